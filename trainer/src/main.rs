@@ -1,0 +1,3 @@
+//! The feamoe command.
+
+fn main() {}
