@@ -1,0 +1,333 @@
+//! Group fairness: what is counted per group, and every measure defined on the counts.
+//!
+//! One definition for the learner's controllers, the evaluator, and a device that watches itself. Decisions are hard
+//! (`p >= threshold`); `u` is an unprivileged group, `r` the privileged reference (design: "Fairness measures").
+//!
+//! | measure | definition |
+//! | --- | --- |
+//! | [`Measure::Spd`] | `P(yhat=1 given u) - P(yhat=1 given r)` |
+//! | [`Measure::Aod`] | `((TPR_u - TPR_r) + (FPR_u - FPR_r)) / 2` |
+//! | [`Measure::Eodds`] | `(abs(TPR_u - TPR_r) + abs(FPR_u - FPR_r)) / 2`, which does not cancel |
+//! | [`Measure::Eopp`] | `TPR_u - TPR_r` |
+//! | [`Measure::Burden`] | `B_u - B_r`, `B` = mean of `threshold - p` over the records with `yhat=0` |
+//!
+//! A rate without a record behind it is NaN, and so is every measure that needs it.
+//!
+//! ```
+//! use feamoe_engine::fairness::{Counts, Measure};
+//! let (mut women, mut men) = (Counts::new(), Counts::new());
+//! women.observe(true, 0.25, 0.5); // label, probability, threshold
+//! women.observe(true, 0.75, 0.5);
+//! men.observe(true, 0.9, 0.5);
+//! assert_eq!(Measure::Spd.gap(&women.rates(), &men.rates()), -0.5);
+//! ```
+
+/// A group fairness measure, as a gap between a group and the reference group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Measure {
+    /// Statistical parity difference.
+    Spd,
+    /// Average odds difference.
+    Aod,
+    /// Equalised odds gap, in [0, 1].
+    Eodds,
+    /// Equal opportunity difference.
+    Eopp,
+    /// Probability burden gap.
+    Burden,
+}
+
+impl Measure {
+    /// All measures, in the order of the reports.
+    pub const ALL: [Self; 5] = [Self::Spd, Self::Aod, Self::Eodds, Self::Eopp, Self::Burden];
+
+    /// The name used in flags and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spd => "spd",
+            Self::Aod => "aod",
+            Self::Eodds => "eodds",
+            Self::Eopp => "eopp",
+            Self::Burden => "burden",
+        }
+    }
+
+    /// Returns the gap of group `u` against the reference `r`: signed, but for [`Measure::Eodds`]. NaN where a rate is.
+    #[must_use]
+    pub fn gap(self, u: &Rates, r: &Rates) -> f32 {
+        let tpr = u.true_positive - r.true_positive;
+        let fpr = u.false_positive - r.false_positive;
+        match self {
+            Self::Spd => u.positive - r.positive,
+            Self::Aod => 0.5 * (tpr + fpr),
+            Self::Eodds => 0.5 * (tpr.abs() + fpr.abs()),
+            Self::Eopp => tpr,
+            Self::Burden => u.burden - r.burden,
+        }
+    }
+}
+
+/// Returns the disparate impact ratio `P(yhat=1 given u) / P(yhat=1 given r)`; NaN where a rate is, or both are 0.
+#[must_use]
+pub fn disparate_impact(u: &Rates, r: &Rates) -> f32 {
+    u.positive / r.positive
+}
+
+/// The decision rates of one group; a rate without records is NaN.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// `P(yhat=1)`.
+    pub positive: f32,
+    /// True positive rate, `P(yhat=1 given y=1)`.
+    pub true_positive: f32,
+    /// False positive rate, `P(yhat=1 given y=0)`.
+    pub false_positive: f32,
+    /// Mean of `threshold - p` over the records with `yhat=0`, in [0, 1].
+    pub burden: f32,
+}
+
+/// One over the unit of the burden sum: 2^24 steps, the resolution of an f32 in [0.5, 1].
+const BURDEN_UNITS: f32 = 16_777_216.0;
+
+/// The decisions of one group, counted: 24 bytes, any number of records up to `u32::MAX` a cell (then it saturates).
+///
+/// The burden is summed in units of 2^-24, as an integer: the sum is exact, needs no f64 on a device and does not depend on the order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    true_positive: u32,
+    false_positive: u32,
+    true_negative: u32,
+    false_negative: u32,
+    burden: u64,
+}
+
+impl Counts {
+    /// Returns empty counts, in a `const` so that they can live in a `static`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { true_positive: 0, false_positive: 0, true_negative: 0, false_negative: 0, burden: 0 }
+    }
+
+    /// Counts one record with its label, score and threshold.
+    pub fn observe(&mut self, label: bool, probability: f32, threshold: f32) {
+        let decision = probability >= threshold;
+        let cell = match (label, decision) {
+            (true, true) => &mut self.true_positive,
+            (false, true) => &mut self.false_positive,
+            (false, false) => &mut self.true_negative,
+            (true, false) => &mut self.false_negative,
+        };
+        *cell = cell.saturating_add(1);
+        if !decision {
+            // Float to integer saturates and maps NaN to 0; the product is at most 2^24.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let units = ((threshold - probability) * BURDEN_UNITS) as u32;
+            self.burden = self.burden.saturating_add(u64::from(units));
+        }
+    }
+
+    /// Adds the counts of another stretch of the same group.
+    pub fn merge(&mut self, other: &Self) {
+        self.true_positive = self.true_positive.saturating_add(other.true_positive);
+        self.false_positive = self.false_positive.saturating_add(other.false_positive);
+        self.true_negative = self.true_negative.saturating_add(other.true_negative);
+        self.false_negative = self.false_negative.saturating_add(other.false_negative);
+        self.burden = self.burden.saturating_add(other.burden);
+    }
+
+    /// Returns the number of records.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.labelled(true).saturating_add(self.labelled(false))
+    }
+
+    /// Returns the number of records with this label.
+    #[must_use]
+    pub fn labelled(&self, label: bool) -> u64 {
+        if label {
+            u64::from(self.true_positive).saturating_add(u64::from(self.false_negative))
+        } else {
+            u64::from(self.false_positive).saturating_add(u64::from(self.true_negative))
+        }
+    }
+
+    /// Returns the number of records with this label and decision.
+    #[must_use]
+    pub fn cell(&self, label: bool, decision: bool) -> u64 {
+        u64::from(match (label, decision) {
+            (true, true) => self.true_positive,
+            (false, true) => self.false_positive,
+            (false, false) => self.true_negative,
+            (true, false) => self.false_negative,
+        })
+    }
+
+    /// Returns the number of records decided so.
+    #[must_use]
+    pub fn decided(&self, decision: bool) -> u64 {
+        self.cell(true, decision).saturating_add(self.cell(false, decision))
+    }
+
+    /// Returns the share of right decisions; NaN without records.
+    #[must_use]
+    pub fn accuracy(&self) -> f32 {
+        ratio(self.cell(true, true).saturating_add(self.cell(false, false)), self.rows())
+    }
+
+    /// Returns the mean of the true positive and the true negative rate; NaN where one label is missing.
+    #[must_use]
+    pub fn balanced_accuracy(&self) -> f32 {
+        let tpr = ratio(self.cell(true, true), self.labelled(true));
+        let tnr = ratio(self.cell(false, false), self.labelled(false));
+        0.5 * (tpr + tnr)
+    }
+
+    /// Returns the rates that the measures compare.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        Rates {
+            positive: ratio(self.decided(true), self.rows()),
+            true_positive: ratio(self.cell(true, true), self.labelled(true)),
+            false_positive: ratio(self.cell(false, true), self.labelled(false)),
+            burden: ratio(self.burden, self.decided(false)) / BURDEN_UNITS,
+        }
+    }
+}
+
+/// Returns `part / whole`, NaN where `whole` is 0.
+#[allow(clippy::cast_precision_loss)] // a rate needs no more than the 24 bits of an f32
+fn ratio(part: u64, whole: u64) -> f32 {
+    if whole == 0 { f32::NAN } else { part as f32 / whole as f32 }
+}
+
+/// A 95 % confidence interval of a signed gap.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f32,
+    /// Upper end.
+    pub high: f32,
+}
+
+/// Two-sided 95 % quantile of the standard normal distribution.
+const Z_95: f32 = 1.959_964;
+
+/// Returns the 95 % interval of a gap between counts of group `u` and reference `r`; `None` for the measures without one (equalised odds
+/// folds signs, burden is no proportion) and where a rate has no records.
+///
+/// Differences of proportions: Newcombe (1998), method 10, from Wilson's score intervals. Their half sum (AOD): the same square-and-add
+/// rule (MOVER: Donner and Zou 2012), the two error rates being independent as they come from different labels.
+#[must_use]
+pub fn interval(measure: Measure, u: &Counts, r: &Counts) -> Option<Interval> {
+    let rate = |counts: &Counts, label: bool| Wilson::new(counts.cell(label, true), counts.labelled(label));
+    match measure {
+        Measure::Spd => {
+            let positive = |counts: &Counts| Wilson::new(counts.decided(true), counts.rows());
+            Some(difference(positive(u)?, positive(r)?))
+        }
+        Measure::Eopp => Some(difference(rate(u, true)?, rate(r, true)?)),
+        Measure::Aod => {
+            let tpr = (rate(u, true)?, rate(r, true)?);
+            let fpr = (rate(u, false)?, rate(r, false)?);
+            let centre = 0.5 * ((tpr.0.rate - tpr.1.rate) + (fpr.0.rate - fpr.1.rate));
+            let (a, b) = (difference(tpr.0, tpr.1), difference(fpr.0, fpr.1));
+            let below = hypotenuse(tpr.0.rate - tpr.1.rate - a.low, fpr.0.rate - fpr.1.rate - b.low);
+            let above = hypotenuse(a.high - tpr.0.rate + tpr.1.rate, b.high - fpr.0.rate + fpr.1.rate);
+            Some(Interval { low: centre - 0.5 * below, high: centre + 0.5 * above })
+        }
+        Measure::Eodds | Measure::Burden => None,
+    }
+}
+
+/// A proportion with Wilson's score interval.
+#[derive(Clone, Copy)]
+struct Wilson {
+    rate: f32,
+    low: f32,
+    high: f32,
+}
+
+impl Wilson {
+    /// `None` without records.
+    #[allow(clippy::cast_precision_loss)]
+    fn new(part: u64, whole: u64) -> Option<Self> {
+        if whole == 0 {
+            return None;
+        }
+        let (rate, n) = (ratio(part, whole), whole as f32);
+        let z2 = Z_95 * Z_95;
+        let centre = (rate + z2 / (2.0 * n)) / (1.0 + z2 / n);
+        let half = Z_95 * libm::sqrtf(rate * (1.0 - rate) / n + z2 / (4.0 * n * n)) / (1.0 + z2 / n);
+        Some(Self { rate, low: centre - half, high: centre + half })
+    }
+}
+
+fn difference(u: Wilson, r: Wilson) -> Interval {
+    let gap = u.rate - r.rate;
+    Interval {
+        low: gap - hypotenuse(u.rate - u.low, r.high - r.rate),
+        high: gap + hypotenuse(u.high - u.rate, r.rate - r.low),
+    }
+}
+
+fn hypotenuse(a: f32, b: f32) -> f32 {
+    libm::sqrtf(a * a + b * b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THRESHOLD: f32 = 0.5;
+
+    fn counts(tp: u32, fp: u32, tn: u32, fn_: u32) -> Counts {
+        let mut counts = Counts::new();
+        for (n, label, p) in [(tp, true, 0.9), (fp, false, 0.6), (tn, false, 0.25), (fn_, true, 0.4)] {
+            for _ in 0..n {
+                counts.observe(label, p, THRESHOLD);
+            }
+        }
+        counts
+    }
+
+    #[test]
+    fn measures_follow_their_definitions() {
+        let u = counts(3, 1, 5, 1); // TPR 3/4, FPR 1/6, positive 4/10
+        let r = counts(1, 2, 2, 3); // TPR 1/4, FPR 1/2, positive 3/8
+        let gap = |m: Measure| m.gap(&u.rates(), &r.rates());
+        assert!((gap(Measure::Spd) - (0.4 - 0.375)).abs() < 1e-6);
+        assert!((gap(Measure::Eopp) - 0.5).abs() < 1e-6);
+        assert!((gap(Measure::Aod) - 0.5 * (0.5 + 1.0 / 6.0 - 0.5)).abs() < 1e-6);
+        assert!((gap(Measure::Eodds) - 0.5 * (0.5 + 0.5 - 1.0 / 6.0)).abs() < 1e-6);
+        let burden_u = (5.0 * 0.25 + 0.1) / 6.0;
+        let burden_r = (2.0 * 0.25 + 3.0 * 0.1) / 5.0;
+        assert!((gap(Measure::Burden) - (burden_u - burden_r)).abs() < 1e-6);
+        assert!((disparate_impact(&u.rates(), &r.rates()) - 0.4 / 0.375).abs() < 1e-6);
+        assert!((u.accuracy() - 0.8).abs() < 1e-6);
+        assert!((u.balanced_accuracy() - 0.5 * (0.75 + 5.0 / 6.0)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_rate_without_records_is_nan() {
+        let empty = Counts::new();
+        assert!(empty.rates().positive.is_nan() && empty.accuracy().is_nan());
+        assert!(Measure::Spd.gap(&empty.rates(), &counts(1, 1, 1, 1).rates()).is_nan());
+        assert_eq!(interval(Measure::Spd, &empty, &counts(1, 1, 1, 1)), None);
+    }
+
+    /// Newcombe (1998), table II, method 10: 56/70 against 48/80 gives (0.0524, 0.3339).
+    #[test]
+    fn the_interval_is_newcombes() {
+        let found = interval(Measure::Spd, &counts(56, 0, 14, 0), &counts(48, 0, 32, 0));
+        let Some(Interval { low, high }) = found else { unreachable!("both groups have records") };
+        assert!((low - 0.0524).abs() < 1e-4 && (high - 0.3339).abs() < 1e-4, "{low} {high}");
+    }
+
+    #[test]
+    fn merging_equals_counting_once() {
+        let mut a = counts(1, 2, 3, 4);
+        a.merge(&counts(5, 6, 7, 8));
+        assert_eq!(a, counts(6, 8, 10, 12));
+    }
+}

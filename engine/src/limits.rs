@@ -1,0 +1,24 @@
+//! Limits of every build and of the blob format, each with its reason.
+
+/// Most experts a blob may declare. The gate's sum is at most `MAX_EXPERTS * 2^MAX_LOGIT`, which must stay below `f32::MAX`.
+pub const MAX_EXPERTS: usize = 64;
+
+/// Most features a blob may declare: term and feature indices are 16-bit in a build.
+pub const MAX_FEATURES: usize = 4096;
+
+/// Most levels of one categorical feature: a level's code is a `u16`, two codes are kept for *unseen* and *missing*.
+pub const MAX_LEVELS: usize = 65_533;
+
+/// Most bins of one numeric feature. The bin search takes a fixed number of steps, 12 at most.
+pub const MAX_BINS: usize = 4096;
+
+/// Largest blob, in bytes (64 MiB): every offset inside fits a `u32` with room for checked sums.
+pub const MAX_BLOB_BYTES: usize = 64 << 20;
+
+/// Largest logit, in log2 units, for which the kernel needs neither the maximum subtracted nor a clamp.
+pub const MAX_LOGIT: f32 = 120.0;
+
+const _: () = assert!(
+    MAX_EXPERTS <= 64 && MAX_LOGIT <= 120.0,
+    "the gate's sum could overflow: 64 * 2^120 = 2^126 is the largest that f32 holds with a margin"
+);

@@ -1,0 +1,195 @@
+//! The forward pass of the mixture: terms -> logits -> gate, experts, score. The only one: engine, learner, evaluator and firmware call it.
+//!
+//! A record is a list of [`Term`]s; each picks one row of weights and a scale (FEAMOE, section 3, with the encoding folded into look-ups):
+//!
+//! ```text
+//! z   = bias + sum over terms of scale * rows[row]         lanes: [ gate 0..K | expert K..2K | zeros up to the stride ]
+//! g_k = 2^z[k] / sum_i 2^z[i]      o_k = 1 / (1 + 2^-z[K+k])      p = sum_k g_k o_k
+//! ```
+//!
+//! Weights are in log2 units (multiplied by log2 e). Sums run over terms in their order, lane by lane, without fused multiply-add: the
+//! block width below changes speed, never a bit.
+
+use crate::math::exp2;
+
+/// Lanes are padded to a multiple of this, so that blocks of four fit every model.
+pub const LANE_MULTIPLE: usize = 4;
+
+/// One summand of the logits: `scale * rows[row]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Term {
+    /// Index of the row of weights.
+    pub row: u32,
+    /// Factor of the row: 1 for a level, bin or marker, the centred number for a linear row.
+    pub scale: f32,
+}
+
+/// Returns the lanes of a row for `experts` experts: `2 * experts`, rounded up to a multiple of [`LANE_MULTIPLE`].
+#[inline]
+#[must_use]
+pub const fn stride(experts: usize) -> usize {
+    experts.saturating_mul(2).next_multiple_of(LANE_MULTIPLE)
+}
+
+/// Writes the logits `bias + sum(scale * row)` of a record to `out`.
+///
+/// # Shapes
+/// `bias` and `out`: one row (the [`stride`]); `rows`: a whole number of rows. A term whose row lies past the end adds nothing; a loaded
+/// model has no such term. Lanes past the shorter of `bias` and `out` are left as they were.
+///
+/// Cost: `terms.len() * stride` multiply-adds.
+#[inline]
+pub fn logits(bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
+    let stride = out.len();
+    let mut lane = 0;
+    // Wide blocks keep their sums in registers over all terms; narrow ones take the rest.
+    while block::<24>(bias, rows, terms, out, stride, lane) {
+        lane += 24;
+    }
+    while block::<12>(bias, rows, terms, out, stride, lane) {
+        lane += 12;
+    }
+    while block::<LANE_MULTIPLE>(bias, rows, terms, out, stride, lane) {
+        lane += LANE_MULTIPLE;
+    }
+}
+
+/// Sums one block of `W` lanes starting at `lane`; false where fewer than `W` lanes are left.
+#[inline(always)]
+fn block<const W: usize>(
+    bias: &[f32],
+    rows: &[f32],
+    terms: &[Term],
+    out: &mut [f32],
+    stride: usize,
+    lane: usize,
+) -> bool {
+    let (Some(bias), Some(out)) = (
+        bias.get(lane..).and_then(<[f32]>::first_chunk::<W>),
+        out.get_mut(lane..).and_then(<[f32]>::first_chunk_mut::<W>),
+    ) else {
+        return false;
+    };
+    let mut sums = *bias;
+    for term in terms {
+        let start = (term.row as usize).wrapping_mul(stride).wrapping_add(lane);
+        if let Some(row) = rows.get(start..).and_then(<[f32]>::first_chunk::<W>) {
+            for (sum, weight) in sums.iter_mut().zip(row) {
+                *sum += term.scale * weight;
+            }
+        }
+    }
+    *out = sums;
+    true
+}
+
+/// Combines logits into the gate, the experts' outputs and the score.
+///
+/// `logits`: gate lanes, then expert lanes, log2 units, each within +-[`crate::limits::MAX_LOGIT`] (see [`tame`]). `gate` and `outputs`
+/// hold `experts` numbers; the gate sums to 1, outputs lie in [0, 1]. Returns p in [0, 1].
+#[inline]
+pub fn combine(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [f32]) -> f32 {
+    let gate_lanes = logits.get(..experts).unwrap_or_default();
+    let expert_lanes = logits.get(experts..).unwrap_or_default();
+    let (mut sum, mut weighted) = (0.0_f32, 0.0_f32);
+    for (((g, o), u), z) in gate.iter_mut().zip(outputs.iter_mut()).zip(gate_lanes).zip(expert_lanes) {
+        let t = exp2(*u);
+        let f = 1.0 / (1.0 + exp2(-*z));
+        *g = t;
+        *o = f;
+        sum += t;
+        weighted += t * f;
+    }
+    let inverse = 1.0 / sum;
+    for g in gate.iter_mut().take(experts) {
+        *g *= inverse;
+    }
+    // Each product is at most its t, and rounding is monotone: the quotient cannot pass 1.
+    weighted / sum
+}
+
+/// Brings logits into the range [`combine`] needs, without changing the gate: subtracts the largest gate logit and clamps.
+///
+/// A loaded model whose logits are bounded (see [`crate::Model::bounded`]) does not need it; a learner's do.
+#[inline]
+pub fn tame(logits: &mut [f32], experts: usize) {
+    const LIMIT: f32 = crate::limits::MAX_LOGIT;
+    let mut largest = f32::MIN;
+    for u in logits.iter().take(experts) {
+        largest = if *u > largest { *u } else { largest };
+    }
+    for u in logits.iter_mut().take(experts) {
+        let shifted = *u - largest;
+        *u = if shifted > -LIMIT { shifted } else { -LIMIT };
+    }
+    for z in logits.iter_mut().skip(experts) {
+        *z = z.clamp(-LIMIT, LIMIT);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    /// f32 sums of a few terms against f64.
+    const TOLERANCE: f64 = 1e-6;
+
+    #[test]
+    fn matches_the_formulas_in_f64() {
+        let experts = 3;
+        let stride = stride(experts);
+        assert_eq!(stride, 8);
+        let mut rows = [0.0_f32; 8 * 4];
+        for (i, w) in rows.iter_mut().enumerate() {
+            *w = if i % 8 < 6 { (i as f32 * 0.37).fract() - 0.5 } else { 0.0 };
+        }
+        let bias = [0.1, -0.2, 0.3, 0.4, -0.5, 0.6, 0.0, 0.0_f32];
+        let terms = [Term { row: 1, scale: 1.0 }, Term { row: 3, scale: -2.5 }];
+        let mut z = [0.0_f32; 8];
+        logits(&bias, &rows, &terms, &mut z);
+        let (mut gate, mut outputs) = ([0.0; 3], [0.0; 3]);
+        let p = combine(&z, experts, &mut gate, &mut outputs);
+
+        let exact = |lane: usize| f64::from(bias[lane]) + f64::from(rows[8 + lane]) - 2.5 * f64::from(rows[24 + lane]);
+        let t: [f64; 3] = core::array::from_fn(|k| libm::exp2(exact(k)));
+        let sum: f64 = t.iter().sum();
+        let mut expected = 0.0;
+        for k in 0..3 {
+            let o = 1.0 / (1.0 + libm::exp2(-exact(3 + k)));
+            assert!((f64::from(outputs[k]) - o).abs() < TOLERANCE);
+            assert!((f64::from(gate[k]) - t[k] / sum).abs() < TOLERANCE);
+            expected += t[k] / sum * o;
+        }
+        assert!((f64::from(p) - expected).abs() < TOLERANCE);
+    }
+
+    #[test]
+    fn block_width_does_not_change_a_bit() {
+        let mut rows = [0.0_f32; 28 * 3];
+        for (i, w) in rows.iter_mut().enumerate() {
+            *w = (i as f32 * 0.618).fract() - 0.5;
+        }
+        let terms = [Term { row: 0, scale: 0.3 }, Term { row: 2, scale: 1.7 }, Term { row: 1, scale: -0.9 }];
+        let bias = [0.25_f32; 28];
+        let mut wide = [0.0; 28];
+        logits(&bias, &rows, &terms, &mut wide);
+        for lane in 0..28 {
+            let mut sum = bias[lane];
+            for term in &terms {
+                sum += term.scale * rows[term.row as usize * 28 + lane];
+            }
+            assert_eq!(wide[lane].to_bits(), sum.to_bits());
+        }
+    }
+
+    #[test]
+    fn tame_keeps_the_gate_and_survives_extremes() {
+        let mut z = [1.0e6, 1.0e6 - 1.0, -1.0e6, 4.0e5, -4.0e5, 2.0, 0.0, 0.0_f32];
+        tame(&mut z, 3);
+        let (mut gate, mut outputs) = ([0.0; 3], [0.0; 3]);
+        let p = combine(&z, 3, &mut gate, &mut outputs);
+        assert!((gate[0] - 2.0 / 3.0).abs() < 1e-6 && (gate[1] - 1.0 / 3.0).abs() < 1e-6);
+        assert!((p - 2.0 / 3.0).abs() < 1e-6);
+    }
+}
