@@ -1,9 +1,73 @@
-//! The engine.
+//! Scores and explains with a fair mixture of logistic experts, from a compact blob, anywhere: the same bits on a Cortex-M and in a service.
+//!
+//! ```no_run
+//! use feamoe_engine::Model;
+//!
+//! static MODEL: &[u8] = feamoe_engine::include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model: Model<16, 12> = Model::load(MODEL)?; // 16 features, 12 experts at most; checks everything, copies no weights
+//! let mut record = model.record(); // all missing
+//! record.set_number("age", 39.0)?;
+//! record.set_category("occupation", "Sales")?;
+//! let score = model.score(&record)?; // probability, decision, gate
+//! let why = model.explain(&record)?; // base value and one value per feature
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Contract
+//! - `no_std`, no allocator, no unsafe code. Depends on bytemuck, crc, heapless, libm, postcard, serde.
+//! - Never panics, whatever the blob or the record; shown by linking a program whose panic handler does not exist.
+//! - f32 only, in a fixed order of operations, without fused multiply-add: the same bits on every target.
+//! - `score` takes the same number of instructions for every record of a model.
+//! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`], [`Attribution::new`] and [`fairness::Counts::new`] are `const`;
+//!   a [`Model`] and a [`Record`] fit a `static` cell.
+//! - A [`Model`] that exists is valid.
+//!
+//! # What it deliberately does not know
+//! Training, files, text formats: see the `feamoe` crate. Integer weights for cores without floats, exact Shapley values and recourse are not
+//! part of this version.
+//!
+//! The blob is drawn in [`blob`]; limits stand in [`limits`].
 #![no_std]
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod attribution;
+pub mod blob;
+pub mod error;
 pub mod fairness;
 pub mod limits;
 pub mod math;
 pub mod mixture;
+mod model;
+mod record;
 pub mod schema;
+
+pub use attribution::{Attribution, Method, Space};
+pub use error::{LoadError, PredictError, RecordError};
+pub use model::{Model, Score};
+pub use record::{FeatureIndex, FeatureKey, Record, Schema};
+
+/// Bytes at an address that is a multiple of 4: what [`Model::load`] needs. See [`include_model!`].
+#[repr(C, align(4))]
+#[derive(Debug)]
+pub struct Aligned<T: ?Sized>(pub T);
+
+/// Embeds a file like `include_bytes!`, at an address that is a multiple of 4; gives a `&'static [u8]`.
+#[macro_export]
+macro_rules! include_model {
+    ($path:expr) => {{
+        const BLOB: &'static $crate::Aligned<[u8]> = &$crate::Aligned(*include_bytes!($path));
+        &BLOB.0
+    }};
+}

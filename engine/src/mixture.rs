@@ -44,13 +44,13 @@ pub fn logits(bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
     let mut lane = 0;
     // Wide blocks keep their sums in registers over all terms; narrow ones take the rest.
     while block::<24>(bias, rows, terms, out, stride, lane) {
-        lane += 24;
+        lane = lane.wrapping_add(24);
     }
     while block::<12>(bias, rows, terms, out, stride, lane) {
-        lane += 12;
+        lane = lane.wrapping_add(12);
     }
     while block::<LANE_MULTIPLE>(bias, rows, terms, out, stride, lane) {
-        lane += LANE_MULTIPLE;
+        lane = lane.wrapping_add(LANE_MULTIPLE);
     }
 }
 

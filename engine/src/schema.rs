@@ -70,10 +70,13 @@ pub enum Kind {
         /// Applied after clamping.
         transform: Transform,
         /// Smallest value of the training range; smaller ones are clamped and flagged.
+        #[serde(with = "crate::blob::f32_le")]
         low: f32,
         /// Largest value of the training range.
+        #[serde(with = "crate::blob::f32_le")]
         high: f32,
         /// Mean of `t(x)` over the training rows where it was present.
+        #[serde(with = "crate::blob::f32_le")]
         centre: f32,
         /// Bins, 0 for none; `bins - 1` edges lie in the blob.
         bins: u16,
@@ -90,8 +93,8 @@ impl Kind {
     #[must_use]
     pub const fn rows(self) -> u32 {
         match self {
-            Self::Number { bins, .. } => 2 + bins as u32,
-            Self::Category { levels } => 2 + levels as u32,
+            Self::Number { bins, .. } => (bins as u32).saturating_add(2),
+            Self::Category { levels } => (levels as u32).saturating_add(2),
         }
     }
 

@@ -1,1 +1,4 @@
 //! The trainer.
+
+pub mod blob_file;
+pub mod export;

@@ -1,0 +1,34 @@
+//! The gate held at the record: FEAMOE's Theorem 1, exact for the game it names.
+//!
+//! `phi_j = sum_k g_k(x) c_jk`, `base = sum_k g_k(x) zbar_k`, adding up to `sum_k g_k(x) z_k(x)` (natural log-odds). Linearity of Shapley
+//! values needs weights that do not depend on x; the gate's do, so this is no Shapley value of p.
+
+use super::{Attribution, dot};
+use crate::math::LN_2;
+use crate::model::Model;
+use crate::record::Record;
+
+impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
+    /// Fills `attribution`, whose score is there already, from the record's logits. Cost: `terms * K` multiply-adds.
+    pub(super) fn frozen(
+        &self,
+        record: &Record<'_, FEATURES>,
+        lanes: &[f32],
+        attribution: &mut Attribution<FEATURES, EXPERTS>,
+    ) {
+        let experts = self.experts();
+        let gate = attribution.score.gate.get(..experts).unwrap_or_default();
+        let averaged = |row: &[f32]| LN_2 * dot(row.get(experts..).unwrap_or_default(), gate);
+        attribution.base_value = averaged(self.bias);
+        attribution.output = averaged(lanes);
+        attribution.gate_share = None;
+        attribution.gate_values = [0.0; FEATURES];
+        let mut sum = attribution.base_value;
+        for (value, terms) in attribution.values.iter_mut().zip(record.terms_by_feature()) {
+            let (_, by_experts) = self.contribution(terms, &[], gate);
+            *value = LN_2 * by_experts;
+            sum += *value;
+        }
+        attribution.residual = attribution.output - sum;
+    }
+}

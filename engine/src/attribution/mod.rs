@@ -1,0 +1,184 @@
+//! Explanations: what each raw feature added to the score, from the same rows the score reads.
+//!
+//! Rows are centred on the training mean, so a feature's terms *are* its contribution `c_j` to each of the 2K logits, and the bias is the
+//! logits of the mean record. Two methods share that:
+//!
+//! | method | the game it explains | space | cost over a score |
+//! | --- | --- | --- | --- |
+//! | [`Method::Frozen`] | the gate held at this record (FEAMOE, Theorem 1) | log-odds | one dot product per term |
+//! | [`Method::Path`] | the score itself against the mean record, gate included | probability | a few more forward passes |
+//!
+//! Neither is called the Shapley value of the score: `frozen` is exact for its own game only, and misses all that the gate does;
+//! `path` is the Aumann-Shapley value along the straight line of the logits. [`Attribution::gate_share`] tells how much the gate matters for
+//! a record: above a tenth, `frozen` misleads.
+//!
+//! The law both keep: `base_value + sum(values) + residual = output`; the residual is reported, never spread.
+
+mod frozen;
+mod path;
+
+use crate::error::PredictError;
+use crate::mixture::{Term, logits, stride};
+use crate::model::{Model, Score};
+use crate::record::Record;
+
+/// How a score is explained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// The gate held at this record: Theorem 1 of the paper, in log-odds.
+    Frozen,
+    /// Along the straight path from the mean record, in probability.
+    #[default]
+    Path,
+}
+
+impl Method {
+    /// The name used in flags and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Frozen => "frozen",
+            Self::Path => "path",
+        }
+    }
+
+    /// The space its values are in.
+    #[must_use]
+    pub const fn space(self) -> Space {
+        match self {
+            Self::Frozen => Space::LogOdds,
+            Self::Path => Space::Probability,
+        }
+    }
+}
+
+/// What the values add up in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Natural log-odds, averaged over the experts by the gate.
+    LogOdds,
+    /// Probability.
+    Probability,
+}
+
+impl Space {
+    /// The name used in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LogOdds => "log-odds",
+            Self::Probability => "probability",
+        }
+    }
+}
+
+/// Why a record got its score: one value per raw feature.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
+    /// How it was computed.
+    pub method: Method,
+    /// The score that is explained.
+    pub score: Score<EXPERTS>,
+    /// What the values start from: the mean record's value, in the method's space.
+    pub base_value: f32,
+    /// What base and values add up to, but for the residual: p for `path`, `sum_k g_k z_k` for `frozen`.
+    pub output: f32,
+    /// `output - base_value - sum(values)`.
+    pub residual: f32,
+    /// Share of the attribution that runs through the gate, in [0, 1]; `None` for `frozen`, which holds the gate still.
+    pub gate_share: Option<f32>,
+    /// One value per feature, expert and gate channel together; 0 past the model's features.
+    pub values: [f32; FEATURES],
+    /// The part of each value that runs through the gate; 0 for `frozen`.
+    pub gate_values: [f32; FEATURES],
+}
+
+impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS> {
+    /// Returns an attribution of nothing, in a `const` so that it can live in a `static`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            method: Method::Path,
+            score: Score::new(),
+            base_value: 0.0,
+            output: 0.0,
+            residual: 0.0,
+            gate_share: None,
+            values: [0.0; FEATURES],
+            gate_values: [0.0; FEATURES],
+        }
+    }
+
+    /// Returns the space the values are in.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        self.method.space()
+    }
+}
+
+impl<const FEATURES: usize, const EXPERTS: usize> Default for Attribution<FEATURES, EXPERTS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
+    /// Explains a record by [`Method::Path`], the device's default.
+    ///
+    /// # Errors
+    /// As [`Model::score`].
+    pub fn explain(&self, record: &Record<'_, FEATURES>) -> Result<Attribution<FEATURES, EXPERTS>, PredictError> {
+        let mut attribution = Attribution::new();
+        self.explain_into(record, Method::Path, &mut attribution)?;
+        Ok(attribution)
+    }
+
+    /// Explains a record into the caller's memory.
+    ///
+    /// # Errors
+    /// As [`Model::score`]; then `attribution` is as it was.
+    pub fn explain_into(
+        &self,
+        record: &Record<'_, FEATURES>,
+        method: Method,
+        attribution: &mut Attribution<FEATURES, EXPERTS>,
+    ) -> Result<(), PredictError> {
+        let mut lanes = [[0.0; EXPERTS]; 2];
+        let lanes = lanes.as_flattened_mut();
+        self.score_into(record, lanes, &mut attribution.score)?;
+        attribution.method = method;
+        if !self.bounded() {
+            // The safe path of the score shifted the gate's logits and clamped the experts': explanations add up to the true ones.
+            logits(self.bias, self.rows, record.terms(), self.row_of(lanes));
+        }
+        match method {
+            Method::Frozen => self.frozen(record, lanes, attribution),
+            Method::Path => self.path(record, lanes, attribution),
+        }
+        Ok(())
+    }
+
+    /// Returns the contribution of a feature's terms, weighted by lane: the parts through the gate and through the experts. `weights`: one per
+    /// gate lane, one per expert lane.
+    fn contribution(&self, terms: &[Term], gate: &[f32], experts: &[f32]) -> (f32, f32) {
+        let stride = stride(self.experts());
+        let (mut by_gate, mut by_experts) = (0.0_f32, 0.0_f32);
+        for term in terms {
+            let start = (term.row as usize).wrapping_mul(stride);
+            let row = self.rows.get(start..start.wrapping_add(stride)).unwrap_or_default();
+            by_gate += term.scale * dot(row, gate);
+            by_experts += term.scale * dot(row.get(self.experts()..).unwrap_or_default(), experts);
+        }
+        (by_gate, by_experts)
+    }
+}
+
+/// Returns the dot product over the shorter of both.
+#[inline]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sum = 0.0_f32;
+    for (a, b) in a.iter().zip(b) {
+        sum += a * b;
+    }
+    sum
+}

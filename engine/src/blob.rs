@@ -1,0 +1,383 @@
+//! The model file, format version 1 (`.feamoe`): layout, checks and reader. The writer is the trainer's `export`, on the same types.
+//!
+//! ```text
+//! byte 0        4         6        8              12         16
+//!      +--------+---------+--------+--------------+----------+---------------------------------+
+//!      | "FEAM" | version | flags  | payload      | CRC-32   | payload: one postcard message   |
+//!      |        | u16     | u16    | length, u32  | u32      |                                 |
+//!      +--------+---------+--------+--------------+----------+---------------------------------+
+//!
+//! payload = Description, features x Kind, one byte string per set flag (lowest bit first),
+//!           padding byte string (0..=3 zero bytes), values byte string
+//! values  = f32: bias row, the rows of each feature, the bin edges of each feature; starts on a multiple of 4
+//! ```
+//!
+//! - Integers of the header are little endian; postcard is little endian by definition. A big-endian build is refused at compile time.
+//! - The CRC (ISO-HDLC, as in zip) covers bytes 0..12 and the payload, so that a flipped flag is found like any other bit. One more than the
+//!   payload alone: a flag decides how the payload is read.
+//! - Flags: one bit per optional part of the payload. Bits 0..8 are *mandatory*: a reader that does not know one refuses the blob. Bits 8..16 are
+//!   *optional*: an unknown one is passed over by its length. [`FLAG_NAMES`] is known today; bit 9 is kept for a background sample, bit 0 for integer weights.
+//! - A row is the [`crate::mixture::stride`] of the experts: gate lanes, expert lanes, zeros. Weights are in log2 units and centred (see
+//!   [`crate::schema`]). The values are used in place: nothing is copied. They must lie on a multiple of 4 in memory: a reader of unaligned bytes costs 28 % more
+//!   instructions on a Cortex-M4F in every score, and `include_model!` makes it unnecessary.
+//! - Every float is finite (no NaN), every length exact, every varint the shortest: a model has one encoding. Nothing is decoded before
+//!   length and CRC were checked, and nothing is kept on failure.
+//! - f32 in the message are their four bytes, the encoding postcard gives an f32. They are read as bytes because postcard's own reader of f32 keeps a
+//!   panic path at opt-level 1.
+//!
+//! Worked example, `Kind::Category { levels: 300 }`: `01` (variant) `ac 02` (varint 300).
+
+use bytemuck::try_cast_slice;
+use crc::{CRC_32_ISO_HDLC, Crc};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{LoadError, LoadErrorKind};
+use crate::limits::{MAX_BINS, MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES, MAX_LEVELS};
+use crate::mixture::stride;
+use crate::schema::{Feature, Kind, Transform};
+
+#[cfg(target_endian = "big")]
+compile_error!("the engine reads little-endian weights in place; a big-endian target would need another blob");
+
+/// First bytes of every blob.
+pub const MAGIC: [u8; 4] = *b"FEAM";
+/// The format version this crate reads and writes. Version 1: the first.
+pub const VERSION: u16 = 1;
+/// Length of the header.
+pub const HEADER_BYTES: usize = 16;
+/// Offset of the CRC in the header: the CRC covers what stands before it and after it.
+const CRC_AT: usize = 12;
+const _: () = assert!(MAGIC.len() + 2 + 2 + 4 == CRC_AT && CRC_AT + 4 == HEADER_BYTES);
+
+/// Flags of sections that a reader must know.
+pub const MANDATORY_FLAGS: u16 = 0x00ff;
+/// The names section: the favourable outcome's name, then each feature's name followed by its levels' names, all as strings.
+pub const FLAG_NAMES: u16 = 1 << 8;
+/// Sections this reader knows.
+const KNOWN_FLAGS: u16 = FLAG_NAMES;
+
+const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
+/// What stands first in the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// Number of experts, K.
+    pub experts: u8,
+    /// A record is decided favourably when `p >= threshold`; inside (0, 1).
+    #[serde(with = "f32_le")]
+    pub threshold: f32,
+    /// Where the model comes from.
+    pub provenance: Provenance,
+    /// Number of features; so many [`Kind`]s follow.
+    pub features: u16,
+}
+
+/// Where a model comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Records it learned from, repeated passes counted again.
+    pub training_rows: u64,
+    /// SHA-256 of the training files' bytes, in the order they were read.
+    pub data_sha256: [u8; 32],
+    /// Seed of the run.
+    pub seed: u64,
+    /// Version of the trainer: major, minor, patch.
+    pub trainer_version: (u16, u16, u16),
+}
+
+/// Returns the checksum that a header must carry: of its own bytes before the CRC, and of the payload.
+#[must_use]
+pub fn checksum(header: &[u8], payload: &[u8]) -> u32 {
+    let mut digest = CHECKSUM.digest();
+    digest.update(header.get(..CRC_AT).unwrap_or(header));
+    digest.update(payload);
+    digest.finalize()
+}
+
+/// Returns the header of a blob with these flags and payload, or `None` where the payload is past [`MAX_BLOB_BYTES`].
+#[must_use]
+pub fn header(flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
+    let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_BLOB_BYTES)?;
+    let mut header = [0; HEADER_BYTES];
+    let (head, crc) = header.split_at_mut_checked(CRC_AT)?;
+    for (to, from) in head
+        .iter_mut()
+        .zip(MAGIC.into_iter().chain(VERSION.to_le_bytes()).chain(flags.to_le_bytes()).chain(length.to_le_bytes()))
+    {
+        *to = from;
+    }
+    for (to, from) in crc.iter_mut().zip(checksum(head, payload).to_le_bytes()) {
+        *to = from;
+    }
+    Some(header)
+}
+
+/// The parts of a blob that passed every check but those of single values (see [`crate::Model::load`]).
+pub(crate) struct Parts<'a, const FEATURES: usize> {
+    pub description: Description,
+    pub features: heapless::Vec<Feature, FEATURES>,
+    pub names: Option<Names<'a>>,
+    pub bias: &'a [f32],
+    pub rows: &'a [f32],
+    pub edges: &'a [f32],
+    pub crc32: u32,
+}
+
+/// The strings of the names section.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names<'a> {
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Names<'a> {
+    /// Returns the strings from byte `at` on.
+    pub fn strings(&self, at: usize) -> impl Iterator<Item = &'a str> + use<'a> {
+        let mut rest = self.bytes.get(at..).unwrap_or_default();
+        core::iter::from_fn(move || {
+            let (name, left) = postcard::take_from_bytes::<&str>(rest).ok()?;
+            rest = left;
+            Some(name)
+        })
+    }
+}
+
+/// Splits a blob into its parts, checking it in the order length, magic, version, flags, exact length, CRC, message, shapes.
+pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
+    blob: &[u8],
+) -> Result<Parts<'_, FEATURES>, LoadError> {
+    let (flags, crc32) = check_header(blob)?;
+    let mut reader = Reader { blob, at: HEADER_BYTES };
+
+    let description: Description = reader.take()?;
+    let experts = usize::from(description.experts);
+    let count = usize::from(description.features);
+    if experts == 0 || count == 0 {
+        return Err(reader.error(LoadErrorKind::Empty));
+    }
+    let capacity = if EXPERTS < MAX_EXPERTS { EXPERTS } else { MAX_EXPERTS };
+    if experts > capacity {
+        return Err(reader.error(LoadErrorKind::TooManyExperts { found: experts, capacity }));
+    }
+    let capacity = if FEATURES < MAX_FEATURES { FEATURES } else { MAX_FEATURES };
+    if count > capacity {
+        return Err(reader.error(LoadErrorKind::TooManyFeatures { found: count, capacity }));
+    }
+    if !(description.threshold > 0.0 && description.threshold < 1.0) {
+        return Err(reader.error(LoadErrorKind::ThresholdOutOfRange));
+    }
+
+    let mut features = heapless::Vec::new();
+    let (mut rows, mut edges, mut terms) = (0_u32, 0_u32, 0_u16);
+    for feature in 0..count {
+        let kind: Kind = reader.take()?;
+        if let Some(wrong) = wrong_kind(kind, feature) {
+            return Err(reader.error(wrong));
+        }
+        let entry = Feature { kind, first_row: rows, first_edge: edges, first_term: terms, name_at: 0 };
+        // At most 4096 features of at most 65,535 rows and 2 terms: none of these can wrap.
+        rows = rows.wrapping_add(kind.rows());
+        edges = edges.wrapping_add(kind.edges());
+        terms = terms.wrapping_add(if kind.terms() == 2 { 2 } else { 1 });
+        if features.push(entry).is_err() {
+            return Err(reader.error(LoadErrorKind::TooManyFeatures { found: count, capacity: FEATURES }));
+        }
+    }
+
+    let mut names = None;
+    for bit in 0..16 {
+        let flag = 1_u16 << bit;
+        if flags & flag == 0 {
+            continue;
+        }
+        let bytes = reader.bytes()?;
+        if flag == FLAG_NAMES {
+            let start = reader.at.wrapping_sub(bytes.len());
+            check_names(bytes, &mut features)
+                .map_err(|error| LoadError { at: start.wrapping_add(error.at), ..error })?;
+            names = Some(Names { bytes });
+        }
+    }
+
+    let padding = reader.bytes()?;
+    if padding.len() > 3 {
+        return Err(reader.error(LoadErrorKind::NotCanonical));
+    }
+    if padding.iter().any(|byte| *byte != 0) {
+        return Err(reader.error(LoadErrorKind::PaddingNotZero));
+    }
+    let values = reader.bytes()?;
+    let at = reader.at.wrapping_sub(values.len());
+    let misplaced = |kind| LoadError { kind, at };
+    if reader.at != blob.len() {
+        return Err(reader.error(LoadErrorKind::TrailingBytes { found: blob.len(), expected: reader.at }));
+    }
+    if at % 4 != 0 {
+        return Err(misplaced(LoadErrorKind::NotCanonical));
+    }
+    let stride = stride(experts);
+    let lanes = (rows as usize).checked_mul(stride).and_then(|lanes| lanes.checked_add(stride));
+    let expected =
+        lanes.and_then(|n| n.checked_add(edges as usize)).and_then(|n| n.checked_mul(4)).unwrap_or(usize::MAX);
+    if values.len() != expected {
+        return Err(misplaced(LoadErrorKind::WrongWeightCount { found: values.len(), expected }));
+    }
+    let values: &[f32] = try_cast_slice(values).map_err(|_| misplaced(LoadErrorKind::Misaligned))?;
+    if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+        return Err(LoadError { kind: LoadErrorKind::NotFinite, at: at.wrapping_add(index.wrapping_mul(4)) });
+    }
+    let parts = values
+        .split_at_checked(stride)
+        .and_then(|(bias, rest)| Some((bias, rest.split_at_checked(rest.len().checked_sub(edges as usize)?)?)));
+    let Some((bias, (rows, edges))) = parts else {
+        return Err(misplaced(LoadErrorKind::Malformed));
+    };
+    let live = experts.wrapping_mul(2);
+    let padded = |row: &[f32]| row.iter().skip(live).any(|lane| lane.to_bits() != 0);
+    if padded(bias) || rows.chunks(stride).any(padded) {
+        return Err(misplaced(LoadErrorKind::PaddingNotZero));
+    }
+    for (index, feature) in features.iter().enumerate() {
+        let edges = feature_edges(feature, edges);
+        if edges.iter().zip(edges.iter().skip(1)).any(|(a, b)| a >= b) {
+            return Err(misplaced(LoadErrorKind::EdgesNotAscending { feature: index }));
+        }
+    }
+    Ok(Parts { description, features, names, bias, rows, edges, crc32 })
+}
+
+/// Returns the bin edges of a feature out of all edges.
+pub(crate) fn feature_edges<'a>(feature: &Feature, edges: &'a [f32]) -> &'a [f32] {
+    let start = feature.first_edge as usize;
+    edges.get(start..start.wrapping_add(feature.kind.edges() as usize)).unwrap_or_default()
+}
+
+/// Checks the header against the blob's length and content; returns the flags and the CRC.
+fn check_header(blob: &[u8]) -> Result<(u16, u32), LoadError> {
+    let error = |kind, at| Err(LoadError { kind, at });
+    let Some((header, payload)) = blob.split_first_chunk::<HEADER_BYTES>() else {
+        return error(LoadErrorKind::Truncated { found: blob.len(), expected: HEADER_BYTES }, blob.len());
+    };
+    let [m0, m1, m2, m3, v0, v1, f0, f1, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
+    if [m0, m1, m2, m3] != MAGIC {
+        return error(LoadErrorKind::WrongMagic, 0);
+    }
+    let version = u16::from_le_bytes([v0, v1]);
+    if version != VERSION {
+        return error(LoadErrorKind::UnsupportedVersion { found: version, expected: VERSION }, 4);
+    }
+    let flags = u16::from_le_bytes([f0, f1]);
+    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    if length > MAX_BLOB_BYTES {
+        return error(LoadErrorKind::TooLarge { found: length, limit: MAX_BLOB_BYTES }, 8);
+    }
+    let (found, expected) = (blob.len(), HEADER_BYTES.wrapping_add(length));
+    if found < expected {
+        return error(LoadErrorKind::Truncated { found, expected }, found);
+    }
+    if found > expected {
+        return error(LoadErrorKind::TrailingBytes { found, expected }, expected);
+    }
+    let (found, expected) = (checksum(header, payload), u32::from_le_bytes([c0, c1, c2, c3]));
+    if found != expected {
+        return error(LoadErrorKind::WrongChecksum { found, expected }, CRC_AT);
+    }
+    let unknown = flags & MANDATORY_FLAGS & !KNOWN_FLAGS;
+    if unknown != 0 {
+        return error(LoadErrorKind::UnsupportedSections { flags: unknown }, 6);
+    }
+    Ok((flags, expected))
+}
+
+/// Returns what is wrong with a feature's declaration, if anything.
+fn wrong_kind(kind: Kind, feature: usize) -> Option<LoadErrorKind> {
+    match kind {
+        Kind::Number { transform, low, high, centre, bins } => {
+            let finite = low.is_finite() && high.is_finite() && centre.is_finite();
+            let inside = transform == Transform::Identity || low > -1.0;
+            if usize::from(bins) > MAX_BINS {
+                Some(LoadErrorKind::InvalidShape { feature })
+            } else if !(finite && inside && low <= high) {
+                Some(LoadErrorKind::InvalidRange { feature })
+            } else {
+                None
+            }
+        }
+        Kind::Category { levels } if usize::from(levels) > MAX_LEVELS => Some(LoadErrorKind::InvalidShape { feature }),
+        Kind::Category { .. } => None,
+    }
+}
+
+/// Checks that the names section holds just the strings the features need, and notes where each feature's name lies. Errors are placed from
+/// the section's start.
+fn check_names<const FEATURES: usize>(
+    bytes: &[u8],
+    features: &mut heapless::Vec<Feature, FEATURES>,
+) -> Result<(), LoadError> {
+    let mut reader = Reader { blob: bytes, at: 0 };
+    reader.take::<&str>()?;
+    for feature in features.iter_mut() {
+        // A section is shorter than a blob, which fits a u32.
+        #[allow(clippy::cast_possible_truncation)]
+        let name_at = reader.at as u32;
+        feature.name_at = name_at;
+        reader.take::<&str>()?;
+        if let Kind::Category { levels } = feature.kind {
+            for _ in 0..levels {
+                reader.take::<&str>()?;
+            }
+        }
+    }
+    if reader.at == bytes.len() {
+        Ok(())
+    } else {
+        Err(reader.error(LoadErrorKind::TrailingBytes { found: bytes.len(), expected: reader.at }))
+    }
+}
+
+/// Walks the payload, value by value.
+struct Reader<'a> {
+    blob: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn error(&self, kind: LoadErrorKind) -> LoadError {
+        LoadError { kind, at: self.at }
+    }
+
+    /// Takes one value, which must be in its shortest encoding.
+    fn take<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, LoadError> {
+        let rest = self.blob.get(self.at..).unwrap_or_default();
+        let (value, left) = postcard::take_from_bytes::<T>(rest).map_err(|_| self.error(LoadErrorKind::Malformed))?;
+        let used = rest.len().wrapping_sub(left.len());
+        if postcard::experimental::serialized_size(&value) != Ok(used) {
+            return Err(self.error(LoadErrorKind::NotCanonical));
+        }
+        self.at = self.at.wrapping_add(used);
+        Ok(value)
+    }
+
+    /// Takes a byte string: its length as a varint, then its bytes.
+    fn bytes(&mut self) -> Result<&'a [u8], LoadError> {
+        let length: u32 = self.take()?;
+        let end = self.at.checked_add(length as usize);
+        let Some(bytes) = end.and_then(|end| self.blob.get(self.at..end)) else {
+            return Err(self.error(LoadErrorKind::Malformed));
+        };
+        self.at = self.at.wrapping_add(bytes.len());
+        Ok(bytes)
+    }
+}
+
+/// An f32 as its four little-endian bytes: the same encoding as postcard's, without the panic path of its reader.
+pub(crate) mod f32_le {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+        value.to_le_bytes().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+        <[u8; 4]>::deserialize(deserializer).map(f32::from_le_bytes)
+    }
+}

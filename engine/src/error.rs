@@ -1,0 +1,212 @@
+//! What can go wrong, and where: small, `Copy`, with the numbers found and allowed.
+
+use core::fmt;
+
+/// Why a blob was refused, and at which byte.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoadError {
+    /// What is wrong.
+    pub kind: LoadErrorKind,
+    /// Offset from the start of the blob, in bytes, of what is wrong.
+    pub at: usize,
+}
+
+/// What is wrong with a blob.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum LoadErrorKind {
+    /// Shorter than its header or than the header declares.
+    Truncated {
+        /// Bytes there are.
+        found: usize,
+        /// Bytes needed.
+        expected: usize,
+    },
+    /// Longer than the header declares.
+    TrailingBytes {
+        /// Bytes there are.
+        found: usize,
+        /// Bytes declared.
+        expected: usize,
+    },
+    /// Does not start with `FEAM`.
+    WrongMagic,
+    /// Of a format version this reader does not know.
+    UnsupportedVersion {
+        /// The blob's version.
+        found: u16,
+        /// The version this reader knows.
+        expected: u16,
+    },
+    /// Needs sections this reader does not know.
+    UnsupportedSections {
+        /// Flags of the mandatory sections that are unknown.
+        flags: u16,
+    },
+    /// Larger than the format allows.
+    TooLarge {
+        /// Bytes declared.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The checksum does not match: the blob was damaged.
+    WrongChecksum {
+        /// CRC-32 of the bytes there are.
+        found: u32,
+        /// CRC-32 the header declares.
+        expected: u32,
+    },
+    /// Does not start on a multiple of four in memory: embed it with `include_model!`.
+    Misaligned,
+    /// Not the postcard encoding of what stands here.
+    Malformed,
+    /// Decodes, but not in its one shortest encoding.
+    NotCanonical,
+    /// More features than this build holds.
+    TooManyFeatures {
+        /// Features declared.
+        found: usize,
+        /// The build's `FEATURES`.
+        capacity: usize,
+    },
+    /// More experts than this build holds.
+    TooManyExperts {
+        /// Experts declared.
+        found: usize,
+        /// The build's `EXPERTS`.
+        capacity: usize,
+    },
+    /// No expert or no feature.
+    Empty,
+    /// The decision threshold is not inside (0, 1).
+    ThresholdOutOfRange,
+    /// A feature's range is empty, not finite, or outside its transform.
+    InvalidRange {
+        /// The feature.
+        feature: usize,
+    },
+    /// A feature has more bins or levels than the format allows.
+    InvalidShape {
+        /// The feature.
+        feature: usize,
+    },
+    /// Bin edges do not ascend.
+    EdgesNotAscending {
+        /// The feature.
+        feature: usize,
+    },
+    /// The weights' byte string is not as long as the description says.
+    WrongWeightCount {
+        /// Bytes there are.
+        found: usize,
+        /// Bytes needed.
+        expected: usize,
+    },
+    /// A weight or edge is infinite or not a number.
+    NotFinite,
+    /// A padding byte or padding lane is not zero.
+    PaddingNotZero,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use LoadErrorKind as K;
+        match self.kind {
+            K::Truncated { found, expected } => write!(f, "blob ends after {found} bytes, needs {expected}")?,
+            K::TrailingBytes { found, expected } => write!(f, "blob has {found} bytes, declares {expected}")?,
+            K::WrongMagic => f.write_str("not a feamoe model: does not start with FEAM")?,
+            K::UnsupportedVersion { found, expected } => {
+                write!(f, "format version {found}, this build reads {expected}: export the model again")?;
+            }
+            K::UnsupportedSections { flags } => {
+                write!(f, "needs sections {flags:#06x} that this build does not know: update the engine")?;
+            }
+            K::TooLarge { found, limit } => write!(f, "declares {found} bytes, the format allows {limit}")?,
+            K::WrongChecksum { found, expected } => {
+                write!(f, "checksum {found:08x}, header says {expected:08x}: the blob is damaged")?;
+            }
+            K::Misaligned => f.write_str("blob is not aligned to 4 bytes in memory: embed it with include_model!")?,
+            K::Malformed => f.write_str("not the postcard encoding of a model")?,
+            K::NotCanonical => f.write_str("not the shortest encoding")?,
+            K::TooManyFeatures { found, capacity } => {
+                write!(f, "blob needs {found} features, this build holds {capacity} (raise FEATURES)")?;
+            }
+            K::TooManyExperts { found, capacity } => {
+                write!(f, "blob needs {found} experts, this build holds {capacity} (raise EXPERTS)")?;
+            }
+            K::Empty => f.write_str("a model needs at least one feature and one expert")?,
+            K::ThresholdOutOfRange => f.write_str("threshold is not inside (0, 1)")?,
+            K::InvalidRange { feature } => write!(f, "feature {feature}: its range is empty or not finite")?,
+            K::InvalidShape { feature } => write!(f, "feature {feature}: too many bins or levels")?,
+            K::EdgesNotAscending { feature } => write!(f, "feature {feature}: its bin edges do not ascend")?,
+            K::WrongWeightCount { found, expected } => {
+                write!(f, "{found} bytes of weights and edges, the description needs {expected}")?;
+            }
+            K::NotFinite => f.write_str("a weight or edge is not finite")?,
+            K::PaddingNotZero => f.write_str("padding is not zero")?,
+        }
+        write!(f, " (at byte {})", self.at)
+    }
+}
+
+impl core::error::Error for LoadError {}
+
+/// Why a value could not be set in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The model has no such feature.
+    UnknownFeature,
+    /// Names were stripped from the blob: use indices and codes.
+    NamesStripped,
+    /// A number was given for a category.
+    NotANumber {
+        /// The feature.
+        feature: usize,
+    },
+    /// A level was given for a number.
+    NotACategory {
+        /// The feature.
+        feature: usize,
+    },
+    /// The code is past the feature's levels.
+    LevelOutOfRange {
+        /// The code given.
+        found: u16,
+        /// The feature's levels; codes are below it.
+        levels: u16,
+    },
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownFeature => f.write_str("the model has no such feature"),
+            Self::NamesStripped => f.write_str("the blob has no names: use feature indices and level codes"),
+            Self::NotANumber { feature } => write!(f, "feature {feature} is a category, found a number"),
+            Self::NotACategory { feature } => write!(f, "feature {feature} is a number, found a level"),
+            Self::LevelOutOfRange { found, levels } => write!(f, "level {found}, the feature has {levels}"),
+        }
+    }
+}
+
+impl core::error::Error for RecordError {}
+
+/// Why a record could not be scored or explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// The record was made by another model: its terms would pick other rows.
+    OtherModel,
+}
+
+impl fmt::Display for PredictError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherModel => f.write_str("the record belongs to another model"),
+        }
+    }
+}
+
+impl core::error::Error for PredictError {}

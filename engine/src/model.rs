@@ -1,0 +1,225 @@
+//! A validated model: loads a blob in place, scores records.
+
+use crate::blob::{self, Parts, Provenance};
+use crate::error::{LoadError, PredictError};
+use crate::limits::MAX_LOGIT;
+use crate::mixture::{combine, logits, stride, tame};
+use crate::record::{Record, Schema};
+use crate::schema::{Feature, Kind, Note};
+
+/// A model of at most `FEATURES` features and `EXPERTS` experts, read in place from its blob.
+///
+/// A `Model` that exists is valid: [`Model::load`] checked every index, shape and number. It holds 36 bytes a feature; the weights stay in the blob.
+/// `EXPERTS` must be even: rows are padded to four lanes, two per expert.
+#[derive(Debug)]
+pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
+    schema: Schema<'a, FEATURES>,
+    experts: usize,
+    threshold: f32,
+    pub(crate) bias: &'a [f32],
+    pub(crate) rows: &'a [f32],
+    bounded: bool,
+    provenance: Provenance,
+    crc32: u32,
+    blob_bytes: usize,
+}
+
+/// What a model says of one record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score<const EXPERTS: usize> {
+    /// The score p, in [0, 1].
+    pub probability: f32,
+    /// `p >= threshold`.
+    pub decision: bool,
+    /// Gate weights, summing to 1; 0 past the model's experts.
+    pub gate: [f32; EXPERTS],
+    /// The experts' probabilities; 0 past the model's experts.
+    pub expert_probabilities: [f32; EXPERTS],
+    /// Some value was missing.
+    pub missing: bool,
+    /// Some number was clamped to the training range.
+    pub clamped: bool,
+    /// Some level was not seen in training.
+    pub unseen: bool,
+}
+
+impl<const EXPERTS: usize> Score<EXPERTS> {
+    /// Returns a score of nothing, in a `const` so that it can live in a `static`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            probability: 0.0,
+            decision: false,
+            gate: [0.0; EXPERTS],
+            expert_probabilities: [0.0; EXPERTS],
+            missing: false,
+            clamped: false,
+            unseen: false,
+        }
+    }
+}
+
+impl<const EXPERTS: usize> Default for Score<EXPERTS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERTS> {
+    /// Loads a blob, whatever its bytes, and checks all of it; copies no weights. Cost: one pass over the bytes for the checksum, a few over the weights.
+    ///
+    /// The blob must lie on a multiple of 4 in memory: [`crate::include_model!`] embeds it so.
+    ///
+    /// # Errors
+    /// What is wrong, and at which byte: see [`crate::error::LoadErrorKind`].
+    pub fn load(blob: &'a [u8]) -> Result<Self, LoadError> {
+        const {
+            assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
+            assert!(FEATURES > 0, "FEATURES must not be 0");
+        }
+        let Parts { description, features, names, bias, rows, edges, crc32 } = blob::parts::<FEATURES, EXPERTS>(blob)?;
+        let terms = features.iter().map(|feature| feature.kind.terms()).sum();
+        let experts = usize::from(description.experts);
+        let bounded = largest_logit(&features, bias, rows, experts) <= MAX_LOGIT;
+        Ok(Self {
+            schema: Schema { features, edges, names, terms },
+            experts,
+            threshold: description.threshold,
+            bias,
+            rows,
+            bounded,
+            provenance: description.provenance,
+            crc32,
+            blob_bytes: blob.len(),
+        })
+    }
+
+    /// Returns the features: kinds, names, levels.
+    #[must_use]
+    pub fn schema(&self) -> &Schema<'a, FEATURES> {
+        &self.schema
+    }
+
+    /// Returns a record of this model with every value missing.
+    #[must_use]
+    pub fn record(&self) -> Record<'_, FEATURES> {
+        Record::new(&self.schema)
+    }
+
+    /// Returns the number of experts, K.
+    #[must_use]
+    pub fn experts(&self) -> usize {
+        self.experts
+    }
+
+    /// Returns the decision threshold.
+    #[must_use]
+    pub fn threshold(&self) -> f32 {
+        self.threshold
+    }
+
+    /// Returns whether every possible logit lies within +-[`MAX_LOGIT`]: then scoring needs no clamps.
+    #[must_use]
+    pub fn bounded(&self) -> bool {
+        self.bounded
+    }
+
+    /// Returns where the model comes from.
+    #[must_use]
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    /// Returns the blob's checksum, which names the model.
+    #[must_use]
+    pub fn crc32(&self) -> u32 {
+        self.crc32
+    }
+
+    /// Returns the length of the blob.
+    #[must_use]
+    pub fn blob_bytes(&self) -> usize {
+        self.blob_bytes
+    }
+
+    /// Scores a record. The instruction count depends on the model only, not on the record. Stack: under 512 bytes at 16 features, 12 experts.
+    ///
+    /// # Errors
+    /// [`PredictError::OtherModel`] for a record that another model made.
+    #[inline]
+    pub fn score(&self, record: &Record<'_, FEATURES>) -> Result<Score<EXPERTS>, PredictError> {
+        let mut lanes = [[0.0; EXPERTS]; 2];
+        let mut score = Score::new();
+        self.score_into(record, lanes.as_flattened_mut(), &mut score)?;
+        Ok(score)
+    }
+
+    /// Scores a record and leaves its logits, in log2 units, in the first [`stride`] of `lanes`.
+    #[inline]
+    pub(crate) fn score_into(
+        &self,
+        record: &Record<'_, FEATURES>,
+        lanes: &mut [f32],
+        score: &mut Score<EXPERTS>,
+    ) -> Result<(), PredictError> {
+        if !core::ptr::eq(record.schema, &raw const self.schema) {
+            return Err(PredictError::OtherModel);
+        }
+        let lanes = self.row_of(lanes);
+        logits(self.bias, self.rows, record.terms(), lanes);
+        score.probability = self.combine(lanes, &mut score.gate, &mut score.expert_probabilities);
+        score.decision = score.probability >= self.threshold;
+        (score.missing, score.clamped, score.unseen) = (false, false, false);
+        for note in record.notes() {
+            score.missing |= *note == Note::Missing;
+            score.clamped |= *note == Note::Clamped;
+            score.unseen |= *note == Note::Unseen;
+        }
+        Ok(())
+    }
+
+    /// Returns the part of `lanes` that one row fills. `EXPERTS` is even, so `2 * EXPERTS` lanes hold the stride of any K up to it.
+    #[inline]
+    pub(crate) fn row_of<'l>(&self, lanes: &'l mut [f32]) -> &'l mut [f32] {
+        lanes.get_mut(..stride(self.experts)).unwrap_or_default()
+    }
+
+    /// Combines logits into gate, experts' probabilities and p, by the safe path where the model is not bounded.
+    #[inline]
+    pub(crate) fn combine(&self, lanes: &mut [f32], gate: &mut [f32; EXPERTS], outputs: &mut [f32; EXPERTS]) -> f32 {
+        if !self.bounded {
+            tame(lanes, self.experts);
+        }
+        let (gate, outputs) = (gate.get_mut(..self.experts), outputs.get_mut(..self.experts));
+        combine(lanes, self.experts, gate.unwrap_or_default(), outputs.unwrap_or_default())
+    }
+}
+
+/// Returns the largest magnitude any logit can take: the sum over features of their rows' largest magnitudes, by lane, plus the bias.
+fn largest_logit(features: &[Feature], bias: &[f32], rows: &[f32], experts: usize) -> f32 {
+    let stride = stride(experts);
+    let mut largest = 0.0_f32;
+    for lane in 0..experts.wrapping_mul(2) {
+        let weight = |row: u32| {
+            let index = (row as usize).wrapping_mul(stride).wrapping_add(lane);
+            rows.get(index).copied().unwrap_or(f32::INFINITY).abs()
+        };
+        let mut bound = bias.get(lane).copied().unwrap_or(f32::INFINITY).abs();
+        for feature in features {
+            let (looked_up, linear) = match feature.kind {
+                Kind::Number { transform, low, high, centre, .. } => {
+                    let reach = |x: f32| (transform.apply(x) - centre).abs();
+                    (1, weight(feature.first_row) * reach(low).max(reach(high)))
+                }
+                Kind::Category { .. } => (0, 0.0),
+            };
+            let mut tallest = 0.0_f32;
+            for row in looked_up..feature.kind.rows() {
+                tallest = tallest.max(weight(feature.first_row.wrapping_add(row)));
+            }
+            bound += linear + tallest;
+        }
+        largest = largest.max(bound);
+    }
+    largest
+}

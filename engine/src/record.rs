@@ -1,0 +1,226 @@
+//! One record of a model: its values, already resolved to the terms of the forward pass.
+//!
+//! Setting a value clamps, transforms and looks it up once; scoring and explaining then read the same terms. A value that is not set is
+//! missing. Numbers: NaN is missing; a number outside the training range (infinities too) is clamped and noted. Levels: an unknown one uses the
+//! *unseen* row and is noted. A wrong kind or name is an error and leaves the record as it was.
+
+use crate::blob::{Names, feature_edges};
+use crate::error::RecordError;
+use crate::mixture::Term;
+use crate::schema::{Feature, Kind, Note, number_terms};
+
+/// The features of a loaded model.
+#[derive(Debug)]
+pub struct Schema<'a, const FEATURES: usize> {
+    pub(crate) features: heapless::Vec<Feature, FEATURES>,
+    pub(crate) edges: &'a [f32],
+    pub(crate) names: Option<Names<'a>>,
+    pub(crate) terms: usize,
+}
+
+impl<'a, const FEATURES: usize> Schema<'a, FEATURES> {
+    /// Returns the features, in the order of their indices.
+    #[must_use]
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+
+    /// Returns the index of a feature by its name; takes time in the number of features.
+    ///
+    /// # Errors
+    /// [`RecordError::UnknownFeature`], [`RecordError::NamesStripped`].
+    pub fn feature_index(&self, name: &str) -> Result<FeatureIndex, RecordError> {
+        if self.names.is_none() {
+            return Err(RecordError::NamesStripped);
+        }
+        let found = (0..self.features.len()).find(|index| self.feature_name(*index) == Some(name));
+        found.map(FeatureIndex).ok_or(RecordError::UnknownFeature)
+    }
+
+    /// Returns a feature's name; `None` where names were stripped or the index is past the end.
+    #[must_use]
+    pub fn feature_name(&self, index: usize) -> Option<&'a str> {
+        self.names?.strings(self.features.get(index)?.name_at as usize).next()
+    }
+
+    /// Returns the names of a category's levels in the order of their codes; empty for a number or without names.
+    pub fn level_names(&self, index: usize) -> impl Iterator<Item = &'a str> + use<'a, FEATURES> {
+        let levels = match self.features.get(index) {
+            Some(Feature { kind: Kind::Category { levels }, name_at, .. }) => Some((*levels, *name_at as usize)),
+            _ => None,
+        };
+        let names = self.names;
+        levels
+            .zip(names)
+            .map(|((levels, at), names)| names.strings(at).skip(1).take(usize::from(levels)))
+            .into_iter()
+            .flatten()
+    }
+
+    /// Returns the name of the favourable outcome, where the blob has names.
+    #[must_use]
+    pub fn positive_name(&self) -> Option<&'a str> {
+        self.names?.strings(0).next()
+    }
+}
+
+/// Index of a feature, below the model's number of features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FeatureIndex(pub usize);
+
+/// What names a feature: its [`FeatureIndex`], or its name as a `&str` (looked up at each call).
+pub trait FeatureKey {
+    /// Returns the index.
+    ///
+    /// # Errors
+    /// See [`Schema::feature_index`].
+    fn index<const FEATURES: usize>(&self, schema: &Schema<'_, FEATURES>) -> Result<usize, RecordError>;
+}
+
+impl FeatureKey for FeatureIndex {
+    fn index<const FEATURES: usize>(&self, _: &Schema<'_, FEATURES>) -> Result<usize, RecordError> {
+        Ok(self.0)
+    }
+}
+
+impl FeatureKey for &str {
+    fn index<const FEATURES: usize>(&self, schema: &Schema<'_, FEATURES>) -> Result<usize, RecordError> {
+        schema.feature_index(self).map(|index| index.0)
+    }
+}
+
+/// One record of a model: 17 bytes a feature. Made by [`crate::Model::record`], with every value missing.
+#[derive(Clone, Debug)]
+pub struct Record<'m, const FEATURES: usize> {
+    pub(crate) schema: &'m Schema<'m, FEATURES>,
+    /// The terms of feature 0, then of feature 1, ...: the first `schema.terms` count.
+    terms: [[Term; 2]; FEATURES],
+    notes: [Note; FEATURES],
+}
+
+impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
+    /// Returns a record with every value missing.
+    #[must_use]
+    pub fn new(schema: &'m Schema<'m, FEATURES>) -> Self {
+        let mut record =
+            Self { schema, terms: [[Term { row: 0, scale: 0.0 }; 2]; FEATURES], notes: [Note::Missing; FEATURES] };
+        record.clear();
+        record
+    }
+
+    /// Makes every value missing again.
+    pub fn clear(&mut self) {
+        for (index, feature) in self.schema.features.iter().enumerate() {
+            self.write(index, feature, missing_terms(feature), Note::Missing);
+        }
+    }
+
+    /// Sets a number; NaN makes it missing.
+    ///
+    /// # Errors
+    /// [`RecordError::NotANumber`] for a category; those of the key.
+    pub fn set_number(&mut self, key: impl FeatureKey, value: f32) -> Result<Note, RecordError> {
+        let (index, feature) = self.feature(key)?;
+        let edges = feature_edges(feature, self.schema.edges);
+        let (terms, note) = number_terms(feature.kind, feature.first_row, edges, value)
+            .ok_or(RecordError::NotANumber { feature: index })?;
+        self.write(index, feature, terms, note);
+        Ok(note)
+    }
+
+    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row. Takes time in the number of levels.
+    ///
+    /// # Errors
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`]; those of the key.
+    pub fn set_category(&mut self, key: impl FeatureKey, level: &str) -> Result<Note, RecordError> {
+        let (index, feature) = self.feature(key)?;
+        let Kind::Category { levels } = feature.kind else { return Err(RecordError::NotACategory { feature: index }) };
+        if self.schema.names.is_none() {
+            return Err(RecordError::NamesStripped);
+        }
+        #[allow(clippy::cast_possible_truncation)] // positions are below `levels`
+        let code = self.schema.level_names(index).position(|name| name == level).map_or(levels, |code| code as u16);
+        Ok(self.write_level(index, feature, levels, code))
+    }
+
+    /// Sets a category by its level's code, or, with `None`, to a level that training had not seen.
+    ///
+    /// # Errors
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`]; those of the key.
+    pub fn set_level(&mut self, key: impl FeatureKey, code: Option<u16>) -> Result<Note, RecordError> {
+        let (index, feature) = self.feature(key)?;
+        let Kind::Category { levels } = feature.kind else { return Err(RecordError::NotACategory { feature: index }) };
+        match code {
+            Some(found) if found >= levels => Err(RecordError::LevelOutOfRange { found, levels }),
+            Some(code) => Ok(self.write_level(index, feature, levels, code)),
+            None => Ok(self.write_level(index, feature, levels, levels)),
+        }
+    }
+
+    /// Makes one value missing.
+    ///
+    /// # Errors
+    /// Those of the key.
+    pub fn set_missing(&mut self, key: impl FeatureKey) -> Result<Note, RecordError> {
+        let (index, feature) = self.feature(key)?;
+        self.write(index, feature, missing_terms(feature), Note::Missing);
+        Ok(Note::Missing)
+    }
+
+    /// Returns what is to be noted of each feature's value, in their order.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        self.notes.get(..self.schema.features.len()).unwrap_or(&self.notes)
+    }
+
+    /// Returns the terms of the forward pass.
+    #[must_use]
+    pub fn terms(&self) -> &[Term] {
+        let all = self.terms.as_flattened();
+        all.get(..self.schema.terms).unwrap_or(all)
+    }
+
+    /// Returns the terms of each feature, in their order.
+    pub(crate) fn terms_by_feature(&self) -> impl Iterator<Item = &[Term]> {
+        let all = self.terms.as_flattened();
+        self.schema.features.iter().map(move |feature| all.get(feature.term_range()).unwrap_or_default())
+    }
+
+    fn feature(&self, key: impl FeatureKey) -> Result<(usize, &'m Feature), RecordError> {
+        let index = key.index(self.schema)?;
+        let feature = self.schema.features.get(index).ok_or(RecordError::UnknownFeature)?;
+        Ok((index, feature))
+    }
+
+    /// `code == levels` is the unseen row.
+    fn write_level(&mut self, index: usize, feature: &Feature, levels: u16, code: u16) -> Note {
+        let note = if code < levels { Note::Usual } else { Note::Unseen };
+        let term = Term { row: feature.first_row.wrapping_add(u32::from(code)), scale: 1.0 };
+        self.write(index, feature, [term, term], note);
+        note
+    }
+
+    fn write(&mut self, index: usize, feature: &Feature, terms: [Term; 2], note: Note) {
+        if let Some(to) = self.terms.as_flattened_mut().get_mut(feature.term_range()) {
+            for (to, from) in to.iter_mut().zip(terms) {
+                *to = from;
+            }
+        }
+        if let Some(to) = self.notes.get_mut(index) {
+            *to = note;
+        }
+    }
+}
+
+/// Returns the terms of a missing value.
+fn missing_terms(feature: &Feature) -> [Term; 2] {
+    match feature.kind {
+        Kind::Number { .. } => {
+            number_terms(feature.kind, feature.first_row, &[], f32::NAN).map_or_else(Default::default, |found| found.0)
+        }
+        Kind::Category { levels } => {
+            let row = feature.first_row.wrapping_add(u32::from(levels)).wrapping_add(1);
+            [Term { row, scale: 1.0 }; 2]
+        }
+    }
+}

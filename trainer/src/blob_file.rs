@@ -1,0 +1,69 @@
+//! Model files on the host: their bytes in memory, aligned as the engine needs them, and the capacity of this build.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use feamoe_engine::limits::MAX_EXPERTS;
+use feamoe_engine::{Attribution, Model, Record, Score};
+
+/// Features a model may have on the host.
+pub const FEATURES: usize = 512;
+/// Experts a model may have on the host: as many as the format allows.
+pub const EXPERTS: usize = MAX_EXPERTS;
+
+/// A model of the host's capacity.
+pub type HostModel<'a> = Model<'a, FEATURES, EXPERTS>;
+/// A record of a [`HostModel`].
+pub type HostRecord<'m> = Record<'m, FEATURES>;
+/// A score of a [`HostModel`].
+pub type HostScore = Score<EXPERTS>;
+/// An attribution of a [`HostModel`].
+pub type HostAttribution = Attribution<FEATURES, EXPERTS>;
+
+/// Bytes at an address that is a multiple of 4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlignedBytes {
+    words: Vec<u32>,
+    length: usize,
+}
+
+impl AlignedBytes {
+    /// Copies bytes to an aligned place.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut words = vec![0_u32; bytes.len().div_ceil(4)];
+        for (to, from) in bytemuck::cast_slice_mut::<u32, u8>(&mut words).iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Self { words, length: bytes.len() }
+    }
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        fs::read(path).map(|bytes| Self::new(&bytes))
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        let bytes = bytemuck::cast_slice::<u32, u8>(&self.words);
+        bytes.get(..self.length).unwrap_or(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_every_byte_whatever_the_length() {
+        for length in 0..9 {
+            let bytes: Vec<u8> = (0..length).collect();
+            assert_eq!(AlignedBytes::new(&bytes).as_slice(), bytes);
+        }
+    }
+}

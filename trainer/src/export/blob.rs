@@ -1,0 +1,113 @@
+//! Writes a blob: the engine's own types and checksum, in the order `feamoe_engine::blob` draws.
+
+use feamoe_engine::blob::{Description, FLAG_NAMES, HEADER_BYTES, Provenance, header};
+use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES};
+use feamoe_engine::schema::Kind;
+
+use crate::blob_file::AlignedBytes;
+
+/// All that a blob holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Content {
+    /// Decision threshold, inside (0, 1).
+    pub threshold: f32,
+    /// Where the model comes from.
+    pub provenance: Provenance,
+    /// Number of experts, K.
+    pub experts: usize,
+    /// The features, in the order of their rows.
+    pub features: Vec<FeatureContent>,
+    /// Name of the favourable outcome.
+    pub positive_name: String,
+    /// One row of weights: the stride of K.
+    pub bias: Vec<f32>,
+    /// The rows of every feature, in the order of [`feamoe_engine::schema`].
+    pub rows: Vec<f32>,
+    /// The bin edges of every feature, ascending within each.
+    pub edges: Vec<f32>,
+}
+
+/// A feature of a blob.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeatureContent {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// The names of its levels, as many as the kind says; empty for a number.
+    pub levels: Vec<String>,
+}
+
+/// Why a model does not fit the format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// More features than the format allows.
+    #[error("the model has {found} features, the format allows {MAX_FEATURES}: list fewer under [features] only")]
+    TooManyFeatures {
+        /// Features there are.
+        found: usize,
+    },
+    /// More experts than the format allows.
+    #[error("the model has {found} experts, the format allows {MAX_EXPERTS}: lower --experts")]
+    TooManyExperts {
+        /// Experts there are.
+        found: usize,
+    },
+    /// More bytes than the format allows.
+    #[error("the model has {found} bytes, the format allows {MAX_BLOB_BYTES}: lower --bins or max_levels")]
+    TooLarge {
+        /// Bytes of the payload.
+        found: usize,
+    },
+    /// postcard refused a value.
+    #[error("the model could not be encoded: {0}")]
+    Postcard(#[from] postcard::Error),
+}
+
+impl Content {
+    /// Encodes the blob, with or without the names section.
+    ///
+    /// # Errors
+    /// Where the model is past the format's limits. Whether the content is consistent is for the engine's reader to say: read the blob back.
+    pub fn to_bytes(&self, with_names: bool) -> Result<AlignedBytes, EncodeError> {
+        let experts = u8::try_from(self.experts).ok().filter(|_| self.experts <= MAX_EXPERTS);
+        let experts = experts.ok_or(EncodeError::TooManyExperts { found: self.experts })?;
+        let features = u16::try_from(self.features.len()).ok().filter(|_| self.features.len() <= MAX_FEATURES);
+        let features = features.ok_or(EncodeError::TooManyFeatures { found: self.features.len() })?;
+        let description = Description { experts, threshold: self.threshold, provenance: self.provenance, features };
+
+        let mut payload = postcard::to_allocvec(&description)?;
+        for feature in &self.features {
+            payload.extend(postcard::to_allocvec(&feature.kind)?);
+        }
+        if with_names {
+            payload.extend(postcard::to_allocvec(&self.names()?)?);
+        }
+        let values: Vec<u8> =
+            self.bias.iter().chain(&self.rows).chain(&self.edges).flat_map(|value| value.to_le_bytes()).collect();
+        let length = postcard::to_allocvec(&values.len())?;
+        // The padding's own length byte counts too.
+        let unpadded = HEADER_BYTES + payload.len() + 1 + length.len();
+        let padding = vec![0_u8; unpadded.next_multiple_of(4) - unpadded];
+        payload.extend(postcard::to_allocvec(&padding)?);
+        payload.extend(length);
+        payload.extend(values);
+
+        let flags = if with_names { FLAG_NAMES } else { 0 };
+        let mut bytes = header(flags, &payload).ok_or(EncodeError::TooLarge { found: payload.len() })?.to_vec();
+        bytes.extend(payload);
+        Ok(AlignedBytes::new(&bytes))
+    }
+
+    fn names(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut names = postcard::to_allocvec(self.positive_name.as_str())?;
+        for feature in &self.features {
+            names.extend(postcard::to_allocvec(feature.name.as_str())?);
+            for level in &feature.levels {
+                names.extend(postcard::to_allocvec(level.as_str())?);
+            }
+        }
+        Ok(names)
+    }
+}
