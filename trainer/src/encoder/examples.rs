@@ -1,0 +1,92 @@
+//! Every row of a stream as an example, from the first one on.
+
+use super::{Encoder, Example, Options};
+use crate::error::Error;
+use crate::schema::Schema;
+use crate::stream::{Buffer, Stream};
+
+/// Fits an encoder on the first rows of a stream, then encodes them and all that follow, in order and in constant memory.
+///
+/// ```
+/// # use feamoe::{encoder::{Example, Examples, Options}, schema::Schema, stream::{Stream, Use}};
+/// let schema = Schema::from_toml("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n")?;
+/// let stream = Stream::from_reader("f.csv", "age,job,y\n30,cook,1\n40,smith,0\n".as_bytes(), &schema, Use::Learn)?;
+/// let mut examples = Examples::new(stream, &schema, &Options::default())?;
+/// let mut example = Example::default();
+/// while examples.next_example(&mut example)? {
+///     assert_eq!(example.terms.len(), 2); // an age and a job
+/// }
+/// assert_eq!(examples.encoder().rows_seen(), 2);
+/// # Ok::<(), feamoe::error::Error>(())
+/// ```
+pub struct Examples {
+    stream: Stream,
+    encoder: Encoder,
+    /// Rows the encoder was fitted on, until they have been given out.
+    warmup: Option<Buffer>,
+    given: usize,
+}
+
+impl Examples {
+    /// Reads the first rows and fits an encoder on them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream and of [`Encoder::fit`]; [`Error::NoUsableRows`].
+    pub fn new(mut stream: Stream, schema: &Schema, options: &Options) -> Result<Self, Error> {
+        let warmup = Buffer::read(&mut stream, options.warmup.max(1))?;
+        if warmup.is_empty() {
+            stream.check_rows()?;
+        }
+        let encoder = Encoder::fit(&warmup, &stream, schema, options)?;
+        Ok(Self { stream, encoder, warmup: Some(warmup), given: 0 })
+    }
+
+    /// Goes on with an encoder fitted earlier.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingColumn`].
+    pub fn resume(stream: Stream, mut encoder: Encoder) -> Result<Self, Error> {
+        encoder.bind(&stream)?;
+        Ok(Self { stream, encoder, warmup: None, given: 0 })
+    }
+
+    /// Encodes the next row; false at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream and of [`Encoder::learn_one`].
+    pub fn next_example(&mut self, example: &mut Example) -> Result<bool, Error> {
+        if let Some(warmup) = &self.warmup {
+            if let Some(row) = warmup.row(self.given) {
+                self.given += 1;
+                self.encoder.learn_one(&row, example)?;
+                return Ok(true);
+            }
+            self.warmup = None;
+        }
+        match self.stream.next_row()? {
+            Some(row) => self.encoder.learn_one(&row, example).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Returns the stream, for its counts and groups. While the first rows are given out, it is ahead of the examples.
+    #[must_use]
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Returns the encoder as it is after the last example.
+    #[must_use]
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// Returns the parts.
+    #[must_use]
+    pub fn into_parts(self) -> (Stream, Encoder) {
+        (self.stream, self.encoder)
+    }
+}

@@ -1,0 +1,151 @@
+//! Fits an encoder on the first rows: which columns are features, of which kind, on which scale, with which bins and levels.
+
+use feamoe_engine::limits::{MAX_BINS, MAX_FEATURES};
+use feamoe_engine::schema::{Transform, clamp};
+use rustc_hash::FxHashMap;
+
+use super::bins::edges;
+use super::levels::Levels;
+use super::{Category, Encoder, Feature, Kind, Number, Options, parse};
+use crate::error::Error;
+use crate::schema::{Features, Schema};
+use crate::stream::{Buffer, Row, Stream};
+
+/// Standardised values are clamped to this many standard deviations: outliers must not throw the learner off.
+const CLAMP_SD: f64 = 5.0;
+
+/// Finds the feature columns and fits each.
+pub(super) fn fit(rows: &Buffer, stream: &Stream, schema: &Schema, options: &Options) -> Result<Encoder, Error> {
+    if options.bins > MAX_BINS {
+        return Err(Error::Input(format!("found {} bins, expected 0 to {MAX_BINS}", options.bins)));
+    }
+    let columns = feature_columns(stream, schema)?;
+    let mut encoder = Encoder { features: Vec::with_capacity(columns.len()), ..Encoder::default() };
+    for column in columns {
+        let name = stream.columns()[column].clone();
+        let kind = match numbers(rows, column, &name, &schema.features)? {
+            Some(values) => Kind::Number(number(values, transform(&name, schema), options.bins, &mut encoder)),
+            None => Kind::Category(category(rows, column, schema.features.max_levels, &mut encoder)),
+        };
+        encoder.extent.push([f32::INFINITY, f32::NEG_INFINITY]);
+        encoder.features.push(Feature { name, column, kind });
+    }
+    Ok(encoder)
+}
+
+/// Returns the columns that are features, in the order of the file.
+fn feature_columns(stream: &Stream, schema: &Schema) -> Result<Vec<usize>, Error> {
+    let Features { drop, only, categorical, log1p, immutable, ranges, .. } = &schema.features;
+    for (key, names) in
+        [("drop", drop), ("only", only), ("categorical", categorical), ("log1p", log1p), ("immutable", immutable)]
+    {
+        for name in names {
+            stream.column(name, &format!("features.{key}"))?;
+        }
+    }
+    for name in ranges.keys() {
+        stream.column(name, "features.ranges")?;
+    }
+    let is_feature = |name: &String| {
+        let hidden = schema.protected.iter().any(|protected| protected.column == *name && !protected.as_feature);
+        let chosen = only.is_empty() || only.contains(name);
+        chosen && !hidden && *name != schema.target.column && !drop.contains(name)
+    };
+    let names = stream.columns().iter().enumerate();
+    let columns: Vec<usize> = names.filter(|(_, name)| is_feature(name)).map(|(index, _)| index).collect();
+    if !(1..=MAX_FEATURES).contains(&columns.len()) {
+        return Err(Error::FeatureCount { found: columns.len(), limit: MAX_FEATURES });
+    }
+    Ok(columns)
+}
+
+fn transform(name: &String, schema: &Schema) -> Transform {
+    if schema.features.log1p.contains(name) { Transform::Log1p } else { Transform::Identity }
+}
+
+/// Returns the finite numbers of a column, or `None` if it is categorical: listed as such, or with a cell that is no
+/// number, or without any value.
+fn numbers(rows: &Buffer, column: usize, name: &String, features: &Features) -> Result<Option<Vec<f32>>, Error> {
+    if features.categorical.contains(name) {
+        return Ok(None);
+    }
+    let wanted_by = match (features.log1p.contains(name), features.ranges.contains_key(name)) {
+        (true, _) => Some("log1p"),
+        (_, true) => Some("ranges"),
+        _ => None,
+    };
+    let mut values = Vec::with_capacity(rows.len());
+    for row in rows.rows() {
+        let Some(cell) = row.cell(column) else { continue };
+        match (parse(cell), wanted_by) {
+            (Some(x), Some("log1p")) if x < 0.0 => return Err(negative(&row, name, x)),
+            (Some(x), _) if x.is_finite() => values.push(x + 0.0), // -0.0 and 0.0 are one value
+            (Some(_), _) => {}
+            (None, None) => return Ok(None),
+            (None, Some(key)) => {
+                let help = format!("features.{key} lists the column; take it off, or add the value to table.missing");
+                return Err(super::not_a_number(&row, name, cell, help));
+            }
+        }
+    }
+    match (values.is_empty(), wanted_by) {
+        (true, Some(wanted_by)) => Err(Error::NoNumbers { column: name.clone(), wanted_by, rows: rows.len() }),
+        (true, None) => Ok(None),
+        (false, _) => Ok(Some(values)),
+    }
+}
+
+#[cold]
+fn negative(row: &Row<'_>, name: &str, found: f32) -> Error {
+    Error::NegativeForLog { file: row.position.file.into(), line: row.position.line, column: name.into(), found }
+}
+
+/// Fits scale, range and bins on the values (not empty) of a numeric column.
+fn number(mut values: Vec<f32>, transform: Transform, bins: usize, encoder: &mut Encoder) -> Number {
+    let count = values.len() as f64;
+    let transformed = || values.iter().map(|x| f64::from(transform.apply(*x)));
+    let mean = transformed().sum::<f64>() / count;
+    let variance = transformed().map(|t| (t - mean) * (t - mean)).sum::<f64>() / count;
+    // A column that is constant so far keeps its unit.
+    let sd = if variance > 0.0 { variance.sqrt() } else { 1.0 };
+    let [low, high] = [mean - CLAMP_SD * sd, mean + CLAMP_SD * sd].map(|t| match transform {
+        Transform::Identity => finite(t),
+        Transform::Log1p => finite(libm::expm1(t)).max(0.0),
+    });
+    for x in &mut values {
+        *x = clamp(*x, low, high);
+    }
+    let edges = edges(values, bins);
+    let bin_rows = if edges.is_empty() { 0 } else { edges.len() + 1 };
+    let first_row = encoder.add_rows(2 + bin_rows);
+    let (sd, inv_sd) = (finite(sd), finite(1.0 / sd));
+    Number { transform, mean: finite(mean), sd, inv_sd, low, high, edges, first_row }
+}
+
+fn finite(x: f64) -> f32 {
+    x.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+}
+
+/// Keeps the most frequent levels, earlier ones first where equally frequent, with rows in the order of appearance.
+fn category(rows: &Buffer, column: usize, max_levels: usize, encoder: &mut Encoder) -> Category {
+    let mut index_of: FxHashMap<&[u8], usize> = FxHashMap::default();
+    let mut counted: Vec<(&[u8], u64)> = Vec::new();
+    let cells: Vec<Row<'_>> = rows.rows().collect();
+    for cell in cells.iter().filter_map(|row| row.cell(column)) {
+        let index = *index_of.entry(cell).or_insert(counted.len());
+        if index == counted.len() {
+            counted.push((cell, 0));
+        }
+        counted[index].1 += 1;
+    }
+    let mut kept: Vec<usize> = (0..counted.len()).collect();
+    kept.sort_by_key(|&index| std::cmp::Reverse(counted[index].1));
+    kept.truncate(max_levels);
+    kept.sort_unstable();
+    let unseen_row = encoder.add_rows(2);
+    let mut levels = Levels::default();
+    for index in kept {
+        levels.add(counted[index].0, encoder.add_rows(1));
+    }
+    Category { levels, max_levels, unseen_row }
+}

@@ -1,0 +1,407 @@
+//! Turns rows of a stream into *terms*: which rows of weights a record picks, with which scale.
+//!
+//! An [`Encoder`] is fitted on the first rows and learns levels from then on; [`Examples`] does both and gives every row of
+//! a stream, from the first, as an [`Example`]. A feature picks:
+//!
+//! | value | terms |
+//! | --- | --- |
+//! | number `x` | the linear row times `(t(clamp(x)) - mean) / sd`; with bins also the row of its bin, times 1 |
+//! | level | the row of the level, times 1 |
+//! | level not known yet, or too rare for a row | the *unseen* row, times 1 |
+//! | none | the *missing* row, times 1 |
+//!
+//! The first record with a new level picks the unseen row: that is what the row is for, and the only way it is learned.
+//! Row ids never change; new levels get the next free one.
+
+mod bins;
+mod examples;
+mod fit;
+mod levels;
+
+use feamoe_engine::mixture::Term;
+use feamoe_engine::schema::{Transform, bin, clamp};
+use serde::{Deserialize, Serialize};
+
+pub use examples::Examples;
+pub use levels::Level;
+
+use crate::error::Error;
+use crate::schema::Schema;
+pub use crate::stream::NO_GROUP;
+use crate::stream::{Buffer, Record, Row, Stream};
+use levels::Levels;
+
+/// One encoded record; its buffers are reused from row to row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Example {
+    /// At most two per numeric and one per categorical feature, in the order of the features.
+    pub terms: Vec<Term>,
+    /// Whether the outcome is the favourable one; false where it is not known.
+    pub label: bool,
+    /// Group per protected attribute: 0 privileged, 1.. the others, [`NO_GROUP`].
+    pub groups: Vec<u8>,
+}
+
+/// How an encoder is fitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Rows it is fitted on: more see rarer levels and outer quantiles, and are kept in memory as text.
+    pub warmup: usize,
+    /// Most bins of a numeric feature, 0 or 1 for none.
+    pub bins: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { warmup: 5000, bins: 64 }
+    }
+}
+
+/// The encoding of a data set: features, their scales, bins and levels, and how often each row of weights was picked.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Encoder {
+    features: Vec<Feature>,
+    /// Per row of weights, the sum of the scales it was picked with.
+    mass: Vec<f64>,
+    /// Per feature, the smallest and largest finite number learned from.
+    extent: Vec<[f32; 2]>,
+    /// Rows learned from.
+    rows_seen: u64,
+}
+
+/// One feature.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Feature {
+    name: String,
+    /// Where its column is in the stream the encoder was fitted on or last bound to.
+    #[serde(skip)]
+    column: usize,
+    kind: Kind,
+}
+
+/// What a feature is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Kind {
+    /// A number.
+    Number(Number),
+    /// A category.
+    Category(Category),
+}
+
+/// A numeric feature.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Number {
+    transform: Transform,
+    mean: f32,
+    sd: f32,
+    inv_sd: f32,
+    low: f32,
+    high: f32,
+    edges: Vec<f32>,
+    /// Linear, missing, then the bins.
+    first_row: u32,
+}
+
+/// A categorical feature.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Category {
+    levels: Levels,
+    max_levels: usize,
+    /// Unseen, then missing.
+    unseen_row: u32,
+}
+
+impl Feature {
+    /// Returns its column's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns what it is.
+    #[must_use]
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+}
+
+impl Number {
+    /// Returns the transform applied after clamping.
+    #[must_use]
+    pub fn transform(&self) -> Transform {
+        self.transform
+    }
+
+    /// Returns the mean of the transformed values of the first rows.
+    #[must_use]
+    pub fn mean(&self) -> f32 {
+        self.mean
+    }
+
+    /// Returns the standard deviation of the transformed values of the first rows, 1 where they were all the same.
+    #[must_use]
+    pub fn sd(&self) -> f32 {
+        self.sd
+    }
+
+    /// Returns the factor that standardises, `1 / sd`.
+    #[must_use]
+    pub fn inv_sd(&self) -> f32 {
+        self.inv_sd
+    }
+
+    /// Returns the range, lowest and highest raw value, that values are clamped to.
+    #[must_use]
+    pub fn range(&self) -> [f32; 2] {
+        [self.low, self.high]
+    }
+
+    /// Returns the ascending bin edges, raw; empty without bins.
+    #[must_use]
+    pub fn edges(&self) -> &[f32] {
+        &self.edges
+    }
+
+    /// Returns the linear row.
+    #[must_use]
+    pub fn linear_row(&self) -> u32 {
+        self.first_row
+    }
+
+    /// Returns the row of a missing value.
+    #[must_use]
+    pub fn missing_row(&self) -> u32 {
+        self.first_row + 1
+    }
+
+    /// Returns the rows of the bins, one more than edges; none without edges.
+    #[must_use]
+    pub fn bin_rows(&self) -> std::ops::Range<u32> {
+        let first = self.first_row + 2;
+        let bins = if self.edges.is_empty() { 0 } else { self.edges.len() as u32 + 1 };
+        first..first + bins
+    }
+
+    /// Pushes the terms of `x`, NaN for a missing value.
+    #[inline]
+    fn push_terms(&self, x: f32, terms: &mut Vec<Term>) {
+        if x.is_nan() {
+            terms.push(Term { row: self.missing_row(), scale: 1.0 });
+            return;
+        }
+        let inside = clamp(x, self.low, self.high);
+        let scale = (self.transform.apply(inside) - self.mean) * self.inv_sd;
+        terms.push(Term { row: self.first_row, scale });
+        if !self.edges.is_empty() {
+            let row = self.first_row + 2 + bin(inside, &self.edges) as u32;
+            terms.push(Term { row, scale: 1.0 });
+        }
+    }
+}
+
+impl Category {
+    /// Returns the levels in the order in which they got their rows.
+    #[must_use]
+    pub fn levels(&self) -> &[Level] {
+        self.levels.list()
+    }
+
+    /// Returns the row of levels that have none of their own.
+    #[must_use]
+    pub fn unseen_row(&self) -> u32 {
+        self.unseen_row
+    }
+
+    /// Returns the row of a missing value.
+    #[must_use]
+    pub fn missing_row(&self) -> u32 {
+        self.unseen_row + 1
+    }
+}
+
+impl Encoder {
+    /// Fits an encoder on the first rows of a stream; they are not counted as seen.
+    ///
+    /// A column is categorical if the schema says so, if a cell of it is no number, or if it has no value at all; else
+    /// numeric.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingColumn`] for a column named under `features`, [`Error::FeatureCount`], and where the data contradict
+    /// the schema [`Error::NotANumber`], [`Error::NegativeForLog`] or [`Error::NoNumbers`].
+    pub fn fit(rows: &Buffer, stream: &Stream, schema: &Schema, options: &Options) -> Result<Self, Error> {
+        fit::fit(rows, stream, schema, options)
+    }
+
+    /// Finds the feature columns in another stream, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingColumn`].
+    pub fn bind(&mut self, stream: &Stream) -> Result<(), Error> {
+        self.features.iter_mut().try_for_each(|feature| {
+            feature.column = stream.column(&feature.name, "the model")?;
+            Ok(())
+        })
+    }
+
+    /// Returns the features, in the order of the columns.
+    #[must_use]
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+
+    /// Returns the number of rows of weights so far; ids are `0..n_rows`.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        self.mass.len()
+    }
+
+    /// Returns the number of rows of data learned from.
+    #[must_use]
+    pub fn rows_seen(&self) -> u64 {
+        self.rows_seen
+    }
+
+    /// Returns, per row of weights, the sum of the scales it was picked with over all rows learned from: a count for
+    /// every row but linear ones, the sum of the clamped standardised values for those. Divided by
+    /// [`rows_seen`](Self::rows_seen) it is the row's mean scale, so that `sum(mass / rows_seen * weights)` over a feature's
+    /// rows is its mean contribution to the logits.
+    #[must_use]
+    pub fn mass(&self) -> &[f64] {
+        &self.mass
+    }
+
+    /// Returns the smallest and largest finite number of a feature (by index) learned from; `None` for a category, or
+    /// where there was none.
+    #[must_use]
+    pub fn extent(&self, feature: usize) -> Option<[f32; 2]> {
+        self.extent.get(feature).copied().filter(|[low, high]| low <= high)
+    }
+
+    /// Encodes a row that is learned from: counts it, and gives new levels a row while there is room.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotANumber`].
+    pub fn learn_one(&mut self, row: &Row<'_>, example: &mut Example) -> Result<(), Error> {
+        let Self { features, mass, extent, rows_seen } = self;
+        let mut new_levels = Vec::new();
+        let on_number = |feature: usize, x: f32| {
+            let [low, high] = &mut extent[feature];
+            if x.is_finite() {
+                *low = low.min(x);
+                *high = high.max(x);
+            }
+        };
+        encode_terms(features, row, &mut example.terms, on_number, |feature| new_levels.push(feature))?;
+        for term in &example.terms {
+            mass[term.row as usize] += f64::from(term.scale);
+        }
+        *rows_seen += 1;
+        for feature in new_levels {
+            self.add_level(feature, row);
+        }
+        example.take_rest(row);
+        Ok(())
+    }
+
+    /// Encodes a held-out row: nothing is counted, no level added.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotANumber`].
+    pub fn encode(&self, row: &Row<'_>, example: &mut Example) -> Result<(), Error> {
+        encode_terms(&self.features, row, &mut example.terms, |_, _| {}, |_| {})?;
+        example.take_rest(row);
+        Ok(())
+    }
+
+    #[cold]
+    fn add_level(&mut self, feature: usize, row: &Row<'_>) {
+        let id = self.add_rows(1);
+        let Feature { column, kind, .. } = &mut self.features[feature];
+        if let (Kind::Category(category), Some(cell)) = (kind, row.cell(*column)) {
+            category.levels.add(cell, id);
+        }
+    }
+
+    /// Adds rows of weights and returns the first one's id.
+    fn add_rows(&mut self, count: usize) -> u32 {
+        let first = self.mass.len();
+        self.mass.resize(first + count, 0.0);
+        first as u32
+    }
+}
+
+impl Example {
+    fn take_rest(&mut self, row: &Row<'_>) {
+        self.label = row.label.unwrap_or(false);
+        self.groups.clear();
+        self.groups.extend_from_slice(row.groups);
+    }
+}
+
+/// Writes the terms of a record; tells of each number, and of each feature with a level that could be added.
+#[inline]
+fn encode_terms(
+    features: &[Feature],
+    record: &Record<'_>,
+    terms: &mut Vec<Term>,
+    mut on_number: impl FnMut(usize, f32),
+    mut on_new_level: impl FnMut(usize),
+) -> Result<(), Error> {
+    terms.clear();
+    for (index, feature) in features.iter().enumerate() {
+        let cell = record.cell(feature.column);
+        match &feature.kind {
+            Kind::Number(number) => {
+                let x = match cell {
+                    None => f32::NAN,
+                    Some(cell) => parse(cell).ok_or_else(|| unexpected_text(record, &feature.name, cell))?,
+                };
+                on_number(index, x);
+                number.push_terms(x, terms);
+            }
+            Kind::Category(category) => {
+                let row = match cell {
+                    None => category.missing_row(),
+                    Some(cell) => category.levels.row(cell).unwrap_or_else(|| {
+                        if category.levels.list().len() < category.max_levels {
+                            on_new_level(index);
+                        }
+                        category.unseen_row
+                    }),
+                };
+                terms.push(Term { row, scale: 1.0 });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Parses a number as every part of the product reads it: the nearest `f32`. `nan` counts as missing, `inf` is clamped.
+#[inline]
+fn parse(cell: &[u8]) -> Option<f32> {
+    fast_float2::parse(cell).ok()
+}
+
+#[cold]
+fn unexpected_text(record: &Record<'_>, column: &str, cell: &[u8]) -> Error {
+    let help = "its first rows are all numbers; add the value to table.missing if it means that, or list the column under \
+                features.categorical";
+    not_a_number(record, column, cell, help.into())
+}
+
+fn not_a_number(record: &Record<'_>, column: &str, cell: &[u8], help: String) -> Error {
+    Error::NotANumber {
+        file: record.position.file.into(),
+        line: record.position.line,
+        column: column.into(),
+        found: String::from_utf8_lossy(cell).into_owned(),
+        help,
+    }
+}
+
+#[cfg(test)]
+mod tests;

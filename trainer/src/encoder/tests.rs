@@ -1,0 +1,195 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+use std::io::Cursor;
+
+use super::*;
+use crate::stream::Use;
+
+const SCHEMA: &str = "
+    [target]
+    column = \"y\"
+    positive = [\"1\"]
+    [[protected]]
+    column = \"sex\"
+    privileged = [\"m\"]
+    [features]
+    log1p = [\"gain\"]
+    categorical = [\"code\"]
+    max_levels = 2
+";
+
+/// `age` has a missing cell, `code` three levels of which `7` is the rarest, `void` no value at all.
+const TEXT: &str = "age,gain,code,sex,void,y\n\
+    20,0,5,m,,1\n\
+    40,3,7,f,,0\n\
+    ?,0,6,f,,0\n\
+    60,0,5,m,,1\n\
+    40,7,6,m,,0\n";
+
+fn schema() -> Schema {
+    Schema::from_toml("s.toml", SCHEMA).unwrap()
+}
+
+fn examples(text: &str, options: &Options) -> Result<(Vec<Example>, Encoder), Error> {
+    let stream = Stream::from_reader("f.csv", Cursor::new(text.to_string()), &schema(), Use::Learn)?;
+    let mut examples = Examples::new(stream, &schema(), options)?;
+    let mut all = Vec::new();
+    let mut example = Example::default();
+    while examples.next_example(&mut example)? {
+        all.push(example.clone());
+    }
+    Ok((all, examples.into_parts().1))
+}
+
+fn number(encoder: &Encoder, feature: usize) -> &Number {
+    match encoder.features()[feature].kind() {
+        Kind::Number(number) => number,
+        Kind::Category(_) => panic!("feature {feature} is a category"),
+    }
+}
+
+fn category(encoder: &Encoder, feature: usize) -> &Category {
+    match encoder.features()[feature].kind() {
+        Kind::Category(category) => category,
+        Kind::Number(_) => panic!("feature {feature} is a number"),
+    }
+}
+
+#[test]
+fn kinds_follow_from_the_first_rows_and_the_schema() {
+    let (_, encoder) = examples(TEXT, &Options::default()).unwrap();
+    let names: Vec<&str> = encoder.features().iter().map(Feature::name).collect();
+    assert_eq!(names, ["age", "gain", "code", "void"]);
+    assert_eq!(number(&encoder, 0).transform(), Transform::Identity);
+    assert_eq!(number(&encoder, 1).transform(), Transform::Log1p);
+    assert!(category(&encoder, 3).levels().is_empty());
+}
+
+#[test]
+fn a_number_is_standardised_by_the_mean_and_sd_of_the_first_rows() {
+    let (all, encoder) = examples(TEXT, &Options::default()).unwrap();
+    let age = number(&encoder, 0);
+    let sd = 200.0_f32.sqrt();
+    assert_eq!((age.mean(), age.sd()), (40.0, sd));
+    assert_eq!(age.range(), [(40.0 - 5.0 * 200.0_f64.sqrt()) as f32, (40.0 + 5.0 * 200.0_f64.sqrt()) as f32]);
+    assert_eq!(age.edges(), [30.0, 50.0]);
+    let bin = |n| Term { row: age.bin_rows().start + n, scale: 1.0 };
+    let linear = |x: f32| Term { row: age.linear_row(), scale: (x - 40.0) * age.inv_sd() };
+    assert_eq!(all[0].terms[..2], [linear(20.0), bin(0)]);
+    assert_eq!(all[3].terms[..2], [linear(60.0), bin(2)]);
+    assert_eq!(all[2].terms[0], Term { row: age.missing_row(), scale: 1.0 });
+
+    let gain = number(&encoder, 1);
+    let mean = (4.0_f32.ln() + 8.0_f32.ln()) / 5.0;
+    assert!((gain.mean() - mean).abs() < 1e-6);
+    assert_eq!(gain.range()[0], 0.0);
+    let scale = (libm::log1pf(3.0) - gain.mean()) * gain.inv_sd();
+    assert_eq!(all[1].terms[2], Term { row: gain.linear_row(), scale });
+}
+
+#[test]
+fn outliers_are_clamped_before_transform_and_bin() {
+    let text = format!("{TEXT}1e9,-4,5,m,,1\ninf,1e30,5,m,,1\n-inf,nan,5,m,,1\n");
+    let (all, encoder) = examples(&text, &Options { warmup: 5, bins: 64 }).unwrap();
+    let (age, gain) = (number(&encoder, 0), number(&encoder, 1));
+    let scale = |example: usize, term: usize| all[example].terms[term].scale;
+    for (example, sign) in [(5, 1.0), (6, 1.0), (7, -1.0)] {
+        assert!((scale(example, 0) - sign * 5.0).abs() < 1e-5);
+    }
+    assert_eq!(all[5].terms[1].row, age.bin_rows().end - 1);
+    assert_eq!(scale(5, 2), -gain.mean() * gain.inv_sd());
+    assert!((scale(6, 2) - 5.0).abs() < 1e-5);
+    assert_eq!(all[7].terms[2], Term { row: gain.missing_row(), scale: 1.0 });
+    assert_eq!(encoder.extent(0), Some([20.0, 1e9]));
+    assert_eq!(encoder.extent(1), Some([-4.0, 1e30]));
+    assert_eq!(encoder.extent(2), None);
+}
+
+#[test]
+fn the_rarest_levels_of_the_first_rows_share_the_unseen_row() {
+    let (all, encoder) = examples(TEXT, &Options::default()).unwrap();
+    let code = category(&encoder, 2);
+    let names: Vec<&str> = code.levels().iter().map(|level| level.name.as_str()).collect();
+    assert_eq!(names, ["5", "6"]);
+    let rows: Vec<u32> = all.iter().map(|example| example.terms.iter().rev().nth(1).unwrap().row).collect();
+    let [five, six] = [code.levels()[0].row, code.levels()[1].row];
+    assert_eq!(rows, [five, code.unseen_row(), six, five, six]);
+}
+
+#[test]
+fn a_later_level_is_unseen_once_then_has_the_next_row() {
+    let more = "20,0,5,m,a,1\n20,0,5,m,a,1\n20,0,5,m,b,1\n20,0,5,m,c,1\n20,0,5,m,c,1\n20,0,5,m,b,1\n";
+    let (all, encoder) = examples(&format!("{TEXT}{more}"), &Options { warmup: 5, bins: 0 }).unwrap();
+    let void = category(&encoder, 3);
+    let rows: Vec<u32> = all[5..].iter().map(|example| example.terms.last().unwrap().row).collect();
+    let unseen = void.unseen_row();
+    let [a, b] = [void.levels()[0].row, void.levels()[1].row];
+    assert_eq!((void.levels().len(), b as usize), (2, encoder.n_rows() - 1));
+    assert_eq!(rows, [unseen, a, unseen, unseen, unseen, b]);
+}
+
+#[test]
+fn the_result_does_not_depend_on_where_the_first_rows_end_up_in_memory() {
+    let (all, encoder) = examples(TEXT, &Options { warmup: 5, bins: 64 }).unwrap();
+    let (again, _) = examples(TEXT, &Options { warmup: 500, bins: 64 }).unwrap();
+    assert_eq!(all, again);
+    let bins = |encoder: &Encoder| number(encoder, 0).bin_rows().len();
+    assert_eq!((bins(&encoder), encoder.rows_seen()), (3, 5));
+    assert_eq!(all.iter().map(|example| example.label).collect::<Vec<_>>(), [true, false, false, true, false]);
+    assert_eq!(all[1].groups, [1]);
+}
+
+#[test]
+fn mass_is_the_sum_of_scales_of_each_row() {
+    let (all, encoder) = examples(TEXT, &Options { warmup: 3, bins: 64 }).unwrap();
+    let mut sums = vec![0.0; encoder.n_rows()];
+    for term in all.iter().flat_map(|example| &example.terms) {
+        sums[term.row as usize] += f64::from(term.scale);
+    }
+    assert_eq!(encoder.mass(), sums);
+    let code = category(&encoder, 2);
+    let seen = code.levels().iter().map(|level| level.row).chain([code.unseen_row(), code.missing_row()]);
+    assert_eq!(seen.map(|row| encoder.mass()[row as usize]).sum::<f64>(), 5.0);
+}
+
+#[test]
+fn held_out_rows_change_nothing() {
+    let (_, mut encoder) = examples(TEXT, &Options::default()).unwrap();
+    let before = postcard::to_allocvec(&encoder).unwrap();
+    let text = "void,age,y,sex,gain,code\nnew,1e6,1,f,2,9\n";
+    let mut stream = Stream::from_reader("g.csv", text.as_bytes(), &schema(), Use::Learn).unwrap();
+    encoder.bind(&stream).unwrap();
+    let mut example = Example::default();
+    encoder.encode(&stream.next_row().unwrap().unwrap(), &mut example).unwrap();
+    assert_eq!(example.terms.last().unwrap().row, category(&encoder, 3).unseen_row());
+    assert_eq!(postcard::to_allocvec(&encoder).unwrap(), before);
+    let restored: Encoder = postcard::from_bytes(&before).unwrap();
+    assert_eq!(postcard::to_allocvec(&restored).unwrap(), before);
+    assert_eq!(category(&restored, 2).levels.row(b"6"), category(&encoder, 2).levels.row(b"6"));
+}
+
+#[test]
+fn what_the_data_contradict_is_said_with_line_and_column() {
+    let message = |text: &str, warmup| examples(text, &Options { warmup, bins: 0 }).unwrap_err().to_string();
+    let late = message(&format!("{TEXT}old,0,5,m,,1\n"), 5);
+    assert!(late.starts_with("f.csv:7: column \"age\": found \"old\", expected a number; its first rows"), "{late}");
+    let log = message(&TEXT.replace("60,0", "60,much"), 5);
+    assert!(log.starts_with("f.csv:5: column \"gain\": found \"much\", expected a number; features.log1p"), "{log}");
+    let negative = message(&TEXT.replace("60,0", "60,-2"), 5);
+    assert!(negative.starts_with("f.csv:5: column \"gain\": found -2, expected a number of 0 or more"), "{negative}");
+    let unknown = message("age,code,sex,y\n1,2,m,1\n", 5);
+    assert!(unknown.starts_with("f.csv: no column \"gain\", which features.log1p needs"), "{unknown}");
+    let none = message("gain,code,sex,y\n?,2,m,1\n", 5);
+    assert!(none.starts_with("column \"gain\": none of the first 1 rows has a number"), "{none}");
+    let header = message("gain,code,sex,y\n", 5);
+    assert!(header.starts_with("f.csv: there are no records"), "{header}");
+}
+
+#[test]
+fn a_protected_column_is_a_feature_only_if_the_schema_says_so() {
+    let text = SCHEMA.replace("[features]", "as_feature = true\n[features]");
+    let schema = Schema::from_toml("s.toml", &text).unwrap();
+    let stream = Stream::from_reader("f.csv", TEXT.as_bytes(), &schema, Use::Learn).unwrap();
+    let examples = Examples::new(stream, &schema, &Options::default()).unwrap();
+    let names: Vec<&str> = examples.encoder().features().iter().map(Feature::name).collect();
+    assert_eq!(names, ["age", "gain", "code", "sex", "void"]);
+}

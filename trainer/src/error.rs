@@ -1,0 +1,296 @@
+//! The one error of the trainer: every variant says where, what was found, what was expected, what to do.
+//!
+//! The command line prints it after `error: ` and exits with code 2.
+
+use std::fmt;
+use std::io;
+
+/// Why a schema, a data file or an option cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be opened or read.
+    #[error("cannot read {file}: {source}")]
+    Read {
+        /// The file, or `standard input`.
+        file: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// A schema is not valid TOML, has an unknown or missing key, or contradicts itself.
+    #[error("{file}:{line}:{column}: {message}")]
+    Schema {
+        /// The schema file.
+        file: String,
+        /// 1-based line of the offending key or value.
+        line: usize,
+        /// 1-based column, in characters.
+        column: usize,
+        /// What was found, expected, and what to do.
+        message: String,
+    },
+
+    /// No input was named, or standard input twice.
+    #[error("{0}")]
+    Input(String),
+
+    /// A file without a single line.
+    #[error(
+        "{file}: the file is empty, expected {}; check that the step which writes it has run",
+        if *.header { "a header line and records" } else { "records" }
+    )]
+    EmptyFile {
+        /// The file.
+        file: String,
+        /// Whether a header line was expected first.
+        header: bool,
+    },
+
+    /// Files that are not text: NUL bytes, UTF-16, an archive, a compression that is not gzip.
+    #[error("{file}:{line}: found {found}, expected CSV text in UTF-8, plain or gzip; {help}")]
+    NotText {
+        /// The file.
+        file: String,
+        /// 1-based line.
+        line: u64,
+        /// What the bytes look like.
+        found: &'static str,
+        /// What to do.
+        help: &'static str,
+    },
+
+    /// Bytes that are not UTF-8.
+    #[error(
+        "{file}:{line}: field {field}: found byte 0x{byte:02x}, which is not UTF-8; convert the file first, \
+         for example: iconv -f LATIN1 -t UTF-8 FILE"
+    )]
+    NotUtf8 {
+        /// The file.
+        file: String,
+        /// 1-based line on which the record starts.
+        line: u64,
+        /// 1-based field of the record.
+        field: usize,
+        /// The first offending byte.
+        byte: u8,
+    },
+
+    /// A gzip stream that ends too early or is damaged.
+    #[error("{file}:{line}: the gzip stream {problem}; copy or download the file again (`gzip -t FILE` checks it)")]
+    Gzip {
+        /// The file.
+        file: String,
+        /// 1-based line reached when it broke off.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A record with more or fewer fields than the header.
+    #[error(
+        "{file}:{line}: found {found} field{}, expected {expected}; \
+         quote fields that contain the delimiter, or check table.delimiter and table.header", plural(*.found)
+    )]
+    RaggedRow {
+        /// The file.
+        file: String,
+        /// 1-based line on which the record starts.
+        line: u64,
+        /// Fields found.
+        found: usize,
+        /// Fields expected.
+        expected: usize,
+    },
+
+    /// A quote that is never closed.
+    #[error(
+        "{file}:{line}: the record has an opening quote that is never closed; close it, or double quotes inside a quoted field"
+    )]
+    UnclosedQuote {
+        /// The file.
+        file: String,
+        /// 1-based line on which the record starts.
+        line: u64,
+    },
+
+    /// A record longer than the reader's bound, which keeps memory constant.
+    #[error("{file}:{line}: the record is longer than {limit} bytes; is a quote left open, or is this no CSV file?")]
+    RecordTooLong {
+        /// The file.
+        file: String,
+        /// 1-based line on which the record starts.
+        line: u64,
+        /// The bound, in bytes.
+        limit: usize,
+    },
+
+    /// A column that something needs is not in the data.
+    #[error(
+        "{file}: no column {column:?}, which {wanted_by} needs; the columns are {}{}",
+        list(.columns), resembling(.column, .columns)
+    )]
+    MissingColumn {
+        /// The file.
+        file: String,
+        /// The column looked for.
+        column: String,
+        /// Who looked for it, such as `target.column`.
+        wanted_by: String,
+        /// The columns there are.
+        columns: Vec<String>,
+    },
+
+    /// A later file whose header differs from the first one's.
+    #[error(
+        "{file}: the header differs from that of {first}: {difference}; all files of one run must have the same columns in the same order"
+    )]
+    HeaderMismatch {
+        /// The later file.
+        file: String,
+        /// The first file.
+        first: String,
+        /// The first difference.
+        difference: String,
+    },
+
+    /// A cell that should be a number is not.
+    #[error("{file}:{line}: column {column:?}: found {found:?}, expected a number; {help}")]
+    NotANumber {
+        /// The file.
+        file: String,
+        /// 1-based line on which the record starts.
+        line: u64,
+        /// The column.
+        column: String,
+        /// The cell.
+        found: String,
+        /// What to do.
+        help: String,
+    },
+
+    /// A number outside the domain of its column's transform.
+    #[error(
+        "{file}:{line}: column {column:?}: found {found}, expected a number of 0 or more, since the column is listed in \
+         features.log1p; take it off that list"
+    )]
+    NegativeForLog {
+        /// The file.
+        file: String,
+        /// 1-based line on which the record starts.
+        line: u64,
+        /// The column.
+        column: String,
+        /// The number.
+        found: f32,
+    },
+
+    /// A column that should be numeric shows no number in the first rows, so it has no scale.
+    #[error(
+        "column {column:?}: none of the first {rows} rows has a number in it, so features.{wanted_by} cannot apply; \
+         take it off that list or fit on more rows"
+    )]
+    NoNumbers {
+        /// The column.
+        column: String,
+        /// The list of the schema that asks for a number.
+        wanted_by: &'static str,
+        /// Rows looked at.
+        rows: usize,
+    },
+
+    /// The model would have more features than the format holds, or none.
+    #[error("found {found} feature columns, expected 1 to {limit}; choose with features.only or features.drop")]
+    FeatureCount {
+        /// Feature columns found.
+        found: usize,
+        /// The most there may be.
+        limit: usize,
+    },
+
+    /// No record can be used: there are none, or filters or the target left none.
+    #[error("{files}: {reason}")]
+    NoUsableRows {
+        /// The files read.
+        files: String,
+        /// What became of the rows, what the target's values are, what to do.
+        reason: String,
+    },
+
+    /// Only one of the two outcomes occurs.
+    #[error("{files}: {reason}")]
+    OneOutcome {
+        /// The files read.
+        files: String,
+        /// Which outcome there is, which not, what the target's values are, what to do.
+        reason: String,
+    },
+
+    /// A protected group of the schema that no row belongs to.
+    #[error("{files}: column {column:?}: no row belongs to the {role} group {group}; {seen}")]
+    AbsentGroup {
+        /// The files read.
+        files: String,
+        /// The protected column.
+        column: String,
+        /// `privileged` or `unprivileged`.
+        role: &'static str,
+        /// The values of the group.
+        group: String,
+        /// The values that do occur, and what to do.
+        seen: String,
+    },
+}
+
+/// Most names that a message lists.
+const MOST_LISTED: usize = 60;
+
+/// Writes names as `"a", "b", "c"`.
+pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
+    let mut text =
+        names.iter().take(MOST_LISTED).map(|name| format!("{:?}", name.as_ref())).collect::<Vec<_>>().join(", ");
+    if names.len() > MOST_LISTED {
+        text.push_str(&format!(" and {} more", names.len() - MOST_LISTED));
+    }
+    text
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+/// A hint where a column differs from the wanted one only in case, blanks or punctuation.
+fn resembling(wanted: &str, columns: &[String]) -> impl fmt::Display {
+    let fold = |name: &str| name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+    let folded = fold(wanted);
+    columns
+        .iter()
+        .find(|name| fold(name) == folded)
+        .map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_column_lists_the_columns_and_the_near_miss() {
+        let error = Error::MissingColumn {
+            file: "a.csv".into(),
+            column: "Capital Gain".into(),
+            wanted_by: "features.log1p".into(),
+            columns: vec!["age".into(), "capital-gain".into()],
+        };
+        assert_eq!(
+            error.to_string(),
+            "a.csv: no column \"Capital Gain\", which features.log1p needs; the columns are \"age\", \"capital-gain\"; \
+             did you mean \"capital-gain\"?"
+        );
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<String> = (0..70).map(|i| i.to_string()).collect();
+        assert!(list(&names).ends_with("\"59\" and 10 more"));
+    }
+}

@@ -1,0 +1,297 @@
+//! What a schema must fulfil beyond its types, and where in the file a fault lies.
+
+use std::collections::BTreeSet;
+
+use feamoe_engine::limits::MAX_LEVELS;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Features, Filter, Protected, Schema, Table, Target};
+use crate::error::list;
+
+/// Most unprivileged groups of one attribute: group ids are a `u8`, 0 is the privileged group and 255 *no group*.
+pub(crate) const MAX_UNPRIVILEGED: usize = 254;
+
+/// A step from a TOML value into one of its parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// A contradiction, and the path of keys that leads to it.
+#[derive(Debug)]
+pub(super) struct Fault<'a> {
+    pub path: Vec<Step<'a>>,
+    pub message: String,
+}
+
+type Outcome<'a> = Result<(), Fault<'a>>;
+
+fn fault<'a>(path: &[Step<'a>], message: String) -> Fault<'a> {
+    Fault { path: path.to_vec(), message }
+}
+
+pub(super) fn check(schema: &Schema) -> Outcome<'_> {
+    let Schema { table, target, protected, filter, features } = schema;
+    check_table(table)?;
+    check_target(target)?;
+    for (index, attribute) in protected.iter().enumerate() {
+        let path = [Step::Key("protected"), Step::Index(index)];
+        check_protected(attribute, target, path)?;
+        if protected[..index].iter().any(|earlier| earlier.column == attribute.column) {
+            return Err(fault(
+                &[path[0], path[1], Step::Key("column")],
+                format!("column {:?} is protected twice; merge the two [[protected]] tables", attribute.column),
+            ));
+        }
+    }
+    for (index, filter) in filter.iter().enumerate() {
+        check_filter(filter, [Step::Key("filter"), Step::Index(index)])?;
+    }
+    check_features(features, target, protected)
+}
+
+fn check_table(table: &Table) -> Outcome<'_> {
+    let at = |key| [Step::Key("table"), Step::Key(key)];
+    if !table.delimiter.is_ascii() || matches!(table.delimiter, '"' | '\n' | '\r' | '\0') {
+        return Err(fault(
+            &at("delimiter"),
+            format!(
+                "found delimiter {:?}, expected one ASCII character that is no quote and no line end",
+                table.delimiter
+            ),
+        ));
+    }
+    if let Some(comment) = table.comment
+        && (!comment.is_ascii() || comment == table.delimiter || matches!(comment, '"' | '\n' | '\r' | '\0'))
+    {
+        return Err(fault(
+            &at("comment"),
+            format!(
+                "found comment {comment:?}, expected one ASCII character other than the delimiter, quote and line ends"
+            ),
+        ));
+    }
+    match (table.header, table.columns.is_empty()) {
+        (false, true) => Err(fault(
+            &at("header"),
+            "header = false needs the column names: add columns = [\"...\"] in the order of the file".into(),
+        )),
+        (true, false) => Err(fault(
+            &at("columns"),
+            "columns are given, but header is true; set header = false, or leave columns out to use the file's names"
+                .into(),
+        )),
+        _ => distinct(&table.columns, &at("columns")),
+    }
+}
+
+fn check_target(target: &Target) -> Outcome<'_> {
+    let at = |key| [Step::Key("target"), Step::Key(key)];
+    named(&target.column, &at("column"))?;
+    if target.positive.is_empty() {
+        return Err(fault(&at("positive"), "list at least one value of the favourable outcome".into()));
+    }
+    distinct(&target.positive, &at("positive"))?;
+    distinct(&target.negative, &at("negative"))?;
+    disjoint(&target.negative, &target.positive, "positive", &at("negative"))
+}
+
+fn check_protected<'a>(attribute: &'a Protected, target: &Target, [table, index]: [Step<'a>; 2]) -> Outcome<'a> {
+    let at = |key| [table, index, Step::Key(key)];
+    named(&attribute.column, &at("column"))?;
+    if attribute.column == target.column {
+        return Err(fault(
+            &at("column"),
+            format!("column {:?} is the target, it cannot be protected too", target.column),
+        ));
+    }
+    if attribute.privileged.is_empty() {
+        return Err(fault(&at("privileged"), "list at least one value of the privileged group".into()));
+    }
+    distinct(&attribute.privileged, &at("privileged"))?;
+    let Some(unprivileged) = &attribute.unprivileged else { return Ok(()) };
+    if unprivileged.is_empty() || unprivileged.len() > MAX_UNPRIVILEGED {
+        return Err(fault(
+            &at("unprivileged"),
+            format!(
+                "found {} values, expected 1 to {MAX_UNPRIVILEGED}; leave the key out to make every other value a group",
+                unprivileged.len()
+            ),
+        ));
+    }
+    distinct(unprivileged, &at("unprivileged"))?;
+    disjoint(unprivileged, &attribute.privileged, "privileged", &at("unprivileged"))
+}
+
+fn check_filter<'a>(filter: &'a Filter, [table, index]: [Step<'a>; 2]) -> Outcome<'a> {
+    let at = |key| [table, index, Step::Key(key)];
+    named(&filter.column, &at("column"))?;
+    for (key, bound) in [("min", filter.min), ("max", filter.max)] {
+        if bound.is_some_and(f64::is_nan) {
+            return Err(fault(&at(key), "found nan, expected a number".into()));
+        }
+    }
+    if let (Some(min), Some(max)) = (filter.min, filter.max)
+        && min > max
+    {
+        return Err(fault(&at("max"), format!("found max {max}, expected at least min {min}")));
+    }
+    if filter.min.is_none() && filter.max.is_none() && filter.keep.is_empty() && filter.drop.is_empty() {
+        return Err(fault(&[table, index], "a filter needs at least one of min, max, keep and drop".into()));
+    }
+    disjoint(&filter.drop, &filter.keep, "keep", &at("drop"))
+}
+
+fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Protected]) -> Outcome<'a> {
+    let at = |key| [Step::Key("features"), Step::Key(key)];
+    let lists = [
+        ("drop", &features.drop),
+        ("only", &features.only),
+        ("categorical", &features.categorical),
+        ("log1p", &features.log1p),
+        ("immutable", &features.immutable),
+    ];
+    for (key, names) in lists {
+        distinct(names, &at(key))?;
+        if key == "drop" {
+            continue;
+        }
+        disjoint(names, &features.drop, "drop", &at(key))?;
+        if names.contains(&target.column) {
+            return Err(fault(&at(key), format!("column {:?} is the target, it cannot be a feature", target.column)));
+        }
+    }
+    if let Some(hidden) = protected.iter().find(|p| !p.as_feature && features.only.contains(&p.column)) {
+        return Err(fault(
+            &at("only"),
+            format!(
+                "column {:?} is protected; set as_feature = true in its [[protected]] table to let the model see it",
+                hidden.column
+            ),
+        ));
+    }
+    if let Some(seen) = protected.iter().find(|p| p.as_feature && features.drop.contains(&p.column)) {
+        return Err(fault(&at("drop"), format!("column {:?} is protected with as_feature = true", seen.column)));
+    }
+    disjoint(&features.log1p, &features.categorical, "categorical", &at("log1p"))?;
+    if !(1..=MAX_LEVELS).contains(&features.max_levels) {
+        return Err(fault(
+            &at("max_levels"),
+            format!("found {}, expected a number from 1 to {MAX_LEVELS}", features.max_levels),
+        ));
+    }
+    for (column, [low, high]) in &features.ranges {
+        let path = [Step::Key("features"), Step::Key("ranges"), Step::Key(column)];
+        if !(low.is_finite() && high.is_finite() && low <= high) {
+            return Err(fault(&path, format!("found [{low}, {high}], expected [lowest, highest]")));
+        }
+        if features.categorical.contains(column) {
+            return Err(fault(&path, format!("column {column:?} is categorical, a range needs a number")));
+        }
+    }
+    Ok(())
+}
+
+fn named<'a>(column: &str, path: &[Step<'a>]) -> Outcome<'a> {
+    if column.is_empty() {
+        return Err(fault(path, "fill in the name of the column".into()));
+    }
+    Ok(())
+}
+
+fn distinct<'a>(names: &[String], path: &[Step<'a>]) -> Outcome<'a> {
+    let mut seen = BTreeSet::new();
+    match names.iter().find(|name| !seen.insert(*name)) {
+        Some(twice) => Err(fault(path, format!("{twice:?} is listed twice"))),
+        None => Ok(()),
+    }
+}
+
+fn disjoint<'a>(names: &[String], others: &[String], other_key: &str, path: &[Step<'a>]) -> Outcome<'a> {
+    let both: Vec<&String> = names.iter().filter(|name| others.contains(name)).collect();
+    if both.is_empty() {
+        return Ok(());
+    }
+    Err(fault(path, format!("{} is listed under {other_key} too; it can be only one of the two", list(&both))))
+}
+
+/// Returns the byte offset of what `path` leads to, or of the nearest enclosing table that is in the text.
+pub(super) fn locate(text: &str, path: &[Step]) -> usize {
+    let Ok(root) = DeTable::parse(text) else { return 0 };
+    let mut offset = 0;
+    let mut value: Option<&Spanned<DeValue>> = None;
+    for step in path {
+        let next = match (step, value.map(Spanned::get_ref)) {
+            (Step::Key(key), None) => root.get_ref().get(*key),
+            (Step::Key(key), Some(DeValue::Table(table))) => table.get(*key),
+            (Step::Index(index), Some(DeValue::Array(array))) => array.get(*index),
+            _ => None,
+        };
+        let Some(next) = next else { break };
+        offset = next.span().start;
+        value = Some(next);
+    }
+    offset
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const HEAD: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n";
+
+    /// Text after a minimal head, the position expected and a part of the message.
+    const FAULTS: [(&str, &str, &str); 21] = [
+        ("negative = [\"0\", \"1\"]", "4:12", "\"1\" is listed under positive too"),
+        ("negative = [\"0\", \"0\"]", "4:12", "\"0\" is listed twice"),
+        ("[table]\nheader = false", "5:10", "needs the column names"),
+        ("[table]\ncolumns = [\"a\"]", "5:11", "set header = false"),
+        ("[table]\nheader = false\ncolumns = [\"a\", \"a\"]", "6:11", "\"a\" is listed twice"),
+        ("[table]\ndelimiter = \"\\\"\"", "5:13", "expected one ASCII character"),
+        ("[table]\ndelimiter = \"é\"", "5:13", "expected one ASCII character"),
+        ("[table]\ncomment = \",\"", "5:11", "other than the delimiter"),
+        ("[[protected]]\ncolumn = \"y\"\nprivileged = [\"a\"]", "5:10", "is the target"),
+        ("[[protected]]\ncolumn = \"s\"\nprivileged = []", "6:14", "at least one value"),
+        ("[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\nunprivileged = []", "7:16", "found 0 values"),
+        ("[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\nunprivileged = [\"a\"]", "7:16", "privileged too"),
+        (
+            "[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"b\"]",
+            "8:10",
+            "protected twice",
+        ),
+        ("[[filter]]\ncolumn = \"f\"\nmin = 3\nmax = 2", "7:7", "found max 2, expected at least min 3"),
+        ("[[filter]]\ncolumn = \"f\"", "4:1", "at least one of min"),
+        ("[features]\nonly = [\"a\"]\ndrop = [\"a\"]", "5:8", "listed under drop too"),
+        ("[features]\nlog1p = [\"a\"]\ncategorical = [\"a\"]", "5:9", "listed under categorical too"),
+        ("[features]\nlog1p = [\"y\"]", "5:9", "is the target"),
+        ("[features]\nmax_levels = 0", "5:14", "expected a number from 1 to"),
+        ("[features]\nranges = { a = [2, 1] }", "5:16", "expected [lowest, highest]"),
+        (
+            "[features]\nonly = [\"s\"]\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]",
+            "5:8",
+            "set as_feature = true",
+        ),
+    ];
+
+    #[test]
+    fn every_contradiction_is_found_where_it_stands() {
+        for (tail, position, part) in FAULTS {
+            let text = format!("{HEAD}{tail}\n");
+            let message = Schema::from_toml("s.toml", &text).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("s.toml:{position}: ")), "{text}\n{message}");
+            assert!(message.contains(part), "{text}\n{message}");
+        }
+    }
+
+    #[test]
+    fn an_empty_target_asks_to_be_filled_in() {
+        let text = "[target]\ncolumn = \"\"\npositive = []\n";
+        let message = Schema::from_toml("s.toml", text).unwrap_err().to_string();
+        assert_eq!(message, "s.toml:2:10: fill in the name of the column");
+        let message = Schema::from_toml("s.toml", &text.replace("\"\"", "\"y\"")).unwrap_err().to_string();
+        assert!(message.starts_with("s.toml:3:12: list at least one value"), "{message}");
+    }
+}

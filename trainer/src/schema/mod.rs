@@ -1,0 +1,280 @@
+//! The schema of a data set: how to read the table, what to predict, whom to protect, which rows and columns to use.
+//!
+//! A TOML file; [`Schema::from_toml`] refuses unknown keys and contradictions with line and column, so that a
+//! [`Schema`] read from a file is consistent in itself. Whether it fits the data is found out when both meet
+//! ([`Stream::open`](crate::stream::Stream::open), [`Encoder::fit`](crate::encoder::Encoder::fit)).
+//!
+//! ```
+//! let text = r#"
+//!     [target]
+//!     column = "approved"
+//!     positive = ["yes"]
+//!
+//!     [[protected]]
+//!     column = "sex"
+//!     privileged = ["male"]
+//! "#;
+//! let schema = feamoe::schema::Schema::from_toml("schema.toml", text)?;
+//! assert_eq!(schema.table.delimiter, ',');
+//! assert!(!schema.protected[0].as_feature);
+//! # Ok::<(), feamoe::error::Error>(())
+//! ```
+
+mod check;
+pub mod infer;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// A schema. Each field is a table of the TOML file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schema {
+    /// How the text is read.
+    #[serde(default)]
+    pub table: Table,
+    /// What is predicted.
+    pub target: Target,
+    /// The protected attributes, any number.
+    #[serde(default)]
+    pub protected: Vec<Protected>,
+    /// Which rows are used: those that pass every filter.
+    #[serde(default)]
+    pub filter: Vec<Filter>,
+    /// Which columns the model sees, and how.
+    #[serde(default)]
+    pub features: Features,
+}
+
+/// `[table]`: how the text is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Table {
+    /// Whether the first line of each file names the columns.
+    pub header: bool,
+    /// The names, where there is no header.
+    pub columns: Vec<String>,
+    /// What separates fields: one ASCII character.
+    pub delimiter: char,
+    /// Whether blanks around each cell are dropped.
+    pub trim: bool,
+    /// Cells that mean *no value*.
+    pub missing: Vec<String>,
+    /// Lines that start with this ASCII character are passed over.
+    pub comment: Option<char>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            header: true,
+            columns: Vec::new(),
+            delimiter: ',',
+            trim: true,
+            missing: ["", "NA", "NaN", "?"].map(String::from).to_vec(),
+            comment: None,
+        }
+    }
+}
+
+/// `[target]`: what is predicted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The column.
+    pub column: String,
+    /// Its values that are the favourable outcome.
+    pub positive: Vec<String>,
+    /// Its values that are the other outcome; rows that are neither are left out and counted. Empty: every value that
+    /// is not positive, and not missing.
+    #[serde(default)]
+    pub negative: Vec<String>,
+}
+
+/// `[[protected]]`: one protected attribute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Protected {
+    /// The column.
+    pub column: String,
+    /// Its values that together are the privileged group, which every other group is compared with.
+    pub privileged: Vec<String>,
+    /// Its values that are each an unprivileged group; rows with any other value have no group. Absent: every value
+    /// that is not privileged, and not missing, is a group of its own.
+    pub unprivileged: Option<Vec<String>>,
+    /// Whether the model sees the column. If not, it is not needed at scoring time.
+    #[serde(default)]
+    pub as_feature: bool,
+}
+
+/// `[[filter]]`: keeps the rows for which every condition given holds. A missing cell fails `min`, `max` and `keep`
+/// (unless `keep` lists it) and passes `drop` (unless `drop` lists it).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// The column.
+    pub column: String,
+    /// Smallest number kept.
+    pub min: Option<f64>,
+    /// Largest number kept.
+    pub max: Option<f64>,
+    /// The values kept.
+    #[serde(default)]
+    pub keep: Vec<String>,
+    /// The values dropped.
+    #[serde(default)]
+    pub drop: Vec<String>,
+}
+
+/// `[features]`: which columns the model sees, and how. All but the target and the protected ones, unless said here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Features {
+    /// Columns left out.
+    pub drop: Vec<String>,
+    /// If not empty, the only columns used.
+    pub only: Vec<String>,
+    /// Columns that are categories even where their values look like numbers.
+    pub categorical: Vec<String>,
+    /// Numeric columns with a heavy tail, seen as `ln(1 + x)`; their values are 0 or more.
+    pub log1p: Vec<String>,
+    /// Most levels of a categorical column that get weights of their own; rarer ones share the *unseen* row.
+    pub max_levels: usize,
+    /// Columns that recourse never changes.
+    pub immutable: Vec<String>,
+    /// Per numeric column, the lowest and highest value that recourse may propose.
+    pub ranges: BTreeMap<String, [f64; 2]>,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self {
+            drop: Vec::new(),
+            only: Vec::new(),
+            categorical: Vec::new(),
+            log1p: Vec::new(),
+            max_levels: 64,
+            immutable: Vec::new(),
+            ranges: BTreeMap::new(),
+        }
+    }
+}
+
+impl Schema {
+    /// Reads and checks a schema file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`], or [`Error::Schema`] with line and column.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|source| Error::Read { file: file.clone(), source })?;
+        Self::from_toml(&file, &text)
+    }
+
+    /// Parses and checks a schema; `file` is its name in messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Schema`] with line and column: not TOML, an unknown or missing key, a value of the wrong type, or a
+    /// contradiction.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, Error> {
+        let schema: Self = toml::from_str(text).map_err(|error| {
+            let (line, column) = error.span().map_or((1, 1), |span| line_and_column(text, span.start));
+            Error::Schema { file: file.into(), line, column, message: one_line(error.message()) }
+        })?;
+        check::check(&schema).map_err(|fault| {
+            let (line, column) = line_and_column(text, check::locate(text, &fault.path));
+            Error::Schema { file: file.into(), line, column, message: fault.message }
+        })?;
+        Ok(schema)
+    }
+}
+
+/// 1-based line and column (in characters) of a byte offset.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const MINIMAL: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n";
+
+    fn message(text: &str) -> String {
+        Schema::from_toml("s.toml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reads_every_key_of_the_format() {
+        let text = r#"
+            [table]
+            header = false
+            columns = ["age", "sex", "hours", "gain", "days", "y"]
+            delimiter = ";"
+            trim = true
+            missing = ["?", ""]
+            comment = "|"
+            [target]
+            column = "y"
+            positive = [">50K", ">50K."]
+            negative = ["<=50K", "<=50K."]
+            [[protected]]
+            column = "sex"
+            privileged = ["Male"]
+            unprivileged = ["Female"]
+            as_feature = true
+            [[filter]]
+            column = "days"
+            min = -30.0
+            max = 30
+            [features]
+            drop = ["days"]
+            only = []
+            categorical = ["age"]
+            log1p = ["gain"]
+            max_levels = 32
+            immutable = ["age"]
+            ranges = { "hours" = [1, 80] }
+        "#;
+        let schema = Schema::from_toml("s.toml", text).unwrap();
+        assert_eq!(schema.table.comment, Some('|'));
+        assert_eq!(schema.protected[0].unprivileged, Some(vec!["Female".into()]));
+        assert_eq!(schema.filter[0].max, Some(30.0));
+        assert_eq!(schema.features.ranges["hours"], [1.0, 80.0]);
+        let again: Schema = toml::from_str(&toml::to_string(&schema).unwrap()).unwrap();
+        assert_eq!(again, schema);
+    }
+
+    #[test]
+    fn a_schema_may_be_just_a_target() {
+        let schema = Schema::from_toml("s.toml", MINIMAL).unwrap();
+        assert_eq!(schema.table, Table::default());
+        assert!(schema.target.negative.is_empty());
+        assert_eq!(schema.features.max_levels, 64);
+    }
+
+    #[test]
+    fn syntax_errors_and_unknown_keys_carry_line_and_column() {
+        assert!(message("[target\n").starts_with("s.toml:1:8: "), "{}", message("[target\n"));
+        let unknown = message(&format!("{MINIMAL}[features]\nlog = []\n"));
+        assert!(unknown.starts_with("s.toml:5:1: unknown field `log`, expected one of"), "{unknown}");
+        let missing = message("[table]\nheader = true\n");
+        assert!(missing.contains("missing field `target`"), "{missing}");
+        let wrong_type = message("[target]\ncolumn = \"y\"\npositive = [1]\n");
+        assert!(wrong_type.starts_with("s.toml:3:13: invalid type: integer `1`, expected a string"), "{wrong_type}");
+    }
+}

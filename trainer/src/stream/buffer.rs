@@ -1,0 +1,105 @@
+//! A few rows kept in memory: what an encoder is fitted on before the stream goes on.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::records::{Missing, Position, Record};
+use super::{Row, Stream};
+use crate::error::Error;
+
+/// The first rows of a stream, as text, in a few large allocations.
+pub struct Buffer {
+    text: Vec<u8>,
+    /// `fields_per_row` for each row, relative to the row's text.
+    fields: Vec<Range<u32>>,
+    fields_per_row: usize,
+    groups: Vec<u8>,
+    groups_per_row: usize,
+    rows: Vec<Place>,
+    files: Vec<String>,
+    trim: bool,
+    missing: Arc<Missing>,
+}
+
+/// What a row has besides its cells and groups.
+struct Place {
+    text: Range<usize>,
+    file: usize,
+    line: u64,
+    number: u64,
+    label: Option<bool>,
+}
+
+impl Buffer {
+    /// Takes up to `most` rows from the stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Stream::next_row`].
+    pub fn read(stream: &mut Stream, most: usize) -> Result<Self, Error> {
+        let mut buffer = Self {
+            text: Vec::new(),
+            fields: Vec::new(),
+            fields_per_row: stream.columns().len(),
+            groups: Vec::new(),
+            groups_per_row: stream.groupings.len(),
+            rows: Vec::new(),
+            files: Vec::new(),
+            trim: stream.records.trim(),
+            missing: stream.records.missing(),
+        };
+        while buffer.rows.len() < most {
+            let Some(row) = stream.next_row()? else { break };
+            buffer.push(&row);
+        }
+        Ok(buffer)
+    }
+
+    fn push(&mut self, row: &Row<'_>) {
+        let Position { file, line, number } = row.position;
+        if self.files.last().is_none_or(|last| last != file) {
+            self.files.push(file.into());
+        }
+        let start = self.text.len();
+        self.text.extend_from_slice(row.record.text);
+        self.fields.extend_from_slice(row.record.fields);
+        self.groups.extend_from_slice(row.groups);
+        let text = start..self.text.len();
+        self.rows.push(Place { text, file: self.files.len() - 1, line, number, label: row.label });
+    }
+
+    /// Returns the number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Returns whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Returns a row, in the order of the stream.
+    #[must_use]
+    pub fn row(&self, index: usize) -> Option<Row<'_>> {
+        let place = self.rows.get(index)?;
+        let span = |per_row: usize| index * per_row..(index + 1) * per_row;
+        Some(Row {
+            record: Record {
+                text: self.text.get(place.text.clone())?,
+                fields: self.fields.get(span(self.fields_per_row))?,
+                trim: self.trim,
+                missing: &self.missing,
+                position: Position { file: self.files.get(place.file)?, line: place.line, number: place.number },
+            },
+            label: place.label,
+            groups: self.groups.get(span(self.groups_per_row))?,
+        })
+    }
+
+    /// Returns the rows in the order of the stream.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        (0..self.len()).filter_map(|index| self.row(index))
+    }
+}

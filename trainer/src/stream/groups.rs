@@ -1,0 +1,152 @@
+//! Protected groups: which group of each attribute a row belongs to.
+
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+use super::Record;
+use super::seen::Seen;
+use crate::error::{Error, list};
+use crate::schema::Protected;
+
+/// Group of a row whose value is missing, not listed in the schema, or one too many.
+pub const NO_GROUP: u8 = u8::MAX;
+
+/// One protected attribute and its groups.
+///
+/// Group 0 is the privileged one, however many values it has; every other group is one value. Where the schema lists no
+/// unprivileged values, a group is added for each new value, in the order of appearance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attribute {
+    column: String,
+    /// Name of each group, by id.
+    groups: Vec<String>,
+    /// Rows in each group.
+    rows: Vec<u64>,
+    /// Rows in none.
+    unknown: u64,
+    /// Whether new values become groups.
+    open: bool,
+}
+
+impl Attribute {
+    fn new(protected: &Protected) -> Self {
+        let mut groups = vec![protected.privileged.join("|")];
+        groups.extend(protected.unprivileged.iter().flatten().cloned());
+        Self {
+            column: protected.column.clone(),
+            rows: vec![0; groups.len()],
+            groups,
+            unknown: 0,
+            open: protected.unprivileged.is_none(),
+        }
+    }
+
+    /// Returns the protected column.
+    #[must_use]
+    pub fn column(&self) -> &str {
+        &self.column
+    }
+
+    /// Returns the names of the groups known so far, by id. The name of a privileged group of several values joins them
+    /// with `|`.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// Returns the rows counted in each group.
+    #[must_use]
+    pub fn rows(&self) -> &[u64] {
+        &self.rows
+    }
+
+    /// Returns the rows that belong to no group.
+    #[must_use]
+    pub fn unknown(&self) -> u64 {
+        self.unknown
+    }
+}
+
+/// Finds the group of a row.
+pub(super) struct Grouping {
+    pub(super) attribute: Attribute,
+    protected: Protected,
+    /// Where the column is; `None` where scoring data has none.
+    index: Option<usize>,
+    ids: FxHashMap<Box<[u8]>, u8>,
+    /// Values without a group, for messages.
+    others: Seen,
+}
+
+impl Grouping {
+    pub(super) fn new(protected: &Protected, index: Option<usize>) -> Self {
+        let mut ids = FxHashMap::default();
+        for value in &protected.privileged {
+            ids.insert(value.as_bytes().into(), 0);
+        }
+        for (value, id) in protected.unprivileged.iter().flatten().zip(1..NO_GROUP) {
+            ids.insert(value.as_bytes().into(), id);
+        }
+        Self { attribute: Attribute::new(protected), protected: protected.clone(), index, ids, others: Seen::default() }
+    }
+
+    /// Goes on with the groups (not the counts) of an earlier stream, so that open groups keep their ids.
+    pub(super) fn resume(&mut self, earlier: &Attribute) {
+        for (name, id) in earlier.groups.iter().zip(0..NO_GROUP).skip(self.attribute.groups.len()) {
+            self.ids.insert(name.as_bytes().into(), id);
+            self.attribute.groups.push(name.clone());
+            self.attribute.rows.push(0);
+        }
+    }
+
+    /// Returns the group of a record and counts it.
+    #[inline]
+    pub(super) fn group(&mut self, record: &Record<'_>) -> u8 {
+        let Some(index) = self.index else { return NO_GROUP };
+        // A listed value counts even where it is a missing token too.
+        if let Some(&id) = self.ids.get(record.text(index)) {
+            self.attribute.rows[usize::from(id)] += 1;
+            return id;
+        }
+        self.new_value(record.cell(index))
+    }
+
+    #[cold]
+    fn new_value(&mut self, cell: Option<&[u8]>) -> u8 {
+        if let Some(value) = cell {
+            let next = u8::try_from(self.attribute.groups.len()).unwrap_or(NO_GROUP);
+            if self.attribute.open && next < NO_GROUP {
+                self.ids.insert(value.into(), next);
+                self.attribute.groups.push(String::from_utf8_lossy(value).into_owned());
+                self.attribute.rows.push(1);
+                return next;
+            }
+            self.others.note(value);
+        }
+        self.attribute.unknown += 1;
+        NO_GROUP
+    }
+
+    /// Fails if a group of the schema, or every unprivileged group, had no row.
+    pub(super) fn check(&self, files: &str) -> Result<(), Error> {
+        let Attribute { column, groups, rows, .. } = &self.attribute;
+        let absent = |role, group| {
+            let mut seen: Vec<String> =
+                groups.iter().zip(rows).filter(|(_, rows)| **rows > 0).map(|(name, _)| name.clone()).collect();
+            seen.extend(self.others.values());
+            let seen = match seen.is_empty() {
+                true => "every value is missing".to_string(),
+                false => format!("the values are {}; correct the {role} list", list(&seen)),
+            };
+            Err(Error::AbsentGroup { files: files.into(), column: column.clone(), role, group, seen })
+        };
+        if rows[0] == 0 {
+            return absent("privileged", list(&self.protected.privileged));
+        }
+        match groups.iter().zip(rows).skip(1).find(|(_, rows)| **rows == 0) {
+            Some((name, _)) => absent("unprivileged", list(&[name])),
+            None if groups.len() == 1 => absent("unprivileged", "(any other value)".into()),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Where bytes come from: files or standard input, plain or gzip, told apart by their first bytes.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::error::Error;
+
+/// Bytes looked at to recognise a format.
+const MAGIC_BYTES: usize = 6;
+
+/// Buffer in front of the decompressor.
+const COMPRESSED_BUFFER_BYTES: usize = 1 << 16;
+
+/// Formats that people hand in by mistake: first bytes, name, what to do.
+const FOREIGN: [(&[u8], &str, &str); 9] = [
+    (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unzip it, or export the sheet as CSV"),
+    (b"\x28\xb5\x2f\xfd", "zstd compression", "decompress it, for example: zstd -dc FILE | feamoe ... -"),
+    (b"BZh", "bzip2 compression", "decompress it, for example: bzip2 -dc FILE | feamoe ... -"),
+    (b"\xfd7zXZ", "xz compression", "decompress it, for example: xz -dc FILE | feamoe ... -"),
+    (b"PAR1", "a Parquet file", "export it as CSV"),
+    (b"ARROW1", "an Arrow file", "export it as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet file", "export the sheet as CSV"),
+    (b"\xff\xfe", "UTF-16 text", "convert it, for example: iconv -f UTF-16 -t UTF-8 FILE"),
+    (b"\xfe\xff", "UTF-16 text", "convert it, for example: iconv -f UTF-16 -t UTF-8 FILE"),
+];
+
+const GZIP: &[u8] = b"\x1f\x8b";
+
+const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// One data source of a run, as named on the command line: a path, or `-` for standard input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Standard input; it can be read once only.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+impl FromStr for Input {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text == "-" { Self::Stdin } else { Self::File(PathBuf::from(text)) })
+    }
+}
+
+impl From<&Path> for Input {
+    fn from(path: &Path) -> Self {
+        Self::File(path.to_path_buf())
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdin => f.write_str("standard input"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl Input {
+    /// Returns the bytes of the file as stored, where that is known, to judge progress by.
+    #[must_use]
+    pub fn stored_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Stdin => None,
+            Self::File(path) => path.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len()),
+        }
+    }
+
+    pub(super) fn open(&self) -> Result<Box<dyn Read>, Error> {
+        let raw: Box<dyn Read> = match self {
+            Self::Stdin => Box::new(io::stdin()),
+            Self::File(path) => {
+                let file = File::open(path).map_err(|source| Error::Read { file: self.to_string(), source })?;
+                Box::new(file)
+            }
+        };
+        text_of(raw, &self.to_string())
+    }
+}
+
+/// Looks at the first bytes of `raw` and returns the text inside: decompressed, without a byte order mark.
+pub(super) fn text_of(mut raw: Box<dyn Read>, file: &str) -> Result<Box<dyn Read>, Error> {
+    let head = peek(&mut raw).map_err(|source| Error::Read { file: file.into(), source })?;
+    if head.starts_with(GZIP) {
+        let compressed = BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, io::Cursor::new(head).chain(raw));
+        let mut text: Box<dyn Read> = Box::new(MultiGzDecoder::new(compressed));
+        let head = peek(&mut text).map_err(|error| read_error(error, file, 1))?;
+        return without_mark(head, text, file);
+    }
+    without_mark(head, raw, file)
+}
+
+fn without_mark(mut head: Vec<u8>, rest: Box<dyn Read>, file: &str) -> Result<Box<dyn Read>, Error> {
+    if let Some(&(_, found, help)) = FOREIGN.iter().find(|(magic, ..)| head.starts_with(magic)) {
+        return Err(Error::NotText { file: file.into(), line: 1, found, help });
+    }
+    if head.starts_with(UTF8_BOM) {
+        head.drain(..UTF8_BOM.len());
+    }
+    Ok(Box::new(io::Cursor::new(head).chain(rest)))
+}
+
+/// Reads the first bytes; fewer at the end of the input only, since a pipe may hand them out one by one.
+fn peek(raw: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(MAGIC_BYTES);
+    raw.take(MAGIC_BYTES as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// Tells a broken gzip stream (an error of the decoder, which has no system error code) from a failing device.
+pub(super) fn read_error(source: io::Error, file: &str, line: u64) -> Error {
+    let problem = match source.kind() {
+        io::ErrorKind::UnexpectedEof => "ends too early".to_string(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if source.raw_os_error().is_none() => {
+            format!("is damaged ({source})")
+        }
+        _ => return Error::Read { file: file.into(), source },
+    };
+    Error::Gzip { file: file.into(), line, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    /// A pipe that hands out one byte at a time.
+    struct Drip(io::Cursor<Vec<u8>>);
+
+    impl Read for Drip {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let one = buffer.len().min(1);
+            self.0.read(&mut buffer[..one])
+        }
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(bytes: Vec<u8>) -> Result<String, Error> {
+        let mut text = String::new();
+        let mut reader = text_of(Box::new(Drip(io::Cursor::new(bytes))), "f")?;
+        reader.read_to_string(&mut text).map_err(|error| read_error(error, "f", 1))?;
+        Ok(text)
+    }
+
+    #[test]
+    fn plain_gzip_and_joined_gzip_give_the_same_text() {
+        assert_eq!(read(b"a,b\n1,2\n".to_vec()).unwrap(), "a,b\n1,2\n");
+        assert_eq!(read(gzip(b"a,b\n1,2\n")).unwrap(), "a,b\n1,2\n");
+        let joined = [gzip(b"a,b\n"), gzip(b"1,2\n")].concat();
+        assert_eq!(read(joined).unwrap(), "a,b\n1,2\n");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_dropped_inside_gzip_too() {
+        assert_eq!(read(b"\xef\xbb\xbfa\n".to_vec()).unwrap(), "a\n");
+        assert_eq!(read(gzip(b"\xef\xbb\xbfa\n")).unwrap(), "a\n");
+        assert_eq!(read(b"".to_vec()).unwrap(), "");
+    }
+
+    #[test]
+    fn every_truncation_of_a_gzip_file_is_an_error() {
+        let whole = gzip(b"a,b\n1,2\n3,4\n");
+        for length in 2..whole.len() {
+            let error = read(whole[..length].to_vec()).unwrap_err();
+            assert!(matches!(&error, Error::Gzip { problem, .. } if problem == "ends too early"), "{length}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_in_the_checksum_is_an_error() {
+        let mut bytes = gzip(b"a,b\n1,2\n");
+        let last = bytes.len() - 6;
+        bytes[last] ^= 1;
+        assert!(matches!(read(bytes).unwrap_err(), Error::Gzip { .. }));
+    }
+
+    #[test]
+    fn foreign_formats_are_named() {
+        let message = read(b"PK\x03\x04....".to_vec()).unwrap_err().to_string();
+        assert!(message.contains("a zip archive") && message.contains("unzip it"), "{message}");
+        let message = read(gzip(b"PAR1....")).unwrap_err().to_string();
+        assert!(message.contains("a Parquet file"), "{message}");
+    }
+}
