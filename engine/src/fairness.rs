@@ -22,6 +22,8 @@
 //! assert_eq!(Measure::Spd.gap(&women.rates(), &men.rates()), -0.5);
 //! ```
 
+use serde::{Deserialize, Serialize};
+
 /// A group fairness measure, as a gap between a group and the reference group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Measure {
@@ -93,7 +95,7 @@ const BURDEN_UNITS: f32 = 16_777_216.0;
 /// The decisions of one group, counted: 24 bytes, any number of records up to `u32::MAX` a cell (then it saturates).
 ///
 /// The burden is summed in units of 2^-24, as an integer: the sum is exact, needs no f64 on a device and does not depend on the order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     true_positive: u32,
     false_positive: u32,

@@ -31,6 +31,19 @@ pub enum Error {
         message: String,
     },
 
+    /// A blob without names cannot be bound to columns.
+    #[error("the model has no names, so its features cannot be found among the columns; export it with names")]
+    NamesStripped,
+
+    /// The engine refused a value.
+    #[error("feature {feature}: {error}")]
+    Record {
+        /// The feature.
+        feature: String,
+        /// What the engine said.
+        error: feamoe_engine::RecordError,
+    },
+
     /// No input was named, or standard input twice.
     #[error("{0}")]
     Input(String),

@@ -1,3 +1,9 @@
-//! The feamoe command.
+//! The `feamoe` command: see `feamoe --help`.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

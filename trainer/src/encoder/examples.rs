@@ -3,7 +3,7 @@
 use super::{Encoder, Example, Options};
 use crate::error::Error;
 use crate::schema::Schema;
-use crate::stream::{Buffer, Stream};
+use crate::stream::{Buffer, Sample, Stream};
 
 /// Fits an encoder on the first rows of a stream, then encodes them and all that follow, in order and in constant memory.
 ///
@@ -25,6 +25,7 @@ pub struct Examples {
     /// Rows the encoder was fitted on, until they have been given out.
     warmup: Option<Buffer>,
     given: usize,
+    sample: Sample,
 }
 
 impl Examples {
@@ -39,7 +40,8 @@ impl Examples {
             stream.check_rows()?;
         }
         let encoder = Encoder::fit(&warmup, &stream, schema, options)?;
-        Ok(Self { stream, encoder, warmup: Some(warmup), given: 0 })
+        let sample = Sample::new(&stream);
+        Ok(Self { stream, encoder, warmup: Some(warmup), given: 0, sample })
     }
 
     /// Goes on with an encoder fitted earlier.
@@ -49,7 +51,8 @@ impl Examples {
     /// [`Error::MissingColumn`].
     pub fn resume(stream: Stream, mut encoder: Encoder) -> Result<Self, Error> {
         encoder.bind(&stream)?;
-        Ok(Self { stream, encoder, warmup: None, given: 0 })
+        let sample = Sample::new(&stream);
+        Ok(Self { stream, encoder, warmup: None, given: 0, sample })
     }
 
     /// Encodes the next row; false at the end of the stream.
@@ -61,13 +64,17 @@ impl Examples {
         if let Some(warmup) = &self.warmup {
             if let Some(row) = warmup.row(self.given) {
                 self.given += 1;
+                self.sample.offer(&row);
                 self.encoder.learn_one(&row, example)?;
                 return Ok(true);
             }
             self.warmup = None;
         }
         match self.stream.next_row()? {
-            Some(row) => self.encoder.learn_one(&row, example).map(|()| true),
+            Some(row) => {
+                self.sample.offer(&row);
+                self.encoder.learn_one(&row, example).map(|()| true)
+            }
             None => Ok(false),
         }
     }
@@ -84,9 +91,9 @@ impl Examples {
         &self.encoder
     }
 
-    /// Returns the parts.
+    /// Returns the parts: the stream, the encoder, and rows spread evenly over what was encoded.
     #[must_use]
-    pub fn into_parts(self) -> (Stream, Encoder) {
-        (self.stream, self.encoder)
+    pub fn into_parts(self) -> (Stream, Encoder, Sample) {
+        (self.stream, self.encoder, self.sample)
     }
 }

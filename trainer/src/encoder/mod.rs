@@ -382,7 +382,7 @@ fn encode_terms(
 
 /// Parses a number as every part of the product reads it: the nearest `f32`. `nan` counts as missing, `inf` is clamped.
 #[inline]
-fn parse(cell: &[u8]) -> Option<f32> {
+pub(crate) fn parse(cell: &[u8]) -> Option<f32> {
     fast_float2::parse(cell).ok()
 }
 
@@ -393,7 +393,7 @@ fn unexpected_text(record: &Record<'_>, column: &str, cell: &[u8]) -> Error {
     not_a_number(record, column, cell, help.into())
 }
 
-fn not_a_number(record: &Record<'_>, column: &str, cell: &[u8], help: String) -> Error {
+pub(crate) fn not_a_number(record: &Record<'_>, column: &str, cell: &[u8], help: String) -> Error {
     Error::NotANumber {
         file: record.position.file.into(),
         line: record.position.line,

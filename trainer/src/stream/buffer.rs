@@ -31,13 +31,10 @@ struct Place {
 }
 
 impl Buffer {
-    /// Takes up to `most` rows from the stream.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Stream::next_row`].
-    pub fn read(stream: &mut Stream, most: usize) -> Result<Self, Error> {
-        let mut buffer = Self {
+    /// Starts without rows, for rows of this stream.
+    #[must_use]
+    pub fn new(stream: &Stream) -> Self {
+        Self {
             text: Vec::new(),
             fields: Vec::new(),
             fields_per_row: stream.columns().len(),
@@ -47,7 +44,16 @@ impl Buffer {
             files: Vec::new(),
             trim: stream.records.trim(),
             missing: stream.records.missing(),
-        };
+        }
+    }
+
+    /// Takes up to `most` rows from the stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Stream::next_row`].
+    pub fn read(stream: &mut Stream, most: usize) -> Result<Self, Error> {
+        let mut buffer = Self::new(stream);
         while buffer.rows.len() < most {
             let Some(row) = stream.next_row()? else { break };
             buffer.push(&row);
@@ -55,7 +61,21 @@ impl Buffer {
         Ok(buffer)
     }
 
-    fn push(&mut self, row: &Row<'_>) {
+    /// Returns a buffer without rows, for rows of the same stream.
+    pub(super) fn emptied(&self) -> Self {
+        Self {
+            text: Vec::new(),
+            fields: Vec::new(),
+            groups: Vec::new(),
+            rows: Vec::new(),
+            files: Vec::new(),
+            missing: Arc::clone(&self.missing),
+            ..*self
+        }
+    }
+
+    /// Adds a row.
+    pub(super) fn push(&mut self, row: &Row<'_>) {
         let Position { file, line, number } = row.position;
         if self.files.last().is_none_or(|last| last != file) {
             self.files.push(file.into());

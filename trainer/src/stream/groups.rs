@@ -29,7 +29,9 @@ pub struct Attribute {
 }
 
 impl Attribute {
-    fn new(protected: &Protected) -> Self {
+    /// Starts with the groups that the schema names, without rows.
+    #[must_use]
+    pub fn new(protected: &Protected) -> Self {
         let mut groups = vec![protected.privileged.join("|")];
         groups.extend(protected.unprivileged.iter().flatten().cloned());
         Self {

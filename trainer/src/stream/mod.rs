@@ -28,6 +28,7 @@
 mod buffer;
 mod groups;
 mod records;
+mod sample;
 mod seen;
 mod source;
 mod splitter;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 pub use buffer::Buffer;
 pub use groups::{Attribute, NO_GROUP};
 pub use records::{Position, Record, Records};
+pub use sample::Sample;
 pub use source::Input;
 
 use crate::error::{Error, list};

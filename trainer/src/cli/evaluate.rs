@@ -1,0 +1,133 @@
+//! `feamoe evaluate`: a model judged on labelled rows, through the engine.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use feamoe::evaluation::{Evaluation, Evaluator};
+use feamoe::options::Gaps;
+use feamoe::schema::Schema;
+use feamoe::scoring::Binding;
+use feamoe::stream::{Input, Stream, Use};
+
+use super::print::{self, TextTable, share, signed};
+use super::{Format, FormatOption, Outcome, load_model, read_blob};
+
+/// The options of `feamoe evaluate`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// The model
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Labelled CSV files in the order given, plain or gzip; - for standard input
+    #[arg(value_name = "DATA", required = true)]
+    data: Vec<Input>,
+    /// Names the target and the protected columns of the data
+    #[arg(long, value_name = "FILE")]
+    schema: PathBuf,
+    /// Largest gaps that pass, such as spd=0.1,aod=0.05 (spd, aod, eodds, eopp, burden); exit code 1 where a group is past one
+    #[arg(long, value_name = "MEASURE=GAP,...")]
+    require: Option<Gaps>,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let schema = Schema::open(&options.schema)?;
+    let blob = read_blob(&options.model)?;
+    let model = load_model(&options.model, &blob)?;
+    let evaluation = evaluate(&model, &options.data, &schema)?;
+    match options.format.format {
+        Format::Json => print::json(&evaluation)?,
+        Format::Text => print::text(&render(&evaluation))?,
+    }
+    let mut outcome = Outcome::Done;
+    for (measure, largest) in options.require.iter().flat_map(Gaps::as_slice) {
+        let Some(found) = evaluation.worst(*measure) else {
+            eprintln!("not met: {}: no group is large enough to judge", measure.name());
+            outcome = Outcome::CheckNotMet;
+            continue;
+        };
+        if found > *largest {
+            eprintln!("not met: the largest {} gap is {found:.4}, required {largest}", measure.name());
+            outcome = Outcome::CheckNotMet;
+        }
+    }
+    Ok(outcome)
+}
+
+/// Scores labelled rows with the engine and gathers every measure.
+pub fn evaluate(
+    model: &feamoe::blob_file::HostModel<'_>,
+    data: &[Input],
+    schema: &Schema,
+) -> anyhow::Result<Evaluation> {
+    let mut stream = Stream::open(data, schema, Use::Learn)?;
+    let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
+    let mut evaluator = Evaluator::new(model.threshold(), schema.protected.len());
+    let mut record = model.record();
+    while let Some(row) = stream.next_row()? {
+        binding.fill(&row, &mut record)?;
+        let score = model.score(&record)?;
+        if let Some(label) = row.label {
+            evaluator.observe(label, score.probability, row.groups);
+        }
+    }
+    stream.check_rows()?;
+    let mut evaluation = evaluator.report(stream.attributes());
+    let counts = stream.counts();
+    evaluation.skipped = counts.filtered + counts.unlabelled;
+    Ok(evaluation)
+}
+
+/// Returns the tables for people.
+pub fn render(evaluation: &Evaluation) -> String {
+    let mut text = String::new();
+    let e = evaluation;
+    let _ = writeln!(
+        text,
+        "rows {}  skipped {}  accuracy {}  balanced accuracy {}  AUC {}  log-loss {}  threshold {}\n",
+        e.rows,
+        e.skipped,
+        share(e.accuracy),
+        share(e.balanced_accuracy),
+        share(e.auc),
+        share(e.log_loss),
+        e.threshold
+    );
+    let mut gaps = TextTable::new(&["gap to the reference", "rows", "SPD", "95 %", "AOD", "95 %", "EOdds", "EOpp", "burden", "impact"]);
+    let interval = |ends: Option<[f32; 2]>| ends.map_or("-".into(), |[low, high]| format!("{low:+.3} {high:+.3}"));
+    for g in &e.fairness {
+        gaps.row([
+            format!("{}: {} - {}{}", g.attribute, g.group, g.reference, if g.too_small { " (too small to judge)" } else { "" }),
+            g.rows.to_string(),
+            signed(g.spd),
+            interval(g.spd_interval),
+            signed(g.aod),
+            interval(g.aod_interval),
+            share(g.eodds),
+            signed(g.eopp),
+            signed(g.probability_burden),
+            share(g.disparate_impact),
+        ]);
+    }
+    let mut groups = TextTable::new(&["group", "rows", "positive rate", "TPR", "FPR", "accuracy", "calibration error"]);
+    for g in &e.groups {
+        groups.row([
+            format!("{}: {}", g.attribute, g.group),
+            g.rows.to_string(),
+            share(g.positive_rate),
+            share(g.tpr),
+            share(g.fpr),
+            share(g.accuracy),
+            share(g.calibration_error),
+        ]);
+    }
+    if !e.groups.is_empty() {
+        text.push_str(&gaps.render());
+        text.push('\n');
+        text.push_str(&groups.render());
+    }
+    text
+}

@@ -1,0 +1,164 @@
+//! `feamoe inspect`: what a model holds.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use feamoe_engine::blob::VERSION;
+use feamoe_engine::schema::{Kind, Transform};
+use serde::Serialize;
+
+use super::print::{self, TextTable};
+use super::{Format, FormatOption, Outcome, load_model, read_blob};
+
+/// The options of `feamoe inspect`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// The model
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+#[derive(Debug, Serialize)]
+struct Inspection {
+    format_version: u16,
+    bytes: usize,
+    crc32: String,
+    /// Whether scoring needs no clamps.
+    bounded: bool,
+    experts: usize,
+    threshold: f32,
+    positive: Option<String>,
+    /// `Model<FEATURES, EXPERTS>` that holds it; EXPERTS is even.
+    capacity: Capacity,
+    training: Training,
+    features: Vec<FeatureView>,
+}
+
+#[derive(Debug, Serialize)]
+struct Capacity {
+    features: usize,
+    experts: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Training {
+    rows: u64,
+    data_sha256: String,
+    seed: u64,
+    trainer_version: String,
+}
+
+#[derive(Debug, Serialize)]
+struct FeatureView {
+    index: usize,
+    name: Option<String>,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transform: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range: Option<[f32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bins: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    levels: Option<Vec<String>>,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let blob = read_blob(&options.model)?;
+    let model = load_model(&options.model, &blob)?;
+    let schema = model.schema();
+    let features = schema.features().iter().enumerate().map(|(index, feature)| {
+        let name = schema.feature_name(index).map(str::to_owned);
+        match feature.kind() {
+            Kind::Number { transform, low, high, bins, .. } => FeatureView {
+                index,
+                name,
+                kind: "number",
+                transform: Some(match transform {
+                    Transform::Identity => "identity",
+                    Transform::Log1p => "log1p",
+                }),
+                range: Some([low, high]),
+                bins: Some(bins),
+                levels: None,
+            },
+            Kind::Category { .. } => FeatureView {
+                index,
+                name,
+                kind: "category",
+                transform: None,
+                range: None,
+                bins: None,
+                levels: Some(schema.level_names(index).map(str::to_owned).collect()),
+            },
+        }
+    });
+    let provenance = model.provenance();
+    let (major, minor, patch) = provenance.trainer_version;
+    let inspection = Inspection {
+        format_version: VERSION,
+        bytes: model.blob_bytes(),
+        crc32: format!("{:08x}", model.crc32()),
+        bounded: model.bounded(),
+        experts: model.experts(),
+        threshold: model.threshold(),
+        positive: schema.positive_name().map(str::to_owned),
+        capacity: Capacity {
+            features: schema.features().len(),
+            experts: model.experts().next_multiple_of(2),
+        },
+        training: Training {
+            rows: provenance.training_rows,
+            data_sha256: provenance.data_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+            seed: provenance.seed,
+            trainer_version: format!("{major}.{minor}.{patch}"),
+        },
+        features: features.collect(),
+    };
+    match options.format.format {
+        Format::Json => print::json(&inspection)?,
+        Format::Text => print::text(&render(&inspection))?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn render(i: &Inspection) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "format version {}, {} bytes, CRC-32 {}\n{} experts, threshold {}, favourable outcome {}\nneeds Model<{}, {}>{}\n\
+         trained on {} rows by feamoe {}, seed {}\ndata SHA-256 {}\n",
+        i.format_version,
+        i.bytes,
+        i.crc32,
+        i.experts,
+        i.threshold,
+        i.positive.as_deref().unwrap_or("(names stripped)"),
+        i.capacity.features,
+        i.capacity.experts,
+        if i.bounded { "" } else { "; logits not bounded: scored by the safe path" },
+        i.training.rows,
+        i.training.trainer_version,
+        i.training.seed,
+        i.training.data_sha256,
+    );
+    let mut table = TextTable::new(&["feature", "index", "kind", "values"]);
+    for feature in &i.features {
+        let values = match (&feature.range, &feature.levels) {
+            (Some([low, high]), _) => {
+                let transform = feature.transform.filter(|name| *name != "identity").map_or("", |_| ", log1p");
+                format!("{low} to {high}{transform}, {} bins", feature.bins.unwrap_or(0))
+            }
+            (None, Some(levels)) if levels.len() <= 4 => levels.join(", "),
+            (None, Some(levels)) => format!("{}, ... ({} levels)", levels.iter().take(3).cloned().collect::<Vec<_>>().join(", "), levels.len()),
+            (None, None) => String::new(),
+        };
+        let name = feature.name.clone().unwrap_or_default();
+        table.row([name, feature.index.to_string(), feature.kind.into(), values]);
+    }
+    text + &table.render()
+}

@@ -1,0 +1,140 @@
+//! The command line: a file per command. Results go to standard output, everything else to standard error.
+//!
+//! Exit codes: 0 done; 1 a check was not met; 2 usage, input or I/O.
+
+mod demo;
+mod evaluate;
+mod explain;
+mod inspect;
+mod print;
+mod schema;
+mod score;
+mod train;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe::schema::{Schema, Table};
+
+/// Fair, explainable, adaptive scoring that fits on a microcontroller
+#[derive(Debug, Parser)]
+#[command(version, help_expected = true, disable_help_subcommand = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 a check was not met; 2 usage, input or I/O";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Infer a schema from data; every guess is commented with its evidence
+    Schema(schema::Options),
+    /// Learn a fair mixture from a stream of rows and export it
+    Train(Box<train::Options>),
+    /// Accuracy and every fairness measure by group, with intervals
+    Evaluate(evaluate::Options),
+    /// Probability and decision of every record
+    Score(score::Options),
+    /// What each feature added to a record's score
+    Explain(explain::Options),
+    /// What a model holds: features, capacity needed, bytes, checksum, training summary
+    Inspect(inspect::Options),
+    /// The whole road on a built-in stream: data, model, scores, explanation
+    Demo(demo::Options),
+}
+
+/// How results are printed.
+#[derive(Args, Clone, Copy, Debug)]
+struct FormatOption {
+    /// Tables for people, or one stable JSON document on standard output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Tables for people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// How a CSV file is read where no target is needed.
+#[derive(Args, Clone, Debug)]
+struct TableOption {
+    /// Schema whose [table] says how to read the file; without it: a header line, commas, `?`, NA, NaN and empty cells missing
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+}
+
+impl TableOption {
+    fn table(&self) -> anyhow::Result<Table> {
+        Ok(match &self.schema {
+            Some(path) => Schema::open(path)?.table,
+            None => Table::default(),
+        })
+    }
+}
+
+/// What a command that did not fail came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    CheckNotMet,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    // clap prints usage errors itself and exits with 2.
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::CheckNotMet) => ExitCode::from(1),
+        // The reader of a pipe had enough (`feamoe score ... | head`): nothing went wrong.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Schema(options) => schema::run(&options),
+        Command::Train(options) => train::run(&options),
+        Command::Evaluate(options) => evaluate::run(&options),
+        Command::Score(options) => score::run(&options),
+        Command::Explain(options) => explain::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
+        Command::Demo(options) => demo::run(&options),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+}
+
+/// Reads a model file's bytes; load them with [`load_model`].
+fn read_blob(path: &Path) -> anyhow::Result<AlignedBytes> {
+    AlignedBytes::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn load_model<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<HostModel<'a>> {
+    HostModel::load(blob.as_slice()).with_context(|| format!("{}: not a usable model", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

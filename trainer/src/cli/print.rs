@@ -1,0 +1,79 @@
+//! Tables and JSON on standard output.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Prints one JSON document.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    writeln!(out)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints lines of text.
+pub fn text(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// A table with aligned columns: the first to the left, the others to the right.
+#[derive(Debug, Default)]
+pub struct TextTable {
+    rows: Vec<Vec<String>>,
+}
+
+impl TextTable {
+    /// Starts a table with its headings.
+    pub fn new(headings: &[&str]) -> Self {
+        Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()] }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// Returns the table's lines.
+    pub fn render(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+                if column == 0 {
+                    line.push_str(cell);
+                    line.push_str(&padding);
+                } else {
+                    line.push_str("  ");
+                    line.push_str(&padding);
+                    line.push_str(cell);
+                }
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A number with a sign and four decimals; `-` for NaN.
+pub fn signed(x: impl Into<f64>) -> String {
+    let x = x.into();
+    if x.is_nan() { "-".into() } else { format!("{x:+.4}") }
+}
+
+/// A share with four decimals; `-` for NaN.
+pub fn share(x: impl Into<f64>) -> String {
+    let x = x.into();
+    if x.is_nan() { "-".into() } else { format!("{x:.4}") }
+}

@@ -1,0 +1,331 @@
+//! Everything that is reported of decisions on labelled records: accuracy, ranking, calibration, and every fairness measure by group.
+//!
+//! The fairness measures are the engine's ([`feamoe_engine::fairness`]); this module adds what a device has no use for. Memory does not grow with the
+//! records: 2 x 8 MiB for the ranking, some hundred bytes a group.
+
+use feamoe_engine::fairness::{Counts, Measure, disparate_impact, interval};
+use serde::Serialize;
+
+use crate::prequential::log_loss;
+use crate::stream::{Attribute, NO_GROUP};
+
+/// Steps of the score histogram behind the AUC: scores closer than 1e-6 count as ties.
+const SCORE_STEPS: usize = 1 << 20;
+/// Bins of the calibration error, of equal width.
+const CALIBRATION_BINS: usize = 10;
+/// Groups smaller than this, or with fewer than this many records of either label, are too small to judge.
+pub const SMALL_GROUP: u64 = 30;
+
+/// Gathers decisions, one record at a time.
+#[derive(Clone, Debug)]
+pub struct Evaluator {
+    threshold: f32,
+    all: Counts,
+    log_loss: f64,
+    /// Records by score step: with a negative and with a positive label.
+    scores: Vec<[u64; 2]>,
+    groups: Vec<Vec<GroupTally>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct GroupTally {
+    counts: Counts,
+    bins: [CalibrationBin; CALIBRATION_BINS],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct CalibrationBin {
+    rows: u64,
+    positives: u64,
+    probability: f64,
+}
+
+impl Evaluator {
+    /// Starts with no records. `attributes`: the number of groups of each may grow while records come in.
+    #[must_use]
+    pub fn new(threshold: f32, attributes: usize) -> Self {
+        Self {
+            threshold,
+            all: Counts::new(),
+            log_loss: 0.0,
+            scores: vec![[0; 2]; SCORE_STEPS + 1],
+            groups: vec![Vec::new(); attributes],
+        }
+    }
+
+    /// Takes in one record: its label, score, and group in each attribute ([`NO_GROUP`] for none).
+    pub fn observe(&mut self, label: bool, probability: f32, groups: &[u8]) {
+        self.all.observe(label, probability, self.threshold);
+        self.log_loss += log_loss(label, probability);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let step = (probability * SCORE_STEPS as f32) as usize;
+        if let Some(cell) = self.scores.get_mut(step.min(SCORE_STEPS)).and_then(|c| c.get_mut(usize::from(label))) {
+            *cell += 1;
+        }
+        for (tallies, group) in self.groups.iter_mut().zip(groups) {
+            if *group == NO_GROUP {
+                continue;
+            }
+            let index = usize::from(*group);
+            if tallies.len() <= index {
+                tallies.resize_with(index + 1, GroupTally::default);
+            }
+            if let Some(tally) = tallies.get_mut(index) {
+                tally.observe(label, probability, self.threshold);
+            }
+        }
+    }
+
+    /// Returns the report on the records so far. `attributes` names the groups.
+    #[must_use]
+    pub fn report<'a>(&self, attributes: impl IntoIterator<Item = &'a Attribute>) -> Evaluation {
+        let empty = GroupTally::default();
+        let (mut fairness, mut groups) = (Vec::new(), Vec::new());
+        for (attribute, tallies) in attributes.into_iter().zip(&self.groups) {
+            let tally = |group: usize| tallies.get(group).unwrap_or(&empty);
+            let reference = attribute.groups().first().map_or("", String::as_str);
+            for (index, name) in attribute.groups().iter().enumerate() {
+                groups.push(tally(index).report(attribute.column(), name));
+                if index > 0 {
+                    fairness.push(gaps(attribute.column(), name, tally(index), reference, tally(0)));
+                }
+            }
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let rows = self.all.rows() as f64;
+        Evaluation {
+            rows: self.all.rows(),
+            skipped: 0,
+            accuracy: self.all.accuracy(),
+            balanced_accuracy: self.all.balanced_accuracy(),
+            auc: self.auc(),
+            log_loss: self.log_loss / rows,
+            threshold: self.threshold,
+            fairness,
+            groups,
+        }
+    }
+
+    /// Area under the ROC curve by the rank sum of the histogram, ties counted half; NaN where a label is missing.
+    #[allow(clippy::cast_precision_loss)]
+    fn auc(&self) -> f64 {
+        let (mut below, mut ordered) = (0.0_f64, 0.0_f64);
+        let (mut negatives, mut positives) = (0_u64, 0_u64);
+        for [negative, positive] in &self.scores {
+            ordered += *positive as f64 * (below + 0.5 * *negative as f64);
+            below += *negative as f64;
+            negatives += negative;
+            positives += positive;
+        }
+        ordered / (negatives as f64 * positives as f64)
+    }
+}
+
+impl GroupTally {
+    fn observe(&mut self, label: bool, probability: f32, threshold: f32) {
+        self.counts.observe(label, probability, threshold);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let bin = (probability * CALIBRATION_BINS as f32) as usize;
+        if let Some(bin) = self.bins.get_mut(bin.min(CALIBRATION_BINS - 1)) {
+            bin.rows += 1;
+            bin.positives += u64::from(label);
+            bin.probability += f64::from(probability);
+        }
+    }
+
+    /// Expected calibration error: mean over records of |mean score - share of positives| of their bin.
+    #[allow(clippy::cast_precision_loss)]
+    fn calibration_error(&self) -> f64 {
+        let gap: f64 = self.bins.iter().map(|bin| (bin.probability - bin.positives as f64).abs()).sum();
+        gap / self.counts.rows() as f64
+    }
+
+    fn report(&self, attribute: &str, group: &str) -> GroupReport {
+        let rates = self.counts.rates();
+        GroupReport {
+            attribute: attribute.to_owned(),
+            group: group.to_owned(),
+            rows: self.counts.rows(),
+            positive_rate: rates.positive,
+            tpr: rates.true_positive,
+            fpr: rates.false_positive,
+            accuracy: self.counts.accuracy(),
+            calibration_error: self.calibration_error(),
+        }
+    }
+}
+
+fn gaps(attribute: &str, group: &str, u: &GroupTally, reference: &str, r: &GroupTally) -> GroupGaps {
+    let (rates, reference_rates) = (u.counts.rates(), r.counts.rates());
+    let gap = |measure: Measure| measure.gap(&rates, &reference_rates);
+    let ends = |measure| interval(measure, &u.counts, &r.counts).map(|interval| [interval.low, interval.high]);
+    let small = |t: &GroupTally| t.counts.labelled(true) < SMALL_GROUP || t.counts.labelled(false) < SMALL_GROUP;
+    GroupGaps {
+        attribute: attribute.to_owned(),
+        group: group.to_owned(),
+        reference: reference.to_owned(),
+        rows: u.counts.rows(),
+        reference_rows: r.counts.rows(),
+        spd: gap(Measure::Spd),
+        aod: gap(Measure::Aod),
+        eodds: gap(Measure::Eodds),
+        eopp: gap(Measure::Eopp),
+        probability_burden: gap(Measure::Burden),
+        disparate_impact: disparate_impact(&rates, &reference_rates),
+        spd_interval: ends(Measure::Spd),
+        aod_interval: ends(Measure::Aod),
+        eopp_interval: ends(Measure::Eopp),
+        too_small: small(u) || small(r),
+    }
+}
+
+/// The report of an evaluation; serialises to the JSON of `feamoe evaluate`. A measure that no record supports is NaN (JSON: null).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Records evaluated.
+    pub rows: u64,
+    /// Records left out: filtered, or with neither target value.
+    pub skipped: u64,
+    /// Share of right decisions.
+    pub accuracy: f32,
+    /// Mean of true positive and true negative rate.
+    pub balanced_accuracy: f32,
+    /// Area under the ROC curve.
+    pub auc: f64,
+    /// Mean negative log-likelihood, natural.
+    pub log_loss: f64,
+    /// Decision threshold.
+    pub threshold: f32,
+    /// Every group against its reference.
+    pub fairness: Vec<GroupGaps>,
+    /// Every group.
+    pub groups: Vec<GroupReport>,
+}
+
+impl Evaluation {
+    /// Returns the largest magnitude of a measure over all groups large enough to judge; `None` without such a group.
+    #[must_use]
+    pub fn worst(&self, measure: Measure) -> Option<f32> {
+        self.fairness
+            .iter()
+            .filter(|gaps| !gaps.too_small)
+            .map(|gaps| gaps.measure(measure).abs())
+            .filter(|gap| !gap.is_nan())
+            .max_by(f32::total_cmp)
+    }
+}
+
+/// The gaps of one group against the reference: group minus reference; see [`feamoe_engine::fairness`] for the definitions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupGaps {
+    /// Protected column.
+    pub attribute: String,
+    /// The unprivileged group.
+    pub group: String,
+    /// The privileged group.
+    pub reference: String,
+    /// Records of the group.
+    pub rows: u64,
+    /// Records of the reference.
+    pub reference_rows: u64,
+    /// Statistical parity difference.
+    pub spd: f32,
+    /// Average odds difference.
+    pub aod: f32,
+    /// Equalised odds gap, not negative.
+    pub eodds: f32,
+    /// Equal opportunity difference.
+    pub eopp: f32,
+    /// Burden gap, as `threshold - p`.
+    pub probability_burden: f32,
+    /// Ratio of the positive rates.
+    pub disparate_impact: f32,
+    /// 95 % interval of `spd`.
+    pub spd_interval: Option<[f32; 2]>,
+    /// 95 % interval of `aod`.
+    pub aod_interval: Option<[f32; 2]>,
+    /// 95 % interval of `eopp`.
+    pub eopp_interval: Option<[f32; 2]>,
+    /// Fewer than [`SMALL_GROUP`] records of a label in the group or the reference: the gaps say little.
+    pub too_small: bool,
+}
+
+impl GroupGaps {
+    /// Returns one of the measures.
+    #[must_use]
+    pub fn measure(&self, measure: Measure) -> f32 {
+        match measure {
+            Measure::Spd => self.spd,
+            Measure::Aod => self.aod,
+            Measure::Eodds => self.eodds,
+            Measure::Eopp => self.eopp,
+            Measure::Burden => self.probability_burden,
+        }
+    }
+}
+
+/// The rates of one group.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupReport {
+    /// Protected column.
+    pub attribute: String,
+    /// The group.
+    pub group: String,
+    /// Its records.
+    pub rows: u64,
+    /// Share of favourable decisions.
+    pub positive_rate: f32,
+    /// True positive rate.
+    pub tpr: f32,
+    /// False positive rate.
+    pub fpr: f32,
+    /// Share of right decisions.
+    pub accuracy: f32,
+    /// Expected calibration error over ten bins.
+    pub calibration_error: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Protected;
+
+    fn attribute() -> Attribute {
+        Attribute::new(&Protected {
+            column: "sex".into(),
+            privileged: vec!["Male".into()],
+            unprivileged: Some(vec!["Female".into()]),
+            as_feature: false,
+        })
+    }
+
+    #[test]
+    fn auc_counts_ordered_pairs_and_half_of_ties() {
+        let mut evaluator = Evaluator::new(0.5, 0);
+        for (label, p) in [(true, 0.9), (false, 0.8), (true, 0.8), (false, 0.1)] {
+            evaluator.observe(label, p, &[]);
+        }
+        // Pairs: 0.9 over both, 0.8 ties one and beats one: (2 + 1.5) of 4.
+        assert!((evaluator.report(&[]).auc - 3.5 / 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn log_loss_and_calibration_follow_their_definitions() {
+        let mut evaluator = Evaluator::new(0.5, 1);
+        evaluator.observe(true, 0.75, &[0]);
+        evaluator.observe(false, 0.25, &[1]);
+        let report = evaluator.report([&attribute()]);
+        assert!((report.log_loss + libm::log(0.75)).abs() < 1e-7);
+        assert!(report.groups.iter().all(|group| (group.calibration_error - 0.25).abs() < 1e-7));
+        let gaps = &report.fairness[0];
+        assert_eq!((gaps.rows, gaps.reference_rows, gaps.spd, gaps.too_small), (1, 1, -1.0, true));
+        assert_eq!(report.worst(Measure::Spd), None);
+    }
+
+    #[test]
+    fn a_sure_and_wrong_score_keeps_the_log_loss_finite() {
+        let mut evaluator = Evaluator::new(0.5, 0);
+        evaluator.observe(true, 0.0, &[]);
+        assert!(evaluator.report(&[]).log_loss.is_finite());
+    }
+}

@@ -1,0 +1,78 @@
+//! Rows of a CSV file as records of a model: columns bound to features once, levels looked up by hash.
+
+use std::collections::HashMap;
+
+use feamoe_engine::schema::Kind;
+use feamoe_engine::{FeatureIndex, RecordError};
+
+use crate::blob_file::{HostModel, HostRecord};
+use crate::encoder::{not_a_number, parse};
+use crate::error::Error;
+use crate::stream::Record;
+
+/// Where the features of a model are found in a file.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    features: Vec<BoundFeature>,
+}
+
+#[derive(Clone, Debug)]
+struct BoundFeature {
+    name: String,
+    column: usize,
+    /// Codes by level name; `None` for a number.
+    levels: Option<HashMap<Vec<u8>, u16>>,
+}
+
+impl Binding {
+    /// Finds every feature of the model; `column` finds a column by name.
+    ///
+    /// # Errors
+    /// Those of `column` ([`Error::MissingColumn`]), [`Error::NamesStripped`] for a blob without names.
+    pub fn new(model: &HostModel<'_>, column: impl Fn(&str) -> Result<usize, Error>) -> Result<Self, Error> {
+        let schema = model.schema();
+        let features = schema.features().iter().enumerate().map(|(index, feature)| {
+            let name = schema.feature_name(index).ok_or(Error::NamesStripped)?;
+            let levels = match feature.kind() {
+                Kind::Number { .. } => None,
+                Kind::Category { .. } => {
+                    Some((0..).zip(schema.level_names(index)).map(|(code, name)| (name.into(), code)).collect())
+                }
+            };
+            let column = column(name)?;
+            Ok(BoundFeature { name: name.to_owned(), column, levels })
+        });
+        Ok(Self { features: features.collect::<Result<_, Error>>()? })
+    }
+
+    /// Returns the column of a feature.
+    #[must_use]
+    pub fn column(&self, feature: usize) -> Option<usize> {
+        self.features.get(feature).map(|feature| feature.column)
+    }
+
+    /// Sets every value of `record` from a row.
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`] for text in a numeric feature's column.
+    pub fn fill(&self, row: &Record<'_>, record: &mut HostRecord<'_>) -> Result<(), Error> {
+        for (index, feature) in self.features.iter().enumerate() {
+            let key = FeatureIndex(index);
+            let set = match (row.cell(feature.column), &feature.levels) {
+                (None, _) => record.set_missing(key),
+                (Some(cell), Some(levels)) => record.set_level(key, levels.get(cell).copied()),
+                (Some(cell), None) => record.set_number(key, number(row, &feature.name, cell)?),
+            };
+            set.map_err(|error: RecordError| Error::Record { feature: feature.name.clone(), error })?;
+        }
+        Ok(())
+    }
+}
+
+fn number(row: &Record<'_>, column: &str, cell: &[u8]) -> Result<f32, Error> {
+    parse(cell).ok_or_else(|| {
+        let help =
+            "the model takes this column as a number; correct the cell, or leave it empty where the value is not known";
+        not_a_number(row, column, cell, help.into())
+    })
+}
