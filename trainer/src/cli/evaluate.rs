@@ -96,11 +96,28 @@ pub fn render(evaluation: &Evaluation) -> String {
         share(e.log_loss),
         e.threshold
     );
-    let mut gaps = TextTable::new(&["gap to the reference", "rows", "SPD", "95 %", "AOD", "95 %", "EOdds", "EOpp", "burden", "impact"]);
+    let mut gaps = TextTable::new(&[
+        "gap to the reference",
+        "rows",
+        "SPD",
+        "95 %",
+        "AOD",
+        "95 %",
+        "EOdds",
+        "EOpp",
+        "burden",
+        "impact",
+    ]);
     let interval = |ends: Option<[f32; 2]>| ends.map_or("-".into(), |[low, high]| format!("{low:+.3} {high:+.3}"));
     for g in &e.fairness {
         gaps.row([
-            format!("{}: {} - {}{}", g.attribute, g.group, g.reference, if g.too_small { " (too small to judge)" } else { "" }),
+            format!(
+                "{}: {} - {}{}",
+                g.attribute,
+                g.group,
+                g.reference,
+                if g.too_small { " (too small to judge)" } else { "" }
+            ),
             g.rows.to_string(),
             signed(g.spd),
             interval(g.spd_interval),

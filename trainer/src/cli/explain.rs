@@ -99,7 +99,12 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 }
 
 /// Explains the records, or the one numbered `row`.
-fn explain(model: &HostModel<'_>, records: &mut Records, row: Option<u64>, method: Method) -> anyhow::Result<Explanation> {
+fn explain(
+    model: &HostModel<'_>,
+    records: &mut Records,
+    row: Option<u64>,
+    method: Method,
+) -> anyhow::Result<Explanation> {
     let schema = model.schema();
     let binding = Binding::new(model, |name| records.column(name, "the model"))?;
     let features = schema.features().len();

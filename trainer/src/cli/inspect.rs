@@ -107,10 +107,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         experts: model.experts(),
         threshold: model.threshold(),
         positive: schema.positive_name().map(str::to_owned),
-        capacity: Capacity {
-            features: schema.features().len(),
-            experts: model.experts().next_multiple_of(2),
-        },
+        capacity: Capacity { features: schema.features().len(), experts: model.experts().next_multiple_of(2) },
         training: Training {
             rows: provenance.training_rows,
             data_sha256: provenance.data_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -154,7 +151,11 @@ fn render(i: &Inspection) -> String {
                 format!("{low} to {high}{transform}, {} bins", feature.bins.unwrap_or(0))
             }
             (None, Some(levels)) if levels.len() <= 4 => levels.join(", "),
-            (None, Some(levels)) => format!("{}, ... ({} levels)", levels.iter().take(3).cloned().collect::<Vec<_>>().join(", "), levels.len()),
+            (None, Some(levels)) => format!(
+                "{}, ... ({} levels)",
+                levels.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
+                levels.len()
+            ),
             (None, None) => String::new(),
         };
         let name = feature.name.clone().unwrap_or_default();
