@@ -1,0 +1,128 @@
+//! Answers a file of records on the device, for the host to compare bit by bit, and prints what that cost.
+//!
+//! Reads `model.feamoe` and `records.bin` in the emulator's working folder, writes `answers.bin` (words as in [`firmware_example::vectors`]).
+//! Then prints a line per cost: its name, the smallest and the largest figure over all records.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+
+use feamoe_engine::error::{PredictError, RecordError};
+use feamoe_engine::{Aligned, Attribution, Method, Model, Record};
+use firmware_example::meter::{Meter, stack_bytes};
+use firmware_example::vectors::{answer, set};
+use semihosting::fs::File;
+use semihosting::io::{Read, Write};
+use semihosting::{println, process};
+
+/// Largest blob, features and experts that this binary takes.
+const BLOB_BYTES: usize = 1 << 20;
+const FEATURES: usize = 32;
+const EXPERTS: usize = 16;
+/// Bytes of the longest answer, rounded up.
+const ANSWER_BYTES: usize = 4 * (3 * (5 + 2 * EXPERTS) + 2 * (4 + 2 * FEATURES));
+
+type Device<'a> = Model<'a, FEATURES, EXPERTS>;
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    static mut BLOB: Aligned<[u8; BLOB_BYTES]> = Aligned([0; BLOB_BYTES]);
+    match run(&mut BLOB.0) {
+        Ok(()) => process::exit(0),
+        Err(message) => {
+            println!("parity: {message}");
+            process::exit(1)
+        }
+    }
+}
+
+fn run(blob: &mut [u8]) -> Result<(), &'static str> {
+    let meter = Meter::calibrate().map_err(|_| "the counter does not count instructions")?;
+    let mut file = File::open(c"model.feamoe").map_err(|_| "model.feamoe could not be opened")?;
+    let blob = file
+        .metadata()
+        .ok()
+        .and_then(|about| blob.get_mut(..about.len() as usize))
+        .ok_or("model.feamoe is larger than the buffer")?;
+    file.read_exact(blob).map_err(|_| "model.feamoe could not be read")?;
+    let model = Device::load(blob).map_err(|_| "model.feamoe was refused")?;
+
+    let mut records = File::open(c"records.bin").map_err(|_| "records.bin could not be opened")?;
+    let mut answers = File::create(c"answers.bin").map_err(|_| "answers.bin could not be created")?;
+    let mut words = [[0_u8; 4]; FEATURES];
+    let words = words.get_mut(..model.schema().features().len()).ok_or("too many features")?;
+    let bytes = records.metadata().map_err(|_| "records.bin has no length")?.len() as usize;
+    if bytes == 0 || !bytes.is_multiple_of(words.as_flattened().len()) {
+        return Err("records.bin does not hold whole records of this model");
+    }
+    let mut record = model.record();
+    let mut costs = Costs::new();
+    for _ in 0..bytes / words.as_flattened().len() {
+        records.read_exact(words.as_flattened_mut()).map_err(|_| "records.bin could not be read")?;
+        fill(&mut record, &model, words).map_err(|_| "a value of records.bin was refused")?;
+        let mut bytes = heapless::Vec::<u8, ANSWER_BYTES>::new();
+        let mut fits = true;
+        answer(&model, &record, |word| fits &= bytes.extend_from_slice(&word.to_le_bytes()).is_ok())
+            .map_err(|_| "a record could not be scored")?;
+        if !fits {
+            return Err("an answer is longer than its buffer");
+        }
+        answers.write_all(&bytes).map_err(|_| "answers.bin could not be written")?;
+        costs.add(&meter, &model, &mut record, words);
+    }
+    println!("records {}", bytes / words.as_flattened().len());
+    for (name, [least, most]) in Costs::NAMES.into_iter().zip(costs.0) {
+        println!("{name} {least} {most}");
+    }
+    Ok(())
+}
+
+/// Sets every value of a record.
+fn fill(record: &mut Record<'_, FEATURES>, model: &Device<'_>, words: &[[u8; 4]]) -> Result<(), RecordError> {
+    for (index, (feature, word)) in model.schema().features().iter().zip(words).enumerate() {
+        set(record, index, feature.kind(), u32::from_le_bytes(*word))?;
+    }
+    Ok(())
+}
+
+/// The smallest and largest of each cost so far.
+struct Costs([[u32; 2]; Self::NAMES.len()]);
+
+impl Costs {
+    /// Instructions to set all values, to score, to explain (the score included); bytes of stack of the same.
+    const NAMES: [&'static str; 8] = [
+        "set_instructions",
+        "score_instructions",
+        "frozen_instructions",
+        "path_instructions",
+        "set_stack",
+        "score_stack",
+        "frozen_stack",
+        "path_stack",
+    ];
+
+    fn new() -> Self {
+        Self([[u32::MAX, 0]; _])
+    }
+
+    fn add(&mut self, meter: &Meter, model: &Device<'_>, record: &mut Record<'_, FEATURES>, words: &[[u8; 4]]) {
+        let mut filled = Ok(());
+        let mut score = Err(PredictError::OtherModel);
+        let mut why = Attribution::new();
+        let found = [
+            meter.instructions(|| filled = fill(record, model, words)),
+            meter.instructions(|| score = model.score(record)),
+            meter.instructions(|| _ = black_box(model.explain_into(record, Method::Frozen, &mut why))),
+            meter.instructions(|| _ = black_box(model.explain_into(record, Method::Path, &mut why))),
+            stack_bytes(&mut || filled = fill(record, model, words)) as u32,
+            stack_bytes(&mut || score = model.score(record)) as u32,
+            stack_bytes(&mut || _ = black_box(model.explain_into(record, Method::Frozen, &mut why))) as u32,
+            stack_bytes(&mut || _ = black_box(model.explain_into(record, Method::Path, &mut why))) as u32,
+        ];
+        _ = black_box((&filled, &score, &why));
+        for ([least, most], found) in self.0.iter_mut().zip(found) {
+            *least = found.min(*least);
+            *most = found.max(*most);
+        }
+    }
+}

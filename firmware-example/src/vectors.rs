@@ -1,0 +1,69 @@
+//! The parity test's language, shared by the firmware and the host: a record and an answer as 32-bit words.
+//!
+//! A record is one word a feature: the bits of a number (NaN is missing), the code of a level, [`UNSEEN`] or [`MISSING`]. An answer is the bits of everything
+//! a score and both explanations hold, so that a single bit that differs between host and device is seen.
+
+use feamoe_engine::error::RecordError;
+use feamoe_engine::schema::Kind;
+use feamoe_engine::{Attribution, FeatureIndex, Method, Model, PredictError, Record, Score};
+
+/// Word of a category whose level training had not seen.
+pub const UNSEEN: u32 = u32::MAX - 1;
+/// Word of a category without a value.
+pub const MISSING: u32 = u32::MAX;
+
+/// Sets one value of a record from its word.
+///
+/// # Errors
+/// A code past the feature's levels, a feature past the model's.
+pub fn set<const FEATURES: usize>(
+    record: &mut Record<'_, FEATURES>,
+    feature: usize,
+    kind: Kind,
+    word: u32,
+) -> Result<(), RecordError> {
+    let index = FeatureIndex(feature);
+    match (kind, word) {
+        (Kind::Number { .. }, bits) => record.set_number(index, f32::from_bits(bits)),
+        (Kind::Category { .. }, MISSING) => record.set_missing(index),
+        (Kind::Category { .. }, UNSEEN) => record.set_level(index, None),
+        (Kind::Category { .. }, code) => record.set_level(index, Some(code as u16)),
+    }
+    .map(|_| ())
+}
+
+/// Gives the words of a score to `word`.
+pub fn score_words<const EXPERTS: usize>(score: &Score<EXPERTS>, experts: usize, mut word: impl FnMut(u32)) {
+    word(score.probability.to_bits());
+    for flag in [score.decision, score.missing, score.clamped, score.unseen] {
+        word(u32::from(flag));
+    }
+    for value in score.gate.iter().take(experts).chain(score.expert_probabilities.iter().take(experts)) {
+        word(value.to_bits());
+    }
+}
+
+/// Scores and explains a record by both methods; gives the words of all of it to `word`.
+///
+/// # Errors
+/// A record of another model.
+pub fn answer<const FEATURES: usize, const EXPERTS: usize>(
+    model: &Model<'_, FEATURES, EXPERTS>,
+    record: &Record<'_, FEATURES>,
+    mut word: impl FnMut(u32),
+) -> Result<(), PredictError> {
+    let (experts, features) = (model.experts(), model.schema().features().len());
+    score_words(&model.score(record)?, experts, &mut word);
+    let mut why = Attribution::new();
+    for method in [Method::Frozen, Method::Path] {
+        model.explain_into(record, method, &mut why)?;
+        score_words(&why.score, experts, &mut word);
+        for value in [why.base_value, why.output, why.residual, why.gate_share.unwrap_or(-1.0)] {
+            word(value.to_bits());
+        }
+        for value in why.values.iter().take(features).chain(why.gate_values.iter().take(features)) {
+            word(value.to_bits());
+        }
+    }
+    Ok(())
+}
