@@ -92,7 +92,7 @@ END
     debian_stamp >"$toolchain/built-by"
 }
 
-get_by_apt() { debian_is_there || { apt_install rustc-web cargo-web rust-web-src lld && debian_is_there; }; }
+get_by_apt() { debian_is_there || { apt_install rustc-web cargo-web rust-web-src rust-web-clippy lld && debian_is_there; }; }
 
 case "$only" in
     "" | rustup | debian) ;;

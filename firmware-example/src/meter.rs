@@ -77,6 +77,30 @@ impl Meter {
     }
 }
 
+/// What a call costs, over several records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Fewest instructions.
+    pub least: u32,
+    /// Most instructions.
+    pub most: u32,
+    /// Most bytes of stack.
+    pub stack: usize,
+}
+
+impl Cost {
+    /// The cost of nothing yet.
+    pub const NONE: Self = Self { least: u32::MAX, most: 0, stack: 0 };
+
+    /// Makes the call twice, once to count and once to look at the stack, and widens the range.
+    pub fn add(&mut self, meter: &Meter, mut call: impl FnMut()) {
+        let instructions = meter.instructions(&mut call);
+        self.least = self.least.min(instructions);
+        self.most = self.most.max(instructions);
+        self.stack = self.stack.max(stack_bytes(&mut call));
+    }
+}
+
 /// Counts a call with what surrounds it. One instance for all calls, so that the surroundings are always the same instructions; the
 /// black box keeps the compiler from looking into the call and moving parts of it past the volatile reads.
 #[inline(never)]

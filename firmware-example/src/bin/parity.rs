@@ -1,15 +1,15 @@
 //! Answers a file of records on the device, for the host to compare bit by bit, and prints what that cost.
 //!
 //! Reads `model.feamoe` and `records.bin` in the emulator's working folder, writes `answers.bin` (words as in [`firmware_example::vectors`]).
-//! Then prints a line per cost: its name, the smallest and the largest figure over all records.
+//! Then prints a line per cost: its name, fewest and most instructions over all records, most bytes of stack.
 #![no_std]
 #![no_main]
 
 use core::hint::black_box;
 
-use feamoe_engine::error::{PredictError, RecordError};
-use feamoe_engine::{Aligned, Attribution, Method, Model, Record};
-use firmware_example::meter::{Meter, stack_bytes};
+use feamoe_engine::error::RecordError;
+use feamoe_engine::{Aligned, Attribution, Method, Model, Record, Score};
+use firmware_example::meter::{Cost, Meter};
 use firmware_example::vectors::{answer, set};
 use semihosting::fs::File;
 use semihosting::io::{Read, Write};
@@ -56,7 +56,7 @@ fn run(blob: &mut [u8]) -> Result<(), &'static str> {
         return Err("records.bin does not hold whole records of this model");
     }
     let mut record = model.record();
-    let mut costs = Costs::new();
+    let mut costs = Costs { set: Cost::NONE, score: Cost::NONE, frozen: Cost::NONE, path: Cost::NONE };
     for _ in 0..bytes / words.as_flattened().len() {
         records.read_exact(words.as_flattened_mut()).map_err(|_| "records.bin could not be read")?;
         fill(&mut record, &model, words).map_err(|_| "a value of records.bin was refused")?;
@@ -71,8 +71,9 @@ fn run(blob: &mut [u8]) -> Result<(), &'static str> {
         costs.add(&meter, &model, &mut record, words);
     }
     println!("records {}", bytes / words.as_flattened().len());
-    for (name, [least, most]) in Costs::NAMES.into_iter().zip(costs.0) {
-        println!("{name} {least} {most}");
+    let Costs { set, score, frozen, path } = costs;
+    for (name, cost) in [("set", set), ("score", score), ("frozen", frozen), ("path", path)] {
+        println!("{name} {} {} {}", cost.least, cost.most, cost.stack);
     }
     Ok(())
 }
@@ -85,44 +86,21 @@ fn fill(record: &mut Record<'_, FEATURES>, model: &Device<'_>, words: &[[u8; 4]]
     Ok(())
 }
 
-/// The smallest and largest of each cost so far.
-struct Costs([[u32; 2]; Self::NAMES.len()]);
+/// What setting all values, scoring and explaining cost; an explanation includes its score.
+struct Costs {
+    set: Cost,
+    score: Cost,
+    frozen: Cost,
+    path: Cost,
+}
 
 impl Costs {
-    /// Instructions to set all values, to score, to explain (the score included); bytes of stack of the same.
-    const NAMES: [&'static str; 8] = [
-        "set_instructions",
-        "score_instructions",
-        "frozen_instructions",
-        "path_instructions",
-        "set_stack",
-        "score_stack",
-        "frozen_stack",
-        "path_stack",
-    ];
-
-    fn new() -> Self {
-        Self([[u32::MAX, 0]; _])
-    }
-
     fn add(&mut self, meter: &Meter, model: &Device<'_>, record: &mut Record<'_, FEATURES>, words: &[[u8; 4]]) {
-        let mut filled = Ok(());
-        let mut score = Err(PredictError::OtherModel);
-        let mut why = Attribution::new();
-        let found = [
-            meter.instructions(|| filled = fill(record, model, words)),
-            meter.instructions(|| score = model.score(record)),
-            meter.instructions(|| _ = black_box(model.explain_into(record, Method::Frozen, &mut why))),
-            meter.instructions(|| _ = black_box(model.explain_into(record, Method::Path, &mut why))),
-            stack_bytes(&mut || filled = fill(record, model, words)) as u32,
-            stack_bytes(&mut || score = model.score(record)) as u32,
-            stack_bytes(&mut || _ = black_box(model.explain_into(record, Method::Frozen, &mut why))) as u32,
-            stack_bytes(&mut || _ = black_box(model.explain_into(record, Method::Path, &mut why))) as u32,
-        ];
-        _ = black_box((&filled, &score, &why));
-        for ([least, most], found) in self.0.iter_mut().zip(found) {
-            *least = found.min(*least);
-            *most = found.max(*most);
-        }
+        let (mut score, mut why) = (Ok(Score::new()), Attribution::new());
+        self.set.add(meter, || _ = black_box(fill(record, model, words)));
+        self.score.add(meter, || score = model.score(record));
+        self.frozen.add(meter, || _ = black_box(model.explain_into(record, Method::Frozen, &mut why)));
+        self.path.add(meter, || _ = black_box(model.explain_into(record, Method::Path, &mut why)));
+        _ = black_box((&score, &why));
     }
 }

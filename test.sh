@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Sets up what is missing, then runs every check: format, lints, tests, documentation, the engine alone for the device, the firmware in the
+# emulator. What cannot be set up here (no network, no rights) is left out and named at the end; the exit code tells of failures only.
+#
+# FEAMOE_DATA names a folder with the real data sets; tests that need them are skipped without it.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+left_out=()
+step() { printf '\n== %s\n' "$*"; }
+
+# In the firmware's folder, with the compiler that setup.sh chose: Debian's clippy belongs to Debian's compiler.
+in_firmware() (
+    cd firmware-example
+    if [ -e .toolchain/built-by ]; then
+        PATH=/usr/bin:$PATH
+    fi
+    "$@"
+)
+
+step "setup"
+if ./setup.sh; then
+    export FEAMOE_REQUIRE_FIRMWARE=1
+    firmware=yes
+else
+    left_out+=("firmware: build, run, bit parity, panic-free link (see the messages of setup.sh above)")
+    firmware=no
+fi
+if ! cargo fetch --quiet --locked; then
+    echo "the crates could not be fetched: trying with those that are there" >&2
+    export CARGO_NET_OFFLINE=true
+fi
+
+step "format"
+if cargo fmt --version >/dev/null 2>&1; then
+    cargo fmt --all --check
+    in_firmware cargo fmt --check
+else
+    left_out+=("format: cargo fmt is not installed")
+fi
+
+step "lints"
+if cargo clippy --version >/dev/null 2>&1; then
+    cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+else
+    left_out+=("lints: cargo clippy is not installed")
+fi
+
+step "tests"
+# Passing tests are quiet; in CI they are not, so that a skipped one is seen.
+cargo test --quiet --workspace --locked -- ${CI:+--show-output}
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
+
+if [ $firmware = yes ]; then
+    step "the engine alone, for the device"
+    in_firmware cargo build --quiet --release --locked -p feamoe-engine
+
+    step "lints of the firmware"
+    if in_firmware cargo clippy --version >/dev/null 2>&1; then
+        in_firmware cargo clippy --quiet --release --locked -- -D warnings
+    else
+        left_out+=("lints of the firmware: Debian's clippy (rust-web-clippy) is not installed")
+    fi
+
+    step "the firmware in the emulator"
+    in_firmware cargo run --quiet --release --locked
+fi
+
+step "done"
+for what in "${left_out[@]}"; do
+    echo "left out: $what"
+done
