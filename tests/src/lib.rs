@@ -16,3 +16,5 @@
 //! ```
 
 pub mod generate;
+pub mod reference;
+pub mod tolerance;
