@@ -1,6 +1,22 @@
-//! Shared helpers of the tests.
+//! Shared helpers of the tests: arbitrary valid models and records from a seed ([`generate`]), and the slow twin of the engine in f64
+//! ([`mod@reference`]) with the tolerances it is held to ([`tolerance`]).
+//!
+//! ```
+//! use feamoe_engine::Model;
+//! use feamoe_tests::generate::{Recipe, fill, records};
+//!
+//! let content = Recipe::any(7).content(7); // the same on every machine
+//! let bytes = content.to_bytes(true).unwrap();
+//! let model: Model<16, 16> = Model::load(bytes.as_slice()).unwrap();
+//! let mut record = model.record();
+//! for cells in records(&content, 7, 100) {
+//!     fill(&mut record, &cells).unwrap();
+//!     assert!((0.0..=1.0).contains(&model.score(&record).unwrap().probability));
+//! }
+//! ```
 
 #![allow(clippy::panic)] // a test reports by panicking
 
 pub mod firmware;
+pub mod generate;
 pub mod random_model;
