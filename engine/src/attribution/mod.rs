@@ -17,6 +17,8 @@
 mod frozen;
 mod path;
 
+pub use path::{MAX_PANELS, TOLERANCE};
+
 use crate::error::PredictError;
 use crate::mixture::{Term, logits, stride};
 use crate::model::{Model, Score};
@@ -114,6 +116,17 @@ impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS>
     pub fn space(&self) -> Space {
         self.method.space()
     }
+
+    /// Makes everything past a model's features and experts 0: the memory may have held a larger model's.
+    fn clear_past(&mut self, features: usize, experts: usize) {
+        let Score { gate, expert_probabilities, .. } = &mut self.score;
+        for lanes in [gate, expert_probabilities] {
+            lanes.iter_mut().skip(experts).for_each(|lane| *lane = 0.0);
+        }
+        for values in [&mut self.values, &mut self.gate_values] {
+            values.iter_mut().skip(features).for_each(|value| *value = 0.0);
+        }
+    }
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Default for Attribution<FEATURES, EXPERTS> {
@@ -147,6 +160,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let lanes = lanes.as_flattened_mut();
         self.score_into(record, lanes, &mut attribution.score)?;
         attribution.method = method;
+        attribution.clear_past(self.schema().features().len(), self.experts());
         if !self.bounded() {
             // The safe path of the score shifted the gate's logits and clamped the experts': explanations add up to the true ones.
             logits(self.bias, self.rows, record.terms(), self.row_of(lanes));
