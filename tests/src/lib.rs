@@ -20,3 +20,5 @@
 pub mod firmware;
 pub mod generate;
 pub mod random_model;
+pub mod reference;
+pub mod tolerance;
