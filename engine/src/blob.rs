@@ -148,30 +148,32 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
     let (flags, crc32) = check_header(blob)?;
     let mut reader = Reader { blob, at: HEADER_BYTES };
 
+    let misdescribed = |kind| LoadError { kind, at: HEADER_BYTES };
     let description: Description = reader.take()?;
     let experts = usize::from(description.experts);
     let count = usize::from(description.features);
     if experts == 0 || count == 0 {
-        return Err(reader.error(LoadErrorKind::Empty));
+        return Err(misdescribed(LoadErrorKind::Empty));
     }
     let capacity = if EXPERTS < MAX_EXPERTS { EXPERTS } else { MAX_EXPERTS };
     if experts > capacity {
-        return Err(reader.error(LoadErrorKind::TooManyExperts { found: experts, capacity }));
+        return Err(misdescribed(LoadErrorKind::TooManyExperts { found: experts, capacity }));
     }
     let capacity = if FEATURES < MAX_FEATURES { FEATURES } else { MAX_FEATURES };
     if count > capacity {
-        return Err(reader.error(LoadErrorKind::TooManyFeatures { found: count, capacity }));
+        return Err(misdescribed(LoadErrorKind::TooManyFeatures { found: count, capacity }));
     }
     if !(description.threshold > 0.0 && description.threshold < 1.0) {
-        return Err(reader.error(LoadErrorKind::ThresholdOutOfRange));
+        return Err(misdescribed(LoadErrorKind::ThresholdOutOfRange));
     }
 
     let mut features = heapless::Vec::new();
     let (mut rows, mut edges, mut terms) = (0_u32, 0_u32, 0_u16);
     for feature in 0..count {
+        let at = reader.at;
         let kind: Kind = reader.take()?;
         if let Some(wrong) = wrong_kind(kind, feature) {
-            return Err(reader.error(wrong));
+            return Err(LoadError { kind: wrong, at });
         }
         let entry = Feature { kind, first_row: rows, first_edge: edges, first_term: terms, name_at: 0 };
         // At most 4096 features of at most 65,535 rows and 2 terms: none of these can wrap.
@@ -199,47 +201,52 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
     }
 
     let padding = reader.bytes()?;
+    let padding_at = reader.at.wrapping_sub(padding.len());
     if padding.len() > 3 {
-        return Err(reader.error(LoadErrorKind::NotCanonical));
+        return Err(LoadError { kind: LoadErrorKind::NotCanonical, at: padding_at });
     }
     if padding.iter().any(|byte| *byte != 0) {
-        return Err(reader.error(LoadErrorKind::PaddingNotZero));
+        return Err(LoadError { kind: LoadErrorKind::PaddingNotZero, at: padding_at });
     }
     let values = reader.bytes()?;
     let at = reader.at.wrapping_sub(values.len());
-    let misplaced = |kind| LoadError { kind, at };
+    // What is wrong with a value, by its index.
+    let misvalued = |kind, index: usize| LoadError { kind, at: at.wrapping_add(index.wrapping_mul(4)) };
     if reader.at != blob.len() {
         return Err(reader.error(LoadErrorKind::TrailingBytes { found: blob.len(), expected: reader.at }));
     }
     if at % 4 != 0 {
-        return Err(misplaced(LoadErrorKind::NotCanonical));
+        return Err(misvalued(LoadErrorKind::NotCanonical, 0));
     }
     let stride = stride(experts);
     let lanes = (rows as usize).checked_mul(stride).and_then(|lanes| lanes.checked_add(stride));
     let expected =
         lanes.and_then(|n| n.checked_add(edges as usize)).and_then(|n| n.checked_mul(4)).unwrap_or(usize::MAX);
     if values.len() != expected {
-        return Err(misplaced(LoadErrorKind::WrongWeightCount { found: values.len(), expected }));
+        return Err(misvalued(LoadErrorKind::WrongWeightCount { found: values.len(), expected }, 0));
     }
-    let values: &[f32] = try_cast_slice(values).map_err(|_| misplaced(LoadErrorKind::Misaligned))?;
+    let values: &[f32] = try_cast_slice(values).map_err(|_| misvalued(LoadErrorKind::Misaligned, 0))?;
     if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-        return Err(LoadError { kind: LoadErrorKind::NotFinite, at: at.wrapping_add(index.wrapping_mul(4)) });
+        return Err(misvalued(LoadErrorKind::NotFinite, index));
     }
     let parts = values
-        .split_at_checked(stride)
-        .and_then(|(bias, rest)| Some((bias, rest.split_at_checked(rest.len().checked_sub(edges as usize)?)?)));
-    let Some((bias, (rows, edges))) = parts else {
-        return Err(misplaced(LoadErrorKind::Malformed));
+        .len()
+        .checked_sub(edges as usize)
+        .and_then(|lanes| values.split_at_checked(lanes))
+        .and_then(|(lanes, edges)| Some((lanes, lanes.split_at_checked(stride)?, edges)));
+    let Some((lanes, (bias, rows), edges)) = parts else {
+        return Err(misvalued(LoadErrorKind::Malformed, 0));
     };
     let live = experts.wrapping_mul(2);
     let padded = |row: &[f32]| row.iter().skip(live).any(|lane| lane.to_bits() != 0);
-    if padded(bias) || rows.chunks(stride).any(padded) {
-        return Err(misplaced(LoadErrorKind::PaddingNotZero));
+    if let Some(row) = lanes.chunks(stride).position(padded) {
+        return Err(misvalued(LoadErrorKind::PaddingNotZero, row.wrapping_mul(stride)));
     }
     for (index, feature) in features.iter().enumerate() {
-        let edges = feature_edges(feature, edges);
-        if edges.iter().zip(edges.iter().skip(1)).any(|(a, b)| a >= b) {
-            return Err(misplaced(LoadErrorKind::EdgesNotAscending { feature: index }));
+        let own = feature_edges(feature, edges);
+        if own.iter().zip(own.iter().skip(1)).any(|(a, b)| a >= b) {
+            let first = lanes.len().wrapping_add(feature.first_edge as usize);
+            return Err(misvalued(LoadErrorKind::EdgesNotAscending { feature: index }, first));
         }
     }
     Ok(Parts { description, features, names, bias, rows, edges, crc32 })

@@ -107,6 +107,8 @@ pub enum LoadErrorKind {
     NotFinite,
     /// A padding byte or padding lane is not zero.
     PaddingNotZero,
+    /// A weight, or the logits of some record, pass [`crate::limits::MAX_REACH`]: sums could overflow.
+    LogitsTooLarge,
 }
 
 impl fmt::Display for LoadError {
@@ -145,6 +147,7 @@ impl fmt::Display for LoadError {
             }
             K::NotFinite => f.write_str("a weight or edge is not finite")?,
             K::PaddingNotZero => f.write_str("padding is not zero")?,
+            K::LogitsTooLarge => f.write_str("weights or ranges are so large that sums could overflow")?,
         }
         write!(f, " (at byte {})", self.at)
     }

@@ -1,8 +1,8 @@
 //! A validated model: loads a blob in place, scores records.
 
 use crate::blob::{self, Parts, Provenance};
-use crate::error::{LoadError, PredictError};
-use crate::limits::MAX_LOGIT;
+use crate::error::{LoadError, LoadErrorKind, PredictError};
+use crate::limits::{MAX_LOGIT, MAX_REACH};
 use crate::mixture::{combine, logits, stride, tame};
 use crate::record::{Record, Schema};
 use crate::schema::{Feature, Kind, Note};
@@ -80,14 +80,17 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         let Parts { description, features, names, bias, rows, edges, crc32 } = blob::parts::<FEATURES, EXPERTS>(blob)?;
         let terms = features.iter().map(|feature| feature.kind.terms()).sum();
         let experts = usize::from(description.experts);
-        let bounded = largest_logit(&features, bias, rows, experts) <= MAX_LOGIT;
+        let values_at = blob.len().wrapping_sub(size_of_val(bias)).wrapping_sub(size_of_val(rows));
+        let at = values_at.wrapping_sub(size_of_val(edges));
+        let largest = largest_logit(&features, bias, rows, experts);
+        let largest = largest.ok_or(LoadError { kind: LoadErrorKind::LogitsTooLarge, at })?;
         Ok(Self {
             schema: Schema { features, edges, names, terms },
             experts,
             threshold: description.threshold,
             bias,
             rows,
-            bounded,
+            bounded: largest <= MAX_LOGIT,
             provenance: description.provenance,
             crc32,
             blob_bytes: blob.len(),
@@ -195,31 +198,34 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     }
 }
 
-/// Returns the largest magnitude any logit can take: the sum over features of their rows' largest magnitudes, by lane, plus the bias.
-fn largest_logit(features: &[Feature], bias: &[f32], rows: &[f32], experts: usize) -> f32 {
+/// Returns the largest magnitude any logit can take: the sum over features of their rows' largest magnitudes, by lane, plus the bias. `None` where it, or a
+/// weight, is past [`MAX_REACH`].
+fn largest_logit(features: &[Feature], bias: &[f32], rows: &[f32], experts: usize) -> Option<f32> {
     let stride = stride(experts);
+    // Written so that a NaN (no weight at all on an infinite range) is past it too.
+    let within = |magnitude: f32| (magnitude <= MAX_REACH).then_some(magnitude);
     let mut largest = 0.0_f32;
     for lane in 0..experts.wrapping_mul(2) {
         let weight = |row: u32| {
             let index = (row as usize).wrapping_mul(stride).wrapping_add(lane);
-            rows.get(index).copied().unwrap_or(f32::INFINITY).abs()
+            rows.get(index).and_then(|weight| within(weight.abs()))
         };
-        let mut bound = bias.get(lane).copied().unwrap_or(f32::INFINITY).abs();
+        let mut bound = bias.get(lane)?.abs();
         for feature in features {
             let (looked_up, linear) = match feature.kind {
                 Kind::Number { transform, low, high, centre, .. } => {
                     let reach = |x: f32| (transform.apply(x) - centre).abs();
-                    (1, weight(feature.first_row) * reach(low).max(reach(high)))
+                    (1, weight(feature.first_row)? * reach(low).max(reach(high)))
                 }
                 Kind::Category { .. } => (0, 0.0),
             };
             let mut tallest = 0.0_f32;
             for row in looked_up..feature.kind.rows() {
-                tallest = tallest.max(weight(feature.first_row.wrapping_add(row)));
+                tallest = tallest.max(weight(feature.first_row.wrapping_add(row))?);
             }
             bound += linear + tallest;
         }
-        largest = largest.max(bound);
+        largest = largest.max(within(bound)?);
     }
-    largest
+    Some(largest)
 }

@@ -200,7 +200,8 @@ pub fn records(content: &Content, seed: u64, count: usize) -> Vec<Vec<Cell>> {
         .collect()
 }
 
-fn draw_cell(draw: &mut Draw, kind: Kind, edges: &[f32]) -> Cell {
+/// Draws one value of a feature with these bin edges: see [`records`].
+pub fn draw_cell(draw: &mut Draw, kind: Kind, edges: &[f32]) -> Cell {
     let chance = draw.below(100);
     match kind {
         Kind::Number { low, high, .. } => match chance {
