@@ -179,6 +179,12 @@ impl Stream {
         self.records.column(name, wanted_by)
     }
 
+    /// Returns the SHA-256 of the bytes read so far; see [`Records::sha256`].
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        self.records.sha256()
+    }
+
     /// Returns the protected attributes in the order of the schema, with the groups and counts so far.
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> {
         self.groupings.iter().map(|grouping| &grouping.attribute)

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use super::source::{Input, text_of};
+use sha2::Digest as _;
+
+use super::source::{Digest, Hashed, Input, text_of};
 use super::splitter::Splitter;
 use crate::error::{Error, list};
 use crate::schema::Table;
@@ -28,6 +31,7 @@ pub struct Records {
     ahead: bool,
     /// 1-based number of the current record over all files.
     number: u64,
+    digest: Digest,
 }
 
 /// A source not yet opened.
@@ -72,6 +76,7 @@ impl Records {
             splitter: None,
             ahead: false,
             number: 0,
+            digest: Digest::default(),
         };
         records.open_next()?;
         Ok(records)
@@ -95,6 +100,12 @@ impl Records {
             wanted_by: wanted_by.into(),
             columns: self.columns.to_vec(),
         })
+    }
+
+    /// Returns the SHA-256 of the bytes read so far, as stored; at the end, that of all files one after the other.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        self.digest.borrow().clone().finalize().into()
     }
 
     pub(super) fn trim(&self) -> bool {
@@ -166,11 +177,9 @@ impl Records {
         let Some(source) = self.waiting.pop() else { return Ok(()) };
         let (file, reader) = match source {
             Source::Input(input) => (input.to_string(), input.open()?),
-            Source::Reader(name, reader) => {
-                let text = text_of(reader, &name)?;
-                (name, text)
-            }
+            Source::Reader(name, reader) => (name, reader),
         };
+        let reader = text_of(Box::new(Hashed { reader, digest: Rc::clone(&self.digest) }), &file)?;
         // Both characters were checked to be ASCII when the schema was read.
         let comment = self.table.comment.map(|mark| mark as u8);
         let mut splitter = Splitter::new(reader, file.clone(), self.table.delimiter as u8, comment);

@@ -1,13 +1,16 @@
 //! Where bytes come from: files or standard input, plain or gzip, told apart by their first bytes.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::str::FromStr;
 
 use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
 
@@ -76,15 +79,32 @@ impl Input {
         }
     }
 
+    /// Opens the bytes as stored.
     pub(super) fn open(&self) -> Result<Box<dyn Read>, Error> {
-        let raw: Box<dyn Read> = match self {
+        Ok(match self {
             Self::Stdin => Box::new(io::stdin()),
             Self::File(path) => {
                 let file = File::open(path).map_err(|source| Error::Read { file: self.to_string(), source })?;
                 Box::new(file)
             }
-        };
-        text_of(raw, &self.to_string())
+        })
+    }
+}
+
+/// The digest of all bytes read so far, shared by the sources of one stream.
+pub(super) type Digest = Rc<RefCell<Sha256>>;
+
+/// Passes bytes on and takes them into a digest: the stored bytes, before decompression, so that `sha256sum FILE` gives the same.
+pub(super) struct Hashed {
+    pub reader: Box<dyn Read>,
+    pub digest: Digest,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        self.digest.borrow_mut().update(buffer.get(..length).unwrap_or_default());
+        Ok(length)
     }
 }
 
