@@ -175,3 +175,13 @@ fn a_real_gzip_file_cut_short_is_an_error_that_says_so() {
     };
     assert!(error.contains("the gzip stream ends too early"), "{error}");
 }
+
+#[test]
+fn an_inferred_schema_reads_the_file_it_was_inferred_from() {
+    for (file, rows) in [("adult.test", 16_281), ("compas-scores-two-years.csv", 7_214)] {
+        let Some(path) = data_file(file) else { return };
+        let text = feamoe::schema::infer::infer(&Input::File(path)).unwrap();
+        let schema = Schema::from_toml("inferred.toml", &text).unwrap();
+        assert_eq!(encode(file, &schema).unwrap().0, rows, "{file}");
+    }
+}

@@ -30,8 +30,8 @@ mod groups;
 mod records;
 mod sample;
 mod seen;
-mod source;
-mod splitter;
+pub(crate) mod source;
+pub(crate) mod splitter;
 
 use std::io::Read;
 use std::ops::Deref;

@@ -80,7 +80,7 @@ impl Input {
     }
 
     /// Opens the bytes as stored.
-    pub(super) fn open(&self) -> Result<Box<dyn Read>, Error> {
+    pub(crate) fn open(&self) -> Result<Box<dyn Read>, Error> {
         Ok(match self {
             Self::Stdin => Box::new(io::stdin()),
             Self::File(path) => {
@@ -109,7 +109,7 @@ impl Read for Hashed {
 }
 
 /// Looks at the first bytes of `raw` and returns the text inside: decompressed, without a byte order mark.
-pub(super) fn text_of(mut raw: Box<dyn Read>, file: &str) -> Result<Box<dyn Read>, Error> {
+pub(crate) fn text_of(mut raw: Box<dyn Read>, file: &str) -> Result<Box<dyn Read>, Error> {
     let head = peek(&mut raw).map_err(|source| Error::Read { file: file.into(), source })?;
     if head.starts_with(GZIP) {
         let compressed = BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, io::Cursor::new(head).chain(raw));
@@ -138,7 +138,7 @@ fn peek(raw: &mut dyn Read) -> io::Result<Vec<u8>> {
 }
 
 /// Tells a broken gzip stream (an error of the decoder, which has no system error code) from a failing device.
-pub(super) fn read_error(source: io::Error, file: &str, line: u64) -> Error {
+pub(crate) fn read_error(source: io::Error, file: &str, line: u64) -> Error {
     let problem = match source.kind() {
         io::ErrorKind::UnexpectedEof => "ends too early".to_string(),
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if source.raw_os_error().is_none() => {

@@ -20,7 +20,7 @@ const CHUNK_BYTES: usize = 1 << 17;
 const MAX_RECORD_BYTES: usize = 1 << 22;
 
 /// Splits one source.
-pub(super) struct Splitter {
+pub(crate) struct Splitter {
     source: Box<dyn Read>,
     file: String,
     delimiter: u8,
@@ -56,7 +56,7 @@ struct Quoted {
 }
 
 impl Splitter {
-    pub(super) fn new(source: Box<dyn Read>, file: String, delimiter: u8, comment: Option<u8>) -> Self {
+    pub(crate) fn new(source: Box<dyn Read>, file: String, delimiter: u8, comment: Option<u8>) -> Self {
         Self {
             source,
             file,
@@ -79,17 +79,17 @@ impl Splitter {
         }
     }
 
-    pub(super) fn file(&self) -> &str {
+    pub(crate) fn file(&self) -> &str {
         &self.file
     }
 
     /// 1-based line on which the current record starts.
-    pub(super) fn line(&self) -> u64 {
+    pub(crate) fn line(&self) -> u64 {
         self.line
     }
 
     /// Bytes of the current record and the place of each field in them.
-    pub(super) fn record(&self) -> (&[u8], &[Range<u32>]) {
+    pub(crate) fn record(&self) -> (&[u8], &[Range<u32>]) {
         let text = match &self.text {
             Text::Buffer(range) => self.buffer.get(range.clone()).unwrap_or_default(),
             Text::Unquoted => &self.quoted.text,
@@ -98,7 +98,7 @@ impl Splitter {
     }
 
     /// Moves to the next record; false at the end. Empty lines and comment lines are passed over.
-    pub(super) fn advance(&mut self) -> Result<bool, Error> {
+    pub(crate) fn advance(&mut self) -> Result<bool, Error> {
         loop {
             let Some((length, terminated)) = self.find_line()? else { return Ok(false) };
             let range = self.start..self.start + length;
