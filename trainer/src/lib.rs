@@ -6,6 +6,7 @@ pub mod encoder;
 pub mod error;
 pub mod evaluation;
 pub mod export;
+pub mod learner;
 pub mod options;
 pub mod output;
 pub mod prequential;

@@ -1,0 +1,259 @@
+//! The weights of the mixture, their AdaGrad steps, their running average, and growth by one expert.
+//!
+//! The score that leaves the learner is that of *averaged* weights (Polyak and Juditsky 1992): single steps of the stochastic gradient, and of the
+//! fairness forces in it, leave the last weights noisy. The average is taken over a window that grows with the stream up to [`AVERAGE_ROWS`], so that
+//! it follows drift, and in snapshots, so that it costs a record no more than one row of weights.
+
+use feamoe_engine::mixture::{Term, combine, logits, stride, tame};
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{RngCore, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use super::loss::Forward;
+
+/// First value of the sums of squared gradients: bounds the first step of a weight by `learning rate / 2` or so.
+const FIRST_SQUARE: f32 = 5e-4;
+/// Decay of the weights of the active rows, per record, inside the gradient (so that AdaGrad scales it): rare rows stay near 0.
+const DECAY: f32 = 7e-4;
+/// Half width of the uniform perturbation of a new expert, in log2 units.
+const PERTURBATION: f32 = 0.05;
+/// Terms of a record up to which each takes the full step; more share it, else the logit of a long record would overshoot.
+const FULL_STEP_TERMS: f32 = 20.0;
+/// The average reaches back over a 32nd of the records seen, and no further than this many.
+const AVERAGE_ROWS: f32 = 1000.0;
+const AVERAGE_SHARE: f32 = 1.0 / 32.0;
+
+/// A bias and rows of lanes, laid out as the engine's weights.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Table {
+    bias: Vec<f32>,
+    rows: Vec<f32>,
+}
+
+impl Table {
+    fn new(stride: usize, value: f32) -> Self {
+        Self { bias: vec![value; stride], rows: Vec::new() }
+    }
+
+    /// Inserts the lanes of one more expert in every row, filled by `lane(parent's value)`.
+    fn add_expert(&mut self, experts: usize, parent: usize, padding: f32, lane: &mut impl FnMut(f32) -> f32) {
+        for values in [&mut self.bias, &mut self.rows] {
+            let (old, new) = (stride(experts), stride(experts + 1));
+            let mut wider = Vec::with_capacity(values.len() / old * new);
+            for row in values.chunks_exact(old) {
+                let (gate, rest) = row.split_at(experts);
+                for part in [gate, rest.get(..experts).unwrap_or_default()] {
+                    wider.extend_from_slice(part);
+                    wider.push(lane(part.get(parent).copied().unwrap_or_default()));
+                }
+                wider.resize(wider.len().next_multiple_of(new), padding);
+            }
+            *values = wider;
+        }
+    }
+}
+
+/// Scratch of a forward pass.
+#[derive(Clone, Debug, Default)]
+struct Pass {
+    logits: Vec<f32>,
+    gate: Vec<f32>,
+    outputs: Vec<f32>,
+}
+
+impl Pass {
+    fn run(&mut self, table: &Table, terms: &[Term], experts: usize) -> f32 {
+        self.logits.resize(stride(experts), 0.0);
+        self.gate.resize(experts, 0.0);
+        self.outputs.resize(experts, 0.0);
+        logits(&table.bias, &table.rows, terms, &mut self.logits);
+        tame(&mut self.logits, experts);
+        combine(&self.logits, experts, &mut self.gate, &mut self.outputs)
+    }
+}
+
+/// The mixture while it learns.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Mixture {
+    experts: usize,
+    weights: Table,
+    /// Sums of squared gradients, per weight.
+    squares: Table,
+    average: Table,
+    /// Records learned from.
+    records: u64,
+    /// Records at the last snapshot into the average.
+    averaged_at: u64,
+    /// Per expert, the responsibility it took since the last growth.
+    usage: Vec<f32>,
+    #[serde(skip)]
+    pass: Pass,
+    #[serde(skip)]
+    average_pass: Pass,
+    #[serde(skip)]
+    gradient: Vec<f32>,
+}
+
+impl Mixture {
+    /// One expert, all weights 0.
+    pub(super) fn new() -> Self {
+        let stride = stride(1);
+        Self {
+            experts: 1,
+            weights: Table::new(stride, 0.0),
+            squares: Table::new(stride, FIRST_SQUARE),
+            average: Table::new(stride, 0.0),
+            records: 0,
+            averaged_at: 0,
+            usage: vec![0.0],
+            pass: Pass::default(),
+            average_pass: Pass::default(),
+            gradient: Vec::new(),
+        }
+    }
+
+    pub(super) fn experts(&self) -> usize {
+        self.experts
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// The averaged bias.
+    pub(super) fn bias(&self) -> &[f32] {
+        &self.average.bias
+    }
+
+    /// The averaged rows.
+    pub(super) fn rows(&self) -> &[f32] {
+        &self.average.rows
+    }
+
+    /// Scores by the averaged weights; the engine passes over rows that no record has named yet.
+    pub(super) fn predict(&self, terms: &[Term]) -> f32 {
+        Pass::default().run(&self.average, terms, self.experts)
+    }
+
+    /// Makes room for the rows of a record: they start at 0, where they change no score.
+    fn admit(&mut self, terms: &[Term]) {
+        let rows = terms.iter().map(|term| term.row as usize + 1).max().unwrap_or(0);
+        let needed = rows * stride(self.experts);
+        if needed > self.weights.rows.len() {
+            self.weights.rows.resize(needed, 0.0);
+            self.squares.rows.resize(needed, FIRST_SQUARE);
+            self.average.rows.resize(needed, 0.0);
+        }
+    }
+
+    /// Scores a record by the averaged and by the current weights, in this order.
+    pub(super) fn forward(&mut self, terms: &[Term]) -> (f32, f32) {
+        self.admit(terms);
+        let averaged = self.average_pass.run(&self.average, terms, self.experts);
+        (averaged, self.pass.run(&self.weights, terms, self.experts))
+    }
+
+    /// Steps down the gradient that `fill` writes for the record of the last [`Mixture::forward`].
+    ///
+    /// AdaGrad (Duchi et al. 2011), per weight: `w -= rate d / sqrt(sum of d^2)`. Cost: `terms * stride` square roots and divisions.
+    pub(super) fn step(
+        &mut self,
+        terms: &[Term],
+        probability: f32,
+        learning_rate: f32,
+        fill: impl FnOnce(&Forward<'_>, &mut [f32]),
+    ) {
+        let stride = stride(self.experts);
+        self.gradient.resize(stride, 0.0);
+        let seen = Forward { gate: &self.pass.gate, outputs: &self.pass.outputs, probability };
+        fill(&seen, &mut self.gradient);
+        for ((usage, g), de) in self.usage.iter_mut().zip(&self.pass.gate).zip(&self.gradient) {
+            // The posterior share, from the gradient of the gate's likelihood; any other loss counts the same in the long run.
+            *usage += g - de;
+        }
+        #[allow(clippy::cast_precision_loss)] // a record has a few hundred terms at most
+        let shared = FULL_STEP_TERMS / (terms.len() as f32 + 1.0);
+        let rate = learning_rate * shared.min(1.0);
+        descend(&mut self.weights.bias, &mut self.squares.bias, &self.gradient, 1.0, rate);
+        for term in terms {
+            let range = term.row as usize * stride..(term.row as usize + 1) * stride;
+            if let (Some(weights), Some(squares)) =
+                (self.weights.rows.get_mut(range.clone()), self.squares.rows.get_mut(range))
+            {
+                descend(weights, squares, &self.gradient, term.scale, rate);
+            }
+        }
+        self.records += 1;
+        self.take_average();
+    }
+
+    /// Moves the average towards the weights by all the records since the last time, where enough have passed.
+    #[allow(clippy::cast_precision_loss)] // windows, not counts
+    fn take_average(&mut self) {
+        let passed = self.records - self.averaged_at;
+        let rows = (self.weights.rows.len() / stride(self.experts)) as u64;
+        if passed < (self.records / 64).min(rows / 8) {
+            return;
+        }
+        self.averaged_at = self.records;
+        let window = (self.records as f32 * AVERAGE_SHARE).min(AVERAGE_ROWS);
+        let step = passed as f32 / (passed as f32 + window);
+        for (average, weights) in
+            [(&mut self.average.bias, &self.weights.bias), (&mut self.average.rows, &self.weights.rows)]
+        {
+            for (a, w) in average.iter_mut().zip(weights) {
+                *a += step * (w - *a);
+            }
+        }
+    }
+
+    /// Adds a perturbed copy of the expert that took the most responsibility since the last growth; the two halve its gate, so the score hardly moves.
+    /// Its step sizes start afresh. Returns the parent.
+    pub(super) fn grow(&mut self, seed: u64) -> usize {
+        let mut parent = 0;
+        let mut most = f32::MIN;
+        for (expert, usage) in self.usage.iter().enumerate() {
+            if *usage > most {
+                (parent, most) = (expert, *usage);
+            }
+        }
+        let experts = self.experts;
+        for table in [&mut self.average, &mut self.weights] {
+            // The same perturbation for both: the average must stay the average.
+            let mut random = Pcg64Mcg::seed_from_u64(seed.wrapping_add(experts as u64));
+            table.add_expert(experts, parent, 0.0, &mut |value| value + PERTURBATION * symmetric(&mut random));
+            for lane in [parent, experts] {
+                if let Some(gate) = table.bias.get_mut(lane) {
+                    *gate -= 1.0;
+                }
+            }
+        }
+        self.squares.add_expert(experts, parent, FIRST_SQUARE, &mut |_| FIRST_SQUARE);
+        self.experts += 1;
+        self.usage.clear();
+        self.usage.resize(self.experts, 0.0);
+        parent
+    }
+}
+
+/// Uniform in [-1, 1).
+#[allow(clippy::cast_precision_loss)] // 24 bits fit
+fn symmetric(random: &mut Pcg64Mcg) -> f32 {
+    (random.next_u64() >> 40) as f32 / 8_388_608.0 - 1.0
+}
+
+/// One AdaGrad step on a row.
+#[inline]
+fn descend(weights: &mut [f32], squares: &mut [f32], gradient: &[f32], scale: f32, rate: f32) {
+    const LANES: usize = feamoe_engine::mixture::LANE_MULTIPLE;
+    let (weights, _) = weights.as_chunks_mut::<LANES>();
+    let (squares, _) = squares.as_chunks_mut::<LANES>();
+    let (gradient, _) = gradient.as_chunks::<LANES>();
+    for ((w, s), g) in weights.iter_mut().zip(squares).zip(gradient) {
+        for lane in 0..LANES {
+            let d = scale * g[lane] + DECAY * w[lane];
+            s[lane] += d * d;
+            w[lane] -= rate * d / s[lane].sqrt();
+        }
+    }
+}

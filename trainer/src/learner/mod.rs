@@ -1,0 +1,169 @@
+//! The online learner: a mixture of logistic experts under a softmax gate (Jacobs et al. 1991; FEAMOE, section 3), grown and kept fair as records come.
+//!
+//! Per record, in order: score (by the averaged weights), take note of the decision, then step down the gradient of the loss plus the fairness forces.
+//!
+//! ```
+//! use feamoe::encoder::Example;
+//! use feamoe::learner::{Learner, LearnerOptions};
+//! use feamoe_engine::mixture::Term;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut learner = Learner::new(LearnerOptions::default().check()?, 0);
+//! let mut example = Example { terms: vec![Term { row: 0, scale: 1.0 }], label: true, groups: Vec::new() };
+//! for record in 0..100 {
+//!     example.label = record % 2 == 0;
+//!     example.terms[0].scale = if example.label { 1.0 } else { -1.0 };
+//!     learner.learn_one(&example);
+//! }
+//! assert!(learner.predict(&example.terms) < 0.1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The same options and the same examples in the same order give the same weights to the bit, on any machine.
+//!
+//! *What it costs:* a record of `t` terms with K experts reads and writes `2 (t + 1)` rows of 2K numbers, with as many square roots and divisions; no
+//! allocation once the rows are known. *Memory:* 3 x 4 bytes per lane and row, whatever the length of the stream.
+
+mod control;
+mod loss;
+mod mixture;
+mod options;
+mod rates;
+
+use feamoe_engine::mixture::Term;
+use serde::{Deserialize, Serialize};
+
+use crate::encoder::Example;
+use control::Controller;
+use mixture::Mixture;
+pub use options::{Growth, LearnerOptions, Loss, OptionError, ValidOptions};
+
+/// The score of a record, before it was learned from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// p(x), in [0, 1].
+    pub probability: f32,
+    /// Whether it reaches the threshold.
+    pub decision: bool,
+}
+
+/// Why an expert was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The number of records set by [`Growth::every`] had passed.
+    Every,
+}
+
+/// What happened to the mixture on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// An expert was added.
+    ExpertAdded {
+        /// Records learned from before.
+        record: u64,
+        /// Index of the new expert.
+        expert: usize,
+        /// The expert it was copied from.
+        parent: usize,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// The online learner.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Learner {
+    options: ValidOptions,
+    mixture: Mixture,
+    controller: Controller,
+    events: Vec<Event>,
+}
+
+impl Learner {
+    /// Returns a learner of one expert that scores everything 0.5, for examples with this number of protected attributes.
+    ///
+    /// Groups are known as they come; so are rows of weights, which start at 0.
+    #[must_use]
+    pub fn new(options: ValidOptions, attributes: usize) -> Self {
+        Self {
+            mixture: Mixture::new(),
+            controller: Controller::new(&options.targets, options.threshold, attributes),
+            events: Vec::new(),
+            options,
+        }
+    }
+
+    /// Scores a record, then learns from it.
+    pub fn learn_one(&mut self, example: &Example) -> Prediction {
+        self.grow_if_due();
+        let (averaged, current) = self.mixture.forward(&example.terms);
+        let force = self.controller.observe(&example.groups, example.label, averaged, current);
+        let loss = self.options.loss;
+        self.mixture.step(&example.terms, current, self.options.learning_rate, |forward, gradient| {
+            forward.loss_gradient(loss, example.label, gradient);
+            if force != 0.0 {
+                forward.add_score_gradient(force, gradient);
+            }
+        });
+        self.prediction(averaged)
+    }
+
+    /// Scores a record by the weights that [`Learner::bias`] and [`Learner::rows`] export; rows never learned from add nothing.
+    #[must_use]
+    pub fn predict(&self, terms: &[Term]) -> f32 {
+        self.mixture.predict(terms)
+    }
+
+    fn prediction(&self, probability: f32) -> Prediction {
+        Prediction { probability, decision: probability >= self.options.threshold }
+    }
+
+    fn grow_if_due(&mut self) {
+        let Growth { every } = self.options.growth;
+        let record = self.mixture.records();
+        let expert = self.mixture.experts();
+        if every > 0 && record > 0 && expert < self.options.experts && record.is_multiple_of(every) {
+            let parent = self.mixture.grow(self.options.seed);
+            self.events.push(Event::ExpertAdded { record, expert, parent, cause: Cause::Every });
+        }
+    }
+
+    /// Returns the options it was made with.
+    #[must_use]
+    pub fn options(&self) -> &ValidOptions {
+        &self.options
+    }
+
+    /// Returns the number of experts so far.
+    #[must_use]
+    pub fn experts(&self) -> usize {
+        self.mixture.experts()
+    }
+
+    /// Returns the number of records learned from.
+    #[must_use]
+    pub fn rows_seen(&self) -> u64 {
+        self.mixture.records()
+    }
+
+    /// Returns what happened, in order.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Returns the averaged bias: one row of lanes as [`feamoe_engine::mixture`] lays them out, in log2 units.
+    #[must_use]
+    pub fn bias(&self) -> &[f32] {
+        self.mixture.bias()
+    }
+
+    /// Returns the averaged rows of weights by row id, laid out as the bias; rows past the end were never learned from.
+    #[must_use]
+    pub fn rows(&self) -> &[f32] {
+        self.mixture.rows()
+    }
+}
+
+#[cfg(test)]
+mod tests;

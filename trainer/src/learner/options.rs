@@ -1,0 +1,202 @@
+//! The learner's options: unchecked as they are set, checked once before use.
+
+use feamoe_engine::fairness::Measure;
+use feamoe_engine::limits::MAX_EXPERTS;
+use serde::{Deserialize, Serialize};
+
+/// The loss on the outcome, before any fairness force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Loss {
+    /// `-log p(y given x)` of the mixture.
+    #[default]
+    Nll,
+    /// `sum_k g_k (y - o_k)^2`: experts compete for records (Jacobs et al. 1991, eq. 1.2; the loss of the FEAMOE paper).
+    Competitive,
+}
+
+/// When an expert is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    /// Records between two experts (FEAMOE, Algorithm 1), 0 for none.
+    pub every: u64,
+}
+
+impl Default for Growth {
+    fn default() -> Self {
+        Self { every: 500 }
+    }
+}
+
+/// Unchecked options; [`LearnerOptions::check`] makes them usable.
+///
+/// ```
+/// use feamoe::learner::LearnerOptions;
+/// use feamoe_engine::fairness::Measure;
+/// let options = LearnerOptions::default().experts(8).target(Measure::Spd, 0.05).check();
+/// assert!(options.is_ok());
+/// let error = LearnerOptions::default().experts(0).check();
+/// assert_eq!(error.map_err(|e| e.to_string()).err().as_deref(), Some("experts: found 0, allowed 1 to 64"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LearnerOptions(ValidOptions);
+
+/// Options within their ranges.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValidOptions {
+    pub(super) experts: usize,
+    pub(super) growth: Growth,
+    pub(super) loss: Loss,
+    pub(super) learning_rate: f32,
+    pub(super) seed: u64,
+    pub(super) threshold: f32,
+    pub(super) targets: Vec<(Measure, f32)>,
+}
+
+/// An option outside its range.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{option}: found {found}, allowed {allowed}")]
+pub struct OptionError {
+    option: &'static str,
+    found: String,
+    allowed: String,
+}
+
+impl Default for LearnerOptions {
+    fn default() -> Self {
+        Self(ValidOptions {
+            experts: 12,
+            growth: Growth::default(),
+            loss: Loss::default(),
+            learning_rate: 0.2,
+            seed: 1,
+            threshold: 0.5,
+            targets: Vec::new(),
+        })
+    }
+}
+
+impl LearnerOptions {
+    /// Sets the number of experts the mixture may grow to: 1 to [`MAX_EXPERTS`], default 12. More experts fit finer interactions; each adds
+    /// its share to the cost of a record and to the size of the blob.
+    #[must_use]
+    pub fn experts(mut self, experts: usize) -> Self {
+        self.0.experts = experts;
+        self
+    }
+
+    /// Sets when an expert is added: default every 500 records. Rarer growth leaves each expert more records alone.
+    #[must_use]
+    pub fn growth(mut self, growth: Growth) -> Self {
+        self.0.growth = growth;
+        self
+    }
+
+    /// Sets the loss, default [`Loss::Nll`].
+    #[must_use]
+    pub fn loss(mut self, loss: Loss) -> Self {
+        self.0.loss = loss;
+        self
+    }
+
+    /// Sets the step of AdaGrad in log2 units: above 0 and at most 1, default 0.2. Records of more than 20 terms share it: their step is
+    /// 20 / terms of it. Raise it for short or fast drifting streams, lower it for noisy ones.
+    #[must_use]
+    pub fn learning_rate(mut self, learning_rate: f32) -> Self {
+        self.0.learning_rate = learning_rate;
+        self
+    }
+
+    /// Sets the seed of the perturbation of new experts, default 1.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.0.seed = seed;
+        self
+    }
+
+    /// Sets the score from which on the decision is positive: inside (0, 1), default 0.5.
+    #[must_use]
+    pub fn threshold(mut self, threshold: f32) -> Self {
+        self.0.threshold = threshold;
+        self
+    }
+
+    /// Sets the largest gap of a measure between any group and its reference: above 0 and at most 1; replaces an earlier target of the measure.
+    /// No target by default. A smaller gap costs more accuracy.
+    #[must_use]
+    pub fn target(mut self, measure: Measure, gap: f32) -> Self {
+        self.0.targets.retain(|(other, _)| *other != measure);
+        self.0.targets.push((measure, gap));
+        self
+    }
+
+    /// Checks every option.
+    ///
+    /// # Errors
+    /// The first option outside its range, with what was found and what is allowed.
+    pub fn check(self) -> Result<ValidOptions, OptionError> {
+        let v = self.0;
+        within("experts", v.experts, &format!("1 to {MAX_EXPERTS}"), (1..=MAX_EXPERTS).contains(&v.experts))?;
+        within("learning-rate", v.learning_rate, "above 0, at most 1", v.learning_rate > 0.0 && v.learning_rate <= 1.0)?;
+        within("threshold", v.threshold, "above 0, below 1", v.threshold > 0.0 && v.threshold < 1.0)?;
+        for (measure, gap) in &v.targets {
+            within(measure.name(), gap, "a gap above 0, at most 1", *gap > 0.0 && *gap <= 1.0)?;
+        }
+        Ok(v)
+    }
+}
+
+impl ValidOptions {
+    /// Returns the number of experts the mixture may grow to.
+    #[must_use]
+    pub fn experts(&self) -> usize {
+        self.experts
+    }
+
+    /// Returns the score from which on the decision is positive.
+    #[must_use]
+    pub fn threshold(&self) -> f32 {
+        self.threshold
+    }
+
+    /// Returns the seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Returns the fairness targets, in the order they were set.
+    #[must_use]
+    pub fn targets(&self) -> &[(Measure, f32)] {
+        &self.targets
+    }
+}
+
+fn within(option: &'static str, found: impl ToString, allowed: &str, holds: bool) -> Result<(), OptionError> {
+    if holds { Ok(()) } else { Err(OptionError { option, found: found.to_string(), allowed: allowed.to_owned() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(options: LearnerOptions) -> String {
+        options.check().err().map_or_else(|| "accepted".to_owned(), |error| error.to_string())
+    }
+
+    #[test]
+    fn rejects_what_is_out_of_range_and_names_both_numbers() {
+        let default = LearnerOptions::default;
+        assert_eq!(rejected(default()), "accepted");
+        assert_eq!(rejected(default().experts(65)), "experts: found 65, allowed 1 to 64");
+        assert_eq!(rejected(default().learning_rate(0.0)), "learning-rate: found 0, allowed above 0, at most 1");
+        assert_eq!(rejected(default().learning_rate(f32::NAN)), "learning-rate: found NaN, allowed above 0, at most 1");
+        assert_eq!(rejected(default().threshold(1.0)), "threshold: found 1, allowed above 0, below 1");
+        assert_eq!(rejected(default().target(Measure::Spd, 1.5)), "spd: found 1.5, allowed a gap above 0, at most 1");
+    }
+
+    #[test]
+    fn a_target_set_again_replaces_the_first() {
+        let options = LearnerOptions::default().target(Measure::Spd, 0.1).target(Measure::Spd, 0.05).check();
+        assert_eq!(options.map(|o| o.targets).unwrap_or_default(), [(Measure::Spd, 0.05)]);
+    }
+}

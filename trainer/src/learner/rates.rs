@@ -1,0 +1,196 @@
+//! Fading rates of the decisions, by group and label: what the fairness controllers see.
+
+use serde::{Deserialize, Serialize};
+
+use feamoe_engine::fairness::Rates;
+
+/// Step of a rate at the records of its cell: an average over about 100 of them, however rare they are.
+const STEP: f32 = 0.02;
+/// Growth of the unit that records are weighed with: shares of groups and labels fade over 10,000 records.
+const UNIT_GROWTH: f32 = 1.0 + 1e-4;
+/// Where the unit is brought back to 1, far from overflow.
+const LARGEST_UNIT: f32 = 1e6;
+/// Smallest share of a cell used as a divisor.
+const SMALLEST_SHARE: f32 = 1e-4;
+
+/// An average with step `max(STEP, 1 / n)`: the plain mean first, fading later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Fading {
+    pub mean: f32,
+    /// Records behind it; stops counting at 2^24.
+    pub count: f32,
+}
+
+impl Fading {
+    fn observe(&mut self, value: f32) {
+        self.count += 1.0;
+        self.mean += (1.0 / self.count).max(STEP) * (value - self.mean);
+    }
+}
+
+/// One scored record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scored {
+    pub label: bool,
+    /// The score that decides.
+    pub decisive: f32,
+    /// The score that the next step changes.
+    pub current: f32,
+    pub threshold: f32,
+    /// Weight of a threshold force on this record, in [0, 1]: 1 at the threshold.
+    pub nearness: f32,
+    /// Density of the kernel behind [`Scored::nearness`], per unit of score.
+    pub density: f32,
+}
+
+/// What is known of one group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Group {
+    /// Faded number of records, by label.
+    mass: [f32; 2],
+    positive: Fading,
+    /// Positive decisions among the records of each label: FPR, TPR.
+    pub decided: [Fading; 2],
+    burden: Fading,
+    /// Response of each label's decision rate to a unit threshold force on records of each label.
+    pub rate_response: [[Fading; 2]; 2],
+    /// Response of each label's decision rate to a unit burden force.
+    pub rate_response_to_burden: [Fading; 2],
+    /// Response of the burden to a unit threshold force on records of each label.
+    pub burden_response_to_rate: [Fading; 2],
+    /// Response of the burden to a unit burden force.
+    pub burden_response: Fading,
+}
+
+impl Group {
+    /// A force `f` moves a score by about `f p (1 - p)`; a decision rate moves by that times the density of scores at the threshold.
+    fn observe(&mut self, s: &Scored) {
+        let label = usize::from(s.label);
+        let decision = s.decisive >= s.threshold;
+        let decided = if decision { 1.0 } else { 0.0 };
+        self.positive.observe(decided);
+        if !decision {
+            self.burden.observe(s.threshold - s.decisive);
+        }
+        let variance = s.current * (1.0 - s.current);
+        // What the features tell of the label: a force on one label's records also moves the other's that look alike.
+        let likely = [1.0 - s.current, s.current];
+        if let Some(cell) = self.decided.get_mut(label) {
+            cell.observe(decided);
+        }
+        if let Some(cells) = self.rate_response.get_mut(label) {
+            for (cell, share) in cells.iter_mut().zip(likely) {
+                cell.observe(s.density * s.nearness * variance * share);
+            }
+        }
+        let below = s.current < s.threshold;
+        if let Some(cell) = self.rate_response_to_burden.get_mut(label) {
+            cell.observe(if below { s.density * variance } else { 0.0 });
+        }
+        if below {
+            for (cell, share) in self.burden_response_to_rate.iter_mut().zip(likely) {
+                cell.observe(s.nearness * variance * share);
+            }
+            self.burden_response.observe(variance);
+        }
+    }
+
+    /// Returns the fading decision rates.
+    pub(super) fn rates(&self) -> Rates {
+        let [negative, positive] = self.decided;
+        Rates {
+            positive: self.positive.mean,
+            true_positive: positive.mean,
+            false_positive: negative.mean,
+            burden: self.burden.mean,
+        }
+    }
+
+    /// Returns the records behind the least known rate that a gap uses.
+    pub(super) fn least_count(&self) -> [f32; 3] {
+        let [negative, positive] = self.decided;
+        [negative.count, positive.count, self.burden.count]
+    }
+}
+
+/// The groups of one protected attribute; index 0 is the reference.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Groups {
+    groups: Vec<Group>,
+    /// What a record weighs now, in the unit of the masses: growing it fades all that came before.
+    unit: f32,
+    total: f32,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self { groups: Vec::new(), unit: 1.0, total: 0.0 }
+    }
+}
+
+impl Groups {
+    pub(super) fn observe(&mut self, group: usize, scored: &Scored) {
+        if self.groups.len() <= group {
+            self.groups.resize_with(group + 1, Group::default);
+        }
+        if self.unit > LARGEST_UNIT {
+            let scale = 1.0 / self.unit;
+            self.groups.iter_mut().flat_map(|g| g.mass.iter_mut()).for_each(|mass| *mass *= scale);
+            self.total *= scale;
+            self.unit = 1.0;
+        }
+        self.unit *= UNIT_GROWTH;
+        self.total += self.unit;
+        if let Some(known) = self.groups.get_mut(group) {
+            if let Some(mass) = known.mass.get_mut(usize::from(scored.label)) {
+                *mass += self.unit;
+            }
+            known.observe(scored);
+        }
+    }
+
+    pub(super) fn get(&self, group: usize) -> Option<&Group> {
+        self.groups.get(group)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Returns the share of all records that are in this group and have label 0, label 1.
+    pub(super) fn shares(&self, group: &Group) -> [f32; 2] {
+        group.mass.map(|mass| (mass / self.total).max(SMALLEST_SHARE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_fade_and_survive_the_change_of_unit() {
+        let scored = |label| Scored { label, decisive: 0.7, current: 0.7, threshold: 0.5, nearness: 0.5, density: 1.0 };
+        let mut groups = Groups::default();
+        for i in 0..300_000_u32 {
+            groups.observe(usize::from(i % 4 == 0), &scored(i % 3 == 0));
+        }
+        let shares = |g| groups.get(g).map(|g| groups.shares(g)).unwrap_or_default();
+        assert!((shares(1)[1] - 1.0 / 12.0).abs() < 1e-3, "{:?}", shares(1));
+        let sum: f32 = shares(0).iter().chain(&shares(1)).sum();
+        assert!((sum - 1.0).abs() < 1e-3);
+        // Another 30,000 records, all of one cell: the window of 10,000 has forgotten the rest.
+        for _ in 0..30_000 {
+            groups.observe(1, &scored(true));
+        }
+        assert!(groups.get(1).map(|g| groups.shares(g)).unwrap_or_default()[1] > 0.9);
+    }
+
+    #[test]
+    fn a_fading_mean_is_the_plain_mean_first() {
+        let mut fading = Fading::default();
+        for value in [1.0, 0.0, 0.0, 1.0] {
+            fading.observe(value);
+        }
+        assert_eq!(fading.mean, 0.5);
+    }
+}
