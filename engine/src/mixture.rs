@@ -43,7 +43,8 @@ pub fn logits(bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
     let stride = out.len();
     let mut lane = 0;
     // Wide blocks keep their sums in registers over all terms; narrow ones take the rest.
-    while block::<24>(bias, rows, terms, out, stride, lane) {
+    // Arm's 32 floating-point registers do not hold 24 sums and the weights to add: half of the instructions would move numbers about.
+    while !cfg!(target_arch = "arm") && block::<24>(bias, rows, terms, out, stride, lane) {
         lane = lane.wrapping_add(24);
     }
     while block::<12>(bias, rows, terms, out, stride, lane) {
