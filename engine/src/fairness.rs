@@ -25,7 +25,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A group fairness measure, as a gap between a group and the reference group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Measure {
     /// Statistical parity difference.
     Spd,

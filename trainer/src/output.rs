@@ -61,6 +61,14 @@ impl OutputFile {
         }
     }
 
+    /// Writes bytes, naming the file where that fails.
+    ///
+    /// # Errors
+    /// Where the bytes do not fit.
+    pub fn write_whole(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.write_all(bytes).map_err(|source| WriteError::new(&self.path, source))
+    }
+
     /// Finishes the file: flushes it to the disk and puts it in its place.
     ///
     /// # Errors
@@ -106,7 +114,7 @@ impl Write for OutputFile {
 /// Where it cannot be written; the place keeps what it held before.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let mut file = OutputFile::create(path)?;
-    file.write_all(bytes).map_err(|source| WriteError::new(path, source))?;
+    file.write_whole(bytes)?;
     file.commit()
 }
 

@@ -1,5 +1,6 @@
 //! One training run: rows from the stream, encoded, learned from in one or more passes, measured prequentially.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rand_pcg::Pcg64Mcg;
@@ -60,6 +61,8 @@ pub struct Run {
     pub prequential: Prequential,
     /// Rows evenly spread over the data, to check an export with.
     pub sample: Sample,
+    /// Column names of the data.
+    pub columns: Arc<[String]>,
     /// SHA-256 of the data as read.
     pub data_sha256: [u8; 32],
     /// Rows learned from, repeated passes counted again.
@@ -148,6 +151,7 @@ pub fn run(
     Ok(Run {
         attributes: stream.attributes().cloned().collect(),
         counts: stream.counts(),
+        columns: Arc::clone(stream.columns()),
         data_sha256: stream.sha256(),
         learner: pass.learner,
         prequential: pass.prequential,

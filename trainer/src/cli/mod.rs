@@ -2,11 +2,14 @@
 //!
 //! Exit codes: 0 done; 1 a check was not met; 2 usage, input or I/O.
 
+mod demo;
 mod evaluate;
 mod explain;
 mod inspect;
 mod print;
+mod schema;
 mod score;
+mod train;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +32,10 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 a check was not met; 2 usage, in
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Infer a schema from data; every guess is commented with its evidence
+    Schema(schema::Options),
+    /// Learn a fair mixture from a stream of rows and export it
+    Train(Box<train::Options>),
     /// Accuracy and every fairness measure by group, with intervals
     Evaluate(evaluate::Options),
     /// Probability and decision of every record
@@ -37,6 +44,8 @@ enum Command {
     Explain(explain::Options),
     /// What a model holds: features, capacity needed, bytes, checksum, training summary
     Inspect(inspect::Options),
+    /// The whole road on a built-in stream: data, model, scores, explanation
+    Demo(demo::Options),
 }
 
 /// How results are printed.
@@ -97,10 +106,13 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
+        Command::Schema(options) => schema::run(&options),
+        Command::Train(options) => train::run(&options),
         Command::Evaluate(options) => evaluate::run(&options),
         Command::Score(options) => score::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Inspect(options) => inspect::run(&options),
+        Command::Demo(options) => demo::demo(&options),
     }
 }
 

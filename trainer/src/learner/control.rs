@@ -197,14 +197,8 @@ impl Controller {
         }
         let q = logistic(SLOPE * (current - self.threshold));
         let nearness = 4.0 * q * (1.0 - q);
-        let scored = Scored {
-            label,
-            decisive,
-            current,
-            threshold: self.threshold,
-            nearness,
-            density: 0.25 * SLOPE * nearness,
-        };
+        let scored =
+            Scored { label, decisive, current, threshold: self.threshold, nearness, density: 0.25 * SLOPE * nearness };
         let mut force = 0.0;
         for (attribute, group) in self.attributes.iter_mut().zip(groups) {
             if *group != NO_GROUP {

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::encoder::Example;
 use control::Controller;
 use mixture::Mixture;
-pub use options::{Growth, LearnerOptions, Loss, OptionError, ValidOptions};
+pub use options::{Growth, GrowthError, LearnerOptions, Loss, OptionError, ValidOptions};
 
 /// The score of a record, before it was learned from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -164,6 +164,3 @@ impl Learner {
         self.mixture.rows()
     }
 }
-
-#[cfg(test)]
-mod tests;

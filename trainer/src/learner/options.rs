@@ -1,5 +1,8 @@
 //! The learner's options: unchecked as they are set, checked once before use.
 
+use std::fmt;
+use std::str::FromStr;
+
 use feamoe_engine::fairness::Measure;
 use feamoe_engine::limits::MAX_EXPERTS;
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,27 @@ impl Default for Growth {
         Self { every: 500 }
     }
 }
+
+impl fmt::Display for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "every={}", self.every)
+    }
+}
+
+impl FromStr for Growth {
+    type Err = GrowthError;
+
+    /// Reads `every=N`.
+    fn from_str(text: &str) -> Result<Self, GrowthError> {
+        let every = text.strip_prefix("every=").and_then(|number| number.parse().ok());
+        every.map(|every| Self { every }).ok_or_else(|| GrowthError(text.to_owned()))
+    }
+}
+
+/// A growth policy that was not understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("found `{0}`, expected every=N with N rows, for example every=4000, or every=0 for a single expert")]
+pub struct GrowthError(String);
 
 /// Unchecked options; [`LearnerOptions::check`] makes them usable.
 ///
@@ -64,10 +88,10 @@ pub struct OptionError {
 impl Default for LearnerOptions {
     fn default() -> Self {
         Self(ValidOptions {
-            experts: 12,
+            experts: Self::EXPERTS,
             growth: Growth::default(),
             loss: Loss::default(),
-            learning_rate: 0.2,
+            learning_rate: Self::LEARNING_RATE,
             seed: 1,
             threshold: 0.5,
             targets: Vec::new(),
@@ -76,6 +100,11 @@ impl Default for LearnerOptions {
 }
 
 impl LearnerOptions {
+    /// Default of [`LearnerOptions::experts`].
+    pub const EXPERTS: usize = 12;
+    /// Default of [`LearnerOptions::learning_rate`].
+    pub const LEARNING_RATE: f32 = 0.2;
+
     /// Sets the number of experts the mixture may grow to: 1 to [`MAX_EXPERTS`], default 12. More experts fit finer interactions; each adds
     /// its share to the cost of a record and to the size of the blob.
     #[must_use]
@@ -136,7 +165,12 @@ impl LearnerOptions {
     pub fn check(self) -> Result<ValidOptions, OptionError> {
         let v = self.0;
         within("experts", v.experts, &format!("1 to {MAX_EXPERTS}"), (1..=MAX_EXPERTS).contains(&v.experts))?;
-        within("learning-rate", v.learning_rate, "above 0, at most 1", v.learning_rate > 0.0 && v.learning_rate <= 1.0)?;
+        within(
+            "learning-rate",
+            v.learning_rate,
+            "above 0, at most 1",
+            v.learning_rate > 0.0 && v.learning_rate <= 1.0,
+        )?;
         within("threshold", v.threshold, "above 0, below 1", v.threshold > 0.0 && v.threshold < 1.0)?;
         for (measure, gap) in &v.targets {
             within(measure.name(), gap, "a gap above 0, at most 1", *gap > 0.0 && *gap <= 1.0)?;

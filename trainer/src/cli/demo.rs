@@ -1,0 +1,88 @@
+//! `feamoe demo`: the whole road on the built-in stream, through the same code as the other commands.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser as _};
+use feamoe::demo::{ACCURACY_DRIFT_AT, FAIRNESS_DRIFT_AT, LendingStream, SCHEMA, TRAINING_ROWS, write_csv};
+use feamoe::output::{OutputFile, WriteError, write_file};
+
+use super::{Cli, Outcome, print, run};
+
+/// Rows of the file that the model is judged on, decided by the rules that hold at the end of the training file.
+const TEST_ROWS: usize = 8_000;
+/// Applications that are scored.
+const NEW_ROWS: usize = 500;
+/// Seeds of the three files: independent draws of the same stream.
+const SEEDS: [u64; 3] = [1, 2, 3];
+/// The record that is explained.
+const EXPLAINED_ROW: u64 = 1;
+/// The gaps the demo asks for.
+const TARGETS: &str = "spd=0.05,aod=0.05,burden=0.03";
+
+/// The options of `feamoe demo`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Folder for the demo's files; made where it is missing
+    #[arg(long, value_name = "DIR", default_value = "feamoe-demo")]
+    out: PathBuf,
+}
+
+/// Runs the command.
+pub fn demo(options: &Options) -> anyhow::Result<Outcome> {
+    let folder = &options.out;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let path = |name: &str| folder.join(name);
+    let shown = |name: &str| path(name).display().to_string();
+    let end = TRAINING_ROWS;
+    let [training, test, new] = SEEDS;
+    write_applications(path("lending.csv"), LendingStream::new(training).take(TRAINING_ROWS as usize))?;
+    write_applications(path("lending-test.csv"), LendingStream::starting_at(test, end).take(TEST_ROWS))?;
+    write_applications(path("lending-new.csv"), LendingStream::starting_at(new, end).take(NEW_ROWS))?;
+    write_file(&path("lending.toml"), SCHEMA.as_bytes())?;
+
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "A stream of {TRAINING_ROWS} loan applications with biased decisions. From row {ACCURACY_DRIFT_AT} on lenders look at other things \
+         (accuracy drift),\nfrom row {FAIRNESS_DRIFT_AT} on they are harder on women (fairness drift). Files in {}.\n",
+        folder.display()
+    );
+    print::text(&text)?;
+
+    let model = shown("lending.feamoe");
+    step(&["train", &shown("lending.csv"), "--schema", &shown("lending.toml"), "--fair", TARGETS, "-o", &model])?;
+    step(&["evaluate", &model, &shown("lending-test.csv"), "--schema", &shown("lending.toml")])?;
+    step(&["score", &model, &shown("lending-new.csv"), "--gate", "-o", &shown("scores.csv")])?;
+    step(&["explain", &model, &shown("lending-new.csv"), "--row", &EXPLAINED_ROW.to_string()])?;
+    step(&["inspect", &model])?;
+
+    let (csv, toml, new) = (shown("lending.csv"), shown("lending.toml"), shown("lending-new.csv"));
+    let unfair = shown("unfair.feamoe");
+    print::text(&format!(
+        "Try next:\n  feamoe train {csv} --schema {toml} -o {unfair}      # without targets: compare the gaps\n  \
+         feamoe evaluate {unfair} {} --schema {toml}\n  feamoe explain {model} {new} --row 2 --method frozen --format json\n",
+        shown("lending-test.csv")
+    ))?;
+    Ok(Outcome::Done)
+}
+
+/// Prints a command and runs it, as if it had been typed.
+fn step(arguments: &[&str]) -> anyhow::Result<()> {
+    let command = Cli::try_parse_from(std::iter::once("feamoe").chain(arguments.iter().copied()))?.command;
+    print::text(&format!("$ feamoe {}\n", arguments.join(" ")))?;
+    run(command)?;
+    print::text("\n")
+}
+
+fn write_applications(
+    path: PathBuf,
+    applications: impl Iterator<Item = feamoe::demo::Application>,
+) -> anyhow::Result<()> {
+    let mut file = OutputFile::create(&path)?;
+    write_csv(&mut file, applications).map_err(|source| WriteError::new(&path, source))?;
+    file.commit()?;
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! `feamoe schema`: a first schema from data.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use feamoe::output::write_file;
+use feamoe::schema::infer::infer;
+use feamoe::stream::Input;
+
+use super::{Outcome, print};
+
+/// The options of `feamoe schema`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// A CSV file, plain or gzip; - for standard input
+    #[arg(value_name = "DATA")]
+    data: Input,
+    /// Where the schema goes; without it, standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let text = infer(&options.data)?;
+    match &options.output {
+        Some(path) => write_file(path, text.as_bytes())?,
+        None => print::text(&text)?,
+    }
+    Ok(Outcome::Done)
+}

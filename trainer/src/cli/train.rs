@@ -1,0 +1,277 @@
+//! `feamoe train`: learns from a stream and exports the model.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use feamoe::encoder;
+use feamoe::export::{Export, Source, Weights, export};
+use feamoe::learner::{Event, Growth, LearnerOptions, Loss};
+use feamoe::memory::peak_memory_bytes;
+use feamoe::options::Gaps;
+use feamoe::output::OutputFile;
+use feamoe::prequential::PrequentialSummary;
+use feamoe::progress::TrainingProgress;
+use feamoe::schema::Schema;
+use feamoe::stream::Input;
+use feamoe::training::{self, Run};
+use feamoe_engine::blob::Provenance;
+use serde::Serialize;
+
+use super::print::{self, TextTable, share, signed};
+use super::{Format, FormatOption, Outcome};
+
+/// Rows of the text report's windows at most: more are merged for reading.
+const SHOWN_WINDOWS: usize = 10;
+
+/// The options of `feamoe train`.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Labelled CSV files in the order given, plain or gzip; - for standard input
+    #[arg(value_name = "DATA", required = true)]
+    data: Vec<Input>,
+    /// Names the target, the protected columns and the features; `feamoe schema` makes a first one
+    #[arg(long, value_name = "FILE")]
+    schema: PathBuf,
+    /// Where the model goes
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    learning: Learning,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+/// How the learner learns.
+#[derive(Args, Clone, Debug)]
+pub struct Learning {
+    /// Gaps to hold for every group, such as spd=0.05,aod=0.05,burden=0.02 (spd, aod, eodds, eopp, burden); smaller gaps cost accuracy
+    #[arg(long, value_name = "MEASURE=GAP,...")]
+    fair: Option<Gaps>,
+    /// Experts at most; more fit finer, need more memory and time on the device
+    #[arg(long, value_name = "K", default_value_t = LearnerOptions::EXPERTS)]
+    experts: usize,
+    /// When an expert is added: every=N rows
+    #[arg(long, value_name = "POLICY", default_value_t = Growth::default())]
+    grow: Growth,
+    /// Accuracy loss: the mixture's negative log-likelihood, or the paper's sum of the experts' squared errors
+    #[arg(long, value_enum, default_value_t = LossName::Nll)]
+    loss: LossName,
+    /// Bins of a numeric feature, 0 for none; more follow finer steps and make the model larger
+    #[arg(long, value_name = "N", default_value_t = encoder::Options::default().bins)]
+    bins: usize,
+    /// Step size; larger ones follow drift faster and are noisier
+    #[arg(long, value_name = "RATE", default_value_t = LearnerOptions::LEARNING_RATE)]
+    lr: f32,
+    /// Passes over the data; more fit static files better
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: u32,
+    /// Learn in an order drawn by the seed, for static files; keeps the rows in memory and says how much
+    #[arg(long)]
+    shuffle: bool,
+    /// Seed of every random choice: the same data, options and seed give the same bytes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Rows of a prequential window; doubles when a stream has more than 512 windows
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    window: u64,
+}
+
+/// The losses on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LossName {
+    /// Negative log-likelihood of the mixture
+    Nll,
+    /// The experts' squared errors, weighted by the gate
+    Competitive,
+}
+
+impl Learning {
+    /// Checks the options and adds what the library needs.
+    ///
+    /// # Errors
+    /// Where an option is out of its range.
+    pub fn checked(&self) -> anyhow::Result<training::Options> {
+        let loss = match self.loss {
+            LossName::Nll => Loss::Nll,
+            LossName::Competitive => Loss::Competitive,
+        };
+        let learner = LearnerOptions::default()
+            .experts(self.experts)
+            .growth(self.grow)
+            .loss(loss)
+            .learning_rate(self.lr)
+            .seed(self.seed);
+        let targets = self.fair.iter().flat_map(Gaps::as_slice);
+        let learner = targets.fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap));
+        Ok(training::Options {
+            learner: learner.check()?,
+            encoder: encoder::Options { bins: self.bins, ..encoder::Options::default() },
+            epochs: self.epochs,
+            shuffle: self.shuffle,
+            seed: self.seed,
+            window: self.window,
+        })
+    }
+}
+
+/// The JSON document of `feamoe train`.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    rows: u64,
+    skipped: u64,
+    seed: u64,
+    experts: usize,
+    prequential: PrequentialSummary,
+    events: Vec<Event>,
+    blob: BlobReport,
+    /// Rows learned per second, reading and encoding included.
+    rows_per_second: f64,
+    /// Rows learned per second once in memory; null where rows were streamed.
+    learning_rows_per_second: Option<f64>,
+    /// Bytes the rows took in memory with --shuffle; 0 where they were streamed.
+    rows_in_memory_bytes: usize,
+    /// Peak resident memory of the process; null where the system does not tell.
+    peak_memory_bytes: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct BlobReport {
+    path: PathBuf,
+    bytes: usize,
+    crc32: String,
+    checked_rows: u64,
+    largest_difference: f32,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let report = train(&options.data, &options.schema, &options.output, &options.learning)?;
+    match options.format.format {
+        Format::Json => print::json(&report)?,
+        Format::Text => print::text(&render(&report))?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// Trains and exports; the output is opened first, so that a folder that cannot be written costs no training.
+pub fn train(data: &[Input], schema: &Path, output: &Path, learning: &Learning) -> anyhow::Result<Report> {
+    let options = learning.checked()?;
+    let schema = Schema::open(schema)?;
+    let mut file = OutputFile::create(output)?;
+    let progress = TrainingProgress::new();
+    let run = training::run(data, &schema, &options, &mut |at| progress.update(at));
+    progress.finish();
+    let run = run?;
+    let exported = export_run(&run, &schema, options.seed)?;
+    file.write_whole(exported.bytes.as_slice())?;
+    let path = file.path().to_owned();
+    file.commit()?;
+    Ok(report(run, exported, path, options.seed))
+}
+
+/// Exports the learner of a run, checked on rows spread over its data.
+fn export_run(run: &Run, schema: &Schema, seed: u64) -> anyhow::Result<Export> {
+    let learner = &run.learner;
+    let source = Source {
+        encoder: &run.encoder,
+        weights: Weights { experts: learner.experts(), bias: learner.bias(), rows: learner.rows() },
+        threshold: learner.options().threshold(),
+        positive_name: schema.target.positive.first().map_or("", String::as_str),
+        provenance: Provenance {
+            training_rows: run.rows,
+            data_sha256: run.data_sha256,
+            seed,
+            trainer_version: version(),
+        },
+    };
+    // Every feature came from a column of these data.
+    let column = |name: &str| Ok(run.columns.iter().position(|column| column == name).unwrap_or_default());
+    Ok(export(&source, run.sample.rows(), column, |example| learner.predict(&example.terms))?)
+}
+
+/// The crate's version as numbers.
+fn version() -> (u16, u16, u16) {
+    let part = |text: &str| text.parse().unwrap_or(0);
+    (
+        part(env!("CARGO_PKG_VERSION_MAJOR")),
+        part(env!("CARGO_PKG_VERSION_MINOR")),
+        part(env!("CARGO_PKG_VERSION_PATCH")),
+    )
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn report(run: Run, exported: Export, path: PathBuf, seed: u64) -> Report {
+    let rows = run.rows as f64;
+    Report {
+        rows: run.rows,
+        skipped: run.counts.filtered + run.counts.unlabelled,
+        seed,
+        experts: run.learner.experts(),
+        prequential: run.prequential.summary(),
+        events: run.learner.events().to_vec(),
+        blob: BlobReport {
+            path,
+            bytes: exported.bytes.as_slice().len(),
+            crc32: format!("{:08x}", exported.crc32),
+            checked_rows: exported.checked_rows,
+            largest_difference: exported.largest_difference,
+        },
+        rows_per_second: rows / run.timing.total,
+        learning_rows_per_second: run.timing.learning.map(|seconds| rows / seconds),
+        rows_in_memory_bytes: run.timing.rows_in_memory_bytes,
+        peak_memory_bytes: peak_memory_bytes(),
+    }
+}
+
+/// Returns the tables for people.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    let total = &report.prequential.total;
+    let _ = writeln!(
+        text,
+        "learned from {} rows ({} skipped), seed {}, {} experts, {:.0} rows/s{}{}",
+        report.rows,
+        report.skipped,
+        report.seed,
+        report.experts,
+        report.rows_per_second,
+        report.learning_rows_per_second.map_or(String::new(), |rate| format!(
+            " ({rate:.0} rows/s learning, {:.1} MB of rows in memory)",
+            report.rows_in_memory_bytes as f64 / 1e6
+        )),
+        report.peak_memory_bytes.map_or(String::new(), |bytes| format!(", peak memory {:.1} MB", bytes as f64 / 1e6)),
+    );
+    let _ = writeln!(text, "prequential: accuracy {}, log-loss {}\n", share(total.accuracy), share(total.log_loss));
+    let mut table =
+        TextTable::new(&["rows from", "rows", "accuracy", "log-loss", "SPD", "AOD", "EOdds", "EOpp", "burden"]);
+    let step = report.prequential.windows.len().div_ceil(SHOWN_WINDOWS).max(1);
+    for window in report.prequential.windows.iter().step_by(step) {
+        let gap = |gap: Option<f32>| gap.map_or("-".into(), signed);
+        table.row([
+            window.from.to_string(),
+            window.rows.to_string(),
+            share(window.accuracy),
+            share(window.log_loss),
+            gap(window.spd),
+            gap(window.aod),
+            gap(window.eodds),
+            gap(window.eopp),
+            gap(window.probability_burden),
+        ]);
+    }
+    text.push_str(&table.render());
+    if step > 1 {
+        let _ = writeln!(text, "(every {step}th window; --format json has all {})", report.prequential.windows.len());
+    }
+    let _ = writeln!(
+        text,
+        "\nwrote {} ({} bytes, CRC-32 {}); read back and compared on {} rows, largest difference {:.1e}",
+        report.blob.path.display(),
+        report.blob.bytes,
+        report.blob.crc32,
+        report.blob.checked_rows,
+        report.blob.largest_difference,
+    );
+    text
+}

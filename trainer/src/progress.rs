@@ -1,0 +1,56 @@
+//! Progress of long work on a terminal: rows, rows a second, prequential accuracy, worst gap, experts. Nothing where standard error is no terminal.
+
+use std::time::Duration;
+
+use feamoe_engine::fairness::Measure;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::training::Progress;
+
+/// A line that follows a training run.
+#[derive(Debug)]
+pub struct TrainingProgress {
+    bar: ProgressBar,
+}
+
+impl TrainingProgress {
+    /// Starts the line; indicatif hides it where standard error is no terminal.
+    #[must_use]
+    pub fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} rows  {per_sec}  {elapsed}  {msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar }
+    }
+
+    /// Shows where the run is.
+    pub fn update(&self, progress: &Progress<'_>) {
+        self.bar.set_position(progress.rows);
+        if self.bar.is_hidden() {
+            return;
+        }
+        // The last window says how things are now; the whole stream would smooth a drift away.
+        if let Some(window) = progress.prequential.windows().last() {
+            let gap = window.worst(Measure::Spd).map_or(String::new(), |gap| format!("  SPD {gap:+.3}"));
+            self.bar.set_message(format!(
+                "pass {}  accuracy {:.3}{gap}  experts {}",
+                progress.epoch,
+                window.all().accuracy(),
+                progress.learner.experts()
+            ));
+        }
+    }
+
+    /// Clears the line.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Default for TrainingProgress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
