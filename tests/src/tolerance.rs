@@ -40,6 +40,6 @@ pub fn log_odds(experts: usize, logit: f64, reach: f64) -> f64 {
     LN_2 * (reach * (2.0 * LN_2 * logit + (2.0 * experts as f64 + 8.0) * EPS) + logit)
 }
 
-/// How far `path` may be from a fine quadrature on models whose logits stay within 12 log2 units: it stops once its sum is within
-/// `attribution::path::TOLERANCE` of the change of p, and a single value may err by a few times that.
-pub const QUADRATURE: f64 = 4e-3;
+/// How far a value of `path` may be from a fine quadrature, gates of [`crate::generate::SHARP`] included: its sum is held to [`feamoe_engine::attribution::TOLERANCE`], a single
+/// value may err by a few times that.
+pub const QUADRATURE: f64 = 3e-3;

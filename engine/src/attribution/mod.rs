@@ -17,7 +17,7 @@
 mod frozen;
 mod path;
 
-pub use path::{MAX_PANELS, TOLERANCE};
+pub use path::{MAX_PANELS, NODE_TOLERANCE, TOLERANCE};
 
 use crate::error::PredictError;
 use crate::mixture::{Term, logits, stride};

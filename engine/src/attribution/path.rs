@@ -8,18 +8,27 @@
 //! phi_j  = sum_k c_jk^z G_z[k] + sum_k c_jk^u G_u[k]                 adds up to p(x) - p(mean record)
 //! ```
 //!
-//! The quadrature is adaptive: panels of four Gauss-Legendre nodes, doubled until what is left is below [`TOLERANCE`] or [`MAX_PANELS`] are
-//! reached. A gate that switches within a small part of the path needs many; the residual says when even those were too few.
+//! The quadrature is adaptive, panel by panel from the left: four Gauss-Legendre nodes, and two checks that need no further evaluation of the
+//! mixture but p at the panel's end. The integral of dp/dt over the panel must be the change of p ([`TOLERANCE`]); and over its part up to
+//! each node (the integral of the cubic through the four slopes, as in Gauss's collocation method) the change of p up to there
+//! ([`NODE_TOLERANCE`]). The second check sees what the first cannot: a gate that leaves an expert and comes back within a panel. A panel
+//! that fails is halved, so nodes gather where the gate switches. What [`MAX_PANELS`] cannot reach is left in the residual.
 
 use super::Attribution;
 use crate::math::LN_2;
 use crate::model::Model;
 use crate::record::Record;
 
-/// Panels are doubled until the residual, a probability, is below this.
+/// The whole path may miss the change of p by this much, and a panel by its share; one narrower than a sixteenth of the path, by a
+/// sixteenth's.
 pub const TOLERANCE: f32 = 1e-3;
-/// Most panels; the first doubling that would pass it is not tried.
-pub const MAX_PANELS: u8 = 32;
+/// Up to a node within a panel, the change of p may be missed by this much.
+pub const NODE_TOLERANCE: f32 = 1e-2;
+/// Most panels that are tried, of up to five evaluations of the mixture each.
+pub const MAX_PANELS: u32 = 64;
+
+/// The path in units of the narrowest panel: 2^-12 of it.
+const FINEST: u32 = 1 << 12;
 
 /// Gauss-Legendre nodes and weights of order 4 on [0, 1].
 const NODES: [(f32, f32); 4] = [
@@ -29,6 +38,33 @@ const NODES: [(f32, f32); 4] = [
     (0.930_568_16, 0.173_927_42),
 ];
 
+/// `UP_TO_NODE[q][j]`: the integral from 0 to node `q` of the cubic that is 1 at node `j` and 0 at the others (Butcher 1964, order 8).
+const UP_TO_NODE: [[f32; 4]; 4] = [
+    [0.086_963_71, -0.026_604_18, 0.012_627_463, -0.003_555_15],
+    [0.188_118_12, 0.163_036_29, -0.027_880_43, 0.006_735_500_6],
+    [0.167_191_92, 0.353_953, 0.163_036_29, -0.014_190_695],
+    [0.177_482_57, 0.313_445_12, 0.352_676_76, 0.086_963_71],
+];
+
+/// The integral over a part of the path of the derivative of p by each logit, in log2 units.
+struct Gradient<const EXPERTS: usize> {
+    by_gate: [f32; EXPERTS],
+    by_experts: [f32; EXPERTS],
+}
+
+impl<const EXPERTS: usize> Gradient<EXPERTS> {
+    const ZERO: Self = Self { by_gate: [0.0; EXPERTS], by_experts: [0.0; EXPERTS] };
+
+    fn add(&mut self, other: &Self) {
+        for (to, from) in self.by_gate.iter_mut().zip(other.by_gate) {
+            *to += from;
+        }
+        for (to, from) in self.by_experts.iter_mut().zip(other.by_experts) {
+            *to += from;
+        }
+    }
+}
+
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Fills `attribution`, whose score is there already, from the record's logits.
     pub(super) fn path(
@@ -37,37 +73,34 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         lanes: &mut [f32],
         attribution: &mut Attribution<FEATURES, EXPERTS>,
     ) {
-        let mut point = [[0.0; EXPERTS]; 2];
-        let point = self.row_of(point.as_flattened_mut());
-        let lanes = self.row_of(lanes);
-        for (to, bias) in point.iter_mut().zip(self.bias) {
-            *to = *bias;
-        }
-        let (mut gate, mut outputs) = ([0.0; EXPERTS], [0.0; EXPERTS]);
-        let base_value = self.combine(point, &mut gate, &mut outputs);
-        for (lane, bias) in lanes.iter_mut().zip(self.bias) {
+        let change = self.row_of(lanes);
+        for (lane, bias) in change.iter_mut().zip(self.bias) {
             *lane -= bias;
         }
-
-        let output = attribution.score.probability;
-        let change = output - base_value;
-        let (mut by_gate, mut by_experts) = ([0.0; EXPERTS], [0.0; EXPERTS]);
-        let mut panels = 1_u8;
-        loop {
-            self.gradient(lanes, panels, point, &mut by_gate, &mut by_experts);
-            let experts = self.experts();
-            let reached = super::dot(lanes, by_gate.get(..experts).unwrap_or_default())
-                + super::dot(lanes.get(experts..).unwrap_or_default(), &by_experts);
-            let close = (change - reached).abs() < TOLERANCE;
-            if close || panels >= MAX_PANELS {
-                break;
+        let (base_value, output) = (self.along(change, 0.0), attribution.score.probability);
+        let mut gradient = Gradient::<EXPERTS>::ZERO;
+        let (mut from, mut width, mut p) = (0_u32, FINEST, base_value);
+        for tried in 1..=MAX_PANELS {
+            let to = from.wrapping_add(width);
+            let p_to = if to == FINEST { output } else { self.along(change, position(to)) };
+            let (panel, close) = self.panel(change, (position(from), p), (position(to), p_to));
+            // One panel for each bit of what is left reaches the end.
+            let out_of_panels = MAX_PANELS.wrapping_sub(tried) <= FINEST.wrapping_sub(to).count_ones().wrapping_add(1);
+            if close || width == 1 || out_of_panels {
+                gradient.add(&panel);
+                if to == FINEST {
+                    break;
+                }
+                // On with the widest panel that may start here: a power of two, at a multiple of itself.
+                (from, p, width) = (to, p_to, to & to.wrapping_neg());
+            } else {
+                width /= 2;
             }
-            panels = panels.wrapping_mul(2);
         }
 
         let experts = self.experts();
-        let by_gate = by_gate.get(..experts).unwrap_or_default();
-        let by_experts = by_experts.get(..experts).unwrap_or_default();
+        let by_gate = gradient.by_gate.get(..experts).unwrap_or_default();
+        let by_experts = gradient.by_experts.get(..experts).unwrap_or_default();
         let (mut sum, mut through_gate, mut through_experts) = (base_value, 0.0_f32, 0.0_f32);
         let Attribution { values, gate_values, .. } = attribution;
         for ((value, gate_value), terms) in values.iter_mut().zip(gate_values).zip(record.terms_by_feature()) {
@@ -85,33 +118,82 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         attribution.residual = output - sum;
     }
 
-    /// Integrates the derivative of p by each logit, in log2 units, along `bias + t * change`, over `panels` equal panels.
-    fn gradient(
-        &self,
-        change: &[f32],
-        panels: u8,
-        point: &mut [f32],
-        by_gate: &mut [f32; EXPERTS],
-        by_experts: &mut [f32; EXPERTS],
-    ) {
-        *by_gate = [0.0; EXPERTS];
-        *by_experts = [0.0; EXPERTS];
+    /// Integrates the derivative of p over one panel, given where it starts and ends and what p is there; says whether it passes both checks.
+    fn panel(&self, change: &[f32], start: (f32, f32), end: (f32, f32)) -> (Gradient<EXPERTS>, bool) {
+        let width = end.0 - start.0;
         let (mut gate, mut outputs) = ([0.0; EXPERTS], [0.0; EXPERTS]);
-        let width = 1.0 / f32::from(panels);
-        for panel in 0..panels {
-            for (node, weight) in NODES {
-                let t = (f32::from(panel) + node) * width;
-                for ((to, bias), change) in point.iter_mut().zip(self.bias).zip(change) {
-                    *to = bias + t * change;
-                }
-                let p = self.combine(point, &mut gate, &mut outputs);
-                let scale = weight * width * LN_2;
-                for (((g, o), to_gate), to_expert) in
-                    gate.iter().zip(&outputs).zip(by_gate.iter_mut()).zip(by_experts.iter_mut())
-                {
-                    *to_gate += scale * g * (o - p);
-                    *to_expert += scale * g * o * (1.0 - o);
-                }
+        let mut gradient = Gradient::ZERO;
+        let (mut ps, mut slopes) = ([0.0_f32; 4], [0.0_f32; 4]);
+        let expert_changes = change.get(self.experts()..).unwrap_or_default();
+        for (((node, weight), p), slope) in NODES.into_iter().zip(&mut ps).zip(&mut slopes) {
+            *p = self.mixture_at(change, start.0 + node * width, &mut gate, &mut outputs);
+            let scale = weight * width * LN_2;
+            let channels =
+                gradient.by_gate.iter_mut().zip(&mut gradient.by_experts).zip(change.iter().zip(expert_changes));
+            for ((g, o), ((to_gate, to_expert), (du, dz))) in gate.iter().zip(&outputs).zip(channels) {
+                let (by_u, by_z) = (g * (o - *p), g * o * (1.0 - o));
+                *to_gate += scale * by_u;
+                *to_expert += scale * by_z;
+                *slope += by_u * du + by_z * dz;
+            }
+            *slope *= width * LN_2;
+        }
+        let missed = |p: f32, weights: [f32; 4]| {
+            let [a, b, c, d] = weights;
+            let [s, t, u, v] = slopes;
+            (p - start.1 - (a * s + b * t + c * u + d * v)).abs()
+        };
+        let share = if width > 0.0625 { width } else { 0.0625 };
+        let close = missed(end.1, NODES.map(|(_, weight)| weight)) < TOLERANCE * share
+            && ps.into_iter().zip(UP_TO_NODE).all(|(p, weights)| missed(p, weights) < NODE_TOLERANCE);
+        (gradient, close)
+    }
+
+    /// Returns p at `bias + t * change`.
+    fn along(&self, change: &[f32], t: f32) -> f32 {
+        self.mixture_at(change, t, &mut [0.0; EXPERTS], &mut [0.0; EXPERTS])
+    }
+
+    /// Evaluates the mixture at `bias + t * change`.
+    fn mixture_at(&self, change: &[f32], t: f32, gate: &mut [f32; EXPERTS], outputs: &mut [f32; EXPERTS]) -> f32 {
+        let mut point = [[0.0; EXPERTS]; 2];
+        let point = self.row_of(point.as_flattened_mut());
+        for ((to, bias), change) in point.iter_mut().zip(self.bias).zip(change) {
+            *to = bias + t * change;
+        }
+        self.combine(point, gate, outputs)
+    }
+}
+
+/// Returns where on the path, in [0, 1], a multiple of the narrowest panel lies.
+#[allow(clippy::cast_precision_loss)] // at most 2^12, a power of two
+fn position(steps: u32) -> f32 {
+    steps as f32 / FINEST as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Constants are rounded to f32.
+    const TOLERANCE: f64 = 2e-7;
+
+    /// Polynomials up to degree 7 over the panel, up to degree 3 up to each node.
+    #[test]
+    fn the_constants_integrate_polynomials() {
+        let nodes = NODES.map(|(node, _)| f64::from(node));
+        let integral = |weights: [f32; 4], degree: i32| -> f64 {
+            weights.iter().zip(nodes).map(|(w, t)| f64::from(*w) * t.powi(degree)).sum()
+        };
+        for degree in 0..8 {
+            let found = integral(NODES.map(|(_, weight)| weight), degree);
+            assert!((found - 1.0 / f64::from(degree + 1)).abs() < TOLERANCE, "degree {degree}: {found}");
+        }
+        for degree in 0..4 {
+            for (node, weights) in nodes.into_iter().zip(UP_TO_NODE) {
+                let expected = node.powi(degree + 1) / f64::from(degree + 1);
+                let found = integral(weights, degree);
+                assert!((found - expected).abs() < TOLERANCE, "degree {degree} up to {node}: {found}");
             }
         }
     }
