@@ -6,8 +6,11 @@
 use feamoe_engine::fairness::{Counts, Measure, disparate_impact, interval};
 use serde::Serialize;
 
+use crate::blob_file::HostModel;
+use crate::error::Error;
 use crate::prequential::log_loss;
-use crate::stream::{Attribute, NO_GROUP};
+use crate::scoring::Binding;
+use crate::stream::{Attribute, NO_GROUP, Stream};
 
 /// Steps of the score histogram behind the AUC: scores closer than 1e-6 count as ties.
 const SCORE_STEPS: usize = 1 << 20;
@@ -15,6 +18,27 @@ const SCORE_STEPS: usize = 1 << 20;
 const CALIBRATION_BINS: usize = 10;
 /// Groups smaller than this, or with fewer than this many records of either label, are too small to judge.
 pub const SMALL_GROUP: u64 = 30;
+
+/// Scores the labelled rows of a stream with the engine and gathers every measure.
+///
+/// # Errors
+/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row.
+pub fn evaluate(model: &HostModel<'_>, stream: &mut Stream) -> Result<Evaluation, Error> {
+    let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
+    let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());
+    let mut record = model.record();
+    while let Some(row) = stream.next_row()? {
+        binding.fill(&row, &mut record)?;
+        // A record of this very model: it cannot be another's.
+        let probability = model.score(&record).map_or(f32::NAN, |score| score.probability);
+        if let Some(label) = row.label {
+            evaluator.observe(label, probability, row.groups);
+        }
+    }
+    stream.check_rows()?;
+    let counts = stream.counts();
+    Ok(Evaluation { skipped: counts.filtered + counts.unlabelled, ..evaluator.report(stream.attributes()) })
+}
 
 /// Gathers decisions, one record at a time.
 #[derive(Clone, Debug)]

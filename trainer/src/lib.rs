@@ -15,4 +15,5 @@ pub mod progress;
 pub mod schema;
 pub mod scoring;
 pub mod stream;
+pub mod study;
 pub mod training;

@@ -8,10 +8,12 @@ use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 use crate::encoder::{self, Encoder, Example, Examples};
 use crate::error::Error;
+use crate::export::{Export, ExportError, Source, Weights, export};
 use crate::learner::{Learner, ValidOptions};
 use crate::prequential::Prequential;
 use crate::schema::Schema;
-use crate::stream::{Attribute, Counts, Input, Sample, Stream, Use};
+use crate::stream::{Attribute, Counts, Input, Sample, Split, Stream, Use};
+use feamoe_engine::blob::Provenance;
 use feamoe_engine::mixture::Term;
 
 /// Rows between two reports of progress.
@@ -32,6 +34,8 @@ pub struct Options {
     pub seed: u64,
     /// Rows of a prequential window.
     pub window: u64,
+    /// Learn from one part of the rows only, to judge on the other.
+    pub split: Option<Split>,
 }
 
 /// Where a run is.
@@ -71,6 +75,41 @@ pub struct Run {
     pub timing: Timing,
 }
 
+impl Run {
+    /// Exports the learner, checked on rows spread over its data.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn export(&self, schema: &Schema) -> Result<Export, ExportError> {
+        let learner = &self.learner;
+        let source = Source {
+            encoder: &self.encoder,
+            weights: Weights { experts: learner.experts(), bias: learner.bias(), rows: learner.rows() },
+            threshold: learner.options().threshold(),
+            positive_name: schema.target.positive.first().map_or("", String::as_str),
+            provenance: Provenance {
+                training_rows: self.rows,
+                data_sha256: self.data_sha256,
+                seed: learner.options().seed(),
+                trainer_version: version(),
+            },
+        };
+        // Every feature came from a column of these data.
+        let column = |name: &str| Ok(self.columns.iter().position(|column| column == name).unwrap_or_default());
+        export(&source, self.sample.rows(), column, |example| learner.predict(&example.terms))
+    }
+}
+
+/// This crate's version as numbers.
+fn version() -> (u16, u16, u16) {
+    let part = |text: &str| text.parse().unwrap_or(0);
+    (
+        part(env!("CARGO_PKG_VERSION_MAJOR")),
+        part(env!("CARGO_PKG_VERSION_MINOR")),
+        part(env!("CARGO_PKG_VERSION_PATCH")),
+    )
+}
+
 /// Seconds of wall time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Timing {
@@ -100,7 +139,14 @@ pub fn run(
         )));
     }
     let started = Instant::now();
-    let stream = Stream::open(inputs, schema, Use::Learn)?;
+    let open = || {
+        let mut stream = Stream::open(inputs, schema, Use::Learn)?;
+        if let Some(split) = options.split {
+            stream.keep(split);
+        }
+        Ok::<_, Error>(stream)
+    };
+    let stream = open()?;
     let mut examples = Examples::new(stream, schema, &options.encoder)?;
     let mut pass = Pass {
         learner: Learner::new(options.learner.clone(), schema.protected.len()),
@@ -138,7 +184,7 @@ pub fn run(
     } else {
         for epoch in 2..=options.epochs {
             pass.epoch = epoch;
-            let mut again = Stream::open(inputs, schema, Use::Learn)?;
+            let mut again = open()?;
             again.resume_groups(stream.attributes());
             while let Some(row) = again.next_row()? {
                 encoder.encode(&row, &mut example)?;

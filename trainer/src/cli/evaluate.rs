@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use feamoe::evaluation::{Evaluation, Evaluator};
+use feamoe::evaluation::{Evaluation, evaluate};
 use feamoe::options::Gaps;
 use feamoe::schema::Schema;
-use feamoe::scoring::Binding;
 use feamoe::stream::{Input, Stream, Use};
 
 use super::print::{self, TextTable, share, signed};
@@ -37,7 +36,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let schema = Schema::open(&options.schema)?;
     let blob = read_blob(&options.model)?;
     let model = load_model(&options.model, &blob)?;
-    let evaluation = evaluate(&model, &options.data, &schema)?;
+    let evaluation = evaluate(&model, &mut Stream::open(&options.data, &schema, Use::Learn)?)?;
     match options.format.format {
         Format::Json => print::json(&evaluation)?,
         Format::Text => print::text(&render(&evaluation))?,
@@ -55,30 +54,6 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         }
     }
     Ok(outcome)
-}
-
-/// Scores labelled rows with the engine and gathers every measure.
-pub fn evaluate(
-    model: &feamoe::blob_file::HostModel<'_>,
-    data: &[Input],
-    schema: &Schema,
-) -> anyhow::Result<Evaluation> {
-    let mut stream = Stream::open(data, schema, Use::Learn)?;
-    let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
-    let mut evaluator = Evaluator::new(model.threshold(), schema.protected.len());
-    let mut record = model.record();
-    while let Some(row) = stream.next_row()? {
-        binding.fill(&row, &mut record)?;
-        let score = model.score(&record)?;
-        if let Some(label) = row.label {
-            evaluator.observe(label, score.probability, row.groups);
-        }
-    }
-    stream.check_rows()?;
-    let mut evaluation = evaluator.report(stream.attributes());
-    let counts = stream.counts();
-    evaluation.skipped = counts.filtered + counts.unlabelled;
-    Ok(evaluation)
 }
 
 /// Returns the tables for people.

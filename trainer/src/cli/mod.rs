@@ -9,6 +9,7 @@ mod inspect;
 mod print;
 mod schema;
 mod score;
+mod study;
 mod train;
 
 use std::io;
@@ -44,6 +45,8 @@ enum Command {
     Explain(explain::Options),
     /// What a model holds: features, capacity needed, bytes, checksum, training summary
     Inspect(inspect::Options),
+    /// Repeat the published figures: every data set, setting and seed
+    Study(study::Options),
     /// The whole road on a built-in stream: data, model, scores, explanation
     Demo(demo::Options),
 }
@@ -112,6 +115,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Score(options) => score::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Inspect(options) => inspect::run(&options),
+        Command::Study(options) => study::run(&options),
         Command::Demo(options) => demo::demo(&options),
     }
 }

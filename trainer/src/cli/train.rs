@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use feamoe::encoder;
-use feamoe::export::{Export, Source, Weights, export};
+use feamoe::export::Export;
 use feamoe::learner::{Event, Growth, LearnerOptions, Loss};
 use feamoe::memory::peak_memory_bytes;
 use feamoe::options::Gaps;
@@ -15,7 +15,6 @@ use feamoe::progress::TrainingProgress;
 use feamoe::schema::Schema;
 use feamoe::stream::Input;
 use feamoe::training::{self, Run};
-use feamoe_engine::blob::Provenance;
 use serde::Serialize;
 
 use super::print::{self, TextTable, share, signed};
@@ -111,6 +110,7 @@ impl Learning {
             shuffle: self.shuffle,
             seed: self.seed,
             window: self.window,
+            split: None,
         })
     }
 }
@@ -163,41 +163,11 @@ pub fn train(data: &[Input], schema: &Path, output: &Path, learning: &Learning) 
     let run = training::run(data, &schema, &options, &mut |at| progress.update(at));
     progress.finish();
     let run = run?;
-    let exported = export_run(&run, &schema, options.seed)?;
+    let exported = run.export(&schema)?;
     file.write_whole(exported.bytes.as_slice())?;
     let path = file.path().to_owned();
     file.commit()?;
     Ok(report(run, exported, path, options.seed))
-}
-
-/// Exports the learner of a run, checked on rows spread over its data.
-fn export_run(run: &Run, schema: &Schema, seed: u64) -> anyhow::Result<Export> {
-    let learner = &run.learner;
-    let source = Source {
-        encoder: &run.encoder,
-        weights: Weights { experts: learner.experts(), bias: learner.bias(), rows: learner.rows() },
-        threshold: learner.options().threshold(),
-        positive_name: schema.target.positive.first().map_or("", String::as_str),
-        provenance: Provenance {
-            training_rows: run.rows,
-            data_sha256: run.data_sha256,
-            seed,
-            trainer_version: version(),
-        },
-    };
-    // Every feature came from a column of these data.
-    let column = |name: &str| Ok(run.columns.iter().position(|column| column == name).unwrap_or_default());
-    Ok(export(&source, run.sample.rows(), column, |example| learner.predict(&example.terms))?)
-}
-
-/// The crate's version as numbers.
-fn version() -> (u16, u16, u16) {
-    let part = |text: &str| text.parse().unwrap_or(0);
-    (
-        part(env!("CARGO_PKG_VERSION_MAJOR")),
-        part(env!("CARGO_PKG_VERSION_MINOR")),
-        part(env!("CARGO_PKG_VERSION_PATCH")),
-    )
 }
 
 #[allow(clippy::cast_precision_loss)]

@@ -31,6 +31,7 @@ mod records;
 mod sample;
 mod seen;
 pub(crate) mod source;
+mod split;
 pub(crate) mod splitter;
 
 use std::io::Read;
@@ -42,6 +43,7 @@ pub use groups::{Attribute, NO_GROUP};
 pub use records::{Position, Record, Records};
 pub use sample::Sample;
 pub use source::Input;
+pub use split::{Part, Split};
 
 use crate::error::{Error, list};
 use crate::schema::{Filter, Schema, Target};
@@ -88,6 +90,7 @@ pub struct Stream {
     implied_negatives: Seen,
     label: Option<bool>,
     groups: Vec<u8>,
+    split: Option<Split>,
 }
 
 /// One row: a record with its label and its group of each protected attribute.
@@ -153,6 +156,7 @@ impl Stream {
             other_targets: Seen::default(),
             implied_negatives: Seen::default(),
             label: None,
+            split: None,
         })
     }
 
@@ -162,6 +166,11 @@ impl Stream {
         for (grouping, earlier) in self.groupings.iter_mut().zip(earlier) {
             grouping.resume(earlier);
         }
+    }
+
+    /// Keeps one part of the rows from here on; the others are read, and not counted as filtered.
+    pub fn keep(&mut self, split: Split) {
+        self.split = Some(split);
     }
 
     /// Returns the column names.
@@ -217,6 +226,9 @@ impl Stream {
     /// Decides whether the current record is used; finds its label and groups if so.
     fn admit(&mut self) -> Result<bool, Error> {
         let record = self.records.record();
+        if self.split.is_some_and(|split| !split.keeps(record.position.number)) {
+            return Ok(false);
+        }
         for (index, filter) in &self.filters {
             if !passes(filter, &record, *index)? {
                 self.counts.filtered += 1;

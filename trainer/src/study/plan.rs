@@ -1,0 +1,153 @@
+//! What the study runs: data sets, settings, seeds.
+
+use std::ops::Range;
+
+/// A data set of the study; where to get it stands in its schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataSet {
+    /// UCI Adult: income, by sex.
+    Adult,
+    /// ProPublica's COMPAS study rows: no new offence, by race.
+    Compas,
+    /// Diabetes in 130 US hospitals, in time order: readmission, by race.
+    Diabetes,
+    /// Mortgage applications 2014-2017, in time order: approval, by sex.
+    Hmda,
+}
+
+impl DataSet {
+    /// The name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Adult => "adult",
+            Self::Compas => "compas",
+            Self::Diabetes => "diabetes",
+            Self::Hmda => "hmda",
+        }
+    }
+
+    /// The file to learn from.
+    #[must_use]
+    pub const fn training_file(self) -> &'static str {
+        match self {
+            Self::Adult => "adult.data",
+            Self::Compas => "compas-scores-two-years.csv",
+            Self::Diabetes => "diabetes_1999_2008.csv.gz",
+            Self::Hmda => "hmda_2014_2017.csv.gz",
+        }
+    }
+
+    /// The file to judge on, where the data set comes with one.
+    #[must_use]
+    pub const fn test_file(self) -> Option<&'static str> {
+        match self {
+            Self::Adult => Some("adult.test"),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn schema(self) -> &'static str {
+        match self {
+            Self::Adult => include_str!("../../schemas/adult.toml"),
+            Self::Compas => include_str!("../../schemas/compas.toml"),
+            Self::Diabetes => include_str!("../../schemas/diabetes-130.toml"),
+            Self::Hmda => include_str!("../../schemas/hmda.toml"),
+        }
+    }
+
+    pub(super) const fn schema_name(self) -> &'static str {
+        match self {
+            Self::Adult => "schemas/adult.toml",
+            Self::Compas => "schemas/compas.toml",
+            Self::Diabetes => "schemas/diabetes-130.toml",
+            Self::Hmda => "schemas/hmda.toml",
+        }
+    }
+}
+
+/// What a setting is judged on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Rows the learner never saw, scored by the engine from the exported model.
+    HeldOut,
+    /// Every row of the stream, scored before it was learned from; gaps are means over ten stretches.
+    Prequentially,
+}
+
+/// One line of the study.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The data set.
+    pub data: DataSet,
+    /// In words.
+    pub name: &'static str,
+    /// Targets, as `--fair` takes them; empty for none.
+    pub fair: &'static str,
+    /// Passes.
+    pub epochs: u32,
+    /// Whether the rows are learned from in an order drawn by the seed.
+    pub shuffled: bool,
+    /// Experts at most; the default where `None`.
+    pub experts: Option<usize>,
+    /// What it is judged on.
+    pub judged: Judged,
+    /// First seed and the one after the last.
+    pub seeds: (u64, u64),
+}
+
+impl Setting {
+    pub(super) fn seeds(&self) -> Range<u64> {
+        self.seeds.0..self.seeds.1
+    }
+}
+
+/// Several passes, for static files.
+const SEVERAL: u32 = 5;
+/// Seeds 1..=5 are row orders.
+const ORDERS: (u64, u64) = (1, 6);
+/// Seeds 0..=9 are splits.
+const SPLITS: (u64, u64) = (0, 10);
+
+const fn adult(name: &'static str, fair: &'static str, epochs: u32) -> Setting {
+    let data = DataSet::Adult;
+    Setting { data, name, fair, epochs, shuffled: true, experts: None, judged: Judged::HeldOut, seeds: ORDERS }
+}
+
+const fn compas(name: &'static str, fair: &'static str) -> Setting {
+    let data = DataSet::Compas;
+    Setting { data, name, fair, epochs: 1, shuffled: false, experts: None, judged: Judged::HeldOut, seeds: SPLITS }
+}
+
+const fn stream(data: DataSet, name: &'static str, fair: &'static str, experts: Option<usize>) -> Setting {
+    Setting { data, name, fair, epochs: 1, shuffled: false, experts, judged: Judged::Prequentially, seeds: (1, 2) }
+}
+
+/// Returns every setting of the study.
+#[must_use]
+pub fn settings() -> Vec<Setting> {
+    const JOINT: &str = "spd=0.05,aod=0.05,burden=0.03";
+    let one_pass = "one pass";
+    let several = "five passes";
+    vec![
+        Setting { shuffled: false, seeds: (1, 2), ..adult("one pass in file order", "", 1) },
+        adult(one_pass, "", 1),
+        adult(one_pass, "spd=0.05", 1),
+        adult(one_pass, "eodds=0.03", 1),
+        adult(one_pass, JOINT, 1),
+        adult(several, "", SEVERAL),
+        adult(several, "spd=0.05", SEVERAL),
+        adult(several, "eodds=0.03", SEVERAL),
+        adult(several, JOINT, SEVERAL),
+        compas("ten splits", ""),
+        compas("ten splits", "spd=0.05,aod=0.05,burden=0.02"),
+        stream(DataSet::Diabetes, "a single expert", "", Some(1)),
+        stream(DataSet::Diabetes, "mixture", "", None),
+        stream(DataSet::Diabetes, "a single expert", "spd=0.03", Some(1)),
+        stream(DataSet::Diabetes, "mixture", "spd=0.03", None),
+        stream(DataSet::Hmda, "a single expert", "", Some(1)),
+        stream(DataSet::Hmda, "mixture", "", None),
+        stream(DataSet::Hmda, "a single expert", "spd=0.02,aod=0.02", Some(1)),
+        stream(DataSet::Hmda, "mixture", "spd=0.02,aod=0.02", None),
+    ]
+}
