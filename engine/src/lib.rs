@@ -1,9 +1,9 @@
 //! Scores and explains with a fair mixture of logistic experts, from a compact blob, anywhere: the same bits on a Cortex-M and in a service.
 //!
-//! ```no_run
-//! use feamoe_engine::Model;
+//! ```
+//! use feamoe_engine::{Model, include_model};
 //!
-//! static MODEL: &[u8] = feamoe_engine::include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+//! static MODEL: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1.feamoe"));
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let model: Model<16, 12> = Model::load(MODEL)?; // 16 features, 12 experts at most; checks everything, copies no weights
@@ -12,6 +12,8 @@
 //! record.set_category("occupation", "Sales")?;
 //! let score = model.score(&record)?; // probability, decision, gate
 //! let why = model.explain(&record)?; // base value and one value per feature
+//! assert!(score.missing && !score.unseen && !score.decision); // two values were not set
+//! assert!(score.probability == why.output && why.residual.abs() < 1e-3);
 //! # Ok(())
 //! # }
 //! ```
@@ -20,7 +22,8 @@
 //! - `no_std`, no allocator, no unsafe code. Depends on bytemuck, crc, heapless, libm, postcard, serde.
 //! - Never panics, whatever the blob or the record; shown by linking a program whose panic handler does not exist.
 //! - f32 only, in a fixed order of operations, without fused multiply-add: the same bits on every target.
-//! - `score` takes the same number of instructions for every record of a model.
+//! - `score` takes the same number of instructions for every record of a model, on a core with single-precision floats; `explain` by `frozen`
+//!   too. Setting a value does not (logarithms, names), nor does `path`, which evaluates more where the gate switches.
 //! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`], [`Attribution::new`] and [`fairness::Counts::new`] are `const`;
 //!   a [`Model`] and a [`Record`] fit a `static` cell.
 //! - A [`Model`] that exists is valid.

@@ -9,8 +9,18 @@ use crate::schema::{Feature, Kind, Note};
 
 /// A model of at most `FEATURES` features and `EXPERTS` experts, read in place from its blob.
 ///
-/// A `Model` that exists is valid: [`Model::load`] checked every index, shape and number. It holds 36 bytes a feature; the weights stay in the blob.
-/// `EXPERTS` must be even: rows are padded to four lanes, two per expert.
+/// A `Model` that exists is valid: [`Model::load`] checked every index, shape and number. It holds 32 bytes a feature; the weights stay in the blob.
+/// `EXPERTS` must be even: rows are padded to four lanes, two per expert. A build with an odd number does not compile:
+///
+/// ```
+/// assert!(feamoe_engine::Model::<16, 12>::load(&[]).is_err()); // no model, but a build
+/// ```
+/// ```compile_fail,E0080
+/// assert!(feamoe_engine::Model::<16, 11>::load(&[]).is_err());
+/// ```
+/// ```compile_fail,E0080
+/// assert!(feamoe_engine::Model::<0, 12>::load(&[]).is_err());
+/// ```
 #[derive(Debug)]
 pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
     schema: Schema<'a, FEATURES>,
@@ -228,4 +238,68 @@ fn largest_logit(features: &[Feature], bias: &[f32], rows: &[f32], experts: usiz
         largest = largest.max(within(bound)?);
     }
     Some(largest)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::attribution::{Attribution, Method};
+    use crate::record::FeatureIndex;
+
+    static BLOB: &[u8] = crate::include_model!("../../tests/golden/v1.feamoe");
+
+    #[test]
+    fn the_record_of_another_model_is_an_error() {
+        let (model, other): (Model<6, 4>, Model<6, 4>) = (Model::load(BLOB).unwrap(), Model::load(BLOB).unwrap());
+        let record = other.record();
+        assert_eq!(model.score(&record), Err(PredictError::OtherModel));
+        assert_eq!(model.explain(&record), Err(PredictError::OtherModel));
+        let mut attribution = other.explain(&record).unwrap();
+        let before = attribution;
+        let found = model.explain_into(&record, Method::Frozen, &mut attribution);
+        assert_eq!((found, attribution), (Err(PredictError::OtherModel), before));
+    }
+
+    #[test]
+    fn a_model_is_shared_between_threads() {
+        fn shared<T: Send + Sync>(_: &T) {}
+        let model: Model<6, 4> = Model::load(BLOB).unwrap();
+        shared(&model);
+        shared(&model.record());
+        let expected = model.score(&model.record());
+        std::thread::scope(|scope| {
+            let scored = scope.spawn(|| model.score(&model.record()));
+            assert_eq!(scored.join().unwrap(), expected);
+        });
+    }
+
+    /// Memory is part of the contract: bytes a feature and an expert, and what a build of the common size takes on a 64-bit host.
+    #[test]
+    fn sizes_are_as_stated() {
+        const FEATURES: usize = 16;
+        const EXPERTS: usize = 12;
+        assert_eq!(size_of::<Model<32, EXPERTS>>() - size_of::<Model<FEATURES, EXPERTS>>(), 32 * FEATURES);
+        assert_eq!(size_of::<Record<32>>() - size_of::<Record<FEATURES>>(), 17 * FEATURES);
+        assert_eq!(size_of::<Model<FEATURES, 16>>(), size_of::<Model<FEATURES, EXPERTS>>());
+        assert_eq!(size_of::<Score<EXPERTS>>(), 8 + 8 * EXPERTS);
+        assert_eq!(size_of::<Attribution<FEATURES, EXPERTS>>(), size_of::<Score<EXPERTS>>() + 8 * FEATURES + 24);
+        #[cfg(target_pointer_width = "64")]
+        assert_eq!((size_of::<Model<FEATURES, EXPERTS>>(), size_of::<Record<FEATURES>>()), (680, 280));
+    }
+
+    /// Bits do not depend on the capacity of the build.
+    #[test]
+    fn capacity_does_not_change_a_bit() {
+        let (tight, wide): (Model<4, 4>, Model<64, 64>) = (Model::load(BLOB).unwrap(), Model::load(BLOB).unwrap());
+        let (mut tight_record, mut wide_record) = (tight.record(), wide.record());
+        for age in [20.0, 39.0, 60.0] {
+            tight_record.set_number(FeatureIndex(0), age).unwrap();
+            wide_record.set_number(FeatureIndex(0), age).unwrap();
+            let (a, b) = (tight.explain(&tight_record).unwrap(), wide.explain(&wide_record).unwrap());
+            assert_eq!(a.score.probability.to_bits(), b.score.probability.to_bits());
+            assert_eq!(a.score.gate.as_slice(), b.score.gate.get(..4).unwrap());
+            assert_eq!(a.values.as_slice(), b.values.get(..4).unwrap());
+        }
+    }
 }

@@ -224,3 +224,128 @@ fn missing_terms(feature: &Feature) -> [Term; 2] {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::Model;
+
+    /// age: number; hours-per-week: number of 4 bins; capital-gain: log1p, 2 bins; occupation: 3 levels.
+    static BLOB: &[u8] = crate::include_model!("../../tests/golden/v1.feamoe");
+
+    fn model() -> Model<'static, 6, 4> {
+        Model::load(BLOB).unwrap()
+    }
+
+    #[test]
+    fn an_unknown_feature_is_an_error() {
+        let model = model();
+        let mut record = model.record();
+        for found in [
+            record.set_number("agee", 1.0),
+            record.set_number(FeatureIndex(4), 1.0),
+            record.set_category(FeatureIndex(usize::MAX), "Sales"),
+            record.set_level("", None),
+            record.set_missing(FeatureIndex(5)),
+        ] {
+            assert_eq!(found, Err(RecordError::UnknownFeature));
+        }
+    }
+
+    #[test]
+    fn a_number_for_a_category_is_an_error() {
+        let model = model();
+        assert_eq!(model.record().set_number("occupation", 1.0), Err(RecordError::NotANumber { feature: 3 }));
+    }
+
+    #[test]
+    fn a_level_for_a_number_is_an_error() {
+        let model = model();
+        let mut record = model.record();
+        let expected = Err(RecordError::NotACategory { feature: 1 });
+        assert_eq!(record.set_category("hours-per-week", "40"), expected);
+        assert_eq!(record.set_level("hours-per-week", Some(0)), expected);
+        assert_eq!(record.set_level("hours-per-week", None), expected);
+    }
+
+    #[test]
+    fn a_code_past_the_levels_is_an_error() {
+        let model = model();
+        let mut record = model.record();
+        for found in [3, 4, u16::MAX] {
+            let expected = Err(RecordError::LevelOutOfRange { found, levels: 3 });
+            assert_eq!(record.set_level("occupation", Some(found)), expected);
+        }
+    }
+
+    #[test]
+    fn an_error_leaves_the_record_as_it_was() {
+        let model = model();
+        let mut record = model.record();
+        record.set_level("occupation", Some(1)).unwrap();
+        let before = record.clone();
+        record.set_level("occupation", Some(3)).unwrap_err();
+        record.set_number("occupation", 0.0).unwrap_err();
+        assert_eq!((record.terms(), record.notes()), (before.terms(), before.notes()));
+    }
+
+    #[test]
+    fn notes_say_what_became_of_each_value() {
+        let model = model();
+        let mut record = model.record();
+        assert_eq!(record.notes(), [Note::Missing; 4]);
+        for (value, note) in [
+            (17.0, Note::Usual),
+            (90.0, Note::Usual),
+            (16.9, Note::Clamped),
+            (f32::INFINITY, Note::Clamped),
+            (f32::NEG_INFINITY, Note::Clamped),
+            (f32::NAN, Note::Missing),
+        ] {
+            assert_eq!(record.set_number("age", value), Ok(note), "{value}");
+            assert_eq!(record.notes(), [note, Note::Missing, Note::Missing, Note::Missing]);
+        }
+        assert_eq!(record.set_category("occupation", "Sales"), Ok(Note::Usual));
+        assert_eq!(record.set_category("occupation", "sales"), Ok(Note::Unseen));
+        assert_eq!(record.set_level("occupation", Some(2)), Ok(Note::Usual));
+        assert_eq!(record.set_level("occupation", None), Ok(Note::Unseen));
+        assert_eq!(record.set_missing("occupation"), Ok(Note::Missing));
+    }
+
+    /// Rows of the golden model: age 0-1, hours 2 linear, 3 missing, 4-7 bins, gain 8 linear, 9 missing, 10-11 bins, occupation 12-14, 15
+    /// unseen, 16 missing.
+    #[test]
+    fn values_pick_their_rows() {
+        let model = model();
+        let mut record = model.record();
+        let rows = |record: &Record<6>| record.terms().iter().map(|term| term.row).collect::<Vec<_>>();
+        assert_eq!(rows(&record), [1, 2, 3, 8, 9, 16]);
+        record.set_number("age", 40.0).unwrap();
+        record.set_number("hours-per-week", 39.5).unwrap();
+        record.set_number("capital-gain", 999.0).unwrap();
+        record.set_category("occupation", "Prüfung").unwrap();
+        assert_eq!(rows(&record), [0, 2, 6, 8, 10, 14]);
+        let scales: Vec<_> = record.terms().iter().map(|term| term.scale).collect();
+        assert_eq!(scales, [1.5, -1.0, 1.0, libm::log1pf(999.0) - 0.75, 1.0, 1.0]);
+        record.set_level("occupation", None).unwrap();
+        assert_eq!(rows(&record), [0, 2, 6, 8, 10, 15]);
+        record.clear();
+        assert_eq!((rows(&record), record.terms().get(1).unwrap().scale), ([1, 2, 3, 8, 9, 16].to_vec(), 0.0));
+    }
+
+    #[test]
+    fn names_resolve_once() {
+        let model = model();
+        let schema = model.schema();
+        let names: Vec<_> = (0..5).filter_map(|index| schema.feature_name(index)).collect();
+        assert_eq!(names, ["age", "hours-per-week", "capital-gain", "occupation"]);
+        assert_eq!(schema.feature_index("occupation"), Ok(FeatureIndex(3)));
+        assert_eq!(schema.feature_index("Occupation"), Err(RecordError::UnknownFeature));
+        assert_eq!(schema.level_names(3).collect::<Vec<_>>(), ["Sales", "Craft-repair", "Prüfung"]);
+        assert_eq!(schema.level_names(0).count() + schema.level_names(9).count(), 0);
+        assert_eq!(schema.positive_name(), Some(">50K"));
+    }
+}

@@ -3,7 +3,8 @@
 
 use feamoe::export::Content;
 use feamoe_engine::mixture::stride;
-use feamoe_engine::{Model, Score};
+use feamoe_engine::schema::Note;
+use feamoe_engine::{FeatureIndex, Model, RecordError, Score};
 use feamoe_tests::generate::{Cell, EXPERTS, FEATURES, Recipe, SHARP, fill, records};
 use feamoe_tests::reference::Reference;
 use feamoe_tests::tolerance;
@@ -152,4 +153,21 @@ fn names_and_codes_say_the_same() {
         assert_eq!(schema.feature_name(index), Some(feature.name.as_str()));
         assert_eq!(schema.level_names(index).collect::<Vec<_>>(), feature.levels);
     }
+}
+
+#[test]
+fn a_blob_without_names_takes_indices_and_codes_only() {
+    let content = Recipe { features: 12, ..Recipe::any(3) }.content(3);
+    let bytes = content.to_bytes(false).unwrap();
+    let model: TestModel = Model::load(bytes.as_slice()).unwrap();
+    let category = content.features.iter().position(|feature| !feature.levels.is_empty()).unwrap();
+    let name = content.features[category].name.as_str();
+    let mut record = model.record();
+    let stripped = Err(RecordError::NamesStripped);
+    assert_eq!(record.set_level(name, Some(0)), stripped);
+    assert_eq!(record.set_number("age", 1.0), stripped);
+    assert_eq!(record.set_category(FeatureIndex(category), "level 0"), stripped);
+    assert_eq!(record.set_level(FeatureIndex(category), Some(0)), Ok(Note::Usual));
+    let schema = model.schema();
+    assert_eq!((schema.positive_name(), schema.feature_name(0), schema.level_names(category).count()), (None, None, 0));
 }
