@@ -161,15 +161,24 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// [`PredictError::OtherModel`] for a record that another model made.
     #[inline]
     pub fn score(&self, record: &Record<'_, FEATURES>) -> Result<Score<EXPERTS>, PredictError> {
-        let mut lanes = [[0.0; EXPERTS]; 2];
         let mut score = Score::new();
-        self.score_into(record, lanes.as_flattened_mut(), &mut score)?;
+        self.score_into(record, &mut score)?;
         Ok(score)
+    }
+
+    /// Scores a record into the caller's memory, which saves two copies.
+    ///
+    /// # Errors
+    /// As [`Model::score`]; then `score` is as it was.
+    #[inline]
+    pub fn score_into(&self, record: &Record<'_, FEATURES>, score: &mut Score<EXPERTS>) -> Result<(), PredictError> {
+        let mut lanes = [[0.0; EXPERTS]; 2];
+        self.forward(record, lanes.as_flattened_mut(), score)
     }
 
     /// Scores a record and leaves its logits, in log2 units, in the first [`stride`] of `lanes`.
     #[inline]
-    pub(crate) fn score_into(
+    pub(crate) fn forward(
         &self,
         record: &Record<'_, FEATURES>,
         lanes: &mut [f32],
@@ -181,13 +190,15 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         let lanes = self.row_of(lanes);
         logits(self.bias, self.rows, record.terms(), lanes);
         score.probability = self.combine(lanes, &mut score.gate, &mut score.expert_probabilities);
-        score.decision = score.probability >= self.threshold;
-        (score.missing, score.clamped, score.unseen) = (false, false, false);
-        for note in record.notes() {
-            score.missing |= *note == Note::Missing;
-            score.clamped |= *note == Note::Clamped;
-            score.unseen |= *note == Note::Unseen;
+        // The memory may have held the score of a larger model.
+        for past in [&mut score.gate, &mut score.expert_probabilities] {
+            past.iter_mut().skip(self.experts).for_each(|lane| *lane = 0.0);
         }
+        score.decision = score.probability >= self.threshold;
+        let notes = record.notes().iter().fold(0, |bits, note| bits | *note as u8);
+        score.missing = Note::Missing.is_in(notes);
+        score.clamped = Note::Clamped.is_in(notes);
+        score.unseen = Note::Unseen.is_in(notes);
         Ok(())
     }
 

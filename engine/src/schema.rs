@@ -117,18 +117,26 @@ impl Kind {
     }
 }
 
-/// Something to know about one value of a record.
+/// Something to know about one value of a record. One bit each, so that those of a record are found by or-ing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Note {
     /// A value like those of the training rows.
     #[default]
-    Usual,
+    Usual = 0,
     /// No value: the *missing* row is used.
-    Missing,
+    Missing = 1,
     /// A number outside the training range (or infinite): clamped to it.
-    Clamped,
+    Clamped = 2,
     /// A level that training had not seen, or that was too rare for a row of its own: the *unseen* row is used.
-    Unseen,
+    Unseen = 4,
+}
+
+impl Note {
+    /// Returns whether this note is among those or-ed to `bits`.
+    pub(crate) const fn is_in(self, bits: u8) -> bool {
+        bits & self as u8 != 0
+    }
 }
 
 /// A feature of a loaded model: its kind and where its parts lie. Every index was checked by `load`.

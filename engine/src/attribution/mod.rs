@@ -117,12 +117,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS>
         self.method.space()
     }
 
-    /// Makes everything past a model's features and experts 0: the memory may have held a larger model's.
-    fn clear_past(&mut self, features: usize, experts: usize) {
-        let Score { gate, expert_probabilities, .. } = &mut self.score;
-        for lanes in [gate, expert_probabilities] {
-            lanes.iter_mut().skip(experts).for_each(|lane| *lane = 0.0);
-        }
+    /// Makes every value past a model's features 0: the memory may have held a larger model's.
+    fn clear_past(&mut self, features: usize) {
         for values in [&mut self.values, &mut self.gate_values] {
             values.iter_mut().skip(features).for_each(|value| *value = 0.0);
         }
@@ -158,9 +154,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     ) -> Result<(), PredictError> {
         let mut lanes = [[0.0; EXPERTS]; 2];
         let lanes = lanes.as_flattened_mut();
-        self.score_into(record, lanes, &mut attribution.score)?;
+        self.forward(record, lanes, &mut attribution.score)?;
         attribution.method = method;
-        attribution.clear_past(self.schema().features().len(), self.experts());
+        attribution.clear_past(self.schema().features().len());
         if !self.bounded() {
             // The safe path of the score shifted the gate's logits and clamped the experts': explanations add up to the true ones.
             logits(self.bias, self.rows, record.terms(), self.row_of(lanes));
@@ -179,9 +175,11 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let (mut by_gate, mut by_experts) = (0.0_f32, 0.0_f32);
         for term in terms {
             let start = (term.row as usize).wrapping_mul(stride);
-            let row = self.rows.get(start..start.wrapping_add(stride)).unwrap_or_default();
-            by_gate += term.scale * dot(row, gate);
-            by_experts += term.scale * dot(row.get(self.experts()..).unwrap_or_default(), experts);
+            let row = self.rows.get(start..).unwrap_or_default();
+            if let Some((gate_lanes, expert_lanes)) = row.split_at_checked(self.experts()) {
+                by_gate += term.scale * dot(gate_lanes, gate);
+                by_experts += term.scale * dot(expert_lanes, experts);
+            }
         }
         (by_gate, by_experts)
     }
