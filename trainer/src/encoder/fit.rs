@@ -1,12 +1,13 @@
 //! Fits an encoder on the first rows: which columns are features, of which kind, on which scale, with which bins and levels.
 
-use feamoe_engine::limits::{MAX_BINS, MAX_FEATURES};
+use feamoe_engine::limits::MAX_BINS;
 use feamoe_engine::schema::{Transform, clamp};
 use rustc_hash::FxHashMap;
 
 use super::bins::edges;
 use super::levels::Levels;
 use super::{Category, Encoder, Feature, Kind, Number, Options, parse};
+use crate::blob_file::FEATURES;
 use crate::error::Error;
 use crate::schema::{Features, Schema};
 use crate::stream::{Buffer, Row, Stream};
@@ -53,8 +54,9 @@ fn feature_columns(stream: &Stream, schema: &Schema) -> Result<Vec<usize>, Error
     };
     let names = stream.columns().iter().enumerate();
     let columns: Vec<usize> = names.filter(|(_, name)| is_feature(name)).map(|(index, _)| index).collect();
-    if !(1..=MAX_FEATURES).contains(&columns.len()) {
-        return Err(Error::FeatureCount { found: columns.len(), limit: MAX_FEATURES });
+    // What this build could not load again must not be learned first.
+    if !(1..=FEATURES).contains(&columns.len()) {
+        return Err(Error::FeatureCount { found: columns.len(), limit: FEATURES });
     }
     Ok(columns)
 }
