@@ -1,11 +1,14 @@
 //! Model files on the host: their bytes in memory, aligned as the engine needs them, and the capacity of this build.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
-use feamoe_engine::limits::MAX_EXPERTS;
+use feamoe_engine::blob::HEADER_BYTES;
+use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS};
 use feamoe_engine::{Attribution, Model, Record, Score};
+
+use crate::error::Error;
 
 /// Features a model may have on the host.
 pub const FEATURES: usize = 512;
@@ -39,12 +42,16 @@ impl AlignedBytes {
         Self { words, length: bytes.len() }
     }
 
-    /// Reads a whole file.
+    /// Reads a whole file; of one that is too long for a blob, only as much as shows that it is.
     ///
     /// # Errors
-    /// Those of reading it.
-    pub fn read(path: &Path) -> io::Result<Self> {
-        fs::read(path).map(|bytes| Self::new(&bytes))
+    /// [`Error::Read`].
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        const MOST: u64 = (MAX_BLOB_BYTES + HEADER_BYTES) as u64 + 1;
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes));
+        read.map_err(|source| Error::Read { file: path.display().to_string(), source })?;
+        Ok(Self::new(&bytes))
     }
 
     /// Returns the bytes.

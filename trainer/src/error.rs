@@ -2,7 +2,6 @@
 //!
 //! The command line prints it after `error: ` and exits with code 2.
 
-use std::fmt;
 use std::io;
 
 /// Why a schema, a data file or an option cannot be used.
@@ -14,8 +13,8 @@ pub enum Error {
     Read {
         /// The file, or `standard input`.
         file: String,
-        /// What the operating system said.
-        source: io::Error,
+        /// What the operating system said. Not a source of this error (hence the raw name): the message has it already.
+        r#source: io::Error,
     },
 
     /// A schema is not valid TOML, has an unknown or missing key, or contradicts itself.
@@ -141,7 +140,7 @@ pub enum Error {
     /// A column that something needs is not in the data.
     #[error(
         "{file}: no column {column:?}, which {wanted_by} needs; the columns are {}{}",
-        list(.columns), resembling(.column, .columns)
+        list(.columns), advice_on_columns(.column, .columns)
     )]
     MissingColumn {
         /// The file.
@@ -212,7 +211,7 @@ pub enum Error {
         rows: usize,
     },
 
-    /// The model would have more features than the format holds, or none.
+    /// The model would have more features than this build holds, or none.
     #[error("found {found} feature columns, expected 1 to {limit}; choose with features.only or features.drop")]
     FeatureCount {
         /// Feature columns found.
@@ -272,14 +271,21 @@ fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
 
-/// A hint where a column differs from the wanted one only in case, blanks or punctuation.
-fn resembling(wanted: &str, columns: &[String]) -> impl fmt::Display {
+/// What may be wrong where a column is missing: its spelling, a file without a header, another delimiter.
+fn advice_on_columns(wanted: &str, columns: &[String]) -> String {
     let fold = |name: &str| name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
     let folded = fold(wanted);
-    columns
-        .iter()
-        .find(|name| fold(name) == folded)
-        .map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
+    if let Some(name) = columns.iter().find(|name| fold(name) == folded) {
+        format!("; did you mean {name:?}?")
+    } else if columns.iter().any(|name| name.parse::<f64>().is_ok()) {
+        "; if that is a record, the file has no header: name its columns in the [table] of a schema (header = false, columns = [...]) and give it \
+         with --schema"
+            .into()
+    } else if columns.len() == 1 {
+        "; if that is more than one, set table.delimiter or table.comment in a schema and give it with --schema".into()
+    } else {
+        String::new()
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub const SMALL_GROUP: u64 = 30;
 /// Scores the labelled rows of a stream with the engine and gathers every measure.
 ///
 /// # Errors
-/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row.
+/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row; a protected group that the schema names and that never occurs.
 pub fn evaluate(model: &HostModel<'_>, stream: &mut Stream) -> Result<Evaluation, Error> {
     let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
     let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());
@@ -36,6 +36,7 @@ pub fn evaluate(model: &HostModel<'_>, stream: &mut Stream) -> Result<Evaluation
         }
     }
     stream.check_rows()?;
+    stream.check_groups()?;
     let counts = stream.counts();
     Ok(Evaluation { skipped: counts.filtered + counts.unlabelled, ..evaluator.report(stream.attributes()) })
 }

@@ -1,4 +1,7 @@
 //! Files that are whole or not there: written beside their place, then renamed.
+//!
+//! A run that fails removes what it wrote. One that is killed cannot: it may leave a file named `.feamoe-` and some letters in the folder of its
+//! output, which nothing reads and which can be deleted.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -8,24 +11,58 @@ use tempfile::NamedTempFile;
 
 /// Why a file could not be written; the place keeps what it held before.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: {source}; check the folder, its permissions and the free space", path.display())]
+#[error("cannot write {}: {}{}", path.display(), reason(cause), advice(cause.kind()))]
 pub struct WriteError {
     path: PathBuf,
-    source: io::Error,
+    // Not a `source`: the message above is complete, a chain would say it twice.
+    cause: io::Error,
 }
 
 impl WriteError {
     /// Says that writing to `path` failed.
     #[must_use]
-    pub fn new(path: &Path, source: io::Error) -> Self {
-        Self { path: path.to_owned(), source }
+    pub fn new(path: &Path, cause: io::Error) -> Self {
+        Self { path: path.to_owned(), cause }
+    }
+
+    /// Says that writing to standard output failed.
+    #[must_use]
+    pub fn standard_output(cause: io::Error) -> Self {
+        Self::new(Path::new("standard output"), cause)
+    }
+
+    /// Returns whether the reader of a pipe had enough.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        self.cause.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// The system's words, without the temporary file's name that `tempfile` adds: nobody knows that name.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" at path ").map_or(text.clone(), |(reason, _)| reason.to_owned())
+}
+
+fn advice(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind as K;
+    match kind {
+        K::NotFound => "; make the folder first",
+        K::NotADirectory => "; what stands there for a folder is a file",
+        K::IsADirectory => "; that is a folder, name a file",
+        K::StorageFull | K::FileTooLarge | K::QuotaExceeded => "; free some space, or choose another place",
+        K::PermissionDenied | K::ReadOnlyFilesystem => "; check the permissions, or choose another place",
+        _ => "",
     }
 }
 
 /// A file in the making. Dropped before [`OutputFile::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct OutputFile {
+    /// As it was named.
     path: PathBuf,
+    /// The file itself, behind whatever links lead to it: a rename to `path` would replace the link.
+    target: PathBuf,
     writer: Writer,
 }
 
@@ -43,11 +80,12 @@ impl OutputFile {
     /// # Errors
     /// Where the folder is missing or cannot be written.
     pub fn create(path: &Path) -> Result<Self, WriteError> {
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
         let writer = if special {
             fs::OpenOptions::new().write(true).open(path).map(|file| Writer::Straight(BufWriter::new(file)))
         } else {
-            let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty());
             // The permissions of a file made the usual way, not the temporary file's private ones.
             let mut builder = tempfile::Builder::new();
             builder.prefix(".feamoe-");
@@ -56,8 +94,8 @@ impl OutputFile {
             builder.tempfile_in(folder.unwrap_or(Path::new("."))).map(|file| Writer::Beside(BufWriter::new(file)))
         };
         match writer {
-            Ok(writer) => Ok(Self { path: path.to_owned(), writer }),
-            Err(source) => Err(WriteError::new(path, source)),
+            Ok(writer) => Ok(Self { path: path.to_owned(), target, writer }),
+            Err(cause) => Err(WriteError::new(path, cause)),
         }
     }
 
@@ -66,7 +104,7 @@ impl OutputFile {
     /// # Errors
     /// Where the bytes do not fit.
     pub fn write_whole(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.write_all(bytes).map_err(|source| WriteError::new(&self.path, source))
+        self.write_all(bytes).map_err(|cause| WriteError::new(&self.path, cause))
     }
 
     /// Finishes the file: flushes it to the disk and puts it in its place.
@@ -74,15 +112,14 @@ impl OutputFile {
     /// # Errors
     /// Where the last bytes or the rename fail; then the place is as it was.
     pub fn commit(self) -> Result<(), WriteError> {
-        let path = self.path;
         let done = match self.writer {
             Writer::Beside(writer) => writer.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
                 file.as_file().sync_all()?;
-                file.persist(&path).map(drop).map_err(|error| error.error)
+                file.persist(&self.target).map(drop).map_err(|error| error.error)
             }),
             Writer::Straight(mut writer) => writer.flush(),
         };
-        done.map_err(|source| WriteError::new(&path, source))
+        done.map_err(|cause| WriteError::new(&self.path, cause))
     }
 
     /// Returns where the file will be.
@@ -141,6 +178,21 @@ mod tests {
     #[test]
     fn a_missing_folder_is_named() {
         let error = write_file(Path::new("no-such-folder/model"), b"").unwrap_err();
-        assert!(error.to_string().contains("no-such-folder/model"), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "cannot write no-such-folder/model: No such file or directory (os error 2); make the folder first"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_the_file_behind_it_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        write_file(&file, b"old").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write_file(&link, b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 }

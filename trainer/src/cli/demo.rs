@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Args, Parser as _};
 use feamoe::demo::{ACCURACY_DRIFT_AT, FAIRNESS_DRIFT_AT, LendingStream, SCHEMA, TRAINING_ROWS, write_csv};
 use feamoe::output::{OutputFile, WriteError, write_file};
@@ -33,7 +32,7 @@ pub struct Options {
 /// Runs the command.
 pub fn demo(options: &Options) -> anyhow::Result<Outcome> {
     let folder = &options.out;
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    fs::create_dir_all(folder).map_err(|cause| WriteError::new(folder, cause))?;
     let path = |name: &str| folder.join(name);
     let shown = |name: &str| path(name).display().to_string();
     let end = TRAINING_ROWS;
@@ -82,7 +81,7 @@ fn write_applications(
     applications: impl Iterator<Item = feamoe::demo::Application>,
 ) -> anyhow::Result<()> {
     let mut file = OutputFile::create(&path)?;
-    write_csv(&mut file, applications).map_err(|source| WriteError::new(&path, source))?;
+    write_csv(&mut file, applications).map_err(|cause| WriteError::new(&path, cause))?;
     file.commit()?;
     Ok(())
 }

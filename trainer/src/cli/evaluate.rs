@@ -44,12 +44,13 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::Done;
     for (measure, largest) in options.require.iter().flat_map(Gaps::as_slice) {
         let Some(found) = evaluation.worst(*measure) else {
-            eprintln!("not met: {}: no group is large enough to judge", measure.name());
+            print::message(&format!("not met: {}: no group is large enough to judge", measure.name()));
             outcome = Outcome::CheckNotMet;
             continue;
         };
         if found > *largest {
-            eprintln!("not met: the largest {} gap is {found:.4}, required {largest}", measure.name());
+            let name = measure.name();
+            print::message(&format!("not met: the largest {name} gap is {found:.4}, required {largest}"));
             outcome = Outcome::CheckNotMet;
         }
     }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::print::{self, TextTable, share, signed};
-use super::{Format, FormatOption, Outcome, TableOption, load_model, read_blob};
+use super::{Format, FormatOption, Outcome, TableOption, load_model, read_blob, whole};
 
 /// Above this share of the attribution through the gate, the frozen game misleads.
 const GATE_SHARE_WARNING: f32 = 0.1;
@@ -29,7 +29,7 @@ pub struct Options {
     #[arg(value_name = "DATA", required = true)]
     data: Vec<Input>,
     /// Explain one record, counted from 1; without it, all of them
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     row: Option<u64>,
     /// How the score is taken apart
     #[arg(long, value_enum, default_value_t = MethodName::Path)]
@@ -88,8 +88,12 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let model = load_model(&options.model, &blob)?;
     let mut records = Records::open(&options.data, &table)?;
     let explanation = explain(&model, &mut records, options.row, options.method.into())?;
-    if let Some(row) = options.row.filter(|_| explanation.row.is_empty()) {
-        bail!("--row {row}: the data have {} records", records_read(&mut records));
+    if explanation.row.is_empty() {
+        let files = records.files();
+        match options.row {
+            Some(row) => bail!("{files}: no record {row}, expected --row 1 to {}", records_read(&mut records)),
+            None => bail!("{files}: there are no records, only a header"),
+        }
     }
     match options.format.format {
         Format::Json => print::json(&explanation)?,
@@ -217,7 +221,8 @@ fn render(e: &Explanation) -> String {
             let shown = match &e.display_data[record][feature] {
                 Value::Null => String::new(),
                 Value::String(text) => text.clone(),
-                other => other.to_string(),
+                // Without the `.0` that JSON's floats have.
+                other => other.as_f64().map_or(String::new(), |number| number.to_string()),
             };
             table.row([
                 e.feature_names.get(feature).cloned().unwrap_or_default(),

@@ -12,14 +12,17 @@ mod score;
 mod study;
 mod train;
 
-use std::io;
+use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe::output::WriteError;
 use feamoe::schema::{Schema, Table};
+use feamoe::stream::Input;
 
 /// Fair, explainable, adaptive scoring that fits on a microcontroller
 #[derive(Debug, Parser)]
@@ -99,9 +102,9 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckNotMet) => ExitCode::from(1),
         // The reader of a pipe had enough (`feamoe score ... | head`): nothing went wrong.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.downcast_ref().is_some_and(WriteError::is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            print::message(&format!("error: {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -120,13 +123,41 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+/// Refuses an output that is one of the files to be read: it would replace them.
+fn refuse_overwriting<'a>(output: &Path, read: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<()> {
+    let Ok(output_file) = fs::canonicalize(output) else { return Ok(()) };
+    // Devices and pipes are not replaced.
+    let same = |path: &&Path| output_file.is_file() && fs::canonicalize(path).is_ok_and(|path| path == output_file);
+    match read.into_iter().find(same) {
+        Some(path) => bail!(
+            "the output {} is the input {}, which it would replace; name another file after --output",
+            output.display(),
+            path.display()
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Returns the files among the inputs.
+fn files(data: &[Input]) -> impl Iterator<Item = &Path> {
+    data.iter().filter_map(|input| match input {
+        Input::File(path) => Some(path.as_path()),
+        Input::Stdin => None,
+    })
+}
+
+/// Parses a whole number of a range; the message names the range whatever is wrong.
+fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let expected = || format!("expected a whole number from {} to {}", range.start(), range.end());
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(expected)
+    }
 }
 
 /// Reads a model file's bytes; load them with [`load_model`].
 fn read_blob(path: &Path) -> anyhow::Result<AlignedBytes> {
-    AlignedBytes::read(path).with_context(|| format!("cannot read {}", path.display()))
+    Ok(AlignedBytes::read(path)?)
 }
 
 fn load_model<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<HostModel<'a>> {

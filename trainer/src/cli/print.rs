@@ -1,24 +1,33 @@
-//! Tables and JSON on standard output.
+//! Tables and JSON on standard output, messages on standard error.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
+use feamoe::output::WriteError;
 use serde::Serialize;
 
 /// Prints one JSON document.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
-    writeln!(out)?;
-    out.flush()?;
-    Ok(())
+    to_standard_output(|out| {
+        serde_json::to_writer_pretty(&mut *out, value)?;
+        writeln!(out)
+    })
 }
 
 /// Prints lines of text.
 pub fn text(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
+    to_standard_output(|out| out.write_all(text.as_bytes()))
+}
+
+/// Writes to standard output, through a buffer since its own ends at every line.
+fn to_standard_output(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    write(&mut out).and_then(|()| out.flush()).map_err(WriteError::standard_output)?;
     Ok(())
+}
+
+/// Prints a line on standard error; where nothing can be written there, the exit code still tells.
+pub fn message(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A table with aligned columns: the first to the left, the others to the right.

@@ -7,7 +7,7 @@ use feamoe::output::write_file;
 use feamoe::schema::infer::infer;
 use feamoe::stream::Input;
 
-use super::{Outcome, print};
+use super::{Outcome, files, print, refuse_overwriting};
 
 /// The options of `feamoe schema`.
 #[derive(Args, Debug)]
@@ -22,6 +22,9 @@ pub struct Options {
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    if let Some(path) = &options.output {
+        refuse_overwriting(path, files(std::slice::from_ref(&options.data)))?;
+    }
     let text = infer(&options.data)?;
     match &options.output {
         Some(path) => write_file(path, text.as_bytes())?,

@@ -10,7 +10,7 @@ use feamoe::scoring::Binding;
 use feamoe::stream::{Input, Records};
 use feamoe_engine::schema::Note;
 
-use super::{Outcome, TableOption, load_model, read_blob};
+use super::{Outcome, TableOption, files, load_model, read_blob, refuse_overwriting};
 
 /// The options of `feamoe score`.
 #[derive(Args, Debug)]
@@ -34,19 +34,24 @@ pub struct Options {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let table = options.table.table()?;
+    // What fails without a name of its own is the writing.
+    let named = |error: anyhow::Error, name: &dyn Fn(io::Error) -> WriteError| match error.downcast::<io::Error>() {
+        Ok(cause) => name(cause).into(),
+        Err(other) => other,
+    };
     match &options.output {
         Some(path) => {
+            let read = files(&options.data).chain([options.model.as_path()]).chain(options.table.schema.as_deref());
+            refuse_overwriting(path, read)?;
             let mut file = OutputFile::create(path)?;
-            write_scores(options, &table, &mut file).map_err(|error| match error.downcast::<io::Error>() {
-                Ok(source) => WriteError::new(path, source).into(),
-                Err(other) => other,
-            })?;
+            let name = |cause| WriteError::new(path, cause);
+            write_scores(options, &table, &mut file).map_err(|error| named(error, &name))?;
             file.commit()?;
         }
         None => {
             let mut out = BufWriter::new(io::stdout().lock());
-            write_scores(options, &table, &mut out)?;
-            out.flush()?;
+            let written = write_scores(options, &table, &mut out).and_then(|()| Ok(out.flush()?));
+            written.map_err(|error| named(error, &WriteError::standard_output))?;
         }
     }
     Ok(Outcome::Done)

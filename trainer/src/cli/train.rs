@@ -15,12 +15,13 @@ use feamoe::progress::TrainingProgress;
 use feamoe::schema::Schema;
 use feamoe::stream::Input;
 use feamoe::training::{self, Run};
+use feamoe_engine::limits::{MAX_BINS, MAX_EXPERTS};
 use serde::Serialize;
 
 use super::print::{self, TextTable, share, signed};
-use super::{Format, FormatOption, Outcome};
+use super::{Format, FormatOption, Outcome, files, refuse_overwriting, whole};
 
-/// Rows of the text report's windows at most: more are merged for reading.
+/// Windows in the text report at most: of more, every so manieth is shown.
 const SHOWN_WINDOWS: usize = 10;
 
 /// The options of `feamoe train`.
@@ -48,7 +49,7 @@ pub struct Learning {
     #[arg(long, value_name = "MEASURE=GAP,...")]
     fair: Option<Gaps>,
     /// Experts at most; more fit finer, need more memory and time on the device
-    #[arg(long, value_name = "K", default_value_t = LearnerOptions::EXPERTS)]
+    #[arg(long, value_name = "K", default_value_t = LearnerOptions::EXPERTS, allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_EXPERTS as u64))]
     experts: usize,
     /// When an expert is added: every=N rows
     #[arg(long, value_name = "POLICY", default_value_t = Growth::default())]
@@ -57,22 +58,22 @@ pub struct Learning {
     #[arg(long, value_enum, default_value_t = LossName::Nll)]
     loss: LossName,
     /// Bins of a numeric feature, 0 for none; more follow finer steps and make the model larger
-    #[arg(long, value_name = "N", default_value_t = encoder::Options::default().bins)]
+    #[arg(long, value_name = "N", default_value_t = encoder::Options::default().bins, allow_negative_numbers = true, value_parser = whole::<usize>(0..=MAX_BINS as u64))]
     bins: usize,
-    /// Step size; larger ones follow drift faster and are noisier
-    #[arg(long, value_name = "RATE", default_value_t = LearnerOptions::LEARNING_RATE)]
+    /// Step size, above 0 and at most 1; larger ones follow drift faster and are noisier
+    #[arg(long, visible_alias = "learning-rate", value_name = "RATE", default_value_t = LearnerOptions::LEARNING_RATE, allow_negative_numbers = true)]
     lr: f32,
     /// Passes over the data; more fit static files better
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole::<u32>(1..=u32::MAX.into()))]
     epochs: u32,
     /// Learn in an order drawn by the seed, for static files; keeps the rows in memory and says how much
     #[arg(long)]
     shuffle: bool,
     /// Seed of every random choice: the same data, options and seed give the same bytes
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: u64,
     /// Rows of a prequential window; doubles when a stream has more than 512 windows
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1000, allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     window: u64,
 }
 
@@ -157,6 +158,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 /// Trains and exports; the output is opened first, so that a folder that cannot be written costs no training.
 pub fn train(data: &[Input], schema: &Path, output: &Path, learning: &Learning) -> anyhow::Result<Report> {
     let options = learning.checked()?;
+    refuse_overwriting(output, files(data).chain([schema]))?;
     let schema = Schema::open(schema)?;
     let mut file = OutputFile::create(output)?;
     let progress = TrainingProgress::new();
@@ -232,7 +234,7 @@ pub fn render(report: &Report) -> String {
     }
     text.push_str(&table.render());
     if step > 1 {
-        let _ = writeln!(text, "(every {step}th window; --format json has all {})", report.prequential.windows.len());
+        let _ = writeln!(text, "(one window in {step}; --format json has all {})", report.prequential.windows.len());
     }
     let _ = writeln!(
         text,

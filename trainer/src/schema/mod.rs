@@ -173,8 +173,13 @@ impl Schema {
     /// [`Error::Read`], or [`Error::Schema`] with line and column.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|source| Error::Read { file: file.clone(), source })?;
-        Self::from_toml(&file, &text)
+        let bytes = fs::read(path).map_err(|source| Error::Read { file: file.clone(), source })?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let line = 1 + bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count();
+            let message = "found bytes that are not UTF-8, expected a schema in TOML; check that it is the right file";
+            Error::Schema { file: file.clone(), line, column: 1, message: message.into() }
+        })?;
+        Self::from_toml(&file, text)
     }
 
     /// Parses and checks a schema; `file` is its name in messages.
