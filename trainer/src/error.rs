@@ -308,6 +308,14 @@ mod tests {
     }
 
     #[test]
+    fn a_misread_header_is_pointed_out() {
+        let hint = |columns: &[&str]| resembling("income", &columns.iter().map(|c| c.to_string()).collect::<Vec<_>>());
+        assert_eq!(hint(&["age;income"]), "; is table.delimiter right?");
+        assert!(hint(&["39", "State-gov"]).starts_with("; if the first line is no header"));
+        assert_eq!(hint(&["age", "sex"]), "");
+    }
+
+    #[test]
     fn long_lists_are_cut() {
         let names: Vec<String> = (0..70).map(|i| i.to_string()).collect();
         assert!(list(&names).ends_with("\"59\" and 10 more"));

@@ -311,24 +311,24 @@ fn check_utf8(record: &[u8], delimiter: u8, file: &str, line: u64) -> Result<(),
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::collections::VecDeque;
+
     use super::*;
 
     type Records = Vec<(u64, Vec<String>)>;
 
     /// Hands out at most `step` bytes at a time, so that records cross every possible buffer end.
-    struct Steps<'a>(&'a [u8], usize);
+    struct Steps(VecDeque<u8>, usize);
 
-    impl Read for Steps<'_> {
+    impl Read for Steps {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let count = self.1.min(self.0.len()).min(buffer.len());
-            buffer[..count].copy_from_slice(&self.0[..count]);
-            self.0 = &self.0[count..];
-            Ok(count)
+            let count = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..count])
         }
     }
 
-    fn split_by(text: &'static [u8], step: usize) -> Result<Records, Error> {
-        let mut splitter = Splitter::new(Box::new(Steps(text, step)), "f".into(), b',', Some(b'|'));
+    fn split_by(text: &[u8], step: usize) -> Result<Records, Error> {
+        let mut splitter = Splitter::new(Box::new(Steps(text.to_vec().into(), step)), "f".into(), b',', Some(b'|'));
         let mut records = Vec::new();
         while splitter.advance()? {
             let (bytes, fields) = splitter.record();
@@ -375,6 +375,29 @@ mod tests {
         ] {
             let fields: Vec<Vec<String>> = split(text).into_iter().map(|(_, fields)| fields).collect();
             assert_eq!(fields, by_csv_crate(text), "{text:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever the fields hold: what the `csv` crate writes is read back, at any size of the reads.
+        #[test]
+        fn what_was_written_is_read(
+            records in proptest::collection::vec(proptest::collection::vec("[a,\"\n\r é|]{0,9}", 1..5), 0..9),
+            crlf: bool,
+            step in 1..40_usize,
+        ) {
+            let terminator = if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+            let mut writer = csv::WriterBuilder::new().flexible(true).terminator(terminator).from_writer(Vec::new());
+            records.iter().for_each(|record| writer.write_record(record).unwrap());
+            let text = writer.into_inner().unwrap();
+            let mut splitter = Splitter::new(Box::new(Steps(text.into(), step)), "f".into(), b',', None);
+            let mut read = Vec::new();
+            while splitter.advance().unwrap() {
+                let (bytes, fields) = splitter.record();
+                let fields = fields.iter().map(|f| &bytes[f.start as usize..f.end as usize]);
+                read.push(fields.map(|f| String::from_utf8(f.to_vec()).unwrap()).collect::<Vec<_>>());
+            }
+            proptest::prop_assert_eq!(read, records);
         }
     }
 
