@@ -315,10 +315,11 @@ fn solve(mut a: [[f32; HELD]; HELD], mut b: [f32; HELD], n: usize) -> [f32; HELD
         if a[i][i].abs() < SMALLEST_PIVOT {
             continue;
         }
+        let eliminated = a[i];
         for row in i + 1..n {
-            let factor = a[row][i] / a[i][i];
-            for column in i..n {
-                a[row][column] -= factor * a[i][column];
+            let factor = a[row][i] / eliminated[i];
+            for (value, above) in a[row].iter_mut().zip(eliminated) {
+                *value -= factor * above;
             }
             b[row] -= factor * b[i];
         }

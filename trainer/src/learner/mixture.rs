@@ -1,7 +1,7 @@
 //! The weights of the mixture, their AdaGrad steps, their running average, and growth by one expert.
 //!
 //! The score that leaves the learner is that of *averaged* weights (Polyak and Juditsky 1992): single steps of the stochastic gradient, and of the
-//! fairness forces in it, leave the last weights noisy. The average is taken over a window that grows with the stream up to [`AVERAGE_ROWS`], so that
+//! fairness forces in it, leave the last weights noisy. The average is taken over a window that grows with the stream up to `AVERAGE_ROWS`, so that
 //! it follows drift, and in snapshots, so that it costs a record no more than one row of weights.
 
 use feamoe_engine::mixture::{Term, combine, logits, stride, tame};

@@ -1,0 +1,193 @@
+//! The contract of the learner, on a small stream with a biased label.
+#![allow(clippy::unwrap_used)]
+
+use feamoe_engine::fairness::{Counts, Measure};
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{RngCore, SeedableRng};
+
+use super::*;
+use crate::encoder::NO_GROUP;
+
+const THRESHOLD: f32 = 0.5;
+/// Rows of weights that the stream uses.
+const ROWS: usize = 6;
+
+/// Two numbers, one of them shifted by group, a categorical proxy of the group, and a label that favours the reference group.
+fn stream(seed: u64, records: usize) -> Vec<Example> {
+    let mut random = Pcg64Mcg::seed_from_u64(seed);
+    let mut uniform = move || (random.next_u64() >> 40) as f32 / 16_777_216.0;
+    (0..records)
+        .map(|_| {
+            let group = u8::from(uniform() < 0.3);
+            let shift = if group == 1 { -0.5 } else { 0.3 };
+            let a = 2.0 * (uniform() + uniform()) - 2.0 + shift;
+            let b = 2.0 * uniform() - 1.0;
+            let proxy = u32::from((uniform() < 0.8) == (group == 1));
+            let chance = 1.0 / (1.0 + libm::expf(-2.0 * a - a * b));
+            let label = uniform() < chance;
+            let terms = vec![
+                Term { row: 0, scale: a },
+                Term { row: 1, scale: b },
+                Term { row: 2 + proxy, scale: 1.0 },
+                Term { row: 4 + u32::from(group), scale: 1.0 },
+            ];
+            Example { terms, label, groups: vec![group] }
+        })
+        .collect()
+}
+
+fn learner(options: LearnerOptions) -> Learner {
+    Learner::new(options.check().unwrap(), 1)
+}
+
+fn small() -> LearnerOptions {
+    LearnerOptions::default().experts(4).growth(Growth { every: 300 })
+}
+
+fn bits(learner: &Learner) -> Vec<u32> {
+    learner.bias().iter().chain(learner.rows()).map(|w| w.to_bits()).collect()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_another_does_not() {
+    let examples = stream(1, 2000);
+    let run = |seed| {
+        let mut learner = learner(small().seed(seed).target(Measure::Spd, 0.05));
+        for example in &examples {
+            learner.learn_one(example);
+        }
+        bits(&learner)
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
+}
+
+#[test]
+fn predicts_before_it_learns() {
+    let mut learner = learner(small());
+    for (record, example) in stream(2, 1000).iter().enumerate() {
+        let before = learner.predict(&example.terms);
+        let prediction = learner.learn_one(example);
+        // The record before which an expert is added is scored with it.
+        if record % 300 != 0 {
+            assert_eq!(prediction.probability.to_bits(), before.to_bits(), "record {record}");
+        }
+        assert_eq!(prediction.decision, prediction.probability >= THRESHOLD);
+    }
+    assert_eq!(learner.rows_seen(), 1000);
+}
+
+#[test]
+fn grows_as_told_and_no_further() {
+    let mut learner = learner(small());
+    let mut size = 0;
+    for (record, example) in stream(3, 10_000).iter().enumerate() {
+        learner.learn_one(example);
+        if record == 1000 {
+            size = learner.bias().len() + learner.rows().len();
+        }
+    }
+    assert_eq!(learner.experts(), 4);
+    let added: Vec<(u64, usize)> = learner
+        .events()
+        .iter()
+        .map(|Event::ExpertAdded { record, expert, parent, cause: Cause::Every }| {
+            assert!(parent < expert);
+            (*record, *expert)
+        })
+        .collect();
+    assert_eq!(added, [(300, 1), (600, 2), (900, 3)]);
+    assert_eq!(learner.bias().len() + learner.rows().len(), size, "memory must not grow with the stream");
+    assert_eq!(size, (1 + ROWS) * feamoe_engine::mixture::stride(4));
+}
+
+#[test]
+fn a_new_expert_does_not_move_the_score() {
+    let examples = stream(4, 901);
+    let mut learner = learner(small());
+    for example in examples.iter().take(900) {
+        learner.learn_one(example);
+    }
+    let before: Vec<f32> = examples.iter().map(|e| learner.predict(&e.terms)).collect();
+    learner.grow_if_due();
+    assert_eq!(learner.experts(), 4);
+    for (example, before) in examples.iter().zip(before) {
+        // A perturbation of 0.05 in each of 5 terms of one of two equal halves.
+        assert!((learner.predict(&example.terms) - before).abs() < 0.03);
+    }
+}
+
+#[test]
+fn unknown_groups_are_not_steered() {
+    let examples = stream(5, 1500);
+    let mut learner = learner(small().target(Measure::Spd, 0.01).target(Measure::Burden, 0.01));
+    for (record, known) in examples.iter().enumerate() {
+        let state = postcard::to_stdvec(&learner.controller).unwrap();
+        let mut example = known.clone();
+        let unknown = record % 3 == 0;
+        if unknown {
+            example.groups[0] = NO_GROUP;
+        }
+        learner.learn_one(&example);
+        let after = postcard::to_stdvec(&learner.controller).unwrap();
+        assert_eq!(unknown, state == after, "record {record}");
+    }
+    assert_eq!(learner.rows_seen(), 1500);
+}
+
+#[test]
+fn a_stored_learner_goes_on_to_the_same_bytes() {
+    let examples = stream(6, 2000);
+    let mut straight = learner(small().target(Measure::Eodds, 0.03).target(Measure::Burden, 0.05));
+    let mut stored = straight.clone();
+    for (record, example) in examples.iter().enumerate() {
+        straight.learn_one(example);
+        if record == 777 {
+            stored = postcard::from_bytes(&postcard::to_stdvec(&stored).unwrap()).unwrap();
+        }
+        stored.learn_one(example);
+    }
+    assert_eq!(bits(&straight), bits(&stored));
+}
+
+/// Prequential counts by group, accuracy, and mean score minus base rate by group, over the records from `first` on.
+fn measure(options: LearnerOptions, records: usize, first: usize) -> ([Counts; 2], f32, [f32; 2]) {
+    let mut learner = learner(options);
+    let mut counts = [Counts::new(), Counts::new()];
+    let mut bias = [0.0_f32; 2];
+    for (record, example) in stream(9, records).iter().enumerate() {
+        let p = learner.learn_one(example).probability;
+        if record >= first {
+            let group = usize::from(example.groups[0]);
+            counts[group].observe(example.label, p, THRESHOLD);
+            bias[group] += p - f32::from(u8::from(example.label));
+        }
+    }
+    let mut all = counts[0];
+    all.merge(&counts[1]);
+    (counts, all.accuracy(), [0, 1].map(|g| bias[g] / counts[g].rows() as f32))
+}
+
+#[test]
+fn gaps_are_driven_to_their_targets_and_accuracy_stays() {
+    let (records, first) = (20_000, 4_000);
+    let gap = |counts: &[Counts; 2], measure: Measure| measure.gap(&counts[1].rates(), &counts[0].rates());
+    let (free, free_accuracy, _) = measure(small(), records, first);
+    for (measured, target) in [
+        (Measure::Spd, 0.1),
+        (Measure::Aod, 0.05),
+        (Measure::Eodds, 0.05),
+        (Measure::Eopp, 0.05),
+        (Measure::Burden, 0.03),
+    ] {
+        let before = gap(&free, measured);
+        assert!(before.abs() > 1.5 * target, "{measured:?}: the stream must be unfair, found {before}");
+        let (fair, accuracy, bias) = measure(small().target(measured, target), records, first);
+        let after = gap(&fair, measured);
+        assert!(after.abs() < target + 0.015, "{measured:?}: {after}, free {before}");
+        if measured == Measure::Burden {
+            assert!(bias.iter().all(|bias| bias.abs() < 0.05), "scores must stay calibrated by group: {bias:?}");
+        }
+        assert!(accuracy > free_accuracy - 0.04, "{measured:?}: {accuracy}, free {free_accuracy}");
+    }
+}
