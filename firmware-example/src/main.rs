@@ -15,6 +15,8 @@ type Device<'a> = Model<'a, 32, 16>;
 
 static MODEL: &[u8] = include_model!(env!("FEAMOE_BLOB"));
 static RECORDS: &str = include_str!(env!("FEAMOE_RECORDS"));
+/// Records that are shown, from the first on.
+const SHOWN: usize = 3;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
@@ -33,7 +35,7 @@ fn main() -> ! {
     let (mut score, mut frozen, mut path) = (Score::new(), Attribution::new(), Attribution::new());
     let (mut score_cost, mut frozen_cost, mut path_cost) = (Cost::NONE, Cost::NONE, Cost::NONE);
     let mut done = Ok(());
-    for (number, row) in (1..).zip(table.rows()) {
+    for (number, row) in (1..).zip(table.rows().take(SHOWN)) {
         if let Err(error) = table.read(row, schema, &mut record) {
             fail(format_args!("record {number}: {error:?}"));
         }

@@ -85,6 +85,12 @@ impl Recipe {
     /// Draws a model. No logit can pass its bound, and some records come near it.
     #[must_use]
     pub fn content(&self, seed: u64) -> Content {
+        self.content_of(seed, |_, draw| draw_kind(draw))
+    }
+
+    /// Draws a model whose features are of the given kinds.
+    #[must_use]
+    pub fn content_of(&self, seed: u64, mut kind: impl FnMut(usize, &mut Draw) -> Kind) -> Content {
         let mut draw = Draw::new(seed);
         let stride = stride(self.experts);
         let mut content = Content {
@@ -106,7 +112,7 @@ impl Recipe {
         let shares = (self.gate / (self.features + 1) as f32, self.outputs / (self.features + 1) as f32);
         content.bias = self.row(&mut draw, stride, shares, 1.0);
         for index in 0..self.features {
-            let kind = draw_kind(&mut draw);
+            let kind = kind(index, &mut draw);
             content.features.push(FeatureContent {
                 name: format!("feature {index}"),
                 kind,

@@ -19,7 +19,6 @@
 
 pub mod firmware;
 pub mod generate;
-pub mod random_model;
 pub mod reference;
 pub mod tolerance;
 

@@ -3,31 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashSet;
-use std::fs;
-use std::process::Output;
+use std::path::Path;
 
 use feamoe::blob_file::{AlignedBytes, HostModel};
-use feamoe::export::Content;
-use feamoe_engine::schema::Kind;
-use feamoe_tests::firmware;
-use feamoe_tests::random_model::{Random, Shape, model};
+use feamoe_tests::firmware::{self, vectors};
+use feamoe_tests::generate::{Cell, Draw, Recipe, draw_cell, records};
+use feamoe_tests::repository_file;
 
-/// The very file that the firmware uses: how words are made cannot differ between both sides, what is in them can.
-#[path = "../../firmware-example/src/vectors.rs"]
-mod vectors;
-
-/// Records of each model.
-const RECORDS: usize = 1000;
-
-/// Every feature kind, few and many experts, rows of every block width, weights for which a score needs the safe path.
-const SHAPES: [(&str, Shape); 6] = [
-    ("adult", Shape::ADULT),
-    ("one expert, one number", Shape { experts: 1, numbers: 1, binned: (0, 0), categories: (0, 0), weight: 3.0 }),
-    ("bins", Shape { experts: 12, numbers: 2, binned: (5, 17), categories: (3, 40), weight: 0.7 }),
-    ("categories only", Shape { experts: 5, numbers: 0, binned: (0, 0), categories: (9, 200), weight: 1.5 }),
-    ("as many experts as fit", Shape { experts: 16, numbers: 7, binned: (2, 2), categories: (7, 60), weight: 0.5 }),
-    ("not bounded", Shape { experts: 7, numbers: 6, binned: (3, 9), categories: (5, 50), weight: 40.0 }),
-];
+/// Drawn models: every feature kind, every number of experts, bounded and not.
+const MODELS: u64 = 24;
+/// Records of each.
+const RECORDS: usize = 250;
 
 #[test]
 fn firmware_gives_the_bits_of_the_host() {
@@ -35,81 +21,64 @@ fn firmware_gives_the_bits_of_the_host() {
         return;
     }
     let image = firmware::build("parity", "release", "").unwrap();
-    let mut random = Random::new(7);
-    for (name, shape) in SHAPES {
-        let content = model(shape, &mut random);
-        let blob = content.to_bytes(true).unwrap();
-        let records = records(&content, &mut random);
-        let expected = answers_of_host(&blob, &records);
-        assert_varied(name, &expected);
-
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("model.feamoe"), blob.as_slice()).unwrap();
-        fs::write(folder.path().join("records.bin"), to_bytes(&records.concat())).unwrap();
-        let output = firmware::run(&image, folder.path());
-        let printed = printed(&output);
-        assert!(output.status.success(), "{name}: {printed}");
-        assert!(printed.contains(&format!("records {RECORDS}\n")), "{name}: {printed}");
-
-        let found = from_bytes(&fs::read(folder.path().join("answers.bin")).unwrap());
-        let words = expected.len() / RECORDS;
-        assert_eq!(found.len(), expected.len(), "{name}");
-        if let Some(at) = found.iter().zip(&expected).position(|(found, expected)| found != expected) {
-            panic!(
-                "{name}: record {}, word {} of {words}: {:#010x} on the device, {:#010x} on the host",
-                at / words,
-                at % words,
-                found[at],
-                expected[at]
-            );
-        }
+    let mut scores = HashSet::new();
+    for seed in 0..MODELS {
+        let content = Recipe::any(seed).content(seed);
+        let blob = content.to_bytes(seed % 2 == 0).unwrap();
+        let cells = records(&content, seed, RECORDS).concat();
+        let answers = assert_same_bits(&format!("seed {seed}"), &image, &blob, &cells);
+        scores.extend(answers.chunks(answers.len() / RECORDS).map(|answer| answer[0]));
     }
+    // Not a comparison of nothing with nothing: models that saturate repeat their scores, most do not.
+    assert!(scores.len() > MODELS as usize * RECORDS / 4, "{} different scores", scores.len());
 }
 
-/// Words of random records: in range, at its ends and far outside, every level, unseen, missing.
-fn records(content: &Content, random: &mut Random) -> Vec<Vec<u32>> {
-    let word = |kind: Kind, random: &mut Random| match kind {
-        Kind::Number { low, high, .. } => {
-            let extremes = [
-                [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX],
-                [f32::MIN, f32::MIN_POSITIVE, -0.0, 1e-40],
-                [low, high, low.next_down(), high.next_up()],
-            ];
-            match random.below(4) {
-                0 => extremes.as_flattened()[random.below(12) as usize].to_bits(),
-                1 => random.bits() as u32,
-                _ => random.between(low, high).to_bits(),
-            }
-        }
-        Kind::Category { levels } => match random.below(8) {
-            0 => vectors::UNSEEN,
-            1 => vectors::MISSING,
-            _ => random.below(u32::from(levels)),
-        },
-    };
-    (0..RECORDS).map(|_| content.features.iter().map(|feature| word(feature.kind, random)).collect()).collect()
-}
-
-/// The answers of the engine on this machine, at the host's capacity.
-fn answers_of_host(blob: &AlignedBytes, records: &[Vec<u32>]) -> Vec<u32> {
+#[test]
+fn firmware_gives_the_bits_of_the_host_for_a_trained_model() {
+    if !firmware::available() {
+        return;
+    }
+    let blob = AlignedBytes::read(&repository_file("firmware-example/demo.feamoe")).unwrap();
     let model = HostModel::load(blob.as_slice()).unwrap();
-    let mut record = model.record();
-    let mut words = Vec::new();
-    for values in records {
-        for (index, (feature, word)) in model.schema().features().iter().zip(values).enumerate() {
-            vectors::set(&mut record, index, feature.kind(), *word).unwrap();
-        }
-        vectors::answer(&model, &record, |word| words.push(word)).unwrap();
+    let mut draw = Draw::new(1);
+    let mut cells = Vec::new();
+    for _ in 0..2000 {
+        cells.extend(model.schema().features().iter().map(|feature| draw_cell(&mut draw, feature.kind(), &[])));
     }
-    words
+    let image = firmware::build("parity", "release", "").unwrap();
+    assert_same_bits("demo", &image, &blob, &cells);
 }
 
-/// Guards against a comparison of nothing with nothing: the scores must differ from record to record and lie in [0, 1].
-fn assert_varied(name: &str, answers: &[u32]) {
-    let scores: Vec<f32> = answers.chunks(answers.len() / RECORDS).map(|answer| f32::from_bits(answer[0])).collect();
-    assert!(scores.iter().all(|p| (0.0..=1.0).contains(p)), "{name}");
-    let different: HashSet<u32> = scores.iter().map(|p| p.to_bits()).collect();
-    assert!(different.len() > RECORDS / 4, "{name}: {} different scores", different.len());
+/// Compares the answers of the device to those of this machine, at the host's capacity; returns them.
+fn assert_same_bits(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell]) -> Vec<u32> {
+    let model = HostModel::load(blob.as_slice()).unwrap();
+    let features = model.schema().features();
+    let kinds: Vec<_> = features.iter().map(|feature| feature.kind()).collect();
+    let words = firmware::words(&kinds, cells);
+    let mut record = model.record();
+    let mut expected = Vec::new();
+    for values in words.chunks(features.len()) {
+        for (index, (kind, word)) in kinds.iter().zip(values).enumerate() {
+            vectors::set(&mut record, index, *kind, *word).unwrap();
+        }
+        vectors::answer(&model, &record, |word| expected.push(word)).unwrap();
+    }
+
+    let count = words.len() / features.len();
+    let found = firmware::answer(image, blob.as_slice(), &words);
+    assert!(found.printed.contains(&format!("records {count}\n")), "{name}: {}", found.printed);
+    assert_eq!(found.words.len(), expected.len(), "{name}");
+    let length = expected.len() / count;
+    if let Some(at) = found.words.iter().zip(&expected).position(|(found, expected)| found != expected) {
+        panic!(
+            "{name}: record {}, word {} of {length}: {:#010x} on the device, {:#010x} on the host",
+            at / length,
+            at % length,
+            found.words[at],
+            expected[at]
+        );
+    }
+    expected
 }
 
 #[test]
@@ -122,18 +91,4 @@ fn no_panic_is_reachable_at_any_opt_level() {
         let error = firmware::build("panic-free", profile, "plant-panic").expect_err("a planted panic must not link");
         assert!(error.contains("undefined symbol: a_panic_is_reachable"), "{profile}: {error}");
     }
-}
-
-fn printed(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn to_bytes(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
-
-fn from_bytes(bytes: &[u8]) -> Vec<u32> {
-    let (words, rest) = bytes.as_chunks::<4>();
-    assert!(rest.is_empty());
-    words.iter().map(|word| u32::from_le_bytes(*word)).collect()
 }

@@ -1,0 +1,67 @@
+//! Promise: the example loads its model from flash and prints the bits that the host computes; a damaged model is refused with exit code 1.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+
+use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe_engine::Method;
+use feamoe_engine::schema::Kind;
+use feamoe_tests::firmware;
+
+/// Records that the example shows.
+const RECORDS: usize = 3;
+
+#[test]
+fn example_prints_the_bits_of_the_host() {
+    if !firmware::available() {
+        return;
+    }
+    let image = firmware::build("firmware-example", "release", "").unwrap();
+    let printed = firmware::run(&image, &firmware::folder()).unwrap();
+
+    let blob = AlignedBytes::read(&firmware::folder().join("demo.feamoe")).unwrap();
+    let model = HostModel::load(blob.as_slice()).unwrap();
+    let mut table = csv::Reader::from_path(firmware::folder().join("demo.csv")).unwrap();
+    let columns = table.headers().unwrap().clone();
+    let mut shown = 0;
+    for (number, row) in (1..).zip(table.records().take(RECORDS)) {
+        let row = row.unwrap();
+        let mut record = model.record();
+        for (column, cell) in columns.iter().zip(row.iter()).filter(|(_, cell)| !cell.is_empty()) {
+            let Ok(index) = model.schema().feature_index(column) else { continue };
+            match model.schema().features()[index.0].kind() {
+                Kind::Number { .. } => record.set_number(index, cell.parse().unwrap()).unwrap(),
+                Kind::Category { .. } => record.set_category(index, cell).unwrap(),
+            };
+        }
+        let path = model.explain(&record).unwrap();
+        let mut frozen = path;
+        model.explain_into(&record, Method::Frozen, &mut frozen).unwrap();
+        let p = path.score.probability;
+        assert!(printed.contains(&format!("record {number}: p {p:.6} [{:08x}]", p.to_bits())), "{printed}");
+        for (frozen, path) in frozen.values.iter().zip(&path.values).take(model.schema().features().len()) {
+            let bits = format!("{frozen:+10.6} [{:08x}] {path:+10.6} [{:08x}]", frozen.to_bits(), path.to_bits());
+            assert!(printed.contains(&bits), "{bits}: {printed}");
+        }
+        shown += 1;
+    }
+    assert_eq!(shown, RECORDS);
+}
+
+#[test]
+fn example_refuses_a_damaged_model() {
+    if !firmware::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = folder.path().join("damaged.feamoe");
+    let mut bytes = fs::read(firmware::folder().join("demo.feamoe")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    // A folder of its own for what is built: the other test runs the example that loads.
+    let target = firmware::folder().join("target/damaged");
+    let image = firmware::build_with("firmware-example", "release", "", &target, &[("FEAMOE_BLOB", &damaged)]).unwrap();
+    let message = firmware::run(&image, folder.path()).unwrap_err();
+    assert!(message.contains("firmware: model: checksum"), "{message}");
+}
