@@ -180,12 +180,6 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         all.get(..self.schema.terms).unwrap_or(all)
     }
 
-    /// Returns the terms of each feature, in their order.
-    pub(crate) fn terms_by_feature(&self) -> impl Iterator<Item = &[Term]> {
-        let all = self.terms.as_flattened();
-        self.schema.features.iter().map(move |feature| all.get(feature.term_range()).unwrap_or_default())
-    }
-
     fn feature(&self, key: impl FeatureKey) -> Result<(usize, &'m Feature), RecordError> {
         let index = key.index(self.schema)?;
         let feature = self.schema.features.get(index).ok_or(RecordError::UnknownFeature)?;

@@ -24,9 +24,14 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         attribution.gate_share = None;
         attribution.gate_values = [0.0; FEATURES];
         let mut sum = attribution.base_value;
-        for (value, terms) in attribution.values.iter_mut().zip(record.terms_by_feature()) {
-            let (_, by_experts) = self.contribution(terms, &[], gate);
-            *value = LN_2 * by_experts;
+        let mut weights = [[0.0; EXPERTS]; 2];
+        let weights = self.row_of(weights.as_flattened_mut());
+        for (weight, gate) in weights.iter_mut().skip(experts).zip(gate) {
+            *weight = *gate;
+        }
+        self.project(record, weights, experts..weights.len(), &mut attribution.values);
+        for value in attribution.values.iter_mut().take(self.schema().features().len()) {
+            *value *= LN_2;
             sum += *value;
         }
         attribution.residual = attribution.output - sum;

@@ -17,10 +17,12 @@
 mod frozen;
 mod path;
 
+use core::ops::Range;
+
 pub use path::{MAX_PANELS, NODE_TOLERANCE, TOLERANCE};
 
 use crate::error::PredictError;
-use crate::mixture::{Term, logits, stride};
+use crate::mixture::{LANE_MULTIPLE, Term, logits, stride};
 use crate::model::{Model, Score};
 use crate::record::Record;
 
@@ -168,20 +170,50 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         Ok(())
     }
 
-    /// Returns the contribution of a feature's terms, weighted by lane: the parts through the gate and through the experts. `weights`: one per
-    /// gate lane, one per expert lane.
-    fn contribution(&self, terms: &[Term], gate: &[f32], experts: &[f32]) -> (f32, f32) {
-        let stride = stride(self.experts());
-        let (mut by_gate, mut by_experts) = (0.0_f32, 0.0_f32);
-        for term in terms {
-            let start = (term.row as usize).wrapping_mul(stride);
-            let row = self.rows.get(start..).unwrap_or_default();
-            if let Some((gate_lanes, expert_lanes)) = row.split_at_checked(self.experts()) {
-                by_gate += term.scale * dot(gate_lanes, gate);
-                by_experts += term.scale * dot(expert_lanes, experts);
+    /// Writes, for each feature, the dot product of its terms' contributions to the logits with `weights`, one per lane of a row.
+    ///
+    /// Reads `lanes` only, rounded outwards to multiples of [`LANE_MULTIPLE`]; weights outside of `lanes` are to be 0. Lanes are summed in their
+    /// order, so the block width changes speed, never a bit.
+    fn project(
+        &self,
+        record: &Record<'_, FEATURES>,
+        weights: &[f32],
+        lanes: Range<usize>,
+        values: &mut [f32; FEATURES],
+    ) {
+        let (terms, mut sums) = (record.terms(), [[0.0_f32; 2]; FEATURES]);
+        let sums = sums.as_flattened_mut();
+        let weights = weights.get(..lanes.end.next_multiple_of(LANE_MULTIPLE)).unwrap_or(weights);
+        let mut lane = lanes.start.wrapping_sub(lanes.start % LANE_MULTIPLE);
+        while self.project_block::<12>(terms, weights, lane, sums) {
+            lane = lane.wrapping_add(12);
+        }
+        while self.project_block::<LANE_MULTIPLE>(terms, weights, lane, sums) {
+            lane = lane.wrapping_add(LANE_MULTIPLE);
+        }
+        let mut scaled = terms.iter().zip(sums).map(|(term, sum)| term.scale * *sum);
+        for (value, feature) in values.iter_mut().zip(self.schema().features()) {
+            *value = 0.0;
+            for part in scaled.by_ref().take(feature.kind().terms()) {
+                *value += part;
             }
         }
-        (by_gate, by_experts)
+    }
+
+    /// Adds the products of `W` lanes to the sum of each term; false where fewer are left. The weights stay in registers over all terms.
+    #[inline(always)]
+    fn project_block<const W: usize>(&self, terms: &[Term], weights: &[f32], lane: usize, sums: &mut [f32]) -> bool {
+        let Some(weights) = weights.get(lane..).and_then(<[f32]>::first_chunk::<W>).copied() else { return false };
+        let stride = stride(self.experts());
+        for (term, sum) in terms.iter().zip(sums) {
+            let start = (term.row as usize).wrapping_mul(stride).wrapping_add(lane);
+            if let Some(row) = self.rows.get(start..).and_then(<[f32]>::first_chunk::<W>) {
+                for (weight, lane) in weights.iter().zip(row) {
+                    *sum += lane * weight;
+                }
+            }
+        }
+        true
     }
 }
 

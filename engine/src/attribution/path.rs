@@ -99,17 +99,24 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
 
         let experts = self.experts();
-        let by_gate = gradient.by_gate.get(..experts).unwrap_or_default();
-        let by_experts = gradient.by_experts.get(..experts).unwrap_or_default();
-        let (mut sum, mut through_gate, mut through_experts) = (base_value, 0.0_f32, 0.0_f32);
+        let mut weights = [[0.0; EXPERTS]; 2];
+        let weights = self.row_of(weights.as_flattened_mut());
         let Attribution { values, gate_values, .. } = attribution;
-        for ((value, gate_value), terms) in values.iter_mut().zip(gate_values).zip(record.terms_by_feature()) {
-            let (gate_part, expert_part) = self.contribution(terms, by_gate, by_experts);
-            *gate_value = gate_part;
-            *value = gate_part + expert_part;
+        for (weight, by_gate) in weights.iter_mut().zip(gradient.by_gate).take(experts) {
+            *weight = by_gate;
+        }
+        self.project(record, weights, 0..experts, gate_values);
+        weights.fill(0.0);
+        for (weight, by_experts) in weights.iter_mut().skip(experts).zip(gradient.by_experts) {
+            *weight = by_experts;
+        }
+        self.project(record, weights, experts..weights.len(), values);
+        let (mut sum, mut through_gate, mut through_experts) = (base_value, 0.0_f32, 0.0_f32);
+        for (value, gate_value) in values.iter_mut().zip(gate_values).take(self.schema().features().len()) {
+            through_gate += gate_value.abs();
+            through_experts += value.abs();
+            *value += *gate_value;
             sum += *value;
-            through_gate += gate_part.abs();
-            through_experts += expert_part.abs();
         }
         let total = through_gate + through_experts;
         attribution.gate_share = Some(if total > 0.0 { through_gate / total } else { 0.0 });
