@@ -161,7 +161,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.mixture_at(change, t, &mut [0.0; EXPERTS], &mut [0.0; EXPERTS])
     }
 
-    /// Evaluates the mixture at `bias + t * change`.
+    /// Evaluates the mixture at `bias + t * change`. Not inlined: a copy for every node would double the explanation's code.
+    #[inline(never)]
     fn mixture_at(&self, change: &[f32], t: f32, gate: &mut [f32; EXPERTS], outputs: &mut [f32; EXPERTS]) -> f32 {
         let mut point = [[0.0; EXPERTS]; 2];
         let point = self.row_of(point.as_flattened_mut());
