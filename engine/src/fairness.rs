@@ -318,12 +318,57 @@ mod tests {
         assert_eq!(interval(Measure::Spd, &empty, &counts(1, 1, 1, 1)), None);
     }
 
-    /// Newcombe (1998), table II, method 10: 56/70 against 48/80 gives (0.0524, 0.3339).
+    /// Newcombe (1998), table II, method 10: every example of the paper, those with empty cells included.
     #[test]
     fn the_interval_is_newcombes() {
-        let found = interval(Measure::Spd, &counts(56, 0, 14, 0), &counts(48, 0, 32, 0));
-        let Some(Interval { low, high }) = found else { unreachable!("both groups have records") };
-        assert!((low - 0.0524).abs() < 1e-4 && (high - 0.3339).abs() < 1e-4, "{low} {high}");
+        for (part_u, whole_u, part_r, whole_r, low, high) in [
+            (56, 70, 48, 80, 0.0524, 0.3339),
+            (9, 10, 3, 10, 0.1705, 0.8090),
+            (6, 7, 2, 7, 0.0582, 0.8062),
+            (5, 56, 0, 29, -0.0381, 0.1926),
+            (0, 10, 0, 20, -0.1611, 0.2775),
+            (0, 10, 0, 10, -0.2775, 0.2775),
+            (10, 10, 0, 20, 0.6791, 1.0),
+            (10, 10, 0, 10, 0.6075, 1.0),
+        ] {
+            let (u, r) = (counts(part_u, 0, whole_u - part_u, 0), counts(part_r, 0, whole_r - part_r, 0));
+            let Some(found) = interval(Measure::Spd, &u, &r) else { unreachable!("both groups have records") };
+            assert!((found.low - low).abs() < 6e-5 && (found.high - high).abs() < 6e-5, "{low} {high}: {found:?}");
+        }
+    }
+
+    /// Equal gaps of both error rates: their half sum is the gap, its interval narrower by the root of 2.
+    #[test]
+    fn the_interval_of_aod_takes_the_rates_as_independent() {
+        let (u, r) = (counts(56, 56, 14, 14), counts(48, 48, 32, 32));
+        let Some(found) = interval(Measure::Aod, &u, &r) else { unreachable!("both labels are there") };
+        let half = core::f32::consts::FRAC_1_SQRT_2;
+        assert!((found.low - (0.2 - half * (0.2 - 0.0524))).abs() < 1e-4, "{found:?}");
+        assert!((found.high - (0.2 + half * (0.3339 - 0.2))).abs() < 1e-4, "{found:?}");
+    }
+
+    #[test]
+    fn counting_saturates() {
+        let mut full = Counts { true_positive: u32::MAX, burden: u64::MAX, ..Counts::new() };
+        full.observe(true, 0.9, THRESHOLD);
+        full.observe(false, 0.0, THRESHOLD);
+        full.merge(&full.clone());
+        assert_eq!((full.cell(true, true), full.rows()), (u64::from(u32::MAX), u64::from(u32::MAX) + 2));
+    }
+
+    /// The integer sum is the sum of each burden cut to 2^-24, whatever the order.
+    #[test]
+    fn burden_is_exact_to_its_unit() {
+        let mut counts = Counts::new();
+        let scores = [0.0_f32, 0.1, 0.2, 0.3, 0.499_999_97, 0.5, 1.0];
+        for _ in 0..1000 {
+            scores.iter().for_each(|p| counts.observe(false, *p, THRESHOLD));
+        }
+        let expected = scores.iter().take(5).map(|p| 0.5 - f64::from(*p)).sum::<f64>() / 5.0;
+        assert!((f64::from(counts.rates().burden) - expected).abs() < 6e-8);
+        // Neither NaN nor a score past the threshold can turn the sum about.
+        counts.observe(false, f32::NAN, THRESHOLD);
+        assert!(counts.rates().burden > 0.0);
     }
 
     #[test]

@@ -65,6 +65,17 @@ mod tests {
         assert!(worst <= TOLERANCE, "worst relative error {worst:e}");
     }
 
+    /// All 2.2 thousand million numbers of the range: `cargo test --release -p feamoe-engine -- --ignored`, half a minute.
+    #[test]
+    #[ignore = "half a minute in release"]
+    fn exp2_agrees_with_f64_everywhere() {
+        let worst = (0..=EXP2_RANGE.to_bits())
+            .flat_map(|bits| [f32::from_bits(bits), -f32::from_bits(bits)])
+            .map(|x| (f64::from(exp2(x)) / libm::exp2(f64::from(x)) - 1.0).abs())
+            .fold(0.0, f64::max);
+        assert!(worst <= TOLERANCE, "worst relative error {worst:e}");
+    }
+
     #[test]
     fn exp2_is_exact_at_whole_numbers() {
         for n in -126..=126_i16 {

@@ -572,7 +572,7 @@ fn attack(bytes: &AlignedBytes, draw: &mut Draw) -> bool {
 #[test]
 fn survives_random_bytes() {
     let mut draw = Draw::new(11);
-    for _ in 0..20_000 {
+    for _ in 0..60_000 {
         let bytes: Vec<u8> = (0..draw.below(300)).map(|_| draw.bits() as u8).collect();
         assert!(!attack(&AlignedBytes::new(&bytes), &mut draw));
         let flags = draw.one_of(&[0, 0, FLAG_NAMES, 0xff00]);
@@ -585,7 +585,7 @@ fn survives_random_bytes() {
 fn survives_damaged_payloads_under_a_right_checksum() {
     let mut draw = Draw::new(12);
     let mut loaded = 0;
-    for round in 0..20_000_u64 {
+    for round in 0..60_000_u64 {
         let with_names = round % 2 == 0;
         let recipe = Recipe { experts: 1 + draw.below(EXPERTS), features: 1 + draw.below(3), ..Recipe::any(round) };
         let bytes = if round % 4 < 2 { small() } else { recipe.content(round) }.to_bytes(with_names).unwrap();
@@ -621,7 +621,7 @@ fn survives_extreme_numbers() {
         [f32::MAX, f32::MIN, 1e38, -1e38, 1e30, -1e19, 1e-38, -1e-45, 0.0, -0.0, 127.5, -0.999_999_94];
     let mut draw = Draw::new(13);
     let mut loaded = 0;
-    for round in 0..20_000_u64 {
+    for round in 0..60_000_u64 {
         let mut content = if round % 2 == 0 {
             small()
         } else {
