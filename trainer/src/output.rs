@@ -48,7 +48,7 @@ fn advice(kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind as K;
     match kind {
         K::NotFound => "; make the folder first",
-        K::NotADirectory => "; what stands there for a folder is a file",
+        K::NotADirectory | K::AlreadyExists => "; what stands there for a folder is a file",
         K::IsADirectory => "; that is a folder, name a file",
         K::StorageFull | K::FileTooLarge | K::QuotaExceeded => "; free some space, or choose another place",
         K::PermissionDenied | K::ReadOnlyFilesystem => "; check the permissions, or choose another place",

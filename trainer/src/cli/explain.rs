@@ -90,9 +90,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let explanation = explain(&model, &mut records, options.row, options.method.into())?;
     if explanation.row.is_empty() {
         let files = records.files();
-        match options.row {
-            Some(row) => bail!("{files}: no record {row}, expected --row 1 to {}", records_read(&mut records)),
-            None => bail!("{files}: there are no records, only a header"),
+        match (options.row, records_read(&mut records)) {
+            (Some(row), count @ 1..) => bail!("{files}: no record {row}, expected --row 1 to {count}"),
+            _ => bail!("{files}: there are no records, only a header"),
         }
     }
     match options.format.format {
