@@ -309,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_misread_header_is_pointed_out() {
-        let hint = |columns: &[&str]| advice_on_columns("income", &columns.iter().map(|c| c.to_string()).collect::<Vec<_>>());
+        let hint =
+            |columns: &[&str]| advice_on_columns("income", &columns.iter().map(|c| c.to_string()).collect::<Vec<_>>());
         assert!(hint(&["age;income"]).contains("table.delimiter"));
         assert!(hint(&["39", "State-gov"]).contains("the file has no header"));
         assert_eq!(hint(&["age", "sex"]), "");
