@@ -17,6 +17,7 @@
 
 #![allow(clippy::panic)] // a test reports by panicking
 
+pub mod command;
 pub mod firmware;
 pub mod generate;
 pub mod reference;

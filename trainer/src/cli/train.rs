@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use feamoe::encoder;
 use feamoe::export::Export;
-use feamoe::learner::{Event, Growth, LearnerOptions, Loss};
+use feamoe::learner::{Cause, Event, Growth, LearnerOptions, Loss};
 use feamoe::memory::peak_memory_bytes;
 use feamoe::options::Gaps;
 use feamoe::output::OutputFile;
@@ -124,7 +124,7 @@ pub struct Report {
     seed: u64,
     experts: usize,
     prequential: PrequentialSummary,
-    events: Vec<Event>,
+    events: Vec<EventReport>,
     blob: BlobReport,
     /// Rows learned per second, reading and encoding included.
     rows_per_second: f64,
@@ -134,6 +134,28 @@ pub struct Report {
     rows_in_memory_bytes: usize,
     /// Peak resident memory of the process; null where the system does not tell.
     peak_memory_bytes: Option<u64>,
+}
+
+/// What happened to the mixture.
+#[derive(Debug, Serialize)]
+struct EventReport {
+    /// Rows learned from before.
+    row: u64,
+    event: &'static str,
+    cause: &'static str,
+    expert: usize,
+    /// The expert it was copied from.
+    parent: usize,
+}
+
+impl From<&Event> for EventReport {
+    fn from(event: &Event) -> Self {
+        let Event::ExpertAdded { record, expert, parent, cause } = *event;
+        let cause = match cause {
+            Cause::Every => "every",
+        };
+        Self { row: record, event: "expert added", cause, expert, parent }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -181,7 +203,7 @@ fn report(run: Run, exported: Export, path: PathBuf, seed: u64) -> Report {
         seed,
         experts: run.learner.experts(),
         prequential: run.prequential.summary(),
-        events: run.learner.events().to_vec(),
+        events: run.learner.events().iter().map(EventReport::from).collect(),
         blob: BlobReport {
             path,
             bytes: exported.bytes.as_slice().len(),

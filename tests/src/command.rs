@@ -1,0 +1,283 @@
+//! Runs the real `feamoe` command in a folder of its own, and looks at everything it did: exit code, both outputs, every file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use feamoe::demo::{LendingStream, SCHEMA, write_csv};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Returns the path of the command, built by cargo on first use.
+///
+/// It has the profile of the test, so that nothing but the binary itself is left to compile: the library is that of the tests.
+///
+/// # Panics
+/// Where it cannot be built.
+#[must_use]
+pub fn feamoe() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let profile = if cfg!(debug_assertions) { "test" } else { "release" };
+        built(profile)
+    })
+}
+
+/// Returns the path of the command as people run it, optimised; for tests that would take too long otherwise.
+///
+/// # Panics
+/// Where it cannot be built.
+#[must_use]
+pub fn fast_feamoe() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| built("release"))
+}
+
+fn built(profile: &str) -> PathBuf {
+    let build = escargot::CargoBuild::new().package("feamoe").bin("feamoe").profile(profile);
+    let run = build.run().unwrap_or_else(|error| panic!("cargo build: {error}"));
+    run.path().to_owned()
+}
+
+/// A temporary folder that commands run in; all names are relative to it.
+#[derive(Debug)]
+pub struct Folder(TempDir);
+
+impl Folder {
+    /// Makes an empty folder.
+    ///
+    /// # Panics
+    /// Where it cannot be made; so do all methods where the system fails them.
+    #[must_use]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap_or_else(|error| panic!("temporary folder: {error}")))
+    }
+
+    /// Makes a folder with `lending.csv` (3,000 rows of the demo's stream), its schema `lending.toml`, and `lending.feamoe` trained on it.
+    #[must_use]
+    pub fn with_model() -> Self {
+        static MODEL: OnceLock<Vec<u8>> = OnceLock::new();
+        let folder = Self::with_lending();
+        let model = MODEL.get_or_init(|| {
+            let _ = folder.run(&["train", "lending.csv", "--schema", "lending.toml", "-o", "lending.feamoe"]).done();
+            folder.read("lending.feamoe")
+        });
+        folder.write("lending.feamoe", model);
+        folder
+    }
+
+    /// Makes a folder with `lending.csv` (3,000 rows of the demo's stream) and its schema `lending.toml`.
+    #[must_use]
+    pub fn with_lending() -> Self {
+        let folder = Self::new();
+        folder.write("lending.csv", lending(1, 3_000));
+        folder.write("lending.toml", SCHEMA);
+        folder
+    }
+
+    /// Returns where a file of the folder is.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    /// Returns the content of a file.
+    #[must_use]
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Returns the content of a file that is text.
+    #[must_use]
+    pub fn text(&self, name: &str) -> String {
+        String::from_utf8(self.read(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Returns every file of the folder with its content; folders in it are passed over.
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(self.0.path()).unwrap_or_else(|error| panic!("{error}"));
+        let names = entries.filter_map(|entry| {
+            let entry = entry.ok()?;
+            entry.file_type().ok()?.is_file().then(|| entry.file_name().to_string_lossy().into_owned())
+        });
+        names.map(|name| (name.clone(), self.read(&name))).collect()
+    }
+
+    /// Returns `feamoe` with these arguments, ready to start in the folder.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_of(feamoe(), arguments)
+    }
+
+    /// Returns a program with these arguments, ready to start in the folder.
+    #[must_use]
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        // Wide, so that no message or help is wrapped; nothing to read unless a test gives it.
+        command.args(arguments).current_dir(self.0.path()).env("COLUMNS", "1000").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `feamoe`.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        finished(&mut self.command(arguments))
+    }
+
+    /// Runs `feamoe` with these bytes on standard input.
+    #[must_use]
+    pub fn run_on(&self, input: &[u8], arguments: &[&str]) -> Ran {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut pipe = child.stdin.take();
+        let output = std::thread::scope(|scope| {
+            // A command that refuses its input early does not read it to the end.
+            scope.spawn(move || pipe.as_mut().map(|pipe| pipe.write_all(input)));
+            child.wait_with_output()
+        });
+        Ran::new(&command, &output.unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
+    /// Runs `feamoe`, which must refuse and leave every file as it was; returns the message after `error: `.
+    #[must_use]
+    pub fn refusal(&self, arguments: &[&str]) -> String {
+        self.unchanged(|| self.run(arguments)).refused()
+    }
+
+    /// Does something that must leave every file as it was, and none besides.
+    pub fn unchanged<T>(&self, act: impl FnOnce() -> T) -> T {
+        let before = self.files();
+        let result = act();
+        let after = self.files();
+        let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&after), names(&before));
+        assert!(after == before, "a file was changed");
+        result
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// Where it cannot be run.
+#[must_use]
+pub fn finished(command: &mut Command) -> Ran {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    Ran::new(command, &output)
+}
+
+/// What a command came to.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// As it was called.
+    pub called: String,
+    /// Exit code; `None` where a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Takes the outcome of a command; its outputs must be text.
+    ///
+    /// # Panics
+    /// Where they are not.
+    #[must_use]
+    pub fn new(command: &Command, output: &Output) -> Self {
+        let text =
+            |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self {
+            called: format!("{command:?}"),
+            code: output.status.code(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
+    /// Returns the results of a command that went well and had nothing else to say.
+    ///
+    /// # Panics
+    /// Where it did not.
+    #[must_use]
+    pub fn done(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{}", self.called);
+        self.stdout
+    }
+
+    /// Returns the JSON document of a command that went well.
+    ///
+    /// # Panics
+    /// Where it did not, or printed something else.
+    #[must_use]
+    pub fn json(self) -> Value {
+        let called = self.called.clone();
+        serde_json::from_str(&self.done()).unwrap_or_else(|error| panic!("{called}: {error}"))
+    }
+
+    /// Returns the message of a command that refused, after `error: `: exit code 2, one line, no results.
+    ///
+    /// # Panics
+    /// Where it did anything else.
+    #[must_use]
+    pub fn refused(self) -> String {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(2), ""), "{}\n{}", self.called, self.stderr);
+        let message = self.stderr.strip_prefix("error: ").and_then(|rest| rest.strip_suffix('\n'));
+        let message = message.unwrap_or_else(|| panic!("{}\n{}", self.called, self.stderr));
+        assert!(!message.contains('\n'), "more than one line: {message}");
+        message.to_owned()
+    }
+
+    /// Returns what clap says of arguments that it refused, before the usage.
+    ///
+    /// # Panics
+    /// Where they were not refused.
+    #[must_use]
+    pub fn usage_refused(self) -> String {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(2), ""), "{}\n{}", self.called, self.stderr);
+        let message = self.stderr.strip_prefix("error: ").and_then(|rest| rest.lines().next());
+        message.unwrap_or_else(|| panic!("{}\n{}", self.called, self.stderr)).to_owned()
+    }
+}
+
+/// Returns rows of the demo's stream as CSV, with a header.
+///
+/// # Panics
+/// Never: memory can be written.
+#[must_use]
+pub fn lending(seed: u64, rows: usize) -> String {
+    let mut text = Vec::new();
+    let written = write_csv(&mut text, LendingStream::new(seed).take(rows));
+    written.unwrap_or_else(|error| panic!("{error}"));
+    String::from_utf8(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Returns the keys of an object in the order of the document, which must have been printed by `feamoe`: two blanks an indent.
+#[must_use]
+pub fn keys_in_order(document: &str) -> Vec<&str> {
+    document.lines().filter(|line| line.starts_with("  \"")).filter_map(|line| line.split('"').nth(1)).collect()
+}
+
+/// Returns the keys of an object, sorted.
+///
+/// # Panics
+/// Where it is none.
+#[must_use]
+pub fn keys(value: &Value) -> Vec<&str> {
+    let object = value.as_object().unwrap_or_else(|| panic!("not an object: {value}"));
+    let mut keys: Vec<&str> = object.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}

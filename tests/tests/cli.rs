@@ -1,0 +1,507 @@
+//! Every command of `feamoe` on good input: results on standard output and nowhere else, nothing on standard error, exit code 0; the
+//! JSON documents have the keys they are documented to have, and no others.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::Stdio;
+
+use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe::schema::Table;
+use feamoe::scoring::Binding;
+use feamoe::stream::{Input, Records};
+use feamoe_tests::command::{Folder, keys, keys_in_order, lending};
+use serde_json::Value;
+
+/// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run by `every_option_works`.
+const COMMANDS: [(&str, &[&str]); 8] = [
+    ("schema", &["--output"]),
+    (
+        "train",
+        &[
+            "--schema",
+            "--output",
+            "--fair",
+            "--experts",
+            "--grow",
+            "--loss",
+            "--bins",
+            "--lr",
+            "--epochs",
+            "--shuffle",
+            "--seed",
+            "--window",
+            "--format",
+        ],
+    ),
+    ("evaluate", &["--schema", "--require", "--format"]),
+    ("score", &["--output", "--gate", "--schema"]),
+    ("explain", &["--row", "--method", "--schema", "--format"]),
+    ("inspect", &["--format"]),
+    ("study", &["--data", "--only", "--format"]),
+    ("demo", &["--out"]),
+];
+
+/// The first word of each line of the section `Commands:`, or the long options, that a help text lists.
+fn listed(help: &str, is_entry: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    help.lines().filter_map(is_entry).collect()
+}
+
+#[test]
+fn help_names_what_works_and_nothing_else() {
+    let folder = Folder::new();
+    let help = folder.run(&["--help"]).done();
+    let commands = help.split_once("Commands:").unwrap().1.split_once("Options:").unwrap().0;
+    let commands = listed(commands, |line| line.split_whitespace().next().map(str::to_owned));
+    assert_eq!(commands, COMMANDS.map(|(name, _)| name));
+    for (command, options) in COMMANDS {
+        let help = folder.run(&[command, "--help"]).done();
+        let found = listed(&help, |line| {
+            let words =
+                line.trim_start().trim_start_matches(|c: char| c == '-' && !line.trim_start().starts_with("--"));
+            let long = words.split([' ', ',']).find(|word| word.starts_with("--"))?;
+            (line.starts_with("  -") || line.starts_with("      --")).then(|| long.to_owned())
+        });
+        let (last, rest) = found.split_last().unwrap();
+        assert_eq!(last, "--help");
+        let sorted = |names: Vec<&str>| {
+            let mut names = names;
+            names.sort_unstable();
+            names.join(" ")
+        };
+        assert_eq!(sorted(rest.iter().map(String::as_str).collect()), sorted(options.to_vec()), "{command}");
+    }
+    assert_eq!(folder.run(&["--version"]).done(), format!("feamoe {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn every_option_of_training_works_and_is_heard() {
+    let folder = Folder::with_lending();
+    let train = |options: &[&str]| {
+        let fixed = ["train", "lending.csv", "--schema", "lending.toml", "-o", "m.feamoe", "--format", "json"];
+        let report = folder.run(&[&fixed, options].concat()).json();
+        (report, folder.read("m.feamoe"))
+    };
+    let (plain, plain_bytes) = train(&[]);
+    for options in [
+        &["--fair", "spd=0.02,eopp=0.05"][..],
+        &["--experts", "3"],
+        &["--grow", "every=700"],
+        &["--loss", "competitive"],
+        &["--bins", "8"],
+        &["--lr", "0.05"],
+        &["--epochs", "2"],
+        &["--shuffle"],
+        &["--seed", "7"],
+        &["--learning-rate", "0.05"],
+    ] {
+        assert_ne!(train(options).1, plain_bytes, "{options:?} changes nothing");
+    }
+    let (report, bytes) = train(&["--window", "500", "--experts", "5"]);
+    assert_eq!((report["experts"].as_u64(), report["seed"].as_u64()), (Some(5), Some(1)));
+    assert_eq!(report["prequential"]["windows"].as_array().unwrap().len(), 6);
+    assert_eq!(plain["prequential"]["windows"].as_array().unwrap().len(), 3);
+    assert_eq!(report["blob"]["bytes"].as_u64(), Some(bytes.len() as u64));
+    assert_eq!(train(&["--epochs", "3", "--shuffle"]).0["rows"].as_u64(), Some(9_000));
+}
+
+#[test]
+fn the_training_report_has_its_keys() {
+    let folder = Folder::with_lending();
+    let train = ["train", "lending.csv", "--schema", "lending.toml", "-o", "m.feamoe"];
+    let report = folder.run(&[&train[..], &["--format", "json"]].concat()).json();
+    assert_eq!(
+        keys(&report),
+        [
+            "blob",
+            "events",
+            "experts",
+            "learning_rows_per_second",
+            "peak_memory_bytes",
+            "prequential",
+            "rows",
+            "rows_in_memory_bytes",
+            "rows_per_second",
+            "seed",
+            "skipped",
+        ]
+    );
+    assert_eq!(keys(&report["blob"]), ["bytes", "checked_rows", "crc32", "largest_difference", "path"]);
+    let window = ["accuracy", "aod", "eodds", "eopp", "from", "log_loss", "probability_burden", "rows", "spd"];
+    assert_eq!(keys(&report["prequential"]), [&window[..], &["windows"]].concat());
+    assert_eq!(keys(&report["prequential"]["windows"][1]), window);
+    let event = serde_json::json!({ "row": 500, "event": "expert added", "cause": "every", "expert": 1, "parent": 0 });
+    assert_eq!(report["events"][0], event);
+    assert_eq!((report["rows"].as_u64(), report["skipped"].as_u64()), (Some(3_000), Some(0)));
+
+    let inspected = folder.run(&["inspect", "m.feamoe", "--format", "json"]).json();
+    assert_eq!(inspected["crc32"], report["blob"]["crc32"]);
+    assert_eq!(inspected["experts"], report["experts"]);
+
+    let text = folder.run(&train).done();
+    assert!(text.starts_with("learned from 3000 rows (0 skipped), seed 1, "), "{text}");
+    assert!(text.contains(&format!("CRC-32 {}", report["blob"]["crc32"].as_str().unwrap())), "{text}");
+    // With --shuffle it says how much it keeps in memory.
+    let report = folder.run(&[&train[..], &["--shuffle", "--format", "json"]].concat()).json();
+    assert!(report["rows_in_memory_bytes"].as_u64().unwrap() > 3_000 * 10);
+    assert!(report["learning_rows_per_second"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
+    let folder = Folder::with_model();
+    let evaluate = ["evaluate", "lending.feamoe", "lending.csv", "--schema", "lending.toml"];
+    let report = folder.run(&[&evaluate[..], &["--format", "json"]].concat()).json();
+    assert_eq!(
+        keys(&report),
+        ["accuracy", "auc", "balanced_accuracy", "fairness", "groups", "log_loss", "rows", "skipped", "threshold"]
+    );
+    let gaps = &report["fairness"][0];
+    assert_eq!(
+        keys(gaps),
+        [
+            "aod",
+            "aod_interval",
+            "attribute",
+            "disparate_impact",
+            "eodds",
+            "eopp",
+            "eopp_interval",
+            "group",
+            "probability_burden",
+            "reference",
+            "reference_rows",
+            "rows",
+            "spd",
+            "spd_interval",
+            "too_small",
+        ]
+    );
+    let groups = &report["groups"];
+    assert_eq!(
+        keys(&groups[0]),
+        ["accuracy", "attribute", "calibration_error", "fpr", "group", "positive_rate", "rows", "tpr"]
+    );
+    assert_eq!(
+        (&gaps["attribute"], &gaps["group"], &gaps["reference"]),
+        (&"sex".into(), &"Female".into(), &"Male".into())
+    );
+    let rate = |group: usize| groups[group]["positive_rate"].as_f64().unwrap();
+    assert!((gaps["spd"].as_f64().unwrap() - (rate(1) - rate(0))).abs() < 1e-6, "{gaps}");
+    assert_eq!(
+        report["rows"].as_u64().unwrap(),
+        gaps["rows"].as_u64().unwrap() + gaps["reference_rows"].as_u64().unwrap()
+    );
+
+    let text = folder.run(&evaluate).done();
+    assert!(text.starts_with("rows 3000  skipped 0  accuracy 0."), "{text}");
+    assert!(text.contains("sex: Female - Male"), "{text}");
+}
+
+#[test]
+fn a_requirement_that_is_not_met_is_exit_code_1_with_the_report_still_printed() {
+    let folder = Folder::with_model();
+    let require = |gaps: &str| {
+        folder.run(&["evaluate", "lending.feamoe", "lending.csv", "--schema", "lending.toml", "--require", gaps])
+    };
+    let report = require("spd=1,aod=1,eodds=1,eopp=1,burden=1").done();
+    let ran = require("spd=0.0001,aod=1");
+    assert_eq!((ran.code, ran.stdout), (Some(1), report));
+    let [line] = ran.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{}", ran.stderr) };
+    assert!(line.starts_with("not met: the largest spd gap is 0.") && line.ends_with("required 0.0001"), "{line}");
+
+    // Ten rows say nothing about a group: that is not a pass.
+    folder.write("few.csv", lending(1, 10));
+    let ran = folder.run(&["evaluate", "lending.feamoe", "few.csv", "--schema", "lending.toml", "--require", "spd=1"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), "not met: spd: no group is large enough to judge\n"));
+}
+
+/// Scores of the engine itself, called without the command.
+fn scores(folder: &Folder, data: &str) -> Vec<(f32, Vec<f32>)> {
+    let blob = AlignedBytes::read(&folder.path("lending.feamoe")).unwrap();
+    let model = HostModel::load(blob.as_slice()).unwrap();
+    let mut records = Records::open(&[Input::File(folder.path(data))], &Table::default()).unwrap();
+    let binding = Binding::new(&model, |name| records.column(name, "the test")).unwrap();
+    let mut record = model.record();
+    let mut scores = Vec::new();
+    while records.advance().unwrap() {
+        binding.fill(&records.record(), &mut record).unwrap();
+        let score = model.score(&record).unwrap();
+        scores.push((score.probability, score.gate[..model.experts()].to_vec()));
+    }
+    scores
+}
+
+#[test]
+fn scores_read_back_to_the_bits_of_the_engine() {
+    let folder = Folder::with_model();
+    folder.write("new.csv", lending(5, 200));
+    let expected = scores(&folder, "new.csv");
+    let experts = expected[0].1.len();
+    let plain = folder.run(&["score", "lending.feamoe", "new.csv"]).done();
+    let gated = folder.run(&["score", "lending.feamoe", "new.csv", "--gate"]).done();
+    assert_eq!(plain.lines().next(), Some("row,probability,decision,notes"));
+    let gates: Vec<String> = (1..=experts).map(|expert| format!("gate_{expert}")).collect();
+    assert_eq!(gated.lines().next(), Some(format!("row,probability,decision,{},notes", gates.join(",")).as_str()));
+    assert_eq!((plain.lines().count(), gated.lines().count()), (201, 201));
+    for (index, ((short, long), (probability, gate))) in
+        plain.lines().zip(gated.lines()).skip(1).zip(&expected).enumerate()
+    {
+        let cells: Vec<&str> = long.split(',').collect();
+        assert_eq!(cells[..3], short.split(',').take(3).collect::<Vec<_>>()[..]);
+        assert_eq!(cells[0], (index + 1).to_string());
+        let bits = |cell: &str| cell.parse::<f32>().unwrap().to_bits();
+        assert_eq!(bits(cells[1]), probability.to_bits());
+        assert_eq!(cells[2], if *probability >= 0.5 { "1" } else { "0" });
+        let found: Vec<u32> = cells[3..3 + experts].iter().map(|cell| bits(cell)).collect();
+        assert_eq!(found, gate.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn notes_tell_what_was_clamped_and_what_was_never_seen() {
+    let folder = Folder::with_model();
+    let header = lending(1, 0);
+    let rows = [
+        ("1,Male,40,30000,10000,700,5,salaried,car,north,1,", ""),
+        ("2,Male,400,30000,10000,7000,5,salaried,car,north,1,", "clamped: age credit_score"),
+        ("3,Male,40,30000,10000,700,5,astronaut,car,\"moon, far side\",1,", "unseen: employment region"),
+        ("4,Male,-3,,10000,700,,robot,car,,1,", "clamped: age; unseen: employment"),
+        ("5,,,,,,,,,,,", ""),
+    ];
+    let text: String = rows.iter().map(|(row, _)| format!("{row}\n")).collect();
+    folder.write("odd.csv", header + &text);
+    let scores = folder.run(&["score", "lending.feamoe", "odd.csv"]).done();
+    let notes: Vec<&str> = scores.lines().skip(1).map(|line| line.splitn(4, ',').nth(3).unwrap()).collect();
+    assert_eq!(notes, rows.map(|(_, note)| note));
+
+    let explained = folder.run(&["explain", "lending.feamoe", "odd.csv", "--row", "4", "--format", "json"]).json();
+    let feature = |name: &str| explained["feature_names"].as_array().unwrap().iter().position(|n| n == name).unwrap();
+    let column = |key: &str, name: &str| explained[key][0][feature(name)].clone();
+    for (name, note, data, display) in [
+        ("age", "clamped", (-3.0).into(), (-3.0).into()),
+        ("income", "missing", Value::Null, Value::Null),
+        ("employment", "unseen", (-1).into(), "robot".into()),
+        ("region", "missing", Value::Null, Value::Null),
+        ("purpose", "", explained["data"][0][feature("purpose")].clone(), "car".into()),
+    ] {
+        assert_eq!(column("notes", name), note, "{name}");
+        assert_eq!((column("data", name), column("display_data", name)), (data, display), "{name}");
+    }
+    assert!(column("data", "purpose").as_u64().is_some());
+}
+
+#[test]
+fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
+    let folder = Folder::with_model();
+    folder.write("new.csv", lending(9, 40));
+    let probabilities: Vec<f32> = scores(&folder, "new.csv").iter().map(|score| score.0).collect();
+    let crc = folder.run(&["inspect", "lending.feamoe", "--format", "json"]).json()["crc32"].clone();
+    for (method, space) in [("path", "probability"), ("frozen", "log-odds")] {
+        let document =
+            folder.run(&["explain", "lending.feamoe", "new.csv", "--method", method, "--format", "json"]).done();
+        assert_eq!(
+            keys_in_order(&document),
+            [
+                "values",
+                "base_values",
+                "data",
+                "display_data",
+                "feature_names",
+                "output_names",
+                "method",
+                "space",
+                "row",
+                "output",
+                "residual",
+                "gate_share",
+                "gate",
+                "gate_values",
+                "probability",
+                "decision",
+                "notes",
+                "model",
+            ]
+        );
+        let e: Value = serde_json::from_str(&document).unwrap();
+        assert_eq!((&e["method"], &e["space"], &e["model"]), (&method.into(), &space.into(), &crc));
+        assert_eq!((e["feature_names"].as_array().unwrap().len(), e["output_names"].as_str()), (10, Some("yes")));
+        for (record, probability) in probabilities.iter().enumerate() {
+            let number = |key: &str| e[key][record].as_f64().unwrap();
+            let list = |key: &str| {
+                e[key][record].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<f64>>()
+            };
+            let values = list("values");
+            assert_eq!(values.len(), 10);
+            assert_eq!((e["data"][record].as_array().unwrap().len(), list("gate_values").len()), (10, 10));
+            let sum = number("base_values") + values.iter().sum::<f64>() + number("residual");
+            assert!((sum - number("output")).abs() < 2e-5, "{method} {record}: {sum} is not {}", number("output"));
+            assert!(number("residual").abs() < 1e-3, "{method} {record}");
+            assert_eq!((number("probability") as f32).to_bits(), probability.to_bits());
+            assert_eq!(e["decision"][record].as_bool(), Some(*probability >= 0.5));
+            assert!((list("gate").iter().sum::<f64>() - 1.0).abs() < 1e-5);
+            assert!((0.0..=1.0).contains(&number("gate_share")));
+            if method == "path" {
+                assert_eq!(number("output"), number("probability"));
+            }
+        }
+        // One record is the same as among all.
+        let one = folder
+            .run(&["explain", "lending.feamoe", "new.csv", "--method", method, "--row", "7", "--format", "json"])
+            .json();
+        assert_eq!(one["row"], serde_json::json!([7]));
+        assert_eq!(one["values"][0], e["values"][6]);
+        let text = folder.run(&["explain", "lending.feamoe", "new.csv", "--method", method, "--row", "7"]).done();
+        assert!(text.starts_with("record 7: probability of yes 0."), "{text}");
+        assert!(text.contains(&format!("\n{method} in {space}: base ")), "{text}");
+        for name in e["feature_names"].as_array().unwrap() {
+            assert!(text.contains(&format!("\n{}", name.as_str().unwrap())), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn inspect_tells_what_a_model_needs_and_where_it_comes_from() {
+    let folder = Folder::with_model();
+    let i = folder.run(&["inspect", "lending.feamoe", "--format", "json"]).json();
+    assert_eq!(
+        keys(&i),
+        [
+            "bounded",
+            "bytes",
+            "capacity",
+            "crc32",
+            "experts",
+            "features",
+            "format_version",
+            "positive",
+            "threshold",
+            "training"
+        ]
+    );
+    assert_eq!(keys(&i["capacity"]), ["experts", "features"]);
+    assert_eq!(keys(&i["training"]), ["data_sha256", "rows", "seed", "trainer_version"]);
+    assert_eq!(keys(&i["features"][1]), ["bins", "index", "kind", "name", "range", "transform"]);
+    assert_eq!(keys(&i["features"][0]), ["index", "kind", "levels", "name"]);
+    assert_eq!(i["features"][0]["levels"].as_array().unwrap().len(), 2);
+    assert_eq!((&i["positive"], &i["threshold"], &i["training"]["rows"]), (&"yes".into(), &0.5.into(), &3_000.into()));
+    assert_eq!(i["bytes"].as_u64(), Some(folder.read("lending.feamoe").len() as u64));
+    assert_eq!(i["capacity"]["features"], 10);
+    let text = folder.run(&["inspect", "lending.feamoe"]).done();
+    for part in ["format version 1, ", i["crc32"].as_str().unwrap(), "favourable outcome yes", "Model<10, ", "income"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn an_inferred_schema_trains_as_it_stands() {
+    let folder = Folder::new();
+    folder.write("lending.csv", lending(1, 3_000));
+    let printed = folder.run(&["schema", "lending.csv"]).done();
+    assert_eq!(folder.run(&["schema", "lending.csv", "-o", "s.toml"]).done(), "");
+    assert_eq!(folder.text("s.toml"), printed);
+    assert!(printed.contains("column = \"approved\"") && printed.contains("column = \"sex\""), "{printed}");
+    let from_pipe = folder.run_on(&folder.read("lending.csv"), &["schema", "-"]).done();
+    assert_eq!(from_pipe.lines().skip(1).collect::<Vec<_>>(), printed.lines().skip(1).collect::<Vec<_>>());
+    let report = folder.run(&["train", "lending.csv", "--schema", "s.toml", "-o", "m", "--format", "json"]).json();
+    assert_eq!(report["rows"], 3_000);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn standard_input_gzip_and_several_files_give_what_a_plain_file_gives() {
+    let folder = Folder::with_model();
+    let text = folder.text("lending.csv");
+    let (header, rows) = text.split_once('\n').unwrap();
+    let (first, second) = rows.split_at(rows.match_indices('\n').nth(1_499).unwrap().0 + 1);
+    folder.write("1.csv", format!("{header}\n{first}"));
+    folder.write("2.csv.gz", gzip(format!("{header}\n{second}").as_bytes()));
+    // By content, not by name.
+    folder.write("zipped", gzip(text.as_bytes()));
+    for command in [
+        &["score", "lending.feamoe"][..],
+        &["score", "lending.feamoe", "--gate"],
+        &["evaluate", "lending.feamoe", "--schema", "lending.toml"],
+        &["evaluate", "lending.feamoe", "--schema", "lending.toml", "--format", "json"],
+        &["explain", "lending.feamoe", "--row", "2000"],
+    ] {
+        let plain = folder.run(&[command, &["lending.csv"]].concat()).done();
+        assert_eq!(folder.run(&[command, &["zipped"]].concat()).done(), plain, "{command:?} on gzip");
+        assert_eq!(folder.run(&[command, &["1.csv", "2.csv.gz"]].concat()).done(), plain, "{command:?} on two files");
+        assert_eq!(folder.run_on(text.as_bytes(), &[command, &["-"]].concat()).done(), plain, "{command:?} on a pipe");
+        let zipped = folder.read("zipped");
+        assert_eq!(folder.run_on(&zipped, &[command, &["-"]].concat()).done(), plain, "{command:?} on a gzip pipe");
+    }
+    assert_eq!(folder.run(&["score", "lending.feamoe", "lending.csv", "-o", "scores.csv"]).done(), "");
+    assert_eq!(folder.text("scores.csv"), folder.run(&["score", "lending.feamoe", "lending.csv"]).done());
+}
+
+#[test]
+fn a_file_without_a_header_is_read_by_its_schema() {
+    let folder = Folder::with_model();
+    let text = folder.text("lending.csv").replace(',', "; ");
+    let (header, rows) = text.split_once('\n').unwrap();
+    folder.write("bare.csv", format!("# a comment\n{rows}"));
+    let names: Vec<String> = header.split("; ").map(|name| format!("{name:?}")).collect();
+    let table =
+        format!("[table]\nheader = false\ndelimiter = \";\"\ncomment = \"#\"\ncolumns = [{}]\n", names.join(", "));
+    folder.write("bare.toml", table + &folder.text("lending.toml"));
+    let plain = folder.run(&["score", "lending.feamoe", "lending.csv"]).done();
+    assert_eq!(folder.run(&["score", "lending.feamoe", "bare.csv", "--schema", "bare.toml"]).done(), plain);
+    let explain =
+        |data, schema| folder.run(&["explain", "lending.feamoe", data, "--schema", schema, "--row", "3"]).done();
+    assert_eq!(explain("bare.csv", "bare.toml"), explain("lending.csv", "lending.toml"));
+    let evaluate = |data, schema| folder.run(&["evaluate", "lending.feamoe", data, "--schema", schema]).done();
+    assert_eq!(evaluate("bare.csv", "bare.toml"), evaluate("lending.csv", "lending.toml"));
+}
+
+#[test]
+fn columns_may_come_in_another_order_and_no_target_is_needed_for_scores() {
+    let folder = Folder::with_model();
+    let text = folder.text("lending.csv");
+    let reversed: String =
+        text.lines().map(|line| line.split(',').rev().skip(1).collect::<Vec<_>>().join(",") + "\n").collect();
+    folder.write("reversed.csv", reversed);
+    assert_eq!(
+        folder.run(&["score", "lending.feamoe", "reversed.csv"]).done(),
+        folder.run(&["score", "lending.feamoe", "lending.csv"]).done()
+    );
+}
+
+#[test]
+fn a_file_of_no_records_has_no_scores() {
+    let folder = Folder::with_model();
+    folder.write("none.csv", lending(1, 0));
+    assert_eq!(folder.run(&["score", "lending.feamoe", "none.csv"]).done(), "row,probability,decision,notes\n");
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    let folder = Folder::with_model();
+    for command in [&["score", "lending.feamoe"][..], &["explain", "lending.feamoe", "--format", "json"]] {
+        let mut command = folder.command(&[command, &["lending.csv"; 4]].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::with_capacity(64, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(!line.is_empty());
+        assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""), "{command:?}");
+    }
+}
+
+#[test]
+fn a_device_is_written_to_and_not_replaced() {
+    let folder = Folder::with_model();
+    let train = ["train", "lending.csv", "--schema", "lending.toml", "-o"];
+    let _ = folder.run(&[&train[..], &["/dev/null"]].concat()).done();
+    assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+    // Standard output by name: the pipe of this test.
+    let scores = folder.run(&["score", "lending.feamoe", "lending.csv", "-o", "/dev/stdout"]).done();
+    assert_eq!(scores, folder.run(&["score", "lending.feamoe", "lending.csv"]).done());
+    assert!(std::fs::symlink_metadata("/dev/stdout").unwrap().is_symlink());
+}
