@@ -206,8 +206,12 @@ fn a_requirement_that_is_not_met_is_exit_code_1_with_the_report_still_printed() 
     let report = require("spd=1,aod=1,eodds=1,eopp=1,burden=1").done();
     let ran = require("spd=0.0001,aod=1");
     assert_eq!((ran.code, ran.stdout), (Some(1), report));
-    let [line] = ran.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{}", ran.stderr) };
-    assert!(line.starts_with("not met: the largest spd gap is 0.") && line.ends_with("required 0.0001"), "{line}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    assert!(
+        ran.stderr.starts_with("not met: the largest spd gap is 0.") && ran.stderr.ends_with("required 0.0001\n"),
+        "{}",
+        ran.stderr
+    );
 
     // Ten rows say nothing about a group: that is not a pass.
     folder.write("few.csv", lending(1, 10));
