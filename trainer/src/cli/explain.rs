@@ -180,7 +180,11 @@ fn cells(model: &HostModel<'_>, binding: &Binding, row: &Record<'_>, notes: &[No
     let (mut data, mut display) = (Vec::new(), Vec::new());
     for (index, (feature, note)) in schema.features().iter().zip(notes).enumerate() {
         let text = binding.column(index).map_or("", |column| std::str::from_utf8(row.text(column)).unwrap_or(""));
-        let number = || text.parse::<f64>().map_or(Value::Null, |x| json!(x));
+        // A whole number stays one: 39 is not shown as 39.0.
+        let number = || {
+            let whole = text.parse::<i64>().map(|x| json!(x));
+            whole.or_else(|_| text.parse::<f64>().map(|x| json!(x))).unwrap_or(Value::Null)
+        };
         let (value, shown) = match (feature.kind(), note) {
             (_, Note::Missing) => (Value::Null, Value::Null),
             (Kind::Number { .. }, _) => (number(), number()),
@@ -200,9 +204,11 @@ fn render(e: &Explanation) -> String {
     for record in 0..e.row.len() {
         let at = |values: &[f32]| values.get(record).copied().unwrap_or(f32::NAN);
         let (values, gate_values) = (&e.values[record], &e.gate_values[record]);
+        let frozen = e.method == Method::Frozen.name();
+        let share_of_gate = 100.0 * at(&e.gate_share);
         let _ = writeln!(
             text,
-            "record {}: probability of {} {}, decision {}\n{} in {}: base {} + values = {} (residual {:+.1e}), {:.0} % through the gate",
+            "record {}: probability of {} {}, decision {}\n{} in {}: base {} + values = {} (residual {:+.1e}), {}",
             e.row[record],
             e.output_names,
             share(at(&e.probability)),
@@ -212,28 +218,35 @@ fn render(e: &Explanation) -> String {
             signed(at(&e.base_values)),
             signed(at(&e.output)),
             at(&e.residual),
-            100.0 * at(&e.gate_share),
+            if frozen {
+                format!("the gate held still (by path, {share_of_gate:.0} % runs through it)")
+            } else {
+                format!("{share_of_gate:.0} % through the gate")
+            },
         );
         let mut order: Vec<usize> = (0..values.len()).collect();
         order.sort_by(|a, b| values[*b].abs().total_cmp(&values[*a].abs()));
-        let mut table = TextTable::new(&["feature", "cell", "value", "through the gate", "note"]);
+        let mut headings = vec!["feature", "cell", "value", "through the gate", "note"];
+        if frozen {
+            headings.remove(3);
+        }
+        let mut table = TextTable::new(&headings);
         for feature in order {
             let shown = match &e.display_data[record][feature] {
                 Value::Null => String::new(),
                 Value::String(text) => text.clone(),
-                // Without the `.0` that JSON's floats have.
-                other => other.as_f64().map_or(String::new(), |number| number.to_string()),
+                other => other.to_string(),
             };
-            table.row([
-                e.feature_names.get(feature).cloned().unwrap_or_default(),
-                shown,
-                signed(values[feature]),
-                signed(gate_values[feature]),
-                e.notes[record][feature].to_owned(),
-            ]);
+            let mut cells =
+                vec![e.feature_names.get(feature).cloned().unwrap_or_default(), shown, signed(values[feature])];
+            if !frozen {
+                cells.push(signed(gate_values[feature]));
+            }
+            cells.push(e.notes[record][feature].to_owned());
+            table.row(cells);
         }
         text.push_str(&table.render());
-        if e.method == Method::Frozen.name() && at(&e.gate_share) > GATE_SHARE_WARNING {
+        if frozen && at(&e.gate_share) > GATE_SHARE_WARNING {
             text.push_str("warning: the gate moves this score; the frozen game holds it still and may mislead: use --method path\n");
         }
         text.push('\n');
