@@ -1,9 +1,10 @@
 //! Progress of long work on a terminal: rows, rows a second, prequential accuracy, worst gap, experts. Nothing where standard error is no terminal.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use feamoe_engine::fairness::Measure;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::training::Progress;
 
@@ -18,8 +19,11 @@ impl TrainingProgress {
     #[must_use]
     pub fn new() -> Self {
         let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} rows  {per_sec}  {elapsed}  {msg}") {
-            bar.set_style(style);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} rows  {rate}  {elapsed}  {msg}") {
+            let rate = |state: &ProgressState, out: &mut dyn Write| {
+                let _ = write!(out, "{:.0} rows/s", state.per_sec());
+            };
+            bar.set_style(style.with_key("rate", rate));
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar }
