@@ -3,7 +3,7 @@
 use crate::blob::{self, Parts, Provenance};
 use crate::error::{LoadError, LoadErrorKind, PredictError};
 use crate::limits::{MAX_LOGIT, MAX_REACH};
-use crate::mixture::{combine, logits, stride, tame};
+use crate::mixture::{LANE_MULTIPLE, combine, logits, stride, tame};
 use crate::record::{Record, Schema};
 use crate::schema::{Feature, Kind, Note};
 
@@ -29,6 +29,7 @@ pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
     pub(crate) bias: &'a [f32],
     pub(crate) rows: &'a [f32],
     bounded: bool,
+    mean_probability: f32,
     provenance: Provenance,
     crc32: u32,
     blob_bytes: usize,
@@ -94,17 +95,25 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         let at = values_at.wrapping_sub(size_of_val(edges));
         let largest = largest_logit(&features, bias, rows, experts);
         let largest = largest.ok_or(LoadError { kind: LoadErrorKind::LogitsTooLarge, at })?;
-        Ok(Self {
+        let mut model = Self {
             schema: Schema { features, edges, names, terms },
             experts,
             threshold: description.threshold,
             bias,
             rows,
             bounded: largest <= MAX_LOGIT,
+            mean_probability: 0.0,
             provenance: description.provenance,
             crc32,
             blob_bytes: blob.len(),
-        })
+        };
+        let (mut lanes, mut score) = ([[0.0; EXPERTS]; 2], Score::<EXPERTS>::new());
+        let lanes = model.row_of(lanes.as_flattened_mut());
+        for (lane, bias) in lanes.iter_mut().zip(bias) {
+            *lane = *bias;
+        }
+        model.mean_probability = model.combine(lanes, &mut score.gate, &mut score.expert_probabilities);
+        Ok(model)
     }
 
     /// Returns the features: kinds, names, levels.
@@ -135,6 +144,12 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     #[must_use]
     pub fn bounded(&self) -> bool {
         self.bounded
+    }
+
+    /// Returns the score of the mean record, whose logits are the bias: what [`crate::Method::Path`] starts from.
+    #[must_use]
+    pub fn mean_probability(&self) -> f32 {
+        self.mean_probability
     }
 
     /// Returns where the model comes from.
@@ -206,6 +221,28 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     #[inline]
     pub(crate) fn row_of<'l>(&self, lanes: &'l mut [f32]) -> &'l mut [f32] {
         lanes.get_mut(..stride(self.experts)).unwrap_or_default()
+    }
+
+    /// Evaluates the mixture at `bias + t * change`; returns p. `point`: scratch of a row. Not inlined: a copy for every node of a path would double
+    /// the explanation's code.
+    #[inline(never)]
+    pub(crate) fn mixture_at(
+        &self,
+        change: &[f32],
+        t: f32,
+        point: &mut [f32],
+        gate: &mut [f32; EXPERTS],
+        outputs: &mut [f32; EXPERTS],
+    ) -> f32 {
+        // Fours have their addresses in the instructions.
+        let (to, bias) = (point.as_chunks_mut::<LANE_MULTIPLE>().0, self.bias.as_chunks::<LANE_MULTIPLE>().0);
+        let change = change.as_chunks::<LANE_MULTIPLE>().0;
+        for ((to, bias), change) in to.iter_mut().zip(bias).zip(change) {
+            for ((to, bias), change) in to.iter_mut().zip(bias).zip(change) {
+                *to = bias + t * change;
+            }
+        }
+        self.combine(point, gate, outputs)
     }
 
     /// Combines logits into gate, experts' probabilities and p, by the safe path where the model is not bounded.

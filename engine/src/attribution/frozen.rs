@@ -10,6 +10,7 @@ use crate::record::Record;
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Fills `attribution`, whose score is there already, from the record's logits. Cost: `terms * K` multiply-adds.
+    #[inline(never)]
     pub(super) fn frozen(
         &self,
         record: &Record<'_, FEATURES>,
@@ -17,18 +18,16 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         attribution: &mut Attribution<FEATURES, EXPERTS>,
     ) {
         let experts = self.experts();
-        let gate = attribution.score.gate.get(..experts).unwrap_or_default();
-        let averaged = |row: &[f32]| LN_2 * dot(row.get(experts..).unwrap_or_default(), gate);
-        attribution.base_value = averaged(self.bias);
-        attribution.output = averaged(lanes);
+        let mut weights = [[0.0; EXPERTS]; 2];
+        let weights = self.row_of(weights.as_flattened_mut());
+        for (weight, gate) in weights.iter_mut().skip(experts).zip(&attribution.score.gate) {
+            *weight = *gate;
+        }
+        attribution.base_value = LN_2 * dot(self.bias, weights);
+        attribution.output = LN_2 * dot(lanes, weights);
         attribution.gate_share = None;
         attribution.gate_values = [0.0; FEATURES];
         let mut sum = attribution.base_value;
-        let mut weights = [[0.0; EXPERTS]; 2];
-        let weights = self.row_of(weights.as_flattened_mut());
-        for (weight, gate) in weights.iter_mut().skip(experts).zip(gate) {
-            *weight = *gate;
-        }
         self.project(record, weights, experts..weights.len(), &mut attribution.values);
         for value in attribution.values.iter_mut().take(self.schema().features().len()) {
             *value *= LN_2;

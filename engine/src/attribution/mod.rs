@@ -191,11 +191,14 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         while self.project_block::<LANE_MULTIPLE>(terms, weights, lane, sums) {
             lane = lane.wrapping_add(LANE_MULTIPLE);
         }
-        let mut scaled = terms.iter().zip(sums).map(|(term, sum)| term.scale * *sum);
+        for (sum, term) in sums.iter_mut().zip(terms) {
+            *sum *= term.scale;
+        }
+        let mut sums = sums.iter();
         for (value, feature) in values.iter_mut().zip(self.schema().features()) {
-            *value = 0.0;
-            for part in scaled.by_ref().take(feature.kind().terms()) {
-                *value += part;
+            *value = sums.next().copied().unwrap_or_default();
+            if feature.kind().terms() == 2 {
+                *value += sums.next().copied().unwrap_or_default();
             }
         }
     }
@@ -217,12 +220,15 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     }
 }
 
-/// Returns the dot product over the shorter of both.
-#[inline]
+/// Returns the dot product of two rows.
+#[inline(never)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sum = 0.0_f32;
-    for (a, b) in a.iter().zip(b) {
-        sum += a * b;
+    // Fours have their addresses in the instructions.
+    for (a, b) in a.as_chunks::<LANE_MULTIPLE>().0.iter().zip(b.as_chunks::<LANE_MULTIPLE>().0) {
+        for (a, b) in a.iter().zip(b) {
+            sum += a * b;
+        }
     }
     sum
 }

@@ -46,7 +46,7 @@ const UP_TO_NODE: [[f32; 4]; 4] = [
     [0.177_482_57, 0.313_445_12, 0.352_676_76, 0.086_963_71],
 ];
 
-/// The integral over a part of the path of the derivative of p by each logit, in log2 units.
+/// The derivative of p by each logit, integrated over a part of the path.
 struct Gradient<const EXPERTS: usize> {
     by_gate: [f32; EXPERTS],
     by_experts: [f32; EXPERTS],
@@ -55,62 +55,46 @@ struct Gradient<const EXPERTS: usize> {
 impl<const EXPERTS: usize> Gradient<EXPERTS> {
     const ZERO: Self = Self { by_gate: [0.0; EXPERTS], by_experts: [0.0; EXPERTS] };
 
-    fn add(&mut self, other: &Self) {
-        for (to, from) in self.by_gate.iter_mut().zip(other.by_gate) {
-            *to += from;
+    fn add(&mut self, scale: f32, other: &Self) {
+        for (to, from) in self.by_gate.iter_mut().zip(&other.by_gate) {
+            *to += scale * from;
         }
-        for (to, from) in self.by_experts.iter_mut().zip(other.by_experts) {
-            *to += from;
+        for (to, from) in self.by_experts.iter_mut().zip(&other.by_experts) {
+            *to += scale * from;
         }
     }
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Fills `attribution`, whose score is there already, from the record's logits.
+    #[inline(never)]
     pub(super) fn path(
         &self,
         record: &Record<'_, FEATURES>,
         lanes: &mut [f32],
         attribution: &mut Attribution<FEATURES, EXPERTS>,
     ) {
-        let change = self.row_of(lanes);
-        for (lane, bias) in change.iter_mut().zip(self.bias) {
+        let lanes = self.row_of(lanes);
+        for (lane, bias) in lanes.iter_mut().zip(self.bias) {
             *lane -= bias;
         }
-        let (base_value, output) = (self.along(change, 0.0), attribution.score.probability);
-        let mut gradient = Gradient::<EXPERTS>::ZERO;
-        let (mut from, mut width, mut p) = (0_u32, FINEST, base_value);
-        for tried in 1..=MAX_PANELS {
-            let to = from.wrapping_add(width);
-            let p_to = if to == FINEST { output } else { self.along(change, position(to)) };
-            let (panel, close) = self.panel(change, (position(from), p), (position(to), p_to));
-            // One panel for each bit of what is left reaches the end.
-            let out_of_panels = MAX_PANELS.wrapping_sub(tried) <= FINEST.wrapping_sub(to).count_ones().wrapping_add(1);
-            if close || width == 1 || out_of_panels {
-                gradient.add(&panel);
-                if to == FINEST {
-                    break;
-                }
-                // On with the widest panel that may start here: a power of two, at a multiple of itself.
-                (from, p, width) = (to, p_to, to & to.wrapping_neg());
-            } else {
-                width /= 2;
-            }
-        }
+        let (base_value, output) = (self.mean_probability(), attribution.score.probability);
+        let mut gradient = Gradient::ZERO;
+        self.integrate(lanes, base_value, output, &mut gradient);
 
-        let experts = self.experts();
-        let mut weights = [[0.0; EXPERTS]; 2];
-        let weights = self.row_of(weights.as_flattened_mut());
+        // The lanes have served: now they hold the weights of one channel at a time.
         let Attribution { values, gate_values, .. } = attribution;
-        for (weight, by_gate) in weights.iter_mut().zip(gradient.by_gate).take(experts) {
-            *weight = by_gate;
+        let experts = self.experts();
+        lanes.fill(0.0);
+        for (weight, by_gate) in lanes.iter_mut().zip(&gradient.by_gate).take(experts) {
+            *weight = *by_gate;
         }
-        self.project(record, weights, 0..experts, gate_values);
-        weights.fill(0.0);
-        for (weight, by_experts) in weights.iter_mut().skip(experts).zip(gradient.by_experts) {
-            *weight = by_experts;
+        self.project(record, lanes, 0..experts, gate_values);
+        lanes.fill(0.0);
+        for (weight, by_experts) in lanes.iter_mut().skip(experts).zip(&gradient.by_experts) {
+            *weight = *by_experts;
         }
-        self.project(record, weights, experts..weights.len(), values);
+        self.project(record, lanes, experts..lanes.len(), values);
         let (mut sum, mut through_gate, mut through_experts) = (base_value, 0.0_f32, 0.0_f32);
         for (value, gate_value) in values.iter_mut().zip(gate_values).take(self.schema().features().len()) {
             through_gate += gate_value.abs();
@@ -125,51 +109,55 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         attribution.residual = output - sum;
     }
 
-    /// Integrates the derivative of p over one panel, given where it starts and ends and what p is there; says whether it passes both checks.
-    fn panel(&self, change: &[f32], start: (f32, f32), end: (f32, f32)) -> (Gradient<EXPERTS>, bool) {
-        let width = end.0 - start.0;
-        let (mut gate, mut outputs) = ([0.0; EXPERTS], [0.0; EXPERTS]);
-        let mut gradient = Gradient::ZERO;
-        let (mut ps, mut slopes) = ([0.0_f32; 4], [0.0_f32; 4]);
-        let expert_changes = change.get(self.experts()..).unwrap_or_default();
-        for (((node, weight), p), slope) in NODES.into_iter().zip(&mut ps).zip(&mut slopes) {
-            *p = self.mixture_at(change, start.0 + node * width, &mut gate, &mut outputs);
-            let scale = weight * width * LN_2;
-            let channels =
-                gradient.by_gate.iter_mut().zip(&mut gradient.by_experts).zip(change.iter().zip(expert_changes));
-            for ((g, o), ((to_gate, to_expert), (du, dz))) in gate.iter().zip(&outputs).zip(channels) {
-                let (by_u, by_z) = (g * (o - *p), g * o * (1.0 - o));
-                *to_gate += scale * by_u;
-                *to_expert += scale * by_z;
-                *slope += by_u * du + by_z * dz;
-            }
-            *slope *= width * LN_2;
-        }
-        let missed = |p: f32, weights: [f32; 4]| {
-            let [a, b, c, d] = weights;
-            let [s, t, u, v] = slopes;
-            (p - start.1 - (a * s + b * t + c * u + d * v)).abs()
-        };
-        let share = if width > 0.0625 { width } else { 0.0625 };
-        let close = missed(end.1, NODES.map(|(_, weight)| weight)) < TOLERANCE * share
-            && ps.into_iter().zip(UP_TO_NODE).all(|(p, weights)| missed(p, weights) < NODE_TOLERANCE);
-        (gradient, close)
-    }
-
-    /// Returns p at `bias + t * change`.
-    fn along(&self, change: &[f32], t: f32) -> f32 {
-        self.mixture_at(change, t, &mut [0.0; EXPERTS], &mut [0.0; EXPERTS])
-    }
-
-    /// Evaluates the mixture at `bias + t * change`. Not inlined: a copy for every node would double the explanation's code.
+    /// Integrates the derivative of p over the path from `bias`, where p is `first`, to `bias + change`, where it is `last`.
     #[inline(never)]
-    fn mixture_at(&self, change: &[f32], t: f32, gate: &mut [f32; EXPERTS], outputs: &mut [f32; EXPERTS]) -> f32 {
-        let mut point = [[0.0; EXPERTS]; 2];
+    fn integrate(&self, change: &[f32], first: f32, last: f32, total: &mut Gradient<EXPERTS>) {
+        let (gate_change, expert_change) = change.split_at_checked(self.experts()).unwrap_or_default();
+        let (mut point, mut gate, mut outputs) = ([[0.0; EXPERTS]; 2], [0.0; EXPERTS], [0.0; EXPERTS]);
         let point = self.row_of(point.as_flattened_mut());
-        for ((to, bias), change) in point.iter_mut().zip(self.bias).zip(change) {
-            *to = bias + t * change;
+        let (mut from, mut steps, mut p_from) = (0_u32, FINEST, first);
+        for tried in 1..=MAX_PANELS {
+            let to = from.wrapping_add(steps);
+            let (start, width) = (position(from), position(steps));
+            let p_to =
+                if to == FINEST { last } else { self.mixture_at(change, position(to), point, &mut gate, &mut outputs) };
+
+            let mut panel = Gradient::ZERO;
+            let (mut ps, mut slopes) = ([0.0_f32; 4], [0.0_f32; 4]);
+            for (((node, weight), p), slope) in NODES.into_iter().zip(&mut ps).zip(&mut slopes) {
+                *p = self.mixture_at(change, start + node * width, point, &mut gate, &mut outputs);
+                let mixture = gate.iter().zip(&outputs);
+                let changes = gate_change.iter().zip(expert_change);
+                let sums = panel.by_gate.iter_mut().zip(&mut panel.by_experts);
+                for (((g, o), (du, dz)), (to_gate, to_expert)) in mixture.zip(changes).zip(sums) {
+                    let (by_u, by_z) = (g * (o - *p), g * o * (1.0 - o));
+                    *to_gate += weight * by_u;
+                    *to_expert += weight * by_z;
+                    *slope += by_u * du + by_z * dz;
+                }
+            }
+
+            let scale = LN_2 * width;
+            let missed = |p: f32, weights: [f32; 4]| {
+                let reached: f32 = weights.into_iter().zip(slopes).map(|(weight, slope)| weight * slope).sum();
+                (p - p_from - scale * reached).abs()
+            };
+            let share = if width > 0.0625 { width } else { 0.0625 };
+            let close = missed(p_to, NODES.map(|(_, weight)| weight)) < TOLERANCE * share
+                && ps.into_iter().zip(UP_TO_NODE).all(|(p, weights)| missed(p, weights) < NODE_TOLERANCE);
+            // One panel for each bit of what is left reaches the end.
+            let out_of_panels = MAX_PANELS.wrapping_sub(tried) <= FINEST.wrapping_sub(to).count_ones().wrapping_add(1);
+            if close || steps == 1 || out_of_panels {
+                total.add(scale, &panel);
+                if to == FINEST {
+                    break;
+                }
+                // On with the widest panel that may start here: a power of two, at a multiple of itself.
+                (from, p_from, steps) = (to, p_to, to & to.wrapping_neg());
+            } else {
+                steps /= 2;
+            }
         }
-        self.combine(point, gate, outputs)
     }
 }
 
