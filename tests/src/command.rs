@@ -22,24 +22,10 @@ pub fn feamoe() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let profile = if cfg!(debug_assertions) { "test" } else { "release" };
-        built(profile)
+        let build = escargot::CargoBuild::new().package("feamoe").bin("feamoe").profile(profile);
+        let built = build.run().unwrap_or_else(|error| panic!("cargo build: {error}"));
+        built.path().to_owned()
     })
-}
-
-/// Returns the path of the command as people run it, optimised; for tests that would take too long otherwise.
-///
-/// # Panics
-/// Where it cannot be built.
-#[must_use]
-pub fn fast_feamoe() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| built("release"))
-}
-
-fn built(profile: &str) -> PathBuf {
-    let build = escargot::CargoBuild::new().package("feamoe").bin("feamoe").profile(profile);
-    let run = build.run().unwrap_or_else(|error| panic!("cargo build: {error}"));
-    run.path().to_owned()
 }
 
 /// A temporary folder that commands run in; all names are relative to it.
