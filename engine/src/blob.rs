@@ -20,7 +20,7 @@
 //! - A row is the [`crate::mixture::stride`] of the experts: gate lanes, expert lanes, zeros. Weights are in log2 units and centred (see
 //!   [`crate::schema`]). The values are used in place: nothing is copied. They must lie on a multiple of 4 in memory: a reader of unaligned bytes costs 28 % more
 //!   instructions on a Cortex-M4F in every score, and `include_model!` makes it unnecessary.
-//! - Every float is finite (no NaN), every length exact, every varint the shortest: a model has one encoding. Nothing is decoded before
+//! - Every float is finite (no NaN), no sum of a logit can overflow ([`crate::limits::MAX_REACH`]), every length exact, every varint the shortest: a model has one encoding. Nothing is decoded before
 //!   length and CRC were checked, and nothing is kept on failure.
 //! - f32 in the message are their four bytes, the encoding postcard gives an f32. They are read as bytes because postcard's own reader of f32 keeps a
 //!   panic path at opt-level 1.

@@ -1,6 +1,6 @@
 //! The parity test's language, shared by the firmware and the host: a record and an answer as 32-bit words.
 //!
-//! A record is one word a feature: the bits of a number (NaN is missing), the code of a level, [`UNSEEN`] or [`MISSING`]. An answer is the bits of everything
+//! A record is one word a feature: the bits of a number (NaN is missing), the code of a level, `UNSEEN` or `MISSING`. An answer is the bits of everything
 //! a score and both explanations hold, so that a single bit that differs between host and device is seen.
 
 use feamoe_engine::error::RecordError;
