@@ -5,7 +5,7 @@ use super::{Buffer, Row, Stream};
 /// Rows kept at most.
 const MOST_ROWS: usize = 1024;
 
-/// Every n-th row of a stream; n doubles, and every other row goes, whenever there are [`MOST_ROWS`]. No chance is involved.
+/// Every n-th row of a stream; n doubles, and every other row goes, whenever there are `MOST_ROWS`. No chance is involved.
 pub struct Sample {
     rows: Buffer,
     every: u64,
