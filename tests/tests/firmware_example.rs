@@ -40,6 +40,10 @@ fn example_prints_the_bits_of_the_host() {
         model.explain_into(&record, Method::Frozen, &mut frozen).unwrap();
         let p = path.score.probability;
         assert!(printed.contains(&format!("record {number}: p {p:.6} [{:08x}]", p.to_bits())), "{printed}");
+        for (expert, gate) in path.score.gate.iter().take(model.experts()).enumerate() {
+            let bits = format!("gate of expert {expert:2} {gate:10.6} [{:08x}]", gate.to_bits());
+            assert!(printed.contains(&bits), "{bits}: {printed}");
+        }
         for (frozen, path) in frozen.values.iter().zip(&path.values).take(model.schema().features().len()) {
             let bits = format!("{frozen:+10.6} [{:08x}] {path:+10.6} [{:08x}]", frozen.to_bits(), path.to_bits());
             assert!(printed.contains(&bits), "{bits}: {printed}");
