@@ -48,7 +48,7 @@ fi
 
 step "tests"
 # Passing tests are quiet; in CI they are not, so that a skipped one is seen.
-cargo test --quiet --workspace --locked -- ${CI:+--show-output}
+cargo test --quiet --workspace --locked --no-fail-fast -- ${CI:+--show-output}
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
