@@ -50,6 +50,9 @@ step "tests"
 # Passing tests are quiet; in CI they are not, so that a skipped one is seen.
 cargo test --quiet --workspace --locked --no-fail-fast -- ${CI:+--show-output}
 
+step "every number of exp2's range"
+cargo test --quiet --release --locked -p feamoe-engine --lib -- --ignored
+
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
 

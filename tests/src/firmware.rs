@@ -1,6 +1,6 @@
 //! Builds the firmware and runs it in the emulator, where compiler and emulator are there (`setup.sh` brings them).
 
-/// The very file that the firmware uses: how words are made cannot differ between both sides, what is in them can.
+// The very file that the firmware uses: how words are made cannot differ between both sides, what is in them can.
 #[path = "../../firmware-example/src/vectors.rs"]
 pub mod vectors;
 
