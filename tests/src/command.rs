@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 /// Returns the path of the command, built by cargo on first use.
 ///
-/// It has the profile of the test, so that nothing but the binary itself is left to compile: the library is that of the tests.
+/// It is the binary as it ships, without what the tests' dependencies would add to its own; only the profile is that of the tests.
 ///
 /// # Panics
 /// Where it cannot be built.

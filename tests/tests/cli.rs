@@ -282,7 +282,7 @@ fn notes_tell_what_was_clamped_and_what_was_never_seen() {
     let feature = |name: &str| explained["feature_names"].as_array().unwrap().iter().position(|n| n == name).unwrap();
     let column = |key: &str, name: &str| explained[key][0][feature(name)].clone();
     for (name, note, data, display) in [
-        ("age", "clamped", (-3.0).into(), (-3.0).into()),
+        ("age", "clamped", (-3).into(), (-3).into()),
         ("income", "missing", Value::Null, Value::Null),
         ("employment", "unseen", (-1).into(), "robot".into()),
         ("region", "missing", Value::Null, Value::Null),
