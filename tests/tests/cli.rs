@@ -477,6 +477,32 @@ fn columns_may_come_in_another_order_and_no_target_is_needed_for_scores() {
 }
 
 #[test]
+fn numbers_of_any_size_are_learned_from_as_they_are_scored() {
+    let folder = Folder::new();
+    folder.write("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"yes\"]\n");
+    // Infinities and numbers past f32 are clamped, `nan` is missing, and a column of tiny numbers has no weight that could overflow.
+    for cells in [
+        ["inf", "5", "6"],
+        ["-inf", "inf", "5"],
+        ["1e300", "-1e300", "1"],
+        ["nan", "5", "6"],
+        ["1e-40", "2e-40", "0"],
+        ["3e38", "-3e38", "1"],
+    ] {
+        let rows: String = (0..200).map(|i| format!("{},{}\n", cells[i * i % 3], ["yes", "no"][i % 2])).collect();
+        folder.write("data.csv", format!("x,y\n{rows}"));
+        // The export compares its scores with the learner's.
+        let report = folder.run(&["train", "data.csv", "--schema", "s.toml", "-o", "m", "--format", "json"]).json();
+        assert_eq!(report["blob"]["checked_rows"], 200, "{cells:?}");
+        let scores = folder.run(&["score", "m", "data.csv"]).done();
+        assert!(
+            scores.lines().skip(1).all(|line| line.split(',').nth(1).is_some_and(|p| p.starts_with("0."))),
+            "{scores}"
+        );
+    }
+}
+
+#[test]
 fn a_file_of_no_records_has_no_scores() {
     let folder = Folder::with_model();
     folder.write("none.csv", lending(1, 0));

@@ -15,6 +15,9 @@ use crate::stream::{Buffer, Row, Stream};
 /// Standardised values are clamped to this many standard deviations: outliers must not throw the learner off.
 const CLAMP_SD: f64 = 5.0;
 
+/// Standard deviations below this are taken for rounding: weights divided by it would pass what the engine's sums can hold.
+const SMALLEST_SD: f64 = 1e-20;
+
 /// Finds the feature columns and fits each.
 pub(super) fn fit(rows: &Buffer, stream: &Stream, schema: &Schema, options: &Options) -> Result<Encoder, Error> {
     if options.bins > MAX_BINS {
@@ -108,8 +111,8 @@ fn number(mut values: Vec<f32>, transform: Transform, bins: usize, encoder: &mut
     let transformed = || values.iter().map(|x| f64::from(transform.apply(*x)));
     let mean = transformed().sum::<f64>() / count;
     let variance = transformed().map(|t| (t - mean) * (t - mean)).sum::<f64>() / count;
-    // A column that is constant so far keeps its unit.
-    let sd = if variance > 0.0 { variance.sqrt() } else { 1.0 };
+    // A column that is constant so far, or nearly, keeps its unit.
+    let sd = if variance > SMALLEST_SD * SMALLEST_SD { variance.sqrt() } else { 1.0 };
     let [low, high] = [mean - CLAMP_SD * sd, mean + CLAMP_SD * sd].map(|t| match transform {
         Transform::Identity => finite(t),
         Transform::Log1p => finite(libm::expm1(t)).max(0.0),

@@ -63,7 +63,7 @@ pub struct Encoder {
     features: Vec<Feature>,
     /// Per row of weights, the sum of the scales it was picked with.
     mass: Vec<f64>,
-    /// Per feature, the smallest and largest finite number learned from.
+    /// Per feature, the smallest and largest number learned from.
     extent: Vec<[f32; 2]>,
     /// Rows learned from.
     rows_seen: u64,
@@ -272,7 +272,7 @@ impl Encoder {
         &self.mass
     }
 
-    /// Returns the smallest and largest finite number of a feature (by index) learned from; `None` for a category, or
+    /// Returns the smallest and largest number, not yet clamped, of a feature (by index) learned from; `None` for a category, or
     /// where there was none.
     #[must_use]
     pub fn extent(&self, feature: usize) -> Option<[f32; 2]> {
@@ -288,11 +288,10 @@ impl Encoder {
         let Self { features, mass, extent, rows_seen } = self;
         let mut new_levels = Vec::new();
         let on_number = |feature: usize, x: f32| {
+            // `min` and `max` pass over NaN. An infinity counts: it was learned from as the end of the range, and is to be scored as that.
             let [low, high] = &mut extent[feature];
-            if x.is_finite() {
-                *low = low.min(x);
-                *high = high.max(x);
-            }
+            *low = low.min(x);
+            *high = high.max(x);
         };
         encode_terms(features, row, &mut example.terms, on_number, |feature| new_levels.push(feature))?;
         for term in &example.terms {

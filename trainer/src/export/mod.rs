@@ -58,9 +58,7 @@ pub enum ExportError {
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// The engine refused what was written.
-    #[error(
-        "the engine refuses the exported model: {0}; its features or experts are past this build's capacity, or this is a fault in feamoe"
-    )]
+    #[error("the engine refuses the exported model; nothing was written. This is a fault in feamoe, please report it")]
     Refused(#[from] LoadError),
     /// A row could not be read again.
     #[error(transparent)]
