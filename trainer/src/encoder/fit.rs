@@ -15,6 +15,9 @@ use crate::stream::{Buffer, Row, Stream};
 /// Standardised values are clamped to this many standard deviations: outliers must not throw the learner off.
 const CLAMP_SD: f64 = 5.0;
 
+/// Values are clamped to this magnitude, so that no difference of two overflows.
+const LARGEST: f32 = 1e37;
+
 /// Standard deviations below this are taken for rounding: weights divided by it would pass what the engine's sums can hold.
 const SMALLEST_SD: f64 = 1e-20;
 
@@ -107,6 +110,9 @@ fn negative(row: &Row<'_>, name: &str, found: f32) -> Error {
 
 /// Fits scale, range and bins on the values (not empty) of a numeric column.
 fn number(mut values: Vec<f32>, transform: Transform, bins: usize, encoder: &mut Encoder) -> Number {
+    for x in &mut values {
+        *x = clamp(*x, -LARGEST, LARGEST);
+    }
     let count = values.len() as f64;
     let transformed = || values.iter().map(|x| f64::from(transform.apply(*x)));
     let mean = transformed().sum::<f64>() / count;
@@ -128,7 +134,7 @@ fn number(mut values: Vec<f32>, transform: Transform, bins: usize, encoder: &mut
 }
 
 fn finite(x: f64) -> f32 {
-    x.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+    x.clamp(f64::from(-LARGEST), f64::from(LARGEST)) as f32
 }
 
 /// Keeps the most frequent levels, earlier ones first where equally frequent, with rows in the order of appearance.
