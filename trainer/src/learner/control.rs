@@ -9,11 +9,16 @@
 //! - **Steps are divided by the plant's gain**: how much each gap answers to a unit force, estimated from the density of scores at the threshold. The same
 //!   constants then serve any base rate and spread of scores. The estimate is a matrix over the measures of a pair, since SPD and AOD, say, move
 //!   together: its diagonal is doubled, or the nearly singular part would be amplified.
-//! - **The clock of a measure is the arrival of its rarest cell**: a rate over 1 % of the records is known, and steered, a hundred times more slowly.
+//! - **The clock of a measure runs with the root of the share of its rarest cell**: a rate over 1 % of the records is known, and steered, ten times more
+//!   slowly. (With the share itself, AOD took 60,000 rows of Adult to settle, with no clock at all it swings.)
 //! - **Forces are weighed by the inverse shares of the cells, scaled so that they sum to 1**: no record of a tiny group gets a step a hundred times the
 //!   usual, and multipliers mean the same for all group sizes.
 //! - **A fixed price on the gap itself** besides the multiplier: where fairness is cheap the gap then vanishes, where it is dear it stays at the target.
-//! - Burden forces weigh both groups alike: the shift of scores that a burden target enforces is shared, so neither group's calibration bears all of it.
+//! - **Burden forces shift both groups' scores by the same amount**, so that neither group's calibration bears all of it, and fade near the threshold: a
+//!   record pushed over it leaves the average and undoes the work.
+//!
+//! Decisions are those of the averaged weights, the ones that are exported. Controlled on the current weights, which answer sooner, the exported model
+//! misses its targets: steps leave the current weights noisy, and noisy decisions are more alike between groups.
 
 use feamoe_engine::fairness::{Measure, Rates};
 use serde::{Deserialize, Serialize};
@@ -21,11 +26,18 @@ use serde::{Deserialize, Serialize};
 use super::rates::{Group, Groups, Scored};
 use crate::encoder::NO_GROUP;
 
-/// Integral gain, per record and share of the rarest cell.
-const INTEGRAL: f32 = 1e-2;
+/// Share of the target that is aimed at: the rest is for the noise of the decisions to come.
+const AIM: f32 = 0.95;
+/// The same for equalised odds: it folds signs, so noise adds to it instead of cancelling.
+const AIM_FOLDED: f32 = 0.7;
+/// Integral gain, per record and root of the share of the rarest cell.
+const INTEGRAL: f32 = 2e-3;
+/// Records of the rarest cell until which the integral gain is raised, in proportion: a stream's first rows know nothing of the multipliers.
+const EARLY: f32 = 1000.0;
 /// Proportional gain on what passes the target.
 const PROPORTIONAL: f32 = 5.0;
-/// Price of a gap inside the target, in units of force, and its bound in units of the plant's gain (a loop gain: beyond it the delay would make it swing).
+/// Price of a gap, in units of force, and its bound in units of the plant's gain over all held measures (a loop gain: beyond it the delay would make it
+/// swing).
 const PRICE: f32 = 10.0;
 const PRICE_LOOP_GAIN: f32 = 4.0;
 /// Slope of the surrogate `1 / (1 + exp(-slope (p - threshold)))`: forces reach scores within about 0.2 of the threshold, others keep their calibration.
@@ -34,6 +46,8 @@ const SLOPE: f32 = 10.0;
 const LARGEST_FORCE: f32 = 8.0;
 /// Records of a cell at which its gap gets half its weight.
 const HALF_TRUST: f32 = 50.0;
+/// Added to the answer of a group's mean score to a burden force, for groups whose scores are all near 0.
+const SMALLEST_SCORE_RESPONSE: f32 = 0.01;
 /// Added to the gain, for groups without scores near the threshold.
 const SMALLEST_GAIN: f32 = 1e-4;
 
@@ -74,9 +88,14 @@ impl Held {
     }
 
     /// Force on a record of each label, for a multiplier of 1, up to the common scale: the derivative of the gap in the score of one record.
-    fn weights(self, shares: [f32; 2]) -> [f32; 2] {
+    ///
+    /// Burden: the inverse of the answer of the group's mean score, so that the means of both groups move alike.
+    fn weights(self, group: &Group, shares: [f32; 2]) -> [f32; 2] {
+        if self == Self::Burden {
+            return [1.0 / (group.score_response() + SMALLEST_SCORE_RESPONSE); 2];
+        }
         let [negative, positive] = self.coefficients(shares);
-        if self == Self::Burden { [1.0, 1.0] } else { [negative / shares[0], positive / shares[1]] }
+        [negative / shares[0], positive / shares[1]]
     }
 
     /// Share of the rarest cell that the gap needs.
@@ -90,17 +109,16 @@ impl Held {
         }
     }
 
-    /// Weight of the gap in [0, 1): how many records are behind its least known rate.
-    fn trust(self, u: &Group, r: &Group) -> f32 {
+    /// Records behind the least known rate of the gap.
+    fn least_count(self, u: &Group, r: &Group) -> f32 {
         let ([u0, u1, ub], [r0, r1, rb]) = (u.least_count(), r.least_count());
-        let count = match self {
+        match self {
             Self::Spd => (u0 + u1).min(r0 + r1),
             Self::Aod => u0.min(u1).min(r0).min(r1),
             Self::Tpr => u1.min(r1),
             Self::Fpr => u0.min(r0),
             Self::Burden => ub.min(rb),
-        };
-        count / (count + HALF_TRUST)
+        }
     }
 }
 
@@ -113,7 +131,7 @@ struct Side {
 impl Side {
     fn new(group: &Group, shares: [f32; 2], scale: [f32; HELD]) -> Self {
         let weights: [[f32; 2]; HELD] =
-            std::array::from_fn(|n| Held::ALL[n].weights(shares).map(|weight| weight * scale[n]));
+            std::array::from_fn(|n| Held::ALL[n].weights(group, shares).map(|weight| weight * scale[n]));
         let dot = |a: [f32; 2], b: [f32; 2]| a[0] * b[0] + a[1] * b[1];
         let rate_response = group.rate_response.map(|row| row.map(|cell| cell.mean));
         let rate_to_burden = group.rate_response_to_burden.map(|cell| cell.mean);
@@ -163,7 +181,7 @@ struct Attribute {
 /// All controllers of a learner.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Controller {
-    /// Per held quantity, the largest gap allowed, if any.
+    /// Per held quantity, the largest gap aimed at, if any.
     targets: [Option<f32>; HELD],
     threshold: f32,
     attributes: Vec<Attribute>,
@@ -180,9 +198,10 @@ impl Controller {
                 Measure::Eopp => &[Held::Tpr],
                 Measure::Burden => &[Held::Burden],
             };
+            let aim = if *measure == Measure::Eodds { AIM_FOLDED } else { AIM } * gap;
             for kind in kinds {
                 let target = &mut held[*kind as usize];
-                *target = Some(target.map_or(*gap, |other: f32| other.min(*gap)));
+                *target = Some(target.map_or(aim, |other: f32| other.min(aim)));
             }
         }
         Self { targets: held, threshold, attributes: vec![Attribute::default(); attributes] }
@@ -197,8 +216,15 @@ impl Controller {
         }
         let q = logistic(SLOPE * (current - self.threshold));
         let nearness = 4.0 * q * (1.0 - q);
-        let scored =
-            Scored { label, decisive, current, threshold: self.threshold, nearness, density: 0.25 * SLOPE * nearness };
+        let scored = Scored {
+            label,
+            decisive,
+            current,
+            threshold: self.threshold,
+            nearness,
+            below: if current < self.threshold { 1.0 - nearness } else { 0.0 },
+            density: 0.25 * SLOPE * nearness,
+        };
         let mut force = 0.0;
         for (attribute, group) in self.attributes.iter_mut().zip(groups) {
             if *group != NO_GROUP {
@@ -241,8 +267,8 @@ fn pair_force(
         return 0.0;
     }
     let scale = Held::ALL.map(|held| {
-        let largest = |shares| held.weights(shares).into_iter().fold(0.0, f32::max);
-        1.0 / (largest(shares[0]) + largest(shares[1]))
+        let largest = |group, shares| held.weights(group, shares).into_iter().fold(0.0, f32::max);
+        1.0 / (largest(u, shares[0]) + largest(r, shares[1]))
     });
     let (u_side, r_side) = (Side::new(u, shares[0], scale), Side::new(r, shares[1], scale));
     let (u_rates, r_rates) = (u.rates(), r.rates());
@@ -256,8 +282,12 @@ fn pair_force(
         let Some(target) = target else { continue };
         let index = held as usize;
         let gap = held.gap(&u_rates, &r_rates);
-        let trust = held.trust(u, r);
-        let gain = u_side.response[index][index] + r_side.response[index][index];
+        let count = held.least_count(u, r);
+        let trust = count / (count + HALF_TRUST);
+        let gain: f32 = (0..HELD)
+            .filter(|n| targets[*n].is_some())
+            .map(|n| (u_side.response[index][n] + r_side.response[index][n]).abs())
+            .sum();
         price[index] = trust * PRICE.min(PRICE_LOOP_GAIN / (gain + SMALLEST_GAIN)) * gap;
         let outside = gap - gap.clamp(-target, *target);
         if *multiplier == 0.0 && outside == 0.0 {
@@ -266,7 +296,8 @@ fn pair_force(
         let side = if *multiplier == 0.0 { gap } else { *multiplier };
         let excess = gap - target.copysign(side);
         active[n] = held;
-        integral[n] = INTEGRAL * held.rarest(shares[0], shares[1]) * trust * excess;
+        integral[n] =
+            INTEGRAL * (1.0 + EARLY / (count + 1.0)) * held.rarest(shares[0], shares[1]).sqrt() * trust * excess;
         proportional[n] = PROPORTIONAL * outside;
         n += 1;
     }
@@ -301,8 +332,7 @@ fn pair_force(
     let (side, sign) = if is_reference { (&r_side, -1.0) } else { (&u_side, 1.0) };
     let (rates, burden) = side.forces(&total);
     let bound = |force: f32| force.clamp(-LARGEST_FORCE, LARGEST_FORCE);
-    let below = if scored.current < scored.threshold { 1.0 } else { 0.0 };
-    sign * (bound(rates[usize::from(scored.label)]) * scored.nearness - bound(burden) * below)
+    sign * (bound(rates[usize::from(scored.label)]) * scored.nearness - bound(burden) * scored.below)
 }
 
 /// Solves `a x = b` in the first `n` unknowns by elimination with row exchange; an unknown without a pivot is 0.
@@ -355,6 +385,6 @@ mod tests {
     #[test]
     fn eodds_and_eopp_share_the_tighter_target() {
         let controller = Controller::new(&[(Measure::Eodds, 0.1), (Measure::Eopp, 0.05)], 0.5, 1);
-        assert_eq!(controller.targets, [None, None, Some(0.05), Some(0.1), None]);
+        assert_eq!(controller.targets, [None, None, Some(AIM * 0.05), Some(AIM_FOLDED * 0.1), None]);
     }
 }

@@ -164,3 +164,6 @@ impl Learner {
         self.mixture.rows()
     }
 }
+
+#[cfg(test)]
+mod tests;

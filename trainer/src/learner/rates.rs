@@ -39,6 +39,8 @@ pub(super) struct Scored {
     pub threshold: f32,
     /// Weight of a threshold force on this record, in [0, 1]: 1 at the threshold.
     pub nearness: f32,
+    /// Weight of a burden force on this record, in [0, 1]: 1 far below the threshold, 0 above.
+    pub below: f32,
     /// Density of the kernel behind [`Scored::nearness`], per unit of score.
     pub density: f32,
 }
@@ -83,15 +85,14 @@ impl Group {
                 cell.observe(s.density * s.nearness * variance * share);
             }
         }
-        let below = s.current < s.threshold;
         if let Some(cell) = self.rate_response_to_burden.get_mut(label) {
-            cell.observe(if below { s.density * variance } else { 0.0 });
+            cell.observe(s.density * s.below * variance);
         }
-        if below {
+        if s.current < s.threshold {
             for (cell, share) in self.burden_response_to_rate.iter_mut().zip(likely) {
                 cell.observe(s.nearness * variance * share);
             }
-            self.burden_response.observe(variance);
+            self.burden_response.observe(s.below * variance);
         }
     }
 
@@ -104,6 +105,11 @@ impl Group {
             false_positive: negative.mean,
             burden: self.burden.mean,
         }
+    }
+
+    /// Returns the answer of the group's mean score to a unit burden force.
+    pub(super) fn score_response(&self) -> f32 {
+        self.burden_response.mean * (1.0 - self.positive.mean)
     }
 
     /// Returns the records behind the least known rate that a gap uses.
@@ -169,7 +175,15 @@ mod tests {
 
     #[test]
     fn shares_fade_and_survive_the_change_of_unit() {
-        let scored = |label| Scored { label, decisive: 0.7, current: 0.7, threshold: 0.5, nearness: 0.5, density: 1.0 };
+        let scored = |label| Scored {
+            label,
+            decisive: 0.7,
+            current: 0.7,
+            threshold: 0.5,
+            nearness: 0.5,
+            below: 0.0,
+            density: 1.0,
+        };
         let mut groups = Groups::default();
         for i in 0..300_000_u32 {
             groups.observe(usize::from(i % 4 == 0), &scored(i % 3 == 0));
