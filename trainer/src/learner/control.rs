@@ -23,13 +23,11 @@
 use feamoe_engine::fairness::{Measure, Rates};
 use serde::{Deserialize, Serialize};
 
-use super::rates::{Group, Groups, Scored};
+use super::rates::{Fading, Group, Groups, Scored};
 use crate::encoder::NO_GROUP;
 
 /// Share of the target that is aimed at: the rest is for the noise of the decisions to come.
 const AIM: f32 = 0.95;
-/// The same for equalised odds: it folds signs, so noise adds to it instead of cancelling.
-const AIM_FOLDED: f32 = 0.7;
 /// Integral gain, per record and root of the share of the rarest cell.
 const INTEGRAL: f32 = 2e-3;
 /// Records of the rarest cell until which the integral gain is raised, in proportion: a stream's first rows know nothing of the multipliers.
@@ -51,10 +49,14 @@ const SMALLEST_SCORE_RESPONSE: f32 = 0.01;
 /// Added to the gain, for groups without scores near the threshold.
 const SMALLEST_GAIN: f32 = 1e-4;
 
+/// A pair's weights and gains are planned anew at each of its first records, then now and then.
+const PLAN_FIRST: u32 = 64;
+const PLAN_EVERY: u32 = 16;
+
 /// Quantities held; equalised odds are two of them.
 const HELD: usize = 5;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Held {
     Spd,
     Aod,
@@ -64,8 +66,6 @@ enum Held {
 }
 
 impl Held {
-    const ALL: [Self; HELD] = [Self::Spd, Self::Aod, Self::Tpr, Self::Fpr, Self::Burden];
-
     fn gap(self, u: &Rates, r: &Rates) -> f32 {
         match self {
             Self::Spd => Measure::Spd.gap(u, r),
@@ -109,6 +109,12 @@ impl Held {
         }
     }
 
+    /// Whether the force goes by the label that the features promise, not by the one that came: half the noise. Forces of the other measures go by
+    /// the label itself: where SPD and AOD contradict each other, only that tells apart the records on which both can be met.
+    fn expects_label(self) -> bool {
+        matches!(self, Self::Tpr | Self::Fpr)
+    }
+
     /// Records behind the least known rate of the gap.
     fn least_count(self, u: &Group, r: &Group) -> f32 {
         let ([u0, u1, ub], [r0, r1, rb]) = (u.least_count(), r.least_count());
@@ -122,74 +128,90 @@ impl Held {
     }
 }
 
-/// One side of a pair: force weights by measure and label, and the fall of each gap (first index) under a unit of each force (second).
-struct Side {
-    weights: [[f32; 2]; HELD],
-    response: [[f32; HELD]; HELD],
+/// Force weights of what is held, by label, of one group of a pair.
+type Weights = [[f32; 2]; HELD];
+
+fn dot(a: [f32; 2], b: [f32; 2]) -> f32 {
+    a[0] * b[0] + a[1] * b[1]
 }
 
-impl Side {
-    fn new(group: &Group, shares: [f32; 2], scale: [f32; HELD]) -> Self {
-        let weights: [[f32; 2]; HELD] =
-            std::array::from_fn(|n| Held::ALL[n].weights(group, shares).map(|weight| weight * scale[n]));
-        let dot = |a: [f32; 2], b: [f32; 2]| a[0] * b[0] + a[1] * b[1];
-        let rate_response = group.rate_response.map(|row| row.map(|cell| cell.mean));
-        let rate_to_burden = group.rate_response_to_burden.map(|cell| cell.mean);
-        let burden_to_rate = group.burden_response_to_rate.map(|cell| cell.mean);
-        let response = std::array::from_fn(|m| {
-            let of = Held::ALL[m].coefficients(shares);
-            std::array::from_fn(|n| match (Held::ALL[m], Held::ALL[n]) {
-                (Held::Burden, Held::Burden) => group.burden_response.mean * weights[n][0],
-                (Held::Burden, _) => -dot(burden_to_rate, weights[n]),
+/// Adds to `gains` how far each gap (first index) falls under a unit of each force (second index) on the records of a group.
+fn add_responses(
+    gains: &mut [[f32; HELD]; HELD],
+    held: &[(Held, f32)],
+    group: &Group,
+    shares: [f32; 2],
+    weights: &Weights,
+) {
+    let means = |cells: [Fading; 2]| cells.map(|cell| cell.mean);
+    let rate_response = group.rate_response.map(means);
+    let (rate_to_burden, burden_to_rate) = (means(group.rate_response_to_burden), means(group.burden_response_to_rate));
+    for ((gap, _), row) in held.iter().zip(gains) {
+        let of = gap.coefficients(shares);
+        for (((force, _), weights), gain) in held.iter().zip(weights).zip(row) {
+            *gain += match (gap, force) {
+                (Held::Burden, Held::Burden) => group.burden_response.mean * weights[0],
+                (Held::Burden, _) => -dot(burden_to_rate, *weights),
                 // Burden forces raise the scores that rate forces would lower.
-                (_, Held::Burden) => -dot(of, rate_to_burden) * weights[n][0],
-                (_, _) => dot(of, rate_response.map(|row| dot(row, weights[n]))),
-            })
-        });
-        Self { weights, response }
-    }
-
-    /// Threshold force by label, and burden force.
-    fn forces(&self, multipliers: &[f32; HELD]) -> ([f32; 2], f32) {
-        let mut rates = [0.0; 2];
-        let mut burden = 0.0;
-        for ((held, weights), multiplier) in Held::ALL.iter().zip(&self.weights).zip(multipliers) {
-            if *held == Held::Burden {
-                burden = multiplier * weights[0];
-            } else {
-                rates[0] += multiplier * weights[0];
-                rates[1] += multiplier * weights[1];
-            }
+                (_, Held::Burden) => -dot(of, rate_to_burden) * weights[0],
+                (_, _) => dot(of, rate_response.map(|row| dot(row, *weights))),
+            };
         }
-        (rates, burden)
     }
+}
 
-    fn largest_force(&self, multipliers: &[f32; HELD]) -> f32 {
-        let (rates, burden) = self.forces(multipliers);
-        rates[0].abs().max(rates[1].abs()).max(burden.abs())
+/// Returns the threshold force and the burden force on a record whose label is shared out as `certain`, or as `expected` for the measures that go by it.
+fn forces(
+    held: &[(Held, f32)],
+    multipliers: &[f32; HELD],
+    weights: &Weights,
+    certain: [f32; 2],
+    expected: [f32; 2],
+) -> (f32, f32) {
+    let (mut rates, mut burden) = (0.0, 0.0);
+    for (((held, _), multiplier), weights) in held.iter().zip(multipliers).zip(weights) {
+        match held {
+            Held::Burden => burden += multiplier * weights[0],
+            held => rates += multiplier * dot(*weights, if held.expects_label() { expected } else { certain }),
+        }
     }
+    (rates, burden)
 }
 
 /// The controllers of one protected attribute.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Attribute {
     groups: Groups,
-    /// Multipliers per group, by measure; those of the reference stay 0.
-    multipliers: Vec<[f32; HELD]>,
+    /// By group; that of the reference is never used.
+    pairs: Vec<Pair>,
+}
+
+/// The controller of one group against its reference; arrays in the order of what is held.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Pair {
+    multipliers: [f32; HELD],
+    /// Records of the pair so far; stops at the largest.
+    records: u32,
+    /// Force weights of the group and of the reference, as of the last plan.
+    weights: [Weights; 2],
+    /// How far each gap falls under a unit of each force, as of the last plan.
+    gains: [[f32; HELD]; HELD],
+    /// Pace of each integral, as of the last plan.
+    clocks: [f32; HELD],
 }
 
 /// All controllers of a learner.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Controller {
-    /// Per held quantity, the largest gap aimed at, if any.
-    targets: [Option<f32>; HELD],
+    /// What is held, each with the largest gap aimed at; at most [`HELD`].
+    held: Vec<(Held, f32)>,
     threshold: f32,
     attributes: Vec<Attribute>,
 }
 
 impl Controller {
     pub(super) fn new(targets: &[(Measure, f32)], threshold: f32, attributes: usize) -> Self {
-        let mut held = [None; HELD];
+        let mut held: Vec<(Held, f32)> = Vec::new();
         for (measure, gap) in targets {
             let kinds: &[Held] = match measure {
                 Measure::Spd => &[Held::Spd],
@@ -198,20 +220,21 @@ impl Controller {
                 Measure::Eopp => &[Held::Tpr],
                 Measure::Burden => &[Held::Burden],
             };
-            let aim = if *measure == Measure::Eodds { AIM_FOLDED } else { AIM } * gap;
             for kind in kinds {
-                let target = &mut held[*kind as usize];
-                *target = Some(target.map_or(aim, |other: f32| other.min(aim)));
+                match held.iter_mut().find(|(other, _)| other == kind) {
+                    Some((_, target)) => *target = target.min(AIM * gap),
+                    None => held.push((*kind, AIM * gap)),
+                }
             }
         }
-        Self { targets: held, threshold, attributes: vec![Attribute::default(); attributes] }
+        Self { held, threshold, attributes: vec![Attribute::default(); attributes] }
     }
 
     /// Takes note of a scored record and returns the force on its score: what to add to `dE/dp`.
     ///
     /// `decisive` is the score that decides, `current` the one that the next step changes. Groups of [`NO_GROUP`] neither count nor push.
     pub(super) fn observe(&mut self, groups: &[u8], label: bool, decisive: f32, current: f32) -> f32 {
-        if self.targets.iter().all(Option::is_none) {
+        if self.held.is_empty() {
             return 0.0;
         }
         let q = logistic(SLOPE * (current - self.threshold));
@@ -228,7 +251,7 @@ impl Controller {
         let mut force = 0.0;
         for (attribute, group) in self.attributes.iter_mut().zip(groups) {
             if *group != NO_GROUP {
-                force += attribute.observe(usize::from(*group), &scored, &self.targets);
+                force += attribute.observe(usize::from(*group), &scored, &self.held);
             }
         }
         force
@@ -236,103 +259,106 @@ impl Controller {
 }
 
 impl Attribute {
-    fn observe(&mut self, group: usize, scored: &Scored, targets: &[Option<f32>; HELD]) -> f32 {
+    fn observe(&mut self, group: usize, scored: &Scored, held: &[(Held, f32)]) -> f32 {
         self.groups.observe(group, scored);
-        self.multipliers.resize(self.groups.len(), [0.0; HELD]);
+        self.pairs.resize_with(self.groups.len(), Pair::default);
         let unprivileged = if group == 0 { 1..self.groups.len() } else { group..group + 1 };
         let mut force = 0.0;
         for u in unprivileged {
-            if let (Some(known), Some(reference), Some(multipliers)) =
-                (self.groups.get(u), self.groups.get(0), self.multipliers.get_mut(u))
+            if let (Some(known), Some(reference), Some(pair)) =
+                (self.groups.get(u), self.groups.get(0), self.pairs.get_mut(u))
             {
-                let shares = [self.groups.shares(known), self.groups.shares(reference)];
-                force += pair_force(known, reference, shares, multipliers, targets, scored, group == 0);
+                if pair.records < PLAN_FIRST || pair.records.is_multiple_of(PLAN_EVERY) {
+                    pair.plan([known, reference], [self.groups.shares(known), self.groups.shares(reference)], held);
+                }
+                pair.records = pair.records.saturating_add(1);
+                force += pair.steer([known, reference], held, scored, group == 0);
             }
         }
         force
     }
 }
 
-/// Moves the multipliers of a pair by one record and returns the force on that record.
-fn pair_force(
-    u: &Group,
-    r: &Group,
-    shares: [[f32; 2]; 2],
-    multipliers: &mut [f32; HELD],
-    targets: &[Option<f32>; HELD],
-    scored: &Scored,
-    is_reference: bool,
-) -> f32 {
-    if u.least_count().iter().chain(&r.least_count()).any(|count| *count == 0.0) {
-        return 0.0;
-    }
-    let scale = Held::ALL.map(|held| {
-        let largest = |group, shares| held.weights(group, shares).into_iter().fold(0.0, f32::max);
-        1.0 / (largest(u, shares[0]) + largest(r, shares[1]))
-    });
-    let (u_side, r_side) = (Side::new(u, shares[0], scale), Side::new(r, shares[1], scale));
-    let (u_rates, r_rates) = (u.rates(), r.rates());
-
-    // The active set: measures whose multiplier is up or whose gap is outside.
-    let mut active = [Held::Spd; HELD];
-    let (mut integral, mut proportional) = ([0.0; HELD], [0.0; HELD]);
-    let mut price = [0.0; HELD];
-    let mut n = 0;
-    for ((held, target), multiplier) in Held::ALL.into_iter().zip(targets).zip(multipliers.iter()) {
-        let Some(target) = target else { continue };
-        let index = held as usize;
-        let gap = held.gap(&u_rates, &r_rates);
-        let count = held.least_count(u, r);
-        let trust = count / (count + HALF_TRUST);
-        let gain: f32 = (0..HELD)
-            .filter(|n| targets[*n].is_some())
-            .map(|n| (u_side.response[index][n] + r_side.response[index][n]).abs())
-            .sum();
-        price[index] = trust * PRICE.min(PRICE_LOOP_GAIN / (gain + SMALLEST_GAIN)) * gap;
-        let outside = gap - gap.clamp(-target, *target);
-        if *multiplier == 0.0 && outside == 0.0 {
-            continue;
+impl Pair {
+    /// Takes stock of what changes slowly: the weights, the plant's gains, the clocks.
+    fn plan(&mut self, [u, r]: [&Group; 2], shares: [[f32; 2]; 2], held: &[(Held, f32)]) {
+        for (i, (kind, _)) in held.iter().enumerate() {
+            let of = [kind.weights(u, shares[0]), kind.weights(r, shares[1])];
+            let scale = 1.0 / (of[0][0].max(of[0][1]) + of[1][0].max(of[1][1]));
+            self.weights[0][i] = of[0].map(|weight| weight * scale);
+            self.weights[1][i] = of[1].map(|weight| weight * scale);
+            let early = 1.0 + EARLY / (kind.least_count(u, r) + 1.0);
+            self.clocks[i] = INTEGRAL * early * kind.rarest(shares[0], shares[1]).sqrt();
         }
-        let side = if *multiplier == 0.0 { gap } else { *multiplier };
-        let excess = gap - target.copysign(side);
-        active[n] = held;
-        integral[n] =
-            INTEGRAL * (1.0 + EARLY / (count + 1.0)) * held.rarest(shares[0], shares[1]).sqrt() * trust * excess;
-        proportional[n] = PROPORTIONAL * outside;
-        n += 1;
+        self.gains = Default::default();
+        add_responses(&mut self.gains, held, u, shares[0], &self.weights[0]);
+        add_responses(&mut self.gains, held, r, shares[1], &self.weights[1]);
     }
 
-    let mut gains = [[0.0; HELD]; HELD];
-    for (i, row) in gains.iter_mut().enumerate().take(n) {
-        let m = active[i] as usize;
-        for (gain, held) in row.iter_mut().zip(&active).take(n) {
-            *gain = u_side.response[m][*held as usize] + r_side.response[m][*held as usize];
+    /// Moves the multipliers by one record and returns the force on that record.
+    fn steer(&mut self, [u, r]: [&Group; 2], held: &[(Held, f32)], scored: &Scored, is_reference: bool) -> f32 {
+        let Self { multipliers, weights, gains, clocks, .. } = self;
+        // The active set: what has its multiplier up or its gap outside. `total` starts as the price.
+        let (u_rates, r_rates) = (u.rates(), r.rates());
+        let (mut integral, mut proportional, mut total) = ([0.0; HELD], [0.0; HELD], [0.0; HELD]);
+        let mut active = [0; HELD];
+        let mut n = 0;
+        for (i, (kind, target)) in held.iter().enumerate() {
+            let count = kind.least_count(u, r);
+            if count == 0.0 {
+                continue;
+            }
+            let gap = kind.gap(&u_rates, &r_rates);
+            let trust = count / (count + HALF_TRUST);
+            let loop_gain: f32 = gains[i].iter().map(|gain| gain.abs()).sum();
+            total[i] = trust * PRICE.min(PRICE_LOOP_GAIN / (loop_gain + SMALLEST_GAIN)) * gap;
+            let outside = gap - gap.clamp(-target, *target);
+            if multipliers[i] == 0.0 && outside == 0.0 {
+                continue;
+            }
+            let side = if multipliers[i] == 0.0 { gap } else { multipliers[i] };
+            let excess = gap - target.copysign(side);
+            integral[n] = clocks[i] * trust * excess;
+            proportional[n] = PROPORTIONAL * outside;
+            active[n] = i;
+            n += 1;
         }
-        row[i] = 2.0 * row[i] + SMALLEST_GAIN;
-    }
-    let mut total = price;
-    let step = solve(gains, integral, n);
-    let push = solve(gains, proportional, n);
-    for ((held, step), push) in active.iter().zip(step).zip(push).take(n) {
-        let multiplier = &mut multipliers[*held as usize];
-        let moved = *multiplier + step;
-        // Passing 0 ends at 0: a multiplier acts on one side of its target only.
-        *multiplier = if *multiplier * moved < 0.0 { 0.0 } else { moved };
-        total[*held as usize] += push;
-    }
-    // Against wind-up: multipliers stop where the force would pass its bound.
-    let largest = u_side.largest_force(multipliers).max(r_side.largest_force(multipliers));
-    if largest > LARGEST_FORCE {
-        multipliers.iter_mut().for_each(|multiplier| *multiplier *= LARGEST_FORCE / largest);
-    }
-    for (total, multiplier) in total.iter_mut().zip(multipliers.iter()) {
-        *total += multiplier;
-    }
 
-    let (side, sign) = if is_reference { (&r_side, -1.0) } else { (&u_side, 1.0) };
-    let (rates, burden) = side.forces(&total);
-    let bound = |force: f32| force.clamp(-LARGEST_FORCE, LARGEST_FORCE);
-    sign * (bound(rates[usize::from(scored.label)]) * scored.nearness - bound(burden) * scored.below)
+        let mut damped = [[0.0; HELD]; HELD];
+        for (row, &i) in damped.iter_mut().zip(&active).take(n) {
+            for (gain, &j) in row.iter_mut().zip(&active).take(n) {
+                *gain = if i == j { 2.0 * gains[i][i] + SMALLEST_GAIN } else { gains[i][j] };
+            }
+        }
+        let step = solve(damped, integral, n);
+        let push = solve(damped, proportional, n);
+        for ((&i, step), push) in active.iter().zip(step).zip(push).take(n) {
+            let moved = multipliers[i] + step;
+            // Passing 0 ends at 0: a multiplier acts on one side of its target only.
+            multipliers[i] = if multipliers[i] * moved < 0.0 { 0.0 } else { moved };
+            total[i] += push;
+        }
+        // Against wind-up: multipliers stop where a force would pass its bound.
+        let mut largest = 0.0_f32;
+        for weights in weights.iter() {
+            for label in [[1.0, 0.0], [0.0, 1.0]] {
+                let (rates, burden) = forces(held, multipliers, weights, label, label);
+                largest = largest.max(rates.abs()).max(burden.abs());
+            }
+        }
+        if largest > LARGEST_FORCE {
+            multipliers.iter_mut().for_each(|multiplier| *multiplier *= LARGEST_FORCE / largest);
+        }
+        for (total, multiplier) in total.iter_mut().zip(multipliers.iter()) {
+            *total += multiplier;
+        }
+
+        let (weights, sign) = if is_reference { (&weights[1], -1.0) } else { (&weights[0], 1.0) };
+        let certain = if scored.label { [0.0, 1.0] } else { [1.0, 0.0] };
+        let (rates, burden) = forces(held, &total, weights, certain, [1.0 - scored.current, scored.current]);
+        let bound = |force: f32| force.clamp(-LARGEST_FORCE, LARGEST_FORCE);
+        sign * (bound(rates) * scored.nearness - bound(burden) * scored.below)
+    }
 }
 
 /// Solves `a x = b` in the first `n` unknowns by elimination with row exchange; an unknown without a pivot is 0.
@@ -385,6 +411,6 @@ mod tests {
     #[test]
     fn eodds_and_eopp_share_the_tighter_target() {
         let controller = Controller::new(&[(Measure::Eodds, 0.1), (Measure::Eopp, 0.05)], 0.5, 1);
-        assert_eq!(controller.targets, [None, None, Some(AIM * 0.05), Some(AIM_FOLDED * 0.1), None]);
+        assert_eq!(controller.held, [(Held::Tpr, AIM * 0.05), (Held::Fpr, AIM * 0.1)]);
     }
 }

@@ -6,6 +6,8 @@ use feamoe_engine::fairness::Rates;
 
 /// Step of a rate at the records of its cell: an average over about 100 of them, however rare they are.
 const STEP: f32 = 0.02;
+/// Records from which on a rate fades: `1 / STEP`.
+const FADING_FROM: f32 = 50.0;
 /// Growth of the unit that records are weighed with: shares of groups and labels fade over 10,000 records.
 const UNIT_GROWTH: f32 = 1.0 + 1e-4;
 /// Where the unit is brought back to 1, far from overflow.
@@ -24,7 +26,8 @@ pub(super) struct Fading {
 impl Fading {
     fn observe(&mut self, value: f32) {
         self.count += 1.0;
-        self.mean += (1.0 / self.count).max(STEP) * (value - self.mean);
+        let step = if self.count < FADING_FROM { 1.0 / self.count } else { STEP };
+        self.mean += step * (value - self.mean);
     }
 }
 
