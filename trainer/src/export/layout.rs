@@ -8,7 +8,8 @@
 //! missing:  r_missing    =                               (r_missing - m)         +  m         m = mean of the second summand over all records
 //! ```
 //!
-//! and `m` moves into the bias. Rows that no training record picked become 0: an average, instead of a weight that was never learned.
+//! and `m` moves into the bias. The centre is rounded to f32 first and `s_mean` taken from what is left, so that the sum stays the same where that
+//! rounding is coarse (a time in seconds since 1970 has steps of 128). Rows that no training record picked become 0: an average, instead of a weight that was never learned.
 
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;
@@ -92,7 +93,10 @@ impl Writer<'_> {
         let mean_scale = if present > 0.0 { self.mass(number.linear_row()) / present } else { 0.0 };
         let linear: Vec<f64> = self.row(number.linear_row());
         self.rows.extend(linear.iter().map(|weight| (weight * f64::from(number.inv_sd())) as f32));
-        let shift: Vec<f64> = linear.iter().map(|weight| weight * mean_scale).collect();
+        let mean = f64::from(number.mean());
+        let centre = (mean + mean_scale * f64::from(number.sd())) as f32;
+        let centre_scale = (f64::from(centre) - mean) * f64::from(number.inv_sd());
+        let shift: Vec<f64> = linear.iter().map(|weight| weight * centre_scale).collect();
 
         let mut looked_up = vec![LookedUp { row: number.missing_row(), present: false }];
         looked_up.extend(number.bin_rows().map(|row| LookedUp { row, present: true }));
@@ -112,12 +116,11 @@ impl Writer<'_> {
         let [low, high] = extent.map_or([clamp_low, clamp_high], |[low, high]| {
             [low.clamp(clamp_low, clamp_high), high.clamp(clamp_low, clamp_high)]
         });
-        let centre = f64::from(number.mean()) + mean_scale * f64::from(number.sd());
         Kind::Number {
             transform: number.transform(),
             low,
             high,
-            centre: centre as f32,
+            centre,
             bins: u16::try_from(bins.max(usize::from(one_bin))).unwrap_or(u16::MAX),
         }
     }
