@@ -96,7 +96,7 @@ impl Run {
         };
         // Every feature came from a column of these data.
         let column = |name: &str| Ok(self.columns.iter().position(|column| column == name).unwrap_or_default());
-        export(&source, self.sample.rows(), column, |example| learner.predict(&example.terms))
+        export(&source, self.sample.rows(), column, |example| learner.predict_exported(&example.terms))
     }
 }
 

