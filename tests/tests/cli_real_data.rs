@@ -38,6 +38,24 @@ fn adult_in_one_pass() {
     assert_eq!(explained["probability"][0].as_f64().unwrap() as f32, last);
 }
 
+#[test]
+fn the_commands_of_the_readme_work_as_they_stand() {
+    let (Some(data), Some(test)) = (data_file("adult.data"), data_file("adult.test")) else { return };
+    let folder = Folder::new();
+    std::fs::copy(data, folder.path("adult.data")).unwrap();
+    std::fs::copy(test, folder.path("adult.test")).unwrap();
+    std::fs::create_dir_all(folder.path("trainer/schemas")).unwrap();
+    std::fs::copy(adult_schema(), folder.path("trainer/schemas/adult.toml")).unwrap();
+    let readme = std::fs::read_to_string(repository_file("README.md")).unwrap();
+    let commands: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("    feamoe ")).collect();
+    let named = |name: &str| commands.iter().any(|command| command.split(' ').next() == Some(name));
+    assert!(["train", "evaluate", "score", "explain", "inspect"].into_iter().all(named), "{commands:?}");
+    for command in commands {
+        let words = command.split('#').next().unwrap_or_default().split_whitespace();
+        let _ = folder.run(&words.collect::<Vec<_>>()).done();
+    }
+}
+
 /// Trains on so many copies of a file through a pipe; returns the peak memory in bytes, where the system tells.
 fn peak_memory(folder: &Folder, text: &[u8], copies: usize) -> Option<f64> {
     let train = ["train", "-", "--schema", &adult_schema(), "-o", "m.feamoe", "--format", "json"];

@@ -224,11 +224,12 @@ pub fn render(report: &Report) -> String {
     let total = &report.prequential.total;
     let _ = writeln!(
         text,
-        "learned from {} rows ({} skipped), seed {}, {} experts, {:.0} rows/s{}{}",
+        "learned from {} rows ({} skipped), seed {}, {} expert{}, {:.0} rows/s{}{}",
         report.rows,
         report.skipped,
         report.seed,
         report.experts,
+        if report.experts == 1 { "" } else { "s" },
         report.rows_per_second,
         report.learning_rows_per_second.map_or(String::new(), |rate| format!(
             " ({rate:.0} rows/s learning, {:.1} MB of rows in memory)",
