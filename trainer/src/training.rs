@@ -38,6 +38,23 @@ pub struct Options {
     pub split: Option<Split>,
 }
 
+impl Options {
+    /// One pass in the order of the data, with the encoder's defaults and windows of 1,000 rows.
+    #[must_use]
+    pub fn new(learner: ValidOptions) -> Self {
+        let seed = learner.seed();
+        Self {
+            learner,
+            encoder: encoder::Options::default(),
+            epochs: 1,
+            shuffle: false,
+            seed,
+            window: 1000,
+            split: None,
+        }
+    }
+}
+
 /// Where a run is.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {

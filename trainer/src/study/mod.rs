@@ -13,7 +13,6 @@ use serde::Serialize;
 pub use plan::{DataSet, Judged, Setting, settings};
 
 use crate::blob_file::HostModel;
-use crate::encoder;
 use crate::error::Error;
 use crate::evaluation::{Evaluation, evaluate};
 use crate::export::ExportError;
@@ -141,13 +140,11 @@ fn options(setting: &Setting, seed: u64) -> Result<Options, StudyError> {
     }
     let split = setting.data.test_file().is_none() && setting.judged == Judged::HeldOut;
     Ok(Options {
-        learner: learner.check()?,
-        encoder: encoder::Options::default(),
         epochs: setting.epochs,
         shuffle: setting.shuffled,
-        seed,
         window: WINDOW,
         split: split.then_some(Split { seed, training_share: TRAINING_SHARE, part: Part::Training }),
+        ..Options::new(learner.check()?)
     })
 }
 
