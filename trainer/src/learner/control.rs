@@ -13,6 +13,8 @@
 //!   slowly. (With the share itself, AOD took 60,000 rows of Adult to settle, with no clock at all it swings.)
 //! - **Forces are weighed by the inverse shares of the cells, scaled so that they sum to 1**: no record of a tiny group gets a step a hundred times the
 //!   usual, and multipliers mean the same for all group sizes.
+//! - **Forces go by the label that came**, though going by the score instead would halve their noise: where constraints contradict each other (SPD and AOD
+//!   with unequal base rates, TPR and FPR gaps of opposite sign) only the label tells apart the records on which both can be met.
 //! - **A fixed price on the gap itself** besides the multiplier: where fairness is cheap the gap then vanishes, where it is dear it stays at the target.
 //! - **Burden forces shift both groups' scores by the same amount**, so that neither group's calibration bears all of it, and fade near the threshold: a
 //!   record pushed over it leaves the average and undoes the work.
@@ -29,15 +31,15 @@ use crate::encoder::NO_GROUP;
 /// Share of the target that is aimed at: the rest is for the noise of the decisions to come.
 const AIM: f32 = 0.95;
 /// Integral gain, per record and root of the share of the rarest cell.
-const INTEGRAL: f32 = 2e-3;
+const INTEGRAL: f32 = 1.5e-3;
 /// Records of the rarest cell until which the integral gain is raised, in proportion: a stream's first rows know nothing of the multipliers.
-const EARLY: f32 = 1000.0;
+const EARLY: f32 = 1500.0;
 /// Proportional gain on what passes the target.
 const PROPORTIONAL: f32 = 5.0;
-/// Price of a gap, in units of force, and its bound in units of the plant's gain over all held measures (a loop gain: beyond it the delay would make it
+/// Price of an SPD or AOD gap, in units of force, and its bound in units of the plant's gain over all held measures (a loop gain: beyond it the delay would make it
 /// swing).
-const PRICE: f32 = 10.0;
-const PRICE_LOOP_GAIN: f32 = 4.0;
+const PRICE: f32 = 25.0;
+const PRICE_LOOP_GAIN: f32 = 5.0;
 /// Slope of the surrogate `1 / (1 + exp(-slope (p - threshold)))`: forces reach scores within about 0.2 of the threshold, others keep their calibration.
 const SLOPE: f32 = 10.0;
 /// Largest force on a record. A force f moves the score at the threshold by up to f / 4; a larger one would only overflow.
@@ -109,10 +111,10 @@ impl Held {
         }
     }
 
-    /// Whether the force goes by the label that the features promise, not by the one that came: half the noise. Forces of the other measures go by
-    /// the label itself: where SPD and AOD contradict each other, only that tells apart the records on which both can be met.
-    fn expects_label(self) -> bool {
-        matches!(self, Self::Tpr | Self::Fpr)
+    /// Whether its gap has a price inside the target. Not the error rates, whose gaps often differ in sign while one force moves both, and not the
+    /// burden, which is always paid for in calibration.
+    fn is_priced(self) -> bool {
+        matches!(self, Self::Spd | Self::Aod)
     }
 
     /// Records behind the least known rate of the gap.
@@ -160,19 +162,15 @@ fn add_responses(
     }
 }
 
-/// Returns the threshold force and the burden force on a record whose label is shared out as `certain`, or as `expected` for the measures that go by it.
-fn forces(
-    held: &[(Held, f32)],
-    multipliers: &[f32; HELD],
-    weights: &Weights,
-    certain: [f32; 2],
-    expected: [f32; 2],
-) -> (f32, f32) {
+/// Returns the threshold force and the burden force on a record.
+fn forces(held: &[(Held, f32)], multipliers: &[f32; HELD], weights: &Weights, label: bool) -> (f32, f32) {
     let (mut rates, mut burden) = (0.0, 0.0);
     for (((held, _), multiplier), weights) in held.iter().zip(multipliers).zip(weights) {
-        match held {
-            Held::Burden => burden += multiplier * weights[0],
-            held => rates += multiplier * dot(*weights, if held.expects_label() { expected } else { certain }),
+        let force = multiplier * weights[usize::from(label)];
+        if *held == Held::Burden {
+            burden += force;
+        } else {
+            rates += force;
         }
     }
     (rates, burden)
@@ -220,10 +218,11 @@ impl Controller {
                 Measure::Eopp => &[Held::Tpr],
                 Measure::Burden => &[Held::Burden],
             };
+            let aim = AIM * gap;
             for kind in kinds {
                 match held.iter_mut().find(|(other, _)| other == kind) {
-                    Some((_, target)) => *target = target.min(AIM * gap),
-                    None => held.push((*kind, AIM * gap)),
+                    Some((_, target)) => *target = target.min(aim),
+                    None => held.push((*kind, aim)),
                 }
             }
         }
@@ -311,7 +310,9 @@ impl Pair {
             let gap = kind.gap(&u_rates, &r_rates);
             let trust = count / (count + HALF_TRUST);
             let loop_gain: f32 = gains[i].iter().map(|gain| gain.abs()).sum();
-            total[i] = trust * PRICE.min(PRICE_LOOP_GAIN / (loop_gain + SMALLEST_GAIN)) * gap;
+            if kind.is_priced() {
+                total[i] = trust * PRICE.min(PRICE_LOOP_GAIN / (loop_gain + SMALLEST_GAIN)) * gap;
+            }
             let outside = gap - gap.clamp(-target, *target);
             if multipliers[i] == 0.0 && outside == 0.0 {
                 continue;
@@ -341,8 +342,8 @@ impl Pair {
         // Against wind-up: multipliers stop where a force would pass its bound.
         let mut largest = 0.0_f32;
         for weights in weights.iter() {
-            for label in [[1.0, 0.0], [0.0, 1.0]] {
-                let (rates, burden) = forces(held, multipliers, weights, label, label);
+            for label in [false, true] {
+                let (rates, burden) = forces(held, multipliers, weights, label);
                 largest = largest.max(rates.abs()).max(burden.abs());
             }
         }
@@ -354,8 +355,7 @@ impl Pair {
         }
 
         let (weights, sign) = if is_reference { (&weights[1], -1.0) } else { (&weights[0], 1.0) };
-        let certain = if scored.label { [0.0, 1.0] } else { [1.0, 0.0] };
-        let (rates, burden) = forces(held, &total, weights, certain, [1.0 - scored.current, scored.current]);
+        let (rates, burden) = forces(held, &total, weights, scored.label);
         let bound = |force: f32| force.clamp(-LARGEST_FORCE, LARGEST_FORCE);
         sign * (bound(rates) * scored.nearness - bound(burden) * scored.below)
     }
