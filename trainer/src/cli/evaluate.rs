@@ -7,20 +7,16 @@ use clap::Args;
 use feamoe::evaluation::{Evaluation, evaluate};
 use feamoe::options::Gaps;
 use feamoe::schema::Schema;
-use feamoe::stream::{Input, Stream, Use};
+use feamoe::stream::{Stream, Use};
 
 use super::print::{self, TextTable, share, signed};
-use super::{Format, FormatOption, Outcome, load_model, read_blob};
+use super::{Format, FormatOption, Outcome, Source, load_model, read_blob};
 
 /// The options of `feamoe evaluate`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// The model
-    #[arg(value_name = "MODEL")]
-    model: PathBuf,
-    /// Labelled CSV files in the order given, plain or gzip; - for standard input
-    #[arg(value_name = "DATA", required = true)]
-    data: Vec<Input>,
+    #[command(flatten)]
+    source: Source,
     /// Names the target and the protected columns of the data
     #[arg(long, value_name = "FILE")]
     schema: PathBuf,
@@ -34,9 +30,9 @@ pub struct Options {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let schema = Schema::open(&options.schema)?;
-    let blob = read_blob(&options.model)?;
-    let model = load_model(&options.model, &blob)?;
-    let evaluation = evaluate(&model, &mut Stream::open(&options.data, &schema, Use::Learn)?)?;
+    let blob = read_blob(&options.source.model)?;
+    let model = load_model(&options.source.model, &blob)?;
+    let evaluation = evaluate(&model, &mut Stream::open(&options.source.data, &schema, Use::Learn)?)?;
     match options.format.format {
         Format::Json => print::json(&evaluation)?,
         Format::Text => print::text(&render(&evaluation))?,

@@ -1,20 +1,19 @@
 //! `feamoe explain`: what each raw feature added to a record's score.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use feamoe::blob_file::{HostAttribution, HostModel};
 use feamoe::scoring::Binding;
-use feamoe::stream::{Input, Record, Records};
+use feamoe::stream::{Record, Records};
 use feamoe_engine::Method;
 use feamoe_engine::schema::{Kind, Note};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::print::{self, TextTable, share, signed};
-use super::{Format, FormatOption, Outcome, TableOption, load_model, read_blob, whole};
+use super::{Format, FormatOption, Outcome, Source, TableOption, load_model, read_blob, whole};
 
 /// Above this share of the attribution through the gate, the frozen game misleads.
 const GATE_SHARE_WARNING: f32 = 0.1;
@@ -22,12 +21,8 @@ const GATE_SHARE_WARNING: f32 = 0.1;
 /// The options of `feamoe explain`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// The model
-    #[arg(value_name = "MODEL")]
-    model: PathBuf,
-    /// CSV files in the order given, plain or gzip; - for standard input
-    #[arg(value_name = "DATA", required = true)]
-    data: Vec<Input>,
+    #[command(flatten)]
+    source: Source,
     /// Explain one record, counted from 1; without it, all of them
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     row: Option<u64>,
@@ -84,9 +79,9 @@ struct Explanation {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let table = options.table.table()?;
-    let blob = read_blob(&options.model)?;
-    let model = load_model(&options.model, &blob)?;
-    let mut records = Records::open(&options.data, &table)?;
+    let blob = read_blob(&options.source.model)?;
+    let model = load_model(&options.source.model, &blob)?;
+    let mut records = Records::open(&options.source.data, &table)?;
     let explanation = explain(&model, &mut records, options.row, options.method.into())?;
     if explanation.row.is_empty() {
         let files = records.files();

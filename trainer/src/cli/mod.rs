@@ -54,6 +54,17 @@ enum Command {
     Demo(demo::Options),
 }
 
+/// A model and the data it is used on.
+#[derive(Args, Clone, Debug)]
+struct Source {
+    /// The model
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// CSV files in the order given, plain or gzip; - for standard input
+    #[arg(value_name = "DATA", required = true)]
+    data: Vec<Input>,
+}
+
 /// How results are printed.
 #[derive(Args, Clone, Copy, Debug)]
 struct FormatOption {

@@ -7,20 +7,16 @@ use clap::Args;
 use feamoe::blob_file::HostRecord;
 use feamoe::output::{OutputFile, WriteError};
 use feamoe::scoring::Binding;
-use feamoe::stream::{Input, Records};
+use feamoe::stream::Records;
 use feamoe_engine::schema::Note;
 
-use super::{Outcome, TableOption, files, load_model, read_blob, refuse_overwriting};
+use super::{Outcome, Source, TableOption, files, load_model, read_blob, refuse_overwriting};
 
 /// The options of `feamoe score`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// The model
-    #[arg(value_name = "MODEL")]
-    model: PathBuf,
-    /// CSV files in the order given, plain or gzip; - for standard input
-    #[arg(value_name = "DATA", required = true)]
-    data: Vec<Input>,
+    #[command(flatten)]
+    source: Source,
     /// Where the scores go; without it, standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -41,7 +37,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     };
     match &options.output {
         Some(path) => {
-            let read = files(&options.data).chain([options.model.as_path()]).chain(options.table.schema.as_deref());
+            let read = files(&options.source.data)
+                .chain([options.source.model.as_path()])
+                .chain(options.table.schema.as_deref());
             refuse_overwriting(path, read)?;
             let mut file = OutputFile::create(path)?;
             let name = |cause| WriteError::new(path, cause);
@@ -58,9 +56,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 }
 
 fn write_scores(options: &Options, table: &feamoe::schema::Table, out: &mut dyn Write) -> anyhow::Result<()> {
-    let blob = read_blob(&options.model)?;
-    let model = load_model(&options.model, &blob)?;
-    let mut records = Records::open(&options.data, table)?;
+    let blob = read_blob(&options.source.model)?;
+    let model = load_model(&options.source.model, &blob)?;
+    let mut records = Records::open(&options.source.data, table)?;
     let binding = Binding::new(&model, |name| records.column(name, "the model"))?;
     let names: Vec<&str> = (0..).map_while(|index| model.schema().feature_name(index)).collect();
 

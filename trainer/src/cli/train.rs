@@ -105,13 +105,11 @@ impl Learning {
         let targets = self.fair.iter().flat_map(Gaps::as_slice);
         let learner = targets.fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap));
         Ok(training::Options {
-            learner: learner.check()?,
             encoder: encoder::Options { bins: self.bins, ..encoder::Options::default() },
             epochs: self.epochs,
             shuffle: self.shuffle,
-            seed: self.seed,
             window: self.window,
-            split: None,
+            ..training::Options::new(learner.check()?)
         })
     }
 }

@@ -15,7 +15,7 @@
 //!   usual, and multipliers mean the same for all group sizes.
 //! - **Forces go by the label that came**, though going by the score instead would halve their noise: where constraints contradict each other (SPD and AOD
 //!   with unequal base rates, TPR and FPR gaps of opposite sign) only the label tells apart the records on which both can be met.
-//! - **A fixed price on the gap itself** besides the multiplier: where fairness is cheap the gap then vanishes, where it is dear it stays at the target.
+//! - **A fixed price on SPD and AOD gaps themselves** besides the multiplier: where fairness is cheap the gap then vanishes, where it is dear it stays at the target.
 //! - **Burden forces shift both groups' scores by the same amount**, so that neither group's calibration bears all of it, and fade near the threshold: a
 //!   record pushed over it leaves the average and undoes the work.
 //!

@@ -1,4 +1,4 @@
-//! The weights of the mixture, their AdaGrad steps, their running average, and growth by one expert.
+//! The weights of the mixture, their AdaGrad steps, their running averages, and growth by one expert.
 //!
 //! The score that leaves the learner is that of *averaged* weights (Polyak and Juditsky 1992): single steps of the stochastic gradient, and of the
 //! fairness forces in it, leave the last weights noisy. Averages are taken over windows that grow with the stream, so that they follow drift, and in

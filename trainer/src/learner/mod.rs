@@ -22,7 +22,8 @@
 //! The same options and the same examples in the same order give the same weights to the bit, on any machine.
 //!
 //! *What it costs:* a record of `t` terms with K experts reads and writes `2 (t + 1)` rows of 2K numbers, with as many square roots and divisions; no
-//! allocation once the rows are known. *Memory:* 3 x 4 bytes per lane and row, whatever the length of the stream.
+//! allocation once the rows are known. *Memory:* 4 x 4 bytes per lane and row (weights, step sizes, two averages), whatever
+//! the length of the stream.
 
 mod control;
 mod loss;
