@@ -147,3 +147,24 @@ fn what_was_trained_can_be_used() {
         assert!(residual.is_some_and(|residual| residual.abs() < 0.01), "table {seed}: residual {residual:?}");
     }
 }
+
+/// Levels that first occur after the encoder was fitted, each in one row only: that row picked the unseen row, their own was never learned.
+#[test]
+fn a_level_that_occurred_once_scores_as_an_unseen_one() {
+    let (fitted_on, alone) = (5_000, 50);
+    let folder = Folder::new();
+    let mut table = String::from("kind,other,y\n");
+    for row in 0..6_000 {
+        let single = (fitted_on..fitted_on + alone).contains(&row);
+        let kind = if single { format!("alone {row}") } else { ["a", "b"][row % 2].into() };
+        table += &format!("{kind},{},{}\n", row % 7, u8::from(row % 7 > 2 || single));
+    }
+    folder.write("data.csv", &table);
+    folder.write("schema.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n");
+    let _ = folder.run(&["train", "data.csv", "--schema", "schema.toml", "-o", "m.feamoe"]).done();
+    folder.write("new.csv", "kind,other\nalone 5001,4\nnever,4\na,4\n");
+    let scores = folder.run(&["score", "m.feamoe", "new.csv"]).done();
+    let probability = |line: usize| scores.lines().nth(line).unwrap().split(',').nth(1).unwrap().to_owned();
+    assert_eq!(probability(1), probability(2));
+    assert_ne!(probability(1), probability(3));
+}

@@ -272,6 +272,11 @@ impl Encoder {
         &self.mass
     }
 
+    /// Returns the row that a level's weights are taken from: its own, or the unseen row where no record has picked its own yet.
+    pub(crate) fn learned_row(&self, category: &Category, row: u32) -> u32 {
+        if self.mass.get(row as usize).is_some_and(|mass| *mass > 0.0) { row } else { category.unseen_row }
+    }
+
     /// Returns the smallest and largest number, not yet clamped, of a feature (by index) learned from; `None` for a category, or
     /// where there was none.
     #[must_use]
@@ -293,7 +298,15 @@ impl Encoder {
             *low = low.min(x);
             *high = high.max(x);
         };
-        encode_terms(features, row, &mut example.terms, on_number, |feature| new_levels.push(feature))?;
+        let level_row = |feature: usize, category: &Category, known: Option<u32>| {
+            known.unwrap_or_else(|| {
+                if category.levels.list().len() < category.max_levels {
+                    new_levels.push(feature);
+                }
+                category.unseen_row
+            })
+        };
+        encode_terms(features, row, &mut example.terms, on_number, level_row)?;
         for term in &example.terms {
             mass[term.row as usize] += f64::from(term.scale);
         }
@@ -305,13 +318,17 @@ impl Encoder {
         Ok(())
     }
 
-    /// Encodes a held-out row: nothing is counted, no level added.
+    /// Encodes a held-out row: nothing is counted, no level added. A level that no row was learned from but the first, which picked the unseen row, picks
+    /// that again.
     ///
     /// # Errors
     ///
     /// [`Error::NotANumber`].
     pub fn encode(&self, row: &Row<'_>, example: &mut Example) -> Result<(), Error> {
-        encode_terms(&self.features, row, &mut example.terms, |_, _| {}, |_| {})?;
+        let level_row = |_, category: &Category, known: Option<u32>| {
+            known.map_or(category.unseen_row, |row| self.learned_row(category, row))
+        };
+        encode_terms(&self.features, row, &mut example.terms, |_, _| {}, level_row)?;
         example.take_rest(row);
         Ok(())
     }
@@ -341,14 +358,14 @@ impl Example {
     }
 }
 
-/// Writes the terms of a record; tells of each number, and of each feature with a level that could be added.
+/// Writes the terms of a record; tells of each number, and asks which row stands for a level, given its own where it has one.
 #[inline]
 fn encode_terms(
     features: &[Feature],
     record: &Record<'_>,
     terms: &mut Vec<Term>,
     mut on_number: impl FnMut(usize, f32),
-    mut on_new_level: impl FnMut(usize),
+    mut level_row: impl FnMut(usize, &Category, Option<u32>) -> u32,
 ) -> Result<(), Error> {
     terms.clear();
     for (index, feature) in features.iter().enumerate() {
@@ -365,12 +382,7 @@ fn encode_terms(
             Kind::Category(category) => {
                 let row = match cell {
                     None => category.missing_row(),
-                    Some(cell) => category.levels.row(cell).unwrap_or_else(|| {
-                        if category.levels.list().len() < category.max_levels {
-                            on_new_level(index);
-                        }
-                        category.unseen_row
-                    }),
+                    Some(cell) => level_row(index, category, category.levels.row(cell)),
                 };
                 terms.push(Term { row, scale: 1.0 });
             }

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! and `m` moves into the bias. The centre is rounded to f32 first and `s_mean` taken from what is left, so that the sum stays the same where that
-//! rounding is coarse (a time in seconds since 1970 has steps of 128). Rows that no training record picked become 0: an average, instead of a weight that was never learned.
+//! rounding is coarse (a time in seconds since 1970 has steps of 128). Rows that no training record picked become 0: an average, instead of a weight that was never
+//! learned; a level that occurred once, when it was new, gets the content of the unseen row, which that record picked.
 
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;
@@ -40,8 +41,16 @@ pub(super) struct Layout {
 struct LookedUp {
     /// The learner's row; `u32::MAX` for the row of all records that pick no other.
     row: u32,
+    /// The row whose weights it takes.
+    weights_of: u32,
     /// Whether the number is present: then the linear part's mean is added.
     present: bool,
+}
+
+impl LookedUp {
+    fn own(row: u32, present: bool) -> Self {
+        Self { row, weights_of: row, present }
+    }
 }
 
 pub(super) fn lay_out(encoder: &Encoder, weights: Weights<'_>) -> Layout {
@@ -98,13 +107,13 @@ impl Writer<'_> {
         let centre_scale = (f64::from(centre) - mean) * f64::from(number.inv_sd());
         let shift: Vec<f64> = linear.iter().map(|weight| weight * centre_scale).collect();
 
-        let mut looked_up = vec![LookedUp { row: number.missing_row(), present: false }];
-        looked_up.extend(number.bin_rows().map(|row| LookedUp { row, present: true }));
+        let mut looked_up = vec![LookedUp::own(number.missing_row(), false)];
+        looked_up.extend(number.bin_rows().map(|row| LookedUp::own(row, true)));
         let bins = number.bin_rows().len();
         // Without bins, a record with the number present still needs a row where others lacked it: else missing rows would shift the mean.
         let one_bin = bins == 0 && missing > 0.0;
         if bins == 0 {
-            looked_up.push(LookedUp { row: u32::MAX, present: true });
+            looked_up.push(LookedUp::own(u32::MAX, true));
         }
         let written = self.looked_up(&looked_up, &shift);
         // The row of "present" is 0 where nothing was missing: then it needs no place in the blob.
@@ -126,10 +135,10 @@ impl Writer<'_> {
     }
 
     fn category(&mut self, category: &encoder::Category) -> Kind {
-        let mut looked_up: Vec<LookedUp> =
-            category.levels().iter().map(|level| LookedUp { row: level.row, present: false }).collect();
-        looked_up.push(LookedUp { row: category.unseen_row(), present: false });
-        looked_up.push(LookedUp { row: category.missing_row(), present: false });
+        let level = |row| LookedUp { weights_of: self.encoder.learned_row(category, row), ..LookedUp::own(row, false) };
+        let mut looked_up: Vec<LookedUp> = category.levels().iter().map(|known| level(known.row)).collect();
+        looked_up.push(LookedUp::own(category.unseen_row(), false));
+        looked_up.push(LookedUp::own(category.missing_row(), false));
         self.looked_up(&looked_up, &vec![0.0; self.stride]);
         Kind::Category { levels: u16::try_from(category.levels().len()).unwrap_or(u16::MAX) }
     }
@@ -146,12 +155,12 @@ impl Writer<'_> {
             // The row that is only in the blob stands for all records that picked no other.
             let mass = if row.row == u32::MAX { self.rows_seen() - counted } else { self.mass(row.row) };
             let share = if self.rows_seen() > 0.0 { mass / self.rows_seen() } else { 0.0 };
-            let mut content = self.row(row.row);
+            let mut content = self.row(row.weights_of);
             if row.present {
                 content.iter_mut().zip(shift).for_each(|(weight, shift)| *weight += shift);
             }
             mean.iter_mut().zip(&content).for_each(|(mean, weight)| *mean += share * weight);
-            contents.push((mass > 0.0, content));
+            contents.push((mass > 0.0 || row.weights_of != row.row, content));
         }
         for (picked, content) in contents {
             self.rows.extend(
