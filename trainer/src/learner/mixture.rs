@@ -26,7 +26,7 @@ const PERTURBATION: f32 = 0.05;
 const FULL_STEP_TERMS: f32 = 20.0;
 /// The deciding average reaches back over this share of the records seen, and no further than so many.
 const DECIDING_SHARE: f32 = 1.0 / 32.0;
-const DECIDING_ROWS: f32 = 1000.0;
+const DECIDING_ROWS: f32 = 500.0;
 /// The same for the exported average.
 const EXPORTED_SHARE: f32 = 1.0 / 4.0;
 const EXPORTED_ROWS: f32 = 8000.0;
