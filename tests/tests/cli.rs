@@ -13,7 +13,7 @@ use feamoe_tests::command::{Folder, keys, keys_in_order, lending};
 use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 8] = [
+const COMMANDS: [(&str, &[&str]); 9] = [
     ("schema", &["--output"]),
     (
         "train",
@@ -30,9 +30,12 @@ const COMMANDS: [(&str, &[&str]); 8] = [
             "--shuffle",
             "--seed",
             "--window",
+            "--checkpoint",
+            "--checkpoint-every",
             "--format",
         ],
     ),
+    ("update", &["--output", "--checkpoint", "--checkpoint-every", "--rest", "--format"]),
     ("evaluate", &["--schema", "--require", "--format"]),
     ("score", &["--output", "--gate", "--schema"]),
     ("explain", &["--row", "--method", "--schema", "--format"]),
@@ -113,6 +116,8 @@ fn the_training_report_has_its_keys() {
         keys(&report),
         [
             "blob",
+            "checkpoint",
+            "earlier_rows",
             "events",
             "experts",
             "learning_rows_per_second",
@@ -125,6 +130,7 @@ fn the_training_report_has_its_keys() {
             "skipped",
         ]
     );
+    assert_eq!((&report["checkpoint"], report["earlier_rows"].as_u64()), (&Value::Null, Some(0)));
     assert_eq!(keys(&report["blob"]), ["bytes", "checked_rows", "crc32", "largest_difference", "path"]);
     let window = ["accuracy", "aod", "eodds", "eopp", "from", "log_loss", "probability_burden", "rows", "spd"];
     assert_eq!(keys(&report["prequential"]), [&window[..], &["windows"]].concat());

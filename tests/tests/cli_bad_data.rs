@@ -399,6 +399,7 @@ fn options_out_of_their_range_say_the_range() {
         ("--bins <N>", "4097", "expected a whole number from 0 to 4096"),
         ("--epochs <N>", "0", "expected a whole number from 1 to 4294967295"),
         ("--window <N>", "0", "expected a whole number from 1 to 18446744073709551615"),
+        ("--checkpoint-every <N>", "0", "expected a whole number from 1 to 18446744073709551615"),
         ("--seed <N>", "-7", "expected a whole number from 0 to 18446744073709551615"),
         (
             "--grow <POLICY>",
@@ -429,7 +430,8 @@ fn options_out_of_their_range_say_the_range() {
     }
     assert!(usage(&["--lr", "fast"]).starts_with("invalid value 'fast' for '--lr <RATE>'"));
     assert_eq!(usage(&["--loss", "mse"]), "invalid value 'mse' for '--loss <LOSS>'");
-    assert_eq!(usage(&["--checkpoint", "run.ckpt"]), "unexpected argument '--checkpoint' found");
+    assert_eq!(usage(&["--momentum", "0.9"]), "unexpected argument '--momentum' found");
+    assert_eq!(usage(&["--checkpoint-every", "9"]), "the following required arguments were not provided:");
     let usage = folder.run(&["tune", "data.csv"]).usage_refused();
     assert_eq!(usage, "unrecognized subcommand 'tune'");
     let usage = folder.run(&["train", "data.csv"]).usage_refused();

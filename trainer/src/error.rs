@@ -4,6 +4,9 @@
 
 use std::io;
 
+use crate::checkpoint::CheckpointError;
+use crate::output::WriteError;
+
 /// Why a schema, a data file or an option cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -153,17 +156,37 @@ pub enum Error {
         columns: Vec<String>,
     },
 
-    /// A later file whose header differs from the first one's.
+    /// A later file without all of the columns of the first.
     #[error(
-        "{file}: the header differs from that of {first}: {difference}; all files of one run must have the same columns in the same order"
+        "{file}: the header differs from that of {first}: it lacks {}, it has {}; all files of one run must have the same columns, in any \
+         order",
+        list(.lacking), list(.columns)
     )]
     HeaderMismatch {
         /// The later file.
         file: String,
         /// The first file.
         first: String,
-        /// The first difference.
-        difference: String,
+        /// The columns it lacks.
+        lacking: Vec<String>,
+        /// The columns it has.
+        columns: Vec<String>,
+    },
+
+    /// Data that are not those a run was reading when it broke off.
+    #[error(
+        "{file}: found {found}, expected the records that the run had read of {files} when it broke off, the first {records}; name the same data again, from the \
+         first file on, or go on with other data by --rest"
+    )]
+    OtherData {
+        /// The file where that showed.
+        file: String,
+        /// What is there.
+        found: &'static str,
+        /// Records that had been read.
+        records: u64,
+        /// The files they were read from.
+        files: String,
     },
 
     /// A cell that should be a number is not.
@@ -228,6 +251,19 @@ pub enum Error {
         /// What became of the rows, what the target's values are, what to do.
         reason: String,
     },
+
+    /// A checkpoint that cannot be gone on with.
+    #[error("{file}: {error}")]
+    Checkpoint {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        error: CheckpointError,
+    },
+
+    /// A checkpoint could not be written on the way.
+    #[error(transparent)]
+    Write(#[from] WriteError),
 
     /// Only one of the two outcomes occurs.
     #[error("{files}: {reason}")]

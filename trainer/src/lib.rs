@@ -32,7 +32,7 @@
 //!
 //! # Rooms
 //! [`schema`] and [`stream`] read tables; [`encoder`] turns rows into terms; [`learner`] learns from them; [`training`] runs over the data and measures it
-//! ([`prequential`]); [`export`] writes the blob ([`blob_file`] reads it); [`scoring`] and [`evaluation`] go through the engine; [`demo`] makes
+//! ([`prequential`]), and goes on where an earlier run stopped ([`checkpoint`]); [`export`] writes the blob ([`blob_file`] reads it); [`scoring`] and [`evaluation`] go through the engine; [`demo`] makes
 //! data; [`study`] repeats the published figures.
 //!
 //! # Contract
@@ -42,6 +42,7 @@
 //! - Errors name file, line and column; nothing here panics on input. The forward pass and the fairness measures are the engine's.
 
 pub mod blob_file;
+pub mod checkpoint;
 pub mod demo;
 pub mod encoder;
 pub mod error;

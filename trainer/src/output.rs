@@ -99,12 +99,16 @@ impl OutputFile {
         }
     }
 
-    /// Writes bytes, naming the file where that fails.
+    /// Writes bytes, to the disk, naming the file where that fails: all that is left for [`OutputFile::commit`] is to put it in its place.
     ///
     /// # Errors
     /// Where the bytes do not fit.
     pub fn write_whole(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.write_all(bytes).map_err(|cause| WriteError::new(&self.path, cause))
+        let written = self.write_all(bytes).and_then(|()| self.flush()).and_then(|()| match &self.writer {
+            Writer::Beside(writer) => writer.get_ref().as_file().sync_all(),
+            Writer::Straight(_) => Ok(()),
+        });
+        written.map_err(|cause| WriteError::new(&self.path, cause))
     }
 
     /// Finishes the file: flushes it to the disk and puts it in its place.

@@ -1,20 +1,27 @@
-//! One training run: rows from the stream, encoded, learned from in one or more passes, measured prequentially.
+//! One training run: rows from the stream, encoded, learned from in one or more passes, measured prequentially; and going on with an earlier one.
+//!
+//! Going on ([`resume`]) from the checkpoint of a run over A with newer data B gives what one run over A and B gives, to the bit, wherever the run was
+//! interrupted. Runs of several passes, or in an order of their own, are stored once they are done; newer data are then learned from in a single pass.
 
+mod memory;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rand_pcg::Pcg64Mcg;
-use rand_pcg::rand_core::{RngCore, SeedableRng};
+use rand_pcg::rand_core::SeedableRng;
 
+use crate::checkpoint::{Checkpoint, Stage};
 use crate::encoder::{self, Encoder, Example, Examples};
 use crate::error::Error;
 use crate::export::{Export, ExportError, Source, Weights, export};
 use crate::learner::{Learner, ValidOptions};
 use crate::prequential::Prequential;
 use crate::schema::Schema;
-use crate::stream::{Attribute, Counts, Input, Sample, Split, Stream, Use};
+use crate::stream::{Attribute, Buffer, Counts, GoOn, Input, Place, Sample, Split, Stream, Use};
 use feamoe_engine::blob::Provenance;
-use feamoe_engine::mixture::Term;
+use memory::{Memory, shuffle};
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 8192;
@@ -68,6 +75,19 @@ pub struct Progress<'a> {
     pub prequential: &'a Prequential,
 }
 
+/// When and how a run is stored on its way.
+pub struct Saving<'a> {
+    /// Rows between two checkpoints, at least 1.
+    pub every: u64,
+    /// Stores one.
+    pub save: &'a mut dyn FnMut(&Checkpoint<'_>) -> Result<(), Error>,
+}
+
+impl Saving<'_> {
+    /// Rows between two checkpoints where nobody chose: well under a second of learning is lost, and a checkpoint takes a hundredth of that.
+    pub const EVERY: u64 = 250_000;
+}
+
 /// A finished run.
 pub struct Run {
     /// The learner after its last row.
@@ -88,11 +108,48 @@ pub struct Run {
     pub data_sha256: [u8; 32],
     /// Rows learned from, repeated passes counted again.
     pub rows: u64,
+    /// Those of earlier runs among them.
+    pub earlier_rows: u64,
     /// How long it took.
     pub timing: Timing,
+    encoding: encoder::Options,
+    place: Place,
+    /// Where there were too few rows to fit the encoder on: what the next run starts with.
+    fresh: Option<Fresh>,
+}
+
+/// A run that has learned nothing yet.
+struct Fresh {
+    rows: Buffer,
+    learner: Learner,
+    prequential: Prequential,
 }
 
 impl Run {
+    /// Returns what it takes to go on with newer data.
+    #[must_use]
+    pub fn checkpoint<'a>(&'a self, schema: &'a Schema) -> Checkpoint<'a> {
+        let (stage, learner, prequential, rows) = match &self.fresh {
+            Some(Fresh { rows, learner, prequential }) => {
+                (Stage::WarmingUp(Cow::Borrowed(rows)), learner, prequential, 0)
+            }
+            None => {
+                let stage =
+                    Stage::Learning { encoder: Cow::Borrowed(&self.encoder), sample: Cow::Borrowed(&self.sample) };
+                (stage, &self.learner, &self.prequential, self.rows)
+            }
+        };
+        Checkpoint {
+            schema: Cow::Borrowed(schema),
+            encoding: self.encoding.clone(),
+            place: self.place.clone(),
+            stage,
+            learner: Cow::Borrowed(learner),
+            prequential: Cow::Borrowed(prequential),
+            rows,
+        }
+    }
+
     /// Exports the learner, checked on rows spread over its data.
     ///
     /// # Errors
@@ -148,6 +205,20 @@ pub fn run(
     options: &Options,
     on_progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Run, Error> {
+    run_saving(inputs, schema, options, None, on_progress)
+}
+
+/// As [`run`], and stores the run on its way; only the first pass, and not where rows are shuffled.
+///
+/// # Errors
+/// As [`run`], and those of [`Saving::save`].
+pub fn run_saving(
+    inputs: &[Input],
+    schema: &Schema,
+    options: &Options,
+    saving: Option<Saving<'_>>,
+    on_progress: &mut dyn FnMut(&Progress<'_>),
+) -> Result<Run, Error> {
     if options.epochs > 1 && !options.shuffle && inputs.contains(&Input::Stdin) {
         return Err(Error::Input(format!(
             "--epochs {} reads the data again, but standard input can be read once only; add --shuffle, which keeps the rows in memory, or \
@@ -163,7 +234,10 @@ pub fn run(
         }
         Ok::<_, Error>(stream)
     };
-    let stream = open()?;
+    let mut stream = open()?;
+    if saving.is_some() {
+        stream.keep_place();
+    }
     let mut examples = Examples::new(stream, schema, &options.encoder)?;
     let mut pass = Pass {
         learner: Learner::new(options.learner.clone(), schema.protected.len()),
@@ -172,6 +246,10 @@ pub fn run(
         epoch: 1,
         on_progress,
     };
+    if !options.shuffle && options.epochs == 1 {
+        return pass.over(examples, schema, &options.encoder, saving, started);
+    }
+
     let mut example = Example::default();
     let mut memory = Memory::default();
     while examples.next_example(&mut example)? {
@@ -181,7 +259,7 @@ pub fn run(
             pass.learn(&example);
         }
     }
-    let (stream, encoder, sample) = examples.into_parts();
+    let (stream, encoder, sample, _) = examples.into_parts();
     stream.check()?;
 
     let mut timing = Timing { rows_in_memory_bytes: memory.bytes(), ..Timing::default() };
@@ -209,20 +287,31 @@ pub fn run(
             }
         }
     }
-    pass.report();
     timing.total = started.elapsed().as_secs_f64();
-    Ok(Run {
-        attributes: stream.attributes().cloned().collect(),
-        counts: stream.counts(),
-        columns: Arc::clone(stream.columns()),
-        data_sha256: stream.sha256(),
-        learner: pass.learner,
-        prequential: pass.prequential,
-        rows: pass.rows,
-        encoder,
-        sample,
-        timing,
-    })
+    Ok(pass.done(Read { stream, encoder, sample, encoding: options.encoder.clone() }, None, 0, timing))
+}
+
+/// Goes on with an earlier run, in a single pass: over newer data, or where it broke off over the data it was reading, as `go_on` says.
+///
+/// # Errors
+/// As [`run_saving`]; [`Error::OtherData`] where the inputs are not those that the run was reading; [`Error::NoUsableRows`] where they have none.
+pub fn resume(
+    checkpoint: Checkpoint<'_>,
+    inputs: &[Input],
+    go_on: GoOn,
+    saving: Option<Saving<'_>>,
+    on_progress: &mut dyn FnMut(&Progress<'_>),
+) -> Result<Run, Error> {
+    let started = Instant::now();
+    let Checkpoint { schema, encoding, place, stage, learner, prequential, rows } = checkpoint;
+    let stream = Stream::resume(inputs, &schema, &place, go_on)?;
+    let examples = match stage {
+        Stage::WarmingUp(rows) => Examples::with_first(rows.into_owned(), stream, &schema, &encoding)?,
+        Stage::Learning { encoder, sample } => Examples::resume(stream, encoder.into_owned(), sample.into_owned())?,
+    };
+    let pass =
+        Pass { learner: learner.into_owned(), prequential: prequential.into_owned(), rows, epoch: 1, on_progress };
+    pass.over(examples, &schema, &encoding, saving, started)
 }
 
 /// The state that moves along the rows.
@@ -234,7 +323,86 @@ struct Pass<'a> {
     on_progress: &'a mut dyn FnMut(&Progress<'_>),
 }
 
+/// What is left of the data once they are read.
+struct Read {
+    stream: Stream,
+    encoder: Encoder,
+    sample: Sample,
+    encoding: encoder::Options,
+}
+
 impl Pass<'_> {
+    /// Learns from all examples, once.
+    fn over(
+        mut self,
+        mut examples: Examples,
+        schema: &Schema,
+        encoding: &encoder::Options,
+        mut saving: Option<Saving<'_>>,
+        started: Instant,
+    ) -> Result<Run, Error> {
+        let earlier_rows = self.rows;
+        let too_few = examples.are_too_few();
+        let fresh = too_few.then(|| (self.learner.clone(), self.prequential.clone()));
+        let mut example = Example::default();
+        while examples.next_example(&mut example)? {
+            self.learn(&example);
+            if let Some(Saving { every, save }) = &mut saving
+                && self.rows.is_multiple_of(*every)
+                && examples.is_level()
+                && !too_few
+            {
+                save(&self.checkpoint(&examples, schema, encoding))?;
+            }
+        }
+        let (stream, encoder, sample, rows) = examples.into_parts();
+        stream.check()?;
+        let fresh = fresh.zip(rows).map(|((learner, prequential), rows)| Fresh { rows, learner, prequential });
+        let timing = Timing { total: started.elapsed().as_secs_f64(), ..Timing::default() };
+        Ok(self.done(Read { stream, encoder, sample, encoding: encoding.clone() }, fresh, earlier_rows, timing))
+    }
+
+    fn checkpoint<'a>(
+        &'a self,
+        examples: &'a Examples,
+        schema: &'a Schema,
+        encoding: &encoder::Options,
+    ) -> Checkpoint<'a> {
+        Checkpoint {
+            schema: Cow::Borrowed(schema),
+            encoding: encoding.clone(),
+            place: examples.stream().place(),
+            stage: Stage::Learning {
+                encoder: Cow::Borrowed(examples.encoder()),
+                sample: Cow::Borrowed(examples.sample()),
+            },
+            learner: Cow::Borrowed(&self.learner),
+            prequential: Cow::Borrowed(&self.prequential),
+            rows: self.rows,
+        }
+    }
+
+    fn done(mut self, read: Read, fresh: Option<Fresh>, earlier_rows: u64, timing: Timing) -> Run {
+        self.report();
+        let Read { stream, encoder, sample, encoding } = read;
+        Run {
+            attributes: stream.attributes().cloned().collect(),
+            counts: stream.counts(),
+            columns: Arc::clone(stream.columns()),
+            data_sha256: stream.sha256(),
+            place: stream.place(),
+            learner: self.learner,
+            prequential: self.prequential,
+            rows: self.rows,
+            earlier_rows,
+            encoder,
+            sample,
+            timing,
+            encoding,
+            fresh,
+        }
+    }
+
     #[inline]
     fn learn(&mut self, example: &Example) {
         let prediction = self.learner.learn_one(example);
@@ -255,52 +423,5 @@ impl Pass<'_> {
             learner: &self.learner,
             prequential: &self.prequential,
         });
-    }
-}
-
-/// Shuffles by Fisher and Yates; the same generator state gives the same order on every machine.
-fn shuffle(order: &mut [u32], random: &mut Pcg64Mcg) {
-    for last in (1..order.len()).rev() {
-        // The high half of a 64-bit product is below its factor; the bias is under 2^-32.
-        let pick = (u128::from(random.next_u64()) * (last as u128 + 1)) >> 64;
-        order.swap(last, pick as usize);
-    }
-}
-
-/// Encoded rows, packed.
-#[derive(Default)]
-struct Memory {
-    terms: Vec<Term>,
-    /// Where each row's terms end.
-    ends: Vec<usize>,
-    labels: Vec<bool>,
-    groups: Vec<u8>,
-}
-
-impl Memory {
-    fn push(&mut self, example: &Example) {
-        self.terms.extend_from_slice(&example.terms);
-        self.ends.push(self.terms.len());
-        self.labels.push(example.label);
-        self.groups.extend_from_slice(&example.groups);
-    }
-
-    fn len(&self) -> u32 {
-        u32::try_from(self.ends.len()).unwrap_or(u32::MAX)
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(&*self.terms) + size_of_val(&*self.ends) + self.labels.len() + self.groups.len()
-    }
-
-    fn read(&self, index: u32, example: &mut Example) {
-        let index = index as usize;
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        let attributes = self.groups.len() / self.ends.len();
-        example.terms.clear();
-        example.terms.extend_from_slice(&self.terms[start..self.ends[index]]);
-        example.label = self.labels[index];
-        example.groups.clear();
-        example.groups.extend_from_slice(&self.groups[index * attributes..(index + 1) * attributes]);
     }
 }

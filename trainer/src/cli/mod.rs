@@ -7,10 +7,12 @@ mod evaluate;
 mod explain;
 mod inspect;
 mod print;
+mod run;
 mod schema;
 mod score;
 mod study;
 mod train;
+mod update;
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -40,6 +42,8 @@ enum Command {
     Schema(schema::Options),
     /// Learn a fair mixture from a stream of rows and export it
     Train(Box<train::Options>),
+    /// Go on learning from newer data, or where a run broke off, and export the model
+    Update(update::Options),
     /// Accuracy and every fairness measure by group, with intervals
     Evaluate(evaluate::Options),
     /// Probability and decision of every record
@@ -125,6 +129,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Schema(options) => schema::run(&options),
         Command::Train(options) => train::run(&options),
+        Command::Update(options) => update::run(&options),
         Command::Evaluate(options) => evaluate::run(&options),
         Command::Score(options) => score::run(&options),
         Command::Explain(options) => explain::run(&options),
@@ -134,14 +139,14 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Refuses an output that is one of the files to be read: it would replace them.
-fn refuse_overwriting<'a>(output: &Path, read: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<()> {
+/// Refuses an output, named after an option, that is one of the files to be read: it would replace them.
+fn refuse_overwriting<'a>(option: &str, output: &Path, read: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<()> {
     let Ok(output_file) = fs::canonicalize(output) else { return Ok(()) };
     // Devices and pipes are not replaced.
     let same = |path: &&Path| output_file.is_file() && fs::canonicalize(path).is_ok_and(|path| path == output_file);
     match read.into_iter().find(same) {
         Some(path) => bail!(
-            "the output {} is the input {}, which it would replace; name another file after --output",
+            "the output {} is the input {}, which it would replace; name another file after {option}",
             output.display(),
             path.display()
         ),

@@ -23,7 +23,7 @@ pub struct Options {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(path) = &options.output {
-        refuse_overwriting(path, files(std::slice::from_ref(&options.data)))?;
+        refuse_overwriting("--output", path, files(std::slice::from_ref(&options.data)))?;
     }
     let text = infer(&options.data)?;
     match &options.output {

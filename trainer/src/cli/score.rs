@@ -40,7 +40,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             let read = files(&options.source.data)
                 .chain([options.source.model.as_path()])
                 .chain(options.table.schema.as_deref());
-            refuse_overwriting(path, read)?;
+            refuse_overwriting("--output", path, read)?;
             let mut file = OutputFile::create(path)?;
             let name = |cause| WriteError::new(path, cause);
             write_scores(options, &table, &mut file).map_err(|error| named(error, &name))?;

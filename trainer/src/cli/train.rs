@@ -1,28 +1,19 @@
 //! `feamoe train`: learns from a stream and exports the model.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::Args;
 use feamoe::encoder;
-use feamoe::export::Export;
-use feamoe::learner::{Cause, Event, Growth, LearnerOptions, Loss};
-use feamoe::memory::peak_memory_bytes;
+use feamoe::learner::{Growth, LearnerOptions, Loss};
 use feamoe::options::Gaps;
-use feamoe::output::OutputFile;
-use feamoe::prequential::PrequentialSummary;
-use feamoe::progress::TrainingProgress;
 use feamoe::schema::Schema;
 use feamoe::stream::Input;
-use feamoe::training::{self, Run};
+use feamoe::training;
 use feamoe_engine::limits::{MAX_BINS, MAX_EXPERTS};
-use serde::Serialize;
 
-use super::print::{self, TextTable, share, signed};
-use super::{Format, FormatOption, Outcome, files, refuse_overwriting, whole};
-
-/// Windows in the text report at most: of more, every so manieth is shown.
-const SHOWN_WINDOWS: usize = 10;
+use super::run::{Outputs, Store};
+use super::{FormatOption, Outcome, files, whole};
 
 /// The options of `feamoe train`.
 #[derive(Args, Clone, Debug)]
@@ -38,6 +29,12 @@ pub struct Options {
     output: PathBuf,
     #[command(flatten)]
     learning: Learning,
+    /// Where the state of the run goes: `feamoe update` goes on from there, with newer data or where the run broke off
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Rows between two checkpoints, default 250000; fewer lose less when the run breaks off. A run in several passes or shuffled is stored at its end only
+    #[arg(long, value_name = "N", requires = "checkpoint", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
+    checkpoint_every: Option<u64>,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -114,157 +111,19 @@ impl Learning {
     }
 }
 
-/// The JSON document of `feamoe train`.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    rows: u64,
-    skipped: u64,
-    seed: u64,
-    experts: usize,
-    prequential: PrequentialSummary,
-    events: Vec<EventReport>,
-    blob: BlobReport,
-    /// Rows learned per second, reading and encoding included.
-    rows_per_second: f64,
-    /// Rows learned per second once in memory; null where rows were streamed.
-    learning_rows_per_second: Option<f64>,
-    /// Bytes the rows took in memory with --shuffle; 0 where they were streamed.
-    rows_in_memory_bytes: usize,
-    /// Peak resident memory of the process; null where the system does not tell.
-    peak_memory_bytes: Option<u64>,
-}
-
-/// What happened to the mixture.
-#[derive(Debug, Serialize)]
-struct EventReport {
-    /// Rows learned from before.
-    row: u64,
-    event: &'static str,
-    cause: &'static str,
-    expert: usize,
-    /// The expert it was copied from.
-    parent: usize,
-}
-
-impl From<&Event> for EventReport {
-    fn from(event: &Event) -> Self {
-        let Event::ExpertAdded { record, expert, parent, cause } = *event;
-        let cause = match cause {
-            Cause::Every => "every",
-        };
-        Self { row: record, event: "expert added", cause, expert, parent }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct BlobReport {
-    path: PathBuf,
-    bytes: usize,
-    crc32: String,
-    checked_rows: u64,
-    largest_difference: f32,
-}
-
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
-    let report = train(&options.data, &options.schema, &options.output, &options.learning)?;
-    match options.format.format {
-        Format::Json => print::json(&report)?,
-        Format::Text => print::text(&render(&report))?,
+    let learning = options.learning.checked()?;
+    if options.checkpoint_every.is_some() && (learning.shuffle || learning.epochs > 1) {
+        bail!(
+            "--checkpoint-every is for a run in one pass; with --shuffle or several --epochs the checkpoint is written at the end: leave it out"
+        );
     }
-    Ok(Outcome::Done)
-}
-
-/// Trains and exports; the output is opened first, so that a folder that cannot be written costs no training.
-pub fn train(data: &[Input], schema: &Path, output: &Path, learning: &Learning) -> anyhow::Result<Report> {
-    let options = learning.checked()?;
-    refuse_overwriting(output, files(data).chain([schema]))?;
-    let schema = Schema::open(schema)?;
-    let mut file = OutputFile::create(output)?;
-    let progress = TrainingProgress::new();
-    let run = training::run(data, &schema, &options, &mut |at| progress.update(at));
-    progress.finish();
-    let run = run?;
-    let exported = run.export(&schema)?;
-    file.write_whole(exported.bytes.as_slice())?;
-    let path = file.path().to_owned();
-    file.commit()?;
-    Ok(report(run, exported, path, options.seed))
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn report(run: Run, exported: Export, path: PathBuf, seed: u64) -> Report {
-    let rows = run.rows as f64;
-    Report {
-        rows: run.rows,
-        skipped: run.counts.filtered + run.counts.unlabelled,
-        seed,
-        experts: run.learner.experts(),
-        prequential: run.prequential.summary(),
-        events: run.learner.events().iter().map(EventReport::from).collect(),
-        blob: BlobReport {
-            path,
-            bytes: exported.bytes.as_slice().len(),
-            crc32: format!("{:08x}", exported.crc32),
-            checked_rows: exported.checked_rows,
-            largest_difference: exported.largest_difference,
-        },
-        rows_per_second: rows / run.timing.total,
-        learning_rows_per_second: run.timing.learning.map(|seconds| rows / seconds),
-        rows_in_memory_bytes: run.timing.rows_in_memory_bytes,
-        peak_memory_bytes: peak_memory_bytes(),
-    }
-}
-
-/// Returns the tables for people.
-pub fn render(report: &Report) -> String {
-    let mut text = String::new();
-    let total = &report.prequential.total;
-    let _ = writeln!(
-        text,
-        "learned from {} rows ({} skipped), seed {}, {} expert{}, {:.0} rows/s{}{}",
-        report.rows,
-        report.skipped,
-        report.seed,
-        report.experts,
-        if report.experts == 1 { "" } else { "s" },
-        report.rows_per_second,
-        report.learning_rows_per_second.map_or(String::new(), |rate| format!(
-            " ({rate:.0} rows/s learning, {:.1} MB of rows in memory)",
-            report.rows_in_memory_bytes as f64 / 1e6
-        )),
-        report.peak_memory_bytes.map_or(String::new(), |bytes| format!(", peak memory {:.1} MB", bytes as f64 / 1e6)),
-    );
-    let _ = writeln!(text, "prequential: accuracy {}, log-loss {}\n", share(total.accuracy), share(total.log_loss));
-    let mut table =
-        TextTable::new(&["rows from", "rows", "accuracy", "log-loss", "SPD", "AOD", "EOdds", "EOpp", "burden"]);
-    let step = report.prequential.windows.len().div_ceil(SHOWN_WINDOWS).max(1);
-    for window in report.prequential.windows.iter().step_by(step) {
-        let gap = |gap: Option<f32>| gap.map_or("-".into(), signed);
-        table.row([
-            window.from.to_string(),
-            window.rows.to_string(),
-            share(window.accuracy),
-            share(window.log_loss),
-            gap(window.spd),
-            gap(window.aod),
-            gap(window.eodds),
-            gap(window.eopp),
-            gap(window.probability_burden),
-        ]);
-    }
-    text.push_str(&table.render());
-    if step > 1 {
-        let _ = writeln!(text, "(one window in {step}; --format json has all {})", report.prequential.windows.len());
-    }
-    let _ = writeln!(
-        text,
-        "\nwrote {} ({} bytes, CRC-32 {}); read back and compared on {} rows, largest difference {:.1e}",
-        report.blob.path.display(),
-        report.blob.bytes,
-        report.blob.crc32,
-        report.blob.checked_rows,
-        report.blob.largest_difference,
-    );
-    text
+    let store = options.checkpoint.as_deref().map(|path| Store { path, every: options.checkpoint_every });
+    let read: Vec<&Path> = files(&options.data).chain([options.schema.as_path()]).collect();
+    let outputs = Outputs::open(&options.output, store, &read)?;
+    let schema = Schema::open(&options.schema)?;
+    let run = outputs
+        .learn(|saving, on_progress| training::run_saving(&options.data, &schema, &learning, saving, on_progress))?;
+    outputs.finish(&run, &schema, options.format)
 }

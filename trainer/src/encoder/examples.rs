@@ -22,7 +22,9 @@ use crate::stream::{Buffer, Sample, Stream};
 pub struct Examples {
     stream: Stream,
     encoder: Encoder,
-    /// Rows the encoder was fitted on, until they have been given out.
+    /// Rows the encoder is fitted on at most.
+    wanted: usize,
+    /// Rows the encoder was fitted on, until they have been given out; to the end where there were too few.
     warmup: Option<Buffer>,
     given: usize,
     sample: Sample,
@@ -34,25 +36,41 @@ impl Examples {
     /// # Errors
     ///
     /// Those of the stream and of [`Encoder::fit`]; [`Error::NoUsableRows`].
-    pub fn new(mut stream: Stream, schema: &Schema, options: &Options) -> Result<Self, Error> {
-        let warmup = Buffer::read(&mut stream, options.warmup.max(1))?;
+    pub fn new(stream: Stream, schema: &Schema, options: &Options) -> Result<Self, Error> {
+        Self::with_first(Buffer::new(&stream), stream, schema, options)
+    }
+
+    /// As [`Examples::new`], after rows of earlier streams, fewer than the encoder is fitted on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Examples::new`].
+    pub fn with_first(
+        mut warmup: Buffer,
+        mut stream: Stream,
+        schema: &Schema,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let wanted = options.warmup.max(1);
+        warmup.attach(&stream);
+        warmup.fill(&mut stream, wanted)?;
         if warmup.is_empty() {
             stream.check_rows()?;
         }
         let encoder = Encoder::fit(&warmup, &stream, schema, options)?;
         let sample = Sample::new(&stream);
-        Ok(Self { stream, encoder, warmup: Some(warmup), given: 0, sample })
+        Ok(Self { stream, encoder, wanted, warmup: Some(warmup), given: 0, sample })
     }
 
-    /// Goes on with an encoder fitted earlier.
+    /// Goes on with what an earlier stream came to.
     ///
     /// # Errors
     ///
     /// [`Error::MissingColumn`].
-    pub fn resume(stream: Stream, mut encoder: Encoder) -> Result<Self, Error> {
+    pub fn resume(stream: Stream, mut encoder: Encoder, mut sample: Sample) -> Result<Self, Error> {
         encoder.bind(&stream)?;
-        let sample = Sample::new(&stream);
-        Ok(Self { stream, encoder, warmup: None, given: 0, sample })
+        sample.attach(&stream);
+        Ok(Self { stream, encoder, wanted: 0, warmup: None, given: 0, sample })
     }
 
     /// Encodes the next row; false at the end of the stream.
@@ -67,6 +85,9 @@ impl Examples {
                 self.sample.offer(&row);
                 self.encoder.learn_one(&row, example)?;
                 return Ok(true);
+            }
+            if self.are_too_few() {
+                return Ok(false);
             }
             self.warmup = None;
         }
@@ -85,15 +106,35 @@ impl Examples {
         &self.stream
     }
 
+    /// Returns whether every row that was read has been given out: not while the stream is ahead.
+    #[must_use]
+    pub fn is_level(&self) -> bool {
+        self.warmup.as_ref().is_none_or(|warmup| self.given >= warmup.len())
+    }
+
+    /// Returns whether the stream ended before there were as many rows as the encoder is to be fitted on.
+    #[must_use]
+    pub fn are_too_few(&self) -> bool {
+        self.warmup.as_ref().is_some_and(|warmup| warmup.len() < self.wanted)
+    }
+
     /// Returns the encoder as it is after the last example.
     #[must_use]
     pub fn encoder(&self) -> &Encoder {
         &self.encoder
     }
 
-    /// Returns the parts: the stream, the encoder, and rows spread evenly over what was encoded.
+    /// Returns rows spread evenly over what was encoded.
     #[must_use]
-    pub fn into_parts(self) -> (Stream, Encoder, Sample) {
-        (self.stream, self.encoder, self.sample)
+    pub fn sample(&self) -> &Sample {
+        &self.sample
+    }
+
+    /// Returns the parts: the stream, the encoder, rows spread evenly over what was encoded, and all rows where they were fewer than the encoder
+    /// is to be fitted on.
+    #[must_use]
+    pub fn into_parts(self) -> (Stream, Encoder, Sample, Option<Buffer>) {
+        let all = if self.are_too_few() { self.warmup } else { None };
+        (self.stream, self.encoder, self.sample, all)
     }
 }

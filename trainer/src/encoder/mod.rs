@@ -43,7 +43,7 @@ pub struct Example {
 }
 
 /// How an encoder is fitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// Rows it is fitted on: more see rarer levels and outer quantiles, and are kept in memory as text.
     pub warmup: usize,
@@ -331,6 +331,22 @@ impl Encoder {
         encode_terms(&self.features, row, &mut example.terms, |_, _| {}, level_row)?;
         example.take_rest(row);
         Ok(())
+    }
+
+    /// Returns whether a stored encoder can be one: every row of weights has its place.
+    pub(crate) fn is_sound(&self) -> bool {
+        let exists = |row: u32| (row as usize) < self.mass.len();
+        self.extent.len() == self.features.len()
+            && self.features.iter().all(|feature| match &feature.kind {
+                Kind::Number(number) => {
+                    let bins = if number.edges.is_empty() { 0 } else { number.edges.len() + 1 };
+                    number.first_row as usize + 2 + bins <= self.mass.len()
+                }
+                Kind::Category(category) => {
+                    let mut rows = category.levels.list().iter().map(|level| level.row);
+                    category.unseen_row < u32::MAX && exists(category.missing_row()) && rows.all(exists)
+                }
+            })
     }
 
     #[cold]

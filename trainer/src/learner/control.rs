@@ -247,6 +247,11 @@ impl Controller {
         Self { held, threshold, attributes: vec![Attribute::default(); attributes] }
     }
 
+    /// Returns whether a stored controller can be one, for this number of attributes.
+    pub(super) fn is_sound(&self, attributes: usize) -> bool {
+        self.held.len() <= HELD && self.attributes.len() == attributes
+    }
+
     /// Takes note of a scored record and returns the force on its score: what to add to `dE/dp`.
     ///
     /// `decisive` is the score that decides, `current` the one that the next step changes. Groups of [`NO_GROUP`] neither count nor push.

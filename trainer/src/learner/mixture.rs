@@ -9,6 +9,7 @@
 //!   (20 splits of the training file) the spread of the exported model's SPD fell from 0.033 to 0.012, that of AOD from 0.059 to 0.026, and accuracy rose
 //!   by 0.005. The price: an exported model follows a drift some thousand rows later than the stream's own scores.
 
+use feamoe_engine::limits::MAX_EXPERTS;
 use feamoe_engine::mixture::{Term, combine, logits, stride, tame};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
@@ -129,6 +130,17 @@ impl Mixture {
             deciding_pass: Pass::default(),
             gradient: Vec::new(),
         }
+    }
+
+    /// Returns whether a stored mixture can be one: every table has its lanes for the same rows.
+    pub(super) fn is_sound(&self) -> bool {
+        let (stride, rows) = (stride(self.experts), self.weights.rows.len());
+        let has_lanes = |table: &Table| table.bias.len() == stride && table.rows.len() == rows;
+        (1..=MAX_EXPERTS).contains(&self.experts)
+            && rows.is_multiple_of(stride)
+            && [&self.weights, &self.squares, &self.deciding, &self.exported].into_iter().all(has_lanes)
+            && self.usage.len() == self.experts
+            && self.averaged_at <= self.records
     }
 
     pub(super) fn experts(&self) -> usize {

@@ -135,6 +135,11 @@ impl Learner {
         }
     }
 
+    /// Returns whether a stored learner can be one, for this number of protected attributes.
+    pub(crate) fn is_sound(&self, attributes: usize) -> bool {
+        self.options.is_sound() && self.mixture.is_sound() && self.controller.is_sound(attributes)
+    }
+
     /// Returns the options it was made with.
     #[must_use]
     pub fn options(&self) -> &ValidOptions {

@@ -180,6 +180,11 @@ impl LearnerOptions {
 }
 
 impl ValidOptions {
+    /// Returns whether stored options can be some.
+    pub(super) fn is_sound(&self) -> bool {
+        LearnerOptions(self.clone()).check().is_ok()
+    }
+
     /// Returns the number of experts the mixture may grow to.
     #[must_use]
     pub fn experts(&self) -> usize {

@@ -3,11 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::records::{Missing, Position, Record};
 use super::{Row, Stream};
 use crate::error::Error;
 
-/// The first rows of a stream, as text, in a few large allocations.
+/// The first rows of a stream, as text, in a few large allocations. One that was stored must be attached to a stream before its rows are read.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Buffer {
     text: Vec<u8>,
     /// `fields_per_row` for each row, relative to the row's text.
@@ -17,11 +20,14 @@ pub struct Buffer {
     groups_per_row: usize,
     rows: Vec<Place>,
     files: Vec<String>,
+    #[serde(skip)]
     trim: bool,
+    #[serde(skip)]
     missing: Arc<Missing>,
 }
 
 /// What a row has besides its cells and groups.
+#[derive(Clone, Serialize, Deserialize)]
 struct Place {
     text: Range<usize>,
     file: usize,
@@ -54,11 +60,39 @@ impl Buffer {
     /// Those of [`Stream::next_row`].
     pub fn read(stream: &mut Stream, most: usize) -> Result<Self, Error> {
         let mut buffer = Self::new(stream);
-        while buffer.rows.len() < most {
-            let Some(row) = stream.next_row()? else { break };
-            buffer.push(&row);
-        }
+        buffer.fill(stream, most)?;
         Ok(buffer)
+    }
+
+    /// Takes more rows, up to `most` in all, from a stream that goes on with the one before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Stream::next_row`].
+    pub fn fill(&mut self, stream: &mut Stream, most: usize) -> Result<(), Error> {
+        while self.rows.len() < most {
+            let Some(row) = stream.next_row()? else { break };
+            self.push(&row);
+        }
+        Ok(())
+    }
+
+    /// Lets a stored buffer go on with a stream of the same columns and schema.
+    pub(crate) fn attach(&mut self, stream: &Stream) {
+        self.trim = stream.records.trim();
+        self.missing = stream.records.missing();
+    }
+
+    /// Returns whether a stored buffer can be one, for this number of columns and protected attributes.
+    pub(crate) fn is_sound(&self, columns: usize, attributes: usize) -> bool {
+        let all = |per_row: usize| self.rows.len().checked_mul(per_row);
+        (self.fields_per_row, self.groups_per_row) == (columns, attributes)
+            && all(columns) == Some(self.fields.len())
+            && all(attributes) == Some(self.groups.len())
+            && self
+                .rows
+                .iter()
+                .all(|place| place.file < self.files.len() && self.text.get(place.text.clone()).is_some())
     }
 
     /// Returns a buffer without rows, for rows of the same stream.

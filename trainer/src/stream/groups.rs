@@ -101,6 +101,18 @@ impl Grouping {
         }
     }
 
+    /// Goes on where an earlier stream stopped: groups, counts, and the values without a group.
+    pub(super) fn go_on(&mut self, earlier: &Attribute, others: &Seen) {
+        self.resume(earlier);
+        self.attribute = earlier.clone();
+        self.others = others.clone();
+    }
+
+    /// Returns what [`Grouping::go_on`] needs.
+    pub(super) fn known(&self) -> (Attribute, Seen) {
+        (self.attribute.clone(), self.others.clone())
+    }
+
     /// Returns the group of a record and counts it.
     #[inline]
     pub(super) fn group(&mut self, record: &Record<'_>) -> u8 {

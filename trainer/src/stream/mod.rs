@@ -26,7 +26,9 @@
 //! ```
 
 mod buffer;
+pub(crate) mod digest;
 mod groups;
+mod place;
 mod records;
 mod sample;
 mod seen;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 
 pub use buffer::Buffer;
 pub use groups::{Attribute, NO_GROUP};
+pub use place::{GoOn, Place};
 pub use records::{Position, Record, Records};
 pub use sample::Sample;
 pub use source::Input;
@@ -47,8 +50,11 @@ pub use split::{Part, Split};
 
 use crate::error::{Error, list};
 use crate::schema::{Filter, Schema, Target};
+use digest::Digest;
 use groups::Grouping;
+use place::Within;
 use seen::Seen;
+use serde::{Deserialize, Serialize};
 
 /// What the rows are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +66,7 @@ pub enum Use {
 }
 
 /// What became of the records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Records read.
     pub read: u64,
@@ -84,6 +90,10 @@ pub struct Stream {
     filters: Vec<(usize, Filter)>,
     groupings: Vec<Grouping>,
     counts: Counts,
+    /// Counts of the streams before this one.
+    earlier: Counts,
+    /// Digest of the bytes of the streams before this one.
+    opened: Digest,
     /// Values of the target that are neither positive nor negative.
     other_targets: Seen,
     /// Values of the target that count as negative because the schema lists none.
@@ -153,6 +163,8 @@ impl Stream {
             records,
             usage,
             counts: Counts::default(),
+            earlier: Counts::default(),
+            opened: Digest::default(),
             other_targets: Seen::default(),
             implied_negatives: Seen::default(),
             label: None,
@@ -160,7 +172,59 @@ impl Stream {
         })
     }
 
-    /// Lets the protected groups keep the ids they had in an earlier stream (another pass, newer data): groups that the
+    /// Goes on where an earlier stream with the same schema stopped: with newer data after its end, or, where it broke off, as `go_on` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::open`]; [`Error::OtherData`] where the inputs are not those that the earlier stream had begun to read.
+    pub fn resume(inputs: &[Input], schema: &Schema, place: &Place, go_on: GoOn) -> Result<Self, Error> {
+        let within = place.within.as_ref();
+        let (again, opened) = match (within, go_on) {
+            (Some(within), GoOn::Same) => (Some(within), &place.digest),
+            (Some(within), GoOn::Rest) => (None, &within.digest),
+            (None, _) => (None, &place.digest),
+        };
+        let records = Records::resume(inputs, &schema.table, &place.columns, opened.clone())?;
+        let mut stream = Self::new(records, schema, Use::Learn)?;
+        stream.opened = opened.clone();
+        stream.counts = place.counts;
+        // What is read again was counted as this stream's own.
+        stream.earlier = if again.is_some() { Counts::default() } else { place.counts };
+        stream.other_targets = place.other_targets.clone();
+        stream.implied_negatives = place.implied_negatives.clone();
+        for (grouping, (attribute, others)) in stream.groupings.iter_mut().zip(&place.attributes) {
+            grouping.go_on(attribute, others);
+        }
+        let read_again = again.map_or(0, |within| within.passed.records);
+        stream.records.count_from(place.counts.read.saturating_sub(read_again) + 1);
+        if let Some(within) = again {
+            stream.pass_over(within)?;
+        }
+        Ok(stream)
+    }
+
+    /// Passes over the records that were learned from before the stream broke off; makes sure that they are the same.
+    fn pass_over(&mut self, within: &Within) -> Result<(), Error> {
+        let other = |records: &Records, found| Error::OtherData {
+            file: records.file().into(),
+            found,
+            records: within.passed.records,
+            files: within.files.join(", "),
+        };
+        for _ in 0..within.passed.records {
+            if !self.records.advance()? {
+                return Err(other(&self.records, "fewer records"));
+            }
+        }
+        if self.records.passed() == Some(within.passed) { Ok(()) } else { Err(other(&self.records, "other records")) }
+    }
+
+    /// Keeps count of what is read, so that [`Stream::place`] can tell it from other data. Call it before the first row.
+    pub fn keep_place(&mut self) {
+        self.records.count_from(1);
+    }
+
+    /// Lets the protected groups keep the ids they had in an earlier stream (another pass): groups that the
     /// schema does not list are numbered by first appearance. Call it before the first row.
     pub fn resume_groups<'a>(&mut self, earlier: impl IntoIterator<Item = &'a Attribute>) {
         for (grouping, earlier) in self.groupings.iter_mut().zip(earlier) {
@@ -275,13 +339,15 @@ impl Stream {
         self.check_groups()
     }
 
-    /// Checks that at least one row was used.
+    /// Checks that at least one row of this stream was used.
     ///
     /// # Errors
     ///
     /// [`Error::NoUsableRows`].
     pub fn check_rows(&self) -> Result<(), Error> {
-        let Counts { read, filtered, unlabelled, .. } = self.counts;
+        let read = self.counts.read - self.earlier.read;
+        let filtered = self.counts.filtered - self.earlier.filtered;
+        let unlabelled = self.counts.unlabelled - self.earlier.unlabelled;
         let Target { column, positive, .. } = &self.target;
         let reason = if read == 0 {
             "there are no records, only a header".to_string()

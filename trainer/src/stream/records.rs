@@ -1,29 +1,32 @@
 //! Records of one or more files with the same columns: header, column names, missing cells, positions.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use sha2::Digest as _;
-
-use super::source::{Digest, Hashed, Input, text_of};
+use super::digest::Digest;
+use super::place::Passed;
+use super::source::{Hashed, Input, SharedDigest, text_of};
 use super::splitter::Splitter;
-use crate::error::{Error, list};
+use crate::error::Error;
 use crate::schema::Table;
 
 /// Reads the records of files in the order given, in constant memory.
 ///
 /// Column names are those of the first file's header, trimmed. Where a name occurs again, the first column keeps it and
 /// later ones are called `name.2`, `name.3`, ..., whatever their values; a column without a name is called `column.N`,
-/// `N` being its 1-based place.
+/// `N` being its 1-based place. Later files may have the columns in another order, and further ones, which are passed over.
 pub struct Records {
     /// What is still to be read, last first.
     waiting: Vec<Source>,
     table: Table,
     missing: Arc<Missing>,
     columns: Arc<[String]>,
+    /// Where the file being read has each of the columns; `None` where it has just these, in this order.
+    order: Option<Order>,
     /// Names of the files opened so far.
     files: Vec<String>,
     splitter: Option<Splitter>,
@@ -31,7 +34,19 @@ pub struct Records {
     ahead: bool,
     /// 1-based number of the current record over all files.
     number: u64,
-    digest: Digest,
+    digest: SharedDigest,
+    /// Of all records so far, where somebody wants to find the place again.
+    passed: Option<Passed>,
+}
+
+/// A file whose columns are not those of the first.
+struct Order {
+    /// Fields that a record of it has.
+    width: usize,
+    /// For each column, its index in the file.
+    places: Vec<usize>,
+    /// The fields of the current record, in the order of the columns.
+    fields: Vec<Range<u32>>,
 }
 
 /// A source not yet opened.
@@ -48,13 +63,19 @@ impl Records {
     /// [`Error::Input`] without inputs or with standard input twice; [`Error::Read`], [`Error::EmptyFile`] or any error of
     /// the text.
     pub fn open(inputs: &[Input], table: &Table) -> Result<Self, Error> {
+        Self::resume(inputs, table, &[], Digest::default())
+    }
+
+    /// Goes on after earlier files with these columns (none: there were none), whose bytes have this digest.
+    pub(super) fn resume(inputs: &[Input], table: &Table, columns: &[String], digest: Digest) -> Result<Self, Error> {
         if inputs.is_empty() {
             return Err(Error::Input("no data: name one or more CSV files, or - for standard input".into()));
         }
         if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
             return Err(Error::Input("standard input (-) is named twice, but can be read once only".into()));
         }
-        Self::start(inputs.iter().rev().cloned().map(Source::Input).collect(), table)
+        let waiting = inputs.iter().rev().cloned().map(Source::Input).collect();
+        Self::start(waiting, table, columns, digest)
     }
 
     /// Reads one source that is not a file; `name` stands for it in messages.
@@ -63,20 +84,22 @@ impl Records {
     ///
     /// [`Error::EmptyFile`] or any error of the text.
     pub fn from_reader(name: &str, reader: impl Read + 'static, table: &Table) -> Result<Self, Error> {
-        Self::start(vec![Source::Reader(name.into(), Box::new(reader))], table)
+        Self::start(vec![Source::Reader(name.into(), Box::new(reader))], table, &[], Digest::default())
     }
 
-    fn start(waiting: Vec<Source>, table: &Table) -> Result<Self, Error> {
+    fn start(waiting: Vec<Source>, table: &Table, columns: &[String], digest: Digest) -> Result<Self, Error> {
         let mut records = Self {
             waiting,
             table: table.clone(),
             missing: Arc::new(Missing::new(&table.missing)),
-            columns: Arc::from([]),
+            columns: columns.into(),
+            order: None,
             files: Vec::new(),
             splitter: None,
             ahead: false,
             number: 0,
-            digest: Digest::default(),
+            digest: Rc::new(RefCell::new(digest)),
+            passed: None,
         };
         records.open_next()?;
         Ok(records)
@@ -105,7 +128,28 @@ impl Records {
     /// Returns the SHA-256 of the bytes read so far, as stored; at the end, that of all files one after the other.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
-        self.digest.borrow().clone().finalize().into()
+        self.digest().finish()
+    }
+
+    /// Returns the digest of the bytes read so far.
+    pub(super) fn digest(&self) -> Digest {
+        self.digest.borrow().clone()
+    }
+
+    /// Keeps count of the records from here on, the next of which has this 1-based number.
+    pub(super) fn count_from(&mut self, number: u64) {
+        self.number = number.saturating_sub(1);
+        self.passed = Some(Passed::default());
+    }
+
+    /// Returns which records were read, where that is kept and the end was not reached.
+    pub(super) fn passed(&self) -> Option<Passed> {
+        self.passed.filter(|_| self.splitter.is_some())
+    }
+
+    /// Returns the names of the files opened so far.
+    pub(super) fn file_names(&self) -> &[String] {
+        &self.files
     }
 
     pub(super) fn trim(&self) -> bool {
@@ -138,8 +182,16 @@ impl Records {
             let Some(splitter) = &mut self.splitter else { return Ok(false) };
             if std::mem::take(&mut self.ahead) || splitter.advance()? {
                 let (text, fields) = splitter.record();
-                if fields.len() == self.columns.len() {
+                let expected = self.order.as_ref().map_or(self.columns.len(), |order| order.width);
+                if fields.len() == expected {
                     self.number += 1;
+                    if let Some(passed) = &mut self.passed {
+                        passed.take(text, fields);
+                    }
+                    if let Some(Order { places, fields: ordered, .. }) = &mut self.order {
+                        ordered.clear();
+                        ordered.extend(places.iter().filter_map(|place| fields.get(*place).cloned()));
+                    }
                     return Ok(true);
                 }
                 // A line of blanks only is empty where blanks do not count.
@@ -150,7 +202,7 @@ impl Records {
                     file: splitter.file().into(),
                     line: splitter.line(),
                     found: fields.len(),
-                    expected: self.columns.len(),
+                    expected,
                 });
             }
             self.open_next()?;
@@ -164,7 +216,7 @@ impl Records {
         let line = self.splitter.as_ref().map_or(0, Splitter::line);
         Record {
             text,
-            fields,
+            fields: self.order.as_ref().map_or(fields, |order| &order.fields),
             trim: self.table.trim,
             missing: &self.missing,
             position: Position { file: self.file(), line, number: self.number },
@@ -189,16 +241,15 @@ impl Records {
         if self.table.header {
             let (text, fields) = splitter.record();
             let names = column_names(fields.iter().map(|field| String::from_utf8_lossy(slice(text, field))));
-            match self.files.first() {
-                None => self.columns = names.into(),
-                Some(first) if *names != *self.columns => {
-                    return Err(Error::HeaderMismatch {
-                        file,
-                        first: first.clone(),
-                        difference: difference(&names, &self.columns),
-                    });
-                }
-                Some(_) => {}
+            if self.columns.is_empty() {
+                self.columns = names.into();
+            } else {
+                self.order = order(&names, &self.columns).map_err(|lacking| Error::HeaderMismatch {
+                    file: file.clone(),
+                    first: self.files.first().map_or("the run so far".into(), String::clone),
+                    lacking,
+                    columns: names,
+                })?;
             }
         } else {
             self.columns = self.table.columns.clone().into();
@@ -251,11 +302,18 @@ impl<'a> Record<'a> {
 }
 
 /// The cells that mean *no value*.
+#[derive(Debug)]
 pub struct Missing {
     tokens: Vec<Box<[u8]>>,
     empty: bool,
     /// Which bytes a token starts with: lets nearly every cell pass after one look.
     first: [bool; 256],
+}
+
+impl Default for Missing {
+    fn default() -> Self {
+        Self::new(&[])
+    }
 }
 
 impl Missing {
@@ -307,14 +365,18 @@ fn column_names<S: AsRef<str>>(header: impl Iterator<Item = S>) -> Vec<String> {
     names
 }
 
-fn difference(found: &[String], expected: &[String]) -> String {
-    match found.iter().zip(expected).position(|(a, b)| a != b) {
-        Some(at) => format!("column {} is {:?}, expected {:?}", at + 1, found[at], expected[at]),
-        None if found.len() > expected.len() => {
-            format!("it has the further columns {}", list(&found[expected.len()..]))
-        }
-        None => format!("it lacks the columns {}", list(&expected[found.len()..])),
+/// Finds the columns expected among those of a file; names those that it lacks.
+fn order(found: &[String], expected: &[String]) -> Result<Option<Order>, Vec<String>> {
+    if found == expected {
+        return Ok(None);
     }
+    let place = |name: &String| found.iter().position(|found| found == name);
+    let lacking: Vec<String> = expected.iter().filter(|name| place(name).is_none()).cloned().collect();
+    if !lacking.is_empty() {
+        return Err(lacking);
+    }
+    let places = expected.iter().filter_map(place).collect();
+    Ok(Some(Order { width: found.len(), places, fields: Vec::new() }))
 }
 
 #[cfg(test)]
@@ -390,7 +452,27 @@ mod tests {
                 Err(error) => break error.to_string(),
             }
         };
-        assert!(error.contains("one.csv: column 2 is \"c\", expected \"b\""), "{error}");
+        assert!(error.contains("one.csv: it lacks \"b\", it has \"a\", \"c\""), "{error}");
+    }
+
+    #[test]
+    fn later_files_may_have_their_columns_in_another_order_and_further_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let texts = ["a,b\n1,2\n", "b,c,a\n4,x,3\n\"6\",,5\n", "a,b\n7,8\n"];
+        let inputs = [0, 1, 2].map(|i| {
+            let path = folder.path().join(i.to_string());
+            std::fs::write(&path, texts[i]).unwrap();
+            Input::File(path)
+        });
+        let mut records = Records::open(&inputs, &Table::default()).unwrap();
+        for expected in [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"]] {
+            assert!(records.advance().unwrap());
+            assert_eq!([0, 1].map(|i| records.record().text(i)), expected.map(str::as_bytes));
+        }
+        assert!(!records.advance().unwrap());
+        std::fs::write(folder.path().join("1"), "b,c,a\n4,3\n").unwrap();
+        let mut records = Records::open(&inputs[1..], &Table::default()).unwrap();
+        assert!(records.advance().unwrap_err().to_string().contains("found 2 fields, expected 3"));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! A few rows of a stream, evenly spread over all of it, kept as text.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Buffer, Row, Stream};
 
 /// Rows kept at most.
 const MOST_ROWS: usize = 1024;
 
 /// Every n-th row of a stream; n doubles, and every other row goes, whenever there are `MOST_ROWS`. No chance is involved.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Sample {
     rows: Buffer,
     every: u64,
@@ -17,6 +20,16 @@ impl Sample {
     #[must_use]
     pub fn new(stream: &Stream) -> Self {
         Self { rows: Buffer::new(stream), every: 1, offered: 0 }
+    }
+
+    /// Lets a stored sample go on with a stream of the same columns and schema.
+    pub(crate) fn attach(&mut self, stream: &Stream) {
+        self.rows.attach(stream);
+    }
+
+    /// Returns whether a stored sample can be one; see [`Buffer`].
+    pub(crate) fn is_sound(&self, columns: usize, attributes: usize) -> bool {
+        self.every > 0 && self.rows.is_sound(columns, attributes)
     }
 
     /// Takes the next row of the stream, or passes it over.

@@ -1,13 +1,15 @@
 //! The first few distinct values of a column that match nothing, to name them in a message.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::list;
 
 /// Most values kept.
 const MOST_KEPT: usize = 8;
 
 /// A handful of values, in order of appearance.
-#[derive(Default)]
-pub(super) struct Seen {
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
     values: Vec<Box<[u8]>>,
     more: bool,
 }

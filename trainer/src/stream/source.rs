@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::str::FromStr;
 
-use flate2::bufread::MultiGzDecoder;
-use sha2::{Digest as _, Sha256};
-
+use super::digest::Digest;
 use crate::error::Error;
+use flate2::bufread::MultiGzDecoder;
 
 /// Bytes looked at to recognise a format.
 const MAGIC_BYTES: usize = 6;
@@ -92,12 +91,12 @@ impl Input {
 }
 
 /// The digest of all bytes read so far, shared by the sources of one stream.
-pub(super) type Digest = Rc<RefCell<Sha256>>;
+pub(super) type SharedDigest = Rc<RefCell<Digest>>;
 
 /// Passes bytes on and takes them into a digest: the stored bytes, before decompression, so that `sha256sum FILE` gives the same.
 pub(super) struct Hashed {
     pub reader: Box<dyn Read>,
-    pub digest: Digest,
+    pub digest: SharedDigest,
 }
 
 impl Read for Hashed {

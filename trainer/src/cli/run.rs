@@ -1,0 +1,250 @@
+//! A training run on the command line, begun by `train` or gone on with by `update`: its progress, its outputs, its report.
+//!
+//! What is written at the end comes in an order: the model, the report, the checkpoint. A run that is killed before the last of them has not taken
+//! place, as far as the checkpoint knows, and can be repeated.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf, absolute};
+
+use anyhow::bail;
+use feamoe::checkpoint::Checkpoint;
+use feamoe::error::Error;
+use feamoe::export::Export;
+use feamoe::learner::{Cause, Event};
+use feamoe::memory::peak_memory_bytes;
+use feamoe::output::{OutputFile, WriteError};
+use feamoe::prequential::PrequentialSummary;
+use feamoe::progress::TrainingProgress;
+use feamoe::schema::Schema;
+use feamoe::training::{Progress, Run, Saving};
+use serde::Serialize;
+
+use super::print::{self, TextTable, share, signed};
+use super::{Format, FormatOption, Outcome, refuse_overwriting};
+
+/// Windows in the text report at most: of more, every so manieth is shown.
+const SHOWN_WINDOWS: usize = 10;
+
+/// Where the state of a run goes.
+#[derive(Clone, Copy)]
+pub struct Store<'a> {
+    pub path: &'a Path,
+    /// Rows between two checkpoints, where somebody chose.
+    pub every: Option<u64>,
+}
+
+/// What a run writes.
+pub struct Outputs<'a> {
+    model: OutputFile,
+    store: Option<Store<'a>>,
+}
+
+impl<'a> Outputs<'a> {
+    /// Opens the outputs first: a folder that cannot be written costs no training, and nothing that is `read` is replaced.
+    pub fn open(model: &Path, store: Option<Store<'a>>, read: &[&Path]) -> anyhow::Result<Self> {
+        refuse_overwriting("--output", model, read.iter().copied())?;
+        if let Some(Store { path, .. }) = store {
+            refuse_overwriting("--checkpoint", path, read.iter().copied())?;
+            if absolute(path).ok() == absolute(model).ok() {
+                bail!("{}: both the model and the checkpoint would be written there; name two files", path.display());
+            }
+            OutputFile::create(path)?;
+        }
+        Ok(Self { model: OutputFile::create(model)?, store })
+    }
+
+    /// Learns, with checkpoints on the way and a line of progress.
+    pub fn learn(
+        &self,
+        learn: impl FnOnce(Option<Saving<'_>>, &mut dyn FnMut(&Progress<'_>)) -> Result<Run, Error>,
+    ) -> Result<Run, Error> {
+        let progress = TrainingProgress::new();
+        let mut save = |checkpoint: &Checkpoint<'_>| match self.store {
+            Some(Store { path, .. }) => checkpoint.write(path),
+            None => Ok(()),
+        };
+        let saving = self.store.map(|store| Saving { every: store.every.unwrap_or(Saving::EVERY), save: &mut save });
+        let run = learn(saving, &mut |at| progress.update(at));
+        progress.finish();
+        run
+    }
+
+    /// Writes the model, the report and the checkpoint, in this order.
+    pub fn finish(mut self, run: &Run, schema: &Schema, format: FormatOption) -> anyhow::Result<Outcome> {
+        let exported = run.export(schema)?;
+        self.model.write_whole(exported.bytes.as_slice())?;
+        let path = self.model.path().to_owned();
+        let stored = match self.store {
+            Some(store) => {
+                let bytes = run.checkpoint(schema).to_bytes()?;
+                let mut file = OutputFile::create(store.path)?;
+                file.write_whole(&bytes)?;
+                Some((file, CheckpointReport { path: store.path.to_owned(), bytes: bytes.len() }))
+            }
+            None => None,
+        };
+        self.model.commit()?;
+        let (file, stored) = stored.unzip();
+        let report = report(run, &exported, path, stored);
+        let printed = match format.format {
+            Format::Json => print::json(&report),
+            Format::Text => print::text(&render(&report)),
+        };
+        match printed {
+            // Whoever reads no further than the head of the report has the run nevertheless.
+            Err(error) if !error.downcast_ref().is_some_and(WriteError::is_broken_pipe) => Err(error),
+            _ => {
+                file.map_or(Ok(()), OutputFile::commit)?;
+                Ok(Outcome::Done)
+            }
+        }
+    }
+}
+
+/// The JSON document of `feamoe train` and `feamoe update`.
+#[derive(Debug, Serialize)]
+struct Report {
+    rows: u64,
+    /// Rows among them that earlier runs had learned from; 0 for train.
+    earlier_rows: u64,
+    skipped: u64,
+    seed: u64,
+    experts: usize,
+    prequential: PrequentialSummary,
+    events: Vec<EventReport>,
+    blob: BlobReport,
+    /// Null without --checkpoint.
+    checkpoint: Option<CheckpointReport>,
+    /// Rows learned per second, reading and encoding included.
+    rows_per_second: f64,
+    /// Rows learned per second once in memory; null where rows were streamed.
+    learning_rows_per_second: Option<f64>,
+    /// Bytes the rows took in memory with --shuffle; 0 where they were streamed.
+    rows_in_memory_bytes: usize,
+    /// Peak resident memory of the process; null where the system does not tell.
+    peak_memory_bytes: Option<u64>,
+}
+
+/// What happened to the mixture.
+#[derive(Debug, Serialize)]
+struct EventReport {
+    /// Rows learned from before.
+    row: u64,
+    event: &'static str,
+    cause: &'static str,
+    expert: usize,
+    /// The expert it was copied from.
+    parent: usize,
+}
+
+impl From<&Event> for EventReport {
+    fn from(event: &Event) -> Self {
+        let Event::ExpertAdded { record, expert, parent, cause } = *event;
+        let cause = match cause {
+            Cause::Every => "every",
+        };
+        Self { row: record, event: "expert added", cause, expert, parent }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct BlobReport {
+    path: PathBuf,
+    bytes: usize,
+    crc32: String,
+    checked_rows: u64,
+    largest_difference: f32,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckpointReport {
+    path: PathBuf,
+    bytes: usize,
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn report(run: &Run, exported: &Export, path: PathBuf, checkpoint: Option<CheckpointReport>) -> Report {
+    let rows = (run.rows - run.earlier_rows) as f64;
+    Report {
+        rows: run.rows,
+        earlier_rows: run.earlier_rows,
+        skipped: run.counts.filtered + run.counts.unlabelled,
+        seed: run.learner.options().seed(),
+        experts: run.learner.experts(),
+        prequential: run.prequential.summary(),
+        events: run.learner.events().iter().map(EventReport::from).collect(),
+        blob: BlobReport {
+            path,
+            bytes: exported.bytes.as_slice().len(),
+            crc32: format!("{:08x}", exported.crc32),
+            checked_rows: exported.checked_rows,
+            largest_difference: exported.largest_difference,
+        },
+        checkpoint,
+        rows_per_second: rows / run.timing.total,
+        learning_rows_per_second: run.timing.learning.map(|seconds| rows / seconds),
+        rows_in_memory_bytes: run.timing.rows_in_memory_bytes,
+        peak_memory_bytes: peak_memory_bytes(),
+    }
+}
+
+/// Returns the tables for people.
+fn render(report: &Report) -> String {
+    let mut text = String::new();
+    let total = &report.prequential.total;
+    let _ = writeln!(
+        text,
+        "learned from {} rows{} ({} skipped), seed {}, {} expert{}, {:.0} rows/s{}{}",
+        report.rows,
+        match report.earlier_rows {
+            0 => String::new(),
+            earlier => format!(", {} of them new", report.rows - earlier),
+        },
+        report.skipped,
+        report.seed,
+        report.experts,
+        if report.experts == 1 { "" } else { "s" },
+        report.rows_per_second,
+        report.learning_rows_per_second.map_or(String::new(), |rate| format!(
+            " ({rate:.0} rows/s learning, {:.1} MB of rows in memory)",
+            report.rows_in_memory_bytes as f64 / 1e6
+        )),
+        report.peak_memory_bytes.map_or(String::new(), |bytes| format!(", peak memory {:.1} MB", bytes as f64 / 1e6)),
+    );
+    let _ = writeln!(text, "prequential: accuracy {}, log-loss {}\n", share(total.accuracy), share(total.log_loss));
+    let mut table =
+        TextTable::new(&["rows from", "rows", "accuracy", "log-loss", "SPD", "AOD", "EOdds", "EOpp", "burden"]);
+    let step = report.prequential.windows.len().div_ceil(SHOWN_WINDOWS).max(1);
+    for window in report.prequential.windows.iter().step_by(step) {
+        let gap = |gap: Option<f32>| gap.map_or("-".into(), signed);
+        table.row([
+            window.from.to_string(),
+            window.rows.to_string(),
+            share(window.accuracy),
+            share(window.log_loss),
+            gap(window.spd),
+            gap(window.aod),
+            gap(window.eodds),
+            gap(window.eopp),
+            gap(window.probability_burden),
+        ]);
+    }
+    text.push_str(&table.render());
+    if step > 1 {
+        let _ = writeln!(text, "(one window in {step}; --format json has all {})", report.prequential.windows.len());
+    }
+    let _ = writeln!(
+        text,
+        "\nwrote {} ({} bytes, CRC-32 {}); read back and compared on {} rows, largest difference {:.1e}",
+        report.blob.path.display(),
+        report.blob.bytes,
+        report.blob.crc32,
+        report.blob.checked_rows,
+        report.blob.largest_difference,
+    );
+    if let Some(CheckpointReport { path, bytes }) = &report.checkpoint {
+        let path = path.display();
+        let _ = writeln!(text, "wrote {path} ({bytes} bytes); to go on: feamoe update {path} DATA -o MODEL");
+    }
+    text
+}

@@ -1,0 +1,55 @@
+//! `feamoe update`: goes on with a run, from its checkpoint.
+//!
+//! Nothing but the data is needed: schema, options and all that was learned are in the checkpoint.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use feamoe::checkpoint::Checkpoint;
+use feamoe::stream::{GoOn, Input};
+use feamoe::training;
+
+use super::run::{Outputs, Store};
+use super::{FormatOption, Outcome, files, refuse_overwriting, whole};
+
+/// The options of `feamoe update`.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// What `train --checkpoint` or an earlier update wrote
+    #[arg(value_name = "CHECKPOINT")]
+    from: PathBuf,
+    /// Newer labelled CSV files in the order given, plain or gzip; - for standard input. Where the run broke off: the same data again, from the first
+    /// file on, of which the rows it had learned from are passed over
+    #[arg(value_name = "DATA", required = true)]
+    data: Vec<Input>,
+    /// Where the model goes
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Where the state of the run goes; without it, back to the checkpoint it came from
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Rows between two checkpoints, default 250000; fewer lose less when the run breaks off
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
+    checkpoint_every: Option<u64>,
+    /// DATA follow the last row learned from, also where the run broke off: for a pipe that cannot give its rows again
+    #[arg(long)]
+    rest: bool,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let store = match &options.checkpoint {
+        Some(path) => Store { path, every: options.checkpoint_every },
+        None => Store { path: &options.from, every: options.checkpoint_every },
+    };
+    refuse_overwriting("--output", &options.output, [options.from.as_path()])?;
+    let outputs = Outputs::open(&options.output, Some(store), &files(&options.data).collect::<Vec<_>>())?;
+    let checkpoint = Checkpoint::read(&options.from)?;
+    let schema = checkpoint.schema.clone().into_owned();
+    let go_on = if options.rest { GoOn::Rest } else { GoOn::Same };
+    let run =
+        outputs.learn(|saving, on_progress| training::resume(checkpoint, &options.data, go_on, saving, on_progress))?;
+    outputs.finish(&run, &schema, options.format)
+}

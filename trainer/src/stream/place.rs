@@ -1,0 +1,170 @@
+//! Where the reading of a run is: enough to go on with later data, or to find the place in the same data again.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::groups::{Attribute, NO_GROUP};
+use super::seen::Seen;
+use super::{Counts, Stream};
+
+/// What a stream has come to. It starts empty, before the first stream of a run.
+///
+/// Between two streams it holds nothing of where the data came from but their hash. Within one it also holds which records were read since the
+/// stream was opened, so that the same data, opened again, can be told from others and passed over as far as they were learned from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// Empty before the first stream.
+    pub(super) columns: Vec<String>,
+    pub(super) counts: Counts,
+    /// Per protected attribute, its groups and the values without one.
+    pub(super) attributes: Vec<(Attribute, Seen)>,
+    pub(super) other_targets: Seen,
+    pub(super) implied_negatives: Seen,
+    /// Of the bytes of all streams before this one.
+    pub(super) digest: Digest,
+    /// `None` between two streams.
+    pub(super) within: Option<Within>,
+}
+
+/// What was read of a stream that is not at its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Within {
+    pub passed: Passed,
+    /// Names of the files opened so far.
+    pub files: Vec<String>,
+    /// Of all bytes read so far: beyond the last record, as far as the reader was ahead.
+    pub digest: Digest,
+}
+
+impl Place {
+    /// Returns how many records of its files the stream had read and the names of those files, if it was not at its end.
+    #[must_use]
+    pub fn broke_off(&self) -> Option<(u64, String)> {
+        self.within.as_ref().map(|within| (within.passed.records, within.files.join(", ")))
+    }
+
+    /// Returns whether a stored place can be one, for this number of protected attributes.
+    pub(crate) fn is_sound(&self, attributes: usize) -> bool {
+        let known = |(attribute, _): &(Attribute, Seen)| {
+            attribute.groups().len() == attribute.rows().len() && attribute.groups().len() <= usize::from(NO_GROUP)
+        };
+        self.digest.is_sound()
+            && (self.columns.is_empty() || self.attributes.len() == attributes)
+            && self.attributes.iter().all(known)
+            && self.within.as_ref().is_none_or(|within| {
+                within.digest.is_sound() && within.passed.records <= self.counts.read && !within.files.is_empty()
+            })
+    }
+
+    /// Returns the number of columns.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns.len()
+    }
+}
+
+/// How to go on with a stream that broke off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GoOn {
+    /// The inputs are the same from the first on: what was read of them is passed over, once it is known to be the same.
+    #[default]
+    Same,
+    /// The inputs are what follows the last record that was read.
+    Rest,
+}
+
+/// The records read since a stream was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Passed {
+    pub records: u64,
+    /// Tells other records apart, by chance wrongly once in 2^64; not made to withstand malice.
+    hash: u64,
+}
+
+impl Passed {
+    /// Takes in a record.
+    #[inline]
+    pub(super) fn take(&mut self, text: &[u8], fields: &[Range<u32>]) {
+        self.records += 1;
+        let (words, rest) = text.as_chunks();
+        words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.mix(u64::from_le_bytes(last));
+        // Cheaper, and apart from the long chain above: only where quotes hid the delimiters does the text not tell where fields end.
+        let ends = fields.iter().fold(0_u64, |ends, field| ends.rotate_left(7) ^ u64::from(field.end));
+        self.mix(ends);
+    }
+
+    /// Multiplies by the golden ratio and folds the halves.
+    #[inline]
+    fn mix(&mut self, word: u64) {
+        let product = u128::from(self.hash ^ word ^ 0x5851_f42d_4c95_7f2d) * 0x9e37_79b9_7f4a_7c15;
+        #[allow(clippy::cast_possible_truncation)]
+        let folded = (product as u64) ^ (product >> 64) as u64;
+        self.hash = folded;
+    }
+}
+
+impl Stream {
+    /// Returns where the stream is: what [`Stream::resume`] needs.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let digest = self.records.digest();
+        let (digest, within) = match self.records.passed() {
+            Some(passed) => {
+                (self.opened.clone(), Some(Within { passed, files: self.records.file_names().to_vec(), digest }))
+            }
+            None => (digest, None),
+        };
+        Place {
+            columns: self.columns().to_vec(),
+            counts: self.counts,
+            attributes: self.groupings.iter().map(super::groups::Grouping::known).collect(),
+            other_targets: self.other_targets.clone(),
+            implied_negatives: self.implied_negatives.clone(),
+            digest,
+            within,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn passed(records: &[&str]) -> Passed {
+        let mut passed = Passed::default();
+        for record in records {
+            let mut start = 0;
+            let fields: Vec<Range<u32>> = record
+                .split(',')
+                .map(|field| {
+                    let range = start..start + field.len() as u32;
+                    start = range.end + 1;
+                    range
+                })
+                .collect();
+            passed.take(record.as_bytes(), &fields);
+        }
+        passed
+    }
+
+    #[test]
+    fn other_records_another_order_and_other_fields_are_told_apart() {
+        let same = passed(&["a,b", "longer than a word,c"]);
+        assert_eq!(passed(&["a,b", "longer than a word,c"]), same);
+        for other in [
+            &["a,b"][..],
+            &["longer than a word,c", "a,b"],
+            &["a,b", "longer than a word,d"],
+            &["a,b", "longer_than a word,c"],
+            &["a,b", "longer than a word,c,"],
+            &["a,b\0", "longer than a word,c"],
+        ] {
+            assert_ne!(passed(other), same, "{other:?}");
+        }
+    }
+}
