@@ -61,7 +61,7 @@ fn training_and_updating_is_training_on_both() {
         (&[WARMUP - 1, 1, 1, 600], &["--loss", "competitive", "--seed", "5"]),
         (&[WARMUP, 1, 3_000], &["--experts", "3", "--bins", "7", "--lr", "0.1"]),
         (&[WARMUP + 1, 1_000], &["--grow", "every=900", "--window", "3"]),
-        (&[6_000, 3_000], &["--fair", "eodds=0.05,aod=0.05"]),
+        (&[6_000, 3_000], &["--fair", "eodds=0.05,aod=0.05", "--freeze"]),
     ] {
         let folder = parts(lengths);
         let files: Vec<String> = (0..lengths.len()).map(|part| format!("{part}.csv")).collect();
@@ -311,6 +311,25 @@ fn several_passes_over_one_period_then_a_single_one_over_newer_data() {
             "--checkpoint-every is for a run in one pass; with --shuffle or several --epochs the checkpoint is written at the end: leave it out"
         );
     }
+}
+
+#[test]
+fn an_update_may_freeze_and_let_go_again() {
+    let folder = parts(&[6_000, 500, 500]);
+    train(&folder, &["0.csv"], "parts", &[]);
+    let begun = folder.read("parts.ckpt");
+    let after = |freezes: [&[&str]; 2]| {
+        folder.write("parts.ckpt", &begun);
+        for (file, freeze) in ["1.csv", "2.csv"].into_iter().zip(freezes) {
+            let _ = folder.run(&update("parts", &[file], freeze)).done();
+        }
+        folder.read("parts.feamoe")
+    };
+    let free = after([&[], &[]]);
+    let frozen = after([&["--freeze"], &[]]);
+    assert!(frozen == after([&["--freeze"], &["--freeze=true"]]), "the option stays");
+    assert!(frozen != free && frozen != after([&["--freeze"], &["--freeze=false"]]));
+    assert!(free == after([&["--freeze=false"], &[]]));
 }
 
 #[test]

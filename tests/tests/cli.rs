@@ -23,6 +23,7 @@ const COMMANDS: [(&str, &[&str]); 9] = [
             "--fair",
             "--experts",
             "--grow",
+            "--freeze",
             "--loss",
             "--bins",
             "--lr",
@@ -35,7 +36,7 @@ const COMMANDS: [(&str, &[&str]); 9] = [
             "--format",
         ],
     ),
-    ("update", &["--output", "--checkpoint", "--checkpoint-every", "--rest", "--format"]),
+    ("update", &["--output", "--checkpoint", "--checkpoint-every", "--rest", "--freeze", "--format"]),
     ("evaluate", &["--schema", "--require", "--format"]),
     ("score", &["--output", "--gate", "--schema"]),
     ("explain", &["--row", "--method", "--schema", "--format"]),
@@ -61,7 +62,7 @@ fn help_names_what_works_and_nothing_else() {
         let found = listed(&help, |line| {
             let words =
                 line.trim_start().trim_start_matches(|c: char| c == '-' && !line.trim_start().starts_with("--"));
-            let long = words.split([' ', ',']).find(|word| word.starts_with("--"))?;
+            let long = words.split([' ', ',', '[']).find(|word| word.starts_with("--"))?;
             (line.starts_with("  -") || line.starts_with("      --")).then(|| long.to_owned())
         });
         let (last, rest) = found.split_last().unwrap();
@@ -89,6 +90,7 @@ fn every_option_of_training_works_and_is_heard() {
         &["--fair", "spd=0.02,eopp=0.05"][..],
         &["--experts", "3"],
         &["--grow", "every=700"],
+        &["--freeze"],
         &["--loss", "competitive"],
         &["--bins", "8"],
         &["--lr", "0.05"],

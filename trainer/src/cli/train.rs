@@ -51,6 +51,9 @@ pub struct Learning {
     /// When an expert is added: every=N rows
     #[arg(long, value_name = "POLICY", default_value_t = Growth::default())]
     grow: Growth,
+    /// Let only the gate and the newest expert learn: each time an expert is added, the older ones stand still from then on
+    #[arg(long)]
+    freeze: bool,
     /// Accuracy loss: the mixture's negative log-likelihood, or the paper's sum of the experts' squared errors
     #[arg(long, value_enum, default_value_t = LossName::Nll)]
     loss: LossName,
@@ -98,7 +101,8 @@ impl Learning {
             .growth(self.grow)
             .loss(loss)
             .learning_rate(self.lr)
-            .seed(self.seed);
+            .seed(self.seed)
+            .freeze(self.freeze);
         let targets = self.fair.iter().flat_map(Gaps::as_slice);
         let learner = targets.fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap));
         Ok(training::Options {

@@ -34,6 +34,9 @@ pub struct Options {
     /// DATA follow the last row learned from, also where the run broke off: for a pipe that cannot give its rows again
     #[arg(long)]
     rest: bool,
+    /// Let only the gate and the newest expert learn, from here on and in later updates until --freeze=false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    freeze: Option<bool>,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -46,7 +49,10 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     };
     refuse_overwriting("--output", &options.output, [options.from.as_path()])?;
     let outputs = Outputs::open(&options.output, Some(store), &files(&options.data).collect::<Vec<_>>())?;
-    let checkpoint = Checkpoint::read(&options.from)?;
+    let mut checkpoint = Checkpoint::read(&options.from)?;
+    if let Some(freeze) = options.freeze {
+        checkpoint.learner.to_mut().set_freeze(freeze);
+    }
     let schema = checkpoint.schema.clone().into_owned();
     let go_on = if options.rest { GoOn::Rest } else { GoOn::Same };
     let run =

@@ -247,9 +247,10 @@ impl Controller {
         Self { held, threshold, attributes: vec![Attribute::default(); attributes] }
     }
 
-    /// Returns whether a stored controller can be one, for this number of attributes.
-    pub(super) fn is_sound(&self, attributes: usize) -> bool {
-        self.held.len() <= HELD && self.attributes.len() == attributes
+    /// Returns whether a stored controller can be one that was made of these.
+    pub(super) fn is_sound(&self, targets: &[(Measure, f32)], threshold: f32, attributes: usize) -> bool {
+        let new = Self::new(targets, threshold, attributes);
+        self.held == new.held && self.threshold == new.threshold && self.attributes.len() == attributes
     }
 
     /// Takes note of a scored record and returns the force on its score: what to add to `dE/dp`.

@@ -99,8 +99,8 @@ impl Learner {
         self.grow_if_due();
         let (averaged, current) = self.mixture.forward(&example.terms);
         let force = self.controller.observe(&example.groups, example.label, averaged, current);
-        let loss = self.options.loss;
-        self.mixture.step(&example.terms, current, self.options.learning_rate, |forward, gradient| {
+        let ValidOptions { loss, learning_rate, freeze, .. } = self.options;
+        self.mixture.step(&example.terms, current, learning_rate, freeze, |forward, gradient| {
             forward.loss_gradient(loss, example.label, gradient);
             if force != 0.0 {
                 forward.add_score_gradient(force, gradient);
@@ -137,7 +137,13 @@ impl Learner {
 
     /// Returns whether a stored learner can be one, for this number of protected attributes.
     pub(crate) fn is_sound(&self, attributes: usize) -> bool {
-        self.options.is_sound() && self.mixture.is_sound() && self.controller.is_sound(attributes)
+        let ValidOptions { targets, threshold, .. } = &self.options;
+        self.options.is_sound() && self.mixture.is_sound() && self.controller.is_sound(targets, *threshold, attributes)
+    }
+
+    /// Changes [`LearnerOptions::freeze`] from here on.
+    pub fn set_freeze(&mut self, freeze: bool) {
+        self.options.freeze = freeze;
     }
 
     /// Returns the options it was made with.

@@ -74,6 +74,7 @@ pub struct ValidOptions {
     pub(super) seed: u64,
     pub(super) threshold: f32,
     pub(super) targets: Vec<(Measure, f32)>,
+    pub(super) freeze: bool,
 }
 
 /// An option outside its range.
@@ -95,6 +96,7 @@ impl Default for LearnerOptions {
             seed: 1,
             threshold: 0.5,
             targets: Vec::new(),
+            freeze: false,
         })
     }
 }
@@ -155,6 +157,14 @@ impl LearnerOptions {
     pub fn target(mut self, measure: Measure, gap: f32) -> Self {
         self.0.targets.retain(|(other, _)| *other != measure);
         self.0.targets.push((measure, gap));
+        self
+    }
+
+    /// Sets whether only the gate and the newest expert learn, default false. Older experts then keep what they know for when it returns, and cannot
+    /// follow what has changed.
+    #[must_use]
+    pub fn freeze(mut self, freeze: bool) -> Self {
+        self.0.freeze = freeze;
         self
     }
 

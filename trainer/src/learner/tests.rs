@@ -150,6 +150,59 @@ fn a_stored_learner_goes_on_to_the_same_bytes() {
     assert_eq!(bits(&straight), bits(&stored));
 }
 
+/// The lanes of every table, weights and averages, of one expert, and the others.
+fn lanes_of(learner: &Learner, expert: usize) -> [Vec<u32>; 2] {
+    let experts = learner.experts();
+    let stride = feamoe_engine::mixture::stride(experts);
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for row in learner.mixture.every_row().flat_map(|rows| rows.chunks(stride)) {
+        for (lane, weight) in row.iter().enumerate() {
+            let lanes = if lane == experts + expert { &mut own } else { &mut others };
+            lanes.push(weight.to_bits());
+        }
+    }
+    [own, others]
+}
+
+#[test]
+fn frozen_experts_stand_still_to_the_bit_while_gate_and_newest_learn() {
+    let examples = stream(8, 4000);
+    let mut learner = learner(small().target(Measure::Spd, 0.05));
+    let (first, more) = examples.split_at(2000);
+    for example in first {
+        learner.learn_one(example);
+    }
+    assert_eq!(learner.experts(), 4);
+    let mut free = learner.clone();
+    let before = learner.clone();
+    learner.set_freeze(true);
+    for example in more {
+        learner.learn_one(example);
+        free.learn_one(example);
+    }
+    for expert in 0..4 {
+        let stands = |learner: &Learner| lanes_of(learner, expert)[0] == lanes_of(&before, expert)[0];
+        assert_eq!((stands(&learner), stands(&free)), (expert < 3, false), "expert {expert}");
+    }
+    let gate = |learner: &Learner| learner.bias().iter().take(4).map(|w| w.to_bits()).collect::<Vec<_>>();
+    assert_ne!(gate(&learner), gate(&before));
+}
+
+#[test]
+fn with_freeze_an_expert_stands_still_once_the_next_is_added() {
+    let mut learner = learner(small().freeze(true));
+    let mut stood = Vec::new();
+    for (record, example) in stream(8, 1200).iter().enumerate() {
+        learner.learn_one(example);
+        // 300, 600 and 900 records in, an expert was added before this one was learned from.
+        if record == 301 {
+            stood = lanes_of(&learner, 0)[0].clone();
+        }
+    }
+    assert_eq!(learner.experts(), 4);
+    assert_eq!(lanes_of(&learner, 0)[0], stood);
+}
+
 /// Prequential counts by group, accuracy, and mean score minus base rate by group, over the records from `first` on.
 fn measure(options: LearnerOptions, records: usize, first: usize) -> ([Counts; 2], f32, [f32; 2]) {
     let mut learner = learner(options);
