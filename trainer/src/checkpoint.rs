@@ -259,3 +259,58 @@ fn payload_bytes(bytes: &[u8]) -> Result<u64, CheckpointError> {
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::demo::{LendingStream, SCHEMA, write_csv};
+    use crate::learner::{Growth, LearnerOptions};
+    use crate::stream::Input;
+    use crate::training::{self, Options, Saving};
+    use feamoe_engine::fairness::Measure;
+
+    /// First bytes of the hash of all names of fields, in their places: it changes with the layout. Then raise [`VERSION`] (once a release) and put the
+    /// new value here.
+    const LAYOUT: [u8; 4] = [87, 132, 20, 179];
+
+    /// Writes the path of every field.
+    fn paths(value: &Value, path: &str, all: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, value)| paths(value, &format!("{path}.{name}"), all));
+            }
+            Value::Array(values) => values.iter().for_each(|value| paths(value, &format!("{path}[]"), all)),
+            _ => drop(all.insert(path.to_owned())),
+        }
+    }
+
+    #[test]
+    fn the_layout_is_that_of_the_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lending.csv");
+        write_csv(&mut File::create(&path).unwrap(), LendingStream::new(1).take(400)).unwrap();
+        let schema = Schema::from_toml("lending.toml", SCHEMA).unwrap();
+        let targets = Measure::ALL.into_iter().fold(LearnerOptions::default(), |options, m| options.target(m, 0.1));
+        let learner = targets.growth(Growth { every: 100 }).check().unwrap();
+        let mut all = BTreeSet::new();
+        for warmup in [200, 500] {
+            let encoder = encoder::Options { warmup, bins: 4 };
+            let options = Options { encoder, ..Options::new(learner.clone()) };
+            let mut note = |checkpoint: &Checkpoint<'_>| {
+                paths(&serde_json::to_value(checkpoint).unwrap(), "", &mut all);
+                Ok(())
+            };
+            let saving = Saving { every: 300, save: &mut note };
+            let run = training::run_saving(&[Input::File(path.clone())], &schema, &options, Some(saving), &mut |_| ());
+            note(&run.unwrap().checkpoint(&schema)).unwrap();
+        }
+        let names: Vec<String> = all.into_iter().collect();
+        let hash = Digest::of(names.join("\n").as_bytes());
+        assert_eq!(hash[..4], LAYOUT, "{}", names.join("\n"));
+    }
+}

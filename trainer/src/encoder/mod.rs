@@ -340,7 +340,7 @@ impl Encoder {
             && self.features.iter().all(|feature| match &feature.kind {
                 Kind::Number(number) => {
                     let bins = if number.edges.is_empty() { 0 } else { number.edges.len() + 1 };
-                    number.first_row as usize + 2 + bins <= self.mass.len()
+                    number.low <= number.high && number.first_row as usize + 2 + bins <= self.mass.len()
                 }
                 Kind::Category(category) => {
                     let mut rows = category.levels.list().iter().map(|level| level.row);
