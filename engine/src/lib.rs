@@ -24,9 +24,11 @@
 //! - f32 only, in a fixed order of operations, without fused multiply-add: the same bits on every target.
 //! - `score` takes the same number of instructions for every record of a model, on a core with single-precision floats; `explain` by `frozen`
 //!   too. Setting a value does not (logarithms, names), nor does `path`, which evaluates more where the gate switches.
-//! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`], [`Attribution::new`] and [`fairness::Counts::new`] are `const`;
+//! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`], [`Attribution::new`], [`fairness::Counts::new`] and [`drift::Adwin::new`] are `const`;
 //!   a [`Model`] and a [`Record`] fit a `static` cell.
 //! - A [`Model`] that exists is valid.
+//!
+//! A device can watch itself: [`fairness`] counts decisions by group, [`drift`] tells when a rate, an error or a score has changed.
 //!
 //! # What it deliberately does not know
 //! Training, files, text formats: see the `feamoe` crate. Integer weights for cores without floats, exact Shapley values and recourse are not
@@ -47,6 +49,7 @@ extern crate std;
 
 pub mod attribution;
 pub mod blob;
+pub mod drift;
 pub mod error;
 pub mod fairness;
 pub mod limits;

@@ -1,4 +1,4 @@
-//! Links only where no panic is reachable from loading, scoring and explaining: its panic handler calls a function that does not exist.
+//! Links only where no panic is reachable from loading, scoring, explaining and watching for drift: its panic handler calls a function that does not exist.
 //!
 //! Built by the tests at opt-levels 1, 3 and s. It is also the smallest firmware that does all of it, so its size is what the engine costs
 //! in flash. It is not meant to be run.
@@ -8,6 +8,7 @@
 
 use core::hint::black_box;
 
+use feamoe_engine::drift::{Adwin, Change};
 use feamoe_engine::schema::Note;
 use feamoe_engine::{Attribution, LoadError, Method, Model, PredictError, Record, RecordError, Score};
 
@@ -58,6 +59,11 @@ fn explain(
     model.explain_into(record, method, attribution)
 }
 
+#[inline(never)]
+fn watch(detector: &mut Adwin, value: f32) -> Option<Change> {
+    detector.update(value)
+}
+
 #[cortex_m_rt::entry]
 fn main() -> ! {
     if let Ok(model) = black_box(load()) {
@@ -68,6 +74,9 @@ fn main() -> ! {
         _ = black_box(score(&model, &record, &mut attribution.score));
         _ = black_box(explain(&model, &record, black_box(Method::Path), &mut attribution));
         black_box(&attribution);
+        let mut detector = Adwin::new(black_box(0.002), black_box(0.0), 1.0);
+        _ = black_box(watch(&mut detector, attribution.score.probability));
+        black_box(&detector);
     }
     #[cfg(feature = "plant-panic")]
     black_box(unknown_bytes()[black_box(0)]);
