@@ -121,6 +121,7 @@ fn the_training_report_has_its_keys() {
             "checkpoint",
             "earlier_rows",
             "events",
+            "events_dropped",
             "experts",
             "learning_rows_per_second",
             "peak_memory_bytes",

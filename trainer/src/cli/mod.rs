@@ -4,6 +4,7 @@
 
 mod demo;
 mod evaluate;
+mod events;
 mod explain;
 mod inspect;
 mod print;

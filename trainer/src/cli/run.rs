@@ -10,7 +10,6 @@ use anyhow::bail;
 use feamoe::checkpoint::Checkpoint;
 use feamoe::error::Error;
 use feamoe::export::Export;
-use feamoe::learner::{Cause, Event};
 use feamoe::memory::peak_memory_bytes;
 use feamoe::output::{OutputFile, WriteError};
 use feamoe::prequential::PrequentialSummary;
@@ -19,6 +18,7 @@ use feamoe::schema::Schema;
 use feamoe::training::{Progress, Run, Saving};
 use serde::Serialize;
 
+use super::events::{self, EventReport};
 use super::print::{self, TextTable, share, signed};
 use super::{Format, FormatOption, Outcome, refuse_overwriting};
 
@@ -111,7 +111,10 @@ struct Report {
     seed: u64,
     experts: usize,
     prequential: PrequentialSummary,
+    /// The newest, at most 1,000.
     events: Vec<EventReport>,
+    /// Older ones, no longer kept.
+    events_dropped: u64,
     blob: BlobReport,
     /// Null without --checkpoint.
     checkpoint: Option<CheckpointReport>,
@@ -123,28 +126,6 @@ struct Report {
     rows_in_memory_bytes: usize,
     /// Peak resident memory of the process; null where the system does not tell.
     peak_memory_bytes: Option<u64>,
-}
-
-/// What happened to the mixture.
-#[derive(Debug, Serialize)]
-struct EventReport {
-    /// Rows learned from before.
-    row: u64,
-    event: &'static str,
-    cause: &'static str,
-    expert: usize,
-    /// The expert it was copied from.
-    parent: usize,
-}
-
-impl From<&Event> for EventReport {
-    fn from(event: &Event) -> Self {
-        let Event::ExpertAdded { record, expert, parent, cause } = *event;
-        let cause = match cause {
-            Cause::Every => "every",
-        };
-        Self { row: record, event: "expert added", cause, expert, parent }
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -172,7 +153,8 @@ fn report(run: &Run, exported: &Export, path: PathBuf, checkpoint: Option<Checkp
         seed: run.learner.options().seed(),
         experts: run.learner.experts(),
         prequential: run.prequential.summary(),
-        events: run.learner.events().iter().map(EventReport::from).collect(),
+        events: run.learner.events().newest().iter().map(|event| EventReport::new(event, &run.attributes)).collect(),
+        events_dropped: run.learner.events().dropped(),
         blob: BlobReport {
             path,
             bytes: exported.bytes.as_slice().len(),
@@ -233,6 +215,7 @@ fn render(report: &Report) -> String {
     if step > 1 {
         let _ = writeln!(text, "(one window in {step}; --format json has all {})", report.prequential.windows.len());
     }
+    text.push_str(&events::render(&report.events, report.events_dropped));
     let _ = writeln!(
         text,
         "\nwrote {} ({} bytes, CRC-32 {}); read back and compared on {} rows, largest difference {:.1e}",

@@ -48,7 +48,7 @@ pub struct Learning {
     /// Experts at most; more fit finer, need more memory and time on the device
     #[arg(long, value_name = "K", default_value_t = LearnerOptions::EXPERTS, allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_EXPERTS as u64))]
     experts: usize,
-    /// When an expert is added: every=N rows
+    /// When an expert is added, policies with commas: every=N rows, drift (loss or fairness), unfair=M rows
     #[arg(long, value_name = "POLICY", default_value_t = Growth::default())]
     grow: Growth,
     /// Let only the gate and the newest expert learn: each time an expert is added, the older ones stand still from then on

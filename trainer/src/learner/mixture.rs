@@ -1,4 +1,4 @@
-//! The weights of the mixture, their AdaGrad steps, their running averages, and growth by one expert.
+//! The weights of the mixture, their AdaGrad steps, their running averages, and growth by one expert; at capacity, two experts become one.
 //!
 //! The score that leaves the learner is that of *averaged* weights (Polyak and Juditsky 1992): single steps of the stochastic gradient, and of the
 //! fairness forces in it, leave the last weights noisy. Averages are taken over windows that grow with the stream, so that they follow drift, and in
@@ -17,6 +17,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use super::growth::{Closeness, Merger};
 use super::loss::Forward;
 
 /// First value of the sums of squared gradients: bounds the first step of a weight by `learning rate / 2` or so.
@@ -27,6 +28,8 @@ const DECAY: f32 = 7e-4;
 const PERTURBATION: f32 = 0.05;
 /// Terms of a record up to which each takes the full step; more share it, else the logit of a long record would overshoot.
 const FULL_STEP_TERMS: f32 = 20.0;
+/// Records between two looks at how close the experts are.
+const COMPARE_EVERY: u64 = 16;
 /// The deciding average reaches back over this share of the records seen, and no further than so many.
 const DECIDING_SHARE: f32 = 1.0 / 32.0;
 const DECIDING_ROWS: f32 = 500.0;
@@ -57,6 +60,16 @@ impl Table {
                 for lanes in lanes.learning() {
                     approach(&mut own[lanes.clone()], &other[lanes], step);
                 }
+            }
+        }
+    }
+
+    /// Calls `change` with the gate lanes and the expert lanes of every row.
+    fn for_each_row(&mut self, experts: usize, mut change: impl FnMut(&mut [f32], &mut [f32])) {
+        for values in [&mut self.bias, &mut self.rows] {
+            for row in values.chunks_exact_mut(stride(experts)) {
+                let (gate, rest) = row.split_at_mut(experts);
+                change(gate, rest);
             }
         }
     }
@@ -140,10 +153,13 @@ pub(super) struct Mixture {
     averaged_at: u64,
     /// Per expert, the responsibility it took since the last growth.
     usage: Vec<f32>,
+    closeness: Closeness,
     #[serde(skip)]
     pass: Pass,
     #[serde(skip)]
     deciding_pass: Pass,
+    #[serde(skip)]
+    exported_pass: Pass,
     #[serde(skip)]
     gradient: Vec<f32>,
 }
@@ -161,8 +177,10 @@ impl Mixture {
             records: 0,
             averaged_at: 0,
             usage: vec![0.0],
+            closeness: Closeness::default(),
             pass: Pass::default(),
             deciding_pass: Pass::default(),
+            exported_pass: Pass::default(),
             gradient: Vec::new(),
         }
     }
@@ -233,6 +251,11 @@ impl Mixture {
         (decisive, self.pass.run(&self.weights, terms, self.experts))
     }
 
+    /// Scores a record by the exported weights, after [`Mixture::forward`].
+    pub(super) fn forward_exported(&mut self, terms: &[Term]) -> f32 {
+        self.exported_pass.run(&self.exported, terms, self.experts)
+    }
+
     /// Steps down the gradient that `fill` writes for the record of the last [`Mixture::forward`].
     ///
     /// AdaGrad (Duchi et al. 2011), per weight: `w -= rate d / sqrt(sum of d^2)`. Cost: `terms * stride` square roots and divisions.
@@ -271,6 +294,9 @@ impl Mixture {
                 }
             }
         }
+        if self.records.is_multiple_of(COMPARE_EVERY) {
+            self.closeness.observe(&self.pass.gate, &self.pass.outputs);
+        }
         self.records += 1;
         self.take_averages(&lanes);
     }
@@ -290,32 +316,82 @@ impl Mixture {
         self.exported.move_towards(&self.weights, exported, lanes);
     }
 
-    /// Adds a perturbed copy of the expert that took the most responsibility since the last growth; the two halve its gate, so the score hardly moves.
-    /// Its step sizes start afresh. Returns the parent.
-    pub(super) fn grow(&mut self, seed: u64) -> usize {
+    /// Returns the expert that took the most responsibility since the last growth, of those that are not `free`.
+    fn most_used(&self, free: Option<usize>) -> usize {
         let mut parent = 0;
         let mut most = f32::MIN;
         for (expert, usage) in self.usage.iter().enumerate() {
-            if *usage > most {
+            if *usage > most && Some(expert) != free {
                 (parent, most) = (expert, *usage);
             }
         }
+        parent
+    }
+
+    /// Adds a perturbed copy of the expert that took the most responsibility since the last growth; the two halve its gate, so the score hardly moves.
+    /// Its step sizes start afresh. Returns the parent.
+    pub(super) fn grow(&mut self, seed: u64) -> usize {
+        let parent = self.most_used(None);
         let experts = self.experts;
         for table in [&mut self.deciding, &mut self.exported, &mut self.weights] {
             // The same perturbation for all: the averages must stay averages.
             let mut random = Pcg64Mcg::seed_from_u64(seed.wrapping_add(experts as u64));
             table.add_expert(experts, parent, 0.0, &mut |value| value + PERTURBATION * symmetric(&mut random));
-            for lane in [parent, experts] {
-                if let Some(gate) = table.bias.get_mut(lane) {
-                    *gate -= 1.0;
-                }
-            }
         }
         self.squares.add_expert(experts, parent, FIRST_SQUARE, &mut |_| FIRST_SQUARE);
         self.experts += 1;
+        self.share_gate(parent, experts);
+        parent
+    }
+
+    /// As [`Mixture::grow`], in the lanes of an expert that [`Mixture::merge_closest`] freed: nothing is allocated.
+    pub(super) fn replace(&mut self, expert: usize, seed: u64) -> usize {
+        let parent = self.most_used(Some(expert));
+        for table in [&mut self.deciding, &mut self.exported, &mut self.weights] {
+            let mut random = Pcg64Mcg::seed_from_u64(seed.wrapping_add(self.records));
+            table.for_each_row(self.experts, |gate, outputs| {
+                for lanes in [gate, outputs] {
+                    lanes[expert] = lanes[parent] + PERTURBATION * symmetric(&mut random);
+                }
+            });
+        }
+        self.squares.for_each_row(self.experts, |gate, outputs| {
+            (gate[expert], outputs[expert]) = (FIRST_SQUARE, FIRST_SQUARE);
+        });
+        self.share_gate(parent, expert);
+        parent
+    }
+
+    /// Halves the gate of two experts that are alike, and counts responsibility anew.
+    fn share_gate(&mut self, parent: usize, expert: usize) {
+        for table in [&mut self.deciding, &mut self.exported, &mut self.weights] {
+            table.bias[parent] -= 1.0;
+            table.bias[expert] -= 1.0;
+        }
         self.usage.clear();
         self.usage.resize(self.experts, 0.0);
-        parent
+        self.closeness.added(expert, parent);
+    }
+
+    /// Makes one expert of the two whose merging moves the score the least; returns the one that is both now and the one that is free.
+    ///
+    /// Their weights are averaged by use `w`. The gate of both was `log2(2^a + 2^b)`, which around the mean record is `w a + (1 - w) b + H(w)`, H the entropy in bits.
+    pub(super) fn merge_closest(&mut self) -> Option<(usize, usize)> {
+        let Merger { into, from, share: w } = self.closeness.cheapest()?;
+        let entropy = -w * libm::log2f(w) - (1.0 - w) * libm::log2f(1.0 - w);
+        for table in [&mut self.weights, &mut self.squares, &mut self.deciding, &mut self.exported] {
+            table.for_each_row(self.experts, |gate, outputs| {
+                for lanes in [gate, outputs] {
+                    lanes[into] = w * lanes[into] + (1.0 - w) * lanes[from];
+                }
+            });
+        }
+        for table in [&mut self.weights, &mut self.deciding, &mut self.exported] {
+            table.bias[into] += entropy;
+        }
+        let freed = self.usage[from];
+        self.usage[into] += freed;
+        Some((into, from))
     }
 }
 

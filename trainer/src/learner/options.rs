@@ -1,11 +1,10 @@
 //! The learner's options: unchecked as they are set, checked once before use.
 
-use std::fmt;
-use std::str::FromStr;
-
 use feamoe_engine::fairness::Measure;
 use feamoe_engine::limits::MAX_EXPERTS;
 use serde::{Deserialize, Serialize};
+
+use super::growth::Growth;
 
 /// The loss on the outcome, before any fairness force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,40 +15,6 @@ pub enum Loss {
     /// `sum_k g_k (y - o_k)^2`: experts compete for records (Jacobs et al. 1991, eq. 1.2; the loss of the FEAMOE paper).
     Competitive,
 }
-
-/// When an expert is added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Growth {
-    /// Records between two experts (FEAMOE, Algorithm 1), 0 for none.
-    pub every: u64,
-}
-
-impl Default for Growth {
-    fn default() -> Self {
-        Self { every: 500 }
-    }
-}
-
-impl fmt::Display for Growth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "every={}", self.every)
-    }
-}
-
-impl FromStr for Growth {
-    type Err = GrowthError;
-
-    /// Reads `every=N`.
-    fn from_str(text: &str) -> Result<Self, GrowthError> {
-        let every = text.strip_prefix("every=").and_then(|number| number.parse().ok());
-        every.map(|every| Self { every }).ok_or_else(|| GrowthError(text.to_owned()))
-    }
-}
-
-/// A growth policy that was not understood.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("found `{0}`, expected every=N with N rows, for example every=4000, or every=0 for a single expert")]
-pub struct GrowthError(String);
 
 /// Unchecked options; [`LearnerOptions::check`] makes them usable.
 ///
@@ -115,7 +80,8 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets when an expert is added: default every 500 records. Rarer growth leaves each expert more records alone.
+    /// Sets when an expert is added: default every 500 records. Rarer growth leaves each expert more records alone; growth on drift, at capacity, makes room
+    /// by merging the two closest.
     #[must_use]
     pub fn growth(mut self, growth: Growth) -> Self {
         self.0.growth = growth;

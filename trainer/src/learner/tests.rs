@@ -41,7 +41,7 @@ fn learner(options: LearnerOptions) -> Learner {
 }
 
 fn small() -> LearnerOptions {
-    LearnerOptions::default().experts(4).growth(Growth { every: 300 })
+    LearnerOptions::default().experts(4).growth(Growth { every: 300, ..Growth::NONE })
 }
 
 fn bits(learner: &Learner) -> Vec<u32> {
@@ -90,10 +90,14 @@ fn grows_as_told_and_no_further() {
     assert_eq!(learner.experts(), 4);
     let added: Vec<(u64, usize)> = learner
         .events()
+        .newest()
         .iter()
-        .map(|Event::ExpertAdded { record, expert, parent, cause: Cause::Every }| {
-            assert!(parent < expert);
-            (*record, *expert)
+        .filter_map(|event| match event.kind {
+            EventKind::ExpertAdded { expert, parent } => {
+                assert!(parent < expert && event.cause == Cause::Every);
+                Some((event.record, expert))
+            }
+            _ => None,
         })
         .collect();
     assert_eq!(added, [(300, 1), (600, 2), (900, 3)]);

@@ -131,7 +131,7 @@ fn options(setting: &Setting, seed: u64) -> Result<Options, StudyError> {
     if let Some(experts) = setting.experts {
         learner = learner.experts(experts);
         if experts == 1 {
-            learner = learner.growth(Growth { every: 0 });
+            learner = learner.growth(Growth::NONE);
         }
     }
     if !setting.fair.is_empty() {

@@ -1,0 +1,126 @@
+//! What happened to the mixture, as `feamoe train` reports it.
+
+use std::fmt::Write as _;
+
+use feamoe::learner::{Cause, Event, EventKind};
+use feamoe::stream::Attribute;
+use serde::Serialize;
+
+use super::print::signed;
+
+/// Lines in the text report at most; JSON has all that are kept.
+const SHOWN: usize = 10;
+
+/// An event in JSON; what does not belong to its kind is left out.
+#[derive(Debug, Default, Serialize)]
+pub struct EventReport {
+    /// Rows learned from before.
+    row: u64,
+    event: &'static str,
+    cause: &'static str,
+    /// The expert that was added, or that was given up when two were merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expert: Option<usize>,
+    /// The expert it was copied from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<usize>,
+    /// The expert it was merged into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    into: Option<usize>,
+    /// The group whose relation to the reference changed.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    group: Option<Group>,
+    /// What changed: loss, loss lag, or the rate of the group minus that of the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<&'static str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    size: Option<Size>,
+}
+
+#[derive(Debug, Serialize)]
+struct Group {
+    attribute: String,
+    group: String,
+}
+
+/// Means before and after a change.
+#[derive(Debug, Serialize)]
+struct Size {
+    before: f32,
+    after: f32,
+    /// Records behind them; of a gap, pairs of records.
+    records_before: u32,
+    records_after: u32,
+}
+
+impl EventReport {
+    /// Names the groups by the attributes of the stream.
+    pub fn new(event: &Event, attributes: &[Attribute]) -> Self {
+        let mut report = Self { row: event.record, event: event.kind.name(), ..Self::default() };
+        report.cause = match event.cause {
+            Cause::Every => "every",
+            Cause::LossDrift(sign) => {
+                report.rate = Some(sign.name());
+                "loss drift"
+            }
+            Cause::FairnessDrift { attribute, group, rate } => {
+                let known = attributes.get(attribute);
+                let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
+                report.group = Some(Group {
+                    attribute: name(known.map(Attribute::column)),
+                    group: name(known.and_then(|known| known.groups().get(group)).map(String::as_str)),
+                });
+                report.rate = Some(rate.name());
+                "fairness drift"
+            }
+            Cause::Unfair => "unfair",
+        };
+        match event.kind {
+            EventKind::DriftDetected(change) => {
+                report.size = Some(Size {
+                    before: change.before,
+                    after: change.after,
+                    records_before: change.records_before,
+                    records_after: change.records_after,
+                });
+            }
+            EventKind::ExpertAdded { expert, parent } => (report.expert, report.parent) = (Some(expert), Some(parent)),
+            EventKind::ExpertsMerged { into, expert } => (report.into, report.expert) = (Some(into), Some(expert)),
+        }
+        report
+    }
+
+    fn line(&self) -> String {
+        let mut line = format!("row {}: {}", self.row, self.event);
+        match (self.expert, self.parent, self.into, &self.size) {
+            (Some(expert), Some(parent), ..) => _ = write!(line, ": {expert}, from {parent}, on {}", self.cause),
+            (Some(expert), _, Some(into), _) => _ = write!(line, ": {expert} into {into}, on {}", self.cause),
+            (.., Some(size)) => {
+                let rate = self.rate.unwrap_or_default();
+                let what = self.group.as_ref().map(|group| format!("{} {}, gap in ", group.attribute, group.group));
+                let (what, before, after) = (what.unwrap_or_default(), signed(size.before), signed(size.after));
+                let _ = write!(line, ": {what}{rate} {before} -> {after}");
+            }
+            _ => {}
+        }
+        line
+    }
+}
+
+/// Returns a line for each of the newest events that are not by the clock, and how many more there were; nothing where there was none.
+pub fn render(events: &[EventReport], dropped: u64) -> String {
+    let told: Vec<&EventReport> = events.iter().filter(|event| event.cause != "every").collect();
+    let mut text = String::new();
+    if told.is_empty() {
+        return text;
+    }
+    let first = told.len().saturating_sub(SHOWN);
+    text.push('\n');
+    if first > 0 || dropped > 0 {
+        let _ = writeln!(text, "({first} earlier events; --format json has the newest {})", events.len());
+    }
+    for event in told.iter().skip(first) {
+        let _ = writeln!(text, "{}", event.line());
+    }
+    text
+}

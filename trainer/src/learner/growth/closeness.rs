@@ -1,0 +1,123 @@
+//! Which two experts can become one at the least cost.
+//!
+//! With `w = E[g_a] / E[g_a + g_b]`, an expert that answers between `a` and `b`, nearer to the more used one, is off by `(1 - w) (o_a - o_b)` where `a` was asked, `w (o_a - o_b)`
+//! where `b` was. So the cost of merging is
+//!
+//! ```text
+//! (1 - w)^2 E[g_a (o_a - o_b)^2] + w^2 E[g_b (o_a - o_b)^2]
+//! ```
+//!
+//! in units of squared score. It is small for two experts that agree, and for one that is hardly used: retiring the least used is the case `w = 1`. Means fade over
+//! [`REACH`] looks. *Cost:* K^2 products a look; *memory:* K (K + 2) numbers.
+
+use serde::{Deserialize, Serialize};
+
+/// Looks that a mean reaches back over.
+const REACH: f32 = 2000.0;
+/// Looks an expert is known after: before, it is neither merged nor freed.
+const KNOWN: f32 = 30.0;
+/// Least share of an expert in a merging; keeps the entropy of the shares finite.
+const LEAST_SHARE: f32 = 1e-4;
+
+/// What is known of the experts, by index.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in super::super) struct Closeness {
+    experts: Vec<Expert>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Expert {
+    /// Looks since it was added; stops at [`REACH`].
+    looks: f32,
+    /// `E[g]`.
+    used: f32,
+    /// `E[g (o - o_b)^2]` by expert b.
+    apart: Vec<f32>,
+}
+
+/// Two experts to be made one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in super::super) struct Merger {
+    /// The more used one, which stays.
+    pub into: usize,
+    /// The other.
+    pub from: usize,
+    /// Share of the first in the use of both.
+    pub share: f32,
+}
+
+impl Closeness {
+    /// Takes a look at the gate and the outputs of a record.
+    pub(in super::super) fn observe(&mut self, gate: &[f32], outputs: &[f32]) {
+        self.experts.resize_with(gate.len(), Expert::default);
+        for expert in &mut self.experts {
+            expert.looks = (expert.looks + 1.0).min(REACH);
+            expert.apart.resize(gate.len(), 0.0);
+        }
+        for (a, g) in gate.iter().enumerate() {
+            let looks = self.experts[a].looks;
+            for (b, o) in outputs.iter().enumerate() {
+                let difference = outputs[a] - o;
+                let step = 1.0 / looks.min(self.experts[b].looks);
+                let mean = &mut self.experts[a].apart[b];
+                *mean += step * (g * difference * difference - *mean);
+            }
+            let used = &mut self.experts[a].used;
+            *used += (g - *used) / looks;
+        }
+    }
+
+    /// Returns the pair that costs the least; `None` with fewer than two known experts.
+    pub(in super::super) fn cheapest(&self) -> Option<Merger> {
+        let known = |expert: &Expert| expert.looks >= KNOWN;
+        let mut cheapest = None;
+        let mut least = f32::INFINITY;
+        for (a, one) in self.experts.iter().enumerate().filter(|(_, expert)| known(expert)) {
+            for (b, other) in self.experts.iter().enumerate().filter(|(_, expert)| known(expert)) {
+                if a == b || one.used < other.used {
+                    continue;
+                }
+                let share = (one.used / (one.used + other.used)).clamp(LEAST_SHARE, 1.0 - LEAST_SHARE);
+                let cost = (1.0 - share) * (1.0 - share) * one.apart[b] + share * share * other.apart[a];
+                if cost < least {
+                    least = cost;
+                    cheapest = Some(Merger { into: a, from: b, share });
+                }
+            }
+        }
+        cheapest
+    }
+
+    /// Takes note that an expert was added, or put in place of another, as a copy of `parent` that halves its gate.
+    pub(in super::super) fn added(&mut self, expert: usize, parent: usize) {
+        if let Some(parent) = self.experts.get_mut(parent) {
+            parent.used *= 0.5;
+            parent.apart.iter_mut().for_each(|mean| *mean *= 0.5);
+        }
+        if let Some(expert) = self.experts.get_mut(expert) {
+            *expert = Expert::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Experts 0 and 2 agree, 1 contradicts them; 3 is hardly asked.
+    #[test]
+    fn those_that_agree_are_closest_then_the_one_hardly_used() {
+        let look = |gate: [f32; 4], outputs: [f32; 4]| {
+            let mut closeness = Closeness::default();
+            (0..100).for_each(|_| closeness.observe(&gate, &outputs));
+            closeness
+        };
+        let pair = |closeness: &Closeness| closeness.cheapest().map(|merger| (merger.into, merger.from));
+        let mut agreeing = look([0.2, 0.3, 0.3, 0.2], [0.4, 0.9, 0.41, 0.1]);
+        assert_eq!(pair(&agreeing), Some((2, 0)));
+        let unused = look([0.3, 0.4, 0.299, 0.001], [0.2, 0.9, 0.5, 0.7]);
+        assert_eq!(pair(&unused).map(|(_, from)| from), Some(3));
+        agreeing.added(0, 2);
+        assert!(pair(&agreeing).is_some_and(|(into, from)| into != 0 && from != 0), "a new expert is left alone");
+    }
+}

@@ -1,0 +1,137 @@
+//! What happened to the mixture on its way, kept in bounded memory.
+
+use feamoe_engine::drift::Change;
+use serde::{Deserialize, Serialize};
+
+use super::{LossSign, Rate};
+
+/// Why an expert was added, or room made for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The number of records set by [`super::Growth::every`] had passed.
+    Every,
+    /// The loss rose.
+    LossDrift(LossSign),
+    /// A group's relation to the reference group changed.
+    FairnessDrift {
+        /// Index of the protected attribute.
+        attribute: usize,
+        /// Index of the group, from 1.
+        group: usize,
+        /// What changed.
+        rate: Rate,
+    },
+    /// So many records as [`super::Growth::unfair`] says were unfair to individuals.
+    Unfair,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Records learned from before.
+    pub record: u64,
+    /// Why.
+    pub cause: Cause,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum EventKind {
+    /// A drift was detected: of the loss, or of a group's rate minus that of the reference.
+    DriftDetected(Change),
+    /// An expert was added.
+    ExpertAdded {
+        /// Index of the new expert.
+        expert: usize,
+        /// The expert it was copied from.
+        parent: usize,
+    },
+    /// Two experts became one, to make room.
+    ExpertsMerged {
+        /// Index of the one that is both now.
+        into: usize,
+        /// Index of the one that is free for another.
+        expert: usize,
+    },
+}
+
+impl EventKind {
+    /// Kinds of events.
+    pub const COUNT: usize = 3;
+
+    /// The name used in reports.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        ["drift detected", "expert added", "experts merged"][self.index()]
+    }
+
+    const fn index(&self) -> usize {
+        match self {
+            Self::DriftDetected(_) => 0,
+            Self::ExpertAdded { .. } => 1,
+            Self::ExpertsMerged { .. } => 2,
+        }
+    }
+}
+
+/// The newest events, and how many there were of each kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Events {
+    /// Oldest first; at most [`Events::MOST`].
+    newest: Vec<Event>,
+    counts: [u64; EventKind::COUNT],
+}
+
+impl Events {
+    /// Events kept at most: the oldest go first.
+    pub const MOST: usize = 1000;
+
+    pub(in super::super) fn push(&mut self, event: Event) {
+        if self.newest.len() == Self::MOST {
+            self.newest.remove(0);
+        }
+        self.counts[event.kind.index()] += 1;
+        self.newest.push(event);
+    }
+
+    /// Returns those kept, oldest first.
+    #[must_use]
+    pub fn newest(&self) -> &[Event] {
+        &self.newest
+    }
+
+    /// Returns how many are no longer kept.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.counts.iter().sum::<u64>() - self.newest.len() as u64
+    }
+
+    /// Returns how many there were of each kind, in the order of [`EventKind`], those no longer kept included.
+    #[must_use]
+    pub fn counts(&self) -> [u64; EventKind::COUNT] {
+        self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_are_kept_and_all_are_counted() {
+        let mut events = Events::default();
+        for record in 0..2_500 {
+            let kind = if record % 5 == 0 {
+                EventKind::DriftDetected(Change::default())
+            } else {
+                EventKind::ExpertAdded { expert: 1, parent: 0 }
+            };
+            events.push(Event { record, cause: Cause::Unfair, kind });
+        }
+        assert_eq!((events.newest().len(), events.dropped(), events.counts()), (Events::MOST, 1_500, [500, 2_000, 0]));
+        assert_eq!(events.newest().first().map(|event| event.record), Some(1_500));
+        assert_eq!(events.newest().last().map(|event| event.record), Some(2_499));
+    }
+}
