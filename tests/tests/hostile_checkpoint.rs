@@ -29,7 +29,8 @@ fn write_rows(path: &Path, rows: u32) -> Input {
 }
 
 fn options(warmup: usize) -> Options {
-    let learner = LearnerOptions::default().experts(2).growth(Growth { every: 10, ..Growth::NONE }).target(Measure::Spd, 0.1);
+    let learner =
+        LearnerOptions::default().experts(2).growth(Growth { every: 10, ..Growth::NONE }).target(Measure::Spd, 0.1);
     Options { encoder: encoder::Options { warmup, bins: 3 }, window: 4, ..Options::new(learner.check().unwrap()) }
 }
 

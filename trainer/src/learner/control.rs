@@ -39,6 +39,8 @@ const INTEGRAL: f32 = 1.5e-3;
 /// Records of the pair, and of the rarest cell, until which the integral gain is raised, in proportion: a stream's first rows know nothing of the multipliers.
 const EARLY_RECORDS: f32 = 14_000.0;
 const EARLY_CELL: f32 = 1000.0;
+/// Records that a pair counts as having seen after a drift of its gap: what the multipliers were found for no longer holds.
+const RECORDS_AFTER_DRIFT: u32 = 2000;
 /// Proportional gain on what passes the target.
 const PROPORTIONAL: f32 = 5.0;
 /// Largest integral part of a price, in units of force: a force of 1 moves a score at the threshold by up to 1/4.
@@ -253,6 +255,13 @@ impl Controller {
         self.held == new.held && self.threshold == new.threshold && self.attributes.len() == attributes
     }
 
+    /// Makes the controllers of a group move faster for a while, after a drift of its gap to the reference.
+    pub(super) fn hasten(&mut self, attribute: usize, group: usize) {
+        if let Some(attribute) = self.attributes.get_mut(attribute) {
+            attribute.hasten(group);
+        }
+    }
+
     /// Takes note of a scored record and returns the force on its score: what to add to `dE/dp`.
     ///
     /// `decisive` is the score that decides, `current` the one that the next step changes. Groups of [`NO_GROUP`] neither count nor push.
@@ -282,6 +291,13 @@ impl Controller {
 }
 
 impl Attribute {
+    /// Raises the integral gain of a pair again.
+    fn hasten(&mut self, group: usize) {
+        if let Some(pair) = self.pairs.get_mut(group) {
+            pair.records = pair.records.min(RECORDS_AFTER_DRIFT);
+        }
+    }
+
     fn observe(&mut self, group: usize, scored: &Scored, held: &[(Held, f32)]) -> f32 {
         self.groups.observe(group, scored);
         self.pairs.resize_with(self.groups.len(), Pair::default);

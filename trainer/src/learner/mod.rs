@@ -113,7 +113,7 @@ impl Learner {
     }
 
     fn watch_for_drift(&mut self, example: &Example, prediction: Prediction) {
-        let Self { mixture, watch, grower, events, .. } = self;
+        let Self { mixture, controller, watch, grower, events, .. } = self;
         let record = mixture.records();
         let watched = Watched {
             record,
@@ -126,6 +126,9 @@ impl Learner {
         watch.observe(&watched, exported, &mut |cause, change| {
             events.push(Event { record, cause, kind: EventKind::DriftDetected(change) });
             grower.note_drift(cause);
+            if let Cause::FairnessDrift { attribute, group, .. } = cause {
+                controller.hasten(attribute, group);
+            }
         });
     }
 
