@@ -77,7 +77,7 @@ pub struct Progress<'a> {
 
 /// When and how a run is stored on its way.
 pub struct Saving<'a> {
-    /// Rows between two checkpoints, at least 1.
+    /// Rows between two checkpoints, at least 1. The first is taken once the encoder is fitted.
     pub every: u64,
     /// Stores one.
     pub save: &'a mut dyn FnMut(&Checkpoint<'_>) -> Result<(), Error>,
@@ -344,11 +344,13 @@ impl Pass<'_> {
         let earlier_rows = self.rows;
         let too_few = examples.are_too_few();
         let fresh = too_few.then(|| (self.learner.clone(), self.prequential.clone()));
+        // As soon as there is something to store: whatever an earlier run left in its place must not be taken for this one.
+        let first = encoding.warmup as u64;
         let mut example = Example::default();
         while examples.next_example(&mut example)? {
             self.learn(&example);
             if let Some(Saving { every, save }) = &mut saving
-                && self.rows.is_multiple_of(*every)
+                && (self.rows.is_multiple_of(*every) || self.rows == first)
                 && examples.is_level()
                 && !too_few
             {

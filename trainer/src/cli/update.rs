@@ -1,6 +1,11 @@
 //! `feamoe update`: goes on with a run, from its checkpoint.
 //!
-//! Nothing but the data is needed: schema, options and all that was learned are in the checkpoint.
+//! Nothing but the data is needed: schema, options and all that was learned are in the checkpoint. After `train` over A, `update` with B gives the
+//! bytes that `train` over A and B gives, model and checkpoint. That holds in one pass; a period learned from in several passes, then newer ones in a single
+//! one, is the per-period start of the FEAMOE paper (section 4.2).
+//!
+//! The checkpoint on the way tells how much of DATA it has learned from; the one at the end knows of no DATA any more. So the same command, given again after a
+//! kill, goes on, and given again after its end it learns from the data again.
 
 use std::path::PathBuf;
 
@@ -12,8 +17,20 @@ use feamoe::training;
 use super::run::{Outputs, Store};
 use super::{FormatOption, Outcome, files, refuse_overwriting, whole};
 
+const EXAMPLES: &str = "\
+Examples:
+  One period in several passes, then newer ones in a single pass:
+    feamoe train 2014.csv --schema S --epochs 5 --shuffle --checkpoint run.ckpt -o 2014.feamoe
+    feamoe update run.ckpt 2015.csv 2016.csv -o 2016.feamoe
+  The same where all years are in one file:
+    awk -F, 'NR == 1 || $1 == 2014' all.csv | feamoe train - --schema S --epochs 5 --shuffle --checkpoint run.ckpt -o 2014.feamoe
+    awk -F, 'NR == 1 || $1 > 2014' all.csv | feamoe update run.ckpt - -o 2016.feamoe
+  After a kill or a full disk, of train or update: the same data again, what was learned is passed over
+    feamoe update run.ckpt 2015.csv 2016.csv -o 2016.feamoe";
+
 /// The options of `feamoe update`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Options {
     /// What `train --checkpoint` or an earlier update wrote
     #[arg(value_name = "CHECKPOINT")]
