@@ -52,6 +52,11 @@ fn refusal(bytes: &[u8]) -> E {
     Checkpoint::from_bytes(bytes).err().expect("a hostile checkpoint was read")
 }
 
+/// Places in a payload, spread over all of it where there are many.
+fn places(payload: &[u8]) -> impl Iterator<Item = usize> + use<> {
+    (0..payload.len()).step_by((payload.len() / 1_000).max(1))
+}
+
 /// A file with this payload and a header that fits it, by the drawing in `feamoe::checkpoint`.
 fn sealed(payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u64).to_le_bytes();
@@ -92,10 +97,10 @@ fn rejects_every_truncation() {
 
 #[test]
 fn rejects_every_flipped_bit() {
-    for (bytes, step) in both().into_iter().zip([1, 7]) {
-        let mut bytes = bytes;
+    for mut bytes in both() {
+        // Each bit of a small one.
         let in_header = 0..8 * HEADER_BYTES;
-        let in_payload = (8 * HEADER_BYTES..8 * bytes.len()).step_by(step);
+        let in_payload = (8 * HEADER_BYTES..8 * bytes.len()).step_by((bytes.len() / 4_000).max(1));
         for bit in in_header.chain(in_payload) {
             bytes[bit / 8] ^= 1 << (bit % 8);
             let error = refusal(&bytes);
@@ -125,9 +130,9 @@ fn content_with_the_right_hash_is_refused_or_can_be_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
     let input = write_rows(&folder.path().join("more.csv"), 12);
     let (mut refused, mut read) = (0, 0);
-    for (bytes, step) in both().into_iter().zip([1, 13]) {
+    for bytes in both() {
         let payload = &bytes[HEADER_BYTES..];
-        for at in (0..payload.len()).step_by(step) {
+        for at in places(payload) {
             for byte in [0, 1, 0x7f, 0x80, 0xff, payload[at] ^ 4] {
                 let mut payload = payload.to_vec();
                 payload[at] = byte;
@@ -142,7 +147,7 @@ fn content_with_the_right_hash_is_refused_or_can_be_gone_on_with() {
             }
         }
     }
-    assert!(refused > 1_000 && read > 1_000, "{refused} refused, {read} read");
+    assert!(refused > 500 && read > 500, "{refused} refused, {read} read");
 }
 
 #[test]
@@ -151,9 +156,9 @@ fn lengths_are_never_trusted_with_memory() {
     let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     // As much as fits twice into the memory of no machine, but once into that of some.
     let terabyte = [0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
-    for (bytes, step) in both().into_iter().zip([1, 13]) {
+    for bytes in both() {
         let payload = &bytes[HEADER_BYTES..];
-        for at in (0..payload.len()).step_by(step) {
+        for at in places(payload) {
             for length in [&largest[..], &terabyte] {
                 let hostile = [&payload[..at], length, &payload[at + 1..]].concat();
                 // Where it was no length it may be read; what matters is that this returns.

@@ -49,16 +49,16 @@ impl Table {
         Self { bias: vec![value; stride], rows: Vec::new() }
     }
 
-    /// Moves the numbers in some lanes of every row by `step` of the way to `other`'s.
-    fn move_towards(&mut self, other: &Self, step: f32, lanes: &Lanes) {
+    /// Moves every number by `step` of the way to `other`'s; where there are lanes, only theirs, in rows of `stride`.
+    fn move_towards(&mut self, other: &Self, step: f32, stride: usize, lanes: Option<&Lanes>) {
         for (own, other) in [(&mut self.bias, &other.bias), (&mut self.rows, &other.rows)] {
-            if lanes.frozen.is_empty() {
+            let Some(lanes) = lanes else {
                 approach(own, other, step);
                 continue;
-            }
-            for (own, other) in own.chunks_exact_mut(lanes.stride).zip(other.chunks_exact(lanes.stride)) {
-                for lanes in lanes.learning() {
-                    approach(&mut own[lanes.clone()], &other[lanes], step);
+            };
+            for (own, other) in own.chunks_exact_mut(stride).zip(other.chunks_exact(stride)) {
+                for part in lanes {
+                    approach(&mut own[part.clone()], &other[part.clone()], step);
                 }
             }
         }
@@ -93,31 +93,15 @@ impl Table {
 }
 
 /// Moves numbers by `step` of the way to others.
+#[inline]
 fn approach(own: &mut [f32], other: &[f32], step: f32) {
     for (own, other) in own.iter_mut().zip(other) {
         *own += step * (other - *own);
     }
 }
 
-/// Which lanes of a row learn.
-struct Lanes {
-    stride: usize,
-    /// Those of the experts that stand still; those of the gate are before, that of the newest expert is behind.
-    frozen: Range<usize>,
-}
-
-impl Lanes {
-    fn new(experts: usize, freeze: bool) -> Self {
-        let frozen = if freeze { experts..2 * experts - 1 } else { 0..0 };
-        Self { stride: stride(experts), frozen }
-    }
-
-    fn learning(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let parts = [0..self.frozen.start, self.frozen.end..self.stride];
-        // Without frozen lanes just one part, so that nothing is paid for the other.
-        parts.into_iter().skip(usize::from(self.frozen.start == 0))
-    }
-}
+/// The lanes of a row that learn where older experts are frozen: those of the gate, and that of the newest expert.
+type Lanes = [Range<usize>; 2];
 
 /// Scratch of a forward pass.
 #[derive(Clone, Debug, Default)]
@@ -142,6 +126,8 @@ impl Pass {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Mixture {
     experts: usize,
+    /// The expert added last.
+    newest: usize,
     weights: Table,
     /// Sums of squared gradients, per weight.
     squares: Table,
@@ -170,6 +156,7 @@ impl Mixture {
         let stride = stride(1);
         Self {
             experts: 1,
+            newest: 0,
             weights: Table::new(stride, 0.0),
             squares: Table::new(stride, FIRST_SQUARE),
             deciding: Table::new(stride, 0.0),
@@ -195,6 +182,7 @@ impl Mixture {
         rows.is_multiple_of(stride)
             && [&self.weights, &self.squares, &self.deciding, &self.exported].into_iter().all(has_lanes)
             && self.usage.len() == self.experts
+            && self.newest < self.experts
             && self.averaged_at <= self.records
     }
 
@@ -280,40 +268,48 @@ impl Mixture {
         #[allow(clippy::cast_precision_loss)] // a record has a few hundred terms at most
         let shared = FULL_STEP_TERMS / (terms.len() as f32 + 1.0);
         let rate = learning_rate * shared.min(1.0);
-        let lanes = Lanes::new(self.experts, freeze);
-        for lanes in lanes.learning() {
-            descend(&mut self.weights.bias, &mut self.squares.bias, &self.gradient, lanes, 1.0, rate);
-        }
-        for term in terms {
-            let range = term.row as usize * stride..(term.row as usize + 1) * stride;
-            if let (Some(weights), Some(squares)) =
-                (self.weights.rows.get_mut(range.clone()), self.squares.rows.get_mut(range))
-            {
-                for lanes in lanes.learning() {
-                    descend(weights, squares, &self.gradient, lanes, term.scale, rate);
-                }
-            }
+        let newest = self.experts + self.newest;
+        let lanes = freeze.then_some([0..self.experts, newest..newest + 1]);
+        match &lanes {
+            None => self.for_active_rows(terms, |w, s, g, scale| descend(w, s, g, scale, rate)),
+            Some(lanes) => self.for_active_rows(terms, |w, s, g, scale| descend_in(lanes, w, s, g, scale, rate)),
         }
         if self.records.is_multiple_of(COMPARE_EVERY) {
             self.closeness.observe(&self.pass.gate, &self.pass.outputs);
         }
         self.records += 1;
-        self.take_averages(&lanes);
+        self.take_averages(lanes.as_ref());
+    }
+
+    /// Gives the weights, squares and gradient of the bias and of each term's row, with its scale.
+    #[inline]
+    fn for_active_rows(&mut self, terms: &[Term], descend: impl Fn(&mut [f32], &mut [f32], &[f32], f32)) {
+        let stride = stride(self.experts);
+        descend(&mut self.weights.bias, &mut self.squares.bias, &self.gradient, 1.0);
+        for term in terms {
+            let range = term.row as usize * stride..(term.row as usize + 1) * stride;
+            if let (Some(weights), Some(squares)) =
+                (self.weights.rows.get_mut(range.clone()), self.squares.rows.get_mut(range))
+            {
+                descend(weights, squares, &self.gradient, term.scale);
+            }
+        }
     }
 
     /// Moves the averages towards the weights by all the records since the last time, where enough have passed.
     #[allow(clippy::cast_precision_loss)] // windows, not counts
-    fn take_averages(&mut self, lanes: &Lanes) {
+    fn take_averages(&mut self, lanes: Option<&Lanes>) {
         let passed = self.records - self.averaged_at;
-        let rows = (self.weights.rows.len() / stride(self.experts)) as u64;
+        let stride = stride(self.experts);
+        let rows = (self.weights.rows.len() / stride) as u64;
         if passed < (self.records / 64).min(rows / 8) {
             return;
         }
         self.averaged_at = self.records;
         let step = |share: f32, most: f32| passed as f32 / (passed as f32 + (self.records as f32 * share).min(most));
         let (deciding, exported) = (step(DECIDING_SHARE, DECIDING_ROWS), step(EXPORTED_SHARE, EXPORTED_ROWS));
-        self.deciding.move_towards(&self.weights, deciding, lanes);
-        self.exported.move_towards(&self.weights, exported, lanes);
+        self.deciding.move_towards(&self.weights, deciding, stride, lanes);
+        self.exported.move_towards(&self.weights, exported, stride, lanes);
     }
 
     /// Returns the expert that took the most responsibility since the last growth, of those that are not `free`.
@@ -362,12 +358,13 @@ impl Mixture {
         parent
     }
 
-    /// Halves the gate of two experts that are alike, and counts responsibility anew.
+    /// Halves the gate of two experts that are alike, the second of which is new, and counts responsibility anew.
     fn share_gate(&mut self, parent: usize, expert: usize) {
         for table in [&mut self.deciding, &mut self.exported, &mut self.weights] {
             table.bias[parent] -= 1.0;
             table.bias[expert] -= 1.0;
         }
+        self.newest = expert;
         self.usage.clear();
         self.usage.resize(self.experts, 0.0);
         self.closeness.added(expert, parent);
@@ -401,30 +398,31 @@ fn symmetric(random: &mut Pcg64Mcg) -> f32 {
     (random.next_u64() >> 40) as f32 / 8_388_608.0 - 1.0
 }
 
-/// One AdaGrad step on some lanes of a row.
+/// One AdaGrad step on a row.
 #[inline]
-fn descend(weights: &mut [f32], squares: &mut [f32], gradient: &[f32], lanes: Range<usize>, scale: f32, rate: f32) {
+fn descend(weights: &mut [f32], squares: &mut [f32], gradient: &[f32], scale: f32, rate: f32) {
     const LANES: usize = feamoe_engine::mixture::LANE_MULTIPLE;
-    let (Some(weights), Some(squares), Some(gradient)) =
-        (weights.get_mut(lanes.clone()), squares.get_mut(lanes.clone()), gradient.get(lanes))
-    else {
-        return;
-    };
-    let step = |w: &mut f32, s: &mut f32, g: f32| {
-        let d = scale * g + DECAY * *w;
-        *s += d * d;
-        *w -= rate * d / s.sqrt();
-    };
-    let (weights, rest_of_weights) = weights.as_chunks_mut::<LANES>();
-    let (squares, rest_of_squares) = squares.as_chunks_mut::<LANES>();
-    let (gradient, rest_of_gradient) = gradient.as_chunks::<LANES>();
+    let (weights, _) = weights.as_chunks_mut::<LANES>();
+    let (squares, _) = squares.as_chunks_mut::<LANES>();
+    let (gradient, _) = gradient.as_chunks::<LANES>();
     for ((w, s), g) in weights.iter_mut().zip(squares).zip(gradient) {
         for lane in 0..LANES {
-            step(&mut w[lane], &mut s[lane], g[lane]);
+            descend_lane(&mut w[lane], &mut s[lane], g[lane], scale, rate);
         }
     }
-    // Whole rows leave no rest; parts of them, where experts are frozen, do.
-    for ((w, s), g) in rest_of_weights.iter_mut().zip(rest_of_squares).zip(rest_of_gradient) {
-        step(w, s, *g);
+}
+
+/// One AdaGrad step on some lanes of a row; apart, so that nothing is paid for it where no expert is frozen.
+#[inline(never)]
+fn descend_in(lanes: &Lanes, weights: &mut [f32], squares: &mut [f32], gradient: &[f32], scale: f32, rate: f32) {
+    for lane in lanes.iter().cloned().flatten() {
+        descend_lane(&mut weights[lane], &mut squares[lane], gradient[lane], scale, rate);
     }
+}
+
+#[inline]
+fn descend_lane(w: &mut f32, s: &mut f32, g: f32, scale: f32, rate: f32) {
+    let d = scale * g + DECAY * *w;
+    *s += d * d;
+    *w -= rate * d / s.sqrt();
 }

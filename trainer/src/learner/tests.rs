@@ -193,6 +193,27 @@ fn frozen_experts_stand_still_to_the_bit_while_gate_and_newest_learn() {
 }
 
 #[test]
+fn the_newest_expert_is_the_one_added_last_wherever_its_lanes_are() {
+    let mut learner = learner(small());
+    let examples = stream(8, 3000);
+    let (first, more) = examples.split_at(2000);
+    for example in first {
+        learner.learn_one(example);
+    }
+    let freed = learner.mixture.merge_closest().map(|(_, freed)| freed).unwrap();
+    learner.mixture.replace(freed, 1);
+    learner.set_freeze(true);
+    let before = learner.clone();
+    for example in more {
+        learner.learn_one(example);
+    }
+    for expert in 0..4 {
+        let stands = lanes_of(&learner, expert)[0] == lanes_of(&before, expert)[0];
+        assert_eq!(stands, expert != freed, "expert {expert}, the newest is {freed}");
+    }
+}
+
+#[test]
 fn with_freeze_an_expert_stands_still_once_the_next_is_added() {
     let mut learner = learner(small().freeze(true));
     let mut stood = Vec::new();
