@@ -16,7 +16,7 @@
 //! - The CRC (ISO-HDLC, as in zip) covers bytes 0..12 and the payload, so that a flipped flag is found like any other bit. One more than the
 //!   payload alone: a flag decides how the payload is read.
 //! - Flags: one bit per optional part of the payload. Bits 0..8 are *mandatory*: a reader that does not know one refuses the blob. Bits 8..16 are
-//!   *optional*: an unknown one is passed over by its length. [`FLAG_NAMES`] is known today; bit 9 is kept for a background sample, bit 0 for integer weights.
+//!   *optional*: an unknown one is passed over by its length. [`FLAG_NAMES`] and [`FLAG_DEVIATIONS`] are known today; bit 9 is kept for a background sample, bit 0 for integer weights.
 //! - A row is the [`crate::mixture::stride`] of the experts: gate lanes, expert lanes, zeros. Weights are in log2 units and centred (see
 //!   [`crate::schema`]). The values are used in place: nothing is copied. They must lie on a multiple of 4 in memory: a reader of unaligned bytes costs 28 % more
 //!   instructions on a Cortex-M4F in every score, and `include_model!` makes it unnecessary.
@@ -53,8 +53,11 @@ const _: () = assert!(MAGIC.len() + 2 + 2 + 4 == CRC_AT && CRC_AT + 4 == HEADER_
 pub const MANDATORY_FLAGS: u16 = 0x00ff;
 /// The names section: the favourable outcome's name, then each feature's name followed by its levels' names, all as strings.
 pub const FLAG_NAMES: u16 = 1 << 8;
+/// The deviations section: an f32 for each feature, the standard deviation of a number after its transform over the training rows, above 0; 0 for a category. Since 0.2:
+/// it is what [`crate::recourse`] measures distances in.
+pub const FLAG_DEVIATIONS: u16 = 1 << 10;
 /// Sections this reader knows.
-const KNOWN_FLAGS: u16 = FLAG_NAMES;
+const KNOWN_FLAGS: u16 = FLAG_NAMES | FLAG_DEVIATIONS;
 
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
@@ -117,6 +120,8 @@ pub(crate) struct Parts<'a, const FEATURES: usize> {
     pub description: Description,
     pub features: heapless::Vec<Feature, FEATURES>,
     pub names: Option<Names<'a>>,
+    /// One f32 a feature, or none.
+    pub deviations: &'a [u8],
     pub bias: &'a [f32],
     pub rows: &'a [f32],
     pub edges: &'a [f32],
@@ -185,7 +190,7 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
         }
     }
 
-    let mut names = None;
+    let (mut names, mut deviations) = (None, &[][..]);
     for bit in 0..16 {
         let flag = 1_u16 << bit;
         if flags & flag == 0 {
@@ -197,6 +202,10 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
             check_names(bytes, &mut features)
                 .map_err(|error| LoadError { at: start.wrapping_add(error.at), ..error })?;
             names = Some(Names { bytes });
+        } else if flag == FLAG_DEVIATIONS {
+            let start = reader.at.wrapping_sub(bytes.len());
+            check_deviations(bytes, &features).map_err(|kind| LoadError { kind, at: start })?;
+            deviations = bytes;
         }
     }
 
@@ -249,7 +258,7 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
             return Err(misvalued(LoadErrorKind::EdgesNotAscending { feature: index }, first));
         }
     }
-    Ok(Parts { description, features, names, bias, rows, edges, crc32 })
+    Ok(Parts { description, features, names, deviations, bias, rows, edges, crc32 })
 }
 
 /// Returns the bin edges of a feature out of all edges.
@@ -339,6 +348,25 @@ fn check_names<const FEATURES: usize>(
     } else {
         Err(reader.error(LoadErrorKind::TrailingBytes { found: bytes.len(), expected: reader.at }))
     }
+}
+
+/// Checks that the deviations section holds one number for each feature, in its range.
+fn check_deviations(bytes: &[u8], features: &[Feature]) -> Result<(), LoadErrorKind> {
+    let (deviations, rest) = bytes.as_chunks::<4>();
+    if deviations.len() != features.len() || !rest.is_empty() {
+        return Err(LoadErrorKind::Malformed);
+    }
+    for (index, (feature, bytes)) in features.iter().zip(deviations).enumerate() {
+        let deviation = f32::from_le_bytes(*bytes);
+        let fits = match feature.kind {
+            Kind::Number { .. } => deviation.is_normal() && deviation > 0.0,
+            Kind::Category { .. } => deviation.to_bits() == 0,
+        };
+        if !fits {
+            return Err(LoadErrorKind::InvalidDeviation { feature: index });
+        }
+    }
+    Ok(())
 }
 
 /// Walks the payload, value by value.

@@ -91,6 +91,11 @@ pub enum LoadErrorKind {
         /// The feature.
         feature: usize,
     },
+    /// A number's standard deviation is not a normal f32 above 0, or a category's is not 0.
+    InvalidDeviation {
+        /// The feature.
+        feature: usize,
+    },
     /// Bin edges do not ascend.
     EdgesNotAscending {
         /// The feature.
@@ -141,6 +146,7 @@ impl fmt::Display for LoadError {
             K::ThresholdOutOfRange => f.write_str("threshold is not inside (0, 1)")?,
             K::InvalidRange { feature } => write!(f, "feature {feature}: its range is empty or not finite")?,
             K::InvalidShape { feature } => write!(f, "feature {feature}: too many bins or levels")?,
+            K::InvalidDeviation { feature } => write!(f, "feature {feature}: its standard deviation is out of range")?,
             K::EdgesNotAscending { feature } => write!(f, "feature {feature}: its bin edges do not ascend")?,
             K::WrongWeightCount { found, expected } => {
                 write!(f, "{found} bytes of weights and edges, the description needs {expected}")?;

@@ -23,16 +23,17 @@
 //! - Never panics, whatever the blob or the record; shown by linking a program whose panic handler does not exist.
 //! - f32 only, in a fixed order of operations, without fused multiply-add: the same bits on every target.
 //! - `score` takes the same number of instructions for every record of a model, on a core with single-precision floats; `explain` by `frozen`
-//!   too. Setting a value does not (logarithms, names), nor does `path`, which evaluates more where the gate switches.
-//! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`], [`Attribution::new`], [`fairness::Counts::new`] and [`drift::Adwin::new`] are `const`;
+//!   too. Setting a value does not (logarithms, names), nor does `path`, which evaluates more where the gate switches, nor the search for a recourse.
+//! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`], [`Attribution::new`], [`Recourse::new`], [`fairness::Counts::new`] and
+//!   [`drift::Adwin::new`] are `const`;
 //!   a [`Model`] and a [`Record`] fit a `static` cell.
 //! - A [`Model`] that exists is valid.
 //!
 //! A device can watch itself: [`fairness`] counts decisions by group, [`drift`] tells when a rate, an error or a score has changed.
 //!
 //! # What it deliberately does not know
-//! Training, files, text formats: see the `feamoe` crate. Integer weights for cores without floats, exact Shapley values and recourse are not
-//! part of this version.
+//! Training, files, text formats: see the `feamoe` crate. Integer weights for cores without floats, exact Shapley values and which features a person
+//! can change are not part of this version.
 //!
 //! The blob is drawn in [`blob`]; limits stand in [`limits`].
 #![no_std]
@@ -57,12 +58,14 @@ pub mod math;
 pub mod mixture;
 mod model;
 mod record;
+pub mod recourse;
 pub mod schema;
 
 pub use attribution::{Attribution, Method, Space};
 pub use error::{LoadError, PredictError, RecordError};
 pub use model::{Model, Score};
 pub use record::{FeatureIndex, FeatureKey, Record, Schema};
+pub use recourse::Recourse;
 
 /// Bytes at an address that is a multiple of 4: what [`Model::load`] needs. See [`include_model!`].
 #[repr(C, align(4))]

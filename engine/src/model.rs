@@ -88,7 +88,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
             assert!(FEATURES > 0, "FEATURES must not be 0");
         }
-        let Parts { description, features, names, bias, rows, edges, crc32 } = blob::parts::<FEATURES, EXPERTS>(blob)?;
+        let Parts { description, features, names, deviations, bias, rows, edges, crc32 } =
+            blob::parts::<FEATURES, EXPERTS>(blob)?;
         let terms = features.iter().map(|feature| feature.kind.terms()).sum();
         let experts = usize::from(description.experts);
         let values_at = blob.len().wrapping_sub(size_of_val(bias)).wrapping_sub(size_of_val(rows));
@@ -96,7 +97,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         let largest = largest_logit(&features, bias, rows, experts);
         let largest = largest.ok_or(LoadError { kind: LoadErrorKind::LogitsTooLarge, at })?;
         let mut model = Self {
-            schema: Schema { features, edges, names, terms },
+            schema: Schema { features, edges, deviations, names, terms },
             experts,
             threshold: description.threshold,
             bias,
@@ -333,7 +334,7 @@ mod tests {
         assert_eq!(size_of::<Score<EXPERTS>>(), 8 + 8 * EXPERTS);
         assert_eq!(size_of::<Attribution<FEATURES, EXPERTS>>(), size_of::<Score<EXPERTS>>() + 8 * FEATURES + 24);
         #[cfg(target_pointer_width = "64")]
-        assert_eq!((size_of::<Model<FEATURES, EXPERTS>>(), size_of::<Record<FEATURES>>()), (680, 280));
+        assert_eq!((size_of::<Model<FEATURES, EXPERTS>>(), size_of::<Record<FEATURES>>()), (696, 280));
     }
 
     /// Bits do not depend on the capacity of the build.

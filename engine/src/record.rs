@@ -9,11 +9,16 @@ use crate::error::RecordError;
 use crate::mixture::Term;
 use crate::schema::{Feature, Kind, Note, number_terms};
 
+/// Width of an even distribution in standard deviations.
+const SQRT_12: f32 = 3.464_101_6;
+
 /// The features of a loaded model.
 #[derive(Debug)]
 pub struct Schema<'a, const FEATURES: usize> {
     pub(crate) features: heapless::Vec<Feature, FEATURES>,
     pub(crate) edges: &'a [f32],
+    /// One f32 a feature; empty where the blob has none.
+    pub(crate) deviations: &'a [u8],
     pub(crate) names: Option<Names<'a>>,
     pub(crate) terms: usize,
 }
@@ -55,6 +60,22 @@ impl<'a, const FEATURES: usize> Schema<'a, FEATURES> {
             .map(|((levels, at), names)| names.strings(at).skip(1).take(usize::from(levels)))
             .into_iter()
             .flatten()
+    }
+
+    /// Returns the standard deviation of a number, transformed, over the training rows; where the blob does not tell, that of numbers spread evenly over its
+    /// range, and 1 where that is a single number. 0 for a category.
+    #[must_use]
+    pub fn deviation(&self, index: usize) -> f32 {
+        let Some(Kind::Number { transform, low, high, .. }) = self.features.get(index).map(Feature::kind) else {
+            return 0.0;
+        };
+        match self.deviations.as_chunks::<4>().0.get(index) {
+            Some(bytes) => f32::from_le_bytes(*bytes),
+            None => match (transform.apply(high) - transform.apply(low)) / SQRT_12 {
+                spread if spread > 0.0 => spread,
+                _ => 1.0,
+            },
+        }
     }
 
     /// Returns the name of the favourable outcome, where the blob has names.

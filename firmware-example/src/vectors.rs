@@ -1,16 +1,20 @@
 //! The parity test's language, shared by the firmware and the host: a record and an answer as 32-bit words.
 //!
 //! A record is one word a feature: the bits of a number (NaN is missing), the code of a level, `UNSEEN` or `MISSING`. An answer is the bits of everything
-//! a score and both explanations hold, so that a single bit that differs between host and device is seen.
+//! a score, both explanations and, for one record in [`RECOURSE_EVERY`], the recourse hold, so that a single bit that differs between host and device is seen.
 
 use feamoe_engine::error::RecordError;
+use feamoe_engine::recourse::Change;
 use feamoe_engine::schema::Kind;
-use feamoe_engine::{Attribution, FeatureIndex, Method, Model, PredictError, Record, Score};
+use feamoe_engine::{Attribution, FeatureIndex, Method, Model, PredictError, Record, Recourse, Score};
 
 /// Word of a category whose level training had not seen.
 pub const UNSEEN: u32 = u32::MAX - 1;
 /// Word of a category without a value.
 pub const MISSING: u32 = u32::MAX;
+
+/// The recourse is looked for from one record in so many, the first included: it takes some hundred times a score. The words of the others are 0.
+pub const RECOURSE_EVERY: usize = 25;
 
 /// Sets one value of a record from its word.
 ///
@@ -43,13 +47,15 @@ pub fn score_words<const EXPERTS: usize>(score: &Score<EXPERTS>, experts: usize,
     }
 }
 
-/// Scores and explains a record by both methods; gives the words of all of it to `word`.
+/// Scores and explains the record of a number, counted from 0, by both methods, and looks for its recourse; gives the words of all of it to `word`.
 ///
 /// # Errors
 /// A record of another model.
 pub fn answer<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
     record: &Record<'_, FEATURES>,
+    number: usize,
+    recourse: &mut Recourse<FEATURES>,
     mut word: impl FnMut(u32),
 ) -> Result<(), PredictError> {
     let (experts, features) = (model.experts(), model.schema().features().len());
@@ -64,6 +70,21 @@ pub fn answer<const FEATURES: usize, const EXPERTS: usize>(
         for value in why.values.iter().take(features).chain(why.gate_values.iter().take(features)) {
             word(value.to_bits());
         }
+    }
+    let is_wanted = number.is_multiple_of(RECOURSE_EVERY);
+    if is_wanted {
+        model.recourse_into(record, recourse)?;
+    }
+    let mut word_of_recourse = |value: u32| word(if is_wanted { value } else { 0 });
+    word_of_recourse(recourse.distance.unwrap_or(-1.0).to_bits());
+    word_of_recourse(recourse.probability.to_bits());
+    word_of_recourse(recourse.evaluations);
+    for change in recourse.changes.iter().take(features) {
+        word_of_recourse(match change {
+            None => MISSING,
+            Some(Change::Number(number)) => number.to_bits(),
+            Some(Change::Level(code)) => u32::from(*code),
+        });
     }
     Ok(())
 }

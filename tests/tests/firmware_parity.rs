@@ -1,11 +1,11 @@
-//! Promise: the device gives the bits of the host, for scores, gates and both explanations; and it cannot panic.
+//! Promise: the device gives the bits of the host, for scores, gates, both explanations and recourse; and it cannot panic.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashSet;
 use std::path::Path;
 
-use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe::blob_file::{AlignedBytes, HostModel, HostRecourse};
 use feamoe_tests::firmware::{self, vectors};
 use feamoe_tests::generate::{Cell, Draw, Recipe, draw_cell, records};
 use feamoe_tests::repository_file;
@@ -56,12 +56,12 @@ fn assert_same_bits(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell
     let kinds: Vec<_> = features.iter().map(|feature| feature.kind()).collect();
     let words = firmware::words(&kinds, cells);
     let mut record = model.record();
-    let mut expected = Vec::new();
-    for values in words.chunks(features.len()) {
+    let (mut expected, mut recourse) = (Vec::new(), HostRecourse::new());
+    for (number, values) in words.chunks(features.len()).enumerate() {
         for (index, (kind, word)) in kinds.iter().zip(values).enumerate() {
             vectors::set(&mut record, index, *kind, *word).unwrap();
         }
-        vectors::answer(&model, &record, |word| expected.push(word)).unwrap();
+        vectors::answer(&model, &record, number, &mut recourse, |word| expected.push(word)).unwrap();
     }
 
     let count = words.len() / features.len();
@@ -87,8 +87,9 @@ fn no_panic_is_reachable_at_any_opt_level() {
         return;
     }
     for profile in ["o1", "release", "os"] {
-        firmware::build("panic-free", profile, "").unwrap_or_else(|error| panic!("{profile}: {error}"));
-        let error = firmware::build("panic-free", profile, "plant-panic").expect_err("a planted panic must not link");
+        firmware::build("panic-free", profile, "recourse").unwrap_or_else(|error| panic!("{profile}: {error}"));
+        let planted = firmware::build("panic-free", profile, "recourse,plant-panic");
+        let error = planted.expect_err("a planted panic must not link");
         assert!(error.contains("undefined symbol: a_panic_is_reachable"), "{profile}: {error}");
     }
 }

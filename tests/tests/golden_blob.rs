@@ -70,6 +70,7 @@ fn content() -> Content {
         bias,
         rows,
         edges: vec![20.0, 39.5, 45.0, 1000.0],
+        deviations: Vec::new(),
     }
 }
 

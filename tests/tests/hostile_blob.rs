@@ -3,7 +3,7 @@
 
 use feamoe::blob_file::AlignedBytes;
 use feamoe::export::{Content, FeatureContent};
-use feamoe_engine::blob::{FLAG_NAMES, HEADER_BYTES, Provenance};
+use feamoe_engine::blob::{FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance};
 use feamoe_engine::error::{LoadError, LoadErrorKind as K};
 use feamoe_engine::limits::{MAX_BINS, MAX_BLOB_BYTES, MAX_REACH};
 use feamoe_engine::mixture::stride;
@@ -149,6 +149,7 @@ fn small() -> Content {
         bias: rows(1),
         rows: rows(5 + 4),
         edges: vec![0.0, 1.5],
+        deviations: Vec::new(),
     }
 }
 
@@ -276,7 +277,7 @@ fn rejects_unknown_mandatory_sections() {
 fn passes_over_unknown_optional_sections() {
     let plain = redrafted(|_| {});
     let names = byte_string(&["yes", "age", "sex", "f", "m"].map(|name| byte_string(name.as_bytes())).concat());
-    for bit in 9..16 {
+    for bit in [9, 11, 12, 13, 14, 15] {
         for content in [&[][..], &[0xff; 300]] {
             let bytes = redrafted(|draft| {
                 draft.flags = FLAG_NAMES | 1 << bit;
@@ -286,6 +287,41 @@ fn passes_over_unknown_optional_sections() {
             assert_eq!(with.schema().feature_name(1), Some("sex"));
             assert_eq!(with.score(&with.record()), without.score(&without.record()));
         }
+    }
+}
+
+/// The small model with this deviations section.
+fn with_deviations(section: &[u8]) -> AlignedBytes {
+    redrafted(|draft| {
+        draft.flags = FLAG_DEVIATIONS;
+        draft.sections = byte_string(section);
+    })
+}
+
+#[test]
+fn deviations_are_read_as_they_were_written() {
+    let bytes = with_deviations(&floats(&[2.5, 0.0]));
+    assert_eq!(bytes, changed(|content| content.deviations = vec![2.5, 0.0]));
+    let model = load(bytes.as_slice()).unwrap();
+    assert_eq!([0, 1, 2].map(|index| model.schema().deviation(index)), [2.5, 0.0, 0.0]);
+}
+
+#[test]
+fn rejects_deviations_that_are_not_the_features() {
+    for section in [floats(&[2.5]), floats(&[2.5, 0.0, 1.0]), vec![0; 7], Vec::new()] {
+        let error = refusal(&with_deviations(&section));
+        assert_eq!((error.kind, error.at > first_kind()), (K::Malformed, true), "{section:?}");
+    }
+}
+
+#[test]
+fn rejects_a_deviation_out_of_its_range() {
+    for wrong in [0.0, -1.0, f32::NAN, f32::INFINITY, f32::MIN_POSITIVE / 2.0] {
+        let error = refusal(&with_deviations(&floats(&[wrong, 0.0])));
+        assert_eq!(error.kind, K::InvalidDeviation { feature: 0 }, "{wrong}");
+    }
+    for wrong in [-0.0, 1.0] {
+        assert_eq!(refusal(&with_deviations(&floats(&[1.0, wrong]))).kind, K::InvalidDeviation { feature: 1 });
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use feamoe_engine::blob::HEADER_BYTES;
 use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS};
-use feamoe_engine::{Attribution, Model, Record, Score};
+use feamoe_engine::{Attribution, Model, Record, Recourse, Score};
 
 use crate::error::Error;
 
@@ -23,6 +23,9 @@ pub type HostRecord<'m> = Record<'m, FEATURES>;
 pub type HostScore = Score<EXPERTS>;
 /// An attribution of a [`HostModel`].
 pub type HostAttribution = Attribution<FEATURES, EXPERTS>;
+
+/// A recourse of a record of a [`HostModel`].
+pub type HostRecourse = Recourse<FEATURES>;
 
 /// Bytes at an address that is a multiple of 4.
 #[derive(Clone, Debug, PartialEq, Eq)]

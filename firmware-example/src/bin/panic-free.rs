@@ -1,4 +1,5 @@
-//! Links only where no panic is reachable from loading, scoring, explaining and watching for drift: its panic handler calls a function that does not exist.
+//! Links only where no panic is reachable from loading, scoring, explaining and watching for drift, with the feature `recourse` from looking for one too: its panic
+//! handler calls a function that does not exist.
 //!
 //! Built by the tests at opt-levels 1, 3 and s. It is also the smallest firmware that does all of it, so its size is what the engine costs
 //! in flash. It is not meant to be run.
@@ -8,6 +9,8 @@
 
 use core::hint::black_box;
 
+#[cfg(feature = "recourse")]
+use feamoe_engine::Recourse;
 use feamoe_engine::drift::{Adwin, Change};
 use feamoe_engine::schema::Note;
 use feamoe_engine::{Attribution, LoadError, Method, Model, PredictError, Record, RecordError, Score};
@@ -64,6 +67,16 @@ fn watch(detector: &mut Adwin, value: f32) -> Option<Change> {
     detector.update(value)
 }
 
+#[cfg(feature = "recourse")]
+#[inline(never)]
+fn look_for_recourse(
+    model: &Device,
+    record: &Record<'_, FEATURES>,
+    recourse: &mut Recourse<FEATURES>,
+) -> Result<(), PredictError> {
+    model.recourse_into(record, recourse)
+}
+
 #[cortex_m_rt::entry]
 fn main() -> ! {
     if let Ok(model) = black_box(load()) {
@@ -77,6 +90,12 @@ fn main() -> ! {
         let mut detector = Adwin::new(black_box(0.002), black_box(0.0), 1.0);
         _ = black_box(watch(&mut detector, attribution.score.probability));
         black_box(&detector);
+        #[cfg(feature = "recourse")]
+        {
+            let mut recourse = Recourse::new();
+            _ = black_box(look_for_recourse(&model, &record, &mut recourse));
+            black_box(&recourse);
+        }
     }
     #[cfg(feature = "plant-panic")]
     black_box(unknown_bytes()[black_box(0)]);

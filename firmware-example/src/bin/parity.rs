@@ -8,9 +8,9 @@
 use core::hint::black_box;
 
 use feamoe_engine::error::RecordError;
-use feamoe_engine::{Aligned, Attribution, Method, Model, Record, Score};
+use feamoe_engine::{Aligned, Attribution, Method, Model, Record, Recourse, Score};
 use firmware_example::meter::{Cost, Meter};
-use firmware_example::vectors::{answer, set};
+use firmware_example::vectors::{RECOURSE_EVERY, answer, set};
 use semihosting::fs::File;
 use semihosting::io::{Read, Write};
 use semihosting::{println, process};
@@ -20,14 +20,15 @@ const BLOB_BYTES: usize = 1 << 20;
 const FEATURES: usize = 32;
 const EXPERTS: usize = 16;
 /// Bytes of the longest answer, rounded up.
-const ANSWER_BYTES: usize = 4 * (3 * (5 + 2 * EXPERTS) + 2 * (4 + 2 * FEATURES));
+const ANSWER_BYTES: usize = 4 * (3 * (5 + 2 * EXPERTS) + 2 * (4 + 2 * FEATURES) + 3 + FEATURES);
 
 type Device<'a> = Model<'a, FEATURES, EXPERTS>;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
     static mut BLOB: Aligned<[u8; BLOB_BYTES]> = Aligned([0; BLOB_BYTES]);
-    match run(&mut BLOB.0) {
+    static mut RECOURSE: Recourse<FEATURES> = Recourse::new();
+    match run(&mut BLOB.0, RECOURSE) {
         Ok(()) => process::exit(0),
         Err(message) => {
             println!("parity: {message}");
@@ -36,7 +37,7 @@ fn main() -> ! {
     }
 }
 
-fn run(blob: &mut [u8]) -> Result<(), &'static str> {
+fn run(blob: &mut [u8], recourse: &mut Recourse<FEATURES>) -> Result<(), &'static str> {
     let meter = Meter::calibrate().map_err(|_| "the counter does not count instructions")?;
     let mut file = File::open(c"model.feamoe").map_err(|_| "model.feamoe could not be opened")?;
     let blob = file
@@ -56,23 +57,28 @@ fn run(blob: &mut [u8]) -> Result<(), &'static str> {
         return Err("records.bin does not hold whole records of this model");
     }
     let mut record = model.record();
-    let mut costs = Costs { set: Cost::NONE, score: Cost::NONE, frozen: Cost::NONE, path: Cost::NONE };
-    for _ in 0..bytes / words.as_flattened().len() {
+    let none = Cost::NONE;
+    let mut costs = Costs { set: none, score: none, frozen: none, path: none, recourse: none };
+    for number in 0..bytes / words.as_flattened().len() {
         records.read_exact(words.as_flattened_mut()).map_err(|_| "records.bin could not be read")?;
         fill(&mut record, &model, words).map_err(|_| "a value of records.bin was refused")?;
         let mut bytes = heapless::Vec::<u8, ANSWER_BYTES>::new();
         let mut fits = true;
-        answer(&model, &record, |word| fits &= bytes.extend_from_slice(&word.to_le_bytes()).is_ok())
+        answer(&model, &record, number, recourse, |word| fits &= bytes.extend_from_slice(&word.to_le_bytes()).is_ok())
             .map_err(|_| "a record could not be scored")?;
         if !fits {
             return Err("an answer is longer than its buffer");
         }
         answers.write_all(&bytes).map_err(|_| "answers.bin could not be written")?;
         costs.add(&meter, &model, &mut record, words);
+        // From one that is favourable there is nothing to look for.
+        if number.is_multiple_of(RECOURSE_EVERY) && recourse.distance != Some(0.0) {
+            costs.recourse.add(&meter, || _ = black_box(model.recourse_into(&record, recourse)));
+        }
     }
     println!("records {}", bytes / words.as_flattened().len());
-    let Costs { set, score, frozen, path } = costs;
-    for (name, cost) in [("set", set), ("score", score), ("frozen", frozen), ("path", path)] {
+    let Costs { set, score, frozen, path, recourse } = costs;
+    for (name, cost) in [("set", set), ("score", score), ("frozen", frozen), ("path", path), ("recourse", recourse)] {
         println!("{name} {} {} {}", cost.least, cost.most, cost.stack);
     }
     Ok(())
@@ -86,12 +92,13 @@ fn fill(record: &mut Record<'_, FEATURES>, model: &Device<'_>, words: &[[u8; 4]]
     Ok(())
 }
 
-/// What setting all values, scoring and explaining cost; an explanation includes its score.
+/// What setting all values, scoring, explaining and looking for a recourse cost; an explanation includes its score.
 struct Costs {
     set: Cost,
     score: Cost,
     frozen: Cost,
     path: Cost,
+    recourse: Cost,
 }
 
 impl Costs {

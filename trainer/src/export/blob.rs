@@ -1,6 +1,6 @@
 //! Writes a blob: the engine's own types and checksum, in the order `feamoe_engine::blob` draws.
 
-use feamoe_engine::blob::{Description, FLAG_NAMES, HEADER_BYTES, Provenance, header};
+use feamoe_engine::blob::{Description, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance, header};
 use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES};
 use feamoe_engine::schema::Kind;
 
@@ -25,6 +25,8 @@ pub struct Content {
     pub rows: Vec<f32>,
     /// The bin edges of every feature, ascending within each.
     pub edges: Vec<f32>,
+    /// The standard deviation of every feature, 0 for a category; empty for a blob without them.
+    pub deviations: Vec<f32>,
 }
 
 /// A feature of a blob.
@@ -84,6 +86,10 @@ impl Content {
         if with_names {
             payload.extend(postcard::to_allocvec(&self.names()?)?);
         }
+        if !self.deviations.is_empty() {
+            let deviations: Vec<u8> = self.deviations.iter().flat_map(|deviation| deviation.to_le_bytes()).collect();
+            payload.extend(postcard::to_allocvec(&deviations)?);
+        }
         let values: Vec<u8> =
             self.bias.iter().chain(&self.rows).chain(&self.edges).flat_map(|value| value.to_le_bytes()).collect();
         let length = postcard::to_allocvec(&values.len())?;
@@ -94,7 +100,9 @@ impl Content {
         payload.extend(length);
         payload.extend(values);
 
-        let flags = if with_names { FLAG_NAMES } else { 0 };
+        let names = if with_names { FLAG_NAMES } else { 0 };
+        let deviations = if self.deviations.is_empty() { 0 } else { FLAG_DEVIATIONS };
+        let flags = names | deviations;
         let mut bytes = header(flags, &payload).ok_or(EncodeError::TooLarge { found: payload.len() })?.to_vec();
         bytes.extend(payload);
         Ok(AlignedBytes::new(&bytes))

@@ -35,6 +35,7 @@ pub(super) struct Layout {
     pub bias: Vec<f32>,
     pub rows: Vec<f32>,
     pub edges: Vec<f32>,
+    pub deviations: Vec<f32>,
 }
 
 /// A row of which each record picks one.
@@ -60,6 +61,7 @@ pub(super) fn lay_out(encoder: &Encoder, weights: Weights<'_>) -> Layout {
         bias: weights.bias.iter().copied().take(stride).collect(),
         rows: Vec::new(),
         edges: Vec::new(),
+        deviations: Vec::new(),
     };
     let mut bias: Vec<f64> = layout.bias.iter().map(|weight| f64::from(*weight)).collect();
     for (index, feature) in encoder.features().iter().enumerate() {
@@ -67,11 +69,13 @@ pub(super) fn lay_out(encoder: &Encoder, weights: Weights<'_>) -> Layout {
         let content = match feature.kind() {
             encoder::Kind::Number(number) => {
                 layout.edges.extend(number.edges());
+                layout.deviations.push(number.sd());
                 let extent = encoder.extent(index);
                 let kind = writer.number(number, extent);
                 FeatureContent { name: feature.name().to_owned(), kind, levels: Vec::new() }
             }
             encoder::Kind::Category(category) => {
+                layout.deviations.push(0.0);
                 let kind = writer.category(category);
                 let levels = category.levels().iter().map(|level| level.name.clone()).collect();
                 FeatureContent { name: feature.name().to_owned(), kind, levels }

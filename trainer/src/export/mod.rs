@@ -100,6 +100,7 @@ pub fn export<'r>(
         bias: layout.bias,
         rows: layout.rows,
         edges: layout.edges,
+        deviations: layout.deviations,
     };
     let bytes = content.to_bytes(true)?;
     let model = HostModel::load(bytes.as_slice())?;

@@ -1,0 +1,148 @@
+//! Descent: from one direction to the next, the nearest favourable point along each.
+
+use super::knapsack::{Knapsack, LEVELS};
+use super::search::Search;
+use crate::blob::feature_edges;
+
+/// Directions that a descent follows at most.
+const DIRECTIONS: u32 = 4;
+/// Halvings of the logarithm of the multiplier.
+const BISECTIONS: u32 = 8;
+/// A multiplier that lets nothing but gain count, and the factor and number of steps towards it or towards 0.
+const UNBOUNDED: f32 = 1e12;
+const FACTOR: f32 = 4.0;
+const STEPS: u32 = 20;
+/// Pieces are packed along a direction whose point costs less than so many times the best.
+const WORTH_PACKING: f32 = 1.5;
+/// A way to a level is looked at where it costs less than this many times the best point: inside pieces it may yet come nearer.
+const WORTH_A_LOOK: f32 = 1.05;
+
+impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> {
+    /// Follows one direction after the other, from the one that is set, while each brings the best point nearer. Until there is a best point it climbs, where an
+    /// expert is given towards that expert's share, and else towards p.
+    #[inline(never)]
+    pub fn descend(&mut self, expert: Option<usize>) {
+        for _ in 0..DIRECTIONS {
+            if self.is_spent() {
+                return;
+            }
+            self.look_along();
+            if self.find_multiplier() {
+                let cost: f32 = self.axes().map(|axis| axis.point.cost()).sum();
+                let found = self.accept();
+                if !(cost < WORTH_PACKING * self.cost && self.pack() || found) {
+                    return;
+                }
+                self.take_gradient();
+            } else if let Some(expert) = expert.filter(|_| self.cost == f32::MAX) {
+                self.head_for(expert);
+            } else if self.cost == f32::MAX {
+                self.take_gradient();
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Takes up each feature's pieces along the direction, those nearer than the best point.
+    #[inline(never)]
+    fn look_along(&mut self) {
+        let (model, cost) = (self.model, self.cost);
+        let schema = model.schema();
+        for (index, feature) in schema.features().iter().enumerate() {
+            let Some(mut axis) = self.answer.axes.get(index).copied() else { return };
+            let pieces = axis.reach.pieces(feature, feature_edges(feature, schema.edges));
+            axis.look_along(pieces, cost, |row| self.along(row));
+            if let Some(place) = self.answer.axes.get_mut(index) {
+                *place = axis;
+            }
+        }
+    }
+
+    /// Puts the point where a multiplier has it and scores it; returns whether it is favourable.
+    #[inline(never)]
+    fn is_enough(&mut self, multiplier: f32) -> bool {
+        self.axes().for_each(|axis| _ = axis.choose(multiplier));
+        self.evaluate()
+    }
+
+    /// Finds the smallest multiplier whose point is favourable, and puts the point there, or nearer on the same pieces. Where none is, the point is at the largest
+    /// gain; returns false.
+    #[inline(never)]
+    fn find_multiplier(&mut self) -> bool {
+        let (mut enough, mut too_little) = (self.multiplier, 0.0);
+        if self.is_enough(enough) {
+            for _ in 0..STEPS {
+                let smaller = enough / FACTOR;
+                if !self.is_enough(smaller) {
+                    too_little = smaller;
+                    break;
+                }
+                enough = smaller;
+            }
+        } else if self.is_enough(UNBOUNDED) {
+            for _ in 0..STEPS {
+                too_little = enough;
+                enough *= FACTOR;
+                if self.is_enough(enough) {
+                    break;
+                }
+            }
+        } else {
+            return false;
+        }
+        for _ in 0..BISECTIONS {
+            let middle = libm::sqrtf(enough) * libm::sqrtf(too_little);
+            *(if self.is_enough(middle) { &mut enough } else { &mut too_little }) = middle;
+        }
+        self.multiplier = enough;
+        self.axes().for_each(|axis| _ = axis.choose(enough));
+        self.settle();
+        true
+    }
+
+    /// Puts the point, on the pieces it is on, where the smallest favourable multiplier has it; the last one is taken to be favourable.
+    #[inline(never)]
+    fn settle(&mut self) {
+        let (mut enough, mut too_little) = (self.multiplier, 0.0);
+        for _ in 0..self.halvings {
+            let middle = 0.5 * (enough + too_little);
+            self.axes().for_each(|axis| axis.settle(middle));
+            *(if self.evaluate() { &mut enough } else { &mut too_little }) = middle;
+        }
+        self.axes().for_each(|axis| axis.settle(enough));
+        self.evaluate();
+    }
+
+    /// Looks for whole pieces that are favourable together and nearer than the best point; returns whether there are.
+    #[inline(never)]
+    fn pack(&mut self) -> bool {
+        let multiplier = self.multiplier;
+        let gain: f32 = self.axes().map(|axis| axis.choose(multiplier)).sum();
+        if gain.is_nan() || gain <= 0.0 {
+            return false;
+        }
+        let knapsack = Knapsack::pack(self.axes(), multiplier, gain);
+        // The least level that is favourable by the true score: costs rise with the levels, and so, nearly, does p.
+        let (mut enough, mut too_little) = (LEVELS, 0);
+        while enough.wrapping_sub(too_little) > 1 {
+            let middle = enough.midpoint(too_little);
+            let (level, cost) = knapsack.cheapest(middle);
+            let is_enough = cost >= WORTH_A_LOOK * self.cost || {
+                Knapsack::unpack(self.axes().rev(), level, multiplier);
+                self.evaluate()
+            };
+            *(if is_enough { &mut enough } else { &mut too_little }) = middle;
+        }
+        let (level, cost) = knapsack.cheapest(enough);
+        if cost >= WORTH_A_LOOK * self.cost {
+            return false;
+        }
+        Knapsack::unpack(self.axes().rev(), level, multiplier);
+        if !self.evaluate() {
+            return false;
+        }
+        self.settle();
+        self.accept()
+    }
+}

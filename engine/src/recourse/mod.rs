@@ -1,0 +1,130 @@
+//! Recourse: the nearest values with which a declined record would be decided favourably, by the whole mixture, gate included.
+//!
+//! # The space
+//! The distance is Euclidean, over all features, in units that training has set:
+//!
+//! | feature | change | its part of the distance |
+//! | --- | --- | --- |
+//! | number | from `x` to `y` | `(t(y) - t(x)) / sd`, `t` the feature's transform, `sd` the standard deviation of `t(x)` in training |
+//! | category | to another level that training had seen | `sqrt(2)`, whatever the levels |
+//! | either, missing | none: how far an unknown value is from another is not known | |
+//!
+//! One-hot indicators of two levels are `sqrt(2)` apart; so are, as a root mean square, the standardised numbers of two records drawn at random. A
+//! change of level thus weighs as much as the usual difference in a number. The indicators are not divided by their deviations: a rare
+//! level would be far away from everyone for being rare. (Mixed distances of this kind: Gower 1971; for recourse, Ustun, Spangher and Liu 2019
+//! and CERTIFAI, Sharma, Henderson and Ghosh 2020, whose *burden* is the mean distance over those declined.)
+//!
+//! Numbers stay within the training range, as scores beyond it are those of its ends. A blob without [`crate::blob::FLAG_DEVIATIONS`] takes
+//! `(t(high) - t(low)) / sqrt(12)` for `sd`: that of values spread evenly over the range.
+//!
+//! # How far it can be trusted
+//! Every answer was verified: [`Recourse::changes`], set in a copy of the record, score at or above the threshold. So the distance is never below the
+//! true one. It may be above, since the favourable region of a mixture is not convex and its nearest point is searched for, not solved for: exact for logistic
+//! regression and, but for stretches narrower than a quarter of a deviation, for one feature; elsewhere `tests/tests/recourse.rs` states how near it comes to an
+//! exhaustive search. `None` says that none was found; for one expert without bins, that there is none.
+//!
+//! Cost: [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at most; some 500 as a rule, 1.3 to 1.7 million instructions on a Cortex-M4F for a
+//! model of Adult's shape. No memory but the caller's [`Recourse`] and 3 kB of stack at 32 features.
+//!
+//! Which features a person can change, in which direction and steps, is not in the blob: all of them may change here.
+
+mod axis;
+mod descent;
+mod exchange;
+mod knapsack;
+mod reach;
+mod search;
+
+use crate::error::PredictError;
+use crate::model::{Model, Score};
+use crate::record::Record;
+use axis::Axis;
+pub use reach::LEVEL_CHANGE;
+pub use search::MAX_EVALUATIONS;
+use search::Search;
+
+/// A new value of a feature.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change {
+    /// This number.
+    Number(f32),
+    /// The level of this code.
+    Level(u16),
+}
+
+/// The nearest favourable record that was found, and the memory to find it with: 280 bytes a feature on a 64-bit host.
+#[derive(Clone, Debug)]
+pub struct Recourse<const FEATURES: usize> {
+    /// How far the record is from a favourable decision; 0 where it has one, `None` where none was found.
+    pub distance: Option<f32>,
+    /// The score after the changes, at least the threshold; without an answer, the record's own.
+    pub probability: f32,
+    /// What to change, by feature.
+    pub changes: [Option<Change>; FEATURES],
+    /// Evaluations of the mixture that it took.
+    pub evaluations: u32,
+    axes: [Axis; FEATURES],
+}
+
+impl<const FEATURES: usize> Recourse<FEATURES> {
+    /// Returns a recourse of nothing, in a `const` so that it can live in a `static`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            distance: None,
+            probability: 0.0,
+            changes: [None; FEATURES],
+            evaluations: 0,
+            axes: [const { Axis::NONE }; FEATURES],
+        }
+    }
+}
+
+impl<const FEATURES: usize> Default for Recourse<FEATURES> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
+    /// Finds the nearest favourable record, into the caller's memory. See [`crate::recourse`] for the distance and what it is worth.
+    ///
+    /// # Errors
+    /// As [`Model::score`]; then `recourse` is as it was.
+    pub fn recourse_into(
+        &self,
+        record: &Record<'_, FEATURES>,
+        recourse: &mut Recourse<FEATURES>,
+    ) -> Result<(), PredictError> {
+        let (mut lanes, mut score) = ([[0.0; EXPERTS]; 2], Score::<EXPERTS>::new());
+        self.forward(record, lanes.as_flattened_mut(), &mut score)?;
+        recourse.probability = score.probability;
+        recourse.changes = [None; FEATURES];
+        recourse.evaluations = 1;
+        recourse.distance = if score.decision { Some(0.0) } else { Search::run(self, record, recourse) };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::PredictError;
+
+    static BLOB: &[u8] = crate::include_model!("../../../tests/golden/v1.feamoe");
+
+    #[test]
+    fn the_record_of_another_model_is_an_error() {
+        let (model, other): (Model<6, 4>, Model<6, 4>) = (Model::load(BLOB).unwrap(), Model::load(BLOB).unwrap());
+        let mut recourse = Recourse::new();
+        assert_eq!(model.recourse_into(&other.record(), &mut recourse), Err(PredictError::OtherModel));
+    }
+
+    /// Memory is part of the contract.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn sizes_are_as_stated() {
+        assert_eq!(size_of::<Recourse<32>>() - size_of::<Recourse<16>>(), 16 * 280);
+    }
+}

@@ -1,0 +1,236 @@
+//! What of a feature a record can reach: the distance's units, and the pieces on which logits are linear.
+//!
+//! Positions are in standard deviations from the record's own value. A *piece* is a bin, the whole range of a number without bins, or a level, which
+//! lies at [`LEVEL_CHANGE`].
+
+use core::f32::consts::SQRT_2;
+
+use crate::model::Model;
+use crate::record::Record;
+use crate::schema::{Feature, Kind, Note, Transform, clamp};
+
+/// Distance of a change of level.
+pub const LEVEL_CHANGE: f32 = SQRT_2;
+
+/// Positions are cut to this magnitude: their squares stay finite.
+const FARTHEST: f32 = 1e9;
+
+/// A place on a feature: the row it looks up (the linear row where it looks up none), and its position.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Place {
+    pub row: u32,
+    pub at: f32,
+}
+
+impl Place {
+    pub const NONE: Self = Self { row: 0, at: 0.0 };
+
+    /// Returns the square of the distance to it.
+    pub fn cost(self) -> f32 {
+        self.at * self.at
+    }
+}
+
+/// A stretch of a feature, and the row it looks up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Piece {
+    pub row: u32,
+    pub low: f32,
+    pub high: f32,
+}
+
+impl Piece {
+    pub const NONE: Self = Self { row: 0, low: 0.0, high: 0.0 };
+
+    /// Returns its position nearest to the record's.
+    pub fn near(&self) -> f32 {
+        clamp(0.0, self.low, self.high)
+    }
+
+    /// Returns the most that a slope adds on it.
+    pub fn most(&self, slope: f32) -> f32 {
+        slope * if slope > 0.0 { self.high } else { self.low }
+    }
+}
+
+/// What of one feature a record can reach.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    /// Where the record stands.
+    pub origin: Place,
+    /// The linear row.
+    pub linear: u32,
+    /// The standard deviation; 0 where there is no linear row to move along.
+    pub unit: f32,
+    /// The record's number, transformed and centred.
+    value: f32,
+    /// The ends of the range.
+    low: f32,
+    high: f32,
+    /// The first of the rows that a value may look up.
+    first_row: u32,
+    /// How many there are; 0 where the value is missing and stays so.
+    rows: u32,
+}
+
+impl Reach {
+    pub const NONE: Self =
+        Self { origin: Place::NONE, linear: 0, unit: 0.0, value: 0.0, low: 0.0, high: 0.0, first_row: 0, rows: 0 };
+
+    /// Returns what a record can reach of a feature.
+    pub fn new<const FEATURES: usize, const EXPERTS: usize>(
+        model: &Model<'_, FEATURES, EXPERTS>,
+        record: &Record<'_, FEATURES>,
+        index: usize,
+        feature: &Feature,
+    ) -> Self {
+        let terms = record.terms().get(feature.term_range()).unwrap_or_default();
+        let (Some(first), Some(last)) = (terms.first(), terms.last()) else { return Self::NONE };
+        let still = Self { origin: Place { row: last.row, at: 0.0 }, ..Self::NONE };
+        if record.notes().get(index) == Some(&Note::Missing) {
+            return still;
+        }
+        match feature.kind {
+            Kind::Category { levels } => Self { first_row: feature.first_row, rows: levels.into(), ..still },
+            Kind::Number { low, high, bins, .. } => {
+                let unit = model.schema().deviation(index);
+                let reach = Self { linear: feature.first_row, unit, value: first.scale, ..still };
+                let [low, high] = [low, high].map(|x| reach.position(feature, x));
+                // Rounding must not leave the record outside of its own range.
+                let [low, high] = [if low < 0.0 { low } else { 0.0 }, if high > 0.0 { high } else { 0.0 }];
+                let (first_row, rows) =
+                    if bins == 0 { (last.row, 1) } else { (feature.first_row.wrapping_add(2), bins.into()) };
+                Self { low, high, first_row, rows, ..reach }
+            }
+        }
+    }
+
+    /// Returns what a standard deviation adds, where `along` gives what a row adds.
+    pub fn slope(&self, along: impl Fn(u32) -> f32) -> f32 {
+        if self.unit > 0.0 { self.unit * along(self.linear) } else { 0.0 }
+    }
+
+    /// Returns what a place adds, where `along` gives what a row adds.
+    pub fn gain(&self, place: Place, along: impl Fn(u32) -> f32) -> f32 {
+        let looked_up = if place.row == self.origin.row { 0.0 } else { along(place.row) - along(self.origin.row) };
+        looked_up + self.slope(along) * place.at
+    }
+
+    /// Returns the position of a raw number.
+    fn position(&self, feature: &Feature, x: f32) -> f32 {
+        let Kind::Number { transform, centre, .. } = feature.kind else { return 0.0 };
+        self.position_of(transform.apply(x) - centre)
+    }
+
+    /// Returns the position of a transformed and centred number.
+    pub fn position_of(&self, centred: f32) -> f32 {
+        clamp((centred - self.value) / self.unit, -FARTHEST, FARTHEST)
+    }
+
+    /// Returns the raw number at a place, within its bin and the range.
+    pub fn number(&self, feature: &Feature, edges: &[f32], place: Place) -> f32 {
+        let Kind::Number { transform, low, high, centre, .. } = feature.kind else { return 0.0 };
+        let t = self.value + place.at * self.unit + centre;
+        let x = match transform {
+            Transform::Identity => t,
+            Transform::Log1p => libm::expm1f(t),
+        };
+        let bin = place.row.wrapping_sub(self.first_row) as usize;
+        let from = bin.checked_sub(1).and_then(|edge| edges.get(edge)).copied().unwrap_or(low);
+        let to = edges.get(bin).map_or(high, |edge| edge.next_down());
+        clamp(clamp(x, from, to), low, high)
+    }
+
+    /// Returns the code of the level at a place.
+    #[allow(clippy::cast_possible_truncation)] // a feature has fewer than 65,536 levels
+    pub fn level(&self, place: Place) -> u16 {
+        place.row.wrapping_sub(self.first_row) as u16
+    }
+
+    /// Returns the pieces of the feature, the record's own first, then by their distance.
+    #[inline(never)]
+    pub fn pieces<'e>(&self, feature: &'e Feature, edges: &'e [f32]) -> Pieces<'e> {
+        let own = self.origin.row.wrapping_sub(self.first_row);
+        let is_number = self.unit > 0.0;
+        let mut pieces = Pieces { reach: *self, feature, edges, own: None, below: None, above: None };
+        let first = pieces.piece(own);
+        pieces.own = first.or(Some(Piece { row: self.origin.row, ..Piece::NONE }));
+        if is_number {
+            pieces.below = pieces.next_piece(own, u32::MAX);
+            pieces.above = pieces.next_piece(own, 1);
+        } else if self.rows > 0 {
+            pieces.above = pieces.next_piece(u32::MAX, 1);
+        }
+        pieces
+    }
+}
+
+/// The pieces of a feature: see [`Reach::pieces`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pieces<'e> {
+    reach: Reach,
+    feature: &'e Feature,
+    edges: &'e [f32],
+    own: Option<Piece>,
+    /// The next ones on either side.
+    below: Option<Piece>,
+    above: Option<Piece>,
+}
+
+impl Pieces<'_> {
+    /// Returns the piece of an index; `None` past the last, and for the level that the record has.
+    fn piece(&self, index: u32) -> Option<Piece> {
+        let Reach { low, high, first_row, rows, unit, .. } = self.reach;
+        if index >= rows {
+            return None;
+        }
+        let row = first_row.wrapping_add(index);
+        if unit == 0.0 {
+            return Some(Piece { row, low: LEVEL_CHANGE, high: LEVEL_CHANGE });
+        }
+        let edge = |edge: u32| self.edges.get(edge as usize).map(|x| self.reach.position(self.feature, *x));
+        let from = index.checked_sub(1).and_then(edge).map_or(low, |from| if from > low { from } else { low });
+        let to = edge(index).map_or(high, |to| if to < high { to } else { high });
+        Some(Piece { row, low: from, high: to })
+    }
+
+    /// Returns the first piece after `index` in steps of `step` that is not empty.
+    #[inline(never)]
+    fn next_piece(&self, index: u32, step: u32) -> Option<Piece> {
+        let mut index = index;
+        loop {
+            index = index.wrapping_add(step);
+            let piece = self.piece(index)?;
+            // Edges may lie outside of the range that training saw.
+            if piece.low <= piece.high && piece.row != self.reach.origin.row {
+                return Some(piece);
+            }
+        }
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Piece;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Piece> {
+        if let Some(own) = self.own.take() {
+            let to = |end: f32| if self.reach.unit > 0.0 { end } else { 0.0 };
+            // The record lies in it, whatever rounding made of the ends.
+            let (low, high) = (to(own.low), to(own.high));
+            return Some(Piece {
+                low: if low < 0.0 { low } else { 0.0 },
+                high: if high > 0.0 { high } else { 0.0 },
+                ..own
+            });
+        }
+        let is_below = match (&self.below, &self.above) {
+            (Some(below), Some(above)) => -below.near() < above.near(),
+            (below, _) => below.is_some(),
+        };
+        let (piece, step) = if is_below { (self.below?, u32::MAX) } else { (self.above?, 1) };
+        let next = self.next_piece(piece.row.wrapping_sub(self.reach.first_row), step);
+        *(if is_below { &mut self.below } else { &mut self.above }) = next;
+        Some(piece)
+    }
+}

@@ -1,0 +1,347 @@
+//! The search for the nearest favourable point, and what its steps share: scoring a point, the gradient there, taking it as the answer.
+//!
+//! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`. Features add up in the logits. So where log-odds of p are taken as linear in the logits,
+//! with weights `d` (the *direction*), the problem falls apart by feature for a given multiplier `m` (Everett 1963):
+//!
+//! ```text
+//! x_j(m) = argmax over the places of feature j:   m * d . (the logits it adds)  -  c_j
+//! ```
+//!
+//! 1. *Descent* (`descent`): along a direction, the smallest multiplier whose point is favourable by the true score; then the knapsack of whole pieces; then the
+//!    gradient at the point found is the next direction. At the nearest point of a smooth boundary direction and gradient agree. First directions: the gradient at the
+//!    record, its mean with that at the best point, and those in which one expert takes over, for the [`EXPERTS_TRIED`] that favour the record most (all, while there
+//!    is no answer).
+//! 2. *Exchange* (`exchange`): of the best point, one change is taken back, and any one feature may make it favourable again, by the true score. Then the same
+//!    from the record itself.
+//!
+//! Both repeat until neither finds a nearer point, or [`MAX_EVALUATIONS`] are spent.
+//!
+//! Most functions are kept from being inlined: at opt-level 3 their copies would take twice the flash and save no time.
+
+use super::axis::Axis;
+use super::reach::{Place, Reach};
+use super::{Change, Recourse};
+use crate::blob::feature_edges;
+use crate::mixture::{LANE_MULTIPLE, logits, stride};
+use crate::model::{Model, Score};
+use crate::record::{FeatureIndex, Record};
+use crate::schema::Kind;
+
+/// Evaluations of the mixture after which the search ends with what it has, but for the last descent.
+pub const MAX_EVALUATIONS: u32 = 4096;
+
+/// Experts that are headed for, where there is an answer without.
+const EXPERTS_TRIED: usize = 4;
+/// Halvings of a stretch with the boundary on it, on the way and at the end.
+const COARSE: u32 = 8;
+pub(super) const FINE: u32 = 20;
+/// A point counts as nearer where its squared distance is below this share of the best.
+pub(super) const NEARER: f32 = 0.9999;
+/// Below this p, the gradient's quotients would lose their precision.
+const SMALLEST_P: f32 = 1e-30;
+/// Changes of a number below this many standard deviations are left out.
+const SMALLEST_CHANGE: f32 = 1e-5;
+
+/// The logits of a point: one row is used.
+pub(super) type Lanes<const EXPERTS: usize> = [[f32; EXPERTS]; 2];
+
+/// A search that goes on.
+pub(super) struct Search<'s, const FEATURES: usize, const EXPERTS: usize> {
+    pub model: &'s Model<'s, FEATURES, EXPERTS>,
+    record: &'s Record<'s, FEATURES>,
+    pub answer: &'s mut Recourse<FEATURES>,
+    /// Logits of the record.
+    origin: Lanes<EXPERTS>,
+    /// What [`Search::evaluate`] found at the point: logits, gate, experts, p.
+    pub lanes: Lanes<EXPERTS>,
+    gate: [f32; EXPERTS],
+    outputs: [f32; EXPERTS],
+    probability: f32,
+    direction: Lanes<EXPERTS>,
+    /// Squared distance of the best point; [`f32::MAX`] without one.
+    pub cost: f32,
+    /// The multiplier that was found last: where to look for the next one.
+    pub multiplier: f32,
+    pub halvings: u32,
+}
+
+impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPERTS> {
+    /// Searches from a declined record; returns the distance of the best point, which is then in the answer.
+    pub fn run(
+        model: &'s Model<'s, FEATURES, EXPERTS>,
+        record: &'s Record<'s, FEATURES>,
+        answer: &'s mut Recourse<FEATURES>,
+    ) -> Option<f32> {
+        for ((index, feature), axis) in model.schema().features().iter().enumerate().zip(&mut answer.axes) {
+            axis.start(Reach::new(model, record, index, feature));
+        }
+        let nothing = [[0.0; EXPERTS]; 2];
+        let mut search = Self {
+            model,
+            record,
+            answer,
+            origin: nothing,
+            lanes: nothing,
+            gate: [0.0; EXPERTS],
+            outputs: [0.0; EXPERTS],
+            probability: 0.0,
+            direction: nothing,
+            cost: f32::MAX,
+            multiplier: 1.0,
+            halvings: COARSE,
+        };
+        logits(model.bias, model.rows, record.terms(), model.row_of(search.origin.as_flattened_mut()));
+        search.look_everywhere();
+        (search.cost < f32::MAX).then(|| libm::sqrtf(search.cost))
+    }
+
+    fn look_everywhere(&mut self) {
+        self.evaluate();
+        self.take_gradient();
+        let first = self.direction;
+        self.descend(None);
+        if self.cost < f32::MAX {
+            self.turn_to_best();
+            for (lane, first) in self.direction.as_flattened_mut().iter_mut().zip(first.as_flattened()) {
+                *lane = 0.5 * (*lane + first);
+            }
+            self.descend(None);
+        }
+        let mut last = (f32::INFINITY, 0);
+        for tried in 0..self.model.experts() {
+            if tried >= EXPERTS_TRIED && self.cost < f32::MAX {
+                break;
+            }
+            last = self.next_expert(last);
+            // As if no other expert held the gate.
+            (self.gate, self.outputs) = ([0.0; EXPERTS], [0.0; EXPERTS]);
+            self.head_for(last.1);
+            self.descend(Some(last.1));
+        }
+        if self.cost == f32::MAX {
+            return;
+        }
+        self.turn_to_best();
+        while self.exchange() {
+            self.turn_to_best();
+            self.descend(None);
+            self.turn_to_best();
+        }
+        self.halvings = FINE;
+        self.descend(None);
+    }
+
+    /// The features' part in the search.
+    pub fn axes(&mut self) -> impl DoubleEndedIterator<Item = &mut Axis> + ExactSizeIterator {
+        let count = self.model.schema().features().len();
+        self.answer.axes.iter_mut().take(count)
+    }
+
+    /// Whether the search is to end.
+    pub fn is_spent(&self) -> bool {
+        self.answer.evaluations >= MAX_EVALUATIONS
+    }
+
+    /// Returns what a row adds along the direction.
+    #[inline(never)]
+    pub fn along(&self, row: u32) -> f32 {
+        let direction = self.direction.as_flattened().get(..stride(self.model.experts()));
+        let (row, direction) = (self.model.row(row), direction.unwrap_or_default());
+        // One sum for each place in a four: they need not wait for each other.
+        let mut sums = [0.0_f32; LANE_MULTIPLE];
+        for (row, direction) in row.as_chunks::<LANE_MULTIPLE>().0.iter().zip(direction.as_chunks::<LANE_MULTIPLE>().0)
+        {
+            for ((sum, weight), by_lane) in sums.iter_mut().zip(row).zip(direction) {
+                *sum += weight * by_lane;
+            }
+        }
+        sums.into_iter().sum()
+    }
+
+    /// Puts the point at the best one, but for one feature.
+    pub fn point_at_best(&mut self, without: Option<usize>) {
+        for (index, axis) in self.axes().enumerate() {
+            axis.point = if without == Some(index) { axis.reach.origin } else { axis.best };
+        }
+    }
+
+    /// Puts the point at the best one, and takes the gradient there for the direction.
+    #[inline(never)]
+    fn turn_to_best(&mut self) {
+        self.point_at_best(None);
+        self.evaluate();
+        self.take_gradient();
+    }
+
+    /// Scores the point; returns whether it is favourable.
+    #[inline(never)]
+    pub fn evaluate(&mut self) -> bool {
+        let Self { model, answer, lanes, origin, .. } = self;
+        let lanes = model.row_of(lanes.as_flattened_mut());
+        copy(origin, lanes);
+        for axis in answer.axes.iter().take(model.schema().features().len()) {
+            model.add_change(&axis.reach, axis.point, 1.0, lanes);
+        }
+        let mut point = [[0.0; EXPERTS]; 2];
+        copy(&self.lanes, model.row_of(point.as_flattened_mut()));
+        self.score(&mut point)
+    }
+
+    /// Scores logits, which may be changed for it; returns whether that is favourable.
+    pub fn score(&mut self, lanes: &mut Lanes<EXPERTS>) -> bool {
+        let lanes = self.model.row_of(lanes.as_flattened_mut());
+        self.probability = self.model.combine(lanes, &mut self.gate, &mut self.outputs);
+        self.answer.evaluations = self.answer.evaluations.wrapping_add(1);
+        self.probability >= self.model.threshold()
+    }
+
+    /// Sets the direction to the gradient of the log-odds of p at the point that was evaluated last.
+    ///
+    /// With `h_k` and `h'_k` the shares of expert k in p and in 1 - p: `h_k - h'_k` in its gate's logit, `h_k (1 - o_k) + h'_k o_k` in its own.
+    #[inline(never)]
+    pub fn take_gradient(&mut self) {
+        let (experts, p) = (self.model.experts(), self.probability);
+        let (gates, logits) = self.lanes.as_flattened().split_at_checked(experts).unwrap_or_default();
+        // In a p that f32 hardly holds the largest shares count, by their logarithms, short of the gate's sum.
+        let log_share = |(gate, logit): (&f32, &f32)| gate + if *logit < 0.0 { *logit } else { 0.0 };
+        let largest = gates.iter().zip(logits).map(log_share).fold(f32::MIN, |a, b| if a > b { a } else { b });
+        let (by_gate, by_expert) = self.direction.as_flattened_mut().split_at_mut_checked(experts).unwrap_or_default();
+        let mixture = self.gate.iter().zip(&self.outputs).zip(gates.iter().zip(logits));
+        for (((g, o), logs), (by_gate, by_expert)) in mixture.zip(by_gate.iter_mut().zip(by_expert)) {
+            let favourable = if p > SMALLEST_P {
+                g * o / p
+            } else if log_share(logs) > largest - 1.0 {
+                1.0
+            } else {
+                0.0
+            };
+            let unfavourable = g * (1.0 - o) / (1.0 - p);
+            *by_gate = favourable - unfavourable;
+            *by_expert = favourable * (1.0 - o) + unfavourable * o;
+        }
+    }
+
+    /// Returns the logit at the record, and the index, of the expert that favours the record next less than `last`.
+    fn next_expert(&self, last: (f32, usize)) -> (f32, usize) {
+        let experts = self.model.experts();
+        let logits = self.origin.as_flattened().iter().skip(experts).take(experts);
+        let mut next = (f32::NEG_INFINITY, 0);
+        for (expert, logit) in logits.enumerate() {
+            let is_after = *logit < last.0 || (*logit == last.0 && expert > last.1);
+            if is_after && *logit > next.0 {
+                next = (*logit, expert);
+            }
+        }
+        next
+    }
+
+    /// Sets the direction to the gradient of `log(g_k o_k)`, of one expert's share in p, at the point that was evaluated last: there it takes over and is favourable.
+    #[inline(never)]
+    pub fn head_for(&mut self, expert: usize) {
+        let experts = self.model.experts();
+        let (by_gate, by_expert) = self.direction.as_flattened_mut().split_at_mut_checked(experts).unwrap_or_default();
+        let lanes = by_gate.iter_mut().zip(by_expert).zip(self.gate.iter().zip(&self.outputs));
+        for (index, ((by_gate, by_expert), (g, o))) in lanes.enumerate() {
+            (*by_gate, *by_expert) = if index == expert { (1.0 - g, 1.0 - o) } else { (-g, 0.0) };
+        }
+    }
+
+    /// Takes the point for the best where it is nearer and favourable once set in a record; where rounding keeps it from that, a little beyond.
+    #[inline(never)]
+    pub fn accept(&mut self) -> bool {
+        for beyond in [1.0, 1.000_001, 1.000_01, 1.000_1, 1.001] {
+            let cost: f32 = self.axes().map(|axis| axis.point.cost()).sum();
+            if cost >= NEARER * self.cost {
+                return false;
+            }
+            if let Some(cost) = self.verify(beyond) {
+                self.cost = cost;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sets the point in a copy of the record, numbers `beyond` times as far, and scores that; where it is favourable and nearer, it is the answer.
+    #[inline(never)]
+    fn verify(&mut self, beyond: f32) -> Option<f32> {
+        let Self { model, record, answer, .. } = self;
+        let schema = model.schema();
+        let (mut changed, mut changes, mut cost) = ((*record).clone(), [None; FEATURES], 0.0);
+        let features = schema.features().iter().enumerate();
+        for (((index, feature), axis), change) in features.zip(&mut answer.axes).zip(&mut changes) {
+            let Axis { reach, point, .. } = axis;
+            if point.row == reach.origin.row && point.at.abs() < SMALLEST_CHANGE {
+                *point = reach.origin;
+                continue;
+            }
+            let key = FeatureIndex(index);
+            if let Kind::Category { .. } = feature.kind() {
+                let code = reach.level(*point);
+                changed.set_level(key, Some(code)).ok()?;
+                *change = Some(Change::Level(code));
+            } else {
+                let place = Place { at: point.at * beyond, ..*point };
+                let number = reach.number(feature, feature_edges(feature, schema.edges), place);
+                changed.set_number(key, number).ok()?;
+                let terms = changed.terms().get(feature.term_range())?;
+                *point = Place { row: terms.last()?.row, at: reach.position_of(terms.first()?.scale) };
+                *change = Some(Change::Number(number));
+            }
+            cost += point.cost();
+        }
+        let (mut lanes, mut score) = ([[0.0; EXPERTS]; 2], Score::<EXPERTS>::new());
+        model.forward(&changed, lanes.as_flattened_mut(), &mut score).ok()?;
+        answer.evaluations = answer.evaluations.wrapping_add(1);
+        if !score.decision || cost >= self.cost {
+            return None;
+        }
+        answer.probability = score.probability;
+        answer.changes = changes;
+        self.axes().for_each(|axis| axis.best = axis.point);
+        Some(cost)
+    }
+
+    /// Returns logits with another place of a feature.
+    #[inline(never)]
+    pub fn with_change(&self, lanes: &Lanes<EXPERTS>, reach: &Reach, place: Place, scale: f32) -> Lanes<EXPERTS> {
+        let mut changed = [[0.0; EXPERTS]; 2];
+        let row = self.model.row_of(changed.as_flattened_mut());
+        copy(lanes, row);
+        self.model.add_change(reach, place, scale, row);
+        changed
+    }
+}
+
+/// Copies a row: of all lanes, a build's capacity, there may be many more.
+fn copy<const EXPERTS: usize>(lanes: &Lanes<EXPERTS>, row: &mut [f32]) {
+    for (to, from) in row.iter_mut().zip(lanes.as_flattened()) {
+        *to = *from;
+    }
+}
+
+impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
+    /// Returns a row of weights.
+    fn row(&self, row: u32) -> &[f32] {
+        let stride = stride(self.experts());
+        let rows = self.rows.get((row as usize).wrapping_mul(stride)..);
+        rows.and_then(|rows| rows.get(..stride)).unwrap_or_default()
+    }
+
+    /// Adds `scale` times what a place of a feature adds to the logits over the record's own.
+    #[inline(never)]
+    fn add_change(&self, reach: &Reach, place: Place, scale: f32, lanes: &mut [f32]) {
+        let mut add = |row: u32, scale: f32| {
+            for (lane, weight) in lanes.iter_mut().zip(self.row(row)) {
+                *lane += scale * weight;
+            }
+        };
+        if reach.unit > 0.0 && place.at != 0.0 {
+            add(reach.linear, scale * place.at * reach.unit);
+        }
+        if place.row != reach.origin.row {
+            add(place.row, scale);
+            add(reach.origin.row, -scale);
+        }
+    }
+}
