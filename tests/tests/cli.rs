@@ -21,6 +21,9 @@ const COMMANDS: [(&str, &[&str]); 9] = [
             "--schema",
             "--output",
             "--fair",
+            "--fairness",
+            "--penalties",
+            "--increment",
             "--experts",
             "--grow",
             "--freeze",
@@ -88,6 +91,9 @@ fn every_option_of_training_works_and_is_heard() {
     let (plain, plain_bytes) = train(&[]);
     for options in [
         &["--fair", "spd=0.02,eopp=0.05"][..],
+        &["--fairness", "paper"],
+        &["--fairness", "paper", "--penalties", "burden"],
+        &["--fairness", "paper", "--increment", "0.1"],
         &["--experts", "3"],
         &["--grow", "every=700"],
         &["--freeze"],
@@ -101,6 +107,11 @@ fn every_option_of_training_works_and_is_heard() {
     ] {
         assert_ne!(train(options).1, plain_bytes, "{options:?} changes nothing");
     }
+    let paper = |options: &[&str]| train(&[&["--fairness", "paper"], options].concat()).1;
+    assert_eq!(paper(&["--penalties", "none"]), plain_bytes, "MOE is the learner without targets");
+    assert_eq!(paper(&[]), paper(&["--penalties", "burden,aod,spd", "--increment", "0.02"]));
+    assert_ne!(paper(&[]), paper(&["--penalties", "burden"]));
+    assert_ne!(paper(&[]), paper(&["--increment", "0.1"]));
     let (report, bytes) = train(&["--window", "500", "--experts", "5"]);
     assert_eq!((report["experts"].as_u64(), report["seed"].as_u64()), (Some(5), Some(1)));
     assert_eq!(report["prequential"]["windows"].as_array().unwrap().len(), 6);

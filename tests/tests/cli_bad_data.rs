@@ -417,6 +417,7 @@ fn options_out_of_their_range_say_the_range() {
             "spd: found `0`, expected a gap above 0 and at most 1, for example spd=0.05",
         ),
         ("--fair <MEASURE=GAP,...>", "spd=0.1,spd=0.2", "spd is named twice"),
+        ("--penalties <NAME,...>", "eodds", "found penalty `eodds`, expected some of spd,aod,burden, or none"),
     ] {
         let flag = option.split(' ').next().unwrap();
         assert_eq!(usage(&[flag, value]), format!("invalid value '{value}' for '{option}': {expected}"));
@@ -428,6 +429,10 @@ fn options_out_of_their_range_say_the_range() {
             "{message}"
         );
     }
+    for (increment, found) in [("0.2", "0.2"), ("0", "0"), ("-0.02", "-0.02"), ("nan", "NaN")] {
+        let message = folder.refusal(&[&TRAIN[..], &["--fairness", "paper", "--increment", increment]].concat());
+        assert_eq!(message, format!("increment: found {found}, allowed above 0, at most 0.1"));
+    }
     assert!(usage(&["--lr", "fast"]).starts_with("invalid value 'fast' for '--lr <RATE>'"));
     assert_eq!(usage(&["--loss", "mse"]), "invalid value 'mse' for '--loss <LOSS>'");
     assert_eq!(usage(&["--momentum", "0.9"]), "unexpected argument '--momentum' found");
@@ -436,6 +441,20 @@ fn options_out_of_their_range_say_the_range() {
     assert_eq!(usage, "unrecognized subcommand 'tune'");
     let usage = folder.run(&["train", "data.csv"]).usage_refused();
     assert_eq!(usage, "the following required arguments were not provided:");
+}
+
+#[test]
+fn targets_and_penalties_are_not_mixed() {
+    let folder = folder(good());
+    let message = |options: &[&str]| folder.refusal(&[&TRAIN[..], options].concat());
+    assert_eq!(
+        message(&["--fairness", "paper", "--fair", "spd=0.1"]),
+        "--fair names targets, --fairness paper has penalties instead; leave out --fairness paper to hold the targets, or --fair to learn as \
+         the paper does"
+    );
+    let advice = "is for the paper's penalties; add --fairness paper, or name targets with --fair instead";
+    assert_eq!(message(&["--penalties", "spd"]), format!("--penalties {advice}"));
+    assert_eq!(message(&["--increment", "0.02", "--fair", "spd=0.1"]), format!("--increment {advice}"));
 }
 
 #[test]

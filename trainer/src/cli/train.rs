@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use feamoe::encoder;
-use feamoe::learner::{Growth, LearnerOptions, Loss};
+use feamoe::learner::{Growth, LearnerOptions, Loss, Penalties};
 use feamoe::options::Gaps;
 use feamoe::schema::Schema;
 use feamoe::stream::Input;
@@ -45,6 +45,16 @@ pub struct Learning {
     /// Gaps to hold for every group, such as spd=0.05,aod=0.05,burden=0.02 (spd, aod, eodds, eopp, burden); smaller gaps cost accuracy
     #[arg(long, value_name = "MEASURE=GAP,...")]
     fair: Option<Gaps>,
+    /// How fairness is brought about: by holding the gaps that --fair names, or by the paper's penalties, which weigh more with every expert added
+    #[arg(long, value_enum, default_value_t = FairnessName::Targets)]
+    fairness: FairnessName,
+    /// With --fairness paper: what is penalised, some of spd,aod,burden, or none; all three by default
+    #[arg(long, value_name = "NAME,...")]
+    penalties: Option<Penalties>,
+    /// With --fairness paper: what each expert added adds to the weight of the penalties, above 0 and at most 0.1, 0.02 by default; larger ones buy
+    /// smaller gaps with accuracy
+    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
+    increment: Option<f32>,
     /// Experts at most; more fit finer, need more memory and time on the device
     #[arg(long, value_name = "K", default_value_t = LearnerOptions::EXPERTS, allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_EXPERTS as u64))]
     experts: usize,
@@ -86,7 +96,36 @@ enum LossName {
     Competitive,
 }
 
+/// The ways to be fair on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FairnessName {
+    /// Gaps that --fair names, held by controllers
+    Targets,
+    /// The FEAMOE paper's penalties, see --penalties and --increment
+    Paper,
+}
+
 impl Learning {
+    /// Returns the penalties and their increment.
+    fn paper(&self) -> anyhow::Result<(Penalties, f32)> {
+        let increment = self.increment.unwrap_or(LearnerOptions::INCREMENT);
+        if self.fairness == FairnessName::Paper {
+            if self.fair.is_some() {
+                bail!(
+                    "--fair names targets, --fairness paper has penalties instead; leave out --fairness paper to hold the targets, or --fair to \
+                     learn as the paper does"
+                );
+            }
+            return Ok((self.penalties.unwrap_or(Penalties::ALL), increment));
+        }
+        for (flag, is_given) in [("--penalties", self.penalties.is_some()), ("--increment", self.increment.is_some())] {
+            if is_given {
+                bail!("{flag} is for the paper's penalties; add --fairness paper, or name targets with --fair instead");
+            }
+        }
+        Ok((Penalties::NONE, increment))
+    }
+
     /// Checks the options and adds what the library needs.
     ///
     /// # Errors
@@ -96,7 +135,10 @@ impl Learning {
             LossName::Nll => Loss::Nll,
             LossName::Competitive => Loss::Competitive,
         };
+        let (penalties, increment) = self.paper()?;
         let learner = LearnerOptions::default()
+            .penalties(penalties)
+            .increment(increment)
             .experts(self.experts)
             .growth(self.grow)
             .loss(loss)

@@ -21,27 +21,37 @@ impl Forward<'_> {
     /// With `h_k` the posterior share of expert k, `g_k p(y given x, k) / p(y given x)`, the likelihood gives `g_k - h_k` for the gate and `h_k (o_k - y)`
     /// for the expert. Expects `2K` lanes at least; those past `2K` are left alone.
     pub(super) fn loss_gradient(&self, loss: Loss, label: bool, gradient: &mut [f32]) {
-        let y = if label { 1.0 } else { 0.0 };
-        let likelihood = |o: f32| if label { o } else { 1.0 - o };
-        let (gate_lanes, expert_lanes) = gradient.split_at_mut(self.gate.len());
-        let lanes = gate_lanes.iter_mut().zip(expert_lanes).zip(self.gate.iter().zip(self.outputs));
         match loss {
             Loss::Nll => {
+                let y = if label { 1.0 } else { 0.0 };
+                let likelihood = |o: f32| if label { o } else { 1.0 - o };
                 let inverse = 1.0 / likelihood(self.probability).max(SMALLEST_LIKELIHOOD);
-                for ((dg, de), (g, o)) in lanes {
+                let (gate_lanes, expert_lanes) = gradient.split_at_mut(self.gate.len());
+                for ((dg, de), (g, o)) in
+                    gate_lanes.iter_mut().zip(expert_lanes).zip(self.gate.iter().zip(self.outputs))
+                {
                     let h = g * likelihood(*o) * inverse;
                     *dg = LN_2 * (g - h);
                     *de = LN_2 * h * (o - y);
                 }
             }
             Loss::Competitive => {
-                let error = |o: f32| (y - o) * (y - o);
-                let mean: f32 = self.gate.iter().zip(self.outputs).map(|(g, o)| g * error(*o)).sum();
-                for ((dg, de), (g, o)) in lanes {
-                    *dg = LN_2 * g * (error(*o) - mean);
-                    *de = LN_2 * 2.0 * g * (o - y) * o * (1.0 - o);
-                }
+                gradient.iter_mut().take(2 * self.gate.len()).for_each(|lane| *lane = 0.0);
+                self.add_competitive_gradient(1.0, label, gradient);
             }
+        }
+    }
+
+    /// Adds `weight` times the gradient of `sum_k g_k (y - o_k)^2`: the competitive loss, and how a penalty of the paper reaches the logits.
+    pub(super) fn add_competitive_gradient(&self, weight: f32, y: bool, gradient: &mut [f32]) {
+        let y = if y { 1.0 } else { 0.0 };
+        let weight = LN_2 * weight;
+        let error = |o: f32| (y - o) * (y - o);
+        let mean: f32 = self.gate.iter().zip(self.outputs).map(|(g, o)| g * error(*o)).sum();
+        let (gate_lanes, expert_lanes) = gradient.split_at_mut(self.gate.len());
+        for ((dg, de), (g, o)) in gate_lanes.iter_mut().zip(expert_lanes).zip(self.gate.iter().zip(self.outputs)) {
+            *dg += weight * g * (error(*o) - mean);
+            *de += weight * 2.0 * g * (o - y) * o * (1.0 - o);
         }
     }
 
@@ -110,5 +120,16 @@ mod tests {
         let mut found = [0.0; 2 * EXPERTS];
         seen.add_score_gradient(-0.7, &mut found);
         check(&found, |z| -0.7 * forward(z).2);
+        // A penalty comes on top of what is there: the paper's eq. 1 of an unprivileged record that was declined, all penalties.
+        let (lambda, threshold) = (0.3, 0.5);
+        seen.loss_gradient(Loss::Competitive, false, &mut found);
+        seen.add_competitive_gradient(lambda + lambda, true, &mut found);
+        seen.add_score_gradient(-lambda, &mut found);
+        let lambda = f64::from(lambda);
+        check(&found, |z| {
+            let (gate, outputs, p) = forward(z);
+            let squares = |y: f64| -> f64 { gate.iter().zip(&outputs).map(|(g, o)| g * (y - o) * (y - o)).sum() };
+            squares(0.0) + lambda * squares(1.0) + lambda * squares(1.0) + lambda * (threshold - p)
+        });
     }
 }

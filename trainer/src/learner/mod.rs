@@ -31,6 +31,7 @@ mod growth;
 mod loss;
 mod mixture;
 mod options;
+mod paper;
 mod rates;
 
 use feamoe_engine::mixture::Term;
@@ -42,6 +43,8 @@ pub use growth::{Cause, Event, EventKind, Events, Growth, GrowthError, LossSign,
 use growth::{Grower, Watch, Watched};
 use mixture::Mixture;
 pub use options::{LearnerOptions, Loss, OptionError, ValidOptions};
+use paper::Paper;
+pub use paper::{Penalties, PenaltiesError};
 
 /// The score of a record, before it was learned from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,6 +61,7 @@ pub struct Learner {
     options: ValidOptions,
     mixture: Mixture,
     controller: Controller,
+    paper: Paper,
     watch: Watch,
     grower: Grower,
     events: Events,
@@ -72,6 +76,7 @@ impl Learner {
         Self {
             mixture: Mixture::new(),
             controller: Controller::new(&options.targets, options.threshold, attributes),
+            paper: Paper::new(options.penalties, options.increment, attributes),
             watch: Watch::new(attributes),
             grower: Grower::default(),
             events: Events::default(),
@@ -86,11 +91,17 @@ impl Learner {
         let prediction = self.prediction(averaged);
         self.watch_for_drift(example, prediction);
         let force = self.controller.observe(&example.groups, example.label, averaged, current);
+        let decision = current >= self.options.threshold;
+        let pull = self.paper.observe(&example.groups, example.label, decision, self.mixture.experts());
+        let force = force + pull.force;
         let ValidOptions { loss, learning_rate, freeze, .. } = self.options;
         self.mixture.step(&example.terms, current, learning_rate, freeze, |forward, gradient| {
             forward.loss_gradient(loss, example.label, gradient);
             if force != 0.0 {
                 forward.add_score_gradient(force, gradient);
+            }
+            if pull.squares != 0.0 {
+                forward.add_competitive_gradient(pull.squares, !decision, gradient);
             }
         });
         prediction
@@ -151,8 +162,11 @@ impl Learner {
 
     /// Returns whether a stored learner can be one, for this number of protected attributes.
     pub(crate) fn is_sound(&self, attributes: usize) -> bool {
-        let ValidOptions { targets, threshold, .. } = &self.options;
-        self.options.is_sound() && self.mixture.is_sound() && self.controller.is_sound(targets, *threshold, attributes)
+        let ValidOptions { targets, threshold, penalties, increment, .. } = &self.options;
+        self.options.is_sound()
+            && self.mixture.is_sound()
+            && self.controller.is_sound(targets, *threshold, attributes)
+            && self.paper.is_sound(*penalties, *increment, attributes)
     }
 
     /// Changes [`LearnerOptions::freeze`] from here on.

@@ -5,6 +5,7 @@ use feamoe_engine::limits::MAX_EXPERTS;
 use serde::{Deserialize, Serialize};
 
 use super::growth::Growth;
+use super::paper::Penalties;
 
 /// The loss on the outcome, before any fairness force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,8 @@ pub struct ValidOptions {
     pub(super) threshold: f32,
     pub(super) targets: Vec<(Measure, f32)>,
     pub(super) freeze: bool,
+    pub(super) penalties: Penalties,
+    pub(super) increment: f32,
 }
 
 /// An option outside its range.
@@ -62,6 +65,8 @@ impl Default for LearnerOptions {
             threshold: 0.5,
             targets: Vec::new(),
             freeze: false,
+            penalties: Penalties::NONE,
+            increment: Self::INCREMENT,
         })
     }
 }
@@ -71,6 +76,10 @@ impl LearnerOptions {
     pub const EXPERTS: usize = 12;
     /// Default of [`LearnerOptions::learning_rate`].
     pub const LEARNING_RATE: f32 = 0.2;
+    /// Default of [`LearnerOptions::increment`]: the paper's on Adult.
+    pub const INCREMENT: f32 = 0.02;
+    /// Largest [`LearnerOptions::increment`]: beyond it the paper found models of poor accuracy (A.3).
+    pub const LARGEST_INCREMENT: f32 = 0.1;
 
     /// Sets the number of experts the mixture may grow to: 1 to [`MAX_EXPERTS`], default 12. More experts fit finer interactions; each adds
     /// its share to the cost of a record and to the size of the blob.
@@ -134,6 +143,21 @@ impl LearnerOptions {
         self
     }
 
+    /// Sets the penalties of the FEAMOE paper, none by default. They are another way to be fair than targets: not both.
+    #[must_use]
+    pub fn penalties(mut self, penalties: Penalties) -> Self {
+        self.0.penalties = penalties;
+        self
+    }
+
+    /// Sets by how much each expert added raises the weight of the penalties: above 0 and at most 0.1, default 0.02. A larger one buys smaller gaps
+    /// with accuracy.
+    #[must_use]
+    pub fn increment(mut self, increment: f32) -> Self {
+        self.0.increment = increment;
+        self
+    }
+
     /// Checks every option.
     ///
     /// # Errors
@@ -151,6 +175,16 @@ impl LearnerOptions {
         for (measure, gap) in &v.targets {
             within(measure.name(), gap, "a gap above 0, at most 1", *gap > 0.0 && *gap <= 1.0)?;
         }
+        let largest = Self::LARGEST_INCREMENT;
+        let allowed = v.increment > 0.0 && v.increment <= largest;
+        within("increment", v.increment, &format!("above 0, at most {largest}"), allowed)?;
+        let one_way = v.targets.is_empty() || v.penalties == Penalties::NONE;
+        within(
+            "penalties",
+            v.penalties,
+            "none beside targets: penalties push whether or not a target is met",
+            one_way,
+        )?;
         Ok(v)
     }
 }
@@ -206,6 +240,10 @@ mod tests {
         assert_eq!(rejected(default().learning_rate(0.0)), "learning-rate: found 0, allowed above 0, at most 1");
         assert_eq!(rejected(default().learning_rate(f32::NAN)), "learning-rate: found NaN, allowed above 0, at most 1");
         assert_eq!(rejected(default().threshold(1.0)), "threshold: found 1, allowed above 0, below 1");
+        assert_eq!(rejected(default().increment(0.2)), "increment: found 0.2, allowed above 0, at most 0.1");
+        assert_eq!(rejected(default().increment(0.0)), "increment: found 0, allowed above 0, at most 0.1");
+        let both = default().penalties(Penalties::ALL).target(Measure::Spd, 0.1);
+        assert!(rejected(both).starts_with("penalties: found spd,aod,burden, allowed none beside targets"));
         assert_eq!(rejected(default().target(Measure::Spd, 1.5)), "spd: found 1.5, allowed a gap above 0, at most 1");
     }
 

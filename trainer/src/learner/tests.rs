@@ -269,3 +269,22 @@ fn gaps_are_driven_to_their_targets_and_accuracy_stays() {
         assert!(accuracy > free_accuracy - 0.04, "{measured:?}: {accuracy}, free {free_accuracy}");
     }
 }
+
+#[test]
+fn every_penalty_of_the_paper_narrows_its_gap() {
+    let (records, first) = (20_000, 10_000);
+    let gaps = |penalties: &str| {
+        let options = small().loss(Loss::Competitive).penalties(penalties.parse().unwrap()).increment(0.05);
+        let (counts, accuracy, _) = measure(options, records, first);
+        let gap = |measure: Measure| measure.gap(&counts[1].rates(), &counts[0].rates()).abs();
+        ([Measure::Spd, Measure::Aod, Measure::Burden].map(gap), accuracy)
+    };
+    let (free, free_accuracy) = gaps("none");
+    for (i, name) in ["spd", "aod", "burden"].into_iter().enumerate() {
+        let (penalised, accuracy) = gaps(name);
+        assert!(penalised[i] < 0.9 * free[i], "{name}: {} without, {} with penalty", free[i], penalised[i]);
+        assert!(accuracy > free_accuracy - 0.04, "{name}: {accuracy}, free {free_accuracy}");
+    }
+    let (all, _) = gaps("spd,aod,burden");
+    assert!(all.iter().zip(free).all(|(all, free)| *all < 0.8 * free), "{all:?}, free {free:?}");
+}

@@ -13,10 +13,11 @@ use serde::Serialize;
 pub use plan::{DataSet, Judged, Setting, settings};
 
 use crate::blob_file::HostModel;
+use crate::encoder;
 use crate::error::Error;
 use crate::evaluation::{Evaluation, evaluate};
 use crate::export::ExportError;
-use crate::learner::{Growth, LearnerOptions, OptionError};
+use crate::learner::{Growth, LearnerOptions, Loss, OptionError, Penalties, PenaltiesError};
 use crate::options::{Gaps, GapsError};
 use crate::prequential::{Prequential, Tally};
 use crate::schema::Schema;
@@ -29,6 +30,8 @@ const WINDOW: u64 = 200;
 const STRETCHES: usize = 10;
 /// Share of the rows to learn from where a data set has no file to judge on.
 const TRAINING_SHARE: f64 = 0.7;
+/// Records between two experts in the paper's regimes (its section 4.1, Adult).
+const PAPER_GROWTH: u64 = 4000;
 
 /// Why a study stopped.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,9 @@ pub enum StudyError {
     /// A setting of the plan has targets that cannot be read.
     #[error(transparent)]
     Gaps(#[from] GapsError),
+    /// A setting of the plan has penalties that cannot be read.
+    #[error(transparent)]
+    Penalties(#[from] PenaltiesError),
 }
 
 /// What a setting came to: means over its runs. Gaps are means of magnitudes; NaN (JSON: null) where it was not measured.
@@ -138,11 +144,19 @@ fn options(setting: &Setting, seed: u64) -> Result<Options, StudyError> {
         let gaps: Gaps = setting.fair.parse()?;
         learner = gaps.as_slice().iter().fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap));
     }
+    if let Some(penalties) = setting.penalties {
+        let penalties: Penalties = penalties.parse()?;
+        learner =
+            learner.penalties(penalties).loss(Loss::Competitive).growth(Growth { every: PAPER_GROWTH, ..Growth::NONE });
+    }
+    // The paper's experts have no bins.
+    let linear = encoder::Options { bins: 0, ..encoder::Options::default() };
     let split = setting.data.test_file().is_none() && setting.judged == Judged::HeldOut;
     Ok(Options {
         epochs: setting.epochs,
         shuffle: setting.shuffled,
         window: WINDOW,
+        encoder: if setting.penalties.is_some() { linear } else { encoder::Options::default() },
         split: split.then_some(Split { seed, training_share: TRAINING_SHARE, part: Part::Training }),
         ..Options::new(learner.check()?)
     })

@@ -84,6 +84,8 @@ pub struct Setting {
     pub name: &'static str,
     /// Targets, as `--fair` takes them; empty for none.
     pub fair: &'static str,
+    /// Penalties of the paper instead, as `--penalties` takes them, with its loss, linear experts and one more every 4,000 rows.
+    pub penalties: Option<&'static str>,
     /// Passes.
     pub epochs: u32,
     /// Whether the rows are learned from in an order drawn by the seed.
@@ -111,16 +113,51 @@ const SPLITS: (u64, u64) = (0, 10);
 
 const fn adult(name: &'static str, fair: &'static str, epochs: u32) -> Setting {
     let data = DataSet::Adult;
-    Setting { data, name, fair, epochs, shuffled: true, experts: None, judged: Judged::HeldOut, seeds: ORDERS }
+    Setting {
+        data,
+        name,
+        fair,
+        penalties: None,
+        epochs,
+        shuffled: true,
+        experts: None,
+        judged: Judged::HeldOut,
+        seeds: ORDERS,
+    }
 }
 
 const fn compas(name: &'static str, fair: &'static str) -> Setting {
     let data = DataSet::Compas;
-    Setting { data, name, fair, epochs: 1, shuffled: false, experts: None, judged: Judged::HeldOut, seeds: SPLITS }
+    Setting {
+        data,
+        name,
+        fair,
+        penalties: None,
+        epochs: 1,
+        shuffled: false,
+        experts: None,
+        judged: Judged::HeldOut,
+        seeds: SPLITS,
+    }
+}
+
+/// The regimes of the paper on Adult (its table 1).
+const fn paper(name: &'static str, penalties: &'static str) -> Setting {
+    Setting { penalties: Some(penalties), ..adult(name, "", 1) }
 }
 
 const fn stream(data: DataSet, name: &'static str, fair: &'static str, experts: Option<usize>) -> Setting {
-    Setting { data, name, fair, epochs: 1, shuffled: false, experts, judged: Judged::Prequentially, seeds: (1, 2) }
+    Setting {
+        data,
+        name,
+        fair,
+        penalties: None,
+        epochs: 1,
+        shuffled: false,
+        experts,
+        judged: Judged::Prequentially,
+        seeds: (1, 2),
+    }
 }
 
 /// Returns every setting of the study.
@@ -139,6 +176,11 @@ pub fn settings() -> Vec<Setting> {
         adult(several, "spd=0.05", SEVERAL),
         adult(several, "eodds=0.03", SEVERAL),
         adult(several, JOINT, SEVERAL),
+        paper("the paper's MOE", "none"),
+        paper("the paper's FEAMOE1", "spd"),
+        paper("the paper's FEAMOE2", "aod"),
+        paper("the paper's FEAMOE3", "burden"),
+        paper("the paper's FEAMOE", "spd,aod,burden"),
         compas("ten splits", ""),
         compas("ten splits", "spd=0.05,aod=0.05,burden=0.02"),
         stream(DataSet::Diabetes, "a single expert", "", Some(1)),
