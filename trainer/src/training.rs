@@ -238,9 +238,10 @@ pub fn run_saving(
     if saving.is_some() {
         stream.keep_place();
     }
+    let attributes = stream.attributes().count();
     let mut examples = Examples::new(stream, schema, &options.encoder)?;
     let mut pass = Pass {
-        learner: Learner::new(options.learner.clone(), schema.protected.len()),
+        learner: Learner::new(options.learner.clone(), attributes),
         prequential: Prequential::new(options.learner.threshold(), options.window),
         rows: 0,
         epoch: 1,

@@ -6,7 +6,7 @@ use feamoe_engine::limits::MAX_LEVELS;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Features, Filter, Protected, Schema, Table, Target};
+use super::{Features, Filter, Intersection, Protected, Schema, Table, Target};
 use crate::error::list;
 
 /// Most unprivileged groups of one attribute: group ids are a `u8`, 0 is the privileged group and 255 *no group*.
@@ -33,7 +33,7 @@ fn fault<'a>(path: &[Step<'a>], message: String) -> Fault<'a> {
 }
 
 pub(super) fn check(schema: &Schema) -> Outcome<'_> {
-    let Schema { table, target, protected, filter, features } = schema;
+    let Schema { table, target, protected, intersection, filter, features } = schema;
     check_table(table)?;
     check_target(target)?;
     for (index, attribute) in protected.iter().enumerate() {
@@ -45,6 +45,10 @@ pub(super) fn check(schema: &Schema) -> Outcome<'_> {
                 format!("column {:?} is protected twice; merge the two [[protected]] tables", attribute.column),
             ));
         }
+    }
+    for (index, together) in intersection.iter().enumerate() {
+        let path = [Step::Key("intersection"), Step::Index(index), Step::Key("columns")];
+        check_intersection(together, &intersection[..index], protected, path)?;
     }
     for (index, filter) in filter.iter().enumerate() {
         check_filter(filter, [Step::Key("filter"), Step::Index(index)])?;
@@ -123,6 +127,26 @@ fn check_protected<'a>(attribute: &'a Protected, target: &Target, [table, index]
     }
     distinct(unprivileged, &at("unprivileged"))?;
     disjoint(unprivileged, &attribute.privileged, "privileged", &at("unprivileged"))
+}
+
+fn check_intersection<'a>(
+    Intersection { columns }: &'a Intersection,
+    earlier: &[Intersection],
+    protected: &[Protected],
+    path: [Step<'a>; 3],
+) -> Outcome<'a> {
+    if columns.len() < 2 {
+        return Err(fault(&path, format!("found {} columns, expected two or more protected ones", columns.len())));
+    }
+    distinct(columns, &path)?;
+    if let Some(open) = columns.iter().find(|column| protected.iter().all(|p| p.column != **column)) {
+        return Err(fault(&path, format!("column {open:?} is not protected; add a [[protected]] table for it")));
+    }
+    let set: BTreeSet<_> = columns.iter().collect();
+    if earlier.iter().any(|other| other.columns.iter().collect::<BTreeSet<_>>() == set) {
+        return Err(fault(&path, "these columns are an intersection already; take out one of the two tables".into()));
+    }
+    Ok(())
 }
 
 fn check_filter<'a>(filter: &'a Filter, [table, index]: [Step<'a>; 2]) -> Outcome<'a> {
@@ -243,8 +267,16 @@ mod tests {
 
     const HEAD: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n";
 
+    const SEX_AND_ONE: &str =
+        "[[protected]]\ncolumn = \"sex\"\nprivileged = [\"m\"]\n\n[[intersection]]\ncolumns = [\"sex\", \"race\"]";
+    const SEX_TWICE: &str =
+        "[[protected]]\ncolumn = \"sex\"\nprivileged = [\"m\"]\n\n[[intersection]]\ncolumns = [\"sex\", \"sex\"]";
+    const THE_SAME_PAIR: &str = "[[protected]]\ncolumn = \"sex\"\nprivileged = [\"m\"]\n\
+        [[protected]]\ncolumn = \"race\"\nprivileged = [\"w\"]\n\
+        [[intersection]]\ncolumns = [\"sex\", \"race\"]\n\n[[intersection]]\ncolumns = [\"race\", \"sex\"]";
+
     /// Text after a minimal head, the position expected and a part of the message.
-    const FAULTS: [(&str, &str, &str); 21] = [
+    const FAULTS: [(&str, &str, &str); 25] = [
         ("negative = [\"0\", \"1\"]", "4:12", "\"1\" is listed under positive too"),
         ("negative = [\"0\", \"0\"]", "4:12", "\"0\" is listed twice"),
         ("[table]\nheader = false", "5:10", "needs the column names"),
@@ -262,6 +294,10 @@ mod tests {
             "8:10",
             "protected twice",
         ),
+        ("[[intersection]]\ncolumns = []", "5:11", "found 0 columns, expected two or more"),
+        (SEX_AND_ONE, "9:11", "column \"race\" is not protected"),
+        (SEX_TWICE, "9:11", "\"sex\" is listed twice"),
+        (THE_SAME_PAIR, "14:11", "an intersection already"),
         ("[[filter]]\ncolumn = \"f\"\nmin = 3\nmax = 2", "7:7", "found max 2, expected at least min 3"),
         ("[[filter]]\ncolumn = \"f\"", "4:1", "at least one of min"),
         ("[features]\nonly = [\"a\"]\ndrop = [\"a\"]", "5:8", "listed under drop too"),

@@ -43,6 +43,9 @@ pub struct Schema {
     /// The protected attributes, any number.
     #[serde(default)]
     pub protected: Vec<Protected>,
+    /// Protected attributes looked at together, any number.
+    #[serde(default)]
+    pub intersection: Vec<Intersection>,
     /// Which rows are used: those that pass every filter.
     #[serde(default)]
     pub filter: Vec<Filter>,
@@ -110,6 +113,15 @@ pub struct Protected {
     /// Whether the model sees the column. If not, it is not needed at scoring time.
     #[serde(default)]
     pub as_feature: bool,
+}
+
+/// `[[intersection]]`: protected columns that together make one more attribute. Its privileged group is privileged in all of them; every other
+/// combination of their groups is a group. Targets hold for it as for any attribute, and each report has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intersection {
+    /// The protected columns, two or more.
+    pub columns: Vec<String>,
 }
 
 /// `[[filter]]`: keeps the rows for which every condition given holds. A missing cell fails `min`, `max` and `keep`
@@ -242,6 +254,11 @@ mod tests {
             privileged = ["Male"]
             unprivileged = ["Female"]
             as_feature = true
+            [[protected]]
+            column = "age"
+            privileged = ["40"]
+            [[intersection]]
+            columns = ["age", "sex"]
             [[filter]]
             column = "days"
             min = -30.0
@@ -258,6 +275,7 @@ mod tests {
         let schema = Schema::from_toml("s.toml", text).unwrap();
         assert_eq!(schema.table.comment, Some('|'));
         assert_eq!(schema.protected[0].unprivileged, Some(vec!["Female".into()]));
+        assert_eq!(schema.intersection[0].columns, ["age", "sex"]);
         assert_eq!(schema.filter[0].max, Some(30.0));
         assert_eq!(schema.features.ranges["hours"], [1.0, 80.0]);
         let again: Schema = toml::from_str(&toml::to_string(&schema).unwrap()).unwrap();

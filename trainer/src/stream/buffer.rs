@@ -45,7 +45,7 @@ impl Buffer {
             fields: Vec::new(),
             fields_per_row: stream.columns().len(),
             groups: Vec::new(),
-            groups_per_row: stream.groupings.len(),
+            groups_per_row: stream.groups.len(),
             rows: Vec::new(),
             files: Vec::new(),
             trim: stream.records.trim(),

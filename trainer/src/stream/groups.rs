@@ -43,7 +43,27 @@ impl Attribute {
         }
     }
 
-    /// Returns the protected column.
+    /// Starts with the privileged group alone; others are added as they come.
+    pub(super) fn open(column: String, privileged: String) -> Self {
+        Self { column, groups: vec![privileged], rows: vec![0], unknown: 0, open: true }
+    }
+
+    /// Adds a group and returns its id, [`NO_GROUP`] where there are too many.
+    pub(super) fn add(&mut self, name: String) -> u8 {
+        let id = u8::try_from(self.groups.len()).unwrap_or(NO_GROUP);
+        if id < NO_GROUP {
+            self.groups.push(name);
+            self.rows.push(0);
+        }
+        id
+    }
+
+    /// Counts a row of a group, or of none.
+    pub(super) fn count(&mut self, group: u8) {
+        *self.rows.get_mut(usize::from(group)).unwrap_or(&mut self.unknown) += 1;
+    }
+
+    /// Returns the protected column; those of an intersection, joined with ` & `.
     #[must_use]
     pub fn column(&self) -> &str {
         &self.column
@@ -96,8 +116,7 @@ impl Grouping {
     pub(super) fn resume(&mut self, earlier: &Attribute) {
         for (name, id) in earlier.groups.iter().zip(0..NO_GROUP).skip(self.attribute.groups.len()) {
             self.ids.insert(name.as_bytes().into(), id);
-            self.attribute.groups.push(name.clone());
-            self.attribute.rows.push(0);
+            self.attribute.add(name.clone());
         }
     }
 
@@ -127,18 +146,19 @@ impl Grouping {
 
     #[cold]
     fn new_value(&mut self, cell: Option<&[u8]>) -> u8 {
+        let mut id = NO_GROUP;
         if let Some(value) = cell {
-            let next = u8::try_from(self.attribute.groups.len()).unwrap_or(NO_GROUP);
-            if self.attribute.open && next < NO_GROUP {
-                self.ids.insert(value.into(), next);
-                self.attribute.groups.push(String::from_utf8_lossy(value).into_owned());
-                self.attribute.rows.push(1);
-                return next;
+            if self.attribute.open {
+                id = self.attribute.add(String::from_utf8_lossy(value).into_owned());
             }
-            self.others.note(value);
+            if id == NO_GROUP {
+                self.others.note(value);
+            } else {
+                self.ids.insert(value.into(), id);
+            }
         }
-        self.attribute.unknown += 1;
-        NO_GROUP
+        self.attribute.count(id);
+        id
     }
 
     /// Fails if a group of the schema, or every unprivileged group, had no row.

@@ -28,6 +28,7 @@
 mod buffer;
 pub(crate) mod digest;
 mod groups;
+mod intersection;
 mod place;
 mod records;
 mod sample;
@@ -52,6 +53,7 @@ use crate::error::{Error, list};
 use crate::schema::{Filter, Schema, Target};
 use digest::Digest;
 use groups::Grouping;
+use intersection::Intersection;
 use place::Within;
 use seen::Seen;
 use serde::{Deserialize, Serialize};
@@ -89,6 +91,7 @@ pub struct Stream {
     target_index: Option<usize>,
     filters: Vec<(usize, Filter)>,
     groupings: Vec<Grouping>,
+    intersections: Vec<Intersection>,
     counts: Counts,
     /// Counts of the streams before this one.
     earlier: Counts,
@@ -109,7 +112,7 @@ pub struct Row<'a> {
     record: Record<'a>,
     /// Whether the outcome is the favourable one; `None` only for [`Use::Score`].
     pub label: Option<bool>,
-    /// Group per attribute: 0 privileged, 1.. the others, [`NO_GROUP`].
+    /// Group per attribute, intersections after the protected columns: 0 privileged, 1.. the others, [`NO_GROUP`].
     pub groups: &'a [u8],
 }
 
@@ -150,6 +153,8 @@ impl Stream {
             let index = optional(&protected.column, "a [[protected]] table")?;
             Ok(Grouping::new(protected, index))
         });
+        let groupings = groupings.collect::<Result<Vec<_>, Error>>()?;
+        let intersections: Vec<_> = schema.intersection.iter().map(|i| Intersection::new(i, &groupings)).collect();
         let filters = schema.filter.iter().filter(|_| usage == Use::Learn).map(|filter| {
             let index = records.column(&filter.column, "a [[filter]] table")?;
             Ok((index, filter.clone()))
@@ -158,8 +163,9 @@ impl Stream {
             target: schema.target.clone(),
             target_index,
             filters: filters.collect::<Result<_, Error>>()?,
-            groupings: groupings.collect::<Result<_, Error>>()?,
-            groups: vec![NO_GROUP; schema.protected.len()],
+            groups: vec![NO_GROUP; groupings.len() + intersections.len()],
+            groupings,
+            intersections,
             records,
             usage,
             counts: Counts::default(),
@@ -195,6 +201,9 @@ impl Stream {
         for (grouping, (attribute, others)) in stream.groupings.iter_mut().zip(&place.attributes) {
             grouping.go_on(attribute, others);
         }
+        for (intersection, earlier) in stream.intersections.iter_mut().zip(&place.intersections) {
+            intersection.attribute = earlier.clone();
+        }
         let read_again = again.map_or(0, |within| within.passed.records);
         stream.records.count_from(place.counts.read.saturating_sub(read_again) + 1);
         if let Some(within) = again {
@@ -227,8 +236,12 @@ impl Stream {
     /// Lets the protected groups keep the ids they had in an earlier stream (another pass): groups that the
     /// schema does not list are numbered by first appearance. Call it before the first row.
     pub fn resume_groups<'a>(&mut self, earlier: impl IntoIterator<Item = &'a Attribute>) {
-        for (grouping, earlier) in self.groupings.iter_mut().zip(earlier) {
+        let mut earlier = earlier.into_iter();
+        for (grouping, earlier) in self.groupings.iter_mut().zip(&mut earlier) {
             grouping.resume(earlier);
+        }
+        for (intersection, earlier) in self.intersections.iter_mut().zip(earlier) {
+            intersection.resume(earlier);
         }
     }
 
@@ -258,9 +271,10 @@ impl Stream {
         self.records.sha256()
     }
 
-    /// Returns the protected attributes in the order of the schema, with the groups and counts so far.
+    /// Returns the protected attributes in the order of the schema, then the intersections, with the groups and counts so far.
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> {
-        self.groupings.iter().map(|grouping| &grouping.attribute)
+        let intersections = self.intersections.iter().map(|intersection| &intersection.attribute);
+        self.groupings.iter().map(|grouping| &grouping.attribute).chain(intersections)
     }
 
     /// Returns what became of the records so far.
@@ -323,6 +337,10 @@ impl Stream {
         }
         for (grouping, group) in self.groupings.iter_mut().zip(&mut self.groups) {
             *group = grouping.group(&record);
+        }
+        let (groups, combined) = self.groups.split_at_mut(self.groupings.len());
+        for (intersection, group) in self.intersections.iter_mut().zip(combined) {
+            *group = intersection.group(&self.groupings, groups);
         }
         Ok(true)
     }
@@ -400,7 +418,9 @@ impl Stream {
     ///
     /// [`Error::AbsentGroup`].
     pub fn check_groups(&self) -> Result<(), Error> {
-        self.groupings.iter().try_for_each(|grouping| grouping.check(&self.records.files()))
+        let files = self.records.files();
+        self.groupings.iter().try_for_each(|grouping| grouping.check(&files))?;
+        self.intersections.iter().try_for_each(|intersection| intersection.check(&files))
     }
 }
 
@@ -528,6 +548,48 @@ mod tests {
         }
         assert_eq!(groups, [3, 2, 1]);
         assert_eq!(second.attributes().next().unwrap().groups(), ["a", "b", "c", "d"]);
+    }
+
+    const INTERSECTION: &str = "[[intersection]]\ncolumns = [\"race\", \"sex\"]\n";
+
+    #[test]
+    fn an_intersection_is_privileged_where_all_parts_are_and_one_group_per_other_combination() {
+        let schema = format!("{SCHEMA}{INTERSECTION}");
+        let (rows, stream) = read(TEXT, &schema, Use::Learn).unwrap();
+        let groups: Vec<u8> = rows.iter().map(|row| row.2[2]).collect();
+        // m w, f b, unknown, f a, m b
+        assert_eq!(groups, [0, 1, NO_GROUP, 2, 3]);
+        let both = stream.attributes().nth(2).unwrap();
+        assert_eq!(
+            (both.column(), both.groups()),
+            ("race & sex", &["w|W & m", "b & f", "a & f", "b & m"].map(String::from)[..])
+        );
+        assert_eq!((both.rows(), both.unknown()), (&[1, 1, 1, 1][..], 1));
+        stream.check().unwrap();
+
+        let schema = Schema::from_toml("s.toml", &schema).unwrap();
+        let later = "age,sex,race,y\n30,f,c,no\n30,m,b,yes\n30,f,b,no\n";
+        let mut second = Stream::from_reader("f.csv", later.as_bytes(), &schema, Use::Learn).unwrap();
+        second.resume_groups(stream.attributes());
+        let mut groups = Vec::new();
+        while let Some(row) = second.next_row().unwrap() {
+            groups.push(row.groups[2]);
+        }
+        assert_eq!(groups, [4, 3, 1], "combinations keep their ids");
+        assert_eq!(second.attributes().nth(2).unwrap().rows(), [0, 1, 0, 1, 1]);
+    }
+
+    #[test]
+    fn an_intersection_needs_its_privileged_group_and_another() {
+        let schema = format!("{SCHEMA}{INTERSECTION}");
+        let message = |text| read(text, &schema, Use::Learn).unwrap().1.check().unwrap_err().to_string();
+        assert_eq!(
+            message("age,sex,race,y\n30,f,w,yes\n30,m,b,no\n"),
+            "f.csv: column \"race & sex\": no row belongs to the privileged group \"w|W & m\"; the combinations are \"w|W & f\", \"b & m\"; \
+             take out the [[intersection]] table, or add data"
+        );
+        let one = message("age,sex,race,y\n30,m,w,yes\n30,f,?,no\n30,?,b,no\n");
+        assert!(one.contains("unprivileged group (any other combination); the combinations are \"w|W & m\""), "{one}");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Place {
     pub(super) counts: Counts,
     /// Per protected attribute, its groups and the values without one.
     pub(super) attributes: Vec<(Attribute, Seen)>,
+    /// The groups of each intersection.
+    pub(super) intersections: Vec<Attribute>,
     pub(super) other_targets: Seen,
     pub(super) implied_negatives: Seen,
     /// Of the bytes of all streams before this one.
@@ -45,14 +47,15 @@ impl Place {
         self.within.as_ref().map(|within| (within.passed.records, within.files.join(", ")))
     }
 
-    /// Returns whether a stored place can be one, for this number of protected attributes.
-    pub(crate) fn is_sound(&self, attributes: usize) -> bool {
-        let known = |(attribute, _): &(Attribute, Seen)| {
+    /// Returns whether a stored place can be one, for these numbers of protected columns and intersections.
+    pub(crate) fn is_sound(&self, protected: usize, intersections: usize) -> bool {
+        let known = |attribute: &Attribute| {
             attribute.groups().len() == attribute.rows().len() && attribute.groups().len() <= usize::from(NO_GROUP)
         };
         self.digest.is_sound()
-            && (self.columns.is_empty() || self.attributes.len() == attributes)
-            && self.attributes.iter().all(known)
+            && (self.columns.is_empty()
+                || (self.attributes.len(), self.intersections.len()) == (protected, intersections))
+            && self.attributes.iter().map(|(attribute, _)| attribute).chain(&self.intersections).all(known)
             && self.within.as_ref().is_none_or(|within| {
                 within.digest.is_sound() && within.passed.records <= self.counts.read && !within.files.is_empty()
             })
@@ -122,6 +125,7 @@ impl Stream {
             columns: self.columns().to_vec(),
             counts: self.counts,
             attributes: self.groupings.iter().map(super::groups::Grouping::known).collect(),
+            intersections: self.intersections.iter().map(|intersection| intersection.attribute.clone()).collect(),
             other_targets: self.other_targets.clone(),
             implied_negatives: self.implied_negatives.clone(),
             digest,
