@@ -173,7 +173,19 @@ fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
     let report = folder.run(&[&evaluate[..], &["--format", "json"]].concat()).json();
     assert_eq!(
         keys(&report),
-        ["accuracy", "auc", "balanced_accuracy", "fairness", "groups", "log_loss", "rows", "skipped", "threshold"]
+        [
+            "accuracy",
+            "attributes",
+            "auc",
+            "balanced_accuracy",
+            "fairness",
+            "groups",
+            "individual_unfairness",
+            "log_loss",
+            "rows",
+            "skipped",
+            "threshold"
+        ]
     );
     let gaps = &report["fairness"][0];
     assert_eq!(

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::blob_file::HostModel;
 use crate::error::Error;
+use crate::individual::{IndividualFairness, IndividualUnfairness};
 use crate::prequential::log_loss;
 use crate::scoring::Binding;
 use crate::stream::{Attribute, NO_GROUP, Stream};
@@ -26,6 +27,8 @@ pub const SMALL_GROUP: u64 = 30;
 pub fn evaluate(model: &HostModel<'_>, stream: &mut Stream) -> Result<Evaluation, Error> {
     let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
     let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());
+    let mut individual = IndividualFairness::new(&binding, stream.attributes());
+    individual.learn_groups(stream.attributes());
     let mut record = model.record();
     while let Some(row) = stream.next_row()? {
         binding.fill(&row, &mut record)?;
@@ -33,12 +36,16 @@ pub fn evaluate(model: &HostModel<'_>, stream: &mut Stream) -> Result<Evaluation
         let probability = model.score(&record).map_or(f32::NAN, |score| score.probability);
         if let Some(label) = row.label {
             evaluator.observe(label, probability, row.groups);
+            individual.observe(model, &binding, &row, &mut record, probability >= model.threshold())?;
         }
+        individual.learn_groups(stream.attributes());
     }
     stream.check_rows()?;
     stream.check_groups()?;
     let counts = stream.counts();
-    Ok(Evaluation { skipped: counts.filtered + counts.unlabelled, ..evaluator.report(stream.attributes()) })
+    let (individual_unfairness, attributes) = individual.report(stream.attributes());
+    let skipped = counts.filtered + counts.unlabelled;
+    Ok(Evaluation { skipped, individual_unfairness, attributes, ..evaluator.report(stream.attributes()) })
 }
 
 /// Gathers decisions, one record at a time.
@@ -126,8 +133,10 @@ impl Evaluator {
             auc: self.auc(),
             log_loss: self.log_loss / rows,
             threshold: self.threshold,
+            individual_unfairness: f64::NAN,
             fairness,
             groups,
+            attributes: Vec::new(),
         }
     }
 
@@ -221,10 +230,14 @@ pub struct Evaluation {
     pub log_loss: f64,
     /// Decision threshold.
     pub threshold: f32,
+    /// Share of records whose decision changes when a protected column alone is changed, see [`crate::individual`].
+    pub individual_unfairness: f64,
     /// Every group against its reference.
     pub fairness: Vec<GroupGaps>,
     /// Every group.
     pub groups: Vec<GroupReport>,
+    /// Individual unfairness by protected column.
+    pub attributes: Vec<IndividualUnfairness>,
 }
 
 impl Evaluation {

@@ -48,6 +48,7 @@ pub mod encoder;
 pub mod error;
 pub mod evaluation;
 pub mod export;
+pub mod individual;
 pub mod learner;
 pub mod memory;
 pub mod options;

@@ -51,21 +51,45 @@ impl Binding {
         self.features.get(feature).map(|feature| feature.column)
     }
 
+    /// Returns the feature of a name.
+    #[must_use]
+    pub fn feature(&self, name: &str) -> Option<usize> {
+        self.features.iter().position(|feature| feature.name == name)
+    }
+
     /// Sets every value of `record` from a row.
     ///
     /// # Errors
     /// [`Error::NotANumber`] for text in a numeric feature's column.
     pub fn fill(&self, row: &Record<'_>, record: &mut HostRecord<'_>) -> Result<(), Error> {
-        for (index, feature) in self.features.iter().enumerate() {
-            let key = FeatureIndex(index);
-            let set = match (row.cell(feature.column), &feature.levels) {
-                (None, _) => record.set_missing(key),
-                (Some(cell), Some(levels)) => record.set_level(key, levels.get(cell).copied()),
-                (Some(cell), None) => record.set_number(key, number(row, &feature.name, cell)?),
-            };
-            set.map_err(|error: RecordError| Error::Record { feature: feature.name.clone(), error })?;
-        }
-        Ok(())
+        (0..self.features.len()).try_for_each(|feature| self.set(feature, row, record))
+    }
+
+    /// Sets the value of one feature of `record` from a row.
+    ///
+    /// # Errors
+    /// As [`Binding::fill`].
+    pub fn set(&self, feature: usize, row: &Record<'_>, record: &mut HostRecord<'_>) -> Result<(), Error> {
+        let key = FeatureIndex(feature);
+        let Some(feature) = self.features.get(feature) else { return Ok(()) };
+        let set = match (row.cell(feature.column), &feature.levels) {
+            (None, _) => record.set_missing(key),
+            (Some(cell), Some(levels)) => record.set_level(key, levels.get(cell).copied()),
+            (Some(cell), None) => record.set_number(key, number(row, &feature.name, cell)?),
+        };
+        set.map(|_| ()).map_err(|error: RecordError| Error::Record { feature: feature.name.clone(), error })
+    }
+
+    /// Sets one feature of `record` to a value, unless it is a level that the model does not know, or no number where one is needed.
+    #[must_use]
+    pub fn set_if_known(&self, feature: usize, value: &[u8], record: &mut HostRecord<'_>) -> bool {
+        let key = FeatureIndex(feature);
+        let set = match self.features.get(feature).map(|feature| &feature.levels) {
+            Some(Some(levels)) => levels.get(value).map(|code| record.set_level(key, Some(*code))),
+            Some(None) => parse(value).map(|number| record.set_number(key, number)),
+            None => None,
+        };
+        set.is_some_and(|set| set.is_ok())
     }
 }
 

@@ -117,6 +117,15 @@ pub fn render(evaluation: &Evaluation) -> String {
         text.push_str(&gaps.render());
         text.push('\n');
         text.push_str(&groups.render());
+        let _ = writeln!(
+            text,
+            "\nindividual unfairness {}: decisions that change when a protected column alone is changed",
+            share(e.individual_unfairness)
+        );
+        for a in &e.attributes {
+            let why = if a.is_feature { "" } else { ": not a feature, so no decision depends on it directly" };
+            let _ = writeln!(text, "  {} {} of {} rows{why}", a.attribute, share(a.individual_unfairness), a.rows);
+        }
     }
     text
 }

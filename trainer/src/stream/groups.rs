@@ -18,6 +18,8 @@ pub const NO_GROUP: u8 = u8::MAX;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attribute {
     column: String,
+    /// Values of the privileged group; none of an intersection.
+    privileged: Vec<String>,
     /// Name of each group, by id.
     groups: Vec<String>,
     /// Rows in each group.
@@ -36,6 +38,7 @@ impl Attribute {
         groups.extend(protected.unprivileged.iter().flatten().cloned());
         Self {
             column: protected.column.clone(),
+            privileged: protected.privileged.clone(),
             rows: vec![0; groups.len()],
             groups,
             unknown: 0,
@@ -45,7 +48,7 @@ impl Attribute {
 
     /// Starts with the privileged group alone; others are added as they come.
     pub(super) fn open(column: String, privileged: String) -> Self {
-        Self { column, groups: vec![privileged], rows: vec![0], unknown: 0, open: true }
+        Self { column, privileged: Vec::new(), groups: vec![privileged], rows: vec![0], unknown: 0, open: true }
     }
 
     /// Adds a group and returns its id, [`NO_GROUP`] where there are too many.
@@ -74,6 +77,19 @@ impl Attribute {
     #[must_use]
     pub fn groups(&self) -> &[String] {
         &self.groups
+    }
+
+    /// Returns whether it is made of other attributes.
+    #[must_use]
+    pub fn is_intersection(&self) -> bool {
+        self.privileged.is_empty()
+    }
+
+    /// Returns the column's values known so far, each with its group: those of the privileged group, then one for every other group. None of an intersection,
+    /// which has no column of its own.
+    pub fn values(&self) -> impl Iterator<Item = (u8, &str)> {
+        let others = (0..NO_GROUP).zip(&self.groups).skip(1).filter(|_| !self.is_intersection());
+        self.privileged.iter().map(|value| (0, value)).chain(others).map(|(group, value)| (group, value.as_str()))
     }
 
     /// Returns the rows counted in each group.
