@@ -63,6 +63,7 @@ fn training_and_updating_is_training_on_both() {
         (&[WARMUP, 1, 3_000], &["--experts", "3", "--bins", "7", "--lr", "0.1"]),
         (&[WARMUP + 1, 1_000], &["--grow", "every=900", "--window", "3"]),
         (&[6_000, 3_000], &["--fair", "eodds=0.05,aod=0.05", "--freeze"]),
+        (&[6_000, 2_000], &["--fairness", "paper", "--individual", "0.4"]),
     ] {
         let folder = parts(lengths);
         let files: Vec<String> = (0..lengths.len()).map(|part| format!("{part}.csv")).collect();

@@ -24,6 +24,7 @@ const COMMANDS: [(&str, &[&str]); 9] = [
             "--fairness",
             "--penalties",
             "--increment",
+            "--individual",
             "--experts",
             "--grow",
             "--freeze",
@@ -94,6 +95,7 @@ fn every_option_of_training_works_and_is_heard() {
         &["--fairness", "paper"],
         &["--fairness", "paper", "--penalties", "burden"],
         &["--fairness", "paper", "--increment", "0.1"],
+        &["--individual", "0.4"],
         &["--experts", "3"],
         &["--grow", "every=700"],
         &["--freeze"],
@@ -146,7 +148,18 @@ fn the_training_report_has_its_keys() {
     );
     assert_eq!((&report["checkpoint"], report["earlier_rows"].as_u64()), (&Value::Null, Some(0)));
     assert_eq!(keys(&report["blob"]), ["bytes", "checked_rows", "crc32", "largest_difference", "path"]);
-    let window = ["accuracy", "aod", "eodds", "eopp", "from", "log_loss", "probability_burden", "rows", "spd"];
+    let window = [
+        "accuracy",
+        "aod",
+        "eodds",
+        "eopp",
+        "from",
+        "individual_unfairness",
+        "log_loss",
+        "probability_burden",
+        "rows",
+        "spd",
+    ];
     assert_eq!(keys(&report["prequential"]), [&window[..], &["windows"]].concat());
     assert_eq!(keys(&report["prequential"]["windows"][1]), window);
     let event = serde_json::json!({ "row": 500, "event": "expert added", "cause": "every", "expert": 1, "parent": 0 });

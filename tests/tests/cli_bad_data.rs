@@ -433,6 +433,10 @@ fn options_out_of_their_range_say_the_range() {
         let message = folder.refusal(&[&TRAIN[..], &["--fairness", "paper", "--increment", increment]].concat());
         assert_eq!(message, format!("increment: found {found}, allowed above 0, at most 0.1"));
     }
+    for (weight, found) in [("1.5", "1.5"), ("-0.4", "-0.4"), ("nan", "NaN")] {
+        let message = folder.refusal(&[&TRAIN[..], &["--individual", weight]].concat());
+        assert_eq!(message, format!("individual: found {found}, allowed 0 to 1"));
+    }
     assert!(usage(&["--lr", "fast"]).starts_with("invalid value 'fast' for '--lr <RATE>'"));
     assert_eq!(usage(&["--loss", "mse"]), "invalid value 'mse' for '--loss <LOSS>'");
     assert_eq!(usage(&["--momentum", "0.9"]), "unexpected argument '--momentum' found");

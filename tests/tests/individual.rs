@@ -140,3 +140,64 @@ fn a_column_that_the_model_does_not_see_changes_no_decision() {
     let text = folder.run(&evaluate).done();
     assert!(text.contains("rows: not a feature, so no decision depends on it directly"), "{text}");
 }
+
+/// The price that the paper names, against none: fewer decisions depend on a protected column, at hardly any accuracy.
+#[test]
+fn a_price_on_unfair_decisions_makes_them_rarer() {
+    let folder = Folder::new();
+    folder.write("train.csv", csv(&records(4)));
+    folder.write("test.csv", csv(&records(5)));
+    folder.write("s.toml", SCHEMA);
+    let judged = |weight: &str| {
+        let train = ["train", "train.csv", "--schema", "s.toml", "-o", "m.feamoe", "--individual", weight];
+        let report = folder.run(&[&train[..], &["--format", "json"]].concat()).json();
+        let windows = report["prequential"]["windows"].as_array().unwrap();
+        let prequential = windows.last().unwrap()["individual_unfairness"].as_f64().unwrap();
+        let report = folder.run(&["evaluate", "m.feamoe", "test.csv", "--schema", "s.toml", "--format", "json"]).json();
+        let [unfair, accuracy] = ["individual_unfairness", "accuracy"].map(|key| report[key].as_f64().unwrap());
+        println!("price {weight}: unfair {unfair:.4}, in the last window {prequential:.4}, accuracy {accuracy:.4}");
+        (unfair, prequential, accuracy)
+    };
+    let (free, free_seen, free_accuracy) = judged("0");
+    let (priced, priced_seen, accuracy) = judged("0.4");
+    assert!(priced < 0.7 * free, "{priced}, free {free}");
+    assert!(accuracy > free_accuracy - 0.03, "{accuracy}, free {free_accuracy}");
+    // What was seen while learning is what the model then does: the last 1,000 rows, by the deciding average.
+    assert!((free_seen - free).abs() < 0.08 && (priced_seen - priced).abs() < 0.08, "{free_seen} {priced_seen}");
+
+    let train = |options: &[&str]| {
+        let fixed = ["train", "train.csv", "--schema", "s.toml", "-o", "m.feamoe", "--format", "json"];
+        let report = folder.run(&[&fixed, options].concat()).json();
+        (report["prequential"]["individual_unfairness"].as_f64(), folder.read("m.feamoe"))
+    };
+    let (not_asked, plain) = train(&[]);
+    assert_eq!(not_asked, None);
+    assert!(train(&["--individual", "0"]).1 == plain, "counting changes nothing");
+    // Over rows in memory the flips are found anew from what is kept of them.
+    let shuffled = ["--shuffle", "--epochs", "2"];
+    let (counted, model) = train(&[&shuffled[..], &["--individual", "0"]].concat());
+    assert!(counted.unwrap() > 0.1 && model == train(&shuffled).1);
+}
+
+/// FEAMOE, A.10: an expert after so many unfair records, each M of them, and none where no decision can depend on a protected column.
+#[test]
+fn unfair_records_call_for_an_expert() {
+    const EVERY: f64 = 200.0;
+    let folder = Folder::new();
+    folder.write("data.csv", csv(&records(6)));
+    folder.write("seen.toml", SCHEMA);
+    folder.write("unseen.toml", SCHEMA.replace("as_feature = true", "as_feature = false"));
+    let train = |schema: &str| {
+        let train = ["train", "data.csv", "--schema", schema, "-o", "m.feamoe", "--grow", "unfair=200"];
+        folder.run(&[&train[..], &["--format", "json"]].concat()).json()
+    };
+    let report = train("seen.toml");
+    let added: Vec<&Value> =
+        report["events"].as_array().unwrap().iter().filter(|event| event["event"] == "expert added").collect();
+    assert!(added.iter().all(|event| event["cause"] == "unfair"), "{added:?}");
+    // The last unfair records may not have come to so many.
+    let unfair = report["prequential"]["individual_unfairness"].as_f64().unwrap() * ROWS as f64;
+    assert_eq!(added.len(), (unfair / EVERY) as usize, "{unfair} unfair records");
+    assert!(added.len() > 2);
+    assert_eq!(train("unseen.toml")["experts"].as_u64(), Some(1));
+}

@@ -27,6 +27,9 @@ pub struct Tally {
     log_loss: f64,
     /// Per attribute, per group.
     groups: Vec<Vec<Counts>>,
+    /// Records looked at for individual fairness, and the unfair ones.
+    flipped: u64,
+    unfair: u64,
 }
 
 impl Tally {
@@ -51,10 +54,20 @@ impl Tally {
         }
     }
 
+    /// Counts whether the record was decided individually unfairly; one without any group is not judged.
+    pub fn observe_individual(&mut self, unfair: bool, groups: &[u8]) {
+        if groups.iter().any(|group| *group != NO_GROUP) {
+            self.flipped += 1;
+            self.unfair += u64::from(unfair);
+        }
+    }
+
     /// Adds another stretch.
     pub fn merge(&mut self, other: &Self) {
         self.all.merge(&other.all);
         self.log_loss += other.log_loss;
+        self.flipped += other.flipped;
+        self.unfair += other.unfair;
         if self.groups.len() < other.groups.len() {
             self.groups.resize_with(other.groups.len(), Vec::new);
         }
@@ -87,6 +100,13 @@ impl Tally {
         self.log_loss / self.all.rows() as f64
     }
 
+    /// Returns the share of individually unfair decisions; `None` where they were not looked for.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn individual_unfairness(&self) -> Option<f64> {
+        (self.flipped > 0).then(|| self.unfair as f64 / self.flipped as f64)
+    }
+
     /// Returns the signed gap of largest magnitude over all attributes and groups; `None` where no group supports it.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
@@ -108,6 +128,7 @@ impl Tally {
             eodds: self.worst(Measure::Eodds),
             eopp: self.worst(Measure::Eopp),
             probability_burden: self.worst(Measure::Burden),
+            individual_unfairness: self.individual_unfairness(),
         }
     }
 }
@@ -138,6 +159,13 @@ impl Prequential {
         }
         if let Some(last) = self.windows.last_mut() {
             last.observe(label, probability, self.threshold, groups);
+        }
+    }
+
+    /// Counts whether the record counted last was decided individually unfairly.
+    pub fn observe_individual(&mut self, unfair: bool, groups: &[u8]) {
+        if let Some(last) = self.windows.last_mut() {
+            last.observe_individual(unfair, groups);
         }
     }
 
@@ -214,6 +242,8 @@ pub struct WindowSummary {
     pub eopp: Option<f32>,
     /// Burden gap.
     pub probability_burden: Option<f32>,
+    /// Share of decisions that change when a protected column alone is changed; null where that was not asked for.
+    pub individual_unfairness: Option<f64>,
 }
 
 #[cfg(test)]

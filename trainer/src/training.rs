@@ -13,7 +13,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 
 use crate::checkpoint::{Checkpoint, Stage};
-use crate::encoder::{self, Encoder, Example, Examples};
+use crate::encoder::{self, Encoder, Example, Examples, Flipper, Flips};
 use crate::error::Error;
 use crate::export::{Export, ExportError, Source, Weights, export};
 use crate::learner::{Learner, ValidOptions};
@@ -240,13 +240,8 @@ pub fn run_saving(
     }
     let attributes = stream.attributes().count();
     let mut examples = Examples::new(stream, schema, &options.encoder)?;
-    let mut pass = Pass {
-        learner: Learner::new(options.learner.clone(), attributes),
-        prequential: Prequential::new(options.learner.threshold(), options.window),
-        rows: 0,
-        epoch: 1,
-        on_progress,
-    };
+    let learner = Learner::new(options.learner.clone(), attributes);
+    let mut pass = Pass::new(learner, Prequential::new(options.learner.threshold(), options.window), 0, on_progress);
     if !options.shuffle && options.epochs == 1 {
         return pass.over(examples, schema, &options.encoder, saving, started);
     }
@@ -257,7 +252,7 @@ pub fn run_saving(
         if options.shuffle {
             memory.push(&example);
         } else {
-            pass.learn(&example);
+            pass.learn(&example, examples.encoder(), examples.stream());
         }
     }
     let (stream, encoder, sample, _) = examples.into_parts();
@@ -273,7 +268,7 @@ pub fn run_saving(
             shuffle(&mut order, &mut random);
             for index in &order {
                 memory.read(*index, &mut example);
-                pass.learn(&example);
+                pass.learn(&example, &encoder, &stream);
             }
         }
         timing.learning = Some(learning.elapsed().as_secs_f64());
@@ -284,7 +279,7 @@ pub fn run_saving(
             again.resume_groups(stream.attributes());
             while let Some(row) = again.next_row()? {
                 encoder.encode(&row, &mut example)?;
-                pass.learn(&example);
+                pass.learn(&example, &encoder, &again);
             }
         }
     }
@@ -310,13 +305,15 @@ pub fn resume(
         Stage::WarmingUp(rows) => Examples::with_first(rows.into_owned(), stream, &schema, &encoding)?,
         Stage::Learning { encoder, sample } => Examples::resume(stream, encoder.into_owned(), sample.into_owned())?,
     };
-    let pass =
-        Pass { learner: learner.into_owned(), prequential: prequential.into_owned(), rows, epoch: 1, on_progress };
+    let pass = Pass::new(learner.into_owned(), prequential.into_owned(), rows, on_progress);
     pass.over(examples, &schema, &encoding, saving, started)
 }
 
 /// The state that moves along the rows.
 struct Pass<'a> {
+    /// Where the learner wants to know how records would be decided in other groups.
+    flipper: Option<Flipper>,
+    flips: Flips,
     learner: Learner,
     prequential: Prequential,
     rows: u64,
@@ -330,6 +327,18 @@ struct Read {
     encoder: Encoder,
     sample: Sample,
     encoding: encoder::Options,
+}
+
+impl<'a> Pass<'a> {
+    fn new(
+        learner: Learner,
+        prequential: Prequential,
+        rows: u64,
+        on_progress: &'a mut dyn FnMut(&Progress<'_>),
+    ) -> Self {
+        let flipper = learner.options().wants_flips().then(Flipper::default);
+        Self { flipper, flips: Flips::default(), learner, prequential, rows, epoch: 1, on_progress }
+    }
 }
 
 impl Pass<'_> {
@@ -349,7 +358,7 @@ impl Pass<'_> {
         let first = encoding.warmup as u64;
         let mut example = Example::default();
         while examples.next_example(&mut example)? {
-            self.learn(&example);
+            self.learn(&example, examples.encoder(), examples.stream());
             if let Some(Saving { every, save }) = &mut saving
                 && (self.rows.is_multiple_of(*every) || self.rows == first)
                 && examples.is_level()
@@ -407,11 +416,17 @@ impl Pass<'_> {
     }
 
     #[inline]
-    fn learn(&mut self, example: &Example) {
-        let prediction = self.learner.learn_one(example);
+    fn learn(&mut self, example: &Example, encoder: &Encoder, stream: &Stream) {
+        if let Some(flipper) = &mut self.flipper {
+            flipper.flip(encoder, stream.attributes(), example, &mut self.flips);
+        }
+        let prediction = self.learner.learn_one_with(example, &self.flips);
         // Later passes have seen the row: their measures would flatter.
         if self.epoch == 1 {
             self.prequential.observe(example.label, prediction.probability, &example.groups);
+            if self.flipper.is_some() {
+                self.prequential.observe_individual(prediction.unfair, &example.groups);
+            }
         }
         self.rows += 1;
         if self.rows.is_multiple_of(REPORT_EVERY) {

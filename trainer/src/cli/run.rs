@@ -193,7 +193,11 @@ fn render(report: &Report) -> String {
         )),
         report.peak_memory_bytes.map_or(String::new(), |bytes| format!(", peak memory {:.1} MB", bytes as f64 / 1e6)),
     );
-    let _ = writeln!(text, "prequential: accuracy {}, log-loss {}\n", share(total.accuracy), share(total.log_loss));
+    let unfair = total
+        .individual_unfairness
+        .map_or(String::new(), |unfair| format!(", individual unfairness {}", share(unfair)));
+    let _ =
+        writeln!(text, "prequential: accuracy {}, log-loss {}{unfair}\n", share(total.accuracy), share(total.log_loss));
     let mut table =
         TextTable::new(&["rows from", "rows", "accuracy", "log-loss", "SPD", "AOD", "EOdds", "EOpp", "burden"]);
     let step = report.prequential.windows.len().div_ceil(SHOWN_WINDOWS).max(1);

@@ -55,6 +55,10 @@ pub struct Learning {
     /// smaller gaps with accuracy
     #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
     increment: Option<f32>,
+    /// Price of a decision that changes when a protected column alone is changed, 0 to 1: 0.4 in the paper, 0 counts such decisions only; a larger price
+    /// buys fewer of them with accuracy. Not looked for by default
+    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
+    individual: Option<f32>,
     /// Experts at most; more fit finer, need more memory and time on the device
     #[arg(long, value_name = "K", default_value_t = LearnerOptions::EXPERTS, allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_EXPERTS as u64))]
     experts: usize,
@@ -145,6 +149,7 @@ impl Learning {
             .learning_rate(self.lr)
             .seed(self.seed)
             .freeze(self.freeze);
+        let learner = self.individual.iter().fold(learner, |learner, weight| learner.individual(*weight));
         let targets = self.fair.iter().flat_map(Gaps::as_slice);
         let learner = targets.fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap));
         Ok(training::Options {

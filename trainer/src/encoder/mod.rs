@@ -16,6 +16,7 @@
 mod bins;
 mod examples;
 mod fit;
+mod flips;
 mod levels;
 
 use feamoe_engine::mixture::Term;
@@ -23,6 +24,7 @@ use feamoe_engine::schema::{Transform, bin, clamp};
 use serde::{Deserialize, Serialize};
 
 pub use examples::Examples;
+pub use flips::{Flipper, Flips};
 pub use levels::Level;
 
 use crate::error::Error;

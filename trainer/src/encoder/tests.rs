@@ -193,3 +193,45 @@ fn a_protected_column_is_a_feature_only_if_the_schema_says_so() {
     let names: Vec<&str> = examples.encoder().features().iter().map(Feature::name).collect();
     assert_eq!(names, ["age", "gain", "code", "sex", "void"]);
 }
+
+/// Encoded by hand: the flips of a row are the rows with each value of every other group in its place, one column after the other.
+#[test]
+fn flips_are_the_rows_with_other_groups_values() {
+    let schema = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n\
+        [[protected]]\ncolumn = \"zone\"\nprivileged = [\"1\", \"2\"]\nas_feature = true\n\
+        [[protected]]\ncolumn = \"sex\"\nprivileged = [\"m\"]\nas_feature = true\n\
+        [[protected]]\ncolumn = \"race\"\nprivileged = [\"w\"]\n\
+        [[intersection]]\ncolumns = [\"sex\", \"race\"]\n";
+    let text = "age,zone,race,sex,hours,y\n\
+        20,1,w,m,40,1\n?,3,b,f,38,0\n30,2,b,m,20,1\n44,5,w,x,10,0\n51,?,w,f,40,1\n";
+    // Zones 1 and 2 are one group, 3 and 5 one each; race is no feature.
+    let expected = [
+        vec!["20,3,w,m,40,1", "20,5,w,m,40,1", "20,1,w,f,40,1", "20,1,w,x,40,1"],
+        vec!["?,1,b,f,38,0", "?,2,b,f,38,0", "?,5,b,f,38,0", "?,3,b,m,38,0", "?,3,b,x,38,0"],
+        vec!["30,3,b,m,20,1", "30,5,b,m,20,1", "30,2,b,f,20,1", "30,2,b,x,20,1"],
+        vec!["44,1,w,x,10,0", "44,2,w,x,10,0", "44,3,w,x,10,0", "44,5,w,m,10,0", "44,5,w,f,10,0"],
+        vec!["51,?,w,m,40,1", "51,?,w,x,40,1"],
+    ];
+    let schema = Schema::from_toml("s.toml", schema).unwrap();
+    let stream = Stream::from_reader("f.csv", text.as_bytes(), &schema, Use::Learn).unwrap();
+    let mut examples = Examples::new(stream, &schema, &Options::default()).unwrap();
+    let mut example = Example::default();
+    while examples.next_example(&mut example).unwrap() {}
+    let (stream, encoder) = (examples.stream(), examples.encoder());
+    assert!(matches!(encoder.features()[1].kind(), Kind::Number(_)), "a group may be coded as a number");
+
+    let encoded = |row: &str| {
+        let text = format!("age,zone,race,sex,hours,y\n{row}\n");
+        let mut stream = Stream::from_reader("f.csv", Cursor::new(text), &schema, Use::Learn).unwrap();
+        stream.resume_groups(examples.stream().attributes());
+        let mut example = Example::default();
+        encoder.encode(&stream.next_row().unwrap().unwrap(), &mut example).unwrap();
+        example
+    };
+    let (mut flipper, mut flips) = (Flipper::default(), Flips::default());
+    for (row, expected) in text.lines().skip(1).zip(expected) {
+        flipper.flip(encoder, stream.attributes(), &encoded(row), &mut flips);
+        let expected: Vec<Vec<Term>> = expected.into_iter().map(|row| encoded(row).terms).collect();
+        assert_eq!(flips.iter().map(<[Term]>::to_vec).collect::<Vec<_>>(), expected, "{row}");
+    }
+}

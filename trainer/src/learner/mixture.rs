@@ -265,20 +265,46 @@ impl Mixture {
             // The posterior share, from the gradient of the gate's likelihood; any other loss counts the same in the long run.
             *usage += g - de;
         }
-        #[allow(clippy::cast_precision_loss)] // a record has a few hundred terms at most
-        let shared = FULL_STEP_TERMS / (terms.len() as f32 + 1.0);
-        let rate = learning_rate * shared.min(1.0);
-        let newest = self.experts + self.newest;
-        let lanes = freeze.then_some([0..self.experts, newest..newest + 1]);
-        match &lanes {
-            None => self.for_active_rows(terms, |w, s, g, scale| descend(w, s, g, scale, rate)),
-            Some(lanes) => self.for_active_rows(terms, |w, s, g, scale| descend_in(lanes, w, s, g, scale, rate)),
-        }
+        let lanes = self.learning_lanes(freeze);
+        self.descend(terms, learning_rate, lanes.as_ref());
         if self.records.is_multiple_of(COMPARE_EVERY) {
             self.closeness.observe(&self.pass.gate, &self.pass.outputs);
         }
         self.records += 1;
         self.take_averages(lanes.as_ref());
+    }
+
+    /// Scores terms that are no record of the stream, by the deciding and by the current weights.
+    pub(super) fn glance(&mut self, terms: &[Term]) -> (f32, f32) {
+        let decisive = self.deciding_pass.run(&self.deciding, terms, self.experts);
+        (decisive, self.deciding_pass.run(&self.weights, terms, self.experts))
+    }
+
+    /// Moves the score of terms that are no record of the stream against a force; they are not counted. Call it after [`Mixture::step`].
+    pub(super) fn nudge(&mut self, terms: &[Term], force: f32, learning_rate: f32, freeze: bool) {
+        let probability = self.pass.run(&self.weights, terms, self.experts);
+        self.gradient.iter_mut().for_each(|lane| *lane = 0.0);
+        let seen = Forward { gate: &self.pass.gate, outputs: &self.pass.outputs, probability };
+        seen.add_score_gradient(force, &mut self.gradient);
+        let lanes = self.learning_lanes(freeze);
+        self.descend(terms, learning_rate, lanes.as_ref());
+    }
+
+    /// Returns the lanes that learn, where not all do: the gate's and the newest expert's.
+    fn learning_lanes(&self, freeze: bool) -> Option<Lanes> {
+        let newest = self.experts + self.newest;
+        freeze.then_some([0..self.experts, newest..newest + 1])
+    }
+
+    /// Steps all rows of the terms down the gradient.
+    fn descend(&mut self, terms: &[Term], learning_rate: f32, lanes: Option<&Lanes>) {
+        #[allow(clippy::cast_precision_loss)] // a record has a few hundred terms at most
+        let shared = FULL_STEP_TERMS / (terms.len() as f32 + 1.0);
+        let rate = learning_rate * shared.min(1.0);
+        match lanes {
+            None => self.for_active_rows(terms, |w, s, g, scale| descend(w, s, g, scale, rate)),
+            Some(lanes) => self.for_active_rows(terms, |w, s, g, scale| descend_in(lanes, w, s, g, scale, rate)),
+        }
     }
 
     /// Gives the weights, squares and gradient of the bias and of each term's row, with its scale.

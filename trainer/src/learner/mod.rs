@@ -28,6 +28,7 @@
 
 mod control;
 mod growth;
+mod individual;
 mod loss;
 mod mixture;
 mod options;
@@ -37,7 +38,7 @@ mod rates;
 use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::Example;
+use crate::encoder::{Example, Flips};
 use control::Controller;
 pub use growth::{Cause, Event, EventKind, Events, Growth, GrowthError, LossSign, Rate};
 use growth::{Grower, Watch, Watched};
@@ -53,6 +54,8 @@ pub struct Prediction {
     pub probability: f32,
     /// Whether it reaches the threshold.
     pub decision: bool,
+    /// Whether another group's value in a protected column alone would have changed the decision; false where that was not asked for.
+    pub unfair: bool,
 }
 
 /// The online learner.
@@ -86,14 +89,30 @@ impl Learner {
 
     /// Scores a record, then learns from it.
     pub fn learn_one(&mut self, example: &Example) -> Prediction {
+        self.learn_one_with(example, &Flips::default())
+    }
+
+    /// Scores a record, then learns from it and from how it would be decided in other groups.
+    pub fn learn_one_with(&mut self, example: &Example, flips: &Flips) -> Prediction {
         self.grow_if_due();
         let (averaged, current) = self.mixture.forward(&example.terms);
-        let prediction = self.prediction(averaged);
+        let unfair = self.unfair_flip(averaged, flips);
+        if unfair.is_some() {
+            self.grower.note_unfair();
+        }
+        let decision = averaged >= self.options.threshold;
+        let prediction = Prediction { probability: averaged, decision, unfair: unfair.is_some() };
         self.watch_for_drift(example, prediction);
         let force = self.controller.observe(&example.groups, example.label, averaged, current);
         let decision = current >= self.options.threshold;
         let pull = self.paper.observe(&example.groups, example.label, decision, self.mixture.experts());
-        let force = force + pull.force;
+        let mut force = force + pull.force;
+        let mut flip_force = 0.0;
+        if let (Some(weight), Some((_, flipped))) = (self.options.individual, unfair) {
+            let (own, flip) = individual::forces(weight, self.options.threshold, current, flipped);
+            force += own;
+            flip_force = flip;
+        }
         let ValidOptions { loss, learning_rate, freeze, .. } = self.options;
         self.mixture.step(&example.terms, current, learning_rate, freeze, |forward, gradient| {
             forward.loss_gradient(loss, example.label, gradient);
@@ -104,7 +123,26 @@ impl Learner {
                 forward.add_competitive_gradient(pull.squares, !decision, gradient);
             }
         });
+        if let Some((terms, _)) = unfair.filter(|_| flip_force != 0.0) {
+            self.mixture.nudge(terms, flip_force, learning_rate, freeze);
+        }
         prediction
+    }
+
+    /// Finds, of the flips that are decided otherwise, the one whose score is farthest away; returns it with its score by the current weights.
+    fn unfair_flip<'a>(&mut self, averaged: f32, flips: &'a Flips) -> Option<(&'a [Term], f32)> {
+        let decision = averaged >= self.options.threshold;
+        let mut farthest = None;
+        let mut distance = 0.0;
+        for terms in flips.iter() {
+            let (decisive, current) = self.mixture.glance(terms);
+            let away = (decisive - averaged).abs();
+            if (decisive >= self.options.threshold) != decision && away > distance {
+                distance = away;
+                farthest = Some((terms, current));
+            }
+        }
+        farthest
     }
 
     /// Scores a record as the stream is scored, by the deciding average; rows never learned from add nothing.
@@ -117,10 +155,6 @@ impl Learner {
     #[must_use]
     pub fn predict_exported(&self, terms: &[Term]) -> f32 {
         self.mixture.predict_exported(terms)
-    }
-
-    fn prediction(&self, probability: f32) -> Prediction {
-        Prediction { probability, decision: probability >= self.options.threshold }
     }
 
     fn watch_for_drift(&mut self, example: &Example, prediction: Prediction) {

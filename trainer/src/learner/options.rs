@@ -43,6 +43,8 @@ pub struct ValidOptions {
     pub(super) freeze: bool,
     pub(super) penalties: Penalties,
     pub(super) increment: f32,
+    /// Price of an individually unfair decision; `None` where none is looked for.
+    pub(super) individual: Option<f32>,
 }
 
 /// An option outside its range.
@@ -67,6 +69,7 @@ impl Default for LearnerOptions {
             freeze: false,
             penalties: Penalties::NONE,
             increment: Self::INCREMENT,
+            individual: None,
         })
     }
 }
@@ -158,6 +161,14 @@ impl LearnerOptions {
         self
     }
 
+    /// Sets the price of a decision that changes when a protected column alone is changed: 0 to 1, the paper's is 0.4 (A.10). At 0 such decisions are
+    /// counted only. Not looked for by default: each record then costs a score for every value that another group has.
+    #[must_use]
+    pub fn individual(mut self, weight: f32) -> Self {
+        self.0.individual = Some(weight);
+        self
+    }
+
     /// Checks every option.
     ///
     /// # Errors
@@ -178,6 +189,8 @@ impl LearnerOptions {
         let largest = Self::LARGEST_INCREMENT;
         let allowed = v.increment > 0.0 && v.increment <= largest;
         within("increment", v.increment, &format!("above 0, at most {largest}"), allowed)?;
+        let individual = v.individual.unwrap_or_default();
+        within("individual", individual, "0 to 1", (0.0..=1.0).contains(&individual))?;
         let one_way = v.targets.is_empty() || v.penalties == Penalties::NONE;
         within(
             "penalties",
@@ -213,6 +226,13 @@ impl ValidOptions {
         self.seed
     }
 
+    /// Returns whether decisions are looked for that depend on a protected column alone: whether the learner wants
+    /// [`Flips`](crate::encoder::Flips).
+    #[must_use]
+    pub fn wants_flips(&self) -> bool {
+        self.individual.is_some() || self.growth.unfair > 0
+    }
+
     /// Returns the fairness targets, in the order they were set.
     #[must_use]
     pub fn targets(&self) -> &[(Measure, f32)] {
@@ -242,6 +262,7 @@ mod tests {
         assert_eq!(rejected(default().threshold(1.0)), "threshold: found 1, allowed above 0, below 1");
         assert_eq!(rejected(default().increment(0.2)), "increment: found 0.2, allowed above 0, at most 0.1");
         assert_eq!(rejected(default().increment(0.0)), "increment: found 0, allowed above 0, at most 0.1");
+        assert_eq!(rejected(default().individual(1.5)), "individual: found 1.5, allowed 0 to 1");
         let both = default().penalties(Penalties::ALL).target(Measure::Spd, 0.1);
         assert!(rejected(both).starts_with("penalties: found spd,aod,burden, allowed none beside targets"));
         assert_eq!(rejected(default().target(Measure::Spd, 1.5)), "spd: found 1.5, allowed a gap above 0, at most 1");

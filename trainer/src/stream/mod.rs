@@ -272,7 +272,7 @@ impl Stream {
     }
 
     /// Returns the protected attributes in the order of the schema, then the intersections, with the groups and counts so far.
-    pub fn attributes(&self) -> impl Iterator<Item = &Attribute> {
+    pub fn attributes(&self) -> impl Iterator<Item = &Attribute> + Clone {
         let intersections = self.intersections.iter().map(|intersection| &intersection.attribute);
         self.groupings.iter().map(|grouping| &grouping.attribute).chain(intersections)
     }

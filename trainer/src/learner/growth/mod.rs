@@ -101,7 +101,6 @@ pub(super) struct Grower {
 
 impl Grower {
     /// Takes note of a record whose decision would change with the protected attribute alone.
-    #[allow(dead_code)] // called by the measure of individual unfairness
     pub(super) fn note_unfair(&mut self) {
         self.unfair += 1;
     }

@@ -1,0 +1,110 @@
+//! Records as they would be encoded, had one protected column another group's value: what individual fairness is learned from.
+//!
+//! The values are those of [`crate::individual`]: of every other group, as far as the encoder has learned them. Only the terms of the protected feature
+//! differ; all others are copied. *Cost:* nothing where it is not used; else the terms of the record again for each value.
+
+use feamoe_engine::mixture::Term;
+
+use super::{Encoder, Example, Feature, Kind, parse};
+use crate::stream::{Attribute, NO_GROUP};
+
+/// The terms of a record under other groups' values; its buffers are reused from row to row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Flips {
+    terms: Vec<Term>,
+    /// Where the terms of each end.
+    ends: Vec<usize>,
+}
+
+impl Flips {
+    /// Returns the terms under each value tried, one protected column after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &[Term]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).filter_map(|(start, end)| self.terms.get(*start..*end))
+    }
+
+    /// Adds a record with the terms in `replaced` replaced.
+    fn push(&mut self, terms: &[Term], replaced: &std::ops::Range<usize>, by: &[Term]) {
+        self.terms.extend_from_slice(terms.get(..replaced.start).unwrap_or_default());
+        self.terms.extend_from_slice(by);
+        self.terms.extend_from_slice(terms.get(replaced.end..).unwrap_or_default());
+        self.ends.push(self.terms.len());
+    }
+}
+
+/// Finds the flips of examples.
+#[derive(Clone, Debug, Default)]
+pub struct Flipper {
+    columns: Vec<Column>,
+    /// Rows of weights and groups known when the values were looked up.
+    known: (usize, usize),
+}
+
+/// A protected column that is a feature.
+#[derive(Clone, Debug)]
+struct Column {
+    attribute: usize,
+    feature: usize,
+    /// The terms of each value that the encoder knows, with its group.
+    values: Vec<(u8, Vec<Term>)>,
+}
+
+impl Flipper {
+    /// Writes the flips of an example of this encoder into `flips`; none where no protected column is a feature.
+    pub fn flip<'a>(
+        &mut self,
+        encoder: &Encoder,
+        attributes: impl Iterator<Item = &'a Attribute> + Clone,
+        example: &Example,
+        flips: &mut Flips,
+    ) {
+        let known = (encoder.n_rows(), attributes.clone().map(|attribute| attribute.groups().len()).sum());
+        if self.known != known {
+            self.known = known;
+            self.columns = columns(encoder, attributes);
+        }
+        flips.terms.clear();
+        flips.ends.clear();
+        for column in &self.columns {
+            let Some(own) = example.groups.get(column.attribute).filter(|own| **own != NO_GROUP) else { continue };
+            let replaced = span(&encoder.features, column.feature, &example.terms);
+            for (_, terms) in column.values.iter().filter(|(group, _)| group != own) {
+                flips.push(&example.terms, &replaced, terms);
+            }
+        }
+    }
+}
+
+/// Looks up the values of the protected columns that are features.
+#[cold]
+fn columns<'a>(encoder: &Encoder, attributes: impl Iterator<Item = &'a Attribute>) -> Vec<Column> {
+    let column = |(index, attribute): (usize, &Attribute)| {
+        let feature = encoder.features.iter().position(|feature| feature.name == attribute.column())?;
+        let kind = &encoder.features.get(feature)?.kind;
+        let values = attribute.values().filter_map(|(group, value)| Some((group, terms_of(kind, value)?)));
+        Some(Column { attribute: index, feature, values: values.collect() })
+    };
+    attributes.enumerate().filter_map(column).collect()
+}
+
+/// The terms of a value; `None` for a level without a row and for a number that is none.
+fn terms_of(kind: &Kind, value: &str) -> Option<Vec<Term>> {
+    let mut terms = Vec::new();
+    match kind {
+        Kind::Number(number) => number.push_terms(parse(value.as_bytes())?, &mut terms),
+        Kind::Category(category) => terms.push(Term { row: category.levels.row(value.as_bytes())?, scale: 1.0 }),
+    }
+    Some(terms)
+}
+
+/// Where the terms of a feature are among those of a record.
+fn span(features: &[Feature], feature: usize, terms: &[Term]) -> std::ops::Range<usize> {
+    let count = |feature: &Feature, start: usize| match &feature.kind {
+        Kind::Number(number) if terms.get(start).is_some_and(|term| term.row == number.linear_row()) => {
+            1 + usize::from(!number.edges.is_empty())
+        }
+        _ => 1,
+    };
+    let start = features.iter().take(feature).fold(0, |start, feature| start + count(feature, start));
+    start..start + features.get(feature).map_or(0, |feature| count(feature, start))
+}
