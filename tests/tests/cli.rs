@@ -136,6 +136,7 @@ fn the_training_report_has_its_keys() {
             "events",
             "events_dropped",
             "experts",
+            "fairness",
             "learning_rows_per_second",
             "peak_memory_bytes",
             "prequential",
@@ -144,6 +145,7 @@ fn the_training_report_has_its_keys() {
             "rows_per_second",
             "seed",
             "skipped",
+            "targets",
         ]
     );
     assert_eq!((&report["checkpoint"], report["earlier_rows"].as_u64()), (&Value::Null, Some(0)));
@@ -177,6 +179,58 @@ fn the_training_report_has_its_keys() {
     let report = folder.run(&[&train[..], &["--shuffle", "--format", "json"]].concat()).json();
     assert!(report["rows_in_memory_bytes"].as_u64().unwrap() > 3_000 * 10);
     assert!(report["learning_rows_per_second"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn every_target_is_reported_by_group_held_or_not() {
+    let folder = Folder::with_lending();
+    let train = ["train", "lending.csv", "--schema", "lending.toml", "-o", "m.feamoe", "--fair", "spd=0.02,eodds=0.9"];
+    let report = folder.run(&[&train[..], &["--format", "json"]].concat()).json();
+    let targets = report["targets"].as_array().unwrap();
+    assert_eq!(targets.len(), 2);
+    for (target, (measure, gap)) in targets.iter().zip([("spd", 0.02), ("eodds", 0.9)]) {
+        assert_eq!(
+            keys(target),
+            [
+                "at_limit",
+                "attribute",
+                "conflicts_with",
+                "from",
+                "gap",
+                "group",
+                "interval",
+                "measure",
+                "reason",
+                "reference",
+                "reference_rows",
+                "rows",
+                "smallest_possible",
+                "target",
+                "verdict",
+            ]
+        );
+        assert_eq!((target["measure"].as_str(), target["group"].as_str()), (Some(measure), Some("Female")));
+        assert!((target["target"].as_f64().unwrap() - gap).abs() < 1e-6);
+        // The last quarter of 3,000 rows, in whole windows.
+        assert_eq!(target["from"].as_u64(), Some(2_001));
+        let past = target["gap"].as_f64().unwrap().abs() > gap;
+        assert_eq!(past, target["verdict"] != "held", "{target}");
+        assert!(!past || target["reason"].is_string(), "{target}");
+    }
+    let gaps = &report["fairness"][0];
+    assert_eq!((&gaps["spd"], &gaps["rows"]), (&targets[0]["gap"], &targets[0]["rows"]));
+
+    let text = folder.run(&train).done();
+    assert!(
+        text.contains("sex: Female - Male: spd 0.02  ") && text.contains("sex: Female - Male: eodds 0.9  "),
+        "{text}"
+    );
+    assert!(text.contains("gap over the last rows") && text.contains("held"), "{text}");
+    let free = folder.run(&[&train[..6], &["--format", "json"]].concat()).json();
+    assert_eq!(
+        (free["targets"].as_array().map(Vec::len), free["fairness"].as_array().map(Vec::len)),
+        (Some(0), Some(1))
+    );
 }
 
 #[test]

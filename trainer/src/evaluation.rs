@@ -119,7 +119,8 @@ impl Evaluator {
             for (index, name) in attribute.groups().iter().enumerate() {
                 groups.push(tally(index).report(attribute.column(), name));
                 if index > 0 {
-                    fairness.push(gaps(attribute.column(), name, tally(index), reference, tally(0)));
+                    let counts = [&tally(index).counts, &tally(0).counts];
+                    fairness.push(GroupGaps::new(attribute.column(), [name, reference], counts));
                 }
             }
         }
@@ -186,30 +187,6 @@ impl GroupTally {
             accuracy: self.counts.accuracy(),
             calibration_error: self.calibration_error(),
         }
-    }
-}
-
-fn gaps(attribute: &str, group: &str, u: &GroupTally, reference: &str, r: &GroupTally) -> GroupGaps {
-    let (rates, reference_rates) = (u.counts.rates(), r.counts.rates());
-    let gap = |measure: Measure| measure.gap(&rates, &reference_rates);
-    let ends = |measure| interval(measure, &u.counts, &r.counts).map(|interval| [interval.low, interval.high]);
-    let small = |t: &GroupTally| t.counts.labelled(true) < SMALL_GROUP || t.counts.labelled(false) < SMALL_GROUP;
-    GroupGaps {
-        attribute: attribute.to_owned(),
-        group: group.to_owned(),
-        reference: reference.to_owned(),
-        rows: u.counts.rows(),
-        reference_rows: r.counts.rows(),
-        spd: gap(Measure::Spd),
-        aod: gap(Measure::Aod),
-        eodds: gap(Measure::Eodds),
-        eopp: gap(Measure::Eopp),
-        probability_burden: gap(Measure::Burden),
-        disparate_impact: disparate_impact(&rates, &reference_rates),
-        spd_interval: ends(Measure::Spd),
-        aod_interval: ends(Measure::Aod),
-        eopp_interval: ends(Measure::Eopp),
-        too_small: small(u) || small(r),
     }
 }
 
@@ -289,6 +266,32 @@ pub struct GroupGaps {
 }
 
 impl GroupGaps {
+    /// Compares a group with its reference, given the names and counts of both.
+    #[must_use]
+    pub fn new(attribute: &str, [group, reference]: [&str; 2], [u, r]: [&Counts; 2]) -> Self {
+        let (rates, reference_rates) = (u.rates(), r.rates());
+        let gap = |measure: Measure| measure.gap(&rates, &reference_rates);
+        let ends = |measure| interval(measure, u, r).map(|interval| [interval.low, interval.high]);
+        let small = |c: &Counts| c.labelled(true) < SMALL_GROUP || c.labelled(false) < SMALL_GROUP;
+        Self {
+            attribute: attribute.to_owned(),
+            group: group.to_owned(),
+            reference: reference.to_owned(),
+            rows: u.rows(),
+            reference_rows: r.rows(),
+            spd: gap(Measure::Spd),
+            aod: gap(Measure::Aod),
+            eodds: gap(Measure::Eodds),
+            eopp: gap(Measure::Eopp),
+            probability_burden: gap(Measure::Burden),
+            disparate_impact: disparate_impact(&rates, &reference_rates),
+            spd_interval: ends(Measure::Spd),
+            aod_interval: ends(Measure::Aod),
+            eopp_interval: ends(Measure::Eopp),
+            too_small: small(u) || small(r),
+        }
+    }
+
     /// Returns one of the measures.
     #[must_use]
     pub fn measure(&self, measure: Measure) -> f32 {

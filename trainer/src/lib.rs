@@ -59,4 +59,5 @@ pub mod schema;
 pub mod scoring;
 pub mod stream;
 pub mod study;
+pub mod targets;
 pub mod training;

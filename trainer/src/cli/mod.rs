@@ -12,6 +12,7 @@ mod run;
 mod schema;
 mod score;
 mod study;
+mod targets;
 mod train;
 mod update;
 

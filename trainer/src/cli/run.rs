@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf, absolute};
 use anyhow::bail;
 use feamoe::checkpoint::Checkpoint;
 use feamoe::error::Error;
+use feamoe::evaluation::GroupGaps;
 use feamoe::export::Export;
 use feamoe::memory::peak_memory_bytes;
 use feamoe::output::{OutputFile, WriteError};
 use feamoe::prequential::PrequentialSummary;
 use feamoe::progress::TrainingProgress;
 use feamoe::schema::Schema;
+use feamoe::targets::{self, TargetReport};
 use feamoe::training::{Progress, Run, Saving};
 use serde::Serialize;
 
@@ -111,6 +113,10 @@ struct Report {
     seed: u64,
     experts: usize,
     prequential: PrequentialSummary,
+    /// Every group against its reference, over the last rows.
+    fairness: Vec<GroupGaps>,
+    /// What became of every target.
+    targets: Vec<TargetReport>,
     /// The newest, at most 1,000.
     events: Vec<EventReport>,
     /// Older ones, no longer kept.
@@ -153,6 +159,8 @@ fn report(run: &Run, exported: &Export, path: PathBuf, checkpoint: Option<Checkp
         seed: run.learner.options().seed(),
         experts: run.learner.experts(),
         prequential: run.prequential.summary(),
+        fairness: targets::gaps(run),
+        targets: targets::targets(run),
         events: run.learner.events().newest().iter().map(|event| EventReport::new(event, &run.attributes)).collect(),
         events_dropped: run.learner.events().dropped(),
         blob: BlobReport {
@@ -220,6 +228,7 @@ fn render(report: &Report) -> String {
         let _ = writeln!(text, "(one window in {step}; --format json has all {})", report.prequential.windows.len());
     }
     text.push_str(&events::render(&report.events, report.events_dropped));
+    text.push_str(&super::targets::render(&report.fairness, &report.targets));
     let _ = writeln!(
         text,
         "\nwrote {} ({} bytes, CRC-32 {}); read back and compared on {} rows, largest difference {:.1e}",

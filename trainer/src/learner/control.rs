@@ -26,11 +26,14 @@
 //! Decisions are those of the deciding average (see `mixture`). Controlled on the current weights, which answer sooner, the exported model
 //! misses its targets: steps leave the current weights noisy, and noisy decisions are more alike between groups.
 
+mod steering;
+
 use feamoe_engine::fairness::{Measure, Rates};
 use serde::{Deserialize, Serialize};
 
 use super::rates::{Fading, Group, Groups, Scored};
 use crate::encoder::NO_GROUP;
+pub use steering::Steering;
 
 /// Share of the target that is aimed at: the rest is for the noise of the decisions to come.
 const AIM: f32 = 0.95;
@@ -81,6 +84,17 @@ enum Held {
 }
 
 impl Held {
+    /// What is held for a measure.
+    fn of(measure: Measure) -> &'static [Self] {
+        match measure {
+            Measure::Spd => &[Self::Spd],
+            Measure::Aod => &[Self::Aod],
+            Measure::Eodds => &[Self::Tpr, Self::Fpr],
+            Measure::Eopp => &[Self::Tpr],
+            Measure::Burden => &[Self::Burden],
+        }
+    }
+
     fn gap(self, u: &Rates, r: &Rates) -> f32 {
         match self {
             Self::Spd => Measure::Spd.gap(u, r),
@@ -189,6 +203,18 @@ fn forces(held: &[(Held, f32)], multipliers: &[f32; HELD], weights: &Weights, la
     (rates, burden)
 }
 
+/// Returns the largest force that the multipliers exert on a record of the group or of the reference.
+fn largest_force(held: &[(Held, f32)], multipliers: &[f32; HELD], weights: &[Weights; 2]) -> f32 {
+    let mut largest = 0.0_f32;
+    for weights in weights {
+        for label in [false, true] {
+            let (rates, burden) = forces(held, multipliers, weights, label);
+            largest = largest.max(rates.abs()).max(burden.abs());
+        }
+    }
+    largest
+}
+
 /// The controllers of one protected attribute.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Attribute {
@@ -231,15 +257,8 @@ impl Controller {
     pub(super) fn new(targets: &[(Measure, f32)], threshold: f32, attributes: usize) -> Self {
         let mut held: Vec<(Held, f32)> = Vec::new();
         for (measure, gap) in targets {
-            let kinds: &[Held] = match measure {
-                Measure::Spd => &[Held::Spd],
-                Measure::Aod => &[Held::Aod],
-                Measure::Eodds => &[Held::Tpr, Held::Fpr],
-                Measure::Eopp => &[Held::Tpr],
-                Measure::Burden => &[Held::Burden],
-            };
             let aim = AIM * gap;
-            for kind in kinds {
+            for kind in Held::of(*measure) {
                 match held.iter_mut().find(|(other, _)| other == kind) {
                     Some((_, target)) => *target = target.min(aim),
                     None => held.push((*kind, aim)),
@@ -429,13 +448,7 @@ impl Pair {
             total[i] += push;
         }
         // Against wind-up: multipliers stop where a force would pass its bound.
-        let mut largest = 0.0_f32;
-        for weights in &self.weights {
-            for label in [false, true] {
-                let (rates, burden) = forces(held, &self.multipliers, weights, label);
-                largest = largest.max(rates.abs()).max(burden.abs());
-            }
-        }
+        let largest = largest_force(held, &self.multipliers, &self.weights);
         if largest > LARGEST_FORCE {
             self.multipliers.iter_mut().for_each(|multiplier| *multiplier *= LARGEST_FORCE / largest);
         }

@@ -35,11 +35,13 @@ mod options;
 mod paper;
 mod rates;
 
+use feamoe_engine::fairness::Measure;
 use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Example, Flips};
 use control::Controller;
+pub use control::Steering;
 pub use growth::{Cause, Event, EventKind, Events, Growth, GrowthError, LossSign, Rate};
 use growth::{Grower, Watch, Watched};
 use mixture::Mixture;
@@ -224,6 +226,12 @@ impl Learner {
     #[must_use]
     pub fn rows_seen(&self) -> u64 {
         self.mixture.records()
+    }
+
+    /// Returns how a target is being held for a group, by index of attribute and group.
+    #[must_use]
+    pub fn steering(&self, measure: Measure, place: [usize; 2]) -> Steering {
+        self.controller.steering(measure, place, &self.options.targets)
     }
 
     /// Returns what happened.
