@@ -40,7 +40,7 @@ pub struct Example {
     pub terms: Vec<Term>,
     /// Whether the outcome is the favourable one; false where it is not known.
     pub label: bool,
-    /// Group per protected attribute: 0 privileged, 1.. the others, [`NO_GROUP`].
+    /// Group per protected attribute, intersections last: 0 privileged, 1.. the others, [`NO_GROUP`].
     pub groups: Vec<u8>,
 }
 

@@ -1,7 +1,8 @@
 //! The online learner: a mixture of logistic experts under a softmax gate (Jacobs et al. 1991; FEAMOE, section 3), grown and kept fair as records come.
 //!
-//! Per record, in order: score (by the averaged weights), watch for drift, take note of the decision, then step down the gradient of the loss plus the fairness forces. An expert
-//! that a policy of growth asks for is added before the next record.
+//! Per record, in order: score (by the averaged weights), watch for drift, take note of the decision, then step down the gradient of the loss plus the fairness
+//! forces: those of the targets (`control`) or the penalties of the paper (`paper`), and the price of decisions that depend on a protected column alone
+//! (`individual`). An expert that a policy of growth asks for is added before the next record.
 //!
 //! ```
 //! use feamoe::encoder::Example;
