@@ -61,7 +61,7 @@ fn training_and_updating_is_training_on_both() {
         (&[100, WARMUP, 2_000], &["--fair", "spd=0.03,burden=0.05"]),
         (&[WARMUP - 1, 1, 1, 600], &["--loss", "competitive", "--seed", "5"]),
         (&[WARMUP, 1, 3_000], &["--experts", "3", "--bins", "7", "--lr", "0.1"]),
-        (&[WARMUP + 1, 1_000], &["--grow", "every=900", "--window", "3"]),
+        (&[WARMUP + 1, 1_000], &["--grow", "every=900,drift", "--window", "3"]),
         (&[6_000, 3_000], &["--fair", "eodds=0.05,aod=0.05", "--freeze"]),
         (&[6_000, 2_000], &["--fairness", "paper", "--individual", "0.4"]),
     ] {
