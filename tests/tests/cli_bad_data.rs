@@ -404,7 +404,8 @@ fn options_out_of_their_range_say_the_range() {
         (
             "--grow <POLICY>",
             "4000",
-            "found `4000`, expected every=N with N rows, for example every=4000, or every=0 for a single expert",
+            "found `4000`, expected every=N with N rows, drift, unfair=M with M rows, or several with commas, for example every=4000,drift; every=0 \
+             for a single expert",
         ),
         (
             "--fair <MEASURE=GAP,...>",
