@@ -104,8 +104,9 @@ pub struct StudyRow {
 /// # Errors
 /// See [`StudyError`]; a missing file is [`Error::Read`].
 pub fn study(folder: &Path, setting: &Setting) -> Result<StudyRow, StudyError> {
-    let schema = Schema::from_toml(setting.data.schema_name(), setting.data.schema())?;
-    let training = [Input::from(folder.join(setting.data.training_file()).as_path())];
+    let mut schema = Schema::from_toml(setting.data.schema_name(), setting.data.schema())?;
+    schema.protected.iter_mut().for_each(|protected| protected.as_feature = setting.as_feature);
+    let training = vec![Input::from(folder.join(setting.data.training_file()).as_path()); setting.repeated];
     let mut sum = Figures::default();
     let mut runs = 0;
     for seed in setting.seeds() {
@@ -149,14 +150,16 @@ fn options(setting: &Setting, seed: u64) -> Result<Options, StudyError> {
         learner =
             learner.penalties(penalties).loss(Loss::Competitive).growth(Growth { every: PAPER_GROWTH, ..Growth::NONE });
     }
-    // The paper's experts have no bins.
-    let linear = encoder::Options { bins: 0, ..encoder::Options::default() };
+    let mut encoder = encoder::Options::default();
+    if let Some(bins) = setting.bins {
+        encoder.bins = bins;
+    }
     let split = setting.data.test_file().is_none() && setting.judged == Judged::HeldOut;
     Ok(Options {
         epochs: setting.epochs,
         shuffle: setting.shuffled,
         window: WINDOW,
-        encoder: if setting.penalties.is_some() { linear } else { encoder::Options::default() },
+        encoder,
         split: split.then_some(Split { seed, training_share: TRAINING_SHARE, part: Part::Training }),
         ..Options::new(learner.check()?)
     })

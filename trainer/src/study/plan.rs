@@ -84,14 +84,20 @@ pub struct Setting {
     pub name: &'static str,
     /// Targets, as `--fair` takes them; empty for none.
     pub fair: &'static str,
-    /// Penalties of the paper instead, as `--penalties` takes them, with its loss, linear experts and one more every 4,000 rows.
+    /// Penalties of the paper instead, as `--penalties` takes them, with its loss and one more expert every 4,000 rows.
     pub penalties: Option<&'static str>,
     /// Passes.
     pub epochs: u32,
+    /// How often the training file is read in one pass, for figures of speed.
+    pub repeated: usize,
     /// Whether the rows are learned from in an order drawn by the seed.
     pub shuffled: bool,
+    /// Whether the model sees the protected column.
+    pub as_feature: bool,
     /// Experts at most; the default where `None`.
     pub experts: Option<usize>,
+    /// Bins of a numeric feature; the default where `None`.
+    pub bins: Option<usize>,
     /// What it is judged on.
     pub judged: Judged,
     /// First seed and the one after the last.
@@ -104,92 +110,106 @@ impl Setting {
     }
 }
 
-/// Several passes, for static files.
+/// Several passes, for static files; they can use finer bins.
 const SEVERAL: u32 = 5;
-/// Seeds 1..=5 are row orders.
+const SEVERAL_BINS: Option<usize> = Some(128);
+/// Seeds 1..=5 are row orders, or on a stream in its own order the perturbations of new experts.
 const ORDERS: (u64, u64) = (1, 6);
 /// Seeds 0..=9 are splits.
 const SPLITS: (u64, u64) = (0, 10);
+/// A file that is long enough to measure the speed with.
+const REPEATED: usize = 50;
 
-const fn adult(name: &'static str, fair: &'static str, epochs: u32) -> Setting {
-    let data = DataSet::Adult;
+/// One pass over Adult in an order drawn by the seed.
+const fn adult(name: &'static str, fair: &'static str) -> Setting {
     Setting {
-        data,
+        data: DataSet::Adult,
         name,
         fair,
         penalties: None,
-        epochs,
+        epochs: 1,
+        repeated: 1,
         shuffled: true,
+        as_feature: true,
         experts: None,
+        bins: None,
         judged: Judged::HeldOut,
         seeds: ORDERS,
     }
 }
 
-const fn compas(name: &'static str, fair: &'static str) -> Setting {
-    let data = DataSet::Compas;
+const fn adult_several(fair: &'static str) -> Setting {
+    Setting { epochs: SEVERAL, bins: SEVERAL_BINS, ..adult("five passes, 128 bins", fair) }
+}
+
+/// Training on Adult as a long file, one row after the other.
+const fn speed(name: &'static str, experts: usize) -> Setting {
     Setting {
-        data,
-        name,
-        fair,
-        penalties: None,
-        epochs: 1,
+        repeated: REPEATED,
         shuffled: false,
-        experts: None,
-        judged: Judged::HeldOut,
-        seeds: SPLITS,
+        experts: Some(experts),
+        judged: Judged::Prequentially,
+        seeds: (1, 2),
+        ..adult(name, JOINT)
     }
 }
 
-/// The regimes of the paper on Adult (its table 1).
+/// The regimes of the paper on Adult (its table 1); its experts have no bins.
 const fn paper(name: &'static str, penalties: &'static str) -> Setting {
-    Setting { penalties: Some(penalties), ..adult(name, "", 1) }
+    Setting { penalties: Some(penalties), bins: Some(0), ..adult(name, "") }
+}
+
+const fn compas(name: &'static str, fair: &'static str, epochs: u32) -> Setting {
+    Setting { data: DataSet::Compas, epochs, shuffled: epochs > 1, seeds: SPLITS, ..adult(name, fair) }
 }
 
 const fn stream(data: DataSet, name: &'static str, fair: &'static str, experts: Option<usize>) -> Setting {
-    Setting {
-        data,
-        name,
-        fair,
-        penalties: None,
-        epochs: 1,
-        shuffled: false,
-        experts,
-        judged: Judged::Prequentially,
-        seeds: (1, 2),
-    }
+    Setting { data, shuffled: false, experts, judged: Judged::Prequentially, ..adult(name, fair) }
 }
+
+const JOINT: &str = "spd=0.05,aod=0.05,burden=0.03";
 
 /// Returns every setting of the study.
 #[must_use]
 pub fn settings() -> Vec<Setting> {
-    const JOINT: &str = "spd=0.05,aod=0.05,burden=0.03";
+    const COMPAS_JOINT: &str = "spd=0.05,aod=0.05,burden=0.02";
+    const BLIND: &str = "protected column not a feature";
     let one_pass = "one pass";
-    let several = "five passes";
+    let single = "a single expert";
+    let mixture = "mixture";
     vec![
-        Setting { shuffled: false, seeds: (1, 2), ..adult("one pass in file order", "", 1) },
-        adult(one_pass, "", 1),
-        adult(one_pass, "spd=0.05", 1),
-        adult(one_pass, "eodds=0.03", 1),
-        adult(one_pass, JOINT, 1),
-        adult(several, "", SEVERAL),
-        adult(several, "spd=0.05", SEVERAL),
-        adult(several, "eodds=0.03", SEVERAL),
-        adult(several, JOINT, SEVERAL),
+        Setting { shuffled: false, seeds: (1, 2), ..adult("one pass in file order", "") },
+        adult(one_pass, ""),
+        adult(one_pass, "spd=0.05"),
+        adult(one_pass, "eodds=0.03"),
+        adult(one_pass, JOINT),
+        adult_several(""),
+        adult_several("spd=0.05"),
+        adult_several("eodds=0.03"),
+        adult_several(JOINT),
+        Setting { as_feature: false, ..adult(BLIND, "") },
+        Setting { as_feature: false, ..adult(BLIND, "spd=0.05") },
+        speed("50 times, 1 expert", 1),
+        speed("50 times, 11 experts", 11),
         paper("the paper's MOE", "none"),
         paper("the paper's FEAMOE1", "spd"),
         paper("the paper's FEAMOE2", "aod"),
         paper("the paper's FEAMOE3", "burden"),
         paper("the paper's FEAMOE", "spd,aod,burden"),
-        compas("ten splits", ""),
-        compas("ten splits", "spd=0.05,aod=0.05,burden=0.02"),
-        stream(DataSet::Diabetes, "a single expert", "", Some(1)),
-        stream(DataSet::Diabetes, "mixture", "", None),
-        stream(DataSet::Diabetes, "a single expert", "spd=0.03", Some(1)),
-        stream(DataSet::Diabetes, "mixture", "spd=0.03", None),
-        stream(DataSet::Hmda, "a single expert", "", Some(1)),
-        stream(DataSet::Hmda, "mixture", "", None),
-        stream(DataSet::Hmda, "a single expert", "spd=0.02,aod=0.02", Some(1)),
-        stream(DataSet::Hmda, "mixture", "spd=0.02,aod=0.02", None),
+        compas("one pass", "", 1),
+        compas("one pass", COMPAS_JOINT, 1),
+        compas("three passes", "", 3),
+        compas("three passes", "spd=0.05", 3),
+        compas("three passes", COMPAS_JOINT, 3),
+        Setting { as_feature: false, ..compas("three passes, protected column not a feature", "", 3) },
+        Setting { as_feature: false, ..compas("three passes, protected column not a feature", "spd=0.05", 3) },
+        stream(DataSet::Diabetes, single, "", Some(1)),
+        stream(DataSet::Diabetes, mixture, "", None),
+        stream(DataSet::Diabetes, single, "spd=0.03", Some(1)),
+        stream(DataSet::Diabetes, mixture, "spd=0.03", None),
+        stream(DataSet::Hmda, single, "", Some(1)),
+        stream(DataSet::Hmda, mixture, "", None),
+        stream(DataSet::Hmda, single, "spd=0.02,aod=0.02", Some(1)),
+        stream(DataSet::Hmda, mixture, "spd=0.02,aod=0.02", None),
     ]
 }
