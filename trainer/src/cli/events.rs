@@ -21,7 +21,7 @@ pub struct EventReport {
     /// The expert that was added, or that was given up when two were merged.
     #[serde(skip_serializing_if = "Option::is_none")]
     expert: Option<usize>,
-    /// The expert it was copied from.
+    /// The expert it was copied from; none where it is the mean of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<usize>,
     /// The expert it was merged into.
@@ -84,7 +84,7 @@ impl EventReport {
                     records_after: change.records_after,
                 });
             }
-            EventKind::ExpertAdded { expert, parent } => (report.expert, report.parent) = (Some(expert), Some(parent)),
+            EventKind::ExpertAdded { expert, parent } => (report.expert, report.parent) = (Some(expert), parent),
             EventKind::ExpertsMerged { into, expert } => (report.into, report.expert) = (Some(into), Some(expert)),
         }
         report
@@ -95,6 +95,7 @@ impl EventReport {
         match (self.expert, self.parent, self.into, &self.size) {
             (Some(expert), Some(parent), ..) => _ = write!(line, ": {expert}, from {parent}, on {}", self.cause),
             (Some(expert), _, Some(into), _) => _ = write!(line, ": {expert} into {into}, on {}", self.cause),
+            (Some(expert), ..) => _ = write!(line, ": {expert}, the mean of all, on {}", self.cause),
             (.., Some(size)) => {
                 let rate = self.rate.unwrap_or_default();
                 let what = self.group.as_ref().map(|group| format!("{} {}, gap in ", group.attribute, group.group));

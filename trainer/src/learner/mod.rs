@@ -182,19 +182,29 @@ impl Learner {
 
     /// Adds an expert where one is due; at capacity the two closest become one first, but not for [`Growth::every`].
     fn grow_if_due(&mut self) {
-        let record = self.mixture.records();
-        let has_room = self.mixture.experts() < self.options.experts;
-        let Some(cause) = self.grower.due(self.options.growth, record, has_room) else { return };
-        let mut happened = |kind| self.events.push(Event { record, cause, kind });
-        if has_room {
-            let expert = self.mixture.experts();
-            let parent = self.mixture.grow(self.options.seed);
-            happened(EventKind::ExpertAdded { expert, parent });
-        } else if let Some((into, expert)) = self.mixture.merge_closest() {
-            happened(EventKind::ExpertsMerged { into, expert });
-            let parent = self.mixture.replace(expert, self.options.seed);
-            happened(EventKind::ExpertAdded { expert, parent });
+        let Self { options, mixture, grower, events, .. } = self;
+        let record = mixture.records();
+        let has_room = mixture.experts() < options.experts;
+        let Some(cause) = grower.due(options.growth, record, has_room) else { return };
+        let is_loss = matches!(cause, Cause::LossDrift(_));
+        if is_loss {
+            mixture.answer_drift();
         }
+        let mut happened = |kind| events.push(Event { record, cause, kind });
+        let expert = if has_room {
+            mixture.add_expert()
+        } else {
+            let Some((into, expert)) = mixture.merge_closest() else { return };
+            happened(EventKind::ExpertsMerged { into, expert });
+            expert
+        };
+        let parent = if is_loss {
+            mixture.fill_with_mean(expert);
+            None
+        } else {
+            Some(mixture.fill_with_copy(expert, options.seed))
+        };
+        happened(EventKind::ExpertAdded { expert, parent });
     }
 
     /// Returns whether a stored learner can be one, for this number of protected attributes.

@@ -94,7 +94,7 @@ fn grows_as_told_and_no_further() {
         .iter()
         .filter_map(|event| match event.kind {
             EventKind::ExpertAdded { expert, parent } => {
-                assert!(parent < expert && event.cause == Cause::Every);
+                assert!(parent.is_some_and(|parent| parent < expert) && event.cause == Cause::Every);
                 Some((event.record, expert))
             }
             _ => None,
@@ -201,7 +201,7 @@ fn the_newest_expert_is_the_one_added_last_wherever_its_lanes_are() {
         learner.learn_one(example);
     }
     let freed = learner.mixture.merge_closest().map(|(_, freed)| freed).unwrap();
-    learner.mixture.replace(freed, 1);
+    let _ = learner.mixture.fill_with_copy(freed, 1);
     learner.set_freeze(true);
     let before = learner.clone();
     for example in more {

@@ -88,12 +88,24 @@ impl Closeness {
         cheapest
     }
 
-    /// Takes note that an expert was added, or put in place of another, as a copy of `parent` that halves its gate.
-    pub(in super::super) fn added(&mut self, expert: usize, parent: usize) {
-        if let Some(parent) = self.experts.get_mut(parent) {
-            parent.used *= 0.5;
-            parent.apart.iter_mut().for_each(|mean| *mean *= 0.5);
+    /// Whether what was stored is of so many experts.
+    pub(in super::super) fn is_sound(&self, experts: usize) -> bool {
+        let known = self.experts.len();
+        let is_whole =
+            |expert: &Expert| expert.apart.len() == known || (expert.looks == 0.0 && expert.apart.is_empty());
+        known <= experts && self.experts.iter().all(is_whole)
+    }
+
+    /// Takes note that an expert's gate was halved.
+    pub(in super::super) fn halve(&mut self, expert: usize) {
+        if let Some(expert) = self.experts.get_mut(expert) {
+            expert.used *= 0.5;
+            expert.apart.iter_mut().for_each(|mean| *mean *= 0.5);
         }
+    }
+
+    /// Takes note that an expert was added, or put in place of another.
+    pub(in super::super) fn start(&mut self, expert: usize) {
         if let Some(expert) = self.experts.get_mut(expert) {
             *expert = Expert::default();
         }
@@ -117,7 +129,8 @@ mod tests {
         assert_eq!(pair(&agreeing), Some((2, 0)));
         let unused = look([0.3, 0.4, 0.299, 0.001], [0.2, 0.9, 0.5, 0.7]);
         assert_eq!(pair(&unused).map(|(_, from)| from), Some(3));
-        agreeing.added(0, 2);
+        agreeing.start(0);
+        assert!(agreeing.is_sound(4) && agreeing.is_sound(5) && !agreeing.is_sound(3));
         assert!(pair(&agreeing).is_some_and(|(into, from)| into != 0 && from != 0), "a new expert is left alone");
     }
 }

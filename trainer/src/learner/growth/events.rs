@@ -45,8 +45,8 @@ pub enum EventKind {
     ExpertAdded {
         /// Index of the new expert.
         expert: usize,
-        /// The expert it was copied from.
-        parent: usize,
+        /// The expert it was copied from; `None` where it is the mean of all.
+        parent: Option<usize>,
     },
     /// Two experts became one, to make room.
     ExpertsMerged {
@@ -89,7 +89,7 @@ impl Events {
     pub const MOST: usize = 1000;
 
     pub(in super::super) fn push(&mut self, event: Event) {
-        if self.newest.len() == Self::MOST {
+        if self.newest.len() >= Self::MOST {
             self.newest.remove(0);
         }
         self.counts[event.kind.index()] += 1;
@@ -105,7 +105,7 @@ impl Events {
     /// Returns how many are no longer kept.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.counts.iter().sum::<u64>() - self.newest.len() as u64
+        self.counts.iter().sum::<u64>().saturating_sub(self.newest.len() as u64)
     }
 
     /// Returns how many there were of each kind, in the order of [`EventKind`], those no longer kept included.
@@ -126,7 +126,7 @@ mod tests {
             let kind = if record % 5 == 0 {
                 EventKind::DriftDetected(Change::default())
             } else {
-                EventKind::ExpertAdded { expert: 1, parent: 0 }
+                EventKind::ExpertAdded { expert: 1, parent: Some(0) }
             };
             events.push(Event { record, cause: Cause::Unfair, kind });
         }

@@ -140,15 +140,17 @@ fn a_fairness_drift_without_an_accuracy_drift_is_found_and_answered_by_an_expert
     }
 }
 
-/// The labels of a group come to depend on something else, at the same rate: only its error rates tell, and the loss.
+/// The labels of a group come to depend on something else, at the same rate: only error rates tell. With the policy, the learner is done with it before they can.
 #[test]
 fn a_change_of_error_rates_alone_is_found() {
     let within = |group, a, b| if group { 2.0 * b - 0.9 } else { first_concept(group, a, b) };
     for options in with_and_without_targets() {
         for seed in 0..10 {
-            let learner = learned(&options, drifting(seed, 1, first_concept, within));
-            let found = records(&learner, is_fairness).0;
+            let slow = options.clone().growth("every=500".parse().unwrap());
+            let found = records(&learned(&slow, drifting(seed, 1, first_concept, within)), is_fairness).0;
             assert!(found.iter().any(|record| (AT..AT + 4_000).contains(record)), "{found:?}");
+            let added = records(&learned(&options, drifting(seed, 1, first_concept, within)), |_| true).1;
+            assert!(added.iter().any(|record| (AT..AT + 2_000).contains(record)), "{added:?}");
         }
     }
 }
@@ -188,7 +190,7 @@ fn merging_the_closest_hardly_moves_the_score() {
     let before: Vec<[f32; 2]> = examples.iter().map(|e| both.map(|score| score(&learner, e))).collect();
     // The one that is free is given no records until it is put to use: here, as a copy.
     let (_, free) = learner.mixture.merge_closest().unwrap();
-    let _ = learner.mixture.replace(free, 1);
+    let _ = learner.mixture.fill_with_copy(free, 1);
     let mut largest = 0.0_f32;
     let mut sum = 0.0;
     for (example, before) in examples.iter().zip(before) {
@@ -200,6 +202,57 @@ fn merging_the_closest_hardly_moves_the_score() {
     }
     println!("moved by {sum} on average, at most {largest}");
     assert!(sum < 0.005 && largest < 0.05, "{sum} {largest}");
+}
+
+/// Categories of a record of the recurring stream, and their levels: enough for a concept to take thousands of records to learn.
+const CATEGORIES: u32 = 8;
+const LEVELS: u32 = 25;
+/// Records of a concept, and how many of them are looked at after each change.
+const PHASE: usize = 10_000;
+const RETURN: usize = 500;
+
+/// Mean log-loss of the first [`RETURN`] records of each phase, of two concepts in turn that have nothing in common.
+fn losses_at_changes(options: &LearnerOptions, seed: u64) -> Vec<f32> {
+    let mut random = Pcg64Mcg::seed_from_u64(seed);
+    let mut uniform = move || (random.next_u64() >> 40) as f32 / 16_777_216.0;
+    let concepts: Vec<Vec<f32>> =
+        (0..2).map(|_| (0..CATEGORIES * LEVELS).map(|_| 5.0 * (uniform() - 0.5)).collect()).collect();
+    let mut learner = Learner::new(options.clone().check().unwrap(), 0);
+    let mut losses = vec![0.0; 6];
+    for (phase, loss) in losses.iter_mut().enumerate() {
+        for record in 0..PHASE {
+            let level = |category| category * LEVELS + (uniform() * LEVELS as f32) as u32;
+            let terms: Vec<Term> = (0..CATEGORIES).map(level).map(|row| Term { row, scale: 1.0 }).collect();
+            let log_odds: f32 = terms.iter().map(|term| concepts[phase % 2][term.row as usize]).sum();
+            let label = uniform() < 1.0 / (1.0 + libm::expf(-log_odds));
+            let p = learner.learn_one(&Example { terms, label, groups: Vec::new() }).probability;
+            if record < RETURN {
+                *loss -= libm::logf(if label { p } else { 1.0 - p }) / RETURN as f32;
+            }
+        }
+    }
+    losses
+}
+
+/// Concepts A and B in turn: when one returns, it is recalled.
+#[test]
+fn a_concept_that_returns_is_recalled() {
+    let options = LearnerOptions::default().growth("every=500,drift".parse().unwrap());
+    let mean = |options: &LearnerOptions| {
+        let runs: Vec<Vec<f32>> = (0..3).map(|seed| losses_at_changes(options, seed)).collect();
+        (0..6).map(|phase| runs.iter().map(|run| run[phase] / 3.0).sum()).collect::<Vec<f32>>()
+    };
+    let recalled = mean(&options);
+    let single = mean(&options.clone().experts(1));
+    let without = mean(&options.growth("every=500".parse().unwrap()));
+    println!("{recalled:.3?}, a single expert {single:.3?}, without drift {without:.3?}");
+    let [first_a, first_b, later @ ..] = &recalled[..] else { unreachable!("six phases") };
+    for (returned, first) in later.iter().zip([first_a, first_b].into_iter().cycle()) {
+        assert!(returned < first, "a concept comes easier the second time");
+    }
+    for (recalled, others) in later.iter().zip(single.iter().zip(&without).skip(2)) {
+        assert!(*recalled < 0.9 * others.0 && *recalled < 0.6 * others.1);
+    }
 }
 
 /// A stream that drifts for ever takes no more memory than one that drifted a few times.
