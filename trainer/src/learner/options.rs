@@ -92,7 +92,7 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets when an expert is added: default every 500 records. Rarer growth leaves each expert more records alone; growth on drift, at capacity, makes room
+    /// Sets when an expert is added: default every 500 records and on drift. Rarer growth leaves each expert more records alone; growth on drift, at capacity, makes room
     /// by merging the two closest.
     #[must_use]
     pub fn growth(mut self, growth: Growth) -> Self {

@@ -18,7 +18,7 @@ pub use events::{Cause, Event, EventKind, Events};
 pub use watch::{LossSign, Rate};
 pub(super) use watch::{Watch, Watched};
 
-/// When an expert is added; policies combine.
+/// When an expert is added; policies combine. Default `every=500,drift`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Growth {
     /// Records between two experts, 0 for none.
@@ -36,7 +36,7 @@ impl Growth {
 
 impl Default for Growth {
     fn default() -> Self {
-        Self { every: 500, ..Self::NONE }
+        Self { every: 500, drift: true, ..Self::NONE }
     }
 }
 
