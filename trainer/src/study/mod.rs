@@ -137,9 +137,6 @@ fn options(setting: &Setting, seed: u64) -> Result<Options, StudyError> {
     let mut learner = LearnerOptions::default().seed(seed);
     if let Some(experts) = setting.experts {
         learner = learner.experts(experts);
-        if experts == 1 {
-            learner = learner.growth(Growth::NONE);
-        }
     }
     if !setting.fair.is_empty() {
         let gaps: Gaps = setting.fair.parse()?;
