@@ -177,6 +177,12 @@ impl Counts {
         ratio(self.cell(true, true).saturating_add(self.cell(false, false)), self.rows())
     }
 
+    /// Returns the share of right ones among the favourable decisions; NaN without one.
+    #[must_use]
+    pub fn precision(&self) -> f32 {
+        ratio(self.cell(true, true), self.decided(true))
+    }
+
     /// Returns the mean of the true positive and the true negative rate; NaN where one label is missing.
     #[must_use]
     pub fn balanced_accuracy(&self) -> f32 {
@@ -194,6 +200,59 @@ impl Counts {
             false_positive: ratio(self.cell(false, true), self.labelled(false)),
             burden: ratio(self.burden, self.decided(false)) / BURDEN_UNITS,
         }
+    }
+}
+
+/// One over the unit of a sum of distances.
+const DISTANCE_UNITS: f32 = 65_536.0;
+
+/// How far the declined records of one group are from a favourable decision (see [`crate::recourse`]): 16 bytes. Apart from [`Counts`], as a device that counts its decisions
+/// seldom has the time to look for each one's recourse.
+///
+/// Distances are summed in units of 2^-16, as integers: the sum does not depend on the order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Distances {
+    sum: u64,
+    found: u32,
+    none: u32,
+}
+
+impl Distances {
+    /// Returns no distances, in a `const` so that they can live in a `static`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { sum: 0, found: 0, none: 0 }
+    }
+
+    /// Adds the distance of a declined record, `None` where no recourse was found.
+    pub fn observe(&mut self, distance: Option<f32>) {
+        let Some(distance) = distance else {
+            self.none = self.none.saturating_add(1);
+            return;
+        };
+        self.found = self.found.saturating_add(1);
+        // Float to integer saturates and maps NaN to 0.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let units = (distance * DISTANCE_UNITS + 0.5) as u64;
+        self.sum = self.sum.saturating_add(units);
+    }
+
+    /// Returns the number of records with a recourse.
+    #[must_use]
+    pub fn found(&self) -> u64 {
+        u64::from(self.found)
+    }
+
+    /// Returns the number of records for which none was found.
+    #[must_use]
+    pub fn without(&self) -> u64 {
+        u64::from(self.none)
+    }
+
+    /// Returns the mean distance of the records with a recourse, the recourse burden; NaN without one.
+    #[must_use]
+    pub fn mean(&self) -> f32 {
+        ratio(self.sum, self.found()) / DISTANCE_UNITS
     }
 }
 
@@ -307,6 +366,7 @@ mod tests {
         assert!((gap(Measure::Burden) - (burden_u - burden_r)).abs() < 1e-6);
         assert!((disparate_impact(&u.rates(), &r.rates()) - 0.4 / 0.375).abs() < 1e-6);
         assert!((u.accuracy() - 0.8).abs() < 1e-6);
+        assert!((u.precision() - 0.75).abs() < 1e-6);
         assert!((u.balanced_accuracy() - 0.5 * (0.75 + 5.0 / 6.0)).abs() < 1e-6);
     }
 
@@ -369,6 +429,20 @@ mod tests {
         // Neither NaN nor a score past the threshold can turn the sum about.
         counts.observe(false, f32::NAN, THRESHOLD);
         assert!(counts.rates().burden > 0.0);
+    }
+
+    #[test]
+    fn distances_are_averaged_over_the_records_with_a_recourse() {
+        let mut distances = Distances::new();
+        assert!(distances.mean().is_nan());
+        for distance in [Some(0.5), None, Some(2.0), Some(0.25), None] {
+            distances.observe(distance);
+        }
+        assert_eq!((distances.found(), distances.without()), (3, 2));
+        assert!((distances.mean() - 2.75 / 3.0).abs() < 1e-5);
+        distances.observe(Some(f32::INFINITY));
+        distances.observe(Some(f32::INFINITY));
+        assert_eq!(distances.found(), 5);
     }
 
     #[test]

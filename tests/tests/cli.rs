@@ -41,7 +41,7 @@ const COMMANDS: [(&str, &[&str]); 9] = [
         ],
     ),
     ("update", &["--output", "--checkpoint", "--checkpoint-every", "--rest", "--freeze", "--format"]),
-    ("evaluate", &["--schema", "--require", "--format"]),
+    ("evaluate", &["--schema", "--require", "--no-recourse", "--format"]),
     ("score", &["--output", "--gate", "--schema"]),
     ("explain", &["--row", "--method", "--schema", "--format"]),
     ("inspect", &["--format"]),
@@ -153,6 +153,7 @@ fn the_training_report_has_its_keys() {
     let window = [
         "accuracy",
         "aod",
+        "balanced_accuracy",
         "eodds",
         "eopp",
         "from",
@@ -267,6 +268,7 @@ fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
             "eopp_interval",
             "group",
             "probability_burden",
+            "recourse_burden",
             "reference",
             "reference_rows",
             "rows",
@@ -278,7 +280,19 @@ fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
     let groups = &report["groups"];
     assert_eq!(
         keys(&groups[0]),
-        ["accuracy", "attribute", "calibration_error", "fpr", "group", "positive_rate", "rows", "tpr"]
+        [
+            "accuracy",
+            "attribute",
+            "calibration_error",
+            "fpr",
+            "group",
+            "positive_rate",
+            "precision",
+            "recourse_burden",
+            "rows",
+            "tpr",
+            "without_recourse"
+        ]
     );
     assert_eq!(
         (&gaps["attribute"], &gaps["group"], &gaps["reference"]),
@@ -294,6 +308,18 @@ fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
     let text = folder.run(&evaluate).done();
     assert!(text.starts_with("rows 3000  skipped 0  accuracy 0."), "{text}");
     assert!(text.contains("sex: Female - Male"), "{text}");
+    // The recourse burden: a mean for each group, and their difference.
+    let burden = |group: &Value| group["recourse_burden"].as_f64().unwrap();
+    let (reference, other) = (burden(&groups[0]), burden(&groups[1]));
+    assert!((0.1..10.0).contains(&reference) && (0.1..10.0).contains(&other), "{reference} {other}");
+    assert!((burden(gaps) - (other - reference)).abs() < 1e-5);
+    let mut without = folder.run(&[&evaluate[..], &["--no-recourse", "--format", "json"]].concat()).json();
+    for (left_out, measured) in [("/fairness/0", gaps), ("/groups/0", &groups[0]), ("/groups/1", &groups[1])] {
+        let object = without.pointer_mut(left_out).unwrap();
+        assert_eq!(object["recourse_burden"], Value::Null);
+        object["recourse_burden"] = measured["recourse_burden"].clone();
+    }
+    assert_eq!(without, report);
 }
 
 #[test]

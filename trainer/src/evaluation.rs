@@ -1,12 +1,12 @@
 //! Everything that is reported of decisions on labelled records: accuracy, ranking, calibration, and every fairness measure by group.
 //!
-//! The fairness measures are the engine's ([`feamoe_engine::fairness`]); this module adds what a device has no use for. Memory does not grow with the
-//! records: 2 x 8 MiB for the ranking, some hundred bytes a group.
+//! The fairness measures and the distances are the engine's ([`feamoe_engine::fairness`], [`feamoe_engine::recourse`]); this module adds what a device has no use for. Memory
+//! does not grow with the records: 2 x 8 MiB for the ranking, some hundred bytes a group.
 
-use feamoe_engine::fairness::{Counts, Measure, disparate_impact, interval};
+use feamoe_engine::fairness::{Counts, Distances, Measure, disparate_impact, interval};
 use serde::Serialize;
 
-use crate::blob_file::HostModel;
+use crate::blob_file::{HostModel, HostRecourse};
 use crate::error::Error;
 use crate::individual::{IndividualFairness, IndividualUnfairness};
 use crate::prequential::log_loss;
@@ -20,22 +20,49 @@ const CALIBRATION_BINS: usize = 10;
 /// Groups smaller than this, or with fewer than this many records of either label, are too small to judge.
 pub const SMALL_GROUP: u64 = 30;
 
-/// Scores the labelled rows of a stream with the engine and gathers every measure.
+/// Rows between two reports of progress.
+const REPORT_EVERY: u64 = 512;
+
+/// Whether the recourse of declined records is looked for: it takes some hundred times as long as a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecourseBurden {
+    /// It is.
+    Measured,
+    /// It is not: the recourse burdens are NaN.
+    LeftOut,
+}
+
+/// Scores the labelled rows of a stream with the engine and gathers every measure; tells `on_progress` the number of rows now and then.
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row; a protected group that the schema names and that never occurs.
-pub fn evaluate(model: &HostModel<'_>, stream: &mut Stream) -> Result<Evaluation, Error> {
+pub fn evaluate(
+    model: &HostModel<'_>,
+    stream: &mut Stream,
+    recourse_burden: RecourseBurden,
+    on_progress: &mut dyn FnMut(u64),
+) -> Result<Evaluation, Error> {
     let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
     let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());
     let mut individual = IndividualFairness::new(&binding, stream.attributes());
     individual.learn_groups(stream.attributes());
-    let mut record = model.record();
+    // Some hundred kilobytes: too large for the stack.
+    let (mut record, mut recourse) = (model.record(), Box::new(HostRecourse::new()));
+    let mut rows = 0_u64;
     while let Some(row) = stream.next_row()? {
         binding.fill(&row, &mut record)?;
+        rows += 1;
+        if rows.is_multiple_of(REPORT_EVERY) {
+            on_progress(rows);
+        }
         // A record of this very model: it cannot be another's.
         let probability = model.score(&record).map_or(f32::NAN, |score| score.probability);
         if let Some(label) = row.label {
             evaluator.observe(label, probability, row.groups);
+            if probability < model.threshold() && recourse_burden == RecourseBurden::Measured {
+                let found = model.recourse_into(&record, &mut recourse);
+                evaluator.observe_distance(found.map_or(None, |()| recourse.distance), row.groups);
+            }
             individual.observe(model, &binding, &row, &mut record, probability >= model.threshold())?;
         }
         individual.learn_groups(stream.attributes());
@@ -62,6 +89,7 @@ pub struct Evaluator {
 #[derive(Clone, Debug, Default)]
 struct GroupTally {
     counts: Counts,
+    distances: Distances,
     bins: [CalibrationBin; CALIBRATION_BINS],
 }
 
@@ -94,6 +122,16 @@ impl Evaluator {
         if let Some(cell) = self.scores.get_mut(step.min(SCORE_STEPS)).and_then(|c| c.get_mut(usize::from(label))) {
             *cell += 1;
         }
+        self.tallies(groups, |tally, threshold| tally.observe(label, probability, threshold));
+    }
+
+    /// Takes in how far a declined record is from a favourable decision, `None` where no recourse was found.
+    pub fn observe_distance(&mut self, distance: Option<f32>, groups: &[u8]) {
+        self.tallies(groups, |tally, _| tally.distances.observe(distance));
+    }
+
+    /// Does something with the tallies of a record's groups, and the threshold.
+    fn tallies(&mut self, groups: &[u8], mut with: impl FnMut(&mut GroupTally, f32)) {
         for (tallies, group) in self.groups.iter_mut().zip(groups) {
             if *group == NO_GROUP {
                 continue;
@@ -103,7 +141,7 @@ impl Evaluator {
                 tallies.resize_with(index + 1, GroupTally::default);
             }
             if let Some(tally) = tallies.get_mut(index) {
-                tally.observe(label, probability, self.threshold);
+                with(tally, self.threshold);
             }
         }
     }
@@ -120,7 +158,9 @@ impl Evaluator {
                 groups.push(tally(index).report(attribute.column(), name));
                 if index > 0 {
                     let counts = [&tally(index).counts, &tally(0).counts];
-                    fairness.push(GroupGaps::new(attribute.column(), [name, reference], counts));
+                    let gaps = GroupGaps::new(attribute.column(), [name, reference], counts);
+                    let recourse_burden = tally(index).distances.mean() - tally(0).distances.mean();
+                    fairness.push(GroupGaps { recourse_burden, ..gaps });
                 }
             }
         }
@@ -184,8 +224,11 @@ impl GroupTally {
             positive_rate: rates.positive,
             tpr: rates.true_positive,
             fpr: rates.false_positive,
+            precision: self.counts.precision(),
             accuracy: self.counts.accuracy(),
             calibration_error: self.calibration_error(),
+            recourse_burden: self.distances.mean(),
+            without_recourse: self.distances.without(),
         }
     }
 }
@@ -253,6 +296,8 @@ pub struct GroupGaps {
     pub eopp: f32,
     /// Burden gap, as `threshold - p`.
     pub probability_burden: f32,
+    /// Burden gap, as the distance to the decision boundary in standard deviations (see [`feamoe_engine::recourse`]); NaN where it was not measured.
+    pub recourse_burden: f32,
     /// Ratio of the positive rates.
     pub disparate_impact: f32,
     /// 95 % interval of `spd`.
@@ -284,6 +329,7 @@ impl GroupGaps {
             eodds: gap(Measure::Eodds),
             eopp: gap(Measure::Eopp),
             probability_burden: gap(Measure::Burden),
+            recourse_burden: f32::NAN,
             disparate_impact: disparate_impact(&rates, &reference_rates),
             spd_interval: ends(Measure::Spd),
             aod_interval: ends(Measure::Aod),
@@ -320,10 +366,16 @@ pub struct GroupReport {
     pub tpr: f32,
     /// False positive rate.
     pub fpr: f32,
+    /// Share of right ones among the favourable decisions.
+    pub precision: f32,
     /// Share of right decisions.
     pub accuracy: f32,
     /// Expected calibration error over ten bins.
     pub calibration_error: f64,
+    /// Mean distance of the declined records from a favourable decision, in standard deviations; of those with a recourse.
+    pub recourse_burden: f32,
+    /// Declined records for which no recourse was found within the training ranges.
+    pub without_recourse: u64,
 }
 
 #[cfg(test)]
@@ -361,6 +413,21 @@ mod tests {
         let gaps = &report.fairness[0];
         assert_eq!((gaps.rows, gaps.reference_rows, gaps.spd, gaps.too_small), (1, 1, -1.0, true));
         assert_eq!(report.worst(Measure::Spd), None);
+    }
+
+    #[test]
+    fn the_recourse_burden_is_a_gap_of_mean_distances() {
+        let mut evaluator = Evaluator::new(0.5, 1);
+        for (group, distance) in [(0, Some(1.0)), (0, Some(2.0)), (1, Some(2.5)), (1, None), (NO_GROUP, Some(9.0))] {
+            evaluator.observe(false, 0.1, &[group]);
+            evaluator.observe_distance(distance, &[group]);
+        }
+        evaluator.observe(true, 0.9, &[1]);
+        let report = evaluator.report([&attribute()]);
+        assert_eq!(report.fairness[0].recourse_burden, 1.0);
+        let groups: Vec<_> = report.groups.iter().map(|g| (g.recourse_burden, g.without_recourse)).collect();
+        assert_eq!(groups, [(1.5, 0), (2.5, 1)]);
+        assert!(report.groups[0].precision.is_nan() && report.groups[1].precision == 1.0);
     }
 
     #[test]

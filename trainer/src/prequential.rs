@@ -122,6 +122,7 @@ impl Tally {
             from,
             rows: self.all.rows(),
             accuracy: self.all.accuracy(),
+            balanced_accuracy: self.all.balanced_accuracy(),
             log_loss: self.mean_log_loss(),
             spd: self.worst(Measure::Spd),
             aod: self.worst(Measure::Aod),
@@ -230,6 +231,8 @@ pub struct WindowSummary {
     pub rows: u64,
     /// Share of right decisions.
     pub accuracy: f32,
+    /// Mean of true positive and true negative rate.
+    pub balanced_accuracy: f32,
     /// Mean negative log-likelihood, natural.
     pub log_loss: f64,
     /// Statistical parity difference.
@@ -262,6 +265,8 @@ mod tests {
         assert_eq!(summary.total.rows, rows);
         assert_eq!(summary.windows.iter().map(|w| w.rows).sum::<u64>(), rows);
         assert!(summary.windows.iter().rev().skip(1).all(|w| w.rows == 8));
+        // Half of each label gets a yes.
+        assert!((summary.total.balanced_accuracy - 0.5).abs() < 1e-3);
         // Group 0 gets every yes: the gap of group 1 is -1.
         assert_eq!(summary.total.spd, Some(-1.0));
         assert_eq!(summary.windows.last().map(|w| w.from + w.rows), Some(rows + 1));

@@ -1,4 +1,4 @@
-//! Progress of long work on a terminal: rows, rows a second, prequential accuracy, worst gap, experts. Nothing where standard error is no terminal.
+//! Progress of long work on a terminal: rows and rows a second; of training also prequential accuracy, worst gap, experts. Nothing where standard error is no terminal.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::training::Progress;
 
-/// A line that follows a training run.
+/// A line that follows work on rows.
 #[derive(Debug)]
-pub struct TrainingProgress {
+pub struct RowsProgress {
     bar: ProgressBar,
 }
 
-impl TrainingProgress {
+impl RowsProgress {
     /// Starts the line; indicatif hides it where standard error is no terminal.
     #[must_use]
     pub fn new() -> Self {
@@ -29,16 +29,47 @@ impl TrainingProgress {
         Self { bar }
     }
 
+    /// Shows how many rows are done.
+    pub fn update(&self, rows: u64) {
+        self.bar.set_position(rows);
+    }
+
+    /// Clears the line.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Default for RowsProgress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A line that follows a training run.
+#[derive(Debug, Default)]
+pub struct TrainingProgress {
+    rows: RowsProgress,
+}
+
+impl TrainingProgress {
+    /// Starts the line.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Shows where the run is.
     pub fn update(&self, progress: &Progress<'_>) {
-        self.bar.set_position(progress.rows);
-        if self.bar.is_hidden() {
+        self.rows.update(progress.rows);
+        let bar = &self.rows.bar;
+        if bar.is_hidden() {
             return;
         }
         // The last window says how things are now; the whole stream would smooth a drift away.
         if let Some(window) = progress.prequential.windows().last() {
             let gap = window.worst(Measure::Spd).map_or(String::new(), |gap| format!("  SPD {gap:+.3}"));
-            self.bar.set_message(format!(
+            bar.set_message(format!(
                 "pass {}  accuracy {:.3}{gap}  experts {}",
                 progress.epoch,
                 window.all().accuracy(),
@@ -49,12 +80,6 @@ impl TrainingProgress {
 
     /// Clears the line.
     pub fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-impl Default for TrainingProgress {
-    fn default() -> Self {
-        Self::new()
+        self.rows.finish();
     }
 }

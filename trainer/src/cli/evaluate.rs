@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use feamoe::evaluation::{Evaluation, evaluate};
+use feamoe::evaluation::{Evaluation, RecourseBurden, evaluate};
 use feamoe::options::Gaps;
+use feamoe::progress::RowsProgress;
 use feamoe::schema::Schema;
 use feamoe::stream::{Stream, Use};
 
@@ -23,6 +24,9 @@ pub struct Options {
     /// Largest gaps that pass, such as spd=0.1,aod=0.05 (spd, aod, eodds, eopp, burden); exit code 1 where a group is past one
     #[arg(long, value_name = "MEASURE=GAP,...")]
     require: Option<Gaps>,
+    /// Leave out the recourse burden, the distance of declined records to the decision boundary: looking for it takes most of the time
+    #[arg(long)]
+    no_recourse: bool,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -32,7 +36,12 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let schema = Schema::open(&options.schema)?;
     let blob = read_blob(&options.source.model)?;
     let model = load_model(&options.source.model, &blob)?;
-    let evaluation = evaluate(&model, &mut Stream::open(&options.source.data, &schema, Use::Learn)?)?;
+    let recourse_burden = if options.no_recourse { RecourseBurden::LeftOut } else { RecourseBurden::Measured };
+    let mut stream = Stream::open(&options.source.data, &schema, Use::Learn)?;
+    let progress = RowsProgress::new();
+    let evaluation = evaluate(&model, &mut stream, recourse_burden, &mut |rows| progress.update(rows));
+    progress.finish();
+    let evaluation = evaluation?;
     match options.format.format {
         Format::Json => print::json(&evaluation)?,
         Format::Text => print::text(&render(&evaluation))?,
@@ -78,6 +87,7 @@ pub fn render(evaluation: &Evaluation) -> String {
         "EOdds",
         "EOpp",
         "burden",
+        "recourse",
         "impact",
     ]);
     let interval = |ends: Option<[f32; 2]>| ends.map_or("-".into(), |[low, high]| format!("{low:+.3} {high:+.3}"));
@@ -98,10 +108,22 @@ pub fn render(evaluation: &Evaluation) -> String {
             share(g.eodds),
             signed(g.eopp),
             signed(g.probability_burden),
+            signed(g.recourse_burden),
             share(g.disparate_impact),
         ]);
     }
-    let mut groups = TextTable::new(&["group", "rows", "positive rate", "TPR", "FPR", "accuracy", "calibration error"]);
+    let mut groups = TextTable::new(&[
+        "group",
+        "rows",
+        "positive rate",
+        "TPR",
+        "FPR",
+        "precision",
+        "accuracy",
+        "calibration error",
+        "recourse",
+        "without",
+    ]);
     for g in &e.groups {
         groups.row([
             format!("{}: {}", g.attribute, g.group),
@@ -109,14 +131,18 @@ pub fn render(evaluation: &Evaluation) -> String {
             share(g.positive_rate),
             share(g.tpr),
             share(g.fpr),
+            share(g.precision),
             share(g.accuracy),
             share(g.calibration_error),
+            share(g.recourse_burden),
+            g.without_recourse.to_string(),
         ]);
     }
     if !e.groups.is_empty() {
         text.push_str(&gaps.render());
         text.push('\n');
         text.push_str(&groups.render());
+        text.push_str("\nrecourse: mean distance of those declined to the decision boundary, in standard deviations; without: for so many none was found\n");
         let _ = writeln!(
             text,
             "\nindividual unfairness {}: decisions that change when a protected column alone is changed",

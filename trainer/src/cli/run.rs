@@ -204,10 +204,25 @@ fn render(report: &Report) -> String {
     let unfair = total
         .individual_unfairness
         .map_or(String::new(), |unfair| format!(", individual unfairness {}", share(unfair)));
-    let _ =
-        writeln!(text, "prequential: accuracy {}, log-loss {}{unfair}\n", share(total.accuracy), share(total.log_loss));
-    let mut table =
-        TextTable::new(&["rows from", "rows", "accuracy", "log-loss", "SPD", "AOD", "EOdds", "EOpp", "burden"]);
+    let _ = writeln!(
+        text,
+        "prequential: accuracy {}, balanced accuracy {}, log-loss {}{unfair}\n",
+        share(total.accuracy),
+        share(total.balanced_accuracy),
+        share(total.log_loss)
+    );
+    let mut table = TextTable::new(&[
+        "rows from",
+        "rows",
+        "accuracy",
+        "balanced",
+        "log-loss",
+        "SPD",
+        "AOD",
+        "EOdds",
+        "EOpp",
+        "burden",
+    ]);
     let step = report.prequential.windows.len().div_ceil(SHOWN_WINDOWS).max(1);
     for window in report.prequential.windows.iter().step_by(step) {
         let gap = |gap: Option<f32>| gap.map_or("-".into(), signed);
@@ -215,6 +230,7 @@ fn render(report: &Report) -> String {
             window.from.to_string(),
             window.rows.to_string(),
             share(window.accuracy),
+            share(window.balanced_accuracy),
             share(window.log_loss),
             gap(window.spd),
             gap(window.aod),

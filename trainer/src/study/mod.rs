@@ -15,7 +15,7 @@ pub use plan::{DataSet, Judged, Setting, settings};
 use crate::blob_file::HostModel;
 use crate::encoder;
 use crate::error::Error;
-use crate::evaluation::{Evaluation, evaluate};
+use crate::evaluation::{Evaluation, RecourseBurden, evaluate};
 use crate::export::ExportError;
 use crate::learner::{Growth, LearnerOptions, Loss, OptionError, Penalties, PenaltiesError};
 use crate::options::{Gaps, GapsError};
@@ -117,7 +117,8 @@ pub fn study(folder: &Path, setting: &Setting) -> Result<StudyRow, StudyError> {
             Judged::HeldOut => {
                 let exported = run.export(&schema)?;
                 let model = HostModel::load(exported.bytes.as_slice()).map_err(ExportError::from)?;
-                let evaluation = evaluate(&model, &mut held_out(folder, setting, &schema, seed)?)?;
+                let mut rows = held_out(folder, setting, &schema, seed)?;
+                let evaluation = evaluate(&model, &mut rows, RecourseBurden::LeftOut, &mut |_| ())?;
                 held_out_figures(&evaluation)
             }
         };
