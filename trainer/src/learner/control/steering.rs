@@ -98,7 +98,7 @@ mod tests {
                 density: 1.0,
             };
             for group in [0, 1] {
-                let _ = controller.attributes[0].observe(group, &scored, &controller.held);
+                let _ = controller.attributes[0].observe(group, &scored, 1, &controller.held);
             }
             let pair = &mut controller.attributes[0].pairs[1];
             pair.multipliers[..2].copy_from_slice(&[1.0, -1.0]);
