@@ -344,6 +344,27 @@ fn a_requirement_that_is_not_met_is_exit_code_1_with_the_report_still_printed() 
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), "not met: spd: no group is large enough to judge\n"));
 }
 
+#[test]
+fn a_requirement_that_nothing_can_be_said_of_says_what_is_lacking() {
+    let folder = Folder::new();
+    // Three in four favourable, whatever is known: all are accepted.
+    let rows = (0..400).map(|i| format!("1,{},{}\n", ["m", "f"][i / 4 % 2], ["yes", "no"][usize::from(i % 4 == 0)]));
+    folder.write("data.csv", format!("a,sex,y\n{}", rows.collect::<String>()));
+    let target = "[target]\ncolumn = \"y\"\npositive = [\"yes\"]\n[features]\nonly = [\"a\"]\n";
+    folder.write("all.toml", format!("{target}[[protected]]\ncolumn = \"sex\"\nprivileged = [\"m\"]\n"));
+    folder.write("none.toml", target);
+    let _ = folder.run(&["train", "data.csv", "--schema", "all.toml", "-o", "m.feamoe"]).done();
+    let evaluate = |schema: &str| {
+        let ran =
+            folder.run(&["evaluate", "m.feamoe", "data.csv", "--schema", schema, "--require", "spd=0.1,burden=0.1"]);
+        assert_eq!(ran.code, Some(1));
+        ran.stderr
+    };
+    assert_eq!(evaluate("all.toml"), "not met: burden: nobody was declined in the groups to compare\n");
+    let no_groups = "the schema has no [[protected]] groups to compare\n";
+    assert_eq!(evaluate("none.toml"), format!("not met: spd: {no_groups}not met: burden: {no_groups}"));
+}
+
 /// Scores of the engine itself, called without the command.
 fn scores(folder: &Folder, data: &str) -> Vec<(f32, Vec<f32>)> {
     let blob = AlignedBytes::read(&folder.path("lending.feamoe")).unwrap();

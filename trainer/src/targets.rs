@@ -3,7 +3,7 @@
 //! Judged on decisions made before their record was learned from, over the last quarter of the first pass; where that has too few records of a group,
 //! over more of it. A target is *held* where the gap is within it, *uncertain* where the gap is past it by less than so many records can tell (95 % interval;
 //! for equalised odds that of average odds, which has the same spread; a burden gap has none and is taken as it is), else *not held*. Groups of fewer
-//! than [`SMALL_GROUP`] records of either label are not judged. The exported model is judged by `feamoe evaluate`, on rows of its own.
+//! than [`SMALL_GROUP`] records of either label are not judged, nor is a burden where nobody was declined. The exported model is judged by `feamoe evaluate`, on rows of its own.
 //!
 //! **Why a target is not held** is told from the state of the controllers (which other target pulls the other way, whether the force is at its bound), and for
 //! SPD against equalised odds from the base rates `b`. With error rates `d1` and `d2` apart, as every classifier has it,
@@ -224,7 +224,7 @@ fn of_group(learner: &Learner, judged: &Judged, place: [usize; 2], names: &Names
     let report = |(measure, target): &(Measure, f32)| {
         let gap = judged.gap(*measure);
         let past = gap.abs() - target;
-        let verdict = if judged.is_small() {
+        let verdict = if judged.is_small() || gap.is_nan() {
             Verdict::TooFew
         } else if past <= 0.0 {
             Verdict::Held
@@ -272,6 +272,10 @@ fn reason(
     let discernment = judged.discernment();
     let base_rates = format!("{b_u:.1} % of the group and {b_r:.1} % of the reference have the favourable outcome");
     match (verdict, impossible, dear) {
+        (Verdict::TooFew, ..) if !judged.is_small() => Some(format!(
+            "nobody was declined in the group or in the reference ({rows} and {reference_rows} records): there is no {measure} to compare",
+            measure = measure.name(),
+        )),
         (Verdict::TooFew, ..) => Some(format!(
             "fewer than {SMALL_GROUP} records of either outcome in the group or the reference ({rows} and {reference_rows} records)"
         )),

@@ -49,7 +49,13 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::Done;
     for (measure, largest) in options.require.iter().flat_map(Gaps::as_slice) {
         let Some(found) = evaluation.worst(*measure) else {
-            print::message(&format!("not met: {}: no group is large enough to judge", measure.name()));
+            let why = match evaluation.fairness.iter().any(|gaps| !gaps.too_small) {
+                _ if evaluation.fairness.is_empty() => "the schema has no [[protected]] groups to compare",
+                // What a large group may lack for a measure is a declined record.
+                true => "nobody was declined in the groups to compare",
+                false => "no group is large enough to judge",
+            };
+            print::message(&format!("not met: {}: {why}", measure.name()));
             outcome = Outcome::CheckNotMet;
             continue;
         };

@@ -57,6 +57,25 @@ fn targets_that_agree_are_held() {
 }
 
 #[test]
+fn a_burden_without_anybody_declined_is_not_judged() {
+    let mut judged = Judged::default();
+    for row in 0..200 {
+        judged.u.observe(row % 4 > 0, 0.75, 0.5);
+        judged.r.observe(row % 4 > 0, 0.75, 0.5);
+    }
+    let options = LearnerOptions::default().target(Measure::Burden, 0.02).target(Measure::Spd, 0.1);
+    let learner = Learner::new(options.check().unwrap(), 1);
+    let names = Names { attribute: "g", group: "u", reference: "r" };
+    let reports = of_group(&learner, &judged, [0, 1], &names);
+    let burden = of(&reports, "burden", "u");
+    assert!(burden.gap.is_nan() && burden.verdict == Verdict::TooFew, "{burden:#?}");
+    let reason =
+        "nobody was declined in the group or in the reference (200 and 200 records): there is no burden to compare";
+    assert_eq!(burden.reason.as_deref(), Some(reason));
+    assert_eq!(of(&reports, "spd", "u").verdict, Verdict::Held);
+}
+
+#[test]
 fn parity_and_equal_odds_on_unequal_base_rates_are_a_conflict() {
     let reports = targets(&run(0.7, 20_000, 0, &[(Measure::Spd, 0.02), (Measure::Eodds, 0.02)]));
     for (measure, other) in [("spd", "eodds"), ("eodds", "spd")] {
