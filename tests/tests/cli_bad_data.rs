@@ -463,6 +463,26 @@ fn targets_and_penalties_are_not_mixed() {
 }
 
 #[test]
+fn options_about_groups_need_groups() {
+    let folder = folder(good());
+    folder.write("schema.toml", SCHEMA.split("[[protected]]").next().unwrap());
+    for (flag, options) in [
+        ("--fair", &["--fair", "spd=0.1"][..]),
+        ("--fairness paper", &["--fairness", "paper"]),
+        ("--individual", &["--individual", "0"]),
+        ("--grow unfair", &["--grow", "drift,unfair=9"]),
+    ] {
+        assert_eq!(
+            folder.refusal(&[&TRAIN[..], options].concat()),
+            format!(
+                "{flag} is about the groups of protected columns, of which schema.toml names none; add a [[protected]] table, or leave out {flag}"
+            )
+        );
+    }
+    let _ = folder.run(&[&TRAIN[..], &["--fairness", "paper", "--penalties", "none"]].concat()).done();
+}
+
+#[test]
 fn a_row_to_explain_that_is_not_there_says_how_many_there_are() {
     let folder = scoring(good());
     let explain = |row| folder.run(&["explain", "m.feamoe", "data.csv", "--row", row]);

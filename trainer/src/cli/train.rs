@@ -130,6 +130,19 @@ impl Learning {
         Ok((Penalties::NONE, increment))
     }
 
+    /// Returns the flag that would come to nothing without protected columns, if one was given.
+    fn compares_groups(&self) -> Option<&'static str> {
+        let is_paper = self.fairness == FairnessName::Paper && self.penalties != Some(Penalties::NONE);
+        [
+            ("--fair", self.fair.is_some()),
+            ("--fairness paper", is_paper),
+            ("--individual", self.individual.is_some()),
+            ("--grow unfair", self.grow.unfair > 0),
+        ]
+        .into_iter()
+        .find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+
     /// Checks the options and adds what the library needs.
     ///
     /// # Errors
@@ -174,6 +187,12 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let read: Vec<&Path> = files(&options.data).chain([options.schema.as_path()]).collect();
     let outputs = Outputs::open(&options.output, store, &read)?;
     let schema = Schema::open(&options.schema)?;
+    if let Some(flag) = options.learning.compares_groups().filter(|_| schema.protected.is_empty()) {
+        bail!(
+            "{flag} is about the groups of protected columns, of which {} names none; add a [[protected]] table, or leave out {flag}",
+            options.schema.display()
+        );
+    }
     let run = outputs
         .learn(|saving, on_progress| training::run_saving(&options.data, &schema, &learning, saving, on_progress))?;
     outputs.finish(&run, &schema, options.format)
