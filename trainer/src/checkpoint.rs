@@ -217,11 +217,11 @@ impl Checkpoint<'_> {
 
     /// Checks that the parts fit each other, so that going on meets no index without its place.
     fn check(&self) -> Result<(), CheckpointError> {
-        let (protected, intersections) = (self.schema.protected.len(), self.schema.intersection.len());
-        let attributes = protected + intersections;
+        let attributes = self.schema.protected.len() + self.schema.intersection.len();
         let columns = self.place.columns();
         let fits = |part, holds| if holds { Ok(()) } else { Err(CheckpointError::Contradictory { part }) };
-        fits("place in the data", self.place.is_sound(protected, intersections))?;
+        fits("schema", self.schema.is_sound())?;
+        fits("place in the data", self.place.is_sound(&self.schema))?;
         fits("learner", self.learner.is_sound(attributes))?;
         match &self.stage {
             Stage::WarmingUp(rows) => fits("text of the first rows", rows.is_sound(columns, attributes)),

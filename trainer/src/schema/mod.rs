@@ -211,6 +211,11 @@ impl Schema {
         })?;
         Ok(schema)
     }
+
+    /// Returns whether a stored schema is one that [`Schema::from_toml`] would have read.
+    pub(crate) fn is_sound(&self) -> bool {
+        check::check(self).is_ok()
+    }
 }
 
 /// 1-based line and column (in characters) of a byte offset.

@@ -66,6 +66,14 @@ impl Attribute {
         *self.rows.get_mut(usize::from(group)).unwrap_or(&mut self.unknown) += 1;
     }
 
+    /// Returns whether a stored attribute can be what this one, without rows, grew to.
+    pub(super) fn can_become(&self, stored: &Self) -> bool {
+        (&self.column, &self.privileged, self.open) == (&stored.column, &stored.privileged, stored.open)
+            && stored.groups.starts_with(&self.groups)
+            && stored.groups.len() == stored.rows.len()
+            && stored.groups.len() <= usize::from(NO_GROUP)
+    }
+
     /// Returns the protected column; those of an intersection, joined with ` & `.
     #[must_use]
     pub fn column(&self) -> &str {

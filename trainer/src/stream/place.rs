@@ -5,9 +5,11 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
-use super::groups::{Attribute, NO_GROUP};
+use super::groups::{Attribute, Grouping};
+use super::intersection::Intersection;
 use super::seen::Seen;
 use super::{Counts, Stream};
+use crate::schema::Schema;
 
 /// What a stream has come to. It starts empty, before the first stream of a run.
 ///
@@ -47,15 +49,17 @@ impl Place {
         self.within.as_ref().map(|within| (within.passed.records, within.files.join(", ")))
     }
 
-    /// Returns whether a stored place can be one, for these numbers of protected columns and intersections.
-    pub(crate) fn is_sound(&self, protected: usize, intersections: usize) -> bool {
-        let known = |attribute: &Attribute| {
-            attribute.groups().len() == attribute.rows().len() && attribute.groups().len() <= usize::from(NO_GROUP)
-        };
+    /// Returns whether a stored place can be one in data of this schema.
+    pub(crate) fn is_sound(&self, schema: &Schema) -> bool {
+        let groupings: Vec<Grouping> =
+            schema.protected.iter().map(|protected| Grouping::new(protected, None)).collect();
+        let intersections = schema.intersection.iter().map(|parts| Intersection::new(parts, &groupings).attribute);
+        let new: Vec<Attribute> =
+            groupings.iter().map(|grouping| grouping.attribute.clone()).chain(intersections).collect();
+        let stored = self.attributes.iter().map(|(attribute, _)| attribute).chain(&self.intersections);
         self.digest.is_sound()
-            && (self.columns.is_empty()
-                || (self.attributes.len(), self.intersections.len()) == (protected, intersections))
-            && self.attributes.iter().map(|(attribute, _)| attribute).chain(&self.intersections).all(known)
+            && (self.attributes.len(), self.intersections.len()) == (schema.protected.len(), schema.intersection.len())
+            && new.iter().zip(stored).all(|(new, stored)| new.can_become(stored))
             && self.within.as_ref().is_none_or(|within| {
                 within.digest.is_sound() && within.passed.records <= self.counts.read && !within.files.is_empty()
             })
@@ -124,7 +128,7 @@ impl Stream {
         Place {
             columns: self.columns().to_vec(),
             counts: self.counts,
-            attributes: self.groupings.iter().map(super::groups::Grouping::known).collect(),
+            attributes: self.groupings.iter().map(Grouping::known).collect(),
             intersections: self.intersections.iter().map(|intersection| intersection.attribute.clone()).collect(),
             other_targets: self.other_targets.clone(),
             implied_negatives: self.implied_negatives.clone(),
@@ -138,6 +142,7 @@ impl Stream {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::stream::Use;
 
     fn passed(records: &[&str]) -> Passed {
         let mut passed = Passed::default();
@@ -154,6 +159,33 @@ mod tests {
             passed.take(record.as_bytes(), &fields);
         }
         passed
+    }
+
+    #[test]
+    fn groups_that_the_schema_does_not_have_are_no_place_in_its_data() {
+        let schema = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"m\"]\n\
+                      [[protected]]\ncolumn = \"r\"\nprivileged = [\"w\"]\nunprivileged = [\"b\"]\n[[intersection]]\ncolumns = [\"s\", \"r\"]\n";
+        let schema = Schema::from_toml("s.toml", schema).unwrap();
+        let text = "s,r,y\nm,w,1\nf,b,0\n";
+        let mut stream = Stream::from_reader("f.csv", text.as_bytes(), &schema, Use::Learn).unwrap();
+        while stream.next_row().unwrap().is_some() {}
+        let place = stream.place();
+        assert!(place.is_sound(&schema));
+        let refused = |change: &dyn Fn(&mut Place)| {
+            let mut other = place.clone();
+            change(&mut other);
+            !other.is_sound(&schema)
+        };
+        // Without groups there is none to count the first row in.
+        let nothing = || {
+            serde_json::from_str(r#"{"column":"s","privileged":["m"],"groups":[],"rows":[],"unknown":0,"open":true}"#)
+                .unwrap()
+        };
+        assert!(refused(&|place| place.attributes[0].0 = nothing()));
+        assert!(refused(&|place| place.intersections[0] = nothing()));
+        assert!(refused(&|place| place.attributes.swap(0, 1)));
+        assert!(refused(&|place| place.attributes.truncate(1)));
+        assert!(refused(&|place| place.intersections.clear()));
     }
 
     #[test]
