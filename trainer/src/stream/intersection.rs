@@ -88,10 +88,35 @@ impl Intersection {
     }
 }
 
-/// Joins the names of the parts' groups.
+/// Joins the names of the parts' groups; one that could be taken for several is quoted, as groups are told apart by name from stream to stream.
 fn name(groupings: &[Grouping], parts: &[usize], groups: &[u8]) -> String {
     let names = parts.iter().zip(groups).filter_map(|(part, group)| {
         groupings.get(*part).and_then(|grouping| grouping.attribute.groups().get(usize::from(*group)))
     });
-    names.map(String::as_str).collect::<Vec<_>>().join(AND)
+    let quoted =
+        |name: &String| if name.contains('&') || name.starts_with('"') { format!("{name:?}") } else { name.clone() };
+    names.map(quoted).collect::<Vec<_>>().join(AND)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::schema::Schema;
+    use crate::stream::{Stream, Use};
+
+    #[test]
+    fn combinations_of_values_with_an_ampersand_are_told_apart() {
+        let schema = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"m\"]\n\
+                      [[protected]]\ncolumn = \"r\"\nprivileged = [\"w\"]\n[[intersection]]\ncolumns = [\"s\", \"r\"]\n";
+        let schema = Schema::from_toml("s.toml", schema).unwrap();
+        let text = "s,r,y\nm,w,1\nf,a & b,0\nf & a,b,0\nf,b,1\n";
+        let mut stream = Stream::from_reader("f.csv", text.as_bytes(), &schema, Use::Learn).unwrap();
+        let mut groups = Vec::new();
+        while let Some(row) = stream.next_row().unwrap() {
+            groups.push(row.groups[2]);
+        }
+        assert_eq!(groups, [0, 1, 2, 3]);
+        let names = stream.attributes().nth(2).unwrap().groups();
+        assert_eq!(names, ["m & w", r#"f & "a & b""#, r#""f & a" & b"#, "f & b"]);
+    }
 }
