@@ -10,6 +10,7 @@
 //! | [`Measure::Eodds`] | `(abs(TPR_u - TPR_r) + abs(FPR_u - FPR_r)) / 2`, which does not cancel |
 //! | [`Measure::Eopp`] | `TPR_u - TPR_r` |
 //! | [`Measure::Burden`] | `B_u - B_r`, `B` = mean of `threshold - p` over the records with `yhat=0` |
+//! | [`Measure::RecourseBurden`] | the same, `B` = mean distance of those records to the decision boundary, see [`Distances`] |
 //!
 //! A rate without a record behind it is NaN, and so is every measure that needs it.
 //!
@@ -37,11 +38,13 @@ pub enum Measure {
     Eopp,
     /// Probability burden gap.
     Burden,
+    /// Recourse burden gap, in standard deviations: see [`crate::recourse`].
+    RecourseBurden,
 }
 
 impl Measure {
     /// All measures, in the order of the reports.
-    pub const ALL: [Self; 5] = [Self::Spd, Self::Aod, Self::Eodds, Self::Eopp, Self::Burden];
+    pub const ALL: [Self; 6] = [Self::Spd, Self::Aod, Self::Eodds, Self::Eopp, Self::Burden, Self::RecourseBurden];
 
     /// The name used in flags and JSON.
     #[must_use]
@@ -52,6 +55,16 @@ impl Measure {
             Self::Eodds => "eodds",
             Self::Eopp => "eopp",
             Self::Burden => "burden",
+            Self::RecourseBurden => "recourse_burden",
+        }
+    }
+
+    /// Returns the largest gap that can be asked for: rates and scores differ by 1 at most, distances by more.
+    #[must_use]
+    pub const fn largest(self) -> f32 {
+        match self {
+            Self::RecourseBurden => 100.0,
+            _ => 1.0,
         }
     }
 
@@ -66,6 +79,7 @@ impl Measure {
             Self::Eodds => 0.5 * (tpr.abs() + fpr.abs()),
             Self::Eopp => tpr,
             Self::Burden => u.burden - r.burden,
+            Self::RecourseBurden => u.recourse_burden - r.recourse_burden,
         }
     }
 }
@@ -87,6 +101,8 @@ pub struct Rates {
     pub false_positive: f32,
     /// Mean of `threshold - p` over the records with `yhat=0`, in [0, 1].
     pub burden: f32,
+    /// Mean distance of those with a recourse, in standard deviations. [`Counts`] do not know it: it is NaN unless [`Distances::mean`] is put here.
+    pub recourse_burden: f32,
 }
 
 /// One over the unit of the burden sum: 2^24 steps, the resolution of an f32 in [0.5, 1].
@@ -199,6 +215,7 @@ impl Counts {
             true_positive: ratio(self.cell(true, true), self.labelled(true)),
             false_positive: ratio(self.cell(false, true), self.labelled(false)),
             burden: ratio(self.burden, self.decided(false)) / BURDEN_UNITS,
+            recourse_burden: f32::NAN,
         }
     }
 }
@@ -275,7 +292,7 @@ pub struct Interval {
 const Z_95: f32 = 1.959_964;
 
 /// Returns the 95 % interval of a gap between counts of group `u` and reference `r`; `None` for the measures without one (equalised odds
-/// folds signs, burden is no proportion) and where a rate has no records.
+/// folds signs, burdens are no proportions) and where a rate has no records.
 ///
 /// Differences of proportions: Newcombe (1998), method 10, from Wilson's score intervals. Their half sum (AOD): the same square-and-add
 /// rule (MOVER: Donner and Zou 2012), the two error rates being independent as they come from different labels.
@@ -297,7 +314,7 @@ pub fn interval(measure: Measure, u: &Counts, r: &Counts) -> Option<Interval> {
             let above = hypotenuse(a.high - tpr.0.rate + tpr.1.rate, b.high - fpr.0.rate + fpr.1.rate);
             Some(Interval { low: centre - 0.5 * below, high: centre + 0.5 * above })
         }
-        Measure::Eodds | Measure::Burden => None,
+        Measure::Eodds | Measure::Burden | Measure::RecourseBurden => None,
     }
 }
 
@@ -440,6 +457,9 @@ mod tests {
         }
         assert_eq!((distances.found(), distances.without()), (3, 2));
         assert!((distances.mean() - 2.75 / 3.0).abs() < 1e-5);
+        let rates = |burden| Rates { recourse_burden: burden, ..counts(1, 1, 1, 1).rates() };
+        assert_eq!(Measure::RecourseBurden.gap(&rates(2.5), &rates(1.0)), 1.5);
+        assert!(Measure::RecourseBurden.gap(&counts(1, 1, 1, 1).rates(), &rates(1.0)).is_nan());
         distances.observe(Some(f32::INFINITY));
         distances.observe(Some(f32::INFINITY));
         assert_eq!(distances.found(), 5);

@@ -410,7 +410,7 @@ fn options_out_of_their_range_say_the_range() {
         (
             "--fair <MEASURE=GAP,...>",
             "parity=0.1",
-            "found measure `parity`, expected one of spd, aod, eodds, eopp, burden",
+            "found measure `parity`, expected one of spd, aod, eodds, eopp, burden, recourse_burden",
         ),
         (
             "--fair <MEASURE=GAP,...>",

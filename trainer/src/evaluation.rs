@@ -347,6 +347,7 @@ impl GroupGaps {
             Measure::Eodds => self.eodds,
             Measure::Eopp => self.eopp,
             Measure::Burden => self.probability_burden,
+            Measure::RecourseBurden => self.recourse_burden,
         }
     }
 }

@@ -44,6 +44,7 @@
 pub mod blob_file;
 pub mod checkpoint;
 pub mod demo;
+mod distance;
 pub mod encoder;
 pub mod error;
 pub mod evaluation;

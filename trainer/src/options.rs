@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use feamoe_engine::fairness::Measure;
 
-/// Measures, each with the largest gap allowed, in (0, 1]; no measure twice.
+/// Measures, each with the largest gap allowed, above 0 and at most [`Measure::largest`]; no measure twice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gaps(Vec<(Measure, f32)>);
 
@@ -25,19 +25,24 @@ pub enum GapsError {
     #[error("found `{0}`, expected MEASURE=GAP, for example spd=0.05")]
     NoGap(String),
     /// An unknown measure.
-    #[error("found measure `{0}`, expected one of spd, aod, eodds, eopp, burden")]
+    #[error("found measure `{0}`, expected one of spd, aod, eodds, eopp, burden, recourse_burden")]
     UnknownMeasure(String),
-    /// A gap that is no number in (0, 1].
-    #[error("{measure}: found `{found}`, expected a gap above 0 and at most 1, for example {measure}=0.05")]
+    /// A gap that is no number in its range.
+    #[error("{name}: found `{found}`, expected a gap above 0 and at most {}, for example {name}={}", .measure.largest(), usual(*.measure), name = .measure.name())]
     InvalidGap {
         /// The measure.
-        measure: &'static str,
+        measure: Measure,
         /// What stands there.
         found: String,
     },
     /// A measure named again.
     #[error("{0} is named twice")]
     Twice(&'static str),
+}
+
+/// A gap that one may well ask for.
+fn usual(measure: Measure) -> f32 {
+    if measure == Measure::RecourseBurden { 0.5 } else { 0.05 }
 }
 
 impl FromStr for Gaps {
@@ -51,8 +56,8 @@ impl FromStr for Gaps {
                 .into_iter()
                 .find(|measure| measure.name() == name.trim())
                 .ok_or_else(|| GapsError::UnknownMeasure(name.trim().to_owned()))?;
-            let parsed = gap.trim().parse::<f32>().ok().filter(|gap| *gap > 0.0 && *gap <= 1.0);
-            let invalid = || GapsError::InvalidGap { measure: measure.name(), found: gap.trim().to_owned() };
+            let parsed = gap.trim().parse::<f32>().ok().filter(|gap| *gap > 0.0 && *gap <= measure.largest());
+            let invalid = || GapsError::InvalidGap { measure, found: gap.trim().to_owned() };
             if gaps.iter().any(|(earlier, _)| *earlier == measure) {
                 return Err(GapsError::Twice(measure.name()));
             }
@@ -78,7 +83,7 @@ mod tests {
 
     #[test]
     fn reads_what_it_prints() {
-        let text = "spd=0.05,burden=1,eodds=0.025";
+        let text = "spd=0.05,burden=1,eodds=0.025,recourse_burden=1.5";
         assert_eq!(text.parse::<Gaps>().unwrap().to_string(), text);
     }
 
@@ -86,9 +91,13 @@ mod tests {
     fn says_what_is_wrong() {
         for (text, message) in [
             ("spd", "found `spd`, expected MEASURE=GAP, for example spd=0.05"),
-            ("parity=0.1", "found measure `parity`, expected one of spd, aod, eodds, eopp, burden"),
+            ("parity=0.1", "found measure `parity`, expected one of spd, aod, eodds, eopp, burden, recourse_burden"),
             ("spd=0", "spd: found `0`, expected a gap above 0 and at most 1, for example spd=0.05"),
             ("spd=nan", "spd: found `nan`, expected a gap above 0 and at most 1, for example spd=0.05"),
+            (
+                "recourse_burden=101",
+                "recourse_burden: found `101`, expected a gap above 0 and at most 100, for example recourse_burden=0.5",
+            ),
             ("spd=0.1,spd=0.2", "spd is named twice"),
         ] {
             assert_eq!(text.parse::<Gaps>().unwrap_err().to_string(), message);

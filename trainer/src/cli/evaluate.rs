@@ -21,7 +21,7 @@ pub struct Options {
     /// Names the target and the protected columns of the data
     #[arg(long, value_name = "FILE")]
     schema: PathBuf,
-    /// Largest gaps that pass, such as spd=0.1,aod=0.05 (spd, aod, eodds, eopp, burden); exit code 1 where a group is past one
+    /// Largest gaps that pass, such as spd=0.1,aod=0.05 (spd, aod, eodds, eopp, burden, recourse_burden); exit code 1 where a group is past one
     #[arg(long, value_name = "MEASURE=GAP,...")]
     require: Option<Gaps>,
     /// Leave out the recourse burden, the distance of declined records to the decision boundary: looking for it takes most of the time

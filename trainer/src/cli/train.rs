@@ -42,7 +42,7 @@ pub struct Options {
 /// How the learner learns.
 #[derive(Args, Clone, Debug)]
 pub struct Learning {
-    /// Gaps to hold for every group, such as spd=0.05,aod=0.05,burden=0.02 (spd, aod, eodds, eopp, burden); smaller gaps cost accuracy
+    /// Gaps to hold for every group, such as spd=0.05,aod=0.05,burden=0.02 (spd, aod, eodds, eopp, burden, recourse_burden); smaller gaps cost accuracy
     #[arg(long, value_name = "MEASURE=GAP,...")]
     fair: Option<Gaps>,
     /// How fairness is brought about: by holding the gaps that --fair names, or by the paper's penalties, which weigh more with every expert added

@@ -80,6 +80,29 @@ pub enum ExportError {
     },
 }
 
+/// Returns a model as it is, not checked against its learner, and without names.
+///
+/// # Errors
+/// Where it is past the limits of the format.
+pub(crate) fn snapshot(source: &Source<'_>) -> Result<AlignedBytes, EncodeError> {
+    content(source).to_bytes(false)
+}
+
+fn content(source: &Source<'_>) -> Content {
+    let layout = layout::lay_out(source.encoder, source.weights);
+    Content {
+        threshold: source.threshold,
+        provenance: source.provenance,
+        experts: source.weights.experts,
+        features: layout.features,
+        positive_name: source.positive_name.to_owned(),
+        bias: layout.bias,
+        rows: layout.rows,
+        edges: layout.edges,
+        deviations: layout.deviations,
+    }
+}
+
 /// Lays out, encodes, reads back and checks a model. `predict` gives the learner's score of an encoded row; `column` finds a column of `rows`.
 ///
 /// # Errors
@@ -90,19 +113,7 @@ pub fn export<'r>(
     column: impl Fn(&str) -> Result<usize, Error>,
     predict: impl Fn(&Example) -> f32,
 ) -> Result<Export, ExportError> {
-    let layout = layout::lay_out(source.encoder, source.weights);
-    let content = Content {
-        threshold: source.threshold,
-        provenance: source.provenance,
-        experts: source.weights.experts,
-        features: layout.features,
-        positive_name: source.positive_name.to_owned(),
-        bias: layout.bias,
-        rows: layout.rows,
-        edges: layout.edges,
-        deviations: layout.deviations,
-    };
-    let bytes = content.to_bytes(true)?;
+    let bytes = content(source).to_bytes(true)?;
     let model = HostModel::load(bytes.as_slice())?;
     let binding = Binding::new(&model, column)?;
     let (mut record, mut example) = (model.record(), Example::default());

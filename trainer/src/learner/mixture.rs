@@ -25,6 +25,8 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::export::Weights;
+
 use super::growth::{Closeness, Merger};
 use super::loss::Forward;
 
@@ -227,6 +229,11 @@ impl Mixture {
     #[cfg(test)]
     pub(super) fn every_row(&self) -> impl Iterator<Item = &[f32]> {
         [&self.weights, &self.deciding, &self.exported].into_iter().flat_map(|table| [&*table.bias, &table.rows])
+    }
+
+    /// The deciding weights.
+    pub(super) fn deciding(&self) -> Weights<'_> {
+        Weights { experts: self.experts, bias: &self.deciding.bias, rows: &self.deciding.rows }
     }
 
     /// Scores by the deciding weights; the engine passes over rows that no record has named yet.

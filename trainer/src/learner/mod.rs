@@ -41,6 +41,7 @@ use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Example, Flips};
+use crate::export::Weights;
 use control::Controller;
 pub use control::Steering;
 pub use growth::{Cause, Event, EventKind, Events, Growth, GrowthError, LossSign, Rate};
@@ -219,6 +220,29 @@ impl Learner {
     /// Changes [`LearnerOptions::freeze`] from here on.
     pub fn set_freeze(&mut self, freeze: bool) {
         self.options.freeze = freeze;
+    }
+
+    /// Returns whether [`Learner::observe_distance`] is of use: where the recourse burden is a target.
+    #[must_use]
+    pub fn wants_distances(&self) -> bool {
+        self.controller.holds_recourse()
+    }
+
+    /// Takes note of how far a declined record, by its groups and its score ([`Learner::predict`]), is from the decision boundary, in standard deviations. A sample
+    /// will do.
+    pub fn observe_distance(&mut self, groups: &[u8], probability: f32, distance: f32) {
+        self.controller.observe_distance(groups, probability, distance);
+    }
+
+    /// Returns the recourse burden gap that a group is steered by, by index of attribute and group; NaN before there are distances of both.
+    #[must_use]
+    pub fn recourse_gap(&self, place: [usize; 2]) -> f32 {
+        self.controller.recourse_gap(place)
+    }
+
+    /// Returns the weights that decide, a shorter average than those that are exported.
+    pub(crate) fn deciding_weights(&self) -> Weights<'_> {
+        self.mixture.deciding()
     }
 
     /// Returns the options it was made with.

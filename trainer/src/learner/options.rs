@@ -129,7 +129,7 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets the largest gap of a measure between any group and its reference: above 0 and at most 1; replaces an earlier target of the measure.
+    /// Sets the largest gap of a measure between any group and its reference: above 0 and at most [`Measure::largest`]; replaces an earlier target of the measure.
     /// No target by default. A smaller gap costs more accuracy.
     #[must_use]
     pub fn target(mut self, measure: Measure, gap: f32) -> Self {
@@ -184,7 +184,8 @@ impl LearnerOptions {
         )?;
         within("threshold", v.threshold, "above 0, below 1", v.threshold > 0.0 && v.threshold < 1.0)?;
         for (measure, gap) in &v.targets {
-            within(measure.name(), gap, "a gap above 0, at most 1", *gap > 0.0 && *gap <= 1.0)?;
+            let (largest, allowed) = (measure.largest(), format!("a gap above 0, at most {}", measure.largest()));
+            within(measure.name(), gap, &allowed, *gap > 0.0 && *gap <= largest)?;
         }
         let largest = Self::LARGEST_INCREMENT;
         let allowed = v.increment > 0.0 && v.increment <= largest;
@@ -265,6 +266,7 @@ mod tests {
         assert_eq!(rejected(default().individual(1.5)), "individual: found 1.5, allowed 0 to 1");
         let both = default().penalties(Penalties::ALL).target(Measure::Spd, 0.1);
         assert!(rejected(both).starts_with("penalties: found spd,aod,burden, allowed none beside targets"));
+        assert_eq!(rejected(default().target(Measure::RecourseBurden, 1.5)), "accepted");
         assert_eq!(rejected(default().target(Measure::Spd, 1.5)), "spd: found 1.5, allowed a gap above 0, at most 1");
     }
 

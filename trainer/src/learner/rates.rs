@@ -6,6 +6,10 @@ use feamoe_engine::fairness::Rates;
 
 /// Step of a rate at the records of its cell: an average over about 100 of them, however rare they are.
 const STEP: f32 = 0.02;
+/// Step of the averages behind a distance: log-odds and distances spread more widely than decisions.
+const SLOW_STEP: f32 = 0.005;
+/// Smallest part of a shift that a mean distance answers with.
+const SMALLEST_ANSWER: f32 = 0.2;
 /// Records from which on a rate fades: `1 / STEP`.
 const FADING_FROM: f32 = 50.0;
 /// Growth of the unit that records are weighed with: shares of groups and labels fade over 10,000 records.
@@ -29,6 +33,13 @@ impl Fading {
         let step = if self.count < FADING_FROM { 1.0 / self.count } else { STEP };
         self.mean += step * (value - self.mean);
     }
+
+    /// As [`Fading::observe`], fading more slowly.
+    fn observe_slowly(&mut self, value: f32) {
+        self.count += 1.0;
+        let step = if self.count < 1.0 / SLOW_STEP { 1.0 / self.count } else { SLOW_STEP };
+        self.mean += step * (value - self.mean);
+    }
 }
 
 /// One scored record.
@@ -46,6 +57,8 @@ pub(super) struct Scored {
     pub below: f32,
     /// Density of the kernel behind [`Scored::nearness`], per unit of score.
     pub density: f32,
+    /// Natural log-odds from the deciding score up to the threshold, 0 for one past it; `None` where nobody asks for distances.
+    pub log_odds: Option<f32>,
 }
 
 /// What is known of one group.
@@ -65,6 +78,60 @@ pub(super) struct Group {
     pub burden_response_to_rate: [Fading; 2],
     /// Response of the burden to a unit burden force.
     pub burden_response: Fading,
+    pub recourse: Recourse,
+}
+
+/// How far the declined records of a group are from the boundary: a ratio estimate. Distances are dear, so they are measured on a sample; the log-odds of all of them say how the
+/// mean moves meanwhile. Empty where nobody asks for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Recourse {
+    /// Log-odds up to the threshold.
+    log_odds: Fading,
+    /// The same and the distance, of the records of the sample.
+    sampled_log_odds: Fading,
+    pub distance: Fading,
+    /// Share of the declined records that a unit of log-odds lifts over the threshold.
+    lifted: Fading,
+    /// Response of each label's decision rate, and of the burden, to a shift of the log-odds.
+    pub rate_response: [Fading; 2],
+    pub burden_response: Fading,
+}
+
+impl Recourse {
+    fn observe(&mut self, s: &Scored, log_odds: f32) {
+        if log_odds > 0.0 {
+            self.log_odds.observe_slowly(log_odds);
+        }
+        let variance = s.current * (1.0 - s.current);
+        if let Some(cell) = self.rate_response.get_mut(usize::from(s.label)) {
+            cell.observe(s.density * variance);
+        }
+        if s.current < s.threshold {
+            self.lifted.observe(s.density * variance);
+            self.burden_response.observe(variance);
+        }
+    }
+
+    /// Takes note of a declined record of the sample.
+    pub fn observe_distance(&mut self, log_odds: f32, distance: f32) {
+        self.sampled_log_odds.observe_slowly(log_odds);
+        self.distance.observe_slowly(distance);
+    }
+
+    /// Returns the distance that a unit of log-odds is worth.
+    fn worth(&self) -> f32 {
+        if self.sampled_log_odds.mean > 0.0 { self.distance.mean / self.sampled_log_odds.mean } else { 0.0 }
+    }
+
+    /// Returns the mean distance.
+    fn burden(&self) -> f32 {
+        self.log_odds.mean * self.worth()
+    }
+
+    /// Returns the answer of the mean distance to a shift of the log-odds: all come nearer, but the nearest leave the mean.
+    pub fn response(&self) -> f32 {
+        self.worth() * (1.0 - self.lifted.mean * self.log_odds.mean).max(SMALLEST_ANSWER)
+    }
 }
 
 impl Group {
@@ -97,6 +164,9 @@ impl Group {
             }
             self.burden_response.observe(s.below * variance);
         }
+        if let Some(log_odds) = s.log_odds {
+            self.recourse.observe(s, log_odds);
+        }
     }
 
     /// Returns the fading decision rates.
@@ -107,6 +177,7 @@ impl Group {
             true_positive: positive.mean,
             false_positive: negative.mean,
             burden: self.burden.mean,
+            recourse_burden: self.recourse.burden(),
         }
     }
 
@@ -162,6 +233,10 @@ impl Groups {
         self.groups.get(group)
     }
 
+    pub(super) fn get_mut(&mut self, group: usize) -> Option<&mut Group> {
+        self.groups.get_mut(group)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.groups.len()
     }
@@ -186,6 +261,7 @@ mod tests {
             nearness: 0.5,
             below: 0.0,
             density: 1.0,
+            log_odds: None,
         };
         let mut groups = Groups::default();
         for i in 0..300_000_u32 {
@@ -200,6 +276,35 @@ mod tests {
             groups.observe(1, &scored(true));
         }
         assert!(groups.get(1).map(|g| groups.shares(g)).unwrap_or_default()[1] > 0.9);
+    }
+
+    /// The sample's ratio of distance to log-odds, times the log-odds of all.
+    #[test]
+    fn the_recourse_burden_is_a_ratio_estimate() {
+        let mut recourse = Recourse::default();
+        assert_eq!((recourse.burden(), recourse.response()), (0.0, 0.0));
+        for (log_odds, distance) in [(1.0, 0.5), (3.0, 1.1)] {
+            recourse.observe_distance(log_odds, distance);
+        }
+        let mut scored = Scored {
+            label: false,
+            decisive: 0.1,
+            current: 0.1,
+            threshold: 0.5,
+            nearness: 0.0,
+            below: 1.0,
+            density: 2.0,
+            log_odds: None,
+        };
+        for log_odds in [1.0, 3.0, 3.0, 5.0] {
+            recourse.observe(&scored, log_odds);
+        }
+        // One past the threshold.
+        scored.current = 0.9;
+        recourse.observe(&scored, 0.0);
+        assert!((recourse.burden() - 3.0 * 0.4).abs() < 1e-6, "{}", recourse.burden());
+        // A unit of log-odds lifts 2 * 0.09 of the declined over the threshold: they were at 0 and no longer draw the mean down.
+        assert!((recourse.response() - 0.4 * (1.0 - 0.18 * 3.0)).abs() < 1e-6, "{}", recourse.response());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 
 use crate::checkpoint::{Checkpoint, Stage};
+use crate::distance::Gauge;
 use crate::encoder::{self, Encoder, Example, Examples, Flipper, Flips};
 use crate::error::Error;
 use crate::export::{Export, ExportError, Source, Weights, export};
@@ -314,6 +315,8 @@ struct Pass<'a> {
     /// Where the learner wants to know how records would be decided in other groups.
     flipper: Option<Flipper>,
     flips: Flips,
+    /// Where it wants to know how far declined records are from the boundary.
+    gauge: Option<Gauge>,
     learner: Learner,
     prequential: Prequential,
     rows: u64,
@@ -337,7 +340,8 @@ impl<'a> Pass<'a> {
         on_progress: &'a mut dyn FnMut(&Progress<'_>),
     ) -> Self {
         let flipper = learner.options().wants_flips().then(Flipper::default);
-        Self { flipper, flips: Flips::default(), learner, prequential, rows, epoch: 1, on_progress }
+        let gauge = Gauge::new(&learner);
+        Self { flipper, flips: Flips::default(), gauge, learner, prequential, rows, epoch: 1, on_progress }
     }
 }
 
@@ -419,6 +423,9 @@ impl Pass<'_> {
     fn learn(&mut self, example: &Example, encoder: &Encoder, stream: &Stream) {
         if let Some(flipper) = &mut self.flipper {
             flipper.flip(encoder, stream.attributes(), example, &mut self.flips);
+        }
+        if let Some(gauge) = &mut self.gauge {
+            gauge.look_at(example, encoder, &mut self.learner);
         }
         let prediction = self.learner.learn_one_with(example, &self.flips);
         // Later passes have seen the row: their measures would flatter.

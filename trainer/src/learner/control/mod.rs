@@ -22,12 +22,16 @@
 //!   force that another measure's multiplier has to undo is not worth its price. (A proportional price alone left 0.015 of SPD on the Diabetes stream, this 0.011.)
 //! - **Equalised odds share one allowance**, twice the target, between the TPR and the FPR gap; it moves to the one with the larger Lagrange multiplier, where
 //!   it saves more accuracy. (Half each cost 0.001 to 0.002 of Adult's accuracy.)
+//! - **Recourse burden moves with the boundary only**: forces below the threshold would rescale scores. A group's log-odds are shifted as a whole, the reference's the other way. It is
+//!   seen by the log-odds missing to the threshold, of every declined record, times the distance that a unit of them is worth, which the engine measures on a sample
+//!   (see [`crate::distance`]).
 //! - **Burden forces shift both groups' scores by the same amount**, so that neither group's calibration bears all of it, and fade near the threshold: a
 //!   record pushed over it leaves the average and undoes the work.
 //!
 //! Decisions are those of the deciding average (see `mixture`). Controlled on the current weights, which answer sooner, the exported model
 //! misses its targets: steps leave the current weights noisy, and noisy decisions are more alike between groups.
 
+mod forces;
 mod steering;
 
 use feamoe_engine::fairness::{Measure, Rates};
@@ -35,10 +39,13 @@ use serde::{Deserialize, Serialize};
 
 use super::rates::{Fading, Group, Groups, Scored};
 use crate::encoder::NO_GROUP;
+use forces::{Forces, largest_force};
 pub use steering::Steering;
 
 /// Share of the target that is aimed at: the rest is for the noise of the decisions to come.
 const AIM: f32 = 0.95;
+/// The same for the recourse burden, of which less is known: distances are those of a sample.
+const RECOURSE_AIM: f32 = 0.85;
 /// Integral gain, per record and root of the share of the rarest cell.
 const INTEGRAL: f32 = 1.5e-3;
 /// Records of the pair, and of the rarest cell, until which the integral gain is raised, in proportion: a stream's first rows know nothing of the multipliers.
@@ -69,12 +76,15 @@ const SMALLEST_SCORE_RESPONSE: f32 = 0.01;
 /// Added to the gain. Where few scores are near the threshold (base rates of a few per cent) the noise of the rates, divided by the gain, would become a large force.
 const SMALLEST_GAIN: f32 = 7e-3;
 
+/// Scores below it count as it where their log-odds are taken: a few sure ones must not be all there is to a mean.
+const SMALLEST_SCORE: f32 = 1e-4;
+
 /// A pair's weights and gains are planned anew at each of its first records, then now and then.
 const PLAN_FIRST: u32 = 64;
 const PLAN_EVERY: u32 = 16;
 
 /// Quantities held; equalised odds are two of them.
-const HELD: usize = 5;
+const HELD: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Held {
@@ -83,6 +93,7 @@ enum Held {
     Tpr,
     Fpr,
     Burden,
+    Recourse,
 }
 
 impl Held {
@@ -94,6 +105,7 @@ impl Held {
             Measure::Eodds => &[Self::Tpr, Self::Fpr],
             Measure::Eopp => &[Self::Tpr],
             Measure::Burden => &[Self::Burden],
+            Measure::RecourseBurden => &[Self::Recourse],
         }
     }
 
@@ -104,6 +116,7 @@ impl Held {
             Self::Tpr => Measure::Eopp.gap(u, r),
             Self::Fpr => u.false_positive - r.false_positive,
             Self::Burden => Measure::Burden.gap(u, r),
+            Self::Recourse => Measure::RecourseBurden.gap(u, r),
         }
     }
 
@@ -114,16 +127,18 @@ impl Held {
             Self::Aod => [0.5, 0.5],
             Self::Tpr => [0.0, 1.0],
             Self::Fpr => [1.0, 0.0],
-            Self::Burden => [0.0, 0.0],
+            Self::Burden | Self::Recourse => [0.0, 0.0],
         }
     }
 
     /// Force on a record of each label, for a multiplier of 1, up to the common scale: the derivative of the gap in the score of one record.
     ///
-    /// Burden: the inverse of the answer of the group's mean score, so that the means of both groups move alike.
+    /// Burden: the inverse of the answer of the group's mean score, so that the means of both groups move alike. Recourse: a shift of the log-odds, the same for both.
     fn weights(self, group: &Group, shares: [f32; 2]) -> [f32; 2] {
-        if self == Self::Burden {
-            return [1.0 / (group.score_response() + SMALLEST_SCORE_RESPONSE); 2];
+        match self {
+            Self::Burden => return [1.0 / (group.score_response() + SMALLEST_SCORE_RESPONSE); 2],
+            Self::Recourse => return [1.0; 2],
+            _ => {}
         }
         let [negative, positive] = self.coefficients(shares);
         [negative / shares[0], positive / shares[1]]
@@ -133,7 +148,7 @@ impl Held {
     fn rarest(self, u: [f32; 2], r: [f32; 2]) -> f32 {
         let whole = |s: [f32; 2]| s[0] + s[1];
         match self {
-            Self::Spd | Self::Burden => whole(u).min(whole(r)),
+            Self::Spd | Self::Burden | Self::Recourse => whole(u).min(whole(r)),
             Self::Aod => u[0].min(u[1]).min(r[0]).min(r[1]),
             Self::Tpr => u[1].min(r[1]),
             Self::Fpr => u[0].min(r[0]),
@@ -155,6 +170,7 @@ impl Held {
             Self::Tpr => u1.min(r1),
             Self::Fpr => u0.min(r0),
             Self::Burden => ub.min(rb),
+            Self::Recourse => u.recourse.distance.count.min(r.recourse.distance.count),
         }
     }
 }
@@ -182,39 +198,18 @@ fn add_responses(
         for (((force, _), weights), gain) in held.iter().zip(weights).zip(row) {
             *gain += match (gap, force) {
                 (Held::Burden, Held::Burden) => group.burden_response.mean * weights[0],
+                (Held::Burden, Held::Recourse) => group.recourse.burden_response.mean * weights[0],
                 (Held::Burden, _) => -dot(burden_to_rate, *weights),
+                (Held::Recourse, Held::Recourse) => group.recourse.response() * weights[0],
+                // Known last and least: it must not lean on the forces of others, which it would at times turn its own force round for.
+                (Held::Recourse, _) => 0.0,
+                (_, Held::Recourse) => -dot(of, means(group.recourse.rate_response)) * weights[0],
                 // Burden forces raise the scores that rate forces would lower.
                 (_, Held::Burden) => -dot(of, rate_to_burden) * weights[0],
                 (_, _) => dot(of, rate_response.map(|row| dot(row, *weights))),
             };
         }
     }
-}
-
-/// Returns the threshold force and the burden force on a record.
-fn forces(held: &[(Held, f32)], multipliers: &[f32; HELD], weights: &Weights, label: bool) -> (f32, f32) {
-    let (mut rates, mut burden) = (0.0, 0.0);
-    for (((held, _), multiplier), weights) in held.iter().zip(multipliers).zip(weights) {
-        let force = multiplier * weights[usize::from(label)];
-        if *held == Held::Burden {
-            burden += force;
-        } else {
-            rates += force;
-        }
-    }
-    (rates, burden)
-}
-
-/// Returns the largest force that the multipliers exert on a record of the group or of the reference.
-fn largest_force(held: &[(Held, f32)], multipliers: &[f32; HELD], weights: &[Weights; 2]) -> f32 {
-    let mut largest = 0.0_f32;
-    for weights in weights {
-        for label in [false, true] {
-            let (rates, burden) = forces(held, multipliers, weights, label);
-            largest = largest.max(rates.abs()).max(burden.abs());
-        }
-    }
-    largest
 }
 
 /// The controllers of one protected attribute.
@@ -270,7 +265,7 @@ impl Controller {
     pub(super) fn new(targets: &[(Measure, f32)], threshold: f32, attributes: usize) -> Self {
         let mut held: Vec<(Held, f32)> = Vec::new();
         for (measure, gap) in targets {
-            let aim = AIM * gap;
+            let aim = gap * if *measure == Measure::RecourseBurden { RECOURSE_AIM } else { AIM };
             for kind in Held::of(*measure) {
                 match held.iter_mut().find(|(other, _)| other == kind) {
                     Some((_, target)) => *target = target.min(aim),
@@ -285,6 +280,29 @@ impl Controller {
     pub(super) fn is_sound(&self, targets: &[(Measure, f32)], threshold: f32, attributes: usize) -> bool {
         let new = Self::new(targets, threshold, attributes);
         self.held == new.held && self.threshold == new.threshold && self.attributes.len() == attributes
+    }
+
+    /// Returns whether the distances of declined records are wanted.
+    pub(super) fn holds_recourse(&self) -> bool {
+        self.held.iter().any(|(held, _)| *held == Held::Recourse)
+    }
+
+    /// Takes note of the distance of a declined record to the decision boundary, by the deciding score.
+    pub(super) fn observe_distance(&mut self, groups: &[u8], decisive: f32, distance: f32) {
+        let log_odds = missing_log_odds(decisive, self.threshold);
+        for (attribute, group) in self.attributes.iter_mut().zip(groups) {
+            if let Some(group) = attribute.groups.get_mut(usize::from(*group)) {
+                group.recourse.observe_distance(log_odds, distance);
+            }
+        }
+    }
+
+    /// Returns the recourse burden gap of a group, by index of attribute and group, as it is steered by; NaN before there are distances of both.
+    pub(super) fn recourse_gap(&self, [attribute, group]: [usize; 2]) -> f32 {
+        let groups = self.attributes.get(attribute).map(|attribute| &attribute.groups);
+        let pair = groups.and_then(|groups| Some((groups.get(group)?, groups.get(0)?)));
+        let known = pair.filter(|(u, r)| u.recourse.distance.count > 0.0 && r.recourse.distance.count > 0.0);
+        known.map_or(f32::NAN, |(u, r)| Measure::RecourseBurden.gap(&u.rates(), &r.rates()))
     }
 
     /// Makes the controllers of a group move faster for a while, after a drift of its gap to the reference.
@@ -311,6 +329,7 @@ impl Controller {
             nearness,
             below: if current < self.threshold { 1.0 - nearness } else { 0.0 },
             density: 0.25 * SLOPE * nearness,
+            log_odds: self.holds_recourse().then(|| missing_log_odds(decisive, self.threshold)),
         };
         let (mut force, attributes) = (0.0, self.attributes.len());
         for (attribute, group) in self.attributes.iter_mut().zip(groups) {
@@ -387,9 +406,7 @@ impl Pair {
         let mut total = self.price(held, &gaps, &trusts);
         self.hold(held, &gaps, &trusts, &mut total);
         let (weights, sign) = if is_reference { (&self.weights[1], -1.0) } else { (&self.weights[0], 1.0) };
-        let (rates, burden) = forces(held, &total, weights, scored.label);
-        let bound = |force: f32| force.clamp(-LARGEST_FORCE, LARGEST_FORCE);
-        sign * (bound(rates) * scored.nearness - bound(burden) * scored.below)
+        Forces::new(held, &total, weights, scored.label).on(scored, sign)
     }
 
     /// Moves the allowance of equalised odds to the gap on which it saves more.
@@ -512,6 +529,12 @@ fn solve(mut a: [[f32; HELD]; HELD], mut b: [f32; HELD], n: usize) -> [f32; HELD
     b
 }
 
+/// Returns the natural log-odds from a score up to the threshold, 0 past it.
+fn missing_log_odds(score: f32, threshold: f32) -> f32 {
+    let log_odds = |p: f32| libm::logf(p / (1.0 - p));
+    if score < threshold { log_odds(threshold) - log_odds(score.max(SMALLEST_SCORE)) } else { 0.0 }
+}
+
 fn logistic(x: f32) -> f32 {
     use feamoe_engine::math::{LOG2_E, exp2};
     1.0 / (1.0 + exp2(-LOG2_E * x))
@@ -527,7 +550,7 @@ mod tests {
         a[0][..3].copy_from_slice(&[0.0, 2.0, 1.0]); // needs the row exchange
         a[1][..3].copy_from_slice(&[1.0, -1.0, 0.0]);
         a[2][..3].copy_from_slice(&[3.0, 0.0, 4.0]);
-        let x = solve(a, [7.0, -1.0, 15.0, 0.0, 0.0], 3); // of x = (1, 2, 3)
+        let x = solve(a, [7.0, -1.0, 15.0, 0.0, 0.0, 0.0], 3); // of x = (1, 2, 3)
         for (found, expected) in x.iter().zip([1.0, 2.0, 3.0]) {
             assert!((found - expected).abs() < 1e-5, "{x:?}");
         }

@@ -69,11 +69,17 @@ mod tests {
     #[test]
     fn a_target_is_opposed_by_the_force_that_widens_its_gap() {
         let held = [(Held::Spd, 0.02), (Held::Aod, 0.02), (Held::Burden, 0.02)];
-        let mut pair = Pair { multipliers: [1.0, -0.5, 0.0, 0.0, 0.0], ..Pair::default() };
+        let mut pair = Pair { multipliers: [1.0, -0.5, 0.0, 0.0, 0.0, 0.0], ..Pair::default() };
         pair.gains[0][..3].copy_from_slice(&[1.0, 0.8, 0.3]);
         pair.gains[1][..3].copy_from_slice(&[0.15, 1.0, 0.0]);
         pair.gains[2][..3].copy_from_slice(&[0.5, 0.0, 1.0]);
-        let rates = |burden| Rates { positive: 0.5, true_positive: 0.5, false_positive: 0.5, burden };
+        let rates = |burden| Rates {
+            positive: 0.5,
+            true_positive: 0.5,
+            false_positive: 0.5,
+            burden,
+            recourse_burden: f32::NAN,
+        };
         let opposed = |measure, gap: f32| pair.steering(measure, &held, [&rates(0.2 + gap), &rates(0.2)]).0;
         assert_eq!(opposed(Measure::Spd, 0.0), Some(Held::Aod), "0.4 outwards against 1 inwards");
         assert_eq!(opposed(Measure::Aod, 0.0), Some(Held::Spd), "0.15 outwards against 0.5");
@@ -96,6 +102,7 @@ mod tests {
                 nearness: 1.0,
                 below: 0.0,
                 density: 1.0,
+                log_odds: None,
             };
             for group in [0, 1] {
                 let _ = controller.attributes[0].observe(group, &scored, 1, &controller.held);
@@ -113,7 +120,8 @@ mod tests {
         let held = [(Held::Spd, 0.02)];
         let mut pair = Pair::default();
         pair.weights[1][0] = [0.5, 0.25];
-        let rates = Rates { positive: 0.5, true_positive: 0.5, false_positive: 0.5, burden: 0.1 };
+        let rates =
+            Rates { positive: 0.5, true_positive: 0.5, false_positive: 0.5, burden: 0.1, recourse_burden: f32::NAN };
         for (multiplier, at_limit) in [(1.9 * LARGEST_FORCE, false), (-2.0 * LARGEST_FORCE, true)] {
             pair.multipliers[0] = multiplier;
             assert_eq!(pair.steering(Measure::Spd, &held, [&rates, &rates]).1, at_limit);
