@@ -32,8 +32,8 @@
 //!
 //! # Rooms
 //! [`schema`] and [`stream`] read tables; [`encoder`] turns rows into terms; [`learner`] learns from them; [`training`] runs over the data and measures it
-//! ([`prequential`]), and goes on where an earlier run stopped ([`checkpoint`]); [`export`] writes the blob ([`blob_file`] reads it); [`scoring`] and [`evaluation`] go through the engine; [`demo`] makes
-//! data; [`study`] repeats the published figures.
+//! ([`prequential`]), judges the targets ([`targets`]), and goes on where an earlier run stopped ([`checkpoint`]); [`export`] writes the blob ([`blob_file`]
+//! reads it); [`scoring`], [`evaluation`] and [`individual`] go through the engine; [`demo`] makes data; [`study`] repeats the published figures.
 //!
 //! # Contract
 //! - The same data, options and seed give the same bytes on any machine.
