@@ -61,7 +61,7 @@ mod record;
 pub mod recourse;
 pub mod schema;
 
-pub use attribution::{Attribution, Method, Space};
+pub use attribution::{Attribution, BackgroundId, Method, Space};
 pub use error::{LoadError, PredictError, RecordError};
 pub use model::{Model, Score};
 pub use record::{FeatureIndex, FeatureKey, Record, Schema};

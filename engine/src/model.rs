@@ -293,7 +293,7 @@ fn largest_logit(features: &[Feature], bias: &[f32], rows: &[f32], experts: usiz
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::attribution::{Attribution, Method};
+    use crate::attribution::Attribution;
     use crate::record::FeatureIndex;
 
     static BLOB: &[u8] = crate::include_model!("../../tests/golden/v1.feamoe");
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(model.explain(&record), Err(PredictError::OtherModel));
         let mut attribution = other.explain(&record).unwrap();
         let before = attribution;
-        let found = model.explain_into(&record, Method::Frozen, &mut attribution);
+        let found = model.frozen_into(&record, &mut attribution);
         assert_eq!((found, attribution), (Err(PredictError::OtherModel), before));
     }
 
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(size_of::<Record<32>>() - size_of::<Record<FEATURES>>(), 17 * FEATURES);
         assert_eq!(size_of::<Model<FEATURES, 16>>(), size_of::<Model<FEATURES, EXPERTS>>());
         assert_eq!(size_of::<Score<EXPERTS>>(), 8 + 8 * EXPERTS);
-        assert_eq!(size_of::<Attribution<FEATURES, EXPERTS>>(), size_of::<Score<EXPERTS>>() + 8 * FEATURES + 24);
+        assert_eq!(size_of::<Attribution<FEATURES, EXPERTS>>(), size_of::<Score<EXPERTS>>() + 12 * FEATURES + 48);
         #[cfg(target_pointer_width = "64")]
         assert_eq!((size_of::<Model<FEATURES, EXPERTS>>(), size_of::<Record<FEATURES>>()), (696, 280));
     }

@@ -5,7 +5,7 @@
 #![no_std]
 #![no_main]
 
-use feamoe_engine::{Attribution, Method, Model, Score, include_model};
+use feamoe_engine::{Attribution, Model, Score, include_model};
 use firmware_example::meter::{Cost, Meter, memory};
 use firmware_example::records::Table;
 use semihosting::{println, process};
@@ -40,8 +40,8 @@ fn main() -> ! {
             fail(format_args!("record {number}: {error:?}"));
         }
         score_cost.add(&meter, || done = model.score(&record).map(|found| score = found));
-        frozen_cost.add(&meter, || done = model.explain_into(&record, Method::Frozen, &mut frozen));
-        path_cost.add(&meter, || done = model.explain_into(&record, Method::Path, &mut path));
+        frozen_cost.add(&meter, || done = model.frozen_into(&record, &mut frozen));
+        path_cost.add(&meter, || done = model.path_into(&record, &mut path));
         if let Err(error) = done {
             fail(format_args!("record {number}: {error}"));
         }

@@ -62,7 +62,10 @@ pub fn answer<const FEATURES: usize, const EXPERTS: usize>(
     score_words(&model.score(record)?, experts, &mut word);
     let mut why = Attribution::new();
     for method in [Method::Frozen, Method::Path] {
-        model.explain_into(record, method, &mut why)?;
+        match method {
+            Method::Frozen => model.frozen_into(record, &mut why)?,
+            _ => model.path_into(record, &mut why)?,
+        }
         score_words(&why.score, experts, &mut word);
         for value in [why.base_value, why.output, why.residual, why.gate_share.unwrap_or(-1.0)] {
             word(value.to_bits());

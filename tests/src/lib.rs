@@ -25,6 +25,25 @@ pub mod tolerance;
 
 use std::path::PathBuf;
 
+use feamoe_engine::{Attribution, Method, Model, PredictError, Record};
+
+/// Explains a record by one of the two methods that need no background.
+///
+/// # Errors
+/// Those of the methods.
+pub fn explain_into<const FEATURES: usize, const EXPERTS: usize>(
+    model: &Model<'_, FEATURES, EXPERTS>,
+    record: &Record<'_, FEATURES>,
+    method: Method,
+    attribution: &mut Attribution<FEATURES, EXPERTS>,
+) -> Result<(), PredictError> {
+    match method {
+        Method::Frozen => model.frozen_into(record, attribution),
+        Method::Path => model.path_into(record, attribution),
+        Method::Exact | Method::Sampled => panic!("{method:?} needs a background"),
+    }
+}
+
 /// Returns the path of a file of the data folder that the environment variable `FEAMOE_DATA` names, or says that the test
 /// is skipped.
 #[must_use]

@@ -6,6 +6,7 @@ use feamoe_engine::blob::Provenance;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_engine::{Attribution, Method, Model};
+use feamoe_tests::explain_into;
 use feamoe_tests::generate::{Cell, EXPERTS, FEATURES, Recipe, SHARP, fill, records};
 use feamoe_tests::reference::{Explanation, Reference};
 use feamoe_tests::tolerance;
@@ -24,7 +25,7 @@ fn explained(content: &Content, cells: &[Vec<Cell>], method: Method, mut check: 
     let mut attribution = Attribution::new();
     for cells in cells {
         fill(&mut record, cells).unwrap();
-        model.explain_into(&record, method, &mut attribution).unwrap();
+        explain_into(&model, &record, method, &mut attribution).unwrap();
         check(cells, &attribution);
     }
 }
@@ -264,9 +265,9 @@ fn reused_memory_keeps_nothing_of_another_model() {
     fill(&mut small_record, &records(&small, 2, 1)[0]).unwrap();
     for method in [Method::Frozen, Method::Path] {
         let (mut reused, mut fresh): (TestAttribution, TestAttribution) = (Attribution::new(), Attribution::new());
-        large_model.explain_into(&large_record, Method::Path, &mut reused).unwrap();
-        small_model.explain_into(&small_record, method, &mut reused).unwrap();
-        small_model.explain_into(&small_record, method, &mut fresh).unwrap();
+        large_model.path_into(&large_record, &mut reused).unwrap();
+        explain_into(&small_model, &small_record, method, &mut reused).unwrap();
+        explain_into(&small_model, &small_record, method, &mut fresh).unwrap();
         assert_eq!(reused, fresh);
     }
 }

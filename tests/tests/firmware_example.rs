@@ -5,7 +5,6 @@
 use std::fs;
 
 use feamoe::blob_file::{AlignedBytes, HostModel};
-use feamoe_engine::Method;
 use feamoe_engine::schema::Kind;
 use feamoe_tests::firmware;
 
@@ -37,7 +36,7 @@ fn example_prints_the_bits_of_the_host() {
         }
         let path = model.explain(&record).unwrap();
         let mut frozen = path;
-        model.explain_into(&record, Method::Frozen, &mut frozen).unwrap();
+        model.frozen_into(&record, &mut frozen).unwrap();
         let p = path.score.probability;
         assert!(printed.contains(&format!("record {number}: p {p:.6} [{:08x}]", p.to_bits())), "{printed}");
         for (expert, gate) in path.score.gate.iter().take(model.experts()).enumerate() {

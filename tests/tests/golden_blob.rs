@@ -15,6 +15,7 @@ use feamoe_engine::blob::Provenance;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_engine::{Attribution, Method, Model};
+use feamoe_tests::explain_into;
 use feamoe_tests::generate::{Cell, Draw, fill};
 
 const OVERWRITE: &str = "FEAMOE_OVERWRITE_GOLDEN";
@@ -118,7 +119,7 @@ fn rendered(blob: &AlignedBytes) -> String {
         line("gate", &score.gate[..experts]);
         line("experts", &score.expert_probabilities[..experts]);
         for method in [Method::Frozen, Method::Path] {
-            model.explain_into(&record, method, &mut attribution).unwrap();
+            explain_into(&model, &record, method, &mut attribution).unwrap();
             let Attribution { base_value, output, residual, gate_share, values, gate_values, .. } = attribution;
             line(method.name(), &[base_value, output, residual]);
             line("  gate share", gate_share.as_slice());

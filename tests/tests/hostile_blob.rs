@@ -9,6 +9,7 @@ use feamoe_engine::limits::{MAX_BINS, MAX_BLOB_BYTES, MAX_REACH};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_engine::{Attribution, Method, Model};
+use feamoe_tests::explain_into;
 use feamoe_tests::generate::{Draw, Recipe, draw_cell, fill};
 
 /// The capacity of this file's build.
@@ -593,7 +594,7 @@ fn attack(bytes: &AlignedBytes, draw: &mut Draw) -> bool {
         assert!((0.0..=1.0).contains(&score.probability), "{score:?}");
         assert!(score.gate.iter().chain(&score.expert_probabilities).all(|value| (0.0..=1.000_001).contains(value)));
         for method in [Method::Frozen, Method::Path] {
-            model.explain_into(&record, method, &mut attribution).unwrap();
+            explain_into(&model, &record, method, &mut attribution).unwrap();
             let Attribution { base_value, output, residual, values, gate_values, .. } = attribution;
             let all = values.iter().chain(&gate_values).chain([&base_value, &output, &residual]);
             assert!(all.into_iter().all(|value| value.is_finite()), "{attribution:?}");

@@ -3,20 +3,27 @@
 //! `phi_j = sum_k g_k(x) c_jk`, `base = sum_k g_k(x) zbar_k`, adding up to `sum_k g_k(x) z_k(x)` (natural log-odds). Linearity of Shapley
 //! values needs weights that do not depend on x; the gate's do, so this is no Shapley value of p.
 
-use super::{Attribution, dot};
+use super::{Attribution, Method, Space, dot};
+use crate::error::PredictError;
 use crate::math::LN_2;
 use crate::model::Model;
 use crate::record::Record;
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Fills `attribution`, whose score is there already, from the record's logits. Cost: `terms * K` multiply-adds.
+    /// Explains a record by [`Method::Frozen`], into the caller's memory. Cost over a score: `terms * K` multiply-adds.
+    ///
+    /// # Errors
+    /// As [`Model::score`]; then `attribution` is as it was.
     #[inline(never)]
-    pub(super) fn frozen(
+    pub fn frozen_into(
         &self,
         record: &Record<'_, FEATURES>,
-        lanes: &[f32],
         attribution: &mut Attribution<FEATURES, EXPERTS>,
-    ) {
+    ) -> Result<(), PredictError> {
+        let mut lanes = [[0.0; EXPERTS]; 2];
+        let lanes = lanes.as_flattened_mut();
+        self.explained_score(record, lanes, attribution)?;
+        attribution.start(Method::Frozen, Space::LogOdds);
         let experts = self.experts();
         let mut weights = [[0.0; EXPERTS]; 2];
         let weights = self.row_of(weights.as_flattened_mut());
@@ -25,8 +32,6 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
         attribution.base_value = LN_2 * dot(self.bias, weights);
         attribution.output = LN_2 * dot(lanes, weights);
-        attribution.gate_share = None;
-        attribution.gate_values = [0.0; FEATURES];
         let mut sum = attribution.base_value;
         self.project(record, weights, experts..weights.len(), &mut attribution.values);
         for value in attribution.values.iter_mut().take(self.schema().features().len()) {
@@ -34,5 +39,6 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             sum += *value;
         }
         attribution.residual = attribution.output - sum;
+        Ok(())
     }
 }

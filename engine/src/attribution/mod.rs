@@ -1,18 +1,19 @@
 //! Explanations: what each raw feature added to the score, from the same rows the score reads.
 //!
 //! Rows are centred on the training mean, so a feature's terms *are* its contribution `c_j` to each of the 2K logits, and the bias is the
-//! logits of the mean record. Two methods share that:
+//! logits of the mean record. Every method builds on that:
 //!
-//! | method | the game it explains | space | cost over a score |
-//! | --- | --- | --- | --- |
-//! | [`Method::Frozen`] | the gate held at this record (FEAMOE, Theorem 1) | log-odds | one dot product per term |
-//! | [`Method::Path`] | the score itself against the mean record, gate included | probability | a few more forward passes |
+//! | method | the game it explains | against | space | cost |
+//! | --- | --- | --- | --- | --- |
+//! | [`Method::Exact`] | the score itself: its Shapley values | background records | probability or log-odds | `2^d` coalitions a background record, for `d` features that differ |
+//! | [`Method::Sampled`] | the same, estimated, with standard errors | background records | probability or log-odds | until a tolerance is reached |
+//! | [`Method::Path`] | the score along the straight line of the logits (Aumann-Shapley), gate included | the mean record | probability | a few forward passes |
+//! | [`Method::Frozen`] | the gate held at this record (FEAMOE, Theorem 1) | the mean record | log-odds | one dot product per term |
 //!
-//! Neither is called the Shapley value of the score: `frozen` is exact for its own game only, and misses all that the gate does;
-//! `path` is the Aumann-Shapley value along the straight line of the logits. [`Attribution::gate_share`] tells how much the gate matters for
-//! a record: above a tenth, `frozen` misleads.
+//! `frozen` is exact for its own game only, and misses all that the gate does: linearity of Shapley values needs weights that do not depend on
+//! the record. [`Attribution::gate_share`] tells how much the gate matters for a record: above a tenth, `frozen` misleads.
 //!
-//! The law both keep: `base_value + sum(values) + residual = output`; the residual is reported, never spread.
+//! The law all of them keep: `base_value + sum(values) + residual = output`; the residual is reported, never spread.
 
 mod frozen;
 mod path;
@@ -26,7 +27,7 @@ use crate::mixture::{LANE_MULTIPLE, Term, logits, stride};
 use crate::model::{Model, Score};
 use crate::record::Record;
 
-/// How a score is explained.
+/// How a score was explained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Method {
     /// The gate held at this record: Theorem 1 of the paper, in log-odds.
@@ -34,6 +35,10 @@ pub enum Method {
     /// Along the straight path from the mean record, in probability.
     #[default]
     Path,
+    /// Shapley values of the score against background records, every coalition evaluated.
+    Exact,
+    /// The same, estimated from random orders of the features.
+    Sampled,
 }
 
 impl Method {
@@ -43,25 +48,19 @@ impl Method {
         match self {
             Self::Frozen => "frozen",
             Self::Path => "path",
-        }
-    }
-
-    /// The space its values are in.
-    #[must_use]
-    pub const fn space(self) -> Space {
-        match self {
-            Self::Frozen => Space::LogOdds,
-            Self::Path => Space::Probability,
+            Self::Exact => "exact",
+            Self::Sampled => "sampled",
         }
     }
 }
 
 /// What the values add up in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Space {
-    /// Natural log-odds, averaged over the experts by the gate.
+    /// Natural log-odds: of p for `exact` and `sampled`; for `frozen` those of the experts, averaged by the gate.
     LogOdds,
     /// Probability.
+    #[default]
     Probability,
 }
 
@@ -76,25 +75,42 @@ impl Space {
     }
 }
 
-/// Why a record got its score: one value per raw feature.
+/// Why a record got its score: one value per raw feature, or per player where features were grouped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     /// How it was computed.
     pub method: Method,
+    /// The space the values are in.
+    pub space: Space,
     /// The score that is explained.
     pub score: Score<EXPERTS>,
-    /// What the values start from: the mean record's value, in the method's space.
+    /// What the values start from: the mean record's value, or the mean of the background records' values.
     pub base_value: f32,
-    /// What base and values add up to, but for the residual: p for `path`, `sum_k g_k z_k` for `frozen`.
+    /// What base and values add up to, but for the residual: p or its log-odds; `sum_k g_k z_k` for `frozen`.
     pub output: f32,
     /// `output - base_value - sum(values)`.
     pub residual: f32,
-    /// Share of the attribution that runs through the gate, in [0, 1]; `None` for `frozen`, which holds the gate still.
+    /// Share of the path's attribution that runs through the gate, in [0, 1]; `None` for `frozen`, which holds the gate still.
     pub gate_share: Option<f32>,
     /// One value per feature, expert and gate channel together; 0 past the model's features.
     pub values: [f32; FEATURES],
-    /// The part of each value that runs through the gate; 0 for `frozen`.
+    /// For `path`, the part of each value that runs through the gate; 0 for the others.
     pub gate_values: [f32; FEATURES],
+    /// For `sampled`, the standard error of each value for this background; 0 for the others.
+    pub standard_errors: [f32; FEATURES],
+    /// The background records, for `exact` and `sampled`.
+    pub background: Option<BackgroundId>,
+    /// For `exact`, the coalitions, for `sampled`, the points at which the mixture was evaluated; 0 for the others.
+    pub evaluations: u64,
+}
+
+/// Which background records an explanation is against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackgroundId {
+    /// Their number.
+    pub rows: u32,
+    /// CRC-32 of them, as the model reads them: other records, or an other order, give another.
+    pub hash: u32,
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS> {
@@ -103,6 +119,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS>
     pub const fn new() -> Self {
         Self {
             method: Method::Path,
+            space: Space::Probability,
             score: Score::new(),
             base_value: 0.0,
             output: 0.0,
@@ -110,19 +127,18 @@ impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS>
             gate_share: None,
             values: [0.0; FEATURES],
             gate_values: [0.0; FEATURES],
+            standard_errors: [0.0; FEATURES],
+            background: None,
+            evaluations: 0,
         }
     }
 
-    /// Returns the space the values are in.
-    #[must_use]
-    pub fn space(&self) -> Space {
-        self.method.space()
-    }
-
-    /// Makes every value past a model's features 0: the memory may have held a larger model's.
-    fn clear_past(&mut self, features: usize) {
-        for values in [&mut self.values, &mut self.gate_values] {
-            values.iter_mut().skip(features).for_each(|value| *value = 0.0);
+    /// Leaves nothing but the score of what the memory held before, maybe a larger model's values.
+    fn start(&mut self, method: Method, space: Space) {
+        (self.method, self.space) = (method, space);
+        (self.gate_share, self.background, self.evaluations) = (None, None, 0);
+        for values in [&mut self.values, &mut self.gate_values, &mut self.standard_errors] {
+            values.fill(0.0);
         }
     }
 }
@@ -140,32 +156,21 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// As [`Model::score`].
     pub fn explain(&self, record: &Record<'_, FEATURES>) -> Result<Attribution<FEATURES, EXPERTS>, PredictError> {
         let mut attribution = Attribution::new();
-        self.explain_into(record, Method::Path, &mut attribution)?;
+        self.path_into(record, &mut attribution)?;
         Ok(attribution)
     }
 
-    /// Explains a record into the caller's memory.
-    ///
-    /// # Errors
-    /// As [`Model::score`]; then `attribution` is as it was.
-    pub fn explain_into(
+    /// Scores a record, and leaves the logits that explanations add up to in `lanes`.
+    fn explained_score(
         &self,
         record: &Record<'_, FEATURES>,
-        method: Method,
+        lanes: &mut [f32],
         attribution: &mut Attribution<FEATURES, EXPERTS>,
     ) -> Result<(), PredictError> {
-        let mut lanes = [[0.0; EXPERTS]; 2];
-        let lanes = lanes.as_flattened_mut();
         self.forward(record, lanes, &mut attribution.score)?;
-        attribution.method = method;
-        attribution.clear_past(self.schema().features().len());
         if !self.bounded() {
             // The safe path of the score shifted the gate's logits and clamped the experts': explanations add up to the true ones.
             logits(self.bias, self.rows, record.terms(), self.row_of(lanes));
-        }
-        match method {
-            Method::Frozen => self.frozen(record, lanes, attribution),
-            Method::Path => self.path(record, lanes, attribution),
         }
         Ok(())
     }

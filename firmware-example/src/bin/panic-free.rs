@@ -13,7 +13,7 @@ use core::hint::black_box;
 use feamoe_engine::Recourse;
 use feamoe_engine::drift::{Adwin, Change};
 use feamoe_engine::schema::Note;
-use feamoe_engine::{Attribution, LoadError, Method, Model, PredictError, Record, RecordError, Score};
+use feamoe_engine::{Attribution, LoadError, Model, PredictError, Record, RecordError, Score};
 
 const FEATURES: usize = 16;
 const EXPERTS: usize = 12;
@@ -56,10 +56,10 @@ fn score(model: &Device, record: &Record<'_, FEATURES>, score: &mut Score<EXPERT
 fn explain(
     model: &Device,
     record: &Record<'_, FEATURES>,
-    method: Method,
+    frozen: bool,
     attribution: &mut Attribution<FEATURES, EXPERTS>,
 ) -> Result<(), PredictError> {
-    model.explain_into(record, method, attribution)
+    if frozen { model.frozen_into(record, attribution) } else { model.path_into(record, attribution) }
 }
 
 #[inline(never)]
@@ -85,7 +85,7 @@ fn main() -> ! {
         _ = black_box(set(&mut record, name, black_box(0.0)));
         let mut attribution = Attribution::new();
         _ = black_box(score(&model, &record, &mut attribution.score));
-        _ = black_box(explain(&model, &record, black_box(Method::Path), &mut attribution));
+        _ = black_box(explain(&model, &record, black_box(false), &mut attribution));
         black_box(&attribution);
         let mut detector = Adwin::new(black_box(0.002), black_box(0.0), 1.0);
         _ = black_box(watch(&mut detector, attribution.score.probability));

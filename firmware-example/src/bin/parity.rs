@@ -8,7 +8,7 @@
 use core::hint::black_box;
 
 use feamoe_engine::error::RecordError;
-use feamoe_engine::{Aligned, Attribution, Method, Model, Record, Recourse, Score};
+use feamoe_engine::{Aligned, Attribution, Model, Record, Recourse, Score};
 use firmware_example::meter::{Cost, Meter};
 use firmware_example::vectors::{RECOURSE_EVERY, answer, set};
 use semihosting::fs::File;
@@ -106,8 +106,8 @@ impl Costs {
         let (mut score, mut why) = (Score::new(), Attribution::new());
         self.set.add(meter, || _ = black_box(fill(record, model, words)));
         self.score.add(meter, || _ = black_box(model.score_into(record, &mut score)));
-        self.frozen.add(meter, || _ = black_box(model.explain_into(record, Method::Frozen, &mut why)));
-        self.path.add(meter, || _ = black_box(model.explain_into(record, Method::Path, &mut why)));
+        self.frozen.add(meter, || _ = black_box(model.frozen_into(record, &mut why)));
+        self.path.add(meter, || _ = black_box(model.path_into(record, &mut why)));
         _ = black_box((&score, &why));
     }
 }

@@ -111,7 +111,6 @@ fn explain(
         feature_names: (0..features).filter_map(|index| schema.feature_name(index)).map(str::to_owned).collect(),
         output_names: schema.positive_name().unwrap_or_default().to_owned(),
         method: method.name(),
-        space: method.space().name(),
         model: format!("{:08x}", model.crc32()),
         ..Explanation::default()
     };
@@ -123,17 +122,21 @@ fn explain(
             continue;
         }
         binding.fill(&found, &mut record)?;
-        model.explain_into(&record, method, &mut attribution)?;
+        match method {
+            Method::Frozen => model.frozen_into(&record, &mut attribution)?,
+            _ => model.path_into(&record, &mut attribution)?,
+        }
         // The frozen game cannot see the gate's share; the path can.
         let gate_share = match attribution.gate_share {
             Some(share) => share,
             None => {
-                model.explain_into(&record, Method::Path, &mut by_path)?;
+                model.path_into(&record, &mut by_path)?;
                 by_path.gate_share.unwrap_or(0.0)
             }
         };
         let (data, display) = cells(model, &binding, &found, record.notes());
         let first = |values: &[f32], count: usize| values.iter().copied().take(count).collect::<Vec<_>>();
+        explanation.space = attribution.space.name();
         explanation.values.push(first(&attribution.values, features));
         explanation.gate_values.push(first(&attribution.gate_values, features));
         explanation.base_values.push(attribution.base_value);
