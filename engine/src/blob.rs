@@ -59,7 +59,7 @@ pub const FLAG_DEVIATIONS: u16 = 1 << 10;
 /// Sections this reader knows.
 const KNOWN_FLAGS: u16 = FLAG_NAMES | FLAG_DEVIATIONS;
 
-const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+pub(crate) const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// What stands first in the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -219,3 +219,59 @@ impl fmt::Display for PredictError {
 }
 
 impl core::error::Error for PredictError {}
+
+/// Why a record could not be explained against a background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExplainError {
+    /// The record, or the background, was made by another model.
+    OtherModel,
+    /// The background has no records.
+    EmptyBackground,
+    /// The background's memory holds no more records.
+    BackgroundFull {
+        /// Records it holds.
+        rows: usize,
+    },
+    /// A feature belongs to a player past the build's `FEATURES`.
+    PlayerOutOfRange {
+        /// The feature.
+        feature: usize,
+    },
+    /// More players differ from a background record than coalitions can be counted for: sample, or group features.
+    TooManyPlayers {
+        /// Players that differ.
+        found: usize,
+        /// The limit, [`crate::attribution::MAX_PLAYERS`].
+        limit: usize,
+    },
+}
+
+impl From<PredictError> for ExplainError {
+    fn from(error: PredictError) -> Self {
+        match error {
+            PredictError::OtherModel => Self::OtherModel,
+        }
+    }
+}
+
+impl fmt::Display for ExplainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherModel => f.write_str("the record or the background belongs to another model"),
+            Self::EmptyBackground => f.write_str("the background has no records"),
+            Self::BackgroundFull { rows } => write!(f, "the background's memory ends after {rows} records"),
+            Self::PlayerOutOfRange { feature } => {
+                write!(f, "feature {feature} belongs to a player past the build's FEATURES")
+            }
+            Self::TooManyPlayers { found, limit } => {
+                write!(
+                    f,
+                    "{found} features differ from a background record, exact values take at most {limit}: sample, or group features"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for ExplainError {}

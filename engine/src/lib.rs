@@ -62,7 +62,7 @@ pub mod recourse;
 pub mod schema;
 
 pub use attribution::{Attribution, BackgroundId, Method, Space};
-pub use error::{LoadError, PredictError, RecordError};
+pub use error::{ExplainError, LoadError, PredictError, RecordError};
 pub use model::{Model, Score};
 pub use record::{FeatureIndex, FeatureKey, Record, Schema};
 pub use recourse::Recourse;

@@ -224,6 +224,13 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         lanes.get_mut(..stride(self.experts)).unwrap_or_default()
     }
 
+    /// Returns a row of weights.
+    pub(crate) fn row(&self, row: u32) -> &[f32] {
+        let stride = stride(self.experts);
+        let rows = self.rows.get((row as usize).wrapping_mul(stride)..);
+        rows.and_then(|rows| rows.get(..stride)).unwrap_or_default()
+    }
+
     /// Evaluates the mixture at `bias + t * change`; returns p. `point`: scratch of a row. Not inlined: a copy for every node of a path would double
     /// the explanation's code.
     #[inline(never)]

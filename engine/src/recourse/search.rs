@@ -321,13 +321,6 @@ fn copy<const EXPERTS: usize>(lanes: &Lanes<EXPERTS>, row: &mut [f32]) {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Returns a row of weights.
-    fn row(&self, row: u32) -> &[f32] {
-        let stride = stride(self.experts());
-        let rows = self.rows.get((row as usize).wrapping_mul(stride)..);
-        rows.and_then(|rows| rows.get(..stride)).unwrap_or_default()
-    }
-
     /// Adds `scale` times what a place of a feature adds to the logits over the record's own.
     #[inline(never)]
     fn add_change(&self, reach: &Reach, place: Place, scale: f32, lanes: &mut [f32]) {

@@ -1,0 +1,116 @@
+//! Background records: what `exact` and `sampled` explain a record against.
+
+use super::BackgroundId;
+use super::factors::{contributions, factors};
+use crate::blob::CHECKSUM;
+use crate::error::ExplainError;
+use crate::mixture::Term;
+use crate::model::Model;
+use crate::record::{Record, Schema};
+
+/// Background records of a model, in the caller's memory.
+///
+/// A Shapley value answers "why this score, and not the mean score of *these* records?": which records they are matters as much as the method (all of the training
+/// data, those approved, a single reference). They are therefore named in every explanation, by [`Background::id`].
+///
+/// Holds the terms of each record, and, where there is memory for it, its factors: then a game of `exact` needs no exponential.
+#[derive(Debug)]
+pub struct Background<'a, const FEATURES: usize> {
+    schema: &'a Schema<'a, FEATURES>,
+    experts: usize,
+    terms: &'a mut [Term],
+    factors: &'a mut [f32],
+    rows: usize,
+    hash: u32,
+}
+
+impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
+    /// Starts without records. `terms` holds [`Background::terms_needed`] a record, `factors` none, or [`Background::factors_needed`] a record.
+    #[must_use]
+    pub fn new<const EXPERTS: usize>(
+        model: &'a Model<'a, FEATURES, EXPERTS>,
+        terms: &'a mut [Term],
+        factors: &'a mut [f32],
+    ) -> Self {
+        Self { schema: model.schema(), experts: model.experts(), terms, factors, rows: 0, hash: 0 }
+    }
+
+    /// Returns the terms that a record takes: 8 bytes each.
+    #[must_use]
+    pub fn terms_needed<const EXPERTS: usize>(model: &Model<'_, FEATURES, EXPERTS>) -> usize {
+        model.schema().terms
+    }
+
+    /// Returns the factors that a record takes: `2 K` a feature.
+    #[must_use]
+    pub fn factors_needed<const EXPERTS: usize>(model: &Model<'_, FEATURES, EXPERTS>) -> usize {
+        model.schema().features.len().wrapping_mul(model.experts()).wrapping_mul(2)
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// [`ExplainError::OtherModel`]; [`ExplainError::BackgroundFull`] where the memory ends. The background is then as it was.
+    pub fn push<const EXPERTS: usize>(
+        &mut self,
+        model: &Model<'_, FEATURES, EXPERTS>,
+        record: &Record<'_, FEATURES>,
+    ) -> Result<(), ExplainError> {
+        if !core::ptr::eq(record.schema, self.schema) || !core::ptr::eq(record.schema, model.schema()) {
+            return Err(ExplainError::OtherModel);
+        }
+        let full = ExplainError::BackgroundFull { rows: self.rows };
+        let each = self.schema.terms;
+        let at = self.rows.checked_mul(each).ok_or(full)?;
+        let memory = self.terms.get_mut(at..).and_then(|rest| rest.get_mut(..each)).ok_or(full)?;
+        if !self.factors.is_empty() {
+            let each = Self::factors_needed(model);
+            let at = self.rows.checked_mul(each).ok_or(full)?;
+            let memory = self.factors.get_mut(at..).and_then(|rest| rest.get_mut(..each)).ok_or(full)?;
+            let (by_feature, _) = memory.as_chunks_mut::<2>();
+            let mut lanes = [[0.0; EXPERTS]; 2];
+            for (feature, memory) in self.schema.features.iter().zip(by_feature.chunks_exact_mut(self.experts)) {
+                contributions(model, feature, record.terms(), model.row_of(lanes.as_flattened_mut()));
+                factors(lanes.as_flattened(), self.experts, memory);
+            }
+        }
+        memory.copy_from_slice(record.terms());
+        let mut digest = CHECKSUM.digest();
+        digest.update(&self.hash.to_le_bytes());
+        for term in record.terms() {
+            digest.update(&term.row.to_le_bytes());
+            digest.update(&term.scale.to_le_bytes());
+        }
+        self.hash = digest.finalize();
+        self.rows = self.rows.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Returns what names the records.
+    #[must_use]
+    pub fn id(&self) -> BackgroundId {
+        BackgroundId { rows: u32::try_from(self.rows).unwrap_or(u32::MAX), hash: self.hash }
+    }
+
+    /// Returns the number of records.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Returns whether the records are of this model.
+    pub(super) fn is_of<const EXPERTS: usize>(&self, model: &Model<'_, FEATURES, EXPERTS>) -> bool {
+        core::ptr::eq(self.schema, model.schema())
+    }
+
+    /// Returns each record's terms and factors; no factors where there was no memory for them.
+    pub(super) fn records(&self) -> impl Iterator<Item = (&[Term], &[[f32; 2]])> {
+        let each = self.schema.features.len().wrapping_mul(self.experts);
+        let factors = self.factors.as_chunks::<2>().0;
+        // A model has a feature, which has a term.
+        self.terms.chunks_exact(self.schema.terms.max(1)).take(self.rows).enumerate().map(move |(row, terms)| {
+            let factors = factors.get(row.wrapping_mul(each)..).and_then(|rest| rest.get(..each));
+            (terms, factors.unwrap_or_default())
+        })
+    }
+}

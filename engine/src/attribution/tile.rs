@@ -1,0 +1,284 @@
+//! The inner kernel of `exact`: a table of coalitions, evaluated without an exponential.
+//!
+//! A game's players are split: some make the columns of a tile, some its rows, the rest are fixed while it is played. Each coalition is then one product
+//! per expert of a row's factors and a column's (Sahni and Horowitz's halves, 1974, for products):
+//!
+//! ```text
+//! t_k = row_k * column_k        q_k = 1 + row'_k * column'_k        p = sum_k t_k / q_k  /  sum_k t_k
+//! ```
+//!
+//! Lanes run over columns, two rows at a time. Tiles are small, so that all of it stays in the first-level cache and a device has the memory; the products of
+//! fixed players cost a thirtieth of the work. What is summed in which order depends on the number of players only, so the bits do not depend on the width
+//! of a machine's vectors.
+
+use super::Space;
+use super::factors::{Factors, Player, multiply};
+
+/// Most players that make columns, or rows.
+pub(super) const SIDE_PLAYERS: usize = 5;
+/// Columns, and rows, of a full tile.
+pub(super) const SIDE: usize = 1 << SIDE_PLAYERS;
+/// Columns that are played at once.
+const BLOCK: usize = 8;
+const BLOCK_PLAYERS: usize = 3;
+const BLOCKS: usize = SIDE / BLOCK;
+const _: () = assert!(1 << BLOCK_PLAYERS == BLOCK);
+
+/// The weight of each column's coalitions, for one number of players among rows and fixed ones.
+pub type Weights = [[f32; BLOCK]; BLOCKS];
+pub(super) const NO_WEIGHTS: Weights = [[0.0; BLOCK]; BLOCKS];
+
+/// Plays tiles: the portable kernel, or one compiled for more of a machine's instructions around [`Tile::play`].
+pub trait Kernel {
+    /// Calls [`Tile::play`].
+    fn play<const EXPERTS: usize>(&self, tile: &mut Tile<EXPERTS>, weights: &[Weights]);
+}
+
+/// The kernel as this build compiles it.
+#[derive(Clone, Copy, Debug)]
+pub struct Portable;
+
+impl Kernel for Portable {
+    fn play<const EXPERTS: usize>(&self, tile: &mut Tile<EXPERTS>, weights: &[Weights]) {
+        tile.play(weights);
+    }
+}
+
+/// A tile: factors of its rows and columns, and the sums over them.
+#[derive(Clone, Debug)]
+pub struct Tile<const EXPERTS: usize> {
+    experts: usize,
+    space: Space,
+    /// Subtracted from every value: sums of small numbers lose less.
+    reference: f32,
+    /// By pair of rows, and expert: the factors of both rows.
+    rows: [[[[f32; 2]; 2]; EXPERTS]; SIDE / 2],
+    row_pairs: usize,
+    /// By block of columns, and expert: gate factors, expert factors.
+    columns: [[[[f32; BLOCK]; 2]; EXPERTS]; BLOCKS],
+    blocks: usize,
+    /// Weighted sums over columns.
+    row_sums: [[f32; 2]; SIDE / 2],
+    /// Weighted sums over rows.
+    column_sums: [[f32; BLOCK]; BLOCKS],
+    /// Values of the first row and the last, for the first block of columns and the last.
+    corners: [[f32; BLOCK]; 2],
+}
+
+/// How the players of a game are split: the first make columns, the next rows, the rest are fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Split {
+    pub columns: usize,
+    pub rows: usize,
+    pub fixed: usize,
+}
+
+impl Split {
+    /// A block of columns at least, then halves.
+    pub fn of(players: usize) -> Self {
+        let columns = players.min(players.div_ceil(2).clamp(BLOCK_PLAYERS, SIDE_PLAYERS));
+        let rows = players.saturating_sub(columns).min(SIDE_PLAYERS);
+        Self { columns, rows, fixed: players.saturating_sub(columns).saturating_sub(rows) }
+    }
+}
+
+/// Writes the weights of a game's coalitions, where `by_size` gives that of each size: one entry for each number of players among rows and fixed ones.
+pub(super) fn set_weights(split: Split, by_size: &[f32], weights: &mut [Weights]) {
+    for (others, weights) in weights.iter_mut().enumerate() {
+        let by_size = by_size.get(others..).filter(|_| others <= split.rows.wrapping_add(split.fixed));
+        for (column, weight) in (0_u32..).zip(weights.as_flattened_mut()) {
+            let size = column.count_ones() as usize;
+            let is_column = column >> split.columns == 0;
+            *weight = by_size.and_then(|weights| weights.get(size)).copied().filter(|_| is_column).unwrap_or(0.0);
+        }
+    }
+}
+
+impl<const EXPERTS: usize> Tile<EXPERTS> {
+    pub(super) const NONE: Self = Self {
+        experts: 0,
+        space: Space::Probability,
+        reference: 0.0,
+        rows: [[[[1.0; 2]; 2]; EXPERTS]; SIDE / 2],
+        row_pairs: 0,
+        columns: [[[[1.0; BLOCK]; 2]; EXPERTS]; BLOCKS],
+        blocks: 0,
+        row_sums: [[0.0; 2]; SIDE / 2],
+        column_sums: [[0.0; BLOCK]; BLOCKS],
+        corners: [[0.0; BLOCK]; 2],
+    };
+
+    /// Sets the columns of a game: coalitions of `players`, at most [`SIDE_PLAYERS`], times what no player changes.
+    #[inline(always)]
+    pub(super) fn set_columns(
+        &mut self,
+        experts: usize,
+        space: Space,
+        reference: f32,
+        common: &Factors<EXPERTS>,
+        players: &[Player<EXPERTS>],
+    ) {
+        (self.experts, self.space, self.reference) = (experts, space, reference);
+        let (inner, outer) = players.split_at_checked(BLOCK_PLAYERS).unwrap_or((players, &[]));
+        let [first, ..] = &mut self.columns;
+        for (expert, (block, common)) in first.iter_mut().zip(common).enumerate().take(experts) {
+            for (lanes, common) in block.iter_mut().zip(common) {
+                *lanes = [*common; BLOCK];
+            }
+            for (bit, player) in inner.iter().enumerate() {
+                let (Some(absent), Some(present)) = (player.absent.get(expert), player.present.get(expert)) else {
+                    continue;
+                };
+                for ((lanes, absent), present) in block.iter_mut().zip(absent).zip(present) {
+                    for (column, lane) in lanes.iter_mut().enumerate() {
+                        *lane *= if (column >> bit) & 1 == 1 { *present } else { *absent };
+                    }
+                }
+            }
+        }
+        self.blocks = 1;
+        for player in outer {
+            let (old, new) = self.columns.split_at_mut_checked(self.blocks).unwrap_or_default();
+            for (old, new) in old.iter_mut().zip(new) {
+                let factors = player.absent.iter().zip(&player.present).take(experts);
+                for ((old, new), (absent, present)) in old.iter_mut().zip(new).zip(factors) {
+                    for ((old, new), (absent, present)) in old.iter_mut().zip(new).zip(absent.iter().zip(present)) {
+                        for (old, new) in old.iter_mut().zip(new) {
+                            *new = *old * present;
+                            *old *= absent;
+                        }
+                    }
+                }
+            }
+            self.blocks = self.blocks.wrapping_mul(2);
+        }
+    }
+
+    /// Sets the rows: coalitions of `players`, at most [`SIDE_PLAYERS`], times those of `fixed`, of which those in `present` take part. Without players, a
+    /// second row repeats the first; its weights are 0.
+    #[inline(always)]
+    pub(super) fn set_rows(&mut self, players: &[Player<EXPERTS>], fixed: &[Player<EXPERTS>], present: u32) {
+        let mut start: Factors<EXPERTS> = [[1.0; 2]; EXPERTS];
+        for (bit, player) in fixed.iter().enumerate() {
+            multiply(&mut start, if (present >> bit) & 1 == 1 { &player.present } else { &player.absent });
+        }
+        let (inner, outer) = players.split_first().map_or((&Player::NONE, players), |(first, rest)| (first, rest));
+        let [first, ..] = &mut self.rows;
+        let factors = inner.absent.iter().zip(&inner.present);
+        for ((rows, start), (absent, present)) in first.iter_mut().zip(&start).zip(factors).take(self.experts) {
+            for (row, factor) in rows.iter_mut().zip([absent, present]) {
+                for ((to, start), factor) in row.iter_mut().zip(start).zip(factor) {
+                    *to = start * factor;
+                }
+            }
+        }
+        self.row_pairs = 1;
+        for player in outer {
+            let (old, new) = self.rows.split_at_mut_checked(self.row_pairs).unwrap_or_default();
+            for (old, new) in old.iter_mut().zip(new) {
+                let factors = player.absent.iter().zip(&player.present).take(self.experts);
+                for ((old, new), (absent, present)) in old.iter_mut().zip(new).zip(factors) {
+                    for (old, new) in old.iter_mut().zip(new) {
+                        for ((old, new), (absent, present)) in old.iter_mut().zip(new).zip(absent.iter().zip(present)) {
+                            *new = *old * present;
+                            *old *= absent;
+                        }
+                    }
+                }
+            }
+            self.row_pairs = self.row_pairs.wrapping_mul(2);
+        }
+    }
+
+    /// Evaluates all coalitions, and sums them up, weighted by row and by column. `weights`: by the number of the row's players.
+    #[inline(always)]
+    pub fn play(&mut self, weights: &[Weights]) {
+        match self.space {
+            Space::Probability => self.play_in::<false>(weights),
+            Space::LogOdds => self.play_in::<true>(weights),
+        }
+    }
+
+    #[inline(always)]
+    fn play_in<const LOG_ODDS: bool>(&mut self, weights: &[Weights]) {
+        let Self { experts, rows, columns, row_sums, column_sums, .. } = self;
+        *column_sums = NO_WEIGHTS;
+        let columns = columns.get(..self.blocks).unwrap_or_default();
+        let rows = rows.iter().zip(row_sums).take(self.row_pairs);
+        let (mut first, mut last) = (None, [0.0; BLOCK]);
+        for (pair, (rows, row_sums)) in (0_u32..).zip(rows) {
+            let rows = rows.get(..*experts).unwrap_or(rows);
+            let players = pair.count_ones() as usize;
+            let with_first = weights.get(players.wrapping_add(1)).unwrap_or(&NO_WEIGHTS);
+            let weights = weights.get(players).unwrap_or(&NO_WEIGHTS).iter().zip(with_first);
+            let mut sums = [[0.0_f32; BLOCK]; 2];
+            for ((columns, column_sums), weights) in columns.iter().zip(column_sums.iter_mut()).zip(weights) {
+                let values = values::<EXPERTS, LOG_ODDS>(rows, columns);
+                let _ = first.get_or_insert(values[0]);
+                last = values[1];
+                for ((values, sums), weights) in values.iter().zip(&mut sums).zip([weights.0, weights.1]) {
+                    let lanes = values.iter().zip(sums).zip(weights).zip(column_sums.iter_mut());
+                    for (((value, sum), weight), column_sum) in lanes {
+                        let weighted = weight * (value - self.reference);
+                        *sum += weighted;
+                        *column_sum += weighted;
+                    }
+                }
+            }
+            *row_sums = sums.map(sum);
+        }
+        self.corners = [first.unwrap_or(last), last];
+    }
+
+    /// Returns the value of the coalition of nobody, where the fixed players are absent.
+    pub(super) fn of_nobody(&self) -> f32 {
+        let [first, _] = self.corners;
+        let [nobody, ..] = first;
+        nobody
+    }
+
+    /// Returns the value of the coalition of all, where the fixed players are present.
+    pub(super) fn of_all(&self, split: Split) -> f32 {
+        let [_, last] = self.corners;
+        let lane = (1_usize << split.columns).wrapping_sub(1) % BLOCK;
+        last.get(lane).copied().unwrap_or(0.0)
+    }
+
+    /// Returns the weighted sums: of columns, of rows.
+    pub(super) fn sums(&self) -> (&[f32], &[f32]) {
+        (self.column_sums.as_flattened(), self.row_sums.as_flattened())
+    }
+}
+
+/// Evaluates two rows of a block of columns.
+#[inline(always)]
+fn values<const EXPERTS: usize, const LOG_ODDS: bool>(
+    rows: &[[[f32; 2]; 2]],
+    columns: &[[[f32; BLOCK]; 2]; EXPERTS],
+) -> [[f32; BLOCK]; 2] {
+    let (mut sums, mut favourable) = ([[0.0_f32; BLOCK]; 2], [[0.0_f32; BLOCK]; 2]);
+    // For log-odds, p and 1 - p apart: their quotient keeps its precision where one of them is small.
+    for (rows, [gates, outputs]) in rows.iter().zip(columns) {
+        for ((sums, favourable), [gate, output]) in sums.iter_mut().zip(&mut favourable).zip(rows) {
+            for (((sum, favourable), g), o) in sums.iter_mut().zip(favourable).zip(gates).zip(outputs) {
+                let (t, e) = (gate * g, output * o);
+                let f = t / (1.0 + e);
+                *favourable += f;
+                *sum += if LOG_ODDS { e * f } else { t };
+            }
+        }
+    }
+    for (sums, favourable) in sums.iter_mut().zip(&favourable) {
+        for (sum, favourable) in sums.iter_mut().zip(favourable) {
+            *sum = if LOG_ODDS { libm::logf(favourable / *sum) } else { favourable / *sum };
+        }
+    }
+    sums
+}
+
+/// Adds up a block, in pairs.
+#[inline(always)]
+fn sum(lanes: [f32; BLOCK]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}

@@ -1,0 +1,105 @@
+//! One coalition after another in f64, by its logits: for what the range of f32 products cannot hold, and for values at single points.
+//!
+//! The largest gate logit is subtracted and probabilities are never formed from logarithms out of range, so logits up to [`crate::limits::MAX_REACH`] are
+//! evaluated. Some twenty times slower than a [tile](super::tile).
+
+use super::Space;
+use super::factors::player;
+use crate::mixture::Term;
+use crate::model::Model;
+
+const LN_2: f64 = core::f64::consts::LN_2;
+/// A gate this far below the largest, in log2 units, adds less than f64 can tell.
+const NEGLIGIBLE: f64 = -60.0;
+
+/// A coalition, as its logits: those of the background record, but for the players that have joined.
+pub(super) struct Walk<'w, const FEATURES: usize, const EXPERTS: usize> {
+    model: &'w Model<'w, FEATURES, EXPERTS>,
+    record: &'w [Term],
+    background: &'w [Term],
+    player_of: Option<&'w [u16]>,
+    logits: [[f64; EXPERTS]; 2],
+}
+
+impl<'w, const FEATURES: usize, const EXPERTS: usize> Walk<'w, FEATURES, EXPERTS> {
+    /// Starts with nobody.
+    pub fn new(
+        model: &'w Model<'w, FEATURES, EXPERTS>,
+        record: &'w [Term],
+        background: &'w [Term],
+        player_of: Option<&'w [u16]>,
+    ) -> Self {
+        let mut walk = Self { model, record, background, player_of, logits: [[0.0; EXPERTS]; 2] };
+        walk.restart();
+        walk
+    }
+
+    /// Starts again with nobody.
+    pub fn restart(&mut self) {
+        for (logit, bias) in self.logits.as_flattened_mut().iter_mut().zip(self.model.bias) {
+            *logit = f64::from(*bias);
+        }
+        self.add(self.background, 1.0);
+    }
+
+    /// Lets a player join, or leave.
+    pub fn change(&mut self, index: u16, joins: bool) {
+        let scale = if joins { 1.0 } else { -1.0 };
+        for (number, feature) in (0_u16..).zip(self.model.schema().features()) {
+            if player(self.player_of, number) != index {
+                continue;
+            }
+            let of = |terms: &'w [Term]| terms.get(feature.term_range()).unwrap_or_default();
+            let (record, background) = (of(self.record), of(self.background));
+            if record != background {
+                self.add(record, scale);
+                self.add(background, -scale);
+            }
+        }
+    }
+
+    fn add(&mut self, terms: &[Term], scale: f64) {
+        for term in terms {
+            for (logit, weight) in self.logits.as_flattened_mut().iter_mut().zip(self.model.row(term.row)) {
+                *logit += scale * f64::from(term.scale) * f64::from(*weight);
+            }
+        }
+    }
+
+    /// Evaluates the coalition.
+    pub fn value(&self, space: Space) -> f64 {
+        let lanes = self.logits.as_flattened().iter();
+        let mixture = || lanes.clone().zip(lanes.clone().skip(self.model.experts())).take(self.model.experts());
+        match space {
+            Space::Probability => {
+                let largest = mixture().fold(f64::MIN, |largest, (u, _)| larger(largest, *u));
+                let (mut sum, mut favourable) = (0.0, 0.0);
+                for (u, z) in mixture().filter(|(u, _)| **u - largest > NEGLIGIBLE) {
+                    let t = libm::exp2(u - largest);
+                    sum += t;
+                    favourable += t / (1.0 + libm::exp2(-z));
+                }
+                favourable / sum
+            }
+            Space::LogOdds => {
+                // log2 of the sums of t f and of t (1 - f): each share by its logarithm, the largest subtracted.
+                let log_sum = |sign: f64| {
+                    let shares = || mixture().map(|(u, z)| u - softplus(-sign * z));
+                    let largest = shares().fold(f64::MIN, larger);
+                    largest + libm::log2(shares().map(|share| libm::exp2(share - largest)).sum())
+                };
+                LN_2 * (log_sum(1.0) - log_sum(-1.0))
+            }
+        }
+    }
+}
+
+fn larger(a: f64, b: f64) -> f64 {
+    if a > b { a } else { b }
+}
+
+/// Returns `log2(1 + 2^x)`, whatever x.
+fn softplus(x: f64) -> f64 {
+    let (above, below) = if x > 0.0 { (x, -x) } else { (0.0, x) };
+    above + libm::log1p(libm::exp2(below)) / LN_2
+}
