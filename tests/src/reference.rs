@@ -1,6 +1,7 @@
 //! The slow twin: the mixture in f64 with `libm`, straight from the formulas and a blob's content. It calls no kernel of the engine.
 
 use feamoe::export::Content;
+use feamoe_engine::Space;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 
@@ -194,6 +195,96 @@ impl<'a> Reference<'a> {
         }
         Explanation { base_value: p(&bias), output: p(&total), values, gate_values }
     }
+
+    /// Returns the score at some logits, in log2 units: p, or its natural log-odds, which stay finite where p rounds to 0 or 1.
+    #[must_use]
+    pub fn value(&self, logits: &[f64], space: Space) -> f64 {
+        if space == Space::Probability {
+            return self.outcome(logits).probability;
+        }
+        let (gate, outputs) = logits.split_at(self.content.experts);
+        // ln sum g_k o_k - ln sum g_k (1 - o_k): the gate's denominator cancels.
+        let side = |sign: f64| {
+            log_sum_exp(gate.iter().zip(outputs).map(|(u, z)| LN_2 * u + log_sigmoid(sign * LN_2 * z)).collect())
+        };
+        side(1.0) - side(-1.0)
+    }
+
+    /// Returns the Shapley values of the whole mixture, by their definition: the value of every coalition of raw features, which have the record's
+    /// cells while the others have a background record's, averaged over the background; each difference a feature makes weighs `s! (d - 1 - s)! / d!`.
+    ///
+    /// Features whose contributions are those of the background record change nothing and are left out: 2^d values for the `d` others.
+    #[must_use]
+    pub fn exact(&self, cells: &[Cell], background: &[Vec<Cell>], space: Space) -> Exact {
+        let contributions = self.contributions(cells);
+        let mut exact =
+            Exact { base_value: 0.0, output: self.value(&self.logits(cells), space), values: vec![0.0; cells.len()] };
+        for other in background {
+            let from = self.contributions(other);
+            let players: Vec<usize> = (0..cells.len()).filter(|j| contributions[*j] != from[*j]).collect();
+            let changes: Vec<Vec<f64>> = players
+                .iter()
+                .map(|j| sum(&contributions[*j], &from[*j].iter().map(|c| -c).collect::<Vec<_>>()))
+                .collect();
+            let (low, high) = changes.split_at(changes.len() / 2);
+            let (low_sums, high_sums) =
+                (subset_sums(&self.logits(other), low), subset_sums(&vec![0.0; 2 * self.content.experts], high));
+            // Coalition S has the low players of its low bits and the high players of the others.
+            let values: Vec<f64> =
+                high_sums.iter().flat_map(|h| low_sums.iter().map(|l| self.value(&sum(l, h), space))).collect();
+            let share = 1.0 / background.len() as f64;
+            exact.base_value += share * values[0];
+            let weights = shapley_weights(players.len());
+            for (place, player) in players.iter().enumerate() {
+                let without = (0..values.len()).filter(|coalition| coalition & (1 << place) == 0);
+                let differences = without.map(|coalition| {
+                    weights[coalition.count_ones() as usize] * (values[coalition | 1 << place] - values[coalition])
+                });
+                exact.values[*player] += share * differences.sum::<f64>();
+            }
+        }
+        exact
+    }
+}
+
+/// Exact Shapley values of one record.
+#[derive(Clone, Debug)]
+pub struct Exact {
+    /// Mean value of the background records.
+    pub base_value: f64,
+    /// Value of the record.
+    pub output: f64,
+    /// One per feature; with the base value they sum to the output.
+    pub values: Vec<f64>,
+}
+
+/// Returns `s! (d - 1 - s)! / d!` for the sizes `s` of coalitions without a player, of `d` players.
+fn shapley_weights(players: usize) -> Vec<f64> {
+    let factorial = |n: usize| (1..=n).map(|i| i as f64).product::<f64>();
+    (0..players).map(|size| factorial(size) * factorial(players - 1 - size) / factorial(players)).collect()
+}
+
+/// Returns `start` plus the sum of every subset of `changes`; bit i of the index says whether change i is in.
+fn subset_sums(start: &[f64], changes: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let mut sums = vec![start.to_vec()];
+    for change in changes {
+        sums.extend(sums.iter().map(|without| sum(without, change)).collect::<Vec<_>>());
+    }
+    sums
+}
+
+fn sum(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
+}
+
+fn log_sum_exp(terms: Vec<f64>) -> f64 {
+    let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    largest + libm::log(terms.iter().map(|term| libm::exp(term - largest)).sum())
+}
+
+/// The logarithm of the logistic function.
+fn log_sigmoid(z: f64) -> f64 {
+    z.min(0.0) - libm::log1p(libm::exp(-z.abs()))
 }
 
 /// The logistic function, by the branch that cannot overflow.

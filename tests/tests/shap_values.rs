@@ -1,0 +1,86 @@
+//! Exact Shapley values of the whole mixture: the slow enumeration against closed forms.
+#![allow(clippy::unwrap_used)]
+
+use feamoe::export::Content;
+use feamoe_engine::Space;
+use feamoe_engine::schema::{Kind, Transform};
+use feamoe_tests::generate::{Cell, Recipe, records};
+use feamoe_tests::reference::Reference;
+
+const NUMBER: Kind = Kind::Number { transform: Transform::Identity, low: -4.0, high: 4.0, centre: 0.0, bins: 0 };
+/// Weights are logarithms rounded to f32.
+const ROUNDED: f64 = 1e-7;
+
+/// A model of numbers put together by hand; `weights`: for each feature the 2K weights of its linear row.
+fn linear<const LANES: usize>(bias: [f32; LANES], weights: &[[f32; LANES]]) -> Content {
+    let recipe = Recipe { experts: LANES / 2, features: weights.len(), gate: 1.0, outputs: 1.0 };
+    let mut content = recipe.content_of(0, |_, _| NUMBER);
+    let stride = content.bias.len();
+    content.bias[..LANES].copy_from_slice(&bias);
+    for (rows, weights) in content.rows.chunks_mut(2 * stride).zip(weights) {
+        rows.fill(0.0);
+        rows[..LANES].copy_from_slice(weights);
+    }
+    content
+}
+
+#[track_caller]
+fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= tolerance, "{found} against {expected}, over {tolerance:e}");
+    }
+}
+
+/// One expert whose odds the first feature triples and the second doubles: p is 1/2, 3/4 or 2/3, 6/7.
+#[test]
+fn two_features_have_the_closed_form() {
+    let content = linear([0.0; 2], &[[0.0, 3_f32.log2()], [0.0, 1.0]]);
+    let reference = Reference::new(&content);
+    let (ones, zeros) = (vec![Cell::Number(1.0); 2], vec![Cell::Number(0.0); 2]);
+    let found = reference.exact(&ones, std::slice::from_ref(&zeros), Space::Probability);
+    assert_close(&[found.base_value, found.output], &[1.0 / 2.0, 6.0 / 7.0], ROUNDED);
+    assert_close(&found.values, &[37.0 / 168.0, 23.0 / 168.0], ROUNDED);
+    let found = reference.exact(&ones, std::slice::from_ref(&zeros), Space::LogOdds);
+    assert_close(&[found.base_value, found.output], &[0.0, libm::log(6.0)], ROUNDED);
+    assert_close(&found.values, &[libm::log(3.0), libm::log(2.0)], ROUNDED);
+    // A second background record that differs in the first feature only, by the same odds: the mean of both.
+    let found = reference.exact(&ones, &[zeros, vec![Cell::Number(0.0), Cell::Number(1.0)]], Space::Probability);
+    let first = 6.0 / 7.0 - 2.0 / 3.0;
+    assert_close(&found.values, &[(37.0 / 168.0 + first) / 2.0, 23.0 / 336.0], ROUNDED);
+    assert_close(&[found.base_value], &[(1.0 / 2.0 + 2.0 / 3.0) / 2.0], ROUNDED);
+}
+
+/// Two constant experts, 0.1 and 0.9, under a gate that the one feature moves: all is the gate's.
+#[test]
+fn the_gate_alone_is_credited() {
+    let ninth = 9_f32.log2();
+    let content = linear([0.0, 0.0, -ninth, ninth], &[[0.0, 4.0 * std::f32::consts::LOG2_E, 0.0, 0.0]]);
+    let reference = Reference::new(&content);
+    for x in [1.0_f32, -0.25, 3.0] {
+        let gate = 1.0 / (1.0 + libm::exp(-4.0 * f64::from(x)));
+        let p = 0.1 + 0.8 * gate;
+        let (cells, background) = ([Cell::Number(x)], [vec![Cell::Number(0.0)]]);
+        let found = reference.exact(&cells, &background, Space::Probability);
+        assert_close(&[found.base_value, found.output, found.values[0]], &[0.5, p, p - 0.5], ROUNDED);
+        let found = reference.exact(&cells, &background, Space::LogOdds);
+        assert_close(&found.values, &[libm::log(p / (1.0 - p))], 1e-6); // 1 / (p (1 - p)) is at most 11
+    }
+}
+
+/// The base value and the values make the output, whatever the model, gates of hundreds included.
+#[test]
+fn values_sum_to_the_output() {
+    for seed in 0..60 {
+        let recipe = Recipe { features: 1 + seed as usize % 8, ..Recipe::any(seed) };
+        let content = recipe.content(seed);
+        let reference = Reference::new(&content);
+        let cells = records(&content, seed, 5);
+        for space in [Space::Probability, Space::LogOdds] {
+            let found = reference.exact(&cells[0], &cells[1..], space);
+            let size = 1.0 + found.output.abs() + found.base_value.abs();
+            let sum = found.base_value + found.values.iter().sum::<f64>();
+            assert_close(&[sum], &[found.output], 1e-11 * size);
+        }
+    }
+}
