@@ -216,6 +216,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
         let reference = self.reference;
         tile.set_columns(experts, space, reference, common, in_columns);
         let (mut column_sums, mut row_sums, mut of_nobody) = ([0.0; SIDE], [0.0; SIDE], 0.0);
+        let shares = shares.get_mut(..players).unwrap_or_default();
         shares.fill(0.0);
         let fixed_shares = split.columns.wrapping_add(split.rows);
         let sets = 1_u32.checked_shl(u32::try_from(split.fixed).unwrap_or(0)).unwrap_or(0);
@@ -241,7 +242,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
         let (column_shares, rest) = shares.split_at_mut_checked(split.columns).unwrap_or_default();
         fold(&mut column_sums, column_shares);
         fold(&mut row_sums, rest.get_mut(..split.rows).unwrap_or_default());
-        divide(shares.get_mut(..players).unwrap_or_default(), f64::from(tile.of_all(split)) - of_nobody);
+        divide(shares, f64::from(tile.of_all(split)) - of_nobody);
         of_nobody
     }
 
@@ -252,7 +253,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
         self::by_size(players, &mut by_size);
         let of_nobody = walk.value(space);
         let mut of_all = of_nobody;
-        self.shares.fill(0.0);
+        let shares = self.shares.get_mut(..players).unwrap_or_default();
+        shares.fill(0.0);
         let coalitions = 1_u64.checked_shl(u32::try_from(players).unwrap_or(0)).unwrap_or(0);
         let mut present = 0_u64;
         for number in 1..coalitions {
@@ -267,11 +269,11 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
                 of_all = value;
             }
             let weight = by_size.get(size).copied().map_or(0.0, f64::from);
-            for (bit, share) in self.shares.iter_mut().take(players).enumerate() {
+            for (bit, share) in shares.iter_mut().enumerate() {
                 *share += if (present >> bit) & 1 == 1 { weight * (value - of_nobody) } else { 0.0 };
             }
         }
-        divide(self.shares.get_mut(..players).unwrap_or_default(), of_all - of_nobody);
+        divide(shares, of_all - of_nobody);
         of_nobody
     }
 }

@@ -3,7 +3,7 @@
 //! `phi_j = sum_k g_k(x) c_jk`, `base = sum_k g_k(x) zbar_k`, adding up to `sum_k g_k(x) z_k(x)` (natural log-odds). Linearity of Shapley
 //! values needs weights that do not depend on x; the gate's do, so this is no Shapley value of p.
 
-use super::{Attribution, Method, Space, dot};
+use super::{Attribution, Method, Space, dot, sum};
 use crate::error::PredictError;
 use crate::math::LN_2;
 use crate::model::Model;
@@ -28,17 +28,12 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let mut weights = [[0.0; EXPERTS]; 2];
         let weights = self.row_of(weights.as_flattened_mut());
         for (weight, gate) in weights.iter_mut().skip(experts).zip(&attribution.score.gate) {
-            *weight = *gate;
+            *weight = LN_2 * *gate;
         }
-        attribution.base_value = LN_2 * dot(self.bias, weights);
-        attribution.output = LN_2 * dot(lanes, weights);
-        let mut sum = attribution.base_value;
+        attribution.base_value = dot(self.bias, weights);
+        attribution.output = dot(self.row_of(lanes), weights);
         self.project(record, weights, experts..weights.len(), &mut attribution.values);
-        for value in attribution.values.iter_mut().take(self.schema().features().len()) {
-            *value *= LN_2;
-            sum += *value;
-        }
-        attribution.residual = attribution.output - sum;
+        attribution.residual = attribution.output - (attribution.base_value + sum(&attribution.values));
         Ok(())
     }
 }

@@ -247,10 +247,10 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         Ok(())
     }
 
-    /// Writes, for each feature, the dot product of its terms' contributions to the logits with `weights`, one per lane of a row.
+    /// Adds to each feature's value the dot product of its terms' contributions to the logits with `weights`, one per lane of a row.
     ///
-    /// Reads `lanes` only, rounded outwards to multiples of [`LANE_MULTIPLE`]; weights outside of `lanes` are to be 0. Lanes are summed in their
-    /// order, so the block width changes speed, never a bit.
+    /// Reads `lanes` only, rounded outwards to multiples of [`LANE_MULTIPLE`]; weights outside of `lanes` are to be 0. Products are summed by
+    /// [`products`] in blocks of 16, 12 and 4 lanes, the same on every target.
     fn project(
         &self,
         record: &Record<'_, FEATURES>,
@@ -258,40 +258,47 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         lanes: Range<usize>,
         values: &mut [f32; FEATURES],
     ) {
-        let (terms, mut sums) = (record.terms(), [[0.0_f32; 2]; FEATURES]);
-        let sums = sums.as_flattened_mut();
         let weights = weights.get(..lanes.end.next_multiple_of(LANE_MULTIPLE)).unwrap_or(weights);
         let mut lane = lanes.start.wrapping_sub(lanes.start % LANE_MULTIPLE);
-        while self.project_block::<12>(terms, weights, lane, sums) {
+        while self.project_block::<16>(record, weights, lane, values) {
+            lane = lane.wrapping_add(16);
+        }
+        while self.project_block::<12>(record, weights, lane, values) {
             lane = lane.wrapping_add(12);
         }
-        while self.project_block::<LANE_MULTIPLE>(terms, weights, lane, sums) {
+        while self.project_block::<LANE_MULTIPLE>(record, weights, lane, values) {
             lane = lane.wrapping_add(LANE_MULTIPLE);
-        }
-        for (sum, term) in sums.iter_mut().zip(terms) {
-            *sum *= term.scale;
-        }
-        let mut sums = sums.iter();
-        for (value, feature) in values.iter_mut().zip(self.schema().features()) {
-            *value = sums.next().copied().unwrap_or_default();
-            if feature.kind().terms() == 2 {
-                *value += sums.next().copied().unwrap_or_default();
-            }
         }
     }
 
-    /// Adds the products of `W` lanes to the sum of each term; false where fewer are left. The weights stay in registers over all terms.
+    /// Adds the products of `W` lanes to the value of each feature; false where fewer are left. The weights stay in registers over all terms.
     #[inline(always)]
-    fn project_block<const W: usize>(&self, terms: &[Term], weights: &[f32], lane: usize, sums: &mut [f32]) -> bool {
+    fn project_block<const W: usize>(
+        &self,
+        record: &Record<'_, FEATURES>,
+        weights: &[f32],
+        lane: usize,
+        values: &mut [f32; FEATURES],
+    ) -> bool {
         let Some(weights) = weights.get(lane..).and_then(<[f32]>::first_chunk::<W>).copied() else { return false };
         let stride = stride(self.experts());
-        for (term, sum) in terms.iter().zip(sums) {
+        let product = |term: &Term| {
             let start = (term.row as usize).wrapping_mul(stride).wrapping_add(lane);
-            if let Some(row) = self.rows.get(start..).and_then(<[f32]>::first_chunk::<W>) {
-                for (weight, lane) in weights.iter().zip(row) {
-                    *sum += lane * weight;
-                }
+            let row = self.rows.get(start..).and_then(<[f32]>::first_chunk::<W>);
+            row.map_or([0.0; LANE_MULTIPLE], |row| products(&weights, row).map(|product| term.scale * product))
+        };
+        // By feature, and added up at the end, so that vectors stay whole.
+        let mut sums = [[0.0_f32; LANE_MULTIPLE]; FEATURES];
+        let mut terms = record.terms().iter();
+        for (sums, feature) in sums.iter_mut().zip(self.schema().features()) {
+            *sums = terms.next().map_or([0.0; LANE_MULTIPLE], product);
+            if feature.kind().terms() == 2 {
+                let more = terms.next().map_or([0.0; LANE_MULTIPLE], product);
+                sums.iter_mut().zip(more).for_each(|(sum, product)| *sum += product);
             }
+        }
+        for (value, sums) in values.iter_mut().zip(&sums).take(self.schema().features().len()) {
+            *value += add_up(*sums);
         }
         true
     }
@@ -300,12 +307,34 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
 /// Returns the dot product of two rows.
 #[inline(never)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sum = 0.0_f32;
-    // Fours have their addresses in the instructions.
+    add_up(products(a, b))
+}
+
+/// Returns the sum of values.
+#[inline(always)]
+fn sum(values: &[f32]) -> f32 {
+    let (fours, rest) = values.as_chunks::<LANE_MULTIPLE>();
+    let mut sums = [0.0_f32; LANE_MULTIPLE];
+    for values in fours.iter().map(<[f32; 4]>::as_slice).chain([rest]) {
+        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    }
+    add_up(sums)
+}
+
+/// Returns the products of two rows, or blocks of rows, summed by their place in a four: these sums need not wait for each other.
+#[inline(always)]
+fn products(a: &[f32], b: &[f32]) -> [f32; LANE_MULTIPLE] {
+    let mut sums = [0.0_f32; LANE_MULTIPLE];
     for (a, b) in a.as_chunks::<LANE_MULTIPLE>().0.iter().zip(b.as_chunks::<LANE_MULTIPLE>().0) {
-        for (a, b) in a.iter().zip(b) {
-            sum += a * b;
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
         }
     }
-    sum
+    sums
+}
+
+/// Returns the sum over the places of a four.
+#[inline(always)]
+fn add_up([a, b, c, d]: [f32; LANE_MULTIPLE]) -> f32 {
+    (a + c) + (b + d)
 }

@@ -159,15 +159,16 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
     #[inline(always)]
     pub(super) fn set_rows(&mut self, players: &[Player<EXPERTS>], fixed: &[Player<EXPERTS>], present: u32) {
         let mut start: Factors<EXPERTS> = [[1.0; 2]; EXPERTS];
+        let start = start.get_mut(..self.experts).unwrap_or_default();
         for (bit, player) in fixed.iter().enumerate() {
-            multiply(&mut start, if (present >> bit) & 1 == 1 { &player.present } else { &player.absent });
+            multiply(start, if (present >> bit) & 1 == 1 { &player.present } else { &player.absent });
         }
         let (inner, outer) = players.split_first().map_or((&Player::NONE, players), |(first, rest)| (first, rest));
         let [first, ..] = &mut self.rows;
         let factors = inner.absent.iter().zip(&inner.present);
-        for ((rows, start), (absent, present)) in first.iter_mut().zip(&start).zip(factors).take(self.experts) {
+        for ((rows, start), (absent, present)) in first.iter_mut().zip(start).zip(factors) {
             for (row, factor) in rows.iter_mut().zip([absent, present]) {
-                for ((to, start), factor) in row.iter_mut().zip(start).zip(factor) {
+                for ((to, start), factor) in row.iter_mut().zip(*start).zip(factor) {
                     *to = start * factor;
                 }
             }
