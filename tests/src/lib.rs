@@ -18,6 +18,7 @@
 #![allow(clippy::panic)] // a test reports by panicking
 
 pub mod command;
+pub mod content;
 pub mod firmware;
 pub mod generate;
 pub mod reference;

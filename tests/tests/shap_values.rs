@@ -1,15 +1,27 @@
-//! Exact Shapley values of the whole mixture: the slow enumeration against closed forms.
+//! Exact Shapley values of the whole mixture: the slow enumeration against closed forms and against what SHAP's `ExactExplainer` says of Adult.
+//!
+//! `tests/golden/shap-adult.json` holds SHAP's base values and values, with the record numbers they belong to: `tests/peers/record_values.py`
+//! wrote it. `adult-gentle.feamoe` (4 experts) and `adult-gated.feamoe` (12, most of the score runs through the gate) are as `tests/peers/README.md` tells.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
+
+use feamoe::blob_file::AlignedBytes;
 use feamoe::export::Content;
+use feamoe::schema::Schema;
 use feamoe_engine::Space;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_tests::generate::{Cell, Recipe, records};
 use feamoe_tests::reference::Reference;
+use feamoe_tests::{content, data_file, repository_file};
+use serde_json::Value;
 
 const NUMBER: Kind = Kind::Number { transform: Transform::Identity, low: -4.0, high: 4.0, centre: 0.0, bins: 0 };
 /// Weights are logarithms rounded to f32.
 const ROUNDED: f64 = 1e-7;
+/// Both sides sum in f64, in another order: at most 8,192 coalitions of 100 rows each, every term rounded to 1e-16 of its size, which is below 1
+/// (log-odds: below 20). Seen are 1e-15 (log-odds: 2e-14).
+const SHAP_SUMS: f64 = 1e-12;
 
 /// A model of numbers put together by hand; `weights`: for each feature the 2K weights of its linear row.
 fn linear<const LANES: usize>(bias: [f32; LANES], weights: &[[f32; LANES]]) -> Content {
@@ -81,6 +93,53 @@ fn values_sum_to_the_output() {
             let size = 1.0 + found.output.abs() + found.base_value.abs();
             let sum = found.base_value + found.values.iter().sum::<f64>();
             assert_close(&[sum], &[found.output], 1e-11 * size);
+        }
+    }
+}
+
+fn golden(name: &str) -> AlignedBytes {
+    AlignedBytes::read(&repository_file("tests/golden").join(name)).unwrap()
+}
+
+#[test]
+fn a_blob_is_read_back_to_its_content() {
+    for name in ["v1.feamoe", "adult-gentle.feamoe", "adult-gated.feamoe"] {
+        let bytes = golden(name);
+        assert_eq!(content::read(bytes.as_slice()).to_bytes(true).unwrap(), bytes);
+    }
+    for seed in 0..50 {
+        let content = Recipe::any(seed).content(seed);
+        assert_eq!(content::read(content.to_bytes(true).unwrap().as_slice()), content);
+    }
+}
+
+fn numbers<T>(list: &Value, number: impl Fn(&Value) -> Option<T>) -> Vec<T> {
+    list.as_array().unwrap().iter().map(|value| number(value).unwrap()).collect()
+}
+
+#[test]
+fn adult_has_the_values_that_shap_gives() {
+    let (Some(data), Some(test)) = (data_file("adult.data"), data_file("adult.test")) else { return };
+    let table = Schema::open(&repository_file("trainer/schemas/adult.toml")).unwrap().table;
+    let text = fs::read_to_string(repository_file("tests/golden/shap-adult.json")).unwrap();
+    let recorded: Value = serde_json::from_str(&text).unwrap();
+    for case in recorded["cases"].as_array().unwrap() {
+        let content = content::read(golden(case["model"].as_str().unwrap()).as_slice());
+        let reference = Reference::new(&content);
+        let rows = |file, list| content::rows(&content, file, &table, &numbers(list, Value::as_u64));
+        let (cells, background) = (rows(&test, &recorded["test_rows"]), rows(&data, &recorded["background_rows"]));
+        for space in [Space::Probability, Space::LogOdds] {
+            let expected = &case[space.name()];
+            let mut largest = 0.0_f64;
+            for (cells, values) in cells.iter().zip(expected["values"].as_array().unwrap()) {
+                let found = reference.exact(cells, &background, space);
+                let values = numbers(values, Value::as_f64);
+                let errors = found.values.iter().zip(&values).map(|(a, b)| (a - b).abs());
+                largest = errors.fold(largest, f64::max);
+                assert_close(&found.values, &values, SHAP_SUMS);
+                assert_close(&[found.base_value], &[expected["base_value"].as_f64().unwrap()], SHAP_SUMS);
+            }
+            println!("{}, {}: {largest:.1e}", case["model"], space.name());
         }
     }
 }
