@@ -6,6 +6,7 @@
 use super::{Attribution, Method, Space, dot, sum};
 use crate::error::PredictError;
 use crate::math::LN_2;
+use crate::mixture::LANE_MULTIPLE;
 use crate::model::Model;
 use crate::record::Record;
 
@@ -30,8 +31,11 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         for (weight, gate) in weights.iter_mut().skip(experts).zip(&attribution.score.gate) {
             *weight = LN_2 * *gate;
         }
-        attribution.base_value = dot(self.bias, weights);
-        attribution.output = dot(self.row_of(lanes), weights);
+        // Whole fours, of which the first may begin with lanes of the gate: their weights are 0.
+        let from = experts.wrapping_sub(experts % LANE_MULTIPLE);
+        let averaged = |row: &[f32]| dot(row.get(from..).unwrap_or_default(), weights.get(from..).unwrap_or_default());
+        attribution.base_value = averaged(self.bias);
+        attribution.output = averaged(lanes);
         self.project(record, weights, experts..weights.len(), &mut attribution.values);
         attribution.residual = attribution.output - (attribution.base_value + sum(&attribution.values));
         Ok(())

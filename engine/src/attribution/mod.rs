@@ -287,18 +287,20 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             let row = self.rows.get(start..).and_then(<[f32]>::first_chunk::<W>);
             row.map_or([0.0; LANE_MULTIPLE], |row| products(&weights, row).map(|product| term.scale * product))
         };
-        // By feature, and added up at the end, so that vectors stay whole.
-        let mut sums = [[0.0_f32; LANE_MULTIPLE]; FEATURES];
+        // Four features at a time, added up together, so that vectors stay whole.
         let mut terms = record.terms().iter();
-        for (sums, feature) in sums.iter_mut().zip(self.schema().features()) {
-            *sums = terms.next().map_or([0.0; LANE_MULTIPLE], product);
-            if feature.kind().terms() == 2 {
-                let more = terms.next().map_or([0.0; LANE_MULTIPLE], product);
-                sums.iter_mut().zip(more).for_each(|(sum, product)| *sum += product);
+        for (values, features) in values.chunks_mut(LANE_MULTIPLE).zip(self.schema().features().chunks(LANE_MULTIPLE)) {
+            let mut sums = [[0.0_f32; LANE_MULTIPLE]; LANE_MULTIPLE];
+            for (sums, feature) in sums.iter_mut().zip(features) {
+                *sums = terms.next().map_or([0.0; LANE_MULTIPLE], product);
+                if feature.kind().terms() == 2 {
+                    let more = terms.next().map_or([0.0; LANE_MULTIPLE], product);
+                    sums.iter_mut().zip(more).for_each(|(sum, product)| *sum += product);
+                }
             }
-        }
-        for (value, sums) in values.iter_mut().zip(&sums).take(self.schema().features().len()) {
-            *value += add_up(*sums);
+            for (value, sum) in values.iter_mut().zip(sums.map(add_up)) {
+                *value += sum;
+            }
         }
         true
     }
