@@ -8,13 +8,13 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use feamoe::blob_file::AlignedBytes;
+use feamoe::explanation::Fastest;
 use feamoe::export::{Content, FeatureContent};
 use feamoe::learner::LearnerOptions;
 use feamoe::schema::Schema;
 use feamoe::stream::{Input, Records};
 use feamoe::training::{self, Options};
-use feamoe_engine::attribution::tile::{Kernel, Portable};
+use feamoe_engine::attribution::tile::Portable;
 use feamoe_engine::attribution::{Background, Game, Workspace};
 use feamoe_engine::blob::Provenance;
 use feamoe_engine::mixture::{Term, stride};
@@ -100,6 +100,15 @@ fn exact(name: &str, model: &BenchModel<'_>, rows: &[BenchRecord<'_>], others: &
     by("portable", &|record, workspace, why| {
         model.exact_with(&Portable, record, &background, &Game::default(), workspace, why).is_ok()
     });
+    by("fastest", &|record, workspace, why| {
+        model.exact_with(&Fastest, record, &background, &Game::default(), workspace, why).is_ok()
+    });
+    let coalitions: u64 = rows
+        .iter()
+        .filter_map(|record| model.exact_cost(record, &background, &Game::default()).ok())
+        .map(|cost| cost.coalitions)
+        .sum();
+    println!("{name}: {} coalitions a row", coalitions / rows.len() as u64);
 }
 
 /// Prints and returns the microseconds that a record takes.

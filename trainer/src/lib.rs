@@ -48,6 +48,7 @@ mod distance;
 pub mod encoder;
 pub mod error;
 pub mod evaluation;
+pub mod explanation;
 pub mod export;
 pub mod individual;
 pub mod learner;

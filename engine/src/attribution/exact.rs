@@ -207,13 +207,13 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
             // Of weights that f32 rounds each would err by its own part, in every game alike: still less than one part in ten million.
             let mut by_size = [0.0; MAX_PLAYERS + 1];
             self::by_size(players, &mut by_size);
-            set_weights(split, &by_size, &mut self.weights);
+            self.weights_count = set_weights(players, &by_size, &mut self.weights);
             self.weights_of = players;
         }
         let Self { players: all, tile, weights, common, shares, .. } = self;
         let (in_columns, rest) = all.get(..players).unwrap_or(all).split_at_checked(split.columns).unwrap_or_default();
         let (in_rows, fixed) = rest.split_at_checked(split.rows).unwrap_or_default();
-        let reference = self.reference;
+        let (reference, weights) = (self.reference, weights.get(..self.weights_count).unwrap_or_default());
         tile.set_columns(experts, space, reference, common, in_columns);
         let (mut column_sums, mut row_sums, mut of_nobody) = ([0.0; SIDE], [0.0; SIDE], 0.0);
         let shares = shares.get_mut(..players).unwrap_or_default();
@@ -226,14 +226,13 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
             if present == 0 {
                 of_nobody = f64::from(tile.of_nobody());
             }
-            let (columns, rows) = tile.sums();
-            let add = |sums: &mut [f64; SIDE], tile: &[f32]| {
-                sums.iter_mut().zip(tile).for_each(|(sum, tile)| *sum += f64::from(*tile));
-            };
-            add(&mut column_sums, columns);
-            add(&mut row_sums, rows);
+            let mut total = 0.0;
+            column_sums.iter_mut().zip(tile.column_sums()).for_each(|(sum, column)| *sum += f64::from(column));
+            for (sum, row) in row_sums.iter_mut().zip(tile.row_sums()) {
+                *sum += f64::from(row);
+                total += f64::from(row);
+            }
             if present > 0 {
-                let total: f64 = rows.iter().map(|row| f64::from(*row)).sum();
                 for (bit, share) in shares.iter_mut().skip(fixed_shares).take(split.fixed).enumerate() {
                     *share += if (present >> bit) & 1 == 1 { total } else { 0.0 };
                 }

@@ -185,6 +185,7 @@ pub struct Workspace<const FEATURES: usize, const EXPERTS: usize> {
     reference: f32,
     /// The number of players that `weights` are for.
     weights_of: usize,
+    weights_count: usize,
     weights: [Weights; FEATURES],
     tile: Tile<EXPERTS>,
 }
@@ -203,6 +204,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
             totals: [0.0; FEATURES],
             reference: 0.0,
             weights_of: 0,
+            weights_count: 0,
             weights: [NO_WEIGHTS; FEATURES],
             tile: Tile::NONE,
         }

@@ -24,9 +24,9 @@ const BLOCK_PLAYERS: usize = 3;
 const BLOCKS: usize = SIDE / BLOCK;
 const _: () = assert!(1 << BLOCK_PLAYERS == BLOCK);
 
-/// The weight of each column's coalitions, for one number of players among rows and fixed ones.
-pub type Weights = [[f32; BLOCK]; BLOCKS];
-pub(super) const NO_WEIGHTS: Weights = [[0.0; BLOCK]; BLOCKS];
+/// The weights of a block's coalitions, for one number of players outside of the block.
+pub type Weights = [f32; BLOCK];
+pub(super) const NO_WEIGHTS: Weights = [0.0; BLOCK];
 
 /// Plays tiles: the portable kernel, or one compiled for more of a machine's instructions around [`Tile::play`].
 pub trait Kernel {
@@ -57,8 +57,8 @@ pub struct Tile<const EXPERTS: usize> {
     /// By block of columns, and expert: gate factors, expert factors.
     columns: [[[[f32; BLOCK]; 2]; EXPERTS]; BLOCKS],
     blocks: usize,
-    /// Weighted sums over columns.
-    row_sums: [[f32; 2]; SIDE / 2],
+    /// Weighted sums over the blocks of columns, by place in a block.
+    row_sums: [[[f32; BLOCK]; 2]; SIDE / 2],
     /// Weighted sums over rows.
     column_sums: [[f32; BLOCK]; BLOCKS],
     /// Values of the first row and the last, for the first block of columns and the last.
@@ -82,16 +82,18 @@ impl Split {
     }
 }
 
-/// Writes the weights of a game's coalitions, where `by_size` gives that of each size: one entry for each number of players among rows and fixed ones.
-pub(super) fn set_weights(split: Split, by_size: &[f32], weights: &mut [Weights]) {
-    for (others, weights) in weights.iter_mut().enumerate() {
-        let by_size = by_size.get(others..).filter(|_| others <= split.rows.wrapping_add(split.fixed));
-        for (column, weight) in (0_u32..).zip(weights.as_flattened_mut()) {
-            let size = column.count_ones() as usize;
-            let is_column = column >> split.columns == 0;
-            *weight = by_size.and_then(|weights| weights.get(size)).copied().filter(|_| is_column).unwrap_or(0.0);
+/// Writes the weights of a game's coalitions, by the number of players outside of a block, where `by_size` gives that of each size; returns how many there are.
+pub(super) fn set_weights(players: usize, by_size: &[f32], weights: &mut [Weights]) -> usize {
+    let count = players.saturating_sub(BLOCK_PLAYERS).wrapping_add(1);
+    for (others, weights) in weights.iter_mut().enumerate().take(count) {
+        for (column, weight) in (0_u32..).zip(weights) {
+            let size = others.wrapping_add(column.count_ones() as usize);
+            // Columns past those of fewer than three players repeat others.
+            let is_column = column.checked_shr(u32::try_from(players).unwrap_or(u32::MAX)).unwrap_or(0) == 0;
+            *weight = if is_column { by_size.get(size).copied().unwrap_or(0.0) } else { 0.0 };
         }
     }
+    count
 }
 
 impl<const EXPERTS: usize> Tile<EXPERTS> {
@@ -103,8 +105,8 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         row_pairs: 0,
         columns: [[[[1.0; BLOCK]; 2]; EXPERTS]; BLOCKS],
         blocks: 0,
-        row_sums: [[0.0; 2]; SIDE / 2],
-        column_sums: [[0.0; BLOCK]; BLOCKS],
+        row_sums: [[[0.0; BLOCK]; 2]; SIDE / 2],
+        column_sums: [NO_WEIGHTS; BLOCKS],
         corners: [[0.0; BLOCK]; 2],
     };
 
@@ -191,7 +193,8 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         }
     }
 
-    /// Evaluates all coalitions, and sums them up, weighted by row and by column. `weights`: by the number of the row's players.
+    /// Evaluates all coalitions, and sums them up, weighted by row and by column. `weights`: by the number of players that are not those of a block, but
+    /// for the fixed ones.
     #[inline(always)]
     pub fn play(&mut self, weights: &[Weights]) {
         match self.space {
@@ -203,30 +206,28 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
     #[inline(always)]
     fn play_in<const LOG_ODDS: bool>(&mut self, weights: &[Weights]) {
         let Self { experts, rows, columns, row_sums, column_sums, .. } = self;
-        *column_sums = NO_WEIGHTS;
+        *column_sums = [[0.0; BLOCK]; BLOCKS];
         let columns = columns.get(..self.blocks).unwrap_or_default();
         let rows = rows.iter().zip(row_sums).take(self.row_pairs);
         let (mut first, mut last) = (None, [0.0; BLOCK]);
         for (pair, (rows, row_sums)) in (0_u32..).zip(rows) {
             let rows = rows.get(..*experts).unwrap_or(rows);
             let players = pair.count_ones() as usize;
-            let with_first = weights.get(players.wrapping_add(1)).unwrap_or(&NO_WEIGHTS);
-            let weights = weights.get(players).unwrap_or(&NO_WEIGHTS).iter().zip(with_first);
-            let mut sums = [[0.0_f32; BLOCK]; 2];
-            for ((columns, column_sums), weights) in columns.iter().zip(column_sums.iter_mut()).zip(weights) {
+            let mut sums = [[0.0; BLOCK]; 2];
+            for ((block, columns), column_sums) in (0_u32..).zip(columns).zip(column_sums.iter_mut()) {
                 let values = values::<EXPERTS, LOG_ODDS>(rows, columns);
                 let _ = first.get_or_insert(values[0]);
                 last = values[1];
-                for ((values, sums), weights) in values.iter().zip(&mut sums).zip([weights.0, weights.1]) {
-                    let lanes = values.iter().zip(sums).zip(weights).zip(column_sums.iter_mut());
-                    for (((value, sum), weight), column_sum) in lanes {
-                        let weighted = weight * (value - self.reference);
-                        *sum += weighted;
-                        *column_sum += weighted;
-                    }
-                }
+                let others = players.wrapping_add(block.count_ones() as usize);
+                let weigh = |values, others: usize| {
+                    lanes(values, *weights.get(others).unwrap_or(&NO_WEIGHTS), |v, w| w * (v - self.reference))
+                };
+                let weighted = [weigh(values[0], others), weigh(values[1], others.wrapping_add(1))];
+                sums = [add(sums[0], weighted[0]), add(sums[1], weighted[1])];
+                *column_sums = add(*column_sums, add(weighted[0], weighted[1]));
             }
-            *row_sums = sums.map(sum);
+            // Not added up here: the compiler would take the vectors above apart for it.
+            *row_sums = sums;
         }
         self.corners = [first.unwrap_or(last), last];
     }
@@ -245,9 +246,14 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         last.get(lane).copied().unwrap_or(0.0)
     }
 
-    /// Returns the weighted sums: of columns, of rows.
-    pub(super) fn sums(&self) -> (&[f32], &[f32]) {
-        (self.column_sums.as_flattened(), self.row_sums.as_flattened())
+    /// Returns the weighted sum of each column.
+    pub(super) fn column_sums(&self) -> impl Iterator<Item = f32> {
+        self.column_sums.as_flattened().iter().copied().take(self.blocks.wrapping_mul(BLOCK))
+    }
+
+    /// Returns the weighted sum of each row.
+    pub(super) fn row_sums(&self) -> impl Iterator<Item = f32> {
+        self.row_sums.as_flattened().iter().copied().map(sum).take(self.row_pairs.wrapping_mul(2))
     }
 }
 
@@ -275,6 +281,19 @@ fn values<const EXPERTS: usize, const LOG_ODDS: bool>(
         }
     }
     sums
+}
+
+/// Combines two blocks lane by lane. Whole blocks in and out: written lane by lane to memory, they would not stay vectors.
+#[inline(always)]
+fn lanes(a: [f32; BLOCK], b: [f32; BLOCK], f: impl Fn(f32, f32) -> f32) -> [f32; BLOCK] {
+    let mut result = a;
+    result.iter_mut().zip(b).for_each(|(a, b)| *a = f(*a, b));
+    result
+}
+
+#[inline(always)]
+fn add(a: [f32; BLOCK], b: [f32; BLOCK]) -> [f32; BLOCK] {
+    lanes(a, b, |a, b| a + b)
 }
 
 /// Adds up a block, in pairs.

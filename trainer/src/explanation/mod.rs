@@ -1,0 +1,5 @@
+//! Explanations on the host.
+
+mod kernel;
+
+pub use kernel::Fastest;
