@@ -51,8 +51,8 @@ pub struct Tile<const EXPERTS: usize> {
     space: Space,
     /// Subtracted from every value: sums of small numbers lose less.
     reference: f32,
-    /// By pair of rows, and expert: the factors of both rows.
-    rows: [[[[f32; 2]; 2]; EXPERTS]; SIDE / 2],
+    /// By pair of rows, and expert: gate factor, expert factor of the one row, then of the other.
+    rows: [[[f32; 4]; EXPERTS]; SIDE / 2],
     row_pairs: usize,
     /// By block of columns, and expert: gate factors, expert factors.
     columns: [[[[f32; BLOCK]; 2]; EXPERTS]; BLOCKS],
@@ -101,7 +101,7 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         experts: 0,
         space: Space::Probability,
         reference: 0.0,
-        rows: [[[[1.0; 2]; 2]; EXPERTS]; SIDE / 2],
+        rows: [[[1.0; 4]; EXPERTS]; SIDE / 2],
         row_pairs: 0,
         columns: [[[[1.0; BLOCK]; 2]; EXPERTS]; BLOCKS],
         blocks: 0,
@@ -132,9 +132,8 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
                     continue;
                 };
                 for ((lanes, absent), present) in block.iter_mut().zip(absent).zip(present) {
-                    for (column, lane) in lanes.iter_mut().enumerate() {
-                        *lane *= if (column >> bit) & 1 == 1 { *present } else { *absent };
-                    }
+                    let by = core::array::from_fn(|column| if (column >> bit) & 1 == 1 { *present } else { *absent });
+                    *lanes = times(*lanes, by);
                 }
             }
         }
@@ -145,10 +144,8 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
                 let factors = player.absent.iter().zip(&player.present).take(experts);
                 for ((old, new), (absent, present)) in old.iter_mut().zip(new).zip(factors) {
                     for ((old, new), (absent, present)) in old.iter_mut().zip(new).zip(absent.iter().zip(present)) {
-                        for (old, new) in old.iter_mut().zip(new) {
-                            *new = *old * present;
-                            *old *= absent;
-                        }
+                        *new = times(*old, [*present; BLOCK]);
+                        *old = times(*old, [*absent; BLOCK]);
                     }
                 }
             }
@@ -168,25 +165,17 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         let (inner, outer) = players.split_first().map_or((&Player::NONE, players), |(first, rest)| (first, rest));
         let [first, ..] = &mut self.rows;
         let factors = inner.absent.iter().zip(&inner.present);
-        for ((rows, start), (absent, present)) in first.iter_mut().zip(start).zip(factors) {
-            for (row, factor) in rows.iter_mut().zip([absent, present]) {
-                for ((to, start), factor) in row.iter_mut().zip(*start).zip(factor) {
-                    *to = start * factor;
-                }
-            }
+        for ((rows, [gate, output]), ([g0, o0], [g1, o1])) in first.iter_mut().zip(start).zip(factors) {
+            *rows = times([*gate, *output, *gate, *output], [*g0, *o0, *g1, *o1]);
         }
         self.row_pairs = 1;
         for player in outer {
             let (old, new) = self.rows.split_at_mut_checked(self.row_pairs).unwrap_or_default();
             for (old, new) in old.iter_mut().zip(new) {
                 let factors = player.absent.iter().zip(&player.present).take(self.experts);
-                for ((old, new), (absent, present)) in old.iter_mut().zip(new).zip(factors) {
-                    for (old, new) in old.iter_mut().zip(new) {
-                        for ((old, new), (absent, present)) in old.iter_mut().zip(new).zip(absent.iter().zip(present)) {
-                            *new = *old * present;
-                            *old *= absent;
-                        }
-                    }
+                for ((old, new), ([g0, o0], [g1, o1])) in old.iter_mut().zip(new).zip(factors) {
+                    *new = times(*old, [*g1, *o1, *g1, *o1]);
+                    *old = times(*old, [*g0, *o0, *g0, *o0]);
                 }
             }
             self.row_pairs = self.row_pairs.wrapping_mul(2);
@@ -260,13 +249,13 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
 /// Evaluates two rows of a block of columns.
 #[inline(always)]
 fn values<const EXPERTS: usize, const LOG_ODDS: bool>(
-    rows: &[[[f32; 2]; 2]],
+    rows: &[[f32; 4]],
     columns: &[[[f32; BLOCK]; 2]; EXPERTS],
 ) -> [[f32; BLOCK]; 2] {
     let (mut sums, mut favourable) = ([[0.0_f32; BLOCK]; 2], [[0.0_f32; BLOCK]; 2]);
     // For log-odds, p and 1 - p apart: their quotient keeps its precision where one of them is small.
     for (rows, [gates, outputs]) in rows.iter().zip(columns) {
-        for ((sums, favourable), [gate, output]) in sums.iter_mut().zip(&mut favourable).zip(rows) {
+        for ((sums, favourable), [gate, output]) in sums.iter_mut().zip(&mut favourable).zip(rows.as_chunks::<2>().0) {
             for (((sum, favourable), g), o) in sums.iter_mut().zip(favourable).zip(gates).zip(outputs) {
                 let (t, e) = (gate * g, output * o);
                 let f = t / (1.0 + e);
@@ -283,17 +272,22 @@ fn values<const EXPERTS: usize, const LOG_ODDS: bool>(
     sums
 }
 
-/// Combines two blocks lane by lane. Whole blocks in and out: written lane by lane to memory, they would not stay vectors.
+/// Combines numbers lane by lane. Whole arrays in and out: written lane by lane to memory, they would not stay vectors.
 #[inline(always)]
-fn lanes(a: [f32; BLOCK], b: [f32; BLOCK], f: impl Fn(f32, f32) -> f32) -> [f32; BLOCK] {
+fn lanes<const N: usize>(a: [f32; N], b: [f32; N], f: impl Fn(f32, f32) -> f32) -> [f32; N] {
     let mut result = a;
     result.iter_mut().zip(b).for_each(|(a, b)| *a = f(*a, b));
     result
 }
 
 #[inline(always)]
-fn add(a: [f32; BLOCK], b: [f32; BLOCK]) -> [f32; BLOCK] {
+fn add<const N: usize>(a: [f32; N], b: [f32; N]) -> [f32; N] {
     lanes(a, b, |a, b| a + b)
+}
+
+#[inline(always)]
+fn times<const N: usize>(a: [f32; N], b: [f32; N]) -> [f32; N] {
+    lanes(a, b, |a, b| a * b)
 }
 
 /// Adds up a block, in pairs.
