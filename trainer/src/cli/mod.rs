@@ -71,6 +71,14 @@ struct Source {
     data: Vec<Input>,
 }
 
+impl Source {
+    /// Refuses an output, named after an option, that is one of the files to be read.
+    fn refuse_overwriting(&self, option: &str, output: &Path, table: &TableOption) -> anyhow::Result<()> {
+        let read = files(&self.data).chain([self.model.as_path()]).chain(table.schema.as_deref());
+        refuse_overwriting(option, output, read)
+    }
+}
+
 /// How results are printed.
 #[derive(Args, Clone, Copy, Debug)]
 struct FormatOption {

@@ -1,8 +1,9 @@
 //! Tables and JSON on standard output, messages on standard error.
 
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
-use feamoe::output::WriteError;
+use feamoe::output::{OutputFile, WriteError};
 use serde::Serialize;
 
 /// Prints one JSON document.
@@ -23,6 +24,33 @@ fn to_standard_output(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> a
     let mut out = BufWriter::new(io::stdout().lock());
     write(&mut out).and_then(|()| out.flush()).map_err(WriteError::standard_output)?;
     Ok(())
+}
+
+/// Writes results to a file, or without one to standard output; a failure to write names the place.
+pub fn write(output: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    // What fails without a name of its own is the writing.
+    let named = |error: anyhow::Error, name: &dyn Fn(io::Error) -> WriteError| match error.downcast::<io::Error>() {
+        Ok(cause) => name(cause).into(),
+        Err(other) => other,
+    };
+    match output {
+        Some(path) => {
+            let mut file = OutputFile::create(path)?;
+            write(&mut file).map_err(|error| named(error, &|cause| WriteError::new(path, cause)))?;
+            file.commit()?;
+        }
+        None => {
+            let mut out = BufWriter::new(io::stdout().lock());
+            let written = write(&mut out).and_then(|()| Ok(out.flush()?));
+            written.map_err(|error| named(error, &WriteError::standard_output))?;
+        }
+    }
+    Ok(())
+}
+
+/// Quotes a field where CSV needs it (RFC 4180).
+pub fn csv_field(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 /// Prints a line on standard error; where nothing can be written there, the exit code still tells.
@@ -81,8 +109,36 @@ pub fn signed(x: impl Into<f64>) -> String {
     if x.is_nan() { "-".into() } else { format!("{x:+.4}") }
 }
 
+/// A bar from a line in the middle of `width` characters, to the right for a positive share of `[-1, 1]`; in steps of half a character.
+pub fn bar(share: f64, width: usize) -> String {
+    let side = width.saturating_sub(1) / 2;
+    let halves = (share.abs().min(1.0) * (2 * side) as f64).round() as usize;
+    let (full, half) = (halves / 2, halves % 2 == 1);
+    let empty = " ".repeat(side - full - usize::from(half));
+    if share < 0.0 {
+        format!("{empty}{}{}│{}", if half { "▐" } else { "" }, "█".repeat(full), " ".repeat(side))
+    } else {
+        format!("{}│{}{}{empty}", " ".repeat(side), "█".repeat(full), if half { "▌" } else { "" })
+    }
+}
+
 /// A share with four decimals; `-` for NaN.
 pub fn share(x: impl Into<f64>) -> String {
     let x = x.into();
     if x.is_nan() { "-".into() } else { format!("{x:.4}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bar;
+
+    #[test]
+    fn bars_have_one_width_and_grow_from_the_middle() {
+        assert_eq!(bar(0.0, 9), "    │    ");
+        assert_eq!(bar(1.0, 9), "    │████");
+        assert_eq!(bar(-0.4, 9), "  ▐█│    ");
+        assert_eq!(bar(0.6, 9), "    │██▌ ");
+        assert_eq!(bar(-7.0, 8), "███│   ");
+        assert_eq!(bar(f64::NAN, 3), " │ ");
+    }
 }

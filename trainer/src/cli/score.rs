@@ -1,16 +1,16 @@
 //! `feamoe score`: probability and decision of every record, as CSV.
 
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use feamoe::blob_file::HostRecord;
-use feamoe::output::{OutputFile, WriteError};
 use feamoe::scoring::Binding;
 use feamoe::stream::Records;
 use feamoe_engine::schema::Note;
 
-use super::{Outcome, Source, TableOption, files, load_model, read_blob, refuse_overwriting};
+use super::print::csv_field;
+use super::{Outcome, Source, TableOption, load_model, print, read_blob};
 
 /// The options of `feamoe score`.
 #[derive(Args, Debug)]
@@ -30,28 +30,10 @@ pub struct Options {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let table = options.table.table()?;
-    // What fails without a name of its own is the writing.
-    let named = |error: anyhow::Error, name: &dyn Fn(io::Error) -> WriteError| match error.downcast::<io::Error>() {
-        Ok(cause) => name(cause).into(),
-        Err(other) => other,
-    };
-    match &options.output {
-        Some(path) => {
-            let read = files(&options.source.data)
-                .chain([options.source.model.as_path()])
-                .chain(options.table.schema.as_deref());
-            refuse_overwriting("--output", path, read)?;
-            let mut file = OutputFile::create(path)?;
-            let name = |cause| WriteError::new(path, cause);
-            write_scores(options, &table, &mut file).map_err(|error| named(error, &name))?;
-            file.commit()?;
-        }
-        None => {
-            let mut out = BufWriter::new(io::stdout().lock());
-            let written = write_scores(options, &table, &mut out).and_then(|()| Ok(out.flush()?));
-            written.map_err(|error| named(error, &WriteError::standard_output))?;
-        }
+    if let Some(path) = &options.output {
+        options.source.refuse_overwriting("--output", path, &options.table)?;
     }
+    print::write(options.output.as_deref(), |out| write_scores(options, &table, out))?;
     Ok(Outcome::Done)
 }
 
@@ -103,9 +85,4 @@ fn notes(record: &HostRecord<'_>, names: &[&str]) -> String {
         }
     }
     notes
-}
-
-/// Quotes a field where CSV needs it (RFC 4180).
-fn csv_field(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }

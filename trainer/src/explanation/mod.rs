@@ -1,5 +1,232 @@
-//! Explanations on the host.
+//! Explanations of records, as documents: columnar for `shap`'s plots ([`Explanation`]), in the mean over records ([`Summary`]), in words
+//! ([`Reason`]). [`Explainer`] makes them, one record at a time; [`crate::plot`] draws them.
+//!
+//! A value belongs to a [`Player`]: a feature, or several that act together.
 
+mod cell;
+mod explainer;
 mod kernel;
+mod reason;
+mod summary;
 
+use feamoe_engine::schema::Kind;
+use feamoe_engine::{BackgroundId, Method, Space};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+pub use cell::{Cell, note_name, shown};
+pub use explainer::{Explainer, Game, Player};
 pub use kernel::Fastest;
+pub use reason::{MAX_REASONS, REASONS, Reason, reasons};
+pub use summary::{Summary, Sums};
+
+use crate::blob_file::HostAttribution;
+
+/// Standard errors from a value to the ends of its 95 % interval (normal).
+const INTERVAL: f32 = 1.96;
+
+/// One record and why it got its score.
+#[derive(Clone, Debug)]
+pub struct Explained<'a> {
+    /// Its 1-based number.
+    pub row: u64,
+    /// What its players hold.
+    pub cells: Vec<Cell>,
+    /// What they added to its score.
+    pub attribution: &'a HostAttribution,
+    /// Why the decision was unfavourable; see [`reasons`].
+    pub reasons: Vec<Reason>,
+}
+
+/// The explanations of some records, column by column; its first keys are the arguments of `shap.Explanation`.
+///
+/// Grows with the records: some hundred bytes a feature and record.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// By record, one value per player.
+    pub values: Vec<Vec<f32>>,
+    /// By record, what its values start from.
+    pub base_values: Vec<f32>,
+    /// By record and player, the number or level code; see [`Cell::data`].
+    pub data: Vec<Vec<Value>>,
+    /// By record and player, what the file has.
+    pub display_data: Vec<Vec<Value>>,
+    /// The players.
+    pub feature_names: Vec<String>,
+    /// The favourable outcome.
+    pub output_names: String,
+    /// For `sampled`, by record and player, standard errors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub error_std: Vec<Vec<f32>>,
+    /// For `sampled`, the lower end of the 95 % interval.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lower_bounds: Vec<Vec<f32>>,
+    /// For `sampled`, the upper end of the 95 % interval.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upper_bounds: Vec<Vec<f32>>,
+    /// How they were computed.
+    #[serde(serialize_with = "method_name")]
+    pub method: Method,
+    /// What the values add up in.
+    #[serde(serialize_with = "space_name")]
+    pub space: Space,
+    /// 1-based numbers of the records.
+    pub row: Vec<u64>,
+    /// By record, what base, values and residual add up to.
+    pub output: Vec<f32>,
+    /// By record, `output - base - sum(values)`.
+    pub residual: Vec<f32>,
+    /// By record, the share of the path's attribution that runs through the gate, in [0, 1].
+    pub gate_share: Vec<f32>,
+    /// By record, the experts' weights.
+    pub gate: Vec<Vec<f32>>,
+    /// By record, the experts' own probabilities.
+    pub expert_values: Vec<Vec<f32>>,
+    /// By record and player, the part of the value that runs through the gate; 0 but for `path`.
+    pub gate_values: Vec<Vec<f32>>,
+    /// By record, the score.
+    pub probability: Vec<f32>,
+    /// By record, whether the score reaches the threshold.
+    pub decision: Vec<bool>,
+    /// The score from which a decision is favourable.
+    pub threshold: f32,
+    /// By record and player, `missing`, `clamped`, `unseen` or nothing.
+    pub notes: Vec<Vec<&'static str>>,
+    /// By record, the features that pulled the score down most; none where the decision is favourable.
+    pub reasons: Vec<Vec<Reason>>,
+    /// The background records, for methods that need them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// By record, the coalitions or points at which the mixture was evaluated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evaluations: Vec<u64>,
+    /// For `sampled`, the seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// CRC-32 of the model, 8 hex digits.
+    pub model: String,
+    /// Whether each player is a number; codes of levels have no order.
+    #[serde(skip)]
+    pub numbers: Vec<bool>,
+    #[serde(skip)]
+    experts: usize,
+}
+
+/// The records an explanation is against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Background {
+    /// Their number.
+    pub rows: u32,
+    /// CRC-32 of them as the model reads them, 8 hex digits.
+    pub hash: String,
+}
+
+impl From<BackgroundId> for Background {
+    fn from(id: BackgroundId) -> Self {
+        Self { rows: id.rows, hash: format!("{:08x}", id.hash) }
+    }
+}
+
+impl Explanation {
+    /// Starts an explanation of no records.
+    #[must_use]
+    pub fn new(explainer: &Explainer<'_>) -> Self {
+        let players = 0..explainer.players().len();
+        Self {
+            values: Vec::new(),
+            base_values: Vec::new(),
+            data: Vec::new(),
+            display_data: Vec::new(),
+            feature_names: explainer.players().iter().map(|player| player.name.clone()).collect(),
+            output_names: explainer.outcome().to_owned(),
+            error_std: Vec::new(),
+            lower_bounds: Vec::new(),
+            upper_bounds: Vec::new(),
+            method: explainer.game().method(),
+            space: explainer.game().space(),
+            row: Vec::new(),
+            output: Vec::new(),
+            residual: Vec::new(),
+            gate_share: Vec::new(),
+            gate: Vec::new(),
+            expert_values: Vec::new(),
+            gate_values: Vec::new(),
+            probability: Vec::new(),
+            decision: Vec::new(),
+            threshold: explainer.model().threshold(),
+            notes: Vec::new(),
+            reasons: Vec::new(),
+            background: None,
+            evaluations: Vec::new(),
+            seed: None,
+            model: explainer.model_crc(),
+            numbers: players.map(|player| matches!(explainer.kind(player), Some(Kind::Number { .. }))).collect(),
+            experts: explainer.model().experts(),
+        }
+    }
+
+    /// Adds a record.
+    pub fn push(&mut self, explained: Explained<'_>) {
+        let Explained { row, cells, attribution, reasons } = explained;
+        let players = self.feature_names.len();
+        let of_players = |values: &[f32]| values.iter().copied().take(players).collect::<Vec<_>>();
+        let score = &attribution.score;
+        let values = of_players(&attribution.values);
+        if attribution.method == Method::Sampled {
+            let errors = of_players(&attribution.standard_errors);
+            let end =
+                |sign: f32| values.iter().zip(&errors).map(|(value, error)| value + sign * INTERVAL * error).collect();
+            self.lower_bounds.push(end(-1.0));
+            self.upper_bounds.push(end(1.0));
+            self.error_std.push(errors);
+        }
+        self.values.push(values);
+        self.gate_values.push(of_players(&attribution.gate_values));
+        self.base_values.push(attribution.base_value);
+        self.output.push(attribution.output);
+        self.residual.push(attribution.residual);
+        self.gate_share.push(attribution.gate_share.unwrap_or(0.0));
+        self.gate.push(score.gate.iter().copied().take(self.experts).collect());
+        self.expert_values.push(score.expert_probabilities.iter().copied().take(self.experts).collect());
+        self.row.push(row);
+        self.probability.push(score.probability);
+        self.decision.push(score.decision);
+        self.notes.push(cells.iter().map(|cell| note_name(cell.note)).collect());
+        self.reasons.push(reasons);
+        self.background = attribution.background.map(Background::from);
+        if attribution.evaluations > 0 {
+            self.evaluations.push(attribution.evaluations);
+        }
+        let (data, display) = cells.into_iter().map(|cell| (cell.data, cell.display)).unzip();
+        self.data.push(data);
+        self.display_data.push(display);
+    }
+}
+
+/// Returns the players' indices, those of the greatest weights first; equal ones in their order.
+#[must_use]
+pub fn by_magnitude(weights: &[f32]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    let magnitude = |index: &usize| weights.get(*index).map_or(0.0, |weight| weight.abs());
+    order.sort_by(|a, b| magnitude(b).total_cmp(&magnitude(a)));
+    order
+}
+
+/// Returns what the values are parts of: `probability of yes`.
+#[must_use]
+pub fn quantity(method: Method, space: Space, outcome: &str) -> String {
+    match (method, space) {
+        (Method::Frozen, _) => format!("log-odds of {outcome}, experts averaged by the gate"),
+        (_, space) => format!("{} of {outcome}", space.name()),
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn method_name<S: Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(method.name())
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn space_name<S: Serializer>(space: &Space, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(space.name())
+}

@@ -1,0 +1,89 @@
+//! What moves scores in general: the mean of the values' magnitudes over records.
+
+use feamoe_engine::{Method, Space};
+use serde::Serialize;
+
+use super::{Background, Explainer, by_magnitude, method_name, space_name};
+use crate::blob_file::HostAttribution;
+
+/// The mean over records of the magnitude of each player's value, and of the value itself; constant memory.
+///
+/// The mean value is near 0 where a player pulls some records up and others down; the mean magnitude is not.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The players, those of the greatest mean magnitude first.
+    pub feature_names: Vec<String>,
+    /// `mean |value|`, in the same order.
+    pub mean_absolute_values: Vec<f32>,
+    /// `mean value`, in the same order.
+    pub mean_values: Vec<f32>,
+    /// The favourable outcome.
+    pub output_names: String,
+    /// How the values were computed.
+    #[serde(serialize_with = "method_name")]
+    pub method: Method,
+    /// What the values add up in.
+    #[serde(serialize_with = "space_name")]
+    pub space: Space,
+    /// Number of records.
+    pub records: u64,
+    /// Mean over the records of the share that runs through the gate, in [0, 1].
+    pub gate_share: f32,
+    /// The background records, for methods that need them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// CRC-32 of the model, 8 hex digits.
+    pub model: String,
+}
+
+/// Sums over records, from which a [`Summary`] is made.
+#[derive(Clone, Debug)]
+pub struct Sums {
+    /// By player: of magnitudes, of values.
+    sums: Vec<[f64; 2]>,
+    gate_share: f64,
+    records: u64,
+    background: Option<Background>,
+}
+
+impl Sums {
+    /// Starts with no records.
+    #[must_use]
+    pub fn new(explainer: &Explainer<'_>) -> Self {
+        Self { sums: vec![[0.0; 2]; explainer.players().len()], gate_share: 0.0, records: 0, background: None }
+    }
+
+    /// Adds a record.
+    pub fn push(&mut self, attribution: &HostAttribution) {
+        for ([magnitudes, sum], value) in self.sums.iter_mut().zip(&attribution.values) {
+            *magnitudes += f64::from(value.abs());
+            *sum += f64::from(*value);
+        }
+        self.gate_share += f64::from(attribution.gate_share.unwrap_or(0.0));
+        self.background = attribution.background.map(Background::from);
+        self.records += 1;
+    }
+
+    /// Returns the means over the records; 0 where there are none.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    pub fn summary(&self, explainer: &Explainer<'_>) -> Summary {
+        let mean = |sum: f64| (sum / (self.records.max(1) as f64)) as f32;
+        let means: Vec<[f32; 2]> = self.sums.iter().map(|sums| sums.map(mean)).collect();
+        let order = by_magnitude(&means.iter().map(|mean| mean[0]).collect::<Vec<_>>());
+        let in_order =
+            || order.iter().filter_map(|player| Some((explainer.players().get(*player)?, means.get(*player)?)));
+        Summary {
+            feature_names: in_order().map(|(player, _)| player.name.clone()).collect(),
+            mean_absolute_values: in_order().map(|(_, mean)| mean[0]).collect(),
+            mean_values: in_order().map(|(_, mean)| mean[1]).collect(),
+            output_names: explainer.outcome().to_owned(),
+            method: explainer.game().method(),
+            space: explainer.game().space(),
+            records: self.records,
+            gate_share: mean(self.gate_share),
+            background: self.background.clone(),
+            model: explainer.model_crc(),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Bars from zero: which features move scores, in general or this one.
+
+use super::canvas::{Anchor, Canvas, Columns, GREY, INK, LOWERS, MARGIN, Mark, RAISES, TOP, WIDTH, arrow, line, text};
+use super::scale::{Scale, plain, signed};
+use super::waterfall::title;
+use super::{MOST_PLAYERS, PlotError, Subject, grouped, others};
+use crate::explanation::{Explanation, Summary, by_magnitude, shown};
+
+const ROW: f64 = 26.0;
+const BAR: f64 = 16.0;
+const ROOM: f64 = 66.0;
+
+/// Draws the mean magnitude of each feature's values over records, the greatest first; those beyond [`MOST_PLAYERS`] together.
+///
+/// # Errors
+/// [`PlotError::NoRecord`] for a summary of none.
+pub fn bar(summary: &Summary) -> Result<String, PlotError> {
+    if summary.records == 0 {
+        return Err(PlotError::NoRecord);
+    }
+    let rows = summary.feature_names.iter().zip(&summary.mean_absolute_values);
+    let rows = rows.map(|(name, value)| (name.clone(), String::new(), f64::from(*value))).collect();
+    let subject = Subject::from(summary);
+    let records = if summary.records == 1 { "record".into() } else { format!("{} records", grouped(summary.records)) };
+    let title = format!("What moves the {}: mean over {records}", short(&subject));
+    let axis = format!("mean |value|: {}", subject.quantity());
+    Ok(draw(rows, &title, &subject, &axis, false))
+}
+
+/// Draws the values of one record, by its position, those of the greatest magnitude first.
+///
+/// # Errors
+/// [`PlotError::NoRecord`].
+pub fn bar_of_record(e: &Explanation, record: usize) -> Result<String, PlotError> {
+    let (values, cells) = e.values.get(record).zip(e.display_data.get(record)).ok_or(PlotError::NoRecord)?;
+    let row = |player: usize| {
+        let value = values.get(player).copied().map_or(0.0, f64::from);
+        Some((e.feature_names.get(player)?.clone(), shown(cells.get(player)?), value))
+    };
+    let rows = by_magnitude(values).into_iter().filter_map(row).collect();
+    let subject = Subject::from(e);
+    let axis = format!("value: {}", subject.quantity());
+    Ok(draw(rows, &title(e, record), &subject, &axis, true))
+}
+
+/// `probability of yes`, without how log-odds are averaged.
+fn short(subject: &Subject<'_>) -> String {
+    format!("{} of {}", subject.space.name(), subject.outcome)
+}
+
+fn draw(
+    mut rows: Vec<(String, String, f64)>,
+    title: &str,
+    subject: &Subject<'_>,
+    axis: &str,
+    with_sign: bool,
+) -> String {
+    if rows.len() > MOST_PLAYERS {
+        let rest = rows.split_off(MOST_PLAYERS - 1);
+        rows.push((others(rest.len()), String::new(), rest.iter().map(|row| row.2).sum()));
+    }
+    let columns = Columns::new(rows.iter().map(|row| row.0.as_str()), rows.iter().map(|row| row.1.as_str()));
+    let scale = {
+        let values = rows.iter().map(|row| row.2).chain([0.0]);
+        Scale::new(values, columns.right() + 16.0, WIDTH - MARGIN, ROOM)
+    };
+    let mut canvas = Canvas::new(ROW * rows.len() as f64, title, &subject.line());
+    canvas.axis(&scale, axis);
+    let zero = scale.at(0.0);
+    for (index, (name, cell, value)) in rows.iter().enumerate() {
+        let (y, end) = (TOP + ROW * (index as f64 + 0.5), scale.at(*value));
+        let colour = if *value < 0.0 { LOWERS } else { RAISES };
+        let height = BAR;
+        canvas.put(arrow(zero, end, y, height).set("fill", if with_sign { colour } else { GREY }).set("class", "bar"));
+        let (x, anchor) = if *value < 0.0 { (end - 6.0, Anchor::End) } else { (end + 6.0, Anchor::Start) };
+        let number = if with_sign { signed(*value, scale.decimals()) } else { plain(*value, scale.decimals()) };
+        canvas.put(text(x, y + 4.5, &number, anchor, INK));
+        canvas.label(columns, y, name, cell);
+    }
+    canvas.put(line(zero, TOP, zero, canvas.bottom, INK, 1.0));
+    if with_sign {
+        canvas.legend(&[
+            (Some(Mark::Bar(RAISES, true)), "raises the score"),
+            (Some(Mark::Bar(LOWERS, false)), "lowers it"),
+        ]);
+    } else {
+        canvas.legend(&[(None, "how far a feature moves a score on average, up or down")]);
+    }
+    canvas.finish()
+}

@@ -1,0 +1,191 @@
+//! Every value of many records as a dot: how far a feature moves scores, and with which of its values.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::canvas::{Anchor, Canvas, Columns, GREY, MARGIN, Mark, RULE, TOP, WIDTH, dots, line, px, text, width};
+use super::scale::Scale;
+use super::{MOST_PLAYERS, PlotError, Subject, evenly, grouped};
+use crate::explanation::{Explanation, by_magnitude};
+
+/// Dots of a feature; of more records, so many evenly by their value, the lowest and the highest among them.
+pub const MOST_DOTS: usize = 1_500;
+const ROW: f64 = 34.0;
+const DOT: f64 = 4.0;
+/// From low to high: blue over grey to orange, apart for every kind of colour vision.
+const COLOURS: [&str; 9] =
+    ["#1f4e96", "#4a6fa6", "#7690b4", "#a0afc0", "#bdbdbd", "#cfae94", "#d4976a", "#d47c3c", "#c85f0a"];
+/// Of a category, whose levels have no order, and of a group.
+const CATEGORY: &str = "#454b54";
+/// Of a missing value.
+const MISSING: &str = "#cc79a7";
+
+/// Draws a row of dots per feature, those of the greatest mean magnitude on top; dots that would cover each other are stacked up and down.
+///
+/// Numbers are coloured from their 5th to their 95th percentile, or from the lowest to the highest where those are equal. Takes `O(n log n)` for the `n`
+/// values of a feature; the document has at most [`MOST_DOTS`] dots of about 12 bytes for each of [`MOST_PLAYERS`] features.
+///
+/// # Errors
+/// [`PlotError::NoRecord`] for none.
+#[allow(clippy::cast_precision_loss)]
+pub fn beeswarm(e: &Explanation) -> Result<String, PlotError> {
+    if e.values.is_empty() {
+        return Err(PlotError::NoRecord);
+    }
+    let order = by_magnitude(&mean_magnitudes(e));
+    let (shown, rest) = order.split_at(order.len().min(MOST_PLAYERS));
+    let names = || shown.iter().filter_map(|player| e.feature_names.get(*player));
+    let columns = Columns::new(names().map(String::as_str), []);
+    let all = e.values.iter().flat_map(|values| shown.iter().filter_map(|player| values.get(*player)));
+    let scale = Scale::new(all.copied().map(f64::from).chain([0.0]), columns.right() + 16.0, WIDTH - MARGIN, 12.0);
+    let subject = Subject::from(e);
+    let mut canvas = Canvas::new(ROW * shown.len() as f64, &title(e), &subject.line());
+    canvas.axis(&scale, &format!("value: {}", subject.quantity()));
+    let zero = scale.at(0.0);
+    let mut seen = Seen::default();
+    for (index, (player, name)) in shown.iter().zip(names()).enumerate() {
+        let y = TOP + ROW * (index as f64 + 0.5);
+        canvas.put(line(scale.left, y, scale.right, y, RULE, 0.6));
+        canvas.label(columns, y, name, "");
+        if index == 0 {
+            canvas.put(line(zero, TOP, zero, canvas.bottom, GREY, 1.0));
+        }
+        for (colour, path) in swarm(e, *player, y, &scale, &mut seen) {
+            canvas.put(dots(path, colour, DOT));
+        }
+    }
+    legend(&mut canvas, &seen, rest.len());
+    Ok(canvas.finish())
+}
+
+/// Returns the mean magnitude of each player's values.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+pub(super) fn mean_magnitudes(e: &Explanation) -> Vec<f32> {
+    let mean = |player: usize| {
+        let magnitudes = e.values.iter().filter_map(|values| values.get(player)).map(|value| f64::from(value.abs()));
+        (magnitudes.sum::<f64>() / e.values.len().max(1) as f64) as f32
+    };
+    (0..e.feature_names.len()).map(mean).collect()
+}
+
+/// Which colours the legend has to tell of.
+#[derive(Default)]
+struct Seen {
+    numbers: bool,
+    categories: bool,
+    missing: bool,
+}
+
+/// Returns the dots of a player, a path for each colour.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn swarm(e: &Explanation, player: usize, y: f64, scale: &Scale, seen: &mut Seen) -> Vec<(&'static str, String)> {
+    let number = e.numbers.get(player).copied().unwrap_or_default();
+    let value =
+        |record: &usize| e.values.get(*record).and_then(|values| values.get(player)).copied().unwrap_or_default();
+    let held = |record: usize| e.data.get(record).and_then(|cells| cells.get(player)).and_then(Value::as_f64);
+    let mut order: Vec<usize> = (0..e.values.len()).collect();
+    order.sort_by(|a, b| value(a).total_cmp(&value(b)));
+    let range = Range::of((0..e.values.len()).filter_map(held).collect());
+
+    // Records by pixel column; each column is stacked around the middle of the row.
+    let mut columns: Vec<(i64, Vec<usize>)> = Vec::new();
+    for record in evenly(order.len(), MOST_DOTS).filter_map(|index| order.get(index).copied()) {
+        let column = (scale.at(f64::from(value(&record))) / DOT).round() as i64;
+        match columns.last_mut() {
+            Some((last, records)) if *last == column => records.push(record),
+            _ => columns.push((column, vec![record])),
+        }
+    }
+    let tallest = columns.iter().map(|(_, records)| records.len()).max().unwrap_or(1) as f64;
+    // The fullest column fills the row; fewer dots stand a dot apart.
+    let apart = ((ROW - DOT - 4.0) / tallest).min(DOT);
+    let mut paths: Vec<(&'static str, String)> = Vec::new();
+    for (_, mut records) in columns {
+        // By what they hold: a column's colours are in order, and its stack shows their shares.
+        records.sort_by(|a, b| held(*a).unwrap_or(f64::NAN).total_cmp(&held(*b).unwrap_or(f64::NAN)));
+        let middle = (records.len() - 1) as f64 / 2.0;
+        for (place, record) in records.iter().enumerate() {
+            let missing =
+                e.notes.get(*record).and_then(|notes| notes.get(player)).is_some_and(|note| *note == "missing");
+            let colour = match held(*record).filter(|_| number && !missing) {
+                Some(x) => COLOURS.get(range.step(x, COLOURS.len())).copied().unwrap_or(CATEGORY),
+                None if missing => MISSING,
+                None => CATEGORY,
+            };
+            seen.numbers |= number && !missing;
+            seen.missing |= missing;
+            seen.categories |= !number && !missing;
+            let (x, y) = (scale.at(f64::from(value(record))), y + (middle - place as f64) * apart);
+            let index = paths.iter().position(|(found, _)| *found == colour).unwrap_or_else(|| {
+                paths.push((colour, String::new()));
+                paths.len() - 1
+            });
+            if let Some((_, path)) = paths.get_mut(index) {
+                let _ = write!(path, "M{:.1} {}h0", x, px((y * 10.0).round() / 10.0));
+            }
+        }
+    }
+    paths
+}
+
+/// Where the colours begin and end.
+struct Range {
+    low: f64,
+    high: f64,
+}
+
+impl Range {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at =
+            |percent: usize| values.get(values.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default();
+        let (low, high) = if at(5) < at(95) { (at(5), at(95)) } else { (at(0), at(100)) };
+        Self { low, high }
+    }
+
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn step(&self, x: f64, steps: usize) -> usize {
+        if self.high <= self.low {
+            return steps / 2;
+        }
+        let share = ((x - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
+        ((share * steps as f64) as usize).min(steps - 1)
+    }
+}
+
+fn legend(canvas: &mut Canvas, seen: &Seen, rest: usize) {
+    let mut entries = Vec::new();
+    if seen.categories {
+        entries.push((Some(Mark::Dot(CATEGORY)), "category (no order)"));
+    }
+    if seen.missing {
+        entries.push((Some(Mark::Dot(MISSING)), "missing"));
+    }
+    let omitted = format!("{rest} features that move scores less are not shown");
+    if rest > 0 {
+        entries.push((None, omitted.as_str()));
+    }
+    canvas.legend(&entries);
+    if seen.numbers {
+        let y = canvas.bottom + 70.0;
+        let (low, high) = ("low", "high value of the feature");
+        let strip = WIDTH - MARGIN - width(high) - 6.0 - COLOURS.len() as f64 * 12.0;
+        canvas.put(text(strip - 6.0, y + 4.0, low, Anchor::End, GREY).set("font-size", 12));
+        for (index, colour) in COLOURS.iter().enumerate() {
+            let x = strip + 12.0 * index as f64;
+            canvas.put(line(x, y, x + 12.0, y, colour, 10.0));
+        }
+        canvas.put(text(WIDTH - MARGIN - width(high), y + 4.0, high, Anchor::Start, GREY).set("font-size", 12));
+    }
+}
+
+fn title(e: &Explanation) -> String {
+    let records = e.values.len();
+    let thinned = if records > MOST_DOTS {
+        format!("{MOST_DOTS} dots a feature for {} records, evenly by value", grouped(records as u64))
+    } else {
+        format!("{} records", grouped(records as u64))
+    };
+    format!("What moves the {} of {}: {thinned}", e.space.name(), e.output_names)
+}

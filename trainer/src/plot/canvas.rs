@@ -1,0 +1,286 @@
+//! Lines, shapes and text in the one look of all plots.
+
+use std::fmt::Write as _;
+
+use svg::node::element::{Line, Path, Polygon, Rectangle, Text, Title};
+use svg::{Document, Node};
+
+use super::scale::Scale;
+
+/// Raises the score: blue of Okabe and Ito (2008), apart from [`LOWERS`] for every kind of colour vision, and in print.
+pub const RAISES: &str = "#0072b2";
+/// Lowers the score: vermilion of the same.
+pub const LOWERS: &str = "#d55e00";
+/// Text and marks that carry the message.
+pub const INK: &str = "#222222";
+/// What is beside it.
+pub const GREY: &str = "#5f6368";
+/// Lines that help the eye.
+pub const RULE: &str = "#dadce0";
+
+/// Width of every plot, in pixels.
+pub const WIDTH: f64 = 960.0;
+/// Space at the sides.
+pub const MARGIN: f64 = 24.0;
+/// Size of text.
+pub const SIZE: f64 = 13.0;
+/// Where the rows begin, under the title and the line below it.
+pub const TOP: f64 = 92.0;
+/// What axis, its title and the legend take under the rows.
+pub const BOTTOM: f64 = 92.0;
+
+/// Where text stands from its point.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    /// To the right of it.
+    Start,
+    /// Around it.
+    Middle,
+    /// To the left of it.
+    End,
+}
+
+/// A plot in the making.
+pub struct Canvas {
+    document: Document,
+    /// Where the rows end and the axis stands.
+    pub bottom: f64,
+}
+
+impl Canvas {
+    /// Starts a plot with so much height for its rows.
+    pub fn new(rows_height: f64, title: &str, line: &str) -> Self {
+        let bottom = TOP + rows_height;
+        let height = bottom + BOTTOM;
+        let document = Document::new()
+            .set("width", WIDTH)
+            .set("height", px(height))
+            .set("viewBox", format!("0 0 {WIDTH} {}", px(height)))
+            .set("font-family", "Helvetica, Arial, 'Liberation Sans', sans-serif")
+            .set("role", "img")
+            .add(Title::new(printable(title)))
+            .add(Rectangle::new().set("width", WIDTH).set("height", px(height)).set("fill", "#ffffff"));
+        let mut canvas = Self { document, bottom };
+        let fitted = |text: &str, size: f64| fit(text, (WIDTH - 2.0 * MARGIN) * SIZE / size);
+        canvas.put(
+            text(MARGIN, 34.0, &fitted(title, 18.0), Anchor::Start, INK)
+                .set("font-size", 18)
+                .set("font-weight", "bold"),
+        );
+        canvas.put(text(MARGIN, 56.0, &fitted(line, 12.0), Anchor::Start, GREY).set("font-size", 12));
+        canvas
+    }
+
+    /// Adds an element.
+    pub fn put(&mut self, node: impl Into<Box<dyn Node>>) {
+        self.document.append(node);
+    }
+
+    /// Draws the axis under the rows: grid, ticks, their labels, its title.
+    pub fn axis(&mut self, scale: &Scale, title: &str) {
+        for (tick, label) in scale.ticks() {
+            let x = scale.at(tick);
+            self.put(line(x, TOP, x, self.bottom, RULE, 1.0));
+            self.put(text(x, self.bottom + 18.0, &label, Anchor::Middle, GREY).set("font-size", 12));
+        }
+        self.put(line(scale.left, self.bottom, scale.right, self.bottom, GREY, 1.0));
+        let middle = (scale.left + scale.right) / 2.0;
+        self.put(text(middle, self.bottom + 38.0, &fit(title, 560.0), Anchor::Middle, INK));
+    }
+
+    /// Draws a dashed line down through the rows, with words above it.
+    pub fn mark(&mut self, x: f64, words: &str, class: &str) {
+        self.put(line(x, TOP - 4.0, x, self.bottom, INK, 1.0).set("stroke-dasharray", "5 4").set("class", class));
+        let anchor = if x > WIDTH - 140.0 { Anchor::End } else { Anchor::Middle };
+        self.put(text(x, TOP - 10.0, words, anchor, INK).set("font-size", 12));
+    }
+
+    /// Writes what is left and right of a row: a name and, in grey, a value. Each ends before `right`.
+    pub fn label(&mut self, columns: Columns, y: f64, name: &str, value: &str) {
+        let baseline = y + SIZE * 0.35;
+        self.fitted(MARGIN, baseline, name, columns.name, Anchor::Start, INK);
+        self.fitted(columns.right(), baseline, value, columns.value, Anchor::End, GREY);
+    }
+
+    fn fitted(&mut self, x: f64, y: f64, content: &str, width: f64, anchor: Anchor, colour: &str) {
+        let shown = fit(content, width);
+        let whole = (shown != content).then(|| Title::new(printable(content)));
+        let mut element = text(x, y, &shown, anchor, colour);
+        if let Some(whole) = whole {
+            element.append(whole);
+        }
+        self.put(element);
+    }
+
+    /// Writes the legend's line at the foot: pairs of colour and meaning, `None` for words alone.
+    pub fn legend(&mut self, entries: &[(Option<Mark>, &str)]) {
+        let (mut x, y) = (MARGIN, self.bottom + 70.0);
+        for (mark, words) in entries {
+            if let Some(mark) = mark {
+                match mark {
+                    Mark::Bar(colour, points_right) => {
+                        let (from, to) = if *points_right { (x, x + 20.0) } else { (x + 20.0, x) };
+                        self.put(arrow(from, to, y, 10.0).set("fill", *colour));
+                    }
+                    Mark::Dot(colour) => {
+                        let at = format!("M{} {}h0", px(x + 10.0), px(y));
+                        self.put(dots(at, colour, 9.0));
+                    }
+                    Mark::Line(colour) => self.put(line(x, y, x + 20.0, y, colour, 2.0)),
+                }
+                x += 26.0;
+            }
+            self.put(text(x, y + 4.0, words, Anchor::Start, GREY).set("font-size", 12));
+            x += width(words) * 12.0 / SIZE + 22.0;
+        }
+    }
+
+    /// Returns the document.
+    pub fn finish(self) -> String {
+        self.document.to_string() + "\n"
+    }
+}
+
+/// What stands before words in a legend.
+#[derive(Clone, Copy)]
+pub enum Mark {
+    /// A bar, to the right or not.
+    Bar(&'static str, bool),
+    /// A dot.
+    Dot(&'static str),
+    /// A line.
+    Line(&'static str),
+}
+
+/// Widths of the names and values left of the rows.
+#[derive(Clone, Copy)]
+pub struct Columns {
+    name: f64,
+    value: f64,
+}
+
+impl Columns {
+    /// Takes the width that the longest need, within bounds.
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>, values: impl IntoIterator<Item = &'a str>) -> Self {
+        let widest = |texts: &mut dyn Iterator<Item = &'a str>| texts.map(width).fold(0.0, f64::max).ceil();
+        Self { name: widest(&mut names.into_iter()).min(230.0), value: widest(&mut values.into_iter()).min(150.0) }
+    }
+
+    /// Returns where the values end.
+    pub fn right(self) -> f64 {
+        MARGIN + self.name + if self.value > 0.0 { 14.0 + self.value } else { 0.0 }
+    }
+}
+
+/// Returns text whose baseline starts, has its middle or ends at a point.
+pub fn text(x: f64, y: f64, content: &str, anchor: Anchor, colour: &str) -> Text {
+    let element =
+        Text::new(printable(content)).set("x", px(x)).set("y", px(y)).set("font-size", SIZE).set("fill", colour);
+    match anchor {
+        Anchor::Start => element,
+        Anchor::Middle => element.set("text-anchor", "middle"),
+        Anchor::End => element.set("text-anchor", "end"),
+    }
+}
+
+/// Returns a line.
+pub fn line(x1: f64, y1: f64, x2: f64, y2: f64, colour: &str, width: f64) -> Line {
+    let line = Line::new().set("x1", px(x1)).set("y1", px(y1)).set("x2", px(x2)).set("y2", px(y2));
+    line.set("stroke", colour).set("stroke-width", width)
+}
+
+/// Returns a bar from one place to another around `y`, pointed at its end: its direction is seen without its colour.
+pub fn arrow(from: f64, to: f64, y: f64, height: f64) -> Polygon {
+    let half = height / 2.0;
+    let tip = (to - from).abs().min(half);
+    let neck = if to < from { to + tip } else { to - tip };
+    let points = [(from, y - half), (neck, y - half), (to, y), (neck, y + half), (from, y + half)];
+    let points: Vec<String> = points.iter().map(|(x, y)| format!("{},{}", px(*x), px(*y))).collect();
+    Polygon::new().set("points", points.join(" "))
+}
+
+/// Returns dots, one at each `M x y h0` of a path: a few bytes a dot.
+pub fn dots(path: String, colour: &str, diameter: f64) -> Path {
+    Path::new().set("d", path).set("stroke", colour).set("stroke-width", diameter).set("stroke-linecap", "round")
+}
+
+/// Returns a line through points.
+pub fn polyline(points: impl Iterator<Item = (f64, f64)>, colour: &str) -> Path {
+    let mut path = String::new();
+    for (x, y) in points {
+        let _ = write!(path, "{}{} {}", if path.is_empty() { 'M' } else { 'L' }, px(x), px(y));
+    }
+    Path::new().set("d", path).set("stroke", colour).set("fill", "none").set("stroke-linejoin", "round")
+}
+
+/// Returns a coordinate to the hundredth of a pixel.
+pub fn px(x: f64) -> String {
+    // Without the sum, what rounds to 0 from below would be "-0".
+    ((x * 100.0).round() / 100.0 + 0.0).to_string()
+}
+
+/// Replaces what XML does not allow as a character.
+fn printable(content: &str) -> String {
+    content
+        .chars()
+        .map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Cuts text that is wider than a place, and ends it in `…`.
+fn fit(content: &str, place: f64) -> String {
+    if width(content) <= place {
+        return content.to_owned();
+    }
+    let mut taken = width("…");
+    let kept = content.chars().take_while(|c| {
+        taken += character_width(*c);
+        taken <= place
+    });
+    kept.chain(['…']).collect()
+}
+
+/// Returns about how wide text of [`SIZE`] is: wide enough for the common sans serifs.
+pub fn width(content: &str) -> f64 {
+    content.chars().map(character_width).sum()
+}
+
+fn character_width(c: char) -> f64 {
+    SIZE * match c {
+        'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '|' | '\'' | '!' => 0.28,
+        'f' | 't' | 'r' | ' ' | '(' | ')' | '[' | ']' | '-' | '/' | 'I' => 0.36,
+        'm' | 'w' | 'M' | 'W' | '@' | '%' => 0.89,
+        'A'..='Z' | '&' | '+' | '<' | '>' | '=' | '−' | '…' => 0.72,
+        // East Asian scripts and most pictographs are square.
+        '\u{1100}'.. if !matches!(c, '\u{2000}'..='\u{2bff}') => 1.0,
+        _ => 0.57,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_to_its_place_and_never_breaks_a_character() {
+        assert_eq!(fit("capital-gain", 200.0), "capital-gain");
+        let long = "größe-".repeat(40);
+        let cut = fit(&long, 200.0);
+        assert!(cut.ends_with('…') && width(&cut) <= 200.0 && width(&cut) > 180.0, "{cut}");
+        assert_eq!(fit("abc", 0.0), "…");
+    }
+
+    #[test]
+    fn what_xml_forbids_is_replaced() {
+        let mut canvas = Canvas::new(10.0, "a<b&\"c\"", "\u{1}\u{ffff}\u{1b}[0m");
+        canvas.label(Columns { name: 20.0, value: 0.0 }, 5.0, "]]><script>", "");
+        let document = canvas.finish();
+        assert!(document.contains("a&lt;b&amp;\"c\"") && document.contains("]]&gt;&lt;script&gt;"), "{document}");
+        assert!(document.chars().all(|c| c == '\n' || !c.is_control()));
+    }
+
+    #[test]
+    fn coordinates_have_at_most_two_decimals_and_no_negative_zero() {
+        assert_eq!([1.0, 0.125, -0.001, 99.999, 1e6].map(px), ["1", "0.13", "0", "100", "1000000"]);
+    }
+}

@@ -1,0 +1,127 @@
+//! Plots of explanations as SVG: sober, colour-blind safe (blue raises, orange lowers, and the shape says it too), the same bytes on any machine.
+//!
+//! | plot | of | shows |
+//! | --- | --- | --- |
+//! | [`waterfall`] | one record | the way from base to score, by feature |
+//! | [`bar`] | a summary | which features move scores |
+//! | [`bar_of_record`] | one record | which features moved this score |
+//! | [`beeswarm`] | many records | each value as a dot, coloured by what the record holds |
+//! | [`decision`] | some records | their ways from the one base to their scores |
+//!
+//! Each is a whole document without identifiers, so that several can stand in one page. Text is set in the reader's sans serif; where a name or a value is
+//! too long for its place, it ends in `…` and the whole of it is in the element's title. At most [`MOST_PLAYERS`] features have a row, the others share one.
+
+mod bar;
+mod beeswarm;
+mod canvas;
+mod decision;
+mod scale;
+mod waterfall;
+
+pub use bar::{bar, bar_of_record};
+pub use beeswarm::{MOST_DOTS, beeswarm};
+pub use decision::{MOST_LINES, decision};
+pub use waterfall::waterfall;
+
+use feamoe_engine::{Method, Space};
+
+use crate::explanation::{Background, Explanation, Summary, quantity};
+
+/// Features that have a row of their own in a plot.
+pub const MOST_PLAYERS: usize = 20;
+
+/// Why nothing can be drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlotError {
+    /// The explanation has no such record, or none at all.
+    #[error("there is no such record to draw")]
+    NoRecord,
+    /// The records start from different base values.
+    #[error(
+        "a decision plot needs one base value, and with the gate held each record has its own; use another --method"
+    )]
+    SeveralBases,
+}
+
+/// What an explanation is about, under the title of its plot.
+struct Subject<'a> {
+    method: Method,
+    space: Space,
+    outcome: &'a str,
+    background: Option<&'a Background>,
+    model: &'a str,
+}
+
+impl Subject<'_> {
+    /// Returns the quantity that the values are parts of.
+    fn quantity(&self) -> String {
+        quantity(self.method, self.space, self.outcome)
+    }
+
+    /// Returns where the values start.
+    fn start(&self) -> &'static str {
+        if self.background.is_some() { "mean of the background" } else { "the mean record" }
+    }
+
+    fn line(&self) -> String {
+        let against = match self.background {
+            Some(background) => format!("{} background records ({})", grouped(background.rows.into()), background.hash),
+            None => "the mean record of training".to_owned(),
+        };
+        format!("method {} · against {against} · model {}", self.method.name(), self.model)
+    }
+}
+
+impl<'a> From<&'a Explanation> for Subject<'a> {
+    fn from(e: &'a Explanation) -> Self {
+        let (outcome, background, model) = (&e.output_names, e.background.as_ref(), &e.model);
+        Self { method: e.method, space: e.space, outcome, background, model }
+    }
+}
+
+impl<'a> From<&'a Summary> for Subject<'a> {
+    fn from(s: &'a Summary) -> Self {
+        let (outcome, background, model) = (&s.output_names, s.background.as_ref(), &s.model);
+        Self { method: s.method, space: s.space, outcome, background, model }
+    }
+}
+
+/// Returns a count with commas: `16,281`.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+/// Returns `most` of `count` indices, evenly spread, the first and the last among them; all where there are no more.
+fn evenly(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    let kept = count.min(most);
+    (0..kept).map(move |index| if kept > 1 { index * (count - 1) / (kept - 1) } else { index })
+}
+
+/// Returns the name of the row that the players without one share.
+fn others(count: usize) -> String {
+    format!("{count} other features")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_is_even_and_keeps_both_ends() {
+        assert_eq!(evenly(3, 5).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(evenly(11, 3).collect::<Vec<_>>(), [0, 5, 10]);
+        assert_eq!((evenly(9, 1).collect::<Vec<_>>(), evenly(0, 4).count()), (vec![0], 0));
+        let many: Vec<usize> = evenly(20_000, 1_500).collect();
+        assert_eq!((many.len(), many.last()), (1_500, Some(&19_999)));
+        assert!(many.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn counts_have_commas() {
+        assert_eq!([0, 999, 1_000, 16_281, 1_000_000].map(grouped), ["0", "999", "1,000", "16,281", "1,000,000"]);
+    }
+}
