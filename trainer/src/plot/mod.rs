@@ -9,7 +9,7 @@
 //! | [`decision`] | some records | their ways from the one base to their scores |
 //!
 //! Each is a whole document without identifiers, so that several can stand in one page. Text is set in the reader's sans serif; where a name or a value is
-//! too long for its place, it ends in `…` and the whole of it is in the element's title. At most [`MOST_PLAYERS`] features have a row, the others share one.
+//! too long for its place, `…` stands in its middle and the whole of it is in the element's title. At most [`MOST_PLAYERS`] features have a row, the others share one.
 
 mod bar;
 mod beeswarm;

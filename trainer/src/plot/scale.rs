@@ -1,7 +1,7 @@
 //! From values to pixels, and back to numbers a person reads.
 
 /// The most ticks of an axis.
-const MOST_TICKS: f64 = 7.0;
+const MOST_TICKS: f64 = 9.0;
 /// Digits that numbers beside a scale resolve of its range.
 const RESOLUTION: f64 = 100.0;
 
@@ -17,8 +17,8 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Spreads values over `left..right`, which leaves `room` pixels at each side for labels.
-    pub fn new(values: impl IntoIterator<Item = f64>, left: f64, right: f64, room: f64) -> Self {
+    /// Spreads values over `left..right`, but for so many pixels of room at either side.
+    pub fn new(values: impl IntoIterator<Item = f64>, left: f64, right: f64, room: [f64; 2]) -> Self {
         let finite = values.into_iter().filter(|value| value.is_finite());
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
         let (low, high) = match high - low {
@@ -27,8 +27,9 @@ impl Scale {
             _ if low.is_finite() => (low - 0.5, high + 0.5),
             _ => (0.0, 1.0),
         };
-        let pad = (high - low) * room / (right - left - 2.0 * room);
-        Self { low: low - pad, high: high + pad, left, right }
+        let [before, after] = room;
+        let pixel = (high - low) / (right - left - before - after);
+        Self { low: low - pixel * before, high: high + pixel * after, left, right }
     }
 
     /// Returns the pixel of a value.
@@ -110,9 +111,9 @@ mod tests {
     fn ticks_are_round_few_and_within() {
         for (low, high) in [(0.0, 1.0), (0.231, 0.234), (-3.0, 5.5), (0.0, 1e-7), (-1e5, 3e5), (7.0, 7.0), (0.1, 0.11)]
         {
-            let scale = Scale::new([low, high], 100.0, 900.0, 60.0);
+            let scale = Scale::new([low, high], 100.0, 900.0, [60.0, 60.0]);
             let ticks = scale.ticks();
-            assert!((3..=8).contains(&ticks.len()), "{low} {high}: {ticks:?}");
+            assert!((3..=10).contains(&ticks.len()), "{low} {high}: {ticks:?}");
             for (value, label) in &ticks {
                 assert!((99.9..=900.1).contains(&scale.at(*value)), "{label}");
                 let read: f64 = label.replace('−', "-").parse().unwrap_or(f64::NAN);
@@ -120,7 +121,7 @@ mod tests {
             }
             assert!((scale.at(low) - 160.0).abs() < 1e-6 || low == high);
         }
-        assert_eq!(Scale::new([], 0.0, 10.0, 0.0).ticks().len(), 6);
+        assert_eq!(Scale::new([], 0.0, 10.0, [0.0, 0.0]).ticks().len(), 6);
     }
 
     #[test]

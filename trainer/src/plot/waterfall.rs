@@ -2,7 +2,7 @@
 
 use feamoe_engine::Method;
 
-use super::canvas::{Anchor, Canvas, Columns, INK, LOWERS, MARGIN, Mark, RAISES, RULE, WIDTH, arrow, line, text};
+use super::canvas::{Anchor, Canvas, Columns, INK, LOWERS, MARGIN, Mark, RAISES, RULE, WIDTH, arrow, line, number};
 use super::scale::{Scale, plain, signed};
 use super::{MOST_PLAYERS, PlotError, Subject, others};
 use crate::explanation::{Explanation, by_magnitude, shown};
@@ -55,7 +55,7 @@ pub fn waterfall(e: &Explanation, record: usize) -> Result<String, PlotError> {
     }
     let cells = rows.iter().map(|row| row.cell.as_str());
     let columns = Columns::new(rows.iter().map(|row| row.name.as_str()).chain([subject.start()]), cells);
-    let scale = Scale::new(values.iter().copied(), columns.right() + 16.0, WIDTH - MARGIN, ROOM);
+    let scale = Scale::new(values.iter().copied(), columns.right() + 16.0, WIDTH - MARGIN, [ROOM, ROOM]);
     let decimals = scale.decimals();
     // Below what the numbers resolve, a residual would be a row of zeros.
     if signed(residual, decimals) != signed(0.0, decimals) {
@@ -87,7 +87,7 @@ pub fn waterfall(e: &Explanation, record: usize) -> Result<String, PlotError> {
         }
         let (x, anchor) =
             if row.value < 0.0 { (outermost - 6.0, Anchor::End) } else { (outermost + 6.0, Anchor::Start) };
-        canvas.put(text(x, y + 4.5, &signed(row.value, decimals), anchor, INK));
+        canvas.put(number(x, y, &signed(row.value, decimals), anchor));
         canvas.label(columns, y, &row.name, &row.cell);
     }
     let (last, y) = (scale.at(ends.last().map_or(base, |ends| ends.1)), middle(rows.len() + 1));
@@ -105,9 +105,10 @@ pub fn waterfall(e: &Explanation, record: usize) -> Result<String, PlotError> {
 /// Draws the base or the score: an upright line and its number.
 fn total(canvas: &mut Canvas, scale: &Scale, columns: Columns, y: f64, (name, value): (&str, f64), class: &str) {
     let x = scale.at(value);
-    canvas.put(line(MARGIN, y + ROW / 2.0, scale.right, y + ROW / 2.0, RULE, if class == "base" { 1.0 } else { 0.0 }));
+    let rule = if class == "base" { y + ROW / 2.0 } else { y - ROW / 2.0 };
+    canvas.put(line(MARGIN, rule, scale.right, rule, RULE, 1.0));
     canvas.put(line(x, y - BAR / 2.0, x, y + BAR / 2.0, INK, 3.0).set("class", class));
-    canvas.put(text(x + 7.0, y + 4.5, &plain(value, scale.decimals()), Anchor::Start, INK).set("font-weight", "bold"));
+    canvas.put(number(x + 7.0, y, &plain(value, scale.decimals()), Anchor::Start).set("font-weight", "bold"));
     canvas.label(columns, y, name, "");
 }
 
@@ -135,12 +136,12 @@ fn rows(e: &Explanation, record: usize) -> Vec<Row> {
     rows
 }
 
-/// Returns `Record 7: probability of yes 0.2341, unfavourable (threshold 0.5)`.
+/// Returns `Record 7: probability of yes = 0.2341, unfavourable (threshold 0.5)`.
 pub(super) fn title(e: &Explanation, record: usize) -> String {
     let probability = e.probability.get(record).copied().unwrap_or_default();
     let decision = e.decision.get(record).copied().unwrap_or_default();
     format!(
-        "Record {}: probability of {} {probability:.4}, {} (threshold {})",
+        "Record {}: probability of {} = {probability:.4}, {} (threshold {})",
         e.row.get(record).copied().unwrap_or_default(),
         e.output_names,
         if decision { "favourable" } else { "unfavourable" },
