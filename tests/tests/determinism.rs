@@ -130,7 +130,15 @@ fn the_demo_gives_the_same_files_here_and_everywhere() {
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["lending-new.csv", "lending-test.csv", "lending.csv", "lending.feamoe", "lending.toml", "scores.csv"]
+        [
+            "explanation.svg",
+            "lending-new.csv",
+            "lending-test.csv",
+            "lending.csv",
+            "lending.feamoe",
+            "lending.toml",
+            "scores.csv"
+        ]
     );
     for (name, bytes) in &files {
         assert!(again[name] == *bytes, "{name}");

@@ -55,7 +55,8 @@ pub fn demo(options: &Options) -> anyhow::Result<Outcome> {
     step(&["train", &shown("lending.csv"), "--schema", &shown("lending.toml"), "--fair", TARGETS, "-o", &model])?;
     step(&["evaluate", &model, &shown("lending-test.csv"), "--schema", &shown("lending.toml")])?;
     step(&["score", &model, &shown("lending-new.csv"), "--gate", "-o", &shown("scores.csv")])?;
-    step(&["explain", &model, &shown("lending-new.csv"), "--row", &EXPLAINED_ROW.to_string()])?;
+    let plot = shown("explanation.svg");
+    step(&["explain", &model, &shown("lending-new.csv"), "--row", &EXPLAINED_ROW.to_string(), "--plot", &plot])?;
     step(&["inspect", &model])?;
 
     let (csv, toml, new) = (shown("lending.csv"), shown("lending.toml"), shown("lending-new.csv"));

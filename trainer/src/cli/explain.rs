@@ -32,6 +32,8 @@ pub struct Options {
     #[command(flatten)]
     source: Source,
     /// Explain one record, counted from 1; without it, all of them
+    ///
+    /// Range: 1 to the number of records.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     row: Option<u64>,
     /// How the score is taken apart
@@ -44,7 +46,8 @@ pub struct Options {
     global: bool,
     /// Draw the explanation to this SVG file, beside what is printed
     ///
-    /// Without --row the printed text is then that of --global, which tells of the records what the plot shows.
+    /// Values are in probability or log-odds, as --method has them. Without --row the printed text is then that of --global, which tells of the records what
+    /// the plot shows; all but bars keep the records in memory.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm]
@@ -57,6 +60,8 @@ pub struct Options {
         value_parser = whole::<usize>(0..=MAX_REASONS as u64))]
     reasons: Option<usize>,
     /// How the explanation is printed
+    ///
+    /// Values have the digits that read back the same 32-bit float in JSON and CSV, four decimals in text.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Where the explanation goes; without it, standard output

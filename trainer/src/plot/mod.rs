@@ -8,8 +8,9 @@
 //! | [`beeswarm`] | many records | each value as a dot, coloured by what the record holds |
 //! | [`decision`] | some records | their ways from the one base to their scores |
 //!
-//! Each is a whole document without identifiers, so that several can stand in one page. Text is set in the reader's sans serif; where a name or a value is
-//! too long for its place, `…` stands in its middle and the whole of it is in the element's title. At most [`MOST_PLAYERS`] features have a row, the others share one.
+//! Each is a whole document without identifiers, so that several can stand in one page. Text is set in the reader's sans serif. Where a name or a value
+//! is too long for its place, `…` stands in its middle, and the whole of it in the element's title. At most [`MOST_PLAYERS`] features have a row; the
+//! others share one, or are counted in the legend of the beeswarm.
 
 mod bar;
 mod beeswarm;
