@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use feamoe::blob_file::{AlignedBytes, HostAttribution, HostModel};
-use feamoe::explanation::{Cell, Explained, Explainer, Explanation, Game};
+use feamoe::explanation::{Cell, Explained, Explainer, Explanation, Procedure};
 use feamoe::plot;
 use feamoe_engine::{BackgroundId, Method};
 use feamoe_tests::command::{Folder, keys_in_order, lending};
@@ -361,7 +361,7 @@ fn estimated_values_have_whiskers_and_a_background_is_named() {
     let folder = folder();
     let blob = AlignedBytes::read(&folder.path("lending.feamoe")).unwrap();
     let model = HostModel::load(blob.as_slice()).unwrap();
-    let explainer = Explainer::new(&model, Game::Path).unwrap();
+    let explainer = Explainer::new(&model, Procedure::Path).unwrap();
     let mut explanation = Explanation::new(&explainer);
     explanation.method = Method::Sampled;
     let mut attribution = HostAttribution::new();

@@ -8,7 +8,7 @@ use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use feamoe::blob_file::HostAttribution;
 use feamoe::explanation::{
-    Explained, Explainer, Explanation, Game, MAX_REASONS, REASONS, Summary, Sums, by_magnitude, note_name, reasons,
+    Explained, Explainer, Explanation, MAX_REASONS, Procedure, REASONS, Summary, Sums, by_magnitude, note_name, reasons,
 };
 use feamoe::output::OutputFile;
 use feamoe::plot;
@@ -80,7 +80,7 @@ enum MethodName {
     Path,
 }
 
-impl From<MethodName> for Game {
+impl From<MethodName> for Procedure {
     fn from(name: MethodName) -> Self {
         match name {
             MethodName::Frozen => Self::Frozen,

@@ -11,7 +11,7 @@ use crate::stream::Record;
 
 /// How scores are taken apart, with what each way needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Game {
+pub enum Procedure {
     /// [`Method::Frozen`].
     Frozen,
     /// [`Method::Path`].
@@ -19,7 +19,7 @@ pub enum Game {
     Path,
 }
 
-impl Game {
+impl Procedure {
     /// Returns the method.
     #[must_use]
     pub const fn method(self) -> Method {
@@ -52,7 +52,7 @@ pub struct Player {
 #[derive(Debug)]
 pub struct Explainer<'m> {
     model: &'m HostModel<'m>,
-    game: Game,
+    procedure: Procedure,
     players: Vec<Player>,
     by_path: Box<HostAttribution>,
 }
@@ -62,14 +62,14 @@ impl<'m> Explainer<'m> {
     ///
     /// # Errors
     /// [`Error::NamesStripped`] for a blob without names.
-    pub fn new(model: &'m HostModel<'m>, game: Game) -> Result<Self, Error> {
+    pub fn new(model: &'m HostModel<'m>, procedure: Procedure) -> Result<Self, Error> {
         let schema = model.schema();
         let player = |index| {
             let name = schema.feature_name(index).ok_or(Error::NamesStripped)?.to_owned();
             Ok(Player { name, features: vec![index] })
         };
         let players = (0..schema.features().len()).map(player).collect::<Result<_, Error>>()?;
-        Ok(Self { model, game, players, by_path: Box::default() })
+        Ok(Self { model, procedure, players, by_path: Box::default() })
     }
 
     /// Returns the model.
@@ -80,8 +80,8 @@ impl<'m> Explainer<'m> {
 
     /// Returns how scores are taken apart.
     #[must_use]
-    pub fn game(&self) -> Game {
-        self.game
+    pub fn procedure(&self) -> Procedure {
+        self.procedure
     }
 
     /// Returns the players, in the order of an attribution's values.
@@ -95,9 +95,9 @@ impl<'m> Explainer<'m> {
     /// # Errors
     /// Those of the engine's methods.
     pub fn explain(&mut self, record: &HostRecord<'_>, attribution: &mut HostAttribution) -> Result<(), PredictError> {
-        match self.game {
-            Game::Frozen => self.model.frozen_into(record, attribution)?,
-            Game::Path => self.model.path_into(record, attribution)?,
+        match self.procedure {
+            Procedure::Frozen => self.model.frozen_into(record, attribution)?,
+            Procedure::Path => self.model.path_into(record, attribution)?,
         }
         if attribution.gate_share.is_none() {
             self.model.path_into(record, &mut self.by_path)?;

@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 pub use cell::{Cell, note_name, shown};
-pub use explainer::{Explainer, Game, Player};
+pub use explainer::{Explainer, Player, Procedure};
 pub use kernel::Fastest;
 pub use reason::{MAX_REASONS, REASONS, Reason, reasons};
 pub use summary::{Summary, Sums};
@@ -142,8 +142,8 @@ impl Explanation {
             error_std: Vec::new(),
             lower_bounds: Vec::new(),
             upper_bounds: Vec::new(),
-            method: explainer.game().method(),
-            space: explainer.game().space(),
+            method: explainer.procedure().method(),
+            space: explainer.procedure().space(),
             row: Vec::new(),
             output: Vec::new(),
             residual: Vec::new(),
