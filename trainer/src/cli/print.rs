@@ -112,7 +112,7 @@ pub fn signed(x: impl Into<f64>) -> String {
 /// A bar from a line in the middle of `width` characters, to the right for a positive share of `[-1, 1]`; in steps of half a character.
 pub fn bar(share: f64, width: usize) -> String {
     let side = width.saturating_sub(1) / 2;
-    let halves = (share.abs().min(1.0) * (2 * side) as f64).round() as usize;
+    let halves = (share.abs().clamp(0.0, 1.0) * (2 * side) as f64).round() as usize;
     let (full, half) = (halves / 2, halves % 2 == 1);
     let empty = " ".repeat(side - full - usize::from(half));
     if share < 0.0 {
