@@ -16,7 +16,8 @@
 //! - The CRC (ISO-HDLC, as in zip) covers bytes 0..12 and the payload, so that a flipped flag is found like any other bit. One more than the
 //!   payload alone: a flag decides how the payload is read.
 //! - Flags: one bit per optional part of the payload. Bits 0..8 are *mandatory*: a reader that does not know one refuses the blob. Bits 8..16 are
-//!   *optional*: an unknown one is passed over by its length. [`FLAG_NAMES`] and [`FLAG_DEVIATIONS`] are known today; bit 9 is kept for a background sample, bit 0 for integer weights.
+//!   *optional*: an unknown one is passed over by its length. [`FLAG_NAMES`], [`FLAG_BACKGROUND`] and [`FLAG_DEVIATIONS`] are
+//!   known today; bit 0 is kept for integer weights.
 //! - A row is the [`crate::mixture::stride`] of the experts: gate lanes, expert lanes, zeros. Weights are in log2 units and centred (see
 //!   [`crate::schema`]). The values are used in place: nothing is copied. They must lie on a multiple of 4 in memory: a reader of unaligned bytes costs 28 % more
 //!   instructions on a Cortex-M4F in every score, and `include_model!` makes it unnecessary.
@@ -31,6 +32,7 @@ use bytemuck::try_cast_slice;
 use crc::{CRC_32_ISO_HDLC, Crc};
 use serde::{Deserialize, Serialize};
 
+use crate::background;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::limits::{MAX_BINS, MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES, MAX_LEVELS};
 use crate::mixture::stride;
@@ -45,19 +47,23 @@ pub const MAGIC: [u8; 4] = *b"FEAM";
 pub const VERSION: u16 = 1;
 /// Length of the header.
 pub const HEADER_BYTES: usize = 16;
+/// Offset of the flags in the header.
+pub const FLAGS_AT: usize = 6;
 /// Offset of the CRC in the header: the CRC covers what stands before it and after it.
 const CRC_AT: usize = 12;
-const _: () = assert!(MAGIC.len() + 2 + 2 + 4 == CRC_AT && CRC_AT + 4 == HEADER_BYTES);
+const _: () = assert!(MAGIC.len() + 2 == FLAGS_AT && FLAGS_AT + 2 + 4 == CRC_AT && CRC_AT + 4 == HEADER_BYTES);
 
 /// Flags of sections that a reader must know.
 pub const MANDATORY_FLAGS: u16 = 0x00ff;
 /// The names section: the favourable outcome's name, then each feature's name followed by its levels' names, all as strings.
 pub const FLAG_NAMES: u16 = 1 << 8;
+/// The background section, drawn in [`crate::background`]: records that stand for the training data. Since 0.2.
+pub const FLAG_BACKGROUND: u16 = 1 << 9;
 /// The deviations section: an f32 for each feature, the standard deviation of a number after its transform over the training rows, above 0; 0 for a category. Since 0.2:
 /// it is what [`crate::recourse`] measures distances in.
 pub const FLAG_DEVIATIONS: u16 = 1 << 10;
 /// Sections this reader knows.
-const KNOWN_FLAGS: u16 = FLAG_NAMES | FLAG_DEVIATIONS;
+const KNOWN_FLAGS: u16 = FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS;
 
 pub(crate) const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
@@ -120,6 +126,8 @@ pub(crate) struct Parts<'a, const FEATURES: usize> {
     pub description: Description,
     pub features: heapless::Vec<Feature, FEATURES>,
     pub names: Option<Names<'a>>,
+    /// The background records, one after the other, or none.
+    pub background: &'a [u8],
     /// One f32 a feature, or none.
     pub deviations: &'a [u8],
     pub bias: &'a [f32],
@@ -190,20 +198,21 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
         }
     }
 
-    let (mut names, mut deviations) = (None, &[][..]);
+    let (mut names, mut background, mut deviations) = (None, &[][..], &[][..]);
     for bit in 0..16 {
         let flag = 1_u16 << bit;
         if flags & flag == 0 {
             continue;
         }
         let bytes = reader.bytes()?;
+        let start = reader.at.wrapping_sub(bytes.len());
+        let placed = |error: LoadError| LoadError { at: start.wrapping_add(error.at), ..error };
         if flag == FLAG_NAMES {
-            let start = reader.at.wrapping_sub(bytes.len());
-            check_names(bytes, &mut features)
-                .map_err(|error| LoadError { at: start.wrapping_add(error.at), ..error })?;
+            check_names(bytes, &mut features).map_err(placed)?;
             names = Some(Names { bytes });
+        } else if flag == FLAG_BACKGROUND {
+            background = background::check(bytes, &features).map_err(placed)?;
         } else if flag == FLAG_DEVIATIONS {
-            let start = reader.at.wrapping_sub(bytes.len());
             check_deviations(bytes, &features).map_err(|kind| LoadError { kind, at: start })?;
             deviations = bytes;
         }
@@ -258,7 +267,7 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
             return Err(misvalued(LoadErrorKind::EdgesNotAscending { feature: index }, first));
         }
     }
-    Ok(Parts { description, features, names, deviations, bias, rows, edges, crc32 })
+    Ok(Parts { description, features, names, background, deviations, bias, rows, edges, crc32 })
 }
 
 /// Returns the bin edges of a feature out of all edges.
@@ -299,7 +308,7 @@ fn check_header(blob: &[u8]) -> Result<(u16, u32), LoadError> {
     }
     let unknown = flags & MANDATORY_FLAGS & !KNOWN_FLAGS;
     if unknown != 0 {
-        return error(LoadErrorKind::UnsupportedSections { flags: unknown }, 6);
+        return error(LoadErrorKind::UnsupportedSections { flags: unknown }, FLAGS_AT);
     }
     Ok((flags, expected))
 }
@@ -370,18 +379,18 @@ fn check_deviations(bytes: &[u8], features: &[Feature]) -> Result<(), LoadErrorK
 }
 
 /// Walks the payload, value by value.
-struct Reader<'a> {
-    blob: &'a [u8],
-    at: usize,
+pub(crate) struct Reader<'a> {
+    pub blob: &'a [u8],
+    pub at: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn error(&self, kind: LoadErrorKind) -> LoadError {
+    pub fn error(&self, kind: LoadErrorKind) -> LoadError {
         LoadError { kind, at: self.at }
     }
 
     /// Takes one value, which must be in its shortest encoding.
-    fn take<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, LoadError> {
+    pub fn take<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, LoadError> {
         let rest = self.blob.get(self.at..).unwrap_or_default();
         let (value, left) = postcard::take_from_bytes::<T>(rest).map_err(|_| self.error(LoadErrorKind::Malformed))?;
         let used = rest.len().wrapping_sub(left.len());

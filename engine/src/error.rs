@@ -96,6 +96,13 @@ pub enum LoadErrorKind {
         /// The feature.
         feature: usize,
     },
+    /// A value of a background record is infinite, a NaN that is not the one for missing, or a code past the feature's levels.
+    InvalidBackground {
+        /// The record, from 0.
+        record: usize,
+        /// The feature.
+        feature: usize,
+    },
     /// Bin edges do not ascend.
     EdgesNotAscending {
         /// The feature.
@@ -147,6 +154,9 @@ impl fmt::Display for LoadError {
             K::InvalidRange { feature } => write!(f, "feature {feature}: its range is empty or not finite")?,
             K::InvalidShape { feature } => write!(f, "feature {feature}: too many bins or levels")?,
             K::InvalidDeviation { feature } => write!(f, "feature {feature}: its standard deviation is out of range")?,
+            K::InvalidBackground { record, feature } => {
+                write!(f, "background record {record}, feature {feature}: not a value of the feature")?;
+            }
             K::EdgesNotAscending { feature } => write!(f, "feature {feature}: its bin edges do not ascend")?,
             K::WrongWeightCount { found, expected } => {
                 write!(f, "{found} bytes of weights and edges, the description needs {expected}")?;
@@ -186,6 +196,15 @@ pub enum RecordError {
         /// The feature's levels; codes are below it.
         levels: u16,
     },
+    /// The blob has no such background record.
+    NoBackgroundRow {
+        /// The row asked for, from 0.
+        found: usize,
+        /// The records there are.
+        rows: usize,
+    },
+    /// The record was made by another model: its values are of other features.
+    OtherModel,
 }
 
 impl fmt::Display for RecordError {
@@ -196,6 +215,8 @@ impl fmt::Display for RecordError {
             Self::NotANumber { feature } => write!(f, "feature {feature} is a category, found a number"),
             Self::NotACategory { feature } => write!(f, "feature {feature} is a number, found a level"),
             Self::LevelOutOfRange { found, levels } => write!(f, "level {found}, the feature has {levels}"),
+            Self::NoBackgroundRow { found, rows } => write!(f, "background record {found}, the model has {rows}"),
+            Self::OtherModel => f.write_str("the record belongs to another model"),
         }
     }
 }

@@ -49,6 +49,7 @@
 extern crate std;
 
 pub mod attribution;
+pub mod background;
 pub mod blob;
 pub mod drift;
 pub mod error;

@@ -12,6 +12,9 @@ pub const MAX_LEVELS: usize = 65_533;
 /// Most bins of one numeric feature. The bin search takes a fixed number of steps, 12 at most.
 pub const MAX_BINS: usize = 4096;
 
+/// Most background records of a blob. An estimate's error falls with the square root of their number: 65,535 are good for 0.4 % of the spread.
+pub const MAX_BACKGROUND_ROWS: usize = u16::MAX as usize;
+
 /// Largest blob, in bytes (64 MiB): every offset inside fits a `u32` with room for checked sums.
 pub const MAX_BLOB_BYTES: usize = 64 << 20;
 

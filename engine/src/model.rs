@@ -28,6 +28,7 @@ pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
     threshold: f32,
     pub(crate) bias: &'a [f32],
     pub(crate) rows: &'a [f32],
+    pub(crate) background: &'a [u8],
     bounded: bool,
     mean_probability: f32,
     provenance: Provenance,
@@ -88,7 +89,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
             assert!(FEATURES > 0, "FEATURES must not be 0");
         }
-        let Parts { description, features, names, deviations, bias, rows, edges, crc32 } =
+        let Parts { description, features, names, background, deviations, bias, rows, edges, crc32 } =
             blob::parts::<FEATURES, EXPERTS>(blob)?;
         let terms = features.iter().map(|feature| feature.kind.terms()).sum();
         let experts = usize::from(description.experts);
@@ -102,6 +103,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             threshold: description.threshold,
             bias,
             rows,
+            background,
             bounded: largest <= MAX_LOGIT,
             mean_probability: 0.0,
             provenance: description.provenance,
@@ -200,7 +202,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         lanes: &mut [f32],
         score: &mut Score<EXPERTS>,
     ) -> Result<(), PredictError> {
-        if !core::ptr::eq(record.schema, &raw const self.schema) {
+        if !self.made(record) {
             return Err(PredictError::OtherModel);
         }
         let lanes = self.row_of(lanes);
@@ -216,6 +218,12 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         score.clamped = Note::Clamped.is_in(notes);
         score.unseen = Note::Unseen.is_in(notes);
         Ok(())
+    }
+
+    /// Returns whether a record is of this model.
+    #[inline]
+    pub(crate) fn made(&self, record: &Record<'_, FEATURES>) -> bool {
+        core::ptr::eq(record.schema, &raw const self.schema)
     }
 
     /// Returns the part of `lanes` that one row fills. `EXPERTS` is even, so `2 * EXPERTS` lanes hold the stride of any K up to it.
@@ -341,7 +349,7 @@ mod tests {
         assert_eq!(size_of::<Score<EXPERTS>>(), 8 + 8 * EXPERTS);
         assert_eq!(size_of::<Attribution<FEATURES, EXPERTS>>(), size_of::<Score<EXPERTS>>() + 12 * FEATURES + 48);
         #[cfg(target_pointer_width = "64")]
-        assert_eq!((size_of::<Model<FEATURES, EXPERTS>>(), size_of::<Record<FEATURES>>()), (696, 280));
+        assert_eq!((size_of::<Model<FEATURES, EXPERTS>>(), size_of::<Record<FEATURES>>()), (712, 280));
     }
 
     /// Bits do not depend on the capacity of the build.

@@ -107,6 +107,15 @@ impl Kind {
         }
     }
 
+    /// Returns the bytes of such a feature's value in a background record, see [`crate::background`].
+    #[must_use]
+    pub const fn value_bytes(self) -> usize {
+        match self {
+            Self::Number { .. } => 4,
+            Self::Category { .. } => 2,
+        }
+    }
+
     /// Returns the bin edges of such a feature.
     #[must_use]
     pub const fn edges(self) -> u32 {

@@ -108,6 +108,7 @@ impl Recipe {
             rows: Vec::new(),
             edges: Vec::new(),
             deviations: Vec::new(),
+            background: Vec::new(),
         };
         // Each feature and the bias may move a logit by one share.
         let shares = (self.gate / (self.features + 1) as f32, self.outputs / (self.features + 1) as f32);

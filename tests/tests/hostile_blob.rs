@@ -151,6 +151,7 @@ fn small() -> Content {
         rows: rows(5 + 4),
         edges: vec![0.0, 1.5],
         deviations: Vec::new(),
+        background: Vec::new(),
     }
 }
 

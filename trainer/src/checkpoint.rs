@@ -1,7 +1,7 @@
 //! Checkpoints: everything a run has come to, so that it goes on later to the bytes it would have come to without a break.
 //!
-//! A checkpoint holds the schema, the place in the data, the encoder, the learner, the prequential windows and the sample of rows behind the
-//! export's check: [`training::resume`](crate::training::resume) needs nothing else but newer data. Its size does not grow with the stream.
+//! A checkpoint holds the schema, the place in the data, the encoder, the learner, the prequential windows and the reservoir of rows behind the
+//! model's background and the export's check: [`training::resume`](crate::training::resume) needs nothing else but newer data. Its size does not grow with the stream.
 //!
 //! A run of fewer rows than the encoder is fitted on holds those rows, as text, and a learner that has learned nothing: going on learns from them
 //! again, with an encoder fitted on as many rows as if there had been no break.
@@ -38,7 +38,7 @@ use crate::output::write_file;
 use crate::prequential::Prequential;
 use crate::schema::Schema;
 use crate::stream::digest::Digest;
-use crate::stream::{Buffer, Place, Sample};
+use crate::stream::{Buffer, Place, Reservoir};
 
 /// First bytes of a checkpoint.
 pub const MAGIC: [u8; 4] = *b"FEAC";
@@ -66,6 +66,8 @@ pub struct Checkpoint<'a> {
     pub place: Place,
     /// What turns rows into examples.
     pub stage: Stage<'a>,
+    /// A sample of the rows that were learned from.
+    pub reservoir: Cow<'a, Reservoir>,
     /// The learner.
     pub learner: Cow<'a, Learner>,
     /// Measures of the rows seen for the first time.
@@ -80,12 +82,7 @@ pub enum Stage<'a> {
     /// Not yet: all rows, fewer than it takes. Nothing was learned.
     WarmingUp(Cow<'a, Buffer>),
     /// It is.
-    Learning {
-        /// The encoder.
-        encoder: Cow<'a, Encoder>,
-        /// Rows evenly spread over the data.
-        sample: Cow<'a, Sample>,
-    },
+    Learning(Cow<'a, Encoder>),
 }
 
 /// Why bytes are no checkpoint that can be gone on with.
@@ -223,12 +220,10 @@ impl Checkpoint<'_> {
         fits("schema", self.schema.is_sound())?;
         fits("place in the data", self.place.is_sound(&self.schema))?;
         fits("learner", self.learner.is_sound(attributes))?;
+        fits("sample of rows", self.reservoir.is_sound(columns, attributes))?;
         match &self.stage {
             Stage::WarmingUp(rows) => fits("text of the first rows", rows.is_sound(columns, attributes)),
-            Stage::Learning { encoder, sample } => {
-                fits("encoder", encoder.is_sound())?;
-                fits("sample of rows", sample.is_sound(columns, attributes))
-            }
+            Stage::Learning(encoder) => fits("encoder", encoder.is_sound()),
         }
     }
 }

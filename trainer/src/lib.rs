@@ -58,6 +58,7 @@ pub mod output;
 pub mod plot;
 pub mod prequential;
 pub mod progress;
+mod random;
 pub mod schema;
 pub mod scoring;
 pub mod stream;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use feamoe_engine::background::MISSING_NUMBER;
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{FeatureIndex, RecordError};
 
@@ -78,6 +79,31 @@ impl Binding {
             (Some(cell), None) => record.set_number(key, number(row, &feature.name, cell)?),
         };
         set.map(|_| ()).map_err(|error: RecordError| Error::Record { feature: feature.name.clone(), error })
+    }
+
+    /// Adds every value of a row to `values`, as [`feamoe_engine::background`] draws a record.
+    ///
+    /// # Errors
+    /// As [`Binding::fill`].
+    pub fn write_background(&self, row: &Record<'_>, values: &mut Vec<u8>) -> Result<(), Error> {
+        for feature in &self.features {
+            match (row.cell(feature.column), &feature.levels) {
+                (None, None) => values.extend(MISSING_NUMBER.to_le_bytes()),
+                (Some(cell), None) => {
+                    let number = number(row, &feature.name, cell)?;
+                    // Infinities have no place in a blob; a record clamps them as it does the largest numbers.
+                    let number = if number.is_nan() { MISSING_NUMBER } else { number.clamp(f32::MIN, f32::MAX) };
+                    values.extend(number.to_le_bytes());
+                }
+                (cell, Some(levels)) => {
+                    // At most `MAX_LEVELS`: the two codes past them fit.
+                    let unseen = u16::try_from(levels.len()).unwrap_or(u16::MAX - 1);
+                    let code = cell.map_or(unseen + 1, |cell| levels.get(cell).copied().unwrap_or(unseen));
+                    values.extend(code.to_le_bytes());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sets one feature of `record` to a value, unless it is a level that the model does not know, or no number where one is needed.

@@ -58,6 +58,7 @@ pub fn demo(options: &Options) -> anyhow::Result<Outcome> {
     let plot = shown("explanation.svg");
     step(&["explain", &model, &shown("lending-new.csv"), "--row", &EXPLAINED_ROW.to_string(), "--plot", &plot])?;
     step(&["inspect", &model])?;
+    step(&["export", &model, "-o", &shown("lending-device.feamoe")])?;
 
     let (csv, toml, new) = (shown("lending.csv"), shown("lending.toml"), shown("lending-new.csv"));
     let unfair = shown("unfair.feamoe");

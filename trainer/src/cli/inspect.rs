@@ -33,6 +33,8 @@ struct Inspection {
     positive: Option<String>,
     /// `Model<FEATURES, EXPERTS>` that holds it; EXPERTS is even.
     capacity: Capacity,
+    /// Null where the model carries no records to compare with.
+    background: Option<Background>,
     training: Training,
     features: Vec<FeatureView>,
 }
@@ -41,6 +43,12 @@ struct Inspection {
 struct Capacity {
     features: usize,
     experts: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Background {
+    rows: usize,
+    bytes: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,6 +116,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         threshold: model.threshold(),
         positive: schema.positive_name().map(str::to_owned),
         capacity: Capacity { features: schema.features().len(), experts: model.experts().next_multiple_of(2) },
+        background: (model.background_rows() > 0).then(|| Background {
+            rows: model.background_rows(),
+            bytes: model.background_rows()
+                * schema.features().iter().map(|feature| feature.kind().value_bytes()).sum::<usize>(),
+        }),
         training: Training {
             rows: provenance.training_rows,
             data_sha256: provenance.data_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -128,7 +141,7 @@ fn render(i: &Inspection) -> String {
     let _ = writeln!(
         text,
         "format version {}, {} bytes, CRC-32 {}\n{} experts, threshold {}, favourable outcome {}\nneeds Model<{}, {}>{}\n\
-         trained on {} rows by feamoe {}, seed {}\ndata SHA-256 {}\n",
+         trained on {} rows by feamoe {}, seed {}\ndata SHA-256 {}\n{}\n",
         i.format_version,
         i.bytes,
         i.crc32,
@@ -142,6 +155,10 @@ fn render(i: &Inspection) -> String {
         i.training.trainer_version,
         i.training.seed,
         i.training.data_sha256,
+        match &i.background {
+            Some(Background { rows, bytes }) => format!("background of {rows} records, {bytes} bytes"),
+            None => "no background".into(),
+        },
     );
     let mut table = TextTable::new(&["feature", "index", "kind", "values"]);
     for feature in &i.features {

@@ -6,6 +6,7 @@ mod demo;
 mod evaluate;
 mod events;
 mod explain;
+mod export;
 mod inspect;
 mod print;
 mod run;
@@ -54,6 +55,8 @@ enum Command {
     Explain(explain::Options),
     /// What a model holds: features, capacity needed, bytes, checksum, training summary
     Inspect(inspect::Options),
+    /// Copy a model for a device: without background records, without names on request
+    Export(export::Options),
     /// Repeat the published figures: every data set, setting and seed
     Study(study::Options),
     /// The whole road on a built-in stream: data, model, scores, explanation
@@ -144,6 +147,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Score(options) => score::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Inspect(options) => inspect::run(&options),
+        Command::Export(options) => export::run(&options),
         Command::Study(options) => study::run(&options),
         Command::Demo(options) => demo::demo(&options),
     }

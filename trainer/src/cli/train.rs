@@ -10,7 +10,7 @@ use feamoe::options::Gaps;
 use feamoe::schema::Schema;
 use feamoe::stream::Input;
 use feamoe::training;
-use feamoe_engine::limits::{MAX_BINS, MAX_EXPERTS};
+use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 
 use super::run::{Outputs, Store};
 use super::{FormatOption, Outcome, files, whole};
@@ -83,6 +83,9 @@ pub struct Learning {
     /// Learn in an order drawn by the seed, for static files; keeps the rows in memory and says how much
     #[arg(long)]
     shuffle: bool,
+    /// Rows drawn from the first pass that the model carries for explanations to compare with, 0 for none; more give steadier values and a larger file
+    #[arg(long, value_name = "N", default_value_t = training::Options::BACKGROUND, allow_negative_numbers = true, value_parser = whole::<u16>(0..=MAX_BACKGROUND_ROWS as u64))]
+    background: u16,
     /// Seed of every random choice: the same data, options and seed give the same bytes
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: u64,
@@ -170,6 +173,7 @@ impl Learning {
             epochs: self.epochs,
             shuffle: self.shuffle,
             window: self.window,
+            background: self.background,
             ..training::Options::new(learner.check()?)
         })
     }

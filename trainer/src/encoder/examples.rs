@@ -3,7 +3,7 @@
 use super::{Encoder, Example, Options};
 use crate::error::Error;
 use crate::schema::Schema;
-use crate::stream::{Buffer, Sample, Stream};
+use crate::stream::{Buffer, Reservoir, Stream};
 
 /// Fits an encoder on the first rows of a stream, then encodes them and all that follow, in order and in constant memory.
 ///
@@ -27,7 +27,7 @@ pub struct Examples {
     /// Rows the encoder was fitted on, until they have been given out; to the end where there were too few.
     warmup: Option<Buffer>,
     given: usize,
-    sample: Sample,
+    reservoir: Reservoir,
 }
 
 impl Examples {
@@ -37,29 +37,30 @@ impl Examples {
     ///
     /// Those of the stream and of [`Encoder::fit`]; [`Error::NoUsableRows`].
     pub fn new(stream: Stream, schema: &Schema, options: &Options) -> Result<Self, Error> {
-        Self::with_first(Buffer::new(&stream), stream, schema, options)
+        Self::with_first(Buffer::new(&stream), Reservoir::new(&stream, 0, 0), stream, schema, options)
     }
 
-    /// As [`Examples::new`], after rows of earlier streams, fewer than the encoder is fitted on.
+    /// As [`Examples::new`], after rows of earlier streams, fewer than the encoder is fitted on. The reservoir is offered every row, these first: it must be new.
     ///
     /// # Errors
     ///
     /// As [`Examples::new`].
     pub fn with_first(
         mut warmup: Buffer,
+        mut reservoir: Reservoir,
         mut stream: Stream,
         schema: &Schema,
         options: &Options,
     ) -> Result<Self, Error> {
         let wanted = options.warmup.max(1);
         warmup.attach(&stream);
+        reservoir.attach(&stream);
         warmup.fill(&mut stream, wanted)?;
         if warmup.is_empty() {
             stream.check_rows()?;
         }
         let encoder = Encoder::fit(&warmup, &stream, schema, options)?;
-        let sample = Sample::new(&stream);
-        Ok(Self { stream, encoder, wanted, warmup: Some(warmup), given: 0, sample })
+        Ok(Self { stream, encoder, wanted, warmup: Some(warmup), given: 0, reservoir })
     }
 
     /// Goes on with what an earlier stream came to.
@@ -67,10 +68,10 @@ impl Examples {
     /// # Errors
     ///
     /// [`Error::MissingColumn`].
-    pub fn resume(stream: Stream, mut encoder: Encoder, mut sample: Sample) -> Result<Self, Error> {
+    pub fn resume(stream: Stream, mut encoder: Encoder, mut reservoir: Reservoir) -> Result<Self, Error> {
         encoder.bind(&stream)?;
-        sample.attach(&stream);
-        Ok(Self { stream, encoder, wanted: 0, warmup: None, given: 0, sample })
+        reservoir.attach(&stream);
+        Ok(Self { stream, encoder, wanted: 0, warmup: None, given: 0, reservoir })
     }
 
     /// Encodes the next row; false at the end of the stream.
@@ -82,7 +83,7 @@ impl Examples {
         if let Some(warmup) = &self.warmup {
             if let Some(row) = warmup.row(self.given) {
                 self.given += 1;
-                self.sample.offer(&row);
+                self.reservoir.offer(&row);
                 self.encoder.learn_one(&row, example)?;
                 return Ok(true);
             }
@@ -93,7 +94,7 @@ impl Examples {
         }
         match self.stream.next_row()? {
             Some(row) => {
-                self.sample.offer(&row);
+                self.reservoir.offer(&row);
                 self.encoder.learn_one(&row, example).map(|()| true)
             }
             None => Ok(false),
@@ -124,17 +125,17 @@ impl Examples {
         &self.encoder
     }
 
-    /// Returns rows spread evenly over what was encoded.
+    /// Returns a sample of the rows that were encoded.
     #[must_use]
-    pub fn sample(&self) -> &Sample {
-        &self.sample
+    pub fn reservoir(&self) -> &Reservoir {
+        &self.reservoir
     }
 
-    /// Returns the parts: the stream, the encoder, rows spread evenly over what was encoded, and all rows where they were fewer than the encoder
+    /// Returns the parts: the stream, the encoder, a sample of the rows that were encoded, and all rows where they were fewer than the encoder
     /// is to be fitted on.
     #[must_use]
-    pub fn into_parts(self) -> (Stream, Encoder, Sample, Option<Buffer>) {
+    pub fn into_parts(self) -> (Stream, Encoder, Reservoir, Option<Buffer>) {
         let all = if self.are_too_few() { self.warmup } else { None };
-        (self.stream, self.encoder, self.sample, all)
+        (self.stream, self.encoder, self.reservoir, all)
     }
 }

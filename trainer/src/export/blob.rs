@@ -1,7 +1,9 @@
 //! Writes a blob: the engine's own types and checksum, in the order `feamoe_engine::blob` draws.
 
-use feamoe_engine::blob::{Description, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance, header};
-use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES};
+use feamoe_engine::blob::{
+    Description, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance, header,
+};
+use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES};
 use feamoe_engine::schema::Kind;
 
 use crate::blob_file::AlignedBytes;
@@ -27,6 +29,8 @@ pub struct Content {
     pub edges: Vec<f32>,
     /// The standard deviation of every feature, 0 for a category; empty for a blob without them.
     pub deviations: Vec<f32>,
+    /// The background records, one after the other, as [`feamoe_engine::background`] draws them; empty for a blob without them.
+    pub background: Vec<u8>,
 }
 
 /// A feature of a blob.
@@ -56,8 +60,16 @@ pub enum EncodeError {
         /// Experts there are.
         found: usize,
     },
+    /// More background records than the format allows.
+    #[error("the model has {found} background records, the format allows {MAX_BACKGROUND_ROWS}: lower --background")]
+    TooManyBackgroundRows {
+        /// Records there are.
+        found: usize,
+    },
     /// More bytes than the format allows.
-    #[error("the model has {found} bytes, the format allows {MAX_BLOB_BYTES}: lower --bins or max_levels")]
+    #[error(
+        "the model has {found} bytes, the format allows {MAX_BLOB_BYTES}: lower --bins, --background or max_levels"
+    )]
     TooLarge {
         /// Bytes of the payload.
         found: usize,
@@ -79,33 +91,27 @@ impl Content {
         let features = features.ok_or(EncodeError::TooManyFeatures { found: self.features.len() })?;
         let description = Description { experts, threshold: self.threshold, provenance: self.provenance, features };
 
-        let mut payload = postcard::to_allocvec(&description)?;
+        let mut head = postcard::to_allocvec(&description)?;
         for feature in &self.features {
-            payload.extend(postcard::to_allocvec(&feature.kind)?);
+            head.extend(postcard::to_allocvec(&feature.kind)?);
         }
+        let mut sections = Vec::new();
         if with_names {
-            payload.extend(postcard::to_allocvec(&self.names()?)?);
+            sections.push((FLAG_NAMES, self.names()?));
+        }
+        // A feature's value has bytes: without features there are none to count.
+        let record_bytes: usize = self.features.iter().map(|feature| feature.kind.value_bytes()).sum();
+        if let Some(found) = self.background.len().checked_div(record_bytes).filter(|rows| *rows > 0) {
+            let rows = u16::try_from(found).map_err(|_| EncodeError::TooManyBackgroundRows { found })?;
+            sections.push((FLAG_BACKGROUND, [postcard::to_allocvec(&rows)?, self.background.clone()].concat()));
         }
         if !self.deviations.is_empty() {
-            let deviations: Vec<u8> = self.deviations.iter().flat_map(|deviation| deviation.to_le_bytes()).collect();
-            payload.extend(postcard::to_allocvec(&deviations)?);
+            let deviations = self.deviations.iter().flat_map(|deviation| deviation.to_le_bytes()).collect();
+            sections.push((FLAG_DEVIATIONS, deviations));
         }
         let values: Vec<u8> =
             self.bias.iter().chain(&self.rows).chain(&self.edges).flat_map(|value| value.to_le_bytes()).collect();
-        let length = postcard::to_allocvec(&values.len())?;
-        // The padding's own length byte counts too.
-        let unpadded = HEADER_BYTES + payload.len() + 1 + length.len();
-        let padding = vec![0_u8; unpadded.next_multiple_of(4) - unpadded];
-        payload.extend(postcard::to_allocvec(&padding)?);
-        payload.extend(length);
-        payload.extend(values);
-
-        let names = if with_names { FLAG_NAMES } else { 0 };
-        let deviations = if self.deviations.is_empty() { 0 } else { FLAG_DEVIATIONS };
-        let flags = names | deviations;
-        let mut bytes = header(flags, &payload).ok_or(EncodeError::TooLarge { found: payload.len() })?.to_vec();
-        bytes.extend(payload);
-        Ok(AlignedBytes::new(&bytes))
+        assemble(head, &sections, &values)
     }
 
     fn names(&self) -> Result<Vec<u8>, EncodeError> {
@@ -118,4 +124,23 @@ impl Content {
         }
         Ok(names)
     }
+}
+
+/// Puts a blob together: description and kinds, the sections in the order of their flags, padding, values.
+pub(super) fn assemble(head: Vec<u8>, sections: &[(u16, Vec<u8>)], values: &[u8]) -> Result<AlignedBytes, EncodeError> {
+    let mut payload = head;
+    for (_, section) in sections {
+        payload.extend(postcard::to_allocvec(section)?);
+    }
+    let length = postcard::to_allocvec(&values.len())?;
+    // The padding's own length byte counts too.
+    let unpadded = HEADER_BYTES + payload.len() + 1 + length.len();
+    let padding = vec![0_u8; unpadded.next_multiple_of(4) - unpadded];
+    payload.extend(postcard::to_allocvec(&padding)?);
+    payload.extend(length);
+    payload.extend(values);
+    let flags = sections.iter().fold(0, |flags, (flag, _)| flags | flag);
+    let mut bytes = header(flags, &payload).ok_or(EncodeError::TooLarge { found: payload.len() })?.to_vec();
+    bytes.extend(payload);
+    Ok(AlignedBytes::new(&bytes))
 }

@@ -1,22 +1,25 @@
 //! Export of a learned model as a blob, checked before it counts as done.
 //!
-//! The bytes are read back through the engine, and rows spread over the training data are scored by both: the learner from its own weights, the
-//! engine from the raw cells. A difference above [`TOLERANCE`] is an error.
+//! The bytes are read back through the engine, and a sample of the training rows is scored by both: the learner from its own weights, the
+//! engine from the raw cells. A difference above [`TOLERANCE`] is an error; so is a background record that does not score as its row.
+//! [`device_copy`] takes off what a device does not need.
 
 mod blob;
+mod device;
 mod layout;
 
 use feamoe_engine::LoadError;
 use feamoe_engine::blob::Provenance;
 
 pub use blob::{Content, EncodeError, FeatureContent};
+pub use device::{DeviceError, device_copy};
 pub use layout::Weights;
 
 use crate::blob_file::{AlignedBytes, HostModel};
 use crate::encoder::{Encoder, Example};
 use crate::error::Error;
 use crate::scoring::Binding;
-use crate::stream::Row;
+use crate::stream::Reservoir;
 
 /// Largest difference in p between learner and blob. Both sum some dozens of f32 in another order, and centring rounds each weight once: a few
 /// 1e-6 in a logit of moderate size; a mistake in the layout moves scores by far more.
@@ -78,6 +81,16 @@ pub enum ExportError {
         /// The engine's.
         engine: f32,
     },
+    /// A background record is not the row it was made from.
+    #[error(
+        "{file}:{line}: in the model's background the row scores otherwise; nothing was written. This is a fault in feamoe, please report it"
+    )]
+    Background {
+        /// File of the row.
+        file: String,
+        /// Line of the row.
+        line: u64,
+    },
 }
 
 /// Returns a model as it is, not checked against its learner, and without names.
@@ -100,25 +113,33 @@ fn content(source: &Source<'_>) -> Content {
         rows: layout.rows,
         edges: layout.edges,
         deviations: layout.deviations,
+        background: Vec::new(),
     }
 }
 
-/// Lays out, encodes, reads back and checks a model. `predict` gives the learner's score of an encoded row; `column` finds a column of `rows`.
+/// Lays out, encodes, reads back and checks a model with the reservoir's background. `predict` gives the learner's score of an encoded row; `column` finds a
+/// column of the reservoir's rows.
 ///
 /// # Errors
 /// See [`ExportError`].
-pub fn export<'r>(
+pub fn export(
     source: &Source<'_>,
-    rows: impl Iterator<Item = Row<'r>>,
+    reservoir: &Reservoir,
     column: impl Fn(&str) -> Result<usize, Error>,
     predict: impl Fn(&Example) -> f32,
 ) -> Result<Export, ExportError> {
-    let bytes = content(source).to_bytes(true)?;
+    let mut content = content(source);
+    let bytes = content.to_bytes(true)?;
+    // Bound by the names of a model that has no background yet.
+    let binding = Binding::new(&HostModel::load(bytes.as_slice())?, column)?;
+    for row in reservoir.background() {
+        binding.write_background(&row, &mut content.background)?;
+    }
+    let bytes = content.to_bytes(true)?;
     let model = HostModel::load(bytes.as_slice())?;
-    let binding = Binding::new(&model, column)?;
     let (mut record, mut example) = (model.record(), Example::default());
     let (mut checked_rows, mut largest_difference) = (0, 0.0_f32);
-    for row in rows {
+    for row in reservoir.rows() {
         binding.fill(&row, &mut record)?;
         // A record of this very model: it cannot be another's.
         let engine = model.score(&record).map_or(f32::NAN, |score| score.probability);
@@ -131,6 +152,14 @@ pub fn export<'r>(
         }
         largest_difference = largest_difference.max(difference);
         checked_rows += 1;
+    }
+    for (index, row) in reservoir.background().enumerate() {
+        binding.fill(&row, &mut record)?;
+        let expected = model.score(&record).map(|score| score.probability);
+        let read = model.background_record(index, &mut record);
+        if read.is_err() || model.score(&record).map(|score| score.probability) != expected {
+            return Err(ExportError::Background { file: row.position.file.to_owned(), line: row.position.line });
+        }
     }
     let crc32 = model.crc32();
     Ok(Export { crc32, checked_rows, largest_difference, bytes })

@@ -1,4 +1,4 @@
-//! A few rows kept in memory: what an encoder is fitted on before the stream goes on.
+//! A few rows kept in memory: what an encoder is fitted on before the stream goes on, and a sample of them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::records::{Missing, Position, Record};
 use super::{Row, Stream};
 use crate::error::Error;
 
-/// The first rows of a stream, as text, in a few large allocations. One that was stored must be attached to a stream before its rows are read.
+/// Rows of a stream, as text, in a few large allocations. One that was stored must be attached to a stream before its rows are read.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Buffer {
     text: Vec<u8>,
@@ -96,7 +96,7 @@ impl Buffer {
     }
 
     /// Returns a buffer without rows, for rows of the same stream.
-    pub(super) fn emptied(&self) -> Self {
+    fn emptied(&self) -> Self {
         Self {
             text: Vec::new(),
             fields: Vec::new(),
@@ -110,16 +110,44 @@ impl Buffer {
 
     /// Adds a row.
     pub(super) fn push(&mut self, row: &Row<'_>) {
-        let Position { file, line, number } = row.position;
-        if self.files.last().is_none_or(|last| last != file) {
-            self.files.push(file.into());
-        }
-        let start = self.text.len();
-        self.text.extend_from_slice(row.record.text);
+        let place = self.keep(row);
+        self.rows.push(place);
         self.fields.extend_from_slice(row.record.fields);
         self.groups.extend_from_slice(row.groups);
-        let text = start..self.text.len();
-        self.rows.push(Place { text, file: self.files.len() - 1, line, number, label: row.label });
+    }
+
+    /// Puts a row in the place of another. What is left of rows replaced goes once it is the larger part: texts differ in length, and moving them each time would
+    /// cost more.
+    #[cold]
+    pub(super) fn replace(&mut self, index: usize, row: &Row<'_>) {
+        let place = self.keep(row);
+        self.rows[index] = place;
+        let span = |per_row: usize| index * per_row..(index + 1) * per_row;
+        self.fields[span(self.fields_per_row)]
+            .iter_mut()
+            .zip(row.record.fields)
+            .for_each(|(to, from)| *to = from.clone());
+        self.groups[span(self.groups_per_row)].iter_mut().zip(row.groups).for_each(|(to, from)| *to = *from);
+        let used: usize = self.rows.iter().map(|place| place.text.len()).sum();
+        if self.text.len() / 2 > used || self.files.len() / 2 > self.rows.len() {
+            let mut tight = self.emptied();
+            self.rows().for_each(|row| tight.push(&row));
+            *self = tight;
+        }
+    }
+
+    /// Keeps the text of a row and the name of its file.
+    fn keep(&mut self, row: &Row<'_>) -> Place {
+        let Position { file, line, number } = row.position;
+        // Mostly the newest one.
+        let known = self.files.iter().rposition(|known| known == file);
+        let file = known.unwrap_or_else(|| {
+            self.files.push(file.into());
+            self.files.len() - 1
+        });
+        let start = self.text.len();
+        self.text.extend_from_slice(row.record.text);
+        Place { text: start..self.text.len(), file, line, number, label: row.label }
     }
 
     /// Returns the number of rows.

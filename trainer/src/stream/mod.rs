@@ -31,7 +31,7 @@ mod groups;
 mod intersection;
 mod place;
 mod records;
-mod sample;
+mod reservoir;
 mod seen;
 pub(crate) mod source;
 mod split;
@@ -45,7 +45,7 @@ pub use buffer::Buffer;
 pub use groups::{Attribute, NO_GROUP};
 pub use place::{GoOn, Place};
 pub use records::{Position, Record, Records};
-pub use sample::Sample;
+pub use reservoir::Reservoir;
 pub use source::Input;
 pub use split::{Part, Split};
 

@@ -1,19 +1,8 @@
-//! Rows kept in memory, and an order for them: what `--shuffle` needs.
+//! Rows kept in memory: what `--shuffle` needs.
 
 use feamoe_engine::mixture::Term;
-use rand_pcg::Pcg64Mcg;
-use rand_pcg::rand_core::RngCore;
 
 use crate::encoder::Example;
-
-/// Shuffles by Fisher and Yates; the same generator state gives the same order on every machine.
-pub(super) fn shuffle(order: &mut [u32], random: &mut Pcg64Mcg) {
-    for last in (1..order.len()).rev() {
-        // The high half of a 64-bit product is below its factor; the bias is under 2^-32.
-        let pick = (u128::from(random.next_u64()) * (last as u128 + 1)) >> 64;
-        order.swap(last, pick as usize);
-    }
-}
 
 /// Encoded rows, packed.
 #[derive(Default)]

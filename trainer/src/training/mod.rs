@@ -19,10 +19,11 @@ use crate::error::Error;
 use crate::export::{Export, ExportError, Source, Weights, export};
 use crate::learner::{Learner, ValidOptions};
 use crate::prequential::Prequential;
+use crate::random::shuffle;
 use crate::schema::Schema;
-use crate::stream::{Attribute, Buffer, Counts, GoOn, Input, Place, Sample, Split, Stream, Use};
+use crate::stream::{Attribute, Buffer, Counts, GoOn, Input, Place, Reservoir, Split, Stream, Use};
 use feamoe_engine::blob::Provenance;
-use memory::{Memory, shuffle};
+use memory::Memory;
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 8192;
@@ -42,11 +43,16 @@ pub struct Options {
     pub seed: u64,
     /// Rows of a prequential window.
     pub window: u64,
+    /// Rows drawn from the first pass that go into the model, for explanations to compare with.
+    pub background: u16,
     /// Learn from one part of the rows only, to judge on the other.
     pub split: Option<Split>,
 }
 
 impl Options {
+    /// Background rows where nobody chose: a mean over them is within 3 % of its spread, in as many bytes as a model of usual size.
+    pub const BACKGROUND: u16 = 1000;
+
     /// One pass in the order of the data, with the encoder's defaults and windows of 1,000 rows.
     #[must_use]
     pub fn new(learner: ValidOptions) -> Self {
@@ -58,6 +64,7 @@ impl Options {
             shuffle: false,
             seed,
             window: 1000,
+            background: Self::BACKGROUND,
             split: None,
         }
     }
@@ -101,8 +108,8 @@ pub struct Run {
     pub counts: Counts,
     /// Measures of the first pass.
     pub prequential: Prequential,
-    /// Rows evenly spread over the data, to check an export with.
-    pub sample: Sample,
+    /// A sample of the rows of the first pass: the model's background, and what an export is checked on.
+    pub reservoir: Reservoir,
     /// Column names of the data.
     pub columns: Arc<[String]>,
     /// SHA-256 of the data as read.
@@ -122,6 +129,7 @@ pub struct Run {
 /// A run that has learned nothing yet.
 struct Fresh {
     rows: Buffer,
+    reservoir: Reservoir,
     learner: Learner,
     prequential: Prequential,
 }
@@ -130,14 +138,13 @@ impl Run {
     /// Returns what it takes to go on with newer data.
     #[must_use]
     pub fn checkpoint<'a>(&'a self, schema: &'a Schema) -> Checkpoint<'a> {
-        let (stage, learner, prequential, rows) = match &self.fresh {
-            Some(Fresh { rows, learner, prequential }) => {
-                (Stage::WarmingUp(Cow::Borrowed(rows)), learner, prequential, 0)
+        let (stage, reservoir, learner, prequential, rows) = match &self.fresh {
+            Some(Fresh { rows, reservoir, learner, prequential }) => {
+                (Stage::WarmingUp(Cow::Borrowed(rows)), reservoir, learner, prequential, 0)
             }
             None => {
-                let stage =
-                    Stage::Learning { encoder: Cow::Borrowed(&self.encoder), sample: Cow::Borrowed(&self.sample) };
-                (stage, &self.learner, &self.prequential, self.rows)
+                let stage = Stage::Learning(Cow::Borrowed(&self.encoder));
+                (stage, &self.reservoir, &self.learner, &self.prequential, self.rows)
             }
         };
         Checkpoint {
@@ -145,13 +152,14 @@ impl Run {
             encoding: self.encoding.clone(),
             place: self.place.clone(),
             stage,
+            reservoir: Cow::Borrowed(reservoir),
             learner: Cow::Borrowed(learner),
             prequential: Cow::Borrowed(prequential),
             rows,
         }
     }
 
-    /// Exports the learner, checked on rows spread over its data.
+    /// Exports the learner with its background, checked on a sample of its data.
     ///
     /// # Errors
     /// See [`ExportError`].
@@ -171,7 +179,7 @@ impl Run {
         };
         // Every feature came from a column of these data.
         let column = |name: &str| Ok(self.columns.iter().position(|column| column == name).unwrap_or_default());
-        export(&source, self.sample.rows(), column, |example| learner.predict_exported(&example.terms))
+        export(&source, &self.reservoir, column, |example| learner.predict_exported(&example.terms))
     }
 }
 
@@ -240,7 +248,8 @@ pub fn run_saving(
         stream.keep_place();
     }
     let attributes = stream.attributes().count();
-    let mut examples = Examples::new(stream, schema, &options.encoder)?;
+    let (first, reservoir) = (Buffer::new(&stream), Reservoir::new(&stream, options.background, options.seed));
+    let mut examples = Examples::with_first(first, reservoir, stream, schema, &options.encoder)?;
     let learner = Learner::new(options.learner.clone(), attributes);
     let mut pass = Pass::new(learner, Prequential::new(options.learner.threshold(), options.window), 0, on_progress);
     if !options.shuffle && options.epochs == 1 {
@@ -256,7 +265,7 @@ pub fn run_saving(
             pass.learn(&example, examples.encoder(), examples.stream());
         }
     }
-    let (stream, encoder, sample, _) = examples.into_parts();
+    let (stream, encoder, reservoir, _) = examples.into_parts();
     stream.check()?;
 
     let mut timing = Timing { rows_in_memory_bytes: memory.bytes(), ..Timing::default() };
@@ -285,7 +294,7 @@ pub fn run_saving(
         }
     }
     timing.total = started.elapsed().as_secs_f64();
-    Ok(pass.done(Read { stream, encoder, sample, encoding: options.encoder.clone() }, None, 0, timing))
+    Ok(pass.done(Read { stream, encoder, reservoir, encoding: options.encoder.clone() }, None, 0, timing))
 }
 
 /// Goes on with an earlier run, in a single pass: over newer data, or where it broke off over the data it was reading, as `go_on` says.
@@ -300,11 +309,12 @@ pub fn resume(
     on_progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Run, Error> {
     let started = Instant::now();
-    let Checkpoint { schema, encoding, place, stage, learner, prequential, rows } = checkpoint;
+    let Checkpoint { schema, encoding, place, stage, reservoir, learner, prequential, rows } = checkpoint;
+    let reservoir = reservoir.into_owned();
     let stream = Stream::resume(inputs, &schema, &place, go_on)?;
     let examples = match stage {
-        Stage::WarmingUp(rows) => Examples::with_first(rows.into_owned(), stream, &schema, &encoding)?,
-        Stage::Learning { encoder, sample } => Examples::resume(stream, encoder.into_owned(), sample.into_owned())?,
+        Stage::WarmingUp(rows) => Examples::with_first(rows.into_owned(), reservoir, stream, &schema, &encoding)?,
+        Stage::Learning(encoder) => Examples::resume(stream, encoder.into_owned(), reservoir)?,
     };
     let pass = Pass::new(learner.into_owned(), prequential.into_owned(), rows, on_progress);
     pass.over(examples, &schema, &encoding, saving, started)
@@ -328,7 +338,7 @@ struct Pass<'a> {
 struct Read {
     stream: Stream,
     encoder: Encoder,
-    sample: Sample,
+    reservoir: Reservoir,
     encoding: encoder::Options,
 }
 
@@ -357,7 +367,7 @@ impl Pass<'_> {
     ) -> Result<Run, Error> {
         let earlier_rows = self.rows;
         let too_few = examples.are_too_few();
-        let fresh = too_few.then(|| (self.learner.clone(), self.prequential.clone()));
+        let fresh = too_few.then(|| (examples.reservoir().clone(), self.learner.clone(), self.prequential.clone()));
         // As soon as there is something to store: whatever an earlier run left in its place must not be taken for this one.
         let first = encoding.warmup as u64;
         let mut example = Example::default();
@@ -371,11 +381,16 @@ impl Pass<'_> {
                 save(&self.checkpoint(&examples, schema, encoding))?;
             }
         }
-        let (stream, encoder, sample, rows) = examples.into_parts();
+        let (stream, encoder, reservoir, rows) = examples.into_parts();
         stream.check()?;
-        let fresh = fresh.zip(rows).map(|((learner, prequential), rows)| Fresh { rows, learner, prequential });
+        let fresh = fresh.zip(rows).map(|((reservoir, learner, prequential), rows)| Fresh {
+            rows,
+            reservoir,
+            learner,
+            prequential,
+        });
         let timing = Timing { total: started.elapsed().as_secs_f64(), ..Timing::default() };
-        Ok(self.done(Read { stream, encoder, sample, encoding: encoding.clone() }, fresh, earlier_rows, timing))
+        Ok(self.done(Read { stream, encoder, reservoir, encoding: encoding.clone() }, fresh, earlier_rows, timing))
     }
 
     fn checkpoint<'a>(
@@ -388,10 +403,8 @@ impl Pass<'_> {
             schema: Cow::Borrowed(schema),
             encoding: encoding.clone(),
             place: examples.stream().place(),
-            stage: Stage::Learning {
-                encoder: Cow::Borrowed(examples.encoder()),
-                sample: Cow::Borrowed(examples.sample()),
-            },
+            stage: Stage::Learning(Cow::Borrowed(examples.encoder())),
+            reservoir: Cow::Borrowed(examples.reservoir()),
             learner: Cow::Borrowed(&self.learner),
             prequential: Cow::Borrowed(&self.prequential),
             rows: self.rows,
@@ -400,7 +413,7 @@ impl Pass<'_> {
 
     fn done(mut self, read: Read, fresh: Option<Fresh>, earlier_rows: u64, timing: Timing) -> Run {
         self.report();
-        let Read { stream, encoder, sample, encoding } = read;
+        let Read { stream, encoder, reservoir, encoding } = read;
         Run {
             attributes: stream.attributes().cloned().collect(),
             counts: stream.counts(),
@@ -412,7 +425,7 @@ impl Pass<'_> {
             rows: self.rows,
             earlier_rows,
             encoder,
-            sample,
+            reservoir,
             timing,
             encoding,
             fresh,

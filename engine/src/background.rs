@@ -1,0 +1,108 @@
+//! The background: records that stand for the data a model learned from, kept in the blob as raw values. Shapley values of a record are taken against
+//! them; scores need none, so a copy for a device may go without.
+//!
+//! ```text
+//! section = number of records (u16 as a varint, not 0), the records one after the other, each feature by feature:
+//!           a number as f32: as it was in the data, even outside the training range; the canonical NaN where it is missing
+//!           a category as u16: a level's code; `levels` for one that training had not seen, `levels + 1` where it is missing
+//! ```
+//!
+//! Little endian, without padding. Worked example, one record of a number 1.0 and a missing category of two levels: `01` `00 00 80 3f` `03 00`.
+
+use crate::blob::Reader;
+use crate::error::{LoadError, LoadErrorKind, RecordError};
+use crate::model::Model;
+use crate::record::{FeatureIndex, Record};
+use crate::schema::{Feature, Kind};
+
+/// What stands for a missing number: the quiet NaN without sign or payload.
+pub const MISSING_NUMBER: f32 = f32::from_bits(0x7fc0_0000);
+
+/// A value of a background record.
+enum Value {
+    Number(f32),
+    Code { code: u16, levels: u16 },
+}
+
+/// Takes the value of a feature of this kind off the bytes.
+fn take_value(kind: Kind, bytes: &[u8]) -> Option<(Value, &[u8])> {
+    Some(match kind {
+        Kind::Number { .. } => {
+            let (number, rest) = bytes.split_first_chunk()?;
+            (Value::Number(f32::from_le_bytes(*number)), rest)
+        }
+        Kind::Category { levels } => {
+            let (code, rest) = bytes.split_first_chunk()?;
+            (Value::Code { code: u16::from_le_bytes(*code), levels }, rest)
+        }
+    })
+}
+
+/// Returns the length of a record in bytes, above 0 for a model, which has features.
+fn record_bytes(features: &[Feature]) -> usize {
+    features.iter().map(|feature| feature.kind.value_bytes()).sum()
+}
+
+/// Checks a section; returns its records. Errors are placed from the section's start.
+pub(crate) fn check<'a>(section: &'a [u8], features: &[Feature]) -> Result<&'a [u8], LoadError> {
+    let mut reader = Reader { blob: section, at: 0 };
+    let rows: u16 = reader.take()?;
+    if rows == 0 {
+        return Err(LoadError { kind: LoadErrorKind::NotCanonical, at: 0 });
+    }
+    let records = section.get(reader.at..).unwrap_or_default();
+    if usize::from(rows).checked_mul(record_bytes(features)) != Some(records.len()) {
+        return Err(reader.error(LoadErrorKind::Malformed));
+    }
+    let mut rest = records;
+    for record in 0..usize::from(rows) {
+        for (index, feature) in features.iter().enumerate() {
+            let at = section.len().wrapping_sub(rest.len());
+            let taken = take_value(feature.kind, rest).filter(|(value, _)| match value {
+                Value::Number(x) => x.is_finite() || x.to_bits() == MISSING_NUMBER.to_bits(),
+                Value::Code { code, levels } => *code <= levels.wrapping_add(1),
+            });
+            let Some((_, after)) = taken else {
+                return Err(LoadError { kind: LoadErrorKind::InvalidBackground { record, feature: index }, at });
+            };
+            rest = after;
+        }
+    }
+    Ok(records)
+}
+
+impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
+    /// Returns the number of background records: 0 where the blob has none, at most [`crate::limits::MAX_BACKGROUND_ROWS`].
+    ///
+    /// Any number of the first ones is a sample of the data too: their order is drawn.
+    #[must_use]
+    pub fn background_rows(&self) -> usize {
+        self.background.len().checked_div(record_bytes(self.schema().features())).unwrap_or(0)
+    }
+
+    /// Sets every value of `record` to those of background record `row`, counted from 0. Takes the time of setting each value by its index; no memory.
+    ///
+    /// # Errors
+    /// [`RecordError::NoBackgroundRow`]; [`RecordError::OtherModel`] for a record that another model made. Then `record` is as it was.
+    pub fn background_record(&self, row: usize, record: &mut Record<'_, FEATURES>) -> Result<(), RecordError> {
+        if !self.made(record) {
+            return Err(RecordError::OtherModel);
+        }
+        let features = self.schema().features();
+        let missing = RecordError::NoBackgroundRow { found: row, rows: self.background_rows() };
+        let start = row.checked_mul(record_bytes(features));
+        let mut rest = start.and_then(|start| self.background.get(start..)).ok_or(missing)?;
+        for (index, feature) in features.iter().enumerate() {
+            // Only the first feature can lack its bytes: `load` has counted them.
+            let (value, after) = take_value(feature.kind, rest).ok_or(missing)?;
+            rest = after;
+            let key = FeatureIndex(index);
+            match value {
+                Value::Number(number) => record.set_number(key, number)?,
+                Value::Code { code, levels } if code > levels => record.set_missing(key)?,
+                Value::Code { code, levels } => record.set_level(key, (code < levels).then_some(code))?,
+            };
+        }
+        Ok(())
+    }
+}
