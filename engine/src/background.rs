@@ -2,7 +2,7 @@
 //! them; scores need none, so a copy for a device may go without.
 //!
 //! ```text
-//! section = number of records (u16 as a varint, not 0), the records one after the other, each feature by feature:
+//! section = number of records (1 to 65,535, a varint), the records one after the other, each feature by feature:
 //!           a number as f32: as it was in the data, even outside the training range; the canonical NaN where it is missing
 //!           a category as u16: a level's code; `levels` for one that training had not seen, `levels + 1` where it is missing
 //! ```
@@ -11,6 +11,7 @@
 
 use crate::blob::Reader;
 use crate::error::{LoadError, LoadErrorKind, RecordError};
+use crate::limits::MAX_BACKGROUND_ROWS;
 use crate::model::Model;
 use crate::record::{FeatureIndex, Record};
 use crate::schema::{Feature, Kind};
@@ -46,16 +47,17 @@ fn record_bytes(features: &[Feature]) -> usize {
 /// Checks a section; returns its records. Errors are placed from the section's start.
 pub(crate) fn check<'a>(section: &'a [u8], features: &[Feature]) -> Result<&'a [u8], LoadError> {
     let mut reader = Reader { blob: section, at: 0 };
-    let rows: u16 = reader.take()?;
+    let rows: u32 = reader.take()?;
     if rows == 0 {
         return Err(LoadError { kind: LoadErrorKind::NotCanonical, at: 0 });
     }
     let records = section.get(reader.at..).unwrap_or_default();
-    if usize::from(rows).checked_mul(record_bytes(features)) != Some(records.len()) {
+    let rows = rows as usize;
+    if rows > MAX_BACKGROUND_ROWS || rows.checked_mul(record_bytes(features)) != Some(records.len()) {
         return Err(reader.error(LoadErrorKind::Malformed));
     }
     let mut rest = records;
-    for record in 0..usize::from(rows) {
+    for record in 0..rows {
         for (index, feature) in features.iter().enumerate() {
             let at = section.len().wrapping_sub(rest.len());
             let taken = take_value(feature.kind, rest).filter(|(value, _)| match value {

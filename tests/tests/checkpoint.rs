@@ -64,6 +64,8 @@ fn training_and_updating_is_training_on_both() {
         (&[WARMUP + 1, 1_000], &["--grow", "every=900,drift", "--window", "3"]),
         (&[6_000, 3_000], &["--fair", "eodds=0.05,aod=0.05", "--freeze"]),
         (&[6_000, 2_000], &["--fairness", "paper", "--individual", "0.4"]),
+        (&[600, 700, 6_000], &["--background", "0"]),
+        (&[1_500, 5_000, 300], &["--background", "1600"]),
     ] {
         let folder = parts(lengths);
         let files: Vec<String> = (0..lengths.len()).map(|part| format!("{part}.csv")).collect();

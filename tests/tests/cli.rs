@@ -13,7 +13,7 @@ use feamoe_tests::command::{Folder, keys, lending};
 use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 9] = [
+const COMMANDS: [(&str, &[&str]); 10] = [
     ("schema", &["--output"]),
     (
         "train",
@@ -33,6 +33,7 @@ const COMMANDS: [(&str, &[&str]); 9] = [
             "--lr",
             "--epochs",
             "--shuffle",
+            "--background",
             "--seed",
             "--window",
             "--checkpoint",
@@ -48,6 +49,7 @@ const COMMANDS: [(&str, &[&str]); 9] = [
         &["--row", "--method", "--global", "--plot", "--plot-kind", "--reasons", "--format", "--output", "--schema"],
     ),
     ("inspect", &["--format"]),
+    ("export", &["--output", "--strip-names", "--background", "--format"]),
     ("study", &["--data", "--only", "--format"]),
     ("demo", &["--out"]),
 ];
@@ -108,6 +110,7 @@ fn every_option_of_training_works_and_is_heard() {
         &["--epochs", "2"],
         &["--shuffle"],
         &["--seed", "7"],
+        &["--background", "7"],
         &["--learning-rate", "0.05"],
     ] {
         assert_ne!(train(options).1, plain_bytes, "{options:?} changes nothing");
@@ -450,6 +453,7 @@ fn inspect_tells_what_a_model_needs_and_where_it_comes_from() {
     assert_eq!(
         keys(&i),
         [
+            "background",
             "bounded",
             "bytes",
             "capacity",
@@ -463,6 +467,7 @@ fn inspect_tells_what_a_model_needs_and_where_it_comes_from() {
         ]
     );
     assert_eq!(keys(&i["capacity"]), ["experts", "features"]);
+    assert_eq!(i["background"], serde_json::json!({ "rows": 1_000, "bytes": 32_000 }));
     assert_eq!(keys(&i["training"]), ["data_sha256", "rows", "seed", "trainer_version"]);
     assert_eq!(keys(&i["features"][1]), ["bins", "index", "kind", "name", "range", "transform"]);
     assert_eq!(keys(&i["features"][0]), ["index", "kind", "levels", "name"]);
@@ -471,7 +476,14 @@ fn inspect_tells_what_a_model_needs_and_where_it_comes_from() {
     assert_eq!(i["bytes"].as_u64(), Some(folder.read("lending.feamoe").len() as u64));
     assert_eq!(i["capacity"]["features"], 10);
     let text = folder.run(&["inspect", "lending.feamoe"]).done();
-    for part in ["format version 1, ", i["crc32"].as_str().unwrap(), "favourable outcome yes", "Model<10, ", "income"] {
+    for part in [
+        "format version 1, ",
+        i["crc32"].as_str().unwrap(),
+        "favourable outcome yes",
+        "Model<10, ",
+        "income",
+        "\nbackground of 1000 records, 32000 bytes\n",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

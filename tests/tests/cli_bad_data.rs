@@ -397,6 +397,7 @@ fn options_out_of_their_range_say_the_range() {
         ("--experts <K>", "-1", "expected a whole number from 1 to 64"),
         ("--experts <K>", "many", "expected a whole number from 1 to 64"),
         ("--bins <N>", "4097", "expected a whole number from 0 to 4096"),
+        ("--background <N>", "65536", "expected a whole number from 0 to 65535"),
         ("--epochs <N>", "0", "expected a whole number from 1 to 4294967295"),
         ("--window <N>", "0", "expected a whole number from 1 to 18446744073709551615"),
         ("--checkpoint-every <N>", "0", "expected a whole number from 1 to 18446744073709551615"),

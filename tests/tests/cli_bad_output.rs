@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use feamoe_tests::command::{Folder, Ran, feamoe, finished, lending};
 
 /// Every command that writes a file, up to the name of the file.
-const WRITING: [&[&str]; 3] = [
+const WRITING: [&[&str]; 4] = [
     &["train", "lending.csv", "--schema", "lending.toml", "-o"],
     &["score", "lending.feamoe", "lending.csv", "-o"],
     &["schema", "lending.csv", "-o"],
+    &["export", "lending.feamoe", "-o"],
 ];
 
 #[test]
@@ -68,6 +69,7 @@ fn an_input_is_not_overwritten() {
         (&["score", "lending.feamoe", "lending.csv", "-o"], "lending.csv", "lending.csv"),
         (&["score", "lending.feamoe", "lending.csv", "-o"], "lending.feamoe", "lending.feamoe"),
         (&["schema", "lending.csv", "-o"], "link.csv", "lending.csv"),
+        (&["export", "lending.feamoe", "-o"], "lending.feamoe", "lending.feamoe"),
     ] {
         assert_eq!(
             folder.refusal(&[arguments, &[output]].concat()),
@@ -91,7 +93,7 @@ fn a_full_disk_keeps_the_old_file_and_leaves_no_part_of_the_new_one() {
     let folder = Folder::with_model();
     folder.write("old", "written by an earlier run");
     let reason = "File too large (os error 27); free some space, or choose another place";
-    for (command, blocks) in [(WRITING[0], 4), (WRITING[1], 4), (WRITING[2], 1)] {
+    for (command, blocks) in [(WRITING[0], 4), (WRITING[1], 4), (WRITING[2], 1), (WRITING[3], 4)] {
         for place in ["old", "new"] {
             let ran = folder.unchanged(|| with_little_space(&folder, blocks, &[command, &[place]].concat()));
             assert_eq!(ran.refused(), format!("cannot write {place}: {reason}"));

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use feamoe_tests::command::Folder;
+use feamoe_tests::repository_file;
 
 /// CRC-32 of the model that `feamoe demo` makes. Another machine or compiler must get the same; a change of the learner, the encoder, the
 /// stream, the blob or the version changes it, on purpose. Then print the new one with
 /// `cargo run --release -- demo` and `cargo run --release -- inspect feamoe-demo/lending.feamoe`.
-const DEMO_CRC32: &str = "c0815123";
+const DEMO_CRC32: &str = "c11f6e5e";
+/// Of its copy for the device, which is `firmware-example/demo.feamoe`.
+const DEVICE_CRC32: &str = "c0815123";
 
 /// Trains on these inputs (the last one may be `-`, which gets `pipe`) and returns the model.
 fn train(folder: &Folder, inputs: &[&str], pipe: &[u8], options: &[&str]) -> Vec<u8> {
@@ -132,6 +135,7 @@ fn the_demo_gives_the_same_files_here_and_everywhere() {
         names,
         [
             "explanation.svg",
+            "lending-device.feamoe",
             "lending-new.csv",
             "lending-test.csv",
             "lending.csv",
@@ -143,6 +147,10 @@ fn the_demo_gives_the_same_files_here_and_everywhere() {
     for (name, bytes) in &files {
         assert!(again[name] == *bytes, "{name}");
     }
-    let inspected = folder.run(&["inspect", "one/lending.feamoe", "--format", "json"]).json();
-    assert_eq!(inspected["crc32"], DEMO_CRC32, "see DEMO_CRC32 in this file");
+    for (model, crc32) in [("one/lending.feamoe", DEMO_CRC32), ("one/lending-device.feamoe", DEVICE_CRC32)] {
+        let inspected = folder.run(&["inspect", model, "--format", "json"]).json();
+        assert_eq!(inspected["crc32"], crc32, "see DEMO_CRC32 in this file");
+    }
+    let on_the_device = std::fs::read(repository_file("firmware-example/demo.feamoe")).unwrap();
+    assert!(files["lending-device.feamoe"] == on_the_device, "copy it to firmware-example/demo.feamoe");
 }

@@ -87,8 +87,9 @@ fn no_panic_is_reachable_at_any_opt_level() {
         return;
     }
     for profile in ["o1", "release", "os"] {
-        firmware::build("panic-free", profile, "recourse").unwrap_or_else(|error| panic!("{profile}: {error}"));
-        let planted = firmware::build("panic-free", profile, "recourse,plant-panic");
+        firmware::build("panic-free", profile, "recourse,background")
+            .unwrap_or_else(|error| panic!("{profile}: {error}"));
+        let planted = firmware::build("panic-free", profile, "recourse,background,plant-panic");
         let error = planted.expect_err("a planted panic must not link");
         assert!(error.contains("undefined symbol: a_panic_is_reachable"), "{profile}: {error}");
     }

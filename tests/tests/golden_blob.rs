@@ -1,6 +1,6 @@
 //! Blobs of released format versions load for ever and score to the same bits on every machine.
 //!
-//! `tests/golden/v1.feamoe` and what must come out of it, `v1.txt`, are committed and never made again once a release reads them. Until then, or for a new version:
+//! `tests/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, and what must come out of each, `.txt`, are committed and never made again once a release reads them. Until then, or for a new version:
 //! `FEAMOE_OVERWRITE_GOLDEN=1 cargo test -p feamoe-tests --test golden_blob`, and review the difference.
 #![allow(clippy::unwrap_used)]
 
@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use feamoe::blob_file::AlignedBytes;
 use feamoe::export::{Content, FeatureContent};
+use feamoe_engine::background::MISSING_NUMBER;
 use feamoe_engine::blob::Provenance;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
@@ -128,31 +129,78 @@ fn rendered(blob: &AlignedBytes) -> String {
             line("  gate values", &gate_values[..count]);
         }
     }
+    for row in 0..model.background_rows() {
+        model.background_record(row, &mut record).unwrap();
+        let p = model.score(&record).unwrap().probability;
+        writeln!(text, "\nbackground {row}: p {:08x}\nnotes {:?}", p.to_bits(), record.notes()).unwrap();
+    }
     text
 }
 
-/// The committed blob and its text; made anew where the environment says so.
-static VERSION_1: LazyLock<(AlignedBytes, String)> = LazyLock::new(|| {
-    if std::env::var_os(OVERWRITE).is_some() {
-        let bytes = content().to_bytes(true).unwrap();
-        fs::write(golden("v1.feamoe"), bytes.as_slice()).unwrap();
-        fs::write(golden("v1.txt"), rendered(&bytes)).unwrap();
+/// The model with the records as its background.
+fn with_background() -> Content {
+    let mut content = content();
+    let kinds: Vec<Kind> = content.features.iter().map(|feature| feature.kind).collect();
+    for cells in RECORDS {
+        for (cell, kind) in cells.into_iter().zip(&kinds) {
+            let number = |x: f32| if x.is_nan() { MISSING_NUMBER } else { x.clamp(f32::MIN, f32::MAX) };
+            content.background.extend(match (cell, kind) {
+                (Cell::Number(x), _) => number(x).to_le_bytes().to_vec(),
+                (Cell::Missing, Kind::Number { .. }) => MISSING_NUMBER.to_le_bytes().to_vec(),
+                (Cell::Level(code), _) => code.to_le_bytes().to_vec(),
+                (Cell::Unseen, Kind::Category { levels }) => levels.to_le_bytes().to_vec(),
+                (Cell::Missing, Kind::Category { levels }) => (levels + 1).to_le_bytes().to_vec(),
+                (Cell::Unseen, Kind::Number { .. }) => unreachable!(),
+            });
+        }
     }
-    (AlignedBytes::read(&golden("v1.feamoe")).unwrap(), fs::read_to_string(golden("v1.txt")).unwrap())
-});
+    content
+}
+
+type Golden = (AlignedBytes, String);
+
+/// A committed blob and its text; made anew where the environment says so.
+fn committed(name: &str, content: &Content) -> Golden {
+    let [blob, text] = ["feamoe", "txt"].map(|kind| golden(&format!("{name}.{kind}")));
+    if std::env::var_os(OVERWRITE).is_some() {
+        let bytes = content.to_bytes(true).unwrap();
+        fs::write(&blob, bytes.as_slice()).unwrap();
+        fs::write(&text, rendered(&bytes)).unwrap();
+    }
+    (AlignedBytes::read(&blob).unwrap(), fs::read_to_string(text).unwrap())
+}
+
+static VERSION_1: LazyLock<Golden> = LazyLock::new(|| committed("v1", &content()));
+static WITH_BACKGROUND: LazyLock<Golden> = LazyLock::new(|| committed("v1-background", &with_background()));
 
 #[test]
 fn version_1_gives_its_recorded_bits() {
-    let (bytes, expected) = &*VERSION_1;
-    let found = rendered(bytes);
-    for (found, expected) in found.lines().zip(expected.lines()) {
-        assert_eq!(found, expected);
+    for golden in [&VERSION_1, &WITH_BACKGROUND] {
+        let (bytes, expected) = &**golden;
+        let found = rendered(bytes);
+        for (found, expected) in found.lines().zip(expected.lines()) {
+            assert_eq!(found, expected);
+        }
+        assert_eq!(found, *expected);
     }
-    assert_eq!(found, *expected);
+}
+
+/// A background changes nothing but itself: the text of the model with it goes on where that of the model without ends.
+#[test]
+fn the_background_is_the_records() {
+    let without_size = |text: &'static str| text.split_once('\n').unwrap().1;
+    let (plain, with) = (without_size(&VERSION_1.1), without_size(&WITH_BACKGROUND.1));
+    assert!(with.starts_with(plain));
+    let scores =
+        |text: &'static str| text.lines().filter_map(|line| line.strip_prefix("p ")).map(str::trim).collect::<Vec<_>>();
+    let of_the_background: Vec<_> =
+        with[plain.len()..].lines().filter_map(|line| line.split_once(": p ").map(|(_, p)| p)).collect();
+    assert_eq!(scores(plain), of_the_background);
 }
 
 /// What stands in the blob is what was written, so that a change of the writer is seen too.
 #[test]
 fn version_1_is_still_what_the_exporter_writes() {
     assert_eq!(content().to_bytes(true).unwrap(), VERSION_1.0);
+    assert_eq!(with_background().to_bytes(true).unwrap(), WITH_BACKGROUND.0);
 }

@@ -2,15 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use feamoe::blob_file::AlignedBytes;
-use feamoe::export::{Content, FeatureContent};
-use feamoe_engine::blob::{FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance};
+use feamoe::export::{Content, EncodeError, FeatureContent};
+use feamoe_engine::background::MISSING_NUMBER;
+use feamoe_engine::blob::{FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance};
 use feamoe_engine::error::{LoadError, LoadErrorKind as K};
-use feamoe_engine::limits::{MAX_BINS, MAX_BLOB_BYTES, MAX_REACH};
+use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_BLOB_BYTES, MAX_REACH};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
-use feamoe_engine::{Attribution, Method, Model};
+use feamoe_engine::{Attribution, Method, Model, RecordError};
 use feamoe_tests::explain_into;
-use feamoe_tests::generate::{Draw, Recipe, draw_cell, fill};
+use feamoe_tests::generate::{Cell, Draw, Recipe, draw_cell, fill};
 
 /// The capacity of this file's build.
 const FEATURES: usize = 4;
@@ -204,9 +205,19 @@ fn accepts_what_is_right() {
     assert_eq!(kinds, [NUMBER, Kind::Category { levels: 2 }]);
 }
 
+/// The small model, as it is or with every section there is.
+fn with_all_sections(all: bool) -> AlignedBytes {
+    let mut content = small();
+    if all {
+        content.deviations = vec![2.5, 0.0];
+        content.background = background(&[(0.5, 1), (-9.0, 3), (MISSING_NUMBER, 2)]);
+    }
+    content.to_bytes(all).unwrap()
+}
+
 #[test]
 fn rejects_every_truncation() {
-    for bytes in [small().to_bytes(false).unwrap(), small().to_bytes(true).unwrap()] {
+    for bytes in [false, true].map(with_all_sections) {
         let all = bytes.as_slice();
         for length in 0..all.len() {
             let expected = if length < HEADER_BYTES { HEADER_BYTES } else { all.len() };
@@ -218,7 +229,7 @@ fn rejects_every_truncation() {
 
 #[test]
 fn rejects_every_single_bit_flip() {
-    for bytes in [small().to_bytes(false).unwrap(), small().to_bytes(true).unwrap()] {
+    for bytes in [false, true].map(with_all_sections) {
         for bit in 0..bytes.as_slice().len() * 8 {
             let mut flipped = bytes.as_slice().to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -279,7 +290,7 @@ fn rejects_unknown_mandatory_sections() {
 fn passes_over_unknown_optional_sections() {
     let plain = redrafted(|_| {});
     let names = byte_string(&["yes", "age", "sex", "f", "m"].map(|name| byte_string(name.as_bytes())).concat());
-    for bit in [9, 11, 12, 13, 14, 15] {
+    for bit in [11, 12, 13, 14, 15] {
         for content in [&[][..], &[0xff; 300]] {
             let bytes = redrafted(|draft| {
                 draft.flags = FLAG_NAMES | 1 << bit;
@@ -324,6 +335,108 @@ fn rejects_a_deviation_out_of_its_range() {
     }
     for wrong in [-0.0, 1.0] {
         assert_eq!(refusal(&with_deviations(&floats(&[1.0, wrong]))).kind, K::InvalidDeviation { feature: 1 });
+    }
+}
+
+/// Records of the small model: an age and a code.
+fn background(records: &[(f32, u16)]) -> Vec<u8> {
+    records.iter().flat_map(|(age, code)| [&age.to_le_bytes()[..], &code.to_le_bytes()].concat()).collect()
+}
+
+/// The small model with this background section.
+fn with_background(section: &[u8]) -> AlignedBytes {
+    redrafted(|draft| {
+        draft.flags = FLAG_BACKGROUND;
+        draft.sections = byte_string(section);
+    })
+}
+
+/// Where the section's bytes start, in a small model of up to 127 bytes of it.
+fn section_at() -> usize {
+    first_kind() + Draft::of(&small()).kinds.len() + 1
+}
+
+#[test]
+fn a_background_is_read_as_it_was_written() {
+    let records = [(0.5, 0), (-1e30, 1), (f32::MAX, 2), (-0.0, 3), (MISSING_NUMBER, 1)];
+    let section = [vec![5], background(&records)].concat();
+    let bytes = with_background(&section);
+    assert_eq!(bytes, changed(|content| content.background = background(&records)));
+    let model = load(bytes.as_slice()).unwrap();
+    assert_eq!(model.background_rows(), 5);
+    let (mut found, mut expected) = (model.record(), model.record());
+    for (row, (age, code)) in records.into_iter().enumerate() {
+        model.background_record(row, &mut found).unwrap();
+        let level = [Cell::Level(0), Cell::Level(1), Cell::Unseen, Cell::Missing][usize::from(code)];
+        fill(&mut expected, &[Cell::Number(age), level]).unwrap();
+        assert_eq!((found.terms(), found.notes()), (expected.terms(), expected.notes()), "{row}");
+    }
+    // Past the end the record is left alone, and so is another model's.
+    let other = load(bytes.as_slice()).unwrap();
+    for row in [5, 6, usize::MAX / 2, usize::MAX] {
+        let error = RecordError::NoBackgroundRow { found: row, rows: 5 };
+        assert_eq!(model.background_record(row, &mut found), Err(error));
+    }
+    assert_eq!(other.background_record(0, &mut found), Err(RecordError::OtherModel));
+    assert_eq!((found.terms(), found.notes()), (expected.terms(), expected.notes()));
+}
+
+#[test]
+fn a_model_without_background_has_no_record_of_it() {
+    let bytes = redrafted(|_| {});
+    let model = load(bytes.as_slice()).unwrap();
+    assert_eq!(model.background_rows(), 0);
+    let error = RecordError::NoBackgroundRow { found: 0, rows: 0 };
+    assert_eq!(model.background_record(0, &mut model.record()), Err(error));
+}
+
+#[test]
+fn rejects_a_background_of_another_length() {
+    let two = background(&[(0.5, 1), (0.5, 1)]);
+    for section in [
+        [&[2][..], &two[..11]].concat(),
+        [&[2][..], &two, &[0]].concat(),
+        [&[1][..], &two].concat(),
+        [&[3][..], &two].concat(),
+        [varint(u64::from(u32::MAX)), two.clone()].concat(),
+    ] {
+        let at = section_at() + section.len().min(if section[0] < 0x80 { 1 } else { 5 });
+        assert_eq!(refusal(&with_background(&section)), LoadError { kind: K::Malformed, at }, "{section:?}");
+    }
+    assert_eq!(refusal(&with_background(&[])), LoadError { kind: K::Malformed, at: section_at() });
+    let many = |rows: usize| {
+        let section = [varint(rows as u64), background(&[(0.5, 1)]).repeat(rows)].concat();
+        let bytes = with_background(&section);
+        load(bytes.as_slice()).map(|model| model.background_rows()).map_err(|error| error.kind)
+    };
+    assert_eq!(many(MAX_BACKGROUND_ROWS), Ok(MAX_BACKGROUND_ROWS));
+    assert_eq!(many(MAX_BACKGROUND_ROWS + 1), Err(K::Malformed));
+    let too_many = Content { background: background(&[(0.5, 1)]).repeat(MAX_BACKGROUND_ROWS + 1), ..small() };
+    assert_eq!(too_many.to_bytes(false), Err(EncodeError::TooManyBackgroundRows { found: MAX_BACKGROUND_ROWS + 1 }));
+}
+
+#[test]
+fn rejects_backgrounds_that_are_not_the_shortest() {
+    let one = background(&[(0.5, 1)]);
+    for section in [vec![0], [&[0x81, 0x00][..], &one].concat()] {
+        assert_eq!(refusal(&with_background(&section)), LoadError { kind: K::NotCanonical, at: section_at() });
+    }
+}
+
+#[test]
+fn rejects_a_background_value_that_is_none_and_says_where() {
+    let good = (0.5, 1);
+    let not_numbers =
+        [f32::INFINITY, f32::NEG_INFINITY, -MISSING_NUMBER, f32::from_bits(0x7f80_0001), f32::from_bits(0x7fc0_0001)];
+    for wrong in not_numbers.map(|age| (age, 1)).into_iter().chain([4, u16::MAX].map(|code| (0.5, code))) {
+        for record in 0..3 {
+            let mut records = [good; 3];
+            records[record] = wrong;
+            let feature = usize::from(wrong.0 == 0.5);
+            let error = refusal(&with_background(&[vec![3], background(&records)].concat()));
+            let at = section_at() + 1 + 6 * record + 4 * feature;
+            assert_eq!(error, LoadError { kind: K::InvalidBackground { record, feature }, at });
+        }
     }
 }
 
@@ -601,6 +714,10 @@ fn attack(bytes: &AlignedBytes, draw: &mut Draw) -> bool {
             assert!(all.into_iter().all(|value| value.is_finite()), "{attribution:?}");
         }
     }
+    for row in 0..model.background_rows() {
+        model.background_record(row, &mut record).unwrap();
+        assert!((0.0..=1.0).contains(&model.score(&record).unwrap().probability));
+    }
     for index in 0..FEATURES + 1 {
         let _ = (model.schema().feature_name(index), model.schema().level_names(index).count());
     }
@@ -626,7 +743,12 @@ fn survives_damaged_payloads_under_a_right_checksum() {
     for round in 0..60_000_u64 {
         let with_names = round % 2 == 0;
         let recipe = Recipe { experts: 1 + draw.below(EXPERTS), features: 1 + draw.below(3), ..Recipe::any(round) };
-        let bytes = if round % 4 < 2 { small() } else { recipe.content(round) }.to_bytes(with_names).unwrap();
+        let mut content = if round % 4 < 2 { small() } else { recipe.content(round) };
+        if round % 4 < 2 {
+            content.background = background(&[(0.5, 1), (MISSING_NUMBER, 3)]);
+        }
+        let bytes = content.to_bytes(with_names).unwrap();
+        let flags = u16::from_le_bytes([bytes.as_slice()[6], bytes.as_slice()[7]]);
         let mut payload = bytes.as_slice()[HEADER_BYTES..].to_vec();
         for _ in 0..=draw.below(3) {
             let at = draw.below(payload.len());
@@ -647,7 +769,7 @@ fn survives_damaged_payloads_under_a_right_checksum() {
                 break;
             }
         }
-        loaded += usize::from(attack(&seal(*b"FEAM", 1, if with_names { FLAG_NAMES } else { 0 }, &payload), &mut draw));
+        loaded += usize::from(attack(&seal(*b"FEAM", 1, flags, &payload), &mut draw));
     }
     assert!(loaded > 1_000, "too few of the damaged blobs get past the reader to attack what follows: {loaded}");
 }

@@ -188,17 +188,14 @@ fn rejects_parts_of_different_runs() {
     };
     assert_eq!(part(&|c| c.place = learning.place.clone()), "place in the data");
     assert_eq!(part(&|c| c.learner = Cow::Owned(learning.learner.clone().into_owned())), "learner");
-    assert_eq!(part(&|c| c.stage = owned(&learning.stage)), "sample of rows");
+    assert_eq!(part(&|c| c.reservoir = Cow::Owned(learning.reservoir.clone().into_owned())), "sample of rows");
     assert_eq!(part(&|c| c.stage = owned(&warming.stage)), "text of the first rows");
 }
 
 fn owned(stage: &Stage<'_>) -> Stage<'static> {
     match stage {
         Stage::WarmingUp(rows) => Stage::WarmingUp(Cow::Owned(rows.clone().into_owned())),
-        Stage::Learning { encoder, sample } => Stage::Learning {
-            encoder: Cow::Owned(encoder.clone().into_owned()),
-            sample: Cow::Owned(sample.clone().into_owned()),
-        },
+        Stage::Learning(encoder) => Stage::Learning(Cow::Owned(encoder.clone().into_owned())),
     }
 }
 

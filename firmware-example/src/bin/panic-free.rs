@@ -1,4 +1,4 @@
-//! Links only where no panic is reachable from loading, scoring, explaining and watching for drift, with the feature `recourse` from looking for one too: its panic
+//! Links only where no panic is reachable from loading, scoring, explaining and watching for drift, with the feature `recourse` from looking for one too, with `background` from setting its records: its panic
 //! handler calls a function that does not exist.
 //!
 //! Built by the tests at opt-levels 1, 3 and s. It is also the smallest firmware that does all of it, so its size is what the engine costs
@@ -47,6 +47,12 @@ fn set(record: &mut Record<'_, FEATURES>, name: &str, number: f32) -> Result<Not
     record.set_category(name, name)
 }
 
+#[cfg(feature = "background")]
+#[inline(never)]
+fn set_background(model: &Device, row: usize, record: &mut Record<'_, FEATURES>) -> Result<(), RecordError> {
+    model.background_record(row, record)
+}
+
 #[inline(never)]
 fn score(model: &Device, record: &Record<'_, FEATURES>, score: &mut Score<EXPERTS>) -> Result<(), PredictError> {
     model.score_into(record, score)
@@ -83,6 +89,10 @@ fn main() -> ! {
         let mut record = model.record();
         let name = core::str::from_utf8(unknown_bytes()).unwrap_or_default();
         _ = black_box(set(&mut record, name, black_box(0.0)));
+        #[cfg(feature = "background")]
+        {
+            _ = black_box(set_background(&model, black_box(0), &mut record));
+        }
         let mut attribution = Attribution::new();
         _ = black_box(score(&model, &record, &mut attribution.score));
         _ = black_box(explain(&model, &record, black_box(false), &mut attribution));
