@@ -129,7 +129,7 @@ impl Buffer {
             .for_each(|(to, from)| *to = from.clone());
         self.groups[span(self.groups_per_row)].iter_mut().zip(row.groups).for_each(|(to, from)| *to = *from);
         let used: usize = self.rows.iter().map(|place| place.text.len()).sum();
-        if self.text.len() / 2 > used || self.files.len() / 2 > self.rows.len() {
+        if self.text.len() / 2 > used {
             let mut tight = self.emptied();
             self.rows().for_each(|row| tight.push(&row));
             *self = tight;
