@@ -1,5 +1,5 @@
 //! The background: records that stand for the data a model learned from, kept in the blob as raw values. Shapley values of a record are taken against
-//! them; scores need none, so a copy for a device may go without.
+//! them (see [`crate::attribution::Background`]); scores need none, so a copy for a device may go without.
 //!
 //! ```text
 //! section = number of records (1 to 65,535, a varint), the records one after the other, each feature by feature:

@@ -6,7 +6,7 @@ use std::path::Path;
 use feamoe::export::{Content, FeatureContent};
 use feamoe::schema::Table;
 use feamoe::stream::{Record, Records};
-use feamoe_engine::blob::{Description, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES};
+use feamoe_engine::blob::{Description, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;
 use serde::Deserialize;
@@ -55,6 +55,10 @@ pub fn read(blob: &[u8]) -> Content {
         rows: rest_of_weights,
         edges,
         deviations: sections.get(&FLAG_DEVIATIONS).map_or_else(Vec::new, |bytes| floats(bytes)),
+        background: sections.get(&FLAG_BACKGROUND).copied().map_or_else(Vec::new, |mut section| {
+            let _rows: u16 = take(&mut section);
+            section.to_vec()
+        }),
     }
 }
 
