@@ -32,8 +32,7 @@
 //! A device can watch itself: [`fairness`] counts decisions by group, [`drift`] tells when a rate, an error or a score has changed.
 //!
 //! # What it deliberately does not know
-//! Training, files, text formats: see the `feamoe` crate. Integer weights for cores without floats, exact Shapley values and which features a person
-//! can change are not part of this version.
+//! Training, files, text formats: see the `feamoe` crate. Integer weights for cores without floats and exact Shapley values are not part of this version.
 //!
 //! The blob is drawn in [`blob`]; limits stand in [`limits`].
 #![no_std]

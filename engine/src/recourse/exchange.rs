@@ -28,9 +28,21 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         let changed = self.axes().filter(|axis| axis.is_changed()).count();
         let count = self.axes().len();
         for without in 0..count {
-            if self.answer.axes.get(without).is_some_and(Axis::is_changed) {
-                self.point_at_best(Some(without));
-                if self.complete(changed > 1) {
+            let (Some(axis), schema) = (self.answer.axes.get(without).copied(), self.model.schema()) else { continue };
+            if !axis.is_changed() {
+                continue;
+            }
+            self.point_at_best(Some(without));
+            if self.complete(changed > 1) {
+                return true;
+            }
+            // On steps, a nearer point need not be found by one change alone.
+            let Some(feature) = schema.features().get(without) else { continue };
+            let nearer = axis.reach.step_nearer(feature, feature_edges(feature, schema.edges), axis.best);
+            if let Some(place) = nearer {
+                self.point_at_best(None);
+                self.axes().skip(without).take(1).for_each(|axis| axis.point = place);
+                if self.complete(false) {
                     return true;
                 }
             }
@@ -66,10 +78,11 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
     #[inline(never)]
     fn scan(&mut self, base: &Base<EXPERTS>, axis: &Axis, feature: &Feature) -> Option<Place> {
         let Axis { reach, point, .. } = axis;
+        let edges = feature_edges(feature, self.model.schema().edges);
         let lanes = self.with_change(&base.lanes, reach, *point, -1.0);
         let (slope, present) = (reach.slope(|row| self.along(row)), reach.gain(*point, |row| self.along(row)));
         let (mut budget, mut found) = (base.budget + point.cost(), None);
-        for piece in reach.pieces(feature, feature_edges(feature, self.model.schema().edges)) {
+        for piece in reach.pieces(feature, edges) {
             if piece.near() * piece.near() >= budget || self.is_spent() {
                 break;
             }
@@ -82,23 +95,24 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
                     continue;
                 }
             }
+            let place = |at: f32| reach.on_step(feature, edges, Place { row: piece.row, at });
             let mut is_favourable = |at: f32| {
-                let mut lanes = self.with_change(&lanes, reach, Place { row: piece.row, at }, 1.0);
+                let mut lanes = self.with_change(&lanes, reach, place(at), 1.0);
                 self.score(&mut lanes)
             };
             let near = piece.near();
             // The record's own piece starts where the point is without this change: not favourable.
             if piece.row != reach.origin.row && is_favourable(near) {
                 budget = near * near;
-                found = Some(Place { row: piece.row, at: near });
+                found = Some(place(near));
                 continue;
             }
             for end in [piece.low, piece.high] {
                 if let Some(at) = first_favourable(near, end, &mut is_favourable)
-                    && at * at < budget
+                    && place(at).cost() < budget
                 {
-                    budget = at * at;
-                    found = Some(Place { row: piece.row, at });
+                    budget = place(at).cost();
+                    found = Some(place(at));
                 }
             }
         }

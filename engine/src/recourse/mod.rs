@@ -1,4 +1,5 @@
-//! Recourse: the nearest values with which a declined record would be decided favourably, by the whole mixture, gate included.
+//! Recourse: the nearest values with which a declined record would be decided favourably, by the whole mixture, gate included; of those that [`Rules`] allow, where
+//! a person is to be told what to do, and of all, where the distance itself is measured.
 //!
 //! # The space
 //! The distance is Euclidean, over all features, in units that training has set:
@@ -9,6 +10,8 @@
 //! | category | to another level that training had seen | `sqrt(2)`, whatever the levels |
 //! | either, missing | none: how far an unknown value is from another is not known | |
 //!
+//! each part times the cost of the feature's rule, 1 where it has none.
+//!
 //! One-hot indicators of two levels are `sqrt(2)` apart; so are, as a root mean square, the standardised numbers of two records drawn at random. A
 //! change of level thus weighs as much as the usual difference in a number. The indicators are not divided by their deviations: a rare
 //! level would be far away from everyone for being rare. (Mixed distances of this kind: Gower 1971; for recourse, Ustun, Spangher and Liu 2019
@@ -18,28 +21,32 @@
 //! `(t(high) - t(low)) / sqrt(12)` for `sd`: that of values spread evenly over the range.
 //!
 //! # How far it can be trusted
-//! Every answer was verified: [`Recourse::changes`], set in a copy of the record, score at or above the threshold. So the distance is never below the
+//! Every answer was verified: [`Recourse::changes`], set in a copy of the record, score at or above the threshold, and are what the rules allow. So the distance is never below the
 //! true one. It may be above, since the favourable region of a mixture is not convex and its nearest point is searched for, not solved for: exact for logistic
 //! regression and, but for stretches narrower than a quarter of a deviation, for one feature; elsewhere `tests/tests/recourse.rs` states how near it comes to an
-//! exhaustive search. `None` says that none was found; for one expert without bins, that there is none.
+//! exhaustive search. `None` says that none was found; for one expert without bins or steps, that there is none.
 //!
 //! Cost: [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at most; some 500 as a rule, 1.3 to 1.7 million instructions on a Cortex-M4F for a
 //! model of Adult's shape. No memory but the caller's [`Recourse`] and 3 kB of stack at 32 features.
 //!
-//! Which features a person can change, in which direction and steps, is not in the blob: all of them may change here.
+//! Which features a person can change, in which direction and steps, is not in the blob: [`Rules`] are the caller's.
 
+mod answers;
 mod axis;
 mod descent;
 mod exchange;
 mod knapsack;
 mod reach;
+mod rules;
 mod search;
 
 use crate::error::PredictError;
 use crate::model::{Model, Score};
 use crate::record::Record;
+pub use answers::Answer;
 use axis::Axis;
 pub use reach::LEVEL_CHANGE;
+pub use rules::{Direction, Rule, RuleError, RuleErrorKind, Rules};
 pub use search::MAX_EVALUATIONS;
 use search::Search;
 
@@ -52,7 +59,7 @@ pub enum Change {
     Level(u16),
 }
 
-/// The nearest favourable record that was found, and the memory to find it with: 280 bytes a feature on a 64-bit host.
+/// The nearest favourable record that was found, and the memory to find it with: 288 bytes a feature on a 64-bit host.
 #[derive(Clone, Debug)]
 pub struct Recourse<const FEATURES: usize> {
     /// How far the record is from a favourable decision; 0 where it has one, `None` where none was found.
@@ -87,7 +94,7 @@ impl<const FEATURES: usize> Default for Recourse<FEATURES> {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Finds the nearest favourable record, into the caller's memory. See [`crate::recourse`] for the distance and what it is worth.
+    /// Finds the nearest favourable record, into the caller's memory, as if every feature were free. See [`crate::recourse`] for the distance and what it is worth.
     ///
     /// # Errors
     /// As [`Model::score`]; then `recourse` is as it was.
@@ -96,12 +103,38 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         record: &Record<'_, FEATURES>,
         recourse: &mut Recourse<FEATURES>,
     ) -> Result<(), PredictError> {
+        self.recourse_within(record, &Rules::FREE, recourse)
+    }
+
+    /// Finds the nearest favourable record that the rules allow, into the caller's memory.
+    ///
+    /// # Errors
+    /// As [`Model::score`]; then `recourse` is as it was.
+    pub fn recourse_within(
+        &self,
+        record: &Record<'_, FEATURES>,
+        rules: &Rules<FEATURES>,
+        recourse: &mut Recourse<FEATURES>,
+    ) -> Result<(), PredictError> {
+        self.recourse_without(record, rules, &[], recourse)
+    }
+
+    /// As [`Model::recourse_within`], the features so marked left as they are.
+    #[inline(never)]
+    fn recourse_without(
+        &self,
+        record: &Record<'_, FEATURES>,
+        rules: &Rules<FEATURES>,
+        without: &[bool],
+        recourse: &mut Recourse<FEATURES>,
+    ) -> Result<(), PredictError> {
         let (mut lanes, mut score) = ([[0.0; EXPERTS]; 2], Score::<EXPERTS>::new());
         self.forward(record, lanes.as_flattened_mut(), &mut score)?;
         recourse.probability = score.probability;
         recourse.changes = [None; FEATURES];
         recourse.evaluations = 1;
-        recourse.distance = if score.decision { Some(0.0) } else { Search::run(self, record, recourse) };
+        recourse.distance =
+            if score.decision { Some(0.0) } else { Search::run(self, record, rules, without, recourse) };
         Ok(())
     }
 }
@@ -125,6 +158,6 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn sizes_are_as_stated() {
-        assert_eq!(size_of::<Recourse<32>>() - size_of::<Recourse<16>>(), 16 * 280);
+        assert_eq!(size_of::<Recourse<32>>() - size_of::<Recourse<16>>(), 16 * 288);
     }
 }

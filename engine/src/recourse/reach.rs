@@ -1,13 +1,14 @@
 //! What of a feature a record can reach: the distance's units, and the pieces on which logits are linear.
 //!
-//! Positions are in standard deviations from the record's own value. A *piece* is a bin, the whole range of a number without bins, or a level, which
-//! lies at [`LEVEL_CHANGE`].
+//! Positions are in standard deviations from the record's own value, times the cost of the feature's rule. A *piece* is a bin, the whole range of a number without
+//! bins, or a level, which lies at [`LEVEL_CHANGE`] times that cost; what the rule forbids is on no piece.
 
 use core::f32::consts::SQRT_2;
 
+use super::rules::{Direction, Rule, steps_to};
 use crate::model::Model;
 use crate::record::Record;
-use crate::schema::{Feature, Kind, Note, Transform, clamp};
+use crate::schema::{Feature, Kind, Note, Transform, bin, clamp};
 
 /// Distance of a change of level.
 pub const LEVEL_CHANGE: f32 = SQRT_2;
@@ -60,13 +61,17 @@ pub(super) struct Reach {
     pub origin: Place,
     /// The linear row.
     pub linear: u32,
-    /// The standard deviation; 0 where there is no linear row to move along.
+    /// What a position of 1 is: the standard deviation by the cost; 0 where there is no linear row to move along.
     pub unit: f32,
     /// The record's number, transformed and centred.
     value: f32,
-    /// The ends of the range.
+    /// The ends of what may be reached beside the record's own place, which may lie outside; of a category, where its levels are.
     low: f32,
     high: f32,
+    /// The numbers there, and of what they are multiples; 0 for any.
+    lowest: f32,
+    highest: f32,
+    step: f32,
     /// The first of the rows that a value may look up.
     first_row: u32,
     /// How many there are; 0 where the value is missing and stays so.
@@ -74,35 +79,67 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    pub const NONE: Self =
-        Self { origin: Place::NONE, linear: 0, unit: 0.0, value: 0.0, low: 0.0, high: 0.0, first_row: 0, rows: 0 };
+    pub const NONE: Self = Self {
+        origin: Place::NONE,
+        linear: 0,
+        unit: 0.0,
+        value: 0.0,
+        low: 0.0,
+        high: 0.0,
+        lowest: 0.0,
+        highest: 0.0,
+        step: 0.0,
+        first_row: 0,
+        rows: 0,
+    };
 
-    /// Returns what a record can reach of a feature.
+    /// Returns what a record can reach of a feature by its rule.
     pub fn new<const FEATURES: usize, const EXPERTS: usize>(
         model: &Model<'_, FEATURES, EXPERTS>,
         record: &Record<'_, FEATURES>,
         index: usize,
         feature: &Feature,
+        rule: &Rule,
     ) -> Self {
         let terms = record.terms().get(feature.term_range()).unwrap_or_default();
         let (Some(first), Some(last)) = (terms.first(), terms.last()) else { return Self::NONE };
         let still = Self { origin: Place { row: last.row, at: 0.0 }, ..Self::NONE };
-        if record.notes().get(index) == Some(&Note::Missing) {
+        if record.notes().get(index) == Some(&Note::Missing) || rule.direction == Direction::Fixed {
             return still;
         }
         match feature.kind {
-            Kind::Category { levels } => Self { first_row: feature.first_row, rows: levels.into(), ..still },
+            Kind::Category { levels } => {
+                let at = LEVEL_CHANGE * rule.cost;
+                Self { low: at, high: at, first_row: feature.first_row, rows: levels.into(), ..still }
+            }
             Kind::Number { low, high, bins, .. } => {
-                let unit = model.schema().deviation(index);
-                let reach = Self { linear: feature.first_row, unit, value: first.scale, ..still };
-                let [low, high] = [low, high].map(|x| reach.position(feature, x));
-                // Rounding must not leave the record outside of its own range.
-                let [low, high] = [if low < 0.0 { low } else { 0.0 }, if high > 0.0 { high } else { 0.0 }];
+                let unit = model.schema().deviation(index) / rule.cost;
+                let [lowest, highest] = rule.within(low, high);
+                let reach = Self {
+                    linear: feature.first_row,
+                    unit,
+                    value: first.scale,
+                    lowest,
+                    highest,
+                    step: rule.step,
+                    ..still
+                };
+                let [low, high] = [lowest, highest].map(|x| reach.position(feature, x));
+                let low = if rule.direction == Direction::Increase { clamp(low, 0.0, FARTHEST) } else { low };
+                let high = if rule.direction == Direction::Decrease { clamp(high, -FARTHEST, 0.0) } else { high };
+                if lowest > highest || low > high {
+                    return still;
+                }
                 let (first_row, rows) =
                     if bins == 0 { (last.row, 1) } else { (feature.first_row.wrapping_add(2), bins.into()) };
                 Self { low, high, first_row, rows, ..reach }
             }
         }
+    }
+
+    /// Returns whether a position lies on a side of the record that may be reached.
+    pub fn is_allowed(&self, at: f32) -> bool {
+        !(at < 0.0 && self.low >= 0.0 || at > 0.0 && self.high <= 0.0)
     }
 
     /// Returns what a standard deviation adds, where `along` gives what a row adds.
@@ -127,7 +164,7 @@ impl Reach {
         clamp((centred - self.value) / self.unit, -FARTHEST, FARTHEST)
     }
 
-    /// Returns the raw number at a place, within its bin and the range.
+    /// Returns the raw number at a place, on a step, within its bin and the range.
     pub fn number(&self, feature: &Feature, edges: &[f32], place: Place) -> f32 {
         let Kind::Number { transform, low, high, centre, .. } = feature.kind else { return 0.0 };
         let t = self.value + place.at * self.unit + centre;
@@ -135,10 +172,34 @@ impl Reach {
             Transform::Identity => t,
             Transform::Log1p => libm::expm1f(t),
         };
+        let x = if self.step > 0.0 { libm::roundf(x / self.step) * self.step + 0.0 } else { x };
         let bin = place.row.wrapping_sub(self.first_row) as usize;
         let from = bin.checked_sub(1).and_then(|edge| edges.get(edge)).copied().unwrap_or(low);
         let to = edges.get(bin).map_or(high, |edge| edge.next_down());
-        clamp(clamp(x, from, to), low, high)
+        clamp(clamp(x, from, to), self.lowest, self.highest)
+    }
+
+    /// Returns the place nearest to one of a piece, of those on steps and the record's own.
+    pub fn on_step(&self, feature: &Feature, edges: &[f32], place: Place) -> Place {
+        if self.step == 0.0 || place.at == 0.0 {
+            return place;
+        }
+        let at = self.position(feature, self.number(feature, edges, place));
+        let is_own = place.row == self.origin.row && (at * place.at <= 0.0 || 2.0 * place.at.abs() < at.abs());
+        Place { at: if is_own { 0.0 } else { at }, ..place }
+    }
+
+    /// Returns the place a step nearer to the record's own, where there is one between.
+    pub fn step_nearer(&self, feature: &Feature, edges: &[f32], place: Place) -> Option<Place> {
+        if self.step == 0.0 {
+            return None;
+        }
+        let step = if place.at > 0.0 { self.step } else { -self.step };
+        let number = self.number(feature, edges, place) - step;
+        let at = self.position(feature, number);
+        #[allow(clippy::cast_possible_truncation)] // at most MAX_BINS
+        let row = self.first_row.wrapping_add(bin(number, edges) as u32);
+        (at * place.at > 0.0 && at >= self.low && at <= self.high).then_some(Place { row, at })
     }
 
     /// Returns the code of the level at a place.
@@ -156,8 +217,8 @@ impl Reach {
         let first = pieces.piece(own);
         pieces.own = first.or(Some(Piece { row: self.origin.row, ..Piece::NONE }));
         if is_number {
-            pieces.below = pieces.next_piece(own, u32::MAX);
-            pieces.above = pieces.next_piece(own, 1);
+            pieces.below = if self.low < 0.0 { pieces.next_piece(own, u32::MAX) } else { None };
+            pieces.above = if self.high > 0.0 { pieces.next_piece(own, 1) } else { None };
         } else if self.rows > 0 {
             pieces.above = pieces.next_piece(u32::MAX, 1);
         }
@@ -180,17 +241,23 @@ pub(super) struct Pieces<'e> {
 impl Pieces<'_> {
     /// Returns the piece of an index; `None` past the last, and for the level that the record has.
     fn piece(&self, index: u32) -> Option<Piece> {
-        let Reach { low, high, first_row, rows, unit, .. } = self.reach;
+        let Reach { low, high, first_row, rows, unit, step, .. } = self.reach;
         if index >= rows {
             return None;
         }
         let row = first_row.wrapping_add(index);
         if unit == 0.0 {
-            return Some(Piece { row, low: LEVEL_CHANGE, high: LEVEL_CHANGE });
+            return Some(Piece { row, low, high });
         }
-        let edge = |edge: u32| self.edges.get(edge as usize).map(|x| self.reach.position(self.feature, *x));
-        let from = index.checked_sub(1).and_then(edge).map_or(low, |from| if from > low { from } else { low });
-        let to = edge(index).map_or(high, |to| if to < high { to } else { high });
+        // The first step that is not below an edge, and, a step before, the last one that is.
+        let edge = |edge: u32, before: f32| {
+            let x = self.edges.get(edge as usize)?;
+            let x = if step > 0.0 { (steps_to(*x, step) - before) * step } else { *x };
+            Some(self.reach.position(self.feature, x))
+        };
+        let from = index.checked_sub(1).and_then(|index| edge(index, 0.0));
+        let from = from.map_or(low, |from| if from > low { from } else { low });
+        let to = edge(index, 1.0).map_or(high, |to| if to < high { to } else { high });
         Some(Piece { row, low: from, high: to })
     }
 
@@ -216,7 +283,7 @@ impl Iterator for Pieces<'_> {
     fn next(&mut self) -> Option<Piece> {
         if let Some(own) = self.own.take() {
             let to = |end: f32| if self.reach.unit > 0.0 { end } else { 0.0 };
-            // The record lies in it, whatever rounding made of the ends.
+            // The record lies in it, whatever rounding and its rule made of the ends; between it and a range it is outside of, `number` goes on to the range.
             let (low, high) = (to(own.low), to(own.high));
             return Some(Piece {
                 low: if low < 0.0 { low } else { 0.0 },

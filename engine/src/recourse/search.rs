@@ -20,6 +20,7 @@
 
 use super::axis::Axis;
 use super::reach::{Place, Reach};
+use super::rules::{Rule, Rules};
 use super::{Change, Recourse};
 use crate::blob::feature_edges;
 use crate::mixture::{LANE_MULTIPLE, logits, stride};
@@ -66,14 +67,18 @@ pub(super) struct Search<'s, const FEATURES: usize, const EXPERTS: usize> {
 }
 
 impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPERTS> {
-    /// Searches from a declined record; returns the distance of the best point, which is then in the answer.
+    /// Searches from a declined record by the rules, and without the features so marked; returns the distance of the best point, which is then in the answer.
     pub fn run(
         model: &'s Model<'s, FEATURES, EXPERTS>,
         record: &'s Record<'s, FEATURES>,
+        rules: &Rules<FEATURES>,
+        without: &[bool],
         answer: &'s mut Recourse<FEATURES>,
     ) -> Option<f32> {
-        for ((index, feature), axis) in model.schema().features().iter().enumerate().zip(&mut answer.axes) {
-            axis.start(Reach::new(model, record, index, feature));
+        let features = model.schema().features().iter().enumerate();
+        for (((index, feature), rule), axis) in features.zip(rules.as_slice()).zip(&mut answer.axes) {
+            let rule = if without.get(index) == Some(&true) { &Rule::FIXED } else { rule };
+            axis.start(Reach::new(model, record, index, feature, rule));
         }
         let nothing = [[0.0; EXPERTS]; 2];
         let mut search = Self {
@@ -173,13 +178,15 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         self.take_gradient();
     }
 
-    /// Scores the point; returns whether it is favourable.
+    /// Puts the point on the steps of the rules and scores it; returns whether it is favourable.
     #[inline(never)]
     pub fn evaluate(&mut self) -> bool {
         let Self { model, answer, lanes, origin, .. } = self;
         let lanes = model.row_of(lanes.as_flattened_mut());
         copy(origin, lanes);
-        for axis in answer.axes.iter().take(model.schema().features().len()) {
+        let schema = model.schema();
+        for (feature, axis) in schema.features().iter().zip(&mut answer.axes) {
+            axis.point = axis.reach.on_step(feature, feature_edges(feature, schema.edges), axis.point);
             model.add_change(&axis.reach, axis.point, 1.0, lanes);
         }
         let mut point = [[0.0; EXPERTS]; 2];
@@ -286,6 +293,9 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
                 changed.set_number(key, number).ok()?;
                 let terms = changed.terms().get(feature.term_range())?;
                 *point = Place { row: terms.last()?.row, at: reach.position_of(terms.first()?.scale) };
+                if !reach.is_allowed(point.at) {
+                    return None;
+                }
                 *change = Some(Change::Number(number));
             }
             cost += point.cost();

@@ -1,0 +1,98 @@
+//! Several answers, so that a person can choose: the nearest one, and others that do without one of its changes.
+//!
+//! The nearest answer is looked for first; then, for each feature that it changes, the nearest one that leaves that feature as it is. Where these are fewer than the
+//! caller has room for, the same is done from the second answer on, what it did without left out too (Lawler 1972, of whose K best solutions
+//! these are those that differ in the set of features changed).
+
+use super::{Change, Recourse, Rules};
+use crate::error::PredictError;
+use crate::model::Model;
+use crate::record::Record;
+
+/// One way to a favourable decision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer<const FEATURES: usize> {
+    /// How far it is, above 0.
+    pub distance: f32,
+    /// The score after the changes, at least the threshold.
+    pub probability: f32,
+    /// What to change, by feature.
+    pub changes: [Option<Change>; FEATURES],
+    /// The features that it was to leave as they are, beside those of the rules.
+    without: [bool; FEATURES],
+}
+
+impl<const FEATURES: usize> Answer<FEATURES> {
+    /// An answer to nothing: a place for one, in a `const` so that it can live in a `static`.
+    pub const NONE: Self =
+        Self { distance: 0.0, probability: 0.0, changes: [None; FEATURES], without: [false; FEATURES] };
+
+    /// Returns whether two answers change the same features.
+    fn is_alike(&self, changes: &[Option<Change>; FEATURES]) -> bool {
+        self.changes.iter().zip(changes).all(|(one, other)| one.is_some() == other.is_some())
+    }
+}
+
+impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
+    /// Finds several favourable records that the rules allow, no two of which change the same features, the nearest first; returns how many, at most the length of
+    /// `answers`. The nearest is in `recourse` too, with the evaluations of all searches; where that has a distance and nothing to change, the record is
+    /// favourable as it is.
+    ///
+    /// Each is verified as that of [`Model::recourse_within`] is. Cost: that of as many such searches as the nearest answer has changes, and one; where there are
+    /// fewer answers than room, as many for each answer.
+    ///
+    /// # Errors
+    /// As [`Model::score`]; then all memory is as it was.
+    pub fn recourses_within(
+        &self,
+        record: &Record<'_, FEATURES>,
+        rules: &Rules<FEATURES>,
+        recourse: &mut Recourse<FEATURES>,
+        answers: &mut [Answer<FEATURES>],
+    ) -> Result<usize, PredictError> {
+        self.recourse_within(record, rules, recourse)?;
+        let mut count = keep(answers, 0, recourse, &[false; FEATURES]);
+        let (mut evaluations, mut rank) = (recourse.evaluations, 0_usize);
+        // From the nearest the others are looked for, whatever the room: the nearest of them are kept.
+        while answers.len() > 1 && rank < count && (rank == 0 || count < answers.len()) {
+            let Some(parent) = answers.get(rank).copied() else { break };
+            for (index, _) in parent.changes.iter().enumerate().filter(|(_, change)| change.is_some()) {
+                let mut without = parent.without;
+                without.iter_mut().skip(index).take(1).for_each(|without| *without = true);
+                self.recourse_without(record, rules, &without, recourse)?;
+                evaluations = evaluations.wrapping_add(recourse.evaluations);
+                count = keep(answers, count, recourse, &without);
+            }
+            rank = rank.wrapping_add(1);
+        }
+        if let Some(nearest) = answers.first().filter(|_| count > 0) {
+            recourse.distance = Some(nearest.distance);
+            recourse.probability = nearest.probability;
+            recourse.changes = nearest.changes;
+        }
+        recourse.evaluations = evaluations;
+        Ok(count)
+    }
+}
+
+/// Adds what was found to the answers kept, in the order of their distances, unless one is alike or there is no room; returns how many are kept.
+fn keep<const FEATURES: usize>(
+    answers: &mut [Answer<FEATURES>],
+    count: usize,
+    found: &Recourse<FEATURES>,
+    without: &[bool; FEATURES],
+) -> usize {
+    let Some(distance) = found.distance.filter(|_| found.changes.iter().any(Option::is_some)) else { return count };
+    let kept = answers.get(..count).unwrap_or_default();
+    if kept.iter().any(|answer| answer.is_alike(&found.changes)) {
+        return count;
+    }
+    let nearer = kept.iter().filter(|answer| answer.distance <= distance).count();
+    let count = count.wrapping_add(1).min(answers.len());
+    let Some(farther) = answers.get_mut(nearer..count) else { return count };
+    if let Some(last) = farther.last_mut() {
+        *last = Answer { distance, probability: found.probability, changes: found.changes, without: *without };
+        farther.rotate_right(1);
+    }
+    count
+}

@@ -1,0 +1,210 @@
+//! What a person can change, and how: a rule for each feature, from the caller.
+
+use core::fmt;
+
+use crate::schema::clamp;
+
+/// Which way a feature may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Any.
+    #[default]
+    Any,
+    /// A number may only grow; a category may change.
+    Increase,
+    /// A number may only fall; a category may change.
+    Decrease,
+    /// None: the feature stays as it is.
+    Fixed,
+}
+
+/// What may be done with one feature. Of a category only `cost` counts, and whether it is fixed.
+///
+/// A number off its range or its steps may stay where it is; where it is changed, it is changed to one on both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rule {
+    /// Which way it may go.
+    pub direction: Direction,
+    /// Lowest number that may be proposed; below the training range's, that counts.
+    pub low: f32,
+    /// Highest number that may be proposed; above the training range's, that counts.
+    pub high: f32,
+    /// Numbers proposed are multiples of it: whole numbers with 1, hundreds with 100. 0 for any number. Multiples, not steps from the record's number, since a
+    /// record keeps that only transformed and rounded; and since they are what one would name.
+    pub step: f32,
+    /// By how much the feature's part of the distance is multiplied, [`Rule::LEAST_COST`] to [`Rule::MOST_COST`].
+    pub cost: f32,
+}
+
+impl Rule {
+    /// Anything within the training range, at its distance.
+    pub const FREE: Self =
+        Self { direction: Direction::Any, low: f32::NEG_INFINITY, high: f32::INFINITY, step: 0.0, cost: 1.0 };
+    /// Nothing.
+    pub const FIXED: Self = Self { direction: Direction::Fixed, ..Self::FREE };
+
+    /// Lowest cost: squared distances must not vanish in f32.
+    pub const LEAST_COST: f32 = 1e-3;
+    /// Highest cost: nor may they overflow.
+    pub const MOST_COST: f32 = 1e3;
+
+    /// Returns why nothing could be searched for by this rule.
+    const fn fault(&self) -> Option<RuleErrorKind> {
+        if self.low.is_nan() || self.high.is_nan() || self.low > self.high {
+            Some(RuleErrorKind::EmptyRange)
+        } else if !(self.step == 0.0 || self.step >= f32::MIN_POSITIVE && self.step.is_finite()) {
+            Some(RuleErrorKind::InvalidStep)
+        } else if !(self.cost >= Self::LEAST_COST && self.cost <= Self::MOST_COST) {
+            Some(RuleErrorKind::InvalidCost)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the ends of what may be proposed within a range; the first is above the second where that is nothing.
+    pub(super) fn within(&self, low: f32, high: f32) -> [f32; 2] {
+        let (low, high) = (clamp(low, self.low, f32::INFINITY), clamp(high, f32::NEG_INFINITY, self.high));
+        if self.step > 0.0 {
+            // Never -0, which would be printed so.
+            [steps_to(low, self.step) * self.step + 0.0, 0.0 - steps_to(-high, self.step) * self.step]
+        } else {
+            [low, high]
+        }
+    }
+}
+
+/// Returns the least number of steps that is not below `x`. By the product, as a quotient may be rounded past a whole number.
+pub(super) fn steps_to(x: f32, step: f32) -> f32 {
+    let steps = libm::roundf(x / step);
+    if steps * step < x { steps + 1.0 } else { steps }
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self::FREE
+    }
+}
+
+/// Rules for the features of a model, in their order; those past its features do not count. They exist only where each can be searched by: 20 bytes a feature.
+///
+/// ```
+/// use feamoe_engine::recourse::{Direction, Rule, Rules};
+///
+/// // Age stays, the second feature only grows, in whole numbers up to 60, and counts double.
+/// const RULES: Rules<16> = match Rules::new({
+///     let mut rules = [Rule::FREE; 16];
+///     rules[0] = Rule::FIXED;
+///     rules[1] = Rule { direction: Direction::Increase, high: 60.0, step: 1.0, cost: 2.0, ..Rule::FREE };
+///     rules
+/// }) {
+///     Ok(rules) => rules,
+///     Err(_) => panic!("a rule that nothing can be searched by"),
+/// };
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules<const FEATURES: usize>([Rule; FEATURES]);
+
+impl<const FEATURES: usize> Rules<FEATURES> {
+    /// Every feature free.
+    pub const FREE: Self = Self([Rule::FREE; FEATURES]);
+
+    /// Checks rules; a `const fn`, so that what is wrong with those of a firmware is found when it is built.
+    ///
+    /// # Errors
+    /// [`RuleError`] for the first rule whose range is empty, or whose step or cost is out of range.
+    pub const fn new(rules: [Rule; FEATURES]) -> Result<Self, RuleError> {
+        let mut rest: &[Rule] = &rules;
+        while let [rule, others @ ..] = rest {
+            if let Some(kind) = rule.fault() {
+                return Err(RuleError { feature: FEATURES.wrapping_sub(rest.len()), kind });
+            }
+            rest = others;
+        }
+        Ok(Self(rules))
+    }
+
+    /// Returns the rules, by feature.
+    #[must_use]
+    pub const fn as_slice(&self) -> &[Rule] {
+        &self.0
+    }
+}
+
+impl<const FEATURES: usize> Default for Rules<FEATURES> {
+    fn default() -> Self {
+        Self::FREE
+    }
+}
+
+/// Why rules were refused, and of which feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleError {
+    /// The feature.
+    pub feature: usize,
+    /// What is wrong.
+    pub kind: RuleErrorKind,
+}
+
+/// What is wrong with a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RuleErrorKind {
+    /// `low` is above `high`, or one is not a number.
+    EmptyRange,
+    /// The step is below 0, too small for a normal f32, infinite or not a number.
+    InvalidStep,
+    /// The cost is not from [`Rule::LEAST_COST`] to [`Rule::MOST_COST`].
+    InvalidCost,
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "feature {}: ", self.feature)?;
+        match self.kind {
+            RuleErrorKind::EmptyRange => f.write_str("the range of its rule is empty"),
+            RuleErrorKind::InvalidStep => f.write_str("the step of its rule is neither 0 nor above"),
+            RuleErrorKind::InvalidCost => {
+                write!(f, "the cost of its rule is not from {} to {}", Rule::LEAST_COST, Rule::MOST_COST)
+            }
+        }
+    }
+}
+
+impl core::error::Error for RuleError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejects_what_nothing_can_be_searched_by() {
+        use RuleErrorKind::{EmptyRange, InvalidCost, InvalidStep};
+        for (rule, kind) in [
+            (Rule { low: 2.0, high: 1.0, ..Rule::FREE }, EmptyRange),
+            (Rule { low: f32::NAN, ..Rule::FREE }, EmptyRange),
+            (Rule { high: f32::NAN, ..Rule::FREE }, EmptyRange),
+            (Rule { step: -1.0, ..Rule::FREE }, InvalidStep),
+            (Rule { step: f32::NAN, ..Rule::FREE }, InvalidStep),
+            (Rule { step: f32::INFINITY, ..Rule::FREE }, InvalidStep),
+            (Rule { step: f32::MIN_POSITIVE / 2.0, ..Rule::FREE }, InvalidStep),
+            (Rule { cost: 0.0, ..Rule::FREE }, InvalidCost),
+            (Rule { cost: f32::NAN, ..Rule::FREE }, InvalidCost),
+            (Rule { cost: 1001.0, ..Rule::FREE }, InvalidCost),
+        ] {
+            let found = Rules::new([Rule::FREE, rule, Rule::FIXED]);
+            assert_eq!(found, Err(RuleError { feature: 1, kind }), "{rule:?}");
+        }
+        let most = Rule { low: 1.0, high: 1.0, step: 1e-30, cost: 1e3, direction: Direction::Decrease };
+        assert_eq!(Rules::new([most]), Ok(Rules([most])));
+    }
+
+    #[test]
+    fn ends_are_on_steps() {
+        let rule = Rule { low: -2.5, high: 9.0, step: 2.0, ..Rule::FREE };
+        assert_eq!(rule.within(0.5, 80.0), [2.0, 8.0]);
+        assert_eq!(rule.within(-10.0, 5.0), [-2.0, 4.0]);
+        let [low, high] = rule.within(2.5, 3.5);
+        assert!(low > high);
+        assert_eq!(Rule::FREE.within(0.5, 80.0), [0.5, 80.0]);
+    }
+}
