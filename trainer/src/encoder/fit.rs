@@ -42,16 +42,9 @@ pub(super) fn fit(rows: &Buffer, stream: &Stream, schema: &Schema, options: &Opt
 
 /// Returns the columns that are features, in the order of the file.
 fn feature_columns(stream: &Stream, schema: &Schema) -> Result<Vec<usize>, Error> {
-    let Features { drop, only, categorical, log1p, immutable, ranges, .. } = &schema.features;
-    for (key, names) in
-        [("drop", drop), ("only", only), ("categorical", categorical), ("log1p", log1p), ("immutable", immutable)]
-    {
-        for name in names {
-            stream.column(name, &format!("features.{key}"))?;
-        }
-    }
-    for name in ranges.keys() {
-        stream.column(name, "features.ranges")?;
+    let Features { drop, only, .. } = &schema.features;
+    for (key, name) in schema.features.columns() {
+        stream.column(name, &format!("features.{key}"))?;
     }
     let is_feature = |name: &String| {
         let hidden = schema.protected.iter().any(|protected| protected.column == *name && !protected.as_feature);
@@ -77,11 +70,8 @@ fn numbers(rows: &Buffer, column: usize, name: &String, features: &Features) -> 
     if features.categorical.contains(name) {
         return Ok(None);
     }
-    let wanted_by = match (features.log1p.contains(name), features.ranges.contains_key(name)) {
-        (true, _) => Some("log1p"),
-        (_, true) => Some("ranges"),
-        _ => None,
-    };
+    let numeric = ["log1p", "ranges", "steps", "increase_only", "decrease_only"];
+    let wanted_by = numeric.into_iter().find(|key| features.columns().any(|entry| entry == (key, name)));
     let mut values = Vec::with_capacity(rows.len());
     for row in rows.rows() {
         let Some(cell) = row.cell(column) else { continue };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use feamoe_engine::limits::MAX_LEVELS;
+use feamoe_engine::recourse::{Rule, Rules};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -176,6 +177,8 @@ fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Prot
         ("categorical", &features.categorical),
         ("log1p", &features.log1p),
         ("immutable", &features.immutable),
+        ("increase_only", &features.increase_only),
+        ("decrease_only", &features.decrease_only),
     ];
     for (key, names) in lists {
         distinct(names, &at(key))?;
@@ -206,13 +209,47 @@ fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Prot
             format!("found {}, expected a number from 1 to {MAX_LEVELS}", features.max_levels),
         ));
     }
-    for (column, [low, high]) in &features.ranges {
-        let path = [Step::Key("features"), Step::Key("ranges"), Step::Key(column)];
+    check_recourse(features, target)
+}
+
+/// Checks what recourse may propose.
+#[allow(clippy::cast_possible_truncation)] // the engine's precision
+fn check_recourse<'a>(features: &'a Features, target: &Target) -> Outcome<'a> {
+    let Features { categorical, immutable, increase_only, decrease_only, ranges, steps, costs, .. } = features;
+    for (key, names) in [("increase_only", increase_only), ("decrease_only", decrease_only)] {
+        let path = [Step::Key("features"), Step::Key(key)];
+        disjoint(names, immutable, "immutable", &path)?;
+        disjoint(names, categorical, "categorical", &path)?;
+    }
+    disjoint(decrease_only, increase_only, "increase_only", &[Step::Key("features"), Step::Key("decrease_only")])?;
+    let column_of = |key, column: &'a String, needs_number| {
+        let path = [Step::Key("features"), Step::Key(key), Step::Key(column)];
+        if *column == target.column {
+            return Err(fault(&path, format!("column {column:?} is the target, it cannot be a feature")));
+        }
+        if needs_number && categorical.contains(column) {
+            return Err(fault(&path, format!("column {column:?} is categorical, features.{key} needs a number")));
+        }
+        Ok(path)
+    };
+    for (column, [low, high]) in ranges {
+        let path = column_of("ranges", column, true)?;
         if !(low.is_finite() && high.is_finite() && low <= high) {
             return Err(fault(&path, format!("found [{low}, {high}], expected [lowest, highest]")));
         }
-        if features.categorical.contains(column) {
-            return Err(fault(&path, format!("column {column:?} is categorical, a range needs a number")));
+    }
+    for (column, step) in steps {
+        let path = column_of("steps", column, true)?;
+        let rule = Rule { step: *step as f32, ..Rule::FREE };
+        if rule.step == 0.0 || Rules::new([rule]).is_err() {
+            return Err(fault(&path, format!("found {step}, expected a number above 0, such as 1 for whole numbers")));
+        }
+    }
+    for (column, cost) in costs {
+        let path = column_of("costs", column, false)?;
+        if Rules::new([Rule { cost: *cost as f32, ..Rule::FREE }]).is_err() {
+            let (least, most) = (Rule::LEAST_COST, Rule::MOST_COST);
+            return Err(fault(&path, format!("found {cost}, expected a number from {least} to {most}")));
         }
     }
     Ok(())
@@ -276,7 +313,7 @@ mod tests {
         [[intersection]]\ncolumns = [\"sex\", \"race\"]\n\n[[intersection]]\ncolumns = [\"race\", \"sex\"]";
 
     /// Text after a minimal head, the position expected and a part of the message.
-    const FAULTS: [(&str, &str, &str); 25] = [
+    const FAULTS: [(&str, &str, &str); 36] = [
         ("negative = [\"0\", \"1\"]", "4:12", "\"1\" is listed under positive too"),
         ("negative = [\"0\", \"0\"]", "4:12", "\"0\" is listed twice"),
         ("[table]\nheader = false", "5:10", "needs the column names"),
@@ -305,6 +342,17 @@ mod tests {
         ("[features]\nlog1p = [\"y\"]", "5:9", "is the target"),
         ("[features]\nmax_levels = 0", "5:14", "expected a number from 1 to"),
         ("[features]\nranges = { a = [2, 1] }", "5:16", "expected [lowest, highest]"),
+        ("[features]\nranges = { y = [1, 2] }", "5:16", "is the target"),
+        ("[features]\ncategorical = [\"a\"]\nranges = { a = [1, 2] }", "6:16", "features.ranges needs a number"),
+        ("[features]\ncategorical = [\"a\"]\nsteps = { a = 1 }", "6:15", "features.steps needs a number"),
+        ("[features]\nsteps = { a = 0 }", "5:15", "found 0, expected a number above 0"),
+        ("[features]\nsteps = { a = -1 }", "5:15", "found -1, expected a number above 0"),
+        ("[features]\ncosts = { a = 0 }", "5:15", "found 0, expected a number from 0.001 to 1000"),
+        ("[features]\ncosts = { a = nan }", "5:15", "found NaN, expected a number from 0.001 to 1000"),
+        ("[features]\nincrease_only = [\"a\", \"a\"]", "5:17", "listed twice"),
+        ("[features]\nimmutable = [\"a\"]\nincrease_only = [\"a\"]", "6:17", "listed under immutable too"),
+        ("[features]\ncategorical = [\"a\"]\ndecrease_only = [\"a\"]", "6:17", "listed under categorical too"),
+        ("[features]\nincrease_only = [\"a\"]\ndecrease_only = [\"a\"]", "6:17", "listed under increase_only too"),
         (
             "[features]\nonly = [\"s\"]\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]",
             "5:8",

@@ -157,10 +157,18 @@ pub struct Features {
     pub log1p: Vec<String>,
     /// Most levels of a categorical column that get weights of their own; rarer ones share the *unseen* row.
     pub max_levels: usize,
-    /// Columns that recourse never changes.
+    /// Columns that recourse never changes, beside the protected ones.
     pub immutable: Vec<String>,
+    /// Numeric columns that recourse only lets grow.
+    pub increase_only: Vec<String>,
+    /// Numeric columns that recourse only lets fall.
+    pub decrease_only: Vec<String>,
     /// Per numeric column, the lowest and highest value that recourse may propose.
     pub ranges: BTreeMap<String, [f64; 2]>,
+    /// Per numeric column, of what number a value that recourse proposes is a multiple: 1 for whole numbers.
+    pub steps: BTreeMap<String, f64>,
+    /// Per column, how much harder its change is than that of others: its part of a recourse's distance is multiplied by this. Else 1.
+    pub costs: BTreeMap<String, f64>,
 }
 
 impl Default for Features {
@@ -172,8 +180,32 @@ impl Default for Features {
             log1p: Vec::new(),
             max_levels: 64,
             immutable: Vec::new(),
+            increase_only: Vec::new(),
+            decrease_only: Vec::new(),
             ranges: BTreeMap::new(),
+            steps: BTreeMap::new(),
+            costs: BTreeMap::new(),
         }
+    }
+}
+
+impl Features {
+    /// Returns the columns that are named here, each with the key that names it.
+    pub fn columns(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let Self { drop, only, categorical, log1p, immutable, increase_only, decrease_only, .. } = self;
+        let lists = [
+            ("drop", drop),
+            ("only", only),
+            ("categorical", categorical),
+            ("log1p", log1p),
+            ("immutable", immutable),
+            ("increase_only", increase_only),
+            ("decrease_only", decrease_only),
+        ];
+        let lists = lists.into_iter().flat_map(|(key, names)| names.iter().map(move |name| (key, name)));
+        let numbers = [("steps", &self.steps), ("costs", &self.costs)];
+        let numbers = numbers.into_iter().flat_map(|(key, table)| table.keys().map(move |name| (key, name)));
+        lists.chain(self.ranges.keys().map(|name| ("ranges", name))).chain(numbers)
     }
 }
 
@@ -275,7 +307,11 @@ mod tests {
             log1p = ["gain"]
             max_levels = 32
             immutable = ["age"]
+            increase_only = ["hours"]
+            decrease_only = ["gain"]
             ranges = { "hours" = [1, 80] }
+            steps = { hours = 1 }
+            costs = { hours = 2.5, gain = 1 }
         "#;
         let schema = Schema::from_toml("s.toml", text).unwrap();
         assert_eq!(schema.table.comment, Some('|'));
@@ -283,6 +319,7 @@ mod tests {
         assert_eq!(schema.intersection[0].columns, ["age", "sex"]);
         assert_eq!(schema.filter[0].max, Some(30.0));
         assert_eq!(schema.features.ranges["hours"], [1.0, 80.0]);
+        assert_eq!((schema.features.steps["hours"], schema.features.costs["hours"]), (1.0, 2.5));
         let again: Schema = toml::from_str(&toml::to_string(&schema).unwrap()).unwrap();
         assert_eq!(again, schema);
     }
