@@ -6,6 +6,7 @@ use std::path::Path;
 
 use feamoe_engine::blob::HEADER_BYTES;
 use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS};
+use feamoe_engine::recourse::{Answer, Rules};
 use feamoe_engine::{Attribution, Model, Record, Recourse, Score};
 
 use crate::error::Error;
@@ -26,6 +27,10 @@ pub type HostAttribution = Attribution<FEATURES, EXPERTS>;
 
 /// A recourse of a record of a [`HostModel`].
 pub type HostRecourse = Recourse<FEATURES>;
+/// The rules of one.
+pub type HostRules = Rules<FEATURES>;
+/// One answer of several.
+pub type HostAnswer = Answer<FEATURES>;
 
 /// Bytes at an address that is a multiple of 4.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -46,6 +46,15 @@ pub enum Error {
         error: feamoe_engine::RecordError,
     },
 
+    /// A rule of recourse that the model's feature cannot have.
+    #[error("recourse: column {column:?} {message}")]
+    Rule {
+        /// The column.
+        column: String,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+
     /// No input was named, or standard input twice.
     #[error("{0}")]
     Input(String),

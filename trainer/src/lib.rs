@@ -33,7 +33,8 @@
 //! # Rooms
 //! [`schema`] and [`stream`] read tables; [`encoder`] turns rows into terms; [`learner`] learns from them; [`training`] runs over the data and measures it
 //! ([`prequential`]), judges the targets ([`targets`]), and goes on where an earlier run stopped ([`checkpoint`]); [`export`] writes the blob ([`blob_file`]
-//! reads it); [`scoring`], [`evaluation`], [`individual`] and [`explanation`] go through the engine; [`plot`] draws; [`demo`] makes data; [`study`] repeats the published figures.
+//! reads it); [`scoring`], [`evaluation`], [`individual`], [`explanation`] and [`mod@recourse`] go through the engine; [`plot`] draws; [`demo`] makes data;
+//! [`study`] repeats the published figures.
 //!
 //! # Contract
 //! - The same data, options and seed give the same bytes on any machine.
@@ -59,6 +60,7 @@ pub mod plot;
 pub mod prequential;
 pub mod progress;
 mod random;
+pub mod recourse;
 pub mod schema;
 pub mod scoring;
 pub mod stream;

@@ -9,6 +9,7 @@ mod explain;
 mod export;
 mod inspect;
 mod print;
+mod recourse;
 mod run;
 mod schema;
 mod score;
@@ -53,6 +54,8 @@ enum Command {
     Score(score::Options),
     /// What each feature added to a record's score
     Explain(explain::Options),
+    /// What would change a decision, and only by what may change
+    Recourse(recourse::Options),
     /// What a model holds: features, capacity needed, bytes, checksum, training summary
     Inspect(inspect::Options),
     /// Copy a model for a device: without background records, without names on request
@@ -146,6 +149,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Evaluate(options) => evaluate::run(&options),
         Command::Score(options) => score::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Recourse(options) => recourse::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Export(options) => export::run(&options),
         Command::Study(options) => study::run(&options),

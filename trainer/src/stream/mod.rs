@@ -265,6 +265,12 @@ impl Stream {
         self.records.column(name, wanted_by)
     }
 
+    /// Returns the names of the files opened so far; see [`Records::files`].
+    #[must_use]
+    pub fn files(&self) -> String {
+        self.records.files()
+    }
+
     /// Returns the SHA-256 of the bytes read so far; see [`Records::sha256`].
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {

@@ -1,0 +1,182 @@
+//! `feamoe recourse`: what would have turned a declined record's decision, by what may be changed.
+
+use std::fmt::{Display, Write as _};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use feamoe::progress::RowsProgress;
+use feamoe::recourse::{RecourseReport, recourse, rules};
+use feamoe::schema::{Features, Schema, Table, Target};
+use feamoe::stream::{Stream, Use};
+
+use super::print::{self, TextTable, share, signed};
+use super::{Format, FormatOption, Outcome, Source, load_model, read_blob, whole};
+
+/// The JSON document, for `--help`.
+const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability, answers: how many were found), answers (columns row, rank, distance, \
+probability, features, from, to), summary (rows, declined, with_recourse, without_recourse, mean_distance, changed, groups), output_names, threshold, model.
+
+The distance is in standard deviations, a change of level counts sqrt(2); both times the cost. A missing value stays missing. Whole numbers are proposed where \
+steps say so: a model does not know that its numbers were.";
+
+/// The options of `feamoe recourse`.
+#[derive(Args, Debug)]
+#[command(after_long_help = DOCUMENT)]
+pub struct Options {
+    #[command(flatten)]
+    source: Source,
+    /// Says how to read the file, which columns are protected and so never changed, and in [features] what may be changed: immutable, increase_only, decrease_only,
+    /// ranges, steps, costs
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+    /// Look at one record, counted from 1; without it, at all that are declined, with a summary
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
+    row: Option<u64>,
+    /// Most answers a record, which differ in the features changed; more take longer
+    #[arg(long, value_name = "K", default_value = "3", value_parser = whole::<usize>(1..=20))]
+    answers: usize,
+    /// Columns that stay as they are
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    fix: Vec<String>,
+    /// Columns that may only grow
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    increase_only: Vec<String>,
+    /// Columns that may only fall
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    decrease_only: Vec<String>,
+    /// Lowest and highest number proposed for a column; may be given again for others
+    #[arg(long, value_name = "COLUMN=LOW..HIGH", value_parser = entry(range, "COLUMN=LOW..HIGH, such as hours=20..40"))]
+    range: Vec<(String, [f64; 2])>,
+    /// Propose multiples of this for a column: 1 for whole numbers
+    #[arg(long, value_name = "COLUMN=N", value_parser = entry(number, "COLUMN=N, such as income=100"))]
+    step: Vec<(String, f64)>,
+    /// By how much a column's part of the distance is multiplied: above 1 where it is hard to change
+    #[arg(long, value_name = "COLUMN=FACTOR", value_parser = entry(number, "COLUMN=FACTOR, such as income=2"))]
+    cost: Vec<(String, f64)>,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+/// Parses `COLUMN=...`.
+fn entry<T>(
+    value: fn(&str) -> Option<T>,
+    expected: &'static str,
+) -> impl Fn(&str) -> Result<(String, T), String> + Clone {
+    move |text| {
+        let entry = text.rsplit_once('=').and_then(|(column, text)| Some((column.to_owned(), value(text)?)));
+        entry.ok_or_else(|| format!("expected {expected}"))
+    }
+}
+
+fn number(text: &str) -> Option<f64> {
+    f64::from_str(text.trim()).ok()
+}
+
+fn range(text: &str) -> Option<[f64; 2]> {
+    let (low, high) = text.split_once("..")?;
+    Some([number(low)?, number(high)?])
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let schema = match &options.schema {
+        Some(path) => Schema::open(path)?,
+        // Nothing is known but the usual table: the target is not looked for in data that are scored.
+        None => Schema {
+            table: Table::default(),
+            target: Target { column: String::new(), positive: Vec::new(), negative: Vec::new() },
+            protected: Vec::new(),
+            intersection: Vec::new(),
+            filter: Vec::new(),
+            features: Features::default(),
+        },
+    };
+    let wishes = Features {
+        immutable: options.fix.clone(),
+        increase_only: options.increase_only.clone(),
+        decrease_only: options.decrease_only.clone(),
+        ranges: options.range.iter().cloned().collect(),
+        steps: options.step.iter().cloned().collect(),
+        costs: options.cost.iter().cloned().collect(),
+        ..Features::default()
+    };
+    let blob = read_blob(&options.source.model)?;
+    let model = load_model(&options.source.model, &blob)?;
+    let rules = rules(&model, &schema, &wishes)?;
+    let mut stream = Stream::open(&options.source.data, &schema, Use::Score)?;
+    let progress = RowsProgress::new();
+    let found = recourse(&model, &mut stream, &rules, options.answers, options.row, &mut |rows| progress.update(rows));
+    progress.finish();
+    let report = found?;
+    match (options.format.format, options.row) {
+        (Format::Json, _) => print::json(&report)?,
+        (Format::Text, Some(row)) => print::text(&render_record(&report, row))?,
+        (Format::Text, None) => print::text(&render_summary(&report))?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// Returns what one record would have to change.
+fn render_record(report: &RecourseReport, row: u64) -> String {
+    let RecourseReport { output_names, threshold, declined, answers, .. } = report;
+    if let Some(probability) = report.favourable {
+        return format!(
+            "record {row}: probability of {output_names} {probability}, threshold {threshold}: favourable already, nothing to change\n"
+        );
+    }
+    let mut text = String::new();
+    for probability in &declined.probability {
+        let _ = writeln!(
+            text,
+            "record {row}: probability of {output_names} {probability}, threshold {threshold}: declined"
+        );
+    }
+    if answers.row.is_empty() {
+        text.push_str("no recourse within the ranges: nothing that may be changed makes it favourable\n");
+    }
+    for (index, rank) in answers.rank.iter().enumerate() {
+        let (distance, probability) = (answers.distance[index], answers.probability[index]);
+        let _ =
+            writeln!(text, "\nanswer {rank}: distance {distance}, probability then {probability}, verified by scoring");
+        let mut table = TextTable::new(&["feature", "from", "to"]);
+        let cells = answers.from[index].iter().zip(&answers.to[index]);
+        for (feature, (from, to)) in answers.features[index].iter().zip(cells) {
+            table.row([feature.clone(), from.to_string(), to.to_string()]);
+        }
+        text.push_str(&table.render());
+    }
+    text
+}
+
+/// Returns how many have a recourse, and which.
+fn render_summary(report: &RecourseReport) -> String {
+    let summary = &report.summary;
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "rows {}  declined {}  with recourse {}  without recourse within the ranges {}  mean distance {}",
+        summary.rows,
+        summary.declined,
+        summary.with_recourse,
+        summary.without_recourse,
+        share(summary.mean_distance)
+    );
+    let mut table = |headings: &[&str], rows: Vec<Vec<String>>| {
+        if !rows.is_empty() {
+            let mut table = TextTable::new(headings);
+            rows.into_iter().for_each(|row| table.row(row));
+            text.push('\n');
+            text.push_str(&table.render());
+        }
+    };
+    let count = |number: &dyn Display| number.to_string();
+    let changed = summary.changed.iter().map(|changed| vec![changed.feature.clone(), count(&changed.records)]);
+    table(&["changed by the nearest answers", "records"], changed.collect());
+    let groups = summary.groups.iter().map(|g| {
+        let name = format!("{}: {}", g.attribute, g.group);
+        vec![name, count(&g.declined), count(&g.without_recourse), share(g.mean_distance), signed(g.gap)]
+    });
+    table(&["group", "declined", "without", "mean distance", "gap to the reference"], groups.collect());
+    text
+}
