@@ -1,10 +1,11 @@
 //! The parity test's language, shared by the firmware and the host: a record and an answer as 32-bit words.
 //!
 //! A record is one word a feature: the bits of a number (NaN is missing), the code of a level, `UNSEEN` or `MISSING`. An answer is the bits of everything
-//! a score, both explanations and, for one record in [`RECOURSE_EVERY`], the recourse hold, so that a single bit that differs between host and device is seen.
+//! a score, both explanations and, for one record in [`RECOURSE_EVERY`], the recourse hold, free and by rules, so that a single bit that differs between host and device
+//! is seen.
 
 use feamoe_engine::error::RecordError;
-use feamoe_engine::recourse::Change;
+use feamoe_engine::recourse::{Answer, Change, Direction, Rule, RuleError, Rules};
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{Attribution, FeatureIndex, Method, Model, PredictError, Record, Recourse, Score};
 
@@ -15,6 +16,26 @@ pub const MISSING: u32 = u32::MAX;
 
 /// The recourse is looked for from one record in so many, the first included: it takes some hundred times a score. The words of the others are 0.
 pub const RECOURSE_EVERY: usize = 25;
+
+/// Answers that are looked for by rules.
+pub const ANSWERS: usize = 2;
+
+/// Returns rules of every kind: fixed, one-way, in steps, in a range, at a cost, and free again.
+///
+/// # Errors
+/// None: they are sound.
+pub const fn rules<const FEATURES: usize>() -> Result<Rules<FEATURES>, RuleError> {
+    let mut rules = [Rule::FREE; FEATURES];
+    let mut rest: &mut [Rule] = &mut rules;
+    while let [fixed, increase, range, free, others @ ..] = rest {
+        fixed.direction = Direction::Fixed;
+        *increase = Rule { direction: Direction::Increase, step: 1.0, ..Rule::FREE };
+        *range = Rule { low: -100.0, high: 1000.0, step: 0.25, cost: 2.0, ..Rule::FREE };
+        free.cost = 0.5;
+        rest = others;
+    }
+    Rules::new(rules)
+}
 
 /// Sets one value of a record from its word.
 ///
@@ -56,6 +77,7 @@ pub fn answer<const FEATURES: usize, const EXPERTS: usize>(
     record: &Record<'_, FEATURES>,
     number: usize,
     recourse: &mut Recourse<FEATURES>,
+    answers: &mut [Answer<FEATURES>; ANSWERS],
     mut word: impl FnMut(u32),
 ) -> Result<(), PredictError> {
     let (experts, features) = (model.experts(), model.schema().features().len());
@@ -82,12 +104,26 @@ pub fn answer<const FEATURES: usize, const EXPERTS: usize>(
     word_of_recourse(recourse.distance.unwrap_or(-1.0).to_bits());
     word_of_recourse(recourse.probability.to_bits());
     word_of_recourse(recourse.evaluations);
-    for change in recourse.changes.iter().take(features) {
-        word_of_recourse(match change {
-            None => MISSING,
-            Some(Change::Number(number)) => number.to_bits(),
-            Some(Change::Level(code)) => u32::from(*code),
-        });
+    recourse.changes.iter().take(features).for_each(|change| word_of_recourse(change_word(change)));
+    let mut count = 0;
+    if is_wanted && let Ok(rules) = const { rules::<FEATURES>() } {
+        count = model.recourses_within(record, &rules, recourse, answers)?;
+    }
+    word(count as u32);
+    word(if is_wanted { recourse.evaluations } else { 0 });
+    for (rank, answer) in answers.iter().enumerate() {
+        let mut word_of_answer = |value: u32| word(if rank < count { value } else { 0 });
+        word_of_answer(answer.distance.to_bits());
+        word_of_answer(answer.probability.to_bits());
+        answer.changes.iter().take(features).for_each(|change| word_of_answer(change_word(change)));
     }
     Ok(())
+}
+
+fn change_word(change: &Option<Change>) -> u32 {
+    match change {
+        None => MISSING,
+        Some(Change::Number(number)) => number.to_bits(),
+        Some(Change::Level(code)) => u32::from(*code),
+    }
 }

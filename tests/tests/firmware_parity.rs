@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use feamoe::blob_file::{AlignedBytes, HostModel, HostRecourse};
+use feamoe::blob_file::{AlignedBytes, HostAnswer, HostModel, HostRecourse};
 use feamoe_tests::firmware::{self, vectors};
 use feamoe_tests::generate::{Cell, Draw, Recipe, draw_cell, records};
 use feamoe_tests::repository_file;
@@ -57,11 +57,13 @@ fn assert_same_bits(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell
     let words = firmware::words(&kinds, cells);
     let mut record = model.record();
     let (mut expected, mut recourse) = (Vec::new(), HostRecourse::new());
+    let mut places = [HostAnswer::NONE; vectors::ANSWERS];
     for (number, values) in words.chunks(features.len()).enumerate() {
         for (index, (kind, word)) in kinds.iter().zip(values).enumerate() {
             vectors::set(&mut record, index, *kind, *word).unwrap();
         }
-        vectors::answer(&model, &record, number, &mut recourse, |word| expected.push(word)).unwrap();
+        let word = |word| expected.push(word);
+        vectors::answer(&model, &record, number, &mut recourse, &mut places, word).unwrap();
     }
 
     let count = words.len() / features.len();

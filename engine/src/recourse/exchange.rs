@@ -28,17 +28,14 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         let changed = self.axes().filter(|axis| axis.is_changed()).count();
         let count = self.axes().len();
         for without in 0..count {
-            let (Some(axis), schema) = (self.answer.axes.get(without).copied(), self.model.schema()) else { continue };
-            if !axis.is_changed() {
-                continue;
-            }
+            let (schema, axis) = (self.model.schema(), self.answer.axes.get(without).filter(|axis| axis.is_changed()));
+            let (Some(feature), Some(axis)) = (schema.features().get(without), axis) else { continue };
+            let nearer = axis.reach.step_nearer(feature, feature_edges(feature, schema.edges), axis.best);
             self.point_at_best(Some(without));
             if self.complete(changed > 1) {
                 return true;
             }
             // On steps, a nearer point need not be found by one change alone.
-            let Some(feature) = schema.features().get(without) else { continue };
-            let nearer = axis.reach.step_nearer(feature, feature_edges(feature, schema.edges), axis.best);
             if let Some(place) = nearer {
                 self.point_at_best(None);
                 self.axes().skip(without).take(1).for_each(|axis| axis.point = place);

@@ -180,10 +180,13 @@ impl Reach {
     }
 
     /// Returns the place nearest to one of a piece, of those on steps and the record's own.
+    #[inline]
     pub fn on_step(&self, feature: &Feature, edges: &[f32], place: Place) -> Place {
-        if self.step == 0.0 || place.at == 0.0 {
-            return place;
-        }
+        if self.step == 0.0 || place.at == 0.0 { place } else { self.nearest_step(feature, edges, place) }
+    }
+
+    #[inline(never)]
+    fn nearest_step(&self, feature: &Feature, edges: &[f32], place: Place) -> Place {
         let at = self.position(feature, self.number(feature, edges, place));
         let is_own = place.row == self.origin.row && (at * place.at <= 0.0 || 2.0 * place.at.abs() < at.abs());
         Place { at: if is_own { 0.0 } else { at }, ..place }

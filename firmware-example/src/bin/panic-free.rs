@@ -9,11 +9,14 @@
 
 use core::hint::black_box;
 
-#[cfg(feature = "recourse")]
-use feamoe_engine::Recourse;
 use feamoe_engine::drift::{Adwin, Change};
 use feamoe_engine::schema::Note;
 use feamoe_engine::{Attribution, LoadError, Model, PredictError, Record, RecordError, Score};
+#[cfg(feature = "recourse")]
+use feamoe_engine::{
+    Recourse,
+    recourse::{Answer, Rule, Rules},
+};
 
 const FEATURES: usize = 16;
 const EXPERTS: usize = 12;
@@ -83,6 +86,18 @@ fn look_for_recourse(
     model.recourse_into(record, recourse)
 }
 
+#[cfg(feature = "recourse")]
+#[inline(never)]
+fn look_for_answers(
+    model: &Device,
+    record: &Record<'_, FEATURES>,
+    rule: Rule,
+    recourse: &mut Recourse<FEATURES>,
+    answers: &mut [Answer<FEATURES>],
+) -> Result<usize, PredictError> {
+    Rules::new([rule; FEATURES]).map_or(Ok(0), |rules| model.recourses_within(record, &rules, recourse, answers))
+}
+
 #[cortex_m_rt::entry]
 fn main() -> ! {
     if let Ok(model) = black_box(load()) {
@@ -104,6 +119,10 @@ fn main() -> ! {
         {
             let mut recourse = Recourse::new();
             _ = black_box(look_for_recourse(&model, &record, &mut recourse));
+            let (mut answers, count) = ([Answer::NONE; 2], black_box(2));
+            let places = answers.get_mut(..count).unwrap_or_default();
+            _ = black_box(look_for_answers(&model, &record, black_box(Rule::FREE), &mut recourse, places));
+            black_box(&answers);
             black_box(&recourse);
         }
     }

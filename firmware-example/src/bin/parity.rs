@@ -8,9 +8,10 @@
 use core::hint::black_box;
 
 use feamoe_engine::error::RecordError;
+use feamoe_engine::recourse::Answer;
 use feamoe_engine::{Aligned, Attribution, Model, Record, Recourse, Score};
 use firmware_example::meter::{Cost, Meter};
-use firmware_example::vectors::{RECOURSE_EVERY, answer, set};
+use firmware_example::vectors::{ANSWERS, RECOURSE_EVERY, answer, rules, set};
 use semihosting::fs::File;
 use semihosting::io::{Read, Write};
 use semihosting::{println, process};
@@ -20,7 +21,8 @@ const BLOB_BYTES: usize = 1 << 20;
 const FEATURES: usize = 32;
 const EXPERTS: usize = 16;
 /// Bytes of the longest answer, rounded up.
-const ANSWER_BYTES: usize = 4 * (3 * (5 + 2 * EXPERTS) + 2 * (4 + 2 * FEATURES) + 3 + FEATURES);
+const ANSWER_BYTES: usize =
+    4 * (3 * (5 + 2 * EXPERTS) + 2 * (4 + 2 * FEATURES) + 3 + FEATURES + 2 + ANSWERS * (2 + FEATURES));
 
 type Device<'a> = Model<'a, FEATURES, EXPERTS>;
 
@@ -28,7 +30,8 @@ type Device<'a> = Model<'a, FEATURES, EXPERTS>;
 fn main() -> ! {
     static mut BLOB: Aligned<[u8; BLOB_BYTES]> = Aligned([0; BLOB_BYTES]);
     static mut RECOURSE: Recourse<FEATURES> = Recourse::new();
-    match run(&mut BLOB.0, RECOURSE) {
+    static mut PLACES: [Answer<FEATURES>; ANSWERS] = [Answer::NONE; ANSWERS];
+    match run(&mut BLOB.0, RECOURSE, PLACES) {
         Ok(()) => process::exit(0),
         Err(message) => {
             println!("parity: {message}");
@@ -37,7 +40,11 @@ fn main() -> ! {
     }
 }
 
-fn run(blob: &mut [u8], recourse: &mut Recourse<FEATURES>) -> Result<(), &'static str> {
+fn run(
+    blob: &mut [u8],
+    recourse: &mut Recourse<FEATURES>,
+    places: &mut [Answer<FEATURES>; ANSWERS],
+) -> Result<(), &'static str> {
     let meter = Meter::calibrate().map_err(|_| "the counter does not count instructions")?;
     let mut file = File::open(c"model.feamoe").map_err(|_| "model.feamoe could not be opened")?;
     let blob = file
@@ -58,14 +65,14 @@ fn run(blob: &mut [u8], recourse: &mut Recourse<FEATURES>) -> Result<(), &'stati
     }
     let mut record = model.record();
     let none = Cost::NONE;
-    let mut costs = Costs { set: none, score: none, frozen: none, path: none, recourse: none };
+    let mut costs = Costs { set: none, score: none, frozen: none, path: none, recourse: none, answers: none };
     for number in 0..bytes / words.as_flattened().len() {
         records.read_exact(words.as_flattened_mut()).map_err(|_| "records.bin could not be read")?;
         fill(&mut record, &model, words).map_err(|_| "a value of records.bin was refused")?;
         let mut bytes = heapless::Vec::<u8, ANSWER_BYTES>::new();
         let mut fits = true;
-        answer(&model, &record, number, recourse, |word| fits &= bytes.extend_from_slice(&word.to_le_bytes()).is_ok())
-            .map_err(|_| "a record could not be scored")?;
+        let word = |word: u32| fits &= bytes.extend_from_slice(&word.to_le_bytes()).is_ok();
+        answer(&model, &record, number, recourse, places, word).map_err(|_| "a record could not be scored")?;
         if !fits {
             return Err("an answer is longer than its buffer");
         }
@@ -74,11 +81,14 @@ fn run(blob: &mut [u8], recourse: &mut Recourse<FEATURES>) -> Result<(), &'stati
         // From one that is favourable there is nothing to look for.
         if number.is_multiple_of(RECOURSE_EVERY) && recourse.distance != Some(0.0) {
             costs.recourse.add(&meter, || _ = black_box(model.recourse_into(&record, recourse)));
+            let rules = const { rules() }.map_err(|_| "the rules are not sound")?;
+            costs.answers.add(&meter, || _ = black_box(model.recourses_within(&record, &rules, recourse, places)));
         }
     }
     println!("records {}", bytes / words.as_flattened().len());
-    let Costs { set, score, frozen, path, recourse } = costs;
-    for (name, cost) in [("set", set), ("score", score), ("frozen", frozen), ("path", path), ("recourse", recourse)] {
+    let Costs { set, score, frozen, path, recourse, answers } = costs;
+    let by_name = [("set", set), ("score", score), ("frozen", frozen), ("path", path), ("recourse", recourse)];
+    for (name, cost) in by_name.into_iter().chain([("answers", answers)]) {
         println!("{name} {} {} {}", cost.least, cost.most, cost.stack);
     }
     Ok(())
@@ -99,6 +109,8 @@ struct Costs {
     frozen: Cost,
     path: Cost,
     recourse: Cost,
+    /// Of recourse by rules, [`ANSWERS`] of them.
+    answers: Cost,
 }
 
 impl Costs {

@@ -224,6 +224,16 @@ fn write_features(out: &mut Lines, head: &Head, guesses: &Guesses) {
     out.line(format_args!("max_levels = 64"));
     let fixed: Vec<&str> = guesses.immutable.iter().map(|index| head.columns[*index].name.as_str()).collect();
     out.line(format_args!("immutable = {} # what recourse must not propose to change", array(&fixed)));
+    let amounts = names(|role| matches!(role, Role::Number | Role::HeavyTail(_) | Role::FewValues(_)));
+    let whole = amounts.iter().filter(|(column, _)| column.is_whole() && !fixed.contains(&column.name.as_str()));
+    for (index, (column, _)) in whole.enumerate() {
+        if index == 0 {
+            out.line(format_args!(
+                "\n[features.steps] # all whole numbers: what recourse proposes is a multiple of the step"
+            ));
+        }
+        out.line(format_args!("{} = 1", quoted(&column.name)));
+    }
 }
 
 /// The most frequent values with their shares.
