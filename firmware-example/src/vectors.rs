@@ -1,8 +1,8 @@
 //! The parity test's language, shared by the firmware and the host: a record and an answer as 32-bit words.
 //!
-//! A record is one word a feature: the bits of a number (NaN is missing), the code of a level, `UNSEEN` or `MISSING`. An answer is the bits of everything
-//! a score, both explanations and, for one record in [`RECOURSE_EVERY`], the recourse hold, free and by rules, so that a single bit that differs between host and device
-//! is seen.
+//! A record is one word a feature: the bits of a number (NaN is missing), the code of a level, `UNSEEN` or `MISSING`. An answer is the bits of everything a
+//! score, both explanations and, for one record in [`RECOURSE_EVERY`], the recourse hold, free and by rules, so that a single bit that differs between host
+//! and device is seen.
 
 use feamoe_engine::error::RecordError;
 use feamoe_engine::recourse::{Answer, Change, Direction, Rule, RuleError, Rules};

@@ -168,6 +168,14 @@ fn every_rule_is_heard() {
     let stepped = with(&["--step", "income=5000"]);
     assert!(!stepped.is_empty() && stepped.iter().all(|(_, to)| to % 5_000.0 == 0.0), "{stepped:?}");
     assert!(with(&["--cost", "income=100"]).len() < free.len());
+
+    // A protected column stays as it is even where the schema lists it nowhere else.
+    folder.write("lending.toml", folder.text("lending.toml").replace("\"sex\", ", ""));
+    let found = json(&folder, &[]);
+    assert_eq!((&found["rules"][0]["feature"], &found["rules"][0]["direction"]), (&"sex".into(), &"fixed".into()));
+    assert_eq!(found["rules"][1]["direction"], "fixed");
+    let unruled = folder.run(&["recourse", "lending.feamoe", "new.csv", "--format", "json", "--row", "1"]).json();
+    assert_eq!(unruled["rules"][0]["direction"], "any");
 }
 
 #[test]

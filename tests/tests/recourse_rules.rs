@@ -101,8 +101,8 @@ fn cost(content: &Content, index: usize, rule: &Rule, from: Cell, to: Cell) -> O
     (rule.direction != Direction::Fixed).then(|| (moved * f64::from(rule.cost)).powi(2))
 }
 
-/// The slow search: every combination of what the rules allow of each feature, those left out that are farther than the best. Exact where every number has steps; else
-/// of a grid of numbers and the ends of the range.
+/// The slow search: every combination of what the rules allow of each feature, those left out that are farther than the best. Exact where every number has
+/// steps; else of a grid of numbers and the ends of the range.
 struct Slow<'a> {
     reference: Reference<'a>,
     /// By feature: squared distance and contribution of each cell, nearest first.

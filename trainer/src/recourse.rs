@@ -1,7 +1,7 @@
 //! Recourse for people: what would have turned a declined record's decision, by what its schema says can be changed.
 //!
-//! The search is the engine's ([`feamoe_engine::recourse`]); this module makes its rules of a schema, names what it found, and sums it up by group. Protected columns are
-//! never proposed to be changed.
+//! The search is the engine's ([`feamoe_engine::recourse`]); this module makes its rules of a schema, names what it found, and sums it up by group. Protected
+//! columns are never proposed to be changed.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,8 @@ use crate::stream::{NO_GROUP, Row, Stream};
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 64;
 
-/// Makes the engine's rules for a model: those of the schema, over them the `wishes` of a user (the same keys), over both that protected columns stay as they are.
+/// Makes the engine's rules for a model: those of the schema, over them the `wishes` of a user (the same keys), over both that protected columns stay as they
+/// are.
 ///
 /// Columns of the schema that the model does not see do not count. Without `steps` any number is proposed: a model does not know that its numbers were whole.
 ///
@@ -77,8 +78,8 @@ fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
     }
 }
 
-/// Looks for up to `answers` ways to a favourable decision for each record of a stream, or for the one numbered `row` alone; tells `on_progress` the number of rows
-/// now and then.
+/// Looks for up to `answers` ways to a favourable decision for each record of a stream, or for the one numbered `row` alone; tells `on_progress` the number
+/// of rows now and then.
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] where there is no record, or none of this number.

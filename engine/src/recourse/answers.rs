@@ -1,8 +1,8 @@
 //! Several answers, so that a person can choose: the nearest one, and others that do without one of its changes.
 //!
-//! The nearest answer is looked for first; then, for each feature that it changes, the nearest one that leaves that feature as it is. Where these are fewer than the
-//! caller has room for, the same is done from the second answer on, what it did without left out too (Lawler 1972, of whose K best solutions
-//! these are those that differ in the set of features changed).
+//! The nearest answer is looked for first; then, for each feature that it changes, the nearest one that leaves that feature as it is. Where these are fewer
+//! than the caller has room for, the same is done from the second answer on, what it did without left out too (Lawler 1972, of whose K best solutions these
+//! are those that differ in the set of features changed).
 //!
 //! The nearest point of a boundary changes all that helps, most of it by next to nothing. So the small changes of each answer are left out; where it is not
 //! favourable then, it is looked for once more without them, and that one taken where it is hardly farther.
@@ -41,12 +41,12 @@ impl<const FEATURES: usize> Answer<FEATURES> {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Finds several favourable records that the rules allow, no two of which change the same features, the nearest first; returns how many, at most the length of
-    /// `answers`. The nearest is in `recourse` too, with the evaluations of all searches; where that has a distance and nothing to change, the record is
-    /// favourable as it is.
+    /// Finds several favourable records that the rules allow, no two of which change the same features, the nearest first; returns how many, at most the
+    /// length of `answers`. The nearest is in `recourse` too, with the evaluations of all searches; where that has a distance and nothing to change, the
+    /// record is favourable as it is.
     ///
-    /// Each is verified as that of [`Model::recourse_within`] is, and at most a hundredth farther, which small changes left out may cost. Cost: twice as many such searches as the
-    /// nearest answer has changes, and two, at most; where there are fewer answers than room, as many for each answer.
+    /// Each is verified as that of [`Model::recourse_within`] is, and at most a hundredth farther, which small changes left out may cost. Cost: twice as many
+    /// such searches as the nearest answer has changes, and two, at most; where there are fewer answers than room, as many for each answer.
     ///
     /// # Errors
     /// As [`Model::score`]; then all memory is as it was.

@@ -1,5 +1,5 @@
-//! Recourse: the nearest values with which a declined record would be decided favourably, by the whole mixture, gate included; of those that [`Rules`] allow, where
-//! a person is to be told what to do, and of all, where the distance itself is measured.
+//! Recourse: the nearest values with which a declined record would be decided favourably, by the whole mixture, gate included; of those that [`Rules`] allow,
+//! where a person is to be told what to do, and of all, where the distance itself is measured.
 //!
 //! # The space
 //! The distance is Euclidean, over all features, in units that training has set:
@@ -21,13 +21,15 @@
 //! `(t(high) - t(low)) / sqrt(12)` for `sd`: that of values spread evenly over the range.
 //!
 //! # How far it can be trusted
-//! Every answer was verified: [`Recourse::changes`], set in a copy of the record, score at or above the threshold, and are what the rules allow. So the distance is never below the
-//! true one. It may be above, since the favourable region of a mixture is not convex and its nearest point is searched for, not solved for: exact for logistic
-//! regression and, but for stretches narrower than a quarter of a deviation, for one feature; elsewhere `tests/tests/recourse.rs` states how near it comes to an
-//! exhaustive search. `None` says that none was found; for one expert without bins or steps, that there is none.
+//! Every answer was verified: [`Recourse::changes`], set in a copy of the record, score at or above the threshold, and are what the rules allow. So the
+//! distance is never below the true one. It may be above, since the favourable region of a mixture is not convex and its nearest point is searched for, not
+//! solved for: exact for logistic regression and, but for stretches narrower than a quarter of a deviation, for one feature; elsewhere
+//! `tests/tests/recourse.rs` and, by rules, `recourse_rules.rs` state how near it comes to an exhaustive search. `None` says that none was found; for one expert without bins or steps, that
+//! there is none.
 //!
-//! Cost: [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at most; some 500 as a rule, 1.3 to 1.7 million instructions on a Cortex-M4F for a
-//! model of Adult's shape. No memory but the caller's [`Recourse`] and 3 kB of stack at 32 features.
+//! Cost: [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at most; some 500 as a rule, 1.3 to 1.7 million
+//! instructions on a Cortex-M4F for a model of Adult's shape. No memory but the caller's [`Recourse`] and 3 kB of stack at 32 features. Two answers by rules of
+//! every kind ([`Model::recourses_within`]): 1.0 to 1.7 million instructions there, and 4 kB of stack.
 //!
 //! Which features a person can change, in which direction and steps, is not in the blob: [`Rules`] are the caller's.
 
@@ -94,7 +96,8 @@ impl<const FEATURES: usize> Default for Recourse<FEATURES> {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Finds the nearest favourable record, into the caller's memory, as if every feature were free. See [`crate::recourse`] for the distance and what it is worth.
+    /// Finds the nearest favourable record, into the caller's memory, as if every feature were free. See [`crate::recourse`] for the distance and what it is
+    /// worth.
     ///
     /// # Errors
     /// As [`Model::score`]; then `recourse` is as it was.

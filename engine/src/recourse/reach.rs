@@ -1,7 +1,7 @@
 //! What of a feature a record can reach: the distance's units, and the pieces on which logits are linear.
 //!
-//! Positions are in standard deviations from the record's own value, times the cost of the feature's rule. A *piece* is a bin, the whole range of a number without
-//! bins, or a level, which lies at [`LEVEL_CHANGE`] times that cost; what the rule forbids is on no piece.
+//! Positions are in standard deviations from the record's own value, times the cost of the feature's rule. A *piece* is a bin, the whole range of a number
+//! without bins, or a level, which lies at [`LEVEL_CHANGE`] times that cost; what the rule forbids is on no piece.
 
 use core::f32::consts::SQRT_2;
 

@@ -14,8 +14,8 @@ use super::print::{self, TextTable, share, signed};
 use super::{Format, FormatOption, Outcome, Source, load_model, read_blob, whole};
 
 /// The JSON document, for `--help`.
-const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability, answers: how many were found), answers (columns row, rank, distance, \
-probability, features, from, to), summary (rows, declined, with_recourse, without_recourse, mean_distance, changed, groups), output_names, threshold, model.
+const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability, answers: how many were found), \
+answers (columns row, rank, distance, probability, features, from, to), summary (rows, declined, with_recourse, without_recourse, mean_distance, changed, groups), output_names, threshold, model.
 
 The distance is in standard deviations, a change of level counts sqrt(2); both times the cost. A missing value stays missing. Whole numbers are proposed where \
 steps say so: a model does not know that its numbers were.";
@@ -26,8 +26,8 @@ steps say so: a model does not know that its numbers were.";
 pub struct Options {
     #[command(flatten)]
     source: Source,
-    /// Says how to read the file, which columns are protected and so never changed, and in [features] what may be changed: immutable, increase_only, decrease_only,
-    /// ranges, steps, costs
+    /// Says how to read the file, which columns are protected and so never changed, and in [features] what may be changed: immutable, increase_only,
+    /// decrease_only, ranges, steps, costs
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// Look at one record, counted from 1; without it, at all that are declined, with a summary
