@@ -28,7 +28,7 @@ const BUDGETS: [(&str, u32, u32); 6] = [
 /// Budgets in flash for all that a device needs: load, set values by name, score, both explanations, watch for drift (2 kB of it); and with the search for a
 /// recourse. By profile.
 const FLASH_BYTES: [(&str, &str, u64); 4] =
-    [("release", "", 31 << 10), ("os", "", 18 << 10), ("release", "recourse", 73 << 10), ("os", "recourse", 36 << 10)];
+    [("release", "", 30 << 10), ("os", "", 18 << 10), ("release", "recourse", 73 << 10), ("os", "recourse", 36 << 10)];
 /// Vector table and start-up code, which every image has.
 const START_UP_BYTES: u64 = 1_250;
 

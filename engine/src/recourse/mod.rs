@@ -24,8 +24,8 @@
 //! Every answer was verified: [`Recourse::changes`], set in a copy of the record, score at or above the threshold, and are what the rules allow. So the
 //! distance is never below the true one. It may be above, since the favourable region of a mixture is not convex and its nearest point is searched for, not
 //! solved for: exact for logistic regression and, but for stretches narrower than a quarter of a deviation, for one feature; elsewhere
-//! `tests/tests/recourse.rs` and, by rules, `recourse_rules.rs` state how near it comes to an exhaustive search. `None` says that none was found; for one expert without bins or steps, that
-//! there is none.
+//! `tests/tests/recourse.rs` and, by rules, `recourse_rules.rs` state how near it comes to an exhaustive search. `None` says that none was found; for one
+//! expert without bins or steps, that there is none.
 //!
 //! Cost: [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at most; some 500 as a rule, 1.3 to 1.7 million
 //! instructions on a Cortex-M4F for a model of Adult's shape. No memory but the caller's [`Recourse`] and 3 kB of stack at 32 features. Two answers by rules of
