@@ -76,6 +76,12 @@ impl Recipe {
         }
     }
 
+    /// Returns whether no logit can leave the range that scores need no clamps for.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.gate.max(self.outputs) <= feamoe_engine::limits::MAX_LOGIT
+    }
+
     /// Returns a recipe whose models are smooth enough for a quadrature of few nodes.
     #[must_use]
     pub fn gentle(seed: u64) -> Self {

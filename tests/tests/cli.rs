@@ -13,7 +13,7 @@ use feamoe_tests::command::{Folder, keys, lending};
 use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 10] = [
+const COMMANDS: [(&str, &[&str]); 11] = [
     ("schema", &["--output"]),
     (
         "train",

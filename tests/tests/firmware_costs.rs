@@ -20,15 +20,15 @@ const EXPERTS: usize = 11;
 const BUDGETS: [(&str, u32, u32); 6] = [
     ("set", 1_350, 256),
     ("score", 2_100, 512),
-    ("frozen", 4_300, 900),
-    ("path", 10_500, 1_400),
+    ("frozen", 4_050, 800),
+    ("path", 10_400, 1_400),
     ("recourse", 1_900_000, 3_000),
     ("answers", 2_000_000, 4_800),
 ];
 /// Budgets in flash for all that a device needs: load, set values by name, score, both explanations, watch for drift (2 kB of it); and with the search for a
 /// recourse. By profile.
 const FLASH_BYTES: [(&str, &str, u64); 4] =
-    [("release", "", 30 << 10), ("os", "", 18 << 10), ("release", "recourse", 73 << 10), ("os", "recourse", 36 << 10)];
+    [("release", "", 32 << 10), ("os", "", 18 << 10), ("release", "recourse", 73 << 10), ("os", "recourse", 36 << 10)];
 /// Vector table and start-up code, which every image has.
 const START_UP_BYTES: u64 = 1_250;
 

@@ -42,9 +42,9 @@ pub struct Game<'g> {
 /// What exact values take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Players of the largest game.
+    /// Players of the largest game, at most.
     pub players: usize,
-    /// Coalitions of all games; [`u64::MAX`] where there are more.
+    /// Coalitions of all games, at most; [`u64::MAX`] where there are more.
     pub coalitions: u64,
 }
 
@@ -103,7 +103,6 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             return Err(ExplainError::TooManyPlayers { found: cost.players, limit: MAX_PLAYERS });
         }
         self.start_game(record, background, game, Method::Exact, attribution)?;
-        attribution.evaluations = cost.coalitions;
         let (terms, space) = (record.terms(), game.space);
         let output = self.output(terms, space, attribution.score.probability);
         workspace.take_record(self, terms);
@@ -115,6 +114,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let limit = if space == Space::LogOdds { MAX_LOGIT / 2.0 } else { MAX_LOGIT };
         for (absent, stored) in background.records() {
             let players = workspace.set_up(self, terms, absent, stored, game.player_of);
+            let coalitions = u32::try_from(players).ok().and_then(|players| 1_u64.checked_shl(players));
+            attribution.evaluations = attribution.evaluations.wrapping_add(coalitions.unwrap_or(0));
             base += if players == 0 {
                 output
             } else if is_within(self, terms, absent, limit) {
@@ -171,11 +172,13 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         Ok(())
     }
 
-    /// Returns what base and values of a record add up to.
+    /// Returns what base and values of a record add up to: its score; where logits are so large that f32 sums of them err by more than the values may,
+    /// the score in f64.
     pub(super) fn output(&self, terms: &[Term], space: Space, probability: f32) -> f64 {
-        match space {
-            Space::Probability => f64::from(probability),
-            Space::LogOdds => Walk::new(self, terms, terms, None).value(space),
+        if space == Space::Probability && self.bounded() {
+            f64::from(probability)
+        } else {
+            Walk::new(self, terms, terms, None).value(space)
         }
     }
 

@@ -66,7 +66,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
     /// Sets up the game of the record against a background record: the players that differ, and what all others multiply. `stored`: the background
     /// record's factors, or nothing.
     ///
-    /// A feature of the same value in both has the Shapley value 0, exactly, and is no player.
+    /// A feature of the same value in both, or of values that weigh the same, has the Shapley value 0, exactly, and is no player.
     pub(super) fn set_up(
         &mut self,
         model: &Model<'_, FEATURES, EXPERTS>,
@@ -85,7 +85,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
         for ((index, feature), (present, other)) in (0_u16..).zip(features).zip(self.record.iter().zip(&self.other)) {
             let absent = stored.next().unwrap_or_else(|| other.get(..experts).unwrap_or(other));
             let present = present.get(..experts).unwrap_or(present);
-            if terms.get(feature.term_range()) == background.get(feature.term_range()) {
+            if terms.get(feature.term_range()) == background.get(feature.term_range()) || present == absent {
                 multiply(&mut self.common, present);
                 continue;
             }

@@ -95,7 +95,8 @@ pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     pub score: Score<EXPERTS>,
     /// What the values start from: the mean record's value, or the mean of the background records' values.
     pub base_value: f32,
-    /// What base and values add up to, but for the residual: p or its log-odds; `sum_k g_k z_k` for `frozen`.
+    /// What base and values add up to, but for the residual: p or its log-odds; `sum_k g_k z_k` for `frozen`. For `exact` and `sampled` of a model that is
+    /// not [bounded](Model::bounded) p is that of f64 sums, which may differ from the score by some 1e-6.
     pub output: f32,
     /// `output - base_value - sum(values)`.
     pub residual: f32,
@@ -249,10 +250,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         Ok(())
     }
 
-    /// Adds to each feature's value the dot product of its terms' contributions to the logits with `weights`, one per lane of a row.
+    /// Writes, for each feature, the dot product of its terms' contributions to the logits with `weights`, one per lane of a row.
     ///
-    /// Reads `lanes` only, rounded outwards to multiples of [`LANE_MULTIPLE`]; weights outside of `lanes` are to be 0. Products are summed by
-    /// [`products`] in blocks of 16, 12 and 4 lanes, the same on every target.
+    /// Reads `lanes` only, rounded outwards to multiples of [`LANE_MULTIPLE`]; weights outside of `lanes` are to be 0.
     fn project(
         &self,
         record: &Record<'_, FEATURES>,
@@ -260,39 +260,50 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         lanes: Range<usize>,
         values: &mut [f32; FEATURES],
     ) {
-        let weights = weights.get(..lanes.end.next_multiple_of(LANE_MULTIPLE)).unwrap_or(weights);
-        let mut lane = lanes.start.wrapping_sub(lanes.start % LANE_MULTIPLE);
-        while self.project_block::<16>(record, weights, lane, values) {
-            lane = lane.wrapping_add(16);
-        }
-        while self.project_block::<12>(record, weights, lane, values) {
-            lane = lane.wrapping_add(12);
-        }
-        while self.project_block::<LANE_MULTIPLE>(record, weights, lane, values) {
-            lane = lane.wrapping_add(LANE_MULTIPLE);
+        let from = lanes.start.wrapping_sub(lanes.start % LANE_MULTIPLE);
+        let weights = weights.get(from..lanes.end.next_multiple_of(LANE_MULTIPLE)).unwrap_or_default();
+        // For the usual numbers of experts, with the weights in registers.
+        if let Ok(weights) = weights.try_into() {
+            self.project_block::<16>(record, weights, from, values);
+        } else if let Ok(weights) = weights.try_into() {
+            self.project_block::<12>(record, weights, from, values);
+        } else {
+            let row = |term: &Term| self.row(term.row).get(from..).unwrap_or_default();
+            self.project_by(record, values, |term| products(weights, row(term)));
         }
     }
 
-    /// Adds the products of `W` lanes to the value of each feature; false where fewer are left. The weights stay in registers over all terms.
+    /// As [`Model::project`], to the same bits, for `W` lanes from one on.
     #[inline(always)]
     fn project_block<const W: usize>(
         &self,
         record: &Record<'_, FEATURES>,
-        weights: &[f32],
-        lane: usize,
+        weights: [f32; W],
+        from: usize,
         values: &mut [f32; FEATURES],
-    ) -> bool {
-        let Some(weights) = weights.get(lane..).and_then(<[f32]>::first_chunk::<W>).copied() else { return false };
+    ) {
         let stride = stride(self.experts());
-        let product = |term: &Term| {
-            let start = (term.row as usize).wrapping_mul(stride).wrapping_add(lane);
+        self.project_by(record, values, |term| {
+            let start = (term.row as usize).wrapping_mul(stride).wrapping_add(from);
             let row = self.rows.get(start..).and_then(<[f32]>::first_chunk::<W>);
-            row.map_or([0.0; LANE_MULTIPLE], |row| products(&weights, row).map(|product| term.scale * product))
-        };
-        // Four features at a time, added up together, so that vectors stay whole.
+            row.map_or([0.0; LANE_MULTIPLE], |row| products(&weights, row))
+        });
+    }
+
+    /// Writes, for each feature, what `products` gives for its terms, scaled and added up.
+    #[inline(always)]
+    fn project_by(
+        &self,
+        record: &Record<'_, FEATURES>,
+        values: &mut [f32; FEATURES],
+        products: impl Fn(&Term) -> [f32; LANE_MULTIPLE],
+    ) {
+        let product = |term: &Term| products(term).map(|product| term.scale * product);
+        // Four features are added up together, so that vectors stay whole. A core without vectors would only have the loop four times over in flash.
+        const AT_ONCE: usize = if cfg!(target_arch = "arm") { 1 } else { 4 };
         let mut terms = record.terms().iter();
-        for (values, features) in values.chunks_mut(LANE_MULTIPLE).zip(self.schema().features().chunks(LANE_MULTIPLE)) {
-            let mut sums = [[0.0_f32; LANE_MULTIPLE]; LANE_MULTIPLE];
+        for (values, features) in values.chunks_mut(AT_ONCE).zip(self.schema().features().chunks(AT_ONCE)) {
+            let mut sums = [[0.0_f32; LANE_MULTIPLE]; AT_ONCE];
             for (sums, feature) in sums.iter_mut().zip(features) {
                 *sums = terms.next().map_or([0.0; LANE_MULTIPLE], product);
                 if feature.kind().terms() == 2 {
@@ -301,10 +312,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
                 }
             }
             for (value, sum) in values.iter_mut().zip(sums.map(add_up)) {
-                *value += sum;
+                *value = sum;
             }
         }
-        true
     }
 }
 
