@@ -75,13 +75,7 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
             }
         }
         memory.copy_from_slice(record.terms());
-        let mut digest = CHECKSUM.digest();
-        digest.update(&self.hash.to_le_bytes());
-        for term in record.terms() {
-            digest.update(&term.row.to_le_bytes());
-            digest.update(&term.scale.to_le_bytes());
-        }
-        self.hash = digest.finalize();
+        self.hash = hash(self.hash, record.terms());
         self.rows = self.rows.wrapping_add(1);
         Ok(())
     }
@@ -113,4 +107,15 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
             (terms, factors.unwrap_or_default())
         })
     }
+}
+
+/// Returns the CRC-32 of an earlier one and a record's terms.
+pub(super) fn hash(earlier: u32, terms: &[Term]) -> u32 {
+    let mut digest = CHECKSUM.digest();
+    digest.update(&earlier.to_le_bytes());
+    for term in terms {
+        digest.update(&term.row.to_le_bytes());
+        digest.update(&term.scale.to_le_bytes());
+    }
+    digest.finalize()
 }

@@ -20,6 +20,7 @@ mod exact;
 mod factors;
 mod frozen;
 mod path;
+mod sampled;
 pub mod tile;
 mod walk;
 
@@ -29,6 +30,7 @@ pub use background::Background;
 pub use exact::{Cost, Game, MAX_PLAYERS};
 use factors::{Factors, Player};
 pub use path::{MAX_PANELS, NODE_TOLERANCE, TOLERANCE};
+pub use sampled::Sampling;
 use tile::{NO_WEIGHTS, Tile, Weights};
 
 use crate::error::PredictError;
@@ -183,6 +185,11 @@ pub struct Workspace<const FEATURES: usize, const EXPERTS: usize> {
     shares: [f64; FEATURES],
     /// Sums over the games, by player's index.
     totals: [f64; FEATURES],
+    /// Of `sampled`: what tells the standard errors, by player's index.
+    squares: [f64; FEATURES],
+    /// What the players of the game at hand added in two pairs of orders.
+    units: [[f64; FEATURES]; 2],
+    order: [u16; FEATURES],
     reference: f32,
     /// The number of players that `weights` are for.
     weights_of: usize,
@@ -203,6 +210,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
             players: [const { Player::NONE }; FEATURES],
             shares: [0.0; FEATURES],
             totals: [0.0; FEATURES],
+            squares: [0.0; FEATURES],
+            units: [[0.0; FEATURES]; 2],
+            order: [0; FEATURES],
             reference: 0.0,
             weights_of: 0,
             weights_count: 0,
