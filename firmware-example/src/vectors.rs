@@ -1,13 +1,15 @@
 //! The parity test's language, shared by the firmware and the host: a record and an answer as 32-bit words.
 //!
 //! A record is one word a feature: the bits of a number (NaN is missing), the code of a level, `UNSEEN` or `MISSING`. An answer is the bits of everything a
-//! score, both explanations and, for one record in [`RECOURSE_EVERY`], the recourse hold, free and by rules, so that a single bit that differs between host
-//! and device is seen.
+//! score, its explanations and, for one record in [`RECOURSE_EVERY`], the recourse hold, free and by rules, so that a single bit that differs between host
+//! and device is seen. Shapley values, exact and sampled, are those of one record in [`EXACT_EVERY`].
 
-use feamoe_engine::error::RecordError;
+use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
+use feamoe_engine::error::{ExplainError, RecordError};
+use feamoe_engine::mixture::Term;
 use feamoe_engine::recourse::{Answer, Change, Direction, Rule, RuleError, Rules};
 use feamoe_engine::schema::Kind;
-use feamoe_engine::{Attribution, FeatureIndex, Method, Model, PredictError, Record, Recourse, Score};
+use feamoe_engine::{Attribution, FeatureIndex, Method, Model, Record, Recourse, Score, Space};
 
 /// Word of a category whose level training had not seen.
 pub const UNSEEN: u32 = u32::MAX - 1;
@@ -19,6 +21,29 @@ pub const RECOURSE_EVERY: usize = 25;
 
 /// Answers that are looked for by rules.
 pub const ANSWERS: usize = 2;
+
+/// Shapley values are computed for one record in so many, the first included, against the record without values.
+pub const EXACT_EVERY: usize = 125;
+/// Coalitions up to which they are: ten features that differ.
+const MOST_COALITIONS: u64 = 1 << 10;
+
+/// The memory that answers take.
+pub struct Memory<const FEATURES: usize, const EXPERTS: usize> {
+    /// Of the search for a recourse.
+    pub recourse: Recourse<FEATURES>,
+    /// Its answers by rules.
+    pub answers: [Answer<FEATURES>; ANSWERS],
+    /// Of Shapley values.
+    pub workspace: Workspace<FEATURES, EXPERTS>,
+}
+
+impl<const FEATURES: usize, const EXPERTS: usize> Memory<FEATURES, EXPERTS> {
+    /// Returns memory without content, in a `const` so that it can live in a `static`.
+    #[allow(clippy::new_without_default)] // nobody needs one
+    pub const fn new() -> Self {
+        Self { recourse: Recourse::new(), answers: [Answer::NONE; ANSWERS], workspace: Workspace::new() }
+    }
+}
 
 /// Returns rules of every kind: fixed, one-way, in steps, in a range, at a cost, and free again.
 ///
@@ -76,10 +101,10 @@ pub fn answer<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
     record: &Record<'_, FEATURES>,
     number: usize,
-    recourse: &mut Recourse<FEATURES>,
-    answers: &mut [Answer<FEATURES>; ANSWERS],
+    memory: &mut Memory<FEATURES, EXPERTS>,
     mut word: impl FnMut(u32),
-) -> Result<(), PredictError> {
+) -> Result<(), ExplainError> {
+    let Memory { recourse, answers, workspace } = memory;
     let (experts, features) = (model.experts(), model.schema().features().len());
     score_words(&model.score(record)?, experts, &mut word);
     let mut why = Attribution::new();
@@ -89,13 +114,9 @@ pub fn answer<const FEATURES: usize, const EXPERTS: usize>(
             _ => model.path_into(record, &mut why)?,
         }
         score_words(&why.score, experts, &mut word);
-        for value in [why.base_value, why.output, why.residual, why.gate_share.unwrap_or(-1.0)] {
-            word(value.to_bits());
-        }
-        for value in why.values.iter().take(features).chain(why.gate_values.iter().take(features)) {
-            word(value.to_bits());
-        }
+        explanation_words(&why, features, &mut word);
     }
+    shapley(model, record, number, workspace, &mut word)?;
     let is_wanted = number.is_multiple_of(RECOURSE_EVERY);
     if is_wanted {
         model.recourse_into(record, recourse)?;
@@ -116,6 +137,51 @@ pub fn answer<const FEATURES: usize, const EXPERTS: usize>(
         word_of_answer(answer.distance.to_bits());
         word_of_answer(answer.probability.to_bits());
         answer.changes.iter().take(features).for_each(|change| word_of_answer(change_word(change)));
+    }
+    Ok(())
+}
+
+/// Gives the words of an explanation to `word`.
+fn explanation_words<const FEATURES: usize, const EXPERTS: usize>(
+    why: &Attribution<FEATURES, EXPERTS>,
+    features: usize,
+    mut word: impl FnMut(u32),
+) {
+    for value in [why.base_value, why.output, why.residual, why.gate_share.unwrap_or(-1.0)] {
+        word(value.to_bits());
+    }
+    for values in [&why.values, &why.gate_values, &why.standard_errors] {
+        values.iter().take(features).for_each(|value| word(value.to_bits()));
+    }
+    word(why.background.map_or(0, |background| background.hash));
+    word(why.evaluations as u32);
+}
+
+/// Shapley values in both spaces, exact and, of a round or two, sampled.
+#[inline(never)]
+fn shapley<const FEATURES: usize, const EXPERTS: usize>(
+    model: &Model<'_, FEATURES, EXPERTS>,
+    record: &Record<'_, FEATURES>,
+    number: usize,
+    workspace: &mut Workspace<FEATURES, EXPERTS>,
+    mut word: impl FnMut(u32),
+) -> Result<(), ExplainError> {
+    let mut terms = [[Term::default(); 2]; FEATURES];
+    let mut background = Background::new(model, terms.as_flattened_mut(), &mut []);
+    background.push(model, &model.record())?;
+    let features = model.schema().features().len();
+    for space in [Space::Probability, Space::LogOdds] {
+        let (mut exact, mut sampled) = (Attribution::new(), Attribution::new());
+        let game = Game { space, player_of: None };
+        if number.is_multiple_of(EXACT_EVERY)
+            && model.exact_cost(record, &background, &game)?.coalitions <= MOST_COALITIONS
+        {
+            let sampling = Sampling { most_evaluations: 100, ..Sampling::default() };
+            model.exact_into(record, &background, &game, workspace, &mut exact)?;
+            model.sampled_into(record, &background, &game, &sampling, workspace, |_| true, &mut sampled)?;
+        }
+        explanation_words(&exact, features, &mut word);
+        explanation_words(&sampled, features, &mut word);
     }
     Ok(())
 }

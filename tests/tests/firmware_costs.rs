@@ -17,18 +17,26 @@ const LEVELS: [u16; 8] = [8, 16, 7, 14, 6, 5, 2, 41];
 const EXPERTS: usize = 11;
 
 /// Budgets: name of the cost, instructions, bytes of stack. An explanation includes its score; answers are two, by rules.
-const BUDGETS: [(&str, u32, u32); 6] = [
+const BUDGETS: [(&str, u32, u32); 7] = [
     ("set", 1_350, 256),
     ("score", 2_100, 512),
     ("frozen", 4_050, 800),
     ("path", 10_400, 1_400),
     ("recourse", 1_900_000, 3_000),
     ("answers", 2_000_000, 4_800),
+    // 2^12 coalitions: one value in ten is missing, as in the background record.
+    ("exact", 1_600_000, 2_600),
 ];
 /// Budgets in flash for all that a device needs: load, set values by name, score, both explanations, watch for drift (2 kB of it); and with the search for a
-/// recourse. By profile.
-const FLASH_BYTES: [(&str, &str, u64); 4] =
-    [("release", "", 32 << 10), ("os", "", 18 << 10), ("release", "recourse", 73 << 10), ("os", "recourse", 36 << 10)];
+/// recourse, or with Shapley values, exact and sampled. By profile.
+const FLASH_BYTES: [(&str, &str, u64); 6] = [
+    ("release", "", 32 << 10),
+    ("os", "", 20 << 10),
+    ("release", "recourse", 73 << 10),
+    ("os", "recourse", 36 << 10),
+    ("release", "shapley", 100 << 10),
+    ("os", "shapley", 60 << 10),
+];
 /// Vector table and start-up code, which every image has.
 const START_UP_BYTES: u64 = 1_250;
 
@@ -56,7 +64,7 @@ fn instructions_and_stack_stay_within_budgets() {
         let [fewest, most, bytes]: [u32; 3] =
             line.split_whitespace().map(|number| number.parse().unwrap()).collect::<Vec<_>>().try_into().unwrap();
         assert!(most <= instructions && bytes <= stack, "{name}: {most} instructions, {bytes} bytes of stack");
-        assert!(fewest > instructions / 4, "{name}: {fewest} instructions are too few to be true");
+        assert!(fewest > instructions / 8, "{name}: {fewest} instructions are too few to be true");
         if name == "score" || name == "frozen" {
             assert_eq!(fewest, most, "{name} takes as many instructions for every record");
         }

@@ -69,12 +69,12 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
             let memory = self.factors.get_mut(at..).and_then(|rest| rest.get_mut(..each)).ok_or(full)?;
             let (by_feature, _) = memory.as_chunks_mut::<2>();
             let mut lanes = [[0.0; EXPERTS]; 2];
-            for (feature, memory) in self.schema.features.iter().zip(by_feature.chunks_exact_mut(self.experts)) {
+            for (feature, memory) in self.schema.features.iter().zip(by_feature.chunks_exact_mut(self.experts.max(1))) {
                 contributions(model, feature, record.terms(), model.row_of(lanes.as_flattened_mut()));
                 factors(lanes.as_flattened(), self.experts, memory);
             }
         }
-        memory.copy_from_slice(record.terms());
+        memory.iter_mut().zip(record.terms()).for_each(|(to, from)| *to = *from);
         self.hash = hash(self.hash, record.terms());
         self.rows = self.rows.wrapping_add(1);
         Ok(())

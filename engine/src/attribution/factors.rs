@@ -80,7 +80,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
             take(model, background, &mut self.other);
         }
         self.common = self.bias;
-        let mut stored = stored.chunks_exact(experts);
+        let mut stored = stored.chunks_exact(experts.max(1));
         let (mut count, features) = (0_usize, model.schema().features().iter());
         for ((index, feature), (present, other)) in (0_u16..).zip(features).zip(self.record.iter().zip(&self.other)) {
             let absent = stored.next().unwrap_or_else(|| other.get(..experts).unwrap_or(other));

@@ -36,7 +36,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let averaged = |row: &[f32]| dot(row.get(from..).unwrap_or_default(), weights.get(from..).unwrap_or_default());
         attribution.base_value = averaged(self.bias);
         attribution.output = averaged(lanes);
-        self.project(record, weights, experts..weights.len(), &mut attribution.values);
+        self.project(record, weights, experts..experts.wrapping_mul(2), &mut attribution.values);
         attribution.residual = attribution.output - (attribution.base_value + sum(&attribution.values));
         Ok(())
     }

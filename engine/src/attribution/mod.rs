@@ -262,7 +262,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
 
     /// Writes, for each feature, the dot product of its terms' contributions to the logits with `weights`, one per lane of a row.
     ///
-    /// Reads `lanes` only, rounded outwards to multiples of [`LANE_MULTIPLE`]; weights outside of `lanes` are to be 0.
+    /// Reads `lanes` only, and so many beside them that they are whole fours; weights outside of `lanes` are to be 0.
     fn project(
         &self,
         record: &Record<'_, FEATURES>,
@@ -270,13 +270,17 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         lanes: Range<usize>,
         values: &mut [f32; FEATURES],
     ) {
-        let from = lanes.start.wrapping_sub(lanes.start % LANE_MULTIPLE);
-        let weights = weights.get(from..lanes.end.next_multiple_of(LANE_MULTIPLE)).unwrap_or_default();
-        // For the usual numbers of experts, with the weights in registers.
+        let width = lanes.len().next_multiple_of(LANE_MULTIPLE);
+        let from = lanes.start.min(weights.len().saturating_sub(width));
+        let weights = weights.get(from..).and_then(|weights| weights.get(..width)).unwrap_or_default();
+        // For the usual numbers of experts, with the weights in registers. On a device each copy takes a kilobyte: one will do.
+        let is_device = cfg!(target_arch = "arm");
         if let Ok(weights) = weights.try_into() {
-            self.project_block::<16>(record, weights, from, values);
-        } else if let Ok(weights) = weights.try_into() {
             self.project_block::<12>(record, weights, from, values);
+        } else if let (false, Ok(weights)) = (is_device, weights.try_into()) {
+            self.project_block::<8>(record, weights, from, values);
+        } else if let (false, Ok(weights)) = (is_device, weights.try_into()) {
+            self.project_block::<16>(record, weights, from, values);
         } else {
             let row = |term: &Term| self.row(term.row).get(from..).unwrap_or_default();
             self.project_by(record, values, |term| products(weights, row(term)));

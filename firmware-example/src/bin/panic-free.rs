@@ -9,9 +9,13 @@
 
 use core::hint::black_box;
 
+#[cfg(feature = "shapley")]
+use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
 use feamoe_engine::drift::{Adwin, Change};
 use feamoe_engine::schema::Note;
 use feamoe_engine::{Attribution, LoadError, Model, PredictError, Record, RecordError, Score};
+#[cfg(feature = "shapley")]
+use feamoe_engine::{ExplainError, Space, mixture::Term};
 #[cfg(feature = "recourse")]
 use feamoe_engine::{
     Recourse,
@@ -98,6 +102,23 @@ fn look_for_answers(
     Rules::new([rule; FEATURES]).map_or(Ok(0), |rules| model.recourses_within(record, &rules, recourse, answers))
 }
 
+#[cfg(feature = "shapley")]
+#[inline(never)]
+fn shapley(
+    model: &Device,
+    record: &Record<'_, FEATURES>,
+    game: &Game<'_>,
+    workspace: &mut Workspace<FEATURES, EXPERTS>,
+    attribution: &mut Attribution<FEATURES, EXPERTS>,
+) -> Result<(), ExplainError> {
+    let mut terms = [[Term::default(); 2]; FEATURES];
+    let mut background = Background::new(model, terms.as_flattened_mut(), &mut []);
+    background.push(model, &model.record())?;
+    model.exact_into(record, &background, game, workspace, attribution)?;
+    let keep_going = |evaluations| black_box(evaluations) < 10;
+    model.sampled_into(record, &background, game, &Sampling::default(), workspace, keep_going, attribution)
+}
+
 #[cortex_m_rt::entry]
 fn main() -> ! {
     if let Ok(model) = black_box(load()) {
@@ -112,6 +133,15 @@ fn main() -> ! {
         _ = black_box(score(&model, &record, &mut attribution.score));
         _ = black_box(explain(&model, &record, black_box(false), &mut attribution));
         black_box(&attribution);
+        #[cfg(feature = "shapley")]
+        {
+            let space = if black_box(true) { Space::LogOdds } else { Space::Probability };
+            let player_of = [black_box(0_u16); FEATURES];
+            let game = Game { space, player_of: Some(&player_of) };
+            let mut workspace = Workspace::new();
+            _ = black_box(shapley(&model, &record, &game, &mut workspace, &mut attribution));
+            black_box(&workspace);
+        }
         let mut detector = Adwin::new(black_box(0.002), black_box(0.0), 1.0);
         _ = black_box(watch(&mut detector, attribution.score.probability));
         black_box(&detector);

@@ -7,11 +7,12 @@
 
 use core::hint::black_box;
 
+use feamoe_engine::attribution::{Background, Game};
 use feamoe_engine::error::RecordError;
-use feamoe_engine::recourse::Answer;
-use feamoe_engine::{Aligned, Attribution, Model, Record, Recourse, Score};
+use feamoe_engine::mixture::Term;
+use feamoe_engine::{Aligned, Attribution, Model, Record, Score};
 use firmware_example::meter::{Cost, Meter};
-use firmware_example::vectors::{ANSWERS, RECOURSE_EVERY, answer, rules, set};
+use firmware_example::vectors::{ANSWERS, EXACT_EVERY, Memory, RECOURSE_EVERY, answer, rules, set};
 use semihosting::fs::File;
 use semihosting::io::{Read, Write};
 use semihosting::{println, process};
@@ -22,16 +23,15 @@ const FEATURES: usize = 32;
 const EXPERTS: usize = 16;
 /// Bytes of the longest answer, rounded up.
 const ANSWER_BYTES: usize =
-    4 * (3 * (5 + 2 * EXPERTS) + 2 * (4 + 2 * FEATURES) + 3 + FEATURES + 2 + ANSWERS * (2 + FEATURES));
+    4 * (3 * (5 + 2 * EXPERTS) + 6 * (6 + 3 * FEATURES) + 3 + FEATURES + 2 + ANSWERS * (2 + FEATURES));
 
 type Device<'a> = Model<'a, FEATURES, EXPERTS>;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
     static mut BLOB: Aligned<[u8; BLOB_BYTES]> = Aligned([0; BLOB_BYTES]);
-    static mut RECOURSE: Recourse<FEATURES> = Recourse::new();
-    static mut PLACES: [Answer<FEATURES>; ANSWERS] = [Answer::NONE; ANSWERS];
-    match run(&mut BLOB.0, RECOURSE, PLACES) {
+    static mut MEMORY: Memory<FEATURES, EXPERTS> = Memory::new();
+    match run(&mut BLOB.0, MEMORY) {
         Ok(()) => process::exit(0),
         Err(message) => {
             println!("parity: {message}");
@@ -40,11 +40,7 @@ fn main() -> ! {
     }
 }
 
-fn run(
-    blob: &mut [u8],
-    recourse: &mut Recourse<FEATURES>,
-    places: &mut [Answer<FEATURES>; ANSWERS],
-) -> Result<(), &'static str> {
+fn run(blob: &mut [u8], memory: &mut Memory<FEATURES, EXPERTS>) -> Result<(), &'static str> {
     let meter = Meter::calibrate().map_err(|_| "the counter does not count instructions")?;
     let mut file = File::open(c"model.feamoe").map_err(|_| "model.feamoe could not be opened")?;
     let blob = file
@@ -65,19 +61,30 @@ fn run(
     }
     let mut record = model.record();
     let none = Cost::NONE;
-    let mut costs = Costs { set: none, score: none, frozen: none, path: none, recourse: none, answers: none };
+    let mut costs =
+        Costs { set: none, score: none, frozen: none, path: none, exact: none, recourse: none, answers: none };
     for number in 0..bytes / words.as_flattened().len() {
         records.read_exact(words.as_flattened_mut()).map_err(|_| "records.bin could not be read")?;
         fill(&mut record, &model, words).map_err(|_| "a value of records.bin was refused")?;
         let mut bytes = heapless::Vec::<u8, ANSWER_BYTES>::new();
         let mut fits = true;
         let word = |word: u32| fits &= bytes.extend_from_slice(&word.to_le_bytes()).is_ok();
-        answer(&model, &record, number, recourse, places, word).map_err(|_| "a record could not be scored")?;
+        answer(&model, &record, number, memory, word).map_err(|_| "a record could not be scored")?;
         if !fits {
             return Err("an answer is longer than its buffer");
         }
         answers.write_all(&bytes).map_err(|_| "answers.bin could not be written")?;
         costs.add(&meter, &model, &mut record, words);
+        if number.is_multiple_of(EXACT_EVERY) {
+            let mut terms = [[Term::default(); 2]; FEATURES];
+            let mut background = Background::new(&model, terms.as_flattened_mut(), &mut []);
+            background.push(&model, &model.record()).map_err(|_| "the background has no room")?;
+            let (mut why, game) = (Attribution::new(), Game::default());
+            costs.exact.add(&meter, || {
+                _ = black_box(model.exact_into(&record, &background, &game, &mut memory.workspace, &mut why));
+            });
+        }
+        let Memory { recourse, answers: places, .. } = memory;
         // From one that is favourable there is nothing to look for.
         if number.is_multiple_of(RECOURSE_EVERY) && recourse.distance != Some(0.0) {
             costs.recourse.add(&meter, || _ = black_box(model.recourse_into(&record, recourse)));
@@ -86,9 +93,9 @@ fn run(
         }
     }
     println!("records {}", bytes / words.as_flattened().len());
-    let Costs { set, score, frozen, path, recourse, answers } = costs;
+    let Costs { set, score, frozen, path, exact, recourse, answers } = costs;
     let by_name = [("set", set), ("score", score), ("frozen", frozen), ("path", path), ("recourse", recourse)];
-    for (name, cost) in by_name.into_iter().chain([("answers", answers)]) {
+    for (name, cost) in by_name.into_iter().chain([("answers", answers), ("exact", exact)]) {
         println!("{name} {} {} {}", cost.least, cost.most, cost.stack);
     }
     Ok(())
@@ -108,6 +115,8 @@ struct Costs {
     score: Cost,
     frozen: Cost,
     path: Cost,
+    /// Against one background record.
+    exact: Cost,
     recourse: Cost,
     /// Of recourse by rules, [`ANSWERS`] of them.
     answers: Cost,
