@@ -34,8 +34,8 @@ const FLASH_BYTES: [(&str, &str, u64); 6] = [
     ("os", "", 20 << 10),
     ("release", "recourse", 73 << 10),
     ("os", "recourse", 36 << 10),
-    ("release", "shapley", 100 << 10),
-    ("os", "shapley", 60 << 10),
+    ("release", "shapley", 110 << 10),
+    ("os", "shapley", 55 << 10),
 ];
 /// Vector table and start-up code, which every image has.
 const START_UP_BYTES: u64 = 1_250;

@@ -98,6 +98,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
 
     /// Visits each background record once; returns the sum of their values.
     #[allow(clippy::too_many_arguments)] // what sampling holds between rounds
+    #[inline(never)]
     fn round(
         &self,
         record: &Record<'_, FEATURES>,
@@ -175,6 +176,7 @@ enum Step {
 }
 
 /// Draws an order (Fisher and Yates); of 32 random bits, no order is favoured by more than one part in a hundred million.
+#[inline(never)]
 fn shuffle(order: &mut [u16], random: &mut Pcg32) {
     for (slot, place) in (0_u16..).zip(order.iter_mut()) {
         *place = slot;
@@ -191,6 +193,7 @@ fn shuffle(order: &mut [u16], random: &mut Pcg32) {
 }
 
 /// Lets the players join in an order, then in its reverse; writes the mean of what each adds.
+#[inline(never)]
 fn join_in_order(order: &[u16], none: f64, all: f64, step: &mut dyn FnMut(Step) -> f64, unit: &mut [f64]) {
     let mut join = |order: &mut dyn ExactSizeIterator<Item = &u16>, is_first: bool| {
         let _ = step(Step::Restart);
@@ -246,6 +249,7 @@ impl<'p, const EXPERTS: usize> Products<'p, EXPERTS> {
         Some(Self { space, start, now: start, players })
     }
 
+    #[inline(never)]
     fn step(&mut self, step: Step) -> f64 {
         match step {
             Step::Restart => self.now = self.start,

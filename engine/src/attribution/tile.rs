@@ -111,7 +111,7 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
     };
 
     /// Sets the columns of a game: coalitions of `players`, at most [`SIDE_PLAYERS`], times what no player changes.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn set_columns(
         &mut self,
         experts: usize,
@@ -155,7 +155,7 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
 
     /// Sets the rows: coalitions of `players`, at most [`SIDE_PLAYERS`], times those of `fixed`, of which those in `present` take part. Without players, a
     /// second row repeats the first; its weights are 0.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn set_rows(&mut self, players: &[Player<EXPERTS>], fixed: &[Player<EXPERTS>], present: u32) {
         let mut start: Factors<EXPERTS> = [[1.0; 2]; EXPERTS];
         let start = start.get_mut(..self.experts).unwrap_or_default();
