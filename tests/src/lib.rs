@@ -26,7 +26,36 @@ pub mod tolerance;
 
 use std::path::PathBuf;
 
+use feamoe::export::Content;
+use feamoe_engine::attribution::Background;
+use feamoe_engine::mixture::Term;
 use feamoe_engine::{Attribution, Method, Model, PredictError, Record};
+use generate::{Cell, EXPERTS, FEATURES, fill};
+
+/// Gives a drawn model and a background of it to `run`; `stored`: with the records' factors.
+///
+/// # Panics
+/// Where the content is no model, or the cells are not of it.
+#[allow(clippy::unwrap_used)]
+pub fn against<R>(
+    content: &Content,
+    background: &[Vec<Cell>],
+    stored: bool,
+    run: impl FnOnce(&Model<'_, FEATURES, EXPERTS>, &Background<'_, FEATURES>) -> R,
+) -> R {
+    let bytes = content.to_bytes(false).unwrap();
+    let model = Model::load(bytes.as_slice()).unwrap();
+    let mut terms = vec![Term::default(); Background::terms_needed(&model) * background.len()];
+    let factors = if stored { Background::factors_needed(&model) * background.len() } else { 0 };
+    let mut factors = vec![0.0; factors];
+    let mut set = Background::new(&model, &mut terms, &mut factors);
+    let mut record = model.record();
+    for cells in background {
+        fill(&mut record, cells).unwrap();
+        set.push(&model, &record).unwrap();
+    }
+    run(&model, &set)
+}
 
 /// Explains a record by one of the two methods that need no background.
 ///

@@ -8,6 +8,7 @@ use feamoe_engine::attribution::{Background, Game, MAX_PLAYERS, Workspace};
 use feamoe_engine::mixture::{Term, stride};
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{Attribution, ExplainError, Method, Model, Space};
+use feamoe_tests::against;
 use feamoe_tests::generate::{Cell, EXPERTS, FEATURES, Recipe, SHARP, fill, records};
 use feamoe_tests::reference::Reference;
 
@@ -23,35 +24,22 @@ const RESIDUAL: f32 = 1e-6;
 
 /// Explains records against background records by each kernel, with stored factors and without: none of it may differ in a bit.
 fn explain(content: &Content, cells: &[Vec<Cell>], background: &[Vec<Cell>], game: Game<'_>) -> Vec<TestAttribution> {
-    let bytes = content.to_bytes(false).unwrap();
-    let model: TestModel = Model::load(bytes.as_slice()).unwrap();
-    let mut record = model.record();
-    let (each, factors) = (Background::terms_needed(&model), Background::factors_needed(&model));
-    let mut memory = [
-        (vec![Term::default(); each * background.len()], vec![0.0; factors * background.len()]),
-        (vec![Term::default(); each * background.len()], Vec::new()),
-    ];
-    let mut workspace = Workspace::new();
-    let [stored, computed] = memory.each_mut().map(|(terms, factors)| {
-        let is_stored = !factors.is_empty();
-        let mut set = Background::new(&model, terms, factors);
-        for cells in background {
-            fill(&mut record, cells).unwrap();
-            set.push(&model, &record).unwrap();
-        }
-        let explain = |cells: &Vec<Cell>| {
-            let mut record = model.record();
-            fill(&mut record, cells).unwrap();
-            let mut found = Attribution::new();
-            if is_stored {
-                model.exact_with(&Fastest, &record, &set, &game, &mut workspace, &mut found).unwrap();
-            } else {
-                model.exact_with(&Portable, &record, &set, &game, &mut workspace, &mut found).unwrap();
-            }
-            assert_eq!((found.method, found.space, found.background), (Method::Exact, game.space, Some(set.id())));
-            found
-        };
-        cells.iter().map(explain).collect::<Vec<_>>()
+    let [stored, computed] = [true, false].map(|stored| {
+        against(content, background, stored, |model, set| {
+            let (mut record, mut workspace) = (model.record(), Workspace::new());
+            let explain = |cells: &Vec<Cell>| {
+                fill(&mut record, cells).unwrap();
+                let mut found = Attribution::new();
+                if stored {
+                    model.exact_with(&Fastest, &record, set, &game, &mut workspace, &mut found).unwrap();
+                } else {
+                    model.exact_with(&Portable, &record, set, &game, &mut workspace, &mut found).unwrap();
+                }
+                assert_eq!((found.method, found.space, found.background), (Method::Exact, game.space, Some(set.id())));
+                found
+            };
+            cells.iter().map(explain).collect::<Vec<_>>()
+        })
     });
     assert_eq!(stored, computed);
     stored

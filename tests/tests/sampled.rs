@@ -2,12 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use feamoe::export::Content;
-use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
-use feamoe_engine::mixture::Term;
-use feamoe_engine::{Attribution, Method, Model, Space};
+use feamoe_engine::attribution::{Game, Sampling, Workspace};
+use feamoe_engine::{Attribution, Method, Space};
+use feamoe_tests::against;
 use feamoe_tests::generate::{Cell, EXPERTS, FEATURES, Recipe, SHARP, fill, records};
 
-type TestModel<'a> = Model<'a, FEATURES, EXPERTS>;
 type TestAttribution = Attribution<FEATURES, EXPERTS>;
 
 /// Explains a record by `exact`, and by `sampled` for each sampling.
@@ -19,25 +18,18 @@ fn explain(
     samplings: impl IntoIterator<Item = Sampling>,
     mut keep_going: impl FnMut(u64) -> bool,
 ) -> (TestAttribution, Vec<TestAttribution>) {
-    let bytes = content.to_bytes(false).unwrap();
-    let model: TestModel = Model::load(bytes.as_slice()).unwrap();
-    let mut record = model.record();
-    let mut terms = vec![Term::default(); Background::terms_needed(&model) * background.len()];
-    let mut set = Background::new(&model, &mut terms, &mut []);
-    for cells in background {
+    against(content, background, false, |model, set| {
+        let (mut record, mut workspace, mut exact) = (model.record(), Workspace::new(), Attribution::new());
         fill(&mut record, cells).unwrap();
-        set.push(&model, &record).unwrap();
-    }
-    fill(&mut record, cells).unwrap();
-    let (mut workspace, mut exact) = (Workspace::new(), Attribution::new());
-    model.exact_into(&record, &set, &game, &mut workspace, &mut exact).unwrap();
-    let sampled = samplings.into_iter().map(|sampling| {
-        let mut found = Attribution::new();
-        model.sampled_into(&record, &set, &game, &sampling, &mut workspace, &mut keep_going, &mut found).unwrap();
-        assert_eq!((found.method, found.space, found.background), (Method::Sampled, game.space, Some(set.id())));
-        found
-    });
-    (exact, sampled.collect())
+        model.exact_into(&record, set, &game, &mut workspace, &mut exact).unwrap();
+        let sampled = samplings.into_iter().map(|sampling| {
+            let mut found = Attribution::new();
+            model.sampled_into(&record, set, &game, &sampling, &mut workspace, &mut keep_going, &mut found).unwrap();
+            assert_eq!((found.method, found.space, found.background), (Method::Sampled, game.space, Some(set.id())));
+            found
+        });
+        (exact, sampled.collect())
+    })
 }
 
 /// So many rounds, whatever the tolerance.

@@ -9,11 +9,12 @@ use std::fs;
 use feamoe::blob_file::AlignedBytes;
 use feamoe::export::Content;
 use feamoe::schema::Schema;
-use feamoe_engine::Space;
+use feamoe_engine::attribution::{Game, Workspace};
 use feamoe_engine::schema::{Kind, Transform};
-use feamoe_tests::generate::{Cell, Recipe, records};
+use feamoe_engine::{Attribution, Space};
+use feamoe_tests::generate::{Cell, Recipe, fill, records};
 use feamoe_tests::reference::Reference;
-use feamoe_tests::{content, data_file, repository_file};
+use feamoe_tests::{against, content, data_file, repository_file};
 use serde_json::Value;
 
 const NUMBER: Kind = Kind::Number { transform: Transform::Identity, low: -4.0, high: 4.0, centre: 0.0, bins: 0 };
@@ -22,6 +23,10 @@ const ROUNDED: f64 = 1e-7;
 /// Both sides sum in f64, in another order: at most 8,192 coalitions of 100 rows each, every term rounded to 1e-16 of its size, which is below 1
 /// (log-odds: below 20). Seen are 1e-15 (log-odds: 2e-14).
 const SHAP_SUMS: f64 = 1e-12;
+
+/// What `exact` may differ by: f32 products, and values rounded to f32. Log-odds are up to ten times as large.
+const ENGINE: f64 = 5e-7;
+const ENGINE_LOG_ODDS: f64 = 3e-6;
 
 /// A model of numbers put together by hand; `weights`: for each feature the 2K weights of its linear row.
 fn linear<const LANES: usize>(bias: [f32; LANES], weights: &[[f32; LANES]]) -> Content {
@@ -117,6 +122,30 @@ fn numbers<T>(list: &Value, number: impl Fn(&Value) -> Option<T>) -> Vec<T> {
     list.as_array().unwrap().iter().map(|value| number(value).unwrap()).collect()
 }
 
+/// Compares the engine's values with the recorded ones.
+fn assert_engine(
+    content: &Content,
+    cells: &[Vec<Cell>],
+    background: &[Vec<Cell>],
+    space: Space,
+    expected: &Value,
+    tolerance: f64,
+) {
+    against(content, background, true, |model, set| {
+        let (mut record, mut workspace, mut found) = (model.record(), Workspace::new(), Attribution::new());
+        for (cells, values) in cells.iter().zip(expected["values"].as_array().unwrap()) {
+            fill(&mut record, cells).unwrap();
+            let game = Game { space, player_of: None };
+            model.exact_into(&record, set, &game, &mut workspace, &mut found).unwrap();
+            let values = numbers(values, Value::as_f64);
+            let wide = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<_>>();
+            assert_close(&wide(&found.values[..values.len()]), &values, tolerance);
+            assert_close(&wide(&[found.base_value]), &[expected["base_value"].as_f64().unwrap()], tolerance);
+            assert!(f64::from(found.residual.abs()) < tolerance.max(1e-6), "residual {:e}", found.residual);
+        }
+    });
+}
+
 #[test]
 fn adult_has_the_values_that_shap_gives() {
     let (Some(data), Some(test)) = (data_file("adult.data"), data_file("adult.test")) else { return };
@@ -140,6 +169,8 @@ fn adult_has_the_values_that_shap_gives() {
                 assert_close(&[found.base_value], &[expected["base_value"].as_f64().unwrap()], SHAP_SUMS);
             }
             println!("{}, {}: {largest:.1e}", case["model"], space.name());
+            let tolerance = if space == Space::Probability { ENGINE } else { ENGINE_LOG_ODDS };
+            assert_engine(&content, &cells, &background, space, expected, tolerance);
         }
     }
 }
