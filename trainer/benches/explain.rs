@@ -15,7 +15,7 @@ use feamoe::schema::Schema;
 use feamoe::stream::{Input, Records};
 use feamoe::training::{self, Options};
 use feamoe_engine::attribution::tile::Portable;
-use feamoe_engine::attribution::{Background, Game, Workspace};
+use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
 use feamoe_engine::blob::Provenance;
 use feamoe_engine::mixture::{Term, stride};
 use feamoe_engine::schema::Kind;
@@ -103,6 +103,20 @@ fn exact(name: &str, model: &BenchModel<'_>, rows: &[BenchRecord<'_>], others: &
     by("fastest", &|record, workspace, why| {
         model.exact_with(&Fastest, record, &background, &Game::default(), workspace, why).is_ok()
     });
+    let (sampling, mut evaluations) = (Sampling { tolerance: 2e-3, ..Sampling::default() }, 0);
+    let taken = by("sampled to a standard error of 0.002", &|record, workspace, why| {
+        model.sampled_into(record, &background, &Game::default(), &sampling, workspace, |_| true, why).is_ok()
+    });
+    for record in rows {
+        assert!(
+            model
+                .sampled_into(record, &background, &Game::default(), &sampling, &mut workspace, |_| true, &mut why)
+                .is_ok()
+        );
+        evaluations += why.evaluations;
+    }
+    let each = evaluations as f64 / rows.len() as f64;
+    println!("{name}, sampled: {each:.0} evaluations a row, {:.1} ns each", 1e3 * taken / each);
     let coalitions: u64 = rows
         .iter()
         .filter_map(|record| model.exact_cost(record, &background, &Game::default()).ok())

@@ -3,7 +3,8 @@
 //! `phi_j = sum_k g_k(x) c_jk`, `base = sum_k g_k(x) zbar_k`, adding up to `sum_k g_k(x) z_k(x)` (natural log-odds). Linearity of Shapley
 //! values needs weights that do not depend on x; the gate's do, so this is no Shapley value of p.
 
-use super::{Attribution, Method, Space, dot, sum};
+use super::project::{dot, sum};
+use super::{Attribution, Method, Space};
 use crate::error::PredictError;
 use crate::math::LN_2;
 use crate::mixture::LANE_MULTIPLE;

@@ -13,6 +13,32 @@
 //! `frozen` is exact for its own game only, and misses all that the gate does: linearity of Shapley values needs weights that do not depend on
 //! the record. [`Attribution::gate_share`] tells how much the gate matters for a record: above a tenth, `frozen` misleads.
 //!
+//! ```
+//! use feamoe_engine::attribution::{Background, Game, Workspace};
+//! use feamoe_engine::mixture::Term;
+//! use feamoe_engine::{Attribution, Model};
+//!
+//! static MODEL: &[u8] = feamoe_engine::include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1.feamoe"));
+//! static WORKSPACE: std::sync::Mutex<Workspace<16, 12>> = std::sync::Mutex::new(Workspace::new()); // a `static` cell of your device
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model: Model<16, 12> = Model::load(MODEL)?;
+//! let mut record = model.record();
+//! record.set_number("age", 30.0)?;
+//! let mut terms = [Term::default(); 16]; // one reference record; without its factors, which are then computed as needed
+//! let mut background = Background::new(&model, &mut terms, &mut []);
+//! background.push(&model, &record)?;
+//! record.set_number("age", 52.0)?;
+//! record.set_category("occupation", "Sales")?;
+//! let mut why = Attribution::new();
+//! let mut workspace = WORKSPACE.lock().map_err(|_| "poisoned")?;
+//! model.exact_into(&record, &background, &Game::default(), &mut workspace, &mut why)?;
+//! assert!((why.base_value + why.values.iter().sum::<f32>() - why.score.probability).abs() < 1e-6);
+//! assert_eq!(why.evaluations, 4); // two features differ
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The law all of them keep: `base_value + sum(values) + residual = output`; the residual is reported, never spread.
 
 mod background;
@@ -20,21 +46,20 @@ mod exact;
 mod factors;
 mod frozen;
 mod path;
+mod project;
 mod sampled;
 pub mod tile;
 mod walk;
-
-use core::ops::Range;
+mod workspace;
 
 pub use background::Background;
 pub use exact::{Cost, Game, MAX_PLAYERS};
-use factors::{Factors, Player};
 pub use path::{MAX_PANELS, NODE_TOLERANCE, TOLERANCE};
 pub use sampled::Sampling;
-use tile::{NO_WEIGHTS, Tile, Weights};
+pub use workspace::Workspace;
 
 use crate::error::PredictError;
-use crate::mixture::{LANE_MULTIPLE, Term, logits, stride};
+use crate::mixture::logits;
 use crate::model::{Model, Score};
 use crate::record::Record;
 
@@ -169,65 +194,6 @@ impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS>
     }
 }
 
-/// The memory that `exact` and `sampled` work in: 14 kB for 16 features and 12 experts.
-#[derive(Clone, Debug)]
-pub struct Workspace<const FEATURES: usize, const EXPERTS: usize> {
-    bias: Factors<EXPERTS>,
-    /// Of the record, by feature.
-    record: [Factors<EXPERTS>; FEATURES],
-    /// Of a background record that has none stored.
-    other: [Factors<EXPERTS>; FEATURES],
-    /// What the features multiply that are no players in this game.
-    common: Factors<EXPERTS>,
-    /// Those of this game come first.
-    players: [Player<EXPERTS>; FEATURES],
-    /// The values of this game.
-    shares: [f64; FEATURES],
-    /// Sums over the games, by player's index.
-    totals: [f64; FEATURES],
-    /// Of `sampled`: what tells the standard errors, by player's index.
-    squares: [f64; FEATURES],
-    /// What the players of the game at hand added in two pairs of orders.
-    units: [[f64; FEATURES]; 2],
-    order: [u16; FEATURES],
-    reference: f32,
-    /// The number of players that `weights` are for.
-    weights_of: usize,
-    weights_count: usize,
-    weights: [Weights; FEATURES],
-    tile: Tile<EXPERTS>,
-}
-
-impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
-    /// Returns an empty workspace, in a `const` so that it can live in a `static`.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            bias: [[1.0; 2]; EXPERTS],
-            record: [[[1.0; 2]; EXPERTS]; FEATURES],
-            other: [[[1.0; 2]; EXPERTS]; FEATURES],
-            common: [[1.0; 2]; EXPERTS],
-            players: [const { Player::NONE }; FEATURES],
-            shares: [0.0; FEATURES],
-            totals: [0.0; FEATURES],
-            squares: [0.0; FEATURES],
-            units: [[0.0; FEATURES]; 2],
-            order: [0; FEATURES],
-            reference: 0.0,
-            weights_of: 0,
-            weights_count: 0,
-            weights: [NO_WEIGHTS; FEATURES],
-            tile: Tile::NONE,
-        }
-    }
-}
-
-impl<const FEATURES: usize, const EXPERTS: usize> Default for Workspace<FEATURES, EXPERTS> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<const FEATURES: usize, const EXPERTS: usize> Default for Attribution<FEATURES, EXPERTS> {
     fn default() -> Self {
         Self::new()
@@ -259,110 +225,4 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
         Ok(())
     }
-
-    /// Writes, for each feature, the dot product of its terms' contributions to the logits with `weights`, one per lane of a row.
-    ///
-    /// Reads `lanes` only, and so many beside them that they are whole fours; weights outside of `lanes` are to be 0.
-    fn project(
-        &self,
-        record: &Record<'_, FEATURES>,
-        weights: &[f32],
-        lanes: Range<usize>,
-        values: &mut [f32; FEATURES],
-    ) {
-        let width = lanes.len().next_multiple_of(LANE_MULTIPLE);
-        let from = lanes.start.min(weights.len().saturating_sub(width));
-        let weights = weights.get(from..).and_then(|weights| weights.get(..width)).unwrap_or_default();
-        // For the usual numbers of experts, with the weights in registers. On a device each copy takes a kilobyte: one will do.
-        let is_device = cfg!(target_arch = "arm");
-        if let Ok(weights) = weights.try_into() {
-            self.project_block::<12>(record, weights, from, values);
-        } else if let (false, Ok(weights)) = (is_device, weights.try_into()) {
-            self.project_block::<8>(record, weights, from, values);
-        } else if let (false, Ok(weights)) = (is_device, weights.try_into()) {
-            self.project_block::<16>(record, weights, from, values);
-        } else {
-            let row = |term: &Term| self.row(term.row).get(from..).unwrap_or_default();
-            self.project_by(record, values, |term| products(weights, row(term)));
-        }
-    }
-
-    /// As [`Model::project`], to the same bits, for `W` lanes from one on.
-    #[inline(always)]
-    fn project_block<const W: usize>(
-        &self,
-        record: &Record<'_, FEATURES>,
-        weights: [f32; W],
-        from: usize,
-        values: &mut [f32; FEATURES],
-    ) {
-        let stride = stride(self.experts());
-        self.project_by(record, values, |term| {
-            let start = (term.row as usize).wrapping_mul(stride).wrapping_add(from);
-            let row = self.rows.get(start..).and_then(<[f32]>::first_chunk::<W>);
-            row.map_or([0.0; LANE_MULTIPLE], |row| products(&weights, row))
-        });
-    }
-
-    /// Writes, for each feature, what `products` gives for its terms, scaled and added up.
-    #[inline(always)]
-    fn project_by(
-        &self,
-        record: &Record<'_, FEATURES>,
-        values: &mut [f32; FEATURES],
-        products: impl Fn(&Term) -> [f32; LANE_MULTIPLE],
-    ) {
-        let product = |term: &Term| products(term).map(|product| term.scale * product);
-        // Four features are added up together, so that vectors stay whole. A core without vectors would only have the loop four times over in flash.
-        const AT_ONCE: usize = if cfg!(target_arch = "arm") { 1 } else { 4 };
-        let mut terms = record.terms().iter();
-        for (values, features) in values.chunks_mut(AT_ONCE).zip(self.schema().features().chunks(AT_ONCE)) {
-            let mut sums = [[0.0_f32; LANE_MULTIPLE]; AT_ONCE];
-            for (sums, feature) in sums.iter_mut().zip(features) {
-                *sums = terms.next().map_or([0.0; LANE_MULTIPLE], product);
-                if feature.kind().terms() == 2 {
-                    let more = terms.next().map_or([0.0; LANE_MULTIPLE], product);
-                    sums.iter_mut().zip(more).for_each(|(sum, product)| *sum += product);
-                }
-            }
-            for (value, sum) in values.iter_mut().zip(sums.map(add_up)) {
-                *value = sum;
-            }
-        }
-    }
-}
-
-/// Returns the dot product of two rows.
-#[inline(never)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    add_up(products(a, b))
-}
-
-/// Returns the sum of values.
-#[inline(always)]
-fn sum(values: &[f32]) -> f32 {
-    let (fours, rest) = values.as_chunks::<LANE_MULTIPLE>();
-    let mut sums = [0.0_f32; LANE_MULTIPLE];
-    for values in fours.iter().map(<[f32; 4]>::as_slice).chain([rest]) {
-        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-    }
-    add_up(sums)
-}
-
-/// Returns the products of two rows, or blocks of rows, summed by their place in a four: these sums need not wait for each other.
-#[inline(always)]
-fn products(a: &[f32], b: &[f32]) -> [f32; LANE_MULTIPLE] {
-    let mut sums = [0.0_f32; LANE_MULTIPLE];
-    for (a, b) in a.as_chunks::<LANE_MULTIPLE>().0.iter().zip(b.as_chunks::<LANE_MULTIPLE>().0) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    sums
-}
-
-/// Returns the sum over the places of a four.
-#[inline(always)]
-fn add_up([a, b, c, d]: [f32; LANE_MULTIPLE]) -> f32 {
-    (a + c) + (b + d)
 }

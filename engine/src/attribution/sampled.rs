@@ -17,6 +17,7 @@ use rand_pcg::rand_core::RngCore;
 use super::background::hash;
 use super::exact::Game;
 use super::factors::{Factors, Player, is_within, multiply};
+use super::project::add_up;
 use super::walk::Walk;
 use super::{Attribution, Background, Method, Space, Workspace};
 use crate::error::ExplainError;
@@ -272,7 +273,7 @@ impl<'p, const EXPERTS: usize> Products<'p, EXPERTS> {
                 *other += e * f;
             }
         }
-        let (favourable, other) = (super::add_up(favourable), super::add_up(other));
+        let (favourable, other) = (add_up(favourable), add_up(other));
         f64::from(match self.space {
             Space::Probability => favourable / (favourable + other),
             Space::LogOdds => libm::logf(favourable / other),

@@ -1,0 +1,115 @@
+//! Contributions to the logits, feature by feature, projected on a direction: what `frozen` and `path` share.
+
+use core::ops::Range;
+
+use crate::mixture::{LANE_MULTIPLE, Term, stride};
+use crate::model::Model;
+use crate::record::Record;
+
+impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
+    /// Writes, for each feature, the dot product of its terms' contributions to the logits with `weights`, one per lane of a row.
+    ///
+    /// Reads `lanes` only, and so many beside them that they are whole fours; weights outside of `lanes` are to be 0.
+    pub(super) fn project(
+        &self,
+        record: &Record<'_, FEATURES>,
+        weights: &[f32],
+        lanes: Range<usize>,
+        values: &mut [f32; FEATURES],
+    ) {
+        let width = lanes.len().next_multiple_of(LANE_MULTIPLE);
+        let from = lanes.start.min(weights.len().saturating_sub(width));
+        let weights = weights.get(from..).and_then(|weights| weights.get(..width)).unwrap_or_default();
+        // For the usual numbers of experts, with the weights in registers. On a device each copy takes a kilobyte: one will do.
+        let is_device = cfg!(target_arch = "arm");
+        if let Ok(weights) = weights.try_into() {
+            self.project_block::<12>(record, weights, from, values);
+        } else if let (false, Ok(weights)) = (is_device, weights.try_into()) {
+            self.project_block::<8>(record, weights, from, values);
+        } else if let (false, Ok(weights)) = (is_device, weights.try_into()) {
+            self.project_block::<16>(record, weights, from, values);
+        } else {
+            let row = |term: &Term| self.row(term.row).get(from..).unwrap_or_default();
+            self.project_by(record, values, |term| products(weights, row(term)));
+        }
+    }
+
+    /// As [`Model::project`], to the same bits, for `W` lanes from one on.
+    #[inline(always)]
+    fn project_block<const W: usize>(
+        &self,
+        record: &Record<'_, FEATURES>,
+        weights: [f32; W],
+        from: usize,
+        values: &mut [f32; FEATURES],
+    ) {
+        let stride = stride(self.experts());
+        self.project_by(record, values, |term| {
+            let start = (term.row as usize).wrapping_mul(stride).wrapping_add(from);
+            let row = self.rows.get(start..).and_then(<[f32]>::first_chunk::<W>);
+            row.map_or([0.0; LANE_MULTIPLE], |row| products(&weights, row))
+        });
+    }
+
+    /// Writes, for each feature, what `products` gives for its terms, scaled and added up.
+    #[inline(always)]
+    fn project_by(
+        &self,
+        record: &Record<'_, FEATURES>,
+        values: &mut [f32; FEATURES],
+        products: impl Fn(&Term) -> [f32; LANE_MULTIPLE],
+    ) {
+        let product = |term: &Term| products(term).map(|product| term.scale * product);
+        // Four features are added up together, so that vectors stay whole. A core without vectors would only have the loop four times over in flash.
+        const AT_ONCE: usize = if cfg!(target_arch = "arm") { 1 } else { 4 };
+        let mut terms = record.terms().iter();
+        for (values, features) in values.chunks_mut(AT_ONCE).zip(self.schema().features().chunks(AT_ONCE)) {
+            let mut sums = [[0.0_f32; LANE_MULTIPLE]; AT_ONCE];
+            for (sums, feature) in sums.iter_mut().zip(features) {
+                *sums = terms.next().map_or([0.0; LANE_MULTIPLE], product);
+                if feature.kind().terms() == 2 {
+                    let more = terms.next().map_or([0.0; LANE_MULTIPLE], product);
+                    sums.iter_mut().zip(more).for_each(|(sum, product)| *sum += product);
+                }
+            }
+            for (value, sum) in values.iter_mut().zip(sums.map(add_up)) {
+                *value = sum;
+            }
+        }
+    }
+}
+
+/// Returns the dot product of two rows.
+#[inline(never)]
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    add_up(products(a, b))
+}
+
+/// Returns the sum of values.
+#[inline(always)]
+pub(super) fn sum(values: &[f32]) -> f32 {
+    let (fours, rest) = values.as_chunks::<LANE_MULTIPLE>();
+    let mut sums = [0.0_f32; LANE_MULTIPLE];
+    for values in fours.iter().map(<[f32; 4]>::as_slice).chain([rest]) {
+        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    }
+    add_up(sums)
+}
+
+/// Returns the products of two rows, or blocks of rows, summed by their place in a four: these sums need not wait for each other.
+#[inline(always)]
+fn products(a: &[f32], b: &[f32]) -> [f32; LANE_MULTIPLE] {
+    let mut sums = [0.0_f32; LANE_MULTIPLE];
+    for (a, b) in a.as_chunks::<LANE_MULTIPLE>().0.iter().zip(b.as_chunks::<LANE_MULTIPLE>().0) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums
+}
+
+/// Returns the sum over the places of a four.
+#[inline(always)]
+pub(super) fn add_up([a, b, c, d]: [f32; LANE_MULTIPLE]) -> f32 {
+    (a + c) + (b + d)
+}
