@@ -274,19 +274,19 @@ fn values<const EXPERTS: usize, const LOG_ODDS: bool>(
 
 /// Combines numbers lane by lane. Whole arrays in and out: written lane by lane to memory, they would not stay vectors.
 #[inline(always)]
-fn lanes<const N: usize>(a: [f32; N], b: [f32; N], f: impl Fn(f32, f32) -> f32) -> [f32; N] {
+pub(super) fn lanes<const N: usize>(a: [f32; N], b: [f32; N], f: impl Fn(f32, f32) -> f32) -> [f32; N] {
     let mut result = a;
     result.iter_mut().zip(b).for_each(|(a, b)| *a = f(*a, b));
     result
 }
 
 #[inline(always)]
-fn add<const N: usize>(a: [f32; N], b: [f32; N]) -> [f32; N] {
+pub(super) fn add<const N: usize>(a: [f32; N], b: [f32; N]) -> [f32; N] {
     lanes(a, b, |a, b| a + b)
 }
 
 #[inline(always)]
-fn times<const N: usize>(a: [f32; N], b: [f32; N]) -> [f32; N] {
+pub(super) fn times<const N: usize>(a: [f32; N], b: [f32; N]) -> [f32; N] {
     lanes(a, b, |a, b| a * b)
 }
 
