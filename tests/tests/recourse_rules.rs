@@ -17,12 +17,17 @@ const ONE_DESCENT: u32 = 400;
 
 /// Draws a small model with deviations.
 fn small(recipe: Recipe, seed: u64) -> Content {
+    over(&[(0.0, 1.0), (17.0, 90.0), (0.0, 1.0e4)], recipe, seed)
+}
+
+/// As [`small`], its numbers over some of these ranges.
+fn over(ranges: &[(f32, f32)], recipe: Recipe, seed: u64) -> Content {
     let mut content = recipe.content_of(seed, |_, draw| {
         if draw.below(3) == 0 {
             return Kind::Category { levels: draw.one_of(&[2, 3, 5]) };
         }
         let transform = draw.one_of(&[Transform::Identity, Transform::Log1p]);
-        let (low, high) = draw.one_of(&[(0.0, 1.0), (17.0, 90.0), (0.0, 1.0e4)]);
+        let (low, high) = draw.one_of(ranges);
         let centre = draw.between(transform.apply(low), transform.apply(high));
         Kind::Number { transform, low, high, centre, bins: draw.one_of(&[0, 2, 4, 7]) }
     });
@@ -325,6 +330,38 @@ fn several_answers_differ_and_hold() {
     }
     println!("{found:?}");
     assert!(found.iter().all(|count| *count > 20), "{found:?}");
+}
+
+/// Steps and costs so small or large that f32 hardly tells the numbers apart, most of all after a logarithm: what is proposed is allowed, and another number than
+/// the record's; and the search ends.
+#[test]
+fn numbers_hardly_told_apart_are_allowed_and_others() {
+    let (mut recourse, mut found) = (Recourse::new(), 0);
+    for seed in 0..1_000 {
+        let recipe = Recipe { features: 1 + seed as usize % 7, ..Recipe::any(seed) };
+        let content = over(&[(0.0, 2.0e6), (2_000.0, 2_020.0)], recipe, seed);
+        let mut draw = Draw::new(seed ^ 0x57e9);
+        let mut rules = *draw_rules(&content, seed, false).as_slice().first_chunk::<FEATURES>().unwrap();
+        for rule in &mut rules {
+            (rule.step, rule.cost) = (draw.one_of(&[0.0, 1.0, 1.0, 100.0]), draw.one_of(&[1e-3, 1.0, 1e3]));
+        }
+        let rules = Rules::new(rules).unwrap();
+        declined(&content, seed, 4, |model, cells| {
+            let mut record = model.record();
+            fill(&mut record, cells).unwrap();
+            model.recourse_within(&record, &rules, &mut recourse).unwrap();
+            assert!(recourse.evaluations <= MAX_EVALUATIONS + ONE_DESCENT, "seed {seed}: {}", recourse.evaluations);
+            found += usize::from(recourse.distance.is_some());
+            let after = changed(cells, &recourse.changes);
+            for index in (0..cells.len()).filter(|index| recourse.changes[*index].is_some()) {
+                let (from, to, rule) = (cells[index], after[index], &rules.as_slice()[index]);
+                let is_other = known(content.features[index].kind, from) != to;
+                let is_allowed = cost(&content, index, rule, from, to).is_some();
+                assert!(is_other && is_allowed, "seed {seed}: {from:?} to {to:?}, {rule:?}");
+            }
+        });
+    }
+    assert!(found > 500, "{found}");
 }
 
 #[test]

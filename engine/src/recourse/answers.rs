@@ -19,7 +19,7 @@ const HARDLY_FARTHER: f32 = 1.01;
 /// One way to a favourable decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Answer<const FEATURES: usize> {
-    /// How far it is, above 0.
+    /// How far it is; 0 for another bin so near that f32 does not tell its numbers from the record's after their transform.
     pub distance: f32,
     /// The score after the changes, at least the threshold.
     pub probability: f32,

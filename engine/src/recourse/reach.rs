@@ -5,7 +5,7 @@
 
 use core::f32::consts::SQRT_2;
 
-use super::rules::{Direction, Rule, steps_to};
+use super::rules::{Direction, Rule, on_steps, steps_to};
 use crate::model::Model;
 use crate::record::Record;
 use crate::schema::{Feature, Kind, Note, Transform, bin, clamp};
@@ -137,9 +137,17 @@ impl Reach {
         }
     }
 
-    /// Returns whether a position lies on a side of the record that may be reached.
-    pub fn is_allowed(&self, at: f32) -> bool {
-        !(at < 0.0 && self.low >= 0.0 || at > 0.0 && self.high <= 0.0)
+    /// Returns whether a number may be proposed: within the range, on a step, and at a position on a side of the record that may be reached. Where steps are
+    /// finer than f32 tells numbers apart, few are.
+    pub fn is_allowed(&self, number: f32, at: f32) -> bool {
+        let is_on_step = self.step == 0.0 || self.stepped(number) == number;
+        let is_that_way = !(at < 0.0 && self.low >= 0.0 || at > 0.0 && self.high <= 0.0);
+        is_on_step && is_that_way && number >= self.lowest && number <= self.highest
+    }
+
+    /// Returns the multiple of the step nearest to a number.
+    fn stepped(&self, x: f32) -> f32 {
+        libm::roundf(x / self.step) * self.step + 0.0
     }
 
     /// Returns what a standard deviation adds, where `along` gives what a row adds.
@@ -172,10 +180,12 @@ impl Reach {
             Transform::Identity => t,
             Transform::Log1p => libm::expm1f(t),
         };
-        let x = if self.step > 0.0 { libm::roundf(x / self.step) * self.step + 0.0 } else { x };
+        let x = if self.step > 0.0 { self.stepped(x) } else { x };
         let bin = place.row.wrapping_sub(self.first_row) as usize;
         let from = bin.checked_sub(1).and_then(|edge| edges.get(edge)).copied().unwrap_or(low);
         let to = edges.get(bin).map_or(high, |edge| edge.next_down());
+        // After the transform and back a number may round to a step beyond its bin.
+        let [from, to] = on_steps(from, to, self.step);
         clamp(clamp(x, from, to), self.lowest, self.highest)
     }
 

@@ -64,12 +64,17 @@ impl Rule {
     /// Returns the ends of what may be proposed within a range; the first is above the second where that is nothing.
     pub(super) fn within(&self, low: f32, high: f32) -> [f32; 2] {
         let (low, high) = (clamp(low, self.low, f32::INFINITY), clamp(high, f32::NEG_INFINITY, self.high));
-        if self.step > 0.0 {
-            // Never -0, which would be printed so.
-            [steps_to(low, self.step) * self.step + 0.0, 0.0 - steps_to(-high, self.step) * self.step]
-        } else {
-            [low, high]
-        }
+        on_steps(low, high, self.step)
+    }
+}
+
+/// Returns the first and the last multiple of a step within a range, the first above the second where there is none; of step 0 the ends.
+pub(super) fn on_steps(low: f32, high: f32, step: f32) -> [f32; 2] {
+    if step > 0.0 {
+        // Never -0, which would be printed so.
+        [steps_to(low, step) * step + 0.0, 0.0 - steps_to(-high, step) * step]
+    } else {
+        [low, high]
     }
 }
 

@@ -127,7 +127,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
             return;
         }
         self.turn_to_best();
-        while self.exchange() {
+        // A step nearer is an exchange too: of many small ones there is no end in sight.
+        while !self.is_spent() && self.exchange() {
             self.turn_to_best();
             self.descend(None);
             self.turn_to_best();
@@ -293,7 +294,11 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
                 changed.set_number(key, number).ok()?;
                 let terms = changed.terms().get(feature.term_range())?;
                 *point = Place { row: terms.last()?.row, at: reach.position_of(terms.first()?.scale) };
-                if !reach.is_allowed(point.at) {
+                if *point == reach.origin {
+                    // Too near for the record to tell.
+                    continue;
+                }
+                if !reach.is_allowed(number, point.at) {
                     return None;
                 }
                 *change = Some(Change::Number(number));
