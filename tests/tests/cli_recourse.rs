@@ -192,9 +192,26 @@ fn what_cannot_be_a_rule_is_refused() {
         refusal(&["--range", "region=1..2"]),
         "recourse: column \"region\" is a category of the model, features.ranges needs a number"
     );
-    assert_eq!(refusal(&["--range", "income=2..1"]), "recourse: column \"income\" the range of its rule is empty");
+    assert_eq!(
+        refusal(&["--range", "income=2..1"]),
+        "recourse: column \"income\" has the range 2..1, expected LOW..HIGH with LOW not above HIGH"
+    );
+    let outside = refusal(&["--range", "income=-20..-10"]);
+    assert!(outside.contains("has the range -20..-10, expected one that meets the training range"), "{outside}");
+    assert_eq!(
+        refusal(&["--fix", "income", "--increase-only", "income"]),
+        "recourse: column \"income\" is asked to be immutable and increase_only, expected one of them"
+    );
+    let twice = refusal(&["--increase-only", "income", "--decrease-only", "income"]);
+    assert!(twice.contains("increase_only and decrease_only"), "{twice}");
+    assert_eq!(
+        refusal(&["--step", "income=1", "--step", "income=2"]),
+        "--step names \"income\" twice, expected it once"
+    );
+    let step = refusal(&["--step", "income=-1"]);
+    assert_eq!(step, "recourse: column \"income\" has the step -1, expected a number above 0, or 0 for any number");
     let cost = refusal(&["--cost", "income=0"]);
-    assert_eq!(cost, "recourse: column \"income\" the cost of its rule is not from 0.001 to 1000");
+    assert_eq!(cost, "recourse: column \"income\" has the cost 0, expected a number from 0.001 to 1000");
     let usage = |options: &[&str]| folder.run(&[&RECOURSE[..], options].concat()).usage_refused();
     for (options, part) in [
         (["--range", "income"], "expected COLUMN=LOW..HIGH, such as hours=20..40"),

@@ -3,10 +3,8 @@
 //! The search is the engine's ([`feamoe_engine::recourse`]); this module makes its rules of a schema, names what it found, and sums it up by group. Protected
 //! columns are never proposed to be changed.
 
-use std::collections::BTreeMap;
-
 use feamoe_engine::fairness::Distances;
-use feamoe_engine::recourse::{Change, Direction, Rule};
+use feamoe_engine::recourse::{Change, Direction, Rule, RuleErrorKind};
 use feamoe_engine::schema::Kind;
 use serde::Serialize;
 
@@ -26,12 +24,25 @@ const REPORT_EVERY: u64 = 64;
 /// Columns of the schema that the model does not see do not count. Without `steps` any number is proposed: a model does not know that its numbers were whole.
 ///
 /// # Errors
-/// [`Error::Rule`]: a wish for a column that is no feature or is protected; a rule for numbers on a category; an empty range, a step or a cost out of range.
+/// [`Error::Rule`]: a wish for a column that is no feature or is protected, or that contradicts another; a rule for numbers on a category; an empty range, a
+/// step or a cost out of range.
 pub fn rules(model: &HostModel<'_>, schema: &Schema, wishes: &Features) -> Result<HostRules, Error> {
     let fault = |column: &str, message: String| Error::Rule { column: column.to_owned(), message };
     let features = model.schema().features();
     let names: Vec<&str> = (0..features.len()).filter_map(|index| model.schema().feature_name(index)).collect();
     let mut rules = [Rule::FREE; FEATURES];
+    let ways = [
+        ("immutable", &wishes.immutable),
+        ("increase_only", &wishes.increase_only),
+        ("decrease_only", &wishes.decrease_only),
+    ];
+    for (index, (later, columns)) in ways.iter().enumerate() {
+        for (earlier, others) in ways.iter().take(index) {
+            if let Some(column) = columns.iter().find(|column| others.contains(column)) {
+                return Err(fault(column, format!("is asked to be {earlier} and {later}, expected one of them")));
+            }
+        }
+    }
     for (said, is_wish) in [(&schema.features, false), (wishes, true)] {
         for (key, column) in said.columns() {
             let is_protected = schema.protected.iter().any(|protected| protected.column == *column);
@@ -44,12 +55,22 @@ pub fn rules(model: &HostModel<'_>, schema: &Schema, wishes: &Features) -> Resul
                 }
                 continue;
             };
-            let is_number = matches!(features.get(index).map(|feature| feature.kind()), Some(Kind::Number { .. }));
+            let kind = features.get(index).map(|feature| feature.kind());
+            let is_number = matches!(kind, Some(Kind::Number { .. }));
             if !is_number && matches!(key, "increase_only" | "decrease_only" | "ranges" | "steps") {
                 return Err(fault(column, format!("is a category of the model, features.{key} needs a number")));
             }
             if let Some(rule) = rules.get_mut(index) {
                 set(rule, said, key, column);
+            }
+            if let (true, "ranges", Some(Kind::Number { low, high, .. })) = (is_wish, key, kind) {
+                let [lowest, highest] = said.ranges[column];
+                if lowest <= highest && (lowest > f64::from(high) || highest < f64::from(low)) {
+                    let message = format!(
+                        "has the range {lowest}..{highest}, expected one that meets the training range {low}..{high}"
+                    );
+                    return Err(fault(column, message));
+                }
             }
         }
     }
@@ -59,8 +80,20 @@ pub fn rules(model: &HostModel<'_>, schema: &Schema, wishes: &Features) -> Resul
         }
     }
     HostRules::new(rules).map_err(|error| {
-        let message = error.to_string();
-        fault(names.get(error.feature).unwrap_or(&""), message.split_once(": ").map_or("", |(_, why)| why).to_owned())
+        let Rule { low, high, step, cost, .. } = rules.get(error.feature).unwrap_or(&Rule::FREE);
+        let message = match error.kind {
+            RuleErrorKind::EmptyRange => {
+                format!("has the range {low}..{high}, expected LOW..HIGH with LOW not above HIGH")
+            }
+            RuleErrorKind::InvalidStep => {
+                format!("has the step {step}, expected a number above 0, or 0 for any number")
+            }
+            RuleErrorKind::InvalidCost => {
+                format!("has the cost {cost}, expected a number from {} to {}", Rule::LEAST_COST, Rule::MOST_COST)
+            }
+            _ => error.to_string(),
+        };
+        fault(names.get(error.feature).unwrap_or(&""), message)
     })
 }
 
@@ -79,7 +112,7 @@ fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
 }
 
 /// Looks for up to `answers` ways to a favourable decision for each record of a stream, or for the one numbered `row` alone; tells `on_progress` the number
-/// of rows now and then.
+/// of rows now and then. Without `keep_each` only the summary is kept, in constant memory.
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] where there is no record, or none of this number.
@@ -89,6 +122,7 @@ pub fn recourse(
     rules: &HostRules,
     answers: usize,
     row: Option<u64>,
+    keep_each: bool,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<RecourseReport, Error> {
     let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
@@ -98,6 +132,7 @@ pub fn recourse(
     let (mut record, mut scratch) = (model.record(), Box::new(HostRecourse::new()));
     let mut room = vec![HostAnswer::NONE; answers];
     let mut all = Distances::new();
+    let mut changed = [0; FEATURES];
     let mut last = 0;
     while let Some(found) = stream.next_row()? {
         last = found.position.number;
@@ -118,7 +153,11 @@ pub fn recourse(
                 tallies.resize(tallies.len().max(group + 1), Distances::new());
                 tallies[group].observe(distance);
             }
-            report.add(model, &binding, &found, probability, answers);
+            let nearest = answers.first().map_or(&[][..], |nearest| &nearest.changes);
+            changed.iter_mut().zip(nearest).for_each(|(count, change)| *count += u64::from(change.is_some()));
+            if keep_each {
+                report.add(model, &binding, &found, probability, answers);
+            }
         } else if row.is_some() {
             report.favourable = Some(probability);
         }
@@ -134,7 +173,7 @@ pub fn recourse(
         let reason = format!("no record {row}, expected --row 1 to {last}");
         return Err(Error::NoUsableRows { files: stream.files(), reason });
     }
-    report.sum_up(&all, stream, &tallies);
+    report.sum_up(&all, &changed, stream, &tallies);
     Ok(report)
 }
 
@@ -344,15 +383,11 @@ impl RecourseReport {
         }
     }
 
-    fn sum_up(&mut self, all: &Distances, stream: &Stream, tallies: &[Vec<Distances>]) {
-        let nearest = self.answers.rank.iter().zip(&self.answers.features).filter(|(rank, _)| **rank == 1);
-        let mut changed: BTreeMap<&String, u64> = BTreeMap::new();
-        for name in nearest.flat_map(|(_, features)| features) {
-            *changed.entry(name).or_default() += 1;
-        }
-        let changed = changed.into_iter().map(|(feature, records)| Changed { feature: feature.clone(), records });
-        let mut changed: Vec<Changed> = changed.collect();
-        changed.sort_by_key(|changed| std::cmp::Reverse(changed.records));
+    fn sum_up(&mut self, all: &Distances, changed: &[u64], stream: &Stream, tallies: &[Vec<Distances>]) {
+        let changed = self.rules.iter().zip(changed).filter(|(_, records)| **records > 0);
+        let mut changed: Vec<Changed> =
+            changed.map(|(rule, records)| Changed { feature: rule.feature.clone(), records: *records }).collect();
+        changed.sort_by(|a, b| b.records.cmp(&a.records).then_with(|| a.feature.cmp(&b.feature)));
         let mut groups = Vec::new();
         let none = Distances::new();
         for (attribute, tallies) in stream.attributes().zip(tallies) {

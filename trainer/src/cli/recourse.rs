@@ -1,5 +1,6 @@
 //! `feamoe recourse`: what would have turned a declined record's decision, by what may be changed.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,7 +16,8 @@ use super::{Format, FormatOption, Outcome, Source, load_model, read_blob, whole}
 
 /// The JSON document, for `--help`.
 const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability, answers: how many were found), \
-answers (columns row, rank, distance, probability, features, from, to), summary (rows, declined, with_recourse, without_recourse, mean_distance, changed, groups), output_names, threshold, model.
+answers (columns row, rank, distance, probability, features, from, to), summary (rows, declined, with_recourse, without_recourse, mean_distance, changed, groups), \
+output_names, threshold, model.
 
 The distance is in standard deviations, a change of level counts sqrt(2); both times the cost. A missing value stays missing. Whole numbers are proposed where \
 steps say so: a model does not know that its numbers were.";
@@ -78,6 +80,17 @@ fn range(text: &str) -> Option<[f64; 2]> {
     Some([number(low)?, number(high)?])
 }
 
+/// Collects entries by column, each of which may be named once.
+fn by_column<T: Copy>(flag: &str, entries: &[(String, T)]) -> anyhow::Result<BTreeMap<String, T>> {
+    let mut all = BTreeMap::new();
+    for (column, value) in entries {
+        if all.insert(column.clone(), *value).is_some() {
+            anyhow::bail!("{flag} names {column:?} twice, expected it once");
+        }
+    }
+    Ok(all)
+}
+
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let schema = match &options.schema {
@@ -96,9 +109,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         immutable: options.fix.clone(),
         increase_only: options.increase_only.clone(),
         decrease_only: options.decrease_only.clone(),
-        ranges: options.range.iter().cloned().collect(),
-        steps: options.step.iter().cloned().collect(),
-        costs: options.cost.iter().cloned().collect(),
+        ranges: by_column("--range", &options.range)?,
+        steps: by_column("--step", &options.step)?,
+        costs: by_column("--cost", &options.cost)?,
         ..Features::default()
     };
     let blob = read_blob(&options.source.model)?;
@@ -106,7 +119,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let rules = rules(&model, &schema, &wishes)?;
     let mut stream = Stream::open(&options.source.data, &schema, Use::Score)?;
     let progress = RowsProgress::new();
-    let found = recourse(&model, &mut stream, &rules, options.answers, options.row, &mut |rows| progress.update(rows));
+    // The summary as text is all that needs no record by itself.
+    let keep_each = options.row.is_some() || matches!(options.format.format, Format::Json);
+    let found = recourse(&model, &mut stream, &rules, options.answers, options.row, keep_each, &mut |rows| {
+        progress.update(rows);
+    });
     progress.finish();
     let report = found?;
     match (options.format.format, options.row) {
