@@ -22,7 +22,8 @@ struct Base<const EXPERTS: usize> {
 impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> {
     /// Replaces one change of the best point by a nearer one, of the same or another feature, or all by one; returns whether that was possible.
     ///
-    /// Changes against the gradient at the best point, which is the direction, are passed over, unless there is but one change, to be replaced by one: with one feature, all are tried.
+    /// Changes against the gradient at the best point, which is the direction, are passed over, unless there is but one change, to be replaced by one: with
+    /// one feature, all are tried.
     #[inline(never)]
     pub fn exchange(&mut self) -> bool {
         let changed = self.axes().filter(|axis| axis.is_changed()).count();
