@@ -265,6 +265,26 @@ fn a_background_is_the_mean_of_its_records() {
     assert_eq!(id(background).rows, 5);
 }
 
+/// Logits that f32 factors do not hold, to the largest that a blob may have: none is mistaken for another, none leaves another's trace.
+#[test]
+fn logits_of_any_size_are_told_apart() {
+    for size in [200.0_f32, 1e6, 1e18, 1e20, 1e28] {
+        let content = of_two_levels(1, &[0.0, 0.0], &[&[0.0, size], &[0.0, 1.5]]);
+        let of = |record: [Cell; 2], other: [Cell; 2]| {
+            explain(&content, &[record.to_vec()], &[other.to_vec()], Game::default())[0]
+        };
+        let found = of([YES, NO], [NO, NO]);
+        assert_close(found.base_value, 0.0);
+        assert_close(found.values[0], 1.0);
+        // What the large one adds does not hide the small one once it is gone: alone the second moves p as a logistic regression does.
+        let content = of_two_levels(1, &[0.0, 0.0], &[&[0.0, size], &[0.0, -size], &[0.0, 1.5]]);
+        let found = explain(&content, &[vec![YES, YES, YES]], &[vec![NO, NO, NO]], Game::default())[0];
+        // With both large ones or neither: from sigmoid(-1.5) to sigmoid(1.5); with one, p is 0 or 1 either way. Orders with an even number of them before: 2 of 3.
+        assert_close(found.values[2], 2.0 / 3.0 * (sigmoid(1.5) - sigmoid(-1.5)));
+        assert!(found.residual.abs() <= RESIDUAL, "{size}: {:e}", found.residual);
+    }
+}
+
 #[test]
 fn what_cannot_be_explained_is_an_error() {
     const MANY: usize = MAX_PLAYERS + 2;

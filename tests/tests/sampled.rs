@@ -143,3 +143,16 @@ fn the_seed_decides() {
     assert_eq!(found[1], run(&[2])[0]);
     assert_ne!(found[0].values, found[1].values);
 }
+
+/// A record against itself has no spread: sampling ends, whatever the tolerance.
+#[test]
+fn nothing_to_share_ends_at_once() {
+    let content = Recipe { features: 5, ..Recipe::gentle(4) }.content(4);
+    let cells = records(&content, 4, 1);
+    let mut asked = 0;
+    let (_, sampled) = explain(&content, &cells[0], &cells, Game::default(), [rounds(1, u64::MAX)], |_| {
+        asked += 1;
+        asked < 5
+    });
+    assert_eq!((asked, sampled[0].evaluations, sampled[0].values), (0, 0, [0.0; FEATURES]));
+}

@@ -113,12 +113,13 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let mut base = 0.0;
         let limit = if space == Space::LogOdds { MAX_LOGIT / 2.0 } else { MAX_LOGIT };
         for (absent, stored) in background.records() {
-            let players = workspace.set_up(self, terms, absent, stored, game.player_of);
+            let is_held = is_within(self, terms, absent, limit);
+            let players = workspace.set_up(self, terms, absent, stored, game.player_of, is_held);
             let coalitions = u32::try_from(players).ok().and_then(|players| 1_u64.checked_shl(players));
             attribution.evaluations = attribution.evaluations.wrapping_add(coalitions.unwrap_or(0));
             base += if players == 0 {
                 output
-            } else if is_within(self, terms, absent, limit) {
+            } else if is_held {
                 workspace.play(kernel, self.experts(), space, players)
             } else {
                 workspace.play_in_f64(&mut Walk::new(self, terms, absent, game.player_of), space, players)

@@ -66,7 +66,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
     /// Sets up the game of the record against a background record: the players that differ, and what all others multiply. `stored`: the background
     /// record's factors, or nothing.
     ///
-    /// A feature of the same value in both, or of values that weigh the same, has the Shapley value 0, exactly, and is no player.
+    /// A feature of the same value in both has the Shapley value 0, exactly, and is no player; nor is one of values that weigh the same, where factors hold what they weigh
+    /// (`is_held`, see [`is_within`]).
     pub(super) fn set_up(
         &mut self,
         model: &Model<'_, FEATURES, EXPERTS>,
@@ -74,6 +75,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
         background: &[Term],
         stored: &[[f32; 2]],
         player_of: Option<&[u16]>,
+        is_held: bool,
     ) -> usize {
         let experts = model.experts();
         if stored.is_empty() {
@@ -85,7 +87,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
         for ((index, feature), (present, other)) in (0_u16..).zip(features).zip(self.record.iter().zip(&self.other)) {
             let absent = stored.next().unwrap_or_else(|| other.get(..experts).unwrap_or(other));
             let present = present.get(..experts).unwrap_or(present);
-            if terms.get(feature.term_range()) == background.get(feature.term_range()) || present == absent {
+            let is_same = terms.get(feature.term_range()) == background.get(feature.term_range());
+            if is_same || (is_held && present == absent) {
                 multiply(&mut self.common, present);
                 continue;
             }

@@ -82,7 +82,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             let base = self.round(record, background, game, output, each, &mut random, workspace, evaluations);
             pairs += more;
             let largest = workspace.squares.iter().fold(0.0, |a, b| if *b > a { *b } else { a });
-            let is_close = standard_error(largest, pairs, rows) < f64::from(sampling.tolerance);
+            // Without any spread there is nothing to come closer to.
+            let is_close = largest == 0.0 || standard_error(largest, pairs, rows) < f64::from(sampling.tolerance);
             if is_close || *evaluations >= sampling.most_evaluations || !keep_going(*evaluations) {
                 break base;
             }
@@ -115,14 +116,15 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let limit = if space == Space::LogOdds { MAX_LOGIT / 2.0 } else { MAX_LOGIT };
         let mut base = 0.0;
         for (absent, stored) in background.records() {
-            let players = workspace.set_up(self, terms, absent, stored, game.player_of);
+            let is_held = is_within(self, terms, absent, limit);
+            let players = workspace.set_up(self, terms, absent, stored, game.player_of, is_held);
             if players == 0 {
                 base += all;
                 continue;
             }
             let Workspace { players: slots, common, totals, squares, units, order, .. } = workspace;
             let slots = slots.get_mut(..players).unwrap_or_default();
-            let start = is_within(self, terms, absent, limit).then(|| start(self.experts(), common, slots)).flatten();
+            let start = is_held.then(|| start(self.experts(), common, slots)).flatten();
             let slots = &*slots;
             let order = order.get_mut(..players).unwrap_or_default();
             let mut draw = |none: f64, steps: &mut dyn FnMut(Step) -> f64| {

@@ -4,13 +4,17 @@
 //! evaluated. Some twenty times slower than a [tile](super::tile).
 
 use super::Space;
-use super::factors::player;
+use super::factors::{is_within, player};
 use crate::mixture::Term;
 use crate::model::Model;
+use crate::schema::Feature;
 
 const LN_2: f64 = core::f64::consts::LN_2;
 /// A gate this far below the largest, in log2 units, adds less than f64 can tell.
 const NEGLIGIBLE: f64 = -60.0;
+
+/// Up to this sum of contributions, in log2 units, a player's are added and taken away again: f64 then keeps 2^-22 of a unit. Beyond, logits are summed anew.
+const CHANGEABLE: f32 = 1_073_741_824.0;
 
 /// A coalition, as its logits: those of the background record, but for the players that have joined.
 pub(super) struct Walk<'w, const FEATURES: usize, const EXPERTS: usize> {
@@ -18,6 +22,9 @@ pub(super) struct Walk<'w, const FEATURES: usize, const EXPERTS: usize> {
     record: &'w [Term],
     background: &'w [Term],
     player_of: Option<&'w [u16]>,
+    is_changeable: bool,
+    /// By feature: whether it has the record's value.
+    joined: [bool; FEATURES],
     logits: [[f64; EXPERTS]; 2],
 }
 
@@ -29,32 +36,47 @@ impl<'w, const FEATURES: usize, const EXPERTS: usize> Walk<'w, FEATURES, EXPERTS
         background: &'w [Term],
         player_of: Option<&'w [u16]>,
     ) -> Self {
-        let mut walk = Self { model, record, background, player_of, logits: [[0.0; EXPERTS]; 2] };
+        let is_changeable = is_within(model, record, background, CHANGEABLE);
+        let (joined, logits) = ([false; FEATURES], [[0.0; EXPERTS]; 2]);
+        let mut walk = Self { model, record, background, player_of, is_changeable, joined, logits };
         walk.restart();
         walk
     }
 
     /// Starts again with nobody.
     pub fn restart(&mut self) {
-        for (logit, bias) in self.logits.as_flattened_mut().iter_mut().zip(self.model.bias) {
-            *logit = f64::from(*bias);
-        }
-        self.add(self.background, 1.0);
+        self.joined.fill(false);
+        self.sum_up();
     }
 
     /// Lets a player join, or leave.
     pub fn change(&mut self, index: u16, joins: bool) {
         let scale = if joins { 1.0 } else { -1.0 };
-        for (number, feature) in (0_u16..).zip(self.model.schema().features()) {
+        let features = self.model.schema().features();
+        for (number, feature) in (0_u16..).zip(features) {
             if player(self.player_of, number) != index {
                 continue;
             }
-            let of = |terms: &'w [Term]| terms.get(feature.term_range()).unwrap_or_default();
-            let (record, background) = (of(self.record), of(self.background));
-            if record != background {
+            self.joined.get_mut(usize::from(number)).into_iter().for_each(|joined| *joined = joins);
+            let (record, background) = (terms_of(feature, self.record), terms_of(feature, self.background));
+            if self.is_changeable && record != background {
                 self.add(record, scale);
                 self.add(background, -scale);
             }
+        }
+        if !self.is_changeable {
+            self.sum_up();
+        }
+    }
+
+    /// Sums the logits up, feature by feature.
+    fn sum_up(&mut self) {
+        for (logit, bias) in self.logits.as_flattened_mut().iter_mut().zip(self.model.bias) {
+            *logit = f64::from(*bias);
+        }
+        let joined = self.joined;
+        for (feature, joined) in self.model.schema().features().iter().zip(joined) {
+            self.add(terms_of(feature, if joined { self.record } else { self.background }), 1.0);
         }
     }
 
@@ -92,6 +114,10 @@ impl<'w, const FEATURES: usize, const EXPERTS: usize> Walk<'w, FEATURES, EXPERTS
             }
         }
     }
+}
+
+fn terms_of<'t>(feature: &Feature, terms: &'t [Term]) -> &'t [Term] {
+    terms.get(feature.term_range()).unwrap_or_default()
 }
 
 fn larger(a: f64, b: f64) -> f64 {
