@@ -19,24 +19,44 @@ use crate::schema::{Feature, Kind};
 /// What stands for a missing number: the quiet NaN without sign or payload.
 pub const MISSING_NUMBER: f32 = f32::from_bits(0x7fc0_0000);
 
-/// A value of a background record.
-enum Value {
+/// A raw value of a record: what [`Record::set_value`] sets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A number; NaN is missing.
     Number(f32),
-    Code { code: u16, levels: u16 },
+    /// A level's code.
+    Level(u16),
+    /// A level that training had not seen.
+    Unseen,
+    /// Neither number nor level.
+    Missing,
 }
 
-/// Takes the value of a feature of this kind off the bytes.
-fn take_value(kind: Kind, bytes: &[u8]) -> Option<(Value, &[u8])> {
-    Some(match kind {
-        Kind::Number { .. } => {
-            let (number, rest) = bytes.split_first_chunk()?;
-            (Value::Number(f32::from_le_bytes(*number)), rest)
-        }
-        Kind::Category { levels } => {
-            let (code, rest) = bytes.split_first_chunk()?;
-            (Value::Code { code: u16::from_le_bytes(*code), levels }, rest)
-        }
-    })
+impl Value {
+    /// Takes the value of a feature of this kind off the bytes: with `None` for bytes that are no such value.
+    fn take(kind: Kind, bytes: &[u8]) -> Option<(Option<Self>, &[u8])> {
+        Some(match kind {
+            Kind::Number { .. } => {
+                let (bytes, rest) = bytes.split_first_chunk()?;
+                let value = match f32::from_le_bytes(*bytes) {
+                    number if number.is_finite() => Some(Self::Number(number)),
+                    number if number.to_bits() == MISSING_NUMBER.to_bits() => Some(Self::Missing),
+                    _ => None,
+                };
+                (value, rest)
+            }
+            Kind::Category { levels } => {
+                let (bytes, rest) = bytes.split_first_chunk()?;
+                let value = match u16::from_le_bytes(*bytes) {
+                    code if code < levels => Some(Self::Level(code)),
+                    code if code == levels => Some(Self::Unseen),
+                    code if code == levels.wrapping_add(1) => Some(Self::Missing),
+                    _ => None,
+                };
+                (value, rest)
+            }
+        })
+    }
 }
 
 /// Returns the length of a record in bytes, above 0 for a model, which has features.
@@ -60,11 +80,8 @@ pub(crate) fn check<'a>(section: &'a [u8], features: &[Feature]) -> Result<&'a [
     for record in 0..rows {
         for (index, feature) in features.iter().enumerate() {
             let at = section.len().wrapping_sub(rest.len());
-            let taken = take_value(feature.kind, rest).filter(|(value, _)| match value {
-                Value::Number(x) => x.is_finite() || x.to_bits() == MISSING_NUMBER.to_bits(),
-                Value::Code { code, levels } => *code <= levels.wrapping_add(1),
-            });
-            let Some((_, after)) = taken else {
+            let taken = Value::take(feature.kind, rest);
+            let Some((Some(_), after)) = taken else {
                 return Err(LoadError { kind: LoadErrorKind::InvalidBackground { record, feature: index }, at });
             };
             rest = after;
@@ -82,6 +99,20 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.background.len().checked_div(record_bytes(self.schema().features())).unwrap_or(0)
     }
 
+    /// Returns the values of background record `row`, counted from 0, feature by feature; `None` where there is no such record.
+    pub fn background_values(&self, row: usize) -> Option<impl Iterator<Item = Value>> {
+        let features = self.schema().features();
+        let mut rest = row.checked_mul(record_bytes(features)).and_then(|start| self.background.get(start..))?;
+        // Only the first feature can lack its bytes: `load` has counted and checked them.
+        let mut values = features.iter().map_while(move |feature| {
+            let (value, after) = Value::take(feature.kind, rest)?;
+            rest = after;
+            value
+        });
+        let first = values.next()?;
+        Some(core::iter::once(first).chain(values))
+    }
+
     /// Sets every value of `record` to those of background record `row`, counted from 0. Takes the time of setting each value by its index; no memory.
     ///
     /// # Errors
@@ -90,20 +121,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         if !self.made(record) {
             return Err(RecordError::OtherModel);
         }
-        let features = self.schema().features();
         let missing = RecordError::NoBackgroundRow { found: row, rows: self.background_rows() };
-        let start = row.checked_mul(record_bytes(features));
-        let mut rest = start.and_then(|start| self.background.get(start..)).ok_or(missing)?;
-        for (index, feature) in features.iter().enumerate() {
-            // Only the first feature can lack its bytes: `load` has counted them.
-            let (value, after) = take_value(feature.kind, rest).ok_or(missing)?;
-            rest = after;
-            let key = FeatureIndex(index);
-            match value {
-                Value::Number(number) => record.set_number(key, number)?,
-                Value::Code { code, levels } if code > levels => record.set_missing(key)?,
-                Value::Code { code, levels } => record.set_level(key, (code < levels).then_some(code))?,
-            };
+        for (index, value) in self.background_values(row).ok_or(missing)?.enumerate() {
+            record.set_value(FeatureIndex(index), value)?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! missing. Numbers: NaN is missing; a number outside the training range (infinities too) is clamped and noted. Levels: an unknown one uses the
 //! *unseen* row and is noted. A wrong kind or name is an error and leaves the record as it was.
 
+use crate::background::Value;
 use crate::blob::{Names, feature_edges};
 use crate::error::RecordError;
 use crate::mixture::Term;
@@ -175,6 +176,20 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
             Some(found) if found >= levels => Err(RecordError::LevelOutOfRange { found, levels }),
             Some(code) => Ok(self.write_level(index, feature, levels, code)),
             None => Ok(self.write_level(index, feature, levels, levels)),
+        }
+    }
+
+    /// Sets a value that is already resolved.
+    ///
+    /// # Errors
+    /// As [`Record::set_number`], [`Record::set_level`] and [`Record::set_missing`].
+    #[inline]
+    pub fn set_value(&mut self, key: impl FeatureKey, value: Value) -> Result<Note, RecordError> {
+        match value {
+            Value::Number(number) => self.set_number(key, number),
+            Value::Level(code) => self.set_level(key, Some(code)),
+            Value::Unseen => self.set_level(key, None),
+            Value::Missing => self.set_missing(key),
         }
     }
 

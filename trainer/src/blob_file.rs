@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use feamoe_engine::attribution::{Background, Workspace};
 use feamoe_engine::blob::HEADER_BYTES;
 use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS};
 use feamoe_engine::recourse::{Answer, Rules};
@@ -22,6 +23,10 @@ pub type HostModel<'a> = Model<'a, FEATURES, EXPERTS>;
 pub type HostRecord<'m> = Record<'m, FEATURES>;
 /// A score of a [`HostModel`].
 pub type HostScore = Score<EXPERTS>;
+/// Background records of a [`HostModel`].
+pub type HostBackground<'m> = Background<'m, FEATURES>;
+/// The memory of its Shapley values.
+pub type HostWorkspace = Workspace<FEATURES, EXPERTS>;
 /// An attribution of a [`HostModel`].
 pub type HostAttribution = Attribution<FEATURES, EXPERTS>;
 

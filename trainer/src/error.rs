@@ -46,6 +46,28 @@ pub enum Error {
         error: feamoe_engine::RecordError,
     },
 
+    /// The engine could not explain a record.
+    #[error(transparent)]
+    Explain(#[from] feamoe_engine::ExplainError),
+
+    /// Background records that are not there.
+    #[error("{from}: {message}")]
+    Background {
+        /// Where they were looked for.
+        from: String,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+
+    /// A group of features that cannot be.
+    #[error("group {group}: {message}")]
+    Group {
+        /// Its name.
+        group: String,
+        /// What is wrong.
+        message: String,
+    },
+
     /// A rule of recourse that the model's feature cannot have.
     #[error("recourse: column {column:?} {message}")]
     Rule {

@@ -66,4 +66,5 @@ pub mod scoring;
 pub mod stream;
 pub mod study;
 pub mod targets;
+mod threads;
 pub mod training;

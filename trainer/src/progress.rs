@@ -18,8 +18,17 @@ impl RowsProgress {
     /// Starts the line; indicatif hides it where standard error is no terminal.
     #[must_use]
     pub fn new() -> Self {
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} rows  {rate}  {elapsed}  {msg}") {
+        Self::with(ProgressBar::new_spinner(), "{spinner} {human_pos} rows  {rate}  {elapsed}  {msg}")
+    }
+
+    /// Starts the line for a known number of rows: how much of them is done, and how long the rest will take.
+    #[must_use]
+    pub fn of(rows: u64) -> Self {
+        Self::with(ProgressBar::new(rows), "{bar:30} {human_pos} of {human_len} rows  {rate}  about {eta} left")
+    }
+
+    fn with(bar: ProgressBar, template: &str) -> Self {
+        if let Ok(style) = ProgressStyle::with_template(template) {
             let rate = |state: &ProgressState, out: &mut dyn Write| {
                 let _ = write!(out, "{:.0} rows/s", state.per_sec());
             };
@@ -32,6 +41,11 @@ impl RowsProgress {
     /// Shows how many rows are done.
     pub fn update(&self, rows: u64) {
         self.bar.set_position(rows);
+    }
+
+    /// Shows that one more is done.
+    pub fn advance(&self) {
+        self.bar.inc(1);
     }
 
     /// Clears the line.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use feamoe_engine::background::MISSING_NUMBER;
+use feamoe_engine::background::{MISSING_NUMBER, Value};
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{FeatureIndex, RecordError};
 
@@ -23,6 +23,17 @@ struct BoundFeature {
     column: usize,
     /// Codes by level name; `None` for a number.
     levels: Option<HashMap<Vec<u8>, u16>>,
+}
+
+impl BoundFeature {
+    #[inline]
+    fn value(&self, row: &Record<'_>) -> Result<Value, Error> {
+        Ok(match (row.cell(self.column), &self.levels) {
+            (None, _) => Value::Missing,
+            (Some(cell), Some(levels)) => levels.get(cell).map_or(Value::Unseen, |code| Value::Level(*code)),
+            (Some(cell), None) => Value::Number(number(row, &self.name, cell)?),
+        })
+    }
 }
 
 impl Binding {
@@ -71,14 +82,17 @@ impl Binding {
     /// # Errors
     /// As [`Binding::fill`].
     pub fn set(&self, feature: usize, row: &Record<'_>, record: &mut HostRecord<'_>) -> Result<(), Error> {
-        let key = FeatureIndex(feature);
-        let Some(feature) = self.features.get(feature) else { return Ok(()) };
-        let set = match (row.cell(feature.column), &feature.levels) {
-            (None, _) => record.set_missing(key),
-            (Some(cell), Some(levels)) => record.set_level(key, levels.get(cell).copied()),
-            (Some(cell), None) => record.set_number(key, number(row, &feature.name, cell)?),
-        };
-        set.map(|_| ()).map_err(|error: RecordError| Error::Record { feature: feature.name.clone(), error })
+        let Some(bound) = self.features.get(feature) else { return Ok(()) };
+        let set = record.set_value(FeatureIndex(feature), bound.value(row)?);
+        set.map(|_| ()).map_err(|error: RecordError| Error::Record { feature: bound.name.clone(), error })
+    }
+
+    /// Returns every value of a row.
+    ///
+    /// # Errors
+    /// As [`Binding::fill`].
+    pub fn values(&self, row: &Record<'_>) -> Result<Vec<Value>, Error> {
+        self.features.iter().map(|feature| feature.value(row)).collect()
     }
 
     /// Adds every value of a row to `values`, as [`feamoe_engine::background`] draws a record.
@@ -87,20 +101,17 @@ impl Binding {
     /// As [`Binding::fill`].
     pub fn write_background(&self, row: &Record<'_>, values: &mut Vec<u8>) -> Result<(), Error> {
         for feature in &self.features {
-            match (row.cell(feature.column), &feature.levels) {
-                (None, None) => values.extend(MISSING_NUMBER.to_le_bytes()),
-                (Some(cell), None) => {
-                    let number = number(row, &feature.name, cell)?;
+            // At most `MAX_LEVELS`: the two codes past them fit.
+            let unseen = feature.levels.as_ref().map(|levels| u16::try_from(levels.len()).unwrap_or(u16::MAX - 1));
+            match (feature.value(row)?, unseen) {
+                (Value::Number(number), _) if !number.is_nan() => {
                     // Infinities have no place in a blob; a record clamps them as it does the largest numbers.
-                    let number = if number.is_nan() { MISSING_NUMBER } else { number.clamp(f32::MIN, f32::MAX) };
-                    values.extend(number.to_le_bytes());
+                    values.extend(number.clamp(f32::MIN, f32::MAX).to_le_bytes());
                 }
-                (cell, Some(levels)) => {
-                    // At most `MAX_LEVELS`: the two codes past them fit.
-                    let unseen = u16::try_from(levels.len()).unwrap_or(u16::MAX - 1);
-                    let code = cell.map_or(unseen + 1, |cell| levels.get(cell).copied().unwrap_or(unseen));
-                    values.extend(code.to_le_bytes());
-                }
+                (_, None) => values.extend(MISSING_NUMBER.to_le_bytes()),
+                (Value::Level(code), Some(_)) => values.extend(code.to_le_bytes()),
+                (Value::Unseen, Some(unseen)) => values.extend(unseen.to_le_bytes()),
+                (_, Some(unseen)) => values.extend((unseen + 1).to_le_bytes()),
             }
         }
         Ok(())

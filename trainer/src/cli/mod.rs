@@ -34,6 +34,11 @@ use feamoe::stream::Input;
 #[derive(Debug, Parser)]
 #[command(version, help_expected = true, disable_help_subcommand = true, after_help = EXIT_CODES)]
 struct Cli {
+    /// Threads for what many records take, in explain, recourse and evaluate [default: RAYON_NUM_THREADS, else one a core]
+    ///
+    /// No result depends on it.
+    #[arg(long, global = true, value_name = "N", value_parser = whole::<usize>(1..=1024))]
+    threads: Option<usize>,
     #[command(subcommand)]
     command: Command,
 }
@@ -129,7 +134,7 @@ enum Outcome {
 pub fn main() -> ExitCode {
     // clap prints usage errors itself and exits with 2.
     let cli = Cli::parse();
-    match run(cli.command) {
+    match start(cli.threads).and_then(|()| run(cli.command)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckNotMet) => ExitCode::from(1),
         // The reader of a pipe had enough (`feamoe score ... | head`): nothing went wrong.
@@ -139,6 +144,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Starts the threads, where their number was given; without it they start when they are needed.
+fn start(threads: Option<usize>) -> anyhow::Result<()> {
+    let Some(threads) = threads else { return Ok(()) };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    pool.build_global().with_context(|| format!("cannot start {threads} threads; lower --threads"))
 }
 
 fn run(command: Command) -> anyhow::Result<Outcome> {

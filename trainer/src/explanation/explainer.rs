@@ -1,40 +1,79 @@
 //! Explains the records of one model by one method: the only place that knows which method is which.
 
+use std::time::{Duration, Instant};
+
+use feamoe_engine::attribution::{Game, MAX_PLAYERS, Sampling};
 use feamoe_engine::schema::Kind;
-use feamoe_engine::{Method, PredictError, Space};
+use feamoe_engine::{ExplainError, Method, Space};
 
 use super::cell::{Cell, feature_cell};
-use crate::blob_file::{HostAttribution, HostModel, HostRecord};
+use super::group::{Group, players};
+use super::kernel::Fastest;
+use crate::blob_file::{FEATURES, HostAttribution, HostBackground, HostModel, HostRecord, HostWorkspace};
 use crate::error::Error;
 use crate::scoring::Binding;
 use crate::stream::Record;
 
 /// How scores are taken apart, with what each way needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Procedure {
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Procedure<'b> {
     /// [`Method::Frozen`].
     Frozen,
     /// [`Method::Path`].
     #[default]
     Path,
+    /// [`Method::Exact`], but [`Method::Sampled`] for a record that takes more coalitions than `budget`: a count and no time, so that no value depends on the machine.
+    Exact {
+        /// What they are against.
+        against: Against<'b>,
+        /// Most coalitions of a record, against all background records together.
+        budget: u64,
+    },
+    /// [`Method::Sampled`].
+    Sampled(Against<'b>),
 }
 
-impl Procedure {
-    /// Returns the method.
+/// What Shapley values are against, and how they are sampled.
+#[derive(Clone, Copy, Debug)]
+pub struct Against<'b> {
+    /// The background records.
+    pub background: &'b HostBackground<'b>,
+    /// The space of the values.
+    pub space: Space,
+    /// How long sampling goes on.
+    pub sampling: Sampling,
+    /// The time after which sampling of a record ends, whatever it has: then results depend on the machine.
+    pub most_time: Option<Duration>,
+}
+
+impl<'b> Procedure<'b> {
+    /// Returns the method; of [`Procedure::Exact`] that of the records within the budget.
     #[must_use]
-    pub const fn method(self) -> Method {
+    pub const fn method(&self) -> Method {
         match self {
             Self::Frozen => Method::Frozen,
             Self::Path => Method::Path,
+            Self::Exact { .. } => Method::Exact,
+            Self::Sampled(_) => Method::Sampled,
         }
     }
 
     /// Returns the space its values are in.
     #[must_use]
-    pub const fn space(self) -> Space {
+    pub const fn space(&self) -> Space {
         match self {
             Self::Frozen => Space::LogOdds,
             Self::Path => Space::Probability,
+            Self::Exact { against, .. } | Self::Sampled(against) => against.space,
+        }
+    }
+
+    /// Returns what the values are against, for Shapley values.
+    #[must_use]
+    pub const fn against(&self) -> Option<&Against<'b>> {
+        match self {
+            Self::Frozen | Self::Path => None,
+            Self::Exact { against, .. } | Self::Sampled(against) => Some(against),
         }
     }
 }
@@ -49,27 +88,37 @@ pub struct Player {
 }
 
 /// Explains the records of a model; what it says of them does not depend on those before.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Explainer<'m> {
     model: &'m HostModel<'m>,
-    procedure: Procedure,
+    procedure: Procedure<'m>,
     players: Vec<Player>,
+    /// The player of each feature, where some act together.
+    player_of: Option<Vec<u16>>,
+}
+
+/// The memory that explaining a record takes, about a megabyte.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    workspace: Box<HostWorkspace>,
     by_path: Box<HostAttribution>,
 }
 
 impl<'m> Explainer<'m> {
-    /// Makes every feature of the model a player.
+    /// Makes every group a player, and each feature of the model that is in none.
     ///
     /// # Errors
-    /// [`Error::NamesStripped`] for a blob without names.
-    pub fn new(model: &'m HostModel<'m>, procedure: Procedure) -> Result<Self, Error> {
-        let schema = model.schema();
-        let player = |index| {
-            let name = schema.feature_name(index).ok_or(Error::NamesStripped)?.to_owned();
-            Ok(Player { name, features: vec![index] })
-        };
-        let players = (0..schema.features().len()).map(player).collect::<Result<_, Error>>()?;
-        Ok(Self { model, procedure, players, by_path: Box::default() })
+    /// [`Error::NamesStripped`] for a blob without names; [`Error::Group`].
+    pub fn new(model: &'m HostModel<'m>, procedure: Procedure<'m>, groups: &[Group]) -> Result<Self, Error> {
+        let players = players(model, groups)?;
+        let player_of = (!groups.is_empty()).then(|| {
+            let mut player_of = vec![0; FEATURES];
+            for (number, player) in (0..).zip(&players) {
+                player.features.iter().for_each(|feature| player_of[*feature] = number);
+            }
+            player_of
+        });
+        Ok(Self { model, procedure, players, player_of })
     }
 
     /// Returns the model.
@@ -80,8 +129,8 @@ impl<'m> Explainer<'m> {
 
     /// Returns how scores are taken apart.
     #[must_use]
-    pub fn procedure(&self) -> Procedure {
-        self.procedure
+    pub fn procedure(&self) -> &Procedure<'m> {
+        &self.procedure
     }
 
     /// Returns the players, in the order of an attribution's values.
@@ -94,16 +143,63 @@ impl<'m> Explainer<'m> {
     ///
     /// # Errors
     /// Those of the engine's methods.
-    pub fn explain(&mut self, record: &HostRecord<'_>, attribution: &mut HostAttribution) -> Result<(), PredictError> {
-        match self.procedure {
+    pub fn explain(
+        &self,
+        record: &HostRecord<'_>,
+        scratch: &mut Scratch,
+        attribution: &mut HostAttribution,
+    ) -> Result<(), ExplainError> {
+        match &self.procedure {
             Procedure::Frozen => self.model.frozen_into(record, attribution)?,
             Procedure::Path => self.model.path_into(record, attribution)?,
+            Procedure::Exact { against, .. } if self.coalitions(record)?.is_some() => {
+                let (game, workspace) = (self.game(against), &mut scratch.workspace);
+                self.model.exact_with(&Fastest, record, against.background, &game, workspace, attribution)?;
+            }
+            Procedure::Exact { against, .. } | Procedure::Sampled(against) => {
+                let (Against { background, sampling, .. }, start) = (against, Instant::now());
+                let in_time = |_| against.most_time.is_none_or(|most| start.elapsed() < most);
+                let (game, workspace) = (self.game(against), &mut scratch.workspace);
+                self.model.sampled_into(record, background, &game, sampling, workspace, in_time, attribution)?;
+            }
+        }
+        if self.procedure.against().is_none() && self.player_of.is_some() {
+            self.add_up(attribution);
         }
         if attribution.gate_share.is_none() {
-            self.model.path_into(record, &mut self.by_path)?;
-            attribution.gate_share = self.by_path.gate_share;
+            self.model.path_into(record, &mut scratch.by_path)?;
+            attribution.gate_share = scratch.by_path.gate_share;
         }
         Ok(())
+    }
+
+    /// Returns the coalitions that exact values of a record take; `None` where it is sampled, or explained without coalitions.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`].
+    pub fn coalitions(&self, record: &HostRecord<'_>) -> Result<Option<u64>, ExplainError> {
+        let Procedure::Exact { against, budget } = &self.procedure else { return Ok(None) };
+        let cost = self.model.exact_cost(record, against.background, &self.game(against))?;
+        Ok((cost.players <= MAX_PLAYERS && cost.coalitions <= *budget).then_some(cost.coalitions))
+    }
+
+    fn game(&self, against: &Against<'_>) -> Game<'_> {
+        Game { space: against.space, player_of: self.player_of.as_deref() }
+    }
+
+    /// Gives each player the sum of its features' values: what the values of a sum of features add up to where they do not depend on the other features.
+    #[allow(clippy::cast_possible_truncation)] // rounded to what is told
+    fn add_up(&self, attribution: &mut HostAttribution) {
+        for values in [&mut attribution.values, &mut attribution.gate_values] {
+            let of_features = *values;
+            values.fill(0.0);
+            for (value, player) in values.iter_mut().zip(&self.players) {
+                let sum: f64 = player.features.iter().map(|feature| f64::from(of_features[*feature])).sum();
+                *value = sum as f32;
+            }
+        }
+        let sum: f64 = attribution.values.iter().copied().map(f64::from).sum();
+        attribution.residual = (f64::from(attribution.output) - f64::from(attribution.base_value) - sum) as f32;
     }
 
     /// Returns what each player holds in a row, which is also in `record`.

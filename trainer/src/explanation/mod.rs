@@ -3,8 +3,11 @@
 //!
 //! A value belongs to a [`Player`]: a feature, or several that act together.
 
+mod background;
+mod batch;
 mod cell;
 mod explainer;
+mod group;
 mod kernel;
 mod reason;
 mod summary;
@@ -14,8 +17,11 @@ use feamoe_engine::{BackgroundId, Method, Space};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+pub use background::{BackgroundMemory, BackgroundRecords, Choice, Condition};
+pub use batch::{Batch, Slot};
 pub use cell::{Cell, note_name, shown};
-pub use explainer::{Explainer, Player, Procedure};
+pub use explainer::{Against, Explainer, Player, Procedure, Scratch};
+pub use group::Group;
 pub use kernel::Fastest;
 pub use reason::{MAX_REASONS, REASONS, Reason, reasons};
 pub use summary::{Summary, Sums};
@@ -31,7 +37,7 @@ pub struct Explained<'a> {
     /// Its 1-based number.
     pub row: u64,
     /// What its players hold.
-    pub cells: Vec<Cell>,
+    pub cells: &'a [Cell],
     /// What they added to its score.
     pub attribution: &'a HostAttribution,
     /// Why the decision was unfavourable; see [`reasons`].
@@ -55,18 +61,21 @@ pub struct Explanation {
     pub feature_names: Vec<String>,
     /// The favourable outcome.
     pub output_names: String,
-    /// For `sampled`, by record and player, standard errors.
+    /// Where records were sampled, by record and player, standard errors; 0 for exact values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub error_std: Vec<Vec<f32>>,
-    /// For `sampled`, the lower end of the 95 % interval.
+    /// Likewise, the lower end of the 95 % interval.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lower_bounds: Vec<Vec<f32>>,
-    /// For `sampled`, the upper end of the 95 % interval.
+    /// Likewise, the upper end of the 95 % interval.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upper_bounds: Vec<Vec<f32>>,
     /// How they were computed.
     #[serde(serialize_with = "method_name")]
     pub method: Method,
+    /// By record, how it was computed: where some were sampled because exact values take more than the budget.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<&'static str>,
     /// What the values add up in.
     #[serde(serialize_with = "space_name")]
     pub space: Space,
@@ -100,7 +109,7 @@ pub struct Explanation {
     /// By record, the coalitions or points at which the mixture was evaluated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evaluations: Vec<u64>,
-    /// For `sampled`, the seed.
+    /// Where records were sampled, the seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// CRC-32 of the model, 8 hex digits.
@@ -110,6 +119,8 @@ pub struct Explanation {
     pub numbers: Vec<bool>,
     #[serde(skip)]
     experts: usize,
+    #[serde(skip)]
+    sampling_seed: Option<u64>,
 }
 
 /// The records an explanation is against.
@@ -143,6 +154,7 @@ impl Explanation {
             lower_bounds: Vec::new(),
             upper_bounds: Vec::new(),
             method: explainer.procedure().method(),
+            methods: Vec::new(),
             space: explainer.procedure().space(),
             row: Vec::new(),
             output: Vec::new(),
@@ -162,6 +174,7 @@ impl Explanation {
             model: explainer.model_crc(),
             numbers: players.map(|player| matches!(explainer.kind(player), Some(Kind::Number { .. }))).collect(),
             experts: explainer.model().experts(),
+            sampling_seed: explainer.procedure().against().map(|against| against.sampling.seed),
         }
     }
 
@@ -172,13 +185,23 @@ impl Explanation {
         let of_players = |values: &[f32]| values.iter().copied().take(players).collect::<Vec<_>>();
         let score = &attribution.score;
         let values = of_players(&attribution.values);
-        if attribution.method == Method::Sampled {
+        // Columns that only some records have are filled up from the first one that has them.
+        let before = self.values.len();
+        if attribution.method == Method::Sampled || !self.error_std.is_empty() {
+            self.error_std.resize(before, vec![0.0; players]);
+            self.lower_bounds.extend_from_slice(&self.values[self.lower_bounds.len()..]);
+            self.upper_bounds.extend_from_slice(&self.values[self.upper_bounds.len()..]);
             let errors = of_players(&attribution.standard_errors);
             let end =
                 |sign: f32| values.iter().zip(&errors).map(|(value, error)| value + sign * INTERVAL * error).collect();
             self.lower_bounds.push(end(-1.0));
             self.upper_bounds.push(end(1.0));
             self.error_std.push(errors);
+            self.seed = self.sampling_seed;
+        }
+        if attribution.method != self.method || !self.methods.is_empty() {
+            self.methods.resize(before, self.method.name());
+            self.methods.push(attribution.method.name());
         }
         self.values.push(values);
         self.gate_values.push(of_players(&attribution.gate_values));
@@ -197,7 +220,7 @@ impl Explanation {
         if attribution.evaluations > 0 {
             self.evaluations.push(attribution.evaluations);
         }
-        let (data, display) = cells.into_iter().map(|cell| (cell.data, cell.display)).unzip();
+        let (data, display) = cells.iter().map(|cell| (cell.data.clone(), cell.display.clone())).unzip();
         self.data.push(data);
         self.display_data.push(display);
     }

@@ -27,13 +27,24 @@ pub struct Summary {
     pub space: Space,
     /// Number of records.
     pub records: u64,
+    /// Of these, those that were sampled.
+    #[serde(skip_serializing_if = "is_none")]
+    pub sampled: u64,
     /// Mean over the records of the share that runs through the gate, in [0, 1].
     pub gate_share: f32,
     /// The background records, for methods that need them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub background: Option<Background>,
+    /// Where records were sampled, the seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// CRC-32 of the model, 8 hex digits.
     pub model: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Sums over records, from which a [`Summary`] is made.
@@ -43,6 +54,7 @@ pub struct Sums {
     sums: Vec<[f64; 2]>,
     gate_share: f64,
     records: u64,
+    sampled: u64,
     background: Option<Background>,
 }
 
@@ -50,7 +62,13 @@ impl Sums {
     /// Starts with no records.
     #[must_use]
     pub fn new(explainer: &Explainer<'_>) -> Self {
-        Self { sums: vec![[0.0; 2]; explainer.players().len()], gate_share: 0.0, records: 0, background: None }
+        Self {
+            sums: vec![[0.0; 2]; explainer.players().len()],
+            gate_share: 0.0,
+            records: 0,
+            sampled: 0,
+            background: None,
+        }
     }
 
     /// Adds a record.
@@ -62,6 +80,13 @@ impl Sums {
         self.gate_share += f64::from(attribution.gate_share.unwrap_or(0.0));
         self.background = attribution.background.map(Background::from);
         self.records += 1;
+        self.sampled += u64::from(attribution.method == Method::Sampled);
+    }
+
+    /// Returns the records so far, and how many of them were sampled.
+    #[must_use]
+    pub fn records(&self) -> (u64, u64) {
+        (self.records, self.sampled)
     }
 
     /// Returns the means over the records; 0 where there are none.
@@ -81,8 +106,10 @@ impl Sums {
             method: explainer.procedure().method(),
             space: explainer.procedure().space(),
             records: self.records,
+            sampled: self.sampled,
             gate_share: mean(self.gate_share),
             background: self.background.clone(),
+            seed: explainer.procedure().against().filter(|_| self.sampled > 0).map(|against| against.sampling.seed),
             model: explainer.model_crc(),
         }
     }

@@ -16,6 +16,9 @@ const MOST_NUMBERED: usize = 12;
 /// Room between two of those numbers.
 const NUMBER_WIDTH: f64 = 40.0;
 
+/// How far bases may be apart that are one: means over the same background are rounded along the way, otherwise for each record.
+const SAME_BASE: f32 = 1e-5;
+
 /// Draws a line per record, from the base at the foot to its score at the head; features as rows, those of the greatest mean magnitude on top.
 ///
 /// Lines that reach the threshold are blue, the others orange.
@@ -25,7 +28,7 @@ const NUMBER_WIDTH: f64 = 40.0;
 #[allow(clippy::cast_precision_loss)]
 pub fn decision(e: &Explanation) -> Result<String, PlotError> {
     let base = *e.base_values.first().ok_or(PlotError::NoRecord)?;
-    if e.base_values.iter().any(|other| other.to_bits() != base.to_bits()) {
+    if e.base_values.iter().any(|other| (other - base).abs() > SAME_BASE * base.abs().max(1.0)) {
         return Err(PlotError::SeveralBases);
     }
     let records = drawn(e);

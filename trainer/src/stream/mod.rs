@@ -55,7 +55,7 @@ use digest::Digest;
 use groups::Grouping;
 use intersection::Intersection;
 use place::Within;
-use seen::Seen;
+pub(crate) use seen::Seen;
 use serde::{Deserialize, Serialize};
 
 /// What the rows are for.

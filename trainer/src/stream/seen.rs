@@ -15,7 +15,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub(super) fn note(&mut self, value: &[u8]) {
+    pub(crate) fn note(&mut self, value: &[u8]) {
         if !self.more && !self.values.iter().any(|known| **known == *value) {
             self.more = self.values.len() == MOST_KEPT;
             if !self.more {
@@ -29,7 +29,7 @@ impl Seen {
     }
 
     /// Writes `"a", "b"`, or `nothing`.
-    pub(super) fn list(&self) -> String {
+    pub(crate) fn list(&self) -> String {
         let values: Vec<String> = self.values().collect();
         match (values.is_empty(), self.more) {
             (true, _) => "nothing".into(),

@@ -1,0 +1,46 @@
+//! How long exact and sampled values of a whole file will take, said before it is long.
+
+use std::time::{Duration, Instant};
+
+use feamoe::explanation::{Batch, Explainer};
+use feamoe::schema::Table;
+use feamoe::stream::{Input, Records};
+
+/// Records are explained for this long to learn how fast this machine is; none of that work is lost.
+const CALIBRATION: Duration = Duration::from_millis(50);
+/// Less than this is not worth a word.
+const WORTH_A_WORD: Duration = Duration::from_secs(2);
+
+/// Counts the records of files; `None` where they cannot be read twice, or cannot be read: that is said when it is their turn.
+pub fn count(inputs: &[Input], table: &Table) -> Option<u64> {
+    let are_files = inputs.iter().all(|input| input.stored_bytes().is_some());
+    let mut records = are_files.then(|| Records::open(inputs, table).ok())??;
+    while records.advance().ok()? {}
+    Some(records.record().position.number)
+}
+
+/// Explains some records of the first batch, and returns how long `records` of their kind will take; `None` where that is soon.
+#[allow(clippy::cast_precision_loss)]
+pub fn forecast(
+    explainer: &Explainer<'_>,
+    batch: &mut Batch<'_, '_>,
+    records: u64,
+) -> anyhow::Result<Option<Duration>> {
+    let start = Instant::now();
+    let mut measured = 0;
+    while start.elapsed() < CALIBRATION && batch.explain_one()? {
+        measured += 1;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    // By the coalitions of the records, where they are known; else as if all took the same time.
+    let costs = batch.slots().iter().map(|slot| explainer.coalitions(&slot.record));
+    let costs: Vec<Option<u64>> = costs.collect::<Result<_, _>>()?;
+    let costs: Vec<f64> = match costs.iter().copied().collect::<Option<Vec<u64>>>() {
+        Some(costs) => costs.into_iter().map(|cost| cost as f64).collect(),
+        None => vec![1.0; costs.len()],
+    };
+    let of_measured: f64 = costs.iter().take(measured).sum();
+    let mean = costs.iter().sum::<f64>() / costs.len() as f64;
+    let all = seconds / of_measured * mean * records as f64 / rayon::current_num_threads() as f64;
+    Ok(Duration::try_from_secs_f64(all).ok().filter(|all| *all > WORTH_A_WORD))
+}

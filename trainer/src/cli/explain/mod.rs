@@ -1,0 +1,360 @@
+//! `feamoe explain`: what each raw feature added to a record's score.
+
+mod forecast;
+mod render;
+mod shapley;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure};
+use clap::{Args, ValueEnum};
+use feamoe::blob_file::HostModel;
+use feamoe::explanation::{
+    BackgroundMemory, Batch, Explained, Explainer, Explanation, Group, MAX_REASONS, Procedure, REASONS, Slot, Sums,
+    reasons,
+};
+use feamoe::output::OutputFile;
+use feamoe::plot;
+use feamoe::progress::RowsProgress;
+use feamoe::schema::Table;
+use feamoe::scoring::Binding;
+use feamoe::stream::Records;
+
+use super::{Outcome, Source, TableOption, files, load_model, print, read_blob, refuse_overwriting, whole};
+use render::{render, render_summary, write_header, write_json, write_line, write_summary};
+
+/// The options of `feamoe explain`.
+#[derive(Args, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    source: Source,
+    /// Explain one record, counted from 1; without it, all of them
+    ///
+    /// Range: 1 to the number of records.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
+    row: Option<u64>,
+    /// How the score is taken apart [default: exact; path where there are no background records]
+    #[arg(long, value_enum)]
+    method: Option<MethodName>,
+    /// Let features act together, as one that has one value, such as money=income+debt
+    ///
+    /// May be given again for other features; the rest stay single. For exact and sampled values a group is one player; for path and frozen ones its value is the sum of its
+    /// features'.
+    #[arg(long, value_name = "NAME=FEATURE+...")]
+    groups: Vec<Group>,
+    /// Tell of all records together: the mean magnitude of each feature's values
+    ///
+    /// The unit is that of the values, probability or log-odds. Takes the same memory for any number of records.
+    #[arg(long, conflicts_with = "row")]
+    global: bool,
+    /// Draw the explanation to this SVG file, beside what is printed
+    ///
+    /// Values are in probability or log-odds, as --method has them. Without --row the printed text is then that of --global, which tells of the records what
+    /// the plot shows; all but bars keep the records in memory.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm]
+    #[arg(long, value_enum, value_name = "KIND", requires = "plot")]
+    plot_kind: Option<PlotKind>,
+    /// Reasons that are told for an unfavourable decision, 0 to 10 [default: 4]
+    ///
+    /// The features that pulled the score down most, in words. In text and JSON; CSV has the values only.
+    #[arg(long, value_name = "K", allow_negative_numbers = true, conflicts_with = "global",
+        value_parser = whole::<usize>(0..=MAX_REASONS as u64))]
+    reasons: Option<usize>,
+    /// How the explanation is printed
+    ///
+    /// Values have the digits that read back the same 32-bit float in JSON and CSV, four decimals in text.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Where the explanation goes; without it, standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    table: TableOption,
+    #[command(flatten)]
+    shapley: shapley::Options,
+}
+
+/// The methods on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MethodName {
+    /// Shapley values of the score against background records, gate included: every coalition of features
+    Exact,
+    /// The same from random orders of the features, with standard errors: for very many features that differ
+    Sampled,
+    /// From the mean record to this one, gate included, probability
+    Path,
+    /// The gate held at the record: FEAMOE's Theorem 1, log-odds; not the Shapley value of the score
+    Frozen,
+}
+
+impl MethodName {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Sampled => "sampled",
+            Self::Path => "path",
+            Self::Frozen => "frozen",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Tables with bars, for people
+    Text,
+    /// One JSON document; its columns are what shap's plots take
+    Json,
+    /// A line per record, a column per feature; for any number of records
+    Csv,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PlotKind {
+    /// One record's way from the base to its score, needs --row
+    Waterfall,
+    /// The ways of several records; of more than 300, as many evenly by score
+    Decision,
+    /// Every value of many records as a dot; of more than 1500 a feature, as many evenly by value
+    Beeswarm,
+    /// Mean magnitude of each feature's values; with --row, the record's values
+    Bar,
+}
+
+impl Options {
+    /// Returns what is drawn, if anything; refuses what cannot be combined.
+    fn plot_kind(&self) -> anyhow::Result<Option<PlotKind>> {
+        ensure!(
+            self.reasons.is_none() || self.format != Format::Csv,
+            "--reasons are words, and CSV has values only; use --format json, or leave out --reasons"
+        );
+        let Some(path) = &self.plot else { return Ok(None) };
+        if let Some(extension) = path.extension().filter(|extension| !extension.eq_ignore_ascii_case("svg")) {
+            bail!("--plot writes SVG, found {}; name the file .svg", extension.display());
+        }
+        let kind = self.plot_kind.unwrap_or(match self.row {
+            Some(_) => PlotKind::Waterfall,
+            None if self.global => PlotKind::Bar,
+            None => PlotKind::Beeswarm,
+        });
+        match kind {
+            PlotKind::Bar => {}
+            _ if self.global => bail!("--global keeps means only, which --plot-kind bar draws; leave out one of them"),
+            PlotKind::Waterfall if self.row.is_none() => {
+                bail!("--plot-kind waterfall draws one record; name it with --row")
+            }
+            PlotKind::Beeswarm if self.row.is_some() => {
+                bail!("--plot-kind beeswarm draws many records; leave out --row")
+            }
+            PlotKind::Decision if self.method == Some(MethodName::Frozen) => bail!(plot::PlotError::SeveralBases),
+            _ => {}
+        }
+        Ok(Some(kind))
+    }
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let kind = options.plot_kind()?;
+    let Options { source, output, plot, table, shapley, .. } = options;
+    shapley.check(&source.data)?;
+    let read = files(&source.data).chain(files(shapley.inputs())).chain([source.model.as_path()]);
+    let read: Vec<&Path> = read.chain(table.schema.as_deref()).collect();
+    let outputs =
+        [("--plot", plot.as_deref()), ("--output", output.as_deref()), ("--save-background", shapley.output())];
+    for (index, (option, path)) in outputs.iter().enumerate() {
+        let Some(path) = path else { continue };
+        refuse_overwriting(option, path, read.iter().copied())?;
+        if let Some((other, _)) = outputs[index + 1..].iter().find(|(_, other)| other == &Some(*path)) {
+            bail!("{option} and {other} name the same file; name two");
+        }
+    }
+    // Made before the work, so that a place that cannot be written is found out at once.
+    let mut drawing = options.plot.as_deref().map(OutputFile::create).transpose()?;
+    print::write(options.output.as_deref(), |out| {
+        let drawn = explain(options, kind, out)?;
+        if let Some((file, svg)) = drawing.as_mut().zip(drawn) {
+            file.write_whole(svg.as_bytes())?;
+        }
+        Ok(())
+    })?;
+    drawing.map(OutputFile::commit).transpose()?;
+    Ok(Outcome::Done)
+}
+
+/// Writes the explanation, and returns the plot.
+fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> anyhow::Result<Option<String>> {
+    let table = options.table.table()?;
+    let blob = read_blob(&options.source.model)?;
+    let model = load_model(&options.source.model, &blob)?;
+    let records = Records::open(&options.source.data, &table)?;
+    let binding = Binding::new(&model, |name| records.column(name, "the model"))?;
+    let method = options.shapley.method(options.method, &model)?;
+    let mut memory = BackgroundMemory::default();
+    let background = match method {
+        MethodName::Path | MethodName::Frozen => None,
+        MethodName::Exact | MethodName::Sampled => {
+            Some(options.shapley.background(&model, &table)?.against(&model, &mut memory)?)
+        }
+    };
+    let procedure = options.shapley.procedure(method, background.as_ref());
+    let explainer = Explainer::new(&model, procedure, &options.groups)?;
+    let mut report = Report::new(options, kind, &explainer);
+    report.read(&model, &table, records, &binding, out)?;
+    report.finish(out)
+}
+
+/// The explanation of the records so far.
+struct Report<'o, 'm> {
+    options: &'o Options,
+    kind: Option<PlotKind>,
+    explainer: &'o Explainer<'m>,
+    /// Means are printed, not records.
+    summarised: bool,
+    /// All records are kept where a document or a plot needs them at once.
+    kept: bool,
+    sums: Sums,
+    explanation: Explanation,
+    text: String,
+}
+
+impl<'o, 'm> Report<'o, 'm> {
+    fn new(options: &'o Options, kind: Option<PlotKind>, explainer: &'o Explainer<'m>) -> Self {
+        let drawn = kind.is_some() && options.row.is_none() && options.format == Format::Text;
+        Self {
+            options,
+            kind,
+            explainer,
+            summarised: options.global || drawn,
+            kept: !options.global && (options.format == Format::Json || kind.is_some()),
+            sums: Sums::new(explainer),
+            explanation: Explanation::new(explainer),
+            text: String::new(),
+        }
+    }
+
+    /// Returns whether text is made of each record.
+    fn in_words(&self) -> bool {
+        !self.summarised && self.options.format == Format::Text
+    }
+
+    /// Explains the records that were asked for.
+    fn read(
+        &mut self,
+        model: &'m HostModel<'m>,
+        table: &Table,
+        mut records: Records,
+        binding: &Binding,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        let (explainer, wanted) = (self.explainer, self.options.row);
+        let mut record = model.record();
+        let mut batch = Batch::new(explainer);
+        let mut progress = None;
+        let mut more = true;
+        while more {
+            more = records.advance()?;
+            if more {
+                let found = records.record();
+                let row = found.position.number;
+                if wanted.is_some_and(|wanted| wanted != row) {
+                    continue;
+                }
+                binding.fill(&found, &mut record)?;
+                let shown = self.kept || self.in_words();
+                let cells = if shown { explainer.cells(binding, &found, &record) } else { Vec::new() };
+                batch.push(row, &record, cells);
+                more = wanted.is_none();
+            }
+            if batch.is_full() || !more && !batch.slots().is_empty() {
+                let progress = match &progress {
+                    Some(progress) => progress,
+                    None => progress.insert(self.start(&mut batch, more, table)?),
+                };
+                for slot in batch.explain(|| progress.advance())? {
+                    self.push(slot, out)?;
+                }
+            }
+        }
+        if let Some(progress) = progress {
+            progress.finish();
+        } else {
+            let files = records.files();
+            match (wanted, records.record().position.number) {
+                (Some(row), count @ 1..) => bail!("{files}: no record {row}, expected --row 1 to {count}"),
+                _ => bail!("{files}: there are no records, only a header"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the line that shows progress, and says how long it will be.
+    fn start(&self, batch: &mut Batch<'_, '_>, more: bool, table: &Table) -> anyhow::Result<RowsProgress> {
+        if self.explainer.procedure().against().is_none() || self.options.row.is_some() {
+            return Ok(RowsProgress::new());
+        }
+        let here = batch.slots().len() as u64;
+        let records = if more { forecast::count(&self.options.source.data, table) } else { Some(here) };
+        if let Some(records) = records
+            && let Some(time) = forecast::forecast(self.explainer, batch, records)?
+        {
+            print::message(&format!("about {:.0} s for {records} records", time.as_secs_f64()));
+        }
+        Ok(records.map_or_else(RowsProgress::new, RowsProgress::of))
+    }
+
+    /// Adds a record.
+    fn push(&mut self, slot: &Slot<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
+        let Slot { row, cells, attribution, .. } = slot;
+        self.sums.push(attribution);
+        if self.options.format == Format::Csv && !self.options.global {
+            if self.sums.records().0 == 1 {
+                write_header(self.explainer, out)?;
+            }
+            write_line(self.explainer, *row, attribution, out)?;
+        }
+        if self.kept || self.in_words() {
+            let reasons = reasons(self.explainer, cells, attribution, self.options.reasons.unwrap_or(REASONS));
+            let explained = Explained { row: *row, cells, attribution, reasons };
+            if self.in_words() {
+                self.text += &render(self.explainer, &explained);
+            }
+            if self.kept {
+                self.explanation.push(explained);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is told of all records together, and returns the plot.
+    fn finish(self, out: &mut dyn Write) -> anyhow::Result<Option<String>> {
+        let Self { options, kind, explainer, summarised, sums, explanation, text, .. } = self;
+        if let (records, sampled @ 1..) = sums.records()
+            && matches!(explainer.procedure(), Procedure::Exact { .. })
+        {
+            print::message(&format!(
+                "{sampled} of {records} records take more than {} coalitions (--budget) and were sampled instead of exact",
+                options.shapley.budget()
+            ));
+        }
+        let summary = sums.summary(explainer);
+        match options.format {
+            Format::Text if summarised => out.write_all(render_summary(&summary).as_bytes())?,
+            Format::Text => out.write_all(text.as_bytes())?,
+            Format::Json if options.global => write_json(&summary, out)?,
+            Format::Json => write_json(&explanation, out)?,
+            Format::Csv if options.global => write_summary(&summary, out)?,
+            Format::Csv => {}
+        }
+        Ok(match kind {
+            None => None,
+            Some(PlotKind::Waterfall) => Some(plot::waterfall(&explanation, 0)?),
+            Some(PlotKind::Decision) => Some(plot::decision(&explanation)?),
+            Some(PlotKind::Beeswarm) => Some(plot::beeswarm(&explanation)?),
+            Some(PlotKind::Bar) if options.row.is_some() => Some(plot::bar_of_record(&explanation, 0)?),
+            Some(PlotKind::Bar) => Some(plot::bar(&summary)?),
+        })
+    }
+}

@@ -1,0 +1,182 @@
+//! An explanation as text and as lines of CSV.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use feamoe::blob_file::HostAttribution;
+use feamoe::explanation::{Background, Explained, Explainer, Summary, by_magnitude, note_name};
+use feamoe_engine::{BackgroundId, Method};
+
+use super::super::print::{TextTable, bar, csv_field, share, signed};
+
+/// Above this share of the attribution through the gate, the frozen game misleads.
+const GATE_SHARE_WARNING: f32 = 0.1;
+/// Characters of a line of text, which bars fill up.
+const LINE: usize = 110;
+/// Experts that are named.
+const MOST_EXPERTS: usize = 3;
+
+/// Writes a JSON document.
+pub fn write_json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value).map_err(std::io::Error::from)?;
+    Ok(writeln!(out)?)
+}
+
+/// Writes the header of a line per record.
+pub fn write_header(explainer: &Explainer<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
+    write!(out, "row,probability,decision,base_value,output,residual,gate_share")?;
+    if explainer.procedure().against().is_some() {
+        write!(out, ",method,evaluations,largest_standard_error,background_rows,background_hash")?;
+    }
+    for player in explainer.players() {
+        write!(out, ",{}", csv_field(&player.name))?;
+    }
+    Ok(writeln!(out)?)
+}
+
+/// Writes a record's line; `{}` of an f32 prints the fewest digits that read back the same f32.
+pub fn write_line(explainer: &Explainer<'_>, row: u64, a: &HostAttribution, out: &mut dyn Write) -> anyhow::Result<()> {
+    let (score, gate_share) = (&a.score, a.gate_share.unwrap_or(0.0));
+    write!(out, "{row},{},{},{},", score.probability, u8::from(score.decision), a.base_value)?;
+    write!(out, "{},{},{gate_share}", a.output, a.residual)?;
+    if let Some(BackgroundId { rows, hash }) = a.background {
+        let error = a.standard_errors.iter().copied().fold(0.0, f32::max);
+        write!(out, ",{},{},{error},{rows},{hash:08x}", a.method.name(), a.evaluations)?;
+    }
+    for (_, value) in explainer.players().iter().zip(&a.values) {
+        write!(out, ",{value}")?;
+    }
+    Ok(writeln!(out)?)
+}
+
+/// Writes means as CSV.
+pub fn write_summary(s: &Summary, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "feature,mean_absolute_value,mean_value")?;
+    for ((name, magnitude), mean) in s.feature_names.iter().zip(&s.mean_absolute_values).zip(&s.mean_values) {
+        writeln!(out, "{},{magnitude},{mean}", csv_field(name))?;
+    }
+    Ok(())
+}
+
+/// Returns one record as text.
+pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>) -> String {
+    let a = explained.attribution;
+    let (frozen, sampled) = (a.method == Method::Frozen, a.method == Method::Sampled);
+    let gate_share = a.gate_share.unwrap_or(0.0);
+    let mut text = format!(
+        "record {}: probability of {} {}, decision {} (threshold {})\n\
+         {} in {}{}: base {} + values = {} (residual {:+.1e}), {}\n",
+        explained.row,
+        explainer.outcome(),
+        share(a.score.probability),
+        if a.score.decision { "favourable" } else { "unfavourable" },
+        explainer.model().threshold(),
+        a.method.name(),
+        a.space.name(),
+        a.background.map(Background::from).map_or(String::new(), |background| format!(", {}", against(&background))),
+        signed(a.base_value),
+        signed(a.output),
+        a.residual,
+        match (frozen, 100.0 * gate_share) {
+            (true, percent) => format!("the gate held still (by path, {percent:.0} % runs through it)"),
+            (false, percent) => format!("{percent:.0} % through the gate"),
+        },
+    );
+    let _ = writeln!(text, "{}", experts(explainer, a));
+
+    let mut headings = vec!["feature", "cell", "value"];
+    headings.extend(sampled.then_some("standard error"));
+    headings.extend((a.method == Method::Path).then_some("through the gate"));
+    headings.push("note");
+    let mut table = TextTable::new(&headings);
+    let values = &a.values[..explainer.players().len()];
+    let order = by_magnitude(values);
+    for &index in &order {
+        let cell = &explained.cells[index];
+        let mut cells = vec![explainer.players()[index].name.clone(), cell.shown(), signed(values[index])];
+        cells.extend(sampled.then(|| share(a.standard_errors[index])));
+        cells.extend((a.method == Method::Path).then(|| signed(a.gate_values[index])));
+        cells.push(note_name(cell.note).to_owned());
+        table.row(cells);
+    }
+    text += &with_bars(&table, order.iter().map(|index| values[*index]));
+    if frozen && gate_share > GATE_SHARE_WARNING {
+        text += "warning: the gate moves this score; the frozen game holds it still and may mislead: use --method exact or path\n";
+    }
+    if !explained.reasons.is_empty() {
+        text += "what pulled the score down most:\n";
+    }
+    for (number, reason) in explained.reasons.iter().enumerate() {
+        let _ = writeln!(text, "  {}. {}", number + 1, reason.text);
+    }
+    text + "\n"
+}
+
+/// `decided by expert 3 (gate 62 %, alone 0.2100), 1 (20 %, 0.7200); 9 others (18 %)`.
+fn experts(explainer: &Explainer<'_>, a: &HostAttribution) -> String {
+    let gate = &a.score.gate[..explainer.model().experts()];
+    let order = by_magnitude(gate);
+    let (named, rest) = order.split_at(order.len().min(MOST_EXPERTS));
+    let mut text = String::from("decided by expert ");
+    for (place, &expert) in named.iter().enumerate() {
+        let (weight, alone) = (100.0 * gate[expert], share(a.score.expert_probabilities[expert]));
+        let _ = match place {
+            0 => write!(text, "{} (gate {weight:.0} %, alone {alone})", expert + 1),
+            _ => write!(text, ", {} ({weight:.0} %, {alone})", expert + 1),
+        };
+    }
+    if !rest.is_empty() {
+        let weight: f32 = rest.iter().map(|expert| gate[*expert]).sum();
+        let _ = write!(text, "; {} others ({:.0} %)", rest.len(), 100.0 * weight);
+    }
+    text
+}
+
+/// `against 1000 background records (89abcdef)`.
+fn against(background: &Background) -> String {
+    format!(
+        "against {} background record{} ({})",
+        background.rows,
+        if background.rows == 1 { "" } else { "s" },
+        background.hash
+    )
+}
+
+/// Returns means as text.
+pub fn render_summary(s: &Summary) -> String {
+    let records = if s.records == 1 { "1 record".to_owned() } else { format!("{} records", s.records) };
+    let mut text = format!(
+        "{records}, {} in {} of {}{}; on average {:.0} % through the gate\n",
+        s.method.name(),
+        s.space.name(),
+        s.output_names,
+        s.background.as_ref().map_or(String::new(), |background| format!(", {}", against(background))),
+        100.0 * s.gate_share
+    );
+    let mut table = TextTable::new(&["feature", "mean |value|", "mean value"]);
+    for ((name, magnitude), mean) in s.feature_names.iter().zip(&s.mean_absolute_values).zip(&s.mean_values) {
+        table.row([name.clone(), share(*magnitude), signed(*mean)]);
+    }
+    text += &with_bars(&table, s.mean_absolute_values.iter().copied());
+    text
+}
+
+/// Returns a table with a bar at the end of each row but the heading, the longest for the greatest magnitude; they fill the line, and leave out its
+/// left half where nothing is negative.
+fn with_bars(table: &TextTable, values: impl Iterator<Item = f32> + Clone) -> String {
+    let rendered = table.render();
+    let longest = rendered.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    let width = LINE.saturating_sub(longest + 2).clamp(21, 61);
+    let greatest = values.clone().map(|value| f64::from(value.abs())).fold(0.0, f64::max);
+    let negative = values.clone().any(|value| value < 0.0);
+    let mut lines = rendered.lines();
+    let mut text = format!("{}\n", lines.next().unwrap_or_default());
+    for (line, value) in lines.zip(values) {
+        let share = if greatest > 0.0 { f64::from(value) / greatest } else { 0.0 };
+        let padding = " ".repeat(longest - line.chars().count() + 2);
+        let bar: String =
+            if negative { bar(share, width) } else { bar(share, 2 * width).chars().skip(width - 1).collect() };
+        let _ = writeln!(text, "{}", format!("{line}{padding}{bar}").trim_end());
+    }
+    text
+}

@@ -1,0 +1,266 @@
+//! Background records on the host: where they come from, which of them are kept, and the file they are saved in.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::str::FromStr;
+
+use feamoe_engine::attribution::Background;
+use feamoe_engine::background::Value;
+use feamoe_engine::mixture::Term;
+use feamoe_engine::{FeatureIndex, RecordError};
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::SeedableRng;
+
+use crate::blob_file::{HostBackground, HostModel};
+use crate::encoder::parse;
+use crate::error::{Error, list};
+use crate::random::below;
+use crate::schema::Table;
+use crate::scoring::Binding;
+use crate::stream::{Input, Records, Seen};
+
+/// Apart from the seeds of everything else that is drawn.
+const SEED: u64 = u64::from_be_bytes(*b"backgrou");
+/// Most bytes of stored exponentials; past them they are computed anew for each record, to the same bits.
+const MOST_FACTOR_BYTES: usize = 256 << 20;
+/// What a level that training had not seen is saved as, where its name is not known.
+const UNSEEN: &str = "(unseen)";
+
+/// Keeps the records that have a value in a column: `approved=yes`. Numbers are compared as numbers; nothing after `=` is a missing value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// The column.
+    pub column: String,
+    /// What its cells must be.
+    pub value: String,
+}
+
+impl FromStr for Condition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((column, value)) if !column.is_empty() => {
+                Ok(Self { column: column.to_owned(), value: value.to_owned() })
+            }
+            _ => Err("expected COLUMN=VALUE, such as approved=yes".into()),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.column, self.value)
+    }
+}
+
+impl Condition {
+    /// Returns whether a cell, `None` where it is missing, is the value.
+    fn holds(&self, cell: Option<&[u8]>) -> bool {
+        let value = self.value.as_bytes();
+        match cell {
+            None => value.is_empty(),
+            Some(cell) => cell == value || parse(cell).is_some_and(|number| parse(value) == Some(number)),
+        }
+    }
+}
+
+/// Which background records are taken.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// Conditions that all hold; of several on one column, one of them.
+    pub only: Vec<Condition>,
+    /// Most records.
+    pub most: usize,
+    /// Seed of the draw where a file has more.
+    pub seed: u64,
+}
+
+impl Choice {
+    /// Returns whether a record is wanted. `cell` returns its cell in the column of a condition.
+    fn wants<'c>(&self, cell: impl Fn(usize) -> Option<&'c [u8]>) -> bool {
+        self.only.iter().all(|condition| {
+            let same = self.only.iter().enumerate().filter(|(_, other)| other.column == condition.column);
+            same.into_iter().any(|(index, other)| other.holds(cell(index)))
+        })
+    }
+
+    /// Says that no record is.
+    fn nothing(&self, from: &str, seen: &[Seen]) -> Error {
+        let conditions = self.only.iter().map(Condition::to_string).collect::<Vec<_>>().join(" and ");
+        let found =
+            self.only.iter().zip(seen).map(|(condition, seen)| format!("{} is {}", condition.column, seen.list()));
+        let found = found.collect::<Vec<_>>().join("; ");
+        let message = match self.only.is_empty() {
+            true => "there are no records".into(),
+            false => format!("no record has {conditions}; {found}"),
+        };
+        Error::Background { from: from.to_owned(), message }
+    }
+}
+
+/// Background records, as raw values: one of each feature.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackgroundRecords(Vec<Vec<Value>>);
+
+/// The memory of the engine's background: 8 bytes a term, and 8 bytes an expert and feature where that is not too much.
+#[derive(Debug, Default)]
+pub struct BackgroundMemory {
+    terms: Vec<Term>,
+    factors: Vec<f32>,
+}
+
+impl BackgroundRecords {
+    /// Takes the first of the model's own records that are wanted: their order was drawn.
+    ///
+    /// # Errors
+    /// [`Error::Background`]: a condition on what is no feature, or no such record; [`Error::NamesStripped`].
+    pub fn of_model(model: &HostModel<'_>, choice: &Choice) -> Result<Self, Error> {
+        const FROM: &str = "the model's background";
+        let names = Names::new(model)?;
+        let columns = choice.only.iter().map(|condition| {
+            names.features.iter().position(|name| *name == condition.column).ok_or_else(|| {
+                let message = format!(
+                    "no feature {:?}; the features are {}; to choose by another column, name a file that has it by --background",
+                    condition.column,
+                    list(&names.features)
+                );
+                Error::Background { from: FROM.into(), message }
+            })
+        });
+        let columns: Vec<usize> = columns.collect::<Result<_, _>>()?;
+        let mut seen = vec![Seen::default(); columns.len()];
+        let mut kept = Vec::new();
+        for values in (0..).map_while(|row| model.background_values(row)) {
+            let values: Vec<Value> = values.collect();
+            let cells: Vec<Option<String>> =
+                columns.iter().map(|feature| names.text(*feature, *values.get(*feature)?)).collect();
+            seen.iter_mut().zip(&cells).for_each(|(seen, cell)| seen.note(cell.as_deref().unwrap_or("").as_bytes()));
+            if choice.wants(|condition| cells.get(condition)?.as_deref().map(str::as_bytes)) {
+                kept.push(values);
+                if kept.len() == choice.most {
+                    break;
+                }
+            }
+        }
+        if kept.is_empty() { Err(choice.nothing(FROM, &seen)) } else { Ok(Self(kept)) }
+    }
+
+    /// Draws from the records of files those that are wanted, without replacement: Vitter (1985), algorithm R. Where they have no more than `choice.most`, it is
+    /// all of them, in their order.
+    ///
+    /// # Errors
+    /// Those of the files, of [`Binding`] and of a condition's column; [`Error::Background`] for no such record.
+    pub fn read(model: &HostModel<'_>, inputs: &[Input], table: &Table, choice: &Choice) -> Result<Self, Error> {
+        let mut records = Records::open(inputs, table)?;
+        let binding = Binding::new(model, |name| records.column(name, "the model"))?;
+        let columns = choice.only.iter().map(|condition| records.column(&condition.column, "--background-where"));
+        let columns: Vec<usize> = columns.collect::<Result<_, _>>()?;
+        let mut seen = vec![Seen::default(); columns.len()];
+        let mut random = Pcg64Mcg::seed_from_u64(choice.seed ^ SEED);
+        let (mut kept, mut wanted) = (Vec::new(), 0_u64);
+        while records.advance()? {
+            let row = records.record();
+            seen.iter_mut().zip(&columns).for_each(|(seen, column)| seen.note(row.text(*column)));
+            if !choice.wants(|condition| row.cell(*columns.get(condition)?)) {
+                continue;
+            }
+            wanted += 1;
+            if kept.len() < choice.most {
+                kept.push(binding.values(&row)?);
+                continue;
+            }
+            let place = below(wanted, &mut random);
+            if let Some(place) = usize::try_from(place).ok().and_then(|place| kept.get_mut(place)) {
+                *place = binding.values(&row)?;
+            }
+        }
+        if kept.is_empty() { Err(choice.nothing(&records.files(), &seen)) } else { Ok(Self(kept)) }
+    }
+
+    /// Makes them what the engine explains against.
+    ///
+    /// # Errors
+    /// [`Error::Record`], [`Error::Explain`]: not for records of this model.
+    pub fn against<'m>(
+        &self,
+        model: &'m HostModel<'m>,
+        memory: &'m mut BackgroundMemory,
+    ) -> Result<HostBackground<'m>, Error> {
+        memory.terms = vec![Term::default(); Background::terms_needed(model).saturating_mul(self.0.len())];
+        let factors = Background::factors_needed(model).saturating_mul(self.0.len());
+        memory.factors = vec![0.0; if factors <= MOST_FACTOR_BYTES / size_of::<f32>() { factors } else { 0 }];
+        let mut background = Background::new(model, &mut memory.terms, &mut memory.factors);
+        let mut record = model.record();
+        for values in &self.0 {
+            for (index, value) in values.iter().enumerate() {
+                let fault = |error: RecordError| Error::Record { feature: index.to_string(), error };
+                record.set_value(FeatureIndex(index), *value).map_err(fault)?;
+            }
+            background.push(model, &record)?;
+        }
+        Ok(background)
+    }
+
+    /// Writes them as CSV that [`BackgroundRecords::read`] reads to the same records, as `table` says: without a header where it has none, then with columns that
+    /// are no features left missing.
+    ///
+    /// # Errors
+    /// Those of writing, and where the model has no names.
+    pub fn write_csv(&self, model: &HostModel<'_>, table: &Table, out: &mut dyn Write) -> io::Result<()> {
+        let names = Names::new(model).map_err(io::Error::other)?;
+        let columns: Vec<&str> = match table.header {
+            true => names.features.clone(),
+            false => table.columns.iter().map(String::as_str).collect(),
+        };
+        let missing = table.missing.first().map_or("", String::as_str);
+        let mut line = |cells: &[String]| {
+            let quoted = |cell: &String| {
+                let special =
+                    |c: char| matches!(c, '"' | '\n' | '\r') || c == table.delimiter || Some(c) == table.comment;
+                if cell.contains(special) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.clone() }
+            };
+            let cells: Vec<String> = cells.iter().map(quoted).collect();
+            writeln!(out, "{}", cells.join(&table.delimiter.to_string()))
+        };
+        if table.header {
+            line(&columns.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+        }
+        let features: Vec<Option<usize>> =
+            columns.iter().map(|column| names.features.iter().position(|name| name == column)).collect();
+        for values in &self.0 {
+            let cell = |feature: &Option<usize>| {
+                let text = feature.and_then(|feature| names.text(feature, *values.get(feature)?));
+                text.unwrap_or_else(|| missing.to_owned())
+            };
+            line(&features.iter().map(cell).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+}
+
+/// Names of features and levels.
+struct Names<'m> {
+    features: Vec<&'m str>,
+    levels: Vec<Vec<&'m str>>,
+}
+
+impl<'m> Names<'m> {
+    fn new(model: &'m HostModel<'_>) -> Result<Self, Error> {
+        let schema = model.schema();
+        let count = schema.features().len();
+        let features = (0..count).map(|index| schema.feature_name(index).ok_or(Error::NamesStripped));
+        let levels = (0..count).map(|index| schema.level_names(index).collect()).collect();
+        Ok(Self { features: features.collect::<Result<_, _>>()?, levels })
+    }
+
+    /// Returns a value as a file has it; `None` where it is missing.
+    fn text(&self, feature: usize, value: Value) -> Option<String> {
+        match value {
+            Value::Number(number) => (!number.is_nan()).then(|| number.to_string()),
+            Value::Level(code) => self.levels.get(feature)?.get(usize::from(code)).map(|name| (*name).to_owned()),
+            Value::Unseen => Some(UNSEEN.to_owned()),
+            Value::Missing => None,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Some records at a time, explained on all threads.
+
+use feamoe_engine::ExplainError;
+use rayon::prelude::*;
+
+use super::explainer::Scratch;
+use super::{Cell, Explainer};
+use crate::blob_file::{HostAttribution, HostRecord};
+use crate::threads::PerThread;
+
+/// Records of a batch: enough for every thread to have some when their costs differ, some 5 MB.
+const MOST: usize = 256;
+
+/// One record of a [`Batch`].
+#[derive(Clone, Debug)]
+pub struct Slot<'m> {
+    /// Its 1-based number.
+    pub row: u64,
+    /// What its players hold, where that was asked for.
+    pub cells: Vec<Cell>,
+    /// The record.
+    pub record: HostRecord<'m>,
+    /// What its players added to its score, once it is explained.
+    pub attribution: HostAttribution,
+}
+
+/// Records of a file, explained together: in their order, and to the same bits whatever the number of threads.
+#[derive(Debug)]
+pub struct Batch<'e, 'm> {
+    explainer: &'e Explainer<'m>,
+    scratch: PerThread<Scratch>,
+    slots: Vec<Slot<'m>>,
+    filled: usize,
+    explained: usize,
+}
+
+impl<'e, 'm> Batch<'e, 'm> {
+    /// Starts without records.
+    #[must_use]
+    pub fn new(explainer: &'e Explainer<'m>) -> Self {
+        Self { explainer, scratch: PerThread::new(Scratch::default), slots: Vec::new(), filled: 0, explained: 0 }
+    }
+
+    /// Adds a record.
+    pub fn push(&mut self, row: u64, record: &HostRecord<'m>, cells: Vec<Cell>) {
+        match self.slots.get_mut(self.filled) {
+            Some(slot) => {
+                (slot.row, slot.cells) = (row, cells);
+                slot.record.clone_from(record);
+            }
+            None => {
+                let attribution = HostAttribution::new();
+                self.slots.push(Slot { row, cells, record: record.clone(), attribution });
+            }
+        }
+        self.filled += 1;
+    }
+
+    /// Returns whether it is time to explain them.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.filled == MOST
+    }
+
+    /// Returns the records.
+    #[must_use]
+    pub fn slots(&self) -> &[Slot<'m>] {
+        &self.slots[..self.filled]
+    }
+
+    /// Explains the next record on this thread; false where none is left.
+    ///
+    /// # Errors
+    /// Those of the engine's methods.
+    pub fn explain_one(&mut self) -> Result<bool, ExplainError> {
+        let Some(slot) = self.slots[..self.filled].get_mut(self.explained) else { return Ok(false) };
+        self.scratch.with(|scratch| self.explainer.explain(&slot.record, scratch, &mut slot.attribution))?;
+        self.explained += 1;
+        Ok(true)
+    }
+
+    /// Explains those that are left, on all threads, and returns all; the batch is then ready for others. `done` is called after each, by whichever thread.
+    ///
+    /// # Errors
+    /// Those of the engine's methods, of the first record that has one.
+    pub fn explain(&mut self, done: impl Fn() + Sync) -> Result<&[Slot<'m>], ExplainError> {
+        let (explainer, scratch) = (self.explainer, &self.scratch);
+        let explain = |slot: &mut Slot<'m>| {
+            let explained = scratch.with(|scratch| explainer.explain(&slot.record, scratch, &mut slot.attribution));
+            done();
+            explained
+        };
+        let left = &mut self.slots[self.explained..self.filled];
+        // One record needs no other thread.
+        let results: Vec<_> = match left {
+            [slot] => vec![explain(slot)],
+            left => left.par_iter_mut().with_max_len(1).map(explain).collect(),
+        };
+        results.into_iter().collect::<Result<(), _>>()?;
+        let filled = std::mem::take(&mut self.filled);
+        self.explained = 0;
+        Ok(&self.slots[..filled])
+    }
+}
