@@ -18,9 +18,11 @@ fn folder() -> Folder {
     folder
 }
 
-/// Runs `explain` on the new records.
+/// Runs `explain` on the new records, against few where it is against any.
 fn explain(folder: &Folder, options: &[&str]) -> String {
-    folder.run(&[&EXPLAIN, options].concat()).done()
+    let is_against_any = !["path", "frozen"].iter().any(|method| options.contains(method));
+    let few = if is_against_any { &["--background-rows", "20"][..] } else { &[] };
+    folder.run(&[&EXPLAIN, options, few].concat()).done()
 }
 
 fn explain_json(folder: &Folder, options: &[&str]) -> Value {
@@ -31,6 +33,12 @@ fn explain_json(folder: &Folder, options: &[&str]) -> Value {
 fn drawn(folder: &Folder, options: &[&str]) -> String {
     let _ = explain(folder, &[options, &["--plot", "plot.svg"]].concat());
     folder.text("plot.svg")
+}
+
+fn background(e: &Value) -> BackgroundId {
+    let hash = e["background"]["hash"].as_str().unwrap();
+    let rows = e["background"]["rows"].as_u64().unwrap() as u32;
+    BackgroundId { rows, hash: u32::from_str_radix(hash, 16).unwrap() }
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
@@ -68,8 +76,20 @@ fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
     let probabilities: Vec<f32> =
         scores.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse().unwrap()).collect();
     let crc = folder.run(&["inspect", "lending.feamoe", "--format", "json"]).json()["crc32"].clone();
-    for (method, space) in [("path", "probability"), ("frozen", "log-odds")] {
+    for (method, space) in
+        [("exact", "probability"), ("sampled", "probability"), ("path", "probability"), ("frozen", "log-odds")]
+    {
         let document = explain(&folder, &["--method", method, "--format", "json"]);
+        // What only some methods have.
+        let of: &[(&str, &[&str])] = &[
+            ("error_std", &["sampled"]),
+            ("lower_bounds", &["sampled"]),
+            ("upper_bounds", &["sampled"]),
+            ("background", &["exact", "sampled"]),
+            ("evaluations", &["exact", "sampled"]),
+            ("seed", &["sampled"]),
+        ];
+        let is_told = |key: &&str| of.iter().all(|(other, methods)| other != key || methods.contains(&method));
         assert_eq!(
             keys_in_order(&document),
             [
@@ -79,6 +99,9 @@ fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
                 "display_data",
                 "feature_names",
                 "output_names",
+                "error_std",
+                "lower_bounds",
+                "upper_bounds",
                 "method",
                 "space",
                 "row",
@@ -93,8 +116,14 @@ fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
                 "threshold",
                 "notes",
                 "reasons",
+                "background",
+                "evaluations",
+                "seed",
                 "model",
             ]
+            .into_iter()
+            .filter(is_told)
+            .collect::<Vec<_>>()
         );
         let e: Value = serde_json::from_str(&document).unwrap();
         assert_eq!((&e["method"], &e["space"], &e["model"]), (&method.into(), &space.into(), &crc));
@@ -114,8 +143,11 @@ fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
             let mixed: f64 = list("gate").iter().zip(list("expert_values")).map(|(gate, expert)| gate * expert).sum();
             assert!((mixed - f64::from(*probability)).abs() < 1e-5, "the experts that decided");
             assert!((0.0..=1.0).contains(&number("gate_share")));
-            if method == "path" {
+            if method != "frozen" {
                 assert_eq!(number("output"), number("probability"));
+            }
+            if method == "exact" {
+                assert!(number("residual").abs() < 1e-6, "{record}: {}", number("residual"));
             }
         }
         // One record is the same as among all.
@@ -128,12 +160,14 @@ fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
 #[test]
 fn text_csv_and_json_tell_the_same_numbers() {
     let folder = folder();
-    for method in ["path", "frozen"] {
+    for method in ["exact", "path", "frozen"] {
         let e = explain_json(&folder, &["--method", method]);
         let names = texts(&e["feature_names"]);
         let csv = explain(&folder, &["--method", method, "--format", "csv"]);
         let mut table = csv::Reader::from_reader(csv.as_bytes());
-        let fixed = ["row", "probability", "decision", "base_value", "output", "residual", "gate_share"];
+        let of_all = ["row", "probability", "decision", "base_value", "output", "residual", "gate_share"];
+        let of_shapley = ["method", "evaluations", "largest_standard_error", "background_rows", "background_hash"];
+        let fixed = [&of_all[..], if method == "exact" { &of_shapley } else { &[] }].concat();
         assert_eq!(table.headers().unwrap().iter().collect::<Vec<_>>(), [&fixed[..], &names].concat());
         for (record, line) in table.records().map(Result::unwrap).enumerate() {
             let same = |cell: &str, expected: &Value| {
@@ -147,6 +181,12 @@ fn text_csv_and_json_tell_the_same_numbers() {
                 [(1, "probability"), (3, "base_values"), (4, "output"), (5, "residual"), (6, "gate_share")]
             {
                 same(&line[cell], &e[key][record]);
+            }
+            if method == "exact" {
+                let BackgroundId { rows, hash } = background(&e);
+                let told =
+                    ["exact", &e["evaluations"][record].to_string(), "0", &rows.to_string(), &format!("{hash:08x}")];
+                assert_eq!(line.iter().skip(of_all.len()).take(of_shapley.len()).collect::<Vec<_>>(), told);
             }
             for feature in 0..names.len() {
                 same(&line[fixed.len() + feature], &e["values"][record][feature]);
@@ -192,7 +232,7 @@ fn the_global_explanation_is_the_mean_over_the_records() {
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!((lines[0], lines.len()), ("feature,mean_absolute_value,mean_value", 11));
     let text = explain(&folder, &["--global"]);
-    assert!(text.starts_with("40 records, path in probability of yes; "), "{text}");
+    assert!(text.starts_with("40 records, exact in probability of yes, against 20 background records ("), "{text}");
     for (place, name) in names.iter().enumerate() {
         let feature = texts(&e["feature_names"]).iter().position(|found| found == name).unwrap();
         let mean = |of: &dyn Fn(f64) -> f64| values.iter().map(|row| of(row[feature])).sum::<f64>() / RECORDS as f64;
@@ -251,7 +291,7 @@ fn reasons_are_the_most_negative_values_of_unfavourable_decisions() {
 #[test]
 fn the_bars_of_a_waterfall_lead_from_the_base_to_the_output() {
     let folder = folder();
-    for (method, row) in [("path", "1"), ("path", "2"), ("frozen", "3")] {
+    for (method, row) in [("exact", "1"), ("path", "2"), ("frozen", "3"), ("sampled", "4")] {
         let options = ["--method", method, "--row", row];
         let e = explain_json(&folder, &options);
         let text = drawn(&folder, &options);
@@ -274,7 +314,7 @@ fn the_bars_of_a_waterfall_lead_from_the_base_to_the_output() {
         }
         assert!((end - to).abs() < 0.05, "the last one ends at the output: {end}, {to}");
         let threshold = of_class(&svg, "threshold");
-        assert!(method == "path" || threshold.is_empty(), "the frozen game has no threshold");
+        assert!(method != "frozen" || threshold.is_empty(), "the frozen game has no threshold");
         if let [threshold] = &threshold[..] {
             let at = threshold.attribute("x1").unwrap().parse::<f64>().unwrap();
             assert!((at - from - (0.5 - number("base_values")) * pixels).abs() < 0.05);
@@ -304,8 +344,11 @@ fn every_plot_is_well_formed_names_every_feature_and_is_the_same_again() {
             assert!(has_text(&svg, name), "{options:?}: {name}");
         }
         assert!(has_text(&svg, what), "{options:?}: {what}");
-        let method = if options.contains(&"frozen") { "frozen" } else { "path" };
-        let line = format!("method {method} · against the mean record of training · model {model}");
+        let against = match options.contains(&"frozen") {
+            true => "frozen · against the mean record of training".to_owned(),
+            false => format!("exact · against 20 background records ({:08x})", background(&e).hash),
+        };
+        let line = format!("method {against} · model {model}");
         assert!(has_text(&svg, &line), "{options:?}: {line}");
         assert!(!text.contains("NaN") && !text.contains("inf"), "{options:?}");
         assert_eq!(drawn(&folder, options), text);
@@ -361,7 +404,7 @@ fn estimated_values_have_whiskers_and_a_background_is_named() {
     let folder = folder();
     let blob = AlignedBytes::read(&folder.path("lending.feamoe")).unwrap();
     let model = HostModel::load(blob.as_slice()).unwrap();
-    let explainer = Explainer::new(&model, Procedure::Path).unwrap();
+    let explainer = Explainer::new(&model, Procedure::Path, &[]).unwrap();
     let mut explanation = Explanation::new(&explainer);
     explanation.method = Method::Sampled;
     let mut attribution = HostAttribution::new();
@@ -372,7 +415,7 @@ fn estimated_values_have_whiskers_and_a_background_is_named() {
     attribution.values[..3].copy_from_slice(&[0.3, -0.15, 0.05]);
     attribution.standard_errors[..3].copy_from_slice(&[0.01, 0.02, 0.0]);
     let cells = vec![Cell::default(); explainer.players().len()];
-    explanation.push(Explained { row: 5, cells, attribution: &attribution, reasons: Vec::new() });
+    explanation.push(Explained { row: 5, cells: &cells, attribution: &attribution, reasons: Vec::new() });
 
     let e = serde_json::to_value(&explanation).unwrap();
     assert_eq!(e["background"], serde_json::json!({ "rows": 1_000, "hash": "000000ab" }));

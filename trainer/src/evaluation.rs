@@ -4,14 +4,16 @@
 //! does not grow with the records: 2 x 8 MiB for the ranking, some hundred bytes a group.
 
 use feamoe_engine::fairness::{Counts, Distances, Measure, disparate_impact, interval};
+use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::blob_file::{HostModel, HostRecourse};
+use crate::blob_file::{HostModel, HostRecord, HostRecourse};
 use crate::error::Error;
 use crate::individual::{IndividualFairness, IndividualUnfairness};
 use crate::prequential::log_loss;
 use crate::scoring::Binding;
 use crate::stream::{Attribute, NO_GROUP, Stream};
+use crate::threads::PerThread;
 
 /// Steps of the score histogram behind the AUC: scores closer than 1e-6 count as ties.
 const SCORE_STEPS: usize = 1 << 20;
@@ -22,6 +24,8 @@ pub const SMALL_GROUP: u64 = 30;
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 512;
+/// Declined records that are looked at together: some 2 MB.
+const BATCH: usize = 256;
 
 /// Whether the recourse of declined records is looked for: it takes some hundred times as long as a score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +50,8 @@ pub fn evaluate(
     let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());
     let mut individual = IndividualFairness::new(&binding, stream.attributes());
     individual.learn_groups(stream.attributes());
-    // Some hundred kilobytes: too large for the stack.
-    let (mut record, mut recourse) = (model.record(), Box::new(HostRecourse::new()));
+    let mut record = model.record();
+    let mut declined = Declined::new(model);
     let mut rows = 0_u64;
     while let Some(row) = stream.next_row()? {
         binding.fill(&row, &mut record)?;
@@ -60,19 +64,54 @@ pub fn evaluate(
         if let Some(label) = row.label {
             evaluator.observe(label, probability, row.groups);
             if probability < model.threshold() && recourse_burden == RecourseBurden::Measured {
-                let found = model.recourse_into(&record, &mut recourse);
-                evaluator.observe_distance(found.map_or(None, |()| recourse.distance), row.groups);
+                declined.push(&record, row.groups, &mut evaluator);
             }
             individual.observe(model, &binding, &row, &mut record, probability >= model.threshold())?;
         }
         individual.learn_groups(stream.attributes());
     }
+    declined.look(&mut evaluator);
     stream.check_rows()?;
     stream.check_groups()?;
     let counts = stream.counts();
     let (individual_unfairness, attributes) = individual.report(stream.attributes());
     let skipped = counts.filtered + counts.unlabelled;
     Ok(Evaluation { skipped, individual_unfairness, attributes, ..evaluator.report(stream.attributes()) })
+}
+
+/// Declined records whose distances are still to be found, on all threads; taken in by their order, so that the number of threads changes no bit.
+struct Declined<'m> {
+    model: &'m HostModel<'m>,
+    /// With the groups of each.
+    records: Vec<(HostRecord<'m>, Vec<u8>)>,
+    /// Some hundred kilobytes each: too large for the stack.
+    memory: PerThread<Box<HostRecourse>>,
+}
+
+impl<'m> Declined<'m> {
+    fn new(model: &'m HostModel<'m>) -> Self {
+        Self { model, records: Vec::new(), memory: PerThread::new(|| Box::new(HostRecourse::new())) }
+    }
+
+    fn push(&mut self, record: &HostRecord<'m>, groups: &[u8], evaluator: &mut Evaluator) {
+        self.records.push((record.clone(), groups.to_vec()));
+        if self.records.len() == BATCH {
+            self.look(evaluator);
+        }
+    }
+
+    fn look(&mut self, evaluator: &mut Evaluator) {
+        let search = |(record, _): &(HostRecord<'m>, Vec<u8>)| {
+            self.memory.with(|recourse| {
+                let found = self.model.recourse_into(record, recourse);
+                found.map_or(None, |()| recourse.distance)
+            })
+        };
+        let distances: Vec<Option<f32>> = self.records.par_iter().with_max_len(1).map(search).collect();
+        for ((_, groups), distance) in self.records.drain(..).zip(distances) {
+            evaluator.observe_distance(distance, &groups);
+        }
+    }
 }
 
 /// Gathers decisions, one record at a time.

@@ -6,17 +6,19 @@
 use feamoe_engine::fairness::Distances;
 use feamoe_engine::recourse::{Change, Direction, Rule, RuleErrorKind};
 use feamoe_engine::schema::Kind;
+use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::blob_file::{FEATURES, HostAnswer, HostModel, HostRecourse, HostRules};
+use crate::blob_file::{FEATURES, HostAnswer, HostModel, HostRecord, HostRecourse, HostRules};
 use crate::encoder::parse;
 use crate::error::{Error, list};
 use crate::schema::{Features, Schema};
 use crate::scoring::Binding;
-use crate::stream::{NO_GROUP, Row, Stream};
+use crate::stream::{Buffer, NO_GROUP, Row, Stream};
+use crate::threads::PerThread;
 
-/// Rows between two reports of progress.
-const REPORT_EVERY: u64 = 64;
+/// Declined records that are looked at together, on all threads: some megabytes.
+const BATCH: usize = 128;
 
 /// Makes the engine's rules for a model: those of the schema, over them the `wishes` of a user (the same keys), over both that protected columns stay as they
 /// are.
@@ -112,7 +114,7 @@ fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
 }
 
 /// Looks for up to `answers` ways to a favourable decision for each record of a stream, or for the one numbered `row` alone; tells `on_progress` the number
-/// of rows now and then. Without `keep_each` only the summary is kept, in constant memory.
+/// of rows now and then. Works on all threads of rayon's pool; their number changes no bit. Without `keep_each` only the summary is kept, in constant memory.
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] where there is no record, or none of this number.
@@ -128,27 +130,47 @@ pub fn recourse(
     let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
     let mut report = RecourseReport::new(model, rules);
     let mut tallies: Vec<Vec<Distances>> = vec![Vec::new(); stream.attributes().count()];
-    // Some hundred kilobytes: too large for the stack.
-    let (mut record, mut scratch) = (model.record(), Box::new(HostRecourse::new()));
-    let mut room = vec![HostAnswer::NONE; answers];
+    // Some hundred kilobytes each: too large for the stack.
+    let memory = PerThread::new(|| (Box::new(HostRecourse::new()), vec![HostAnswer::NONE; answers]));
+    let mut record = model.record();
     let mut all = Distances::new();
     let mut changed = [0; FEATURES];
-    let mut last = 0;
-    while let Some(found) = stream.next_row()? {
-        last = found.position.number;
-        if row.is_some_and(|wanted| wanted != last) {
-            continue;
+    let (mut last, mut more) = (0, true);
+    while more {
+        let mut rows = Buffer::new(stream);
+        let mut declined: Vec<(HostRecord<'_>, f32)> = Vec::new();
+        while more && declined.len() < BATCH {
+            let Some(found) = stream.next_row()? else {
+                more = false;
+                break;
+            };
+            last = found.position.number;
+            if row.is_some_and(|wanted| wanted != last) {
+                continue;
+            }
+            more = row.is_none();
+            binding.fill(&found, &mut record)?;
+            report.summary.rows += 1;
+            // A record of this very model: it cannot be another's.
+            let probability = model.score(&record).map_or(f32::NAN, |score| score.probability);
+            if probability < model.threshold() {
+                rows.push(&found);
+                declined.push((record.clone(), probability));
+            } else if row.is_some() {
+                report.favourable = Some(probability);
+            }
         }
-        binding.fill(&found, &mut record)?;
-        report.summary.rows += 1;
-        // A record of this very model: it cannot be another's.
-        let probability = model.score(&record).map_or(f32::NAN, |score| score.probability);
-        if probability < model.threshold() {
-            let count = model.recourses_within(&record, rules, &mut scratch, &mut room).unwrap_or(0);
-            let answers = room.get(..count).unwrap_or_default();
+        let search = |(record, _): &(HostRecord<'_>, f32)| {
+            memory.with(|(scratch, room)| {
+                let count = model.recourses_within(record, rules, scratch, room).unwrap_or(0);
+                room.get(..count).unwrap_or_default().to_vec()
+            })
+        };
+        let found: Vec<Vec<HostAnswer>> = declined.par_iter().with_max_len(1).map(search).collect();
+        for ((row, (_, probability)), answers) in rows.rows().zip(&declined).zip(&found) {
             let distance = answers.first().map(|nearest| nearest.distance);
             all.observe(distance);
-            for (tallies, group) in tallies.iter_mut().zip(found.groups).filter(|(_, group)| **group != NO_GROUP) {
+            for (tallies, group) in tallies.iter_mut().zip(row.groups).filter(|(_, group)| **group != NO_GROUP) {
                 let group = usize::from(*group);
                 tallies.resize(tallies.len().max(group + 1), Distances::new());
                 tallies[group].observe(distance);
@@ -156,17 +178,10 @@ pub fn recourse(
             let nearest = answers.first().map_or(&[][..], |nearest| &nearest.changes);
             changed.iter_mut().zip(nearest).for_each(|(count, change)| *count += u64::from(change.is_some()));
             if keep_each {
-                report.add(model, &binding, &found, probability, answers);
+                report.add(model, &binding, &row, *probability, answers);
             }
-        } else if row.is_some() {
-            report.favourable = Some(probability);
         }
-        if report.summary.rows.is_multiple_of(REPORT_EVERY) {
-            on_progress(report.summary.rows);
-        }
-        if row.is_some() {
-            break;
-        }
+        on_progress(report.summary.rows);
     }
     stream.check_rows()?;
     if let Some(row) = row.filter(|_| report.summary.rows == 0) {

@@ -37,7 +37,7 @@ struct Cli {
     /// Threads for what many records take, in explain, recourse and evaluate [default: RAYON_NUM_THREADS, else one a core]
     ///
     /// No result depends on it.
-    #[arg(long, global = true, value_name = "N", value_parser = whole::<usize>(1..=1024))]
+    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=1024))]
     threads: Option<usize>,
     #[command(subcommand)]
     command: Command,

@@ -109,7 +109,7 @@ impl Buffer {
     }
 
     /// Adds a row.
-    pub(super) fn push(&mut self, row: &Row<'_>) {
+    pub(crate) fn push(&mut self, row: &Row<'_>) {
         let place = self.keep(row);
         self.rows.push(place);
         self.fields.extend_from_slice(row.record.fields);

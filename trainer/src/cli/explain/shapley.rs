@@ -24,6 +24,7 @@ const BUDGET: u64 = 1 << 24;
 /// The options.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Exact and sampled values")]
+#[group(skip)]
 pub struct Options {
     /// What the values add up in [default: probability]
     #[arg(long, value_enum, value_name = "SPACE")]
@@ -42,7 +43,7 @@ pub struct Options {
     /// Most background records, 1 to 65535 [default: 1000]
     ///
     /// Of more in files so many are drawn by --seed, each as likely; of the model's own, whose order was drawn, the first. More take longer and vary less.
-    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=65_535))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=65_535))]
     background_rows: Option<usize>,
     /// Write the background records to this file, as CSV that --background reads to the same hash
     #[arg(long, value_name = "FILE")]
@@ -50,19 +51,19 @@ pub struct Options {
     /// Most coalitions of a record for exact values, against all background records together [default: 16777216]
     ///
     /// A record that takes more is sampled, which is said. Each background record takes 2^d coalitions, for the d players that differ from it; 2 to 4 ns each.
-    #[arg(long, value_name = "COALITIONS", value_parser = whole::<u64>(1..=u64::MAX))]
+    #[arg(long, value_name = "COALITIONS", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     budget: Option<u64>,
     /// Largest standard error with which sampling ends, above 0, in units of the space [default: 0.001]
-    #[arg(long, value_name = "T", value_parser = tolerance)]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = tolerance)]
     tolerance: Option<f32>,
     /// Evaluations after which sampling of a record ends, whatever its errors are [default: 10000000]
-    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     max_evaluations: Option<u64>,
     /// Seconds after which sampling of a record ends: results then depend on the machine [default: no limit]
-    #[arg(long, value_name = "S", value_parser = seconds)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
     max_seconds: Option<Duration>,
     /// Seed of what is drawn: background records of a file, orders of sampled values [default: 1]
-    #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: Option<u64>,
 }
 
