@@ -22,6 +22,10 @@ from model import SCHEMA, check, data_file, feamoe
 ROWS = 200
 # A smaller picture shows nothing: an empty one has 2.4 kB.
 LEAST_BYTES = 5_000
+# Means over one background differ by what f32 rounds.
+SAME_BASE = 1e-6
+# What sampled values have beside the others' columns.
+ESTIMATES = ["error_std", "lower_bounds", "upper_bounds"]
 
 
 def explanation(document):
@@ -33,6 +37,7 @@ def explanation(document):
         display_data=np.asarray(document["display_data"], object),
         feature_names=document["feature_names"],
         output_names=document["output_names"],
+        **{key: np.asarray(document[key], float) for key in ESTIMATES if key in document},
     )
 
 
@@ -57,13 +62,13 @@ PLOTS = {
 
 def methods():
     """The methods that `feamoe explain` has."""
-    listed = re.search(r"--method <.*?\[default", feamoe("explain", "--help"), re.DOTALL)[0]
+    listed = re.search(r"--method <.*?\n +--", feamoe("explain", "--help"), re.DOTALL)[0]
     return re.findall(r"^ +- (\w+):", listed, re.MULTILINE)
 
 
 def draw(method, explained, picture):
     for name, plot in PLOTS.items():
-        if name == "decision" and np.ptp(explained.base_values) > 0:
+        if name == "decision" and np.ptp(explained.base_values) > SAME_BASE:
             print(f"{method}, {name}: not drawn, each row has a base value of its own")
             continue
         plot(explained)

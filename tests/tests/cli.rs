@@ -619,7 +619,9 @@ fn a_file_of_no_records_has_no_scores() {
 #[test]
 fn a_reader_that_has_had_enough_is_no_error() {
     let folder = Folder::with_model();
-    for command in [&["score", "lending.feamoe"][..], &["explain", "lending.feamoe", "--format", "json"]] {
+    for command in
+        [&["score", "lending.feamoe"][..], &["explain", "lending.feamoe", "--method", "path", "--format", "json"]]
+    {
         let mut command = folder.command(&[command, &["lending.csv"; 4]].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();

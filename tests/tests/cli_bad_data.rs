@@ -178,7 +178,7 @@ fn text_in_a_numeric_column_is_named_by_line_and_column() {
     let message = folder.refusal(&["train", "bad.csv", "--schema", "lending.toml", "-o", "lending.feamoe"]);
     assert!(message.starts_with("bad.csv:6002: column \"age\": found \"about 40\", expected a number; "), "{message}");
     assert!(message.contains("table.missing") && message.contains("features.categorical"), "{message}");
-    for command in [&["score"][..], &["explain"], &["evaluate", "--schema", "lending.toml"]] {
+    for command in [&["score"][..], &["explain", "--method", "path"], &["evaluate", "--schema", "lending.toml"]] {
         let (name, options) = command.split_first().unwrap();
         let ran = folder.run(&[&[*name, "lending.feamoe", "bad.csv"], options].concat());
         let expected = "error: bad.csv:6002: column \"age\": found \"about 40\", expected a number; the model takes this column as a number";

@@ -141,7 +141,7 @@ fn standard_output_that_cannot_be_written_is_an_error() {
     for arguments in [
         &["score", "lending.feamoe", "lending.csv"][..],
         &["evaluate", "lending.feamoe", "lending.csv", "--schema", "lending.toml"],
-        &["explain", "lending.feamoe", "lending.csv", "--format", "json"],
+        &["explain", "lending.feamoe", "lending.csv", "--method", "path", "--format", "json"],
         &["inspect", "lending.feamoe"],
         &["schema", "lending.csv"],
     ] {

@@ -38,6 +38,7 @@
 //!
 //! # Contract
 //! - The same data, options and seed give the same bytes on any machine.
+//! - Explanations and recourse of many records take all threads of rayon's pool; their number changes no bit.
 //! - Rows stream: memory does not grow with the data, but for `shuffle`, which says how much it keeps.
 //! - A file that is written ([`output`]) is whole or not there.
 //! - Errors name file, line and column; nothing here panics on input. The forward pass and the fairness measures are the engine's.

@@ -1,5 +1,5 @@
-//! Work on many records at once, on the threads of rayon's pool: each has memory of its own, and results stay in the order of the records, so that the number of
-//! threads changes no bit of them.
+//! Work on many records at once, on the threads of rayon's pool: each has memory of its own, and results stay in the order of the records, so that the
+//! number of threads changes no bit of them.
 
 use std::sync::{Mutex, PoisonError};
 

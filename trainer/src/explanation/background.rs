@@ -80,8 +80,8 @@ impl Choice {
     /// Returns whether a record is wanted. `cell` returns its cell in the column of a condition.
     fn wants<'c>(&self, cell: impl Fn(usize) -> Option<&'c [u8]>) -> bool {
         self.only.iter().all(|condition| {
-            let same = self.only.iter().enumerate().filter(|(_, other)| other.column == condition.column);
-            same.into_iter().any(|(index, other)| other.holds(cell(index)))
+            let mut same = self.only.iter().enumerate().filter(|(_, other)| other.column == condition.column);
+            same.any(|(index, other)| other.holds(cell(index)))
         })
     }
 
@@ -146,8 +146,8 @@ impl BackgroundRecords {
         if kept.is_empty() { Err(choice.nothing(FROM, &seen)) } else { Ok(Self(kept)) }
     }
 
-    /// Draws from the records of files those that are wanted, without replacement: Vitter (1985), algorithm R. Where they have no more than `choice.most`, it is
-    /// all of them, in their order.
+    /// Draws from the records of files those that are wanted, without replacement: Vitter (1985), algorithm R. Where there are no more than `choice.most`,
+    /// it is all of them, in their order.
     ///
     /// # Errors
     /// Those of the files, of [`Binding`] and of a condition's column; [`Error::Background`] for no such record.
@@ -202,8 +202,8 @@ impl BackgroundRecords {
         Ok(background)
     }
 
-    /// Writes them as CSV that [`BackgroundRecords::read`] reads to the same records, as `table` says: without a header where it has none, then with columns that
-    /// are no features left missing.
+    /// Writes them as CSV that [`BackgroundRecords::read`] reads to the same records, as `table` says: without a header where it has none, then with columns
+    /// that are no features left missing.
     ///
     /// # Errors
     /// Those of writing, and where the model has no names.

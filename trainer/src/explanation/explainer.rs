@@ -22,7 +22,8 @@ pub enum Procedure<'b> {
     /// [`Method::Path`].
     #[default]
     Path,
-    /// [`Method::Exact`], but [`Method::Sampled`] for a record that takes more coalitions than `budget`: a count and no time, so that no value depends on the machine.
+    /// [`Method::Exact`], but [`Method::Sampled`] for a record that takes more coalitions than `budget`: a count and no time, so that no value depends on the
+    /// machine.
     Exact {
         /// What they are against.
         against: Against<'b>,

@@ -1,7 +1,7 @@
 //! Explanations of records, as documents: columnar for `shap`'s plots ([`Explanation`]), in the mean over records ([`Summary`]), in words
-//! ([`Reason`]). [`Explainer`] makes them, one record at a time; [`crate::plot`] draws them.
+//! ([`Reason`]). [`Explainer`] makes them, one record at a time, [`Batch`] many on all threads; [`crate::plot`] draws them.
 //!
-//! A value belongs to a [`Player`]: a feature, or several that act together.
+//! A value belongs to a [`Player`]: a feature, or a [`Group`] of several that act together. Exact and sampled values are against [`BackgroundRecords`].
 
 mod background;
 mod batch;

@@ -44,3 +44,20 @@ pub fn forecast(
     let all = seconds / of_measured * mean * records as f64 / rayon::current_num_threads() as f64;
     Ok(Duration::try_from_secs_f64(all).ok().filter(|all| *all > WORTH_A_WORD))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_files_are_counted_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = ["one", "two"].map(|name| Input::File(folder.path().join(name)));
+        std::fs::write(folder.path().join("one"), "a,b\n1,2\n\n3,4\n").unwrap();
+        assert_eq!(count(&inputs, &Table::default()), None);
+        std::fs::write(folder.path().join("two"), "b,a\n5,6\n").unwrap();
+        assert_eq!(count(&inputs, &Table::default()), Some(3));
+        assert_eq!(count(&[Input::Stdin], &Table::default()), None);
+    }
+}

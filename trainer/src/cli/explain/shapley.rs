@@ -31,8 +31,8 @@ pub struct Options {
     space: Option<SpaceName>,
     /// Explain against the records of this CSV file, read as DATA is; without it, against those that the model holds
     ///
-    /// May be given again for further files. Columns that the model does not use may be there too, and may be chosen by. Number and hash of the records stand in
-    /// every output.
+    /// May be given again for further files. Columns that the model does not use may be there too, and may be chosen by. Number and hash of the records stand
+    /// in every output.
     #[arg(long, value_name = "FILE")]
     background: Vec<Input>,
     /// Explain against those records only that have this value in this column, such as approved=yes
