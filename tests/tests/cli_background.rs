@@ -223,10 +223,11 @@ fn sampling_ends_at_its_tolerance_or_its_evaluations() {
     }
     assert!(evaluations(&usual).iter().zip(evaluations(&fine)).all(|(usual, fine)| *usual < fine));
     let ended = sampled(&["--tolerance", "1e-9", "--max-evaluations", "1000"]);
-    assert!(evaluations(&ended).iter().all(|count| (1_000.0..3_000.0).contains(count)));
+    assert!(evaluations(&ended).iter().all(|count| *count >= 1_000.0));
+    assert!(evaluations(&ended).iter().zip(evaluations(&fine)).all(|(ended, fine)| *ended < fine));
     assert_ne!(sampled(&["--seed", "2"])["values"], usual["values"]);
     let in_no_time = sampled(&["--tolerance", "1e-9", "--max-seconds", "1e-9"]);
-    assert!(evaluations(&in_no_time).iter().all(|count| *count < 1_000.0), "one round");
+    assert_eq!(in_no_time, sampled(&["--tolerance", "1e-9", "--max-evaluations", "1"]), "one round");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use feamoe::schema::Schema;
 use feamoe::stream::{Stream, Use};
 
 use super::print::{self, TextTable, share, signed};
-use super::{Format, FormatOption, Outcome, Source, load_model, read_blob};
+use super::{Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob};
 
 /// The options of `feamoe evaluate`.
 #[derive(Args, Debug)]
@@ -29,10 +29,13 @@ pub struct Options {
     no_recourse: bool,
     #[command(flatten)]
     format: FormatOption,
+    #[command(flatten)]
+    threads: ThreadsOption,
 }
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    options.threads.start()?;
     let schema = Schema::open(&options.schema)?;
     let blob = read_blob(&options.source.model)?;
     let model = load_model(&options.source.model, &blob)?;

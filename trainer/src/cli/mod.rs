@@ -34,11 +34,6 @@ use feamoe::stream::Input;
 #[derive(Debug, Parser)]
 #[command(version, help_expected = true, disable_help_subcommand = true, after_help = EXIT_CODES)]
 struct Cli {
-    /// Threads for what many records take, in explain, recourse and evaluate [default: RAYON_NUM_THREADS, else one a core]
-    ///
-    /// No result depends on it.
-    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=1024))]
-    threads: Option<usize>,
     #[command(subcommand)]
     command: Command,
 }
@@ -106,6 +101,23 @@ enum Format {
     Json,
 }
 
+/// How many records are worked on at the same time.
+#[derive(Args, Clone, Copy, Debug)]
+struct ThreadsOption {
+    /// Threads that records are shared out to, 1 to 1024; no result depends on it [default: RAYON_NUM_THREADS, else one a core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=1024))]
+    threads: Option<usize>,
+}
+
+impl ThreadsOption {
+    /// Starts the threads, where their number was given; without it they start when they are needed.
+    fn start(self) -> anyhow::Result<()> {
+        let Some(threads) = self.threads else { return Ok(()) };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build_global().with_context(|| format!("cannot start {threads} threads; lower --threads"))
+    }
+}
+
 /// How a CSV file is read where no target is needed.
 #[derive(Args, Clone, Debug)]
 struct TableOption {
@@ -134,7 +146,7 @@ enum Outcome {
 pub fn main() -> ExitCode {
     // clap prints usage errors itself and exits with 2.
     let cli = Cli::parse();
-    match start(cli.threads).and_then(|()| run(cli.command)) {
+    match run(cli.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckNotMet) => ExitCode::from(1),
         // The reader of a pipe had enough (`feamoe score ... | head`): nothing went wrong.
@@ -144,13 +156,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// Starts the threads, where their number was given; without it they start when they are needed.
-fn start(threads: Option<usize>) -> anyhow::Result<()> {
-    let Some(threads) = threads else { return Ok(()) };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-    pool.build_global().with_context(|| format!("cannot start {threads} threads; lower --threads"))
 }
 
 fn run(command: Command) -> anyhow::Result<Outcome> {

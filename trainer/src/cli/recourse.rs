@@ -12,7 +12,7 @@ use feamoe::schema::{Features, Schema, Table, Target};
 use feamoe::stream::{Stream, Use};
 
 use super::print::{self, TextTable, share, signed};
-use super::{Format, FormatOption, Outcome, Source, load_model, read_blob, whole};
+use super::{Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob, whole};
 
 /// The JSON document, for `--help`.
 const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability, answers: how many were found), \
@@ -58,6 +58,8 @@ pub struct Options {
     cost: Vec<(String, f64)>,
     #[command(flatten)]
     format: FormatOption,
+    #[command(flatten)]
+    threads: ThreadsOption,
 }
 
 /// Parses `COLUMN=...`.
@@ -93,6 +95,7 @@ fn by_column<T: Copy>(flag: &str, entries: &[(String, T)]) -> anyhow::Result<BTr
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    options.threads.start()?;
     let schema = match &options.schema {
         Some(path) => Schema::open(path)?,
         // Nothing is known but the usual table: the target is not looked for in data that are scored.

@@ -21,7 +21,9 @@ use feamoe::schema::Table;
 use feamoe::scoring::Binding;
 use feamoe::stream::Records;
 
-use super::{Outcome, Source, TableOption, files, load_model, print, read_blob, refuse_overwriting, whole};
+use super::{
+    Outcome, Source, TableOption, ThreadsOption, files, load_model, print, read_blob, refuse_overwriting, whole,
+};
 use render::{render, render_summary, write_header, write_json, write_line, write_summary};
 
 /// The options of `feamoe explain`.
@@ -73,6 +75,8 @@ pub struct Options {
     output: Option<PathBuf>,
     #[command(flatten)]
     table: TableOption,
+    #[command(flatten)]
+    threads: ThreadsOption,
     #[command(flatten)]
     shapley: shapley::Options,
 }
@@ -157,6 +161,7 @@ impl Options {
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    options.threads.start()?;
     let kind = options.plot_kind()?;
     let Options { source, output, plot, table, shapley, .. } = options;
     shapley.check(&source.data)?;
