@@ -52,7 +52,9 @@ fn the_commands_of_the_readme_work_as_they_stand() {
     assert!(["train", "evaluate", "score", "explain", "inspect"].into_iter().all(named), "{commands:?}");
     for command in commands {
         let words = command.split('#').next().unwrap_or_default().split_whitespace();
-        let _ = folder.run(&words.collect::<Vec<_>>()).done();
+        let ran = folder.run(&words.collect::<Vec<_>>());
+        // Long ones say how long they will take.
+        assert_eq!(ran.code, Some(0), "{command}: {}", ran.stderr);
     }
 }
 
