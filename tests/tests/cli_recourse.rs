@@ -183,6 +183,10 @@ fn what_cannot_be_a_rule_is_refused() {
     let folder = folder();
     let refusal = |options: &[&str]| folder.refusal(&[&RECOURSE[..], options].concat());
     assert_eq!(refusal(&["--fix", "sex"]), "recourse: column \"sex\" is protected, which recourse never changes");
+    assert_eq!(
+        refusal(&["--increase-only", "age"]),
+        "recourse: column \"age\" is immutable in the schema, so recourse never changes it"
+    );
     let unknown = refusal(&["--increase-only", "incom"]);
     assert!(
         unknown.starts_with("recourse: column \"incom\" is no feature of the model; those are \"sex\""),

@@ -20,13 +20,13 @@ use crate::threads::PerThread;
 /// Declined records that are looked at together, on all threads: some megabytes.
 const BATCH: usize = 128;
 
-/// Makes the engine's rules for a model: those of the schema, over them the `wishes` of a user (the same keys), over both that protected columns stay as they
-/// are.
+/// Makes the engine's rules for a model: those of the schema, over them the `wishes` of a user (the same keys), over both that protected columns, and
+/// those that the schema calls immutable, stay as they are.
 ///
 /// Columns of the schema that the model does not see do not count. Without `steps` any number is proposed: a model does not know that its numbers were whole.
 ///
 /// # Errors
-/// [`Error::Rule`]: a wish for a column that is no feature or is protected, or that contradicts another; a rule for numbers on a category; an empty range, a
+/// [`Error::Rule`]: a wish for a column that is no feature, is protected or, in the schema, immutable, or that contradicts another; a rule for numbers on a category; an empty range, a
 /// step or a cost out of range.
 pub fn rules(model: &HostModel<'_>, schema: &Schema, wishes: &Features) -> Result<HostRules, Error> {
     let fault = |column: &str, message: String| Error::Rule { column: column.to_owned(), message };
@@ -50,6 +50,9 @@ pub fn rules(model: &HostModel<'_>, schema: &Schema, wishes: &Features) -> Resul
             let is_protected = schema.protected.iter().any(|protected| protected.column == *column);
             if is_wish && is_protected {
                 return Err(fault(column, "is protected, which recourse never changes".into()));
+            }
+            if is_wish && key != "immutable" && schema.features.immutable.contains(column) {
+                return Err(fault(column, "is immutable in the schema, so recourse never changes it".into()));
             }
             let Some(index) = names.iter().position(|name| name == column) else {
                 if is_wish {
