@@ -19,10 +19,10 @@
 //!   *optional*: an unknown one is passed over by its length. [`FLAG_NAMES`], [`FLAG_BACKGROUND`] and [`FLAG_DEVIATIONS`] are
 //!   known today; bit 0 is kept for integer weights.
 //! - A row is the [`crate::mixture::stride`] of the experts: gate lanes, expert lanes, zeros. Weights are in log2 units and centred (see
-//!   [`crate::schema`]). The values are used in place: nothing is copied. They must lie on a multiple of 4 in memory: a reader of unaligned bytes costs 28 % more
-//!   instructions on a Cortex-M4F in every score, and `include_model!` makes it unnecessary.
-//! - Every float is finite (no NaN), no sum of a logit can overflow ([`crate::limits::MAX_REACH`]), every length exact, every varint the shortest: a model has one encoding. Nothing is decoded before
-//!   length and CRC were checked, and nothing is kept on failure.
+//!   [`crate::schema`]). The values are used in place: nothing is copied. They must lie on a multiple of 4 in memory: a reader of unaligned bytes costs 28 %
+//!   more instructions on a Cortex-M4F in every score, and `include_model!` makes it unnecessary.
+//! - Every float is finite (no NaN), no sum of a logit can overflow ([`crate::limits::MAX_REACH`]), every length exact, every varint the shortest: a model has
+//!   one encoding. Nothing is decoded before length and CRC were checked, and nothing is kept on failure.
 //! - f32 in the message are their four bytes, the encoding postcard gives an f32. They are read as bytes because postcard's own reader of f32 keeps a
 //!   panic path at opt-level 1.
 //!
@@ -59,8 +59,8 @@ pub const MANDATORY_FLAGS: u16 = 0x00ff;
 pub const FLAG_NAMES: u16 = 1 << 8;
 /// The background section, drawn in [`crate::background`]: records that stand for the training data. Since 0.2.
 pub const FLAG_BACKGROUND: u16 = 1 << 9;
-/// The deviations section: an f32 for each feature, the standard deviation of a number after its transform over the training rows, above 0; 0 for a category. Since 0.2:
-/// it is what [`crate::recourse`] measures distances in.
+/// The deviations section: an f32 for each feature, the standard deviation of a number after its transform over the training rows, above 0; 0 for a category.
+/// Since 0.2: it is what [`crate::recourse`] measures distances in.
 pub const FLAG_DEVIATIONS: u16 = 1 << 10;
 /// Sections this reader knows.
 const KNOWN_FLAGS: u16 = FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS;

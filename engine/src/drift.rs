@@ -1,4 +1,5 @@
-//! Drift detection: ADWIN, an adaptive window over a bounded stream (Bifet and Gavalda 2007, "Learning from time-changing data with adaptive windowing", ADWIN2).
+//! Drift detection: ADWIN, an adaptive window over a bounded stream (Bifet and Gavalda 2007, "Learning from time-changing data with adaptive windowing",
+//! ADWIN2).
 //!
 //! The window grows while its values agree and is cut where two parts of it differ by more than chance allows:
 //!
@@ -6,14 +7,14 @@
 //! |mean_0 - mean_1| >= sqrt(2 v L / m) + 2 L / (3 m)      L = ln(2 ln(n) / delta)      1 / m = 1 / (n_0 - 4) + 1 / (n_1 - 4)
 //! ```
 //!
-//! `v` is the variance of the window of `n` records, scaled to a range of 1; `ln(n)` is the correction for looking at many cuts. As in MOA and river a part has 5 records at
-//! least, the `4` keeps short parts from alarming, and cuts are looked for every [`CLOCK`] records.
+//! `v` is the variance of the window of `n` records, scaled to a range of 1; `ln(n)` is the correction for looking at many cuts. As in MOA and river a part
+//! has 5 records at least, the `4` keeps short parts from alarming, and cuts are looked for every [`CLOCK`] records.
 //!
-//! - **The window is an exponential histogram**: at most five buckets of each size 1, 2, 4, ... 2^15. A bucket keeps mean and summed squared deviation, merged by Chan's
-//!   formula: sums of 300,000 squares, added one by one, would not fit an f32. At [`LONGEST_WINDOW`] records the oldest bucket is dropped: such a window tells means apart that differ by 0.01,
-//!   finer changes pass unseen.
-//! - **Once a cut passes its bound, all before the likeliest cut is dropped at once**, the one with the least deviation within its parts; the paper drops bucket by bucket
-//!   and looks again. One change then gives one alarm with the means around it, and no look costs more than three walks over the buckets.
+//! - **The window is an exponential histogram**: at most five buckets of each size 1, 2, 4, ... 2^15. A bucket keeps mean and summed squared deviation, merged
+//!   by Chan's formula: sums of 300,000 squares, added one by one, would not fit an f32. At [`LONGEST_WINDOW`] records the oldest bucket is dropped: such a
+//!   window tells means apart that differ by 0.01, finer changes pass unseen.
+//! - **Once a cut passes its bound, all before the likeliest cut is dropped at once**, the one with the least deviation within its parts; the paper drops
+//!   bucket by bucket and looks again. One change then gives one alarm with the means around it, and no look costs more than three walks over the buckets.
 //!
 //! ```
 //! use feamoe_engine::drift::Adwin;
@@ -28,7 +29,8 @@
 //! assert!((change.before - 0.1).abs() < 0.02 && (change.after - 0.4).abs() < 0.1);
 //! ```
 //!
-//! *Cost:* an update merges two buckets on average; every 32nd walks thrice over the 80 buckets at most, without a division as long as nothing changes. *Memory:* 724 bytes;
+//! *Cost:* an update merges two buckets on average; every 32nd walks thrice over the 80 buckets at most, without a division as long as nothing changes.
+//! *Memory:* 724 bytes;
 //! [`Adwin::new`] is `const`. Never panics; numbers that are not finite are passed over.
 
 use serde::{Deserialize, Serialize};

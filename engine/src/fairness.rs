@@ -223,8 +223,8 @@ impl Counts {
 /// One over the unit of a sum of distances.
 const DISTANCE_UNITS: f32 = 65_536.0;
 
-/// How far the declined records of one group are from a favourable decision (see [`crate::recourse`]): 16 bytes. Apart from [`Counts`], as a device that counts its decisions
-/// seldom has the time to look for each one's recourse.
+/// How far the declined records of one group are from a favourable decision (see [`crate::recourse`]): 16 bytes. Apart from [`Counts`], as a device that
+/// counts its decisions seldom has the time to look for each one's recourse.
 ///
 /// Distances are summed in units of 2^-16, as integers: the sum does not depend on the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

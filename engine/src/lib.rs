@@ -23,9 +23,11 @@
 //! - Never panics, whatever the blob or the record; shown by linking a program whose panic handler does not exist.
 //! - f32 in a fixed order of operations, without fused multiply-add: the same bits on every target. Sums over the coalitions of Shapley values are f64.
 //! - `score` takes the same number of instructions for every record of a model, on a core with single-precision floats; `explain` by `frozen`
-//!   too. Setting a value does not (logarithms, names), nor does `path`, which evaluates more where the gate switches, nor Shapley values, nor the search for a recourse.
+//!   too. Setting a value does not (logarithms, names), nor does `path`, which evaluates more where the gate switches, nor Shapley values, nor the search for
+//!   a recourse.
 //! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`], [`Attribution::new`],
-//!   [`attribution::Workspace::new`], [`Recourse::new`], [`fairness::Counts::new`] and [`drift::Adwin::new`] are `const`; a [`Model`] and a [`Record`] fit a `static` cell.
+//!   [`attribution::Workspace::new`], [`Recourse::new`], [`fairness::Counts::new`] and [`drift::Adwin::new`] are `const`; a [`Model`] and a [`Record`] fit a
+//!   `static` cell.
 //! - A [`Model`] that exists is valid.
 //!
 //! A device can watch itself: [`fairness`] counts decisions by group, [`drift`] tells when a rate, an error or a score has changed.

@@ -21,8 +21,8 @@ pub const MAX_BLOB_BYTES: usize = 64 << 20;
 /// Largest logit, in log2 units, for which the kernel needs neither the maximum subtracted nor a clamp.
 pub const MAX_LOGIT: f32 = 120.0;
 
-/// Largest logit that any record may reach, and largest weight, in log2 units: 2^100. Past [`MAX_LOGIT`] a model is scored by the safe path; past this one a sum
-/// could overflow to an infinity, whose difference is no number.
+/// Largest logit that any record may reach, and largest weight, in log2 units: 2^100. Past [`MAX_LOGIT`] a model is scored by the safe path; past this one a
+/// sum could overflow to an infinity, whose difference is no number.
 pub const MAX_REACH: f32 = 1.267_650_6e30;
 
 const _: () = assert!(

@@ -14,8 +14,8 @@ pub fn logit(terms: usize, reach: f64) -> f64 {
     (terms as f64 + 10.0) * EPS * reach
 }
 
-/// Error of a gate weight, where each logit errs by `logit`: `|dg_k| <= 2 g_k (1 - g_k) max|du|`, at most half of it; then `exp2` (1.5 `eps`), the sum over K, the
-/// inverse and the product.
+/// Error of a gate weight, where each logit errs by `logit`: `|dg_k| <= 2 g_k (1 - g_k) max|du|`, at most half of it; then `exp2` (1.5 `eps`), the sum over K,
+/// the inverse and the product.
 #[must_use]
 pub fn gate(experts: usize, logit: f64) -> f64 {
     0.5 * LN_2 * logit + (experts as f64 + 5.0) * EPS
@@ -40,6 +40,6 @@ pub fn log_odds(experts: usize, logit: f64, reach: f64) -> f64 {
     LN_2 * (reach * (2.0 * LN_2 * logit + (2.0 * experts as f64 + 8.0) * EPS) + logit)
 }
 
-/// How far a value of `path` may be from a fine quadrature, gates of [`crate::generate::SHARP`] included: its sum is held to [`feamoe_engine::attribution::TOLERANCE`], a single
-/// value may err by a few times that.
+/// How far a value of `path` may be from a fine quadrature, gates of [`crate::generate::SHARP`] included: its sum is held to
+/// [`feamoe_engine::attribution::TOLERANCE`], a single value may err by a few times that.
 pub const QUADRATURE: f64 = 3e-3;

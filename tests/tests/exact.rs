@@ -87,7 +87,8 @@ fn agrees_with_an_enumeration_in_f64() {
     }
 }
 
-/// A model of categories of two levels, `no` and `yes`: `rows` gives what `yes` of a feature adds to gate and expert logits, in natural units, of which `no` has the
+/// A model of categories of two levels, `no` and `yes`: `rows` gives what `yes` of a feature adds to gate and expert logits, in natural units, of which `no`
+/// has the
 /// opposite.
 fn of_two_levels(experts: usize, bias: &[f32], rows: &[&[f32]]) -> Content {
     let padded = |logits: &[f32], sign: f32| -> Vec<f32> {
@@ -279,10 +280,34 @@ fn logits_of_any_size_are_told_apart() {
         // What the large one adds does not hide the small one once it is gone: alone the second moves p as a logistic regression does.
         let content = of_two_levels(1, &[0.0, 0.0], &[&[0.0, size], &[0.0, -size], &[0.0, 1.5]]);
         let found = explain(&content, &[vec![YES, YES, YES]], &[vec![NO, NO, NO]], Game::default())[0];
-        // With both large ones or neither: from sigmoid(-1.5) to sigmoid(1.5); with one, p is 0 or 1 either way. Orders with an even number of them before: 2 of 3.
+        // With both large ones or neither: from sigmoid(-1.5) to sigmoid(1.5); with one, p is 0 or 1 either way. Orders with an even number of them before: 2
+        // of 3.
         assert_close(found.values[2], 2.0 / 3.0 * (sigmoid(1.5) - sigmoid(-1.5)));
         assert!(found.residual.abs() <= RESIDUAL, "{size}: {:e}", found.residual);
     }
+}
+
+/// Memory that served a larger model, in another space, leaves no trace.
+#[test]
+fn a_workspace_serves_one_model_after_another() {
+    let (large, small) = (
+        Recipe { features: 9, experts: 16, ..Recipe::gentle(1) },
+        Recipe { features: 4, experts: 3, ..Recipe::gentle(2) },
+    );
+    let (large, small) = (large.content(1), small.content(2));
+    let [large_cells, small_cells] = [&large, &small].map(|content| records(content, 3, 3));
+    let mut workspace = Workspace::new();
+    let explain = |content: &Content, cells: &[Vec<Cell>], space, workspace: &mut _| {
+        against(content, &cells[1..], false, |model, set| {
+            let (mut record, mut found) = (model.record(), Attribution::new());
+            fill(&mut record, &cells[0]).unwrap();
+            model.exact_into(&record, set, &in_space(space), workspace, &mut found).unwrap();
+            found
+        })
+    };
+    let _ = explain(&large, &large_cells, Space::LogOdds, &mut workspace);
+    let reused = explain(&small, &small_cells, Space::Probability, &mut workspace);
+    assert_eq!(reused, explain(&small, &small_cells, Space::Probability, &mut Workspace::new()));
 }
 
 #[test]

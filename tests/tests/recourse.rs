@@ -45,8 +45,8 @@ fn draw_kind(draw: &mut Draw) -> Kind {
     Kind::Number { transform, low, high, centre, bins: draw.one_of(&[0, 2, 4, 7]) }
 }
 
-/// The slow search: all combinations of a grid over each number, both sides of its edges and all levels, then ever smaller moves of one number or two. It uses no
-/// kernel of the engine, no gradient, and no order but that of the distance.
+/// The slow search: all combinations of a grid over each number, both sides of its edges and all levels, then ever smaller moves of one number or two. It uses
+/// no kernel of the engine, no gradient, and no order but that of the distance.
 struct Slow<'a> {
     reference: Reference<'a>,
     content: &'a Content,
@@ -339,8 +339,8 @@ fn logistic_regression_is_exact() {
     assert!(checked > 100, "{checked}");
 }
 
-/// Every answer, of any model and record: verified in f64, of the distance that its changes have, inside the ranges, without a change of what is missing, within the stated
-/// cost.
+/// Every answer, of any model and record: verified in f64, of the distance that its changes have, inside the ranges, without a change of what is missing,
+/// within the stated cost.
 #[test]
 fn every_answer_holds() {
     let (mut found, mut with_deviations) = (0, 0);

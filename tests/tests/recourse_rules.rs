@@ -332,8 +332,8 @@ fn several_answers_differ_and_hold() {
     assert!(found.iter().all(|count| *count > 20), "{found:?}");
 }
 
-/// Steps and costs so small or large that f32 hardly tells the numbers apart, most of all after a logarithm: what is proposed is allowed, and another number than
-/// the record's; and the search ends.
+/// Steps and costs so small or large that f32 hardly tells the numbers apart, most of all after a logarithm: what is proposed is allowed, and another number
+/// than the record's; and the search ends.
 #[test]
 fn numbers_hardly_told_apart_are_allowed_and_others() {
     let (mut recourse, mut found) = (Recourse::new(), 0);

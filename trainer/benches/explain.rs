@@ -1,7 +1,8 @@
 //! What scores and explanations take on one core: `FEAMOE_DATA=FOLDER cargo bench -p feamoe --bench explain`.
 //!
-//! Prints microseconds a row, best of some passes, and the ratios that are promised. Two kinds of model: one learned from Adult with all its 14 features and 11 experts,
-//! against its own records; and drawn ones of 14 and 20 features, all of which differ from a single background record. `tests/peers` runs this beside other packages.
+//! Prints microseconds a row, best of some passes, and the ratios that are promised. Two kinds of model: one learned from Adult with all its 14 features and
+//! 11 experts, against its own records; and drawn ones of 14 and 20 features, all of which differ from a single background record. `tests/peers` runs this
+//! beside other packages.
 
 use std::error::Error;
 use std::hint::black_box;

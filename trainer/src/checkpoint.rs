@@ -1,7 +1,8 @@
 //! Checkpoints: everything a run has come to, so that it goes on later to the bytes it would have come to without a break.
 //!
 //! A checkpoint holds the schema, the place in the data, the encoder, the learner, the prequential windows and the reservoir of rows behind the
-//! model's background and the export's check: [`training::resume`](crate::training::resume) needs nothing else but newer data. Its size does not grow with the stream.
+//! model's background and the export's check: [`training::resume`](crate::training::resume) needs nothing else but newer data. Its size does not grow with the
+//! stream.
 //!
 //! A run of fewer rows than the encoder is fitted on holds those rows, as text, and a learner that has learned nothing: going on learns from them
 //! again, with an encoder fitted on as many rows as if there had been no break.

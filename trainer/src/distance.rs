@@ -1,8 +1,8 @@
 //! Distances to the decision boundary while learning: what a target on the recourse burden is steered by.
 //!
-//! They are the engine's ([`feamoe_engine::recourse`]), of the learner's deciding weights: now and then these are laid out as a blob in memory, and a declined record is looked at.
-//! That takes some hundred times as long as learning from a record. So it is done for one record in `EVERY` only; the log-odds of all others say how the
-//! mean moves meanwhile (see `learner::rates`). Nothing is done where no target asks for it.
+//! They are the engine's ([`feamoe_engine::recourse`]), of the learner's deciding weights: now and then these are laid out as a blob in memory, and a declined
+//! record is looked at. That takes some hundred times as long as learning from a record. So it is done for one record in `EVERY` only; the log-odds of all
+//! others say how the mean moves meanwhile (see `learner::rates`). Nothing is done where no target asks for it.
 
 use feamoe_engine::FeatureIndex;
 use feamoe_engine::mixture::Term;

@@ -1,7 +1,7 @@
 //! Everything that is reported of decisions on labelled records: accuracy, ranking, calibration, and every fairness measure by group.
 //!
-//! The fairness measures and the distances are the engine's ([`feamoe_engine::fairness`], [`feamoe_engine::recourse`]); this module adds what a device has no use for. Memory
-//! does not grow with the records: 2 x 8 MiB for the ranking, some hundred bytes a group.
+//! The fairness measures and the distances are the engine's ([`feamoe_engine::fairness`], [`feamoe_engine::recourse`]); this module adds what a device has no
+//! use for. Memory does not grow with the records: 2 x 8 MiB for the ranking, some hundred bytes a group.
 
 use feamoe_engine::fairness::{Counts, Distances, Measure, disparate_impact, interval};
 use rayon::prelude::*;

@@ -4,8 +4,8 @@
 //! occurred; a privileged group of several values counts with each. One value that changes the decision makes the record unfair. Several protected columns are
 //! changed one at a time, never together; intersections are none of their own. Records without a group in a column are not judged by it.
 //!
-//! A column that is no feature of the model cannot change a decision: unfairness by it is 0, by definition. That says nothing of the columns that stand in for it:
-//! the group measures do.
+//! A column that is no feature of the model cannot change a decision: unfairness by it is 0, by definition. That says nothing of the columns that stand in for
+//! it: the group measures do.
 //!
 //! *Cost:* one score for every value tried.
 

@@ -1,4 +1,5 @@
-//! Progress of long work on a terminal: rows and rows a second; of training also prequential accuracy, worst gap, experts. Nothing where standard error is no terminal.
+//! Progress of long work on a terminal: rows and rows a second; of training also prequential accuracy, worst gap, experts. Nothing where standard error is no
+//! terminal.
 
 use std::fmt::Write;
 use std::time::Duration;

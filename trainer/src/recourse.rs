@@ -26,8 +26,8 @@ const BATCH: usize = 128;
 /// Columns of the schema that the model does not see do not count. Without `steps` any number is proposed: a model does not know that its numbers were whole.
 ///
 /// # Errors
-/// [`Error::Rule`]: a wish for a column that is no feature, is protected or, in the schema, immutable, or that contradicts another; a rule for numbers on a category; an empty range, a
-/// step or a cost out of range.
+/// [`Error::Rule`]: a wish for a column that is no feature, is protected or, in the schema, immutable, or that contradicts another; a rule for numbers on a
+/// category; an empty range, a step or a cost out of range.
 pub fn rules(model: &HostModel<'_>, schema: &Schema, wishes: &Features) -> Result<HostRules, Error> {
     let fault = |column: &str, message: String| Error::Rule { column: column.to_owned(), message };
     let features = model.schema().features();

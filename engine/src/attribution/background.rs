@@ -10,8 +10,8 @@ use crate::record::{Record, Schema};
 
 /// Background records of a model, in the caller's memory.
 ///
-/// A Shapley value answers "why this score, and not the mean score of *these* records?": which records they are matters as much as the method (all of the training
-/// data, those approved, a single reference). They are therefore named in every explanation, by [`Background::id`].
+/// A Shapley value answers "why this score, and not the mean score of *these* records?": which records they are matters as much as the method (all of the
+/// training data, those approved, a single reference). They are therefore named in every explanation, by [`Background::id`].
 ///
 /// Holds the terms of each record, and, where there is memory for it, its factors: then a game of `exact` needs no exponential.
 #[derive(Debug)]

@@ -8,8 +8,8 @@
 //!       = T_j - C,    T_j = sum over S containing j of W(|S|) v(S),    W(s) = w(s-1) + w(s),    C = (sum_j T_j - v(all) + v(none)) / d
 //! ```
 //!
-//! so that one weighted sum over all coalitions gives every value; the second line uses that they add up to `v(all) - v(none)`. Features of the same value in x and b
-//! are left out: their value is 0, exactly, and each halves the work.
+//! so that one weighted sum over all coalitions gives every value; the second line uses that they add up to `v(all) - v(none)`. Features of the same value in
+//! x and b are left out: their value is 0, exactly, and each halves the work.
 //!
 //! Coalitions are evaluated as products of stored exponentials ([tile](super::tile)), in f32, which holds them where no sum of logits passes
 //! [`MAX_LOGIT`](crate::limits::MAX_LOGIT): for a [bounded](Model::bounded) model always. Elsewhere the game is played in f64, by its logits

@@ -66,8 +66,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
     /// Sets up the game of the record against a background record: the players that differ, and what all others multiply. `stored`: the background
     /// record's factors, or nothing.
     ///
-    /// A feature of the same value in both has the Shapley value 0, exactly, and is no player; nor is one of values that weigh the same, where factors hold what they weigh
-    /// (`is_held`, see [`is_within`]).
+    /// A feature of the same value in both has the Shapley value 0, exactly, and is no player; nor is one of values that weigh the same, where factors hold
+    /// what they weigh (`is_held`, see [`is_within`]).
     pub(super) fn set_up(
         &mut self,
         model: &Model<'_, FEATURES, EXPERTS>,

@@ -1,8 +1,9 @@
 //! Shapley values from random orders of the players: for games of more coalitions than there is time for.
 //!
-//! The Shapley value is the mean, over all orders in which the players may join, of what each adds when it joins (Castro, Gomez and Tejada 2009). A *unit* is an order and its
-//! reverse: their errors cancel in part (antithetic; Lomeli et al. 2019, Mitchell et al. 2022). Units come in pairs against the same background record, so that their
-//! difference tells the spread for this very record, and the mean over the background does not count the spread between records as an error:
+//! The Shapley value is the mean, over all orders in which the players may join, of what each adds when it joins (Castro, Gomez and Tejada 2009). A *unit* is
+//! an order and its reverse: their errors cancel in part (antithetic; Lomeli et al. 2019, Mitchell et al. 2022). Units come in pairs against the same
+//! background record, so that their difference tells the spread for this very record, and the mean over the background does not count the spread between
+//! records as an error:
 //!
 //! ```text
 //! value_j = mean over all pairs of (u_1j + u_2j) / 2

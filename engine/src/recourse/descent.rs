@@ -18,8 +18,8 @@ const WORTH_PACKING: f32 = 1.5;
 const WORTH_A_LOOK: f32 = 1.05;
 
 impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> {
-    /// Follows one direction after the other, from the one that is set, while each brings the best point nearer. Until there is a best point it climbs, where an
-    /// expert is given towards that expert's share, and else towards p.
+    /// Follows one direction after the other, from the one that is set, while each brings the best point nearer. Until there is a best point it climbs, where
+    /// an expert is given towards that expert's share, and else towards p.
     #[inline(never)]
     pub fn descend(&mut self, expert: Option<usize>) {
         for _ in 0..DIRECTIONS {
@@ -66,8 +66,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         self.evaluate()
     }
 
-    /// Finds the smallest multiplier whose point is favourable, and puts the point there, or nearer on the same pieces. Where none is, the point is at the largest
-    /// gain; returns false.
+    /// Finds the smallest multiplier whose point is favourable, and puts the point there, or nearer on the same pieces. Where none is, the point is at the
+    /// largest gain; returns false.
     #[inline(never)]
     fn find_multiplier(&mut self) -> bool {
         let (mut enough, mut too_little) = (self.multiplier, 0.0);

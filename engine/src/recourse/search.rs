@@ -1,16 +1,16 @@
 //! The search for the nearest favourable point, and what its steps share: scoring a point, the gradient there, taking it as the answer.
 //!
-//! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`. Features add up in the logits. So where log-odds of p are taken as linear in the logits,
-//! with weights `d` (the *direction*), the problem falls apart by feature for a given multiplier `m` (Everett 1963):
+//! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`. Features add up in the logits. So where log-odds of p are taken as linear in the
+//! logits, with weights `d` (the *direction*), the problem falls apart by feature for a given multiplier `m` (Everett 1963):
 //!
 //! ```text
 //! x_j(m) = argmax over the places of feature j:   m * d . (the logits it adds)  -  c_j
 //! ```
 //!
-//! 1. *Descent* (`descent`): along a direction, the smallest multiplier whose point is favourable by the true score; then the knapsack of whole pieces; then the
-//!    gradient at the point found is the next direction. At the nearest point of a smooth boundary direction and gradient agree. First directions: the gradient at the
-//!    record, its mean with that at the best point, and those in which one expert takes over, for the [`EXPERTS_TRIED`] that favour the record most (all, while there
-//!    is no answer).
+//! 1. *Descent* (`descent`): along a direction, the smallest multiplier whose point is favourable by the true score; then the knapsack of whole pieces; then
+//!    the gradient at the point found is the next direction. At the nearest point of a smooth boundary direction and gradient agree. First directions: the
+//!    gradient at the record, its mean with that at the best point, and those in which one expert takes over, for the [`EXPERTS_TRIED`] that favour the record
+//!    most (all, while there is no answer).
 //! 2. *Exchange* (`exchange`): of the best point, one change is taken back, and any one feature may make it favourable again, by the true score. Then the same
 //!    from the record itself.
 //!
@@ -243,7 +243,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         next
     }
 
-    /// Sets the direction to the gradient of `log(g_k o_k)`, of one expert's share in p, at the point that was evaluated last: there it takes over and is favourable.
+    /// Sets the direction to the gradient of `log(g_k o_k)`, of one expert's share in p, at the point that was evaluated last: there it takes over and is
+    /// favourable.
     #[inline(never)]
     pub fn head_for(&mut self, expert: usize) {
         let experts = self.model.experts();

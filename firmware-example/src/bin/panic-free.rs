@@ -1,5 +1,5 @@
-//! Links only where no panic is reachable from loading, scoring, explaining and watching for drift, with the feature `recourse` from looking for one too, with `background` from setting its records: its panic
-//! handler calls a function that does not exist.
+//! Links only where no panic is reachable from loading, scoring, explaining and watching for drift, with the feature `recourse` from looking for one too, with
+//! `background` from setting its records: its panic handler calls a function that does not exist.
 //!
 //! Built by the tests at opt-levels 1, 3 and s. It is also the smallest firmware that does all of it, so its size is what the engine costs
 //! in flash. It is not meant to be run.

@@ -40,7 +40,8 @@ impl Examples {
         Self::with_first(Buffer::new(&stream), Reservoir::new(&stream, 0, 0), stream, schema, options)
     }
 
-    /// As [`Examples::new`], after rows of earlier streams, fewer than the encoder is fitted on. The reservoir is offered every row, these first: it must be new.
+    /// As [`Examples::new`], after rows of earlier streams, fewer than the encoder is fitted on. The reservoir is offered every row, these first: it must be
+    /// new.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! and `m` moves into the bias. The centre is rounded to f32 first and `s_mean` taken from what is left, so that the sum stays the same where that
-//! rounding is coarse (a time in seconds since 1970 has steps of 128). Rows that no training record picked become 0: an average, instead of a weight that was never
-//! learned; a level that occurred once, when it was new, gets the content of the unseen row, which that record picked.
+//! rounding is coarse (a time in seconds since 1970 has steps of 128). Rows that no training record picked become 0: an average, instead of a weight that was
+//! never learned; a level that occurred once, when it was new, gets the content of the unseen row, which that record picked.
 
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;

@@ -12,10 +12,11 @@
 //! **After a drift of the loss** the learner has to be quick, and to keep what it knew, since concepts return:
 //!
 //! - the averages start anew: their windows grow again, from `AFTER_DRIFT` records;
-//! - the expert that is added is the mean of all the others, weighted by use, so that it can take over everywhere; they keep what they know while it learns with fresh steps;
-//! - from the first drift on, the steps of the gate's biases no longer shrink, and the deciding average follows them within `GATE_RECORDS` records: experts that know a concept which
-//!   comes back get their say within some hundred records. On two concepts of opposite sign, in turn every 10,000 records, the log-loss of the first 500 records is 0.91 where
-//!   the second comes first, 0.6 at each return; without all this 1.6, then 1.7 to 1.9.
+//! - the expert that is added is the mean of all the others, weighted by use, so that it can take over everywhere; they keep what they know while it learns
+//!   with fresh steps;
+//! - from the first drift on, the steps of the gate's biases no longer shrink, and the deciding average follows them within `GATE_RECORDS` records: experts
+//!   that know a concept which comes back get their say within some hundred records. On two concepts of opposite sign, in turn every 10,000 records, the
+//!   log-loss of the first 500 records is 0.91 where the second comes first, 0.6 at each return; without all this 1.6, then 1.7 to 1.9.
 
 use std::ops::Range;
 
@@ -383,8 +384,8 @@ impl Mixture {
         self.experts - 1
     }
 
-    /// Fills a place with a perturbed copy of the expert that took the most responsibility since the last growth; the two halve its gate, so the score hardly moves.
-    /// Its step sizes start afresh. Returns the parent.
+    /// Fills a place with a perturbed copy of the expert that took the most responsibility since the last growth; the two halve its gate, so the score hardly
+    /// moves. Its step sizes start afresh. Returns the parent.
     pub(super) fn fill_with_copy(&mut self, expert: usize, seed: u64) -> usize {
         let mut parent = 0;
         let mut most = f32::MIN;
@@ -409,7 +410,8 @@ impl Mixture {
         parent
     }
 
-    /// Fills a place with the mean of all other experts, weighted by the responsibility they took since the last growth; it gets a third of the gate wherever the record lies.
+    /// Fills a place with the mean of all other experts, weighted by the responsibility they took since the last growth; it gets a third of the gate wherever
+    /// the record lies.
     ///
     /// The gate of all, `log2(sum_k 2^a_k)`, is around the mean record `sum_k w_k a_k + H(w)`, H the entropy of the weights in bits.
     pub(super) fn fill_with_mean(&mut self, expert: usize) {
@@ -446,7 +448,8 @@ impl Mixture {
 
     /// Makes one expert of the two whose merging moves the score the least; returns the one that is both now and the one that is free.
     ///
-    /// Their weights are averaged by use `w`. The gate of both was `log2(2^a + 2^b)`, which around the mean record is `w a + (1 - w) b + H(w)`, H the entropy in bits.
+    /// Their weights are averaged by use `w`. The gate of both was `log2(2^a + 2^b)`, which around the mean record is `w a + (1 - w) b + H(w)`, H the entropy
+    /// in bits.
     pub(super) fn merge_closest(&mut self) -> Option<(usize, usize)> {
         let Merger { into, from, share: w } = self.closeness.cheapest()?;
         let entropy = -w * libm::log2f(w) - (1.0 - w) * libm::log2f(1.0 - w);

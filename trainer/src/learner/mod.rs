@@ -23,8 +23,8 @@
 //!
 //! The same options and the same examples in the same order give the same weights to the bit, on any machine.
 //!
-//! *What it costs:* a record of `t` terms with K experts reads and writes `2 (t + 1)` rows of 2K numbers, reads as many again every other record, with as many square roots and divisions; no
-//! allocation once the rows are known. *Memory:* 4 x 4 bytes per lane and row (weights, step sizes, two averages), whatever
+//! *What it costs:* a record of `t` terms with K experts reads and writes `2 (t + 1)` rows of 2K numbers, reads as many again every other record, with as many
+//! square roots and divisions; no allocation once the rows are known. *Memory:* 4 x 4 bytes per lane and row (weights, step sizes, two averages), whatever
 //! the length of the stream; detectors 3.7 kB per protected group; the newest 1,000 events.
 
 mod control;
@@ -228,8 +228,8 @@ impl Learner {
         self.controller.holds_recourse()
     }
 
-    /// Takes note of how far a declined record, by its groups and its score ([`Learner::predict`]), is from the decision boundary, in standard deviations. A sample
-    /// will do.
+    /// Takes note of how far a declined record, by its groups and its score ([`Learner::predict`]), is from the decision boundary, in standard deviations. A
+    /// sample will do.
     pub fn observe_distance(&mut self, groups: &[u8], probability: f32, distance: f32) {
         self.controller.observe_distance(groups, probability, distance);
     }

@@ -92,8 +92,8 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets when an expert is added: default every 500 records and on drift. Rarer growth leaves each expert more records alone; growth on drift, at capacity, makes room
-    /// by merging the two closest.
+    /// Sets when an expert is added: default every 500 records and on drift. Rarer growth leaves each expert more records alone; growth on drift, at capacity,
+    /// makes room by merging the two closest.
     #[must_use]
     pub fn growth(mut self, growth: Growth) -> Self {
         self.0.growth = growth;
@@ -129,8 +129,8 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets the largest gap of a measure between any group and its reference: above 0 and at most [`Measure::largest`]; replaces an earlier target of the measure.
-    /// No target by default. A smaller gap costs more accuracy.
+    /// Sets the largest gap of a measure between any group and its reference: above 0 and at most [`Measure::largest`]; replaces an earlier target of the
+    /// measure. No target by default. A smaller gap costs more accuracy.
     #[must_use]
     pub fn target(mut self, measure: Measure, gap: f32) -> Self {
         self.0.targets.retain(|(other, _)| *other != measure);

@@ -81,8 +81,8 @@ pub(super) struct Group {
     pub recourse: Recourse,
 }
 
-/// How far the declined records of a group are from the boundary: a ratio estimate. Distances are dear, so they are measured on a sample; the log-odds of all of them say how the
-/// mean moves meanwhile. Empty where nobody asks for it.
+/// How far the declined records of a group are from the boundary: a ratio estimate. Distances are dear, so they are measured on a sample; the log-odds of all
+/// of them say how the mean moves meanwhile. Empty where nobody asks for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Recourse {
     /// Log-odds up to the threshold.

@@ -116,8 +116,8 @@ impl Buffer {
         self.groups.extend_from_slice(row.groups);
     }
 
-    /// Puts a row in the place of another. What is left of rows replaced goes once it is the larger part: texts differ in length, and moving them each time would
-    /// cost more.
+    /// Puts a row in the place of another. What is left of rows replaced goes once it is the larger part: texts differ in length, and moving them each time
+    /// would cost more.
     #[cold]
     pub(super) fn replace(&mut self, index: usize, row: &Row<'_>) {
         let place = self.keep(row);

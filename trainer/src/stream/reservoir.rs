@@ -74,8 +74,8 @@ impl Reservoir {
         self.rows.rows()
     }
 
-    /// Returns the background: as many rows as were asked for, or all. Their order is drawn, so that the first ones are a sample too: in their places, early rows
-    /// of the stream come first.
+    /// Returns the background: as many rows as were asked for, or all. Their order is drawn, so that the first ones are a sample too: in their places, early
+    /// rows of the stream come first.
     pub fn background(&self) -> impl Iterator<Item = Row<'_>> {
         let mut order: Vec<u32> = (0..).take(self.rows.len()).collect();
         shuffle(&mut order, &mut self.random.clone());

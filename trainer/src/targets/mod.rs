@@ -3,8 +3,8 @@
 //! Judged on decisions made before their record was learned from, over the last quarter of the first pass; where that has too few records of a group,
 //! over more of it. A target is *held* where the gap is within it, *uncertain* where the gap is past it by less than so many records can tell (95 % interval;
 //! for equalised odds that of average odds, which has the same spread; a burden gap has none and is taken as it is), else *not held*. Groups of fewer
-//! than [`SMALL_GROUP`] records of either label are not judged, nor is a burden where nobody was declined. A recourse burden gap is the learner's own, an average over its last
-//! records, as distances are measured on a sample only. The exported model is judged by `feamoe evaluate`, on rows of its own.
+//! than [`SMALL_GROUP`] records of either label are not judged, nor is a burden where nobody was declined. A recourse burden gap is the learner's own, an
+//! average over its last records, as distances are measured on a sample only. The exported model is judged by `feamoe evaluate`, on rows of its own.
 //!
 //! **Why a target is not held** is told from the state of the controllers (which other target pulls the other way, whether the force is at its bound), and for
 //! SPD against equalised odds from the base rates `b`. With error rates `d1` and `d2` apart, as every classifier has it,

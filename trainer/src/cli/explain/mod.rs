@@ -41,8 +41,8 @@ pub struct Options {
     method: Option<MethodName>,
     /// Let features act together, as one that has one value, such as money=income+debt
     ///
-    /// May be given again for other features; the rest stay single. For exact and sampled values a group is one player; for path and frozen ones its value is the
-    /// sum of its features'.
+    /// May be given again for other features; the rest stay single. For exact and sampled values a group is one player; for path and frozen ones its value is
+    /// the sum of its features'.
     #[arg(long, value_name = "NAME=FEATURE+...")]
     groups: Vec<Group>,
     /// Tell of all records together: the mean magnitude of each feature's values

@@ -15,18 +15,19 @@
 //!   usual, and multipliers mean the same for all group sizes.
 //! - **Forces go by the label that came**, though going by the score instead would halve their noise: where constraints contradict each other (SPD and AOD
 //!   with unequal base rates, TPR and FPR gaps of opposite sign) only the label tells apart the records on which both can be met.
-//! - **Company is taken into account**: pairs of one attribute share the force on their reference, and the gain is taken for larger by as many attributes as there are.
-//!   Otherwise several controllers answer the same gap at once: with three pairs in one attribute gaps swung by 0.1 for 30,000 rows.
+//! - **Company is taken into account**: pairs of one attribute share the force on their reference, and the gain is taken for larger by as many attributes as
+//!   there are. Otherwise several controllers answer the same gap at once: with three pairs in one attribute gaps swung by 0.1 for 30,000 rows.
 //! - **A price on SPD and AOD gaps themselves**, besides the multiplier: a force of up to `PRICE`, integrated, and of up to `PRICE_SLOPE` times the gap is
 //!   spent to bring the gap to 0. Where fairness is cheap the gap vanishes and is tracked through drift, where it is dear it stays at the target. A
-//!   force that another measure's multiplier has to undo is not worth its price. (A proportional price alone left 0.015 of SPD on the Diabetes stream, this 0.011.)
+//!   force that another measure's multiplier has to undo is not worth its price. (A proportional price alone left 0.015 of SPD on the Diabetes stream, this
+//!   0.011.)
 //! - **Equalised odds share one allowance**, twice the target, between the TPR and the FPR gap; it moves to the one with the larger Lagrange multiplier, where
 //!   it saves more accuracy. (Half each cost 0.001 to 0.002 of Adult's accuracy.)
-//! - **Recourse burden moves with the boundary only**: forces below the threshold would rescale scores. A group's log-odds are shifted as a whole, the reference's the other way. It is
-//!   seen by the log-odds missing to the threshold, of every declined record, times the distance that a unit of them is worth, which the engine measures on a sample
-//!   (see [`crate::distance`]).
-//! - **Haste**: the integral runs faster in a pair's first rows, and again after a detected drift of its gap. (On the demo's stream the mean of the SPD's magnitude
-//!   from 3,000 to 6,000 rows after its fairness drift fell from 0.066 to 0.044.)
+//! - **Recourse burden moves with the boundary only**: forces below the threshold would rescale scores. A group's log-odds are shifted as a whole, the
+//!   reference's the other way. It is seen by the log-odds missing to the threshold, of every declined record, times the distance that a unit of them is
+//!   worth, which the engine measures on a sample (see [`crate::distance`]).
+//! - **Haste**: the integral runs faster in a pair's first rows, and again after a detected drift of its gap. (On the demo's stream the mean of the SPD's
+//!   magnitude from 3,000 to 6,000 rows after its fairness drift fell from 0.066 to 0.044.)
 //! - **Burden forces shift both groups' scores by the same amount**, so that neither group's calibration bears all of it, and fade near the threshold: a
 //!   record pushed over it leaves the average and undoes the work.
 //!
@@ -75,7 +76,8 @@ const LARGEST_FORCE: f32 = 8.0;
 const HALF_TRUST: f32 = 50.0;
 /// Added to the answer of a group's mean score to a burden force, for groups whose scores are all near 0.
 const SMALLEST_SCORE_RESPONSE: f32 = 0.01;
-/// Added to the gain. Where few scores are near the threshold (base rates of a few per cent) the noise of the rates, divided by the gain, would become a large force.
+/// Added to the gain. Where few scores are near the threshold (base rates of a few per cent) the noise of the rates, divided by the gain, would become a large
+/// force.
 const SMALLEST_GAIN: f32 = 7e-3;
 
 /// Scores below it count as it where their log-odds are taken: a few sure ones must not be all there is to a mean.
@@ -135,7 +137,8 @@ impl Held {
 
     /// Force on a record of each label, for a multiplier of 1, up to the common scale: the derivative of the gap in the score of one record.
     ///
-    /// Burden: the inverse of the answer of the group's mean score, so that the means of both groups move alike. Recourse: a shift of the log-odds, the same for both.
+    /// Burden: the inverse of the answer of the group's mean score, so that the means of both groups move alike. Recourse: a shift of the log-odds, the same
+    /// for both.
     fn weights(self, group: &Group, shares: [f32; 2]) -> [f32; 2] {
         match self {
             Self::Burden => return [1.0 / (group.score_response() + SMALLEST_SCORE_RESPONSE); 2],

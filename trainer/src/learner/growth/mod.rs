@@ -1,6 +1,7 @@
 //! When an expert is added: growth policies and what they need to know.
 //!
-//! - `every=N`: every N records (FEAMOE, Algorithm 1), until the capacity is reached: past it there is nothing new to represent, and experts would only be exchanged.
+//! - `every=N`: every N records (FEAMOE, Algorithm 1), until the capacity is reached: past it there is nothing new to represent, and experts would only be
+//!   exchanged.
 //! - `drift`: when the loss or the relation between the groups has changed (see `growth/watch.rs`); at capacity, room is made.
 //! - `unfair=M`: when M records have been treated unfairly as individuals since the last expert (FEAMOE, A.10); at capacity, room is made.
 

@@ -140,7 +140,8 @@ fn a_fairness_drift_without_an_accuracy_drift_is_found_and_answered_by_an_expert
     }
 }
 
-/// The labels of a group come to depend on something else, at the same rate: only error rates tell. With the policy, the learner is done with it before they can.
+/// The labels of a group come to depend on something else, at the same rate: only error rates tell. With the policy, the learner is done with it before they
+/// can.
 #[test]
 fn a_change_of_error_rates_alone_is_found() {
     let within = |group, a, b| if group { 2.0 * b - 0.9 } else { first_concept(group, a, b) };
