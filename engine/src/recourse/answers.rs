@@ -136,7 +136,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     }
 }
 
-/// Adds what was found to the answers kept, in the order of their distances, unless one is alike or there is no room; returns how many are kept.
+/// Adds what was found to the answers kept, in the order of their distances, in the place of one that changes the same features and is farther; not where such a one
+/// is as near, or where there is no room. Returns how many are kept.
 #[inline(never)]
 fn keep<const FEATURES: usize>(
     answers: &mut [Answer<FEATURES>],
@@ -146,15 +147,46 @@ fn keep<const FEATURES: usize>(
 ) -> usize {
     let Some(distance) = found.distance.filter(|_| found.changes.iter().any(Option::is_some)) else { return count };
     let kept = answers.get(..count).unwrap_or_default();
-    if kept.iter().any(|answer| answer.is_alike(&found.changes)) {
-        return count;
-    }
     let nearer = kept.iter().filter(|answer| answer.distance <= distance).count();
-    let count = count.wrapping_add(1).min(answers.len());
-    let Some(farther) = answers.get_mut(nearer..count) else { return count };
+    let alike = kept.iter().position(|answer| answer.is_alike(&found.changes));
+    let (count, end) = match alike {
+        Some(alike) => (count, alike.wrapping_add(1)),
+        None => {
+            let count = count.wrapping_add(1).min(answers.len());
+            (count, count)
+        }
+    };
+    // None where the one alike is among the nearer.
+    let Some(farther) = answers.get_mut(nearer..end) else { return count };
     if let Some(last) = farther.last_mut() {
         *last = Answer { distance, probability: found.probability, changes: found.changes, without: *without };
         farther.rotate_right(1);
     }
     count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nearest first, one for each set of features, the nearest of it.
+    #[test]
+    fn the_nearest_of_each_kind_is_kept() {
+        const NUMBER: Option<Change> = Some(Change::Number(1.0));
+        let mut answers = [Answer::NONE; 2];
+        let mut count = 0;
+        let mut add = |distance, changes| {
+            let found = Recourse { distance: Some(distance), changes, ..Recourse::new() };
+            count = keep(&mut answers, count, &found, &[false; 2]);
+            (count, [answers[0].distance, answers[1].distance], answers[0].changes)
+        };
+        let (first, second, both) = ([NUMBER, None], [None, NUMBER], [NUMBER; 2]);
+        assert_eq!(add(2.0, first), (1, [2.0, 0.0], first));
+        assert_eq!(add(3.0, second), (2, [2.0, 3.0], first));
+        assert_eq!(add(2.5, first), (2, [2.0, 3.0], first), "as near as before");
+        assert_eq!(add(1.0, second), (2, [1.0, 2.0], second), "nearer than one alike");
+        assert_eq!(add(1.5, both), (2, [1.0, 1.5], second), "nearer than the last");
+        assert_eq!(add(9.0, first), (2, [1.0, 1.5], second), "no room");
+        assert_eq!(add(0.5, [None; 2]), (2, [1.0, 1.5], second), "nothing to change");
+    }
 }
