@@ -15,12 +15,11 @@
 //! [`MAX_LOGIT`](crate::limits::MAX_LOGIT): for a [bounded](Model::bounded) model always. Elsewhere the game is played in f64, by its logits
 //! ([walk](super::walk)): slower, for any valid model and record.
 
-use super::factors::{is_within, player};
+use super::factors::{is_held, player};
 use super::tile::{Kernel, Portable, SIDE, Split, set_weights};
 use super::walk::Walk;
 use super::{Attribution, Background, Method, Space, Workspace};
 use crate::error::ExplainError;
-use crate::limits::MAX_LOGIT;
 use crate::mixture::Term;
 use crate::model::Model;
 use crate::record::Record;
@@ -98,9 +97,13 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         workspace: &mut Workspace<FEATURES, EXPERTS>,
         attribution: &mut Attribution<FEATURES, EXPERTS>,
     ) -> Result<(), ExplainError> {
-        let cost = self.exact_cost(record, background, game)?;
-        if cost.players > MAX_PLAYERS {
-            return Err(ExplainError::TooManyPlayers { found: cost.players, limit: MAX_PLAYERS });
+        self.check_game(record, background, game)?;
+        // Fewer features cannot be more players: then nothing has to be counted.
+        if self.schema().features().len() > MAX_PLAYERS {
+            let Cost { players: found, .. } = self.exact_cost(record, background, game)?;
+            if found > MAX_PLAYERS {
+                return Err(ExplainError::TooManyPlayers { found, limit: MAX_PLAYERS });
+            }
         }
         self.start_game(record, background, game, Method::Exact, attribution)?;
         let (terms, space) = (record.terms(), game.space);
@@ -111,9 +114,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let reference = output as f32;
         workspace.reference = reference;
         let mut base = 0.0;
-        let limit = if space == Space::LogOdds { MAX_LOGIT / 2.0 } else { MAX_LOGIT };
         for (absent, stored) in background.records() {
-            let is_held = is_within(self, terms, absent, limit);
+            let is_held = is_held(self, terms, absent, space);
             let players = workspace.set_up(self, terms, absent, stored, game.player_of, is_held);
             let coalitions = u32::try_from(players).ok().and_then(|players| 1_u64.checked_shl(players));
             attribution.evaluations = attribution.evaluations.wrapping_add(coalitions.unwrap_or(0));
@@ -208,7 +210,6 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
     fn play(&mut self, kernel: &impl Kernel, experts: usize, space: Space, players: usize) -> f64 {
         let split = Split::of(players);
         if self.weights_of != players {
-            // Of weights that f32 rounds each would err by its own part, in every game alike: still less than one part in ten million.
             let mut by_size = [0.0; MAX_PLAYERS + 1];
             self::by_size(players, &mut by_size);
             self.weights_count = set_weights(players, &by_size, &mut self.weights);
@@ -271,7 +272,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
             if size == players {
                 of_all = value;
             }
-            let weight = by_size.get(size).copied().map_or(0.0, f64::from);
+            let weight = by_size.get(size).copied().unwrap_or(0.0);
             for (bit, share) in shares.iter_mut().enumerate() {
                 *share += if (present >> bit) & 1 == 1 { weight * (value - of_nobody) } else { 0.0 };
             }
@@ -282,14 +283,12 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
 }
 
 /// Writes `W(s)` for coalitions of each size: `w(s - 1) + w(s)`, where `w(s) = 1 / (d C(d-1, s))`, and `w(-1) = w(d) = 0`.
-fn by_size(players: usize, to: &mut [f32; MAX_PLAYERS + 1]) {
+fn by_size(players: usize, to: &mut [f64; MAX_PLAYERS + 1]) {
     #[allow(clippy::cast_precision_loss)] // at most MAX_PLAYERS
     let d = players as f64;
     let (mut w_below, mut w, mut size) = (0.0, 1.0 / d, 0.0);
     for weight in to.iter_mut().take(players.wrapping_add(1)) {
-        #[allow(clippy::cast_possible_truncation)] // weights are meant to be f32
-        let sum = (w_below + w) as f32;
-        *weight = sum;
+        *weight = w_below + w;
         w_below = w;
         size += 1.0;
         // C(d-1, s) = C(d-1, s-1) (d - s) / s

@@ -1,6 +1,6 @@
 //! Exponentials of contributions: the logits of a coalition are sums over features, so their exponentials are products.
 
-use super::Workspace;
+use super::{Space, Workspace};
 use crate::limits::MAX_LOGIT;
 use crate::math::exp2;
 use crate::mixture::Term;
@@ -67,7 +67,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
     /// record's factors, or nothing.
     ///
     /// A feature of the same value in both has the Shapley value 0, exactly, and is no player; nor is one of values that weigh the same, where factors hold
-    /// what they weigh (`is_held`, see [`is_within`]).
+    /// what they weigh (see [`is_held`]).
     pub(super) fn set_up(
         &mut self,
         model: &Model<'_, FEATURES, EXPERTS>,
@@ -134,16 +134,26 @@ pub(super) fn player(player_of: Option<&[u16]>, feature: u16) -> u16 {
     player_of.and_then(|players| players.get(usize::from(feature)).copied()).unwrap_or(feature)
 }
 
-/// Returns whether no product of factors, over any features of either record, passes `2^limit` or `2^-limit`.
+/// Returns whether f32 holds the value of every coalition, as factors: for log-odds, in which both p and `1 - p` are told, in half of the range.
+pub(super) fn is_held<const FEATURES: usize, const EXPERTS: usize>(
+    model: &Model<'_, FEATURES, EXPERTS>,
+    terms: &[Term],
+    background: &[Term],
+    space: Space,
+) -> bool {
+    match space {
+        Space::Probability => model.bounded() || is_within(model, terms, background, MAX_LOGIT),
+        Space::LogOdds => is_within(model, terms, background, MAX_LOGIT / 2.0),
+    }
+}
+
+/// Returns whether no logit, over any features of either record, passes `limit` in magnitude, nor any part of its sum.
 pub(super) fn is_within<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
     terms: &[Term],
     background: &[Term],
     limit: f32,
 ) -> bool {
-    if model.bounded() && limit >= MAX_LOGIT {
-        return true;
-    }
     let (mut reach, mut lanes) = ([[0.0_f32; EXPERTS]; 2], [[[0.0; EXPERTS]; 2]; 2]);
     for (reach, bias) in reach.as_flattened_mut().iter_mut().zip(model.bias) {
         *reach = bias.abs();

@@ -17,13 +17,12 @@ use rand_pcg::rand_core::RngCore;
 
 use super::background::hash;
 use super::exact::Game;
-use super::factors::{Factors, Player, is_within, multiply};
+use super::factors::{Factors, Player, is_held, multiply};
 use super::project::add_up;
 use super::tile::{add, lanes, times};
 use super::walk::Walk;
 use super::{Attribution, Background, Method, Space, Workspace};
 use crate::error::ExplainError;
-use crate::limits::MAX_LOGIT;
 use crate::mixture::LANE_MULTIPLE;
 use crate::model::Model;
 use crate::record::Record;
@@ -114,10 +113,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         evaluations: &mut u64,
     ) -> f64 {
         let (terms, space) = (record.terms(), game.space);
-        let limit = if space == Space::LogOdds { MAX_LOGIT / 2.0 } else { MAX_LOGIT };
         let mut base = 0.0;
         for (absent, stored) in background.records() {
-            let is_held = is_within(self, terms, absent, limit);
+            let is_held = is_held(self, terms, absent, space);
             let players = workspace.set_up(self, terms, absent, stored, game.player_of, is_held);
             if players == 0 {
                 base += all;

@@ -83,14 +83,17 @@ impl Split {
 }
 
 /// Writes the weights of a game's coalitions, by the number of players outside of a block, where `by_size` gives that of each size; returns how many there are.
-pub(super) fn set_weights(players: usize, by_size: &[f32], weights: &mut [Weights]) -> usize {
+pub(super) fn set_weights(players: usize, by_size: &[f64], weights: &mut [Weights]) -> usize {
     let count = players.saturating_sub(BLOCK_PLAYERS).wrapping_add(1);
     for (others, weights) in weights.iter_mut().enumerate().take(count) {
         for (column, weight) in (0_u32..).zip(weights) {
             let size = others.wrapping_add(column.count_ones() as usize);
             // Columns past those of fewer than three players repeat others.
             let is_column = column.checked_shr(u32::try_from(players).unwrap_or(u32::MAX)).unwrap_or(0) == 0;
-            *weight = if is_column { by_size.get(size).copied().unwrap_or(0.0) } else { 0.0 };
+            #[allow(clippy::cast_possible_truncation)]
+            // the kernel's precision: a weight errs by its own part in ten million, in every game alike
+            let rounded = by_size.get(size).map_or(0.0, |weight| *weight as f32);
+            *weight = if is_column { rounded } else { 0.0 };
         }
     }
     count

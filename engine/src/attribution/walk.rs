@@ -36,7 +36,7 @@ impl<'w, const FEATURES: usize, const EXPERTS: usize> Walk<'w, FEATURES, EXPERTS
         background: &'w [Term],
         player_of: Option<&'w [u16]>,
     ) -> Self {
-        let is_changeable = is_within(model, record, background, CHANGEABLE);
+        let is_changeable = model.bounded() || is_within(model, record, background, CHANGEABLE);
         let (joined, logits) = ([false; FEATURES], [[0.0; EXPERTS]; 2]);
         let mut walk = Self { model, record, background, player_of, is_changeable, joined, logits };
         walk.restart();

@@ -16,8 +16,8 @@ const TEST_ROWS: usize = 8_000;
 const NEW_ROWS: usize = 500;
 /// Seeds of the three files: independent draws of the same stream.
 const SEEDS: [u64; 3] = [1, 2, 3];
-/// The record that is explained.
-const EXPLAINED_ROW: u64 = 1;
+/// The record that is explained: one that is declined, so that there are reasons, and something to change.
+const EXPLAINED_ROW: u64 = 2;
 /// The gap the demo asks for. The labels are biased: equal error rates against them would repeat the bias, equal rates of approval do not.
 const TARGETS: &str = "spd=0.05";
 
@@ -56,7 +56,9 @@ pub fn demo(options: &Options) -> anyhow::Result<Outcome> {
     step(&["evaluate", &model, &shown("lending-test.csv"), "--schema", &shown("lending.toml")])?;
     step(&["score", &model, &shown("lending-new.csv"), "--gate", "-o", &shown("scores.csv")])?;
     let plot = shown("explanation.svg");
-    step(&["explain", &model, &shown("lending-new.csv"), "--row", &EXPLAINED_ROW.to_string(), "--plot", &plot])?;
+    let (new, schema, row) = (shown("lending-new.csv"), shown("lending.toml"), EXPLAINED_ROW.to_string());
+    step(&["explain", &model, &new, "--row", &row, "--plot", &plot])?;
+    step(&["recourse", &model, &new, "--schema", &schema, "--row", &row])?;
     step(&["inspect", &model])?;
     step(&["export", &model, "-o", &shown("lending-device.feamoe")])?;
 
@@ -64,7 +66,7 @@ pub fn demo(options: &Options) -> anyhow::Result<Outcome> {
     let unfair = shown("unfair.feamoe");
     print::text(&format!(
         "Try next:\n  feamoe train {csv} --schema {toml} -o {unfair}      # without targets: compare the gaps\n  \
-         feamoe evaluate {unfair} {} --schema {toml}\n  feamoe explain {model} {new} --row 2 --method frozen --format json\n",
+         feamoe evaluate {unfair} {} --schema {toml}\n  feamoe explain {model} {new} --row 1 --method frozen --format json\n",
         shown("lending-test.csv")
     ))?;
     Ok(Outcome::Done)

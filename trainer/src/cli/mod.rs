@@ -62,7 +62,7 @@ enum Command {
     Export(export::Options),
     /// Repeat the published figures: every data set, setting and seed
     Study(study::Options),
-    /// The whole road on a built-in stream: data, model, scores, explanation
+    /// The whole road on a built-in stream: data, model, scores, explanation, recourse
     Demo(demo::Options),
 }
 
