@@ -110,6 +110,26 @@ fn a_table_without_a_header_has_its_background_saved_as_it_is_read() {
     assert_eq!(explain(&folder, &[&options[..], &["saved.csv"]].concat()), e);
 }
 
+/// A missing value in a table of one column is an empty line, which would be passed over if it were not quoted.
+#[test]
+fn a_missing_value_alone_in_its_line_is_saved() {
+    let folder = Folder::with_lending();
+    let rows = (0..600).map(|i| match i % 3 {
+        0 => ",no\n".to_owned(),
+        _ => format!("{},{}\n", i % 50, if i % 50 > 20 { "yes" } else { "no" }),
+    });
+    folder.write("one.csv", format!("x,y\n{}", rows.collect::<String>()));
+    folder.write("one.toml", "[target]\ncolumn = \"y\"\npositive = [\"yes\"]\n");
+    let _ = folder.run(&["train", "one.csv", "--schema", "one.toml", "-o", "one.feamoe"]).done();
+    let run = |options: &[&str]| {
+        let command = ["explain", "one.feamoe", "one.csv", "--row", "2", "--format", "json"];
+        folder.run(&[&command, options].concat()).json()
+    };
+    let e = run(&["--save-background", "saved.csv"]);
+    assert!(folder.text("saved.csv").lines().any(|line| line == "\"\""));
+    assert_eq!(run(&["--background", "saved.csv"])["background"], e["background"]);
+}
+
 #[test]
 fn an_updated_model_explains_against_old_and_new_records() {
     let folder = Folder::with_lending();

@@ -214,17 +214,12 @@ impl BackgroundRecords {
             false => table.columns.iter().map(String::as_str).collect(),
         };
         let missing = table.missing.first().map_or("", String::as_str);
-        let mut line = |cells: &[String]| {
-            let quoted = |cell: &String| {
-                let special =
-                    |c: char| matches!(c, '"' | '\n' | '\r') || c == table.delimiter || Some(c) == table.comment;
-                if cell.contains(special) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.clone() }
-            };
-            let cells: Vec<String> = cells.iter().map(quoted).collect();
-            writeln!(out, "{}", cells.join(&table.delimiter.to_string()))
-        };
+        let ascii = |character: char| u8::try_from(character).ok();
+        let delimiter = ascii(table.delimiter).unwrap_or(b',');
+        let comment = table.comment.and_then(ascii);
+        let mut file = csv::WriterBuilder::new().delimiter(delimiter).comment(comment).from_writer(out);
         if table.header {
-            line(&columns.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+            file.write_record(&columns)?;
         }
         let features: Vec<Option<usize>> =
             columns.iter().map(|column| names.features.iter().position(|name| name == column)).collect();
@@ -233,9 +228,9 @@ impl BackgroundRecords {
                 let text = feature.and_then(|feature| names.text(feature, *values.get(feature)?));
                 text.unwrap_or_else(|| missing.to_owned())
             };
-            line(&features.iter().map(cell).collect::<Vec<_>>())?;
+            file.write_record(features.iter().map(cell))?;
         }
-        Ok(())
+        file.flush()
     }
 }
 
