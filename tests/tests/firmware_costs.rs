@@ -34,7 +34,7 @@ const FLASH_BYTES: [(&str, &str, u64); 6] = [
     ("os", "", 20 << 10),
     ("release", "recourse", 73 << 10),
     ("os", "recourse", 36 << 10),
-    ("release", "shapley", 110 << 10),
+    ("release", "shapley", 112 << 10),
     ("os", "shapley", 55 << 10),
 ];
 /// Vector table and start-up code, which every image has.
