@@ -9,10 +9,10 @@
 //!
 //! Little endian, without padding. Worked example, one record of a number 1.0 and a missing category of two levels: `01` `00 00 80 3f` `03 00`.
 
-use crate::blob::Reader;
 use crate::error::{LoadError, LoadErrorKind, RecordError};
 use crate::limits::MAX_BACKGROUND_ROWS;
 use crate::model::Model;
+use crate::reader::Reader;
 use crate::record::{FeatureIndex, Record};
 use crate::schema::{Feature, Kind};
 
@@ -67,7 +67,7 @@ fn record_bytes(features: &[Feature]) -> usize {
 /// Checks a section; returns its records. Errors are placed from the section's start.
 pub(crate) fn check<'a>(section: &'a [u8], features: &[Feature]) -> Result<&'a [u8], LoadError> {
     let mut reader = Reader { blob: section, at: 0 };
-    let rows: u32 = reader.take()?;
+    let rows = reader.u32()?;
     if rows == 0 {
         return Err(LoadError { kind: LoadErrorKind::NotCanonical, at: 0 });
     }

@@ -23,8 +23,6 @@
 //!   more instructions on a Cortex-M4F in every score, and `include_model!` makes it unnecessary.
 //! - Every float is finite (no NaN), no sum of a logit can overflow ([`crate::limits::MAX_REACH`]), every length exact, every varint the shortest: a model has
 //!   one encoding. Nothing is decoded before length and CRC were checked, and nothing is kept on failure.
-//! - f32 in the message are their four bytes, the encoding postcard gives an f32. They are read as bytes because postcard's own reader of f32 keeps a
-//!   panic path at opt-level 1.
 //!
 //! Worked example, `Kind::Category { levels: 300 }`: `01` (variant) `ac 02` (varint 300).
 
@@ -36,6 +34,7 @@ use crate::background;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::limits::{MAX_BINS, MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES, MAX_LEVELS};
 use crate::mixture::stride;
+use crate::reader::Reader;
 use crate::schema::{Feature, Kind, Transform};
 
 #[cfg(target_endian = "big")]
@@ -65,6 +64,10 @@ pub const FLAG_DEVIATIONS: u16 = 1 << 10;
 /// Sections this reader knows.
 const KNOWN_FLAGS: u16 = FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS;
 
+/// On a device by shifting bit by bit: a table takes 1 kB of flash to save some milliseconds of a start.
+#[cfg(target_os = "none")]
+pub(crate) const CHECKSUM: Crc<u32, crc::NoTable> = Crc::<u32, crc::NoTable>::new(&CRC_32_ISO_HDLC);
+#[cfg(not(target_os = "none"))]
 pub(crate) const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// What stands first in the payload.
@@ -73,7 +76,6 @@ pub struct Description {
     /// Number of experts, K.
     pub experts: u8,
     /// A record is decided favourably when `p >= threshold`; inside (0, 1).
-    #[serde(with = "f32_le")]
     pub threshold: f32,
     /// Where the model comes from.
     pub provenance: Provenance,
@@ -145,12 +147,8 @@ pub(crate) struct Names<'a> {
 impl<'a> Names<'a> {
     /// Returns the strings from byte `at` on.
     pub fn strings(&self, at: usize) -> impl Iterator<Item = &'a str> + use<'a> {
-        let mut rest = self.bytes.get(at..).unwrap_or_default();
-        core::iter::from_fn(move || {
-            let (name, left) = postcard::take_from_bytes::<&str>(rest).ok()?;
-            rest = left;
-            Some(name)
-        })
+        let mut reader = Reader { blob: self.bytes, at };
+        core::iter::from_fn(move || reader.string().ok())
     }
 }
 
@@ -162,7 +160,7 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
     let mut reader = Reader { blob, at: HEADER_BYTES };
 
     let misdescribed = |kind| LoadError { kind, at: HEADER_BYTES };
-    let description: Description = reader.take()?;
+    let description = reader.description()?;
     let experts = usize::from(description.experts);
     let count = usize::from(description.features);
     if experts == 0 || count == 0 {
@@ -184,7 +182,7 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
     let (mut rows, mut edges, mut terms) = (0_u32, 0_u32, 0_u16);
     for feature in 0..count {
         let at = reader.at;
-        let kind: Kind = reader.take()?;
+        let kind = reader.kind()?;
         if let Some(wrong) = wrong_kind(kind, feature) {
             return Err(LoadError { kind: wrong, at });
         }
@@ -339,16 +337,16 @@ fn check_names<const FEATURES: usize>(
     features: &mut heapless::Vec<Feature, FEATURES>,
 ) -> Result<(), LoadError> {
     let mut reader = Reader { blob: bytes, at: 0 };
-    reader.take::<&str>()?;
+    reader.string()?;
     for feature in features.iter_mut() {
         // A section is shorter than a blob, which fits a u32.
         #[allow(clippy::cast_possible_truncation)]
         let name_at = reader.at as u32;
         feature.name_at = name_at;
-        reader.take::<&str>()?;
+        reader.string()?;
         if let Kind::Category { levels } = feature.kind {
             for _ in 0..levels {
-                reader.take::<&str>()?;
+                reader.string()?;
             }
         }
     }
@@ -376,52 +374,4 @@ fn check_deviations(bytes: &[u8], features: &[Feature]) -> Result<(), LoadErrorK
         }
     }
     Ok(())
-}
-
-/// Walks the payload, value by value.
-pub(crate) struct Reader<'a> {
-    pub blob: &'a [u8],
-    pub at: usize,
-}
-
-impl<'a> Reader<'a> {
-    pub fn error(&self, kind: LoadErrorKind) -> LoadError {
-        LoadError { kind, at: self.at }
-    }
-
-    /// Takes one value, which must be in its shortest encoding.
-    pub fn take<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, LoadError> {
-        let rest = self.blob.get(self.at..).unwrap_or_default();
-        let (value, left) = postcard::take_from_bytes::<T>(rest).map_err(|_| self.error(LoadErrorKind::Malformed))?;
-        let used = rest.len().wrapping_sub(left.len());
-        if postcard::experimental::serialized_size(&value) != Ok(used) {
-            return Err(self.error(LoadErrorKind::NotCanonical));
-        }
-        self.at = self.at.wrapping_add(used);
-        Ok(value)
-    }
-
-    /// Takes a byte string: its length as a varint, then its bytes.
-    fn bytes(&mut self) -> Result<&'a [u8], LoadError> {
-        let length: u32 = self.take()?;
-        let end = self.at.checked_add(length as usize);
-        let Some(bytes) = end.and_then(|end| self.blob.get(self.at..end)) else {
-            return Err(self.error(LoadErrorKind::Malformed));
-        };
-        self.at = self.at.wrapping_add(bytes.len());
-        Ok(bytes)
-    }
-}
-
-/// An f32 as its four little-endian bytes: the same encoding as postcard's, without the panic path of its reader.
-pub(crate) mod f32_le {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
-        value.to_le_bytes().serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
-        <[u8; 4]>::deserialize(deserializer).map(f32::from_le_bytes)
-    }
 }

@@ -58,6 +58,7 @@ pub mod limits;
 pub mod math;
 pub mod mixture;
 mod model;
+mod reader;
 mod record;
 pub mod recourse;
 pub mod schema;

@@ -70,13 +70,10 @@ pub enum Kind {
         /// Applied after clamping.
         transform: Transform,
         /// Smallest value of the training range; smaller ones are clamped and flagged.
-        #[serde(with = "crate::blob::f32_le")]
         low: f32,
         /// Largest value of the training range.
-        #[serde(with = "crate::blob::f32_le")]
         high: f32,
         /// Mean of `t(x)` over the training rows where it was present.
-        #[serde(with = "crate::blob::f32_le")]
         centre: f32,
         /// Bins, 0 for none; `bins - 1` edges lie in the blob.
         bins: u16,
