@@ -12,15 +12,16 @@
 //! values  = f32: bias row, the rows of each feature, the bin edges of each feature; starts on a multiple of 4
 //! ```
 //!
-//! - Integers of the header are little endian; postcard is little endian by definition. A big-endian build is refused at compile time.
+//! - Integers of the header are little endian; postcard is little endian by definition. So are the values: a big-endian target copies them.
 //! - The CRC (ISO-HDLC, as in zip) covers bytes 0..12 and the payload, so that a flipped flag is found like any other bit. One more than the
 //!   payload alone: a flag decides how the payload is read.
 //! - Flags: one bit per optional part of the payload. Bits 0..8 are *mandatory*: a reader that does not know one refuses the blob. Bits 8..16 are
 //!   *optional*: an unknown one is passed over by its length. [`FLAG_NAMES`], [`FLAG_BACKGROUND`] and [`FLAG_DEVIATIONS`] are
 //!   known today; bit 0 is kept for integer weights.
 //! - A row is the [`crate::mixture::stride`] of the experts: gate lanes, expert lanes, zeros. Weights are in log2 units and centred (see
-//!   [`crate::schema`]). The values are used in place: nothing is copied. They must lie on a multiple of 4 in memory: a reader of unaligned bytes costs 28 %
-//!   more instructions on a Cortex-M4F in every score, and `include_model!` makes it unnecessary.
+//!   [`crate::schema`]). [`crate::Model::load`] uses the values in place: nothing is copied. They must then lie on a multiple of 4 in memory: a reader of
+//!   unaligned bytes costs 28 % more instructions on a Cortex-M4F in every score, and `include_model!` makes it unnecessary. Where they cannot
+//!   lie so, [`crate::Model::load_into`] copies them.
 //! - Every float is finite (no NaN), no sum of a logit can overflow ([`crate::limits::MAX_REACH`]), every length exact, every varint the shortest: a model has
 //!   one encoding. Nothing is decoded before length and CRC were checked, and nothing is kept on failure.
 //!
@@ -36,9 +37,6 @@ use crate::limits::{MAX_BINS, MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES, MAX_LEV
 use crate::mixture::stride;
 use crate::reader::Reader;
 use crate::schema::{Feature, Kind, Transform};
-
-#[cfg(target_endian = "big")]
-compile_error!("the engine reads little-endian weights in place; a big-endian target would need another blob");
 
 /// First bytes of every blob.
 pub const MAGIC: [u8; 4] = *b"FEAM";
@@ -123,7 +121,7 @@ pub fn header(flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
     Some(header)
 }
 
-/// The parts of a blob that passed every check but those of single values (see [`crate::Model::load`]).
+/// The parts of a blob that passed every check but those of single values: they lie in place or are copied first.
 pub(crate) struct Parts<'a, const FEATURES: usize> {
     pub description: Description,
     pub features: heapless::Vec<Feature, FEATURES>,
@@ -132,10 +130,18 @@ pub(crate) struct Parts<'a, const FEATURES: usize> {
     pub background: &'a [u8],
     /// One f32 a feature, or none.
     pub deviations: &'a [u8],
+    /// Bias, rows and edges, as many as the description says; unchecked but for that.
+    pub values: &'a [u8],
+    /// Where they begin.
+    pub values_at: usize,
+    pub crc32: u32,
+}
+
+/// The values of a blob, checked.
+pub(crate) struct Values<'a> {
     pub bias: &'a [f32],
     pub rows: &'a [f32],
     pub edges: &'a [f32],
-    pub crc32: u32,
 }
 
 /// The strings of the names section.
@@ -225,47 +231,82 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
         return Err(LoadError { kind: LoadErrorKind::PaddingNotZero, at: padding_at });
     }
     let values = reader.bytes()?;
-    let at = reader.at.wrapping_sub(values.len());
-    // What is wrong with a value, by its index.
-    let misvalued = |kind, index: usize| LoadError { kind, at: at.wrapping_add(index.wrapping_mul(4)) };
+    let values_at = reader.at.wrapping_sub(values.len());
     if reader.at != blob.len() {
         return Err(reader.error(LoadErrorKind::TrailingBytes { found: blob.len(), expected: reader.at }));
     }
-    if at % 4 != 0 {
-        return Err(misvalued(LoadErrorKind::NotCanonical, 0));
+    if values_at % 4 != 0 {
+        return Err(LoadError { kind: LoadErrorKind::NotCanonical, at: values_at });
     }
     let stride = stride(experts);
     let lanes = (rows as usize).checked_mul(stride).and_then(|lanes| lanes.checked_add(stride));
     let expected =
         lanes.and_then(|n| n.checked_add(edges as usize)).and_then(|n| n.checked_mul(4)).unwrap_or(usize::MAX);
     if values.len() != expected {
-        return Err(misvalued(LoadErrorKind::WrongWeightCount { found: values.len(), expected }, 0));
+        let kind = LoadErrorKind::WrongWeightCount { found: values.len(), expected };
+        return Err(LoadError { kind, at: values_at });
     }
-    let values: &[f32] = try_cast_slice(values).map_err(|_| misvalued(LoadErrorKind::Misaligned, 0))?;
-    if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-        return Err(misvalued(LoadErrorKind::NotFinite, index));
-    }
-    let parts = values
-        .len()
-        .checked_sub(edges as usize)
-        .and_then(|lanes| values.split_at_checked(lanes))
-        .and_then(|(lanes, edges)| Some((lanes, lanes.split_at_checked(stride)?, edges)));
-    let Some((lanes, (bias, rows), edges)) = parts else {
-        return Err(misvalued(LoadErrorKind::Malformed, 0));
-    };
-    let live = experts.wrapping_mul(2);
-    let padded = |row: &[f32]| row.iter().skip(live).any(|lane| lane.to_bits() != 0);
-    if let Some(row) = lanes.chunks(stride).position(padded) {
-        return Err(misvalued(LoadErrorKind::PaddingNotZero, row.wrapping_mul(stride)));
-    }
-    for (index, feature) in features.iter().enumerate() {
-        let own = feature_edges(feature, edges);
-        if own.iter().zip(own.iter().skip(1)).any(|(a, b)| a >= b) {
-            let first = lanes.len().wrapping_add(feature.first_edge as usize);
-            return Err(misvalued(LoadErrorKind::EdgesNotAscending { feature: index }, first));
+    Ok(Parts { description, features, names, background, deviations, values, values_at, crc32 })
+}
+
+impl<'a, const FEATURES: usize> Parts<'a, FEATURES> {
+    /// Returns the values where they lie.
+    pub fn in_place(&self) -> Result<Values<'a>, LoadError> {
+        if cfg!(target_endian = "big") {
+            return Err(self.misvalued(LoadErrorKind::NotInPlace, 0));
         }
+        self.check(try_cast_slice(self.values).map_err(|_| self.misvalued(LoadErrorKind::Misaligned, 0))?)
     }
-    Ok(Parts { description, features, names, background, deviations, bias, rows, edges, crc32 })
+
+    /// Copies the values to the start of `memory` and returns them there.
+    pub fn copied(&self, memory: &'a mut [f32]) -> Result<Values<'a>, LoadError> {
+        let (values, _) = self.values.as_chunks::<4>();
+        let (found, expected) = (memory.len(), values.len());
+        let Some(copies) = memory.get_mut(..expected) else {
+            return Err(self.misvalued(LoadErrorKind::MemoryTooSmall { found, expected }, 0));
+        };
+        for (copy, bytes) in copies.iter_mut().zip(values) {
+            *copy = f32::from_le_bytes(*bytes);
+        }
+        self.check(copies)
+    }
+
+    /// What is wrong with a value, by its index.
+    fn misvalued(&self, kind: LoadErrorKind, index: usize) -> LoadError {
+        LoadError { kind, at: self.values_at.wrapping_add(index.wrapping_mul(4)) }
+    }
+
+    /// Splits the values into their kinds and checks each of them.
+    fn check(&self, values: &'a [f32]) -> Result<Values<'a>, LoadError> {
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(self.misvalued(LoadErrorKind::NotFinite, index));
+        }
+        let experts = usize::from(self.description.experts);
+        let stride = stride(experts);
+        let edges = self.features.iter().fold(0_u32, |edges, feature| edges.wrapping_add(feature.kind.edges()));
+        let parts = values
+            .len()
+            .checked_sub(edges as usize)
+            .and_then(|lanes| values.split_at_checked(lanes))
+            .and_then(|(lanes, edges)| Some((lanes, lanes.split_at_checked(stride)?, edges)));
+        let Some((lanes, (bias, rows), edges)) = parts else {
+            return Err(self.misvalued(LoadErrorKind::Malformed, 0));
+        };
+        let live = experts.wrapping_mul(2);
+        let padded = |row: &[f32]| row.iter().skip(live).any(|lane| lane.to_bits() != 0);
+        // The maximum tells the compiler that rows are not empty, which no model's are: `chunks` would panic.
+        if let Some(row) = lanes.chunks(stride.max(1)).position(padded) {
+            return Err(self.misvalued(LoadErrorKind::PaddingNotZero, row.wrapping_mul(stride)));
+        }
+        for (index, feature) in self.features.iter().enumerate() {
+            let own = feature_edges(feature, edges);
+            if own.iter().zip(own.iter().skip(1)).any(|(a, b)| a >= b) {
+                let first = lanes.len().wrapping_add(feature.first_edge as usize);
+                return Err(self.misvalued(LoadErrorKind::EdgesNotAscending { feature: index }, first));
+            }
+        }
+        Ok(Values { bias, rows, edges })
+    }
 }
 
 /// Returns the bin edges of a feature out of all edges.

@@ -57,8 +57,17 @@ pub enum LoadErrorKind {
         /// CRC-32 the header declares.
         expected: u32,
     },
-    /// Does not start on a multiple of four in memory: embed it with `include_model!`.
+    /// Does not start on a multiple of four in memory: embed it with `include_model!`, or copy its values with `load_into`.
     Misaligned,
+    /// The target is big endian, the values are little endian: copy them with `load_into`.
+    NotInPlace,
+    /// The memory for the values is too small.
+    MemoryTooSmall {
+        /// Values it holds.
+        found: usize,
+        /// Values the blob has.
+        expected: usize,
+    },
     /// Not the postcard encoding of what stands here.
     Malformed,
     /// Decodes, but not in its one shortest encoding.
@@ -141,6 +150,12 @@ impl fmt::Display for LoadError {
                 write!(f, "checksum {found:08x}, header says {expected:08x}: the blob is damaged")?;
             }
             K::Misaligned => f.write_str("blob is not aligned to 4 bytes in memory: embed it with include_model!")?,
+            K::NotInPlace => {
+                f.write_str("values cannot be used in place on a big-endian target: copy them (load_into)")?
+            }
+            K::MemoryTooSmall { found, expected } => {
+                write!(f, "memory for {found} values, the blob has {expected} (values_needed tells)")?;
+            }
             K::Malformed => f.write_str("not the postcard encoding of a model")?,
             K::NotCanonical => f.write_str("not the shortest encoding")?,
             K::TooManyFeatures { found, capacity } => {

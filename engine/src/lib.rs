@@ -48,6 +48,14 @@
 #[cfg(test)]
 extern crate std;
 
+/// The first golden model, for the unit tests; its values are copied, so that big-endian targets run the tests too.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+fn golden<const FEATURES: usize, const EXPERTS: usize>() -> Model<'static, FEATURES, EXPERTS> {
+    static BLOB: &[u8] = include_model!("../../tests/golden/v1.feamoe");
+    Model::load_into(BLOB, std::vec![0.0; BLOB.len() / 4].leak()).unwrap()
+}
+
 pub mod attribution;
 pub mod background;
 pub mod blob;

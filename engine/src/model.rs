@@ -1,15 +1,16 @@
-//! A validated model: loads a blob in place, scores records.
+//! A validated model: loads a blob, in place or into the caller's memory, and scores records.
 
-use crate::blob::{self, Parts, Provenance};
+use crate::blob::{self, Parts, Provenance, Values};
 use crate::error::{LoadError, LoadErrorKind, PredictError};
 use crate::limits::{MAX_LOGIT, MAX_REACH};
 use crate::mixture::{LANE_MULTIPLE, combine, logits, stride, tame};
 use crate::record::{Record, Schema};
 use crate::schema::{Feature, Kind, Note};
 
-/// A model of at most `FEATURES` features and `EXPERTS` experts, read in place from its blob.
+/// A model of at most `FEATURES` features and `EXPERTS` experts, read in place from its blob or copied.
 ///
-/// A `Model` that exists is valid: [`Model::load`] checked every index, shape and number. It holds 32 bytes a feature; the weights stay in the blob.
+/// A `Model` that exists is valid: [`Model::load`] checked every index, shape and number. It holds 32 bytes a feature; the weights stay in the blob or in the
+/// memory given to [`Model::load_into`].
 /// `EXPERTS` must be even: rows are padded to four lanes, two per expert. A build with an odd number does not compile:
 ///
 /// ```
@@ -85,18 +86,58 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// # Errors
     /// What is wrong, and at which byte: see [`crate::error::LoadErrorKind`].
     pub fn load(blob: &'a [u8]) -> Result<Self, LoadError> {
+        let parts = Self::parts(blob)?;
+        let values = parts.in_place()?;
+        Self::of(blob, parts, values)
+    }
+
+    /// Loads a blob that lies at any address, on a target of any endianness, and copies its values to `memory`: four bytes each, [`Model::values_needed`] of
+    /// them. It is also for weights in RAM, where flash is slow. Names, background records and deviations stay in the blob.
+    ///
+    /// ```
+    /// use feamoe_engine::{Model, include_model};
+    ///
+    /// static BLOB: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1.feamoe"));
+    /// # fn main() -> Result<(), feamoe_engine::LoadError> {
+    /// let mut memory = [0.0; 512];
+    /// assert!(Model::<16, 12>::values_needed(BLOB)? <= memory.len());
+    /// let (copied, in_place): (Model<16, 12>, Model<16, 12>) = (Model::load_into(BLOB, &mut memory)?, Model::load(BLOB)?);
+    /// assert!(copied.score(&copied.record()) == in_place.score(&in_place.record()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Model::load`], and [`LoadErrorKind::MemoryTooSmall`]; never [`LoadErrorKind::Misaligned`] nor [`LoadErrorKind::NotInPlace`].
+    pub fn load_into(blob: &'a [u8], memory: &'a mut [f32]) -> Result<Self, LoadError> {
+        let parts = Self::parts(blob)?;
+        let values = parts.copied(memory)?;
+        Self::of(blob, parts, values)
+    }
+
+    /// Returns how many values [`Model::load_into`] copies: never more than a quarter of the blob's bytes. Cost: one pass over them for the checksum.
+    ///
+    /// # Errors
+    /// What is wrong with the blob, but for its single values.
+    pub fn values_needed(blob: &[u8]) -> Result<usize, LoadError> {
+        Ok(Self::parts(blob)?.values.as_chunks::<4>().0.len())
+    }
+
+    fn parts(blob: &[u8]) -> Result<Parts<'_, FEATURES>, LoadError> {
         const {
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
             assert!(FEATURES > 0, "FEATURES must not be 0");
         }
-        let Parts { description, features, names, background, deviations, bias, rows, edges, crc32 } =
-            blob::parts::<FEATURES, EXPERTS>(blob)?;
+        blob::parts::<FEATURES, EXPERTS>(blob)
+    }
+
+    fn of(blob: &[u8], parts: Parts<'a, FEATURES>, values: Values<'a>) -> Result<Self, LoadError> {
+        let Parts { description, features, names, background, deviations, values_at, crc32, .. } = parts;
+        let Values { bias, rows, edges } = values;
         let terms = features.iter().map(|feature| feature.kind.terms()).sum();
         let experts = usize::from(description.experts);
-        let values_at = blob.len().wrapping_sub(size_of_val(bias)).wrapping_sub(size_of_val(rows));
-        let at = values_at.wrapping_sub(size_of_val(edges));
         let largest = largest_logit(&features, bias, rows, experts);
-        let largest = largest.ok_or(LoadError { kind: LoadErrorKind::LogitsTooLarge, at })?;
+        let largest = largest.ok_or(LoadError { kind: LoadErrorKind::LogitsTooLarge, at: values_at })?;
         let mut model = Self {
             schema: Schema { features, edges, deviations, names, terms },
             experts,
@@ -309,13 +350,21 @@ fn largest_logit(features: &[Feature], bias: &[f32], rows: &[f32], experts: usiz
 mod tests {
     use super::*;
     use crate::attribution::Attribution;
+    use crate::golden;
     use crate::record::FeatureIndex;
 
-    static BLOB: &[u8] = crate::include_model!("../../tests/golden/v1.feamoe");
+    /// In place where that is possible, by a copy everywhere.
+    #[test]
+    fn a_big_endian_target_copies() {
+        static BLOB: &[u8] = crate::include_model!("../../tests/golden/v1.feamoe");
+        let in_place: Result<Model<6, 4>, LoadError> = Model::load(BLOB);
+        assert_eq!(in_place.is_err_and(|error| error.kind == LoadErrorKind::NotInPlace), cfg!(target_endian = "big"));
+        assert_eq!(golden::<6, 4>().blob_bytes(), BLOB.len());
+    }
 
     #[test]
     fn the_record_of_another_model_is_an_error() {
-        let (model, other): (Model<6, 4>, Model<6, 4>) = (Model::load(BLOB).unwrap(), Model::load(BLOB).unwrap());
+        let (model, other): (Model<6, 4>, Model<6, 4>) = (golden(), golden());
         let record = other.record();
         assert_eq!(model.score(&record), Err(PredictError::OtherModel));
         assert_eq!(model.explain(&record), Err(PredictError::OtherModel));
@@ -328,7 +377,7 @@ mod tests {
     #[test]
     fn a_model_is_shared_between_threads() {
         fn shared<T: Send + Sync>(_: &T) {}
-        let model: Model<6, 4> = Model::load(BLOB).unwrap();
+        let model: Model<6, 4> = golden();
         shared(&model);
         shared(&model.record());
         let expected = model.score(&model.record());
@@ -355,7 +404,7 @@ mod tests {
     /// Bits do not depend on the capacity of the build.
     #[test]
     fn capacity_does_not_change_a_bit() {
-        let (tight, wide): (Model<4, 4>, Model<64, 64>) = (Model::load(BLOB).unwrap(), Model::load(BLOB).unwrap());
+        let (tight, wide): (Model<4, 4>, Model<64, 64>) = (golden(), golden());
         let (mut tight_record, mut wide_record) = (tight.record(), wide.record());
         for age in [20.0, 39.0, 60.0] {
             tight_record.set_number(FeatureIndex(0), age).unwrap();

@@ -264,10 +264,8 @@ mod tests {
     use crate::Model;
 
     /// age: number; hours-per-week: number of 4 bins; capital-gain: log1p, 2 bins; occupation: 3 levels.
-    static BLOB: &[u8] = crate::include_model!("../../tests/golden/v1.feamoe");
-
     fn model() -> Model<'static, 6, 4> {
-        Model::load(BLOB).unwrap()
+        crate::golden()
     }
 
     #[test]

@@ -21,10 +21,20 @@ fn load(bytes: &[u8]) -> Result<Model<'_, FEATURES, EXPERTS>, LoadError> {
     Model::load(bytes)
 }
 
+/// Returns why a blob is refused, the same whether its values are used in place or copied from an odd address.
 #[track_caller]
 fn refusal(bytes: &AlignedBytes) -> LoadError {
     let found = load(bytes.as_slice());
-    found.map(|model| model.blob_bytes()).expect_err("a hostile blob was loaded")
+    let error = found.map(|model| model.blob_bytes()).expect_err("a hostile blob was loaded");
+    let (shifted, mut memory) = (at_an_odd_address(bytes, 1), vec![0.0; bytes.as_slice().len() / 4]);
+    let copied = Model::<FEATURES, EXPERTS>::load_into(&shifted.as_slice()[1..], &mut memory);
+    assert_eq!(copied.map(|model| model.blob_bytes()), Err(error));
+    error
+}
+
+/// The blob, `shift` bytes from the start.
+fn at_an_odd_address(bytes: &AlignedBytes, shift: usize) -> AlignedBytes {
+    AlignedBytes::new(&[&[0; 4][..shift], bytes.as_slice()].concat())
 }
 
 /// CRC-32 (ISO-HDLC), bit by bit: the specification, not the engine's code.
@@ -472,9 +482,39 @@ fn rejects_a_wrong_checksum() {
 fn rejects_a_misaligned_blob() {
     let bytes = redrafted(|_| {});
     for shift in 1..4 {
-        let shifted = AlignedBytes::new(&[&[0; 4][..shift], bytes.as_slice()].concat());
+        let shifted = at_an_odd_address(&bytes, shift);
         let error = load(&shifted.as_slice()[shift..]).unwrap_err();
         assert_eq!(error, LoadError { kind: K::Misaligned, at: values_at(&bytes) });
+    }
+}
+
+#[test]
+fn a_misaligned_blob_is_copied() {
+    let bytes = with_all_sections(true);
+    let in_place = load(bytes.as_slice()).unwrap();
+    let record = in_place.record();
+    let count = Model::<FEATURES, EXPERTS>::values_needed(bytes.as_slice()).unwrap();
+    for shift in 0..4 {
+        let shifted = at_an_odd_address(&bytes, shift);
+        // Longer than needed: what is past the values is left alone.
+        let mut memory = vec![7.0; count + 1];
+        let copied = Model::<FEATURES, EXPERTS>::load_into(&shifted.as_slice()[shift..], &mut memory).unwrap();
+        assert_eq!(copied.score(&copied.record()), in_place.score(&record));
+        assert_eq!(copied.explain(&copied.record()), in_place.explain(&record));
+        assert_eq!(copied.crc32(), in_place.crc32());
+        assert_eq!(memory[count], 7.0);
+    }
+}
+
+#[test]
+fn rejects_memory_that_is_too_small() {
+    let bytes = redrafted(|_| {});
+    let expected = 10 * stride(3) + 2;
+    assert_eq!(Model::<FEATURES, EXPERTS>::values_needed(bytes.as_slice()), Ok(expected));
+    for found in 0..expected {
+        let mut memory = vec![0.0; found];
+        let error = Model::<FEATURES, EXPERTS>::load_into(bytes.as_slice(), &mut memory).unwrap_err();
+        assert_eq!(error, LoadError { kind: K::MemoryTooSmall { found, expected }, at: values_at(&bytes) });
     }
 }
 

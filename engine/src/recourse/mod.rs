@@ -146,13 +146,11 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::PredictError;
-
-    static BLOB: &[u8] = crate::include_model!("../../../tests/golden/v1.feamoe");
+    use crate::{PredictError, golden};
 
     #[test]
     fn the_record_of_another_model_is_an_error() {
-        let (model, other): (Model<6, 4>, Model<6, 4>) = (Model::load(BLOB).unwrap(), Model::load(BLOB).unwrap());
+        let (model, other): (Model<6, 4>, Model<6, 4>) = (golden(), golden());
         let mut recourse = Recourse::new();
         assert_eq!(model.recourse_into(&other.record(), &mut recourse), Err(PredictError::OtherModel));
     }
