@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings what the firmware needs and is missing: core for thumbv7em-none-eabihf and an ARM emulator. Asks nothing; changes nothing that is there.
+# Brings what the firmware needs and is missing: core for the board's target and its emulator. For the Cortex-M4F, or with --all for every board of
+# firmware-example/boards.txt. Asks nothing; changes nothing that is there. Prints the targets that are ready; fails where the Cortex-M4F is not.
 #
 # Tried in this order: what is installed, `rustup target add`, Debian packages (as root or by sudo without a password). With Debian's
 # compiler, core is built once from its sources into firmware-example/.toolchain, and firmware-example/.cargo/config.toml picks that up:
@@ -7,16 +8,30 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-readonly target=thumbv7em-none-eabihf
 readonly toolchain=firmware-example/.toolchain
 readonly only="${FEAMOE_TOOLCHAIN:-}"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null; }
 
+# Targets and emulators, in the order of the boards.
+targets=() emulators=()
+while read -r target _ _ _ _ _ _ emulator _; do
+    targets+=("$target")
+    emulators+=("$emulator")
+done < <(grep -v '^#' firmware-example/boards.txt)
+case "$*" in
+    --all) ;;
+    "") targets=("${targets[0]}") ;;
+    *)
+        say "the only option is --all, found $*"
+        exit 2
+        ;;
+esac
+
 fail() {
     say "$1"
-    say "By hand: 'rustup target add $target' (Rust 1.95 or newer), and QEMU's ARM system emulator"
+    say "By hand: 'rustup target add ${targets[0]}' (Rust 1.95 or newer), and QEMU's ARM system emulator"
     say "(Debian, Ubuntu: qemu-system-arm; Fedora: qemu-system-arm-core; Arch: qemu-system-arm; macOS: brew install qemu)."
     exit 1
 }
@@ -38,18 +53,18 @@ apt_install() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# Does the compiler that cargo would call here hold core for the target?
+# Does the compiler that cargo would call here hold core for a target?
 rustc_has_target() {
     have rustc || return 1
     local libraries
-    libraries=$(cd firmware-example && rustc --print target-libdir --target $target 2>/dev/null) || return 1
+    libraries=$(cd firmware-example && rustc --print target-libdir --target "$1" 2>/dev/null) || return 1
     compgen -G "$libraries/libcore-*.rlib" >/dev/null
 }
 
 add_by_rustup() {
     have rustup || return 1
-    say "adding the target $target by rustup"
-    (cd firmware-example && timeout 300 rustup target add $target >/dev/null 2>&1) && rustc_has_target
+    say "adding the target $1 by rustup"
+    (cd firmware-example && timeout 300 rustup target add "$1" >/dev/null 2>&1) && rustc_has_target "$1"
 }
 
 # Does /usr/bin hold a cargo, and a compiler with the sources of core?
@@ -59,35 +74,44 @@ debian_is_there() {
         [ -x /usr/bin/cargo ] && have ld.lld
 }
 
-# What the built core depends on: compiler and place.
-debian_stamp() { echo "$(/usr/bin/rustc --version) $PWD"; }
+# What the built core depends on: compiler, place, targets.
+debian_stamp() { echo "$(/usr/bin/rustc --version) $PWD ${targets[*]}"; }
 
 debian_is_ready() {
-    debian_is_there && [ "$(cat "$toolchain/built-by" 2>/dev/null)" = "$(debian_stamp)" ]
+    debian_is_there && [[ "$(cat "$toolchain/built-by" 2>/dev/null)" = "$(debian_stamp)"* ]]
 }
 
-# Builds core for the target with Debian's compiler, as a sysroot of its own, and tells cargo to use both.
+debian_has_target() { [ -d "$toolchain/sysroot/lib/rustlib/$1" ]; }
+
+# Builds core for every target without an operating system with Debian's compiler, as a sysroot of its own, and tells cargo to use both.
 build_core() {
-    local build="$toolchain/build" libraries="$toolchain/sysroot/lib/rustlib/$target/lib"
-    say "building core for $target with $(/usr/bin/rustc --version)"
+    local build="$toolchain/build" libraries target
     rm -rf "$toolchain"
-    mkdir -p "$build/src" "$libraries"
+    mkdir -p "$build/src"
     printf '[package]\nname = "core-for-target"\nedition = "2024"\n[workspace]\n' >"$build/Cargo.toml"
     printf '#![no_std]\n' >"$build/src/lib.rs"
-    # The bitcode stays in the libraries, because the firmware is optimised across crates.
-    (cd "$build" && RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR=target \
-        /usr/bin/cargo build -q --release --target $target -Zbuild-std=core)
-    cp "$build/target/$target"/release/deps/lib{core,compiler_builtins}-*.rlib "$libraries/"
-    rm -rf "$build"
     cat >"$toolchain/cargo.toml" <<END
 # Written by setup.sh; remove this folder to go back to the compiler that cargo calls by itself.
 [build]
 rustc = "/usr/bin/rustc"
+END
+    for target in "${targets[@]}"; do
+        case "$target" in *-none-*) ;; *) continue ;; esac
+        say "building core for $target with $(/usr/bin/rustc --version)"
+        # The bitcode stays in the libraries, because the firmware is optimised across crates.
+        (cd "$build" && RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR=target \
+            /usr/bin/cargo build -q --release --target "$target" -Zbuild-std=core)
+        libraries="$toolchain/sysroot/lib/rustlib/$target/lib"
+        mkdir -p "$libraries"
+        cp "$build/target/$target"/release/deps/lib{core,compiler_builtins}-*.rlib "$libraries/"
+        cat >>"$toolchain/cargo.toml" <<END
 
 [target.$target]
 linker = "ld.lld"
 rustflags = ["--sysroot=$PWD/$toolchain/sysroot"]
 END
+    done
+    rm -rf "$build"
     # Last: its presence says that all the rest is complete.
     debian_stamp >"$toolchain/built-by"
 }
@@ -99,22 +123,54 @@ case "$only" in
     *) fail "FEAMOE_TOOLCHAIN is '$only'; known are rustup and debian" ;;
 esac
 
+# What an emulator, and what is linked for it, is in.
+bring_emulator() {
+    case "$1" in
+        qemu-system-arm) have "$1" || apt_install "$1" ;;
+        qemu-system-riscv32) have "$1" || apt_install qemu-system-misc ;;
+        qemu-s390x)
+            have s390x-linux-gnu-gcc || apt_install gcc-s390x-linux-gnu libc6-dev-s390x-cross || return 1
+            have "$1" || apt_install qemu-user
+            ;;
+    esac && have "$1"
+}
+
 # `set -e` holds for build_core only where it is called outside any condition: so the choice comes first, the work after it.
-if [ "$only" != debian ] && rustc_has_target; then
+if [ "$only" != debian ] && rustc_has_target "${targets[0]}"; then
     way=rustup
 elif [ "$only" != rustup ] && debian_is_ready; then
     way=debian
-elif [ "$only" != debian ] && add_by_rustup; then
+elif [ "$only" != debian ] && add_by_rustup "${targets[0]}"; then
     way=rustup
 elif [ "$only" != rustup ] && get_by_apt; then
     way=debian
 else
-    fail "no compiler for $target: none is installed, and ${only:-rustup and apt-get} could not bring one (no network, or no rights?)"
+    fail "no compiler for ${targets[0]}: none is installed, and ${only:-rustup and apt-get} could not bring one (no network, or no rights?)"
 fi
 if [ $way = rustup ]; then
     rm -rf "$toolchain"
 elif ! debian_is_ready; then
     build_core
 fi
-have qemu-system-arm || apt_install qemu-system-arm || fail "no emulator: qemu-system-arm is missing and could not be installed"
+
+ready=()
+for i in "${!targets[@]}"; do
+    target=${targets[$i]} emulator=${emulators[$i]}
+    if [ $way = rustup ]; then
+        rustc_has_target "$target" || add_by_rustup "$target" || {
+            say "left out: no compiler for $target ('rustup target add $target' failed)"
+            continue
+        }
+    elif ! debian_has_target "$target"; then
+        say "left out: no compiler for $target (Debian's has no std for it: it takes rustup)"
+        continue
+    fi
+    bring_emulator "$emulator" || {
+        say "left out: $emulator, or what it needs, is missing and could not be installed"
+        continue
+    }
+    ready+=("$target")
+done
+echo "${ready[*]}"
+[ "${ready[0]:-}" = "${targets[0]}" ] || fail "the Cortex-M4F is not ready"
 say "ready: cd firmware-example && cargo run --release"

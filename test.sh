@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what is missing, then runs every check: format, lints, tests, documentation, the engine alone for the device, the firmware in the
-# emulator. What cannot be set up here (no network, no rights) is left out and named at the end; the exit code tells of failures only.
+# Sets up what is missing, then runs every check: format, lints, tests, documentation, the engine alone for the device, the firmware on every
+# emulated board. What cannot be set up here (no network, no rights) is left out and named at the end; the exit code tells of failures only.
 #
 # FEAMOE_DATA names a folder with the real data sets; tests that need them are skipped without it.
 set -euo pipefail
@@ -18,14 +18,16 @@ in_firmware() (
     "$@"
 )
 
+# Has setup.sh what a target needs?
+is_ready() { case " $FEAMOE_REQUIRE_FIRMWARE " in *" $1 "*) ;; *) return 1 ;; esac; }
+
 step "setup"
-if ./setup.sh; then
-    export FEAMOE_REQUIRE_FIRMWARE=1
-    firmware=yes
-else
-    left_out+=("firmware: build, run, bit parity, panic-free link (see the messages of setup.sh above)")
-    firmware=no
-fi
+FEAMOE_REQUIRE_FIRMWARE=$(./setup.sh --all) || true
+export FEAMOE_REQUIRE_FIRMWARE
+while read -r target _; do
+    is_ready "$target" ||
+        left_out+=("$target: firmware, bit parity, panic-free link where it has one (see the messages of setup.sh above)")
+done < <(grep -v '^#' firmware-example/boards.txt)
 if ! cargo fetch --quiet --locked; then
     echo "the crates could not be fetched: trying with those that are there" >&2
     export CARGO_NET_OFFLINE=true
@@ -56,19 +58,27 @@ cargo test --quiet --release --locked -p feamoe-engine --lib -- --ignored
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
 
-if [ $firmware = yes ]; then
+if is_ready thumbv7em-none-eabihf; then
     step "the engine alone, for the device"
     in_firmware cargo build --quiet --release --locked -p feamoe-engine
 
     step "lints of the firmware"
     if in_firmware cargo clippy --version >/dev/null 2>&1; then
-        in_firmware cargo clippy --quiet --release --locked -- -D warnings
+        in_firmware cargo clippy --quiet --release --locked --all-features -- -D warnings
+        for target in $FEAMOE_REQUIRE_FIRMWARE; do
+            in_firmware cargo clippy --quiet --release --locked --target "$target" --bin parity -- -D warnings
+        done
     else
         left_out+=("lints of the firmware: Debian's clippy (rust-web-clippy) is not installed")
     fi
 
     step "the firmware in the emulator"
     in_firmware cargo run --quiet --release --locked
+fi
+
+if is_ready s390x-unknown-linux-gnu; then
+    step "the engine's own tests on a big-endian target"
+    in_firmware cargo test --quiet --release --locked -p feamoe-engine --lib --target s390x-unknown-linux-gnu
 fi
 
 step "done"

@@ -1,10 +1,22 @@
 #!/usr/bin/env bash
-# Runs a firmware image in the emulator: run-emulator.sh ELF. What the firmware prints goes to standard output; it sees the working folder's files.
-# One instruction takes exactly 1024 ns of virtual time (icount shift=10): that is how the firmware counts its instructions.
+# Runs a firmware image in its board's emulator: run-emulator.sh ELF. The board is that of the target (see boards.txt) in whose folder cargo put the image.
+# What the firmware prints goes to standard output; it sees the working folder's files.
 set -eu
-command -v qemu-system-arm >/dev/null || {
-    echo "qemu-system-arm is missing: run setup.sh in the folder above, or install QEMU's ARM system emulator" >&2
+image=$1
+emulator=
+while read -r target _ _ _ _ _ _ line; do
+    case "$image" in */"$target"/*) emulator=$line ;; esac
+done < <(grep -v '^#' "$(dirname "$0")/boards.txt")
+[ -n "$emulator" ] || {
+    echo "$image: no folder of its path names a target of boards.txt" >&2
     exit 2
 }
-exec qemu-system-arm -M mps2-an386 -cpu cortex-m4 -nographic -monitor none -serial none \
-    -icount shift=10,sleep=off -semihosting-config enable=on,target=native -kernel "$1"
+command -v "${emulator%% *}" >/dev/null || {
+    echo "${emulator%% *} is missing: run setup.sh --all in the folder above, or install QEMU" >&2
+    exit 2
+}
+case "$emulator" in
+    qemu-system-*) emulator="$emulator -nographic -monitor none -serial none -semihosting-config enable=on,target=native -kernel" ;;
+esac
+# shellcheck disable=SC2086 # the line is words
+exec $emulator "$image"

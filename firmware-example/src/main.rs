@@ -1,14 +1,14 @@
 //! Loads a model from flash, scores and explains a few records, and says what that costs on this core.
 //!
-//! `cargo run --release` runs it in the emulator with the model and the records of `feamoe demo`. Your own: set `FEAMOE_BLOB` to a `.feamoe` file and
+//! `cargo run --release` runs it in the emulator with the model and the records of `feamoe demo`; `--target` picks another board than the Cortex-M4F. Your own: set `FEAMOE_BLOB` to a `.feamoe` file and
 //! `FEAMOE_RECORDS` to a CSV file with a header, both seen from this folder.
 #![no_std]
 #![no_main]
 
 use feamoe_engine::{Attribution, Model, Score, include_model};
+use firmware_example::host::{println, process};
 use firmware_example::meter::{Cost, Meter, memory};
 use firmware_example::records::Table;
-use semihosting::{println, process};
 
 /// The most that this build holds: 32 features, 16 experts.
 type Device<'a> = Model<'a, 32, 16>;
@@ -18,10 +18,12 @@ static RECORDS: &str = include_str!(env!("FEAMOE_RECORDS"));
 /// Records that are shown, from the first on.
 const SHOWN: usize = 3;
 
-#[cortex_m_rt::entry]
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
     let model = Device::load(MODEL).unwrap_or_else(|error| fail(format_args!("model: {error}")));
     let meter = Meter::calibrate().unwrap_or_else(|error| fail(format_args!("{error:?}")));
+    let meter = meter.as_ref();
     let (schema, experts) = (model.schema(), model.experts());
     println!(
         "model {:08x}: {} features, {experts} experts, {} bytes",
@@ -39,9 +41,9 @@ fn main() -> ! {
         if let Err(error) = table.read(row, schema, &mut record) {
             fail(format_args!("record {number}: {error:?}"));
         }
-        score_cost.add(&meter, || done = model.score(&record).map(|found| score = found));
-        frozen_cost.add(&meter, || done = model.frozen_into(&record, &mut frozen));
-        path_cost.add(&meter, || done = model.path_into(&record, &mut path));
+        score_cost.add(meter, || done = model.score(&record).map(|found| score = found));
+        frozen_cost.add(meter, || done = model.frozen_into(&record, &mut frozen));
+        path_cost.add(meter, || done = model.path_into(&record, &mut path));
         if let Err(error) = done {
             fail(format_args!("record {number}: {error}"));
         }
@@ -67,9 +69,11 @@ fn main() -> ! {
         }
     }
 
-    println!("\n{:16} {:>12} {:>12} {:>12}", "instructions", "fewest", "most", "stack bytes");
-    for (name, cost) in [("score", score_cost), ("score + frozen", frozen_cost), ("score + path", path_cost)] {
-        println!("{name:16} {:12} {:12} {:12}", cost.least, cost.most, cost.stack);
+    if meter.is_some() {
+        println!("\n{:16} {:>12} {:>12} {:>12}", "instructions", "fewest", "most", "stack bytes");
+        for (name, cost) in [("score", score_cost), ("score + frozen", frozen_cost), ("score + path", path_cost)] {
+            println!("{name:16} {:12} {:12} {:12}", cost.least, cost.most, cost.stack);
+        }
     }
     let image = memory();
     println!("flash {} bytes, of which the model {}; static RAM {} bytes", image.flash, MODEL.len(), image.ram);

@@ -19,6 +19,24 @@ pub const MISSING: u32 = u32::MAX;
 /// The recourse is looked for from one record in so many, the first included: it takes some hundred times a score. The words of the others are 0.
 pub const RECOURSE_EVERY: usize = 25;
 
+/// What the parity binary holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Features of a model.
+    pub features: usize,
+    /// Experts of a model.
+    pub experts: usize,
+    /// Bytes of a blob.
+    pub blob_bytes: usize,
+}
+
+impl Capacity {
+    /// On a board with megabytes of RAM.
+    pub const LARGE: Self = Self { features: 32, experts: 16, blob_bytes: 1 << 20 };
+    /// On a board of 16 kB of RAM.
+    pub const SMALL: Self = Self { features: 6, experts: 4, blob_bytes: 2 << 10 };
+}
+
 /// Answers that are looked for by rules.
 pub const ANSWERS: usize = 2;
 
@@ -52,11 +70,16 @@ impl<const FEATURES: usize, const EXPERTS: usize> Memory<FEATURES, EXPERTS> {
 pub const fn rules<const FEATURES: usize>() -> Result<Rules<FEATURES>, RuleError> {
     let mut rules = [Rule::FREE; FEATURES];
     let mut rest: &mut [Rule] = &mut rules;
-    while let [fixed, increase, range, free, others @ ..] = rest {
-        fixed.direction = Direction::Fixed;
-        *increase = Rule { direction: Direction::Increase, step: 1.0, ..Rule::FREE };
-        *range = Rule { low: -100.0, high: 1000.0, step: 0.25, cost: 2.0, ..Rule::FREE };
-        free.cost = 0.5;
+    // One by one, so that the rule of a feature does not depend on the capacity.
+    let mut feature = 0;
+    while let [rule, others @ ..] = rest {
+        match feature % 4 {
+            0 => rule.direction = Direction::Fixed,
+            1 => *rule = Rule { direction: Direction::Increase, step: 1.0, ..Rule::FREE },
+            2 => *rule = Rule { low: -100.0, high: 1000.0, step: 0.25, cost: 2.0, ..Rule::FREE },
+            _ => rule.cost = 0.5,
+        }
+        feature += 1;
         rest = others;
     }
     Rules::new(rules)

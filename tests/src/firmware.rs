@@ -9,12 +9,51 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use feamoe_engine::schema::Kind;
+use vectors::Capacity;
 
 use crate::generate::Cell;
 
-const TARGET: &str = "thumbv7em-none-eabihf";
-/// With this set in the environment, a missing tool is a failure instead of a reason to skip.
+/// Targets that must not be skipped where a tool is missing, separated by blanks: those that `setup.sh` made ready.
 const REQUIRED: &str = "FEAMOE_REQUIRE_FIRMWARE";
+
+/// A board, or another processor, that an emulator stands in for: a line of `boards.txt`.
+#[derive(Clone, Copy, Debug)]
+pub struct Board {
+    /// What rustc builds for.
+    pub target: &'static str,
+    /// What its `parity` binary holds.
+    pub capacity: Capacity,
+    /// Whether instructions are counted.
+    pub counts: bool,
+    /// Whether it has no operating system: it runs the example too.
+    pub bare: bool,
+    emulator: &'static str,
+}
+
+/// Returns every board; the first is the Cortex-M4F.
+///
+/// # Panics
+/// Where a line is too short.
+pub fn boards() -> impl Iterator<Item = Board> {
+    let lines = include_str!("../../firmware-example/boards.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| {
+        let words: Vec<&'static str> = line.split_whitespace().collect();
+        let [target, capacity, counter, flash, _, _, _, emulator, ..] = *words else {
+            panic!("boards.txt: {line} is too short")
+        };
+        let capacity = if capacity == "small" { Capacity::SMALL } else { Capacity::LARGE };
+        Board { target, capacity, counts: counter != "-", bare: flash != "-", emulator }
+    })
+}
+
+/// Returns the board of a target.
+///
+/// # Panics
+/// Where there is none.
+#[must_use]
+pub fn board(target: &str) -> Board {
+    boards().find(|board| board.target == target).unwrap_or_else(|| panic!("boards.txt has no {target}"))
+}
 
 /// Returns the folder of the firmware's workspace.
 #[must_use]
@@ -22,55 +61,24 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-example")
 }
 
-/// Returns whether firmware can be built and run here; says what is missing where not.
-///
-/// # Panics
-/// Where something is missing and `FEAMOE_REQUIRE_FIRMWARE` is set.
+/// As [`Board::available`], for the Cortex-M4F.
 #[must_use]
 pub fn available() -> bool {
-    let missing = match (has_compiler(), has_emulator()) {
-        (true, true) => return true,
-        (false, true) => "no compiler for thumbv7em-none-eabihf",
-        (true, false) => "no qemu-system-arm",
-        (false, false) => "no compiler for thumbv7em-none-eabihf, no qemu-system-arm",
-    };
-    assert!(std::env::var_os(REQUIRED).is_none(), "{missing}, but {REQUIRED} is set: run setup.sh");
-    eprintln!("skipped: {missing} (setup.sh brings it)");
-    false
+    boards().next().is_some_and(|board| board.available())
 }
 
-fn has_emulator() -> bool {
-    Command::new("qemu-system-arm").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
-/// Either `setup.sh` built core with Debian's compiler, or the compiler in the path holds it.
-fn has_compiler() -> bool {
-    let libraries = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .current_dir(folder())
-        .output()
-        .map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
-    folder().join(".toolchain/built-by").exists() || libraries.is_ok_and(|folder| folder.is_dir())
-}
-
-/// Builds one binary of the firmware with one profile; returns the image.
+/// As [`Board::build`], for the Cortex-M4F.
 ///
 /// # Errors
-/// What cargo printed, where it failed.
-///
-/// # Panics
-/// Where cargo cannot be run.
+/// As there.
 pub fn build(binary: &str, profile: &str, features: &str) -> Result<PathBuf, String> {
     build_with(binary, profile, features, &folder().join("target"), &[])
 }
 
-/// As [`build`], to another folder and with environment variables: those of its own `build.rs`.
+/// As [`Board::build_with`], for the Cortex-M4F.
 ///
 /// # Errors
-/// As [`build`].
-///
-/// # Panics
-/// As [`build`].
+/// As there.
 pub fn build_with(
     binary: &str,
     profile: &str,
@@ -78,20 +86,92 @@ pub fn build_with(
     target_dir: &Path,
     variables: &[(&str, &Path)],
 ) -> Result<PathBuf, String> {
-    let output = Command::new("cargo")
-        .args(["build", "--quiet", "--bin", binary, "--profile", profile, "--features", features, "--target-dir"])
-        .arg(target_dir)
-        .current_dir(folder())
-        // The flags of this test's own build are not for the device, and would replace those of the folder's configuration.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap_or_else(|error| panic!("cargo: {error}"));
-    if output.status.success() {
-        Ok(target_dir.join(TARGET).join(profile).join(binary))
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    let board = boards().next().ok_or("boards.txt has no board")?;
+    board.build_with(binary, profile, features, target_dir, variables)
+}
+
+impl Board {
+    /// Returns whether firmware can be built for it and run here; says what is missing where not.
+    ///
+    /// # Panics
+    /// Where something is missing and `FEAMOE_REQUIRE_FIRMWARE` names the target.
+    #[must_use]
+    pub fn available(&self) -> bool {
+        let Self { target, emulator, .. } = self;
+        let missing = match (self.has_compiler(), self.has_emulator()) {
+            (true, true) => return true,
+            (false, true) => format!("no compiler for {target}"),
+            (true, false) => format!("no {emulator}"),
+            (false, false) => format!("no compiler for {target}, no {emulator}"),
+        };
+        let required = std::env::var(REQUIRED).unwrap_or_default();
+        let is_required = required.split_whitespace().any(|required| required == *target);
+        assert!(!is_required, "{missing}, but {REQUIRED} names it: run setup.sh --all");
+        eprintln!("skipped: {missing} (setup.sh --all brings it)");
+        false
+    }
+
+    fn has_emulator(&self) -> bool {
+        let version = Command::new(self.emulator).arg("--version").stdout(Stdio::null()).status();
+        version.is_ok_and(|status| status.success())
+    }
+
+    /// Either `setup.sh` built core with Debian's compiler, or the compiler in the path holds it.
+    fn has_compiler(&self) -> bool {
+        let toolchain = folder().join(".toolchain");
+        if toolchain.join("built-by").exists() {
+            return toolchain.join("sysroot/lib/rustlib").join(self.target).is_dir();
+        }
+        let libraries = Command::new("rustc")
+            .args(["--print", "target-libdir", "--target", self.target])
+            .current_dir(folder())
+            .output()
+            .map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+        libraries.is_ok_and(|folder| folder.is_dir())
+    }
+
+    /// Builds one binary of the firmware with one profile; returns the image.
+    ///
+    /// # Errors
+    /// What cargo printed, where it failed.
+    ///
+    /// # Panics
+    /// Where cargo cannot be run.
+    pub fn build(&self, binary: &str, profile: &str, features: &str) -> Result<PathBuf, String> {
+        self.build_with(binary, profile, features, &folder().join("target"), &[])
+    }
+
+    /// As [`Board::build`], to another folder and with environment variables: those of its own `build.rs`.
+    ///
+    /// # Errors
+    /// As [`Board::build`].
+    ///
+    /// # Panics
+    /// As [`Board::build`].
+    pub fn build_with(
+        &self,
+        binary: &str,
+        profile: &str,
+        features: &str,
+        target_dir: &Path,
+        variables: &[(&str, &Path)],
+    ) -> Result<PathBuf, String> {
+        let output = Command::new("cargo")
+            .args(["build", "--quiet", "--bin", binary, "--profile", profile, "--features", features, "--target-dir"])
+            .arg(target_dir)
+            .args(["--target", self.target])
+            .current_dir(folder())
+            // The flags of this test's own build are not for the device, and would replace those of the folder's configuration.
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap_or_else(|error| panic!("cargo: {error}"));
+        if output.status.success() {
+            Ok(target_dir.join(self.target).join(profile).join(binary))
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     }
 }
 

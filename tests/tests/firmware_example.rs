@@ -12,13 +12,16 @@ use feamoe_tests::firmware;
 const RECORDS: usize = 3;
 
 #[test]
-fn example_prints_the_bits_of_the_host() {
-    if !firmware::available() {
-        return;
+fn example_prints_the_bits_of_the_host_on_every_board() {
+    for board in firmware::boards().filter(|board| board.bare && board.available()) {
+        let image = board.build("firmware-example", "release", "").unwrap();
+        let printed = firmware::run(&image, &firmware::folder()).unwrap();
+        assert_prints_the_bits_of_the_host(&printed);
+        assert_eq!(printed.contains("\ninstructions "), board.counts, "{printed}");
     }
-    let image = firmware::build("firmware-example", "release", "").unwrap();
-    let printed = firmware::run(&image, &firmware::folder()).unwrap();
+}
 
+fn assert_prints_the_bits_of_the_host(printed: &str) {
     let blob = AlignedBytes::read(&firmware::folder().join("demo.feamoe")).unwrap();
     let model = HostModel::load(blob.as_slice()).unwrap();
     let mut table = csv::Reader::from_path(firmware::folder().join("demo.csv")).unwrap();

@@ -1,56 +1,81 @@
-//! Promise: the device gives the bits of the host, for scores, gates, both explanations and recourse; and it cannot panic.
+//! Promise: every board gives the bits of the host, for scores, gates, explanations and recourse; and none can panic.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::thread;
+use std::time::Instant;
 
 use feamoe::blob_file::AlignedBytes;
 use feamoe_engine::Model;
-use feamoe_tests::firmware::{self, vectors};
+use feamoe_tests::firmware::vectors::RECOURSE_EVERY;
+use feamoe_tests::firmware::{self, Board, board, boards, vectors};
 use feamoe_tests::generate::{Cell, Draw, Recipe, draw_cell, records};
 use feamoe_tests::repository_file;
 
 /// Of another capacity than the device's: bits do not depend on it.
 type OtherModel<'a> = Model<'a, 64, 64>;
 
-/// Drawn models: every feature kind, every number of experts, bounded and not.
-const MODELS: u64 = 24;
-/// Records of each.
-const RECORDS: usize = 250;
+/// Drawn models, records of each, and records of the trained model, on the first board: every feature kind, every number of experts, bounded and not.
+const MANY: [usize; 3] = [24, 250, 2000];
+/// On the others: of the same models and records the first, as far as they fit. Without a floating-point unit an answer takes ten to thirty times as long;
+/// the recourse and the exact values of the first record and the recourse of one more are among them.
+const FEW: [usize; 3] = [8, RECOURSE_EVERY + 1, RECOURSE_EVERY + 1];
 
 #[test]
-fn firmware_gives_the_bits_of_the_host() {
-    if !firmware::available() {
-        return;
-    }
-    let image = firmware::build("parity", "release", "").unwrap();
-    let mut scores = HashSet::new();
-    for seed in 0..MODELS {
-        let content = Recipe::any(seed).content(seed);
-        let blob = content.to_bytes(seed % 2 == 0).unwrap();
-        let cells = records(&content, seed, RECORDS).concat();
-        let answers = assert_same_bits(&format!("seed {seed}"), &image, &blob, &cells);
-        scores.extend(answers.chunks(answers.len() / RECORDS).map(|answer| answer[0]));
-    }
-    // Not a comparison of nothing with nothing: models that saturate repeat their scores, most do not.
-    assert!(scores.len() > MODELS as usize * RECORDS / 4, "{} different scores", scores.len());
+fn every_board_gives_the_bits_of_the_host() {
+    let run_all = |board: Board, counts: [usize; 3]| {
+        let started = Instant::now();
+        if board.available() {
+            let image =
+                board.build("parity", "release", "").unwrap_or_else(|error| panic!("{}: {error}", board.target));
+            let built = started.elapsed();
+            let count = assert_drawn_models(&board, &image, counts) + assert_trained_model(&board, &image, counts);
+            println!("{}: {count} records, {:.1?} after {built:.1?}", board.target, started.elapsed() - built);
+        }
+    };
+    thread::scope(|scope| {
+        for (rank, board) in boards().enumerate() {
+            scope.spawn(move || run_all(board, if rank == 0 { MANY } else { FEW }));
+        }
+    });
 }
 
-#[test]
-fn firmware_gives_the_bits_of_the_host_for_a_trained_model() {
-    if !firmware::available() {
-        return;
+/// Compares answers for drawn models that fit the board; returns their number.
+fn assert_drawn_models(board: &Board, image: &Path, [models, count, _]: [usize; 3]) -> usize {
+    let mut scores = HashSet::new();
+    let capacity = board.capacity;
+    let drawn = (0..).map(|seed| (seed, Recipe::any(seed).content(seed)));
+    let fitting = drawn.filter_map(|(seed, content)| {
+        let blob = content.to_bytes(seed % 2 == 0).unwrap();
+        let fits = content.features.len() <= capacity.features && content.experts <= capacity.experts;
+        (fits && blob.as_slice().len() <= capacity.blob_bytes).then_some((seed, content, blob))
+    });
+    for (seed, content, blob) in fitting.take(models) {
+        let cells = records(&content, seed, count).concat();
+        let answers = assert_same_bits(&format!("{}, seed {seed}", board.target), image, &blob, &cells);
+        scores.extend(answers.chunks(answers.len() / count).map(|answer| answer[0]));
     }
+    // Not a comparison of nothing with nothing: models that saturate repeat their scores, most do not.
+    assert!(scores.len() > models * count / 4, "{}: {} different scores", board.target, scores.len());
+    models * count
+}
+
+/// Compares answers for a trained model where it fits the board; returns their number.
+fn assert_trained_model(board: &Board, image: &Path, [_, _, count]: [usize; 3]) -> usize {
     let blob = AlignedBytes::read(&repository_file("firmware-example/demo.feamoe")).unwrap();
+    if blob.as_slice().len() > board.capacity.blob_bytes {
+        return 0;
+    }
     let model = OtherModel::load(blob.as_slice()).unwrap();
     let mut draw = Draw::new(1);
     let mut cells = Vec::new();
-    for _ in 0..2000 {
+    for _ in 0..count {
         cells.extend(model.schema().features().iter().map(|feature| draw_cell(&mut draw, feature.kind(), &[])));
     }
-    let image = firmware::build("parity", "release", "").unwrap();
-    assert_same_bits("demo", &image, &blob, &cells);
+    assert_same_bits(&format!("{}, demo", board.target), image, &blob, &cells);
+    count
 }
 
 /// Compares the answers of the device to those of this machine, at another capacity; returns them.
@@ -86,16 +111,21 @@ fn assert_same_bits(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell
     expected
 }
 
+/// On a core with floating-point unit and on the smallest one, whose floats and divisions are calls.
 #[test]
 fn no_panic_is_reachable_at_any_opt_level() {
-    if !firmware::available() {
-        return;
-    }
-    for profile in ["o1", "release", "os"] {
-        firmware::build("panic-free", profile, "recourse,background,shapley")
-            .unwrap_or_else(|error| panic!("{profile}: {error}"));
-        let planted = firmware::build("panic-free", profile, "recourse,background,shapley,plant-panic");
-        let error = planted.expect_err("a planted panic must not link");
-        assert!(error.contains("undefined symbol: a_panic_is_reachable"), "{profile}: {error}");
+    for target in ["thumbv7em-none-eabihf", "thumbv6m-none-eabi"] {
+        let board = board(target);
+        if !board.available() {
+            continue;
+        }
+        for profile in ["o1", "release", "os"] {
+            board
+                .build("panic-free", profile, "recourse,background,shapley")
+                .unwrap_or_else(|error| panic!("{target}, {profile}: {error}"));
+            let planted = board.build("panic-free", profile, "recourse,background,shapley,plant-panic");
+            let error = planted.expect_err("a planted panic must not link");
+            assert!(error.contains("undefined symbol: a_panic_is_reachable"), "{target}, {profile}: {error}");
+        }
     }
 }

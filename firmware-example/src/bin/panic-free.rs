@@ -119,7 +119,8 @@ fn shapley(
     model.sampled_into(record, &background, game, &Sampling::default(), workspace, keep_going, attribution)
 }
 
-#[cortex_m_rt::entry]
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
     if let Ok(model) = black_box(load()) {
         let mut record = model.record();

@@ -1,9 +1,9 @@
 //! Answers a file of records on the device, for the host to compare bit by bit, and prints what that cost.
 //!
 //! Reads `model.feamoe` and `records.bin` in the emulator's working folder, writes `answers.bin` (words as in [`firmware_example::vectors`]).
-//! Then prints a line per cost: its name, fewest and most instructions over all records, most bytes of stack.
-#![no_std]
-#![no_main]
+//! Then, where something counts them, prints a line per cost: its name, fewest and most instructions over all records, most bytes of stack.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![allow(unsafe_code)] // takes its statics
 
 use core::hint::black_box;
 
@@ -11,27 +11,35 @@ use feamoe_engine::attribution::{Background, Game};
 use feamoe_engine::error::RecordError;
 use feamoe_engine::mixture::Term;
 use feamoe_engine::{Aligned, Attribution, Model, Record, Score};
+use firmware_example::host::io::{Read, Write};
+use firmware_example::host::{create, open, println, process};
 use firmware_example::meter::{Cost, Meter};
-use firmware_example::vectors::{ANSWERS, EXACT_EVERY, Memory, RECOURSE_EVERY, answer, rules, set};
-use semihosting::fs::File;
-use semihosting::io::{Read, Write};
-use semihosting::{println, process};
+use firmware_example::vectors::{ANSWERS, Capacity, EXACT_EVERY, Memory, RECOURSE_EVERY, answer, rules, set};
 
-/// Largest blob, features and experts that this binary takes.
-const BLOB_BYTES: usize = 1 << 20;
-const FEATURES: usize = 32;
-const EXPERTS: usize = 16;
+const CAPACITY: Capacity = if cfg!(capacity = "small") { Capacity::SMALL } else { Capacity::LARGE };
+const FEATURES: usize = CAPACITY.features;
+const EXPERTS: usize = CAPACITY.experts;
 /// Bytes of the longest answer, rounded up.
 const ANSWER_BYTES: usize =
     4 * (3 * (5 + 2 * EXPERTS) + 6 * (6 + 3 * FEATURES) + 3 + FEATURES + 2 + ANSWERS * (2 + FEATURES));
 
+/// Values that are copied where they cannot be used in place.
+const COPIED_VALUES: usize = if cfg!(target_endian = "big") { CAPACITY.blob_bytes / 4 } else { 0 };
+
 type Device<'a> = Model<'a, FEATURES, EXPERTS>;
 
-#[cortex_m_rt::entry]
+// What is too large for a stack.
+static mut BLOB: Aligned<[u8; CAPACITY.blob_bytes]> = Aligned([0; CAPACITY.blob_bytes]);
+static mut COPIES: [f32; COPIED_VALUES] = [0.0; COPIED_VALUES];
+static mut MEMORY: Memory<FEATURES, EXPERTS> = Memory::new();
+
+#[cfg_attr(all(target_os = "none", target_arch = "arm"), cortex_m_rt::entry)]
+#[cfg_attr(all(target_os = "none", target_arch = "riscv32"), riscv_rt::entry)]
 fn main() -> ! {
-    static mut BLOB: Aligned<[u8; BLOB_BYTES]> = Aligned([0; BLOB_BYTES]);
-    static mut MEMORY: Memory<FEATURES, EXPERTS> = Memory::new();
-    match run(&mut BLOB.0, MEMORY) {
+    // SAFETY: `main` runs once, and nothing else names them.
+    #[allow(static_mut_refs)]
+    let (blob, copies, memory) = unsafe { (&mut BLOB.0, &mut COPIES, &mut MEMORY) };
+    match run(blob, copies, memory) {
         Ok(()) => process::exit(0),
         Err(message) => {
             println!("parity: {message}");
@@ -40,19 +48,21 @@ fn main() -> ! {
     }
 }
 
-fn run(blob: &mut [u8], memory: &mut Memory<FEATURES, EXPERTS>) -> Result<(), &'static str> {
+fn run(blob: &mut [u8], copies: &mut [f32], memory: &mut Memory<FEATURES, EXPERTS>) -> Result<(), &'static str> {
     let meter = Meter::calibrate().map_err(|_| "the counter does not count instructions")?;
-    let mut file = File::open(c"model.feamoe").map_err(|_| "model.feamoe could not be opened")?;
+    let meter = meter.as_ref();
+    let mut file = open(c"model.feamoe").map_err(|_| "model.feamoe could not be opened")?;
     let blob = file
         .metadata()
         .ok()
         .and_then(|about| blob.get_mut(..about.len() as usize))
         .ok_or("model.feamoe is larger than the buffer")?;
     file.read_exact(blob).map_err(|_| "model.feamoe could not be read")?;
-    let model = Device::load(blob).map_err(|_| "model.feamoe was refused")?;
+    let model = if cfg!(target_endian = "big") { Device::load_into(blob, copies) } else { Device::load(blob) };
+    let model = model.map_err(|_| "model.feamoe was refused")?;
 
-    let mut records = File::open(c"records.bin").map_err(|_| "records.bin could not be opened")?;
-    let mut answers = File::create(c"answers.bin").map_err(|_| "answers.bin could not be created")?;
+    let mut records = open(c"records.bin").map_err(|_| "records.bin could not be opened")?;
+    let mut answers = create(c"answers.bin").map_err(|_| "answers.bin could not be created")?;
     let mut words = [[0_u8; 4]; FEATURES];
     let words = words.get_mut(..model.schema().features().len()).ok_or("too many features")?;
     let bytes = records.metadata().map_err(|_| "records.bin has no length")?.len() as usize;
@@ -74,22 +84,22 @@ fn run(blob: &mut [u8], memory: &mut Memory<FEATURES, EXPERTS>) -> Result<(), &'
             return Err("an answer is longer than its buffer");
         }
         answers.write_all(&bytes).map_err(|_| "answers.bin could not be written")?;
-        costs.add(&meter, &model, &mut record, words);
+        costs.add(meter, &model, &mut record, words);
         if number.is_multiple_of(EXACT_EVERY) {
             let mut terms = [[Term::default(); 2]; FEATURES];
             let mut background = Background::new(&model, terms.as_flattened_mut(), &mut []);
             background.push(&model, &model.record()).map_err(|_| "the background has no room")?;
             let (mut why, game) = (Attribution::new(), Game::default());
-            costs.exact.add(&meter, || {
+            costs.exact.add(meter, || {
                 _ = black_box(model.exact_into(&record, &background, &game, &mut memory.workspace, &mut why));
             });
         }
         let Memory { recourse, answers: places, .. } = memory;
         // From one that is favourable there is nothing to look for.
         if number.is_multiple_of(RECOURSE_EVERY) && recourse.distance != Some(0.0) {
-            costs.recourse.add(&meter, || _ = black_box(model.recourse_into(&record, recourse)));
+            costs.recourse.add(meter, || _ = black_box(model.recourse_into(&record, recourse)));
             let rules = const { rules() }.map_err(|_| "the rules are not sound")?;
-            costs.answers.add(&meter, || _ = black_box(model.recourses_within(&record, &rules, recourse, places)));
+            costs.answers.add(meter, || _ = black_box(model.recourses_within(&record, &rules, recourse, places)));
         }
     }
     println!("records {}", bytes / words.as_flattened().len());
@@ -123,7 +133,7 @@ struct Costs {
 }
 
 impl Costs {
-    fn add(&mut self, meter: &Meter, model: &Device<'_>, record: &mut Record<'_, FEATURES>, words: &[[u8; 4]]) {
+    fn add(&mut self, meter: Option<&Meter>, model: &Device<'_>, record: &mut Record<'_, FEATURES>, words: &[[u8; 4]]) {
         let (mut score, mut why) = (Score::new(), Attribution::new());
         self.set.add(meter, || _ = black_box(fill(record, model, words)));
         self.score.add(meter, || _ = black_box(model.score_into(record, &mut score)));
