@@ -106,12 +106,17 @@ pub fn checksum(header: &[u8], payload: &[u8]) -> u32 {
 /// Returns the header of a blob with these flags and payload, or `None` where the payload is past [`MAX_BLOB_BYTES`].
 #[must_use]
 pub fn header(flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
+    header_of(MAGIC, VERSION, flags, payload)
+}
+
+/// Returns the header of whatever is laid out like a blob.
+pub(crate) fn header_of(magic: [u8; 4], version: u16, flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
     let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_BLOB_BYTES)?;
     let mut header = [0; HEADER_BYTES];
     let (head, crc) = header.split_at_mut_checked(CRC_AT)?;
     for (to, from) in head
         .iter_mut()
-        .zip(MAGIC.into_iter().chain(VERSION.to_le_bytes()).chain(flags.to_le_bytes()).chain(length.to_le_bytes()))
+        .zip(magic.into_iter().chain(version.to_le_bytes()).chain(flags.to_le_bytes()).chain(length.to_le_bytes()))
     {
         *to = from;
     }

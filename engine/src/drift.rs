@@ -56,8 +56,10 @@ const _: () = assert!(LONGEST_WINDOW as usize == PER_ROW * ((1 << ROWS) - 1), "f
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Mean of the records before it.
+    #[serde(with = "crate::drift::f32_le")]
     pub before: f32,
     /// Mean of the records since.
+    #[serde(with = "crate::drift::f32_le")]
     pub after: f32,
     /// Records behind [`Change::before`].
     pub records_before: u32,
@@ -70,6 +72,19 @@ impl Change {
     #[must_use]
     pub fn is_rise(&self) -> bool {
         self.after > self.before
+    }
+}
+
+/// An f32 as its four little-endian bytes: the same encoding as postcard's, without the panic path of its reader.
+pub(crate) mod f32_le {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+        value.to_le_bytes().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+        <[u8; 4]>::deserialize(deserializer).map(f32::from_le_bytes)
     }
 }
 
@@ -292,6 +307,54 @@ impl Adwin {
             }
         }
         is_change.then_some(likeliest)
+    }
+}
+
+/// The mean of a value over some records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Mean {
+    sum: f32,
+    count: f32,
+}
+
+/// Watches how far the mean of a value is apart between a group and the reference, 1 at most, of records that come in any mixture.
+///
+/// Records are compared in pairs: the mean of all of the group since the last pair minus that of all of the reference since then, as soon as there is one of
+/// each. So every record counts once, pairs are independent, and what concerns both alike is no change. The records of a [`Change`] are pairs. 740 bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Since the last pair: the reference, the group.
+    sides: [Mean; 2],
+    detector: Adwin,
+}
+
+impl Gap {
+    const NO_SIDES: [Mean; 2] = [Mean { sum: 0.0, count: 0.0 }; 2];
+
+    /// Returns a gap of no records; `delta` as for [`Adwin::new`].
+    #[must_use]
+    pub const fn new(delta: f32) -> Self {
+        Self { sides: Self::NO_SIDES, detector: Adwin::new(delta, -1.0, 1.0) }
+    }
+
+    /// Takes note of a record's value; returns the change of the gap it gives evidence of. Cost: an update of [`Adwin`] and a division where it closes a pair.
+    pub fn observe(&mut self, is_reference: bool, value: f32) -> Option<Change> {
+        let [reference, group] = &mut self.sides;
+        let side = if is_reference { &mut *reference } else { &mut *group };
+        side.sum += value;
+        side.count += 1.0;
+        if reference.count == 0.0 || group.count == 0.0 {
+            return None;
+        }
+        let gap = group.sum / group.count - reference.sum / reference.count;
+        self.sides = Self::NO_SIDES;
+        self.detector.update(gap)
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.sides = Self::NO_SIDES;
+        self.detector.reset();
     }
 }
 

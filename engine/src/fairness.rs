@@ -105,8 +105,27 @@ pub struct Rates {
     pub recourse_burden: f32,
 }
 
-/// One over the unit of the burden sum: 2^24 steps, the resolution of an f32 in [0.5, 1].
-const BURDEN_UNITS: f32 = 16_777_216.0;
+/// Bits of the unit in which burdens and scores are summed: 2^-24, the resolution of an f32 in [0.5, 1].
+const UNIT_BITS: u32 = 24;
+/// One over that unit.
+const UNITS: f32 = (1_u32 << UNIT_BITS) as f32;
+
+/// Returns a probability, or a difference of two that is not negative, in units of 2^-24: at most 2^24 of them.
+pub(crate) fn units(share: f32) -> u64 {
+    // Float to integer saturates and maps NaN to 0.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    u64::from((share * UNITS) as u32)
+}
+
+/// Returns the mean of so many summands from their sum in [`units`]; NaN without one.
+pub(crate) fn mean(units: u64, summands: u64) -> f32 {
+    ratio(units, summands) / UNITS
+}
+
+/// Whether a sum in [`units`] can be that of so many summands.
+pub(crate) fn can_be_sum(units: u64, summands: u64) -> bool {
+    units <= summands.saturating_mul(1 << UNIT_BITS)
+}
 
 /// The decisions of one group, counted: 24 bytes, any number of records up to `u32::MAX` a cell (then it saturates).
 ///
@@ -138,10 +157,7 @@ impl Counts {
         };
         *cell = cell.saturating_add(1);
         if !decision {
-            // Float to integer saturates and maps NaN to 0; the product is at most 2^24.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let units = ((threshold - probability) * BURDEN_UNITS) as u32;
-            self.burden = self.burden.saturating_add(u64::from(units));
+            self.burden = self.burden.saturating_add(units(threshold - probability));
         }
     }
 
@@ -214,14 +230,27 @@ impl Counts {
             positive: ratio(self.decided(true), self.rows()),
             true_positive: ratio(self.cell(true, true), self.labelled(true)),
             false_positive: ratio(self.cell(false, true), self.labelled(false)),
-            burden: ratio(self.burden, self.decided(false)) / BURDEN_UNITS,
+            burden: mean(self.burden, self.decided(false)),
             recourse_burden: f32::NAN,
         }
     }
+
+    /// Returns whether a cell can count no further: from then on rates would be wrong.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        [self.true_positive, self.false_positive, self.true_negative, self.false_negative].contains(&u32::MAX)
+    }
+
+    /// Whether records can have given these counts.
+    pub(crate) fn is_sound(&self) -> bool {
+        can_be_sum(self.burden, self.decided(false))
+    }
 }
 
-/// One over the unit of a sum of distances.
-const DISTANCE_UNITS: f32 = 65_536.0;
+/// Bits of the unit in which distances are summed, 2^-16.
+const DISTANCE_UNIT_BITS: u32 = 16;
+/// One over that unit.
+const DISTANCE_UNITS: f32 = (1_u32 << DISTANCE_UNIT_BITS) as f32;
 
 /// How far the declined records of one group are from a favourable decision (see [`crate::recourse`]): 16 bytes. Apart from [`Counts`], as a device that
 /// counts its decisions seldom has the time to look for each one's recourse.
@@ -252,6 +281,24 @@ impl Distances {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let units = (distance * DISTANCE_UNITS + 0.5) as u64;
         self.sum = self.sum.saturating_add(units);
+    }
+
+    /// Adds the distances of another stretch of the same group.
+    pub fn merge(&mut self, other: &Self) {
+        self.sum = self.sum.saturating_add(other.sum);
+        self.found = self.found.saturating_add(other.found);
+        self.none = self.none.saturating_add(other.none);
+    }
+
+    /// Returns whether a number of records can grow no further.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.found == u32::MAX || self.none == u32::MAX
+    }
+
+    /// Whether distances, none past `largest`, can have given this sum.
+    pub(crate) fn is_sound(&self, largest: u16) -> bool {
+        self.sum <= self.found().saturating_mul(u64::from(largest)).saturating_mul(1 << DISTANCE_UNIT_BITS)
     }
 
     /// Returns the number of records with a recourse.

@@ -26,11 +26,13 @@
 //!   too. Setting a value does not (logarithms, names), nor does `path`, which evaluates more where the gate switches, nor Shapley values, nor the search for
 //!   a recourse.
 //! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`], [`Attribution::new`],
-//!   [`attribution::Workspace::new`], [`Recourse::new`], [`fairness::Counts::new`] and [`drift::Adwin::new`] are `const`; a [`Model`] and a [`Record`] fit a
+//!   [`attribution::Workspace::new`], [`Recourse::new`], [`fairness::Counts::new`], [`drift::Adwin::new`] and
+//!   [`monitor::Monitor::new`] are `const`; a [`Model`] and a [`Record`] fit a
 //!   `static` cell.
 //! - A [`Model`] that exists is valid.
 //!
-//! A device can watch itself: [`fairness`] counts decisions by group, [`drift`] tells when a rate, an error or a score has changed.
+//! A device can watch itself: [`monitor`] counts decisions by group, tells what has changed, and writes both to a status of some hundred bytes; it is made of
+//! [`fairness`] and [`drift`].
 //!
 //! # What it deliberately does not know
 //! Training, files, text formats: see the `feamoe` crate. Integer weights for cores without floats are not part of this version.
@@ -66,6 +68,7 @@ pub mod limits;
 pub mod math;
 pub mod mixture;
 mod model;
+pub mod monitor;
 mod reader;
 mod record;
 pub mod recourse;

@@ -23,7 +23,7 @@
 //!
 //! *Cost:* three updates and a few sums for a record, one more pass over the exported weights every other record. *Memory:* 3.7 kB per group.
 
-use feamoe_engine::drift::{Adwin, Change};
+use feamoe_engine::drift::{Adwin, Change, Gap};
 use serde::{Deserialize, Serialize};
 
 use super::Cause;
@@ -96,37 +96,6 @@ impl Rate {
     }
 }
 
-/// The mean of a value over some records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Mean {
-    sum: f32,
-    count: f32,
-}
-
-/// The gap of one rate between a group and the reference.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Gap {
-    /// Since the last pair: the reference, the group.
-    sides: [Mean; 2],
-    detector: Adwin,
-}
-
-impl Gap {
-    const NEW: Self = Self { sides: [Mean { sum: 0.0, count: 0.0 }; 2], detector: Adwin::new(DELTA, -1.0, 1.0) };
-
-    fn observe(&mut self, is_reference: bool, value: f32) -> Option<Change> {
-        let side = &mut self.sides[usize::from(!is_reference)];
-        side.sum += value;
-        side.count += 1.0;
-        let [reference, group] = self.sides;
-        if reference.count == 0.0 || group.count == 0.0 {
-            return None;
-        }
-        self.sides = Default::default();
-        self.detector.update(group.sum / group.count - reference.sum / reference.count)
-    }
-}
-
 /// A group against the reference group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Pair {
@@ -137,7 +106,7 @@ struct Pair {
 }
 
 impl Pair {
-    const NEW: Self = Self { gaps: [Gap::NEW; Rate::COUNT], heard_from: 0 };
+    const NEW: Self = Self { gaps: [const { Gap::new(DELTA) }; Rate::COUNT], heard_from: 0 };
 }
 
 /// One scored record.

@@ -1,0 +1,473 @@
+//! The status of a monitor, format version 1: what a device sends home. Drawn in [`Status`].
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{EVENTS, Event, InputCounts, MAX_GROUPS, Monitor, MonitorError, Tally};
+use crate::blob::{self, HEADER_BYTES};
+use crate::limits::MAX_FEATURES;
+
+/// First bytes of every status.
+const MAGIC: [u8; 4] = *b"FEAS";
+/// The format version this crate reads and writes. Version 1: the first.
+const VERSION: u16 = 1;
+
+// Longest encodings: 5 bytes for a u32, 10 for a u64, 3 for a u16, 4 for an f32.
+const COUNTS_BYTES: usize = 4 * 5 + 10;
+const TALLY_BYTES: usize = 2 * COUNTS_BYTES + (10 + 2 * 5) + 10;
+const INPUT_BYTES: usize = 3 * 5;
+const EVENT_BYTES: usize = 1 + 1 + 10 + 2 * 4 + 2 * 5;
+const HEAD_BYTES: usize = 5 + 4 + 1 + 3 + 1 + 5 + 10 + 10 + INPUT_BYTES + TALLY_BYTES;
+/// Bytes that no status of any monitor passes.
+pub const MAX_STATUS_BYTES: usize = bytes(MAX_GROUPS, MAX_FEATURES);
+
+/// Bytes of the longest status of so many groups and features, both within their limits.
+#[allow(clippy::arithmetic_side_effects)] // some ten thousand, found at compile time
+pub(super) const fn bytes(groups: usize, features: usize) -> usize {
+    HEADER_BYTES + HEAD_BYTES + groups * TALLY_BYTES + features * INPUT_BYTES + EVENTS * EVENT_BYTES
+}
+
+/// What stands first in the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Head {
+    model: u32,
+    #[serde(with = "crate::drift::f32_le")]
+    threshold: f32,
+    groups: u8,
+    features: u16,
+    events: u8,
+    events_dropped: u32,
+    since: u64,
+    observed: u64,
+    inputs: InputCounts,
+    ungrouped: Tally,
+}
+
+impl Head {
+    fn is_sound(&self) -> bool {
+        self.threshold > 0.0
+            && self.threshold < 1.0
+            && (1..=MAX_GROUPS).contains(&usize::from(self.groups))
+            && (1..=MAX_FEATURES).contains(&usize::from(self.features))
+            && usize::from(self.events) <= EVENTS
+            && (self.events_dropped == 0 || usize::from(self.events) == EVENTS)
+            && self.inputs.is_at_most(self.observed)
+            && self.ungrouped.is_sound()
+    }
+
+    fn is_sound_event(&self, event: &Event) -> bool {
+        let change = &event.change;
+        // A gap is 1 at most, but for what rounding adds to a mean.
+        let in_range = |mean: f32| mean.abs() <= 1.001;
+        event.group < self.groups
+            && event.at <= self.observed
+            && in_range(change.before)
+            && in_range(change.after)
+            && change.records_before > 0
+            && change.records_after > 0
+    }
+}
+
+impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
+    /// Writes the status to the caller's memory, at best of [`Monitor::STATUS_BYTES`], and returns the part it takes: some hundred bytes.
+    ///
+    /// # Errors
+    /// [`MonitorError::BufferTooSmall`], [`MonitorError::NotStarted`].
+    pub fn write<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], MonitorError> {
+        if self.threshold == 0.0 {
+            return Err(MonitorError::NotStarted);
+        }
+        let found = buffer.len();
+        self.write_to(buffer).ok_or(MonitorError::BufferTooSmall { found, enough: Self::STATUS_BYTES })
+    }
+
+    /// `None` where the buffer is too small.
+    #[allow(clippy::cast_possible_truncation)] // within MAX_GROUPS, MAX_FEATURES and EVENTS
+    fn write_to<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        let (header, rest) = buffer.split_first_chunk_mut::<HEADER_BYTES>()?;
+        let mut payload = Payload { bytes: &mut *rest, used: 0 };
+        payload.put(&Head {
+            model: self.model,
+            threshold: self.threshold,
+            groups: GROUPS as u8,
+            features: self.features as u16,
+            events: self.events.ring.len() as u8,
+            events_dropped: self.events.dropped,
+            since: self.since,
+            observed: self.observed,
+            inputs: self.inputs,
+            ungrouped: self.ungrouped,
+        })?;
+        self.groups.iter().try_for_each(|tally| payload.put(tally))?;
+        self.features().iter().try_for_each(|counts| payload.put(counts))?;
+        self.events().try_for_each(|event| payload.put(event))?;
+        let used = payload.used;
+        *header = blob::header_of(MAGIC, VERSION, 0, rest.get(..used)?)?;
+        buffer.get(..HEADER_BYTES.checked_add(used)?)
+    }
+}
+
+/// The payload in the making.
+struct Payload<'b> {
+    bytes: &'b mut [u8],
+    used: usize,
+}
+
+impl Payload<'_> {
+    fn put<T: Serialize>(&mut self, value: &T) -> Option<()> {
+        let written = postcard::to_slice(value, self.bytes.get_mut(self.used..)?).ok()?.len();
+        self.used = self.used.checked_add(written)?;
+        Some(())
+    }
+}
+
+/// The status of a monitor, read in place. One that exists is valid: [`Status::read`] checked all of it.
+///
+/// ```text
+/// byte 0        4         6        8              12         16
+///      +--------+---------+--------+--------------+----------+------------------------------------------------------+
+///      | "FEAS" | version | 0      | payload      | CRC-32   | payload, postcard: head, the tally of each group,    |
+///      |        | u16     | u16    | length, u32  | u32      | the input counts of each feature, the events         |
+///      +--------+---------+--------+--------------+----------+------------------------------------------------------+
+///
+/// head = CRC of the model, its threshold (f32), groups (u8), features (u16), events (u8), events dropped (u32),
+///        since (u64), observations (u64), input counts of all, tally of the records without a group
+/// ```
+///
+/// As in a model ([`crate::blob`]): little endian; the CRC (ISO-HDLC) covers what stands before it and after it; every length is exact and every varint the
+/// shortest; nothing is decoded before the CRC was checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Status<'a> {
+    head: Head,
+    groups: &'a [u8],
+    features: &'a [u8],
+    events: &'a [u8],
+}
+
+impl<'a> Status<'a> {
+    /// Reads a status, whatever its bytes, and checks all of it, values too: what no records can have given is refused. Cost: two passes over the bytes.
+    ///
+    /// # Errors
+    /// What is wrong: see [`StatusError`].
+    pub fn read(bytes: &'a [u8]) -> Result<Self, StatusError> {
+        check_header(bytes)?;
+        let mut reader = Content { bytes, at: HEADER_BYTES };
+        let head: Head = reader.take()?;
+        if !head.is_sound() {
+            return Err(StatusError::ImpossibleHead);
+        }
+        // Of these no group can have more, unless it counts no further.
+        let (mut rows, all) = (head.ungrouped.rows(), head.observed);
+        let groups_at = reader.at;
+        for group in 0..head.groups {
+            let tally: Tally = reader.take()?;
+            rows = rows.saturating_add(tally.rows());
+            if !tally.is_sound() {
+                return Err(StatusError::ImpossibleGroup { group });
+            }
+        }
+        if rows > all {
+            return Err(StatusError::ImpossibleHead);
+        }
+        let features_at = reader.at;
+        for feature in 0..head.features {
+            let counts: InputCounts = reader.take()?;
+            if !counts.is_within(&head.inputs) {
+                return Err(StatusError::ImpossibleFeature { feature });
+            }
+        }
+        let events_at = reader.at;
+        for event in 0..head.events {
+            if !head.is_sound_event(&reader.take()?) {
+                return Err(StatusError::ImpossibleEvent { event });
+            }
+        }
+        if reader.at != bytes.len() {
+            return Err(StatusError::TrailingBytes { found: bytes.len(), expected: reader.at });
+        }
+        let part = |from, to| bytes.get(from..to).unwrap_or_default();
+        Ok(Self {
+            head,
+            groups: part(groups_at, features_at),
+            features: part(features_at, events_at),
+            events: part(events_at, bytes.len()),
+        })
+    }
+
+    /// Returns the checksum of the model that was watched: [`crate::Model::crc32`].
+    #[must_use]
+    pub fn model_crc32(&self) -> u32 {
+        self.head.model
+    }
+
+    /// Returns its threshold.
+    #[must_use]
+    pub fn threshold(&self) -> f32 {
+        self.head.threshold
+    }
+
+    /// Returns when the period began, by the device's clock; 0 where it has none.
+    #[must_use]
+    pub fn since(&self) -> u64 {
+        self.head.since
+    }
+
+    /// Returns the observations of the period.
+    #[must_use]
+    pub fn observed(&self) -> u64 {
+        self.head.observed
+    }
+
+    /// Returns how many of them had such a value.
+    #[must_use]
+    pub fn inputs(&self) -> &InputCounts {
+        &self.head.inputs
+    }
+
+    /// Returns what was counted of records without a group.
+    #[must_use]
+    pub fn ungrouped(&self) -> &Tally {
+        &self.head.ungrouped
+    }
+
+    /// Returns what was counted of each group, the reference first.
+    pub fn groups(&self) -> impl Iterator<Item = Tally> + use<'a> {
+        items(self.groups)
+    }
+
+    /// Returns the input counts of each feature of the model.
+    pub fn features(&self) -> impl Iterator<Item = InputCounts> + use<'a> {
+        items(self.features)
+    }
+
+    /// Returns the newest drifts of the period, oldest first.
+    pub fn events(&self) -> impl Iterator<Item = Event> + use<'a> {
+        items(self.events)
+    }
+
+    /// Returns the number of older ones, which there was no room for.
+    #[must_use]
+    pub fn events_dropped(&self) -> u32 {
+        self.head.events_dropped
+    }
+}
+
+/// Walks the content, value by value.
+struct Content<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Content<'a> {
+    /// Takes one value, which must be in its shortest encoding.
+    fn take<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, StatusError> {
+        let malformed = StatusError::Malformed { at: self.at };
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let (value, left) = postcard::take_from_bytes::<T>(rest).map_err(|_| malformed)?;
+        let used = rest.len().wrapping_sub(left.len());
+        if postcard::experimental::serialized_size(&value) != Ok(used) {
+            return Err(malformed);
+        }
+        self.at = self.at.wrapping_add(used);
+        Ok(value)
+    }
+}
+
+/// Returns values that follow each other, and were read once.
+fn items<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> impl Iterator<Item = T> + use<'a, T> {
+    let mut rest = bytes;
+    core::iter::from_fn(move || {
+        let (value, left) = postcard::take_from_bytes(rest).ok()?;
+        rest = left;
+        Some(value)
+    })
+}
+
+/// Checks the header against the length and the content.
+fn check_header(bytes: &[u8]) -> Result<(), StatusError> {
+    let Some((header, payload)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+        return Err(StatusError::Truncated { found: bytes.len(), expected: HEADER_BYTES });
+    };
+    let [m0, m1, m2, m3, v0, v1, z0, z1, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
+    if [m0, m1, m2, m3] != MAGIC {
+        return Err(StatusError::WrongMagic);
+    }
+    let version = u16::from_le_bytes([v0, v1]);
+    if version != VERSION {
+        return Err(StatusError::UnsupportedVersion { found: version, expected: VERSION });
+    }
+    let expected = HEADER_BYTES.saturating_add(u32::from_le_bytes([l0, l1, l2, l3]) as usize);
+    if bytes.len() < expected {
+        return Err(StatusError::Truncated { found: bytes.len(), expected });
+    }
+    if bytes.len() > expected {
+        return Err(StatusError::TrailingBytes { found: bytes.len(), expected });
+    }
+    let (found, expected) = (blob::checksum(header, payload), u32::from_le_bytes([c0, c1, c2, c3]));
+    if found != expected {
+        return Err(StatusError::WrongChecksum { found, expected });
+    }
+    if [z0, z1] != [0, 0] {
+        return Err(StatusError::Malformed { at: blob::FLAGS_AT });
+    }
+    Ok(())
+}
+
+/// Why a status was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StatusError {
+    /// Shorter than its header or than the header declares.
+    Truncated {
+        /// Bytes there are.
+        found: usize,
+        /// Bytes needed.
+        expected: usize,
+    },
+    /// Longer than its content.
+    TrailingBytes {
+        /// Bytes there are.
+        found: usize,
+        /// Bytes of the content.
+        expected: usize,
+    },
+    /// Does not start with `FEAS`.
+    WrongMagic,
+    /// Of a format version this reader does not know.
+    UnsupportedVersion {
+        /// The status's version.
+        found: u16,
+        /// The version this reader knows.
+        expected: u16,
+    },
+    /// The checksum does not match: the status was damaged.
+    WrongChecksum {
+        /// CRC-32 of the bytes there are.
+        found: u32,
+        /// CRC-32 the header declares.
+        expected: u32,
+    },
+    /// Not the shortest postcard encoding of what stands here.
+    Malformed {
+        /// Offset from the start, in bytes.
+        at: usize,
+    },
+    /// The head, or the sum of all groups, says what cannot be.
+    ImpossibleHead,
+    /// The counts of a group are such as no records can give.
+    ImpossibleGroup {
+        /// The group.
+        group: u8,
+    },
+    /// The counts of a feature are larger than those of all.
+    ImpossibleFeature {
+        /// The feature.
+        feature: u16,
+    },
+    /// An event is of an unknown group, in the future, or out of range.
+    ImpossibleEvent {
+        /// The event.
+        event: u8,
+    },
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated { found, expected } => write!(f, "status ends after {found} bytes, needs {expected}"),
+            Self::TrailingBytes { found, expected } => write!(f, "status has {found} bytes, its content {expected}"),
+            Self::WrongMagic => f.write_str("not the status of a feamoe monitor: does not start with FEAS"),
+            Self::UnsupportedVersion { found, expected } => {
+                write!(f, "status format version {found}, this build reads {expected}: update it")
+            }
+            Self::WrongChecksum { found, expected } => {
+                write!(f, "checksum {found:08x}, header says {expected:08x}: the status is damaged, send it again")
+            }
+            Self::Malformed { at } => write!(f, "not the postcard encoding of a status (at byte {at})"),
+            Self::ImpossibleHead => f.write_str("the head contradicts itself or the groups"),
+            Self::ImpossibleGroup { group } => write!(f, "group {group}: its counts contradict each other"),
+            Self::ImpossibleFeature { feature } => write!(f, "feature {feature}: counted more often than in all"),
+            Self::ImpossibleEvent { event } => {
+                write!(f, "event {event}: an unknown group, the future, or out of range")
+            }
+        }
+    }
+}
+
+impl core::error::Error for StatusError {}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::drift::Change;
+    use crate::monitor::Watched;
+
+    /// Every number at its longest: the bound is the length, to the byte, but for the label cells of decisions, which are 0 and take a byte each.
+    #[test]
+    fn the_longest_status_is_as_long_as_said() {
+        let mut monitor = Monitor::<3, 5>::new();
+        let most = InputCounts { missing: u32::MAX, clamped: u32::MAX, unseen: u32::MAX };
+        let full: Tally = postcard::from_bytes(&longest_tally()).unwrap();
+        (monitor.model, monitor.threshold, monitor.features) = (u32::MAX, 0.5, 5);
+        (monitor.since, monitor.observed, monitor.inputs) = (u64::MAX, u64::MAX, most);
+        (monitor.by_feature, monitor.ungrouped, monitor.groups) = ([most; 5], full, [full; 3]);
+        monitor.events.dropped = u32::MAX;
+        let change = Change { before: -1.0, after: 1.0, records_before: u32::MAX, records_after: u32::MAX };
+        (0..EVENTS).for_each(|_| {
+            monitor.events.push(Event { watched: Watched::Error, group: 2, at: u64::MAX, change });
+        });
+        let mut buffer = [0xa5; Monitor::<3, 5>::STATUS_BYTES];
+        // Features of 5 are one byte, of 300 two, of 4096 two as well: the bound has three.
+        let length = monitor.write(&mut buffer).unwrap().len();
+        assert_eq!(length, Monitor::<3, 5>::STATUS_BYTES.wrapping_sub(2));
+        for shorter in [0, 15, 16, 17, length.wrapping_sub(1)] {
+            let found = monitor.write(buffer.get_mut(..shorter).unwrap()).map(<[u8]>::len);
+            let enough = Monitor::<3, 5>::STATUS_BYTES;
+            assert_eq!(found, Err(MonitorError::BufferTooSmall { found: shorter, enough }));
+        }
+    }
+
+    /// Twice the four cells and the burden; the sum of distances, found, none; the sum of scores.
+    fn longest_tally() -> [u8; TALLY_BYTES] {
+        let (cell, sum) =
+            ([0xff, 0xff, 0xff, 0xff, 0x0f], [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
+        let counts = || [&cell[..], &cell, &cell, &cell, &sum].into_iter().flatten();
+        let mut bytes = [0; TALLY_BYTES];
+        let all = counts().chain(counts()).chain([&sum[..], &cell, &cell, &sum].into_iter().flatten());
+        bytes.iter_mut().zip(all).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+
+    /// A tally of which a counter is at its end counts no further as a whole.
+    #[test]
+    fn counters_stop_together_and_never_wrap() {
+        let mut full: Tally = postcard::from_bytes(&longest_tally()).unwrap();
+        let before = full;
+        full.observe(0.25, 0.5);
+        full.label(true, 0.25, 0.5);
+        full.distance(Some(1.0));
+        assert!(full == before && full.is_full());
+        full.merge(&before);
+        assert_eq!(full, before);
+        let mut monitor = Monitor::<1, 1>::new();
+        (monitor.threshold, monitor.features, monitor.observed) = (0.5, 1, u64::MAX);
+        monitor.inputs.missing = u32::MAX;
+        monitor.observe(0.5, &[crate::schema::Note::Missing], None).unwrap();
+        assert_eq!((monitor.observed(), monitor.inputs().missing), (u64::MAX, u32::MAX));
+    }
+
+    /// 64-bit hosts lay the ring of events out a little larger than a device.
+    #[test]
+    fn memory_is_as_said() {
+        assert_eq!((size_of::<Tally>(), size_of::<InputCounts>(), size_of::<crate::monitor::Token>()), (72, 12, 12));
+        let size = |groups: usize, features: usize| 2_292 * groups + 12 * features;
+        assert!(
+            (size(3, 14)..size(3, 14) + 800).contains(&size_of::<Monitor<3, 14>>()),
+            "{}",
+            size_of::<Monitor<3, 14>>()
+        );
+        assert_eq!(size_of::<Monitor<4, 14>>() - size_of::<Monitor<3, 14>>(), size_of::<[u8; 2_296]>());
+    }
+}
