@@ -13,7 +13,7 @@ use feamoe_tests::command::{Folder, keys, lending};
 use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 11] = [
+const COMMANDS: [(&str, &[&str]); 12] = [
     ("schema", &["--output"]),
     (
         "train",
@@ -88,6 +88,7 @@ const COMMANDS: [(&str, &[&str]); 11] = [
     ),
     ("inspect", &["--format"]),
     ("export", &["--output", "--strip-names", "--background", "--format"]),
+    ("monitor", &["--status", "--model", "--schema", "--attribute", "--require", "--format"]),
     ("study", &["--data", "--only", "--format"]),
     ("demo", &["--out"]),
 ];

@@ -283,6 +283,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// The status of a monitor that cannot be read, or not be added to others.
+    #[error("{file}: {message}")]
+    Status {
+        /// The file.
+        file: String,
+        /// What was found, expected, and what to do.
+        message: String,
+    },
+
     /// A checkpoint that cannot be gone on with.
     #[error("{file}: {error}")]
     Checkpoint {

@@ -389,6 +389,17 @@ impl GroupGaps {
             Measure::RecourseBurden => self.recourse_burden,
         }
     }
+
+    /// Returns the 95 % interval of one of the measures, where it has one.
+    #[must_use]
+    pub fn interval(&self, measure: Measure) -> Option<[f32; 2]> {
+        match measure {
+            Measure::Spd => self.spd_interval,
+            Measure::Aod => self.aod_interval,
+            Measure::Eopp => self.eopp_interval,
+            Measure::Eodds | Measure::Burden | Measure::RecourseBurden => None,
+        }
+    }
 }
 
 /// The rates of one group.

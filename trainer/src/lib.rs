@@ -33,7 +33,7 @@
 //! # Rooms
 //! [`schema`] and [`stream`] read tables; [`encoder`] turns rows into terms; [`learner`] learns from them; [`training`] runs over the data and measures it
 //! ([`prequential`]), judges the targets ([`targets`]), and goes on where an earlier run stopped ([`checkpoint`]); [`export`] writes the blob ([`blob_file`]
-//! reads it); [`scoring`], [`evaluation`], [`individual`], [`explanation`] and [`mod@recourse`] go through the engine; [`plot`] draws; [`demo`] makes data;
+//! reads it); [`monitor`] reads what devices send home; [`scoring`], [`evaluation`], [`individual`], [`explanation`] and [`mod@recourse`] go through the engine; [`plot`] draws; [`demo`] makes data;
 //! [`study`] repeats the published figures.
 //!
 //! # Contract
@@ -55,6 +55,7 @@ pub mod export;
 pub mod individual;
 pub mod learner;
 pub mod memory;
+pub mod monitor;
 pub mod options;
 pub mod output;
 pub mod plot;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use feamoe::evaluation::{Evaluation, RecourseBurden, evaluate};
-use feamoe::options::Gaps;
 use feamoe::progress::RowsProgress;
 use feamoe::schema::Schema;
 use feamoe::stream::{Stream, Use};
 
 use super::print::{self, TextTable, share, signed};
+use super::require::RequireOption;
 use super::{Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob};
 
 /// The options of `feamoe evaluate`.
@@ -21,9 +21,8 @@ pub struct Options {
     /// Names the target and the protected columns of the data
     #[arg(long, value_name = "FILE")]
     schema: PathBuf,
-    /// Largest gaps that pass, such as spd=0.1,aod=0.05 (spd, aod, eodds, eopp, burden, recourse_burden); exit code 1 where a group is past one
-    #[arg(long, value_name = "MEASURE=GAP,...")]
-    require: Option<Gaps>,
+    #[command(flatten)]
+    require: RequireOption,
     /// Leave out the recourse burden, the distance of declined records to the decision boundary: looking for it takes most of the time
     #[arg(long)]
     no_recourse: bool,
@@ -49,26 +48,13 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         Format::Json => print::json(&evaluation)?,
         Format::Text => print::text(&render(&evaluation))?,
     }
-    let mut outcome = Outcome::Done;
-    for (measure, largest) in options.require.iter().flat_map(Gaps::as_slice) {
-        let Some(found) = evaluation.worst(*measure) else {
-            let why = match evaluation.fairness.iter().any(|gaps| !gaps.too_small) {
-                _ if evaluation.fairness.is_empty() => "the schema has no [[protected]] groups to compare",
-                // What a large group may lack for a measure is a declined record.
-                true => "nobody was declined in the groups to compare",
-                false => "no group is large enough to judge",
-            };
-            print::message(&format!("not met: {}: {why}", measure.name()));
-            outcome = Outcome::CheckNotMet;
-            continue;
-        };
-        if found > *largest {
-            let name = measure.name();
-            print::message(&format!("not met: the largest {name} gap is {found:.4}, required {largest}"));
-            outcome = Outcome::CheckNotMet;
-        }
-    }
-    Ok(outcome)
+    let why = |_| match evaluation.fairness.iter().any(|gaps| !gaps.too_small) {
+        _ if evaluation.fairness.is_empty() => "the schema has no [[protected]] groups to compare",
+        // What a large group may lack for a measure is a declined record.
+        true => "nobody was declined in the groups to compare",
+        false => "no group is large enough to judge",
+    };
+    Ok(options.require.check(|measure| evaluation.worst(measure), why))
 }
 
 /// Returns the tables for people.

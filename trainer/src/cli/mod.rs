@@ -8,8 +8,10 @@ mod events;
 mod explain;
 mod export;
 mod inspect;
+mod monitor;
 mod print;
 mod recourse;
+mod require;
 mod run;
 mod schema;
 mod score;
@@ -60,6 +62,8 @@ enum Command {
     Inspect(inspect::Options),
     /// Copy a model for a device: without background records, without names on request
     Export(export::Options),
+    /// What devices that watch themselves sent home: gaps by group, drifts, input quality
+    Monitor(monitor::Options),
     /// Repeat the published figures: every data set, setting and seed
     Study(study::Options),
     /// The whole road on a built-in stream: data, model, scores, explanation, recourse
@@ -169,6 +173,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Recourse(options) => recourse::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Export(options) => export::run(&options),
+        Command::Monitor(options) => monitor::run(&options),
         Command::Study(options) => study::run(&options),
         Command::Demo(options) => demo::demo(&options),
     }

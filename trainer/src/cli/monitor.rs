@@ -1,0 +1,233 @@
+//! `feamoe monitor`: what devices that watch themselves sent home.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+use feamoe::evaluation::SMALL_GROUP;
+use feamoe::monitor::{EventReport, Names, Received, Report, WatchedGaps, report};
+use feamoe::schema::Schema;
+use feamoe_engine::fairness::Measure;
+
+use super::print::{self, TextTable, share, signed};
+use super::require::RequireOption;
+use super::{Format, FormatOption, Outcome, load_model, read_blob};
+
+/// The options of `feamoe monitor`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Statuses of one monitor, of several periods or devices: their counts are added up, and each is listed
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    status: Vec<PathBuf>,
+    /// The model that was watched, for the names of its features; a status of another is refused
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Names the groups: the privileged one is group 0, the unprivileged ones follow in their order
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+    /// The protected column that was watched, where the schema has several
+    #[arg(long, value_name = "COLUMN", requires = "schema")]
+    attribute: Option<String>,
+    #[command(flatten)]
+    require: RequireOption,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let mut names = Names::default();
+    if let Some(path) = &options.schema {
+        names.name_groups(&Schema::open(path)?, options.attribute.as_deref())?;
+    }
+    if let Some(path) = &options.model {
+        let blob = read_blob(path)?;
+        names.name_features(&load_model(path, &blob)?);
+    }
+    let mut seen = Vec::new();
+    let mut received = Vec::new();
+    for path in &options.status {
+        received.push(Received::read(path)?);
+        let file = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        if seen.contains(&file) {
+            bail!("{}: found the same status twice, expected each once: it would be counted twice", path.display());
+        }
+        seen.push(file);
+    }
+    let report = report(&received, &names)?;
+    match options.format.format {
+        Format::Json => print::json(&report)?,
+        Format::Text => print::text(&render(&report))?,
+    }
+    let total = &report.total;
+    let why = |measure: Measure| match total.fairness.iter().all(|gaps| gaps.too_few.contains(&measure.name())) {
+        _ if total.fairness.is_empty() => "the monitor has no groups to compare",
+        true => "no group is large enough to judge",
+        false => "nobody was declined in the groups to compare",
+    };
+    for (measure, largest) in options.require.bounds() {
+        total.fairness.iter().for_each(|gaps| tell_if_unsure(gaps, measure, largest));
+    }
+    Ok(options.require.check(|measure| total.worst(measure), why))
+}
+
+/// Says where a gap holds its bound and its interval does not.
+fn tell_if_unsure(watched: &WatchedGaps, measure: Measure, largest: f32) {
+    let gaps = &watched.gaps;
+    let found = gaps.measure(measure);
+    let furthest = gaps.interval(measure).map_or(0.0, |[low, high]| low.abs().max(high.abs()));
+    if found.abs() <= largest && furthest > largest && !watched.too_few.contains(&measure.name()) {
+        print::message(&format!(
+            "not sure: {} of {}: {found:+.4} holds {largest}, but its 95 % interval reaches {furthest:.4}; more records would tell",
+            measure.name(),
+            pair(watched)
+        ));
+    }
+}
+
+fn pair(watched: &WatchedGaps) -> String {
+    named(&watched.gaps.attribute, &format!("{} - {}", watched.gaps.group, watched.gaps.reference))
+}
+
+fn named(attribute: &str, group: &str) -> String {
+    if attribute.is_empty() { group.to_owned() } else { format!("{attribute}: {group}") }
+}
+
+/// Returns the tables for people.
+fn render(report: &Report) -> String {
+    let mut text = String::new();
+    let total = &report.total;
+    let _ = writeln!(
+        text,
+        "{} status{} of model {}, threshold {}\nrows {}  labelled {}  without group {}  mean score {}  accuracy {}\n",
+        report.statuses.len(),
+        if report.statuses.len() == 1 { "" } else { "es" },
+        report.model,
+        report.threshold,
+        total.rows,
+        total.labelled,
+        total.ungrouped,
+        share(total.score_mean),
+        share(total.accuracy)
+    );
+    gaps(&mut text, &total.fairness);
+    groups(&mut text, report);
+    inputs(&mut text, report);
+    statuses(&mut text, report);
+    text
+}
+
+fn gaps(text: &mut String, fairness: &[WatchedGaps]) {
+    if fairness.is_empty() {
+        return;
+    }
+    let headings =
+        ["gap to the reference", "rows", "SPD", "95 %", "burden", "impact", "labelled", "AOD", "95 %", "EOdds"];
+    let mut table = TextTable::new(&[&headings[..], &["EOpp", "recourse"]].concat());
+    let interval = |ends: Option<[f32; 2]>| ends.map_or("-".into(), |[low, high]| format!("{low:+.3} {high:+.3}"));
+    let mut doubts = String::new();
+    for watched in fairness {
+        let g = &watched.gaps;
+        table.row([
+            pair(watched),
+            g.rows.to_string(),
+            signed(g.spd),
+            interval(g.spd_interval),
+            signed(g.probability_burden),
+            share(g.disparate_impact),
+            watched.labelled.to_string(),
+            signed(g.aod),
+            interval(g.aod_interval),
+            share(g.eodds),
+            signed(g.eopp),
+            signed(g.recourse_burden),
+        ]);
+        let few = format!("fewer than {SMALL_GROUP} records in a group");
+        for (measures, why) in
+            [(&watched.too_few, few.as_str()), (&watched.uncertain, "the interval is wider than 0.1")]
+        {
+            if !measures.is_empty() {
+                let _ = writeln!(doubts, "{}: too few records to judge {}: {why}", pair(watched), measures.join(", "));
+            }
+        }
+    }
+    let _ = writeln!(text, "{}{doubts}", table.render());
+}
+
+fn groups(text: &mut String, report: &Report) {
+    let headings = ["group", "rows", "positive rate", "mean score", "labelled", "TPR", "FPR", "precision", "accuracy"];
+    let mut table = TextTable::new(&[&headings[..], &["recourse", "without"]].concat());
+    let mut full = String::new();
+    for g in &report.groups {
+        let name = named(&g.attribute, &g.group);
+        if g.full {
+            let _ = writeln!(full, "{name}: a counter is at its end; the device counted no further");
+        }
+        table.row([
+            name,
+            g.rows.to_string(),
+            share(g.positive_rate),
+            share(g.score_mean),
+            g.labelled.to_string(),
+            share(g.tpr),
+            share(g.fpr),
+            share(g.precision),
+            share(g.accuracy),
+            share(g.recourse_burden),
+            g.without_recourse.to_string(),
+        ]);
+    }
+    let _ = writeln!(text, "{}{full}", table.render());
+}
+
+/// Only the features with such a value.
+fn inputs(text: &mut String, report: &Report) {
+    let mut table = TextTable::new(&["input", "missing", "clamped", "unseen"]);
+    let rows = report.total.rows;
+    #[allow(clippy::cast_precision_loss)]
+    let of_rows = |count: u64| format!("{count} ({})", share(count as f64 / rows as f64));
+    for input in [&report.inputs].into_iter().chain(&report.features) {
+        let counts = [input.missing, input.clamped, input.unseen];
+        if input.feature.is_none() || counts != [0; 3] {
+            let name = input.feature.as_deref().unwrap_or("records with such a value");
+            table.row([name.to_owned()].into_iter().chain(counts.map(of_rows)));
+        }
+    }
+    let _ = writeln!(text, "{}", table.render());
+}
+
+fn statuses(text: &mut String, report: &Report) {
+    let mut table = TextTable::new(&["status", "since", "rows", "labelled", "accuracy", "largest SPD", "drifts"]);
+    for status in &report.statuses {
+        table.row([
+            status.file.clone(),
+            status.since.map_or("-".into(), |since| since.to_string()),
+            status.watched.rows.to_string(),
+            status.watched.labelled.to_string(),
+            share(status.watched.accuracy),
+            share(status.watched.worst(Measure::Spd).unwrap_or(f32::NAN)),
+            (status.events.len() as u64 + u64::from(status.events_dropped)).to_string(),
+        ]);
+    }
+    text.push_str(&table.render());
+    for status in &report.statuses {
+        if status.events_dropped > 0 {
+            let _ = writeln!(
+                text,
+                "{}: {} earlier drifts, for which the device had no room",
+                status.file, status.events_dropped
+            );
+        }
+        for event in &status.events {
+            let _ = writeln!(text, "{}: {}", status.file, line(event));
+        }
+    }
+}
+
+fn line(event: &EventReport) -> String {
+    let (before, after) = (signed(event.before), signed(event.after));
+    let what = event.group.as_ref().map_or(String::new(), |group| format!("{group}, gap in "));
+    format!("row {}: {what}{} {before} -> {after}", event.row, event.rate)
+}
