@@ -1,5 +1,5 @@
 //! Shared helpers of the tests: arbitrary valid models and records from a seed ([`generate`]), and the slow twin of the engine in f64
-//! ([`mod@reference`]) with the tolerances it is held to ([`tolerance`]).
+//! ([`mod@reference`]) with the tolerances it is held to ([`tolerance`]); the fuzz targets ([`fuzz`]).
 //!
 //! ```
 //! use feamoe_engine::Model;
@@ -20,6 +20,7 @@
 pub mod command;
 pub mod content;
 pub mod firmware;
+pub mod fuzz;
 pub mod generate;
 pub mod reference;
 pub mod tolerance;

@@ -1,0 +1,176 @@
+//! What is fuzzed: one function a target, each for any bytes, which panics where a promise is broken. `tests/fuzz` wraps them for coverage-guided fuzzing;
+//! `tests/tests/fuzz_seeds.rs` plays the committed seeds and mutations of them, by any compiler.
+
+mod explain;
+mod text;
+
+use std::path::PathBuf;
+
+use arbitrary::{Result, Unstructured};
+use feamoe::blob_file::AlignedBytes;
+use feamoe_engine::blob::{self, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
+use feamoe_engine::{FeatureIndex, Method, Model, Record, Score};
+
+pub use explain::explain;
+pub use text::{checkpoint, csv};
+
+use crate::generate::Draw;
+use crate::{content, explain_into, repository_file};
+
+/// The capacity of the targets' build.
+const FEATURES: usize = 16;
+const EXPERTS: usize = 16;
+
+type FuzzModel<'a> = Model<'a, FEATURES, EXPERTS>;
+
+/// A target.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name: that of its program, and of its folder of seeds.
+    pub name: &'static str,
+    /// What it does with any bytes.
+    pub run: fn(&[u8]),
+}
+
+/// All targets.
+pub const TARGETS: [Target; 5] = [
+    Target { name: "load", run: load },
+    Target { name: "record", run: record },
+    Target { name: "explain", run: explain },
+    Target { name: "csv", run: csv },
+    Target { name: "checkpoint", run: checkpoint },
+];
+
+impl Target {
+    /// Returns the folder of its seeds.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        repository_file("tests/fuzz/seeds").join(self.name)
+    }
+}
+
+/// Changes bytes as a fuzzer would: a few times one of flipping a bit, setting a byte, cutting out, doubling, cutting off, going on as another seed.
+pub fn mutate(draw: &mut Draw, bytes: &mut Vec<u8>, other: &[u8]) {
+    for _ in 0..=draw.below(4) {
+        let at = draw.below(bytes.len() + 1);
+        let end = at + draw.below(bytes.len() - at + 1).min(16);
+        match draw.below(6) {
+            0 => bytes.get_mut(at).into_iter().for_each(|byte| *byte ^= 1 << draw.below(8)),
+            1 => bytes.get_mut(at).into_iter().for_each(|byte| *byte = draw.one_of(&[0, 1, 0x7f, 0x80, 0xff])),
+            2 => drop(bytes.drain(at..end)),
+            3 => drop(bytes.splice(at..at, bytes[at..end].to_vec())),
+            4 => bytes.truncate(at),
+            _ => bytes.splice(at.., other.get(at..).unwrap_or_default().iter().copied()).for_each(drop),
+        }
+    }
+}
+
+/// Loads the bytes as they are, and with a header that fits what stands behind it: no more than one mutation in four thousand million would pass the
+/// checksum.
+pub fn load(data: &[u8]) {
+    load_as_is(data);
+    let Some((header, payload)) = data.split_first_chunk::<HEADER_BYTES>() else { return };
+    let flags = u16::from_le_bytes([header[FLAGS_AT], header[FLAGS_AT + 1]]);
+    if let Some(header) = blob::header(flags, payload) {
+        load_as_is(&[&header, payload].concat());
+    }
+}
+
+/// What loads scores and explains, and has no other encoding.
+fn load_as_is(data: &[u8]) {
+    let bytes = AlignedBytes::new(data);
+    let Ok(model) = FuzzModel::load(bytes.as_slice()) else { return };
+    let mut record = model.record();
+    check_score(&model, &record);
+    for index in 0..model.schema().features().len() {
+        let _ = (model.schema().feature_name(index), model.schema().level_names(index).count());
+        assert!(model.schema().deviation(index).is_finite());
+        let key = FeatureIndex(index);
+        assert!(record.set_number(key, f32::MAX).is_ok() != record.set_level(key, None).is_ok());
+    }
+    check_score(&model, &record);
+    for row in 0..model.background_rows().min(2) {
+        assert_eq!(model.background_record(row, &mut record), Ok(()));
+        check_score(&model, &record);
+    }
+    let mut why = feamoe_engine::Attribution::new();
+    for method in [Method::Frozen, Method::Path] {
+        assert_eq!(explain_into(&model, &record, method, &mut why), Ok(()));
+        explain::check_law(&why);
+    }
+    let flags = u16::from_le_bytes([data[FLAGS_AT], data[FLAGS_AT + 1]]);
+    // Sections that this version does not know are passed over, and not written again.
+    if flags & !(FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS) == 0 {
+        let again = content::read(data).to_bytes(flags & FLAG_NAMES != 0);
+        assert_eq!(again.as_ref().map(AlignedBytes::as_slice).ok(), Some(data), "another encoding of the same model");
+    }
+}
+
+/// Sets values of a golden model in any order, by index and by name.
+pub fn record(data: &[u8]) {
+    const MODELS: [&[u8]; 3] = [
+        feamoe_engine::include_model!("../../golden/v1.feamoe"),
+        feamoe_engine::include_model!("../../golden/adult-gated.feamoe"),
+        feamoe_engine::include_model!("../../golden/v1-background.feamoe"),
+    ];
+    let mut data = Unstructured::new(data);
+    let Ok(blob) = data.choose(&MODELS) else { return };
+    let Ok(model) = FuzzModel::load(blob) else { panic!("a golden model was refused") };
+    let mut record = model.record();
+    while !data.is_empty() && set_any(&model, &mut record, &mut data).is_ok() {
+        check_score(&model, &record);
+    }
+}
+
+/// Does one thing to a record. What is refused changes nothing.
+fn set_any(model: &FuzzModel<'_>, record: &mut Record<'_, FEATURES>, data: &mut Unstructured<'_>) -> Result<()> {
+    let before = record.clone();
+    let index = data.int_in_range(0..=FEATURES)?;
+    let key = FeatureIndex(index);
+    let name = model.schema().feature_name(index).unwrap_or("no such feature");
+    let set = match data.int_in_range(0..=7)? {
+        0 => record.set_number(key, f32::from_bits(data.arbitrary()?)),
+        1 => record.set_number(name, f32::from(data.arbitrary::<i16>()?)),
+        2 => record.set_level(key, data.arbitrary()?),
+        3 => record.set_level(name, data.arbitrary::<Option<u8>>()?.map(u16::from)),
+        4 => {
+            let levels: Vec<&str> = model.schema().level_names(index).collect();
+            record.set_category(name, data.choose(&levels).copied().unwrap_or("none"))
+        }
+        5 => record.set_category(name, data.arbitrary::<&str>()?),
+        6 => record.set_missing(key),
+        _ => {
+            record.clear();
+            return Ok(());
+        }
+    };
+    match set {
+        Ok(note) => assert_eq!(record.notes().get(index), Some(&note)),
+        Err(_) => assert_eq!((record.terms(), record.notes()), (before.terms(), before.notes())),
+    }
+    Ok(())
+}
+
+/// A score is a probability, its gate a share, its notes those of the record; past the model's experts is nothing.
+fn check_score(model: &FuzzModel<'_>, record: &Record<'_, FEATURES>) {
+    use feamoe_engine::schema::Note;
+
+    let found = model.score(record).map_err(|error| error.to_string());
+    let Score { probability, decision, gate, expert_probabilities, missing, clamped, unseen } =
+        found.unwrap_or_else(|error| panic!("{error}"));
+    let unit = |value: &f32| (0.0..=1.0).contains(value);
+    assert!(unit(&probability) && decision == (probability >= model.threshold()), "{probability}");
+    assert!(gate.iter().all(unit) && expert_probabilities.iter().all(unit), "{gate:?} {expert_probabilities:?}");
+    let sum: f32 = gate.iter().sum();
+    // One rounding a weight, and one a sum.
+    assert!((sum - 1.0).abs() <= 2.0 * EXPERTS as f32 * f32::EPSILON, "{sum}");
+    assert!(
+        gate.iter()
+            .chain(&expert_probabilities[..])
+            .skip(model.experts())
+            .take(EXPERTS - model.experts())
+            .all(|v| *v == 0.0)
+    );
+    let noted = |note| record.notes().contains(&note);
+    assert_eq!((missing, clamped, unseen), (noted(Note::Missing), noted(Note::Clamped), noted(Note::Unseen)));
+}

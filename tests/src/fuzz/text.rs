@@ -1,0 +1,71 @@
+//! What the trainer reads: tables and checkpoints.
+
+use std::io::Cursor;
+
+use feamoe::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, VERSION};
+use feamoe::schema::infer::infer_text;
+use feamoe::schema::{Schema, Table};
+use feamoe::stream::{Records, Stream, Use};
+use sha2::{Digest as _, Sha256};
+
+/// Reads a table in one of 16 ways, guesses its schema, and streams it by that. The first byte says how.
+pub fn csv(data: &[u8]) {
+    let Some((how, text)) = data.split_first() else { return };
+    let table = Table {
+        header: how & 1 == 0,
+        columns: if how & 1 == 0 { Vec::new() } else { vec!["a".into(), "b".into(), "c".into()] },
+        delimiter: [',', ';', '\t', '|'][usize::from(how >> 1 & 3)],
+        trim: how & 8 == 0,
+        comment: (how & 16 != 0).then_some('#'),
+        ..Table::default()
+    };
+    let read = |text: &[u8]| Records::from_reader("fuzz.csv", Cursor::new(text.to_vec()), &table);
+    if let Ok(mut records) = read(text) {
+        let (mut number, mut line) = (0, 0);
+        while records.advance().unwrap_or(false) {
+            let record = records.record();
+            assert!(record.position.number == number + 1 && record.position.line > line, "{:?}", record.position);
+            (number, line) = (record.position.number, record.position.line);
+            for column in 0..=records.columns().len() {
+                assert!(record.cell(column).is_none_or(|cell| cell == record.text(column)));
+            }
+        }
+        // Once it is at its end, every byte was read and hashed.
+        if records.advance().is_ok() {
+            assert_eq!(records.sha256(), <[u8; 32]>::from(Sha256::digest(text)));
+        }
+    }
+
+    let Ok(schema) = infer_text("fuzz.csv", text) else { return };
+    match Schema::from_toml("fuzz.toml", &schema) {
+        Ok(schema) => {
+            let open = Stream::from_reader("fuzz.csv", Cursor::new(text.to_vec()), &schema, Use::Learn);
+            let Ok(mut stream) = open else { return };
+            while let Ok(Some(row)) = stream.next_row() {
+                assert!(row.label.is_some());
+            }
+            let counts = stream.counts();
+            assert_eq!(counts.read, counts.filtered + counts.unlabelled + counts.positive + counts.negative);
+            let _ = (stream.check(), stream.check_rows(), stream.check_outcomes(), stream.check_groups());
+        }
+        // Only the target is for the user to fill in.
+        Err(error) => assert!(error.to_string().contains("target"), "{error}\n{schema}"),
+    }
+}
+
+/// Reads a checkpoint as it is, and with a header that fits what stands behind it. What is read is written to bytes that are read again.
+pub fn checkpoint(data: &[u8]) {
+    read_checkpoint(data);
+    let payload = data.get(HEADER_BYTES..).unwrap_or_default();
+    let length = (payload.len() as u64).to_le_bytes();
+    read_checkpoint(
+        &[&MAGIC[..], &VERSION.to_le_bytes(), &[0; 2], &length, &Sha256::digest(payload), payload].concat(),
+    );
+}
+
+fn read_checkpoint(data: &[u8]) {
+    let Ok(read) = Checkpoint::from_bytes(data) else { return };
+    let written = read.to_bytes().unwrap_or_else(|error| panic!("{error}"));
+    let again = Checkpoint::from_bytes(&written).and_then(|read| read.to_bytes());
+    assert_eq!(again.ok().as_deref(), Some(written.as_slice()));
+}
