@@ -321,7 +321,7 @@ pub(crate) fn feature_edges<'a>(feature: &Feature, edges: &'a [f32]) -> &'a [f32
 }
 
 /// Checks the header against the blob's length and content; returns the flags and the CRC.
-fn check_header(blob: &[u8]) -> Result<(u16, u32), LoadError> {
+pub(crate) fn check_header(blob: &[u8]) -> Result<(u16, u32), LoadError> {
     let error = |kind, at| Err(LoadError { kind, at });
     let Some((header, payload)) = blob.split_first_chunk::<HEADER_BYTES>() else {
         return error(LoadErrorKind::Truncated { found: blob.len(), expected: HEADER_BYTES }, blob.len());

@@ -33,6 +33,7 @@
 //!
 //! A device can watch itself: [`monitor`] counts decisions by group, tells what has changed, and writes both to a status of some hundred bytes; it is made of
 //! [`fairness`] and [`drift`].
+//! It can be given another model: [`delta`] builds the new one from the old and what changed.
 //!
 //! # What it deliberately does not know
 //! Training, files, text formats: see the `feamoe` crate. Integer weights for cores without floats are not part of this version.
@@ -61,6 +62,7 @@ fn golden<const FEATURES: usize, const EXPERTS: usize>() -> Model<'static, FEATU
 pub mod attribution;
 pub mod background;
 pub mod blob;
+pub mod delta;
 pub mod drift;
 pub mod error;
 pub mod fairness;

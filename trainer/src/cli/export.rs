@@ -8,8 +8,8 @@ use feamoe::output::OutputFile;
 use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
 use serde::Serialize;
 
-use super::print;
 use super::{Format, FormatOption, Outcome, load_model, read_blob, refuse_overwriting, whole};
+use super::{delta, print};
 
 /// The options of `feamoe export`.
 #[derive(Args, Debug)]
@@ -26,6 +26,9 @@ pub struct Options {
     /// Background records that go along, the first ones of the model's; none are needed but for Shapley values on the device
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u16>(0..=MAX_BACKGROUND_ROWS as u64))]
     background: u16,
+    /// Write what turns this older model into MODEL, byte by byte, in place of a copy: both as devices have them, that is, copied for them before
+    #[arg(long, value_name = "OLD", conflicts_with_all = ["strip_names", "background"])]
+    delta: Option<PathBuf>,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -44,6 +47,9 @@ struct Report {
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    if let Some(old) = &options.delta {
+        return delta::run(old, &options.model, &options.output, options.format);
+    }
     refuse_overwriting("--output", &options.output, [options.model.as_path()])?;
     let mut file = OutputFile::create(&options.output)?;
     let blob = read_blob(&options.model)?;

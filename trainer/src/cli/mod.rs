@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done; 1 a check was not met; 2 usage, input or I/O.
 
+mod delta;
 mod demo;
 mod evaluate;
 mod events;

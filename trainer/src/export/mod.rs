@@ -2,9 +2,10 @@
 //!
 //! The bytes are read back through the engine, and a sample of the training rows is scored by both: the learner from its own weights, the
 //! engine from the raw cells. A difference above [`TOLERANCE`] is an error; so is a background record that does not score as its row.
-//! [`device_copy`] takes off what a device does not need.
+//! [`device_copy`] takes off what a device does not need; [`delta()`] tells a model by another one.
 
 mod blob;
+mod delta;
 mod device;
 mod layout;
 
@@ -12,6 +13,7 @@ use feamoe_engine::LoadError;
 use feamoe_engine::blob::Provenance;
 
 pub use blob::{Content, EncodeError, FeatureContent};
+pub use delta::{DeltaError, delta};
 pub use device::{DeviceError, device_copy};
 pub use layout::Weights;
 

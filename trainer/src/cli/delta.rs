@@ -1,0 +1,61 @@
+//! `feamoe export --delta`: what turns an older model into a newer one.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use feamoe::export::{DeltaError, delta};
+use feamoe::output::OutputFile;
+use serde::Serialize;
+
+use super::print;
+use super::{Format, FormatOption, Outcome, load_model, read_blob, refuse_overwriting};
+
+/// The JSON document of `feamoe export --delta`.
+#[derive(Debug, Serialize)]
+struct Report {
+    path: PathBuf,
+    bytes: usize,
+    /// Of the model that it gives.
+    model_bytes: usize,
+    /// Of the model that it changes.
+    old_crc32: String,
+    /// Of the model that it gives.
+    crc32: String,
+}
+
+/// Writes the delta from `old` to `new`.
+pub fn run(old: &Path, new: &Path, output: &Path, format: FormatOption) -> anyhow::Result<Outcome> {
+    refuse_overwriting("--output", output, [old, new])?;
+    let mut file = OutputFile::create(output)?;
+    let (old_blob, new_blob) = (read_blob(old)?, read_blob(new)?);
+    let (old_model, model) = (load_model(old, &old_blob)?, load_model(new, &new_blob)?);
+    let bytes = match delta(&old_blob, &new_blob) {
+        Err(error @ DeltaError::NoSmaller { .. }) if model.background_rows() > 0 => {
+            return Err(error).context("background records are told whole: take copies without them by export first");
+        }
+        result => result?,
+    };
+    file.write_whole(&bytes)?;
+    file.commit()?;
+    let report = Report {
+        path: output.to_owned(),
+        bytes: bytes.len(),
+        model_bytes: model.blob_bytes(),
+        old_crc32: format!("{:08x}", old_model.crc32()),
+        crc32: format!("{:08x}", model.crc32()),
+    };
+    match format.format {
+        Format::Json => print::json(&report)?,
+        Format::Text => print::text(&format!(
+            "wrote {} ({} bytes): turns {} (CRC-32 {}) into {} (CRC-32 {}, {} bytes)\n",
+            report.path.display(),
+            report.bytes,
+            old.display(),
+            report.old_crc32,
+            new.display(),
+            report.crc32,
+            report.model_bytes,
+        ))?,
+    }
+    Ok(Outcome::Done)
+}
