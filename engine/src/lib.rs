@@ -33,7 +33,7 @@
 //!
 //! A device can watch itself: [`monitor`] counts decisions by group, tells what has changed, and writes both to a status of some hundred bytes; it is made of
 //! [`fairness`] and [`drift`].
-//! It can be given another model: [`delta`] builds the new one from the old and what changed.
+//! It can be given another model: [`slots`] keeps two in flash and always one that loads, [`delta`] builds the new one from the old and what changed.
 //!
 //! # What it deliberately does not know
 //! Training, files, text formats: see the `feamoe` crate. Integer weights for cores without floats are not part of this version.
@@ -75,6 +75,7 @@ mod reader;
 mod record;
 pub mod recourse;
 pub mod schema;
+pub mod slots;
 
 pub use attribution::{Attribution, BackgroundId, Method, Space};
 pub use error::{ExplainError, LoadError, PredictError, RecordError};
