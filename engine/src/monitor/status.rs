@@ -451,6 +451,13 @@ mod tests {
         assert!(full == before && full.is_full());
         full.merge(&before);
         assert_eq!(full, before);
+        // One cell at its end, favourable decisions: a declined record would bend the rate.
+        let mut bytes = [0; TALLY_BYTES];
+        bytes.iter_mut().skip(1).zip([0xff, 0xff, 0xff, 0xff, 0x0f]).for_each(|(to, from)| *to = from);
+        let mut one: Tally = postcard::from_bytes(&bytes).unwrap();
+        let before = one;
+        one.observe(0.25, 0.5);
+        assert_eq!((one, one.favourable()), (before, u64::from(u32::MAX)));
         let mut monitor = Monitor::<1, 1>::new();
         (monitor.threshold, monitor.features, monitor.observed) = (0.5, 1, u64::MAX);
         monitor.inputs.missing = u32::MAX;
