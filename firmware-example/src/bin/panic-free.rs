@@ -1,26 +1,17 @@
-//! Links only where no panic is reachable from loading, scoring, explaining and watching for drift, with the feature `recourse` from looking for one too, with
-//! `background` from setting its records: its panic handler calls a function that does not exist.
+//! Links only where no panic is reachable from loading, scoring, explaining and watching for drift, and from what the features of `all` add: its panic
+//! handler calls a function that does not exist.
 //!
 //! Built by the tests at opt-levels 1, 3 and s. It is also the smallest firmware that does all of it, so its size is what the engine costs
-//! in flash. It is not meant to be run.
+//! in flash. It is not meant to be run. What joins the engine joins here: a module with its calls, a line in `main`, a feature in `all`.
 #![no_std]
 #![no_main]
-#![allow(unsafe_code)] // declares the missing function and makes a slice of unknown content
+#![allow(unsafe_code)] // declares the missing function and makes slices of unknown content
 
 use core::hint::black_box;
 
-#[cfg(feature = "shapley")]
-use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
 use feamoe_engine::drift::{Adwin, Change};
 use feamoe_engine::schema::Note;
 use feamoe_engine::{Attribution, LoadError, Model, PredictError, Record, RecordError, Score};
-#[cfg(feature = "shapley")]
-use feamoe_engine::{ExplainError, Space, mixture::Term};
-#[cfg(feature = "recourse")]
-use feamoe_engine::{
-    Recourse,
-    recourse::{Answer, Rule, Rules},
-};
 
 const FEATURES: usize = 16;
 const EXPERTS: usize = 12;
@@ -34,30 +25,24 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
     a_panic_is_reachable()
 }
 
-/// Bytes and lengths the compiler knows nothing of.
-fn unknown_bytes() -> &'static [u8] {
-    let (start, length) = black_box((core::ptr::dangling::<u8>(), 0));
+/// Values and a number of them that the compiler knows nothing of.
+fn unknown<T>() -> &'static mut [T] {
+    let (start, length) = black_box((core::ptr::dangling_mut::<T>(), 0));
     // SAFETY: never run; linked only. With the values above it would be an empty slice.
-    unsafe { core::slice::from_raw_parts(start, length) }
+    unsafe { core::slice::from_raw_parts_mut(start, length) }
 }
 
 // Each in a function of its own, so that `nm --size-sort` tells what it takes.
 
 #[inline(never)]
 fn load() -> Result<Device, LoadError> {
-    Device::load(unknown_bytes())
+    Device::load(unknown())
 }
 
 #[inline(never)]
 fn set(record: &mut Record<'_, FEATURES>, name: &str, number: f32) -> Result<Note, RecordError> {
     record.set_number(name, number)?;
     record.set_category(name, name)
-}
-
-#[cfg(feature = "background")]
-#[inline(never)]
-fn set_background(model: &Device, row: usize, record: &mut Record<'_, FEATURES>) -> Result<(), RecordError> {
-    model.background_record(row, record)
 }
 
 #[inline(never)]
@@ -80,85 +65,136 @@ fn watch(detector: &mut Adwin, value: f32) -> Option<Change> {
     detector.update(value)
 }
 
-#[cfg(feature = "recourse")]
-#[inline(never)]
-fn look_for_recourse(
-    model: &Device,
-    record: &Record<'_, FEATURES>,
-    recourse: &mut Recourse<FEATURES>,
-) -> Result<(), PredictError> {
-    model.recourse_into(record, recourse)
+#[cfg(feature = "copied")]
+mod copied {
+    use super::{Device, LoadError, Score, black_box, unknown};
+
+    #[inline(never)]
+    fn load() -> Result<Device, LoadError> {
+        Device::load_into(unknown(), unknown())
+    }
+
+    pub fn link() {
+        _ = black_box(Device::values_needed(unknown()));
+        if let Ok(model) = black_box(load()) {
+            let mut score = Score::new();
+            _ = black_box(super::score(&model, &model.record(), &mut score));
+            black_box(&score);
+        }
+    }
 }
 
-#[cfg(feature = "recourse")]
-#[inline(never)]
-fn look_for_answers(
-    model: &Device,
-    record: &Record<'_, FEATURES>,
-    rule: Rule,
-    recourse: &mut Recourse<FEATURES>,
-    answers: &mut [Answer<FEATURES>],
-) -> Result<usize, PredictError> {
-    Rules::new([rule; FEATURES]).map_or(Ok(0), |rules| model.recourses_within(record, &rules, recourse, answers))
+#[cfg(feature = "background")]
+mod background {
+    use super::{Device, FEATURES, Record, RecordError, black_box};
+
+    #[inline(never)]
+    fn set(model: &Device, row: usize, record: &mut Record<'_, FEATURES>) -> Result<(), RecordError> {
+        model.background_record(row, record)
+    }
+
+    pub fn link(model: &Device, record: &mut Record<'_, FEATURES>) {
+        _ = black_box(set(model, black_box(0), record));
+    }
 }
 
 #[cfg(feature = "shapley")]
-#[inline(never)]
-fn shapley(
-    model: &Device,
-    record: &Record<'_, FEATURES>,
-    game: &Game<'_>,
-    workspace: &mut Workspace<FEATURES, EXPERTS>,
-    attribution: &mut Attribution<FEATURES, EXPERTS>,
-) -> Result<(), ExplainError> {
-    let mut terms = [[Term::default(); 2]; FEATURES];
-    let mut background = Background::new(model, terms.as_flattened_mut(), &mut []);
-    background.push(model, &model.record())?;
-    model.exact_into(record, &background, game, workspace, attribution)?;
-    let keep_going = |evaluations| black_box(evaluations) < 10;
-    model.sampled_into(record, &background, game, &Sampling::default(), workspace, keep_going, attribution)
+mod shapley {
+    use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
+    use feamoe_engine::mixture::Term;
+    use feamoe_engine::{ExplainError, Space};
+
+    use super::{Attribution, Device, EXPERTS, FEATURES, Record, black_box};
+
+    #[inline(never)]
+    fn explain(
+        model: &Device,
+        record: &Record<'_, FEATURES>,
+        game: &Game<'_>,
+        workspace: &mut Workspace<FEATURES, EXPERTS>,
+        attribution: &mut Attribution<FEATURES, EXPERTS>,
+    ) -> Result<(), ExplainError> {
+        let mut terms = [[Term::default(); 2]; FEATURES];
+        let mut background = Background::new(model, terms.as_flattened_mut(), &mut []);
+        background.push(model, &model.record())?;
+        model.exact_into(record, &background, game, workspace, attribution)?;
+        let keep_going = |evaluations| black_box(evaluations) < 10;
+        model.sampled_into(record, &background, game, &Sampling::default(), workspace, keep_going, attribution)
+    }
+
+    pub fn link(model: &Device, record: &Record<'_, FEATURES>, attribution: &mut Attribution<FEATURES, EXPERTS>) {
+        let space = if black_box(true) { Space::LogOdds } else { Space::Probability };
+        let player_of = [black_box(0_u16); FEATURES];
+        let game = Game { space, player_of: Some(&player_of) };
+        let mut workspace = Workspace::new();
+        _ = black_box(explain(model, record, &game, &mut workspace, attribution));
+        black_box(&workspace);
+    }
+}
+
+#[cfg(feature = "recourse")]
+mod recourse {
+    use feamoe_engine::Recourse;
+    use feamoe_engine::recourse::{Answer, Rule, Rules};
+
+    use super::{Device, FEATURES, PredictError, Record, black_box};
+
+    #[inline(never)]
+    fn look_for_one(
+        model: &Device,
+        record: &Record<'_, FEATURES>,
+        recourse: &mut Recourse<FEATURES>,
+    ) -> Result<(), PredictError> {
+        model.recourse_into(record, recourse)
+    }
+
+    #[inline(never)]
+    fn look_for_answers(
+        model: &Device,
+        record: &Record<'_, FEATURES>,
+        rule: Rule,
+        recourse: &mut Recourse<FEATURES>,
+        answers: &mut [Answer<FEATURES>],
+    ) -> Result<usize, PredictError> {
+        Rules::new([rule; FEATURES]).map_or(Ok(0), |rules| model.recourses_within(record, &rules, recourse, answers))
+    }
+
+    pub fn link(model: &Device, record: &Record<'_, FEATURES>) {
+        let mut recourse = Recourse::new();
+        _ = black_box(look_for_one(model, record, &mut recourse));
+        let (mut answers, count) = ([Answer::NONE; 2], black_box(2));
+        let places = answers.get_mut(..count).unwrap_or_default();
+        _ = black_box(look_for_answers(model, record, black_box(Rule::FREE), &mut recourse, places));
+        black_box(&answers);
+        black_box(&recourse);
+    }
 }
 
 #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
 #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
+    #[cfg(feature = "copied")]
+    copied::link();
     if let Ok(model) = black_box(load()) {
         let mut record = model.record();
-        let name = core::str::from_utf8(unknown_bytes()).unwrap_or_default();
+        let name = core::str::from_utf8(unknown()).unwrap_or_default();
         _ = black_box(set(&mut record, name, black_box(0.0)));
         #[cfg(feature = "background")]
-        {
-            _ = black_box(set_background(&model, black_box(0), &mut record));
-        }
+        background::link(&model, &mut record);
         let mut attribution = Attribution::new();
         _ = black_box(score(&model, &record, &mut attribution.score));
         _ = black_box(explain(&model, &record, black_box(false), &mut attribution));
         black_box(&attribution);
         #[cfg(feature = "shapley")]
-        {
-            let space = if black_box(true) { Space::LogOdds } else { Space::Probability };
-            let player_of = [black_box(0_u16); FEATURES];
-            let game = Game { space, player_of: Some(&player_of) };
-            let mut workspace = Workspace::new();
-            _ = black_box(shapley(&model, &record, &game, &mut workspace, &mut attribution));
-            black_box(&workspace);
-        }
+        shapley::link(&model, &record, &mut attribution);
+        #[cfg(feature = "recourse")]
+        recourse::link(&model, &record);
         let mut detector = Adwin::new(black_box(0.002), black_box(0.0), 1.0);
         _ = black_box(watch(&mut detector, attribution.score.probability));
         black_box(&detector);
-        #[cfg(feature = "recourse")]
-        {
-            let mut recourse = Recourse::new();
-            _ = black_box(look_for_recourse(&model, &record, &mut recourse));
-            let (mut answers, count) = ([Answer::NONE; 2], black_box(2));
-            let places = answers.get_mut(..count).unwrap_or_default();
-            _ = black_box(look_for_answers(&model, &record, black_box(Rule::FREE), &mut recourse, places));
-            black_box(&answers);
-            black_box(&recourse);
-        }
     }
     #[cfg(feature = "plant-panic")]
-    black_box(unknown_bytes()[black_box(0)]);
+    black_box(unknown::<u8>()[black_box(0)]);
     loop {
         core::hint::spin_loop();
     }
