@@ -132,6 +132,46 @@ mod shapley {
     }
 }
 
+#[cfg(feature = "monitor")]
+mod monitor {
+    use feamoe_engine::fairness::Measure;
+    use feamoe_engine::monitor::{Monitor, MonitorError, Status};
+
+    use super::{Device, FEATURES, Record, black_box, unknown};
+
+    #[inline(never)]
+    fn watch(
+        monitor: &mut Monitor<3, FEATURES>,
+        model: &Device,
+        record: &Record<'_, FEATURES>,
+        probability: f32,
+    ) -> Result<(), MonitorError> {
+        monitor.start(model, black_box(0))?;
+        let token = monitor.observe(probability, record.notes(), black_box(Some(1)))?;
+        monitor.distance(&token, black_box(Some(1.0)))?;
+        monitor.label(token, black_box(true))
+    }
+
+    #[inline(never)]
+    fn read(bytes: &[u8]) -> Option<f32> {
+        let status = Status::read(bytes).ok()?;
+        black_box((status.features().count(), status.events().count()));
+        let (reference, mut other) = (status.groups().next()?, status.groups().last()?);
+        other.merge(&reference);
+        black_box(other.interval(black_box(Measure::Spd), &reference));
+        Some(other.gap(black_box(Measure::Spd), &reference))
+    }
+
+    pub fn link(model: &Device, record: &Record<'_, FEATURES>, probability: f32) {
+        let mut monitor = Monitor::new();
+        _ = black_box(watch(&mut monitor, model, record, probability));
+        _ = black_box(monitor.write(unknown()));
+        monitor.reset(black_box(1));
+        black_box(&monitor);
+        _ = black_box(read(unknown()));
+    }
+}
+
 #[cfg(feature = "recourse")]
 mod recourse {
     use feamoe_engine::Recourse;
@@ -189,6 +229,8 @@ fn main() -> ! {
         shapley::link(&model, &record, &mut attribution);
         #[cfg(feature = "recourse")]
         recourse::link(&model, &record);
+        #[cfg(feature = "monitor")]
+        monitor::link(&model, &record, attribution.score.probability);
         let mut detector = Adwin::new(black_box(0.002), black_box(0.0), 1.0);
         _ = black_box(watch(&mut detector, attribution.score.probability));
         black_box(&detector);
