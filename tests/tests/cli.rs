@@ -87,7 +87,7 @@ const COMMANDS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("inspect", &["--format"]),
-    ("export", &["--output", "--strip-names", "--background", "--delta", "--format"]),
+    ("export", &["--output", "--strip-names", "--background", "--delta", "--constants", "--format"]),
     ("monitor", &["--status", "--model", "--schema", "--attribute", "--require", "--format"]),
     ("study", &["--data", "--only", "--format"]),
     ("demo", &["--out"]),

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use feamoe::export::device_copy;
+use clap::{Args, ValueEnum};
+use feamoe::export::{Language, constants, device_copy};
 use feamoe::output::OutputFile;
 use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
 use serde::Serialize;
@@ -27,10 +27,23 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u16>(0..=MAX_BACKGROUND_ROWS as u64))]
     background: u16,
     /// Write what turns this older model into MODEL, byte by byte, in place of a copy: both as devices have them, that is, copied for them before
-    #[arg(long, value_name = "OLD", conflicts_with_all = ["strip_names", "background"])]
+    #[arg(long, value_name = "OLD", conflicts_with_all = ["strip_names", "background", "constants"])]
     delta: Option<PathBuf>,
+    /// Write no model file but source code: feature indices and level codes as constants, the checksum to compare with, and for C the copy itself as an array.
+    /// Identifiers of C start with the file's name
+    #[arg(long, value_name = "LANGUAGE")]
+    constants: Option<ConstantsOption>,
     #[command(flatten)]
     format: FormatOption,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ConstantsOption {
+    /// A header for C99 or later and C++
+    C,
+    /// A module, for `mod` or `include!`; the model's file is exported without this option and embedded by include_model!
+    Rust,
 }
 
 /// The JSON document of `feamoe export`.
@@ -43,6 +56,8 @@ struct Report {
     crc32: String,
     names: bool,
     background_rows: usize,
+    /// The language of the constants that were written, null where the file is the copy.
+    constants: Option<ConstantsOption>,
 }
 
 /// Runs the command.
@@ -53,10 +68,21 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     refuse_overwriting("--output", &options.output, [options.model.as_path()])?;
     let mut file = OutputFile::create(&options.output)?;
     let blob = read_blob(&options.model)?;
-    load_model(&options.model, &blob)?;
+    let named = load_model(&options.model, &blob)?;
     let copy = device_copy(&blob, !options.strip_names, options.background)?;
     let model = load_model(&options.output, &copy)?;
-    file.write_whole(copy.as_slice())?;
+    match options.constants {
+        None => file.write_whole(copy.as_slice())?,
+        Some(language) => {
+            let language = match language {
+                ConstantsOption::C => Language::C,
+                ConstantsOption::Rust => Language::Rust,
+            };
+            let stem = options.output.file_stem().unwrap_or_default().to_string_lossy();
+            let text = constants(language, &stem, &named, &model, copy.as_slice())?;
+            file.write_whole(text.as_bytes())?;
+        }
+    }
     file.commit()?;
     let report = Report {
         path: options.output.clone(),
@@ -65,12 +91,18 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         crc32: format!("{:08x}", model.crc32()),
         names: model.schema().positive_name().is_some(),
         background_rows: model.background_rows(),
+        constants: options.constants,
     };
     match options.format.format {
         Format::Json => print::json(&report)?,
         Format::Text => print::text(&format!(
-            "wrote {} ({} bytes of {}, CRC-32 {}): {} names, {} background records\n",
+            "wrote {}{} ({} bytes of {}, CRC-32 {}): {} names, {} background records\n",
             report.path.display(),
+            match options.constants {
+                None => "",
+                Some(ConstantsOption::C) => ", constants and array of the model",
+                Some(ConstantsOption::Rust) => ", constants of the model",
+            },
             report.bytes,
             report.bytes_before,
             report.crc32,

@@ -5,6 +5,7 @@
 //! [`device_copy`] takes off what a device does not need; [`delta()`] tells a model by another one.
 
 mod blob;
+mod constants;
 mod delta;
 mod device;
 mod layout;
@@ -13,6 +14,7 @@ use feamoe_engine::LoadError;
 use feamoe_engine::blob::Provenance;
 
 pub use blob::{Content, EncodeError, FeatureContent};
+pub use constants::{ConstantsError, Language, constants};
 pub use delta::{DeltaError, delta};
 pub use device::{DeviceError, device_copy};
 pub use layout::Weights;

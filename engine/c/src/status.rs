@@ -1,0 +1,167 @@
+//! What a function says of its success, and the engine's errors as such.
+
+use core::ffi::CStr;
+
+use feamoe_engine::error::LoadErrorKind;
+use feamoe_engine::{LoadError, PredictError, RecordError};
+
+/// What became of a call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Done.
+    Ok = 0,
+    /// A pointer is null.
+    NullPointer = 1,
+    /// A pointer is not aligned for what it points to.
+    Misaligned = 2,
+    /// The memory has another size than the library's: it was compiled with another feamoe.h.
+    WrongSize = 3,
+    /// The memory holds no loaded model or no record of one; or it was moved.
+    NotInitialised = 4,
+    /// The array is shorter than what it is to hold.
+    TooShort = 5,
+    /// A name is not UTF-8.
+    NotUtf8 = 6,
+    /// The file is shorter or longer than it says, or larger than the format allows.
+    BlobWrongLength = 10,
+    /// Not a feamoe model.
+    BlobWrongMagic = 11,
+    /// Of a format version, or with sections, that this library does not know.
+    BlobUnsupported = 12,
+    /// The checksum does not match.
+    BlobDamaged = 13,
+    /// The blob is not at a multiple of 4 in memory.
+    BlobMisaligned = 14,
+    /// The model has more features than FEAMOE_FEATURES.
+    BlobTooManyFeatures = 15,
+    /// The model has more experts than FEAMOE_EXPERTS.
+    BlobTooManyExperts = 16,
+    /// The checksum is right, but what it covers is no model that this library can use.
+    BlobInvalid = 17,
+    /// The model has no such feature.
+    UnknownFeature = 20,
+    /// The feature has no such level.
+    UnknownLevel = 21,
+    /// The blob has no names.
+    NamesStripped = 22,
+    /// A number was given for a category.
+    NotANumber = 23,
+    /// A level was given for a number.
+    NotACategory = 24,
+    /// The code is past the feature's levels.
+    LevelOutOfRange = 25,
+    /// The record belongs to another model than the one that is loaded now.
+    OtherModel = 26,
+    /// None of those above: the engine is newer than this interface.
+    Unknown = 99,
+}
+
+impl Status {
+    /// Every status, for [`Status::of_code`].
+    const ALL: [Self; 23] = [
+        Self::Ok,
+        Self::NullPointer,
+        Self::Misaligned,
+        Self::WrongSize,
+        Self::NotInitialised,
+        Self::TooShort,
+        Self::NotUtf8,
+        Self::BlobWrongLength,
+        Self::BlobWrongMagic,
+        Self::BlobUnsupported,
+        Self::BlobDamaged,
+        Self::BlobMisaligned,
+        Self::BlobTooManyFeatures,
+        Self::BlobTooManyExperts,
+        Self::BlobInvalid,
+        Self::UnknownFeature,
+        Self::UnknownLevel,
+        Self::NamesStripped,
+        Self::NotANumber,
+        Self::NotACategory,
+        Self::LevelOutOfRange,
+        Self::OtherModel,
+        Self::Unknown,
+    ];
+
+    /// Returns the status of a number that came from C, where an enum may hold any.
+    pub fn of_code(code: i32) -> Self {
+        Self::ALL.into_iter().find(|status| *status as i32 == code).unwrap_or(Self::Unknown)
+    }
+
+    /// Returns what a status means and what to do.
+    pub const fn message(self) -> &'static CStr {
+        match self {
+            Self::Ok => c"done",
+            Self::NullPointer => c"a pointer is null",
+            Self::Misaligned => c"a pointer is not aligned for what it points to",
+            Self::WrongSize => {
+                c"the memory has another size than the library's: compile with the feamoe.h of this library and pass sizeof"
+            }
+            Self::NotInitialised => {
+                c"no loaded model, or no record of one, is here: load or init it where it is to stay, and do not copy it"
+            }
+            Self::TooShort => c"the array is shorter than the model's features or experts",
+            Self::NotUtf8 => c"the name is not UTF-8",
+            Self::BlobWrongLength => c"the model's file is shorter or longer than it says: copy all of it",
+            Self::BlobWrongMagic => c"not a feamoe model: does not start with FEAM",
+            Self::BlobUnsupported => c"the model's format is newer than this library: update the library, or export it again",
+            Self::BlobDamaged => c"the model's checksum does not match: the file is damaged",
+            Self::BlobMisaligned => c"the model is not at a multiple of 4 in memory: align it",
+            Self::BlobTooManyFeatures => c"the model has more features than FEAMOE_FEATURES: raise it in engine/c/src/lib.rs",
+            Self::BlobTooManyExperts => c"the model has more experts than FEAMOE_EXPERTS: raise it in engine/c/src/lib.rs",
+            Self::BlobInvalid => c"the file's checksum is right, but it is no model that this library can use",
+            Self::UnknownFeature => c"the model has no such feature",
+            Self::UnknownLevel => c"the feature has no such level",
+            Self::NamesStripped => c"the model has no names: use feature indices and level codes",
+            Self::NotANumber => c"the feature is a category, found a number",
+            Self::NotACategory => c"the feature is a number, found a level",
+            Self::LevelOutOfRange => c"the code is past the feature's levels",
+            Self::OtherModel => c"the record belongs to another model than the one loaded now: init it again",
+            Self::Unknown => c"an error that this interface does not know",
+        }
+    }
+}
+
+impl From<LoadError> for Status {
+    fn from(error: LoadError) -> Self {
+        match error.kind {
+            LoadErrorKind::Truncated { .. } | LoadErrorKind::TrailingBytes { .. } | LoadErrorKind::TooLarge { .. } => {
+                Self::BlobWrongLength
+            }
+            LoadErrorKind::WrongMagic => Self::BlobWrongMagic,
+            LoadErrorKind::UnsupportedVersion { .. } | LoadErrorKind::UnsupportedSections { .. } => {
+                Self::BlobUnsupported
+            }
+            LoadErrorKind::WrongChecksum { .. } => Self::BlobDamaged,
+            LoadErrorKind::Misaligned => Self::BlobMisaligned,
+            LoadErrorKind::TooManyFeatures { .. } => Self::BlobTooManyFeatures,
+            LoadErrorKind::TooManyExperts { .. } => Self::BlobTooManyExperts,
+            _ => Self::BlobInvalid,
+        }
+    }
+}
+
+impl From<RecordError> for Status {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::UnknownFeature => Self::UnknownFeature,
+            RecordError::NamesStripped => Self::NamesStripped,
+            RecordError::NotANumber { .. } => Self::NotANumber,
+            RecordError::NotACategory { .. } => Self::NotACategory,
+            RecordError::LevelOutOfRange { .. } => Self::LevelOutOfRange,
+            RecordError::OtherModel => Self::OtherModel,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<PredictError> for Status {
+    fn from(error: PredictError) -> Self {
+        match error {
+            PredictError::OtherModel => Self::OtherModel,
+            _ => Self::Unknown,
+        }
+    }
+}

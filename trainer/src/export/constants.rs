@@ -1,0 +1,253 @@
+//! Constants of a model for firmware: indices of features and codes of levels, so that records are set without names, and what the model is checked against.
+//!
+//! The C header holds the blob too, as an aligned array. Identifiers are ASCII whatever the names are: runs of anything but letters and digits become one
+//! underscore, a character past ASCII becomes its code point (`ü` is `U00FC`), and names that come out the same get their number.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+
+use crate::blob_file::HostModel;
+
+/// The language constants are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// C99 and later, and C++: one header.
+    C,
+    /// Rust: a module, next to the model's file.
+    Rust,
+}
+
+/// Why there are no constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConstantsError {
+    /// There is nothing to name them after.
+    #[error(
+        "the model has no names to make constants of: export them from the model it was made from, with --strip-names for a device without names"
+    )]
+    NamesStripped,
+}
+
+/// What the constants are named after, in the order of indices and codes.
+struct Names<'a> {
+    features: Vec<Named<'a>>,
+    /// A list for each feature, empty for a number.
+    levels: Vec<Vec<Named<'a>>>,
+}
+
+/// A name and the identifier made of it, unique among its like.
+struct Named<'a> {
+    name: &'a str,
+    identifier: String,
+}
+
+/// Writes the constants of a model: those that name it from `named`, those that identify it from `copy`, the model of the same features that the device gets,
+/// whose bytes are `blob`. `stem`, the name of the file without its ending, is what constants of C start with.
+///
+/// # Errors
+/// [`ConstantsError::NamesStripped`].
+pub fn constants(
+    language: Language,
+    stem: &str,
+    named: &HostModel<'_>,
+    copy: &HostModel<'_>,
+    blob: &[u8],
+) -> Result<String, ConstantsError> {
+    let schema = named.schema();
+    let names: Option<Vec<&str>> =
+        (0..schema.features().len()).map(|index| schema.feature_name(index)).collect::<Option<_>>();
+    let features = distinct(names.ok_or(ConstantsError::NamesStripped)?);
+    let levels = (0..features.len()).map(|index| distinct(schema.level_names(index).collect())).collect();
+    let names = Names { features, levels };
+    Ok(match language {
+        Language::C => c(stem, &names, copy, blob),
+        Language::Rust => rust(&names, copy),
+    })
+}
+
+fn c(stem: &str, names: &Names<'_>, model: &HostModel<'_>, blob: &[u8]) -> String {
+    let mut prefix = identifier(stem);
+    // Those of feamoe.h are its own; no identifier starts with a digit.
+    if prefix.starts_with("FEAMOE") || !prefix.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        prefix = format!("MODEL_{prefix}");
+    }
+    let array = prefix.to_lowercase();
+    let (crc32, threshold, bytes) = (model.crc32(), model.threshold(), blob.len());
+    let (features, experts) = (names.features.len(), model.experts());
+    let mut text = format!(
+        "/* The model {crc32:08x} and its constants. Made by `feamoe export --constants c`: do not edit. */\n\
+         #ifndef {prefix}_CONSTANTS_H\n#define {prefix}_CONSTANTS_H\n\n\
+         /* feamoe_info.crc32 of the model: another value, another model, whose indices and codes may differ. */\n\
+         #define {prefix}_CRC32 0x{crc32:08x}u\n\
+         #define {prefix}_THRESHOLD {threshold:?}f\n\
+         #define {prefix}_FEATURES {features}\n\
+         #define {prefix}_EXPERTS {experts}\n\n\
+         #if defined(FEAMOE_H) && (FEAMOE_FEATURES < {prefix}_FEATURES || FEAMOE_EXPERTS < {prefix}_EXPERTS)\n\
+         #error \"the model needs more than this feamoe.h allows: raise FEAMOE_FEATURES and FEAMOE_EXPERTS of the library\"\n\
+         #endif\n"
+    );
+    let features = names.features.iter().map(|named| (format!("{prefix}_FEATURE_{}", named.identifier), named.name));
+    enumerate(&mut text, "Indices of features.", features.collect());
+    // One space of names for all: those of different features may come out the same.
+    let mut taken = HashSet::new();
+    for (feature, levels) in names.features.iter().zip(&names.levels).filter(|(_, levels)| !levels.is_empty()) {
+        let codes = levels.iter().map(|named| {
+            let wanted = format!("{prefix}_LEVEL_{}_{}", feature.identifier, named.identifier);
+            (take(&mut taken, wanted), named.name)
+        });
+        enumerate(&mut text, &format!("Codes of the levels of {}.", quoted(feature.name)), codes.collect());
+    }
+    let _ = write!(
+        text,
+        "\n/* The model's file, at a multiple of 4. */\n#define {prefix}_BLOB_BYTES {bytes}\n\
+         #if defined(__cplusplus) && __cplusplus >= 201103L\nalignas(4)\n\
+         #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L\n_Alignas(4)\n\
+         #else\n__attribute__((aligned(4)))\n#endif\n\
+         static const unsigned char {array}_blob[{prefix}_BLOB_BYTES] = {{\n"
+    );
+    for line in blob.chunks(24) {
+        for byte in line {
+            let _ = write!(text, "0x{byte:02x},");
+        }
+        text.push('\n');
+    }
+    // No comma after the last one, as above.
+    text.truncate(text.len() - 2);
+    text + "\n};\n\n#endif\n"
+}
+
+/// Writes an enumeration of C: identifiers and the names they are made of, numbered from 0.
+fn enumerate(text: &mut String, what: &str, entries: Vec<(String, &str)>) {
+    let _ = write!(text, "\n/* {what} */\nenum {{\n");
+    let last = entries.len() - 1;
+    for (number, (identifier, name)) in entries.into_iter().enumerate() {
+        // C++98 allows no comma after the last one.
+        let comma = if number < last { "," } else { "" };
+        let _ = writeln!(text, "    {identifier} = {number}{comma} /* {} */", quoted(name));
+    }
+    text.push_str("};\n");
+}
+
+fn rust(names: &Names<'_>, model: &HostModel<'_>) -> String {
+    let (crc32, threshold, features) = (model.crc32(), model.threshold(), names.features.len());
+    let experts = model.experts().next_multiple_of(2);
+    let mut text = format!(
+        "// Constants of the model {crc32:08x}. Made by `feamoe export --constants rust`: do not edit.\n\
+         //\n\
+         // The model itself is what `feamoe export` writes with the same options but for --constants:\n\
+         //     static MODEL: &[u8] = feamoe_engine::include_model!(\"model.feamoe\");\n\
+         //     let model = Device::load(MODEL)?; // then check: model.crc32() == CRC32\n\n\
+         /// Features of the model.\n\
+         #[allow(dead_code)]\npub const FEATURES: usize = {features};\n\
+         /// Experts that hold the model's: an even number.\n\
+         #[allow(dead_code)]\npub const EXPERTS: usize = {experts};\n\
+         /// The model, with no more room than it needs.\n\
+         #[allow(dead_code)]\npub type Device<'a> = feamoe_engine::Model<'a, FEATURES, EXPERTS>;\n\
+         /// Of the model: another value, another model, whose indices and codes may differ.\n\
+         #[allow(dead_code)]\npub const CRC32: u32 = 0x{crc32:08x};\n\
+         /// Scores from here on are decided favourably.\n\
+         #[allow(dead_code)]\npub const THRESHOLD: f32 = {threshold:?};\n\n\
+         /// Indices of features.\n#[allow(dead_code, missing_docs)]\npub mod feature {{\n    use feamoe_engine::FeatureIndex;\n"
+    );
+    for (index, named) in names.features.iter().enumerate() {
+        let (name, constant) = (quoted(named.name), constant(&named.identifier));
+        let _ = writeln!(text, "    // {name}\n    pub const {constant}: FeatureIndex = FeatureIndex({index});");
+    }
+    text.push_str("}\n");
+    for (feature, levels) in names.features.iter().zip(&names.levels).filter(|(_, levels)| !levels.is_empty()) {
+        let (name, module) = (quoted(feature.name), feature.identifier.to_lowercase());
+        let _ = write!(
+            text,
+            "\n// Codes of the levels of {name}.\n#[allow(dead_code, missing_docs)]\npub mod level_{module} {{\n"
+        );
+        for (code, named) in levels.iter().enumerate() {
+            let (name, constant) = (quoted(named.name), constant(&named.identifier));
+            let _ = writeln!(text, "    // {name}\n    pub const {constant}: u16 = {code};");
+        }
+        text.push_str("}\n");
+    }
+    text
+}
+
+/// Returns names with identifiers of their own: those that come out the same get their number, all of them, so that none is taken for the only one.
+fn distinct(names: Vec<&str>) -> Vec<Named<'_>> {
+    let wanted: Vec<String> = names.iter().map(|name| identifier(name)).collect();
+    let mut count = HashMap::new();
+    for identifier in &wanted {
+        *count.entry(identifier.as_str()).or_insert(0) += 1;
+    }
+    let is_only = |identifier: &str| !identifier.is_empty() && count[identifier] == 1;
+    let mut taken: HashSet<String> = wanted.iter().filter(|identifier| is_only(identifier)).cloned().collect();
+    let named = names.into_iter().zip(&wanted).enumerate().map(|(number, (name, wanted))| Named {
+        name,
+        identifier: match wanted.as_str() {
+            only if is_only(only) => only.to_owned(),
+            "" => take(&mut taken, number.to_string()),
+            shared => take(&mut taken, format!("{shared}_{number}")),
+        },
+    });
+    named.collect()
+}
+
+/// Takes an identifier that is not taken, lengthened where it is.
+fn take(taken: &mut HashSet<String>, mut identifier: String) -> String {
+    while !taken.insert(identifier.clone()) {
+        identifier.push('_');
+    }
+    identifier
+}
+
+/// Returns capital letters, digits and single underscores between them; empty where the name has neither letter nor digit.
+fn identifier(name: &str) -> String {
+    let mut spaced = String::new();
+    for character in name.chars() {
+        if character.is_ascii() {
+            spaced.push(if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { ' ' });
+        } else {
+            let _ = write!(spaced, " U{:04X} ", u32::from(character));
+        }
+    }
+    spaced.split_ascii_whitespace().collect::<Vec<_>>().join("_")
+}
+
+/// Returns a constant of Rust: no identifier starts with a digit.
+fn constant(identifier: &str) -> String {
+    let underscore = if identifier.starts_with(|first: char| first.is_ascii_digit()) { "_" } else { "" };
+    format!("{underscore}{identifier}")
+}
+
+/// Returns a name as it may stand in a comment of either language: in quotes, nothing invisible, nothing that begins or ends a comment.
+fn quoted(name: &str) -> String {
+    let mut text = format!("{name:?}");
+    for pair in ["*/", "/*", "??"] {
+        // Twice: pairs overlap.
+        for _ in 0..2 {
+            text = text.replace(pair, &format!("{} {}", &pair[..1], &pair[1..]));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_valid_and_their_own() {
+        let names = ["a b", "a-b", "A_B", "", "?", "50K", "<=50K", "Prüfung", "type", "a b 0", "0"];
+        let found: Vec<_> = distinct(names.to_vec()).into_iter().map(|named| named.identifier).collect();
+        let expected = ["A_B_0_", "A_B_1", "A_B_2", "3", "4", "50K_5", "50K_6", "PR_U00FC_FUNG", "TYPE", "A_B_0", "0"];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn comments_stay_comments() {
+        let name = "a */ b /* c // d /*/ ??/ ???/ \\\n\u{202e}\u{7} ü";
+        let text = quoted(name);
+        for pair in ["*/", "/*", "??", "\n", "\u{202e}", "\u{7}"] {
+            assert!(!text.contains(pair), "{pair:?} in {text}");
+        }
+        assert!(text.contains('ü'));
+    }
+}
