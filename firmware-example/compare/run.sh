@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Compares what a score costs on a Cortex-M4F: our engine, the same mixture in naive C, emlearn's perceptron and m2cgen's LightGBM. Prints a Markdown table.
+# FEAMOE_DATA names the folder with adult.data and adult.test. Python's packages go into target/compare; ../../setup.sh brings compilers and emulator.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+for tool in arm-none-eabi-gcc qemu-system-arm; do
+    command -v $tool >/dev/null || { echo "$tool is missing: run setup.sh" >&2; exit 2; }
+done
+: "${FEAMOE_DATA:?names the folder with adult.data and adult.test}"
+FEAMOE_DATA=$(cd "$FEAMOE_DATA" && pwd)
+export FEAMOE_DATA
+
+environment=target/compare/venv
+if [ ! -x $environment/bin/python ]; then
+    "${PYTHON:-python3}" -m venv $environment
+fi
+$environment/bin/pip install --quiet --disable-pip-version-check --requirement firmware-example/compare/requirements.txt
+cargo build --quiet --release --locked -p feamoe
+exec $environment/bin/python firmware-example/compare/compare.py
