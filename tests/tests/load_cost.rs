@@ -13,7 +13,7 @@ use feamoe_engine::{Aligned, Model};
 
 /// Most that a load may take, in passes of the checksum over the same bytes, which is table-driven, a byte at a time. The dearest are logarithms: a number
 /// takes two a lane, for two rows of weights.
-const MOST_PASSES: f64 = 60.0;
+const MOST_PASSES: f64 = 20.0;
 /// What no early refusal takes, even on a loaded machine, but a walk over the rows that a blob declares does.
 const AT_ONCE: Duration = Duration::from_millis(50);
 /// Best of some: others use the machine too.

@@ -76,10 +76,25 @@ pub fn load(data: &[u8]) {
     }
 }
 
-/// What loads scores and explains, and has no other encoding.
+/// What loads scores and explains, and has no other encoding. In place or copied, it is the same model, or refused for the same reason.
 fn load_as_is(data: &[u8]) {
     let bytes = AlignedBytes::new(data);
-    let Ok(model) = FuzzModel::load(bytes.as_slice()) else { return };
+    let (in_place, mut memory) = (FuzzModel::load(bytes.as_slice()), Vec::new());
+    let copied = FuzzModel::values_needed(data).and_then(|values| {
+        memory.resize(values, 0.0);
+        FuzzModel::load_into(data, &mut memory)
+    });
+    let model = match (in_place, copied) {
+        (Ok(model), Ok(copied)) => {
+            assert_eq!(model.score(&model.record()), copied.score(&copied.record()));
+            model
+        }
+        (Err(error), Err(copied)) => {
+            assert_eq!(error, copied);
+            return;
+        }
+        (in_place, copied) => panic!("{:?} in place, {:?} copied", in_place.err(), copied.err()),
+    };
     let mut record = model.record();
     check_score(&model, &record);
     for index in 0..model.schema().features().len() {

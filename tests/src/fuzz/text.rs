@@ -49,7 +49,7 @@ pub fn csv(data: &[u8]) {
             let _ = (stream.check(), stream.check_rows(), stream.check_outcomes(), stream.check_groups());
         }
         // Only the target is for the user to fill in.
-        Err(error) => assert!(error.to_string().contains("target"), "{error}\n{schema}"),
+        Err(error) => assert!(error.to_string().contains("fill in the name of the column"), "{error}\n{schema}"),
     }
 }
 

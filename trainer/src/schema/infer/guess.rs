@@ -190,7 +190,8 @@ pub(super) fn guess(head: &Head) -> Guesses {
             feature(columns, index, head)
         }
     };
-    let roles = (0..columns.len()).map(role).collect();
+    let roles: Vec<Role> = (0..columns.len()).map(role).collect();
+    immutable.retain(|index| !matches!(roles[*index], Role::Drop(_)));
     let words = columns.iter().flat_map(|column| {
         column.words_among_numbers().into_iter().map(|word| (word.to_string(), column.name.clone()))
     });

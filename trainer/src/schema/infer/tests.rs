@@ -96,6 +96,14 @@ fn names_and_values_of_any_kind_stay_valid_toml() {
     assert_eq!(schema.target.column, "y");
 }
 
+/// What is no feature is not one that recourse could change.
+#[test]
+fn a_dropped_column_is_not_immutable_too() {
+    let text = infer_text("f.csv", b"age,sex,approved\n,f,no\n,m,yes\n,f,yes\n").unwrap();
+    let schema = Schema::from_toml("inferred.toml", &text).unwrap();
+    assert_eq!((&schema.features.drop[..], &schema.features.immutable[..]), (&["age".into()][..], &["sex".into()][..]));
+}
+
 #[test]
 fn files_that_tell_nothing_are_errors() {
     let message = |text: &str| infer_text("f.csv", text.as_bytes()).unwrap_err().to_string();
