@@ -399,5 +399,5 @@ fn each_contradiction_has_its_error() {
     let longer = sealed([&bytes[..], &[0]].concat());
     let expected = StatusError::TrailingBytes { found: end + 1, expected: end };
     assert_eq!(Status::read(&longer).map(|_| ()), Err(expected));
-    assert!(StatusError::WrongMagic.to_string().contains("FEAS"));
+    assert!(StatusError::WrongMagic.to_string().contains("FEMS"));
 }

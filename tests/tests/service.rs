@@ -1,6 +1,6 @@
 //! The example service, as a process behind a socket: what it answers has the model's bits, before, during and after a swap; a bad model changes nothing.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -104,7 +104,8 @@ impl Running {
 
 /// A request's record, and the same for the engine.
 fn records() -> [(Value, impl Fn(&mut HostRecord<'_>)); 3] {
-    let all: [(Value, fn(&mut HostRecord<'_>)); 3] = [
+    type Set = fn(&mut HostRecord<'_>);
+    let all: [(Value, Set); 3] = [
         (json!({ "income": 24_000, "region": "north" }), |record| {
             record.set_number("income", 24_000.0).unwrap();
             record.set_category("region", "north").unwrap();

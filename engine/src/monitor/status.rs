@@ -9,7 +9,7 @@ use crate::blob::{self, HEADER_BYTES};
 use crate::limits::MAX_FEATURES;
 
 /// First bytes of every status.
-const MAGIC: [u8; 4] = *b"FEAS";
+const MAGIC: [u8; 4] = *b"FEMS";
 /// The format version this crate reads and writes. Version 1: the first.
 const VERSION: u16 = 1;
 
@@ -127,7 +127,7 @@ impl Payload<'_> {
 /// ```text
 /// byte 0        4         6        8              12         16
 ///      +--------+---------+--------+--------------+----------+------------------------------------------------------+
-///      | "FEAS" | version | 0      | payload      | CRC-32   | payload, postcard: head, the tally of each group,    |
+///      | "FEMS" | version | 0      | payload      | CRC-32   | payload, postcard: head, the tally of each group,    |
 ///      |        | u16     | u16    | length, u32  | u32      | the input counts of each feature, the events         |
 ///      +--------+---------+--------+--------------+----------+------------------------------------------------------+
 ///
@@ -332,7 +332,7 @@ pub enum StatusError {
         /// Bytes of the content.
         expected: usize,
     },
-    /// Does not start with `FEAS`.
+    /// Does not start with `FEMS`.
     WrongMagic,
     /// Of a format version this reader does not know.
     UnsupportedVersion {
@@ -377,7 +377,7 @@ impl fmt::Display for StatusError {
         match self {
             Self::Truncated { found, expected } => write!(f, "status ends after {found} bytes, needs {expected}"),
             Self::TrailingBytes { found, expected } => write!(f, "status has {found} bytes, its content {expected}"),
-            Self::WrongMagic => f.write_str("not the status of a feamoe monitor: does not start with FEAS"),
+            Self::WrongMagic => f.write_str("not the status of a feamoe monitor: does not start with FEMS"),
             Self::UnsupportedVersion { found, expected } => {
                 write!(f, "status format version {found}, this build reads {expected}: update it")
             }
