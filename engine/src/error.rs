@@ -211,6 +211,13 @@ pub enum RecordError {
         /// The feature's levels; codes are below it.
         levels: u16,
     },
+    /// Not one value a feature was given.
+    WrongValueCount {
+        /// The values given.
+        found: usize,
+        /// The model's features.
+        features: usize,
+    },
     /// The blob has no such background record.
     NoBackgroundRow {
         /// The row asked for, from 0.
@@ -230,6 +237,7 @@ impl fmt::Display for RecordError {
             Self::NotANumber { feature } => write!(f, "feature {feature} is a category, found a number"),
             Self::NotACategory { feature } => write!(f, "feature {feature} is a number, found a level"),
             Self::LevelOutOfRange { found, levels } => write!(f, "level {found}, the feature has {levels}"),
+            Self::WrongValueCount { found, features } => write!(f, "{found} values, the model has {features} features"),
             Self::NoBackgroundRow { found, rows } => write!(f, "background record {found}, the model has {rows}"),
             Self::OtherModel => f.write_str("the record belongs to another model"),
         }

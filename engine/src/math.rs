@@ -25,6 +25,18 @@ const EXP2_TABLE: [u32; 64] = [
     0x3fea_c0c7, 0x3fed_4f30, 0x3fef_e4ba, 0x3ff2_8177, 0x3ff5_257d, 0x3ff7_d0df, 0x3ffa_83b3, 0x3ffd_3e0c,
 ];
 
+/// The table less what its index adds to an exponent: so that [`exp2`] need not mask the index out.
+const EXP2_LESS_INDEX: [u32; 64] = {
+    let mut entries = EXP2_TABLE;
+    let (mut rest, mut index) = (entries.as_mut_slice(), 0_u32);
+    while let [entry, others @ ..] = rest {
+        *entry = entry.wrapping_sub(index << 17);
+        index = index.wrapping_add(1);
+        rest = others;
+    }
+    entries
+};
+
 /// `1.5 * 2^17`: adding it to an f32 leaves the multiple of 1/64 nearest to the addend in the low mantissa bits.
 const ROUND_TO_64THS: f32 = 196_608.0;
 
@@ -41,8 +53,8 @@ pub fn exp2(x: f32) -> f32 {
     let n = shifted.to_bits();
     let f = x - (shifted - ROUND_TO_64THS);
     // The mask keeps the index inside the table; the compiler sees it and drops the fallback.
-    let entry = EXP2_TABLE.get((n & 63) as usize).copied().unwrap_or(0);
-    let s = f32::from_bits(entry.wrapping_add((n & !63) << 17));
+    let entry = EXP2_LESS_INDEX.get((n & 63) as usize).copied().unwrap_or(0);
+    let s = f32::from_bits(entry.wrapping_add(n << 17));
     s + s * (f * (C2 * f + C1))
 }
 

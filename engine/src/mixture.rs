@@ -34,17 +34,22 @@ pub const fn stride(experts: usize) -> usize {
 /// Writes the logits `bias + sum(scale * row)` of a record to `out`.
 ///
 /// # Shapes
-/// `bias` and `out`: one row (the [`stride`]); `rows`: a whole number of rows. A term whose row lies past the end adds nothing; a loaded
-/// model has no such term. Lanes past the shorter of `bias` and `out` are left as they were.
+/// `out`: one row (the [`stride`]); `bias`: as many, or only the `2 * experts` lanes that live; `rows`: a whole number of rows. A term whose row lies past
+/// the end adds nothing; a loaded model has no such term. Lanes past the shorter of `bias` and `out` are left as they were.
 ///
-/// Cost: `terms.len() * stride` multiply-adds.
+/// Cost: `terms.len() * bias.len()` multiply-adds.
 #[inline]
 pub fn logits(bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
     let stride = out.len();
+    // Arm's 32 floating-point registers hold 22 sums beside the weights to add, not 24: half of the instructions would move numbers about.
+    let is_device = cfg!(target_arch = "arm");
+    if is_device && let Some(sums) = whole_rows::<22, 24>(bias, stride, rows, terms) {
+        out.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum);
+        return;
+    }
     let mut lane = 0;
     // Wide blocks keep their sums in registers over all terms; narrow ones take the rest.
-    // Arm's 32 floating-point registers do not hold 24 sums and the weights to add: half of the instructions would move numbers about.
-    while !cfg!(target_arch = "arm") && block::<24>(bias, rows, terms, out, stride, lane) {
+    while !is_device && block::<24>(bias, rows, terms, out, stride, lane) {
         lane = lane.wrapping_add(24);
     }
     while block::<12>(bias, rows, terms, out, stride, lane) {
@@ -53,6 +58,30 @@ pub fn logits(bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
     while block::<LANE_MULTIPLE>(bias, rows, terms, out, stride, lane) {
         lane = lane.wrapping_add(LANE_MULTIPLE);
     }
+    while block::<2>(bias, rows, terms, out, stride, lane) {
+        lane = lane.wrapping_add(2);
+    }
+}
+
+/// Returns the sums of the first `LIVE` lanes of rows of `STRIDE`; `None` where bias and stride are of other lengths. One check a term, and its address is
+/// one multiplication.
+#[inline(always)]
+pub(crate) fn whole_rows<const LIVE: usize, const STRIDE: usize>(
+    bias: &[f32],
+    stride: usize,
+    rows: &[f32],
+    terms: &[Term],
+) -> Option<[f32; LIVE]> {
+    let mut sums = *<&[f32; LIVE]>::try_from(bias).ok().filter(|_| stride == STRIDE)?;
+    let rows = rows.as_chunks::<STRIDE>().0;
+    for term in terms {
+        if let Some(row) = rows.get(term.row as usize) {
+            for (sum, weight) in sums.iter_mut().zip(row) {
+                *sum += term.scale * weight;
+            }
+        }
+    }
+    Some(sums)
 }
 
 /// Sums one block of `W` lanes starting at `lane`; false where fewer than `W` lanes are left.
@@ -90,21 +119,28 @@ fn block<const W: usize>(
 /// hold `experts` numbers; the gate sums to 1, outputs lie in [0, 1]. Returns p in [0, 1].
 #[inline]
 pub fn combine(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [f32]) -> f32 {
-    let gate_lanes = logits.get(..experts).unwrap_or_default();
-    let expert_lanes = logits.get(experts..).unwrap_or_default();
+    let (gate_lanes, expert_lanes) = logits.split_at_checked(experts).unwrap_or_default();
+    gate.iter_mut().zip(gate_lanes).for_each(|(to, from)| *to = *from);
+    outputs.iter_mut().zip(expert_lanes).for_each(|(to, from)| *to = *from);
+    mix(gate, outputs)
+}
+
+/// As [`combine`], in place: `gate` and `outputs` hold their logits before.
+#[inline]
+pub fn mix(gate: &mut [f32], outputs: &mut [f32]) -> f32 {
     let (mut sum, mut weighted) = (0.0_f32, 0.0_f32);
-    for (((g, o), u), z) in gate.iter_mut().zip(outputs.iter_mut()).zip(gate_lanes).zip(expert_lanes) {
-        let t = exp2(*u);
-        let f = 1.0 / (1.0 + exp2(-*z));
+    for (g, o) in gate.iter_mut().zip(outputs) {
+        let t = exp2(*g);
+        let f = 1.0 / (1.0 + exp2(-*o));
         *g = t;
         *o = f;
         sum += t;
         weighted += t * f;
     }
     let inverse = 1.0 / sum;
-    for g in gate.iter_mut().take(experts) {
-        *g *= inverse;
-    }
+    let (fours, rest) = gate.as_chunks_mut::<LANE_MULTIPLE>();
+    fours.iter_mut().for_each(|four| four.iter_mut().for_each(|g| *g *= inverse));
+    rest.iter_mut().for_each(|g| *g *= inverse);
     // Each product is at most its t, and rounding is monotone: the quotient cannot pass 1.
     weighted / sum
 }
@@ -114,16 +150,23 @@ pub fn combine(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [
 /// A loaded model whose logits are bounded (see [`crate::Model::bounded`]) does not need it; a learner's do.
 #[inline]
 pub fn tame(logits: &mut [f32], experts: usize) {
+    let (gate, outputs) = logits.split_at_mut_checked(experts).unwrap_or_default();
+    tame_parts(gate, outputs);
+}
+
+/// As [`tame`], for logits that lie apart.
+#[inline]
+pub(crate) fn tame_parts(gate: &mut [f32], outputs: &mut [f32]) {
     const LIMIT: f32 = crate::limits::MAX_LOGIT;
     let mut largest = f32::MIN;
-    for u in logits.iter().take(experts) {
+    for u in gate.iter() {
         largest = if *u > largest { *u } else { largest };
     }
-    for u in logits.iter_mut().take(experts) {
+    for u in gate {
         let shifted = *u - largest;
         *u = if shifted > -LIMIT { shifted } else { -LIMIT };
     }
-    for z in logits.iter_mut().skip(experts) {
+    for z in outputs {
         *z = z.clamp(-LIMIT, LIMIT);
     }
 }

@@ -13,8 +13,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::mixture::Term;
-
 /// A monotone transform of a number, applied after clamping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transform {
@@ -41,17 +39,17 @@ impl Transform {
 #[inline]
 #[must_use]
 pub fn bin(x: f32, edges: &[f32]) -> usize {
-    let mut left = 0_usize;
-    let mut size = edges.len();
+    let (mut left, mut rest) = (0_usize, edges);
     // A branch-free lower bound: halves the range until one candidate is left, a number of steps that depends on the length only.
-    while size > 1 {
-        let half = size / 2;
-        let middle = left.wrapping_add(half);
-        let below = edges.get(middle).is_some_and(|edge| *edge <= x);
-        left = if below { middle } else { left };
-        size = size.wrapping_sub(half);
+    while rest.len() > 1 {
+        let half = rest.len() / 2;
+        let Some((_, upper)) = rest.split_at_checked(half) else { break };
+        let below = upper.first().is_some_and(|edge| *edge <= x);
+        // Of an odd number the lower part keeps the middle too, so that both are as long.
+        let lower = rest.get(..upper.len()).unwrap_or_default();
+        (left, rest) = if below { (left.wrapping_add(half), upper) } else { (left, lower) };
     }
-    left.wrapping_add(usize::from(edges.get(left).is_some_and(|edge| *edge <= x)))
+    left.wrapping_add(usize::from(rest.first().is_some_and(|edge| *edge <= x)))
 }
 
 /// Clamps a number to `low..=high`; NaN becomes `low`.
@@ -168,35 +166,6 @@ impl Feature {
         let start = usize::from(self.first_term);
         start..start.wrapping_add(self.kind.terms())
     }
-}
-
-/// Returns the terms of a number (the second one counts only with bins) and what is to be noted. `first_row`: the feature's linear row.
-#[inline]
-pub(crate) fn number_terms(kind: Kind, first_row: u32, edges: &[f32], x: f32) -> Option<([Term; 2], Note)> {
-    let Kind::Number { transform, low, high, centre, bins } = kind else { return None };
-    let missing_row = first_row.wrapping_add(1);
-    let missing = x.is_nan();
-    let inside = clamp(x, low, high);
-    let note = if missing {
-        Note::Missing
-    } else if inside == x {
-        Note::Usual
-    } else {
-        Note::Clamped
-    };
-    let centred = transform.apply(inside) - centre;
-    // A missing number has no linear part: scale 0 where a bin follows, else the missing row takes the linear row's place.
-    let linear = if !missing {
-        Term { row: first_row, scale: centred }
-    } else if bins > 0 {
-        Term { row: first_row, scale: 0.0 }
-    } else {
-        Term { row: missing_row, scale: 1.0 }
-    };
-    #[allow(clippy::cast_possible_truncation)] // at most MAX_BINS
-    let bin_row = missing_row.wrapping_add(1).wrapping_add(bin(inside, edges) as u32);
-    let looked_up = Term { row: if missing { missing_row } else { bin_row }, scale: 1.0 };
-    Some(([linear, looked_up], note))
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@
 //! and device is seen. Shapley values, exact and sampled, are those of one record in [`EXACT_EVERY`].
 
 use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
-use feamoe_engine::error::{ExplainError, RecordError};
+use feamoe_engine::background::Value;
+use feamoe_engine::error::ExplainError;
 use feamoe_engine::mixture::Term;
 use feamoe_engine::recourse::{Answer, Change, Direction, Rule, RuleError, Rules};
 use feamoe_engine::schema::Kind;
-use feamoe_engine::{Attribution, FeatureIndex, Method, Model, Record, Recourse, Score, Space};
+use feamoe_engine::{Attribution, Method, Model, Record, Recourse, Score, Space};
 
 /// Word of a category whose level training had not seen.
 pub const UNSEEN: u32 = u32::MAX - 1;
@@ -85,24 +86,14 @@ pub const fn rules<const FEATURES: usize>() -> Result<Rules<FEATURES>, RuleError
     Rules::new(rules)
 }
 
-/// Sets one value of a record from its word.
-///
-/// # Errors
-/// A code past the feature's levels, a feature past the model's.
-pub fn set<const FEATURES: usize>(
-    record: &mut Record<'_, FEATURES>,
-    feature: usize,
-    kind: Kind,
-    word: u32,
-) -> Result<(), RecordError> {
-    let index = FeatureIndex(feature);
+/// Returns the value of a word.
+pub fn value(kind: Kind, word: u32) -> Value {
     match (kind, word) {
-        (Kind::Number { .. }, bits) => record.set_number(index, f32::from_bits(bits)),
-        (Kind::Category { .. }, MISSING) => record.set_missing(index),
-        (Kind::Category { .. }, UNSEEN) => record.set_level(index, None),
-        (Kind::Category { .. }, code) => record.set_level(index, Some(code as u16)),
+        (Kind::Number { .. }, bits) => Value::Number(f32::from_bits(bits)),
+        (Kind::Category { .. }, MISSING) => Value::Missing,
+        (Kind::Category { .. }, UNSEEN) => Value::Unseen,
+        (Kind::Category { .. }, code) => Value::Level(code as u16),
     }
-    .map(|_| ())
 }
 
 /// Gives the words of a score to `word`.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use feamoe::blob_file::AlignedBytes;
-use feamoe_engine::Model;
+use feamoe_engine::{FeatureIndex, Model};
 use feamoe_tests::firmware::vectors::RECOURSE_EVERY;
 use feamoe_tests::firmware::{self, Board, board, boards, vectors};
 use feamoe_tests::generate::{Cell, Draw, Recipe, draw_cell, records};
@@ -88,7 +88,8 @@ fn assert_same_bits(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell
     let (mut expected, mut memory) = (Vec::new(), Box::new(vectors::Memory::new()));
     for (number, values) in words.chunks(features.len()).enumerate() {
         for (index, (kind, word)) in kinds.iter().zip(values).enumerate() {
-            vectors::set(&mut record, index, *kind, *word).unwrap();
+            // One by one, what the device sets at once.
+            record.set_value(FeatureIndex(index), vectors::value(*kind, *word)).unwrap();
         }
         let word = |word| expected.push(word);
         vectors::answer(&model, &record, number, &mut memory, word).unwrap();

@@ -24,12 +24,13 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     ) -> Result<(), PredictError> {
         let mut lanes = [[0.0; EXPERTS]; 2];
         let lanes = lanes.as_flattened_mut();
-        self.explained_score(record, lanes, attribution)?;
+        self.forward(record, lanes, &mut attribution.score)?;
         attribution.start(Method::Frozen, Space::LogOdds);
         let experts = self.experts();
         let mut weights = [[0.0; EXPERTS]; 2];
         let weights = self.row_of(weights.as_flattened_mut());
-        for (weight, gate) in weights.iter_mut().skip(experts).zip(&attribution.score.gate) {
+        let expert_weights = weights.get_mut(experts..).unwrap_or_default();
+        for (weight, gate) in expert_weights.iter_mut().zip(&attribution.score.gate) {
             *weight = LN_2 * *gate;
         }
         // Whole fours, of which the first may begin with lanes of the gate: their weights are 0.

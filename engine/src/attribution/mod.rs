@@ -59,7 +59,6 @@ pub use sampled::Sampling;
 pub use workspace::Workspace;
 
 use crate::error::PredictError;
-use crate::mixture::logits;
 use crate::model::{Model, Score};
 use crate::record::Record;
 
@@ -209,20 +208,5 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let mut attribution = Attribution::new();
         self.path_into(record, &mut attribution)?;
         Ok(attribution)
-    }
-
-    /// Scores a record, and leaves the logits that explanations add up to in `lanes`.
-    fn explained_score(
-        &self,
-        record: &Record<'_, FEATURES>,
-        lanes: &mut [f32],
-        attribution: &mut Attribution<FEATURES, EXPERTS>,
-    ) -> Result<(), PredictError> {
-        self.forward(record, lanes, &mut attribution.score)?;
-        if !self.bounded() {
-            // The safe path of the score shifted the gate's logits and clamped the experts': explanations add up to the true ones.
-            logits(self.bias, self.rows, record.terms(), self.row_of(lanes));
-        }
-        Ok(())
     }
 }

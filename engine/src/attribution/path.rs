@@ -54,7 +54,10 @@ struct Gradient<const EXPERTS: usize> {
 }
 
 impl<const EXPERTS: usize> Gradient<EXPERTS> {
-    const ZERO: Self = Self { by_gate: [0.0; EXPERTS], by_experts: [0.0; EXPERTS] };
+    #[inline(always)]
+    fn zero() -> Self {
+        Self { by_gate: [0.0; EXPERTS], by_experts: [0.0; EXPERTS] }
+    }
 
     fn add(&mut self, scale: f32, other: &Self) {
         for (to, from) in self.by_gate.iter_mut().zip(&other.by_gate) {
@@ -80,14 +83,14 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     ) -> Result<(), PredictError> {
         let mut lanes = [[0.0; EXPERTS]; 2];
         let lanes = lanes.as_flattened_mut();
-        self.explained_score(record, lanes, attribution)?;
+        self.forward(record, lanes, &mut attribution.score)?;
         attribution.start(Method::Path, Space::Probability);
         let lanes = self.row_of(lanes);
         for (lane, bias) in lanes.iter_mut().zip(self.bias) {
             *lane -= bias;
         }
         let (base_value, output) = (self.mean_probability(), attribution.score.probability);
-        let mut gradient = Gradient::ZERO;
+        let mut gradient = Gradient::zero();
         self.integrate(lanes, base_value, output, &mut gradient);
 
         // The lanes have served: now they hold the weights of one channel at a time.
@@ -122,19 +125,18 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     #[inline(never)]
     fn integrate(&self, change: &[f32], first: f32, last: f32, total: &mut Gradient<EXPERTS>) {
         let (gate_change, expert_change) = change.split_at_checked(self.experts()).unwrap_or_default();
-        let (mut point, mut gate, mut outputs) = ([[0.0; EXPERTS]; 2], [0.0; EXPERTS], [0.0; EXPERTS]);
-        let point = self.row_of(point.as_flattened_mut());
+        let (mut gate, mut outputs) = ([0.0; EXPERTS], [0.0; EXPERTS]);
         let (mut from, mut steps, mut p_from) = (0_u32, FINEST, first);
         for tried in 1..=MAX_PANELS {
             let to = from.wrapping_add(steps);
             let (start, width) = (position(from), position(steps));
             let p_to =
-                if to == FINEST { last } else { self.mixture_at(change, position(to), point, &mut gate, &mut outputs) };
+                if to == FINEST { last } else { self.mixture_at(change, position(to), &mut gate, &mut outputs) };
 
-            let mut panel = Gradient::ZERO;
+            let mut panel = Gradient::zero();
             let (mut ps, mut slopes) = ([0.0_f32; 4], [0.0_f32; 4]);
             for (((node, weight), p), slope) in NODES.into_iter().zip(&mut ps).zip(&mut slopes) {
-                *p = self.mixture_at(change, start + node * width, point, &mut gate, &mut outputs);
+                *p = self.mixture_at(change, start + node * width, &mut gate, &mut outputs);
                 let mixture = gate.iter().zip(&outputs);
                 let changes = gate_change.iter().zip(expert_change);
                 let sums = panel.by_gate.iter_mut().zip(&mut panel.by_experts);

@@ -29,8 +29,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         } else if let (false, Ok(weights)) = (is_device, weights.try_into()) {
             self.project_block::<16>(record, weights, from, values);
         } else {
-            let row = |term: &Term| self.row(term.row).get(from..).unwrap_or_default();
-            self.project_by(record, values, |term| products(weights, row(term)));
+            self.project_by(record, values, |term| Some(products(weights, self.row(term.row).get(from..)?)));
         }
     }
 
@@ -46,30 +45,30 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let stride = stride(self.experts());
         self.project_by(record, values, |term| {
             let start = (term.row as usize).wrapping_mul(stride).wrapping_add(from);
-            let row = self.rows.get(start..).and_then(<[f32]>::first_chunk::<W>);
-            row.map_or([0.0; LANE_MULTIPLE], |row| products(&weights, row))
+            Some(products(&weights, self.rows.get(start..)?.first_chunk::<W>()?))
         });
     }
 
-    /// Writes, for each feature, what `products` gives for its terms, scaled and added up.
+    /// Writes, for each feature, what `products` gives for its terms, scaled and added up; ends where there is none, which a loaded model does not have.
     #[inline(always)]
     fn project_by(
         &self,
         record: &Record<'_, FEATURES>,
         values: &mut [f32; FEATURES],
-        products: impl Fn(&Term) -> [f32; LANE_MULTIPLE],
+        products: impl Fn(&Term) -> Option<[f32; LANE_MULTIPLE]>,
     ) {
-        let product = |term: &Term| products(term).map(|product| term.scale * product);
+        let product = |term: &Term| products(term).map(|sums| sums.map(|sum| term.scale * sum));
         // Four features are added up together, so that vectors stay whole. A core without vectors would only have the loop four times over in flash.
         const AT_ONCE: usize = if cfg!(target_arch = "arm") { 1 } else { 4 };
         let mut terms = record.terms().iter();
         for (values, features) in values.chunks_mut(AT_ONCE).zip(self.schema().features().chunks(AT_ONCE)) {
             let mut sums = [[0.0_f32; LANE_MULTIPLE]; AT_ONCE];
             for (sums, feature) in sums.iter_mut().zip(features) {
-                *sums = terms.next().map_or([0.0; LANE_MULTIPLE], product);
+                let Some(first) = terms.next().and_then(product) else { return };
+                *sums = first;
                 if feature.kind().terms() == 2 {
-                    let more = terms.next().map_or([0.0; LANE_MULTIPLE], product);
-                    sums.iter_mut().zip(more).for_each(|(sum, product)| *sum += product);
+                    let Some(second) = terms.next().and_then(product) else { return };
+                    sums.iter_mut().zip(second).for_each(|(sum, product)| *sum += product);
                 }
             }
             for (value, sum) in values.iter_mut().zip(sums.map(add_up)) {

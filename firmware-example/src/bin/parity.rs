@@ -8,13 +8,13 @@
 use core::hint::black_box;
 
 use feamoe_engine::attribution::{Background, Game};
-use feamoe_engine::error::RecordError;
+use feamoe_engine::background::Value;
 use feamoe_engine::mixture::Term;
 use feamoe_engine::{Aligned, Attribution, Model, Record, Score};
 use firmware_example::host::io::{Read, Write};
 use firmware_example::host::{create, open, println, process};
 use firmware_example::meter::{Cost, Meter};
-use firmware_example::vectors::{ANSWERS, Capacity, EXACT_EVERY, Memory, RECOURSE_EVERY, answer, rules, set};
+use firmware_example::vectors::{ANSWERS, Capacity, EXACT_EVERY, Memory, RECOURSE_EVERY, answer, rules, value};
 
 const CAPACITY: Capacity = if cfg!(capacity = "small") { Capacity::SMALL } else { Capacity::LARGE };
 const FEATURES: usize = CAPACITY.features;
@@ -75,7 +75,11 @@ fn run(blob: &mut [u8], copies: &mut [f32], memory: &mut Memory<FEATURES, EXPERT
         Costs { set: none, score: none, frozen: none, path: none, exact: none, recourse: none, answers: none };
     for number in 0..bytes / words.as_flattened().len() {
         records.read_exact(words.as_flattened_mut()).map_err(|_| "records.bin could not be read")?;
-        fill(&mut record, &model, words).map_err(|_| "a value of records.bin was refused")?;
+        let mut values = [Value::Missing; FEATURES];
+        let features = model.schema().features().iter().zip(&*words).zip(&mut values);
+        features.for_each(|((feature, word), to)| *to = value(feature.kind(), u32::from_le_bytes(*word)));
+        let values = values.get(..words.len()).unwrap_or(&values);
+        record.set_all(values).map_err(|_| "a value of records.bin was refused")?;
         let mut bytes = heapless::Vec::<u8, ANSWER_BYTES>::new();
         let mut fits = true;
         let word = |word: u32| fits &= bytes.extend_from_slice(&word.to_le_bytes()).is_ok();
@@ -84,7 +88,7 @@ fn run(blob: &mut [u8], copies: &mut [f32], memory: &mut Memory<FEATURES, EXPERT
             return Err("an answer is longer than its buffer");
         }
         answers.write_all(&bytes).map_err(|_| "answers.bin could not be written")?;
-        costs.add(meter, &model, &mut record, words);
+        costs.add(meter, &model, &mut record, values);
         if number.is_multiple_of(EXACT_EVERY) {
             let mut terms = [[Term::default(); 2]; FEATURES];
             let mut background = Background::new(&model, terms.as_flattened_mut(), &mut []);
@@ -111,14 +115,6 @@ fn run(blob: &mut [u8], copies: &mut [f32], memory: &mut Memory<FEATURES, EXPERT
     Ok(())
 }
 
-/// Sets every value of a record.
-fn fill(record: &mut Record<'_, FEATURES>, model: &Device<'_>, words: &[[u8; 4]]) -> Result<(), RecordError> {
-    for (index, (feature, word)) in model.schema().features().iter().zip(words).enumerate() {
-        set(record, index, feature.kind(), u32::from_le_bytes(*word))?;
-    }
-    Ok(())
-}
-
 /// What setting all values, scoring, explaining and looking for a recourse cost; an explanation includes its score.
 struct Costs {
     set: Cost,
@@ -133,9 +129,9 @@ struct Costs {
 }
 
 impl Costs {
-    fn add(&mut self, meter: Option<&Meter>, model: &Device<'_>, record: &mut Record<'_, FEATURES>, words: &[[u8; 4]]) {
+    fn add(&mut self, meter: Option<&Meter>, model: &Device<'_>, record: &mut Record<'_, FEATURES>, values: &[Value]) {
         let (mut score, mut why) = (Score::new(), Attribution::new());
-        self.set.add(meter, || _ = black_box(fill(record, model, words)));
+        self.set.add(meter, || _ = black_box(record.set_all(values)));
         self.score.add(meter, || _ = black_box(model.score_into(record, &mut score)));
         self.frozen.add(meter, || _ = black_box(model.frozen_into(record, &mut why)));
         self.path.add(meter, || _ = black_box(model.path_into(record, &mut why)));
