@@ -354,12 +354,10 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         outputs: &mut [f32; EXPERTS],
     ) -> f32 {
         let (gate_change, expert_change) = change.split_at_checked(self.experts).unwrap_or_default();
+        let expert_change = expert_change.get(..self.experts).unwrap_or_default();
         let (gate_bias, expert_bias) = self.bias.split_at_checked(self.experts).unwrap_or_default();
-        for (to, bias, change) in [(&mut *gate, gate_bias, gate_change), (&mut *outputs, expert_bias, expert_change)] {
-            for ((to, bias), change) in to.iter_mut().zip(bias).zip(change) {
-                *to = bias + t * change;
-            }
-        }
+        move_along(gate, gate_bias, gate_change, t);
+        move_along(outputs, expert_bias, expert_change, t);
         self.mix(gate, outputs)
     }
 
@@ -388,6 +386,24 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             }
         }
         mix(gate, outputs)
+    }
+}
+
+/// Writes `bias + t * change` to the lanes that all have.
+#[inline(always)]
+fn move_along(to: &mut [f32], bias: &[f32], change: &[f32], t: f32) {
+    let move_each = |to: &mut [f32], bias: &[f32], change: &[f32]| {
+        for ((to, bias), change) in to.iter_mut().zip(bias).zip(change) {
+            *to = bias + t * change;
+        }
+    };
+    // Lanes of a known number have their addresses in the instructions.
+    match (to.first_chunk_mut(), bias.first_chunk(), <&[f32; DEVICE_EXPERTS]>::try_from(change)) {
+        (Some(to), Some(bias), Ok(change)) if IS_DEVICE => {
+            let (to, bias): (&mut [f32; DEVICE_EXPERTS], &[f32; DEVICE_EXPERTS]) = (to, bias);
+            move_each(to, bias, change);
+        }
+        _ => move_each(to, bias, change),
     }
 }
 

@@ -386,6 +386,45 @@ mod tests {
         assert_eq!(record.set_missing("occupation"), Ok(Note::Missing));
     }
 
+    #[test]
+    fn setting_all_values_is_setting_each() {
+        let model = model();
+        let number = Value::Number;
+        for values in [
+            [number(40.0), number(39.5), number(999.0), Value::Level(2)],
+            [number(-1.0), number(f32::NAN), number(f32::INFINITY), Value::Unseen],
+            [Value::Missing, number(0.0), Value::Missing, Value::Missing],
+        ] {
+            let (mut all, mut each) = (model.record(), model.record());
+            assert_eq!(all.set_all(&values), Ok(()));
+            for (index, value) in values.into_iter().enumerate() {
+                each.set_value(FeatureIndex(index), value).unwrap();
+            }
+            assert_eq!((all.terms(), all.notes(), all.note_bits()), (each.terms(), each.notes(), each.note_bits()));
+        }
+    }
+
+    #[test]
+    fn values_that_do_not_fit_are_errors() {
+        let model = model();
+        let mut record = model.record();
+        let mut values = [Value::Number(1.0), Value::Missing, Value::Missing, Value::Level(0), Value::Missing];
+        let count = RecordError::WrongValueCount { found: 5, features: 4 };
+        assert_eq!((record.set_all(&values), record.notes()), (Err(count), [Note::Missing; 4].as_slice()));
+        let values = values.first_chunk_mut::<4>().unwrap();
+        for (index, wrong, error) in [
+            (1, Value::Level(0), RecordError::NotACategory { feature: 1 }),
+            (1, Value::Unseen, RecordError::NotACategory { feature: 1 }),
+            (3, Value::Number(1.0), RecordError::NotANumber { feature: 3 }),
+            (3, Value::Level(3), RecordError::LevelOutOfRange { found: 3, levels: 3 }),
+        ] {
+            let right = core::mem::replace(values.get_mut(index).unwrap(), wrong);
+            assert_eq!(record.set_all(values), Err(error));
+            *values.get_mut(index).unwrap() = right;
+        }
+        assert_eq!(record.set_all(values), Ok(()));
+    }
+
     /// Rows of the golden model: age 0-1, hours 2 linear, 3 missing, 4-7 bins, gain 8 linear, 9 missing, 10-11 bins, occupation 12-14, 15
     /// unseen, 16 missing.
     #[test]

@@ -97,12 +97,13 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let Attribution { values, gate_values, .. } = attribution;
         let experts = self.experts();
         lanes.fill(0.0);
-        for (weight, by_gate) in lanes.iter_mut().zip(&gradient.by_gate).take(experts) {
+        for (weight, by_gate) in lanes.iter_mut().zip(gradient.by_gate.iter().take(experts)) {
             *weight = *by_gate;
         }
         self.project(record, lanes, 0..experts, gate_values);
         lanes.fill(0.0);
-        for (weight, by_experts) in lanes.iter_mut().skip(experts).zip(&gradient.by_experts) {
+        let expert_lanes = lanes.get_mut(experts..).unwrap_or_default();
+        for (weight, by_experts) in expert_lanes.iter_mut().zip(&gradient.by_experts) {
             *weight = *by_experts;
         }
         self.project(record, lanes, experts..experts.wrapping_mul(2), values);
@@ -130,22 +131,23 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         for tried in 1..=MAX_PANELS {
             let to = from.wrapping_add(steps);
             let (start, width) = (position(from), position(steps));
-            let p_to =
-                if to == FINEST { last } else { self.mixture_at(change, position(to), &mut gate, &mut outputs) };
+            let p_to = if to == FINEST { last } else { self.mixture_at(change, position(to), &mut gate, &mut outputs) };
 
             let mut panel = Gradient::zero();
             let (mut ps, mut slopes) = ([0.0_f32; 4], [0.0_f32; 4]);
             for (((node, weight), p), slope) in NODES.into_iter().zip(&mut ps).zip(&mut slopes) {
-                *p = self.mixture_at(change, start + node * width, &mut gate, &mut outputs);
+                let here = self.mixture_at(change, start + node * width, &mut gate, &mut outputs);
+                let mut sum = 0.0;
                 let mixture = gate.iter().zip(&outputs);
                 let changes = gate_change.iter().zip(expert_change);
                 let sums = panel.by_gate.iter_mut().zip(&mut panel.by_experts);
                 for (((g, o), (du, dz)), (to_gate, to_expert)) in mixture.zip(changes).zip(sums) {
-                    let (by_u, by_z) = (g * (o - *p), g * o * (1.0 - o));
+                    let (by_u, by_z) = (g * (o - here), g * o * (1.0 - o));
                     *to_gate += weight * by_u;
                     *to_expert += weight * by_z;
-                    *slope += by_u * du + by_z * dz;
+                    sum += by_u * du + by_z * dz;
                 }
+                (*p, *slope) = (here, sum);
             }
 
             let scale = LN_2 * width;
