@@ -34,22 +34,17 @@ pub const fn stride(experts: usize) -> usize {
 /// Writes the logits `bias + sum(scale * row)` of a record to `out`.
 ///
 /// # Shapes
-/// `out`: one row (the [`stride`]); `bias`: as many, or only the `2 * experts` lanes that live; `rows`: a whole number of rows. A term whose row lies past
-/// the end adds nothing; a loaded model has no such term. Lanes past the shorter of `bias` and `out` are left as they were.
+/// `bias` and `out`: one row (the [`stride`]); `rows`: a whole number of rows. A term whose row lies past the end adds nothing; a loaded
+/// model has no such term. Lanes past the shorter of `bias` and `out` are left as they were.
 ///
-/// Cost: `terms.len() * bias.len()` multiply-adds.
+/// Cost: `terms.len() * stride` multiply-adds.
 #[inline]
 pub fn logits(bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
     let stride = out.len();
-    // Arm's 32 floating-point registers hold 22 sums beside the weights to add, not 24: half of the instructions would move numbers about.
-    let is_device = cfg!(target_arch = "arm");
-    if is_device && let Some(sums) = whole_rows::<22, 24>(bias, stride, rows, terms) {
-        out.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum);
-        return;
-    }
     let mut lane = 0;
     // Wide blocks keep their sums in registers over all terms; narrow ones take the rest.
-    while !is_device && block::<24>(bias, rows, terms, out, stride, lane) {
+    // Arm's 32 floating-point registers do not hold 24 sums and the weights to add: half of the instructions would move numbers about.
+    while !cfg!(target_arch = "arm") && block::<24>(bias, rows, terms, out, stride, lane) {
         lane = lane.wrapping_add(24);
     }
     while block::<12>(bias, rows, terms, out, stride, lane) {
@@ -58,22 +53,18 @@ pub fn logits(bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
     while block::<LANE_MULTIPLE>(bias, rows, terms, out, stride, lane) {
         lane = lane.wrapping_add(LANE_MULTIPLE);
     }
-    while block::<2>(bias, rows, terms, out, stride, lane) {
-        lane = lane.wrapping_add(2);
-    }
 }
 
-/// Returns the sums of the first `LIVE` lanes of rows of `STRIDE`; `None` where bias and stride are of other lengths. One check a term, and its address is
-/// one multiplication.
+/// As [`logits`], to the same bits, of the first `LIVE` lanes of rows of `STRIDE`: all sums in registers, one check a term, one multiplication for its
+/// address.
 #[inline(always)]
 pub(crate) fn whole_rows<const LIVE: usize, const STRIDE: usize>(
-    bias: &[f32],
-    stride: usize,
+    bias: &[f32; LIVE],
     rows: &[f32],
     terms: &[Term],
-) -> Option<[f32; LIVE]> {
-    let mut sums = *<&[f32; LIVE]>::try_from(bias).ok().filter(|_| stride == STRIDE)?;
+) -> [f32; LIVE] {
     let rows = rows.as_chunks::<STRIDE>().0;
+    let mut sums = *bias;
     for term in terms {
         if let Some(row) = rows.get(term.row as usize) {
             for (sum, weight) in sums.iter_mut().zip(row) {
@@ -81,7 +72,7 @@ pub(crate) fn whole_rows<const LIVE: usize, const STRIDE: usize>(
             }
         }
     }
-    Some(sums)
+    sums
 }
 
 /// Sums one block of `W` lanes starting at `lane`; false where fewer than `W` lanes are left.
@@ -172,7 +163,7 @@ pub(crate) fn tame_parts(gate: &mut [f32], outputs: &mut [f32]) {
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -218,6 +209,8 @@ mod tests {
         let bias = [0.25_f32; 28];
         let mut wide = [0.0; 28];
         logits(&bias, &rows, &terms, &mut wide);
+        let whole = whole_rows::<22, 28>(bias.first_chunk().unwrap(), &rows, &terms);
+        assert_eq!(whole, wide[..22]);
         for lane in 0..28 {
             let mut sum = bias[lane];
             for term in &terms {

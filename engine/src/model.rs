@@ -272,7 +272,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     #[inline]
     fn pass(&self, record: &Record<'_, FEATURES>, lanes: &mut [f32], score: &mut Score<EXPERTS>) -> f32 {
         let lanes = self.row_of(lanes);
-        logits(self.live_bias(), self.rows, record.terms(), lanes);
+        logits(self.bias, self.rows, record.terms(), lanes);
         let probability = self.combine(lanes, &mut score.gate, &mut score.expert_probabilities);
         // The memory may have held the score of a larger model.
         for past in [&mut score.gate, &mut score.expert_probabilities] {
@@ -283,19 +283,15 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
 
     /// As [`Model::pass`], to the same bits, for a device and [`DEVICE_EXPERTS`]: a third faster. `lanes` may be empty where nobody wants the logits. `None`
     /// elsewhere.
-    #[inline(never)]
+    #[cfg_attr(target_arch = "arm", inline(never))]
     fn direct_pass(&self, record: &Record<'_, FEATURES>, lanes: &mut [f32], score: &mut Score<EXPERTS>) -> Option<f32> {
-        if !IS_DEVICE {
+        if !IS_DEVICE || self.experts != DEVICE_EXPERTS {
             return None;
         }
         let (gate, past_gate) = score.gate.split_first_chunk_mut::<DEVICE_EXPERTS>()?;
         let (outputs, past_outputs) = score.expert_probabilities.split_first_chunk_mut::<DEVICE_EXPERTS>()?;
-        let sums = whole_rows::<{ 2 * DEVICE_EXPERTS }, { stride(DEVICE_EXPERTS) }>(
-            self.live_bias(),
-            self.bias.len(),
-            self.rows,
-            record.terms(),
-        )?;
+        let bias = self.bias.first_chunk::<{ 2 * DEVICE_EXPERTS }>()?;
+        let sums = whole_rows::<_, { stride(DEVICE_EXPERTS) }>(bias, self.rows, record.terms());
         if let Some(lanes) = lanes.first_chunk_mut() {
             *lanes = sums;
         }
@@ -315,13 +311,6 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         score.missing = Note::Missing.is_in(notes);
         score.clamped = Note::Clamped.is_in(notes);
         score.unseen = Note::Unseen.is_in(notes);
-    }
-
-    /// Returns the lanes of the bias that logits are summed for: a device sums those that live, a host whole vectors.
-    #[inline]
-    fn live_bias(&self) -> &[f32] {
-        let live = if IS_DEVICE { self.experts.wrapping_mul(2) } else { self.bias.len() };
-        self.bias.get(..live).unwrap_or_default()
     }
 
     /// Returns whether a record is of this model.
@@ -390,7 +379,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
 }
 
 /// Writes `bias + t * change` to the lanes that all have.
-#[inline(always)]
+#[cfg_attr(target_arch = "arm", inline(never))]
 fn move_along(to: &mut [f32], bias: &[f32], change: &[f32], t: f32) {
     let move_each = |to: &mut [f32], bias: &[f32], change: &[f32]| {
         for ((to, bias), change) in to.iter_mut().zip(bias).zip(change) {

@@ -46,7 +46,12 @@ fn every_board_gives_the_bits_of_the_host() {
 fn assert_drawn_models(board: &Board, image: &Path, [models, count, _]: [usize; 3]) -> usize {
     let mut scores = HashSet::new();
     let capacity = board.capacity;
-    let drawn = (0..).map(|seed| (seed, Recipe::any(seed).content(seed)));
+    let drawn = (0..).map(|seed| {
+        // Eleven experts are what a device has code of its own for.
+        let recipe = Recipe::any(seed);
+        let experts = if seed % 6 == 0 { 11 } else { recipe.experts };
+        (seed, Recipe { experts, ..recipe }.content(seed))
+    });
     let fitting = drawn.filter_map(|(seed, content)| {
         let blob = content.to_bytes(seed % 2 == 0).unwrap();
         let fits = content.features.len() <= capacity.features && content.experts <= capacity.experts;
