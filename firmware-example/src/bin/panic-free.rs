@@ -210,11 +210,40 @@ mod recourse {
     }
 }
 
+#[cfg(feature = "update")]
+mod update {
+    use feamoe_engine::delta::{self, DeltaError};
+    use feamoe_engine::slots::{SlotError, Target, choose};
+
+    use super::{EXPERTS, FEATURES, black_box, unknown};
+
+    #[inline(never)]
+    fn apply() -> Result<&'static [u8], DeltaError> {
+        delta::apply(unknown(), unknown(), unknown())
+    }
+
+    #[inline(never)]
+    fn write(target: Target, blob: &[u8]) -> Result<(), SlotError> {
+        target.update::<FEATURES, EXPERTS>(blob, black_box(0))?.steps().for_each(|step| _ = black_box(step));
+        Ok(())
+    }
+
+    pub fn link() {
+        let target = match black_box(choose::<FEATURES, EXPERTS>([unknown(), unknown()])) {
+            Ok(chosen) => chosen.target,
+            Err(none) => none.target,
+        };
+        _ = black_box(write(target, black_box(apply()).unwrap_or_default()));
+    }
+}
+
 #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
 #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
     #[cfg(feature = "copied")]
     copied::link();
+    #[cfg(feature = "update")]
+    update::link();
     if let Ok(model) = black_box(load()) {
         let mut record = model.record();
         let name = core::str::from_utf8(unknown()).unwrap_or_default();
