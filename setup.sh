@@ -172,8 +172,9 @@ for i in "${!targets[@]}"; do
     ready+=("$target")
 done
 # The C example's compiler.
-if [ "$*" = --all ] && ! have arm-none-eabi-gcc; then
-    apt_install gcc-arm-none-eabi libnewlib-arm-none-eabi || say "left out: arm-none-eabi-gcc is missing and could not be installed"
+if [ "$*" = --all ]; then
+    { have arm-none-eabi-gcc && have make; } || apt_install gcc-arm-none-eabi libnewlib-arm-none-eabi make ||
+        say "left out: the C example (arm-none-eabi-gcc or make is missing and could not be installed)"
 fi
 echo "${ready[*]}"
 [ "${ready[0]:-}" = "${targets[0]}" ] || fail "the Cortex-M4F is not ready"

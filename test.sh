@@ -36,6 +36,7 @@ fi
 step "format"
 if cargo fmt --version >/dev/null 2>&1; then
     cargo fmt --all --check
+    cargo fmt --check --manifest-path engine/c/Cargo.toml
     in_firmware cargo fmt --check
 else
     left_out+=("format: cargo fmt is not installed")
@@ -44,6 +45,8 @@ fi
 step "lints"
 if cargo clippy --version >/dev/null 2>&1; then
     cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+    # Of its own workspace, and without a panic only where it is optimised.
+    cargo clippy --quiet --release --locked --manifest-path engine/c/Cargo.toml -- -D warnings
 else
     left_out+=("lints: cargo clippy is not installed")
 fi

@@ -168,12 +168,12 @@ def trees(folder, data):
     (folder / "float").mkdir(exist_ok=True)
     (folder / "double/trees.h").write_text(text)
     (folder / "float/trees.h").write_text(text.replace("double", "float").replace("exp(", "expf("))
-    return data.judged(classifier.predict_proba(data.ordinal(data.matrix["adult.test"]))[:, 1])
+    return data.judged(classifier.booster_.predict(data.ordinal(data.matrix["adult.test"])))
 
 
 def prepare(folder):
     """Writes all contenders' sources to `folder`; returns how each is judged, by its name."""
-    plain, plain_scores = trained(folder, "plain", "--bins", "0")
+    plain, plain_scores = trained(folder, "plain", "--bins", "0", "--experts", "11")
     _, binned_scores = trained(folder, "binned")
     model = Model(plain)
     data = Data(model)

@@ -15,6 +15,9 @@ use feamoe_tests::{firmware, repository_file};
 
 /// With this set, the header is written anew instead of compared: review the difference.
 const OVERWRITE: &str = "FEAMOE_OVERWRITE_HEADER";
+/// Where `make` puts the firmware.
+const IMAGE: &str = "thumbv7em-none-eabihf/firmware.elf";
+
 #[test]
 fn the_header_is_that_of_the_source() {
     let folder = repository_file("engine/c");
@@ -37,6 +40,9 @@ fn the_header_is_that_of_the_source() {
 
 #[test]
 fn misuse_is_an_error_code_by_any_compiler() {
+    if !have(&["cc", "make"]) {
+        return;
+    }
     let build = host_build();
     let demo = build.join("../../demo.feamoe");
     let other = build.join("other.h");
@@ -45,8 +51,7 @@ fn misuse_is_an_error_code_by_any_compiler() {
     for (compiler, language, standard) in
         [("cc", "c", "c99"), ("cc", "c", "c11"), ("c++", "c++", "c++11"), ("c++", "c++", "c++20")]
     {
-        if !exists(compiler) {
-            eprintln!("skipped: no {compiler}");
+        if !have(&[compiler]) {
             continue;
         }
         let image = build.join(format!("misuse-{}", standard.replace('+', "x")));
@@ -64,6 +69,9 @@ fn misuse_is_an_error_code_by_any_compiler() {
 
 #[test]
 fn the_example_prints_the_bits_of_the_engine() {
+    if !have(&["cc", "make"]) {
+        return;
+    }
     let printed = finished(&mut Command::new(host_build().join("host"))).done();
     let blob = AlignedBytes::read(&repository_file("firmware-example/demo.feamoe")).unwrap();
     let model = HostModel::load(blob.as_slice()).unwrap();
@@ -109,15 +117,15 @@ fn the_example_prints_the_bits_of_the_engine() {
 
 #[test]
 fn the_example_prints_on_the_device_what_it_prints_here_and_cannot_panic() {
-    if !has_device() {
+    if !have(&["cc", "make", "arm-none-eabi-gcc"]) || !firmware::available() {
         return;
     }
     let here = finished(&mut Command::new(host_build().join("host"))).done();
     let build = folder().join("build");
-    let error = make(&build, "firmware.elf", &["ENGINE_FLAGS=--features plant-panic"]).unwrap_err();
+    let error = make(&build, IMAGE, &["ENGINE_FLAGS=--features plant-panic"]).unwrap_err();
     assert!(error.contains("undefined reference to `feamoe_a_panic_is_reachable'"), "{error}");
-    make(&build, "firmware.elf", &[]).unwrap();
-    assert_eq!(firmware::run(&build.join("firmware.elf"), &build).unwrap(), here);
+    make(&build, IMAGE, &[]).unwrap();
+    assert_eq!(firmware::run(&build.join(IMAGE), &build).unwrap(), here);
 }
 
 fn folder() -> PathBuf {
@@ -146,7 +154,6 @@ fn host_library(build: &Path) -> PathBuf {
 
 /// Makes a file of the example anew; an error is what make printed.
 fn make(build: &Path, file: &str, variables: &[&str]) -> Result<(), String> {
-    fs::create_dir_all(build).unwrap();
     let mut command = Command::new("make");
     command.args(["--always-make", "--directory"]).arg(folder()).arg(build.join(file)).args(variables);
     command.arg(format!("BUILD={}", build.display())).arg(format!("FEAMOE={}", feamoe().display()));
@@ -156,14 +163,13 @@ fn make(build: &Path, file: &str, variables: &[&str]) -> Result<(), String> {
     if made.code == Some(0) { Ok(()) } else { Err(made.stdout + &made.stderr) }
 }
 
-fn exists(tool: &str) -> bool {
-    Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success())
-}
-
-fn has_device() -> bool {
-    if !exists("arm-none-eabi-gcc") {
-        eprintln!("skipped: no arm-none-eabi-gcc (setup.sh brings it)");
-        return false;
-    }
-    firmware::available()
+/// Returns whether all the tools are here; says which is not.
+fn have(tools: &[&str]) -> bool {
+    let runs = |tool: &str| Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
+    tools.iter().all(|tool| {
+        runs(tool) || {
+            eprintln!("skipped: no {tool} (setup.sh brings it)");
+            false
+        }
+    })
 }

@@ -18,7 +18,7 @@ use feamoe_engine::blob::HEADER_BYTES;
 use feamoe_engine::limits::MAX_BLOB_BYTES;
 use feamoe_engine::schema::{Kind, Note};
 
-use memory::{EngineAttribution, EngineModel, EngineRecord, EngineScore, Filled, Loaded, Values};
+use memory::{EngineAttribution, EngineModel, EngineRecord, EngineScore, Filled, Loaded, Origin, Values};
 pub use status::Status;
 
 /// Most features of a model. To raise it, raise it in engine/c/src/lib.rs and write feamoe.h anew.
@@ -245,7 +245,9 @@ pub unsafe extern "C" fn feamoe_record_init(record: *mut Record, record_bytes: u
         let loaded = unsafe { loaded(model) }?;
         let model = memory::place(model.cast_mut().cast::<Loaded>())?;
         // SAFETY: a place of the library's size, the caller's to write to.
-        unsafe { Filled::put(place, Values { model, crc32: loaded.crc32(), record: loaded.record() }) };
+        unsafe {
+            Filled::put(place, Values { origin: Origin { model, crc32: loaded.crc32() }, record: loaded.record() })
+        };
         Ok(())
     })
 }
@@ -365,7 +367,7 @@ unsafe fn values(record: *mut Record) -> Result<(&'static EngineModel, NonNull<V
     // SAFETY: readable by the header's contract.
     let values = unsafe { Filled::value(place) }?;
     // SAFETY: put there by `feamoe_record_init`; not the record itself, which refers to the model.
-    let (model, crc32) = unsafe { ((*values.as_ptr()).model, (*values.as_ptr()).crc32) };
+    let Origin { model, crc32 } = unsafe { (*values.as_ptr()).origin };
     // SAFETY: by the header's contract the model's memory stays as long as its records.
     let model = unsafe { Loaded::value(model) }?;
     // SAFETY: as in `loaded`.

@@ -18,10 +18,15 @@ pub type Filled = Sealed<Values, 0x52_4543>;
 
 /// A record and what it belongs to.
 pub struct Values {
-    pub model: NonNull<Loaded>,
-    /// Of the model that was loaded there when the record was made.
-    pub crc32: u32,
+    pub origin: Origin,
     pub record: EngineRecord,
+}
+
+/// The model that made a record: where it is, and which was there then.
+#[derive(Clone, Copy)]
+pub struct Origin {
+    pub model: NonNull<Loaded>,
+    pub crc32: u32,
 }
 
 /// A value in memory of the caller's, under a seal made of its address: memory that was never written, that was moved or that holds another `KIND` is told

@@ -70,10 +70,11 @@ pub extern "C" fn contender_start() -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn contender_score(row: &Row) -> f32 {
     // SAFETY: nothing else uses it.
-    match unsafe { &mut *PREPARED.0.get() } {
-        Some((model, record)) if set(record, row).is_ok() => score(model, record).unwrap_or(-1.0),
-        _ => -1.0,
+    let Some((model, record)) = (unsafe { &mut *PREPARED.0.get() }) else { return -1.0 };
+    if set(record, row).is_err() {
+        return -1.0;
     }
+    score(model, record).unwrap_or(-1.0)
 }
 
 fn set(record: &mut Record<'_, { adult::FEATURES }>, row: &Row) -> Result<(), RecordError> {
