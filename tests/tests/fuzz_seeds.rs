@@ -71,6 +71,11 @@ fn checkpoint() {
     replay("checkpoint");
 }
 
+#[test]
+fn monitor() {
+    replay("monitor");
+}
+
 /// The fuzz crate wraps every target, and no other.
 #[test]
 fn every_target_has_its_program() {

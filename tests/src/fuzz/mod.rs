@@ -3,6 +3,7 @@
 
 mod explain;
 mod text;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use feamoe_engine::{FeatureIndex, Method, Model, Record, Score};
 
 pub use explain::explain;
 pub use text::{checkpoint, csv};
+pub use watch::monitor;
 
 use crate::generate::Draw;
 use crate::{content, explain_into, repository_file};
@@ -33,12 +35,13 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "load", run: load },
     Target { name: "record", run: record },
     Target { name: "explain", run: explain },
     Target { name: "csv", run: csv },
     Target { name: "checkpoint", run: checkpoint },
+    Target { name: "monitor", run: monitor },
 ];
 
 impl Target {

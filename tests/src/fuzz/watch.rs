@@ -1,0 +1,108 @@
+//! Monitors: any statuses, and statuses of monitors that were told anything.
+
+use std::sync::OnceLock;
+
+use arbitrary::{Result, Unstructured};
+use feamoe::blob_file::AlignedBytes;
+use feamoe_engine::blob::{HEADER_BYTES, checksum};
+use feamoe_engine::monitor::{Event, InputCounts, Monitor, Status, Tally};
+use feamoe_engine::schema::Note;
+
+use super::FuzzModel;
+use crate::generate::Recipe;
+
+const GROUPS: usize = 3;
+const FEATURES: usize = 4;
+/// Where the header has the payload's length and the checksum.
+const LENGTH_AT: usize = 8;
+const CRC_AT: usize = 12;
+
+type FuzzMonitor = Monitor<GROUPS, FEATURES>;
+
+/// Reads the bytes as a status, as they are and with a header that fits; or, where the first one is odd, tells a monitor what they say.
+pub fn monitor(data: &[u8]) {
+    match data.split_first() {
+        Some((first, data)) if first & 1 == 1 => {
+            let mut monitor = FuzzMonitor::new();
+            // The end of the data is the end of what it is told.
+            let _ = tell(&mut monitor, &mut Unstructured::new(data));
+            check_written(&monitor);
+        }
+        Some((_, data)) => {
+            check_status(data);
+            let mut sealed = data.to_vec();
+            let Some((header, payload)) = sealed.split_first_chunk_mut::<HEADER_BYTES>() else { return };
+            header[LENGTH_AT..CRC_AT].copy_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
+            let crc = checksum(header, payload);
+            header[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+            check_status(&sealed);
+        }
+        None => {}
+    }
+}
+
+fn tell(monitor: &mut FuzzMonitor, data: &mut Unstructured<'_>) -> Result<()> {
+    static BLOB: OnceLock<AlignedBytes> = OnceLock::new();
+    let recipe = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 };
+    let blob = BLOB.get_or_init(|| recipe.content(1).to_bytes(false).unwrap_or_else(|error| panic!("{error}")));
+    let model = FuzzModel::load(blob.as_slice()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(monitor.start(&model, data.arbitrary()?), Ok(()));
+    let mut last = None;
+    while !data.is_empty() {
+        match data.int_in_range(0..=7)? {
+            0 => monitor.reset(data.arbitrary()?),
+            1 => {
+                let Some(token) = last.take() else { continue };
+                assert_eq!(monitor.label(token, data.arbitrary()?), Ok(()));
+            }
+            2 => {
+                let Some(token) = &last else { continue };
+                let _ = monitor.distance(token, data.arbitrary::<Option<u32>>()?.map(f32::from_bits));
+            }
+            3 => drop(monitor.observe(f32::from_bits(data.arbitrary()?), &[], data.arbitrary()?)),
+            _ => {
+                const NOTES: [Note; 4] = [Note::Usual, Note::Missing, Note::Clamped, Note::Unseen];
+                let bits: u8 = data.arbitrary()?;
+                let notes: [Note; FEATURES] =
+                    std::array::from_fn(|feature| NOTES[usize::from(bits >> (2 * feature) & 3)]);
+                let probability = f32::from(data.arbitrary::<u8>()?) / 255.0;
+                let group = data.int_in_range(0..=GROUPS as u8)?.checked_sub(1);
+                // Many alike: what drifts are found in.
+                for _ in 0..data.arbitrary::<u8>()? {
+                    last = monitor.observe(probability, &notes, group).ok();
+                    assert!(last.is_some());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a monitor writes is read back as it is.
+fn check_written(monitor: &FuzzMonitor) {
+    let mut buffer = [0; FuzzMonitor::STATUS_BYTES];
+    let Ok(bytes) = monitor.write(&mut buffer) else { return };
+    let status = Status::read(bytes).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((status.observed(), status.inputs()), (monitor.observed(), monitor.inputs()));
+    assert_eq!((status.events_dropped(), status.ungrouped()), (monitor.events_dropped(), monitor.ungrouped()));
+    assert!(status.groups().eq(monitor.groups().iter().copied()));
+    assert!(status.features().eq(monitor.features().iter().copied()));
+    assert!(status.events().eq(monitor.events().copied()));
+    check_status(bytes);
+}
+
+fn check_status(bytes: &[u8]) {
+    let Ok(status) = Status::read(bytes) else { return };
+    let groups: Vec<Tally> = status.groups().collect();
+    let (features, events): (Vec<InputCounts>, Vec<Event>) = (status.features().collect(), status.events().collect());
+    assert!(!groups.is_empty() && !features.is_empty());
+    assert!(events.iter().all(|event| usize::from(event.group) < groups.len() && event.at <= status.observed()));
+    let mut all = *status.ungrouped();
+    for tally in &groups {
+        // Of no record there is no mean.
+        let mean = tally.rows() == 0 || (0.0..=1.001).contains(&tally.score_mean());
+        assert!(tally.favourable() <= tally.rows() && mean, "{tally:?}");
+        all.merge(tally);
+    }
+    assert!(all.favourable() <= all.rows(), "{all:?}");
+}
