@@ -29,6 +29,7 @@
 //!   [`attribution::Workspace::new`], [`Recourse::new`], [`fairness::Counts::new`], [`drift::Adwin::new`] and
 //!   [`monitor::Monitor::new`] are `const`; a [`Model`] and a [`Record`] fit a
 //!   `static` cell.
+//! - A blob is used in place on little-endian targets; [`Model::load_into`] copies its values, on any target and from any address.
 //! - A [`Model`] that exists is valid.
 //!
 //! A device can watch itself: [`monitor`] counts decisions by group, tells what has changed, and writes both to a status of some hundred bytes; it is made of
