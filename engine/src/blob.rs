@@ -16,8 +16,8 @@
 //! - The CRC (ISO-HDLC, as in zip) covers bytes 0..12 and the payload, so that a flipped flag is found like any other bit. One more than the
 //!   payload alone: a flag decides how the payload is read.
 //! - Flags: one bit per optional part of the payload. Bits 0..8 are *mandatory*: a reader that does not know one refuses the blob. Bits 8..16 are
-//!   *optional*: an unknown one is passed over by its length. [`FLAG_NAMES`], [`FLAG_BACKGROUND`] and [`FLAG_DEVIATIONS`] are
-//!   known today; bit 0 is kept for integer weights.
+//!   *optional*: an unknown one is passed over by its length. [`FLAG_INTEGER`], [`FLAG_NAMES`], [`FLAG_BACKGROUND`] and [`FLAG_DEVIATIONS`] are known today.
+//!   With [`FLAG_INTEGER`] the values are integers, drawn in [`crate::integer`].
 //! - A row is the [`crate::mixture::stride`] of the experts: gate lanes, expert lanes, zeros. Weights are in log2 units and centred (see
 //!   [`crate::schema`]). [`crate::Model::load`] uses the values in place: nothing is copied. They must then lie on a multiple of 4 in memory: a reader of
 //!   unaligned bytes costs 28 % more instructions on a Cortex-M4F in every score, and `include_model!` makes it unnecessary. Where they cannot
@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::background;
 use crate::error::{LoadError, LoadErrorKind};
+use crate::integer;
 use crate::limits::{MAX_BINS, MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES, MAX_LEVELS};
 use crate::mixture::stride;
 use crate::reader::Reader;
@@ -52,6 +53,8 @@ const _: () = assert!(MAGIC.len() + 2 == FLAGS_AT && FLAGS_AT + 2 + 4 == CRC_AT 
 
 /// Flags of sections that a reader must know.
 pub const MANDATORY_FLAGS: u16 = 0x00ff;
+/// The integer section, drawn in [`crate::integer`]: weights are integers, for [`crate::integer::Model`]. Since 0.3.
+pub const FLAG_INTEGER: u16 = 1 << 0;
 /// The names section: the favourable outcome's name, then each feature's name followed by its levels' names, all as strings.
 pub const FLAG_NAMES: u16 = 1 << 8;
 /// The background section, drawn in [`crate::background`]: records that stand for the training data. Since 0.2.
@@ -60,7 +63,7 @@ pub const FLAG_BACKGROUND: u16 = 1 << 9;
 /// Since 0.2: it is what [`crate::recourse`] measures distances in.
 pub const FLAG_DEVIATIONS: u16 = 1 << 10;
 /// Sections this reader knows.
-const KNOWN_FLAGS: u16 = FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS;
+const KNOWN_FLAGS: u16 = FLAG_INTEGER | FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS;
 
 /// On a device by shifting bit by bit: a table takes 1 kB of flash to save some milliseconds of a start.
 #[cfg(target_os = "none")]
@@ -135,6 +138,8 @@ pub(crate) struct Parts<'a, const FEATURES: usize> {
     pub background: &'a [u8],
     /// One f32 a feature, or none.
     pub deviations: &'a [u8],
+    /// How the weights are written, where they are integers.
+    pub integer: Option<integer::Format>,
     /// Bias, rows and edges, as many as the description says; unchecked but for that.
     pub values: &'a [u8],
     /// Where they begin.
@@ -207,7 +212,7 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
         }
     }
 
-    let (mut names, mut background, mut deviations) = (None, &[][..], &[][..]);
+    let (mut names, mut background, mut deviations, mut integer) = (None, &[][..], &[][..], None);
     for bit in 0..16 {
         let flag = 1_u16 << bit;
         if flags & flag == 0 {
@@ -216,7 +221,10 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
         let bytes = reader.bytes()?;
         let start = reader.at.wrapping_sub(bytes.len());
         let placed = |error: LoadError| LoadError { at: start.wrapping_add(error.at), ..error };
-        if flag == FLAG_NAMES {
+        if flag == FLAG_INTEGER {
+            let format = integer::Format::read(bytes);
+            integer = Some(format.ok_or(LoadError { kind: LoadErrorKind::InvalidFormat, at: start })?);
+        } else if flag == FLAG_NAMES {
             check_names(bytes, &mut features).map_err(placed)?;
             names = Some(Names { bytes });
         } else if flag == FLAG_BACKGROUND {
@@ -243,15 +251,14 @@ pub(crate) fn parts<const FEATURES: usize, const EXPERTS: usize>(
     if values_at % 4 != 0 {
         return Err(LoadError { kind: LoadErrorKind::NotCanonical, at: values_at });
     }
-    let stride = stride(experts);
-    let lanes = (rows as usize).checked_mul(stride).and_then(|lanes| lanes.checked_add(stride));
-    let expected =
-        lanes.and_then(|n| n.checked_add(edges as usize)).and_then(|n| n.checked_mul(4)).unwrap_or(usize::MAX);
+    let (stride, rows, edges) = (stride(experts), rows as usize, edges as usize);
+    let floats = || rows.checked_mul(stride)?.checked_add(stride)?.checked_add(edges)?.checked_mul(4);
+    let expected = integer.map_or_else(floats, |format| format.values_bytes(stride, rows, edges)).unwrap_or(usize::MAX);
     if values.len() != expected {
         let kind = LoadErrorKind::WrongWeightCount { found: values.len(), expected };
         return Err(LoadError { kind, at: values_at });
     }
-    Ok(Parts { description, features, names, background, deviations, values, values_at, crc32 })
+    Ok(Parts { description, features, names, background, deviations, integer, values, values_at, crc32 })
 }
 
 impl<'a, const FEATURES: usize> Parts<'a, FEATURES> {
@@ -316,8 +323,7 @@ impl<'a, const FEATURES: usize> Parts<'a, FEATURES> {
 
 /// Returns the bin edges of a feature out of all edges.
 pub(crate) fn feature_edges<'a>(feature: &Feature, edges: &'a [f32]) -> &'a [f32] {
-    let start = feature.first_edge as usize;
-    edges.get(start..start.wrapping_add(feature.kind.edges() as usize)).unwrap_or_default()
+    edges.get(feature.edge_range()).unwrap_or_default()
 }
 
 /// Checks the header against the blob's length and content; returns the flags and the CRC.

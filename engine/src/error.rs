@@ -68,6 +68,14 @@ pub enum LoadErrorKind {
         /// Values the blob has.
         expected: usize,
     },
+    /// The weights are integers: load the blob with [`crate::integer::Model`].
+    IntegerWeights,
+    /// The weights are floats: load the blob with [`crate::Model`].
+    FloatWeights,
+    /// The section that says how integer weights are written is not three bytes of their ranges.
+    InvalidFormat,
+    /// The scale of a lane of integer weights is not within 1 and [`crate::integer::MAX_SCALE`].
+    InvalidScale,
     /// Not the postcard encoding of what stands here.
     Malformed,
     /// Decodes, but not in its one shortest encoding.
@@ -156,6 +164,12 @@ impl fmt::Display for LoadError {
             K::MemoryTooSmall { found, expected } => {
                 write!(f, "memory for {found} values, the blob has {expected} (values_needed tells)")?;
             }
+            K::IntegerWeights => f.write_str("weights are integers: load the blob with integer::Model")?,
+            K::FloatWeights => {
+                f.write_str("weights are floats: load the blob with Model, or export it again with --quantize")?;
+            }
+            K::InvalidFormat => f.write_str("integer weights of an unknown format")?,
+            K::InvalidScale => f.write_str("the scale of a lane is out of range")?,
             K::Malformed => f.write_str("not the postcard encoding of a model")?,
             K::NotCanonical => f.write_str("not the shortest encoding")?,
             K::TooManyFeatures { found, capacity } => {

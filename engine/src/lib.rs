@@ -35,9 +35,10 @@
 //! A device can watch itself: [`monitor`] counts decisions by group, tells what has changed, and writes both to a status of some hundred bytes; it is made of
 //! [`fairness`] and [`drift`].
 //! It can be given another model: [`slots`] keeps two in flash and always one that loads, [`delta`] builds the new one from the old and what changed.
+//! A core without floats takes a model of integer weights: [`integer`].
 //!
 //! # What it deliberately does not know
-//! Training, files, text formats: see the `feamoe` crate. Integer weights for cores without floats are not part of this version.
+//! Training, files, text formats: see the `feamoe` crate.
 //!
 //! The blob is drawn in [`blob`]; limits stand in [`limits`].
 #![no_std]
@@ -67,6 +68,7 @@ pub mod delta;
 pub mod drift;
 pub mod error;
 pub mod fairness;
+pub mod integer;
 pub mod limits;
 pub mod math;
 pub mod mixture;

@@ -133,7 +133,11 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
             assert!(FEATURES > 0, "FEATURES must not be 0");
         }
-        blob::parts::<FEATURES, EXPERTS>(blob)
+        let parts = blob::parts::<FEATURES, EXPERTS>(blob)?;
+        if parts.integer.is_some() {
+            return Err(LoadError { kind: LoadErrorKind::IntegerWeights, at: blob::FLAGS_AT });
+        }
+        Ok(parts)
     }
 
     fn of(blob: &[u8], parts: Parts<'a, FEATURES>, values: Values<'a>) -> Result<Self, LoadError> {

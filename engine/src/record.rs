@@ -63,6 +63,19 @@ impl<'a, const FEATURES: usize> Schema<'a, FEATURES> {
             .flatten()
     }
 
+    /// Returns the code of a category's level by its name, `None` for a name the model does not know; takes time in the number of levels.
+    ///
+    /// # Errors
+    /// [`RecordError::NamesStripped`].
+    pub fn level_code(&self, index: usize, level: &str) -> Result<Option<u16>, RecordError> {
+        if self.names.is_none() {
+            return Err(RecordError::NamesStripped);
+        }
+        #[allow(clippy::cast_possible_truncation)] // at most MAX_LEVELS
+        let code = self.level_names(index).position(|name| name == level).map(|code| code as u16);
+        Ok(code)
+    }
+
     /// Returns the standard deviation of a number, transformed, over the training rows; where the blob does not tell, that of numbers spread evenly over its
     /// range, and 1 where that is a single number. 0 for a category.
     #[must_use]
@@ -177,12 +190,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         let index = key.index(self.schema)?;
         let feature = self.schema.features.get(index).ok_or(RecordError::UnknownFeature)?;
         let Kind::Category { .. } = feature.kind else { return Err(RecordError::NotACategory { feature: index }) };
-        if self.schema.names.is_none() {
-            return Err(RecordError::NamesStripped);
-        }
-        #[allow(clippy::cast_possible_truncation)] // positions are below the number of levels
-        let code = self.schema.level_names(index).position(|name| name == level).map(|code| code as u16);
-        self.set_level(FeatureIndex(index), code)
+        self.set_level(FeatureIndex(index), self.schema.level_code(index, level)?)
     }
 
     /// Sets a category by its level's code, or, with `None`, to a level that training had not seen.

@@ -39,17 +39,23 @@ impl Transform {
 #[inline]
 #[must_use]
 pub fn bin(x: f32, edges: &[f32]) -> usize {
+    bin_by(edges, |edge| *edge <= x)
+}
+
+/// Returns the number of `edges` that `reached` says are not above the number; those come first.
+#[inline(always)]
+pub(crate) fn bin_by<T>(edges: &[T], reached: impl Fn(&T) -> bool) -> usize {
     let (mut left, mut rest) = (0_usize, edges);
     // A branch-free lower bound: halves the range until one candidate is left, a number of steps that depends on the length only.
     while rest.len() > 1 {
         let half = rest.len() / 2;
         let Some((_, upper)) = rest.split_at_checked(half) else { break };
-        let below = upper.first().is_some_and(|edge| *edge <= x);
+        let below = upper.first().is_some_and(&reached);
         // Of an odd number the lower part keeps the middle too, so that both are as long.
         let lower = rest.get(..upper.len()).unwrap_or_default();
         (left, rest) = if below { (left.wrapping_add(half), upper) } else { (left, lower) };
     }
-    left.wrapping_add(usize::from(rest.first().is_some_and(|edge| *edge <= x)))
+    left.wrapping_add(usize::from(rest.first().is_some_and(&reached)))
 }
 
 /// Clamps a number to `low..=high`; NaN becomes `low`.
@@ -159,6 +165,12 @@ impl Feature {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Returns the range of its bin edges among those of all features.
+    pub(crate) fn edge_range(&self) -> core::ops::Range<usize> {
+        let start = self.first_edge as usize;
+        start..start.wrapping_add(self.kind.edges() as usize)
     }
 
     /// Returns the range of its terms in a record's list of terms.

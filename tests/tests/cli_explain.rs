@@ -1,7 +1,7 @@
 //! `feamoe explain`: text, CSV and JSON tell the same numbers, reasons are of unfavourable decisions, and plots are drawn to scale.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use feamoe::blob_file::{AlignedBytes, HostAttribution, HostModel};
+use feamoe::blob_file::{AlignedBytes, AnyModel, HostAttribution, HostModel};
 use feamoe::explanation::{Cell, Explained, Explainer, Explanation, Procedure};
 use feamoe::plot;
 use feamoe_engine::{BackgroundId, Method};
@@ -404,7 +404,7 @@ fn estimated_values_have_whiskers_and_a_background_is_named() {
     let folder = folder();
     let blob = AlignedBytes::read(&folder.path("lending.feamoe")).unwrap();
     let model = HostModel::load(blob.as_slice()).unwrap();
-    let explainer = Explainer::new(&model, Procedure::Path, &[]).unwrap();
+    let explainer = Explainer::new(AnyModel::Float(&model), Procedure::Path, &[]).unwrap();
     let mut explanation = Explanation::new(&explainer);
     explanation.method = Method::Sampled;
     let mut attribution = HostAttribution::new();

@@ -5,10 +5,15 @@ use std::io::Read as _;
 use std::path::Path;
 
 use feamoe_engine::attribution::{Background, Workspace};
-use feamoe_engine::blob::HEADER_BYTES;
+use feamoe_engine::background::Value;
+use feamoe_engine::blob::{HEADER_BYTES, Provenance};
 use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS};
 use feamoe_engine::recourse::{Answer, Rules};
-use feamoe_engine::{Attribution, Model, Record, Recourse, Score};
+use feamoe_engine::schema::Note;
+use feamoe_engine::{
+    Attribution, FeatureIndex, Method, Model, PredictError, Record, RecordError, Recourse, Schema, Score, Space,
+    integer,
+};
 
 use crate::error::Error;
 
@@ -23,6 +28,10 @@ pub type HostModel<'a> = Model<'a, FEATURES, EXPERTS>;
 pub type HostRecord<'m> = Record<'m, FEATURES>;
 /// A score of a [`HostModel`].
 pub type HostScore = Score<EXPERTS>;
+/// A model of the host's capacity with integer weights.
+pub type HostIntegerModel<'a> = integer::Model<'a, FEATURES, EXPERTS>;
+/// A record of a [`HostIntegerModel`].
+pub type HostIntegerRecord<'m> = integer::Record<'m, FEATURES>;
 /// Background records of a [`HostModel`].
 pub type HostBackground<'m> = Background<'m, FEATURES>;
 /// The memory of its Shapley values.
@@ -36,6 +45,171 @@ pub type HostRecourse = Recourse<FEATURES>;
 pub type HostRules = Rules<FEATURES>;
 /// One answer of several.
 pub type HostAnswer = Answer<FEATURES>;
+
+/// A model of either weights: what scores, whichever they are.
+#[derive(Clone, Copy, Debug)]
+pub enum AnyModel<'m> {
+    /// Of float weights.
+    Float(&'m HostModel<'m>),
+    /// Of integer weights.
+    Integer(&'m HostIntegerModel<'m>),
+}
+
+impl<'m> AnyModel<'m> {
+    /// Returns the features: kinds, names, levels.
+    #[must_use]
+    pub fn schema(self) -> &'m Schema<'m, FEATURES> {
+        match self {
+            Self::Float(model) => model.schema(),
+            Self::Integer(model) => model.schema(),
+        }
+    }
+
+    /// Returns the number of experts.
+    #[must_use]
+    pub fn experts(self) -> usize {
+        match self {
+            Self::Float(model) => model.experts(),
+            Self::Integer(model) => model.experts(),
+        }
+    }
+
+    /// Returns the decision threshold.
+    #[must_use]
+    pub fn threshold(self) -> f32 {
+        match self {
+            Self::Float(model) => model.threshold(),
+            Self::Integer(model) => model.threshold(),
+        }
+    }
+
+    /// Returns where the model comes from.
+    #[must_use]
+    pub fn provenance(self) -> &'m Provenance {
+        match self {
+            Self::Float(model) => model.provenance(),
+            Self::Integer(model) => model.provenance(),
+        }
+    }
+
+    /// Returns the blob's checksum.
+    #[must_use]
+    pub fn crc32(self) -> u32 {
+        match self {
+            Self::Float(model) => model.crc32(),
+            Self::Integer(model) => model.crc32(),
+        }
+    }
+
+    /// Returns a record of this model with every value missing.
+    #[must_use]
+    pub fn record(self) -> AnyRecord<'m> {
+        match self {
+            Self::Float(model) => AnyRecord::Float(model.record()),
+            Self::Integer(model) => AnyRecord::Integer(model.record()),
+        }
+    }
+
+    /// Scores a record by the kernel of its weights.
+    ///
+    /// # Errors
+    /// [`PredictError::OtherModel`].
+    pub fn score(self, record: &AnyRecord<'_>) -> Result<HostScore, PredictError> {
+        match (self, record) {
+            (Self::Float(model), AnyRecord::Float(record)) => model.score(record),
+            (Self::Integer(model), AnyRecord::Integer(record)) => model.score(record).map(|score| in_floats(&score)),
+            _ => Err(PredictError::OtherModel),
+        }
+    }
+}
+
+/// A record of an [`AnyModel`].
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // both are of some kilobytes
+pub enum AnyRecord<'m> {
+    /// Of float weights.
+    Float(HostRecord<'m>),
+    /// Of integer weights.
+    Integer(HostIntegerRecord<'m>),
+}
+
+impl AnyRecord<'_> {
+    /// Returns what is to be noted of each feature's value, in their order.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        match self {
+            Self::Float(record) => record.notes(),
+            Self::Integer(record) => record.notes(),
+        }
+    }
+}
+
+/// A record whose values can be set.
+pub trait Values {
+    /// Sets a value that is already resolved.
+    ///
+    /// # Errors
+    /// As [`Record::set_value`].
+    fn set_value(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError>;
+}
+
+impl Values for HostRecord<'_> {
+    #[inline]
+    fn set_value(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
+        self.set_value(key, value)
+    }
+}
+
+impl Values for AnyRecord<'_> {
+    fn set_value(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
+        match self {
+            Self::Float(record) => record.set_value(key, value),
+            Self::Integer(record) => record.set_value(key, value),
+        }
+    }
+}
+
+/// Returns a score of integers in floats. Gate and experts are exact; p is rounded down, so that it reaches the threshold just where the decision says so.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn in_floats(score: &integer::Score<EXPERTS>) -> HostScore {
+    const UNIT: f32 = 1.0 / 65536.0;
+    // 24 significant bits are kept.
+    let dropped = 8_u32.saturating_sub(score.probability.leading_zeros());
+    HostScore {
+        probability: (score.probability >> dropped << dropped) as f32 * UNIT * UNIT,
+        decision: score.decision,
+        gate: score.gate.map(|gate| gate as f32 * UNIT),
+        expert_probabilities: score.expert_probabilities.map(|probability| f32::from(probability) * UNIT),
+        missing: score.missing,
+        clamped: score.clamped,
+        unseen: score.unseen,
+    }
+}
+
+/// Explains a record of integer weights by [`Method::Frozen`], told in floats.
+///
+/// # Errors
+/// [`PredictError::OtherModel`].
+#[allow(clippy::cast_possible_truncation)] // 2^-16 in an f32: exact up to 256, past it to 24 bits
+pub(crate) fn frozen_into(
+    model: &HostIntegerModel<'_>,
+    record: &HostIntegerRecord<'_>,
+    attribution: &mut HostAttribution,
+) -> Result<(), PredictError> {
+    let mut integers = integer::Attribution::new();
+    model.frozen_into(record, &mut integers)?;
+    let log_odds = |value: i32| (f64::from(value) / 65536.0) as f32;
+    *attribution = HostAttribution {
+        method: Method::Frozen,
+        space: Space::LogOdds,
+        score: in_floats(&integers.score),
+        base_value: log_odds(integers.base_value),
+        output: log_odds(integers.output),
+        values: integers.values.map(log_odds),
+        ..HostAttribution::new()
+    };
+    Ok(())
+}
 
 /// Bytes at an address that is a multiple of 4.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use feamoe_engine::fairness::{Counts, Distances, Measure, disparate_impact, inte
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::blob_file::{HostModel, HostRecord, HostRecourse};
+use crate::blob_file::{AnyModel, HostModel, HostRecord, HostRecourse};
 use crate::error::Error;
 use crate::individual::{IndividualFairness, IndividualUnfairness};
 use crate::prequential::log_loss;
 use crate::scoring::Binding;
-use crate::stream::{Attribute, NO_GROUP, Stream};
+use crate::stream::{Attribute, NO_GROUP, Row, Stream};
 use crate::threads::PerThread;
 
 /// Steps of the score histogram behind the AUC: scores closer than 1e-6 count as ties.
@@ -36,22 +36,26 @@ pub enum RecourseBurden {
     LeftOut,
 }
 
-/// Scores the labelled rows of a stream with the engine and gathers every measure; tells `on_progress` the number of rows now and then.
+/// Scores the labelled rows of a stream with the engine and gathers every measure; tells `on_progress` the number of rows now and then. Recourse burdens need
+/// float weights.
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row; a protected group that the schema names and that never occurs.
 pub fn evaluate(
-    model: &HostModel<'_>,
+    model: AnyModel<'_>,
     stream: &mut Stream,
     recourse_burden: RecourseBurden,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<Evaluation, Error> {
-    let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
+    let mut declined = match model {
+        AnyModel::Float(model) if recourse_burden == RecourseBurden::Measured => Some(Declined::new(model)),
+        _ => None,
+    };
+    let binding = Binding::of(model.schema(), |name| stream.column(name, "the model"))?;
     let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());
     let mut individual = IndividualFairness::new(&binding, stream.attributes());
     individual.learn_groups(stream.attributes());
     let mut record = model.record();
-    let mut declined = Declined::new(model);
     let mut rows = 0_u64;
     while let Some(row) = stream.next_row()? {
         binding.fill(&row, &mut record)?;
@@ -63,14 +67,16 @@ pub fn evaluate(
         let probability = model.score(&record).map_or(f32::NAN, |score| score.probability);
         if let Some(label) = row.label {
             evaluator.observe(label, probability, row.groups);
-            if probability < model.threshold() && recourse_burden == RecourseBurden::Measured {
-                declined.push(&record, row.groups, &mut evaluator);
+            if let Some(declined) = declined.as_mut().filter(|_| probability < model.threshold()) {
+                declined.push(&binding, &row, &mut evaluator)?;
             }
             individual.observe(model, &binding, &row, &mut record, probability >= model.threshold())?;
         }
         individual.learn_groups(stream.attributes());
     }
-    declined.look(&mut evaluator);
+    if let Some(mut declined) = declined {
+        declined.look(&mut evaluator);
+    }
     stream.check_rows()?;
     stream.check_groups()?;
     let counts = stream.counts();
@@ -93,11 +99,14 @@ impl<'m> Declined<'m> {
         Self { model, records: Vec::new(), memory: PerThread::new(|| Box::new(HostRecourse::new())) }
     }
 
-    fn push(&mut self, record: &HostRecord<'m>, groups: &[u8], evaluator: &mut Evaluator) {
-        self.records.push((record.clone(), groups.to_vec()));
+    fn push(&mut self, binding: &Binding, row: &Row<'_>, evaluator: &mut Evaluator) -> Result<(), Error> {
+        let mut record = self.model.record();
+        binding.fill(row, &mut record)?;
+        self.records.push((record, row.groups.to_vec()));
         if self.records.len() == BATCH {
             self.look(evaluator);
         }
+        Ok(())
     }
 
     fn look(&mut self, evaluator: &mut Evaluator) {

@@ -11,7 +11,7 @@
 
 use serde::Serialize;
 
-use crate::blob_file::{HostModel, HostRecord};
+use crate::blob_file::{AnyModel, AnyRecord};
 use crate::error::Error;
 use crate::scoring::Binding;
 use crate::stream::{Attribute, NO_GROUP, Row};
@@ -77,10 +77,10 @@ impl IndividualFairness {
     /// Those of [`Binding::set`] on the row's own values.
     pub(crate) fn observe(
         &mut self,
-        model: &HostModel<'_>,
+        model: AnyModel<'_>,
         binding: &Binding,
         row: &Row<'_>,
-        record: &mut HostRecord<'_>,
+        record: &mut AnyRecord<'_>,
         decision: bool,
     ) -> Result<(), Error> {
         let (mut judged, mut unfair) = (false, false);

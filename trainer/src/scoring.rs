@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use feamoe_engine::background::{MISSING_NUMBER, Value};
 use feamoe_engine::schema::Kind;
-use feamoe_engine::{FeatureIndex, RecordError};
+use feamoe_engine::{FeatureIndex, RecordError, Schema};
 
-use crate::blob_file::{HostModel, HostRecord};
+use crate::blob_file::{FEATURES, HostModel, Values};
 use crate::encoder::{not_a_number, parse};
 use crate::error::Error;
 use crate::stream::Record;
@@ -42,7 +42,14 @@ impl Binding {
     /// # Errors
     /// Those of `column` ([`Error::MissingColumn`]), [`Error::NamesStripped`] for a blob without names.
     pub fn new(model: &HostModel<'_>, column: impl Fn(&str) -> Result<usize, Error>) -> Result<Self, Error> {
-        let schema = model.schema();
+        Self::of(model.schema(), column)
+    }
+
+    /// As [`Binding::new`], for the features of a model of any weights.
+    ///
+    /// # Errors
+    /// As [`Binding::new`].
+    pub fn of(schema: &Schema<'_, FEATURES>, column: impl Fn(&str) -> Result<usize, Error>) -> Result<Self, Error> {
         let features = schema.features().iter().enumerate().map(|(index, feature)| {
             let name = schema.feature_name(index).ok_or(Error::NamesStripped)?;
             let levels = match feature.kind() {
@@ -73,7 +80,7 @@ impl Binding {
     ///
     /// # Errors
     /// [`Error::NotANumber`] for text in a numeric feature's column.
-    pub fn fill(&self, row: &Record<'_>, record: &mut HostRecord<'_>) -> Result<(), Error> {
+    pub fn fill(&self, row: &Record<'_>, record: &mut impl Values) -> Result<(), Error> {
         (0..self.features.len()).try_for_each(|feature| self.set(feature, row, record))
     }
 
@@ -81,7 +88,7 @@ impl Binding {
     ///
     /// # Errors
     /// As [`Binding::fill`].
-    pub fn set(&self, feature: usize, row: &Record<'_>, record: &mut HostRecord<'_>) -> Result<(), Error> {
+    pub fn set(&self, feature: usize, row: &Record<'_>, record: &mut impl Values) -> Result<(), Error> {
         let Some(bound) = self.features.get(feature) else { return Ok(()) };
         let set = record.set_value(FeatureIndex(feature), bound.value(row)?);
         set.map(|_| ()).map_err(|error: RecordError| Error::Record { feature: bound.name.clone(), error })
@@ -119,14 +126,13 @@ impl Binding {
 
     /// Sets one feature of `record` to a value, unless it is a level that the model does not know, or no number where one is needed.
     #[must_use]
-    pub fn set_if_known(&self, feature: usize, value: &[u8], record: &mut HostRecord<'_>) -> bool {
-        let key = FeatureIndex(feature);
-        let set = match self.features.get(feature).map(|feature| &feature.levels) {
-            Some(Some(levels)) => levels.get(value).map(|code| record.set_level(key, Some(*code))),
-            Some(None) => parse(value).map(|number| record.set_number(key, number)),
+    pub fn set_if_known(&self, feature: usize, value: &[u8], record: &mut impl Values) -> bool {
+        let value = match self.features.get(feature).map(|feature| &feature.levels) {
+            Some(Some(levels)) => levels.get(value).map(|code| Value::Level(*code)),
+            Some(None) => parse(value).map(Value::Number),
             None => None,
         };
-        set.is_some_and(|set| set.is_ok())
+        value.is_some_and(|value| record.set_value(FeatureIndex(feature), value).is_ok())
     }
 }
 

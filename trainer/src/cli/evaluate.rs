@@ -11,7 +11,7 @@ use feamoe::stream::{Stream, Use};
 
 use super::print::{self, TextTable, share, signed};
 use super::require::RequireOption;
-use super::{Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob};
+use super::{Format, FormatOption, Loaded, Outcome, Source, ThreadsOption, load_any, read_blob};
 
 /// The options of `feamoe evaluate`.
 #[derive(Args, Debug)]
@@ -37,11 +37,14 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     options.threads.start()?;
     let schema = Schema::open(&options.schema)?;
     let blob = read_blob(&options.source.model)?;
-    let model = load_model(&options.source.model, &blob)?;
+    let model = load_any(&options.source.model, &blob)?;
     let recourse_burden = if options.no_recourse { RecourseBurden::LeftOut } else { RecourseBurden::Measured };
+    if matches!(model, Loaded::Integer(_)) && !options.no_recourse {
+        print::message("without recourse burdens: a model of integer weights looks for no recourse");
+    }
     let mut stream = Stream::open(&options.source.data, &schema, Use::Learn)?;
     let progress = RowsProgress::new();
-    let evaluation = evaluate(&model, &mut stream, recourse_burden, &mut |rows| progress.update(rows));
+    let evaluation = evaluate(model.any(), &mut stream, recourse_burden, &mut |rows| progress.update(rows));
     progress.finish();
     let evaluation = evaluation?;
     match options.format.format {

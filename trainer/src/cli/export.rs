@@ -8,7 +8,8 @@ use feamoe::output::OutputFile;
 use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
 use serde::Serialize;
 
-use super::{Format, FormatOption, Outcome, load_model, read_blob, refuse_overwriting, whole};
+use super::quantize::{self, QuantizeOptions, Quantized};
+use super::{Format, FormatOption, Outcome, load_any, load_model, read_blob, refuse_overwriting, whole};
 use super::{delta, print};
 
 /// The options of `feamoe export`.
@@ -34,6 +35,8 @@ pub struct Options {
     #[arg(long, value_name = "LANGUAGE")]
     constants: Option<ConstantsOption>,
     #[command(flatten)]
+    quantize: QuantizeOptions,
+    #[command(flatten)]
     format: FormatOption,
 }
 
@@ -58,6 +61,8 @@ struct Report {
     background_rows: usize,
     /// The language of the constants that were written, null where the file is the copy.
     constants: Option<ConstantsOption>,
+    /// Null for float weights.
+    integer: Option<quantize::Report>,
 }
 
 /// Runs the command.
@@ -69,8 +74,12 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut file = OutputFile::create(&options.output)?;
     let blob = read_blob(&options.model)?;
     let named = load_model(&options.model, &blob)?;
-    let copy = device_copy(&blob, !options.strip_names, options.background)?;
-    let model = load_model(&options.output, &copy)?;
+    let mut copy = device_copy(&blob, !options.strip_names, options.background)?;
+    let mut integer = None;
+    if let Some(Quantized { bytes, report }) = options.quantize.quantize(&named, &copy)? {
+        (copy, integer) = (bytes, Some(report));
+    }
+    let copied = load_any(&options.output, &copy)?;
     match options.constants {
         None => file.write_whole(copy.as_slice())?,
         Some(language) => {
@@ -79,24 +88,31 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
                 ConstantsOption::Rust => Language::Rust,
             };
             let stem = options.output.file_stem().unwrap_or_default().to_string_lossy();
+            let model = load_model(&options.output, &copy)?;
             let text = constants(language, &stem, &named, &model, copy.as_slice())?;
             file.write_whole(text.as_bytes())?;
         }
     }
-    file.commit()?;
+    let tolerated = integer.as_ref().is_none_or(quantize::Report::check);
+    if tolerated {
+        file.commit()?;
+    }
     let report = Report {
         path: options.output.clone(),
-        bytes: model.blob_bytes(),
+        bytes: copy.as_slice().len(),
         bytes_before: blob.as_slice().len(),
-        crc32: format!("{:08x}", model.crc32()),
-        names: model.schema().positive_name().is_some(),
-        background_rows: model.background_rows(),
+        crc32: format!("{:08x}", copied.any().crc32()),
+        names: copied.any().schema().positive_name().is_some(),
+        background_rows: options.background.into(),
         constants: options.constants,
+        integer,
     };
     match options.format.format {
         Format::Json => print::json(&report)?,
         Format::Text => print::text(&format!(
-            "wrote {}{} ({} bytes of {}, CRC-32 {}): {} names, {} background records\n",
+            "{}{} {}{} ({} bytes of {}, CRC-32 {}): {} names, {} background records\n",
+            report.integer.as_ref().map_or_else(String::new, quantize::Report::render),
+            if tolerated { "wrote" } else { "did not write" },
             report.path.display(),
             match options.constants {
                 None => "",
@@ -110,5 +126,5 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             report.background_rows,
         ))?,
     }
-    Ok(Outcome::Done)
+    Ok(if tolerated { Outcome::Done } else { Outcome::CheckNotMet })
 }

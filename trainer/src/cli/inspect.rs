@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use feamoe_engine::blob::VERSION;
+use feamoe_engine::integer::Number;
 use feamoe_engine::schema::{Kind, Transform};
 use serde::Serialize;
 
 use super::print::{self, TextTable};
-use super::{Format, FormatOption, Outcome, load_model, read_blob};
+use super::{Format, FormatOption, Loaded, Outcome, load_any, read_blob};
 
 /// The options of `feamoe inspect`.
 #[derive(Args, Debug)]
@@ -26,8 +27,10 @@ struct Inspection {
     format_version: u16,
     bytes: usize,
     crc32: String,
-    /// Whether scoring needs no clamps.
+    /// Whether scoring needs no clamps; integer weights never do.
     bounded: bool,
+    /// How integer weights are written; null for floats.
+    integer: Option<IntegerWeights>,
     experts: usize,
     threshold: f32,
     positive: Option<String>,
@@ -37,6 +40,13 @@ struct Inspection {
     background: Option<Background>,
     training: Training,
     features: Vec<FeatureView>,
+}
+
+#[derive(Debug, Serialize)]
+struct IntegerWeights {
+    bits: u8,
+    /// Of the scale that rows are multiplied by.
+    fraction_bits: u8,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,6 +80,9 @@ struct FeatureView {
     range: Option<[f32; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bins: Option<u16>,
+    /// Of the fixed-point unit that integer weights take the number in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fraction_bits: Option<i8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     levels: Option<Vec<String>>,
 }
@@ -77,7 +90,12 @@ struct FeatureView {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let blob = read_blob(&options.model)?;
-    let model = load_model(&options.model, &blob)?;
+    let model = load_any(&options.model, &blob)?;
+    let (bounded, background_rows, integer) = match &model {
+        Loaded::Float(model) => (model.bounded(), model.background_rows(), None),
+        Loaded::Integer(model) => (true, 0, Some(model)),
+    };
+    let model = model.any();
     let schema = model.schema();
     let features = schema.features().iter().enumerate().map(|(index, feature)| {
         let name = schema.feature_name(index).map(str::to_owned);
@@ -92,6 +110,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
                 }),
                 range: Some([low, high]),
                 bins: Some(bins),
+                fraction_bits: integer.and_then(|model| model.number(index)).map(Number::fraction_bits),
                 levels: None,
             },
             Kind::Category { .. } => FeatureView {
@@ -101,6 +120,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
                 transform: None,
                 range: None,
                 bins: None,
+                fraction_bits: None,
                 levels: Some(schema.level_names(index).map(str::to_owned).collect()),
             },
         }
@@ -109,16 +129,18 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let (major, minor, patch) = provenance.trainer_version;
     let inspection = Inspection {
         format_version: VERSION,
-        bytes: model.blob_bytes(),
+        bytes: blob.as_slice().len(),
         crc32: format!("{:08x}", model.crc32()),
-        bounded: model.bounded(),
+        bounded,
+        integer: integer
+            .map(|model| IntegerWeights { bits: model.format().bits, fraction_bits: model.format().fraction }),
         experts: model.experts(),
         threshold: model.threshold(),
         positive: schema.positive_name().map(str::to_owned),
         capacity: Capacity { features: schema.features().len(), experts: model.experts().next_multiple_of(2) },
-        background: (model.background_rows() > 0).then(|| Background {
-            rows: model.background_rows(),
-            bytes: model.background_rows()
+        background: (background_rows > 0).then(|| Background {
+            rows: background_rows,
+            bytes: background_rows
                 * schema.features().iter().map(|feature| feature.kind().value_bytes()).sum::<usize>(),
         }),
         training: Training {
@@ -140,7 +162,7 @@ fn render(i: &Inspection) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "format version {}, {} bytes, CRC-32 {}\n{} experts, threshold {}, favourable outcome {}\nneeds Model<{}, {}>{}\n\
+        "format version {}, {} bytes, CRC-32 {}\n{} experts, threshold {}, favourable outcome {}\nneeds {}Model<{}, {}>{}\n\
          trained on {} rows by feamoe {}, seed {}\ndata SHA-256 {}\n{}\n",
         i.format_version,
         i.bytes,
@@ -148,9 +170,14 @@ fn render(i: &Inspection) -> String {
         i.experts,
         i.threshold,
         i.positive.as_deref().unwrap_or("(names stripped)"),
+        if i.integer.is_some() { "integer::" } else { "" },
         i.capacity.features,
         i.capacity.experts,
-        if i.bounded { "" } else { "; logits not bounded: scored by the safe path" },
+        match &i.integer {
+            Some(weights) => format!("; weights of {} bits", weights.bits),
+            None if i.bounded => String::new(),
+            None => "; logits not bounded: scored by the safe path".into(),
+        },
         i.training.rows,
         i.training.trainer_version,
         i.training.seed,
@@ -165,7 +192,9 @@ fn render(i: &Inspection) -> String {
         let values = match (&feature.range, &feature.levels) {
             (Some([low, high]), _) => {
                 let transform = feature.transform.filter(|name| *name != "identity").map_or("", |_| ", log1p");
-                format!("{low} to {high}{transform}, {} bins", feature.bins.unwrap_or(0))
+                let unit =
+                    feature.fraction_bits.map_or_else(String::new, |bits| format!(", unit 2^{}", -i32::from(bits)));
+                format!("{low} to {high}{transform}, {} bins{unit}", feature.bins.unwrap_or(0))
             }
             (None, Some(levels)) if levels.len() <= 4 => levels.join(", "),
             (None, Some(levels)) => format!(

@@ -11,6 +11,7 @@ mod export;
 mod inspect;
 mod monitor;
 mod print;
+mod quantize;
 mod recourse;
 mod require;
 mod run;
@@ -28,10 +29,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe::blob_file::{AlignedBytes, AnyModel, HostIntegerModel, HostModel};
 use feamoe::output::WriteError;
 use feamoe::schema::{Schema, Table};
 use feamoe::stream::Input;
+use feamoe_engine::LoadError;
+use feamoe_engine::error::LoadErrorKind;
 
 /// Fair, explainable, adaptive scoring that fits on a microcontroller
 #[derive(Debug, Parser)]
@@ -217,8 +220,41 @@ fn read_blob(path: &Path) -> anyhow::Result<AlignedBytes> {
     Ok(AlignedBytes::read(path)?)
 }
 
+/// Loads a model of float weights: what most commands need.
 fn load_model<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<HostModel<'a>> {
-    HostModel::load(blob.as_slice()).with_context(|| format!("{}: not a usable model", path.display()))
+    match load_any(path, blob)? {
+        Loaded::Float(model) => Ok(*model),
+        Loaded::Integer(_) => bail!(
+            "{}: a model of integer weights, which is for score, evaluate, inspect and explain --method frozen; name the model it was exported from",
+            path.display()
+        ),
+    }
+}
+
+/// A model of either weights.
+enum Loaded<'a> {
+    Float(Box<HostModel<'a>>),
+    Integer(Box<HostIntegerModel<'a>>),
+}
+
+impl Loaded<'_> {
+    fn any(&self) -> AnyModel<'_> {
+        match self {
+            Self::Float(model) => AnyModel::Float(model),
+            Self::Integer(model) => AnyModel::Integer(model),
+        }
+    }
+}
+
+/// Loads a model, whatever its weights are.
+fn load_any<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<Loaded<'a>> {
+    let loaded = match HostModel::load(blob.as_slice()) {
+        Err(LoadError { kind: LoadErrorKind::IntegerWeights, .. }) => {
+            HostIntegerModel::load(blob.as_slice()).map(|model| Loaded::Integer(Box::new(model)))
+        }
+        loaded => loaded.map(|model| Loaded::Float(Box::new(model))),
+    };
+    loaded.with_context(|| format!("{}: not a usable model", path.display()))
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use feamoe::blob_file::HostRecord;
+use feamoe::blob_file::{AnyModel, AnyRecord};
 use feamoe::scoring::Binding;
 use feamoe::stream::Records;
 use feamoe_engine::schema::Note;
 
 use super::print::csv_field;
-use super::{Outcome, Source, TableOption, load_model, print, read_blob};
+use super::{Outcome, Source, TableOption, load_any, print, read_blob};
 
 /// The options of `feamoe score`.
 #[derive(Args, Debug)]
@@ -33,15 +33,20 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(path) = &options.output {
         options.source.refuse_overwriting("--output", path, &options.table)?;
     }
-    print::write(options.output.as_deref(), |out| write_scores(options, &table, out))?;
+    let blob = read_blob(&options.source.model)?;
+    let model = load_any(&options.source.model, &blob)?;
+    print::write(options.output.as_deref(), |out| write_scores(model.any(), options, &table, out))?;
     Ok(Outcome::Done)
 }
 
-fn write_scores(options: &Options, table: &feamoe::schema::Table, out: &mut dyn Write) -> anyhow::Result<()> {
-    let blob = read_blob(&options.source.model)?;
-    let model = load_model(&options.source.model, &blob)?;
+fn write_scores(
+    model: AnyModel<'_>,
+    options: &Options,
+    table: &feamoe::schema::Table,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     let mut records = Records::open(&options.source.data, table)?;
-    let binding = Binding::new(&model, |name| records.column(name, "the model"))?;
+    let binding = Binding::of(model.schema(), |name| records.column(name, "the model"))?;
     let names: Vec<&str> = (0..).map_while(|index| model.schema().feature_name(index)).collect();
 
     write!(out, "row,probability,decision")?;
@@ -69,7 +74,7 @@ fn write_scores(options: &Options, table: &feamoe::schema::Table, out: &mut dyn 
 }
 
 /// Returns what is unusual about a record: `clamped: age; unseen: country`.
-fn notes(record: &HostRecord<'_>, names: &[&str]) -> String {
+fn notes(record: &AnyRecord<'_>, names: &[&str]) -> String {
     let mut notes = String::new();
     for (note, word) in [(Note::Clamped, "clamped"), (Note::Unseen, "unseen")] {
         let noted = record.notes().iter().zip(names).filter(|(found, _)| **found == note);

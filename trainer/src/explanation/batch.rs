@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::explainer::Scratch;
 use super::{Cell, Explainer};
-use crate::blob_file::{HostAttribution, HostRecord};
+use crate::blob_file::{AnyRecord, HostAttribution};
 use crate::threads::PerThread;
 
 /// Records of a batch: enough for every thread to have some when their costs differ, some 5 MB.
@@ -19,7 +19,7 @@ pub struct Slot<'m> {
     /// What its players hold, where that was asked for.
     pub cells: Vec<Cell>,
     /// The record.
-    pub record: HostRecord<'m>,
+    pub record: AnyRecord<'m>,
     /// What its players added to its score, once it is explained.
     pub attribution: HostAttribution,
 }
@@ -42,7 +42,7 @@ impl<'e, 'm> Batch<'e, 'm> {
     }
 
     /// Adds a record.
-    pub fn push(&mut self, row: u64, record: &HostRecord<'m>, cells: Vec<Cell>) {
+    pub fn push(&mut self, row: u64, record: &AnyRecord<'m>, cells: Vec<Cell>) {
         match self.slots.get_mut(self.filled) {
             Some(slot) => {
                 (slot.row, slot.cells) = (row, cells);

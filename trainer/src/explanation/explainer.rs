@@ -9,7 +9,9 @@ use feamoe_engine::{ExplainError, Method, Space};
 use super::cell::{Cell, feature_cell};
 use super::group::{Group, players};
 use super::kernel::Fastest;
-use crate::blob_file::{FEATURES, HostAttribution, HostBackground, HostModel, HostRecord, HostWorkspace};
+use crate::blob_file::{
+    AnyModel, AnyRecord, FEATURES, HostAttribution, HostBackground, HostModel, HostRecord, HostWorkspace, frozen_into,
+};
 use crate::error::Error;
 use crate::scoring::Binding;
 use crate::stream::Record;
@@ -91,7 +93,7 @@ pub struct Player {
 /// Explains the records of a model; what it says of them does not depend on those before.
 #[derive(Clone, Debug)]
 pub struct Explainer<'m> {
-    model: &'m HostModel<'m>,
+    model: AnyModel<'m>,
     procedure: Procedure<'m>,
     players: Vec<Player>,
     /// The player of each feature, where some act together.
@@ -110,8 +112,8 @@ impl<'m> Explainer<'m> {
     ///
     /// # Errors
     /// [`Error::NamesStripped`] for a blob without names; [`Error::Group`].
-    pub fn new(model: &'m HostModel<'m>, procedure: Procedure<'m>, groups: &[Group]) -> Result<Self, Error> {
-        let players = players(model, groups)?;
+    pub fn new(model: AnyModel<'m>, procedure: Procedure<'m>, groups: &[Group]) -> Result<Self, Error> {
+        let players = players(model.schema(), groups)?;
         let player_of = (!groups.is_empty()).then(|| {
             let mut player_of = vec![0; FEATURES];
             for (number, player) in (0..).zip(&players) {
@@ -124,7 +126,7 @@ impl<'m> Explainer<'m> {
 
     /// Returns the model.
     #[must_use]
-    pub fn model(&self) -> &'m HostModel<'m> {
+    pub fn model(&self) -> AnyModel<'m> {
         self.model
     }
 
@@ -140,35 +142,54 @@ impl<'m> Explainer<'m> {
         &self.players
     }
 
-    /// Explains a record. The attribution tells the gate's share whatever the method: where it cannot see the gate, the path can.
+    /// Explains a record; one of integer weights by [`Method::Frozen`], whatever the procedure. The attribution tells the gate's share: where its method cannot
+    /// see the gate, the path of float weights can.
     ///
     /// # Errors
     /// Those of the engine's methods.
     pub fn explain(
         &self,
+        record: &AnyRecord<'_>,
+        scratch: &mut Scratch,
+        attribution: &mut HostAttribution,
+    ) -> Result<(), ExplainError> {
+        match (self.model, record) {
+            (AnyModel::Float(model), AnyRecord::Float(record)) => {
+                self.explain_floats(model, record, scratch, attribution)
+            }
+            (AnyModel::Integer(model), AnyRecord::Integer(record)) => {
+                frozen_into(model, record, attribution)?;
+                self.add_up_players(attribution);
+                Ok(())
+            }
+            _ => Err(ExplainError::OtherModel),
+        }
+    }
+
+    fn explain_floats(
+        &self,
+        model: &HostModel<'_>,
         record: &HostRecord<'_>,
         scratch: &mut Scratch,
         attribution: &mut HostAttribution,
     ) -> Result<(), ExplainError> {
         match &self.procedure {
-            Procedure::Frozen => self.model.frozen_into(record, attribution)?,
-            Procedure::Path => self.model.path_into(record, attribution)?,
-            Procedure::Exact { against, .. } if self.coalitions(record)?.is_some() => {
+            Procedure::Frozen => model.frozen_into(record, attribution)?,
+            Procedure::Path => model.path_into(record, attribution)?,
+            Procedure::Exact { against, .. } if self.coalitions_of(model, record)?.is_some() => {
                 let (game, workspace) = (self.game(against), &mut scratch.workspace);
-                self.model.exact_with(&Fastest, record, against.background, &game, workspace, attribution)?;
+                model.exact_with(&Fastest, record, against.background, &game, workspace, attribution)?;
             }
             Procedure::Exact { against, .. } | Procedure::Sampled(against) => {
                 let (Against { background, sampling, .. }, start) = (against, Instant::now());
                 let in_time = |_| against.most_time.is_none_or(|most| start.elapsed() < most);
                 let (game, workspace) = (self.game(against), &mut scratch.workspace);
-                self.model.sampled_into(record, background, &game, sampling, workspace, in_time, attribution)?;
+                model.sampled_into(record, background, &game, sampling, workspace, in_time, attribution)?;
             }
         }
-        if self.procedure.against().is_none() && self.player_of.is_some() {
-            self.add_up(attribution);
-        }
+        self.add_up_players(attribution);
         if attribution.gate_share.is_none() {
-            self.model.path_into(record, &mut scratch.by_path)?;
+            model.path_into(record, &mut scratch.by_path)?;
             attribution.gate_share = scratch.by_path.gate_share;
         }
         Ok(())
@@ -178,9 +199,16 @@ impl<'m> Explainer<'m> {
     ///
     /// # Errors
     /// As [`Explainer::explain`].
-    pub fn coalitions(&self, record: &HostRecord<'_>) -> Result<Option<u64>, ExplainError> {
+    pub fn coalitions(&self, record: &AnyRecord<'_>) -> Result<Option<u64>, ExplainError> {
+        match (self.model, record) {
+            (AnyModel::Float(model), AnyRecord::Float(record)) => self.coalitions_of(model, record),
+            _ => Ok(None),
+        }
+    }
+
+    fn coalitions_of(&self, model: &HostModel<'_>, record: &HostRecord<'_>) -> Result<Option<u64>, ExplainError> {
         let Procedure::Exact { against, budget } = &self.procedure else { return Ok(None) };
-        let cost = self.model.exact_cost(record, against.background, &self.game(against))?;
+        let cost = model.exact_cost(record, against.background, &self.game(against))?;
         Ok((cost.players <= MAX_PLAYERS && cost.coalitions <= *budget).then_some(cost.coalitions))
     }
 
@@ -190,7 +218,10 @@ impl<'m> Explainer<'m> {
 
     /// Gives each player the sum of its features' values: what the values of a sum of features add up to where they do not depend on the other features.
     #[allow(clippy::cast_possible_truncation)] // rounded to what is told
-    fn add_up(&self, attribution: &mut HostAttribution) {
+    fn add_up_players(&self, attribution: &mut HostAttribution) {
+        if self.procedure.against().is_some() || self.player_of.is_none() {
+            return;
+        }
         for values in [&mut attribution.values, &mut attribution.gate_values] {
             let of_features = *values;
             values.fill(0.0);
@@ -205,7 +236,7 @@ impl<'m> Explainer<'m> {
 
     /// Returns what each player holds in a row, which is also in `record`.
     #[must_use]
-    pub fn cells(&self, binding: &Binding, row: &Record<'_>, record: &HostRecord<'_>) -> Vec<Cell> {
+    pub fn cells(&self, binding: &Binding, row: &Record<'_>, record: &AnyRecord<'_>) -> Vec<Cell> {
         let cell = |feature: usize| {
             let text = binding.column(feature).map_or("", |column| std::str::from_utf8(row.text(column)).unwrap_or(""));
             let note = record.notes().get(feature).copied().unwrap_or_default();

@@ -46,22 +46,9 @@ pub fn device_copy(blob: &AlignedBytes, with_names: bool, background: u16) -> Re
 
 /// Writes a blob that the engine has checked again, section by section.
 fn rewritten(blob: &[u8], with_names: bool, background: u16) -> Result<AlignedBytes, EncodeError> {
-    let (header, payload) = blob.split_at_checked(HEADER_BYTES).unwrap_or_default();
-    let flags =
-        header.get(FLAGS_AT..).and_then(|rest| rest.first_chunk()).map_or(0, |flags| u16::from_le_bytes(*flags));
-    let (description, mut rest) = postcard::take_from_bytes::<Description>(payload)?;
-    for _ in 0..description.features {
-        rest = postcard::take_from_bytes::<Kind>(rest)?.1;
-    }
-    let head = payload[..payload.len() - rest.len()].to_vec();
-    let mut take = || -> postcard::Result<&[u8]> {
-        let (bytes, left) = postcard::take_from_bytes(rest)?;
-        rest = left;
-        Ok(bytes)
-    };
+    let Sections { head, sections: found, values, .. } = Sections::of(blob)?;
     let mut sections = Vec::new();
-    for flag in (0..16).map(|bit| 1 << bit).filter(|flag| flags & flag != 0) {
-        let section = take()?;
+    for (flag, section) in found {
         match flag {
             FLAG_NAMES if !with_names => {}
             FLAG_BACKGROUND if background == 0 => {}
@@ -73,6 +60,41 @@ fn rewritten(blob: &[u8], with_names: bool, background: u16) -> Result<AlignedBy
             _ => sections.push((flag, section.to_vec())),
         }
     }
-    let _padding = take()?;
-    assemble(head, &sections, take()?)
+    assemble(head.to_vec(), &sections, values)
+}
+
+/// A blob that the engine has checked, taken apart.
+pub(super) struct Sections<'a> {
+    pub description: Description,
+    pub kinds: Vec<Kind>,
+    /// The bytes of both.
+    pub head: &'a [u8],
+    /// With their flags, lowest first.
+    pub sections: Vec<(u16, &'a [u8])>,
+    pub values: &'a [u8],
+}
+
+impl<'a> Sections<'a> {
+    pub fn of(blob: &'a [u8]) -> postcard::Result<Self> {
+        let (header, payload) = blob.split_at_checked(HEADER_BYTES).unwrap_or_default();
+        let flags =
+            header.get(FLAGS_AT..).and_then(|rest| rest.first_chunk()).map_or(0, |flags| u16::from_le_bytes(*flags));
+        let (description, mut rest) = postcard::take_from_bytes::<Description>(payload)?;
+        let mut kinds = Vec::new();
+        for _ in 0..description.features {
+            let (kind, left) = postcard::take_from_bytes(rest)?;
+            kinds.push(kind);
+            rest = left;
+        }
+        let head = &payload[..payload.len() - rest.len()];
+        let mut take = || -> postcard::Result<&[u8]> {
+            let (bytes, left) = postcard::take_from_bytes(rest)?;
+            rest = left;
+            Ok(bytes)
+        };
+        let flags = (0..16).map(|bit| 1 << bit).filter(|flag| flags & flag != 0);
+        let sections = flags.map(|flag| Ok((flag, take()?))).collect::<postcard::Result<_>>()?;
+        let _padding = take()?;
+        Ok(Self { description, kinds, head, sections, values: take()? })
+    }
 }

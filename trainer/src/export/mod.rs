@@ -2,13 +2,14 @@
 //!
 //! The bytes are read back through the engine, and a sample of the training rows is scored by both: the learner from its own weights, the
 //! engine from the raw cells. A difference above [`TOLERANCE`] is an error; so is a background record that does not score as its row.
-//! [`device_copy`] takes off what a device does not need; [`delta()`] tells a model by another one.
+//! [`device_copy`] takes off what a device does not need; [`quantize`] gives it integer weights; [`delta()`] tells a model by another one.
 
 mod blob;
 mod constants;
 mod delta;
 mod device;
 mod layout;
+mod quantize;
 
 use feamoe_engine::LoadError;
 use feamoe_engine::blob::Provenance;
@@ -18,6 +19,7 @@ pub use constants::{ConstantsError, Language, constants};
 pub use delta::{DeltaError, delta};
 pub use device::{DeviceError, device_copy};
 pub use layout::Weights;
+pub use quantize::{GapChange, Loss, QuantizeError, Width, loss_on_background, loss_on_data, quantize};
 
 use crate::blob_file::{AlignedBytes, HostModel};
 use crate::encoder::{Encoder, Example};

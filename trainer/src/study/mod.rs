@@ -12,7 +12,7 @@ use serde::Serialize;
 
 pub use plan::{DataSet, Judged, Setting, settings};
 
-use crate::blob_file::HostModel;
+use crate::blob_file::{AnyModel, HostModel};
 use crate::encoder;
 use crate::error::Error;
 use crate::evaluation::{Evaluation, RecourseBurden, evaluate};
@@ -118,7 +118,7 @@ pub fn study(folder: &Path, setting: &Setting) -> Result<StudyRow, StudyError> {
                 let exported = run.export(&schema)?;
                 let model = HostModel::load(exported.bytes.as_slice()).map_err(ExportError::from)?;
                 let mut rows = held_out(folder, setting, &schema, seed)?;
-                let evaluation = evaluate(&model, &mut rows, RecourseBurden::LeftOut, &mut |_| ())?;
+                let evaluation = evaluate(AnyModel::Float(&model), &mut rows, RecourseBurden::LeftOut, &mut |_| ())?;
                 held_out_figures(&evaluation)
             }
         };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
-use feamoe::blob_file::HostModel;
+use feamoe::blob_file::AnyModel;
 use feamoe::explanation::{
     BackgroundMemory, Batch, Explained, Explainer, Explanation, Group, MAX_REASONS, Procedure, REASONS, Slot, Sums,
     reasons,
@@ -22,7 +22,7 @@ use feamoe::scoring::Binding;
 use feamoe::stream::Records;
 
 use super::{
-    Outcome, Source, TableOption, ThreadsOption, files, load_model, print, read_blob, refuse_overwriting, whole,
+    Loaded, Outcome, Source, TableOption, ThreadsOption, files, load_any, print, read_blob, refuse_overwriting, whole,
 };
 use render::{render, render_summary, write_header, write_json, write_line, write_summary};
 
@@ -193,21 +193,25 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> anyhow::Result<Option<String>> {
     let table = options.table.table()?;
     let blob = read_blob(&options.source.model)?;
-    let model = load_model(&options.source.model, &blob)?;
+    let model = load_any(&options.source.model, &blob)?;
     let records = Records::open(&options.source.data, &table)?;
-    let binding = Binding::new(&model, |name| records.column(name, "the model"))?;
-    let method = options.shapley.method(options.method, &model)?;
+    let binding = Binding::of(model.any().schema(), |name| records.column(name, "the model"))?;
     let mut memory = BackgroundMemory::default();
-    let background = match method {
-        MethodName::Path | MethodName::Frozen => None,
-        MethodName::Exact | MethodName::Sampled => {
-            Some(options.shapley.background(&model, &table)?.against(&model, &mut memory)?)
-        }
+    let (method, background) = match &model {
+        Loaded::Float(model) => match options.shapley.method(options.method, model)? {
+            method @ (MethodName::Path | MethodName::Frozen) => (method, None),
+            method => (method, Some(options.shapley.background(model, &table)?.against(model, &mut memory)?)),
+        },
+        Loaded::Integer(_) if options.method == Some(MethodName::Frozen) => (MethodName::Frozen, None),
+        Loaded::Integer(_) => bail!(
+            "{}: a model of integer weights is explained by --method frozen; for others name the model it was exported from",
+            options.source.model.display()
+        ),
     };
     let procedure = options.shapley.procedure(method, background.as_ref());
-    let explainer = Explainer::new(&model, procedure, &options.groups)?;
+    let explainer = Explainer::new(model.any(), procedure, &options.groups)?;
     let mut report = Report::new(options, kind, &explainer);
-    report.read(&model, &table, records, &binding, out)?;
+    report.read(model.any(), &table, records, &binding, out)?;
     report.finish(out)
 }
 
@@ -248,7 +252,7 @@ impl<'o, 'm> Report<'o, 'm> {
     /// Explains the records that were asked for.
     fn read(
         &mut self,
-        model: &'m HostModel<'m>,
+        model: AnyModel<'m>,
         table: &Table,
         mut records: Records,
         binding: &Binding,

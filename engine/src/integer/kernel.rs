@@ -1,0 +1,222 @@
+//! The forward pass in integers: terms -> logits -> gate, experts, p.
+
+use super::table::{exp2_negative, sigmoid};
+
+/// Bits of a sum of products that are dropped before it is multiplied by its lane's scale: 19 bits and a sign are left of 31.
+pub(super) const SUM_SHIFT: u32 = 12;
+
+/// One summand of the logits: `scale` times a row of weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Term {
+    pub row: u32,
+    pub scale: i32,
+}
+
+/// A weight as the blob holds it.
+pub(super) trait Weight: Copy {
+    fn value(self) -> i32;
+}
+
+impl Weight for i8 {
+    #[inline(always)]
+    fn value(self) -> i32 {
+        i32::from(self)
+    }
+}
+
+impl Weight for i16 {
+    #[inline(always)]
+    fn value(self) -> i32 {
+        // In place: as it lies in the blob, little endian on every target.
+        i32::from(Self::from_le(self))
+    }
+}
+
+/// Terms that are taken together: their rows and scales are what the registers of a small core hold beside a sum.
+const TOGETHER: usize = 4;
+
+/// Writes `bias + sum(scale * row)` of a record to `sums`. No sum overflows: `load` has checked it.
+///
+/// A row is two halves of `N` lanes, gate and experts, whose addresses stand in the instructions.
+#[inline(never)]
+pub(super) fn sum<W: Weight, const N: usize>(
+    bias: &[[[u8; 4]; N]; 2],
+    rows: &[[[W; N]; 2]],
+    terms: &[Term],
+    sums: &mut [[i32; N]; 2],
+) {
+    for (sum, bias) in sums.as_flattened_mut().iter_mut().zip(bias.as_flattened()) {
+        *sum = i32::from_le_bytes(*bias);
+    }
+    let (groups, rest) = terms.as_chunks::<TOGETHER>();
+    for [a, b, c, d] in groups {
+        let row = |term: &Term| rows.get(term.row as usize);
+        // No row is missing: `load` has counted them.
+        let (Some(u), Some(v), Some(w), Some(x)) = (row(a), row(b), row(c), row(d)) else { return };
+        for ((((sums, u), v), w), x) in sums.iter_mut().zip(u).zip(v).zip(w).zip(x) {
+            for ((((sum, u), v), w), x) in sums.iter_mut().zip(u).zip(v).zip(w).zip(x) {
+                let mut total = sum.wrapping_add(a.scale.wrapping_mul(u.value()));
+                total = total.wrapping_add(b.scale.wrapping_mul(v.value()));
+                total = total.wrapping_add(c.scale.wrapping_mul(w.value()));
+                *sum = total.wrapping_add(d.scale.wrapping_mul(x.value()));
+            }
+        }
+    }
+    for term in rest {
+        let Some(row) = rows.get(term.row as usize) else { return };
+        add(term.scale, row.as_flattened(), sums.as_flattened_mut());
+    }
+}
+
+/// As [`sum`], for rows of any length: that of `sums`. Twice as slow.
+#[inline(never)]
+pub(super) fn sum_any<W: Weight>(bias: &[[u8; 4]], rows: &[W], terms: &[Term], sums: &mut [i32]) {
+    for (sum, bias) in sums.iter_mut().zip(bias) {
+        *sum = i32::from_le_bytes(*bias);
+    }
+    for term in terms {
+        let row = rows.get((term.row as usize).wrapping_mul(sums.len())..);
+        add(term.scale, row.unwrap_or_default(), sums);
+    }
+}
+
+#[inline(always)]
+fn add<W: Weight>(scale: i32, row: &[W], sums: &mut [i32]) {
+    for (sum, weight) in sums.iter_mut().zip(row) {
+        *sum = sum.wrapping_add(scale.wrapping_mul(weight.value()));
+    }
+}
+
+/// Writes the averages of a record's rows by `shares`, over the lanes of the experts: one a term, in their order. None overflows where the shares' sum is
+/// below 2^16.
+#[inline(never)]
+pub(super) fn average<W: Weight, const N: usize>(
+    rows: &[[[W; N]; 2]],
+    terms: &[Term],
+    shares: &[i32; N],
+    averages: &mut [i32],
+) {
+    for (term, average) in terms.iter().zip(averages) {
+        *average = rows.get(term.row as usize).map_or(0, |[_, row]| dot(shares, row));
+    }
+}
+
+/// As [`average`], for rows of any length: twice that of `shares`.
+#[inline(never)]
+pub(super) fn average_any<W: Weight>(rows: &[W], terms: &[Term], shares: &[i32], averages: &mut [i32]) {
+    for (term, average) in terms.iter().zip(averages) {
+        let start = (term.row as usize).wrapping_mul(2).wrapping_add(1).wrapping_mul(shares.len());
+        *average = dot(shares, rows.get(start..).unwrap_or_default());
+    }
+}
+
+#[inline(always)]
+fn dot<W: Weight>(shares: &[i32], row: &[W]) -> i32 {
+    let products = shares.iter().zip(row).map(|(share, weight)| share.wrapping_mul(weight.value()));
+    products.fold(0, i32::wrapping_add)
+}
+
+/// Turns sums into logits in units of 2^-16, by the scale of each lane.
+#[inline(never)]
+pub(super) fn rescale(lanes: &mut [i32], scales: &[[u8; 2]], shift: u8) {
+    for (lane, scale) in lanes.iter_mut().zip(scales) {
+        let scale = i32::from(u16::from_le_bytes(*scale));
+        *lane = (*lane >> SUM_SHIFT).wrapping_mul(scale) >> (shift & 31);
+    }
+}
+
+/// Combines logits into the gate (units of 2^-16, summing to 1 exactly), the experts' probabilities (units of 2^-16) and p (units of 2^-32).
+///
+/// `gate_lanes` and `expert_lanes`: one an expert. One division, of u32, for all: the largest gate is what the others leave.
+#[inline(never)]
+pub(super) fn combine(gate_lanes: &[i32], expert_lanes: &[i32], gate: &mut [u32], outputs: &mut [u16]) -> u32 {
+    // Lanes past the experts are no gate's.
+    let gate_lanes = gate_lanes.get(..gate.len()).unwrap_or_default();
+    let (mut largest, mut place) = (i32::MIN, 0);
+    for (k, logit) in gate_lanes.iter().enumerate() {
+        if *logit > largest {
+            (largest, place) = (*logit, k);
+        }
+    }
+    let mut sum = 0_u32;
+    for (gate, logit) in gate.iter_mut().zip(gate_lanes) {
+        *gate = exp2_negative(largest.wrapping_sub(*logit).cast_unsigned());
+        sum = sum.wrapping_add(*gate);
+    }
+    // The largest adds 2^16: 17 bits are kept of a sum of 17 to 23.
+    let shift = 15_u32.wrapping_sub(sum.leading_zeros()) & 31;
+    let inverse = u32::MAX.checked_div(sum >> shift).unwrap_or(0);
+    let mut rest = 1_u32 << 16;
+    for (k, gate) in gate.iter_mut().enumerate() {
+        if k != place {
+            *gate = (gate.wrapping_mul(inverse) >> (shift.wrapping_add(15) & 31)).wrapping_add(1) >> 1;
+            rest = rest.wrapping_sub(*gate);
+        }
+    }
+    if let Some(gate) = gate.get_mut(place) {
+        *gate = rest;
+    }
+    let mut p = 0_u32;
+    for ((gate, output), logit) in gate.iter().zip(outputs).zip(expert_lanes) {
+        let probability = sigmoid(*logit);
+        #[allow(clippy::cast_possible_truncation)] // at most 65,535
+        let narrow = probability as u16;
+        *output = narrow;
+        p = p.wrapping_add(gate.wrapping_mul(probability));
+    }
+    p
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// Both ways of summing, for groups of terms and what is left of them.
+    #[test]
+    fn sums_and_averages_are_what_they_say() {
+        const HALF: usize = 6;
+        let rows: Vec<i16> = (0..12 * 2 * HALF as i32).map(|i| ((i * 7919) % 4001 - 2000) as i16).collect();
+        let bias: Vec<[u8; 4]> = (0..2 * HALF as i32).map(|i| (i * 1000 - 3000).to_le_bytes()).collect();
+        let shares: [i32; HALF] = core::array::from_fn(|i| i as i32 * 500 + 3);
+        for count in 0..12 {
+            let terms: Vec<Term> = (0..count).map(|i| Term { row: i * 5 % 12, scale: i as i32 * 300 - 700 }).collect();
+            let weight = |term: &Term, lane: usize| i32::from(rows[term.row as usize * 2 * HALF + lane]);
+            let expected: [i32; 2 * HALF] = core::array::from_fn(|lane| {
+                let terms: i32 = terms.iter().map(|term| term.scale * weight(term, lane)).sum();
+                i32::from_le_bytes(bias[lane]) + terms
+            });
+            let (mut fixed, mut any) = ([[0; HALF]; 2], [0; 2 * HALF]);
+            let whole = rows.as_chunks::<HALF>().0.as_chunks::<2>().0;
+            sum(&bias.as_chunks().0.as_chunks().0[0], whole, &terms, &mut fixed);
+            sum_any(&bias, &rows, &terms, &mut any);
+            assert_eq!((fixed.as_flattened(), any), (&expected[..], expected), "{count} terms");
+
+            let average_of = |term: &Term| (0..HALF).map(|lane| shares[lane] * weight(term, HALF + lane)).sum();
+            let expected: Vec<i32> = terms.iter().map(average_of).collect();
+            let (mut fixed, mut any) = ([0; 12], [0; 12]);
+            average(whole, &terms, &shares, &mut fixed);
+            average_any(&rows, &terms, &shares, &mut any);
+            let count = terms.len();
+            assert_eq!((&fixed[..count], &any[..count]), (&expected[..], &expected[..]), "{count} terms");
+        }
+    }
+
+    #[test]
+    fn the_gate_sums_to_one_and_p_stays_below_it() {
+        for logits in [&[0_i32][..], &[5, 5], &[i32::MAX, i32::MIN, 0], &[-70_000, 65_536, 65_000, 0, 1], &[9; 64]] {
+            let (mut gate, mut outputs) = ([7; 64], [7; 64]);
+            let k = logits.len();
+            for experts in [&[i32::MAX; 64], &[i32::MIN; 64], &[0; 64]] {
+                // With lanes past the experts, as a row has them.
+                let logits: Vec<i32> = logits.iter().copied().chain([0, i32::MAX]).collect();
+                let p = combine(&logits, experts, &mut gate[..k], &mut outputs[..k]);
+                assert_eq!(gate[..k].iter().sum::<u32>(), 1 << 16);
+                let exact: u64 = gate.iter().zip(&outputs).take(k).map(|(g, o)| u64::from(*g) * u64::from(*o)).sum();
+                assert_eq!(u64::from(p), exact);
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! One record of an integer model: its values, already resolved to the terms of the forward pass.
+
+use super::kernel::Term;
+use super::number::{Number, fixed, rescaled};
+use crate::background::Value;
+use crate::error::RecordError;
+use crate::record::{FeatureKey, Schema};
+use crate::schema::{Feature, Kind, Note, bin_by};
+
+/// What a record needs of its model.
+#[derive(Debug)]
+pub(super) struct Layout<'a, const FEATURES: usize> {
+    pub schema: Schema<'a, FEATURES>,
+    /// One a feature; of a category it is never read.
+    pub numbers: heapless::Vec<Number, FEATURES>,
+    /// The bin edges of every feature, i32 in the feature's unit.
+    pub edges: &'a [[u8; 4]],
+    /// A scale of 1.
+    pub one: i32,
+}
+
+/// One record of a model: 17 bytes a feature. Made by [`super::Model::record`], with every value missing.
+///
+/// As for [`crate::Record`], with one more way in: [`Record::set_fixed`] takes numbers without floats.
+#[derive(Clone, Debug)]
+pub struct Record<'m, const FEATURES: usize> {
+    pub(super) layout: &'m Layout<'m, FEATURES>,
+    /// The terms of feature 0, then of feature 1, ...: as many as the schema says.
+    terms: [[Term; 2]; FEATURES],
+    notes: [Note; FEATURES],
+}
+
+impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
+    pub(super) fn new(layout: &'m Layout<'m, FEATURES>) -> Self {
+        let mut record = Self { layout, terms: [[Term::default(); 2]; FEATURES], notes: [Note::Missing; FEATURES] };
+        record.clear();
+        record
+    }
+
+    /// Makes every value missing again.
+    pub fn clear(&mut self) {
+        for (index, feature) in self.layout.schema.features().iter().enumerate() {
+            self.write_missing(index, feature);
+        }
+    }
+
+    /// Sets a number; NaN makes it missing. Its bits are taken apart by integer operations: no float routine is linked for it.
+    ///
+    /// # Errors
+    /// [`RecordError::NotANumber`] for a category; those of the key.
+    #[inline]
+    pub fn set_number(&mut self, key: impl FeatureKey, value: f32) -> Result<Note, RecordError> {
+        let (index, feature, number) = self.number(key)?;
+        if value.is_nan() {
+            return Ok(self.write_missing(index, feature));
+        }
+        Ok(self.write_number(index, feature, number, fixed(value, number.fraction_bits())))
+    }
+
+    /// Sets a number to `raw / 2^fraction_bits`, such as the reading of a converter: rounded to the feature's unit, clamped to its range.
+    ///
+    /// [`Number::fraction_bits`] of [`super::Model::number`] names the unit that needs no rounding.
+    ///
+    /// # Errors
+    /// [`RecordError::NotANumber`] for a category; those of the key.
+    #[inline]
+    pub fn set_fixed(&mut self, key: impl FeatureKey, raw: i32, fraction_bits: i8) -> Result<Note, RecordError> {
+        let (index, feature, number) = self.number(key)?;
+        let x = rescaled(raw, fraction_bits, number.fraction_bits());
+        Ok(self.write_number(index, feature, number, x))
+    }
+
+    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row. Takes time in the number of levels.
+    ///
+    /// # Errors
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`]; those of the key.
+    pub fn set_category(&mut self, key: impl FeatureKey, level: &str) -> Result<Note, RecordError> {
+        let (index, feature) = self.feature(key)?;
+        let levels = levels(index, feature)?;
+        let code = self.layout.schema.level_code(index, level)?;
+        Ok(self.write_level(index, feature, levels, code.unwrap_or(levels)))
+    }
+
+    /// Sets a category by its level's code, or, with `None`, to a level that training had not seen.
+    ///
+    /// # Errors
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`]; those of the key.
+    #[inline]
+    pub fn set_level(&mut self, key: impl FeatureKey, code: Option<u16>) -> Result<Note, RecordError> {
+        let (index, feature) = self.feature(key)?;
+        let levels = levels(index, feature)?;
+        match code {
+            Some(found) if found >= levels => Err(RecordError::LevelOutOfRange { found, levels }),
+            code => Ok(self.write_level(index, feature, levels, code.unwrap_or(levels))),
+        }
+    }
+
+    /// Sets a value that is already resolved.
+    ///
+    /// # Errors
+    /// As [`Record::set_number`], [`Record::set_level`] and [`Record::set_missing`].
+    pub fn set_value(&mut self, key: impl FeatureKey, value: Value) -> Result<Note, RecordError> {
+        match value {
+            Value::Number(number) => self.set_number(key, number),
+            Value::Level(code) => self.set_level(key, Some(code)),
+            Value::Unseen => self.set_level(key, None),
+            Value::Missing => self.set_missing(key),
+        }
+    }
+
+    /// Makes one value missing.
+    ///
+    /// # Errors
+    /// Those of the key.
+    pub fn set_missing(&mut self, key: impl FeatureKey) -> Result<Note, RecordError> {
+        let (index, feature) = self.feature(key)?;
+        Ok(self.write_missing(index, feature))
+    }
+
+    /// Returns what is to be noted of each feature's value, in their order.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        self.notes.get(..self.layout.schema.features().len()).unwrap_or(&self.notes)
+    }
+
+    #[inline]
+    pub(super) fn terms(&self) -> &[Term] {
+        let all = self.terms.as_flattened();
+        all.get(..self.layout.schema.terms).unwrap_or(all)
+    }
+
+    #[inline]
+    fn feature(&self, key: impl FeatureKey) -> Result<(usize, &'m Feature), RecordError> {
+        let index = key.index(&self.layout.schema)?;
+        let feature = self.layout.schema.features().get(index).ok_or(RecordError::UnknownFeature)?;
+        Ok((index, feature))
+    }
+
+    #[inline]
+    fn number(&self, key: impl FeatureKey) -> Result<(usize, &'m Feature, &'m Number), RecordError> {
+        let (index, feature) = self.feature(key)?;
+        match (feature.kind, self.layout.numbers.get(index)) {
+            (Kind::Number { .. }, Some(number)) => Ok((index, feature, number)),
+            _ => Err(RecordError::NotANumber { feature: index }),
+        }
+    }
+
+    /// `x`: in the feature's unit.
+    #[inline(never)]
+    fn write_number(&mut self, index: usize, feature: &Feature, number: &Number, x: i32) -> Note {
+        let inside = number.clamp(x);
+        let note = if inside == x { Note::Usual } else { Note::Clamped };
+        let linear = Term { row: feature.first_row, scale: number.scale(inside) };
+        let edges = match feature.kind {
+            Kind::Number { bins: 1.., .. } => self.layout.edges.get(feature.edge_range()).unwrap_or_default(),
+            _ => return self.write(index, feature, linear, None, note),
+        };
+        #[allow(clippy::cast_possible_truncation)] // at most MAX_BINS
+        let bin = bin_by(edges, |edge| i32::from_le_bytes(*edge) <= inside) as u32;
+        let bin = self.whole(feature.first_row.wrapping_add(2).wrapping_add(bin));
+        self.write(index, feature, linear, Some(bin), note)
+    }
+
+    /// `code == levels` is the unseen row.
+    #[inline]
+    fn write_level(&mut self, index: usize, feature: &Feature, levels: u16, code: u16) -> Note {
+        let note = if code < levels { Note::Usual } else { Note::Unseen };
+        let term = self.whole(feature.first_row.wrapping_add(u32::from(code)));
+        self.write(index, feature, term, None, note)
+    }
+
+    fn write_missing(&mut self, index: usize, feature: &Feature) -> Note {
+        let row = match feature.kind {
+            Kind::Number { .. } => 1,
+            Kind::Category { levels } => u32::from(levels).wrapping_add(1),
+        };
+        let missing = self.whole(feature.first_row.wrapping_add(row));
+        // Where a bin's row follows, it is the missing row, and the linear one adds nothing; else the missing row takes the linear one's place.
+        let nothing = Term { row: feature.first_row, scale: 0 };
+        match feature.kind {
+            Kind::Number { bins: 1.., .. } => self.write(index, feature, nothing, Some(missing), Note::Missing),
+            _ => self.write(index, feature, missing, None, Note::Missing),
+        }
+    }
+
+    /// Returns the term of a row that is looked up.
+    #[inline]
+    fn whole(&self, row: u32) -> Term {
+        Term { row, scale: self.layout.one }
+    }
+
+    #[inline]
+    fn write(&mut self, index: usize, feature: &Feature, first: Term, second: Option<Term>, note: Note) -> Note {
+        let (to, start) = (self.terms.as_flattened_mut(), usize::from(feature.first_term));
+        if let Some(to) = to.get_mut(start) {
+            *to = first;
+        }
+        if let Some((to, second)) = to.get_mut(start.wrapping_add(1)).zip(second) {
+            *to = second;
+        }
+        if let Some(to) = self.notes.get_mut(index) {
+            *to = note;
+        }
+        note
+    }
+}
+
+/// Returns the levels of a category.
+#[inline]
+fn levels(index: usize, feature: &Feature) -> Result<u16, RecordError> {
+    match feature.kind {
+        Kind::Category { levels } => Ok(levels),
+        Kind::Number { .. } => Err(RecordError::NotACategory { feature: index }),
+    }
+}

@@ -1,0 +1,170 @@
+//! `feamoe export --quantize`: integer weights, and the check of what they lose.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, ValueEnum};
+use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
+use feamoe::export::{self, Loss, loss_on_background, loss_on_data};
+use feamoe::schema::Schema;
+use feamoe::stream::Input;
+use serde::Serialize;
+
+use super::print::{self, TextTable, share, signed};
+
+/// The options of integer weights.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Integer weights")]
+pub struct QuantizeOptions {
+    /// Write integer weights, for cores without floats; nothing is written, with exit code 1, where they lose more than is tolerated
+    ///
+    /// i16 is for any model, at half the bytes; i8 takes a quarter and loses some 200 times as much. The loss is measured on the rows of --data, or on the
+    /// model's background records. Such a model scores, and explains by --method frozen.
+    #[arg(long, value_enum, value_name = "WIDTH", conflicts_with_all = ["background", "delta", "constants"])]
+    quantize: Option<Width>,
+    /// Rows to measure the loss on, CSV files as for `evaluate`; without them, the model's background records
+    #[arg(long, value_name = "FILE", requires = "schema", requires = "quantize")]
+    data: Vec<Input>,
+    /// Names the target and the protected columns of --data: fairness gaps are then compared too
+    #[arg(long, value_name = "FILE", requires = "data")]
+    schema: Option<PathBuf>,
+    /// Largest difference in p that is tolerated, 0 to 1 [default: 0.005 for i16, 0.05 for i8]
+    #[arg(long, value_name = "P", requires = "quantize", allow_negative_numbers = true, value_parser = unit)]
+    max_difference: Option<f32>,
+    /// Largest share of decisions that may change, 0 to 1 [default: 0.002 for i16, 0.02 for i8]
+    #[arg(long, value_name = "SHARE", requires = "quantize", allow_negative_numbers = true, value_parser = unit)]
+    max_changed_decisions: Option<f32>,
+    /// Largest change of a fairness gap (SPD, AOD) between groups, 0 to 2 [default: 0.005 for i16, 0.02 for i8]
+    #[arg(long, value_name = "GAP", requires = "data", allow_negative_numbers = true, value_parser = gap)]
+    max_gap_change: Option<f32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Width {
+    /// 16 bits a weight
+    I16,
+    /// 8 bits a weight
+    I8,
+}
+
+impl Width {
+    /// Returns what is tolerated: difference in p, share of changed decisions, change of a gap.
+    ///
+    /// Fifty times and more what Adult's models lose, so that a model which is refused has something special about it; and less than what tells one training
+    /// run from another.
+    const fn tolerances(self) -> [f32; 3] {
+        match self {
+            Self::I16 => [0.005, 0.002, 0.005],
+            Self::I8 => [0.05, 0.02, 0.02],
+        }
+    }
+}
+
+/// What integer weights lose, and what of it is tolerated.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    weights: &'static str,
+    #[serde(flatten)]
+    loss: Loss,
+    max_difference: f32,
+    max_changed_decisions: f32,
+    max_gap_change: f32,
+    tolerated: bool,
+}
+
+/// A copy with integer weights.
+pub struct Quantized {
+    pub bytes: AlignedBytes,
+    pub report: Report,
+}
+
+impl QuantizeOptions {
+    /// Returns a copy with integer weights of `copy`, compared with the model it came from; `None` where none was asked for.
+    pub fn quantize(&self, model: &HostModel<'_>, copy: &AlignedBytes) -> anyhow::Result<Option<Quantized>> {
+        let Some(width) = self.quantize else { return Ok(None) };
+        let schema = self.schema.as_deref().map(Schema::open).transpose()?;
+        let bytes = export::quantize(
+            copy,
+            match width {
+                Width::I16 => export::Width::I16,
+                Width::I8 => export::Width::I8,
+            },
+        )?;
+        let integer = HostIntegerModel::load(bytes.as_slice()).context("the integer copy cannot be read back")?;
+        let loss = match &schema {
+            Some(schema) => loss_on_data(model, &integer, &self.data, schema)?,
+            None => loss_on_background(model, &integer),
+        };
+        ensure!(
+            loss.rows > 0,
+            "the model holds no background records to measure the loss of integer weights on; name rows by --data and --schema"
+        );
+        let [difference, decisions, gap] = width.tolerances();
+        let max_difference = self.max_difference.unwrap_or(difference);
+        let max_changed_decisions = self.max_changed_decisions.unwrap_or(decisions);
+        let max_gap_change = self.max_gap_change.unwrap_or(gap);
+        let tolerated = loss.largest_difference <= max_difference
+            && loss.changed_share <= f64::from(max_changed_decisions)
+            && loss.largest_gap_change().is_none_or(|change| change <= max_gap_change);
+        let weights = if width == Width::I16 { "i16" } else { "i8" };
+        let report = Report { weights, loss, max_difference, max_changed_decisions, max_gap_change, tolerated };
+        Ok(Some(Quantized { bytes, report }))
+    }
+}
+
+impl Report {
+    /// Returns whether the loss is within the tolerances; says on standard error what is not.
+    pub fn check(&self) -> bool {
+        let Self { loss, weights, .. } = self;
+        let tell = |what: &str, found: f64, allowed: f32, option: &str| {
+            if found > f64::from(allowed) {
+                print::message(&format!(
+                    "not met: with {weights} weights {what} {found:.6}, tolerated {allowed} ({option})"
+                ));
+            }
+        };
+        tell("the largest difference in p is", loss.largest_difference.into(), self.max_difference, "--max-difference");
+        let option = "--max-changed-decisions";
+        tell("the share of changed decisions is", loss.changed_share, self.max_changed_decisions, option);
+        let change = loss.largest_gap_change().unwrap_or(0.0);
+        tell("the largest change of a fairness gap is", change.into(), self.max_gap_change, "--max-gap-change");
+        self.tolerated
+    }
+
+    /// Returns the lines for people.
+    pub fn render(&self) -> String {
+        let loss = &self.loss;
+        let mut text = format!(
+            "{} weights over {} rows: largest difference in p {:.6}, {} decisions changed ({:.4} %)\n",
+            self.weights,
+            loss.rows,
+            loss.largest_difference,
+            loss.changed_decisions,
+            100.0 * loss.changed_share
+        );
+        if !loss.gaps.is_empty() {
+            let mut table = TextTable::new(&["fairness gap", "measure", "floats", "integers", "change"]);
+            for gap in &loss.gaps {
+                let name = format!("{}: {}", gap.attribute, gap.group);
+                table.row([name, gap.measure.into(), signed(gap.float), signed(gap.integer), share(gap.change())]);
+            }
+            let _ = write!(text, "{}", table.render());
+        }
+        text
+    }
+}
+
+fn unit(text: &str) -> Result<f32, String> {
+    within(text, 1.0)
+}
+
+fn gap(text: &str) -> Result<f32, String> {
+    within(text, 2.0)
+}
+
+/// Parses a number from 0 to `most`.
+fn within(text: &str, most: f32) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=most).contains(number));
+    number.ok_or_else(|| format!("expected a number from 0 to {most}"))
+}
