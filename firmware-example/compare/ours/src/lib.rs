@@ -3,6 +3,7 @@
 
 use core::cell::UnsafeCell;
 
+use feamoe_engine::background::Value;
 use feamoe_engine::{Attribution, PredictError, Record, RecordError, include_model};
 
 mod adult {
@@ -78,22 +79,25 @@ pub extern "C" fn contender_score(row: &Row) -> f32 {
 }
 
 fn set(record: &mut Record<'_, { adult::FEATURES }>, row: &Row) -> Result<(), RecordError> {
-    for (index, number) in NUMBERS.into_iter().zip(row.numbers) {
-        record.set_number(index, number)?;
+    let numbers = NUMBERS.into_iter().zip(row.numbers.map(Value::Number));
+    let codes = row.codes.map(|code| if code == MISSING { Value::Missing } else { Value::Level(code) });
+    let mut values = [Value::Missing; adult::FEATURES];
+    for (index, value) in numbers.chain(CATEGORIES.into_iter().zip(codes)) {
+        if let Some(place) = values.get_mut(index.0) {
+            *place = value;
+        }
     }
-    for (index, code) in CATEGORIES.into_iter().zip(row.codes) {
-        match code {
-            MISSING => record.set_missing(index)?,
-            code => record.set_level(index, Some(code))?,
-        };
-    }
-    Ok(())
+    record.set_all(&values)
 }
 
 fn score(model: &Device<'_>, record: &Record<'_, { adult::FEATURES }>) -> Result<f32, PredictError> {
     if cfg!(any(feature = "frozen", feature = "path")) {
         let mut why = Attribution::<{ adult::FEATURES }, { adult::EXPERTS }>::new();
-        if cfg!(feature = "path") { model.path_into(record, &mut why)? } else { model.frozen_into(record, &mut why)? }
+        if cfg!(feature = "path") {
+            model.path_into(record, &mut why)?
+        } else {
+            model.frozen_into(record, &mut why)?
+        }
         Ok(why.score.probability)
     } else {
         Ok(model.score(record)?.probability)
