@@ -62,7 +62,8 @@ fn explain_any(data: &mut Unstructured<'_>) -> Result<()> {
     match model.exact_cost(&record, &background, &game) {
         Ok(cost) if cost.players <= MOST_PLAYERS => {
             let exact = model.exact_into(&record, &background, &game, &mut workspace, &mut why);
-            assert_eq!((exact, why.evaluations), (Ok(()), cost.coalitions));
+            // The cost is what it takes at most.
+            assert!(exact.is_ok() && why.evaluations <= cost.coalitions, "{exact:?}: {} of {cost:?}", why.evaluations);
             check_law(&why);
             check_residual(&why);
         }
