@@ -94,6 +94,7 @@ fn between<T: Copy + Default, const N: usize>(table: &[T; N], index: u32) -> (T,
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)]
 mod tests {
     use super::*;
 
