@@ -15,6 +15,9 @@ use crate::math::exp2;
 /// Lanes are padded to a multiple of this, so that blocks of four fit every model.
 pub const LANE_MULTIPLE: usize = 4;
 
+/// Whether lanes are summed one by one, in 32 registers.
+const IS_DEVICE: bool = cfg!(target_arch = "arm");
+
 /// One summand of the logits: `scale * rows[row]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Term {
@@ -40,11 +43,31 @@ pub const fn stride(experts: usize) -> usize {
 /// Cost: `terms.len() * stride` multiply-adds.
 #[inline]
 pub fn logits(bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
+    live_logits(out.len() / 2, bias, rows, terms, out);
+}
+
+/// As [`logits`], for `experts` experts: lanes past theirs are padding, which need not be summed.
+#[cfg_attr(target_arch = "arm", inline(never))]
+#[cfg_attr(not(target_arch = "arm"), inline)]
+pub(crate) fn live_logits(experts: usize, bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
+    // Of a device's 32 registers the compiler keeps 22 for sums.
+    let is_done = IS_DEVICE
+        && match experts {
+            1 | 2 => whole_rows::<4, 4>(bias, rows, terms, out),
+            3 | 4 => whole_rows::<8, 8>(bias, rows, terms, out),
+            5 | 6 => whole_rows::<12, 12>(bias, rows, terms, out),
+            7 | 8 => whole_rows::<16, 16>(bias, rows, terms, out),
+            9 | 10 => whole_rows::<20, 20>(bias, rows, terms, out),
+            11 => whole_rows::<22, 24>(bias, rows, terms, out),
+            _ => false,
+        };
+    if is_done {
+        return;
+    }
     let stride = out.len();
     let mut lane = 0;
-    // Wide blocks keep their sums in registers over all terms; narrow ones take the rest.
-    // Arm's 32 floating-point registers do not hold 24 sums and the weights to add: half of the instructions would move numbers about.
-    while !cfg!(target_arch = "arm") && block::<24>(bias, rows, terms, out, stride, lane) {
+    // Wide blocks keep their sums in registers over all terms; narrow ones take the rest. A device has none for a wide block's addresses.
+    while !IS_DEVICE && block::<24>(bias, rows, terms, out, stride, lane) {
         lane = lane.wrapping_add(24);
     }
     while block::<12>(bias, rows, terms, out, stride, lane) {
@@ -55,24 +78,31 @@ pub fn logits(bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
     }
 }
 
-/// As [`logits`], to the same bits, of the first `LIVE` lanes of rows of `STRIDE`: all sums in registers, one check a term, one multiplication for its
-/// address.
+/// Sums the first `LIVE` lanes of rows of `STRIDE`, the others being padding, in one pass over the terms; false where there is a term without a row, or `bias`
+/// or `out` is shorter.
 #[inline(always)]
-pub(crate) fn whole_rows<const LIVE: usize, const STRIDE: usize>(
-    bias: &[f32; LIVE],
+fn whole_rows<const LIVE: usize, const STRIDE: usize>(
+    bias: &[f32],
     rows: &[f32],
     terms: &[Term],
-) -> [f32; LIVE] {
+    out: &mut [f32],
+) -> bool {
+    let (Some(bias), Some(out)) = (bias.first_chunk::<STRIDE>(), out.first_chunk_mut::<STRIDE>()) else { return false };
+    let (Some((bias, padding)), Some((out, past))) = (bias.split_first_chunk::<LIVE>(), out.split_first_chunk_mut())
+    else {
+        return false;
+    };
+    past.iter_mut().zip(padding).for_each(|(to, from)| *to = *from);
     let rows = rows.as_chunks::<STRIDE>().0;
     let mut sums = *bias;
     for term in terms {
-        if let Some(row) = rows.get(term.row as usize) {
-            for (sum, weight) in sums.iter_mut().zip(row) {
-                *sum += term.scale * weight;
-            }
+        let Some(row) = rows.get(term.row as usize) else { return false };
+        for (sum, weight) in sums.iter_mut().zip(row) {
+            *sum += term.scale * weight;
         }
     }
-    sums
+    *out = sums;
+    true
 }
 
 /// Sums one block of `W` lanes starting at `lane`; false where fewer than `W` lanes are left.
@@ -108,21 +138,17 @@ fn block<const W: usize>(
 ///
 /// `logits`: gate lanes, then expert lanes, log2 units, each within +-[`crate::limits::MAX_LOGIT`] (see [`tame`]). `gate` and `outputs`
 /// hold `experts` numbers; the gate sums to 1, outputs lie in [0, 1]. Returns p in [0, 1].
-#[inline]
+#[cfg_attr(target_arch = "arm", inline(never))]
+#[cfg_attr(not(target_arch = "arm"), inline)]
 pub fn combine(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [f32]) -> f32 {
-    let (gate_lanes, expert_lanes) = logits.split_at_checked(experts).unwrap_or_default();
-    gate.iter_mut().zip(gate_lanes).for_each(|(to, from)| *to = *from);
-    outputs.iter_mut().zip(expert_lanes).for_each(|(to, from)| *to = *from);
-    mix(gate, outputs)
-}
-
-/// As [`combine`], in place: `gate` and `outputs` hold their logits before.
-#[inline]
-pub fn mix(gate: &mut [f32], outputs: &mut [f32]) -> f32 {
+    // All of one length, so that the loop asks for one only.
+    let (Some(gate), Some(outputs)) = (gate.get_mut(..experts), outputs.get_mut(..experts)) else { return 0.0 };
+    let Some((gate_lanes, rest)) = logits.split_at_checked(experts) else { return 0.0 };
+    let Some(expert_lanes) = rest.get(..experts) else { return 0.0 };
     let (mut sum, mut weighted) = (0.0_f32, 0.0_f32);
-    for (g, o) in gate.iter_mut().zip(outputs) {
-        let t = exp2(*g);
-        let f = 1.0 / (1.0 + exp2(-*o));
+    for (((g, o), u), z) in gate.iter_mut().zip(outputs).zip(gate_lanes).zip(expert_lanes) {
+        let t = exp2(*u);
+        let f = 1.0 / (1.0 + exp2(-*z));
         *g = t;
         *o = f;
         sum += t;
@@ -141,14 +167,8 @@ pub fn mix(gate: &mut [f32], outputs: &mut [f32]) -> f32 {
 /// A loaded model whose logits are bounded (see [`crate::Model::bounded`]) does not need it; a learner's do.
 #[inline]
 pub fn tame(logits: &mut [f32], experts: usize) {
-    let (gate, outputs) = logits.split_at_mut_checked(experts).unwrap_or_default();
-    tame_parts(gate, outputs);
-}
-
-/// As [`tame`], for logits that lie apart.
-#[inline]
-pub(crate) fn tame_parts(gate: &mut [f32], outputs: &mut [f32]) {
     const LIMIT: f32 = crate::limits::MAX_LOGIT;
+    let (gate, outputs) = logits.split_at_mut_checked(experts).unwrap_or_default();
     let mut largest = f32::MIN;
     for u in gate.iter() {
         largest = if *u > largest { *u } else { largest };
@@ -209,8 +229,10 @@ mod tests {
         let bias = [0.25_f32; 28];
         let mut wide = [0.0; 28];
         logits(&bias, &rows, &terms, &mut wide);
-        let whole = whole_rows::<22, 28>(bias.first_chunk().unwrap(), &rows, &terms);
-        assert_eq!(whole, wide[..22]);
+        let mut whole = [0.0; 28];
+        assert!(whole_rows::<28, 28>(&bias, &rows, &terms, &mut whole));
+        assert_eq!(whole, wide);
+        assert!(!whole_rows::<28, 28>(&bias, &rows, &[Term { row: 3, scale: 1.0 }], &mut whole));
         for lane in 0..28 {
             let mut sum = bias[lane];
             for term in &terms {

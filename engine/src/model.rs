@@ -3,14 +3,12 @@
 use crate::blob::{self, Parts, Provenance, Values};
 use crate::error::{LoadError, LoadErrorKind, PredictError};
 use crate::limits::{MAX_LOGIT, MAX_REACH};
-use crate::mixture::{logits, mix, stride, tame_parts, whole_rows};
+use crate::mixture::{combine, live_logits, stride, tame};
 use crate::record::{Record, Schema};
 use crate::schema::{Feature, Kind, Note};
 
-/// Whether lanes are summed one by one.
-const IS_DEVICE: bool = cfg!(target_arch = "arm");
-/// A number of experts that a device has code of its own for: UCI Adult's, and the most whose sums fit its floating-point registers.
-const DEVICE_EXPERTS: usize = 11;
+/// What fills memory that is written before it is read. Zeros would be a call, which takes three times as many instructions.
+pub(crate) const UNWRITTEN: f32 = f32::NAN;
 
 /// A model of at most `FEATURES` features and `EXPERTS` experts, read in place from its blob or copied.
 ///
@@ -240,17 +238,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// As [`Model::score`]; then `score` is as it was.
     #[inline]
     pub fn score_into(&self, record: &Record<'_, FEATURES>, score: &mut Score<EXPERTS>) -> Result<(), PredictError> {
-        if !self.made(record) {
-            return Err(PredictError::OtherModel);
-        }
-        score.probability = if let Some(probability) = self.direct_pass(record, &mut [], score) {
-            probability
-        } else {
-            let mut lanes = [[0.0; EXPERTS]; 2];
-            self.pass(record, lanes.as_flattened_mut(), score)
-        };
-        self.finish(record, score);
-        Ok(())
+        let mut lanes = [[UNWRITTEN; EXPERTS]; 2];
+        self.forward(record, lanes.as_flattened_mut(), score)
     }
 
     /// Scores a record and leaves its logits, in log2 units, in the first [`stride`] of `lanes`.
@@ -264,57 +253,24 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         if !self.made(record) {
             return Err(PredictError::OtherModel);
         }
-        score.probability = match self.direct_pass(record, lanes, score) {
-            Some(probability) => probability,
-            None => self.pass(record, lanes, score),
-        };
-        self.finish(record, score);
-        Ok(())
-    }
-
-    /// Computes the logits, in `lanes`, the gate and the experts' probabilities; returns p.
-    #[inline]
-    fn pass(&self, record: &Record<'_, FEATURES>, lanes: &mut [f32], score: &mut Score<EXPERTS>) -> f32 {
-        let lanes = self.row_of(lanes);
-        logits(self.bias, self.rows, record.terms(), lanes);
-        let probability = self.combine(lanes, &mut score.gate, &mut score.expert_probabilities);
-        // The memory may have held the score of a larger model.
-        for past in [&mut score.gate, &mut score.expert_probabilities] {
-            past.iter_mut().skip(self.experts).for_each(|lane| *lane = 0.0);
+        // There is always room: a row is at most `2 * EXPERTS` lanes.
+        let Some(lanes) = lanes.get_mut(..self.bias.len()) else { return Err(PredictError::OtherModel) };
+        live_logits(self.experts, self.bias, self.rows, record.terms(), lanes);
+        // The memory may have held the score of a larger model. It seldom did: asking is cheaper than a call that fills.
+        for past in (self.experts..EXPERTS).rev() {
+            let Some(gate) = score.gate.get_mut(past) else { break };
+            let Some(output) = score.expert_probabilities.get_mut(past) else { break };
+            if *gate != 0.0 || *output != 0.0 {
+                (*gate, *output) = (0.0, 0.0);
+            }
         }
-        probability
-    }
-
-    /// As [`Model::pass`], to the same bits, for a device and [`DEVICE_EXPERTS`]: a third faster. `lanes` may be empty where nobody wants the logits. `None`
-    /// elsewhere.
-    #[cfg_attr(target_arch = "arm", inline(never))]
-    fn direct_pass(&self, record: &Record<'_, FEATURES>, lanes: &mut [f32], score: &mut Score<EXPERTS>) -> Option<f32> {
-        if !IS_DEVICE || self.experts != DEVICE_EXPERTS {
-            return None;
-        }
-        let (gate, past_gate) = score.gate.split_first_chunk_mut::<DEVICE_EXPERTS>()?;
-        let (outputs, past_outputs) = score.expert_probabilities.split_first_chunk_mut::<DEVICE_EXPERTS>()?;
-        let bias = self.bias.first_chunk::<{ 2 * DEVICE_EXPERTS }>()?;
-        let sums = whole_rows::<_, { stride(DEVICE_EXPERTS) }>(bias, self.rows, record.terms());
-        if let Some(lanes) = lanes.first_chunk_mut() {
-            *lanes = sums;
-        }
-        let (gate_sums, expert_sums) = sums.split_first_chunk()?;
-        *gate = *gate_sums;
-        outputs.iter_mut().zip(expert_sums).for_each(|(to, sum)| *to = *sum);
-        past_gate.fill(0.0);
-        past_outputs.fill(0.0);
-        Some(self.mix(&mut score.gate, &mut score.expert_probabilities))
-    }
-
-    /// Completes a score of which probability, gate and experts' probabilities are known.
-    #[inline]
-    fn finish(&self, record: &Record<'_, FEATURES>, score: &mut Score<EXPERTS>) {
+        score.probability = self.combine(lanes, &mut score.gate, &mut score.expert_probabilities);
         score.decision = score.probability >= self.threshold;
         let notes = record.note_bits();
         score.missing = Note::Missing.is_in(notes);
         score.clamped = Note::Clamped.is_in(notes);
         score.unseen = Note::Unseen.is_in(notes);
+        Ok(())
     }
 
     /// Returns whether a record is of this model.
@@ -346,57 +302,25 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         gate: &mut [f32; EXPERTS],
         outputs: &mut [f32; EXPERTS],
     ) -> f32 {
-        let (gate_change, expert_change) = change.split_at_checked(self.experts).unwrap_or_default();
-        let expert_change = expert_change.get(..self.experts).unwrap_or_default();
-        let (gate_bias, expert_bias) = self.bias.split_at_checked(self.experts).unwrap_or_default();
-        move_along(gate, gate_bias, gate_change, t);
-        move_along(outputs, expert_bias, expert_change, t);
-        self.mix(gate, outputs)
+        let mut lanes = [[UNWRITTEN; EXPERTS]; 2];
+        let Some(lanes) = lanes.as_flattened_mut().get_mut(..self.bias.len()) else { return 0.0 };
+        for ((lane, bias), change) in lanes.iter_mut().zip(self.bias).zip(change) {
+            *lane = bias + t * change;
+        }
+        self.combine(lanes, gate, outputs)
     }
 
     /// Combines logits into gate, experts' probabilities and p, by the safe path where the model is not bounded.
     #[inline]
     pub(crate) fn combine(&self, lanes: &[f32], gate: &mut [f32; EXPERTS], outputs: &mut [f32; EXPERTS]) -> f32 {
-        let (gate_lanes, expert_lanes) = lanes.split_at_checked(self.experts).unwrap_or_default();
-        gate.iter_mut().zip(gate_lanes).for_each(|(to, from)| *to = *from);
-        outputs.iter_mut().zip(expert_lanes.iter().take(self.experts)).for_each(|(to, from)| *to = *from);
-        self.mix(gate, outputs)
-    }
-
-    /// As [`Model::combine`], in place: `gate` and `outputs` hold their logits before.
-    #[cfg_attr(target_arch = "arm", inline(never))]
-    fn mix(&self, gate: &mut [f32; EXPERTS], outputs: &mut [f32; EXPERTS]) -> f32 {
-        let (Some(gate), Some(outputs)) = (gate.get_mut(..self.experts), outputs.get_mut(..self.experts)) else {
-            return 0.0;
-        };
-        if !self.bounded {
-            tame_parts(gate, outputs);
+        if self.bounded {
+            return combine(lanes, self.experts, gate, outputs);
         }
-        if IS_DEVICE && gate.len() == DEVICE_EXPERTS {
-            let eleven = (gate.first_chunk_mut::<DEVICE_EXPERTS>(), outputs.first_chunk_mut::<DEVICE_EXPERTS>());
-            if let (Some(gate), Some(outputs)) = eleven {
-                return mix(gate, outputs);
-            }
-        }
-        mix(gate, outputs)
-    }
-}
-
-/// Writes `bias + t * change` to the lanes that all have.
-#[cfg_attr(target_arch = "arm", inline(never))]
-fn move_along(to: &mut [f32], bias: &[f32], change: &[f32], t: f32) {
-    let move_each = |to: &mut [f32], bias: &[f32], change: &[f32]| {
-        for ((to, bias), change) in to.iter_mut().zip(bias).zip(change) {
-            *to = bias + t * change;
-        }
-    };
-    // Lanes of a known number have their addresses in the instructions.
-    match (to.first_chunk_mut(), bias.first_chunk(), <&[f32; DEVICE_EXPERTS]>::try_from(change)) {
-        (Some(to), Some(bias), Ok(change)) if IS_DEVICE => {
-            let (to, bias): (&mut [f32; DEVICE_EXPERTS], &[f32; DEVICE_EXPERTS]) = (to, bias);
-            move_each(to, bias, change);
-        }
-        _ => move_each(to, bias, change),
+        let mut tamed = [[0.0; EXPERTS]; 2];
+        let tamed = self.row_of(tamed.as_flattened_mut());
+        tamed.iter_mut().zip(lanes).for_each(|(to, from)| *to = *from);
+        tame(tamed.get_mut(..self.experts.wrapping_mul(2)).unwrap_or_default(), self.experts);
+        combine(tamed, self.experts, gate, outputs)
     }
 }
 

@@ -165,7 +165,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         }
         let mut terms = self.terms.as_flattened_mut().iter_mut();
         for (index, ((feature, value), note)) in features.iter().zip(values).zip(&mut self.notes).enumerate() {
-            *note = resolve(feature, index, schema.edges, *value, |term| {
+            *note = resolve(feature, index, &schema.edges, *value, |term| {
                 if let Some(to) = terms.next() {
                     *to = term;
                 }
@@ -222,7 +222,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     fn set_at(&mut self, index: usize, value: Value) -> Result<Note, RecordError> {
         let feature = self.schema.features.get(index).ok_or(RecordError::UnknownFeature)?;
         let mut terms = self.terms.as_flattened_mut().iter_mut().skip(usize::from(feature.first_term));
-        let note = resolve(feature, index, self.schema.edges, value, |term| {
+        let note = resolve(feature, index, &self.schema.edges, value, |term| {
             if let Some(to) = terms.next() {
                 *to = term;
             }
@@ -257,12 +257,12 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
 }
 
 /// Gives the terms of a value, as many as the feature has, to `write`; returns what is to be noted. `index`: the feature's, for errors, after which nothing
-/// was written.
+/// was written. `edges` by the place they are at, which is read only where there are bins.
 #[inline(always)]
 fn resolve(
     feature: &Feature,
     index: usize,
-    edges: &[f32],
+    edges: &&[f32],
     value: Value,
     mut write: impl FnMut(Term),
 ) -> Result<Note, RecordError> {

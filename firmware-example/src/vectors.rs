@@ -34,6 +34,8 @@ pub struct Capacity {
 impl Capacity {
     /// On a board with megabytes of RAM.
     pub const LARGE: Self = Self { features: 32, experts: 16, blob_bytes: 1 << 20 };
+    /// What UCI Adult needs: capacity beyond a model's size costs too.
+    pub const ADULT: Self = Self { features: 16, experts: 12, blob_bytes: 1 << 16 };
     /// On a board of 16 kB of RAM.
     pub const SMALL: Self = Self { features: 6, experts: 4, blob_bytes: 2 << 10 };
 }

@@ -17,7 +17,7 @@
 use super::{Attribution, Method, Space};
 use crate::error::PredictError;
 use crate::math::LN_2;
-use crate::model::Model;
+use crate::model::{Model, UNWRITTEN};
 use crate::record::Record;
 
 /// The whole path may miss the change of p by this much, and a panel by its share; one narrower than a sixteenth of the path, by a
@@ -81,7 +81,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         record: &Record<'_, FEATURES>,
         attribution: &mut Attribution<FEATURES, EXPERTS>,
     ) -> Result<(), PredictError> {
-        let mut lanes = [[0.0; EXPERTS]; 2];
+        let mut lanes = [[UNWRITTEN; EXPERTS]; 2];
         let lanes = lanes.as_flattened_mut();
         self.forward(record, lanes, &mut attribution.score)?;
         attribution.start(Method::Path, Space::Probability);

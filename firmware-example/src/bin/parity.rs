@@ -16,7 +16,13 @@ use firmware_example::host::{create, open, println, process};
 use firmware_example::meter::{Cost, Meter};
 use firmware_example::vectors::{ANSWERS, Capacity, EXACT_EVERY, Memory, RECOURSE_EVERY, answer, rules, value};
 
-const CAPACITY: Capacity = if cfg!(capacity = "small") { Capacity::SMALL } else { Capacity::LARGE };
+const CAPACITY: Capacity = if cfg!(feature = "adult") {
+    Capacity::ADULT
+} else if cfg!(capacity = "small") {
+    Capacity::SMALL
+} else {
+    Capacity::LARGE
+};
 const FEATURES: usize = CAPACITY.features;
 const EXPERTS: usize = CAPACITY.experts;
 /// Bytes of the longest answer, rounded up.
