@@ -20,6 +20,7 @@
 //!
 //! # Contract
 //! - `no_std`, no allocator, no unsafe code. Depends on bytemuck, crc, heapless, libm, postcard, rand_pcg, serde.
+//! - The feature `armv7em`, off by default, calls assembly for the loop over the terms, from a crate of its own; the bits stay.
 //! - Never panics, whatever the blob or the record; shown by linking a program whose panic handler does not exist.
 //! - f32 in a fixed order of operations, without fused multiply-add: the same bits on every target. Sums over the coalitions of Shapley values are f64.
 //! - `score` takes the same number of instructions for every record of a model, on a core with single-precision floats; `explain` by `frozen`

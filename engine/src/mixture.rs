@@ -18,7 +18,15 @@ pub const LANE_MULTIPLE: usize = 4;
 /// Whether lanes are summed one by one, in 32 registers.
 const IS_DEVICE: bool = cfg!(target_arch = "arm");
 
+/// Whether a block of 24 lanes is summed in assembly.
+const IN_ASSEMBLY: bool =
+    cfg!(all(feature = "armv7em", target_arch = "arm", target_abi = "eabihf", target_os = "none"));
+
+#[cfg(feature = "armv7em")]
+pub use feamoe_armv7em::Term;
+
 /// One summand of the logits: `scale * rows[row]`.
+#[cfg(not(feature = "armv7em"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Term {
     /// Index of the row of weights.
@@ -58,6 +66,7 @@ pub(crate) fn live_logits(experts: usize, bias: &[f32], rows: &[f32], terms: &[T
             5 | 6 => whole_rows::<12, 12>(bias, rows, terms, out),
             7 | 8 => whole_rows::<16, 16>(bias, rows, terms, out),
             9 | 10 => whole_rows::<20, 20>(bias, rows, terms, out),
+            11 | 12 if IN_ASSEMBLY => block::<24>(bias, rows, terms, out, 24, 0),
             11 => whole_rows::<22, 24>(bias, rows, terms, out),
             _ => false,
         };
@@ -67,7 +76,7 @@ pub(crate) fn live_logits(experts: usize, bias: &[f32], rows: &[f32], terms: &[T
     let stride = out.len();
     let mut lane = 0;
     // Wide blocks keep their sums in registers over all terms; narrow ones take the rest. A device has none for a wide block's addresses.
-    while !IS_DEVICE && block::<24>(bias, rows, terms, out, stride, lane) {
+    while (!IS_DEVICE || IN_ASSEMBLY) && block::<24>(bias, rows, terms, out, stride, lane) {
         lane = lane.wrapping_add(24);
     }
     while block::<12>(bias, rows, terms, out, stride, lane) {
@@ -121,6 +130,11 @@ fn block<const W: usize>(
     ) else {
         return false;
     };
+    #[cfg(all(feature = "armv7em", target_arch = "arm", target_abi = "eabihf", target_os = "none"))]
+    if let (Some(bias), Some(out)) = (bias.as_array(), out.as_mut_array()) {
+        feamoe_armv7em::sum_rows(bias, rows, terms, stride, lane, out);
+        return true;
+    }
     let mut sums = *bias;
     for term in terms {
         let start = (term.row as usize).wrapping_mul(stride).wrapping_add(lane);

@@ -42,6 +42,19 @@ fn every_board_gives_the_bits_of_the_host() {
     });
 }
 
+/// The engine's loop in assembly gives the same bits, on the only board that has it.
+#[test]
+fn assembly_gives_the_bits_of_the_host() {
+    let board = board("thumbv7em-none-eabihf");
+    if board.available() {
+        let folder = firmware::folder().join("target/armv7em");
+        let image = board.build_with("parity", "release", "armv7em", &folder, &[]);
+        let image = image.unwrap_or_else(|error| panic!("{error}"));
+        assert_drawn_models(&board, &image, FEW);
+        assert_trained_model(&board, &image, FEW);
+    }
+}
+
 /// Compares answers for drawn models that fit the board; returns their number.
 fn assert_drawn_models(board: &Board, image: &Path, [models, count, _]: [usize; 3]) -> usize {
     let mut scores = HashSet::new();
@@ -131,6 +144,8 @@ fn no_panic_is_reachable_at_any_opt_level() {
         }
         for profile in ["o1", "release", "os"] {
             board.build("panic-free", profile, "all").unwrap_or_else(|error| panic!("{target}, {profile}: {error}"));
+            let in_assembly = board.build("panic-free", profile, "all,armv7em");
+            in_assembly.unwrap_or_else(|error| panic!("{target}, {profile}: {error}"));
             let planted = board.build("panic-free", profile, "all,plant-panic");
             let error = planted.expect_err("a planted panic must not link");
             assert!(error.contains("undefined symbol: a_panic_is_reachable"), "{target}, {profile}: {error}");
