@@ -9,12 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use feamoe_engine::schema::Kind;
+use object::{Object as _, ObjectSection as _};
 use vectors::Capacity;
 
 use crate::generate::Cell;
 
 /// Targets that must not be skipped where a tool is missing, separated by blanks: those that `setup.sh` made ready.
 const REQUIRED: &str = "FEAMOE_REQUIRE_FIRMWARE";
+
+/// Vector table and start-up code, which every image has.
+const START_UP_BYTES: usize = 1_250;
 
 /// A board, or another processor, that an emulator stands in for: a line of `boards.txt`.
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +195,28 @@ pub fn run(image: &Path, working_folder: &Path) -> Result<String, String> {
         .unwrap_or_else(|error| panic!("run-emulator.sh: {error}"));
     let [printed, complaints] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     if output.status.success() { Ok(printed) } else { Err(printed + &complaints) }
+}
+
+/// Returns the bytes of an image's sections of these names.
+///
+/// # Panics
+/// Where it is no image.
+#[must_use]
+pub fn section_bytes(image: &Path, names: &[&str]) -> usize {
+    let bytes = fs::read(image).unwrap_or_else(|error| panic!("{}: {error}", image.display()));
+    let file = object::File::parse(bytes.as_slice()).unwrap_or_else(|error| panic!("{}: {error}", image.display()));
+    let sections = file.sections().filter(|section| section.name().is_ok_and(|name| names.contains(&name)));
+    sections.map(|section| section.size() as usize).sum()
+}
+
+/// Returns what the engine takes in flash in an image: code and constants without vector table and start-up code, which every image has.
+///
+/// # Panics
+/// Where it is no image.
+#[must_use]
+pub fn code_bytes(image: &Path) -> usize {
+    // What the debugger reads is not loaded: its sections have no address.
+    section_bytes(image, &[".vector_table", ".text", ".rodata", ".data"]) - START_UP_BYTES
 }
 
 /// Returns the words of records, whose cells follow each other, for features of these kinds.

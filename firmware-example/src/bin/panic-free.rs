@@ -1,17 +1,16 @@
-//! Links only where no panic is reachable from loading, scoring, explaining and watching for drift, and from what the features of `all` add: its panic
-//! handler calls a function that does not exist.
+//! Links only where no panic is reachable from loading, setting values by index and scoring, and from what the features of `all` add: its panic handler calls
+//! a function that does not exist.
 //!
-//! Built by the tests at opt-levels 1, 3 and s. It is also the smallest firmware that does all of it, so its size is what the engine costs
-//! in flash. It is not meant to be run. What joins the engine joins here: a module with its calls, a line in `main`, a feature in `all`.
+//! Built by the tests at opt-levels 1, 3 and s. It is also the smallest firmware that does what its features say, so its size is what the engine costs in
+//! flash. It is not meant to be run. What joins the engine joins here: a module with its calls, a line in `main`, a feature in `all`.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // declares the missing function and makes slices of unknown content
 
 use core::hint::black_box;
 
-use feamoe_engine::drift::{Adwin, Change};
-use feamoe_engine::schema::Note;
-use feamoe_engine::{Attribution, LoadError, Model, PredictError, Record, RecordError, Score};
+use feamoe_engine::background::Value;
+use feamoe_engine::{LoadError, Model, PredictError, Record, RecordError, Score};
 
 const FEATURES: usize = 16;
 const EXPERTS: usize = 12;
@@ -40,9 +39,8 @@ fn load() -> Result<Device, LoadError> {
 }
 
 #[inline(never)]
-fn set(record: &mut Record<'_, FEATURES>, name: &str, number: f32) -> Result<Note, RecordError> {
-    record.set_number(name, number)?;
-    record.set_category(name, name)
+fn set(record: &mut Record<'_, FEATURES>, values: &[Value]) -> Result<(), RecordError> {
+    record.set_all(values)
 }
 
 #[inline(never)]
@@ -50,19 +48,123 @@ fn score(model: &Device, record: &Record<'_, FEATURES>, score: &mut Score<EXPERT
     model.score_into(record, score)
 }
 
-#[inline(never)]
-fn explain(
-    model: &Device,
-    record: &Record<'_, FEATURES>,
-    frozen: bool,
-    attribution: &mut Attribution<FEATURES, EXPERTS>,
-) -> Result<(), PredictError> {
-    if frozen { model.frozen_into(record, attribution) } else { model.path_into(record, attribution) }
+#[cfg(feature = "names")]
+mod names {
+    use feamoe_engine::schema::Note;
+
+    use super::{FEATURES, Record, RecordError, black_box, unknown};
+
+    #[inline(never)]
+    fn set(record: &mut Record<'_, FEATURES>, name: &str, number: f32) -> Result<Note, RecordError> {
+        record.set_number(name, number)?;
+        record.set_category(name, name)
+    }
+
+    pub fn link(record: &mut Record<'_, FEATURES>) {
+        let name = core::str::from_utf8(unknown()).unwrap_or_default();
+        _ = black_box(set(record, name, black_box(0.0)));
+    }
 }
 
-#[inline(never)]
-fn watch(detector: &mut Adwin, value: f32) -> Option<Change> {
-    detector.update(value)
+#[cfg(feature = "frozen")]
+mod frozen {
+    use feamoe_engine::Attribution;
+
+    use super::{Device, EXPERTS, FEATURES, PredictError, Record, black_box};
+
+    #[inline(never)]
+    fn explain(
+        model: &Device,
+        record: &Record<'_, FEATURES>,
+        attribution: &mut Attribution<FEATURES, EXPERTS>,
+    ) -> Result<(), PredictError> {
+        model.frozen_into(record, attribution)
+    }
+
+    pub fn link(model: &Device, record: &Record<'_, FEATURES>) {
+        let mut attribution = Attribution::new();
+        _ = black_box(explain(model, record, &mut attribution));
+        black_box(&attribution);
+    }
+}
+
+#[cfg(feature = "path")]
+mod path {
+    use feamoe_engine::Attribution;
+
+    use super::{Device, EXPERTS, FEATURES, PredictError, Record, black_box};
+
+    #[inline(never)]
+    fn explain(
+        model: &Device,
+        record: &Record<'_, FEATURES>,
+        attribution: &mut Attribution<FEATURES, EXPERTS>,
+    ) -> Result<(), PredictError> {
+        model.path_into(record, attribution)
+    }
+
+    pub fn link(model: &Device, record: &Record<'_, FEATURES>) {
+        let mut attribution = Attribution::new();
+        _ = black_box(explain(model, record, &mut attribution));
+        black_box(&attribution);
+    }
+}
+
+#[cfg(feature = "drift")]
+mod drift {
+    use feamoe_engine::drift::{Adwin, Change};
+
+    use super::black_box;
+
+    #[inline(never)]
+    fn watch(detector: &mut Adwin, value: f32) -> Option<Change> {
+        detector.update(value)
+    }
+
+    pub fn link(probability: f32) {
+        let mut detector = Adwin::new(black_box(0.002), black_box(0.0), 1.0);
+        _ = black_box(watch(&mut detector, probability));
+        black_box(&detector);
+    }
+}
+
+#[cfg(feature = "slots")]
+mod slots {
+    use feamoe_engine::slots::{SlotError, Step, choose};
+
+    use super::{EXPERTS, FEATURES, black_box, unknown};
+
+    #[inline(never)]
+    fn update(received: &[u8]) -> Option<SlotError> {
+        match choose::<FEATURES, EXPERTS>([unknown(), unknown()]) {
+            Ok(chosen) => {
+                let update = chosen.target.update::<FEATURES, EXPERTS>(received, black_box(0)).ok()?;
+                update.steps().for_each(|step: Step<'_>| _ = black_box(step));
+                chosen.passed_over
+            }
+            Err(none) => none.errors.first().copied(),
+        }
+    }
+
+    pub fn link() {
+        _ = black_box(update(unknown()));
+    }
+}
+
+#[cfg(feature = "delta")]
+mod delta {
+    use feamoe_engine::delta::apply;
+
+    use super::{black_box, unknown};
+
+    #[inline(never)]
+    fn build() -> usize {
+        apply(unknown(), unknown(), unknown()).map_or(0, <[u8]>::len)
+    }
+
+    pub fn link() {
+        _ = black_box(build());
+    }
 }
 
 #[cfg(feature = "copied")]
@@ -102,9 +204,9 @@ mod background {
 mod shapley {
     use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
     use feamoe_engine::mixture::Term;
-    use feamoe_engine::{ExplainError, Space};
+    use feamoe_engine::{Attribution, ExplainError, Space};
 
-    use super::{Attribution, Device, EXPERTS, FEATURES, Record, black_box};
+    use super::{Device, EXPERTS, FEATURES, Record, black_box};
 
     #[inline(never)]
     fn explain(
@@ -122,13 +224,13 @@ mod shapley {
         model.sampled_into(record, &background, game, &Sampling::default(), workspace, keep_going, attribution)
     }
 
-    pub fn link(model: &Device, record: &Record<'_, FEATURES>, attribution: &mut Attribution<FEATURES, EXPERTS>) {
+    pub fn link(model: &Device, record: &Record<'_, FEATURES>) {
         let space = if black_box(true) { Space::LogOdds } else { Space::Probability };
         let player_of = [black_box(0_u16); FEATURES];
         let game = Game { space, player_of: Some(&player_of) };
-        let mut workspace = Workspace::new();
-        _ = black_box(explain(model, record, &game, &mut workspace, attribution));
-        black_box(&workspace);
+        let (mut workspace, mut attribution) = (Workspace::new(), Attribution::new());
+        _ = black_box(explain(model, record, &game, &mut workspace, &mut attribution));
+        black_box((&workspace, &attribution));
     }
 }
 
@@ -210,59 +312,36 @@ mod recourse {
     }
 }
 
-#[cfg(feature = "update")]
-mod update {
-    use feamoe_engine::delta::{self, DeltaError};
-    use feamoe_engine::slots::{SlotError, Target, choose};
-
-    use super::{EXPERTS, FEATURES, black_box, unknown};
-
-    #[inline(never)]
-    fn apply() -> Result<&'static [u8], DeltaError> {
-        delta::apply(unknown(), unknown(), unknown())
-    }
-
-    #[inline(never)]
-    fn write(target: Target, blob: &[u8]) -> Result<(), SlotError> {
-        target.update::<FEATURES, EXPERTS>(blob, black_box(0))?.steps().for_each(|step| _ = black_box(step));
-        Ok(())
-    }
-
-    pub fn link() {
-        let target = match black_box(choose::<FEATURES, EXPERTS>([unknown(), unknown()])) {
-            Ok(chosen) => chosen.target,
-            Err(none) => none.target,
-        };
-        _ = black_box(write(target, black_box(apply()).unwrap_or_default()));
-    }
-}
-
 #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
 #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
     #[cfg(feature = "copied")]
     copied::link();
-    #[cfg(feature = "update")]
-    update::link();
+    #[cfg(feature = "slots")]
+    slots::link();
+    #[cfg(feature = "delta")]
+    delta::link();
     if let Ok(model) = black_box(load()) {
-        let mut record = model.record();
-        let name = core::str::from_utf8(unknown()).unwrap_or_default();
-        _ = black_box(set(&mut record, name, black_box(0.0)));
+        let (mut record, mut scored) = (model.record(), Score::new());
+        _ = black_box(set(&mut record, unknown()));
+        _ = black_box(score(&model, &record, &mut scored));
+        black_box(&scored);
+        #[cfg(feature = "names")]
+        names::link(&mut record);
         #[cfg(feature = "background")]
         background::link(&model, &mut record);
-        let mut attribution = Attribution::new();
-        _ = black_box(score(&model, &record, &mut attribution.score));
-        _ = black_box(explain(&model, &record, black_box(false), &mut attribution));
-        black_box(&attribution);
+        #[cfg(feature = "frozen")]
+        frozen::link(&model, &record);
+        #[cfg(feature = "path")]
+        path::link(&model, &record);
         #[cfg(feature = "shapley")]
-        shapley::link(&model, &record, &mut attribution);
+        shapley::link(&model, &record);
         #[cfg(feature = "recourse")]
         recourse::link(&model, &record);
         #[cfg(feature = "monitor")]
-        monitor::link(&model, &record, attribution.score.probability);
-        let mut detector = Adwin::new(black_box(0.002), black_box(0.0), 1.0);
-        _ = black_box(watch(&mut detector, attribution.score.probability));
-        black_box(&detector);
+        monitor::link(&model, &record, scored.probability);
+        #[cfg(feature = "drift")]
+        drift::link(scored.probability);
     }
     #[cfg(feature = "plant-panic")]
     black_box(unknown::<u8>()[black_box(0)]);
