@@ -86,7 +86,7 @@ const COMMANDS: [(&str, &[&str]); 12] = [
             "--threads",
         ],
     ),
-    ("inspect", &["--format"]),
+    ("inspect", &["--device", "--format"]),
     (
         "export",
         &[
@@ -513,6 +513,7 @@ fn inspect_tells_what_a_model_needs_and_where_it_comes_from() {
             "bytes",
             "capacity",
             "crc32",
+            "device",
             "experts",
             "features",
             "format_version",

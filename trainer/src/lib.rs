@@ -33,8 +33,8 @@
 //! # Rooms
 //! [`schema`] and [`stream`] read tables; [`encoder`] turns rows into terms; [`learner`] learns from them; [`training`] runs over the data and measures it
 //! ([`prequential`]), judges the targets ([`targets`]), and goes on where an earlier run stopped ([`checkpoint`]); [`export`] writes the blob ([`blob_file`]
-//! reads it); [`monitor`] reads what devices send home; [`scoring`], [`evaluation`], [`individual`], [`explanation`] and [`mod@recourse`] go through the engine; [`plot`] draws; [`demo`] makes data;
-//! [`study`] repeats the published figures.
+//! reads it); [`mod@device`] tells what that costs on a microcontroller, [`monitor`] reads what devices send home; [`scoring`], [`evaluation`], [`individual`],
+//! [`explanation`] and [`mod@recourse`] go through the engine; [`plot`] draws; [`demo`] makes data; [`study`] repeats the published figures.
 //!
 //! # Contract
 //! - The same data, options and seed give the same bytes on any machine.
@@ -46,6 +46,7 @@
 pub mod blob_file;
 pub mod checkpoint;
 pub mod demo;
+pub mod device;
 mod distance;
 pub mod encoder;
 pub mod error;

@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use feamoe::device::{Call, Costs, DEVICES, Device, Shape};
 use feamoe_engine::blob::VERSION;
 use feamoe_engine::integer::Number;
 use feamoe_engine::schema::{Kind, Transform};
@@ -18,8 +21,16 @@ pub struct Options {
     /// The model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
+    /// Tell what the model costs on this device: instructions, stack, flash and RAM; cortex-m3 has no floating-point unit [default: none]
+    #[arg(long, value_name = "DEVICE", value_parser = device())]
+    device: Option<&'static Device>,
     #[command(flatten)]
     format: FormatOption,
+}
+
+fn device() -> impl clap::builder::TypedValueParser<Value = &'static Device> {
+    PossibleValuesParser::new(DEVICES.iter().map(|device| device.name))
+        .try_map(|name| Device::named(&name).ok_or("no such device"))
 }
 
 #[derive(Debug, Serialize)]
@@ -40,6 +51,8 @@ struct Inspection {
     background: Option<Background>,
     training: Training,
     features: Vec<FeatureView>,
+    /// What it costs on the device that was asked for; else null.
+    device: Option<Costs>,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,6 +107,17 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let (bounded, background_rows, integer) = match &model {
         Loaded::Float(model) => (model.bounded(), model.background_rows(), None),
         Loaded::Integer(model) => (true, 0, Some(model)),
+    };
+    let device = match (options.device, &model) {
+        (None, _) => None,
+        (Some(device), Loaded::Float(model)) => Some(device.costs(&Shape::of(model))),
+        // Constants of integer weights would join those of the device.
+        (Some(_), Loaded::Integer(_)) => {
+            bail!(
+                "{}: --device tells the costs of float weights, these are integers; inspect the model they were made of",
+                options.model.display()
+            )
+        }
     };
     let model = model.any();
     let schema = model.schema();
@@ -150,6 +174,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             trainer_version: format!("{major}.{minor}.{patch}"),
         },
         features: features.collect(),
+        device,
     };
     match options.format.format {
         Format::Json => print::json(&inspection)?,
@@ -207,5 +232,30 @@ fn render(i: &Inspection) -> String {
         let name = feature.name.clone().unwrap_or_default();
         table.row([name, feature.index.to_string(), feature.kind.into(), values]);
     }
-    text + &table.render()
+    text + &table.render() + &i.device.as_ref().map(render_costs).unwrap_or_default()
+}
+
+fn render_costs(costs: &Costs) -> String {
+    let mut calls = TextTable::new(&["call", "instructions", "stack, bytes"]);
+    for Call { name, instructions, most_instructions, stack_bytes } in &costs.calls {
+        let most = if most_instructions > instructions { format!(" to {most_instructions}") } else { String::new() };
+        calls.row([(*name).into(), format!("{instructions}{most}"), stack_bytes.to_string()]);
+    }
+    let mut flash = TextTable::new(&["flash, bytes", "opt-level 3", "opt-level s"]);
+    for line in &costs.flash {
+        flash.row([line.name.into(), line.bytes.to_string(), line.bytes_at_s.to_string()]);
+    }
+    let mut ram = TextTable::new(&["RAM, bytes, where it is used", ""]);
+    for line in &costs.ram {
+        ram.row([line.name.clone(), line.bytes.to_string()]);
+    }
+    format!(
+        "\non {}, at opt-level 3 by {}; instructions are not cycles; an explanation includes its score, a path takes more where the gate switches\n\n\
+         {}\n{}\n{}",
+        costs.device,
+        costs.compiler,
+        calls.render(),
+        flash.render(),
+        ram.render()
+    )
 }

@@ -1,0 +1,353 @@
+//! Promise: what `feamoe inspect --device` tells of a model is what it takes on the emulated board.
+//!
+//! The constants behind it are counted by the test that is ignored, which writes them: see `feamoe::device`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe::device::{CALLS, CODE, COMPILER, DEVICES, Device, Shape, sum};
+use feamoe::export::Content;
+use feamoe_engine::attribution::MAX_PANELS;
+use feamoe_engine::mixture::stride;
+use feamoe_engine::schema::{Kind, Transform};
+use feamoe_tests::command::Folder;
+use feamoe_tests::firmware::{self, Board, board};
+use feamoe_tests::generate::{Cell, Draw, Recipe, draw_cell};
+use feamoe_tests::repository_file;
+
+/// Features and experts of models that constants are fitted to: the capacities of the `costs` binary but for those of [`OTHERS`], each number of experts.
+const FITTED: [[usize; 2]; 18] = [
+    [2, 1],
+    [2, 2],
+    [4, 1],
+    [4, 2],
+    [5, 3],
+    [5, 4],
+    [8, 5],
+    [8, 6],
+    [13, 11],
+    [13, 12],
+    [14, 11],
+    [14, 12],
+    [20, 9],
+    [20, 10],
+    [24, 15],
+    [24, 16],
+    [32, 15],
+    [32, 16],
+];
+/// Of models that are compared with what is told: other features for every number of experts that the promise names.
+const OTHERS: [[usize; 2]; 8] = [[2, 1], [4, 1], [5, 3], [10, 8], [21, 11], [21, 12], [30, 16], [10, 7]];
+/// Models of each of [`FITTED`], and of [`OTHERS`].
+const MODELS: [u64; 2] = [12, 5];
+/// Records of each.
+const RECORDS: usize = 12;
+
+/// What may differ from what is told: a share, and so many instructions, which is more where a whole call takes some hundred.
+const TOLERANCE: f64 = 0.05;
+const FEW: f64 = 40.0;
+/// The same share where values are set: a logarithm, and floats by software, take what the value wants.
+const SETTING_TOLERANCE: f64 = 0.1;
+/// With another compiler than that of the constants.
+const OTHER_COMPILER: f64 = 0.2;
+/// Code in flash may differ by this share.
+const CODE_TOLERANCE: f64 = 0.02;
+
+/// What the `costs` binary printed: fewest and most instructions and most bytes of stack by call, and the sizes of types by capacity.
+struct Counted {
+    capacity: [usize; 2],
+    calls: Vec<[f64; 3]>,
+    sizes: HashMap<[usize; 2], Vec<usize>>,
+}
+
+/// Counts records of a model by the `costs` binary of a board.
+fn count(image: &Path, content: &Content, cells: &[Cell]) -> Counted {
+    let kinds: Vec<Kind> = content.features.iter().map(|feature| feature.kind).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let records: Vec<u8> = firmware::words(&kinds, cells).into_iter().flat_map(u32::to_le_bytes).collect();
+    fs::write(folder.path().join("records.bin"), records).unwrap();
+    fs::write(folder.path().join("model.feamoe"), content.to_bytes(true).unwrap().as_slice()).unwrap();
+    let printed = firmware::run(image, folder.path()).unwrap();
+    let mut counted = Counted { capacity: [0; 2], calls: Vec::new(), sizes: HashMap::new() };
+    for line in printed.lines() {
+        let (name, numbers) = line.split_once(' ').unwrap();
+        let numbers: Vec<usize> = numbers.split(' ').map(|number| number.parse().unwrap()).collect();
+        match name {
+            "bytes" => _ = counted.sizes.insert([numbers[0], numbers[1]], numbers[2..].to_vec()),
+            "capacity" => counted.capacity = [numbers[0], numbers[1]],
+            _ => counted.calls.push([0, 1, 2].map(|index| numbers[index] as f64)),
+        }
+    }
+    counted
+}
+
+fn shape(content: &Content) -> Shape {
+    Shape::of(&HostModel::load(content.to_bytes(true).unwrap().as_slice()).unwrap())
+}
+
+/// Draws a model and records of it. Its path needs one part only; where it is not bounded, that is by a level which no record has.
+fn draw([features, experts]: [usize; 2], seed: u64) -> (Content, Vec<Cell>) {
+    let mut draw = Draw::new(seed * 1_000 + (features * 64 + experts) as u64);
+    let [numbers, logarithms, binned] = [0; 3].map(|_: u8| draw.below(101));
+    let recipe = Recipe { experts, features, gate: 12.0, outputs: 12.0 };
+    let mut content = recipe.content_of(draw.bits(), |index, draw| {
+        if index == 0 {
+            return Kind::Category { levels: 2 };
+        } else if draw.below(100) >= numbers {
+            return Kind::Category { levels: draw.one_of(&[1, 2, 5, 41]) };
+        }
+        let bins = if draw.below(100) < binned { draw.one_of(&[1, 2, 4, 7, 16, 64]) } else { 0 };
+        if draw.below(200) < logarithms {
+            Kind::Number { transform: Transform::Log1p, low: 0.0, high: 99_999.0, centre: 1.0, bins }
+        } else {
+            Kind::Number { transform: Transform::Identity, low: 0.0, high: 90.0, centre: 40.0, bins }
+        }
+    });
+    if draw.below(5) < 2 {
+        content.rows[stride(experts)] = 200.0;
+    }
+    let mut cells = Vec::new();
+    for _ in 0..RECORDS {
+        cells.push(Cell::Level(0));
+        cells.extend(content.features[1..].iter().map(|feature| draw_cell(&mut draw, feature.kind, &[])));
+    }
+    (content, cells)
+}
+
+/// A model whose gate switches from one expert to the next all along the path of a record, more often than the path has parts for; and that record.
+fn switching([features, experts]: [usize; 2]) -> (Content, Vec<Cell>) {
+    let recipe = Recipe { experts, features, gate: 1.0, outputs: 1.0 };
+    let mut content = recipe.content_of(1, |_, _| Kind::Category { levels: 2 });
+    let stride = stride(experts);
+    content.rows.fill(0.0);
+    // Tangents of a parabola, which do not meet where a part of the path could end.
+    const STEEP: f32 = 1e6;
+    for expert in 0..experts {
+        let touches = (0.93 * expert as f32 + 0.57) / experts as f32;
+        (content.bias[expert], content.rows[expert]) = (-STEEP * touches * touches, 2.0 * STEEP * touches);
+        content.bias[experts + expert] = if expert % 2 == 0 { 9.0 } else { -9.0 };
+    }
+    content.bias[2 * experts..stride].fill(0.0);
+    (content, vec![Cell::Level(0); features])
+}
+
+/// The compiler of the firmware, without its build.
+fn compiler() -> String {
+    let printed = Command::new("rustc").arg("--version").current_dir(firmware::folder()).output().unwrap().stdout;
+    String::from_utf8(printed).unwrap().split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_is_told_of_a_model_is_what_it_takes() {
+    for device in &DEVICES {
+        let board = board(device.target);
+        if !board.available() {
+            continue;
+        }
+        let image = board.build("costs", "release", "").unwrap();
+        let tolerance = if compiler() == COMPILER { TOLERANCE } else { OTHER_COMPILER };
+        for capacity in OTHERS {
+            let mut worst = [0.0_f64; CALLS.len()];
+            for seed in 0..MODELS[1] {
+                let (content, cells) = draw(capacity, 77 + seed);
+                let counted = count(&image, &content, &cells);
+                let shape = shape(&content);
+                assert_eq!(counted.capacity, shape.capacity(), "what is told is of the capacity needed");
+                let costs = device.costs(&shape);
+                for (index, (told, [fewest, most, stack])) in costs.calls.iter().zip(&counted.calls).enumerate() {
+                    let name = format!("{}, {capacity:?}, seed {seed}: {}", device.name, told.name);
+                    let instructions = told.instructions as f64;
+                    // The parts of a path are what varies.
+                    let found = if told.name == "path_into" { *fewest } else { *most };
+                    let off = instructions / found - 1.0;
+                    worst[index] = if off.abs() > worst[index].abs() { off } else { worst[index] };
+                    let tolerance = if index == 0 { tolerance.max(SETTING_TOLERANCE) } else { tolerance };
+                    let allowed = (tolerance * found).max(FEW);
+                    assert!(
+                        (instructions - found).abs() <= allowed,
+                        "{name}: {found} instructions, told {instructions}"
+                    );
+                    assert!(*most <= told.most_instructions as f64 + allowed, "{name}: up to {most}, told {told:?}");
+                    assert!(*stack <= told.stack_bytes as f64, "{name}: {stack} bytes of stack, told {told:?}");
+                }
+            }
+            let worst = worst.map(|off| format!("{:+.1} %", 100.0 * off));
+            println!(
+                "{}, {capacity:?}: told of set, score, frozen, path less what it takes, at worst {worst:?}",
+                device.name
+            );
+        }
+        let (content, cells) = switching([10, 8]);
+        let (told, counted) = (device.costs(&shape(&content)).calls[3], count(&image, &content, &cells).calls[3]);
+        let share = counted[1] / told.most_instructions as f64;
+        println!("{}: the longest path takes {share:.3} of what is told", device.name);
+        assert!(share <= 1.0 + tolerance && share > 0.85, "{counted:?}, told {told:?}");
+    }
+}
+
+#[test]
+fn sizes_in_ram_are_those_of_the_types() {
+    for device in &DEVICES {
+        let board = board(device.target);
+        if !board.available() {
+            continue;
+        }
+        let image = board.build("costs", "release", "").unwrap();
+        let (content, cells) = draw([2, 1], 0);
+        let counted = count(&image, &content, &cells);
+        assert!(counted.sizes.len() > 10);
+        for ([features, experts], sizes) in counted.sizes {
+            let told = shape(&draw([features, experts], 0).0).ram();
+            assert_eq!(
+                told.iter().map(|ram| ram.bytes).collect::<Vec<_>>(),
+                sizes,
+                "{features} features, {experts} experts"
+            );
+        }
+    }
+}
+
+#[test]
+fn code_in_flash_is_what_is_told() {
+    for device in &DEVICES {
+        let board = board(device.target);
+        if !board.available() || compiler() != COMPILER {
+            continue;
+        }
+        for ((_, features), told) in CODE.iter().zip(device.code) {
+            for (profile, told) in ["release", "os"].into_iter().zip(told) {
+                let found = firmware::code_bytes(&board.build("panic-free", profile, features).unwrap());
+                let off = found as f64 / told as f64 - 1.0;
+                assert!(
+                    off.abs() <= CODE_TOLERANCE,
+                    "{}, {profile}, {features}: {found} bytes, told {told}",
+                    device.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn inspect_prints_what_is_told() {
+    let folder = Folder::with_model();
+    let blob = AlignedBytes::new(&folder.read("lending.feamoe"));
+    let shape = Shape::of(&HostModel::load(blob.as_slice()).unwrap());
+    let inspect = |more: &[&str]| folder.run(&[&["inspect", "lending.feamoe"], more].concat());
+    assert!(inspect(&["--format", "json"]).json()["device"].is_null());
+    for device in &DEVICES {
+        let costs = device.costs(&shape);
+        let json = inspect(&["--device", device.name, "--format", "json"]).json();
+        assert_eq!(json["device"], serde_json::to_value(&costs).unwrap());
+        let text = inspect(&["--device", device.name]).done();
+        for call in &costs.calls {
+            assert!(
+                text.contains(&call.instructions.to_string()) && text.contains(&call.stack_bytes.to_string()),
+                "{text}"
+            );
+        }
+        assert!(costs.calls[3].most_instructions > costs.calls[3].instructions);
+        assert!(costs.flash.iter().any(|line| line.bytes == blob.as_slice().len() && line.bytes_at_s == line.bytes));
+    }
+    let message = inspect(&["--device", "cortex-m99"]).usage_refused();
+    assert!(message.contains("cortex-m4f, cortex-m3"), "{message}");
+
+    _ = folder.run(&["export", "lending.feamoe", "--quantize", "i16", "-o", "integer.feamoe"]).done();
+    let message = folder.refusal(&["inspect", "integer.feamoe", "--device", "cortex-m3"]);
+    assert!(message.contains("integer.feamoe") && message.contains("float weights"), "{message}");
+}
+
+/// Counts the constants again and writes them: after the engine or the compiler changed.
+#[test]
+#[ignore = "writes trainer/src/device/constants.rs"]
+fn count_the_constants() {
+    let mut text = format!(
+        "//! The constants of the formulas. Written by `cargo test -p feamoe-tests --test device_costs -- --ignored`, see [`super`].\n\n\
+         use super::Device;\n\n/// What they were counted with.\npub const COMPILER: &str = {:?};\n\n\
+         /// Every device.\npub const DEVICES: [Device; {}] = [\n",
+        compiler(),
+        DEVICES.len()
+    );
+    for device in DEVICES {
+        let board = board(device.target);
+        assert!(board.available(), "every device is counted");
+        let Device { name, target, setting, passing, parting, stacking, code } = fitted(&board, device);
+        let fields = format!(
+            "Device {{ name: {name:?}, target: {target:?}, setting: {setting:?}, passing: {passing:?}, parting: {parting:?}, \
+             stacking: {stacking:?}, code: {code:?} }},"
+        );
+        writeln!(text, "{fields}").unwrap();
+    }
+    let path = repository_file("trainer/src/device/constants.rs");
+    fs::write(&path, text + "];\n").unwrap();
+    assert!(Command::new("rustfmt").args(["--edition", "2024"]).arg(path).status().unwrap().success());
+}
+
+/// Returns a device with constants fitted to what is counted on its board.
+fn fitted(board: &Board, mut device: Device) -> Device {
+    let image = board.build("costs", "release", "").unwrap();
+    let mut counts = Vec::new();
+    for capacity in FITTED {
+        for seed in 0..MODELS[0] {
+            let (content, cells) = draw(capacity, seed);
+            counts.push((capacity, shape(&content), count(&image, &content, &cells).calls));
+        }
+    }
+    // A build of two features has loops of its own.
+    let some = || counts.iter().filter(|([features, _], ..)| *features > 2);
+    device.setting = fit(some().map(|(_, shape, calls)| (shape.setting(), calls[0][1])));
+    device.passing = [(1, 1), (2, 1), (3, 0)]
+        .map(|(call, most)| fit(counts.iter().map(|(_, shape, calls)| (shape.passing(), calls[call][most]))));
+    device.stacking = std::array::from_fn(|call| {
+        let found = || counts.iter().map(|(_, shape, calls)| (shape.stacking(), calls[call][2]));
+        let mut constants = fit(found());
+        let above = found().map(|(amounts, found)| f64::ceil(found - sum(&constants, &amounts)));
+        constants[0] = f64::ceil(constants[0] + above.fold(0.0, f64::max));
+        constants
+    });
+    device.parting = fit(FITTED.into_iter().filter(|[_, experts]| *experts > 4).map(|capacity| {
+        let (content, cells) = switching(capacity);
+        let shape = shape(&content);
+        let in_one = sum(&device.passing[2], &shape.passing());
+        (shape.parting(), (count(&image, &content, &cells).calls[3][1] - in_one) / f64::from(MAX_PANELS - 1))
+    }));
+    device.code = CODE.map(|(_, features)| {
+        ["release", "os"].map(|profile| firmware::code_bytes(&board.build("panic-free", profile, features).unwrap()))
+    });
+    device
+}
+
+/// Returns constants by which amounts give what was found with the least squares of relative errors, rounded to hundredths.
+fn fit<const N: usize>(found: impl Iterator<Item = ([f64; N], f64)>) -> [f64; N] {
+    let mut rows = [[0.0; N]; N];
+    let mut sides = [0.0; N];
+    for (amounts, found) in found {
+        let amounts = amounts.map(|amount| amount / found);
+        for ((row, side), amount) in rows.iter_mut().zip(&mut sides).zip(amounts) {
+            *side += amount;
+            row.iter_mut().zip(amounts).for_each(|(to, other)| *to += amount * other);
+        }
+    }
+    // Kinds of work that always come together share their cost.
+    (0..N).for_each(|index| rows[index][index] *= 1.0 + 1e-9);
+    for pivot in 0..N {
+        for below in pivot + 1..N {
+            let factor = rows[below][pivot] / rows[pivot][pivot];
+            for column in pivot..N {
+                rows[below][column] -= factor * rows[pivot][column];
+            }
+            sides[below] -= factor * sides[pivot];
+        }
+    }
+    let mut constants = [0.0; N];
+    for index in (0..N).rev() {
+        constants[index] = (sides[index] - sum(&rows[index], &constants)) / rows[index][index];
+    }
+    constants.map(|constant| (100.0 * constant).round() / 100.0)
+}

@@ -1,0 +1,282 @@
+//! What a model costs on a microcontroller, told before it is flashed: instructions, stack, flash and RAM.
+//!
+//! Instructions are sums over the kinds of work there are ([`Shape::setting`], [`Shape::passing`], [`Shape::parting`]), each times a constant of the device;
+//! so is the stack. The constants were counted in the emulator, of the binaries `costs` and `panic-free` of `firmware-example`. After a change of engine or
+//! compiler
+//!
+//! ```text
+//! cargo test -p feamoe-tests --test device_costs -- --ignored
+//! ```
+//!
+//! counts them again and writes `constants.rs`; the same file's other tests compare what is told with what models of other shapes take. Sizes in RAM are
+//! exact: they follow from the types. Instructions are not cycles, and are those of opt-level 3.
+//!
+//! Told are the costs of float weights. Integer weights need kinds of work and constants of their own, beside those here.
+
+mod constants;
+
+use feamoe_engine::Model;
+use feamoe_engine::attribution::MAX_PANELS;
+use feamoe_engine::mixture::{LANE_MULTIPLE, stride};
+use feamoe_engine::schema::{Kind, Transform};
+use serde::Serialize;
+
+pub use constants::{COMPILER, DEVICES};
+
+/// Kinds of work of setting all values, see [`Shape::setting`].
+pub const SETTING: usize = 6;
+/// Kinds of work of a score and its explanations, see [`Shape::passing`].
+pub const PASSING: usize = 17;
+/// Kinds of work of one more part of the path, see [`Shape::parting`].
+pub const PARTING: usize = 4;
+/// Kinds of stack, see [`Shape::stacking`].
+pub const STACKING: usize = 3;
+/// Calls that are told of.
+pub const CALLS: [&str; 4] = ["set_all", "score_into", "frozen_into", "path_into"];
+/// Code that is told of, and the features of the `panic-free` binary that link all up to it.
+pub const CODE: [(&str, &str); 4] = [
+    ("load, set_all, score_into", ""),
+    ("+ frozen_into", "frozen"),
+    ("+ path_into", "frozen,path"),
+    ("+ names", "frozen,path,names"),
+];
+
+/// A device, and what each kind of work costs on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Device {
+    /// The name used in flags and JSON.
+    pub name: &'static str,
+    /// What its firmware is built for.
+    pub target: &'static str,
+    /// Instructions of `set_all`.
+    pub setting: [f64; SETTING],
+    /// Instructions of score, frozen and path; of the path in one part.
+    pub passing: [[f64; PASSING]; 3],
+    /// Instructions of one more part of the path, of a model that is not bounded.
+    pub parting: [f64; PARTING],
+    /// Bytes of stack of each of [`CALLS`].
+    pub stacking: [[f64; STACKING]; 4],
+    /// Bytes in flash of each of [`CODE`] and all before it, at opt-level 3 and s.
+    pub code: [[usize; 2]; 4],
+}
+
+/// What of a model its costs depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    features: usize,
+    experts: usize,
+    bounded: bool,
+    blob_bytes: usize,
+    terms: usize,
+    numbers: usize,
+    logarithms: usize,
+    binned: usize,
+    /// Of the searches for bins.
+    steps: usize,
+}
+
+/// What a model costs on a device.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Costs {
+    /// The device.
+    pub device: &'static str,
+    /// What it was counted with.
+    pub compiler: &'static str,
+    /// Each of [`CALLS`].
+    pub calls: Vec<Call>,
+    /// Code, then the model.
+    pub flash: Vec<Flash>,
+    /// What the caller keeps, then statics.
+    pub ram: Vec<Ram>,
+}
+
+/// What a call costs; an explanation includes its score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Call {
+    /// The engine's function.
+    pub name: &'static str,
+    /// Instructions; for a path that needs one part only.
+    pub instructions: u64,
+    /// Most instructions: more than the others for a path, whose parts grow in number where the gate switches.
+    pub most_instructions: u64,
+    /// Most bytes of stack.
+    pub stack_bytes: u64,
+}
+
+/// What something takes in flash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Flash {
+    /// What it is.
+    pub name: &'static str,
+    /// Bytes at opt-level 3.
+    pub bytes: usize,
+    /// Bytes at opt-level s, which runs slower.
+    pub bytes_at_s: usize,
+}
+
+/// What something takes in RAM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ram {
+    /// The type.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: usize,
+}
+
+impl Shape {
+    /// Returns what the costs of a model depend on, whatever the capacity it is loaded with here.
+    #[must_use]
+    pub fn of<const FEATURES: usize, const EXPERTS: usize>(model: &Model<'_, FEATURES, EXPERTS>) -> Self {
+        let features = model.schema().features();
+        let count = |is: fn(Kind) -> usize| features.iter().map(|feature| is(feature.kind())).sum();
+        Self {
+            features: features.len(),
+            experts: model.experts(),
+            bounded: model.bounded(),
+            blob_bytes: model.blob_bytes(),
+            terms: count(Kind::terms),
+            numbers: count(|kind| usize::from(matches!(kind, Kind::Number { .. }))),
+            logarithms: count(|kind| usize::from(matches!(kind, Kind::Number { transform: Transform::Log1p, .. }))),
+            binned: count(|kind| usize::from(kind.terms() > 1)),
+            // A search halves its edges until one is left.
+            steps: count(|kind| kind.edges().checked_next_power_of_two().map_or(0, u32::ilog2) as usize),
+        }
+    }
+
+    /// Returns `FEATURES` and `EXPERTS` of the smallest build that holds the model.
+    #[must_use]
+    pub fn capacity(&self) -> [usize; 2] {
+        [self.features, self.experts.next_multiple_of(2)]
+    }
+
+    /// Returns how much there is of each kind of work of setting all values.
+    #[must_use]
+    pub fn setting(&self) -> [f64; SETTING] {
+        [1, self.features, self.numbers, self.logarithms, self.binned, self.steps].map(number)
+    }
+
+    /// Returns how much there is of each kind of work of a score, as of its explanations: loops over lanes, in blocks of 12 and 4, over experts and terms, and
+    /// the code of its own that some numbers of experts have.
+    #[must_use]
+    pub fn passing(&self) -> [f64; PASSING] {
+        let Self { features, experts, terms, .. } = *self;
+        let is_eleven = usize::from(experts == 11);
+        let lanes = (1 - is_eleven) * stride(experts);
+        let (wide, narrow) = (lanes / 12, lanes % 12 / LANE_MULTIPLE);
+        let fours = experts.div_ceil(LANE_MULTIPLE);
+        let is_twelve = usize::from(fours == 3);
+        let fours = (1 - is_twelve) * fours;
+        let is_unbounded = usize::from(!self.bounded);
+        [
+            1,
+            features,
+            terms,
+            experts,
+            experts % 2,
+            experts % LANE_MULTIPLE,
+            wide,
+            wide * terms,
+            narrow,
+            narrow * terms,
+            is_eleven,
+            is_eleven * terms,
+            is_twelve,
+            is_twelve * terms,
+            fours * terms,
+            is_unbounded,
+            is_unbounded * experts,
+        ]
+        .map(number)
+    }
+
+    /// Returns how much there is of each kind of work of one more part of the path.
+    #[must_use]
+    pub fn parting(&self) -> [f64; PARTING] {
+        [1, self.experts, self.experts % 2, usize::from(self.experts == 11)].map(number)
+    }
+
+    /// Returns how much there is of each kind of stack.
+    #[must_use]
+    pub fn stacking(&self) -> [f64; STACKING] {
+        [1, self.capacity()[1], usize::from(self.experts == 11)].map(number)
+    }
+
+    /// Returns the bytes of what a caller keeps, on a core of 32 bits.
+    #[must_use]
+    pub fn ram(&self) -> Vec<Ram> {
+        let [f, e] = self.capacity();
+        // An attribution and a workspace hold numbers of eight bytes, which the others are padded to.
+        [
+            (format!("Model<{f}, {e}>"), 136 + 32 * f),
+            (format!("Record<{f}>"), (4 + 17 * f).next_multiple_of(4)),
+            (format!("Score<{e}>"), 8 + 8 * e),
+            (format!("Attribution<{f}, {e}>"), (52 + 8 * e + 12 * f).next_multiple_of(8)),
+            (format!("Workspace<{f}, {e}>"), (1248 + 78 * f + 528 * e + 32 * f * e).next_multiple_of(8)),
+            (format!("Recourse<{f}>"), 16 + 284 * f),
+        ]
+        .map(|(name, bytes)| Ram { name, bytes })
+        .into()
+    }
+}
+
+impl Device {
+    /// Returns the device of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        DEVICES.iter().find(|device| device.name == name)
+    }
+
+    /// Returns what a model costs here, in the smallest build that holds it.
+    #[must_use]
+    pub fn costs(&self, shape: &Shape) -> Costs {
+        let passing = shape.passing();
+        let [score, frozen, path] = self.passing.map(|constants| sum(&constants, &passing));
+        let instructions = [sum(&self.setting, &shape.setting()), score, frozen, path];
+        let stacks = self.stacking.map(|constants| sum(&constants, &shape.stacking()));
+        let mut calls: Vec<Call> = CALLS
+            .into_iter()
+            .zip(instructions.into_iter().zip(stacks))
+            .map(|(name, (instructions, stack))| Call {
+                name,
+                instructions: whole(instructions),
+                most_instructions: whole(instructions),
+                stack_bytes: whole(stack),
+            })
+            .collect();
+        if let Some(call) = calls.last_mut() {
+            call.most_instructions = whole(path + f64::from(MAX_PANELS - 1) * self.part(shape));
+        }
+        let code = CODE.iter().zip(self.code).scan([0, 0], |before, ((name, _), [bytes, bytes_at_s])| {
+            let added = Flash { name, bytes: bytes - before[0], bytes_at_s: bytes_at_s - before[1] };
+            *before = [bytes, bytes_at_s];
+            Some(added)
+        });
+        let model = Flash { name: "the model", bytes: shape.blob_bytes, bytes_at_s: shape.blob_bytes };
+        let ram = [shape.ram(), vec![Ram { name: "statics".into(), bytes: 0 }]].concat();
+        Costs { device: self.name, compiler: COMPILER, calls, flash: code.chain([model]).collect(), ram }
+    }
+
+    /// Returns the instructions of one more part of the path. It evaluates the mixture five times, as the path in one part and its score do: so it takes as
+    /// much more where the model is not bounded.
+    #[must_use]
+    pub fn part(&self, shape: &Shape) -> f64 {
+        let [.., path] = self.passing;
+        let in_one = |bounded| sum(&path, &Shape { bounded, ..*shape }.passing());
+        let taming = if shape.bounded { in_one(false) - in_one(true) } else { 0.0 };
+        sum(&self.parting, &shape.parting()) - taming
+    }
+}
+
+/// Returns the sum of each constant times its amount.
+#[must_use]
+pub fn sum(constants: &[f64], amounts: &[f64]) -> f64 {
+    constants.iter().zip(amounts).map(|(constant, amount)| constant * amount).sum()
+}
+
+fn number(amount: usize) -> f64 {
+    amount as f64
+}
+
+fn whole(amount: f64) -> u64 {
+    amount.max(0.0).round() as u64
+}
