@@ -316,10 +316,10 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         if self.bounded {
             return combine(lanes, self.experts, gate, outputs);
         }
-        let mut tamed = [[0.0; EXPERTS]; 2];
-        let tamed = self.row_of(tamed.as_flattened_mut());
+        let (mut tamed, live) = ([[UNWRITTEN; EXPERTS]; 2], ..self.experts.wrapping_mul(2));
+        let (Some(tamed), Some(lanes)) = (tamed.as_flattened_mut().get_mut(live), lanes.get(live)) else { return 0.0 };
         tamed.iter_mut().zip(lanes).for_each(|(to, from)| *to = *from);
-        tame(tamed.get_mut(..self.experts.wrapping_mul(2)).unwrap_or_default(), self.experts);
+        tame(tamed, self.experts);
         combine(tamed, self.experts, gate, outputs)
     }
 }
