@@ -256,7 +256,7 @@ fn inspect_prints_what_is_told() {
         assert!(costs.flash.iter().any(|line| line.bytes == blob.as_slice().len() && line.bytes_at_s == line.bytes));
     }
     let message = inspect(&["--device", "cortex-m99"]).usage_refused();
-    assert!(message.contains("cortex-m4f, cortex-m3"), "{message}");
+    assert!(message.contains("cortex-m99") && message.contains("--device"), "{message}");
 
     _ = folder.run(&["export", "lending.feamoe", "--quantize", "i16", "-o", "integer.feamoe"]).done();
     let message = folder.refusal(&["inspect", "integer.feamoe", "--device", "cortex-m3"]);
@@ -337,12 +337,11 @@ fn fit<const N: usize>(found: impl Iterator<Item = ([f64; N], f64)>) -> [f64; N]
     // Kinds of work that always come together share their cost.
     (0..N).for_each(|index| rows[index][index] *= 1.0 + 1e-9);
     for pivot in 0..N {
-        for below in pivot + 1..N {
-            let factor = rows[below][pivot] / rows[pivot][pivot];
-            for column in pivot..N {
-                rows[below][column] -= factor * rows[pivot][column];
-            }
-            sides[below] -= factor * sides[pivot];
+        let (above, side) = (rows[pivot], sides[pivot]);
+        for (row, to) in rows.iter_mut().zip(&mut sides).skip(pivot + 1) {
+            let factor = row[pivot] / above[pivot];
+            row.iter_mut().zip(above).skip(pivot).for_each(|(to, from)| *to -= factor * from);
+            *to -= factor * side;
         }
     }
     let mut constants = [0.0; N];
