@@ -23,10 +23,12 @@ use serde::Serialize;
 
 pub use constants::{COMPILER, DEVICES};
 
+/// Experts whose lanes a Cortex-M4F keeps in registers.
+const MOST_IN_REGISTERS: usize = 11;
 /// Kinds of work of setting all values, see [`Shape::setting`].
 pub const SETTING: usize = 6;
 /// Kinds of work of a score and its explanations, see [`Shape::passing`].
-pub const PASSING: usize = 17;
+pub const PASSING: usize = 19;
 /// Kinds of work of one more part of the path, see [`Shape::parting`].
 pub const PARTING: usize = 4;
 /// Kinds of stack, see [`Shape::stacking`].
@@ -155,13 +157,14 @@ impl Shape {
         [1, self.features, self.numbers, self.logarithms, self.binned, self.steps].map(number)
     }
 
-    /// Returns how much there is of each kind of work of a score, as of its explanations: loops over lanes, in blocks of 12 and 4, over experts and terms, and
-    /// the code of its own that some numbers of experts have.
+    /// Returns how much there is of each kind of work of a score, as of its explanations: over terms, with all lanes in registers where they fit, else in blocks
+    /// of 12 and 4; over experts; and the code of its own that some numbers of experts have.
     #[must_use]
     pub fn passing(&self) -> [f64; PASSING] {
         let Self { features, experts, terms, .. } = *self;
-        let is_eleven = usize::from(experts == 11);
-        let lanes = (1 - is_eleven) * stride(experts);
+        let in_registers = usize::from(experts <= MOST_IN_REGISTERS);
+        let registers = if experts == MOST_IN_REGISTERS { 2 * experts } else { in_registers * stride(experts) };
+        let lanes = (1 - in_registers) * stride(experts);
         let (wide, narrow) = (lanes / 12, lanes % 12 / LANE_MULTIPLE);
         let fours = experts.div_ceil(LANE_MULTIPLE);
         let is_twelve = usize::from(fours == 3);
@@ -178,8 +181,10 @@ impl Shape {
             wide * terms,
             narrow,
             narrow * terms,
-            is_eleven,
-            is_eleven * terms,
+            registers,
+            registers * terms,
+            in_registers,
+            in_registers * terms,
             is_twelve,
             is_twelve * terms,
             fours * terms,
@@ -192,13 +197,13 @@ impl Shape {
     /// Returns how much there is of each kind of work of one more part of the path.
     #[must_use]
     pub fn parting(&self) -> [f64; PARTING] {
-        [1, self.experts, self.experts % 2, usize::from(self.experts == 11)].map(number)
+        [1, self.experts, self.experts % 2, usize::from(self.experts == MOST_IN_REGISTERS)].map(number)
     }
 
     /// Returns how much there is of each kind of stack.
     #[must_use]
     pub fn stacking(&self) -> [f64; STACKING] {
-        [1, self.capacity()[1], usize::from(self.experts == 11)].map(number)
+        [1, self.capacity()[1], usize::from(self.experts == MOST_IN_REGISTERS)].map(number)
     }
 
     /// Returns the bytes of what a caller keeps, on a core of 32 bits.
@@ -240,7 +245,8 @@ impl Device {
                 name,
                 instructions: whole(instructions),
                 most_instructions: whole(instructions),
-                stack_bytes: whole(stack),
+                // Stacks of Arm are kept at multiples of eight.
+                stack_bytes: whole(stack).next_multiple_of(8),
             })
             .collect();
         if let Some(call) = calls.last_mut() {
