@@ -186,6 +186,61 @@ mod copied {
     }
 }
 
+#[cfg(feature = "integer")]
+mod integer {
+    use feamoe_engine::background::Value;
+    use feamoe_engine::integer::{Attribution, Model, Record, Score};
+    use feamoe_engine::schema::Note;
+    use feamoe_engine::{FeatureIndex, LoadError, PredictError, RecordError};
+
+    use super::{EXPERTS, FEATURES, black_box, unknown};
+
+    type Device = Model<'static, FEATURES, EXPERTS>;
+
+    #[inline(never)]
+    fn load() -> Result<Device, LoadError> {
+        Device::load(unknown())
+    }
+
+    #[inline(never)]
+    fn set(record: &mut Record<'_, FEATURES>, name: &str, raw: i32, bits: i8) -> Result<Note, RecordError> {
+        let key = FeatureIndex(black_box(0));
+        record.set_fixed(key, raw, bits)?;
+        record.set_number(name, black_box(0.0))?;
+        record.set_category(name, name)?;
+        record.set_level(key, black_box(None))?;
+        record.set_value(key, black_box(Value::Missing))?;
+        record.set_missing(key)
+    }
+
+    #[inline(never)]
+    fn score(model: &Device, record: &Record<'_, FEATURES>) -> Result<Score<EXPERTS>, PredictError> {
+        model.score(record)
+    }
+
+    #[inline(never)]
+    fn explain(
+        model: &Device,
+        record: &Record<'_, FEATURES>,
+        attribution: &mut Attribution<FEATURES, EXPERTS>,
+    ) -> Result<(), PredictError> {
+        model.frozen_into(record, attribution)
+    }
+
+    pub fn link() {
+        let name = core::str::from_utf8(unknown()).unwrap_or_default();
+        let Ok(model) = black_box(load()) else { return };
+        let unit = model.number(black_box(0)).map_or(0, |number| number.fraction_bits());
+        let mut record = model.record();
+        _ = black_box(set(&mut record, name, black_box(0), black_box(unit)));
+        black_box(record.notes());
+        _ = black_box(score(&model, &record));
+        let mut attribution = Attribution::new();
+        _ = black_box(explain(&model, &record, &mut attribution));
+        black_box(&attribution);
+    }
+}
+
 #[cfg(feature = "background")]
 mod background {
     use super::{Device, FEATURES, Record, RecordError, black_box};
@@ -321,6 +376,8 @@ fn main() -> ! {
     slots::link();
     #[cfg(feature = "delta")]
     delta::link();
+    #[cfg(feature = "integer")]
+    integer::link();
     if let Ok(model) = black_box(load()) {
         let (mut record, mut scored) = (model.record(), Score::new());
         _ = black_box(set(&mut record, unknown()));
