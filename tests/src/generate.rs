@@ -1,6 +1,7 @@
 //! Arbitrary valid models and records, drawn from a seed: the same on every machine, so that a failing seed is a complete report.
 
 use feamoe::export::{Content, FeatureContent};
+use feamoe_engine::background::Value;
 use feamoe_engine::blob::Provenance;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
@@ -192,6 +193,17 @@ pub enum Cell {
     Level(u16),
     /// A level that training had not seen.
     Unseen,
+}
+
+impl From<Cell> for Value {
+    fn from(cell: Cell) -> Self {
+        match cell {
+            Cell::Missing => Self::Missing,
+            Cell::Number(x) => Self::Number(x),
+            Cell::Level(code) => Self::Level(code),
+            Cell::Unseen => Self::Unseen,
+        }
+    }
 }
 
 /// Draws records of a model: inside and outside ranges, on edges and just below them, infinite, NaN, missing, unseen.

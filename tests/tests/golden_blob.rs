@@ -1,6 +1,6 @@
 //! Blobs of released format versions load for ever and score to the same bits on every machine.
 //!
-//! `tests/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, and what must come out of each, `.txt`, are committed and never made
+//! `tests/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, with integer weights, `v1-i16.feamoe`, and what must come out of each, `.txt`, are committed and never made
 //! again once a release reads them. Until then, or for a new version: `FEAMOE_OVERWRITE_GOLDEN=1 cargo test -p feamoe-tests --test golden_blob`, and review
 //! the difference.
 #![allow(clippy::unwrap_used)]
@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use feamoe::blob_file::AlignedBytes;
-use feamoe::export::{Content, FeatureContent};
+use feamoe::export::{Content, FeatureContent, Width, quantize};
 use feamoe_engine::background::MISSING_NUMBER;
 use feamoe_engine::blob::Provenance;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
-use feamoe_engine::{Attribution, Method, Model};
+use feamoe_engine::{Attribution, FeatureIndex, Method, Model, integer};
 use feamoe_tests::explain_into;
 use feamoe_tests::generate::{Cell, Draw, fill};
 
@@ -158,27 +158,60 @@ fn with_background() -> Content {
     content
 }
 
-type Golden = (AlignedBytes, String);
-
-/// A committed blob and its text; made anew where the environment says so.
-fn committed(name: &str, content: &Content) -> Golden {
-    let [blob, text] = ["feamoe", "txt"].map(|kind| golden(&format!("{name}.{kind}")));
-    if std::env::var_os(OVERWRITE).is_some() {
-        let bytes = content.to_bytes(true).unwrap();
-        fs::write(&blob, bytes.as_slice()).unwrap();
-        fs::write(&text, rendered(&bytes)).unwrap();
-    }
-    (AlignedBytes::read(&blob).unwrap(), fs::read_to_string(text).unwrap())
+/// The model with integer weights.
+fn with_integers() -> AlignedBytes {
+    quantize(&content().to_bytes(true).unwrap(), Width::I16).unwrap()
 }
 
-static VERSION_1: LazyLock<Golden> = LazyLock::new(|| committed("v1", &content()));
-static WITH_BACKGROUND: LazyLock<Golden> = LazyLock::new(|| committed("v1-background", &with_background()));
+/// Everything that is read from a blob with integer weights.
+fn rendered_integers(blob: &AlignedBytes) -> String {
+    let model: integer::Model<'_, 8, 6> = integer::Model::load(blob.as_slice()).unwrap();
+    let (experts, count) = (model.experts(), model.schema().features().len());
+    let mut text = String::new();
+    writeln!(text, "crc32 {:08x}, {} bytes, {experts} experts", model.crc32(), model.blob_bytes()).unwrap();
+    writeln!(text, "threshold {}, {:?}", model.threshold(), model.format()).unwrap();
+    for index in 0..count {
+        writeln!(text, "{}: {:?}", model.schema().feature_name(index).unwrap(), model.number(index)).unwrap();
+    }
+    let mut record = model.record();
+    let mut why = integer::Attribution::new();
+    for cells in RECORDS {
+        for (index, cell) in cells.into_iter().enumerate() {
+            record.set_value(FeatureIndex(index), cell.into()).unwrap();
+        }
+        model.frozen_into(&record, &mut why).unwrap();
+        let integer::Score { probability, decision, gate, expert_probabilities: outputs, .. } = why.score;
+        writeln!(text, "\n{cells:?}\nnotes {:?}", record.notes()).unwrap();
+        writeln!(text, "p {probability}, decision {decision}").unwrap();
+        writeln!(text, "gate {:?}, experts {:?}", &gate[..experts], &outputs[..experts]).unwrap();
+        writeln!(text, "frozen {} to {}: {:?}", why.base_value, why.output, &why.values[..count]).unwrap();
+    }
+    text
+}
+
+/// A committed blob, its text, and what renders it.
+type Golden = (AlignedBytes, String, fn(&AlignedBytes) -> String);
+
+/// Reads a golden blob; made anew where the environment says so.
+fn committed(name: &str, made: &AlignedBytes, render: fn(&AlignedBytes) -> String) -> Golden {
+    let [blob, text] = ["feamoe", "txt"].map(|kind| golden(&format!("{name}.{kind}")));
+    if std::env::var_os(OVERWRITE).is_some() {
+        fs::write(&blob, made.as_slice()).unwrap();
+        fs::write(&text, render(made)).unwrap();
+    }
+    (AlignedBytes::read(&blob).unwrap(), fs::read_to_string(text).unwrap(), render)
+}
+
+static VERSION_1: LazyLock<Golden> = LazyLock::new(|| committed("v1", &content().to_bytes(true).unwrap(), rendered));
+static WITH_BACKGROUND: LazyLock<Golden> =
+    LazyLock::new(|| committed("v1-background", &with_background().to_bytes(true).unwrap(), rendered));
+static WITH_INTEGERS: LazyLock<Golden> = LazyLock::new(|| committed("v1-i16", &with_integers(), rendered_integers));
 
 #[test]
 fn version_1_gives_its_recorded_bits() {
-    for golden in [&VERSION_1, &WITH_BACKGROUND] {
-        let (bytes, expected) = &**golden;
-        let found = rendered(bytes);
+    for golden in [&VERSION_1, &WITH_BACKGROUND, &WITH_INTEGERS] {
+        let (bytes, expected, render) = &**golden;
+        let found = render(bytes);
         for (found, expected) in found.lines().zip(expected.lines()) {
             assert_eq!(found, expected);
         }
@@ -204,4 +237,5 @@ fn the_background_is_the_records() {
 fn version_1_is_still_what_the_exporter_writes() {
     assert_eq!(content().to_bytes(true).unwrap(), VERSION_1.0);
     assert_eq!(with_background().to_bytes(true).unwrap(), WITH_BACKGROUND.0);
+    assert_eq!(with_integers(), WITH_INTEGERS.0);
 }

@@ -6,7 +6,6 @@ use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
 use feamoe::export::{Content, QuantizeError, Width, loss_on_data, quantize};
 use feamoe::schema::Schema;
 use feamoe::stream::Input;
-use feamoe_engine::background::Value;
 use feamoe_engine::blob::{Description, FLAG_INTEGER, HEADER_BYTES, header};
 use feamoe_engine::error::LoadErrorKind;
 use feamoe_engine::integer::{Attribution, Number, Record, fixed};
@@ -27,13 +26,7 @@ type Why = Attribution<FEATURES, EXPERTS>;
 
 fn set<const N: usize>(record: &mut Record<'_, N>, cells: &[Cell]) {
     for (index, cell) in cells.iter().enumerate() {
-        let value = match *cell {
-            Cell::Missing => Value::Missing,
-            Cell::Number(x) => Value::Number(x),
-            Cell::Level(code) => Value::Level(code),
-            Cell::Unseen => Value::Unseen,
-        };
-        record.set_value(FeatureIndex(index), value).unwrap();
+        record.set_value(FeatureIndex(index), (*cell).into()).unwrap();
     }
 }
 
