@@ -35,7 +35,7 @@ impl Weight for i16 {
 /// Terms that are taken together: their rows and scales are what the registers of a small core hold beside a sum.
 const TOGETHER: usize = 4;
 
-/// Writes `bias + sum(scale * row)` of a record to `sums`. No sum overflows: `load` has checked it.
+/// Returns `bias + sum(scale * row)` of a record. No sum overflows: `load` has checked it.
 ///
 /// A row is two halves of `N` lanes, gate and experts, whose addresses stand in the instructions.
 #[inline(never)]
@@ -43,28 +43,39 @@ pub(super) fn sum<W: Weight, const N: usize>(
     bias: &[[[u8; 4]; N]; 2],
     rows: &[[[W; N]; 2]],
     terms: &[Term],
+) -> [[i32; N]; 2] {
+    let mut sums = bias.map(|half| half.map(i32::from_le_bytes));
+    let (rest, groups) = terms.as_rchunks::<TOGETHER>();
+    let (single, pairs) = rest.as_rchunks();
+    for term in single {
+        add_rows(rows, &[*term], &mut sums);
+    }
+    for pair in pairs {
+        add_rows::<_, _, 2>(rows, pair, &mut sums);
+    }
+    for group in groups {
+        add_rows(rows, group, &mut sums);
+    }
+    sums
+}
+
+/// Adds some terms in one pass over the sums.
+#[inline(always)]
+fn add_rows<W: Weight, const N: usize, const TERMS: usize>(
+    rows: &[[[W; N]; 2]],
+    terms: &[Term; TERMS],
     sums: &mut [[i32; N]; 2],
 ) {
-    for (sum, bias) in sums.as_flattened_mut().iter_mut().zip(bias.as_flattened()) {
-        *sum = i32::from_le_bytes(*bias);
-    }
-    let (groups, rest) = terms.as_chunks::<TOGETHER>();
-    for [a, b, c, d] in groups {
-        let row = |term: &Term| rows.get(term.row as usize);
-        // No row is missing: `load` has counted them.
-        let (Some(u), Some(v), Some(w), Some(x)) = (row(a), row(b), row(c), row(d)) else { return };
-        for ((((sums, u), v), w), x) in sums.iter_mut().zip(u).zip(v).zip(w).zip(x) {
-            for ((((sum, u), v), w), x) in sums.iter_mut().zip(u).zip(v).zip(w).zip(x) {
-                let mut total = sum.wrapping_add(a.scale.wrapping_mul(u.value()));
-                total = total.wrapping_add(b.scale.wrapping_mul(v.value()));
-                total = total.wrapping_add(c.scale.wrapping_mul(w.value()));
-                *sum = total.wrapping_add(d.scale.wrapping_mul(x.value()));
+    // No row is missing, and the first never stands for another: `load` has counted them.
+    let [first, ..] = rows else { return };
+    let terms = terms.map(|term| (term.scale, rows.get(term.row as usize).unwrap_or(first)));
+    for (half, sums) in sums.iter_mut().enumerate() {
+        let terms = terms.map(|(scale, row @ [gate, _])| (scale, row.get(half).unwrap_or(gate)));
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            for (scale, row) in terms {
+                *sum = sum.wrapping_add(scale.wrapping_mul(row.get(lane).map_or(0, |weight| weight.value())));
             }
         }
-    }
-    for term in rest {
-        let Some(row) = rows.get(term.row as usize) else { return };
-        add(term.scale, row.as_flattened(), sums.as_flattened_mut());
     }
 }
 
@@ -116,55 +127,59 @@ fn dot<W: Weight>(shares: &[i32], row: &[W]) -> i32 {
     products.fold(0, i32::wrapping_add)
 }
 
-/// Turns sums into logits in units of 2^-16, by the scale of each lane.
-#[inline(never)]
-pub(super) fn rescale(lanes: &mut [i32], scales: &[[u8; 2]], shift: u8) {
-    for (lane, scale) in lanes.iter_mut().zip(scales) {
-        let scale = i32::from(u16::from_le_bytes(*scale));
-        *lane = (*lane >> SUM_SHIFT).wrapping_mul(scale) >> (shift & 31);
-    }
+/// Turns a sum into a logit in units of 2^-16, by the scale of its lane.
+#[inline(always)]
+fn logit((sum, scale): (&i32, &[u8; 2]), shift: u8) -> i32 {
+    (*sum >> SUM_SHIFT).wrapping_mul(i32::from(u16::from_le_bytes(*scale))) >> (shift & 31)
 }
 
-/// Combines logits into the gate (units of 2^-16, summing to 1 exactly), the experts' probabilities (units of 2^-16) and p (units of 2^-32).
+/// Combines half rows of sums, with their scales, into the gate (units of 2^-16, summing to 1 exactly), the experts' probabilities (units of 2^-16) and p
+/// (units of 2^-32).
 ///
-/// `gate_lanes` and `expert_lanes`: one an expert. One division, of u32, for all: the largest gate is what the others leave.
+/// `gate` and `outputs`: one an expert; lanes past them are not read. One division, of u32, for all: the largest gate is what the others leave.
 #[inline(never)]
-pub(super) fn combine(gate_lanes: &[i32], expert_lanes: &[i32], gate: &mut [u32], outputs: &mut [u16]) -> u32 {
-    // Lanes past the experts are no gate's.
-    let gate_lanes = gate_lanes.get(..gate.len()).unwrap_or_default();
+pub(super) fn combine(
+    [gate_sums, expert_sums]: [&[i32]; 2],
+    [gate_scales, expert_scales]: [&[[u8; 2]]; 2],
+    shift: u8,
+    gate: &mut [u32],
+    outputs: &mut [u16],
+) -> u32 {
     let (mut largest, mut place) = (i32::MIN, 0);
-    for (k, logit) in gate_lanes.iter().enumerate() {
-        if *logit > largest {
-            (largest, place) = (*logit, k);
+    for (k, (gate, lane)) in gate.iter_mut().zip(gate_sums.iter().zip(gate_scales)).enumerate() {
+        let logit = logit(lane, shift);
+        *gate = logit.cast_unsigned();
+        if logit > largest {
+            (largest, place) = (logit, k);
         }
     }
     let mut sum = 0_u32;
-    for (gate, logit) in gate.iter_mut().zip(gate_lanes) {
-        *gate = exp2_negative(largest.wrapping_sub(*logit).cast_unsigned());
+    for gate in gate.iter_mut() {
+        *gate = exp2_negative(largest.cast_unsigned().wrapping_sub(*gate));
         sum = sum.wrapping_add(*gate);
     }
     // The largest adds 2^16: 17 bits are kept of a sum of 17 to 23.
-    let shift = 15_u32.wrapping_sub(sum.leading_zeros()) & 31;
-    let inverse = u32::MAX.checked_div(sum >> shift).unwrap_or(0);
-    let mut rest = 1_u32 << 16;
-    for (k, gate) in gate.iter_mut().enumerate() {
-        if k != place {
-            *gate = (gate.wrapping_mul(inverse) >> (shift.wrapping_add(15) & 31)).wrapping_add(1) >> 1;
+    let shift_of_sum = 15_u32.wrapping_sub(sum.leading_zeros()) & 31;
+    let inverse = u32::MAX.checked_div(sum >> shift_of_sum).unwrap_or(0);
+    let lanes = expert_sums.iter().zip(expert_scales);
+    let (mut rest, mut p, mut largest_output) = (1_u32 << 16, 0_u32, 0);
+    for (k, ((gate, output), lane)) in gate.iter_mut().zip(outputs).zip(lanes).enumerate() {
+        let probability = sigmoid(logit(lane, shift));
+        #[allow(clippy::cast_possible_truncation)] // at most 65,535
+        let narrow = probability as u16;
+        *output = narrow;
+        if k == place {
+            largest_output = probability;
+        } else {
+            *gate = (gate.wrapping_mul(inverse) >> (shift_of_sum.wrapping_add(15) & 31)).wrapping_add(1) >> 1;
             rest = rest.wrapping_sub(*gate);
+            p = p.wrapping_add(gate.wrapping_mul(probability));
         }
     }
     if let Some(gate) = gate.get_mut(place) {
         *gate = rest;
     }
-    let mut p = 0_u32;
-    for ((gate, output), logit) in gate.iter().zip(outputs).zip(expert_lanes) {
-        let probability = sigmoid(*logit);
-        #[allow(clippy::cast_possible_truncation)] // at most 65,535
-        let narrow = probability as u16;
-        *output = narrow;
-        p = p.wrapping_add(gate.wrapping_mul(probability));
-    }
-    p
+    p.wrapping_add(rest.wrapping_mul(largest_output))
 }
 
 #[cfg(test)]
@@ -188,9 +203,9 @@ mod tests {
                 let terms: i32 = terms.iter().map(|term| term.scale * weight(term, lane)).sum();
                 i32::from_le_bytes(bias[lane]) + terms
             });
-            let (mut fixed, mut any) = ([[0; HALF]; 2], [0; 2 * HALF]);
+            let mut any = [0; 2 * HALF];
             let whole = rows.as_chunks::<HALF>().0.as_chunks::<2>().0;
-            sum(&bias.as_chunks().0.as_chunks().0[0], whole, &terms, &mut fixed);
+            let fixed = sum(&bias.as_chunks().0.as_chunks().0[0], whole, &terms);
             sum_any(&bias, &rows, &terms, &mut any);
             assert_eq!((fixed.as_flattened(), any), (&expected[..], expected), "{count} terms");
 
@@ -212,7 +227,9 @@ mod tests {
             for experts in [&[i32::MAX; 64], &[i32::MIN; 64], &[0; 64]] {
                 // With lanes past the experts, as a row has them.
                 let logits: Vec<i32> = logits.iter().copied().chain([0, i32::MAX]).collect();
-                let p = combine(&logits, experts, &mut gate[..k], &mut outputs[..k]);
+                // The largest scale, with which a logit is nearly the sum.
+                let (scales, live) = ([[0xff, 0x0f]; 66], (&mut gate[..k], &mut outputs[..k]));
+                let p = combine([&logits, experts], [&scales; 2], 0, live.0, live.1);
                 assert_eq!(gate[..k].iter().sum::<u32>(), 1 << 16);
                 let exact: u64 = gate.iter().zip(&outputs).take(k).map(|(g, o)| u64::from(*g) * u64::from(*o)).sum();
                 assert_eq!(u64::from(p), exact);

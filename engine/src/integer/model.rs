@@ -3,7 +3,7 @@
 use bytemuck::try_cast_slice;
 
 use super::Format;
-use super::kernel::{SUM_SHIFT, Term, Weight, combine, rescale, sum, sum_any};
+use super::kernel::{SUM_SHIFT, Term, Weight, combine, sum, sum_any};
 use super::number::Number;
 use super::record::{Layout, Record};
 use crate::blob::{self, Parts, Provenance};
@@ -259,18 +259,17 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         if !core::ptr::eq(record.layout, &raw const self.layout) {
             return Err(PredictError::OtherModel);
         }
+        let sums = match self.rows {
+            Rows::I8(rows) => self.sum(rows, record.terms()),
+            Rows::I16(rows) => self.sum(rows, record.terms()),
+        };
         let half = self.bias.len() / 2;
-        let mut lanes = [[0; EXPERTS]; 2];
-        match self.rows {
-            Rows::I8(rows) => self.sum(rows, record.terms(), &mut lanes),
-            Rows::I16(rows) => self.sum(rows, record.terms(), &mut lanes),
-        }
-        let lanes = lanes.as_flattened_mut();
-        rescale(lanes, self.scales, self.shift);
-        let (gate_lanes, expert_lanes) = lanes.split_at_checked(half).unwrap_or_default();
+        let sums = sums.as_flattened().split_at_checked(half).unwrap_or_default();
+        let scales = self.scales.split_at_checked(half).unwrap_or_default();
         let (gate, outputs) = (&mut score.gate, &mut score.expert_probabilities);
         let live = (gate.get_mut(..self.experts), outputs.get_mut(..self.experts));
-        score.probability = combine(gate_lanes, expert_lanes, live.0.unwrap_or_default(), live.1.unwrap_or_default());
+        let live = (live.0.unwrap_or_default(), live.1.unwrap_or_default());
+        score.probability = combine(sums.into(), scales.into(), self.shift, live.0, live.1);
         // The memory may have held the score of a larger model.
         gate.iter_mut().skip(self.experts).for_each(|lane| *lane = 0);
         outputs.iter_mut().skip(self.experts).for_each(|lane| *lane = 0);
@@ -283,13 +282,14 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     }
 
     #[inline(always)]
-    fn sum<W: Weight>(&self, rows: &[W], terms: &[Term], lanes: &mut [[i32; EXPERTS]; 2]) {
+    fn sum<W: Weight>(&self, rows: &[W], terms: &[Term]) -> [[i32; EXPERTS]; 2] {
         if let ([bias], []) = self.bias.as_chunks().0.as_chunks() {
-            sum(bias, rows.as_chunks().0.as_chunks().0, terms, lanes);
-        } else {
-            let lanes = lanes.as_flattened_mut().get_mut(..self.bias.len());
-            sum_any(self.bias, rows, terms, lanes.unwrap_or_default());
+            return sum(bias, rows.as_chunks().0.as_chunks().0, terms);
         }
+        let mut sums = [[0; EXPERTS]; 2];
+        let lanes = sums.as_flattened_mut().get_mut(..self.bias.len());
+        sum_any(self.bias, rows, terms, lanes.unwrap_or_default());
+        sums
     }
 }
 
