@@ -3,14 +3,16 @@
 //! A record is one word a feature: the bits of a number (NaN is missing), the code of a level, `UNSEEN` or `MISSING`. An answer is the bits of everything a
 //! score, its explanations and, for one record in [`RECOURSE_EVERY`], the recourse hold, free and by rules, so that a single bit that differs between host
 //! and device is seen. Shapley values, exact and sampled, are those of one record in [`EXACT_EVERY`].
+//!
+//! The answer of an integer model is its score and frozen explanation, from numbers that came as f32 and from numbers that came without floats.
 
 use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
 use feamoe_engine::background::Value;
-use feamoe_engine::error::ExplainError;
+use feamoe_engine::error::{ExplainError, PredictError, RecordError};
 use feamoe_engine::mixture::Term;
 use feamoe_engine::recourse::{Answer, Change, Direction, Rule, RuleError, Rules};
 use feamoe_engine::schema::Kind;
-use feamoe_engine::{Attribution, Method, Model, Record, Recourse, Score, Space};
+use feamoe_engine::{Attribution, FeatureIndex, Method, Model, Record, Recourse, Score, Space, integer};
 
 /// Word of a category whose level training had not seen.
 pub const UNSEEN: u32 = u32::MAX - 1;
@@ -38,6 +40,8 @@ impl Capacity {
     pub const ADULT: Self = Self { features: 16, experts: 12, blob_bytes: 1 << 16 };
     /// On a board of 16 kB of RAM.
     pub const SMALL: Self = Self { features: 6, experts: 4, blob_bytes: 2 << 10 };
+    /// Of integer models, on every board.
+    pub const INTEGER: Self = Self { features: 16, experts: 12, blob_bytes: 8 << 10 };
 }
 
 /// Answers that are looked for by rules.
@@ -208,4 +212,85 @@ fn change_word(change: &Option<Change>) -> u32 {
         Some(Change::Number(number)) => number.to_bits(),
         Some(Change::Level(code)) => u32::from(*code),
     }
+}
+
+/// A value without floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raw {
+    /// The number `raw / 2^fraction_bits`.
+    Fixed {
+        /// The reading.
+        raw: i32,
+        /// Its bits after the point.
+        fraction_bits: i8,
+    },
+    /// A level's code, or a level that training had not seen.
+    Level(Option<u16>),
+    /// No value.
+    Missing,
+}
+
+impl Raw {
+    /// Returns the value of a feature: numbers in the feature's own unit, and in coarser ones that have to be shifted to it.
+    pub fn of<const FEATURES: usize, const EXPERTS: usize>(
+        model: &integer::Model<'_, FEATURES, EXPERTS>,
+        feature: usize,
+        value: Value,
+    ) -> Self {
+        match (value, model.number(feature)) {
+            (Value::Number(x), Some(number)) if !x.is_nan() => {
+                let fraction_bits = number.fraction_bits() - 4 * (feature % 3) as i8;
+                Self::Fixed { raw: integer::fixed(x, fraction_bits), fraction_bits }
+            }
+            (Value::Level(code), _) => Self::Level(Some(code)),
+            (Value::Unseen, _) => Self::Level(None),
+            _ => Self::Missing,
+        }
+    }
+}
+
+/// Sets a record to values without floats, one by one.
+///
+/// # Errors
+/// Where they are not those of the record's model.
+#[inline(never)]
+pub fn set_raw<const FEATURES: usize>(
+    record: &mut integer::Record<'_, FEATURES>,
+    values: &[Raw],
+) -> Result<(), RecordError> {
+    for (index, value) in values.iter().enumerate() {
+        let key = FeatureIndex(index);
+        match *value {
+            Raw::Fixed { raw, fraction_bits } => record.set_fixed(key, raw, fraction_bits)?,
+            Raw::Level(code) => record.set_level(key, code)?,
+            Raw::Missing => record.set_missing(key)?,
+        };
+    }
+    Ok(())
+}
+
+/// Scores and explains a record of an integer model; gives the words of all of it to `word`.
+///
+/// # Errors
+/// A record of another model.
+pub fn integer_answer<const FEATURES: usize, const EXPERTS: usize>(
+    model: &integer::Model<'_, FEATURES, EXPERTS>,
+    record: &integer::Record<'_, FEATURES>,
+    mut word: impl FnMut(u32),
+) -> Result<(), PredictError> {
+    let (experts, features) = (model.experts(), model.schema().features().len());
+    let mut why = integer::Attribution::new();
+    model.frozen_into(record, &mut why)?;
+    for score in [model.score(record)?, why.score] {
+        word(score.probability);
+        for flag in [score.decision, score.missing, score.clamped, score.unseen] {
+            word(u32::from(flag));
+        }
+        score.gate.iter().take(experts).for_each(|gate| word(*gate));
+        score.expert_probabilities.iter().take(experts).for_each(|output| word(u32::from(*output)));
+    }
+    record.notes().iter().for_each(|note| word(*note as u32));
+    let log_odds = [why.base_value, why.output];
+    log_odds.iter().chain(why.values.iter().take(features)).for_each(|value| word(value.cast_unsigned()));
+    Ok(())
 }

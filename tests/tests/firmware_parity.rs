@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Instant;
 
 use feamoe::blob_file::AlignedBytes;
-use feamoe_engine::{FeatureIndex, Model};
-use feamoe_tests::firmware::vectors::RECOURSE_EVERY;
+use feamoe::export::{Width, quantize};
+use feamoe_engine::{FeatureIndex, Model, integer};
+use feamoe_tests::firmware::vectors::{Capacity, RECOURSE_EVERY, Raw};
 use feamoe_tests::firmware::{self, Board, board, boards, vectors};
 use feamoe_tests::generate::{Cell, Draw, Recipe, draw_cell, records};
 use feamoe_tests::repository_file;
@@ -116,13 +117,17 @@ fn assert_same_bits(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell
         let word = |word| expected.push(word);
         vectors::answer(&model, &record, number, &mut memory, word).unwrap();
     }
+    assert_answers(name, image, blob, &words, words.len() / features.len(), &expected);
+    expected
+}
 
-    let count = words.len() / features.len();
-    let found = firmware::answer(image, blob.as_slice(), &words);
+/// Lets the device answer so many records, and compares.
+fn assert_answers(name: &str, image: &Path, blob: &AlignedBytes, words: &[u32], count: usize, expected: &[u32]) {
+    let found = firmware::answer(image, blob.as_slice(), words);
     assert!(found.printed.contains(&format!("records {count}\n")), "{name}: {}", found.printed);
     assert_eq!(found.words.len(), expected.len(), "{name}");
     let length = expected.len() / count;
-    if let Some(at) = found.words.iter().zip(&expected).position(|(found, expected)| found != expected) {
+    if let Some(at) = found.words.iter().zip(expected).position(|(found, expected)| found != expected) {
         panic!(
             "{name}: record {}, word {} of {length}: {:#010x} on the device, {:#010x} on the host",
             at / length,
@@ -131,7 +136,70 @@ fn assert_same_bits(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell
             expected[at]
         );
     }
-    expected
+}
+
+/// Drawn integer models and records of each, on every board.
+const INTEGERS: [usize; 2] = [12, 40];
+
+#[test]
+fn every_board_gives_the_integers_of_the_host() {
+    let fits = |blob: &AlignedBytes| blob.as_slice().len() <= Capacity::INTEGER.blob_bytes;
+    let [models, count] = INTEGERS;
+    let drawn = (0..).filter_map(|seed| {
+        let recipe = Recipe::any(seed);
+        // Eleven experts fill the rows that the device has code of its own for.
+        let content = Recipe { experts: if seed % 3 == 0 { 11 } else { recipe.experts }, ..recipe }.content(seed);
+        let width = if seed % 2 == 0 { Width::I16 } else { Width::I8 };
+        let blob = quantize(&content.to_bytes(true).unwrap(), width).unwrap();
+        let is_small = content.experts <= Capacity::INTEGER.experts && fits(&blob);
+        is_small.then(|| (format!("seed {seed}, {width:?}"), blob, records(&content, seed, count).concat()))
+    });
+    let adult = AlignedBytes::read(&repository_file("tests/golden/adult-gated.feamoe")).unwrap();
+    let model = OtherModel::load(adult.as_slice()).unwrap();
+    let mut draw = Draw::new(1);
+    let features = || model.schema().features().iter();
+    let cells: Vec<_> = (0..count)
+        .flat_map(|_| features().map(|feature| draw_cell(&mut draw, feature.kind(), &[])).collect::<Vec<_>>())
+        .collect();
+    let trained = [Width::I16, Width::I8]
+        .map(|width| (format!("Adult, {width:?}"), quantize(&adult, width).unwrap(), cells.clone()));
+    let cases: Vec<_> = drawn.take(models).chain(trained).collect();
+    assert!(cases.iter().all(|(_, blob, _)| fits(blob)));
+    for board in boards().filter(Board::available) {
+        let image = board.build("integer", "release", "").unwrap_or_else(|error| panic!("{}: {error}", board.target));
+        let mut scores = HashSet::new();
+        for (name, blob, cells) in &cases {
+            scores.extend(assert_same_integers(&format!("{}, {name}", board.target), &image, blob, cells));
+        }
+        println!("{}: {} records, {} scores", board.target, cases.len() * count, scores.len());
+        assert!(scores.len() > cases.len() * count / 4, "{}: {} different scores", board.target, scores.len());
+    }
+}
+
+/// Compares the answers of the device to those of this machine, at another capacity; returns the scores.
+fn assert_same_integers(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell]) -> Vec<u32> {
+    let model: integer::Model<'_, 64, 64> = integer::Model::load(blob.as_slice()).unwrap();
+    let kinds: Vec<_> = model.schema().features().iter().map(|feature| feature.kind()).collect();
+    let words = firmware::words(&kinds, cells);
+    let mut record = model.record();
+    let (mut expected, mut scores) = (Vec::new(), Vec::new());
+    for words in words.chunks(kinds.len()) {
+        let values: Vec<_> = kinds.iter().zip(words).map(|(kind, word)| vectors::value(*kind, *word)).collect();
+        for without_floats in [false, true] {
+            for (index, value) in values.iter().enumerate() {
+                match Raw::of(&model, index, *value) {
+                    Raw::Fixed { raw, fraction_bits } if without_floats => {
+                        record.set_fixed(FeatureIndex(index), raw, fraction_bits).unwrap()
+                    }
+                    _ => record.set_value(FeatureIndex(index), *value).unwrap(),
+                };
+            }
+            scores.push(model.score(&record).unwrap().probability);
+            vectors::integer_answer(&model, &record, |word| expected.push(word)).unwrap();
+        }
+    }
+    assert_answers(name, image, blob, &words, scores.len() / 2, &expected);
+    scores
 }
 
 /// On a core with floating-point unit and on the smallest one, whose floats and divisions are calls.
