@@ -6,7 +6,10 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 
+use feamoe::blob_file::AlignedBytes;
+use feamoe::export::{Content, Width, quantize};
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_tests::firmware;
 use feamoe_tests::generate::{Recipe, records};
@@ -43,8 +46,32 @@ const SEARCH_BUDGETS: [(&str, u32, u32, &str); 3] = [
 const BIN_BUDGETS: [(&str, u32); 3] = [("set", 105), ("score", 58), ("frozen", 48)];
 /// Setting a value takes as long whatever it is, but for a few instructions by its kind: missing, unseen or usual.
 const SET_SPREAD: u32 = 40;
+/// Budgets of Adult's shape in integers on a Cortex-M3, by the weights' width, as [`BUDGETS`]. A weight takes two instructions at least, and a record has 14
+/// terms of 24 lanes; the rest of a sum moves what 13 registers do not hold.
+const INTEGER_BUDGETS: [(Width, [(&str, u32, u32, &str); 3]); 2] = [
+    (
+        Width::I16,
+        [
+            ("set", 1_130, 170, "Record::set_fixed, rescaled to the feature's own unit, write_number"),
+            ("score", 2_550, 540, "integer::kernel: sum (half of it), combine"),
+            ("frozen", 4_290, 880, "integer::attribution: average, log_odds, and those of score"),
+        ],
+    ),
+    (
+        Width::I8,
+        [
+            ("set", 1_130, 170, "as with 16 bits"),
+            ("score", 2_470, 540, "as with 16 bits"),
+            ("frozen", 4_110, 880, "as with 16 bits"),
+        ],
+    ),
+];
+/// A score in integers takes so many instructions more or fewer by the record: which gate is the largest.
+const INTEGER_SPREAD: u32 = 8;
+/// Budget in flash for an image that loads, sets, scores and explains in integers, at opt-level s on a Cortex-M0: start-up and the reading of files too.
+const INTEGER_FLASH_BYTES: usize = 25 << 10;
 /// Budgets in flash, at opt-level 3 and s: load, set values by index, score; then each thing besides, alone with these; the explanations share code.
-const FLASH_BYTES: [(&str, [usize; 2]); 13] = [
+const FLASH_BYTES: [(&str, [usize; 2]); 14] = [
     ("", [18_100, 10_800]),
     ("names", [19_400, 11_700]),
     ("frozen", [22_300, 14_600]),
@@ -58,6 +85,7 @@ const FLASH_BYTES: [(&str, [usize; 2]); 13] = [
     ("delta", [22_700, 13_000]),
     ("background", [19_000, 11_400]),
     ("copied", [19_800, 11_700]),
+    ("integer", [40_000, 26_000]),
 ];
 const PROFILES: [&str; 2] = ["release", "os"];
 
@@ -101,6 +129,42 @@ fn instructions_and_stack_stay_within_budgets() {
     }
 }
 
+#[test]
+fn integers_stay_within_budgets_on_a_core_without_floats() {
+    let board = firmware::board("thumbv7m-none-eabi");
+    if !board.available() {
+        return;
+    }
+    let image = board.build("integer", "release", "").unwrap();
+    let content = content(|_| (Transform::Identity, 0));
+    for (width, budgets) in INTEGER_BUDGETS {
+        let blob = quantize(&content.to_bytes(true).unwrap(), width).unwrap();
+        let costs = run(&format!("{width:?} on a Cortex-M3"), &image, &content, &blob, 200);
+        for (name, instructions, stack, look_at) in budgets {
+            let Cost { fewest, most, stack: found } = costs[name];
+            assert!(
+                most <= instructions,
+                "{name}: {most} instructions, the budget is {instructions}: look at {look_at}"
+            );
+            assert!(found <= stack, "{name}: {found} bytes of stack, the budget is {stack}: look at {look_at}");
+            assert!(fewest > instructions / 8, "{name}: {fewest} instructions are too few to be true");
+            assert!(name == "set" || most - fewest <= INTEGER_SPREAD, "{name}: {fewest} to {most} instructions");
+        }
+    }
+}
+
+#[test]
+fn integers_fit_a_small_device() {
+    let board = firmware::board("thumbv6m-none-eabi");
+    if !board.available() {
+        return;
+    }
+    let image = board.build("integer", "os", "").unwrap();
+    let bytes = firmware::section_bytes(&image, &[".vector_table", ".text", ".rodata", ".data"]);
+    println!("os, integers: {bytes} bytes");
+    assert!(bytes <= INTEGER_FLASH_BYTES && bytes > INTEGER_FLASH_BYTES / 4, "{bytes} bytes");
+}
+
 /// What the firmware printed of one cost.
 struct Cost {
     fewest: u32,
@@ -116,6 +180,13 @@ fn costs(
     count: usize,
     number: impl Fn(usize) -> (Transform, u16),
 ) -> HashMap<String, Cost> {
+    let content = content(number);
+    let image = firmware::build("parity", "release", features).unwrap();
+    run(shape, &image, &content, &content.to_bytes(true).unwrap(), count)
+}
+
+/// Draws a model of Adult's shape, whose numbers have these transforms and bins.
+fn content(number: impl Fn(usize) -> (Transform, u16)) -> Content {
     let recipe = Recipe { experts: EXPERTS, features: NUMBERS + LEVELS.len(), gate: 12.0, outputs: 12.0 };
     let mut content = recipe.content_of(1, |index, _| match (index.checked_sub(NUMBERS), number(index)) {
         (Some(category), _) => Kind::Category { levels: LEVELS[category] },
@@ -125,10 +196,14 @@ fn costs(
         (None, (transform, bins)) => Kind::Number { transform, low: 0.0, high: 90.0, centre: 40.0, bins },
     });
     content.threshold = 0.5;
+    content
+}
+
+/// Runs an image on records drawn for a model; prints and returns the costs by name.
+fn run(shape: &str, image: &Path, content: &Content, blob: &AlignedBytes, count: usize) -> HashMap<String, Cost> {
     let kinds: Vec<Kind> = content.features.iter().map(|feature| feature.kind).collect();
-    let words = firmware::words(&kinds, &records(&content, 1, count).concat());
-    let image = firmware::build("parity", "release", features).unwrap();
-    let printed = firmware::answer(&image, content.to_bytes(true).unwrap().as_slice(), &words).printed;
+    let words = firmware::words(&kinds, &records(content, 1, count).concat());
+    let printed = firmware::answer(image, blob.as_slice(), &words).printed;
     println!("{shape}:\n{printed}");
     printed
         .lines()
