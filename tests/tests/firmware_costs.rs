@@ -85,7 +85,7 @@ const FLASH_BYTES: [(&str, [usize; 2]); 14] = [
     ("delta", [22_700, 13_000]),
     ("background", [19_000, 11_400]),
     ("copied", [19_800, 11_700]),
-    ("integer", [40_000, 26_000]),
+    ("integer", [41_000, 22_500]),
 ];
 const PROFILES: [&str; 2] = ["release", "os"];
 

@@ -19,8 +19,8 @@ use super::print::{self, TextTable, share, signed};
 pub struct QuantizeOptions {
     /// Write integer weights, for cores without floats; nothing is written, with exit code 1, where they lose more than is tolerated
     ///
-    /// i16 is for any model, at half the bytes; i8 takes a quarter and loses some 130 times as much (Adult: p moves by at most 0.032, with i16 by 0.00025). The loss is measured on the rows of --data, or on the
-    /// model's background records. Such a model scores, and explains by --method frozen.
+    /// i16 is for any model, at half the bytes; i8 takes a quarter and loses some 125 times as much (UCI Adult: p moves by at most 0.032, with i16 by 0.00025).
+    /// The loss is measured on the rows of --data, or on the model's background records. Such a model scores, and explains by --method frozen.
     #[arg(long, value_enum, value_name = "WIDTH", conflicts_with_all = ["background", "delta", "constants"])]
     quantize: Option<Width>,
     /// Rows to measure the loss on, CSV files as for `evaluate`; without them, the model's background records
