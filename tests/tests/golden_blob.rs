@@ -1,8 +1,8 @@
 //! Blobs of released format versions load for ever and score to the same bits on every machine.
 //!
-//! `tests/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, with integer weights, `v1-i16.feamoe`, and what must come out of each, `.txt`, are committed and never made
-//! again once a release reads them. Until then, or for a new version: `FEAMOE_OVERWRITE_GOLDEN=1 cargo test -p feamoe-tests --test golden_blob`, and review
-//! the difference.
+//! `tests/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, and with integer weights, `v1-i16.feamoe`, and what must come out of
+//! each, `.txt`, are committed and never made again once a release reads them. Until then, or for a new version:
+//! `FEAMOE_OVERWRITE_GOLDEN=1 cargo test -p feamoe-tests --test golden_blob`, and review the difference.
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write;
