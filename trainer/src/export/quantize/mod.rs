@@ -3,6 +3,9 @@
 //! Each lane has one scale: the smallest for which its largest weight fits the integers, a multiple of a unit that all lanes share. A number's linear row is
 //! taken at the full range of the number, so that it fills the integers like a looked-up row. Weights are rounded to the nearest; the bias is kept in
 //! the finer unit of the sums and loses nothing that matters.
+//!
+//! Powers of two would do as scales of 16-bit weights: over the 16,281 rows of UCI Adult's test set p moves by at most 0.00019 and no decision changes, beside
+//! 0.00025 and one with these. With 8 bits they lose more: 0.037 and 41 decisions, beside 0.032 and 33.
 
 mod loss;
 
