@@ -21,22 +21,23 @@ const EXPERTS: usize = 11;
 /// Bins of a number, in the shape with bins: four steps of the search.
 const BINS: u16 = 16;
 
-/// Budgets of Adult's shape without logarithms and bins: name of the cost, instructions, bytes of stack, where to look when it grows. An explanation includes
-/// its score; setting the values is a cost of its own.
-const BUDGETS: [(&str, u32, u32, &str); 4] = [
+/// Name of a cost, instructions, bytes of stack, where to look when it grows.
+type Budget = (&'static str, u32, u32, &'static str);
+/// Of Adult's shape without logarithms and bins. An explanation includes its score; setting the values is a cost of its own.
+const BUDGETS: [Budget; 4] = [
     ("set", 640, 190, "Record::set_all, resolve"),
     ("score", 1_520, 330, "mixture::whole_rows: 22 sums in registers? mixture::combine, Model::forward"),
     ("frozen", 2_940, 520, "frozen_into, project_block, and those of score"),
     ("path", 8_700, 1_150, "integrate, mixture_at, project_block, and those of score"),
 ];
 /// The same with the loop over the terms in assembly.
-const ASSEMBLY_BUDGETS: [(&str, u32, u32, &str); 3] = [
+const ASSEMBLY_BUDGETS: [Budget; 3] = [
     ("score", 1_250, 340, "feamoe_sum_rows, mixture::combine, Model::forward"),
     ("frozen", 2_670, 540, "frozen_into, project_block, and those of score"),
     ("path", 8_420, 1_150, "integrate, mixture_at, project_block, and those of score"),
 ];
 /// The same with two log1p, where a search takes its way through them. Answers are two, by rules.
-const SEARCH_BUDGETS: [(&str, u32, u32, &str); 3] = [
+const SEARCH_BUDGETS: [Budget; 3] = [
     ("recourse", 1_900_000, 3_000, "the search's evaluations"),
     ("answers", 2_000_000, 4_800, "the search's evaluations"),
     // 2^12 coalitions: one value in ten is missing, as in the background record.
@@ -48,7 +49,7 @@ const BIN_BUDGETS: [(&str, u32); 3] = [("set", 105), ("score", 58), ("frozen", 4
 const SET_SPREAD: u32 = 40;
 /// Budgets of Adult's shape in integers on a Cortex-M3, by the weights' width, as [`BUDGETS`]. A weight takes two instructions at least, and a record has 14
 /// terms of 24 lanes; the rest of a sum moves what 13 registers do not hold.
-const INTEGER_BUDGETS: [(Width, [(&str, u32, u32, &str); 3]); 2] = [
+const INTEGER_BUDGETS: [(Width, [Budget; 3]); 2] = [
     (
         Width::I16,
         [
