@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compares what a score costs on a Cortex-M4F: our engine, the same mixture in naive C, emlearn's perceptron and m2cgen's LightGBM. Prints a Markdown table.
 # FEAMOE_DATA names the folder with adult.data and adult.test. Python's packages go into target/compare; ../../setup.sh brings compilers and emulator.
+# Exit code 3: Python's packages could not be had.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -12,9 +13,10 @@ FEAMOE_DATA=$(cd "$FEAMOE_DATA" && pwd)
 export FEAMOE_DATA
 
 environment=target/compare/venv
-if [ ! -x $environment/bin/python ]; then
-    "${PYTHON:-python3}" -m venv $environment
-fi
-$environment/bin/pip install --quiet --disable-pip-version-check --requirement firmware-example/compare/requirements.txt
+{
+    { [ -x $environment/bin/python ] || "${PYTHON:-python3}" -m venv $environment; } &&
+        $environment/bin/pip install --quiet --disable-pip-version-check --requirement firmware-example/compare/requirements.txt &&
+        $environment/bin/python -c 'import emlearn, lightgbm, m2cgen, sklearn'
+} >&2 || { echo "no comparison: Python's packages could not be installed" >&2; exit 3; }
 cargo build --quiet --release --locked -p feamoe
 exec $environment/bin/python firmware-example/compare/compare.py

@@ -36,6 +36,13 @@ const ASSEMBLY_BUDGETS: [Budget; 3] = [
     ("frozen", 2_670, 540, "frozen_into, project_block, and those of score"),
     ("path", 8_420, 1_150, "integrate, mixture_at, project_block, and those of score"),
 ];
+/// The same at opt-level s.
+const SMALL_BUDGETS: [Budget; 4] = [
+    ("set", 655, 190, "Record::set_all, resolve"),
+    ("score", 4_070, 760, "mixture::block, whose loops are not unrolled, mixture::combine"),
+    ("frozen", 9_080, 880, "frozen_into, project, and those of score"),
+    ("path", 18_000, 1_160, "integrate, mixture_at, project, and those of score"),
+];
 /// The same with two log1p, where a search takes its way through them. Answers are two, by rules.
 const SEARCH_BUDGETS: [Budget; 3] = [
     ("recourse", 1_900_000, 3_000, "the search's evaluations"),
@@ -95,11 +102,13 @@ fn instructions_and_stack_stay_within_budgets() {
     if !firmware::available() {
         return;
     }
-    let plain = costs("Adult's shape", "adult", 200, |_| (Transform::Identity, 0));
-    let assembly = costs("in assembly", "adult,armv7em", 200, |_| (Transform::Identity, 0));
+    let plain = costs("Adult's shape", "release", "adult", 200, |_| (Transform::Identity, 0));
+    let assembly = costs("in assembly", "release", "adult,armv7em", 200, |_| (Transform::Identity, 0));
     let log1p = |index| if index < 2 { Transform::Log1p } else { Transform::Identity };
-    let logarithms = costs("with two log1p", "adult", 200, |index| (log1p(index), 0));
+    let logarithms = costs("with two log1p", "release", "adult", 200, |index| (log1p(index), 0));
+    let small = costs("at opt-level s", "os", "adult", 50, |_| (Transform::Identity, 0));
     let others = ASSEMBLY_BUDGETS.map(|budget| (&assembly, budget)).into_iter();
+    let others = others.chain(SMALL_BUDGETS.map(|budget| (&small, budget)));
     let others = others.chain(SEARCH_BUDGETS.map(|budget| (&logarithms, budget)));
     for (costs, (name, instructions, stack, look_at)) in
         BUDGETS.map(|budget| (&plain, budget)).into_iter().chain(others)
@@ -111,7 +120,7 @@ fn instructions_and_stack_stay_within_budgets() {
     }
     assert_eq!(logarithms["score"].most, plain["score"].most, "logarithms are taken where values are set");
 
-    let many = costs("Adult's shape, more records", "adult", 1_000, |_| (Transform::Identity, 0));
+    let many = costs("Adult's shape, more records", "release", "adult", 1_000, |_| (Transform::Identity, 0));
     for name in ["score", "frozen"] {
         let Cost { fewest, most, .. } = many[name];
         assert_eq!(fewest, most, "{name} takes as many instructions for every record");
@@ -119,7 +128,7 @@ fn instructions_and_stack_stay_within_budgets() {
     let Cost { fewest, most, .. } = many["set"];
     assert!(most - fewest <= SET_SPREAD, "set: {fewest} to {most} instructions");
 
-    let binned = costs("with bins", "adult", 50, |_| (Transform::Identity, BINS));
+    let binned = costs("with bins", "release", "adult", 50, |_| (Transform::Identity, BINS));
     let more = |name| (binned[name].most - plain[name].most).div_ceil(NUMBERS as u32);
     for (name, budget) in BIN_BUDGETS {
         let found = if name == "frozen" { more(name) - more("score") } else { more(name) };
@@ -177,12 +186,13 @@ struct Cost {
 /// the costs by name.
 fn costs(
     shape: &str,
+    profile: &str,
     features: &str,
     count: usize,
     number: impl Fn(usize) -> (Transform, u16),
 ) -> HashMap<String, Cost> {
     let content = content(number);
-    let image = firmware::build("parity", "release", features).unwrap();
+    let image = firmware::build("parity", profile, features).unwrap();
     run(shape, &image, &content, &content.to_bytes(true).unwrap(), count)
 }
 
