@@ -193,12 +193,12 @@ mod tests {
     #[test]
     fn sums_and_averages_are_what_they_say() {
         const HALF: usize = 6;
-        let rows: Vec<i16> = (0..12 * 2 * HALF as i32).map(|i| ((i * 7919) % 4001 - 2000) as i16).collect();
+        let rows: Vec<i16> = (0..12 * 2 * HALF as i32).map(|i| (((i * 7919) % 4001 - 2000) as i16).to_le()).collect();
         let bias: Vec<[u8; 4]> = (0..2 * HALF as i32).map(|i| (i * 1000 - 3000).to_le_bytes()).collect();
         let shares: [i32; HALF] = core::array::from_fn(|i| i as i32 * 500 + 3);
         for count in 0..12 {
             let terms: Vec<Term> = (0..count).map(|i| Term { row: i * 5 % 12, scale: i as i32 * 300 - 700 }).collect();
-            let weight = |term: &Term, lane: usize| i32::from(rows[term.row as usize * 2 * HALF + lane]);
+            let weight = |term: &Term, lane: usize| i32::from(i16::from_le(rows[term.row as usize * 2 * HALF + lane]));
             let expected: [i32; 2 * HALF] = core::array::from_fn(|lane| {
                 let terms: i32 = terms.iter().map(|term| term.scale * weight(term, lane)).sum();
                 i32::from_le_bytes(bias[lane]) + terms
