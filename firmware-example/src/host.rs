@@ -7,6 +7,8 @@ pub use semihosting::{fs::File, io, println, process};
 #[cfg(not(target_os = "none"))]
 pub use std::{fs::File, io, println, process};
 
+use io::Read as _;
+
 /// Opens a file of the emulator's working folder.
 ///
 /// # Errors
@@ -21,6 +23,18 @@ pub fn open(name: &CStr) -> io::Result<File> {
 /// What the host says.
 pub fn create(name: &CStr) -> io::Result<File> {
     File::create(path(name))
+}
+
+/// Reads the model to be measured, `model.feamoe`, to the start of `memory`; returns its bytes.
+///
+/// # Errors
+/// What went wrong, in words.
+pub fn read_model(memory: &mut [u8]) -> Result<&mut [u8], &'static str> {
+    let mut file = open(c"model.feamoe").map_err(|_| "model.feamoe could not be opened")?;
+    let length = file.metadata().ok().map(|about| about.len() as usize);
+    let blob = length.and_then(|length| memory.get_mut(..length)).ok_or("model.feamoe is larger than the buffer")?;
+    file.read_exact(blob).map_err(|_| "model.feamoe could not be read")?;
+    Ok(blob)
 }
 
 #[cfg(target_os = "none")]

@@ -11,7 +11,7 @@ use feamoe_engine::attribution::Workspace;
 use feamoe_engine::background::Value;
 use feamoe_engine::{Aligned, Attribution, Model, Record, Recourse, Score};
 use firmware_example::host::io::Read;
-use firmware_example::host::{open, println, process};
+use firmware_example::host::{open, println, process, read_model};
 use firmware_example::meter::{Cost, Meter};
 use firmware_example::vectors::{Capacity, value};
 
@@ -38,13 +38,7 @@ fn main() -> ! {
 fn run(blob: &mut [u8]) -> Result<(), &'static str> {
     let meter = Meter::calibrate().map_err(|_| "the counter does not count instructions")?;
     let meter = meter.ok_or("nothing counts instructions on this board")?;
-    let mut file = open(c"model.feamoe").map_err(|_| "model.feamoe could not be opened")?;
-    let blob = file
-        .metadata()
-        .ok()
-        .and_then(|about| blob.get_mut(..about.len() as usize))
-        .ok_or("model.feamoe is larger than the buffer")?;
-    file.read_exact(blob).map_err(|_| "model.feamoe could not be read")?;
+    let blob = read_model(blob)?;
     // The first that holds the model is taken.
     macro_rules! capacities {
         ($($features:literal x $experts:literal),+) => {

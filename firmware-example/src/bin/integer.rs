@@ -10,7 +10,7 @@ use feamoe_engine::background::Value;
 use feamoe_engine::integer::{Attribution, Model, Score};
 use feamoe_engine::{Aligned, FeatureIndex};
 use firmware_example::host::io::{Read, Write};
-use firmware_example::host::{create, open, println, process};
+use firmware_example::host::{create, open, println, process, read_model};
 use firmware_example::meter::{Cost, Meter};
 use firmware_example::vectors::{Capacity, Raw, integer_answer, set_raw, value};
 
@@ -39,13 +39,7 @@ fn main() -> ! {
 fn run(blob: &mut [u8]) -> Result<(), &'static str> {
     let meter = Meter::calibrate().map_err(|_| "the counter does not count instructions")?;
     let meter = meter.as_ref();
-    let mut file = open(c"model.feamoe").map_err(|_| "model.feamoe could not be opened")?;
-    let blob = file
-        .metadata()
-        .ok()
-        .and_then(|about| blob.get_mut(..about.len() as usize))
-        .ok_or("model.feamoe is larger than the buffer")?;
-    file.read_exact(blob).map_err(|_| "model.feamoe could not be read")?;
+    let blob = read_model(blob)?;
     let model: Model<'_, FEATURES, EXPERTS> = Model::load(blob).map_err(|_| "model.feamoe was refused")?;
 
     let mut records = open(c"records.bin").map_err(|_| "records.bin could not be opened")?;

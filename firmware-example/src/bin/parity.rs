@@ -12,7 +12,7 @@ use feamoe_engine::background::Value;
 use feamoe_engine::mixture::Term;
 use feamoe_engine::{Aligned, Attribution, Model, Record, Score};
 use firmware_example::host::io::{Read, Write};
-use firmware_example::host::{create, open, println, process};
+use firmware_example::host::{create, open, println, process, read_model};
 use firmware_example::meter::{Cost, Meter};
 use firmware_example::vectors::{ANSWERS, Capacity, EXACT_EVERY, Memory, RECOURSE_EVERY, answer, rules, value};
 
@@ -57,13 +57,7 @@ fn main() -> ! {
 fn run(blob: &mut [u8], copies: &mut [f32], memory: &mut Memory<FEATURES, EXPERTS>) -> Result<(), &'static str> {
     let meter = Meter::calibrate().map_err(|_| "the counter does not count instructions")?;
     let meter = meter.as_ref();
-    let mut file = open(c"model.feamoe").map_err(|_| "model.feamoe could not be opened")?;
-    let blob = file
-        .metadata()
-        .ok()
-        .and_then(|about| blob.get_mut(..about.len() as usize))
-        .ok_or("model.feamoe is larger than the buffer")?;
-    file.read_exact(blob).map_err(|_| "model.feamoe could not be read")?;
+    let blob = read_model(blob)?;
     let model = if cfg!(target_endian = "big") { Device::load_into(blob, copies) } else { Device::load(blob) };
     let model = model.map_err(|_| "model.feamoe was refused")?;
 
