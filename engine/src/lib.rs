@@ -83,7 +83,7 @@ pub mod slots;
 
 pub use attribution::{Attribution, BackgroundId, Method, Space};
 pub use error::{ExplainError, LoadError, PredictError, RecordError};
-pub use model::{Model, Score};
+pub use model::{Model, Score, Scorer};
 pub use record::{FeatureIndex, FeatureKey, Record, Schema};
 pub use recourse::Recourse;
 

@@ -7,6 +7,52 @@ use crate::mixture::{combine, live_logits, stride, tame};
 use crate::record::{Record, Schema};
 use crate::schema::{Feature, Kind, Note};
 
+/// A loaded model of either kind of weights: [`Model`] or [`crate::integer::Model`]. Slots, the monitor and tools serve both
+/// through it.
+///
+/// Sealed: generic code relies on the rule that a model that exists is valid.
+pub trait Scorer<'a>: sealed::Sealed + Sized {
+    /// Loads a blob in place and checks all of it.
+    ///
+    /// # Errors
+    /// What is wrong, and at which byte: see [`crate::error::LoadErrorKind`].
+    fn load(blob: &'a [u8]) -> Result<Self, LoadError>;
+
+    /// Returns the features, in the order of their indices.
+    fn features(&self) -> &[Feature];
+
+    /// Returns the decision threshold.
+    fn threshold(&self) -> f32;
+
+    /// Returns the blob's checksum, which identifies the model.
+    fn crc32(&self) -> u32;
+}
+
+pub(crate) mod sealed {
+    /// Implemented by the two models only.
+    pub trait Sealed {}
+}
+
+impl<const FEATURES: usize, const EXPERTS: usize> sealed::Sealed for Model<'_, FEATURES, EXPERTS> {}
+
+impl<'a, const FEATURES: usize, const EXPERTS: usize> Scorer<'a> for Model<'a, FEATURES, EXPERTS> {
+    fn load(blob: &'a [u8]) -> Result<Self, LoadError> {
+        Self::load(blob)
+    }
+
+    fn features(&self) -> &[Feature] {
+        self.schema.features()
+    }
+
+    fn threshold(&self) -> f32 {
+        self.threshold
+    }
+
+    fn crc32(&self) -> u32 {
+        self.crc32
+    }
+}
+
 /// What fills memory that is written before it is read. Zeros would be a call, which takes three times as many instructions.
 pub(crate) const UNWRITTEN: f32 = f32::NAN;
 

@@ -9,6 +9,7 @@ use super::record::{Layout, Record};
 use crate::blob::{self, Parts, Provenance};
 use crate::error::{LoadError, LoadErrorKind, PredictError};
 use crate::mixture::stride;
+use crate::model::{Scorer, sealed};
 use crate::record::Schema;
 use crate::schema::{Feature, Kind, Note};
 
@@ -290,6 +291,26 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         let lanes = sums.as_flattened_mut().get_mut(..self.bias.len());
         sum_any(self.bias, rows, terms, lanes.unwrap_or_default());
         sums
+    }
+}
+
+impl<const FEATURES: usize, const EXPERTS: usize> sealed::Sealed for Model<'_, FEATURES, EXPERTS> {}
+
+impl<'a, const FEATURES: usize, const EXPERTS: usize> Scorer<'a> for Model<'a, FEATURES, EXPERTS> {
+    fn load(blob: &'a [u8]) -> Result<Self, LoadError> {
+        Self::load(blob)
+    }
+
+    fn features(&self) -> &[Feature] {
+        self.layout.schema.features()
+    }
+
+    fn threshold(&self) -> f32 {
+        self.threshold
+    }
+
+    fn crc32(&self) -> u32 {
+        self.crc32
     }
 }
 
