@@ -63,23 +63,25 @@ fn golden<const FEATURES: usize, const EXPERTS: usize>() -> Model<'static, FEATU
 }
 
 pub mod attribution;
-pub mod background;
-pub mod blob;
 pub mod delta;
 pub mod drift;
 pub mod error;
 pub mod fairness;
+pub mod format;
 pub mod integer;
 pub mod limits;
 pub mod math;
 pub mod mixture;
 mod model;
 pub mod monitor;
-mod reader;
 mod record;
 pub mod recourse;
 pub mod schema;
 pub mod slots;
+
+pub use format as blob;
+pub(crate) use format as reader;
+pub use format::background;
 
 pub use attribution::{Attribution, BackgroundId, Method, Space};
 pub use error::{ExplainError, LoadError, PredictError, RecordError};

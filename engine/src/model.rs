@@ -1,7 +1,7 @@
 //! A validated model: loads a blob, in place or into the caller's memory, and scores records.
 
-use crate::blob::{self, Parts, Provenance, Values};
 use crate::error::{LoadError, LoadErrorKind, PredictError};
+use crate::format::{self, Parts, Provenance, Values};
 use crate::limits::{MAX_LOGIT, MAX_REACH};
 use crate::mixture::{combine, live_logits, stride, tame};
 use crate::record::{Record, Schema};
@@ -177,9 +177,9 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
             assert!(FEATURES > 0, "FEATURES must not be 0");
         }
-        let parts = blob::parts::<FEATURES, EXPERTS>(blob)?;
+        let parts = format::parts::<FEATURES, EXPERTS>(blob)?;
         if parts.integer.is_some() {
-            return Err(LoadError { kind: LoadErrorKind::IntegerWeights, at: blob::FLAGS_AT });
+            return Err(LoadError { kind: LoadErrorKind::IntegerWeights, at: format::FLAGS_AT });
         }
         Ok(parts)
     }

@@ -4,9 +4,9 @@
 //! missing. Numbers: NaN is missing; a number outside the training range (infinities too) is clamped and noted. Levels: an unknown one uses the
 //! *unseen* row and is noted. A wrong kind or name is an error and leaves the record as it was.
 
-use crate::background::Value;
-use crate::blob::{Names, feature_edges};
 use crate::error::RecordError;
+use crate::format::background::Value;
+use crate::format::{Names, feature_edges};
 use crate::mixture::Term;
 use crate::schema::{Feature, Kind, Note, bin, clamp};
 

@@ -45,7 +45,7 @@ pub use record::Record;
 /// Most fraction bits of a scale.
 pub const MAX_FRACTION: u8 = 22;
 
-/// How the weights of an integer blob are written: its section of flag [`crate::blob::FLAG_INTEGER`], a byte for each.
+/// How the weights of an integer blob are written: its section of flag [`crate::format::FLAG_INTEGER`], a byte for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     /// Bits of a weight, 8 or 16.

@@ -6,8 +6,8 @@ use super::Format;
 use super::kernel::{SUM_SHIFT, Term, Weight, combine, sum, sum_any};
 use super::number::Number;
 use super::record::{Layout, Record};
-use crate::blob::{self, Parts, Provenance};
 use crate::error::{LoadError, LoadErrorKind, PredictError};
+use crate::format::{self, Parts, Provenance};
 use crate::mixture::stride;
 use crate::model::{Scorer, sealed};
 use crate::record::Schema;
@@ -107,10 +107,10 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
             assert!(FEATURES > 0, "FEATURES must not be 0");
         }
-        let parts = blob::parts::<FEATURES, EXPERTS>(blob)?;
+        let parts = format::parts::<FEATURES, EXPERTS>(blob)?;
         let Parts { description, features, names, deviations, integer, values, values_at, crc32, .. } = parts;
         let Some(format) = integer else {
-            return Err(LoadError { kind: LoadErrorKind::FloatWeights, at: blob::FLAGS_AT });
+            return Err(LoadError { kind: LoadErrorKind::FloatWeights, at: format::FLAGS_AT });
         };
         let misvalued = |kind, bytes: &[u8]| {
             // `bytes`: a part of the values, which are the last of the blob.
@@ -153,7 +153,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             let number = Number::new(feature.kind, format.fraction).unwrap_or(Number::NONE);
             if numbers.push(number).is_err() {
                 let kind = LoadErrorKind::TooManyFeatures { found: features.len(), capacity: FEATURES };
-                return Err(LoadError { kind, at: blob::HEADER_BYTES });
+                return Err(LoadError { kind, at: format::HEADER_BYTES });
             }
             let own = edges.get(feature.edge_range()).unwrap_or_default();
             let descends = |pair: &[[u8; 4]; 2]| i32::from_le_bytes(pair[0]) > i32::from_le_bytes(pair[1]);

@@ -2,8 +2,8 @@
 
 use super::kernel::Term;
 use super::number::{Number, fixed, rescaled};
-use crate::background::Value;
 use crate::error::RecordError;
+use crate::format::background::Value;
 use crate::record::{FeatureKey, Schema};
 use crate::schema::{Feature, Kind, Note, bin_by};
 

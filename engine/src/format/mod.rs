@@ -27,17 +27,19 @@
 //!
 //! Worked example, `Kind::Category { levels: 300 }`: `01` (variant) `ac 02` (varint 300).
 
+pub mod background;
+mod reader;
+
 use bytemuck::try_cast_slice;
 use crc::{CRC_32_ISO_HDLC, Crc};
 use serde::{Deserialize, Serialize};
 
-use crate::background;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::integer;
 use crate::limits::{MAX_BINS, MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES, MAX_LEVELS};
 use crate::mixture::stride;
-use crate::reader::Reader;
 use crate::schema::{Feature, Kind, Transform};
+pub(crate) use reader::Reader;
 
 /// First bytes of every blob.
 pub const MAGIC: [u8; 4] = *b"FEAM";
@@ -57,7 +59,7 @@ pub const MANDATORY_FLAGS: u16 = 0x00ff;
 pub const FLAG_INTEGER: u16 = 1 << 0;
 /// The names section: the favourable outcome's name, then each feature's name followed by its levels' names, all as strings.
 pub const FLAG_NAMES: u16 = 1 << 8;
-/// The background section, drawn in [`crate::background`]: records that stand for the training data. Since 0.2.
+/// The background section, drawn in [`crate::format::background`]: records that stand for the training data. Since 0.2.
 pub const FLAG_BACKGROUND: u16 = 1 << 9;
 /// The deviations section: an f32 for each feature, the standard deviation of a number after its transform over the training rows, above 0; 0 for a category.
 /// Since 0.2: it is what [`crate::recourse`] measures distances in.

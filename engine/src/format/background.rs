@@ -10,9 +10,9 @@
 //! Little endian, without padding. Worked example, one record of a number 1.0 and a missing category of two levels: `01` `00 00 80 3f` `03 00`.
 
 use crate::error::{LoadError, LoadErrorKind, RecordError};
+use crate::format::Reader;
 use crate::limits::MAX_BACKGROUND_ROWS;
 use crate::model::Model;
-use crate::reader::Reader;
 use crate::record::{FeatureIndex, Record};
 use crate::schema::{Feature, Kind};
 

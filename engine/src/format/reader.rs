@@ -3,8 +3,8 @@
 //! By hand and not by the readers that serde derives from the types: those take four times the code at opt-level s (2.4 kB), keep a panic path for f32, and
 //! pass over longer encodings of the same value. That both read the same values is tested here.
 
-use crate::blob::{Description, Provenance};
 use crate::error::{LoadError, LoadErrorKind};
+use crate::format::{Description, Provenance};
 use crate::schema::{Kind, Transform};
 
 /// Walks a payload, value by value.
