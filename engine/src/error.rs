@@ -2,8 +2,10 @@
 
 use core::fmt;
 
+pub use crate::frame::FrameError;
+
 /// Why a blob was refused, and at which byte.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadError {
     /// What is wrong.
     pub kind: LoadErrorKind,
@@ -12,50 +14,15 @@ pub struct LoadError {
 }
 
 /// What is wrong with a blob.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadErrorKind {
-    /// Shorter than its header or than the header declares.
-    Truncated {
-        /// Bytes there are.
-        found: usize,
-        /// Bytes needed.
-        expected: usize,
-    },
-    /// Longer than the header declares.
-    TrailingBytes {
-        /// Bytes there are.
-        found: usize,
-        /// Bytes declared.
-        expected: usize,
-    },
-    /// Does not start with `FEAM`.
-    WrongMagic,
-    /// Of a format version this reader does not know.
-    UnsupportedVersion {
-        /// The blob's version.
-        found: u16,
-        /// The version this reader knows.
-        expected: u16,
-    },
+    /// The header does not fit the bytes.
+    Frame(FrameError),
     /// Needs sections this reader does not know.
     UnsupportedSections {
         /// Flags of the mandatory sections that are unknown.
         flags: u16,
-    },
-    /// Larger than the format allows.
-    TooLarge {
-        /// Bytes declared.
-        found: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// The checksum does not match: the blob was damaged.
-    WrongChecksum {
-        /// CRC-32 of the bytes there are.
-        found: u32,
-        /// CRC-32 the header declares.
-        expected: u32,
     },
     /// Does not start on a multiple of four in memory: embed it with `include_model!`, or copy its values with `load_into`.
     Misaligned,
@@ -125,6 +92,13 @@ pub enum LoadErrorKind {
         /// The feature.
         feature: usize,
     },
+    /// Two features have the same name.
+    DuplicateFeature,
+    /// Two levels of a feature have the same name.
+    DuplicateLevel {
+        /// The feature.
+        feature: usize,
+    },
     /// The weights' byte string is not as long as the description says.
     WrongWeightCount {
         /// Bytes there are.
@@ -144,18 +118,14 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use LoadErrorKind as K;
         match self.kind {
-            K::Truncated { found, expected } => write!(f, "blob ends after {found} bytes, needs {expected}")?,
-            K::TrailingBytes { found, expected } => write!(f, "blob has {found} bytes, declares {expected}")?,
-            K::WrongMagic => f.write_str("not a feamoe model: does not start with FEAM")?,
-            K::UnsupportedVersion { found, expected } => {
-                write!(f, "format version {found}, this build reads {expected}: export the model again")?;
+            K::Frame(FrameError::WrongMagic { .. }) => {
+                f.write_str("not a feamoe model: does not start with FEAM")?;
             }
+            K::Frame(error @ FrameError::UnsupportedVersion { .. }) => write!(f, "{error}: export the model again")?,
+            K::Frame(error @ FrameError::WrongChecksum { .. }) => write!(f, "{error}: the blob is damaged")?,
+            K::Frame(error) => write!(f, "blob {error}")?,
             K::UnsupportedSections { flags } => {
                 write!(f, "needs sections {flags:#06x} that this build does not know: update the engine")?;
-            }
-            K::TooLarge { found, limit } => write!(f, "declares {found} bytes, the format allows {limit}")?,
-            K::WrongChecksum { found, expected } => {
-                write!(f, "checksum {found:08x}, header says {expected:08x}: the blob is damaged")?;
             }
             K::Misaligned => f.write_str("blob is not aligned to 4 bytes in memory: embed it with include_model!")?,
             K::NotInPlace => {
@@ -187,6 +157,8 @@ impl fmt::Display for LoadError {
                 write!(f, "background record {record}, feature {feature}: not a value of the feature")?;
             }
             K::EdgesNotAscending { feature } => write!(f, "feature {feature}: its bin edges do not ascend")?,
+            K::DuplicateFeature => f.write_str("two features have the same name")?,
+            K::DuplicateLevel { feature } => write!(f, "feature {feature}: two of its levels have the same name")?,
             K::WrongWeightCount { found, expected } => {
                 write!(f, "{found} bytes of weights and edges, the description needs {expected}")?;
             }
@@ -198,7 +170,14 @@ impl fmt::Display for LoadError {
     }
 }
 
-impl core::error::Error for LoadError {}
+impl core::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match &self.kind {
+            LoadErrorKind::Frame(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 /// Why a value could not be set in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +204,12 @@ pub enum RecordError {
         /// The feature's levels; codes are below it.
         levels: u16,
     },
-    /// Not one value a feature was given.
+    /// The category has no level of this name.
+    UnknownLevel {
+        /// The feature.
+        feature: usize,
+    },
+    /// The number of values differs from the number of features.
     WrongValueCount {
         /// The values given.
         found: usize,
@@ -251,6 +235,7 @@ impl fmt::Display for RecordError {
             Self::NotANumber { feature } => write!(f, "feature {feature} is a category, found a number"),
             Self::NotACategory { feature } => write!(f, "feature {feature} is a number, found a level"),
             Self::LevelOutOfRange { found, levels } => write!(f, "level {found}, the feature has {levels}"),
+            Self::UnknownLevel { feature } => write!(f, "feature {feature} has no level of this name"),
             Self::WrongValueCount { found, features } => write!(f, "{found} values, the model has {features} features"),
             Self::NoBackgroundRow { found, rows } => write!(f, "background record {found}, the model has {rows}"),
             Self::OtherModel => f.write_str("the record belongs to another model"),

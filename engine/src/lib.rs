@@ -68,7 +68,9 @@ pub mod drift;
 pub mod error;
 pub mod fairness;
 pub mod format;
+pub mod frame;
 pub mod integer;
+mod invariant;
 pub mod limits;
 pub mod math;
 pub mod mixture;
@@ -79,15 +81,26 @@ pub mod recourse;
 pub mod schema;
 pub mod slots;
 
-pub use format as blob;
+pub use attribution::{Attribution, BackgroundId, Method, Space};
+/// The old names, while callers move.
+pub mod blob {
+    pub(crate) use crate::format::check_header;
+    pub use crate::format::*;
+    pub(crate) use crate::frame::seal as header_of;
+    pub(crate) const CHECKSUM: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+    pub(crate) fn feature_edges<'a>(feature: &crate::schema::Feature, edges: &'a [f32]) -> &'a [f32] {
+        feature.edges_of(edges)
+    }
+}
 pub(crate) use format as reader;
 pub use format::background;
 
-pub use attribution::{Attribution, BackgroundId, Method, Space};
 pub use error::{ExplainError, LoadError, PredictError, RecordError};
+pub use format::Blob;
 pub use model::{Model, Score, Scorer};
-pub use record::{FeatureIndex, FeatureKey, Record, Schema};
+pub use record::{Record, Value};
 pub use recourse::Recourse;
+pub use schema::{FeatureIndex, FeatureKey, Schema};
 
 /// Bytes at an address that is a multiple of 4: what [`Model::load`] needs. See [`include_model!`].
 #[repr(C, align(4))]

@@ -10,17 +10,13 @@
 //! Weights are in log2 units (multiplied by log2 e). Sums run over terms in their order, lane by lane, without fused multiply-add: the
 //! block width below changes speed, never a bit.
 
+use crate::limits::IS_DEVICE;
 use crate::math::exp2;
 
-/// Lanes are padded to a multiple of this, so that blocks of four fit every model.
-pub const LANE_MULTIPLE: usize = 4;
-
-/// Whether lanes are summed one by one, in 32 registers.
-const IS_DEVICE: bool = cfg!(target_arch = "arm");
+pub use crate::format::{LANE_MULTIPLE, stride};
 
 /// Whether a block of 24 lanes is summed in assembly.
-const IN_ASSEMBLY: bool =
-    cfg!(all(feature = "armv7em", target_arch = "arm", target_abi = "eabihf", target_os = "none"));
+const IN_ASSEMBLY: bool = IS_DEVICE && cfg!(all(feature = "armv7em", target_arch = "arm", target_abi = "eabihf"));
 
 #[cfg(feature = "armv7em")]
 pub use feamoe_armv7em::Term;
@@ -33,13 +29,6 @@ pub struct Term {
     pub row: u32,
     /// Factor of the row: 1 for a level, bin or marker, the centred number for a linear row.
     pub scale: f32,
-}
-
-/// Returns the lanes of a row for `experts` experts: `2 * experts`, rounded up to a multiple of [`LANE_MULTIPLE`].
-#[inline]
-#[must_use]
-pub const fn stride(experts: usize) -> usize {
-    experts.saturating_mul(2).next_multiple_of(LANE_MULTIPLE)
 }
 
 /// Writes the logits `bias + sum(scale * row)` of a record to `out`.
@@ -55,9 +44,18 @@ pub fn logits(bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
 }
 
 /// As [`logits`], for `experts` experts: lanes past theirs are padding, which need not be summed.
-#[cfg_attr(target_arch = "arm", inline(never))]
-#[cfg_attr(not(target_arch = "arm"), inline)]
+#[inline]
 pub(crate) fn live_logits(experts: usize, bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
+    /// One copy of the code, where flash is scarce.
+    #[inline(never)]
+    fn once(experts: usize, bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
+        sum_live(experts, bias, rows, terms, out);
+    }
+    if IS_DEVICE { once(experts, bias, rows, terms, out) } else { sum_live(experts, bias, rows, terms, out) }
+}
+
+#[inline(always)]
+fn sum_live(experts: usize, bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
     // Of a device's 32 registers the compiler keeps 22 for sums.
     let is_done = IS_DEVICE
         && match experts {
@@ -131,7 +129,7 @@ fn block<const W: usize>(
         return false;
     };
     #[cfg(all(feature = "armv7em", target_arch = "arm", target_abi = "eabihf", target_os = "none"))]
-    if let (Some(bias), Some(out)) = (bias.as_array(), out.as_mut_array()) {
+    if let (Ok(bias), Ok(out)) = (bias.as_slice().try_into(), out.as_mut_slice().try_into()) {
         feamoe_armv7em::sum_rows(bias, rows, terms, stride, lane, out);
         return true;
     }
@@ -152,9 +150,18 @@ fn block<const W: usize>(
 ///
 /// `logits`: gate lanes, then expert lanes, log2 units, each within +-[`crate::limits::MAX_LOGIT`] (see [`tame`]). `gate` and `outputs`
 /// hold `experts` numbers; the gate sums to 1, outputs lie in [0, 1]. Returns p in [0, 1].
-#[cfg_attr(target_arch = "arm", inline(never))]
-#[cfg_attr(not(target_arch = "arm"), inline)]
+#[inline]
 pub fn combine(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [f32]) -> f32 {
+    /// One copy of the code, where flash is scarce.
+    #[inline(never)]
+    fn once(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [f32]) -> f32 {
+        combine_lanes(logits, experts, gate, outputs)
+    }
+    if IS_DEVICE { once(logits, experts, gate, outputs) } else { combine_lanes(logits, experts, gate, outputs) }
+}
+
+#[inline(always)]
+fn combine_lanes(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [f32]) -> f32 {
     // All of one length, so that the loop asks for one only.
     let (Some(gate), Some(outputs)) = (gate.get_mut(..experts), outputs.get_mut(..experts)) else { return 0.0 };
     let Some((gate_lanes, rest)) = logits.split_at_checked(experts) else { return 0.0 };

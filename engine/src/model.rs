@@ -1,11 +1,15 @@
 //! A validated model: loads a blob, in place or into the caller's memory, and scores records.
 
-use crate::error::{LoadError, LoadErrorKind, PredictError};
-use crate::format::{self, Parts, Provenance, Values};
+use bytemuck::try_cast_slice;
+
+use crate::error::{LoadError, LoadErrorKind, PredictError, RecordError};
+use crate::format::background::record_bytes;
+use crate::format::{Blob, FLAGS_AT, HEADER_BYTES, Provenance, Weights, stride};
+use crate::invariant::certain;
 use crate::limits::{MAX_LOGIT, MAX_REACH};
-use crate::mixture::{combine, live_logits, stride, tame};
-use crate::record::{Record, Schema};
-use crate::schema::{Feature, Kind, Note};
+use crate::mixture::{combine, live_logits, tame};
+use crate::record::{Record, Value};
+use crate::schema::{Feature, FeatureIndex, Kind, Note, Schema};
 
 /// A loaded model of either kind of weights: [`Model`] or [`crate::integer::Model`]. Slots, the monitor and tools serve both
 /// through it.
@@ -135,9 +139,13 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// # Errors
     /// What is wrong, and at which byte: see [`crate::error::LoadErrorKind`].
     pub fn load(blob: &'a [u8]) -> Result<Self, LoadError> {
-        let parts = Self::parts(blob)?;
-        let values = parts.in_place()?;
-        Self::of(blob, parts, values)
+        let (blob, values) = Self::blob(blob)?;
+        let refused = |kind| LoadError { kind, at: blob.values_at };
+        if cfg!(target_endian = "big") {
+            return Err(refused(LoadErrorKind::NotInPlace));
+        }
+        let values = try_cast_slice(values.as_flattened()).map_err(|_| refused(LoadErrorKind::Misaligned))?;
+        Self::new(&blob, values)
     }
 
     /// Loads a blob that lies at any address, on a target of any endianness, and copies its values to `memory`: four bytes each, [`Model::values_needed`] of
@@ -159,50 +167,66 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// # Errors
     /// As [`Model::load`], and [`LoadErrorKind::MemoryTooSmall`]; never [`LoadErrorKind::Misaligned`] nor [`LoadErrorKind::NotInPlace`].
     pub fn load_into(blob: &'a [u8], memory: &'a mut [f32]) -> Result<Self, LoadError> {
-        let parts = Self::parts(blob)?;
-        let values = parts.copied(memory)?;
-        Self::of(blob, parts, values)
+        let (blob, values) = Self::blob(blob)?;
+        let (found, expected) = (memory.len(), values.len());
+        let Some(copies) = memory.get_mut(..expected) else {
+            return Err(LoadError { kind: LoadErrorKind::MemoryTooSmall { found, expected }, at: blob.values_at });
+        };
+        for (copy, bytes) in copies.iter_mut().zip(values) {
+            *copy = f32::from_le_bytes(*bytes);
+        }
+        Self::new(&blob, copies)
     }
 
-    /// Returns how many values [`Model::load_into`] copies: never more than a quarter of the blob's bytes. Cost: one pass over them for the checksum.
+    /// Returns how many values [`Model::load_into`] copies: never more than a quarter of the blob's bytes. Cost: that of
+    /// the checks of a load.
     ///
     /// # Errors
-    /// What is wrong with the blob, but for its single values.
-    pub fn values_needed(blob: &[u8]) -> Result<usize, LoadError> {
-        Ok(Self::parts(blob)?.values.as_chunks::<4>().0.len())
+    /// What is wrong with the blob.
+    pub fn values_needed(blob: &'a [u8]) -> Result<usize, LoadError> {
+        Ok(Self::blob(blob)?.1.len())
     }
 
-    fn parts(blob: &[u8]) -> Result<Parts<'_, FEATURES>, LoadError> {
+    /// Checks a blob and what this build can hold of it.
+    fn blob(bytes: &'a [u8]) -> Result<(Blob<'a>, &'a [[u8; 4]]), LoadError> {
         const {
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
             assert!(FEATURES > 0, "FEATURES must not be 0");
         }
-        let parts = format::parts::<FEATURES, EXPERTS>(blob)?;
-        if parts.integer.is_some() {
-            return Err(LoadError { kind: LoadErrorKind::IntegerWeights, at: format::FLAGS_AT });
+        let blob = Blob::new(bytes)?;
+        let Weights::F32(values) = blob.weights() else {
+            return Err(LoadError { kind: LoadErrorKind::IntegerWeights, at: FLAGS_AT });
+        };
+        if blob.experts() > EXPERTS {
+            let kind = LoadErrorKind::TooManyExperts { found: blob.experts(), capacity: EXPERTS };
+            return Err(LoadError { kind, at: HEADER_BYTES });
         }
-        Ok(parts)
+        Ok((blob, values))
     }
 
-    fn of(blob: &[u8], parts: Parts<'a, FEATURES>, values: Values<'a>) -> Result<Self, LoadError> {
-        let Parts { description, features, names, background, deviations, values_at, crc32, .. } = parts;
-        let Values { bias, rows, edges } = values;
-        let terms = features.iter().map(|feature| feature.kind.terms()).sum();
-        let experts = usize::from(description.experts);
-        let largest = largest_logit(&features, bias, rows, experts);
-        let largest = largest.ok_or(LoadError { kind: LoadErrorKind::LogitsTooLarge, at: values_at })?;
+    /// `values`: those of the blob.
+    fn new(blob: &Blob<'a>, values: &'a [f32]) -> Result<Self, LoadError> {
+        let experts = blob.experts();
+        let edges = blob.kinds().fold(0_usize, |edges, kind| edges.wrapping_add(kind.edges() as usize));
+        let lanes = values.len().wrapping_sub(edges);
+        let (lanes, edges) = certain!(values.split_at_checked(lanes), Default::default());
+        let (bias, rows) = certain!(lanes.split_at_checked(stride(experts)), Default::default());
+        let schema = Schema::new(blob, edges)?;
+        let largest = largest_logit(schema.features(), bias, rows, experts);
+        let largest = largest.ok_or(LoadError { kind: LoadErrorKind::LogitsTooLarge, at: blob.values_at })?;
+        let description = blob.description();
         let mut model = Self {
-            schema: Schema { features, edges, deviations, names, terms },
+            schema,
             experts,
             threshold: description.threshold,
             bias,
             rows,
-            background,
+            background: blob.background,
             bounded: largest <= MAX_LOGIT,
             mean_probability: 0.0,
             provenance: description.provenance,
-            crc32,
-            blob_bytes: blob.len(),
+            crc32: blob.crc32(),
+            blob_bytes: blob.bytes().len(),
         };
         let (mut lanes, mut score) = ([[0.0; EXPERTS]; 2], Score::<EXPERTS>::new());
         let lanes = model.row_of(lanes.as_flattened_mut());
@@ -265,6 +289,45 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     #[must_use]
     pub fn blob_bytes(&self) -> usize {
         self.blob_bytes
+    }
+
+    /// Returns the number of background records: 0 where the blob has none, at most [`crate::limits::MAX_BACKGROUND_ROWS`].
+    ///
+    /// Any number of the first ones is a sample of the data too: their order is drawn.
+    #[must_use]
+    pub fn background_rows(&self) -> usize {
+        let record_bytes = record_bytes(self.schema.features().iter().map(Feature::kind));
+        certain!(self.background.len().checked_div(record_bytes), 0)
+    }
+
+    /// Returns the values of background record `row`, counted from 0, feature by feature; `None` where there is no such record.
+    pub fn background_values(&self, row: usize) -> Option<impl Iterator<Item = Value>> {
+        let features = self.schema.features();
+        let start = row.checked_mul(record_bytes(features.iter().map(Feature::kind)))?;
+        let mut rest = self.background.get(start..)?;
+        // Only the first feature can lack its bytes: `load` has counted and checked them.
+        let mut values = features.iter().map_while(move |feature| {
+            let (value, after) = Value::take(feature.kind, rest)?;
+            rest = after;
+            Some(value)
+        });
+        let first = values.next()?;
+        Some(core::iter::once(first).chain(values))
+    }
+
+    /// Sets every value of `record` to those of background record `row`, counted from 0. Takes the time of setting each value by its index; no memory.
+    ///
+    /// # Errors
+    /// [`RecordError::NoBackgroundRow`]; [`RecordError::OtherModel`] for a record that another model made. Then `record` is as it was.
+    pub fn background_record(&self, row: usize, record: &mut Record<'_, FEATURES>) -> Result<(), RecordError> {
+        if !self.made(record) {
+            return Err(RecordError::OtherModel);
+        }
+        let missing = RecordError::NoBackgroundRow { found: row, rows: self.background_rows() };
+        for (index, value) in self.background_values(row).ok_or(missing)?.enumerate() {
+            _ = record.set_value(FeatureIndex(index), value)?;
+        }
+        Ok(())
     }
 
     /// Scores a record. The instruction count depends on the model only, not on the record. Stack: under 512 bytes at 16 features, 12 experts.
@@ -408,7 +471,7 @@ mod tests {
     use super::*;
     use crate::attribution::Attribution;
     use crate::golden;
-    use crate::record::FeatureIndex;
+    use crate::schema::FeatureIndex;
 
     /// In place where that is possible, by a copy everywhere.
     #[test]

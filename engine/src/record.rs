@@ -1,126 +1,49 @@
 //! One record of a model: its values, already resolved to the terms of the forward pass.
 //!
-//! Setting a value clamps, transforms and looks it up once; scoring and explaining then read the same terms. A value that is not set is
-//! missing. Numbers: NaN is missing; a number outside the training range (infinities too) is clamped and noted. Levels: an unknown one uses the
-//! *unseen* row and is noted. A wrong kind or name is an error and leaves the record as it was.
+//! Setting a value clamps, transforms and looks it up once; scoring and explaining then read the same terms. A value that is
+//! not set is missing. Numbers: NaN is missing; a number outside the training range (infinities too) is clamped and noted.
+//! Levels: an unknown one uses the *unseen* row and is noted. An error leaves the record as it was.
 
 use crate::error::RecordError;
-use crate::format::background::Value;
-use crate::format::{Names, feature_edges};
+use crate::format::background::MISSING_NUMBER;
 use crate::mixture::Term;
 use crate::schema::{Feature, Kind, Note, bin, clamp};
+pub use crate::schema::{FeatureIndex, FeatureKey, Schema};
 
-/// Width of an even distribution in standard deviations.
-const SQRT_12: f32 = 3.464_101_6;
-
-/// The features of a loaded model.
-#[derive(Debug)]
-pub struct Schema<'a, const FEATURES: usize> {
-    pub(crate) features: heapless::Vec<Feature, FEATURES>,
-    pub(crate) edges: &'a [f32],
-    /// One f32 a feature; empty where the blob has none.
-    pub(crate) deviations: &'a [u8],
-    pub(crate) names: Option<Names<'a>>,
-    pub(crate) terms: usize,
+/// A raw value of a record: what [`Record::set_value`] sets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A number; NaN is missing.
+    Number(f32),
+    /// A level's code.
+    Level(u16),
+    /// A level that training had not seen.
+    Unseen,
+    /// Neither number nor level.
+    Missing,
 }
 
-impl<'a, const FEATURES: usize> Schema<'a, FEATURES> {
-    /// Returns the features, in the order of their indices.
-    #[must_use]
-    pub fn features(&self) -> &[Feature] {
-        &self.features
-    }
-
-    /// Returns the index of a feature by its name; takes time in the number of features.
-    ///
-    /// # Errors
-    /// [`RecordError::UnknownFeature`], [`RecordError::NamesStripped`].
-    pub fn feature_index(&self, name: &str) -> Result<FeatureIndex, RecordError> {
-        if self.names.is_none() {
-            return Err(RecordError::NamesStripped);
-        }
-        let found = (0..self.features.len()).find(|index| self.feature_name(*index) == Some(name));
-        found.map(FeatureIndex).ok_or(RecordError::UnknownFeature)
-    }
-
-    /// Returns a feature's name; `None` where names were stripped or the index is past the end.
-    #[must_use]
-    pub fn feature_name(&self, index: usize) -> Option<&'a str> {
-        self.names?.strings(self.features.get(index)?.name_at as usize).next()
-    }
-
-    /// Returns the names of a category's levels in the order of their codes; empty for a number or without names.
-    pub fn level_names(&self, index: usize) -> impl Iterator<Item = &'a str> + use<'a, FEATURES> {
-        let levels = match self.features.get(index) {
-            Some(Feature { kind: Kind::Category { levels }, name_at, .. }) => Some((*levels, *name_at as usize)),
-            _ => None,
-        };
-        let names = self.names;
-        levels
-            .zip(names)
-            .map(|((levels, at), names)| names.strings(at).skip(1).take(usize::from(levels)))
-            .into_iter()
-            .flatten()
-    }
-
-    /// Returns the code of a category's level by its name, `None` for a name the model does not know; takes time in the number of levels.
-    ///
-    /// # Errors
-    /// [`RecordError::NamesStripped`].
-    pub fn level_code(&self, index: usize, level: &str) -> Result<Option<u16>, RecordError> {
-        if self.names.is_none() {
-            return Err(RecordError::NamesStripped);
-        }
-        #[allow(clippy::cast_possible_truncation)] // at most MAX_LEVELS
-        let code = self.level_names(index).position(|name| name == level).map(|code| code as u16);
-        Ok(code)
-    }
-
-    /// Returns the standard deviation of a number, transformed, over the training rows; where the blob does not tell, that of numbers spread evenly over its
-    /// range, and 1 where that is a single number. 0 for a category.
-    #[must_use]
-    pub fn deviation(&self, index: usize) -> f32 {
-        let Some(Kind::Number { transform, low, high, .. }) = self.features.get(index).map(Feature::kind) else {
-            return 0.0;
-        };
-        match self.deviations.as_chunks::<4>().0.get(index) {
-            Some(bytes) => f32::from_le_bytes(*bytes),
-            None => match (transform.apply(high) - transform.apply(low)) / SQRT_12 {
-                spread if spread > 0.0 => spread,
-                _ => 1.0,
-            },
-        }
-    }
-
-    /// Returns the name of the favourable outcome, where the blob has names.
-    #[must_use]
-    pub fn positive_name(&self) -> Option<&'a str> {
-        self.names?.strings(0).next()
-    }
-}
-
-/// Index of a feature, below the model's number of features.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FeatureIndex(pub usize);
-
-/// What names a feature: its [`FeatureIndex`], or its name as a `&str` (looked up at each call).
-pub trait FeatureKey {
-    /// Returns the index.
-    ///
-    /// # Errors
-    /// See [`Schema::feature_index`].
-    fn index<const FEATURES: usize>(&self, schema: &Schema<'_, FEATURES>) -> Result<usize, RecordError>;
-}
-
-impl FeatureKey for FeatureIndex {
-    fn index<const FEATURES: usize>(&self, _: &Schema<'_, FEATURES>) -> Result<usize, RecordError> {
-        Ok(self.0)
-    }
-}
-
-impl FeatureKey for &str {
-    fn index<const FEATURES: usize>(&self, schema: &Schema<'_, FEATURES>) -> Result<usize, RecordError> {
-        schema.feature_index(self).map(|index| index.0)
+impl Value {
+    /// Takes the value of a feature of this kind off the bytes of a background record, which `load` checked; `None` where
+    /// they end.
+    pub(crate) fn take(kind: Kind, bytes: &[u8]) -> Option<(Self, &[u8])> {
+        Some(match kind {
+            Kind::Number { .. } => {
+                let (bytes, rest) = bytes.split_first_chunk()?;
+                let number = f32::from_le_bytes(*bytes);
+                let missing = number.to_bits() == MISSING_NUMBER.to_bits();
+                (if missing { Self::Missing } else { Self::Number(number) }, rest)
+            }
+            Kind::Category { levels } => {
+                let (bytes, rest) = bytes.split_first_chunk()?;
+                let value = match u16::from_le_bytes(*bytes) {
+                    code if code < levels => Self::Level(code),
+                    code if code == levels => Self::Unseen,
+                    _ => Self::Missing,
+                };
+                (value, rest)
+            }
+        })
     }
 }
 
@@ -147,21 +70,25 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Makes every value missing again.
     pub fn clear(&mut self) {
         for index in 0..self.schema.features.len() {
-            // The missing value fits every feature.
-            _ = self.set_at(index, Value::Missing);
+            let set = self.set_at(index, Value::Missing);
+            debug_assert!(set.is_ok(), "broken invariant: every feature can be missing");
         }
     }
 
-    /// Sets every value, in the order of the features: the fastest way. But for logarithms its instruction count hardly depends on the values.
+    /// Sets every value, in the order of the features: the fastest way. Apart from logarithms its instruction count hardly
+    /// depends on the values.
     ///
     /// # Errors
-    /// [`RecordError::WrongValueCount`]; then the record is as it was. As [`Record::set_value`]; then the values before the wrong one are set.
+    /// [`RecordError::WrongValueCount`], and as [`Record::set_value`]; then the record is as it was.
     #[inline(never)]
     pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
         let schema = self.schema;
         let features = schema.features.as_slice();
         if values.len() != features.len() {
             return Err(RecordError::WrongValueCount { found: values.len(), features: features.len() });
+        }
+        for (index, (feature, value)) in features.iter().zip(values).enumerate() {
+            check(feature.kind, index, *value)?;
         }
         let mut terms = self.terms.as_flattened_mut().iter_mut();
         for (index, ((feature, value), note)) in features.iter().zip(values).zip(&mut self.notes).enumerate() {
@@ -182,7 +109,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         self.set_value(key, Value::Number(value))
     }
 
-    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row. Takes time in the number of levels.
+    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row and returns
+    /// [`Note::Unseen`]. Where that would be a mistake, use [`Record::set_known_category`]. Takes time in the number of levels.
     ///
     /// # Errors
     /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`]; those of the key.
@@ -191,6 +119,18 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         let feature = self.schema.features.get(index).ok_or(RecordError::UnknownFeature)?;
         let Kind::Category { .. } = feature.kind else { return Err(RecordError::NotACategory { feature: index }) };
         self.set_level(FeatureIndex(index), self.schema.level_code(index, level)?)
+    }
+
+    /// Sets a category by the name of a level that the model knows.
+    ///
+    /// # Errors
+    /// As [`Record::set_category`], and [`RecordError::UnknownLevel`] for another name.
+    pub fn set_known_category(&mut self, key: impl FeatureKey, level: &str) -> Result<(), RecordError> {
+        let index = key.index(self.schema)?;
+        let feature = self.schema.features.get(index).ok_or(RecordError::UnknownFeature)?;
+        let Kind::Category { .. } = feature.kind else { return Err(RecordError::NotACategory { feature: index }) };
+        let code = self.schema.level_code(index, level)?.ok_or(RecordError::UnknownLevel { feature: index })?;
+        self.set_at(index, Value::Level(code)).map(|_| ())
     }
 
     /// Sets a category by its level's code, or, with `None`, to a level that training had not seen.
@@ -256,8 +196,24 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     }
 }
 
-/// Gives the terms of a value, as many as the feature has, to `write`; returns what is to be noted. `index`: the feature's, for errors, after which nothing
-/// was written. `edges` by the place they are at, which is read only where there are bins.
+/// Returns whether a feature takes a value: an error where [`resolve`] would give one.
+#[inline(always)]
+fn check(kind: Kind, feature: usize, value: Value) -> Result<(), RecordError> {
+    match (kind, value) {
+        (_, Value::Missing) | (Kind::Number { .. }, Value::Number(_)) | (Kind::Category { .. }, Value::Unseen) => {
+            Ok(())
+        }
+        (Kind::Category { levels }, Value::Level(found)) if found >= levels => {
+            Err(RecordError::LevelOutOfRange { found, levels })
+        }
+        (Kind::Category { .. }, Value::Level(_)) => Ok(()),
+        (Kind::Category { .. }, Value::Number(_)) => Err(RecordError::NotANumber { feature }),
+        (Kind::Number { .. }, Value::Level(_) | Value::Unseen) => Err(RecordError::NotACategory { feature }),
+    }
+}
+
+/// Gives the terms of a value, as many as the feature has, to `write`; returns its note. `index`: the feature's, for errors,
+/// after which nothing was written. `edges` by the place they are at, which is read only where there are bins.
 #[inline(always)]
 fn resolve(
     feature: &Feature,
@@ -285,7 +241,7 @@ fn resolve(
             } else {
                 write(Term { row, scale: if is_missing { 0.0 } else { centred } });
                 #[allow(clippy::cast_possible_truncation)] // at most MAX_BINS
-                let bin = bin(inside, feature_edges(feature, edges)) as u32;
+                let bin = bin(inside, feature.edges_of(edges)) as u32;
                 let bin_row = missing_row.wrapping_add(1).wrapping_add(bin);
                 write(Term { row: if is_missing { missing_row } else { bin_row }, scale: 1.0 });
             }

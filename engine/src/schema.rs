@@ -1,39 +1,23 @@
-//! What a model expects of a record: its features, their kinds, ranges, bins and levels, and where their rows of weights lie.
+//! What a model expects of a record: its features, their kinds, ranges, bins and levels, and where their weight rows lie.
 //!
-//! Rows of a feature, in this order:
+//! Weight rows of a feature, in this order:
 //!
-//! | kind | rows | terms of a record |
+//! | kind | weight rows | terms of a record |
 //! | --- | --- | --- |
 //! | number without bins | linear, missing | 1: the linear row times `t(x) - centre`, or the missing row |
 //! | number with `B` bins | linear, missing, bin 0 .. bin B-1 | 2: the linear row, and a bin's or the missing row |
 //! | category of `L` levels | level 0 .. level L-1, unseen, missing | 1 |
 //!
-//! The number of terms never depends on the record, and every row is centred on its mean over the training rows, so that a feature's
-//! terms are at once its summand of the logits and its Shapley value in each lane (design: "Model").
+//! The number of terms never depends on the record, and every row is centred on its mean over the training rows. So a
+//! feature's terms are at once its summand of the logits and its Shapley value in each lane (FEAMOE, section 4).
 
-use serde::{Deserialize, Serialize};
+use crate::error::{LoadError, LoadErrorKind, RecordError};
+use crate::format::{Blob, HEADER_BYTES, Names};
+pub use crate::format::{Kind, Transform};
+use crate::invariant::certain;
 
-/// A monotone transform of a number, applied after clamping.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Transform {
-    /// `t(x) = x`.
-    #[default]
-    Identity,
-    /// `t(x) = ln(1 + x)`, for heavy tails; needs a range above -1.
-    Log1p,
-}
-
-impl Transform {
-    /// Returns `t(x)`. `libm` gives the same bits on every target.
-    #[inline]
-    #[must_use]
-    pub fn apply(self, x: f32) -> f32 {
-        match self {
-            Self::Identity => x,
-            Self::Log1p => libm::log1pf(x),
-        }
-    }
-}
+/// Width of an even distribution in standard deviations.
+const SQRT_12: f32 = 3.464_101_6;
 
 /// Returns the bin of `x`: the number of `edges` that are `<= x`. `edges` ascend; takes `log2(edges.len()) + 1` steps, whatever `x`.
 #[inline]
@@ -64,67 +48,6 @@ pub(crate) fn bin_by<T>(edges: &[T], reached: impl Fn(&T) -> bool) -> usize {
 pub fn clamp(x: f32, low: f32, high: f32) -> f32 {
     let x = if x > low { x } else { low };
     if x < high { x } else { high }
-}
-
-/// What a feature is, as the blob declares it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Kind {
-    /// A number.
-    Number {
-        /// Applied after clamping.
-        transform: Transform,
-        /// Smallest value of the training range; smaller ones are clamped and flagged.
-        low: f32,
-        /// Largest value of the training range.
-        high: f32,
-        /// Mean of `t(x)` over the training rows where it was present.
-        centre: f32,
-        /// Bins, 0 for none; `bins - 1` edges lie in the blob.
-        bins: u16,
-    },
-    /// A category.
-    Category {
-        /// Known levels; their codes are `0..levels`.
-        levels: u16,
-    },
-}
-
-impl Kind {
-    /// Returns the rows of weights of such a feature.
-    #[must_use]
-    pub const fn rows(self) -> u32 {
-        match self {
-            Self::Number { bins, .. } => (bins as u32).saturating_add(2),
-            Self::Category { levels } => (levels as u32).saturating_add(2),
-        }
-    }
-
-    /// Returns the terms of such a feature in every record.
-    #[must_use]
-    pub const fn terms(self) -> usize {
-        match self {
-            Self::Number { bins, .. } if bins > 0 => 2,
-            _ => 1,
-        }
-    }
-
-    /// Returns the bytes of such a feature's value in a background record, see [`crate::format::background`].
-    #[must_use]
-    pub const fn value_bytes(self) -> usize {
-        match self {
-            Self::Number { .. } => 4,
-            Self::Category { .. } => 2,
-        }
-    }
-
-    /// Returns the bin edges of such a feature.
-    #[must_use]
-    pub const fn edges(self) -> u32 {
-        match self {
-            Self::Number { bins, .. } => (bins as u32).saturating_sub(1),
-            Self::Category { .. } => 0,
-        }
-    }
 }
 
 /// Something to know about one value of a record. One bit each, so that those of a record are found by or-ing.
@@ -167,16 +90,157 @@ impl Feature {
         self.kind
     }
 
-    /// Returns the range of its bin edges among those of all features.
-    pub(crate) fn edge_range(&self) -> core::ops::Range<usize> {
+    /// Returns its bin edges out of those of all features.
+    #[inline]
+    pub(crate) fn edges_of<'e, T>(&self, edges: &'e [T]) -> &'e [T] {
         let start = self.first_edge as usize;
-        start..start.wrapping_add(self.kind.edges() as usize)
+        certain!(edges.get(start..start.wrapping_add(self.kind.edges() as usize)), &[])
     }
 
     /// Returns the range of its terms in a record's list of terms.
     pub(crate) fn term_range(&self) -> core::ops::Range<usize> {
         let start = usize::from(self.first_term);
         start..start.wrapping_add(self.kind.terms())
+    }
+}
+
+/// The features of a loaded model.
+#[derive(Debug)]
+pub struct Schema<'a, const FEATURES: usize> {
+    pub(crate) features: heapless::Vec<Feature, FEATURES>,
+    pub(crate) edges: &'a [f32],
+    /// An f32 for each feature; empty where the blob has none.
+    pub(crate) deviations: &'a [[u8; 4]],
+    pub(crate) names: Option<Names<'a>>,
+    pub(crate) terms: usize,
+}
+
+impl<'a, const FEATURES: usize> Schema<'a, FEATURES> {
+    /// Lays out the features of a blob, whose bin edges are `edges` where they are floats.
+    pub(crate) fn new(blob: &Blob<'a>, edges: &'a [f32]) -> Result<Self, LoadError> {
+        let mut features = heapless::Vec::new();
+        let (mut first_row, mut first_edge, mut first_term) = (0_u32, 0_u32, 0_u16);
+        for kind in blob.kinds() {
+            let feature = Feature { kind, first_row, first_edge, first_term, name_at: 0 };
+            // At most 4096 features of at most 65,535 rows and 2 terms: none of these can wrap.
+            first_row = first_row.wrapping_add(kind.rows());
+            first_edge = first_edge.wrapping_add(kind.edges());
+            first_term = first_term.wrapping_add(if kind.terms() == 2 { 2 } else { 1 });
+            if features.push(feature).is_err() {
+                let found = usize::from(blob.description().features);
+                let kind = LoadErrorKind::TooManyFeatures { found, capacity: FEATURES };
+                return Err(LoadError { kind, at: HEADER_BYTES });
+            }
+        }
+        if let Some(names) = blob.names {
+            for (feature, at) in features.iter_mut().zip(names.feature_offsets(blob.kinds())) {
+                feature.name_at = at;
+            }
+        }
+        let terms = usize::from(first_term);
+        Ok(Self { features, edges, deviations: blob.deviations, names: blob.names, terms })
+    }
+
+    /// Returns the features, in the order of their indices.
+    #[must_use]
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+
+    /// Returns the index of a feature by its name; takes time in the number of features.
+    ///
+    /// # Errors
+    /// [`RecordError::UnknownFeature`], [`RecordError::NamesStripped`].
+    pub fn feature_index(&self, name: &str) -> Result<FeatureIndex, RecordError> {
+        if self.names.is_none() {
+            return Err(RecordError::NamesStripped);
+        }
+        let found = (0..self.features.len()).find(|index| self.feature_name(*index) == Some(name));
+        found.map(FeatureIndex).ok_or(RecordError::UnknownFeature)
+    }
+
+    /// Returns a feature's name; `None` where names were stripped or the index is past the end.
+    #[must_use]
+    pub fn feature_name(&self, index: usize) -> Option<&'a str> {
+        self.names?.strings(self.features.get(index)?.name_at as usize).next()
+    }
+
+    /// Returns the names of a category's levels in the order of their codes; empty for a number or without names.
+    pub fn level_names(&self, index: usize) -> impl Iterator<Item = &'a str> + use<'a, FEATURES> {
+        let levels = match self.features.get(index) {
+            Some(Feature { kind: Kind::Category { levels }, name_at, .. }) => Some((*levels, *name_at as usize)),
+            _ => None,
+        };
+        let names = self.names;
+        levels
+            .zip(names)
+            .map(|((levels, at), names)| names.strings(at).skip(1).take(usize::from(levels)))
+            .into_iter()
+            .flatten()
+    }
+
+    /// Returns the code of a category's level by its name, `None` for a name the model does not know; takes time in the number of levels.
+    ///
+    /// # Errors
+    /// [`RecordError::NamesStripped`].
+    pub fn level_code(&self, index: usize, level: &str) -> Result<Option<u16>, RecordError> {
+        if self.names.is_none() {
+            return Err(RecordError::NamesStripped);
+        }
+        #[allow(clippy::cast_possible_truncation)] // at most MAX_LEVELS
+        let code = self.level_names(index).position(|name| name == level).map(|code| code as u16);
+        Ok(code)
+    }
+
+    /// Returns the standard deviation of a number, transformed, over the training rows. Where the blob does not state it,
+    /// that of numbers spread evenly over the training range, and 1 where the range is a single number. Finite and above 0;
+    /// 0 for a category.
+    #[must_use]
+    pub fn deviation(&self, index: usize) -> f32 {
+        let Some(Kind::Number { transform, low, high, .. }) = self.features.get(index).map(Feature::kind) else {
+            return 0.0;
+        };
+        if let Some(bytes) = self.deviations.get(index) {
+            return f32::from_le_bytes(*bytes);
+        }
+        let (low, high) = (transform.apply(low), transform.apply(high));
+        match (high - low) / SQRT_12 {
+            // The range is wider than the largest number: its parts are not.
+            f32::INFINITY => high / SQRT_12 - low / SQRT_12,
+            spread if spread > 0.0 => spread,
+            _ => 1.0,
+        }
+    }
+
+    /// Returns the name of the favourable outcome, where the blob has names.
+    #[must_use]
+    pub fn positive_name(&self) -> Option<&'a str> {
+        self.names?.strings(0).next()
+    }
+}
+
+/// Index of a feature, below the model's number of features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FeatureIndex(pub usize);
+
+/// What names a feature: its [`FeatureIndex`], or its name as a `&str` (looked up at each call).
+pub trait FeatureKey {
+    /// Returns the index.
+    ///
+    /// # Errors
+    /// See [`Schema::feature_index`].
+    fn index<const FEATURES: usize>(&self, schema: &Schema<'_, FEATURES>) -> Result<usize, RecordError>;
+}
+
+impl FeatureKey for FeatureIndex {
+    fn index<const FEATURES: usize>(&self, _: &Schema<'_, FEATURES>) -> Result<usize, RecordError> {
+        Ok(self.0)
+    }
+}
+
+impl FeatureKey for &str {
+    fn index<const FEATURES: usize>(&self, schema: &Schema<'_, FEATURES>) -> Result<usize, RecordError> {
+        schema.feature_index(self).map(|index| index.0)
     }
 }
 

@@ -6,7 +6,7 @@ use feamoe::blob_file::AlignedBytes;
 use feamoe::export::{Content, DeltaError, delta};
 use feamoe_engine::blob::HEADER_BYTES;
 use feamoe_engine::delta::{self as device, DeltaError as E, Outline, Table, apply};
-use feamoe_engine::error::LoadErrorKind;
+use feamoe_engine::error::{FrameError as F, LoadErrorKind};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_tests::command::Folder;
@@ -293,7 +293,7 @@ fn rejects_what_it_is_not_for() {
     let mut damaged = old.as_slice().to_vec();
     damaged[100] ^= 1;
     let Err(E::Old(error)) = applied(&AlignedBytes::new(&damaged), &bytes) else { panic!() };
-    assert!(matches!(error.kind, LoadErrorKind::WrongChecksum { .. }));
+    assert!(matches!(error.kind, LoadErrorKind::Frame(F::WrongChecksum { .. })));
     let expected = new.as_slice().len();
     let mut out = vec![0; expected];
     assert!(apply(old.as_slice(), &bytes, &mut out).unwrap() == new.as_slice());

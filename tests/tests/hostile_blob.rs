@@ -5,7 +5,7 @@ use feamoe::blob_file::AlignedBytes;
 use feamoe::export::{Content, EncodeError, FeatureContent};
 use feamoe_engine::background::MISSING_NUMBER;
 use feamoe_engine::blob::{FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance};
-use feamoe_engine::error::{LoadError, LoadErrorKind as K};
+use feamoe_engine::error::{FrameError as F, LoadError, LoadErrorKind as K};
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_BLOB_BYTES, MAX_REACH};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
@@ -231,7 +231,7 @@ fn rejects_every_truncation() {
         let all = bytes.as_slice();
         for length in 0..all.len() {
             let expected = if length < HEADER_BYTES { HEADER_BYTES } else { all.len() };
-            let kind = K::Truncated { found: length, expected };
+            let kind = K::Frame(F::Truncated { found: length, expected });
             assert_eq!(load(&all[..length]).unwrap_err(), LoadError { kind, at: length });
         }
     }
@@ -245,10 +245,13 @@ fn rejects_every_single_bit_flip() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let error = refusal(&AlignedBytes::new(&flipped));
             let what_it_hit = match bit / 8 {
-                0..4 => matches!(error.kind, K::WrongMagic),
-                4..6 => matches!(error.kind, K::UnsupportedVersion { .. }),
-                8..12 => matches!(error.kind, K::Truncated { .. } | K::TrailingBytes { .. } | K::TooLarge { .. }),
-                _ => matches!(error.kind, K::WrongChecksum { .. }),
+                0..4 => matches!(error.kind, K::Frame(F::WrongMagic { .. })),
+                4..6 => matches!(error.kind, K::Frame(F::UnsupportedVersion { .. })),
+                8..12 => matches!(
+                    error.kind,
+                    K::Frame(F::Truncated { .. }) | K::Frame(F::TrailingBytes { .. }) | K::Frame(F::TooLarge { .. })
+                ),
+                _ => matches!(error.kind, K::Frame(F::WrongChecksum { .. })),
             };
             assert!(what_it_hit, "bit {bit}: {error}");
         }
@@ -261,27 +264,27 @@ fn rejects_trailing_bytes() {
     let longer = [bytes.as_slice(), &[0]].concat();
     let (found, expected) = (longer.len(), bytes.as_slice().len());
     let error = refusal(&AlignedBytes::new(&longer));
-    assert_eq!(error, LoadError { kind: K::TrailingBytes { found, expected }, at: expected });
+    assert_eq!(error, LoadError { kind: K::Frame(F::TrailingBytes { found, expected }), at: expected });
 }
 
 #[test]
 fn rejects_trailing_bytes_inside_the_payload() {
     let error = refusal(&redrafted(|draft| draft.after = vec![0; 4]));
     let (found, expected) = (redrafted(|_| {}).as_slice().len() + 4, redrafted(|_| {}).as_slice().len());
-    assert_eq!(error, LoadError { kind: K::TrailingBytes { found, expected }, at: expected });
+    assert_eq!(error, LoadError { kind: K::Frame(F::TrailingBytes { found, expected }), at: expected });
 }
 
 #[test]
 fn rejects_another_magic() {
     let error = refusal(&redrafted(|draft| draft.magic = *b"FEAN"));
-    assert_eq!(error, LoadError { kind: K::WrongMagic, at: 0 });
+    assert_eq!(error, LoadError { kind: K::Frame(F::WrongMagic { expected: *b"FEAM" }), at: 0 });
 }
 
 #[test]
 fn rejects_another_version() {
     for version in [0, 2, u16::MAX] {
         let error = refusal(&redrafted(|draft| draft.version = version));
-        assert_eq!(error, LoadError { kind: K::UnsupportedVersion { found: version, expected: 1 }, at: 4 });
+        assert_eq!(error, LoadError { kind: K::Frame(F::UnsupportedVersion { found: version, expected: 1 }), at: 4 });
     }
 }
 
@@ -464,7 +467,7 @@ fn rejects_a_blob_past_the_limit() {
     let bytes = redrafted(|_| {});
     let mut bytes = bytes.as_slice().to_vec();
     bytes[8..12].copy_from_slice(&(MAX_BLOB_BYTES as u32 + 1).to_le_bytes());
-    let kind = K::TooLarge { found: MAX_BLOB_BYTES + 1, limit: MAX_BLOB_BYTES };
+    let kind = K::Frame(F::TooLarge { found: MAX_BLOB_BYTES + 1, limit: MAX_BLOB_BYTES });
     assert_eq!(refusal(&AlignedBytes::new(&bytes)), LoadError { kind, at: 8 });
 }
 
@@ -474,7 +477,7 @@ fn rejects_a_wrong_checksum() {
     let expected = crc32(bytes.as_slice()[..12].iter().chain(&bytes.as_slice()[16..]).copied());
     let mut wrong = bytes.as_slice().to_vec();
     wrong[12..16].copy_from_slice(&(!expected).to_le_bytes());
-    let kind = K::WrongChecksum { found: expected, expected: !expected };
+    let kind = K::Frame(F::WrongChecksum { found: expected, expected: !expected });
     assert_eq!(refusal(&AlignedBytes::new(&wrong)), LoadError { kind, at: 12 });
 }
 
@@ -544,7 +547,7 @@ fn rejects_names_that_are_not_the_features() {
     };
     let strings = |names: &[&str]| -> Vec<u8> { names.iter().flat_map(|name| byte_string(name.as_bytes())).collect() };
     assert_eq!(with_names(strings(&["yes", "age", "sex", "f"])), K::Malformed);
-    assert!(matches!(with_names(strings(&["yes", "age", "sex", "f", "m", "x"])), K::TrailingBytes { .. }));
+    assert!(matches!(with_names(strings(&["yes", "age", "sex", "f", "m", "x"])), K::Frame(F::TrailingBytes { .. })));
     let not_utf8 = [strings(&["yes", "age", "sex", "f"]), vec![1, 0xff]].concat();
     assert_eq!(with_names(not_utf8), K::Malformed);
     assert_eq!(with_names(Vec::new()), K::Malformed);
@@ -595,11 +598,31 @@ fn rejects_more_features_than_the_build_holds() {
 
 #[test]
 fn rejects_more_experts_than_the_build_holds() {
-    let bytes = redrafted(|draft| draft.description[0] = 5);
+    let bytes = changed(|content| {
+        content.experts = 5;
+        content.bias = vec![0.0; stride(5)];
+        content.rows = vec![0.0; 9 * stride(5)];
+    });
     assert_eq!(refusal(&bytes).kind, K::TooManyExperts { found: 5, capacity: EXPERTS });
+    assert!(Model::<2, 6>::load(bytes.as_slice()).is_ok());
     let bytes = redrafted(|draft| draft.description[0] = 65);
     let error = Model::<4, 128>::load(bytes.as_slice()).unwrap_err();
     assert_eq!(error.kind, K::TooManyExperts { found: 65, capacity: 64 });
+}
+
+#[test]
+fn rejects_a_name_that_stands_twice() {
+    let named = |names: [&str; 5]| {
+        redrafted(|draft| {
+            draft.flags = FLAG_NAMES;
+            draft.sections = byte_string(&names.map(|name| byte_string(name.as_bytes())).concat());
+        })
+    };
+    assert!(load(named(["yes", "age", "sex", "f", "m"]).as_slice()).is_ok());
+    // The outcome, a feature and a level may share a name: nothing looks one up among the others.
+    assert!(load(named(["f", "f", "m", "f", "m"]).as_slice()).is_ok());
+    assert_eq!(refusal(&named(["yes", "age", "age", "f", "m"])).kind, K::DuplicateFeature);
+    assert_eq!(refusal(&named(["yes", "age", "sex", "m", "m"])).kind, K::DuplicateLevel { feature: 1 });
 }
 
 #[test]

@@ -30,11 +30,11 @@ fn best<R>(mut run: impl FnMut() -> R) -> Duration {
 
 /// A model of features of one kind, with as many rows, edges and names as that takes.
 fn content(experts: usize, features: usize, kind: Kind) -> Content {
-    let name = || FeatureContent {
-        name: "f".to_owned(),
+    let name = |feature| FeatureContent {
+        name: format!("{feature}"),
         kind,
         levels: match kind {
-            Kind::Category { levels } => vec!["l".to_owned(); usize::from(levels)],
+            Kind::Category { levels } => (0..levels).map(|level| format!("{level}")).collect(),
             Kind::Number { .. } => Vec::new(),
         },
     };
@@ -44,7 +44,7 @@ fn content(experts: usize, features: usize, kind: Kind) -> Content {
         threshold: 0.5,
         provenance: Provenance::default(),
         experts,
-        features: (0..features).map(|_| name()).collect(),
+        features: (0..features).map(name).collect(),
         positive_name: "p".to_owned(),
         bias: row.clone(),
         rows: row.repeat(features * kind.rows() as usize),

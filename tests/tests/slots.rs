@@ -6,7 +6,7 @@ use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
 use feamoe::blob_file::AlignedBytes;
-use feamoe_engine::error::LoadErrorKind;
+use feamoe_engine::error::{FrameError as F, LoadErrorKind};
 use feamoe_engine::slots::{BLOB_AT, Chosen, NoModel, SlotError, Step, Target, UNIT, choose};
 use feamoe_tests::generate::{Draw, EXPERTS, FEATURES, Recipe};
 
@@ -274,7 +274,7 @@ fn any_damage_to_one_slot_falls_back_to_the_other() {
                 4..16 => matches!(why, SlotError::WrongChecksum { .. }),
                 BLOB_AT..48 => matches!(why, SlotError::WrongChecksum { .. }),
                 _ => {
-                    matches!(why, SlotError::Refused(error) if matches!(error.kind, LoadErrorKind::WrongChecksum { .. }))
+                    matches!(why, SlotError::Refused(error) if matches!(error.kind, LoadErrorKind::Frame(F::WrongChecksum { .. })))
                 }
             };
             assert!(what_it_hit, "bit {bit}: {why}");

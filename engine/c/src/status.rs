@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use feamoe_engine::error::LoadErrorKind;
+use feamoe_engine::error::{FrameError as F, LoadErrorKind};
 use feamoe_engine::{LoadError, PredictError, RecordError};
 
 /// What became of a call.
@@ -127,14 +127,14 @@ impl Status {
 impl From<LoadError> for Status {
     fn from(error: LoadError) -> Self {
         match error.kind {
-            LoadErrorKind::Truncated { .. } | LoadErrorKind::TrailingBytes { .. } | LoadErrorKind::TooLarge { .. } => {
+            LoadErrorKind::Frame(F::Truncated { .. }) | LoadErrorKind::Frame(F::TrailingBytes { .. }) | LoadErrorKind::Frame(F::TooLarge { .. }) => {
                 Self::BlobWrongLength
             }
-            LoadErrorKind::WrongMagic => Self::BlobWrongMagic,
-            LoadErrorKind::UnsupportedVersion { .. } | LoadErrorKind::UnsupportedSections { .. } => {
+            LoadErrorKind::Frame(F::WrongMagic { .. }) => Self::BlobWrongMagic,
+            LoadErrorKind::Frame(F::UnsupportedVersion { .. }) | LoadErrorKind::UnsupportedSections { .. } => {
                 Self::BlobUnsupported
             }
-            LoadErrorKind::WrongChecksum { .. } => Self::BlobDamaged,
+            LoadErrorKind::Frame(F::WrongChecksum { .. }) => Self::BlobDamaged,
             LoadErrorKind::Misaligned => Self::BlobMisaligned,
             LoadErrorKind::TooManyFeatures { .. } => Self::BlobTooManyFeatures,
             LoadErrorKind::TooManyExperts { .. } => Self::BlobTooManyExperts,

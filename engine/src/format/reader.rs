@@ -1,13 +1,15 @@
 //! Reads the payload of a blob: postcard's encodings, each in its shortest form.
 //!
-//! By hand and not by the readers that serde derives from the types: those take four times the code at opt-level s (2.4 kB), keep a panic path for f32, and
-//! pass over longer encodings of the same value. That both read the same values is tested here.
+//! By hand and not by the readers that serde derives from the types: those take four times the code at opt-level s
+//! (2.4 kB), keep a panic path for f32, and accept longer encodings of the same value. A test here checks that both read the
+//! same values.
 
+use super::kind::{Kind, Transform};
+use super::{Description, Provenance};
 use crate::error::{LoadError, LoadErrorKind};
-use crate::format::{Description, Provenance};
-use crate::schema::{Kind, Transform};
 
 /// Walks a payload, value by value.
+#[derive(Clone)]
 pub(crate) struct Reader<'a> {
     pub blob: &'a [u8],
     pub at: usize,
@@ -18,7 +20,7 @@ impl<'a> Reader<'a> {
         LoadError { kind, at: self.at }
     }
 
-    /// Takes so many bytes.
+    /// Takes `length` bytes.
     fn take(&mut self, length: usize) -> Result<&'a [u8], LoadError> {
         let end = self.at.checked_add(length);
         let bytes = end.and_then(|end| self.blob.get(self.at..end)).ok_or(self.error(LoadErrorKind::Malformed))?;

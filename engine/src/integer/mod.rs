@@ -37,37 +37,8 @@ mod number;
 mod record;
 mod table;
 
+pub use crate::format::{IntegerFormat as Format, MAX_FRACTION, MAX_SCALE};
 pub use attribution::Attribution;
-pub use model::{MAX_SCALE, Model, Score};
+pub use model::{Model, Score};
 pub use number::{Number, fixed};
 pub use record::Record;
-
-/// Most fraction bits of a scale.
-pub const MAX_FRACTION: u8 = 22;
-
-/// How the weights of an integer blob are written: its section of flag [`crate::format::FLAG_INTEGER`], a byte for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Format {
-    /// Bits of a weight, 8 or 16.
-    pub bits: u8,
-    /// Fraction bits of a scale, F, 1 to [`MAX_FRACTION`].
-    pub fraction: u8,
-    /// What a scaled sum is shifted by to become a logit, S, 0 to 31.
-    pub shift: u8,
-}
-
-impl Format {
-    /// Reads the section.
-    pub(crate) fn read(section: &[u8]) -> Option<Self> {
-        let [bits, fraction, shift] = *section else { return None };
-        let sound = matches!(bits, 8 | 16) && (1..=MAX_FRACTION).contains(&fraction) && shift < 32;
-        sound.then_some(Self { bits, fraction, shift })
-    }
-
-    /// Returns the bytes of the values, for rows of `stride` lanes; `None` where they cannot be counted.
-    pub(crate) fn values_bytes(self, stride: usize, rows: usize, edges: usize) -> Option<usize> {
-        let weights = rows.checked_mul(stride)?.checked_mul(usize::from(self.bits / 8))?;
-        // Each lane has a bias of 4 bytes and a scale of 2.
-        stride.checked_mul(6)?.checked_add(edges.checked_mul(4)?)?.checked_add(weights)
-    }
-}

@@ -2,19 +2,13 @@
 
 use bytemuck::try_cast_slice;
 
-use super::Format;
 use super::kernel::{SUM_SHIFT, Term, Weight, combine, sum, sum_any};
 use super::number::Number;
 use super::record::{Layout, Record};
 use crate::error::{LoadError, LoadErrorKind, PredictError};
-use crate::format::{self, Parts, Provenance};
-use crate::mixture::stride;
+use crate::format::{Blob, FLAGS_AT, Fixed, HEADER_BYTES, IntegerFormat, Provenance, Weights};
 use crate::model::{Scorer, sealed};
-use crate::record::Schema;
-use crate::schema::{Feature, Kind, Note};
-
-/// Largest scale of a lane: its product with 19 bits and a sign fits an i32, with a gate weight a u32.
-pub const MAX_SCALE: u16 = 4095;
+use crate::schema::{Feature, Kind, Note, Schema};
 
 /// A model with integer weights, of at most `FEATURES` features and `EXPERTS` experts, read in place from its blob: see [`crate::integer`].
 ///
@@ -27,7 +21,7 @@ pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
     threshold: f32,
     /// The threshold in units of 2^-32, rounded up.
     least: u32,
-    format: Format,
+    format: IntegerFormat,
     pub(super) shift: u8,
     /// i32, in the units of the sums.
     pub(super) bias: &'a [[u8; 4]],
@@ -107,72 +101,36 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
             assert!(FEATURES > 0, "FEATURES must not be 0");
         }
-        let parts = format::parts::<FEATURES, EXPERTS>(blob)?;
-        let Parts { description, features, names, deviations, integer, values, values_at, crc32, .. } = parts;
-        let Some(format) = integer else {
-            return Err(LoadError { kind: LoadErrorKind::FloatWeights, at: format::FLAGS_AT });
+        let blob = Blob::new(blob)?;
+        let refused = |kind, at| LoadError { kind, at };
+        let fixed = match blob.weights() {
+            Weights::I8(fixed) | Weights::I16(fixed) => fixed,
+            Weights::F32(_) => return Err(refused(LoadErrorKind::FloatWeights, FLAGS_AT)),
         };
-        let misvalued = |kind, bytes: &[u8]| {
-            // `bytes`: a part of the values, which are the last of the blob.
-            let at = (bytes.as_ptr().addr()).wrapping_sub(values.as_ptr().addr());
-            LoadError { kind, at: values_at.wrapping_add(at) }
-        };
-        let experts = usize::from(description.experts);
-        let stride = stride(experts);
-        let edges = features.iter().fold(0_u32, |edges, feature| edges.wrapping_add(feature.kind.edges()));
-        let parts = values.split_at_checked(stride.wrapping_mul(4)).and_then(|(bias, rest)| {
-            let (edges, rest) = rest.split_at_checked((edges as usize).wrapping_mul(4))?;
-            let (scales, rows) = rest.split_at_checked(stride.wrapping_mul(2))?;
-            Some((bias, edges, scales, rows))
-        });
-        let (bias, edges, scales, weights) = parts.ok_or(misvalued(LoadErrorKind::Malformed, values))?;
+        let Fixed { format, bias, edges, scales, rows } = fixed;
+        if blob.experts() > EXPERTS {
+            let kind = LoadErrorKind::TooManyExperts { found: blob.experts(), capacity: EXPERTS };
+            return Err(refused(kind, HEADER_BYTES));
+        }
+        let schema = Schema::new(&blob, &[])?;
+        let rows_at = blob.bytes().len().wrapping_sub(rows.len());
         let rows = match format.bits {
-            8 => Rows::I8(try_cast_slice(weights).unwrap_or_default()),
-            _ => Rows::I16(try_cast_slice(weights).map_err(|_| misvalued(LoadErrorKind::Misaligned, weights))?),
+            8 => Rows::I8(try_cast_slice(rows).unwrap_or_default()),
+            _ => Rows::I16(try_cast_slice(rows).map_err(|_| refused(LoadErrorKind::Misaligned, rows_at))?),
         };
-        let (bias, edges, scales) = (bias.as_chunks::<4>().0, edges.as_chunks::<4>().0, scales.as_chunks::<2>().0);
-        let half = stride / 2;
-        // Each half of a row, of bytes of this many a lane, ends in zeros.
-        let padded = |bytes: &'a [u8], width: usize| {
-            // Never 0, which the compiler cannot see.
-            let halves = bytes.chunks(half.wrapping_mul(width).max(1));
-            let mut ends = halves.filter_map(move |half| half.get(experts.wrapping_mul(width)..));
-            ends.find(|end| end.iter().any(|byte| *byte != 0))
-        };
-        let wrong = padded(bias.as_flattened(), 4).or_else(|| padded(scales.as_flattened(), 2));
-        if let Some(wrong) = wrong.or_else(|| padded(weights, (format.bits / 8).into())) {
-            return Err(misvalued(LoadErrorKind::PaddingNotZero, wrong));
-        }
-        for scale in scales.chunks(half.max(1)).flat_map(|half| half.iter().take(experts)) {
-            if !(1..=MAX_SCALE).contains(&u16::from_le_bytes(*scale)) {
-                return Err(misvalued(LoadErrorKind::InvalidScale, scale));
-            }
-        }
         let mut numbers = heapless::Vec::new();
-        for (index, feature) in features.iter().enumerate() {
+        for feature in schema.features() {
             let number = Number::new(feature.kind, format.fraction).unwrap_or(Number::NONE);
-            if numbers.push(number).is_err() {
-                let kind = LoadErrorKind::TooManyFeatures { found: features.len(), capacity: FEATURES };
-                return Err(LoadError { kind, at: format::HEADER_BYTES });
-            }
-            let own = edges.get(feature.edge_range()).unwrap_or_default();
-            let descends = |pair: &[[u8; 4]; 2]| i32::from_le_bytes(pair[0]) > i32::from_le_bytes(pair[1]);
-            if own.array_windows().any(descends) {
-                return Err(misvalued(LoadErrorKind::EdgesNotAscending { feature: index }, own.as_flattened()));
-            }
+            let pushed = numbers.push(number);
+            debug_assert!(pushed.is_ok(), "broken invariant: as many numbers as features");
         }
-        if !fits(&features, &numbers, bias, scales, rows, format) {
-            return Err(misvalued(LoadErrorKind::LogitsTooLarge, values));
+        if !fits(schema.features(), &numbers, bias, scales, rows, format) {
+            return Err(refused(LoadErrorKind::LogitsTooLarge, blob.values_at));
         }
-        let terms = features.iter().map(|feature| feature.kind.terms()).sum();
+        let description = blob.description();
         Ok(Self {
-            layout: Layout {
-                schema: Schema { features, edges: &[], deviations, names, terms },
-                numbers,
-                edges,
-                one: 1_i32.wrapping_shl(u32::from(format.fraction)),
-            },
-            experts,
+            layout: Layout { schema, numbers, edges, one: 1_i32.wrapping_shl(u32::from(format.fraction)) },
+            experts: blob.experts(),
             threshold: description.threshold,
             least: threshold(description.threshold),
             format,
@@ -181,8 +139,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             scales,
             rows,
             provenance: description.provenance,
-            crc32,
-            blob_bytes: blob.len(),
+            crc32: blob.crc32(),
+            blob_bytes: blob.bytes().len(),
         })
     }
 
@@ -219,7 +177,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
 
     /// Returns how the weights are written.
     #[must_use]
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> IntegerFormat {
         self.format
     }
 
@@ -321,7 +279,7 @@ fn fits(
     bias: &[[u8; 4]],
     scales: &[[u8; 2]],
     rows: Rows<'_>,
-    format: Format,
+    format: IntegerFormat,
 ) -> bool {
     const MOST: u64 = i32::MAX as u64;
     let lanes = bias.len();

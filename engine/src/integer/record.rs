@@ -3,9 +3,8 @@
 use super::kernel::Term;
 use super::number::{Number, fixed, rescaled};
 use crate::error::RecordError;
-use crate::format::background::Value;
-use crate::record::{FeatureKey, Schema};
-use crate::schema::{Feature, Kind, Note, bin_by};
+use crate::record::Value;
+use crate::schema::{Feature, FeatureKey, Kind, Note, Schema, bin_by};
 
 /// What a record needs of its model.
 #[derive(Debug)]
@@ -70,7 +69,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         Ok(self.write_number(index, feature, number, x))
     }
 
-    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row. Takes time in the number of levels.
+    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row and returns
+    /// [`Note::Unseen`]. Where that would be a mistake, use [`Record::set_known_category`]. Takes time in the number of levels.
     ///
     /// # Errors
     /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`]; those of the key.
@@ -79,6 +79,18 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         let levels = levels(index, feature)?;
         let code = self.layout.schema.level_code(index, level)?;
         Ok(self.write_level(index, feature, levels, code.unwrap_or(levels)))
+    }
+
+    /// Sets a category by the name of a level that the model knows.
+    ///
+    /// # Errors
+    /// As [`Record::set_category`], and [`RecordError::UnknownLevel`] for another name.
+    pub fn set_known_category(&mut self, key: impl FeatureKey, level: &str) -> Result<(), RecordError> {
+        let (index, feature) = self.feature(key)?;
+        let levels = levels(index, feature)?;
+        let code = self.layout.schema.level_code(index, level)?.ok_or(RecordError::UnknownLevel { feature: index })?;
+        _ = self.write_level(index, feature, levels, code);
+        Ok(())
     }
 
     /// Sets a category by its level's code, or, with `None`, to a level that training had not seen.
@@ -152,7 +164,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         let note = if inside == x { Note::Usual } else { Note::Clamped };
         let linear = Term { row: feature.first_row, scale: number.scale(inside) };
         let edges = match feature.kind {
-            Kind::Number { bins: 1.., .. } => self.layout.edges.get(feature.edge_range()).unwrap_or_default(),
+            Kind::Number { bins: 1.., .. } => feature.edges_of(self.layout.edges),
             _ => return self.write(index, feature, linear, None, note),
         };
         #[allow(clippy::cast_possible_truncation)] // at most MAX_BINS

@@ -1,0 +1,193 @@
+//! The values of a blob: the weights with the bias and the bin edges, as floats or as integers. Checked here as bytes,
+//! wherever they lie; a model reads them in place or copies them.
+
+use super::LANE_MULTIPLE;
+use super::kind::Kind;
+use crate::error::{LoadError, LoadErrorKind};
+use crate::invariant::certain;
+
+/// Most fraction bits of a scale.
+pub const MAX_FRACTION: u8 = 22;
+
+/// Largest scale of a lane: its product with 19 bits and a sign fits an i32, with a gate weight a u32.
+pub const MAX_SCALE: u16 = 4095;
+
+/// Returns the number of lanes of a weight row for `experts` experts: `2 * experts`, rounded up to a multiple of
+/// [`LANE_MULTIPLE`].
+#[inline]
+#[must_use]
+pub const fn stride(experts: usize) -> usize {
+    experts.saturating_mul(2).next_multiple_of(LANE_MULTIPLE)
+}
+
+/// How the weights of an integer blob are encoded: the section of flag [`super::FLAG_INTEGER`], one byte for each field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// Bits of a weight, 8 or 16.
+    pub bits: u8,
+    /// Fraction bits of a scale, F, 1 to [`MAX_FRACTION`].
+    pub fraction: u8,
+    /// The right shift that turns a scaled sum into a logit, S, 0 to 31.
+    pub shift: u8,
+}
+
+impl Format {
+    /// Reads the section; `None` where it is not one.
+    pub(super) fn read(section: &[u8]) -> Option<Self> {
+        let [bits, fraction, shift] = *section else { return None };
+        let sound = matches!(bits, 8 | 16) && (1..=MAX_FRACTION).contains(&fraction) && shift < 32;
+        sound.then_some(Self { bits, fraction, shift })
+    }
+}
+
+/// The values of a blob, by the type of their weights.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// Floats: bias, weight rows, bin edges, each an f32.
+    F32(&'a [[u8; 4]]),
+    /// Integer weights of 16 bits.
+    I16(Fixed<'a>),
+    /// Integer weights of 8 bits.
+    I8(Fixed<'a>),
+}
+
+/// The values of an integer blob.
+#[derive(Clone, Copy, Debug)]
+pub struct Fixed<'a> {
+    /// How the weights are encoded.
+    pub format: Format,
+    /// i32, one for each lane.
+    pub bias: &'a [[u8; 4]],
+    /// i32, in the unit of the feature.
+    pub edges: &'a [[u8; 4]],
+    /// u16, one for each lane, 1 to [`MAX_SCALE`]; 0 in padding.
+    pub scales: &'a [[u8; 2]],
+    /// The weight rows.
+    pub rows: &'a [u8],
+}
+
+/// How many of everything the values hold.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub experts: usize,
+    pub rows: usize,
+    pub edges: usize,
+}
+
+impl Shape {
+    /// Returns the bytes of the values; `None` past what a `usize` holds.
+    fn bytes(self, integer: Option<Format>) -> Option<usize> {
+        let stride = stride(self.experts);
+        let (weights, edges) = (self.rows.checked_mul(stride)?, self.edges.checked_mul(4)?);
+        match integer {
+            None => weights.checked_add(stride)?.checked_mul(4)?.checked_add(edges),
+            // Each lane has a bias of 4 bytes and a scale of 2.
+            Some(format) => {
+                let weights = weights.checked_mul(usize::from(format.bits / 8))?;
+                stride.checked_mul(6)?.checked_add(edges)?.checked_add(weights)
+            }
+        }
+    }
+}
+
+impl<'a> Weights<'a> {
+    /// Checks the values of a blob, which start at byte `at` of it: their number, that floats are finite, edges ascend,
+    /// scales are in range and padding is zero.
+    pub(super) fn new(
+        values: &'a [u8],
+        at: usize,
+        shape: Shape,
+        integer: Option<Format>,
+        kinds: impl Iterator<Item = Kind>,
+    ) -> Result<Self, LoadError> {
+        let expected = shape.bytes(integer).unwrap_or(usize::MAX);
+        if values.len() != expected {
+            return Err(LoadError { kind: LoadErrorKind::WrongWeightCount { found: values.len(), expected }, at });
+        }
+        let wrong = |(kind, offset): (LoadErrorKind, usize)| LoadError { kind, at: at.wrapping_add(offset) };
+        let Some(format) = integer else {
+            let values = values.as_chunks().0;
+            check_floats(values, shape, kinds).map_err(wrong)?;
+            return Ok(Self::F32(values));
+        };
+        let stride = stride(shape.experts);
+        let parts = values.split_at_checked(stride.wrapping_mul(4)).and_then(|(bias, rest)| {
+            let (edges, rest) = rest.split_at_checked(shape.edges.wrapping_mul(4))?;
+            let (scales, rows) = rest.split_at_checked(stride.wrapping_mul(2))?;
+            Some((bias, edges, scales, rows))
+        });
+        let (bias, edges, scales, rows) = certain!(parts, Default::default());
+        let (bias, edges, scales) = (bias.as_chunks().0, edges.as_chunks().0, scales.as_chunks().0);
+        let fixed = Fixed { format, bias, edges, scales, rows };
+        fixed.check(shape.experts, kinds).map_err(wrong)?;
+        Ok(if format.bits == 8 { Self::I8(fixed) } else { Self::I16(fixed) })
+    }
+}
+
+/// Checks the values of a float blob; an error comes with its offset in bytes.
+fn check_floats(
+    values: &[[u8; 4]],
+    shape: Shape,
+    kinds: impl Iterator<Item = Kind>,
+) -> Result<(), (LoadErrorKind, usize)> {
+    let float = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
+    if let Some(index) = values.iter().position(|bytes| !float(bytes).is_finite()) {
+        return Err((LoadErrorKind::NotFinite, index.wrapping_mul(4)));
+    }
+    let stride = stride(shape.experts);
+    let lanes = values.len().wrapping_sub(shape.edges);
+    let (lanes, mut edges) = certain!(values.split_at_checked(lanes), Default::default());
+    let live = shape.experts.wrapping_mul(2);
+    let padded = |row: &[[u8; 4]]| row.iter().skip(live).any(|lane| *lane != [0; 4]);
+    // The maximum tells the compiler that rows are not empty, which no model's are: `chunks` would panic.
+    if let Some(row) = lanes.chunks(stride.max(1)).position(padded) {
+        return Err((LoadErrorKind::PaddingNotZero, row.wrapping_mul(stride).wrapping_mul(4)));
+    }
+    let mut first = lanes.len();
+    for (feature, kind) in kinds.enumerate() {
+        let (own, rest) = certain!(edges.split_at_checked(kind.edges() as usize), Default::default());
+        if own.iter().zip(own.iter().skip(1)).any(|(a, b)| float(a) >= float(b)) {
+            return Err((LoadErrorKind::EdgesNotAscending { feature }, first.wrapping_mul(4)));
+        }
+        (edges, first) = (rest, first.wrapping_add(own.len()));
+    }
+    Ok(())
+}
+
+impl Fixed<'_> {
+    /// Checks the values; an error comes with its offset in bytes.
+    fn check(&self, experts: usize, kinds: impl Iterator<Item = Kind>) -> Result<(), (LoadErrorKind, usize)> {
+        let (half, width) = (self.scales.len() / 2, usize::from(self.format.bits / 8));
+        let (bias, edges, scales) = (self.bias.as_flattened(), self.edges.as_flattened(), self.scales.as_flattened());
+        let edges_at = bias.len();
+        let scales_at = edges_at.wrapping_add(edges.len());
+        let rows_at = scales_at.wrapping_add(scales.len());
+        // Each half of a row ends in zeros: bytes, of `width` a lane, that start at `at`.
+        for (bytes, width, at) in [(bias, 4, 0), (scales, 2, scales_at), (self.rows, width, rows_at)] {
+            // Never 0, which the compiler cannot see.
+            let half = half.wrapping_mul(width).max(1);
+            let live = experts.wrapping_mul(width);
+            let wrong = bytes.chunks(half).position(|half| half.iter().skip(live).any(|byte| *byte != 0));
+            if let Some(index) = wrong {
+                let at = at.wrapping_add(index.wrapping_mul(half)).wrapping_add(live);
+                return Err((LoadErrorKind::PaddingNotZero, at));
+            }
+        }
+        for (lane, scale) in self.scales.iter().enumerate() {
+            let in_range = (1..=MAX_SCALE).contains(&u16::from_le_bytes(*scale));
+            if lane.checked_rem(half).is_some_and(|lane| lane < experts) && !in_range {
+                return Err((LoadErrorKind::InvalidScale, scales_at.wrapping_add(lane.wrapping_mul(2))));
+            }
+        }
+        let (mut edges, mut at) = (self.edges, edges_at);
+        for (feature, kind) in kinds.enumerate() {
+            let (own, rest) = certain!(edges.split_at_checked(kind.edges() as usize), Default::default());
+            // Equal ones may stand side by side: two floats can round to one integer.
+            if own.iter().zip(own.iter().skip(1)).any(|(a, b)| i32::from_le_bytes(*a) > i32::from_le_bytes(*b)) {
+                return Err((LoadErrorKind::EdgesNotAscending { feature }, at));
+            }
+            (edges, at) = (rest, at.wrapping_add(own.as_flattened().len()));
+        }
+        Ok(())
+    }
+}

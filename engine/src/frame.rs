@@ -1,0 +1,239 @@
+//! The frame around everything this crate stores: a header with a checksum, then a payload. Model files
+//! ([`crate::format`]), statuses and states of a monitor, deltas and slots share it.
+//!
+//! ```text
+//! byte 0        4         6        8              12         16
+//!      +--------+---------+--------+--------------+----------+---------+
+//!      | magic  | version | flags  | payload      | CRC-32   | payload |
+//!      |        | u16     | u16    | length, u32  | u32      |         |
+//!      +--------+---------+--------+--------------+----------+---------+
+//! ```
+//!
+//! Integers are little endian. The CRC (ISO-HDLC, as in zip) covers every byte but its own four: a flag
+//! decides how the payload is read, so a flipped flag must not pass.
+
+use core::fmt;
+
+use crc::{CRC_32_ISO_HDLC, Crc};
+
+use crate::limits::{IS_DEVICE, MAX_BLOB_BYTES};
+
+/// Length of the header, in bytes.
+pub const HEADER_BYTES: usize = 16;
+/// Offset of the version.
+pub(crate) const VERSION_AT: usize = 4;
+/// Offset of the flags.
+pub const FLAGS_AT: usize = 6;
+/// Offset of the payload's length.
+pub(crate) const LENGTH_AT: usize = 8;
+/// Offset of the CRC.
+pub(crate) const CRC_AT: usize = 12;
+const _: () = assert!(VERSION_AT + 2 == FLAGS_AT && FLAGS_AT + 2 == LENGTH_AT && LENGTH_AT + 4 == CRC_AT);
+const _: () = assert!(CRC_AT + 4 == HEADER_BYTES);
+
+/// A device has a table-free CRC: the table takes 1 kB of flash to save some milliseconds at start-up.
+static TABLE_FREE: Crc<u32, crc::NoTable> = Crc::<u32, crc::NoTable>::new(&CRC_32_ISO_HDLC);
+static WITH_TABLE: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
+/// Returns the CRC-32 (ISO-HDLC) of several parts, one after the other.
+pub(crate) fn crc32<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> u32 {
+    if IS_DEVICE {
+        let mut digest = TABLE_FREE.digest();
+        parts.into_iter().for_each(|part| digest.update(part));
+        digest.finalize()
+    } else {
+        let mut digest = WITH_TABLE.digest();
+        parts.into_iter().for_each(|part| digest.update(part));
+        digest.finalize()
+    }
+}
+
+/// Returns the checksum that a header carries: of its own bytes before the CRC, and of the payload.
+#[must_use]
+pub fn checksum(header: &[u8], payload: &[u8]) -> u32 {
+    crc32([header.get(..CRC_AT).unwrap_or(header), payload])
+}
+
+/// What is wrong with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The bytes end before the header does, or before the length that the header declares.
+    Truncated {
+        /// The number of bytes.
+        found: usize,
+        /// The number of bytes needed.
+        expected: usize,
+    },
+    /// There are more bytes than the header declares.
+    TrailingBytes {
+        /// The number of bytes.
+        found: usize,
+        /// The number of bytes declared.
+        expected: usize,
+    },
+    /// The first four bytes are not those of this kind of data.
+    WrongMagic {
+        /// The four bytes that were expected.
+        expected: [u8; 4],
+    },
+    /// This build does not know the format version.
+    UnsupportedVersion {
+        /// The version that the header declares.
+        found: u16,
+        /// The newest version that this build reads.
+        expected: u16,
+    },
+    /// The header declares more bytes than the format allows.
+    TooLarge {
+        /// The number of bytes declared.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The checksum does not match: the bytes were damaged.
+    WrongChecksum {
+        /// CRC-32 of the bytes.
+        found: u32,
+        /// CRC-32 that the header declares.
+        expected: u32,
+    },
+}
+
+impl FrameError {
+    /// Returns the offset of what is wrong, in bytes from the frame's start.
+    #[must_use]
+    pub const fn at(&self) -> usize {
+        match self {
+            Self::Truncated { found, .. } => *found,
+            Self::TrailingBytes { expected, .. } => *expected,
+            Self::WrongMagic { .. } => 0,
+            Self::UnsupportedVersion { .. } => VERSION_AT,
+            Self::TooLarge { .. } => LENGTH_AT,
+            Self::WrongChecksum { .. } => CRC_AT,
+        }
+    }
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated { found, expected } => write!(f, "ends after {found} bytes, needs {expected}"),
+            Self::TrailingBytes { found, expected } => write!(f, "has {found} bytes, declares {expected}"),
+            Self::WrongMagic { expected } => write!(f, "does not start with {}", expected.escape_ascii()),
+            Self::UnsupportedVersion { found, expected } => {
+                write!(f, "format version {found}, this build reads {expected}")
+            }
+            Self::TooLarge { found, limit } => write!(f, "declares {found} bytes, the format allows {limit}"),
+            Self::WrongChecksum { found, expected } => {
+                write!(f, "checksum {found:08x}, header says {expected:08x}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for FrameError {}
+
+/// What a sound frame holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
+    pub flags: u16,
+    pub crc32: u32,
+    #[allow(dead_code)]
+    pub payload: &'a [u8],
+}
+
+/// Checks a frame in the order length of the header, magic, version, declared length, exact length, CRC. Nothing of
+/// the payload is read before.
+pub(crate) fn open(bytes: &[u8], magic: [u8; 4], version: u16) -> Result<Frame<'_>, FrameError> {
+    let Some((header, payload)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+        return Err(FrameError::Truncated { found: bytes.len(), expected: HEADER_BYTES });
+    };
+    let [m0, m1, m2, m3, v0, v1, f0, f1, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
+    if [m0, m1, m2, m3] != magic {
+        return Err(FrameError::WrongMagic { expected: magic });
+    }
+    let found = u16::from_le_bytes([v0, v1]);
+    if found != version {
+        return Err(FrameError::UnsupportedVersion { found, expected: version });
+    }
+    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    if length > MAX_BLOB_BYTES {
+        return Err(FrameError::TooLarge { found: length, limit: MAX_BLOB_BYTES });
+    }
+    let (found, expected) = (bytes.len(), HEADER_BYTES.wrapping_add(length));
+    if found < expected {
+        return Err(FrameError::Truncated { found, expected });
+    }
+    if found > expected {
+        return Err(FrameError::TrailingBytes { found, expected });
+    }
+    let (found, expected) = (checksum(header, payload), u32::from_le_bytes([c0, c1, c2, c3]));
+    if found != expected {
+        return Err(FrameError::WrongChecksum { found, expected });
+    }
+    Ok(Frame { flags: u16::from_le_bytes([f0, f1]), crc32: found, payload })
+}
+
+/// Returns the header that makes a frame of a payload; `None` where the payload is past [`MAX_BLOB_BYTES`].
+pub(crate) fn seal(magic: [u8; 4], version: u16, flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
+    let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_BLOB_BYTES)?;
+    let ([m0, m1, m2, m3], [v0, v1], [f0, f1]) = (magic, version.to_le_bytes(), flags.to_le_bytes());
+    let [l0, l1, l2, l3] = length.to_le_bytes();
+    let head = [m0, m1, m2, m3, v0, v1, f0, f1, l0, l1, l2, l3];
+    let [c0, c1, c2, c3] = checksum(&head, payload).to_le_bytes();
+    Some([m0, m1, m2, m3, v0, v1, f0, f1, l0, l1, l2, l3, c0, c1, c2, c3])
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn framed(payload: &[u8]) -> Vec<u8> {
+        [&seal(*b"TEST", 3, 0x0102, payload).unwrap()[..], payload].concat()
+    }
+
+    #[test]
+    fn what_is_sealed_opens() {
+        for length in [0, 1, 4, 1000] {
+            let payload: Vec<u8> = (0..=255).cycle().take(length).collect();
+            let bytes = framed(&payload);
+            let frame = open(&bytes, *b"TEST", 3).unwrap();
+            assert_eq!((frame.flags, frame.payload), (0x0102, &payload[..]));
+            assert_eq!(frame.crc32.to_le_bytes(), bytes[CRC_AT..HEADER_BYTES]);
+        }
+    }
+
+    #[test]
+    fn every_error_is_placed_where_it_is() {
+        let bytes = framed(&[7; 5]);
+        let refused = |bytes: &[u8]| open(bytes, *b"TEST", 3).unwrap_err();
+        let flipped = |at: usize| {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0x80;
+            refused(&bytes)
+        };
+        for length in 0..bytes.len() {
+            let expected = if length < HEADER_BYTES { HEADER_BYTES } else { bytes.len() };
+            assert_eq!(refused(&bytes[..length]), FrameError::Truncated { found: length, expected });
+        }
+        assert_eq!(refused(&[&bytes[..], &[0]].concat()), FrameError::TrailingBytes { found: 22, expected: 21 });
+        assert_eq!(flipped(0), FrameError::WrongMagic { expected: *b"TEST" });
+        assert_eq!(flipped(VERSION_AT), FrameError::UnsupportedVersion { found: 0x83, expected: 3 });
+        assert!(matches!(flipped(LENGTH_AT + 3), FrameError::TooLarge { limit: MAX_BLOB_BYTES, .. }));
+        for at in (FLAGS_AT..LENGTH_AT).chain(CRC_AT..bytes.len()) {
+            let error = flipped(at);
+            assert!(matches!(error, FrameError::WrongChecksum { .. }) && error.at() == CRC_AT, "{at}");
+        }
+    }
+
+    /// The CRC that zip uses, by its check value; both ways of computing it.
+    #[test]
+    fn the_checksum_is_iso_hdlc() {
+        assert_eq!(crc32([&b"1234"[..], b"56789"]), 0xcbf4_3926);
+        assert_eq!(TABLE_FREE.checksum(b"123456789"), WITH_TABLE.checksum(b"123456789"));
+    }
+}
