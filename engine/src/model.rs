@@ -3,7 +3,6 @@
 use bytemuck::try_cast_slice;
 
 use crate::error::{LoadError, LoadErrorKind, PredictError, RecordError};
-use crate::format::background::record_bytes;
 use crate::format::{Blob, FLAGS_AT, HEADER_BYTES, Provenance, Weights, stride};
 use crate::invariant::certain;
 use crate::limits::{MAX_LOGIT, MAX_REACH};
@@ -193,7 +192,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
             assert!(FEATURES > 0, "FEATURES must not be 0");
         }
-        let blob = Blob::new(bytes)?;
+        let blob = Blob::of_floats(bytes)?;
         let Weights::F32(values) = blob.weights() else {
             return Err(LoadError { kind: LoadErrorKind::IntegerWeights, at: FLAGS_AT });
         };
@@ -207,8 +206,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// `values`: those of the blob.
     fn new(blob: &Blob<'a>, values: &'a [f32]) -> Result<Self, LoadError> {
         let experts = blob.experts();
-        let edges = blob.kinds().fold(0_usize, |edges, kind| edges.wrapping_add(kind.edges() as usize));
-        let lanes = values.len().wrapping_sub(edges);
+        let lanes = values.len().wrapping_sub(blob.edges);
         let (lanes, edges) = certain!(values.split_at_checked(lanes), Default::default());
         let (bias, rows) = certain!(lanes.split_at_checked(stride(experts)), Default::default());
         let schema = Schema::new(blob, edges)?;
@@ -296,14 +294,18 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// Any number of the first ones is a sample of the data too: their order is drawn.
     #[must_use]
     pub fn background_rows(&self) -> usize {
-        let record_bytes = record_bytes(self.schema.features().iter().map(Feature::kind));
-        certain!(self.background.len().checked_div(record_bytes), 0)
+        certain!(self.background.len().checked_div(self.record_bytes()), 0)
+    }
+
+    /// Returns the bytes of a background record, above 0: a model has a feature.
+    fn record_bytes(&self) -> usize {
+        self.schema.features().iter().map(|feature| feature.kind.value_bytes()).sum()
     }
 
     /// Returns the values of background record `row`, counted from 0, feature by feature; `None` where there is no such record.
     pub fn background_values(&self, row: usize) -> Option<impl Iterator<Item = Value>> {
         let features = self.schema.features();
-        let start = row.checked_mul(record_bytes(features.iter().map(Feature::kind)))?;
+        let start = row.checked_mul(self.record_bytes())?;
         let mut rest = self.background.get(start..)?;
         // Only the first feature can lack its bytes: `load` has counted and checked them.
         let mut values = features.iter().map_while(move |feature| {

@@ -2,7 +2,8 @@
 //!
 //! Setting a value clamps, transforms and looks it up once; scoring and explaining then read the same terms. A value that is
 //! not set is missing. Numbers: NaN is missing; a number outside the training range (infinities too) is clamped and noted.
-//! Levels: an unknown one uses the *unseen* row and is noted. An error leaves the record as it was.
+//! Levels: an unknown one uses the *unseen* row and is noted. An error leaves the record as it was, but for
+//! [`Record::set_all`], which then clears it.
 
 use crate::error::RecordError;
 use crate::format::background::MISSING_NUMBER;
@@ -79,17 +80,25 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// depends on the values.
     ///
     /// # Errors
-    /// [`RecordError::WrongValueCount`], and as [`Record::set_value`]; then the record is as it was.
-    #[inline(never)]
+    /// [`RecordError::WrongValueCount`]; then the record is as it was. As [`Record::set_value`]; then every value is missing,
+    /// so that no score mixes old values with new ones.
     pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
+        let (found, features) = (values.len(), self.schema.features.len());
+        if found != features {
+            return Err(RecordError::WrongValueCount { found, features });
+        }
+        let set = self.resolve_all(values);
+        if set.is_err() {
+            self.clear();
+        }
+        set
+    }
+
+    /// Sets values up to the first wrong one.
+    #[inline(never)]
+    fn resolve_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
         let schema = self.schema;
         let features = schema.features.as_slice();
-        if values.len() != features.len() {
-            return Err(RecordError::WrongValueCount { found: values.len(), features: features.len() });
-        }
-        for (index, (feature, value)) in features.iter().zip(values).enumerate() {
-            check(feature.kind, index, *value)?;
-        }
         let mut terms = self.terms.as_flattened_mut().iter_mut();
         for (index, ((feature, value), note)) in features.iter().zip(values).zip(&mut self.notes).enumerate() {
             *note = resolve(feature, index, &schema.edges, *value, |term| {
@@ -193,22 +202,6 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     pub fn terms(&self) -> &[Term] {
         let all = self.terms.as_flattened();
         all.get(..self.schema.terms).unwrap_or(all)
-    }
-}
-
-/// Returns whether a feature takes a value: an error where [`resolve`] would give one.
-#[inline(always)]
-fn check(kind: Kind, feature: usize, value: Value) -> Result<(), RecordError> {
-    match (kind, value) {
-        (_, Value::Missing) | (Kind::Number { .. }, Value::Number(_)) | (Kind::Category { .. }, Value::Unseen) => {
-            Ok(())
-        }
-        (Kind::Category { levels }, Value::Level(found)) if found >= levels => {
-            Err(RecordError::LevelOutOfRange { found, levels })
-        }
-        (Kind::Category { .. }, Value::Level(_)) => Ok(()),
-        (Kind::Category { .. }, Value::Number(_)) => Err(RecordError::NotANumber { feature }),
-        (Kind::Number { .. }, Value::Level(_) | Value::Unseen) => Err(RecordError::NotACategory { feature }),
     }
 }
 

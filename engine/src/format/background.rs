@@ -11,8 +11,8 @@
 //! Little endian, without padding. Worked example, one record of a number 1.0 and a missing category of two levels: `01`
 //! `00 00 80 3f` `03 00`.
 
-use super::Reader;
 use super::kind::Kind;
+use super::{Kinds, Reader};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::limits::MAX_BACKGROUND_ROWS;
 
@@ -21,19 +21,15 @@ pub use crate::record::Value;
 /// What stands for a missing number: the quiet NaN without sign or payload.
 pub const MISSING_NUMBER: f32 = f32::from_bits(0x7fc0_0000);
 
-/// Returns the length of a record in bytes, above 0 for a model, which has features.
-pub(crate) fn record_bytes(kinds: impl Iterator<Item = Kind>) -> usize {
-    kinds.map(Kind::value_bytes).sum()
-}
-
-/// Checks a section; returns its records. Errors are placed from the section's start. Cost: one pass over the bytes.
-pub(super) fn check<'a>(section: &'a [u8], kinds: impl Iterator<Item = Kind> + Clone) -> Result<&'a [u8], LoadError> {
+/// Checks a section; returns its records. `record_bytes`: of a record. Errors are placed from the section's
+/// start. Cost: one pass over the bytes.
+pub(super) fn check<'a>(section: &'a [u8], record_bytes: usize, kinds: Kinds<'_>) -> Result<&'a [u8], LoadError> {
     let mut reader = Reader { blob: section, at: 0 };
     let rows = reader.u32()?;
     if rows == 0 {
         return Err(LoadError { kind: LoadErrorKind::NotCanonical, at: 0 });
     }
-    let (records, record_bytes) = (section.get(reader.at..).unwrap_or_default(), record_bytes(kinds.clone()));
+    let records = section.get(reader.at..).unwrap_or_default();
     let rows = rows as usize;
     if rows > MAX_BACKGROUND_ROWS || rows.checked_mul(record_bytes) != Some(records.len()) {
         return Err(reader.error(LoadErrorKind::Malformed));

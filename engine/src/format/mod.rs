@@ -126,6 +126,8 @@ pub struct Blob<'a> {
     /// An f32 for each feature, or none.
     pub(crate) deviations: &'a [[u8; 4]],
     weights: Weights<'a>,
+    /// The number of bin edges.
+    pub(crate) edges: usize,
     /// Where the values start.
     pub(crate) values_at: usize,
 }
@@ -137,6 +139,33 @@ impl<'a> Blob<'a> {
     /// # Errors
     /// What is wrong, and at which byte.
     pub fn new(bytes: &'a [u8]) -> Result<Self, LoadError> {
+        let parsed = Self::parse(bytes)?;
+        match parsed.integer {
+            None => parsed.with_floats(),
+            Some(format) => parsed.with_integers(format),
+        }
+    }
+
+    /// As [`Blob::new`], for a blob of float weights: a device without integer models does without their checks.
+    pub(crate) fn of_floats(bytes: &'a [u8]) -> Result<Self, LoadError> {
+        let parsed = Self::parse(bytes)?;
+        match parsed.integer {
+            None => parsed.with_floats(),
+            Some(_) => Err(LoadError { kind: LoadErrorKind::IntegerWeights, at: FLAGS_AT }),
+        }
+    }
+
+    /// As [`Blob::new`], for a blob of integer weights.
+    pub(crate) fn of_integers(bytes: &'a [u8]) -> Result<Self, LoadError> {
+        let parsed = Self::parse(bytes)?;
+        match parsed.integer {
+            None => Err(LoadError { kind: LoadErrorKind::FloatWeights, at: FLAGS_AT }),
+            Some(format) => parsed.with_integers(format),
+        }
+    }
+
+    /// Checks all but the values.
+    fn parse(bytes: &'a [u8]) -> Result<Parsed<'a>, LoadError> {
         let (flags, crc32) = check_header(bytes)?;
         let unknown = flags & MANDATORY_FLAGS & !KNOWN_FLAGS;
         if unknown != 0 {
@@ -148,18 +177,19 @@ impl<'a> Blob<'a> {
             return Err(LoadError { kind, at: HEADER_BYTES });
         }
         let kinds_at = reader.at;
-        let (mut rows, mut edges) = (0_u32, 0_u32);
+        let (mut rows, mut edges, mut record_bytes) = (0_u32, 0_u32, 0_usize);
         for feature in 0..usize::from(description.features) {
             let at = reader.at;
             let kind = reader.kind()?;
             if let Some(wrong) = wrong_kind(kind, feature) {
                 return Err(LoadError { kind: wrong, at });
             }
-            // At most 4096 features of at most 65,535 rows: neither can wrap.
+            // At most 4096 features of at most 65,535 rows: none of these can wrap.
             rows = rows.wrapping_add(kind.rows());
             edges = edges.wrapping_add(kind.edges());
+            record_bytes = record_bytes.wrapping_add(kind.value_bytes());
         }
-        let kinds = || kinds(bytes, kinds_at, description.features);
+        let kinds = || Kinds { reader: Reader { blob: bytes, at: kinds_at }, left: description.features };
 
         let (mut names, mut background, mut deviations, mut integer) = (None, &[][..], &[][..], None);
         for flag in (0..16).map(|bit| 1_u16 << bit).filter(|flag| flags & flag != 0) {
@@ -172,7 +202,7 @@ impl<'a> Blob<'a> {
             } else if flag == FLAG_NAMES {
                 names = Some(Names::new(section, kinds()).map_err(placed)?);
             } else if flag == FLAG_BACKGROUND {
-                background = background::check(section, kinds()).map_err(placed)?;
+                background = background::check(section, record_bytes, kinds()).map_err(placed)?;
             } else if flag == FLAG_DEVIATIONS {
                 deviations = check_deviations(section, kinds()).map_err(|kind| LoadError { kind, at: start })?;
             }
@@ -196,8 +226,11 @@ impl<'a> Blob<'a> {
             return Err(LoadError { kind: LoadErrorKind::NotCanonical, at: values_at });
         }
         let shape = Shape { experts: description.experts.into(), rows: rows as usize, edges: edges as usize };
-        let weights = Weights::new(values, values_at, shape, integer, kinds())?;
-        Ok(Self { bytes, crc32, description, kinds_at, names, background, deviations, weights, values_at })
+        let weights = Weights::F32(&[]);
+        let edges = shape.edges;
+        let blob =
+            Self { bytes, crc32, description, kinds_at, names, background, deviations, weights, edges, values_at };
+        Ok(Parsed { blob, values, shape, integer })
     }
 
     /// Returns all its bytes.
@@ -224,9 +257,10 @@ impl<'a> Blob<'a> {
         self.description.experts.into()
     }
 
-    /// Returns what each feature is, in their order. Each is decoded as it is asked for.
-    pub fn kinds(&self) -> impl Iterator<Item = Kind> + Clone + use<'a> {
-        kinds(self.bytes, self.kinds_at, self.description.features)
+    /// Returns what each feature is, in their order.
+    #[must_use]
+    pub fn kinds(&self) -> Kinds<'a> {
+        Kinds { reader: Reader { blob: self.bytes, at: self.kinds_at }, left: self.description.features }
     }
 
     /// Returns its values, by the type of their weights.
@@ -236,13 +270,50 @@ impl<'a> Blob<'a> {
     }
 }
 
-/// Returns the kinds that stand at a byte and were read once.
-fn kinds(bytes: &[u8], at: usize, count: u16) -> impl Iterator<Item = Kind> + Clone {
-    let (mut reader, mut left) = (Reader { blob: bytes, at }, count);
-    core::iter::from_fn(move || {
-        left = left.checked_sub(1)?;
-        reader.kind().ok()
-    })
+/// A blob whose values are not checked yet.
+struct Parsed<'a> {
+    /// Without its weights.
+    blob: Blob<'a>,
+    values: &'a [u8],
+    shape: Shape,
+    /// How integer weights are encoded; `None` for floats.
+    integer: Option<IntegerFormat>,
+}
+
+impl<'a> Parsed<'a> {
+    fn with_floats(self) -> Result<Blob<'a>, LoadError> {
+        let weights = values::floats(self.values, self.shape, self.blob.kinds());
+        self.with(weights.map(Weights::F32))
+    }
+
+    fn with_integers(self, format: IntegerFormat) -> Result<Blob<'a>, LoadError> {
+        let fixed = Fixed::new(self.values, self.shape, format, self.blob.kinds());
+        self.with(fixed.map(|fixed| if format.bits == 8 { Weights::I8(fixed) } else { Weights::I16(fixed) }))
+    }
+
+    /// An error comes with its offset in the values.
+    fn with(self, weights: Result<Weights<'a>, (LoadErrorKind, usize)>) -> Result<Blob<'a>, LoadError> {
+        let placed =
+            |(kind, offset): (LoadErrorKind, usize)| LoadError { kind, at: self.blob.values_at.wrapping_add(offset) };
+        Ok(Blob { weights: weights.map_err(placed)?, ..self.blob })
+    }
+}
+
+/// What the features of a blob are, in their order. Each is decoded as it is asked for.
+#[derive(Clone, Debug)]
+pub struct Kinds<'a> {
+    reader: Reader<'a>,
+    left: u16,
+}
+
+impl Iterator for Kinds<'_> {
+    type Item = Kind;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Kind> {
+        self.left = self.left.checked_sub(1)?;
+        self.reader.kind().ok()
+    }
 }
 
 /// Returns what is wrong with a description, if anything.
@@ -281,9 +352,9 @@ fn wrong_kind(kind: Kind, feature: usize) -> Option<LoadErrorKind> {
 }
 
 /// Checks that the deviations section holds one number for each feature, in its range; returns them.
-fn check_deviations(section: &[u8], kinds: impl Iterator<Item = Kind> + Clone) -> Result<&[[u8; 4]], LoadErrorKind> {
+fn check_deviations<'a>(section: &'a [u8], kinds: Kinds<'_>) -> Result<&'a [[u8; 4]], LoadErrorKind> {
     let (deviations, rest) = section.as_chunks::<4>();
-    if deviations.len() != kinds.clone().count() || !rest.is_empty() {
+    if deviations.len() != usize::from(kinds.left) || !rest.is_empty() {
         return Err(LoadErrorKind::Malformed);
     }
     for (feature, (kind, bytes)) in kinds.zip(deviations).enumerate() {

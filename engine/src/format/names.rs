@@ -1,10 +1,10 @@
 //! The names section: the name of the favourable outcome, then each feature's name followed by the names of its
 //! levels, all as strings. Feature names differ from each other, and so do the level names of one feature.
 
-use super::Reader;
-use super::kind::Kind;
+use super::{Kinds, Reader};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::frame::FrameError;
+use crate::invariant::certain;
 use crate::limits::IS_DEVICE;
 
 /// The strings of the names section.
@@ -17,43 +17,28 @@ impl<'a> Names<'a> {
     /// Checks that the section holds exactly the strings that the features need, and no name twice. Errors are placed
     /// from the section's start. Cost: one pass over the bytes, one more for every 32 names on a device, for every
     /// 4,096 elsewhere.
-    pub fn new(bytes: &'a [u8], kinds: impl Iterator<Item = Kind> + Clone) -> Result<Self, LoadError> {
+    pub fn new(bytes: &'a [u8], kinds: Kinds<'a>) -> Result<Self, LoadError> {
         let mut reader = Reader { blob: bytes, at: 0 };
         reader.string()?;
-        let names = Self { bytes };
-        let (features_at, mut features) = (reader.at, 0_usize);
+        let feature_names = Walk { reader: reader.clone(), kinds: Some(kinds.clone()) };
         for (feature, kind) in kinds.clone().enumerate() {
-            let at = reader.at;
             reader.string()?;
-            let levels_at = reader.at;
+            let levels = Walk { reader: reader.clone(), kinds: None };
             for _ in 0..kind.levels() {
                 reader.string()?;
             }
-            features = features.wrapping_add(1);
-            let levels = || {
-                let mut reader = Reader { blob: bytes, at: levels_at };
-                (0..kind.levels()).map_while(move |_| reader.bytes().ok())
-            };
-            if !are_distinct(usize::from(kind.levels()), levels) {
-                return Err(LoadError { kind: LoadErrorKind::DuplicateLevel { feature }, at });
+            if !are_distinct(&levels, kind.levels().into()) {
+                return Err(reader.error(LoadErrorKind::DuplicateLevel { feature }));
             }
         }
         if reader.at != bytes.len() {
             let trailing = FrameError::TrailingBytes { found: bytes.len(), expected: reader.at };
             return Err(reader.error(LoadErrorKind::Frame(trailing)));
         }
-        let feature_names = || {
-            let (mut reader, mut kinds) = (Reader { blob: bytes, at: features_at }, kinds.clone());
-            core::iter::from_fn(move || {
-                let (kind, name) = (kinds.next()?, reader.bytes().ok()?);
-                (0..kind.levels()).try_for_each(|_| reader.bytes().ok().map(|_| ()))?;
-                Some(name)
-            })
-        };
-        if are_distinct(features, feature_names) {
-            Ok(names)
+        if are_distinct(&feature_names, kinds.left.into()) {
+            Ok(Self { bytes })
         } else {
-            Err(LoadError { kind: LoadErrorKind::DuplicateFeature, at: features_at })
+            Err(reader.error(LoadErrorKind::DuplicateFeature))
         }
     }
 
@@ -64,59 +49,98 @@ impl<'a> Names<'a> {
     }
 
     /// Returns where each feature's name lies in the section, in the order of the features.
-    pub fn feature_offsets(&self, kinds: impl Iterator<Item = Kind>) -> impl Iterator<Item = u32> {
-        let mut reader = Reader { blob: self.bytes, at: 0 };
-        let mut to_pass = 1_usize;
-        kinds.map(move |kind| {
-            (0..to_pass).for_each(|_| _ = reader.bytes());
-            to_pass = usize::from(kind.levels()).wrapping_add(1);
+    pub fn feature_offsets(&self, kinds: Kinds<'a>) -> impl Iterator<Item = u32> {
+        let mut walk = Walk { reader: Reader { blob: self.bytes, at: 0 }, kinds: None };
+        _ = walk.next();
+        walk.kinds = Some(kinds);
+        core::iter::from_fn(move || {
             // A section is shorter than a blob, whose length fits a u32.
             #[allow(clippy::cast_possible_truncation)]
-            let at = reader.at as u32;
-            at
+            let at = walk.reader.at as u32;
+            walk.next().map(|_| at)
         })
+    }
+}
+
+/// Names that were read once: one after the other, or, with the kinds of the features, those of the features.
+#[derive(Clone)]
+struct Walk<'a> {
+    reader: Reader<'a>,
+    kinds: Option<Kinds<'a>>,
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = &'a [u8];
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let levels = match &mut self.kinds {
+            Some(kinds) => kinds.next()?.levels(),
+            None => 0,
+        };
+        let name = self.reader.bytes().ok()?;
+        (0..levels).try_for_each(|_| self.reader.bytes().ok().map(|_| ()))?;
+        Some(name)
     }
 }
 
 /// Slots of the hash table: of 8 bytes, on the stack.
 const SLOTS: usize = if IS_DEVICE { 64 } else { 8192 };
 
-/// Returns whether all names differ. `count`: their number; `names` starts over at each call.
+/// Returns whether the first `count` names differ.
 ///
 /// Without memory for all of them, the names are compared in groups by their hash: each pass puts those of one group
 /// into a small table. Two names count as equal where 64 bits of their hashes are: distinct names of a real model
 /// collide with a chance below 1e-9, and the exporter, which loads what it writes, would say so.
-fn are_distinct<'a, N: Iterator<Item = &'a [u8]>>(count: usize, names: impl Fn() -> N) -> bool {
+#[inline(never)]
+fn are_distinct(names: &Walk<'_>, count: usize) -> bool {
     if count < 2 {
         return true;
     }
     // Groups of half the table on average. One that overflows it all the same was made to: more groups then.
     let mut groups = count.div_ceil(SLOTS / 2).next_power_of_two() as u64;
-    'grouped: loop {
-        for group in 0..groups {
-            let mut table = [0_u64; SLOTS];
-            let mut free = SLOTS;
-            for hash in names().map(hash).filter(|hash| hash & groups.wrapping_sub(1) == group) {
-                // From the upper bits: the lower ones are the group's.
-                let start = (hash >> 40) as usize % SLOTS;
-                let (before, from) = table.split_at_mut_checked(start).unwrap_or_default();
-                let slot = from.iter_mut().chain(before).find(|slot| **slot == 0 || **slot == hash);
-                match slot {
-                    Some(slot) if *slot == 0 && free > 1 => {
-                        *slot = hash;
-                        free = free.wrapping_sub(1);
-                    }
-                    Some(slot) if *slot == hash => return false,
-                    _ if groups >> 32 != 0 => return false,
-                    _ => {
-                        groups <<= 8;
-                        continue 'grouped;
-                    }
-                }
+    loop {
+        let sorted = (0..groups).try_for_each(|group| {
+            let in_group = |hash: &u64| hash & groups.wrapping_sub(1) == group;
+            insert_all(names.clone().take(count).map(hash).filter(in_group))
+        });
+        match sorted {
+            Ok(()) => return true,
+            Err(Insert::Full) if groups >> 32 == 0 => groups <<= 8,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Why a hash was not inserted.
+enum Insert {
+    Twice,
+    Full,
+}
+
+/// Inserts hashes into a table that holds nothing else: by linear probing, from the upper bits, as the lower ones are the
+/// same in a group.
+#[inline(always)]
+fn insert_all(hashes: impl Iterator<Item = u64>) -> Result<(), Insert> {
+    let mut table = [0_u64; SLOTS];
+    for hash in hashes {
+        let (mut at, mut probes) = ((hash >> 40) as usize, 0_usize);
+        loop {
+            let slot = certain!(table.get_mut(at % SLOTS), return Err(Insert::Full));
+            if *slot == hash {
+                return Err(Insert::Twice);
+            }
+            if *slot == 0 {
+                *slot = hash;
+                break;
+            }
+            (at, probes) = (at.wrapping_add(1), probes.wrapping_add(1));
+            if probes == SLOTS {
+                return Err(Insert::Full);
             }
         }
-        return true;
     }
+    Ok(())
 }
 
 /// Returns a hash of a name, never 0: FNV-1a of 64 bits, then mixed so that every bit of it depends on every byte.
@@ -139,7 +163,12 @@ mod tests {
     use super::*;
 
     fn distinct(names: &[String]) -> bool {
-        are_distinct(names.len(), || names.iter().map(String::as_bytes))
+        let mut bytes = Vec::new();
+        for name in names {
+            bytes.push(name.len() as u8);
+            bytes.extend(name.as_bytes());
+        }
+        are_distinct(&Walk { reader: Reader { blob: &bytes, at: 0 }, kinds: None }, names.len())
     }
 
     /// Against sorting, for counts around the table's size, with one name repeated anywhere or none.

@@ -9,7 +9,7 @@ use super::{Description, Provenance};
 use crate::error::{LoadError, LoadErrorKind};
 
 /// Walks a payload, value by value.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     pub blob: &'a [u8],
     pub at: usize,
@@ -97,6 +97,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the declaration of a feature.
+    #[inline(never)]
     pub fn kind(&mut self) -> Result<Kind, LoadError> {
         let unknown = self.error(LoadErrorKind::Malformed);
         Ok(match self.u32()? {

@@ -1,9 +1,9 @@
 //! The values of a blob: the weights with the bias and the bin edges, as floats or as integers. Checked here as bytes,
 //! wherever they lie; a model reads them in place or copies them.
 
+use super::Kinds;
 use super::LANE_MULTIPLE;
-use super::kind::Kind;
-use crate::error::{LoadError, LoadErrorKind};
+use crate::error::LoadErrorKind;
 use crate::invariant::certain;
 
 /// Most fraction bits of a scale.
@@ -75,6 +75,11 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    fn check_bytes(self, values: &[u8], integer: Option<Format>) -> Result<(), (LoadErrorKind, usize)> {
+        let (found, expected) = (values.len(), self.bytes(integer).unwrap_or(usize::MAX));
+        if found == expected { Ok(()) } else { Err((LoadErrorKind::WrongWeightCount { found, expected }, 0)) }
+    }
+
     /// Returns the bytes of the values; `None` past what a `usize` holds.
     fn bytes(self, integer: Option<Format>) -> Option<usize> {
         let stride = stride(self.experts);
@@ -90,46 +95,15 @@ impl Shape {
     }
 }
 
-impl<'a> Weights<'a> {
-    /// Checks the values of a blob, which start at byte `at` of it: their number, that floats are finite, edges ascend,
-    /// scales are in range and padding is zero.
-    pub(super) fn new(
-        values: &'a [u8],
-        at: usize,
-        shape: Shape,
-        integer: Option<Format>,
-        kinds: impl Iterator<Item = Kind>,
-    ) -> Result<Self, LoadError> {
-        let expected = shape.bytes(integer).unwrap_or(usize::MAX);
-        if values.len() != expected {
-            return Err(LoadError { kind: LoadErrorKind::WrongWeightCount { found: values.len(), expected }, at });
-        }
-        let wrong = |(kind, offset): (LoadErrorKind, usize)| LoadError { kind, at: at.wrapping_add(offset) };
-        let Some(format) = integer else {
-            let values = values.as_chunks().0;
-            check_floats(values, shape, kinds).map_err(wrong)?;
-            return Ok(Self::F32(values));
-        };
-        let stride = stride(shape.experts);
-        let parts = values.split_at_checked(stride.wrapping_mul(4)).and_then(|(bias, rest)| {
-            let (edges, rest) = rest.split_at_checked(shape.edges.wrapping_mul(4))?;
-            let (scales, rows) = rest.split_at_checked(stride.wrapping_mul(2))?;
-            Some((bias, edges, scales, rows))
-        });
-        let (bias, edges, scales, rows) = certain!(parts, Default::default());
-        let (bias, edges, scales) = (bias.as_chunks().0, edges.as_chunks().0, scales.as_chunks().0);
-        let fixed = Fixed { format, bias, edges, scales, rows };
-        fixed.check(shape.experts, kinds).map_err(wrong)?;
-        Ok(if format.bits == 8 { Self::I8(fixed) } else { Self::I16(fixed) })
-    }
-}
-
-/// Checks the values of a float blob; an error comes with its offset in bytes.
-fn check_floats(
-    values: &[[u8; 4]],
+/// Checks the values of a float blob: their number, that they are finite, that padding is zero and edges ascend. An error
+/// comes with its offset in bytes.
+pub(super) fn floats<'a>(
+    values: &'a [u8],
     shape: Shape,
-    kinds: impl Iterator<Item = Kind>,
-) -> Result<(), (LoadErrorKind, usize)> {
+    kinds: Kinds<'_>,
+) -> Result<&'a [[u8; 4]], (LoadErrorKind, usize)> {
+    shape.check_bytes(values, None)?;
+    let values = values.as_chunks().0;
     let float = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
     if let Some(index) = values.iter().position(|bytes| !float(bytes).is_finite()) {
         return Err((LoadErrorKind::NotFinite, index.wrapping_mul(4)));
@@ -151,12 +125,34 @@ fn check_floats(
         }
         (edges, first) = (rest, first.wrapping_add(own.len()));
     }
-    Ok(())
+    Ok(values)
 }
 
-impl Fixed<'_> {
+impl<'a> Fixed<'a> {
+    /// Checks the values of an integer blob: their number, scales, edges and padding. An error comes with its offset in
+    /// bytes.
+    pub(super) fn new(
+        values: &'a [u8],
+        shape: Shape,
+        format: Format,
+        kinds: Kinds<'_>,
+    ) -> Result<Self, (LoadErrorKind, usize)> {
+        shape.check_bytes(values, Some(format))?;
+        let stride = stride(shape.experts);
+        let parts = values.split_at_checked(stride.wrapping_mul(4)).and_then(|(bias, rest)| {
+            let (edges, rest) = rest.split_at_checked(shape.edges.wrapping_mul(4))?;
+            let (scales, rows) = rest.split_at_checked(stride.wrapping_mul(2))?;
+            Some((bias, edges, scales, rows))
+        });
+        let (bias, edges, scales, rows) = certain!(parts, Default::default());
+        let (bias, edges, scales) = (bias.as_chunks().0, edges.as_chunks().0, scales.as_chunks().0);
+        let fixed = Self { format, bias, edges, scales, rows };
+        fixed.check(shape.experts, kinds)?;
+        Ok(fixed)
+    }
+
     /// Checks the values; an error comes with its offset in bytes.
-    fn check(&self, experts: usize, kinds: impl Iterator<Item = Kind>) -> Result<(), (LoadErrorKind, usize)> {
+    fn check(&self, experts: usize, kinds: Kinds<'_>) -> Result<(), (LoadErrorKind, usize)> {
         let (half, width) = (self.scales.len() / 2, usize::from(self.format.bits / 8));
         let (bias, edges, scales) = (self.bias.as_flattened(), self.edges.as_flattened(), self.scales.as_flattened());
         let edges_at = bias.len();

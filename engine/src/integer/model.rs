@@ -101,7 +101,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
             assert!(FEATURES > 0, "FEATURES must not be 0");
         }
-        let blob = Blob::new(blob)?;
+        let blob = Blob::of_integers(blob)?;
         let refused = |kind, at| LoadError { kind, at };
         let fixed = match blob.weights() {
             Weights::I8(fixed) | Weights::I16(fixed) => fixed,
