@@ -1,5 +1,5 @@
-//! Delta blobs (`.delta`): what turns one model file into another, for devices in the field. [`apply`] builds the new blob in the caller's memory; the
-//! writer is the trainer's `export`.
+//! Delta blobs (`.delta`): what turns one model file into another, for devices in the field. [`apply`] builds the new blob
+//! in the caller's memory; the writer is the trainer's `export`.
 //!
 //! ```
 //! use feamoe_engine::{Aligned, Model, delta};
@@ -9,59 +9,67 @@
 //! let mut memory = Aligned([0_u8; 8192]); // a model is loaded from a multiple of 4
 //! match delta::apply(OLD, received, &mut memory.0) {
 //!     Ok(new) => assert!(Model::<16, 12>::load(new).is_ok()),
-//!     Err(error) => assert_eq!(error, delta::DeltaError::Truncated { found: 0, expected: delta::HEADER_BYTES }),
+//!     Err(error) => assert!(matches!(error, delta::DeltaError::Frame(_))),
 //! }
 //! ```
 //!
 //! ```text
-//! byte 0        4         6          10
-//!      +--------+---------+----------+---------------------------+
-//!      | "FEAD" | version | CRC-32   | payload: postcard         |
-//!      |        | u16     | u32      |                           |
-//!      +--------+---------+----------+---------------------------+
+//! version 1, for models of float weights:          version 2, for models of integer weights:
+//! byte 0        4         6          10            byte 0                         16
+//!      +--------+---------+----------+---------+        +------------------------+---------+
+//!      | "FEAD" | version | CRC-32   | payload |        | frame of magic "FEAD"  | payload |
+//!      |        | u16     | u32      |         |        | (see crate::frame)     |         |
+//!      +--------+---------+----------+---------+        +------------------------+---------+
 //!
-//! payload = Outline, then five byte strings: sources, runs, edits before the table, edits after it, bits
-//! sources = for each expert of the new model the expert of the old one that it is told from, a byte; 255 for none
-//! runs    = for stretches of the new table's rows: their number, and where they start in the old table plus 1, 0 for nowhere: two varints each
-//! edits   = literal byte string, copied from (in the old blob), bytes copied; again until the bytes outside the table are complete
+//! payload = Outline, in version 2 the bits of a weight of the old and of the new model (a byte each, 8, 16 or 32),
+//!           then five byte strings: sources, runs, edits before the table, edits after it, bits
+//! sources = for each expert of the new model the expert of the old one that it derives from, a byte; 255 for none
+//! runs    = for stretches of the new table's rows: their number, and where they start in the old table plus 1, 0 for
+//!           nowhere: two varints each
+//! edits   = literal byte string, copied from (in the old blob), bytes copied; repeated until the bytes outside the table
+//!           are complete
 //! bits    = for each new expert, first its gate lane, then its own lane, for each run, a block:
-//!           k: 5 bits | shifted: 1 bit | shift: f32, where shifted | the difference of each row's weight, unless k = 31: then all are 0
+//!           k: 5 bits | shifted: 1 bit | shift: 32 bits, where shifted | the difference of each row's weight, unless
+//!           k = 31: then all are 0
 //! ```
 //!
-//! - The *table* is the bias and the rows of a blob, drawn in [`crate::blob`]. Experts lie side by side in its rows, and another number of experts is another
-//!   stride: so it is told lane by lane, each from the lane of an expert of the old model. One that did not change takes 6 bits a run and lane.
-//! - A weight is told from the one before it by the difference of their bits as integers, zigzag (0, -1, 1, -2, ...), in a Rice code: the difference shifted
-//!   right by k, as so many ones and a zero, then its low k bits; after [`ESCAPE`] ones its 32 bits follow instead. Bits are taken from the low end of a byte.
-//! - Rows are centred on the mean of all records (see [`crate::schema`]), which moves while learning goes on: the weights of a feature in a lane then move
-//!   together even where the expert is frozen. *shift* is added to each of them first, but for zeros, which stand for what no record had.
-//! - The CRC covers all other bytes of the delta. The Outline names the old blob by its CRC and holds the new blob's header with its CRC: so either the very
-//!   bytes of the new blob come out, or an error.
+//! - The *table* is the bias and the weight rows of a float blob, the weight rows of an integer blob (see [`crate::format`]
+//!   and [`crate::integer`]). Experts lie side by side in its rows, and another number of experts is another stride: so the
+//!   table is coded lane by lane, each from the lane of an expert of the old model. An unchanged lane takes 6 bits a run.
+//! - Each weight is coded as the difference from its predecessor in the old table: of the bits of floats as integers, of the
+//!   values of integers; zigzag (0, -1, 1, -2, ...), in a Rice code: the difference shifted right by k, in ones and a zero,
+//!   then its low k bits. After [`ESCAPE`] ones its 32 bits follow instead. Bits are taken from the low end of a byte.
+//! - Rows are centred on the mean of all records (see [`crate::schema`]), which moves while learning continues: the weights
+//!   of a feature in a lane then move together even where the expert is frozen. *shift*, an f32 or for integers an i32, is
+//!   added to each predecessor first. Zeros are the exception: they stand for what no record had, and stay zero.
+//! - The CRC covers all other bytes of the delta. The Outline names the old blob by its CRC and holds the new blob's header
+//!   with its CRC: so either the exact bytes of the new blob come out, or an error.
 //! - Whatever the bytes: no panic, and work in proportion to the lengths of old blob, delta and new blob.
 //!
-//! Worked example, a block of two weights of which the second moved by one step up, k = 0: `00000` `0` `0` `110`, the byte `80 01` from the low end.
+//! Worked example, a block of two weights of which the second moved by one step up, k = 0: `00000` `0` `0` `110`, the byte
+//! `80 01` from the low end.
 
 use core::fmt;
 
 use serde::Serialize;
 
-use crate::blob::{self, CHECKSUM, check_header};
 use crate::error::LoadError;
+use crate::format::{self, Reader, check_header, stride};
+use crate::frame::{self, FrameError};
 use crate::limits::MAX_BLOB_BYTES;
-use crate::mixture::stride;
-use crate::reader::Reader;
 
 /// First bytes of every delta.
 pub const MAGIC: [u8; 4] = *b"FEAD";
-/// The version of the format this crate reads and writes. Version 1: the first.
-pub const VERSION: u16 = 1;
-/// Length of the header.
+/// The newest version of the format. Version 1 is for float weights, version 2 for integer weights.
+pub const VERSION: u16 = 2;
+/// Length of the header of version 1.
 pub const HEADER_BYTES: usize = 10;
 const _: () = assert!(MAGIC.len() + 2 + 4 == HEADER_BYTES);
-/// The source of an expert that is told from zeros.
+/// The source of an expert that derives from zeros.
 pub const NO_SOURCE: u8 = u8::MAX;
 /// The `k` of a block without differences.
 pub const UNCHANGED: u32 = 31;
-/// Ones after which a difference stands as it is.
+/// Ones after which the 32 bits of a difference follow.
 pub const ESCAPE: u32 = 20;
 
 /// What stands first in the payload.
@@ -69,7 +77,7 @@ pub const ESCAPE: u32 = 20;
 pub struct Outline<'a> {
     /// CRC-32 of the blob that the delta applies to.
     pub old_crc32: u32,
-    /// The header of the new blob.
+    /// The header of the new blob: [`crate::format::HEADER_BYTES`].
     pub header: &'a [u8],
     /// Where the old blob has its table.
     pub old: Table,
@@ -85,30 +93,102 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// Where a blob has its bias and rows.
+/// Where a blob has its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Table {
     /// Offset in the blob, in bytes.
     pub at: u32,
-    /// Rows, the bias among them.
+    /// Rows: of floats, the bias among them.
     pub rows: u32,
-    /// Experts, K: they tell the stride. 0 for a blob whose table is told by edits.
+    /// Experts, K, which determine the stride. 0 for a blob that is coded by edits alone.
     pub experts: u32,
+}
+
+/// The type of a table's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Width {
+    /// f32.
+    F32,
+    /// i16.
+    I16,
+    /// i8.
+    I8,
+}
+
+impl Width {
+    /// Returns the bits of a weight.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::F32 => 32,
+            Self::I16 => 16,
+            Self::I8 => 8,
+        }
+    }
+
+    /// Returns the bytes of a weight.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        (self.bits() / 8) as usize
+    }
+
+    fn from_bits(bits: u8) -> Option<Self> {
+        [Self::F32, Self::I16, Self::I8].into_iter().find(|width| width.bits() == bits)
+    }
+
+    /// Returns the weight that starts at a byte: its bits, or its value, extended to 32 bits.
+    #[must_use]
+    pub fn read(self, blob: &[u8], at: usize) -> Option<u32> {
+        let bytes = blob.get(at..)?;
+        Some(match self {
+            Self::F32 => u32::from_le_bytes(*bytes.first_chunk()?),
+            Self::I16 => i32::from(i16::from_le_bytes(*bytes.first_chunk()?)).cast_unsigned(),
+            Self::I8 => i32::from(bytes.first()?.cast_signed()).cast_unsigned(),
+        })
+    }
+
+    /// Writes a weight to the start of `out`; `None` where it does not fit.
+    fn write(self, weight: u32, out: &mut [u8]) -> Option<()> {
+        let bytes = weight.to_le_bytes();
+        let bytes = bytes.get(..self.bytes())?;
+        put(out, bytes)?;
+        (self.read(bytes, 0)? == weight).then_some(())
+    }
+
+    /// Returns a weight as a delta predicts it from its predecessor, before the difference is added.
+    #[must_use]
+    pub fn predicted(self, before: u32, shift: Option<u32>) -> u32 {
+        match (self, shift) {
+            (_, None) => before,
+            // Stands for what no record had.
+            _ if before == 0 => 0,
+            (Self::F32, Some(shift)) => (f32::from_bits(before) + f32::from_bits(shift)).to_bits(),
+            (Self::I16 | Self::I8, Some(shift)) => before.wrapping_add(shift),
+        }
+    }
 }
 
 impl Table {
     /// Returns the offset of the table's end in its blob, in bytes; `None` past what a `usize` holds.
     #[must_use]
-    pub fn end(&self) -> Option<usize> {
-        let bytes = stride(self.experts as usize).checked_mul(4)?.checked_mul(self.rows as usize)?;
+    pub fn end(&self, width: Width) -> Option<usize> {
+        let bytes = stride(self.experts as usize).checked_mul(width.bytes())?.checked_mul(self.rows as usize)?;
         bytes.checked_add(self.at as usize)
     }
 
-    /// Returns the offset of a weight in its blob, in bytes: of an expert in the gate's lane or (`own`) its own. Past the table's end where there is none.
-    fn weight(&self, row: usize, expert: u32, own: bool) -> usize {
-        let lane = expert.wrapping_add(if own { self.experts } else { 0 }) as usize;
-        let index = row.wrapping_mul(stride(self.experts as usize)).wrapping_add(lane);
-        index.wrapping_mul(4).wrapping_add(self.at as usize)
+    /// Returns the offset of a weight in its blob, in bytes: of an expert in the gate's lane or (`own`) its own. Past the
+    /// table's end where there is none.
+    #[must_use]
+    pub fn weight(&self, width: Width, row: usize, expert: u32, own: bool) -> usize {
+        let stride = stride(self.experts as usize);
+        let own_lanes = match width {
+            Width::F32 => self.experts as usize,
+            Width::I16 | Width::I8 => stride / 2,
+        };
+        let lane = (expert as usize).wrapping_add(if own { own_lanes } else { 0 });
+        let index = row.wrapping_mul(stride).wrapping_add(lane);
+        index.wrapping_mul(width.bytes()).wrapping_add(self.at as usize)
     }
 }
 
@@ -116,29 +196,8 @@ impl Table {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum DeltaError {
-    /// Shorter than its header.
-    Truncated {
-        /// Bytes there are.
-        found: usize,
-        /// Bytes needed.
-        expected: usize,
-    },
-    /// Does not start with `FEAD`.
-    WrongMagic,
-    /// Of a format version this reader does not know.
-    UnsupportedVersion {
-        /// The delta's version.
-        found: u16,
-        /// The version this reader knows.
-        expected: u16,
-    },
-    /// The checksum does not match: the delta was cut or damaged.
-    WrongChecksum {
-        /// CRC-32 of the bytes there are.
-        found: u32,
-        /// CRC-32 the header declares.
-        expected: u32,
-    },
+    /// The header does not fit the bytes.
+    Frame(FrameError),
     /// Not the encoding of a delta, though its checksum matches: no exporter wrote it.
     Malformed,
     /// The old blob is damaged.
@@ -164,16 +223,16 @@ pub enum DeltaError {
 impl fmt::Display for DeltaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Truncated { found, expected } => {
-                write!(f, "delta ends after {found} bytes, its header has {expected}")
+            Self::Frame(FrameError::WrongMagic { .. }) => {
+                f.write_str("not a feamoe delta: does not start with FEAD")
             }
-            Self::WrongMagic => f.write_str("not a feamoe delta: does not start with FEAD"),
-            Self::UnsupportedVersion { found, expected } => {
-                write!(f, "delta of format version {found}, this build reads {expected}: send the model itself")
+            Self::Frame(error @ FrameError::UnsupportedVersion { .. }) => {
+                write!(f, "delta of {error}: send the model itself")
             }
-            Self::WrongChecksum { found, expected } => {
-                write!(f, "checksum {found:08x}, header says {expected:08x}: the delta is damaged, send it again")
+            Self::Frame(error @ FrameError::WrongChecksum { .. }) => {
+                write!(f, "{error}: the delta is damaged, send it again")
             }
+            Self::Frame(error) => write!(f, "delta {error}"),
             Self::Malformed => f.write_str("not the encoding of a delta"),
             Self::Old(error) => write!(f, "the model to change: {error}"),
             Self::OtherModel { found, expected } => {
@@ -190,22 +249,28 @@ impl fmt::Display for DeltaError {
     }
 }
 
-impl core::error::Error for DeltaError {}
+impl core::error::Error for DeltaError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Frame(error) => Some(error),
+            Self::Old(error) | Self::WrongResult(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
-/// Returns the header that goes before a payload.
+/// Returns the header of version 1 that goes before a payload.
 #[must_use]
 pub fn header(payload: &[u8]) -> [u8; HEADER_BYTES] {
-    let [m0, m1, m2, m3] = MAGIC;
-    let [v0, v1] = VERSION.to_le_bytes();
-    let [c0, c1, c2, c3] = checksum([m0, m1, m2, m3, v0, v1], payload).to_le_bytes();
+    let ([m0, m1, m2, m3], [v0, v1]) = (MAGIC, 1_u16.to_le_bytes());
+    let [c0, c1, c2, c3] = frame::crc32([&[m0, m1, m2, m3, v0, v1], payload]).to_le_bytes();
     [m0, m1, m2, m3, v0, v1, c0, c1, c2, c3]
 }
 
-fn checksum(head: [u8; 6], payload: &[u8]) -> u32 {
-    let mut digest = CHECKSUM.digest();
-    digest.update(&head);
-    digest.update(payload);
-    digest.finalize()
+/// Returns the header of version 2 that goes before a payload; `None` where the payload is past [`MAX_BLOB_BYTES`].
+#[must_use]
+pub fn header_of_integers(payload: &[u8]) -> Option<[u8; frame::HEADER_BYTES]> {
+    frame::seal(MAGIC, VERSION, 0, payload)
 }
 
 /// Builds in `out` the blob into which `delta` turns `old`, and returns it: byte by byte the one that the delta was made of, by its length and CRC. `out`
@@ -216,55 +281,64 @@ fn checksum(head: [u8; 6], payload: &[u8]) -> u32 {
 /// # Errors
 /// See [`DeltaError`]; then `out` holds nothing of use.
 pub fn apply<'o>(old: &[u8], delta: &[u8], out: &'o mut [u8]) -> Result<&'o [u8], DeltaError> {
-    let payload = payload(delta)?;
+    let (version, payload) = payload(delta).map_err(DeltaError::Frame)?;
     let (_, found) = check_header(old).map_err(DeltaError::Old)?;
     let mut reader = Reader { blob: payload, at: 0 };
     let outline = Outline::take(&mut reader).map_err(|_| DeltaError::Malformed)?;
+    let widths = widths(version, &mut reader).ok_or(DeltaError::Malformed)?;
     let expected = outline.old_crc32;
     if found != expected {
         return Err(DeltaError::OtherModel { found, expected });
     }
-    let [_, _, length, _] = outline.header.as_chunks().0 else { return Err(DeltaError::Malformed) };
-    let expected = (u32::from_le_bytes(*length) as usize).saturating_add(blob::HEADER_BYTES);
-    if expected > MAX_BLOB_BYTES.saturating_add(blob::HEADER_BYTES) {
+    let ([_, _, length, _], []) = outline.header.as_chunks() else { return Err(DeltaError::Malformed) };
+    let expected = (u32::from_le_bytes(*length) as usize).saturating_add(format::HEADER_BYTES);
+    if expected > MAX_BLOB_BYTES.saturating_add(format::HEADER_BYTES) {
         return Err(DeltaError::Malformed);
     }
     let found = out.len();
     let out = out.get_mut(..expected).ok_or(DeltaError::OutputTooSmall { found, expected })?;
-    build(&outline, &mut reader, old, out).ok_or(DeltaError::Malformed)?;
+    build(&outline, widths, &mut reader, old, out).ok_or(DeltaError::Malformed)?;
     check_header(out).map_err(DeltaError::WrongResult)?;
     Ok(out)
 }
 
-/// Checks what stands before the payload; returns the payload.
-fn payload(delta: &[u8]) -> Result<&[u8], DeltaError> {
-    let Some((header, payload)) = delta.split_first_chunk::<HEADER_BYTES>() else {
-        return Err(DeltaError::Truncated { found: delta.len(), expected: HEADER_BYTES });
-    };
-    let [m0, m1, m2, m3, v0, v1, c0, c1, c2, c3] = *header;
-    if [m0, m1, m2, m3] != MAGIC {
-        return Err(DeltaError::WrongMagic);
+/// Checks the header; returns the version and the payload.
+fn payload(delta: &[u8]) -> Result<(u16, &[u8]), FrameError> {
+    let version = frame::version(delta, HEADER_BYTES, MAGIC, VERSION)?;
+    if version > 1 {
+        return Ok((version, frame::open(delta, MAGIC, VERSION)?.payload));
     }
-    let found = u16::from_le_bytes([v0, v1]);
-    if found != VERSION {
-        return Err(DeltaError::UnsupportedVersion { found, expected: VERSION });
+    let (header, payload) = delta.split_first_chunk::<HEADER_BYTES>().unwrap_or((&[0; HEADER_BYTES], &[]));
+    let [head @ .., c0, c1, c2, c3] = header;
+    frame::check(frame::crc32([head, payload]), [*c0, *c1, *c2, *c3])?;
+    Ok((version, payload))
+}
+
+/// Returns the types of the weights of the old and the new table.
+fn widths(version: u16, reader: &mut Reader<'_>) -> Option<[Width; 2]> {
+    if version == 1 {
+        return Some([Width::F32; 2]);
     }
-    let (found, expected) = (checksum([m0, m1, m2, m3, v0, v1], payload), u32::from_le_bytes([c0, c1, c2, c3]));
-    if found != expected {
-        return Err(DeltaError::WrongChecksum { found, expected });
-    }
-    Ok(payload)
+    let [old, new] = *reader.take(2).ok()?.first_chunk()?;
+    Some([Width::from_bits(old)?, Width::from_bits(new)?])
 }
 
 /// Writes the new blob; `None` where the delta makes no sense.
-fn build(outline: &Outline<'_>, reader: &mut Reader<'_>, old: &[u8], out: &mut [u8]) -> Option<()> {
+fn build(
+    outline: &Outline<'_>,
+    [from_width, to_width]: [Width; 2],
+    reader: &mut Reader<'_>,
+    old: &[u8],
+    out: &mut [u8],
+) -> Option<()> {
     let mut part = || reader.bytes().ok();
     let (sources, runs, before, after, bits) = (part()?, part()?, part()?, part()?, part()?);
     let Outline { old: from, new: to, header, .. } = outline;
     if reader.at != reader.blob.len() || sources.len() != to.experts as usize {
         return None;
     }
-    let (head, tail) = out.split_at_mut_checked(to.end()?)?;
+    let end = to.end(to_width)?;
+    let (head, tail) = out.split_at_mut_checked(end)?;
     let (head, table) = head.split_at_mut_checked(to.at as usize)?;
     table.fill(0);
     edit(put(head, header)?, before, old)?;
@@ -276,19 +350,19 @@ fn build(outline: &Outline<'_>, reader: &mut Reader<'_>, old: &[u8], out: &mut [
             let mut runs = Reader { blob: runs, at: 0 };
             while runs.at != runs.blob.len() {
                 let (rows, start) = (runs.u32().ok()?, runs.u32().ok()?);
-                let block = Block::take(&mut bits)?;
+                let block = Block::take(to_width, &mut bits)?;
                 // The table bounds the rows, so that no run can be longer than it.
                 for index in 0..rows as usize {
                     let before = match start.checked_sub(1) {
                         Some(start) if *source != NO_SOURCE => {
-                            let at = from.weight((start as usize).wrapping_add(index), u32::from(*source), own);
-                            u32::from_le_bytes(*old.get(at..)?.first_chunk()?)
+                            let row = (start as usize).wrapping_add(index);
+                            from_width.read(old, from.weight(from_width, row, u32::from(*source), own))?
                         }
                         _ => 0,
                     };
-                    let at = to.weight(row, expert, own);
+                    let at = to.weight(to_width, row, expert, own);
                     let weight = block.weight(before, &mut bits)?;
-                    put(out.get_mut(at..to.end()?)?, &weight.to_le_bytes())?;
+                    to_width.write(weight, out.get_mut(at..end)?)?;
                     row = row.wrapping_add(1);
                 }
             }
@@ -320,20 +394,21 @@ fn edit(mut out: &mut [u8], edits: &[u8], old: &[u8]) -> Option<()> {
 
 /// What the weights of one lane in one run have in common.
 struct Block {
+    width: Width,
     k: u32,
-    shift: Option<f32>,
+    shift: Option<u32>,
 }
 
 impl Block {
-    fn take(bits: &mut Bits<'_>) -> Option<Self> {
+    fn take(width: Width, bits: &mut Bits<'_>) -> Option<Self> {
         let k = bits.take(5)?;
-        let shift = if bits.take(1)? == 1 { Some(f32::from_bits(bits.take(32)?)) } else { None };
-        Some(Self { k, shift })
+        let shift = if bits.take(1)? == 1 { Some(bits.take(32)?) } else { None };
+        Some(Self { width, k, shift })
     }
 
-    /// Returns the bits of a weight, by those of the one before.
+    /// Returns a weight, by the one before.
     fn weight(&self, before: u32, bits: &mut Bits<'_>) -> Option<u32> {
-        let predicted = predicted(before, self.shift);
+        let predicted = self.width.predicted(before, self.shift);
         if self.k == UNCHANGED {
             return Some(predicted);
         }
@@ -343,15 +418,6 @@ impl Block {
         }
         let zigzag = if ones == ESCAPE { bits.take(32)? } else { ones.wrapping_shl(self.k) | bits.take(self.k)? };
         Some(predicted.wrapping_add((zigzag >> 1) ^ (zigzag & 1).wrapping_neg()))
-    }
-}
-
-/// Returns the bits of a weight as a delta predicts it, before its difference is added.
-#[must_use]
-pub fn predicted(before: u32, shift: Option<f32>) -> u32 {
-    match shift {
-        Some(shift) if before != 0 => (f32::from_bits(before) + shift).to_bits(),
-        _ => before,
     }
 }
 

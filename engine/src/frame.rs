@@ -16,6 +16,7 @@ use core::fmt;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
+use crate::invariant::certain;
 use crate::limits::{IS_DEVICE, MAX_BLOB_BYTES};
 
 /// Length of the header, in bytes.
@@ -36,14 +37,14 @@ static TABLE_FREE: Crc<u32, crc::NoTable> = Crc::<u32, crc::NoTable>::new(&CRC_3
 static WITH_TABLE: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// Returns the CRC-32 (ISO-HDLC) of several parts, one after the other.
-pub(crate) fn crc32<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> u32 {
+pub(crate) fn crc32<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> u32 {
     if IS_DEVICE {
         let mut digest = TABLE_FREE.digest();
-        parts.into_iter().for_each(|part| digest.update(part));
+        parts.into_iter().for_each(|part| digest.update(part.as_ref()));
         digest.finalize()
     } else {
         let mut digest = WITH_TABLE.digest();
-        parts.into_iter().for_each(|part| digest.update(part));
+        parts.into_iter().for_each(|part| digest.update(part.as_ref()));
         digest.finalize()
     }
 }
@@ -139,24 +140,31 @@ impl core::error::Error for FrameError {}
 pub(crate) struct Frame<'a> {
     pub flags: u16,
     pub crc32: u32,
-    #[allow(dead_code)]
     pub payload: &'a [u8],
 }
 
-/// Checks a frame in the order length of the header, magic, version, declared length, exact length, CRC. Nothing of
-/// the payload is read before.
-pub(crate) fn open(bytes: &[u8], magic: [u8; 4], version: u16) -> Result<Frame<'_>, FrameError> {
-    let Some((header, payload)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-        return Err(FrameError::Truncated { found: bytes.len(), expected: HEADER_BYTES });
+/// Checks that bytes hold a header of `header_bytes`, which starts with `magic` and a version up to `newest`; returns the
+/// version.
+pub(crate) fn version(bytes: &[u8], header_bytes: usize, magic: [u8; 4], newest: u16) -> Result<u16, FrameError> {
+    let header = bytes.get(..header_bytes).and_then(|header| header.first_chunk());
+    let Some([m0, m1, m2, m3, v0, v1]) = header else {
+        return Err(FrameError::Truncated { found: bytes.len(), expected: header_bytes });
     };
-    let [m0, m1, m2, m3, v0, v1, f0, f1, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
-    if [m0, m1, m2, m3] != magic {
+    if [*m0, *m1, *m2, *m3] != magic {
         return Err(FrameError::WrongMagic { expected: magic });
     }
-    let found = u16::from_le_bytes([v0, v1]);
-    if found != version {
-        return Err(FrameError::UnsupportedVersion { found, expected: version });
+    match u16::from_le_bytes([*v0, *v1]) {
+        found if (1..=newest).contains(&found) => Ok(found),
+        found => Err(FrameError::UnsupportedVersion { found, expected: newest }),
     }
+}
+
+/// Checks a frame in the order length of the header, magic, version (up to `newest`), declared length, exact length, CRC.
+/// Nothing of the payload is read before.
+pub(crate) fn open(bytes: &[u8], magic: [u8; 4], newest: u16) -> Result<Frame<'_>, FrameError> {
+    version(bytes, HEADER_BYTES, magic, newest)?;
+    let (header, payload) = certain!(bytes.split_first_chunk::<HEADER_BYTES>(), (&[0; HEADER_BYTES], &[][..]));
+    let [_, _, _, _, _, _, f0, f1, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
     let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
     if length > MAX_BLOB_BYTES {
         return Err(FrameError::TooLarge { found: length, limit: MAX_BLOB_BYTES });
@@ -168,11 +176,14 @@ pub(crate) fn open(bytes: &[u8], magic: [u8; 4], version: u16) -> Result<Frame<'
     if found > expected {
         return Err(FrameError::TrailingBytes { found, expected });
     }
-    let (found, expected) = (checksum(header, payload), u32::from_le_bytes([c0, c1, c2, c3]));
-    if found != expected {
-        return Err(FrameError::WrongChecksum { found, expected });
-    }
-    Ok(Frame { flags: u16::from_le_bytes([f0, f1]), crc32: found, payload })
+    let crc32 = check(checksum(header, payload), [c0, c1, c2, c3])?;
+    Ok(Frame { flags: u16::from_le_bytes([f0, f1]), crc32, payload })
+}
+
+/// Compares a checksum with the one that a header declares; returns it.
+pub(crate) fn check(found: u32, declared: [u8; 4]) -> Result<u32, FrameError> {
+    let expected = u32::from_le_bytes(declared);
+    if found == expected { Ok(found) } else { Err(FrameError::WrongChecksum { found, expected }) }
 }
 
 /// Returns the header that makes a frame of a payload; `None` where the payload is past [`MAX_BLOB_BYTES`].

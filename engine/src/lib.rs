@@ -82,23 +82,10 @@ pub mod schema;
 pub mod slots;
 
 pub use attribution::{Attribution, BackgroundId, Method, Space};
-/// The old names, while callers move.
-pub mod blob {
-    pub(crate) use crate::format::check_header;
-    pub use crate::format::*;
-    pub(crate) use crate::frame::seal as header_of;
-    pub(crate) const CHECKSUM: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-    pub(crate) fn feature_edges<'a>(feature: &crate::schema::Feature, edges: &'a [f32]) -> &'a [f32] {
-        feature.edges_of(edges)
-    }
-}
-pub(crate) use format as reader;
-pub use format::background;
-
 pub use error::{ExplainError, LoadError, PredictError, RecordError};
 pub use format::Blob;
-pub use model::{Model, Score, Scorer};
-pub use record::{Record, Value};
+pub use model::{Model, Score, Scored, Scorer};
+pub use record::{Record, Value, Values};
 pub use recourse::Recourse;
 pub use schema::{FeatureIndex, FeatureKey, Schema};
 

@@ -7,54 +7,174 @@ use crate::format::{Blob, FLAGS_AT, HEADER_BYTES, Provenance, Weights, stride};
 use crate::invariant::certain;
 use crate::limits::{MAX_LOGIT, MAX_REACH};
 use crate::mixture::{combine, live_logits, tame};
-use crate::record::{Record, Value};
-use crate::schema::{Feature, FeatureIndex, Kind, Note, Schema};
+use crate::record::{Record, Value, Values};
+use crate::schema::{Feature, FeatureIndex, Kind, Layout, Note, Schema};
 
 /// A loaded model of either kind of weights: [`Model`] or [`crate::integer::Model`]. Slots, the monitor and tools serve both
 /// through it.
 ///
 /// Sealed: generic code relies on the rule that a model that exists is valid.
 pub trait Scorer<'a>: sealed::Sealed + Sized {
+    /// One record of the model, its values already resolved.
+    type Record<'m>: Values
+    where
+        Self: 'm;
+
+    /// What the model says of one record.
+    type Score: Scored;
+
     /// Loads a blob in place and checks all of it.
     ///
     /// # Errors
     /// What is wrong, and at which byte: see [`crate::error::LoadErrorKind`].
     fn load(blob: &'a [u8]) -> Result<Self, LoadError>;
 
-    /// Returns the features, in the order of their indices.
-    fn features(&self) -> &[Feature];
+    /// Returns the features: kinds, names, levels.
+    fn schema(&self) -> Schema<'_>;
+
+    /// Returns the number of experts, K.
+    fn experts(&self) -> usize;
 
     /// Returns the decision threshold.
     fn threshold(&self) -> f32;
 
+    /// Returns where the model comes from.
+    fn provenance(&self) -> &Provenance;
+
     /// Returns the blob's checksum, which identifies the model.
     fn crc32(&self) -> u32;
+
+    /// Returns the length of the blob, in bytes.
+    fn blob_bytes(&self) -> usize;
+
+    /// Returns a record of this model with every value missing.
+    fn record(&self) -> Self::Record<'_>;
+
+    /// Scores a record into the caller's memory.
+    ///
+    /// # Errors
+    /// [`PredictError::OtherModel`] for a record that another model made; then `score` is as it was.
+    fn score_into(&self, record: &Self::Record<'_>, score: &mut Self::Score) -> Result<(), PredictError>;
+}
+
+/// What a model says of a record, in floats whatever the weights are.
+pub trait Scored: sealed::Sealed + Default {
+    /// Returns the score p, in [0, 1]: at or above the model's threshold exactly where [`Scored::decision`] is favourable. Of
+    /// an integer score the 24 highest bits.
+    fn probability(&self) -> f32;
+
+    /// Returns whether the decision is favourable.
+    fn decision(&self) -> bool;
+
+    /// Returns the gate's weight of an expert, counted from 0; 0 past the model's experts.
+    fn gate(&self, expert: usize) -> f32;
+
+    /// Returns the probability that an expert gives, counted from 0; 0 past the model's experts.
+    fn expert_probability(&self, expert: usize) -> f32;
+
+    /// Returns whether some value was missing.
+    fn missing(&self) -> bool;
+
+    /// Returns whether some number was clamped to the training range.
+    fn clamped(&self) -> bool;
+
+    /// Returns whether some level was unseen in training.
+    fn unseen(&self) -> bool;
+}
+
+impl<const EXPERTS: usize> sealed::Sealed for Score<EXPERTS> {}
+
+impl<const EXPERTS: usize> Scored for Score<EXPERTS> {
+    fn probability(&self) -> f32 {
+        self.probability
+    }
+
+    fn decision(&self) -> bool {
+        self.decision
+    }
+
+    fn gate(&self, expert: usize) -> f32 {
+        self.gate.get(expert).copied().unwrap_or(0.0)
+    }
+
+    fn expert_probability(&self, expert: usize) -> f32 {
+        self.expert_probabilities.get(expert).copied().unwrap_or(0.0)
+    }
+
+    fn missing(&self) -> bool {
+        self.missing
+    }
+
+    fn clamped(&self) -> bool {
+        self.clamped
+    }
+
+    fn unseen(&self) -> bool {
+        self.unseen
+    }
 }
 
 pub(crate) mod sealed {
-    /// Implemented by the two models only.
+    /// Implemented by the two models and what they return only.
     pub trait Sealed {}
 }
 
-impl<const FEATURES: usize, const EXPERTS: usize> sealed::Sealed for Model<'_, FEATURES, EXPERTS> {}
+/// Implements [`Scorer`] by the methods of the same names.
+macro_rules! impl_scorer {
+    () => {
+        impl<const FEATURES: usize, const EXPERTS: usize> $crate::model::sealed::Sealed for Model<'_, FEATURES, EXPERTS> {}
 
-impl<'a, const FEATURES: usize, const EXPERTS: usize> Scorer<'a> for Model<'a, FEATURES, EXPERTS> {
-    fn load(blob: &'a [u8]) -> Result<Self, LoadError> {
-        Self::load(blob)
-    }
+        impl<'a, const FEATURES: usize, const EXPERTS: usize> $crate::model::Scorer<'a> for Model<'a, FEATURES, EXPERTS> {
+            type Record<'m>
+                = Record<'m, FEATURES>
+            where
+                Self: 'm;
+            type Score = Score<EXPERTS>;
 
-    fn features(&self) -> &[Feature] {
-        self.schema.features()
-    }
+            fn load(blob: &'a [u8]) -> Result<Self, LoadError> {
+                Self::load(blob)
+            }
 
-    fn threshold(&self) -> f32 {
-        self.threshold
-    }
+            fn schema(&self) -> Schema<'_> {
+                self.schema()
+            }
 
-    fn crc32(&self) -> u32 {
-        self.crc32
-    }
+            fn experts(&self) -> usize {
+                self.experts()
+            }
+
+            fn threshold(&self) -> f32 {
+                self.threshold()
+            }
+
+            fn provenance(&self) -> &Provenance {
+                self.provenance()
+            }
+
+            fn crc32(&self) -> u32 {
+                self.crc32()
+            }
+
+            fn blob_bytes(&self) -> usize {
+                self.blob_bytes()
+            }
+
+            #[inline]
+            fn record(&self) -> Record<'_, FEATURES> {
+                self.record()
+            }
+
+            #[inline]
+            fn score_into(&self, record: &Record<'_, FEATURES>, score: &mut Score<EXPERTS>) -> Result<(), PredictError> {
+                self.score_into(record, score)
+            }
+        }
+    };
 }
+
+pub(crate) use impl_scorer;
+
+impl_scorer!();
 
 /// What fills memory that is written before it is read. Zeros would be a call, which takes three times as many instructions.
 pub(crate) const UNWRITTEN: f32 = f32::NAN;
@@ -76,7 +196,7 @@ pub(crate) const UNWRITTEN: f32 = f32::NAN;
 /// ```
 #[derive(Debug)]
 pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
-    schema: Schema<'a, FEATURES>,
+    layout: Layout<'a, FEATURES>,
     experts: usize,
     threshold: f32,
     pub(crate) bias: &'a [f32],
@@ -209,12 +329,12 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         let lanes = values.len().wrapping_sub(blob.edges);
         let (lanes, edges) = certain!(values.split_at_checked(lanes), Default::default());
         let (bias, rows) = certain!(lanes.split_at_checked(stride(experts)), Default::default());
-        let schema = Schema::new(blob, edges)?;
-        let largest = largest_logit(schema.features(), bias, rows, experts);
+        let layout = Layout::new(blob, edges)?;
+        let largest = largest_logit(layout.features(), bias, rows, experts);
         let largest = largest.ok_or(LoadError { kind: LoadErrorKind::LogitsTooLarge, at: blob.values_at })?;
         let description = blob.description();
         let mut model = Self {
-            schema,
+            layout,
             experts,
             threshold: description.threshold,
             bias,
@@ -237,14 +357,19 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
 
     /// Returns the features: kinds, names, levels.
     #[must_use]
-    pub fn schema(&self) -> &Schema<'a, FEATURES> {
-        &self.schema
+    pub fn schema(&self) -> Schema<'_> {
+        self.layout.view()
+    }
+
+    #[inline]
+    pub(crate) fn layout(&self) -> &Layout<'a, FEATURES> {
+        &self.layout
     }
 
     /// Returns a record of this model with every value missing.
     #[must_use]
     pub fn record(&self) -> Record<'_, FEATURES> {
-        Record::new(&self.schema)
+        Record::new(&self.layout)
     }
 
     /// Returns the number of experts, K.
@@ -299,12 +424,12 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
 
     /// Returns the bytes of a background record, above 0: a model has a feature.
     fn record_bytes(&self) -> usize {
-        self.schema.features().iter().map(|feature| feature.kind.value_bytes()).sum()
+        self.layout.features().iter().map(|feature| feature.kind.value_bytes()).sum()
     }
 
     /// Returns the values of background record `row`, counted from 0, feature by feature; `None` where there is no such record.
     pub fn background_values(&self, row: usize) -> Option<impl Iterator<Item = Value>> {
-        let features = self.schema.features();
+        let features = self.layout.features();
         let start = row.checked_mul(self.record_bytes())?;
         let mut rest = self.background.get(start..)?;
         // Only the first feature can lack its bytes: `load` has counted and checked them.
@@ -387,7 +512,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// Returns whether a record is of this model.
     #[inline]
     pub(crate) fn made(&self, record: &Record<'_, FEATURES>) -> bool {
-        core::ptr::eq(record.schema, &raw const self.schema)
+        core::ptr::eq(record.layout, &raw const self.layout)
     }
 
     /// Returns the part of `lanes` that one row fills. `EXPERTS` is even, so `2 * EXPERTS` lanes hold the stride of any K up to it.

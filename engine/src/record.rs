@@ -8,8 +8,7 @@
 use crate::error::RecordError;
 use crate::format::background::MISSING_NUMBER;
 use crate::mixture::Term;
-use crate::schema::{Feature, Kind, Note, bin, clamp};
-pub use crate::schema::{FeatureIndex, FeatureKey, Schema};
+use crate::schema::{Feature, FeatureIndex, FeatureKey, Kind, Layout, Note, bin, clamp};
 
 /// A raw value of a record: what [`Record::set_value`] sets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,29 +47,84 @@ impl Value {
     }
 }
 
+/// What every record can do, whatever the weights of its model are.
+pub trait Values: sealed::Sealed {
+    /// Makes every value missing again.
+    fn clear(&mut self);
+
+    /// Sets one value.
+    ///
+    /// # Errors
+    /// As [`Record::set_value`].
+    fn set_value(&mut self, key: impl FeatureKey, value: Value) -> Result<Note, RecordError>;
+
+    /// Sets every value, in the order of the features.
+    ///
+    /// # Errors
+    /// As [`Record::set_all`].
+    fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError>;
+
+    /// Returns the note of each feature's value, in their order.
+    fn notes(&self) -> &[Note];
+}
+
+pub(crate) mod sealed {
+    /// Implemented by the records of the two models only.
+    pub trait Sealed {}
+}
+
+/// Implements [`Values`] by the methods of the same names.
+macro_rules! impl_values {
+    () => {
+        impl<const FEATURES: usize> $crate::record::sealed::Sealed for Record<'_, FEATURES> {}
+
+        impl<const FEATURES: usize> $crate::record::Values for Record<'_, FEATURES> {
+            fn clear(&mut self) {
+                self.clear();
+            }
+
+            #[inline]
+            fn set_value(&mut self, key: impl FeatureKey, value: Value) -> Result<Note, RecordError> {
+                self.set_value(key, value)
+            }
+
+            fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
+                self.set_all(values)
+            }
+
+            fn notes(&self) -> &[Note] {
+                self.notes()
+            }
+        }
+    };
+}
+
+pub(crate) use impl_values;
+
+impl_values!();
+
 /// One record of a model: 17 bytes a feature. Made by [`crate::Model::record`], with every value missing.
 #[derive(Clone, Debug)]
 pub struct Record<'m, const FEATURES: usize> {
-    pub(crate) schema: &'m Schema<'m, FEATURES>,
-    /// The terms of feature 0, then of feature 1, ...: the first `schema.terms` count.
+    pub(crate) layout: &'m Layout<'m, FEATURES>,
+    /// The terms of feature 0, then of feature 1, ...: the first `layout.terms` count.
     terms: [[Term; 2]; FEATURES],
-    /// Usual past the schema's features.
+    /// Usual past the model's features.
     notes: [Note; FEATURES],
 }
 
 impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Returns a record with every value missing.
-    #[must_use]
-    pub fn new(schema: &'m Schema<'m, FEATURES>) -> Self {
+    pub(crate) fn new(layout: &'m Layout<'m, FEATURES>) -> Self {
         let mut record =
-            Self { schema, terms: [[Term { row: 0, scale: 0.0 }; 2]; FEATURES], notes: [Note::Usual; FEATURES] };
+            Self { layout, terms: [[Term { row: 0, scale: 0.0 }; 2]; FEATURES], notes: [Note::Usual; FEATURES] };
         record.clear();
         record
     }
 
     /// Makes every value missing again.
     pub fn clear(&mut self) {
-        for index in 0..self.schema.features.len() {
+        for index in 0..self.layout.features.len() {
             let set = self.set_at(index, Value::Missing);
             debug_assert!(set.is_ok(), "broken invariant: every feature can be missing");
         }
@@ -83,7 +137,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// [`RecordError::WrongValueCount`]; then the record is as it was. As [`Record::set_value`]; then every value is missing,
     /// so that no score mixes old values with new ones.
     pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
-        let (found, features) = (values.len(), self.schema.features.len());
+        let (found, features) = (values.len(), self.layout.features.len());
         if found != features {
             return Err(RecordError::WrongValueCount { found, features });
         }
@@ -97,11 +151,11 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets values up to the first wrong one.
     #[inline(never)]
     fn resolve_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
-        let schema = self.schema;
-        let features = schema.features.as_slice();
+        let layout = self.layout;
+        let features = layout.features.as_slice();
         let mut terms = self.terms.as_flattened_mut().iter_mut();
         for (index, ((feature, value), note)) in features.iter().zip(values).zip(&mut self.notes).enumerate() {
-            *note = resolve(feature, index, &schema.edges, *value, |term| {
+            *note = resolve(feature, index, &layout.edges, *value, |term| {
                 if let Some(to) = terms.next() {
                     *to = term;
                 }
@@ -124,10 +178,10 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// # Errors
     /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`]; those of the key.
     pub fn set_category(&mut self, key: impl FeatureKey, level: &str) -> Result<Note, RecordError> {
-        let index = key.index(self.schema)?;
-        let feature = self.schema.features.get(index).ok_or(RecordError::UnknownFeature)?;
+        let index = key.index(self.layout.view())?;
+        let feature = self.layout.features.get(index).ok_or(RecordError::UnknownFeature)?;
         let Kind::Category { .. } = feature.kind else { return Err(RecordError::NotACategory { feature: index }) };
-        self.set_level(FeatureIndex(index), self.schema.level_code(index, level)?)
+        self.set_level(FeatureIndex(index), self.layout.view().level_code(index, level)?)
     }
 
     /// Sets a category by the name of a level that the model knows.
@@ -135,10 +189,10 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// # Errors
     /// As [`Record::set_category`], and [`RecordError::UnknownLevel`] for another name.
     pub fn set_known_category(&mut self, key: impl FeatureKey, level: &str) -> Result<(), RecordError> {
-        let index = key.index(self.schema)?;
-        let feature = self.schema.features.get(index).ok_or(RecordError::UnknownFeature)?;
+        let index = key.index(self.layout.view())?;
+        let feature = self.layout.features.get(index).ok_or(RecordError::UnknownFeature)?;
         let Kind::Category { .. } = feature.kind else { return Err(RecordError::NotACategory { feature: index }) };
-        let code = self.schema.level_code(index, level)?.ok_or(RecordError::UnknownLevel { feature: index })?;
+        let code = self.layout.view().level_code(index, level)?.ok_or(RecordError::UnknownLevel { feature: index })?;
         self.set_at(index, Value::Level(code)).map(|_| ())
     }
 
@@ -163,15 +217,15 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// # Errors
     /// As [`Record::set_number`], [`Record::set_level`] and [`Record::set_missing`].
     pub fn set_value(&mut self, key: impl FeatureKey, value: Value) -> Result<Note, RecordError> {
-        let index = key.index(self.schema)?;
+        let index = key.index(self.layout.view())?;
         self.set_at(index, value)
     }
 
     #[inline(never)]
     fn set_at(&mut self, index: usize, value: Value) -> Result<Note, RecordError> {
-        let feature = self.schema.features.get(index).ok_or(RecordError::UnknownFeature)?;
+        let feature = self.layout.features.get(index).ok_or(RecordError::UnknownFeature)?;
         let mut terms = self.terms.as_flattened_mut().iter_mut().skip(usize::from(feature.first_term));
-        let note = resolve(feature, index, &self.schema.edges, value, |term| {
+        let note = resolve(feature, index, &self.layout.edges, value, |term| {
             if let Some(to) = terms.next() {
                 *to = term;
             }
@@ -182,10 +236,10 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         Ok(note)
     }
 
-    /// Returns what is to be noted of each feature's value, in their order.
+    /// Returns the note of each feature's value, in their order.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
-        self.notes.get(..self.schema.features.len()).unwrap_or(&self.notes)
+        self.notes.get(..self.layout.features.len()).unwrap_or(&self.notes)
     }
 
     /// Returns the bits of all notes, or-ed, four at a time.
@@ -201,7 +255,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     #[must_use]
     pub fn terms(&self) -> &[Term] {
         let all = self.terms.as_flattened();
-        all.get(..self.schema.terms).unwrap_or(all)
+        all.get(..self.layout.terms).unwrap_or(all)
     }
 }
 

@@ -104,20 +104,21 @@ impl Feature {
     }
 }
 
-/// The features of a loaded model.
+/// Where everything about the features of a loaded model lies: the part of a schema that has a capacity.
 #[derive(Debug)]
-pub struct Schema<'a, const FEATURES: usize> {
-    pub(crate) features: heapless::Vec<Feature, FEATURES>,
-    pub(crate) edges: &'a [f32],
-    /// An f32 for each feature; empty where the blob has none.
-    pub(crate) deviations: &'a [[u8; 4]],
-    pub(crate) names: Option<Names<'a>>,
-    pub(crate) terms: usize,
+pub(crate) struct Layout<'a, const FEATURES: usize> {
+    pub features: heapless::Vec<Feature, FEATURES>,
+    /// The bin edges of all features, where they are floats.
+    pub edges: &'a [f32],
+    deviations: &'a [[u8; 4]],
+    names: Option<Names<'a>>,
+    /// The number of terms of a record.
+    pub terms: usize,
 }
 
-impl<'a, const FEATURES: usize> Schema<'a, FEATURES> {
+impl<'a, const FEATURES: usize> Layout<'a, FEATURES> {
     /// Lays out the features of a blob, whose bin edges are `edges` where they are floats.
-    pub(crate) fn new(blob: &Blob<'a>, edges: &'a [f32]) -> Result<Self, LoadError> {
+    pub fn new(blob: &Blob<'a>, edges: &'a [f32]) -> Result<Self, LoadError> {
         let mut features = heapless::Vec::new();
         let (mut first_row, mut first_edge, mut first_term) = (0_u32, 0_u32, 0_u16);
         for kind in blob.kinds() {
@@ -142,9 +143,31 @@ impl<'a, const FEATURES: usize> Schema<'a, FEATURES> {
     }
 
     /// Returns the features, in the order of their indices.
-    #[must_use]
     pub fn features(&self) -> &[Feature] {
         &self.features
+    }
+
+    /// Returns what callers see of it.
+    #[inline]
+    pub fn view(&self) -> Schema<'_> {
+        Schema { features: &self.features, names: self.names, deviations: self.deviations }
+    }
+}
+
+/// The features of a loaded model: what they are, and what they are called.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema<'m> {
+    features: &'m [Feature],
+    names: Option<Names<'m>>,
+    /// An f32 for each feature; empty where the blob has none.
+    deviations: &'m [[u8; 4]],
+}
+
+impl<'m> Schema<'m> {
+    /// Returns the features, in the order of their indices.
+    #[must_use]
+    pub fn features(&self) -> &'m [Feature] {
+        self.features
     }
 
     /// Returns the index of a feature by its name; takes time in the number of features.
@@ -161,12 +184,12 @@ impl<'a, const FEATURES: usize> Schema<'a, FEATURES> {
 
     /// Returns a feature's name; `None` where names were stripped or the index is past the end.
     #[must_use]
-    pub fn feature_name(&self, index: usize) -> Option<&'a str> {
+    pub fn feature_name(&self, index: usize) -> Option<&'m str> {
         self.names?.strings(self.features.get(index)?.name_at as usize).next()
     }
 
     /// Returns the names of a category's levels in the order of their codes; empty for a number or without names.
-    pub fn level_names(&self, index: usize) -> impl Iterator<Item = &'a str> + use<'a, FEATURES> {
+    pub fn level_names(&self, index: usize) -> impl Iterator<Item = &'m str> + use<'m> {
         let levels = match self.features.get(index) {
             Some(Feature { kind: Kind::Category { levels }, name_at, .. }) => Some((*levels, *name_at as usize)),
             _ => None,
@@ -214,7 +237,7 @@ impl<'a, const FEATURES: usize> Schema<'a, FEATURES> {
 
     /// Returns the name of the favourable outcome, where the blob has names.
     #[must_use]
-    pub fn positive_name(&self) -> Option<&'a str> {
+    pub fn positive_name(&self) -> Option<&'m str> {
         self.names?.strings(0).next()
     }
 }
@@ -224,22 +247,32 @@ impl<'a, const FEATURES: usize> Schema<'a, FEATURES> {
 pub struct FeatureIndex(pub usize);
 
 /// What names a feature: its [`FeatureIndex`], or its name as a `&str` (looked up at each call).
-pub trait FeatureKey {
+///
+/// Sealed: other types could return an index that no check has seen.
+pub trait FeatureKey: sealed::Sealed {
     /// Returns the index.
     ///
     /// # Errors
     /// See [`Schema::feature_index`].
-    fn index<const FEATURES: usize>(&self, schema: &Schema<'_, FEATURES>) -> Result<usize, RecordError>;
+    fn index(&self, schema: Schema<'_>) -> Result<usize, RecordError>;
+}
+
+mod sealed {
+    /// Implemented by the keys of this module only.
+    pub trait Sealed {}
+    impl Sealed for super::FeatureIndex {}
+    impl Sealed for &str {}
 }
 
 impl FeatureKey for FeatureIndex {
-    fn index<const FEATURES: usize>(&self, _: &Schema<'_, FEATURES>) -> Result<usize, RecordError> {
+    #[inline]
+    fn index(&self, _: Schema<'_>) -> Result<usize, RecordError> {
         Ok(self.0)
     }
 }
 
 impl FeatureKey for &str {
-    fn index<const FEATURES: usize>(&self, schema: &Schema<'_, FEATURES>) -> Result<usize, RecordError> {
+    fn index(&self, schema: Schema<'_>) -> Result<usize, RecordError> {
         schema.feature_index(self).map(|index| index.0)
     }
 }

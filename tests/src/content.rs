@@ -6,7 +6,7 @@ use std::path::Path;
 use feamoe::export::{Content, FeatureContent};
 use feamoe::schema::Table;
 use feamoe::stream::{Record, Records};
-use feamoe_engine::blob::{Description, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES};
+use feamoe_engine::format::{Description, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;
 use serde::Deserialize;

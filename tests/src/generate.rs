@@ -1,8 +1,8 @@
 //! Arbitrary valid models and records, drawn from a seed: the same on every machine, so that a failing seed is a complete report.
 
 use feamoe::export::{Content, FeatureContent};
-use feamoe_engine::background::Value;
-use feamoe_engine::blob::Provenance;
+use feamoe_engine::Value;
+use feamoe_engine::format::Provenance;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_engine::{FeatureIndex, Record, RecordError};

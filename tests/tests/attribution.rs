@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use feamoe::export::{Content, FeatureContent};
-use feamoe_engine::blob::Provenance;
+use feamoe_engine::format::Provenance;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_engine::{Attribution, Method, Model};

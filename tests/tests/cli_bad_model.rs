@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use feamoe::export::{Content, FeatureContent};
-use feamoe_engine::blob::{Provenance, VERSION, checksum};
+use feamoe_engine::format::{Provenance, VERSION, checksum};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;
 use feamoe_tests::command::Folder;

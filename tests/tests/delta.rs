@@ -4,7 +4,7 @@
 
 use feamoe::blob_file::AlignedBytes;
 use feamoe::export::{Content, DeltaError, delta};
-use feamoe_engine::blob::HEADER_BYTES;
+use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::delta::{self as device, DeltaError as E, Outline, Table, apply};
 use feamoe_engine::error::{FrameError as F, LoadErrorKind};
 use feamoe_engine::mixture::stride;

@@ -12,8 +12,8 @@ use std::sync::LazyLock;
 
 use feamoe::blob_file::AlignedBytes;
 use feamoe::export::{Content, FeatureContent, Width, quantize};
-use feamoe_engine::background::MISSING_NUMBER;
-use feamoe_engine::blob::Provenance;
+use feamoe_engine::format::background::MISSING_NUMBER;
+use feamoe_engine::format::Provenance;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_engine::{Attribution, FeatureIndex, Method, Model, integer};

@@ -3,8 +3,8 @@
 
 use feamoe::blob_file::AlignedBytes;
 use feamoe::export::{Content, EncodeError, FeatureContent};
-use feamoe_engine::background::MISSING_NUMBER;
-use feamoe_engine::blob::{FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance};
+use feamoe_engine::format::background::MISSING_NUMBER;
+use feamoe_engine::format::{FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance};
 use feamoe_engine::error::{FrameError as F, LoadError, LoadErrorKind as K};
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_BLOB_BYTES, MAX_REACH};
 use feamoe_engine::mixture::stride;
@@ -62,7 +62,7 @@ fn floats(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// A blob written by hand from the drawing in `feamoe_engine::blob`, each part free to be wrong.
+/// A blob written by hand from the drawing in `feamoe_engine::format`, each part free to be wrong.
 #[derive(Clone)]
 struct Draft {
     magic: [u8; 4],

@@ -6,7 +6,7 @@ use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
 use feamoe::export::{Content, QuantizeError, Width, loss_on_data, quantize};
 use feamoe::schema::Schema;
 use feamoe::stream::Input;
-use feamoe_engine::blob::{Description, FLAG_INTEGER, HEADER_BYTES, header};
+use feamoe_engine::format::{Description, FLAG_INTEGER, HEADER_BYTES, header};
 use feamoe_engine::error::LoadErrorKind;
 use feamoe_engine::integer::{Attribution, Number, Record, fixed};
 use feamoe_engine::schema::{Kind, Note, Transform};

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use feamoe_engine::Model;
-use feamoe_engine::blob::{HEADER_BYTES, checksum};
+use feamoe_engine::format::{HEADER_BYTES, checksum};
 use feamoe_engine::fairness::{Counts, Distances, Measure, interval};
 use feamoe_engine::monitor::{EVENTS, Event, InputCounts, Monitor, MonitorError, Status, StatusError, Tally, Watched};
 use feamoe_engine::schema::Note;
@@ -319,7 +319,7 @@ fn every_truncation_and_every_flipped_bit_is_refused() {
     for length in 0..bytes.len() {
         let found = Status::read(&bytes[..length]).map(|_| ()).unwrap_err();
         let expected = if length < HEADER_BYTES { HEADER_BYTES } else { bytes.len() };
-        assert_eq!(found, StatusError::Truncated { found: length, expected });
+        assert_eq!(found, StatusError::Frame(FrameError::Truncated { found: length, expected }));
     }
     for bit in 0..8 * bytes.len() {
         let mut damaged = bytes.clone();
@@ -330,7 +330,7 @@ fn every_truncation_and_every_flipped_bit_is_refused() {
     let expected = StatusError::TrailingBytes { found: longer.len(), expected: bytes.len() };
     assert_eq!(Status::read(&longer).map(|_| ()), Err(expected));
     let model = include_bytes!("../golden/v1.feamoe");
-    assert_eq!(Status::read(model).map(|_| ()), Err(StatusError::WrongMagic));
+    assert_eq!(Status::read(model).map(|_| ()), Err(StatusError::Frame(FrameError::WrongMagic { expected: *b"FEMS" })));
 }
 
 /// Gives bytes the length and checksum that fit them.
@@ -391,7 +391,7 @@ fn each_contradiction_has_its_error() {
     assert_eq!(edited(end - 1, 1), StatusError::ImpossibleFeature { feature: 3 });
     assert_eq!(edited(features - 1, 0x0f), StatusError::ImpossibleGroup { group: 0 }); // scores past the records
     assert_eq!(edited(features - 7, 1), StatusError::ImpossibleGroup { group: 0 }); // a distance of no record
-    assert_eq!(edited(4, 2), StatusError::UnsupportedVersion { found: 2, expected: 1 });
+    assert_eq!(edited(4, 2), StatusError::Frame(FrameError::UnsupportedVersion { found: 2, expected: 1 }));
     assert_eq!(edited(6, 1), StatusError::Malformed { at: 6 });
     assert_eq!(edited(features - 1, 0x80), StatusError::Malformed { at: features - 17 });
     let cut = sealed(bytes[..end - 1].to_vec());
@@ -399,5 +399,5 @@ fn each_contradiction_has_its_error() {
     let longer = sealed([&bytes[..], &[0]].concat());
     let expected = StatusError::TrailingBytes { found: end + 1, expected: end };
     assert_eq!(Status::read(&longer).map(|_| ()), Err(expected));
-    assert!(StatusError::WrongMagic.to_string().contains("FEMS"));
+    assert!(StatusError::Frame(FrameError::WrongMagic { expected: *b"FEMS" }).to_string().contains("FEMS"));
 }

@@ -17,7 +17,7 @@ use feamoe::stream::{Input, Records};
 use feamoe::training::{self, Options};
 use feamoe_engine::attribution::tile::Portable;
 use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
-use feamoe_engine::blob::Provenance;
+use feamoe_engine::format::Provenance;
 use feamoe_engine::mixture::{Term, stride};
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{Attribution, FeatureIndex, Model, Record, Score};

@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::Instant;
 
-use feamoe_engine::background::Value;
+use feamoe_engine::Value;
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{FeatureIndex, Model, Record, Score, include_model};
 

@@ -5,8 +5,8 @@ use std::io::Read as _;
 use std::path::Path;
 
 use feamoe_engine::attribution::{Background, Workspace};
-use feamoe_engine::background::Value;
-use feamoe_engine::blob::{HEADER_BYTES, Provenance};
+use feamoe_engine::Value;
+use feamoe_engine::format::{HEADER_BYTES, Provenance};
 use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS};
 use feamoe_engine::recourse::{Answer, Rules};
 use feamoe_engine::schema::Note;

@@ -54,7 +54,7 @@ const LENGTH_AT: usize = 8;
 const HASH_AT: usize = 16;
 
 /// First bytes of a model, which is easily taken for a checkpoint.
-const MODEL_MAGIC: [u8; 4] = feamoe_engine::blob::MAGIC;
+const MODEL_MAGIC: [u8; 4] = feamoe_engine::format::MAGIC;
 
 /// A run at some row, or at its end.
 #[derive(Clone, Serialize, Deserialize)]

@@ -45,7 +45,7 @@ impl Gauge {
     fn distance(&mut self, terms: &[Term], encoder: &Encoder, learner: &Learner) -> Option<f32> {
         let weights = learner.deciding_weights();
         let threshold = learner.options().threshold();
-        let provenance = feamoe_engine::blob::Provenance::default();
+        let provenance = feamoe_engine::format::Provenance::default();
         let bytes = snapshot(&Source { encoder, weights, threshold, positive_name: "", provenance }).ok()?;
         let model = HostModel::load(bytes.as_slice()).ok()?;
         let mut record = model.record();
@@ -123,7 +123,7 @@ mod tests {
                     weights: learner.deciding_weights(),
                     threshold: 0.5,
                     positive_name: "",
-                    provenance: feamoe_engine::blob::Provenance::default(),
+                    provenance: feamoe_engine::format::Provenance::default(),
                 };
                 let bytes = snapshot(&source).unwrap();
                 let model = HostModel::load(bytes.as_slice()).unwrap();

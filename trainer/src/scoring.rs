@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use feamoe_engine::background::{MISSING_NUMBER, Value};
+use feamoe_engine::{Value, format::background::MISSING_NUMBER};
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{FeatureIndex, RecordError, Schema};
 
@@ -102,7 +102,7 @@ impl Binding {
         self.features.iter().map(|feature| feature.value(row)).collect()
     }
 
-    /// Adds every value of a row to `values`, as [`feamoe_engine::background`] draws a record.
+    /// Adds every value of a row to `values`, as [`feamoe_engine::format::background`] draws a record.
     ///
     /// # Errors
     /// As [`Binding::fill`].

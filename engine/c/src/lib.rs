@@ -14,7 +14,7 @@ use core::ptr::NonNull;
 
 use feamoe_engine as engine;
 use feamoe_engine::FeatureIndex;
-use feamoe_engine::blob::HEADER_BYTES;
+use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::limits::MAX_BLOB_BYTES;
 use feamoe_engine::schema::{Kind, Note};
 

@@ -2,11 +2,12 @@
 
 use super::BackgroundId;
 use super::factors::{contributions, factors};
-use crate::blob::CHECKSUM;
+use crate::frame::crc32;
 use crate::error::ExplainError;
 use crate::mixture::Term;
 use crate::model::Model;
-use crate::record::{Record, Schema};
+use crate::record::Record;
+use crate::schema::Layout;
 
 /// Background records of a model, in the caller's memory.
 ///
@@ -16,7 +17,7 @@ use crate::record::{Record, Schema};
 /// Holds the terms of each record, and, where there is memory for it, its factors: then a game of `exact` needs no exponential.
 #[derive(Debug)]
 pub struct Background<'a, const FEATURES: usize> {
-    schema: &'a Schema<'a, FEATURES>,
+    layout: &'a Layout<'a, FEATURES>,
     experts: usize,
     terms: &'a mut [Term],
     factors: &'a mut [f32],
@@ -32,19 +33,19 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
         terms: &'a mut [Term],
         factors: &'a mut [f32],
     ) -> Self {
-        Self { schema: model.schema(), experts: model.experts(), terms, factors, rows: 0, hash: 0 }
+        Self { layout: model.layout(), experts: model.experts(), terms, factors, rows: 0, hash: 0 }
     }
 
     /// Returns the terms that a record takes: 8 bytes each.
     #[must_use]
     pub fn terms_needed<const EXPERTS: usize>(model: &Model<'_, FEATURES, EXPERTS>) -> usize {
-        model.schema().terms
+        model.layout().terms
     }
 
     /// Returns the factors that a record takes: `2 K` a feature.
     #[must_use]
     pub fn factors_needed<const EXPERTS: usize>(model: &Model<'_, FEATURES, EXPERTS>) -> usize {
-        model.schema().features.len().wrapping_mul(model.experts()).wrapping_mul(2)
+        model.layout().features.len().wrapping_mul(model.experts()).wrapping_mul(2)
     }
 
     /// Adds a record.
@@ -56,11 +57,11 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
         model: &Model<'_, FEATURES, EXPERTS>,
         record: &Record<'_, FEATURES>,
     ) -> Result<(), ExplainError> {
-        if !core::ptr::eq(record.schema, self.schema) || !core::ptr::eq(record.schema, model.schema()) {
+        if !core::ptr::eq(record.layout, self.layout) || !core::ptr::eq(record.layout, model.layout()) {
             return Err(ExplainError::OtherModel);
         }
         let full = ExplainError::BackgroundFull { rows: self.rows };
-        let each = self.schema.terms;
+        let each = self.layout.terms;
         let at = self.rows.checked_mul(each).ok_or(full)?;
         let memory = self.terms.get_mut(at..).and_then(|rest| rest.get_mut(..each)).ok_or(full)?;
         if !self.factors.is_empty() {
@@ -69,7 +70,7 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
             let memory = self.factors.get_mut(at..).and_then(|rest| rest.get_mut(..each)).ok_or(full)?;
             let (by_feature, _) = memory.as_chunks_mut::<2>();
             let mut lanes = [[0.0; EXPERTS]; 2];
-            for (feature, memory) in self.schema.features.iter().zip(by_feature.chunks_exact_mut(self.experts.max(1))) {
+            for (feature, memory) in self.layout.features.iter().zip(by_feature.chunks_exact_mut(self.experts.max(1))) {
                 contributions(model, feature, record.terms(), model.row_of(lanes.as_flattened_mut()));
                 factors(lanes.as_flattened(), self.experts, memory);
             }
@@ -94,15 +95,15 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
 
     /// Returns whether the records are of this model.
     pub(super) fn is_of<const EXPERTS: usize>(&self, model: &Model<'_, FEATURES, EXPERTS>) -> bool {
-        core::ptr::eq(self.schema, model.schema())
+        core::ptr::eq(self.layout, model.layout())
     }
 
     /// Returns each record's terms and factors; no factors where there was no memory for them.
     pub(super) fn records(&self) -> impl Iterator<Item = (&[Term], &[[f32; 2]])> {
-        let each = self.schema.features.len().wrapping_mul(self.experts);
+        let each = self.layout.features.len().wrapping_mul(self.experts);
         let factors = self.factors.as_chunks::<2>().0;
         // A model has a feature, which has a term.
-        self.terms.chunks_exact(self.schema.terms.max(1)).take(self.rows).enumerate().map(move |(row, terms)| {
+        self.terms.chunks_exact(self.layout.terms.max(1)).take(self.rows).enumerate().map(move |(row, terms)| {
             let factors = factors.get(row.wrapping_mul(each)..).and_then(|rest| rest.get(..each));
             (terms, factors.unwrap_or_default())
         })
@@ -111,11 +112,6 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
 
 /// Returns the CRC-32 of an earlier one and a record's terms.
 pub(super) fn hash(earlier: u32, terms: &[Term]) -> u32 {
-    let mut digest = CHECKSUM.digest();
-    digest.update(&earlier.to_le_bytes());
-    for term in terms {
-        digest.update(&term.row.to_le_bytes());
-        digest.update(&term.scale.to_le_bytes());
-    }
-    digest.finalize()
+    let terms = terms.iter().flat_map(|term| [term.row.to_le_bytes(), term.scale.to_le_bytes()]);
+    crc32(core::iter::once(earlier.to_le_bytes()).chain(terms))
 }

@@ -99,7 +99,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     ) -> Result<(), ExplainError> {
         self.check_game(record, background, game)?;
         // Fewer features cannot be more players: then nothing has to be counted.
-        if self.schema().features().len() > MAX_PLAYERS {
+        if self.layout().features().len() > MAX_PLAYERS {
             let Cost { players: found, .. } = self.exact_cost(record, background, game)?;
             if found > MAX_PLAYERS {
                 return Err(ExplainError::TooManyPlayers { found, limit: MAX_PLAYERS });
@@ -146,14 +146,14 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         background: &Background<'_, FEATURES>,
         game: &Game<'_>,
     ) -> Result<(), ExplainError> {
-        if !core::ptr::eq(record.schema, self.schema()) || !background.is_of(self) {
+        if !core::ptr::eq(record.layout, self.layout()) || !background.is_of(self) {
             return Err(ExplainError::OtherModel);
         }
         if background.rows() == 0 {
             return Err(ExplainError::EmptyBackground);
         }
         let is_out = |feature: &u16| usize::from(player(game.player_of, *feature)) >= FEATURES;
-        match (0_u16..).zip(self.schema().features()).map(|(feature, _)| feature).find(is_out) {
+        match (0_u16..).zip(self.layout().features()).map(|(feature, _)| feature).find(is_out) {
             Some(feature) => Err(ExplainError::PlayerOutOfRange { feature: usize::from(feature) }),
             None => Ok(()),
         }
@@ -187,7 +187,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
 
     /// Counts the players of a game: each is counted at the first of its features that differ.
     fn players(&self, record: &[Term], background: &[Term], player_of: Option<&[u16]>) -> usize {
-        let features = self.schema().features();
+        let features = self.layout().features();
         let differs = |feature: u16| {
             let terms = features.get(usize::from(feature)).map(|feature| feature.term_range());
             terms.is_some_and(|terms| record.get(terms.clone()) != background.get(terms))

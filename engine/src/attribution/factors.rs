@@ -83,7 +83,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
         }
         self.common = self.bias;
         let mut stored = stored.chunks_exact(experts.max(1));
-        let (mut count, features) = (0_usize, model.schema().features().iter());
+        let (mut count, features) = (0_usize, model.layout().features().iter());
         for ((index, feature), (present, other)) in (0_u16..).zip(features).zip(self.record.iter().zip(&self.other)) {
             let absent = stored.next().unwrap_or_else(|| other.get(..experts).unwrap_or(other));
             let present = present.get(..experts).unwrap_or(present);
@@ -117,7 +117,7 @@ fn take<const FEATURES: usize, const EXPERTS: usize>(
     to: &mut [Factors<EXPERTS>; FEATURES],
 ) {
     let mut lanes = [[0.0; EXPERTS]; 2];
-    for (feature, to) in model.schema().features().iter().zip(to) {
+    for (feature, to) in model.layout().features().iter().zip(to) {
         contributions(model, feature, terms, model.row_of(lanes.as_flattened_mut()));
         factors(lanes.as_flattened(), model.experts(), to);
     }
@@ -159,7 +159,7 @@ pub(super) fn is_within<const FEATURES: usize, const EXPERTS: usize>(
         *reach = bias.abs();
     }
     let [record, other] = &mut lanes;
-    for feature in model.schema().features() {
+    for feature in model.layout().features() {
         contributions(model, feature, terms, model.row_of(record.as_flattened_mut()));
         contributions(model, feature, background, model.row_of(other.as_flattened_mut()));
         let lanes = record.as_flattened().iter().zip(other.as_flattened());

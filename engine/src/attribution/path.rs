@@ -108,7 +108,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
         self.project(record, lanes, experts..experts.wrapping_mul(2), values);
         let (mut sum, mut through_gate, mut through_experts) = (base_value, 0.0_f32, 0.0_f32);
-        for (value, gate_value) in values.iter_mut().zip(gate_values).take(self.schema().features().len()) {
+        for (value, gate_value) in values.iter_mut().zip(gate_values).take(self.layout().features().len()) {
             through_gate += gate_value.abs();
             through_experts += value.abs();
             *value += *gate_value;

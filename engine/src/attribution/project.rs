@@ -61,7 +61,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         // Four features are added up together, so that vectors stay whole. A core without vectors would only have the loop four times over in flash.
         const AT_ONCE: usize = if cfg!(target_arch = "arm") { 1 } else { 4 };
         let mut terms = record.terms().iter();
-        for (values, features) in values.chunks_mut(AT_ONCE).zip(self.schema().features().chunks(AT_ONCE)) {
+        for (values, features) in values.chunks_mut(AT_ONCE).zip(self.layout().features().chunks(AT_ONCE)) {
             let mut sums = [[0.0_f32; LANE_MULTIPLE]; AT_ONCE];
             for (sums, feature) in sums.iter_mut().zip(features) {
                 let Some(first) = terms.next().and_then(product) else { return };

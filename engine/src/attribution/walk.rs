@@ -52,7 +52,7 @@ impl<'w, const FEATURES: usize, const EXPERTS: usize> Walk<'w, FEATURES, EXPERTS
     /// Lets a player join, or leave.
     pub fn change(&mut self, index: u16, joins: bool) {
         let scale = if joins { 1.0 } else { -1.0 };
-        let features = self.model.schema().features();
+        let features = self.model.layout().features();
         for (number, feature) in (0_u16..).zip(features) {
             if player(self.player_of, number) != index {
                 continue;
@@ -75,7 +75,7 @@ impl<'w, const FEATURES: usize, const EXPERTS: usize> Walk<'w, FEATURES, EXPERTS
             *logit = f64::from(*bias);
         }
         let joined = self.joined;
-        for (feature, joined) in self.model.schema().features().iter().zip(joined) {
+        for (feature, joined) in self.model.layout().features().iter().zip(joined) {
             self.add(terms_of(feature, if joined { self.record } else { self.background }), 1.0);
         }
     }

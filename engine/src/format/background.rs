@@ -16,8 +16,6 @@ use super::{Kinds, Reader};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::limits::MAX_BACKGROUND_ROWS;
 
-pub use crate::record::Value;
-
 /// What stands for a missing number: the quiet NaN without sign or payload.
 pub const MISSING_NUMBER: f32 = f32::from_bits(0x7fc0_0000);
 

@@ -21,7 +21,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes `length` bytes.
-    fn take(&mut self, length: usize) -> Result<&'a [u8], LoadError> {
+    pub fn take(&mut self, length: usize) -> Result<&'a [u8], LoadError> {
         let end = self.at.checked_add(length);
         let bytes = end.and_then(|end| self.blob.get(self.at..end)).ok_or(self.error(LoadErrorKind::Malformed))?;
         self.at = self.at.wrapping_add(length);

@@ -71,7 +71,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let products = record.terms().iter().zip(averages);
         let mut products = products.map(|(term, average)| i64::from(*average).wrapping_mul(i64::from(term.scale)));
         let mut values = attribution.values.iter_mut();
-        for (value, feature) in values.by_ref().zip(self.layout.schema.features()) {
+        for (value, feature) in values.by_ref().zip(self.fixed.layout.features()) {
             let mut product = products.next().unwrap_or(0);
             if feature.kind.terms() == 2 {
                 product = product.wrapping_add(products.next().unwrap_or(0));

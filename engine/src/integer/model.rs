@@ -4,11 +4,11 @@ use bytemuck::try_cast_slice;
 
 use super::kernel::{SUM_SHIFT, Term, Weight, combine, sum, sum_any};
 use super::number::Number;
-use super::record::{Layout, Record};
+use super::record::{FixedLayout, Record};
 use crate::error::{LoadError, LoadErrorKind, PredictError};
 use crate::format::{Blob, FLAGS_AT, Fixed, HEADER_BYTES, IntegerFormat, Provenance, Weights};
-use crate::model::{Scorer, sealed};
-use crate::schema::{Feature, Kind, Note, Schema};
+use crate::model::{Scored, impl_scorer, sealed};
+use crate::schema::{Feature, Kind, Layout, Note, Schema};
 
 /// A model with integer weights, of at most `FEATURES` features and `EXPERTS` experts, read in place from its blob: see [`crate::integer`].
 ///
@@ -16,7 +16,7 @@ use crate::schema::{Feature, Kind, Note, Schema};
 /// weights stay in the blob. `EXPERTS` must be even, as for [`crate::Model`].
 #[derive(Debug)]
 pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
-    pub(super) layout: Layout<'a, FEATURES>,
+    pub(super) fixed: FixedLayout<'a, FEATURES>,
     experts: usize,
     threshold: f32,
     /// The threshold in units of 2^-32, rounded up.
@@ -49,6 +49,9 @@ impl Rows<'_> {
         }
     }
 }
+
+/// The unit of gate weights and of experts' probabilities, 2^-16.
+const UNIT: f32 = 1.0 / 65536.0;
 
 /// What a model says of one record, in fixed point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,42 @@ impl<const EXPERTS: usize> Default for Score<EXPERTS> {
     }
 }
 
+impl<const EXPERTS: usize> sealed::Sealed for Score<EXPERTS> {}
+
+/// Gate and experts are exact in an f32.
+#[allow(clippy::cast_precision_loss)]
+impl<const EXPERTS: usize> Scored for Score<EXPERTS> {
+    fn probability(&self) -> f32 {
+        // Rounded down to 24 significant bits, so that a score below the threshold stays below it.
+        let dropped = 8_u32.saturating_sub(self.probability.leading_zeros());
+        (self.probability >> dropped << dropped) as f32 * UNIT * UNIT
+    }
+
+    fn decision(&self) -> bool {
+        self.decision
+    }
+
+    fn gate(&self, expert: usize) -> f32 {
+        self.gate.get(expert).map_or(0.0, |gate| *gate as f32 * UNIT)
+    }
+
+    fn expert_probability(&self, expert: usize) -> f32 {
+        self.expert_probabilities.get(expert).map_or(0.0, |probability| f32::from(*probability) * UNIT)
+    }
+
+    fn missing(&self) -> bool {
+        self.missing
+    }
+
+    fn clamped(&self) -> bool {
+        self.clamped
+    }
+
+    fn unseen(&self) -> bool {
+        self.unseen
+    }
+}
+
 impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERTS> {
     /// Loads a blob, whatever its bytes, and checks all of it; copies no weights. 16-bit weights must lie on a multiple of 2 in memory.
     ///
@@ -112,24 +151,24 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             let kind = LoadErrorKind::TooManyExperts { found: blob.experts(), capacity: EXPERTS };
             return Err(refused(kind, HEADER_BYTES));
         }
-        let schema = Schema::new(&blob, &[])?;
+        let layout = Layout::new(&blob, &[])?;
         let rows_at = blob.bytes().len().wrapping_sub(rows.len());
         let rows = match format.bits {
             8 => Rows::I8(try_cast_slice(rows).unwrap_or_default()),
             _ => Rows::I16(try_cast_slice(rows).map_err(|_| refused(LoadErrorKind::Misaligned, rows_at))?),
         };
         let mut numbers = heapless::Vec::new();
-        for feature in schema.features() {
+        for feature in layout.features() {
             let number = Number::new(feature.kind, format.fraction).unwrap_or(Number::NONE);
             let pushed = numbers.push(number);
             debug_assert!(pushed.is_ok(), "broken invariant: as many numbers as features");
         }
-        if !fits(schema.features(), &numbers, bias, scales, rows, format) {
+        if !fits(layout.features(), &numbers, bias, scales, rows, format) {
             return Err(refused(LoadErrorKind::LogitsTooLarge, blob.values_at));
         }
         let description = blob.description();
         Ok(Self {
-            layout: Layout { schema, numbers, edges, one: 1_i32.wrapping_shl(u32::from(format.fraction)) },
+            fixed: FixedLayout { layout, numbers, edges, one: 1_i32.wrapping_shl(u32::from(format.fraction)) },
             experts: blob.experts(),
             threshold: description.threshold,
             least: threshold(description.threshold),
@@ -146,21 +185,21 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
 
     /// Returns the features: kinds, names, levels.
     #[must_use]
-    pub fn schema(&self) -> &Schema<'a, FEATURES> {
-        &self.layout.schema
+    pub fn schema(&self) -> Schema<'_> {
+        self.fixed.layout.view()
     }
 
     /// Returns a numeric feature in fixed point; `None` for a category.
     #[must_use]
     pub fn number(&self, feature: usize) -> Option<&Number> {
-        let kind = self.layout.schema.features().get(feature)?.kind();
-        self.layout.numbers.get(feature).filter(|_| matches!(kind, Kind::Number { .. }))
+        let kind = self.fixed.layout.features().get(feature)?.kind();
+        self.fixed.numbers.get(feature).filter(|_| matches!(kind, Kind::Number { .. }))
     }
 
     /// Returns a record of this model with every value missing.
     #[must_use]
     pub fn record(&self) -> Record<'_, FEATURES> {
-        Record::new(&self.layout)
+        Record::new(&self.fixed)
     }
 
     /// Returns the number of experts, K.
@@ -215,7 +254,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// As [`Model::score`]; then `score` is as it was.
     #[inline]
     pub fn score_into(&self, record: &Record<'_, FEATURES>, score: &mut Score<EXPERTS>) -> Result<(), PredictError> {
-        if !core::ptr::eq(record.layout, &raw const self.layout) {
+        if !core::ptr::eq(record.fixed, &raw const self.fixed) {
             return Err(PredictError::OtherModel);
         }
         let sums = match self.rows {
@@ -252,25 +291,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     }
 }
 
-impl<const FEATURES: usize, const EXPERTS: usize> sealed::Sealed for Model<'_, FEATURES, EXPERTS> {}
-
-impl<'a, const FEATURES: usize, const EXPERTS: usize> Scorer<'a> for Model<'a, FEATURES, EXPERTS> {
-    fn load(blob: &'a [u8]) -> Result<Self, LoadError> {
-        Self::load(blob)
-    }
-
-    fn features(&self) -> &[Feature] {
-        self.layout.schema.features()
-    }
-
-    fn threshold(&self) -> f32 {
-        self.threshold
-    }
-
-    fn crc32(&self) -> u32 {
-        self.crc32
-    }
-}
+impl_scorer!();
 
 /// Returns whether no sum of any record can pass an i32, nor its product with the lane's scale.
 fn fits(

@@ -3,13 +3,13 @@
 use super::kernel::Term;
 use super::number::{Number, fixed, rescaled};
 use crate::error::RecordError;
-use crate::record::Value;
-use crate::schema::{Feature, FeatureKey, Kind, Note, Schema, bin_by};
+use crate::record::{Value, impl_values};
+use crate::schema::{Feature, FeatureIndex, FeatureKey, Kind, Layout, Note, bin_by};
 
 /// What a record needs of its model.
 #[derive(Debug)]
-pub(super) struct Layout<'a, const FEATURES: usize> {
-    pub schema: Schema<'a, FEATURES>,
+pub(super) struct FixedLayout<'a, const FEATURES: usize> {
+    pub layout: Layout<'a, FEATURES>,
     /// One a feature; of a category it is never read.
     pub numbers: heapless::Vec<Number, FEATURES>,
     /// The bin edges of every feature, i32 in the feature's unit.
@@ -23,22 +23,24 @@ pub(super) struct Layout<'a, const FEATURES: usize> {
 /// As for [`crate::Record`], with one more way in: [`Record::set_fixed`] takes numbers without floats.
 #[derive(Clone, Debug)]
 pub struct Record<'m, const FEATURES: usize> {
-    pub(super) layout: &'m Layout<'m, FEATURES>,
+    pub(super) fixed: &'m FixedLayout<'m, FEATURES>,
     /// The terms of feature 0, then of feature 1, ...: as many as the schema says.
     terms: [[Term; 2]; FEATURES],
     notes: [Note; FEATURES],
 }
 
+impl_values!();
+
 impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
-    pub(super) fn new(layout: &'m Layout<'m, FEATURES>) -> Self {
-        let mut record = Self { layout, terms: [[Term::default(); 2]; FEATURES], notes: [Note::Missing; FEATURES] };
+    pub(super) fn new(fixed: &'m FixedLayout<'m, FEATURES>) -> Self {
+        let mut record = Self { fixed, terms: [[Term::default(); 2]; FEATURES], notes: [Note::Missing; FEATURES] };
         record.clear();
         record
     }
 
     /// Makes every value missing again.
     pub fn clear(&mut self) {
-        for (index, feature) in self.layout.schema.features().iter().enumerate() {
+        for (index, feature) in self.fixed.layout.features().iter().enumerate() {
             self.write_missing(index, feature);
         }
     }
@@ -77,7 +79,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     pub fn set_category(&mut self, key: impl FeatureKey, level: &str) -> Result<Note, RecordError> {
         let (index, feature) = self.feature(key)?;
         let levels = levels(index, feature)?;
-        let code = self.layout.schema.level_code(index, level)?;
+        let code = self.fixed.layout.view().level_code(index, level)?;
         Ok(self.write_level(index, feature, levels, code.unwrap_or(levels)))
     }
 
@@ -88,7 +90,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     pub fn set_known_category(&mut self, key: impl FeatureKey, level: &str) -> Result<(), RecordError> {
         let (index, feature) = self.feature(key)?;
         let levels = levels(index, feature)?;
-        let code = self.layout.schema.level_code(index, level)?.ok_or(RecordError::UnknownLevel { feature: index })?;
+        let code = self.fixed.layout.view().level_code(index, level)?.ok_or(RecordError::UnknownLevel { feature: index })?;
         _ = self.write_level(index, feature, levels, code);
         Ok(())
     }
@@ -120,6 +122,25 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         }
     }
 
+    /// Sets every value, in the order of the features.
+    ///
+    /// # Errors
+    /// [`RecordError::WrongValueCount`]; then the record is as it was. As [`Record::set_value`]; then every value is missing,
+    /// so that no score mixes old values with new ones.
+    pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
+        let (found, features) = (values.len(), self.fixed.layout.features().len());
+        if found != features {
+            return Err(RecordError::WrongValueCount { found, features });
+        }
+        for (index, value) in values.iter().enumerate() {
+            if let Err(error) = self.set_value(FeatureIndex(index), *value) {
+                self.clear();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// Makes one value missing.
     ///
     /// # Errors
@@ -129,29 +150,29 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         Ok(self.write_missing(index, feature))
     }
 
-    /// Returns what is to be noted of each feature's value, in their order.
+    /// Returns the note of each feature's value, in their order.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
-        self.notes.get(..self.layout.schema.features().len()).unwrap_or(&self.notes)
+        self.notes.get(..self.fixed.layout.features().len()).unwrap_or(&self.notes)
     }
 
     #[inline]
     pub(super) fn terms(&self) -> &[Term] {
         let all = self.terms.as_flattened();
-        all.get(..self.layout.schema.terms).unwrap_or(all)
+        all.get(..self.fixed.layout.terms).unwrap_or(all)
     }
 
     #[inline]
     fn feature(&self, key: impl FeatureKey) -> Result<(usize, &'m Feature), RecordError> {
-        let index = key.index(&self.layout.schema)?;
-        let feature = self.layout.schema.features().get(index).ok_or(RecordError::UnknownFeature)?;
+        let index = key.index(self.fixed.layout.view())?;
+        let feature = self.fixed.layout.features().get(index).ok_or(RecordError::UnknownFeature)?;
         Ok((index, feature))
     }
 
     #[inline]
     fn number(&self, key: impl FeatureKey) -> Result<(usize, &'m Feature, &'m Number), RecordError> {
         let (index, feature) = self.feature(key)?;
-        match (feature.kind, self.layout.numbers.get(index)) {
+        match (feature.kind, self.fixed.numbers.get(index)) {
             (Kind::Number { .. }, Some(number)) => Ok((index, feature, number)),
             _ => Err(RecordError::NotANumber { feature: index }),
         }
@@ -164,7 +185,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         let note = if inside == x { Note::Usual } else { Note::Clamped };
         let linear = Term { row: feature.first_row, scale: number.scale(inside) };
         let edges = match feature.kind {
-            Kind::Number { bins: 1.., .. } => feature.edges_of(self.layout.edges),
+            Kind::Number { bins: 1.., .. } => feature.edges_of(self.fixed.edges),
             _ => return self.write(index, feature, linear, None, note),
         };
         #[allow(clippy::cast_possible_truncation)] // at most MAX_BINS
@@ -198,7 +219,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Returns the term of a row that is looked up.
     #[inline]
     fn whole(&self, row: u32) -> Term {
-        Term { row, scale: self.layout.one }
+        Term { row, scale: self.fixed.one }
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{EVENTS, Event, InputCounts, MAX_GROUPS, Monitor, MonitorError, Tally};
-use crate::blob::{self, HEADER_BYTES};
+use crate::frame::{self, FLAGS_AT, Frame, FrameError, HEADER_BYTES};
 use crate::limits::MAX_FEATURES;
 
 /// First bytes of every status.
@@ -103,7 +103,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.features().iter().try_for_each(|counts| payload.put(counts))?;
         self.events().try_for_each(|event| payload.put(event))?;
         let used = payload.used;
-        *header = blob::header_of(MAGIC, VERSION, 0, rest.get(..used)?)?;
+        *header = frame::seal(MAGIC, VERSION, 0, rest.get(..used)?)?;
         buffer.get(..HEADER_BYTES.checked_add(used)?)
     }
 }
@@ -135,7 +135,7 @@ impl Payload<'_> {
 ///        since (u64), observations (u64), input counts of all, tally of the records without a group
 /// ```
 ///
-/// As in a model ([`crate::blob`]): little endian; the CRC (ISO-HDLC) covers what stands before it and after it; every length is exact and every varint the
+/// As in a model ([`crate::format`]): little endian; the CRC (ISO-HDLC) covers what stands before it and after it; every length is exact and every varint the
 /// shortest; nothing is decoded before the CRC was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Status<'a> {
@@ -286,67 +286,25 @@ fn items<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> impl Iterator<Item = T> + u
 
 /// Checks the header against the length and the content.
 fn check_header(bytes: &[u8]) -> Result<(), StatusError> {
-    let Some((header, payload)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-        return Err(StatusError::Truncated { found: bytes.len(), expected: HEADER_BYTES });
-    };
-    let [m0, m1, m2, m3, v0, v1, z0, z1, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
-    if [m0, m1, m2, m3] != MAGIC {
-        return Err(StatusError::WrongMagic);
+    match frame::open(bytes, MAGIC, VERSION) {
+        Ok(Frame { flags: 0, .. }) => Ok(()),
+        Ok(_) => Err(StatusError::Malformed { at: FLAGS_AT }),
+        Err(error) => Err(StatusError::Frame(error)),
     }
-    let version = u16::from_le_bytes([v0, v1]);
-    if version != VERSION {
-        return Err(StatusError::UnsupportedVersion { found: version, expected: VERSION });
-    }
-    let expected = HEADER_BYTES.saturating_add(u32::from_le_bytes([l0, l1, l2, l3]) as usize);
-    if bytes.len() < expected {
-        return Err(StatusError::Truncated { found: bytes.len(), expected });
-    }
-    if bytes.len() > expected {
-        return Err(StatusError::TrailingBytes { found: bytes.len(), expected });
-    }
-    let (found, expected) = (blob::checksum(header, payload), u32::from_le_bytes([c0, c1, c2, c3]));
-    if found != expected {
-        return Err(StatusError::WrongChecksum { found, expected });
-    }
-    if [z0, z1] != [0, 0] {
-        return Err(StatusError::Malformed { at: blob::FLAGS_AT });
-    }
-    Ok(())
 }
 
 /// Why a status was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StatusError {
-    /// Shorter than its header or than the header declares.
-    Truncated {
-        /// Bytes there are.
-        found: usize,
-        /// Bytes needed.
-        expected: usize,
-    },
+    /// The header does not fit the bytes.
+    Frame(FrameError),
     /// Longer than its content.
     TrailingBytes {
-        /// Bytes there are.
+        /// The number of bytes.
         found: usize,
-        /// Bytes of the content.
+        /// The number of bytes of the content.
         expected: usize,
-    },
-    /// Does not start with `FEMS`.
-    WrongMagic,
-    /// Of a format version this reader does not know.
-    UnsupportedVersion {
-        /// The status's version.
-        found: u16,
-        /// The version this reader knows.
-        expected: u16,
-    },
-    /// The checksum does not match: the status was damaged.
-    WrongChecksum {
-        /// CRC-32 of the bytes there are.
-        found: u32,
-        /// CRC-32 the header declares.
-        expected: u32,
     },
     /// Not the shortest postcard encoding of what stands here.
     Malformed {
@@ -375,15 +333,15 @@ pub enum StatusError {
 impl fmt::Display for StatusError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Truncated { found, expected } => write!(f, "status ends after {found} bytes, needs {expected}"),
+            Self::Frame(FrameError::WrongMagic { .. }) => {
+                f.write_str("not the status of a feamoe monitor: does not start with FEMS")
+            }
+            Self::Frame(error @ FrameError::UnsupportedVersion { .. }) => write!(f, "status {error}: update it"),
+            Self::Frame(error @ FrameError::WrongChecksum { .. }) => {
+                write!(f, "{error}: the status is damaged, send it again")
+            }
+            Self::Frame(error) => write!(f, "status {error}"),
             Self::TrailingBytes { found, expected } => write!(f, "status has {found} bytes, its content {expected}"),
-            Self::WrongMagic => f.write_str("not the status of a feamoe monitor: does not start with FEMS"),
-            Self::UnsupportedVersion { found, expected } => {
-                write!(f, "status format version {found}, this build reads {expected}: update it")
-            }
-            Self::WrongChecksum { found, expected } => {
-                write!(f, "checksum {found:08x}, header says {expected:08x}: the status is damaged, send it again")
-            }
             Self::Malformed { at } => write!(f, "not the postcard encoding of a status (at byte {at})"),
             Self::ImpossibleHead => f.write_str("the head contradicts itself or the groups"),
             Self::ImpossibleGroup { group } => write!(f, "group {group}: its counts contradict each other"),
@@ -395,7 +353,14 @@ impl fmt::Display for StatusError {
     }
 }
 
-impl core::error::Error for StatusError {}
+impl core::error::Error for StatusError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Frame(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -10,7 +10,8 @@
 use super::{Change, Recourse, Rules};
 use crate::error::PredictError;
 use crate::model::Model;
-use crate::record::{FeatureIndex, Record};
+use crate::record::Record;
+use crate::schema::FeatureIndex;
 
 /// Changes below this share of an answer's distance are small; left out, it may be so many times as far.
 const SMALL: f32 = 0.1;

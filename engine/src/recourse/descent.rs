@@ -2,7 +2,6 @@
 
 use super::knapsack::{Knapsack, LEVELS};
 use super::search::Search;
-use crate::blob::feature_edges;
 
 /// Directions that a descent follows at most.
 const DIRECTIONS: u32 = 4;
@@ -48,10 +47,10 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
     #[inline(never)]
     fn look_along(&mut self) {
         let (model, cost) = (self.model, self.cost);
-        let schema = model.schema();
-        for (index, feature) in schema.features().iter().enumerate() {
+        let layout = model.layout();
+        for (index, feature) in layout.features().iter().enumerate() {
             let Some(mut axis) = self.answer.axes.get(index).copied() else { return };
-            let pieces = axis.reach.pieces(feature, feature_edges(feature, schema.edges));
+            let pieces = axis.reach.pieces(feature, feature.edges_of(layout.edges));
             axis.look_along(pieces, cost, |row| self.along(row));
             if let Some(place) = self.answer.axes.get_mut(index) {
                 *place = axis;

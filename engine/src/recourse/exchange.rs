@@ -3,7 +3,6 @@
 use super::axis::Axis;
 use super::reach::{Piece, Place};
 use super::search::{FINE, Lanes, NEARER, Search};
-use crate::blob::feature_edges;
 use crate::schema::{Feature, clamp};
 
 /// Within a piece, points are tried so many standard deviations apart, and no more than so many on either side.
@@ -29,9 +28,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         let changed = self.axes().filter(|axis| axis.is_changed()).count();
         let count = self.axes().len();
         for without in 0..count {
-            let (schema, axis) = (self.model.schema(), self.answer.axes.get(without).filter(|axis| axis.is_changed()));
-            let (Some(feature), Some(axis)) = (schema.features().get(without), axis) else { continue };
-            let nearer = axis.reach.step_nearer(feature, feature_edges(feature, schema.edges), axis.best);
+            let (layout, axis) = (self.model.layout(), self.answer.axes.get(without).filter(|axis| axis.is_changed()));
+            let (Some(feature), Some(axis)) = (layout.features().get(without), axis) else { continue };
+            let nearer = axis.reach.step_nearer(feature, feature.edges_of(layout.edges), axis.best);
             self.point_at_best(Some(without));
             if self.complete(changed > 1) {
                 return true;
@@ -58,7 +57,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         let spent: f32 = self.axes().map(|axis| axis.point.cost()).sum();
         let mut base = Base { lanes: self.lanes, budget: self.cost * NEARER - spent, gaining };
         let mut found = None;
-        for (index, feature) in self.model.schema().features().iter().enumerate() {
+        for (index, feature) in self.model.layout().features().iter().enumerate() {
             let Some(axis) = self.answer.axes.get(index).copied() else { continue };
             if let Some(place) = self.scan(&base, &axis, feature) {
                 base.budget = place.cost() - axis.point.cost();
@@ -76,7 +75,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
     #[inline(never)]
     fn scan(&mut self, base: &Base<EXPERTS>, axis: &Axis, feature: &Feature) -> Option<Place> {
         let Axis { reach, point, .. } = axis;
-        let edges = feature_edges(feature, self.model.schema().edges);
+        let edges = feature.edges_of(self.model.layout().edges);
         let lanes = self.with_change(&base.lanes, reach, *point, -1.0);
         let (slope, present) = (reach.slope(|row| self.along(row)), reach.gain(*point, |row| self.along(row)));
         let (mut budget, mut found) = (base.budget + point.cost(), None);

@@ -17,7 +17,7 @@
 //! level would be far away from everyone for being rare. (Mixed distances of this kind: Gower 1971; for recourse, Ustun, Spangher and Liu 2019
 //! and CERTIFAI, Sharma, Henderson and Ghosh 2020, whose *burden* is the mean distance over those declined.)
 //!
-//! Numbers stay within the training range, as scores beyond it are those of its ends. A blob without [`crate::blob::FLAG_DEVIATIONS`] takes
+//! Numbers stay within the training range, as scores beyond it are those of its ends. A blob without [`crate::format::FLAG_DEVIATIONS`] takes
 //! `(t(high) - t(low)) / sqrt(12)` for `sd`: that of values spread evenly over the range.
 //!
 //! # How far it can be trusted

@@ -22,10 +22,10 @@ use super::axis::Axis;
 use super::reach::{Place, Reach};
 use super::rules::{Rule, Rules};
 use super::{Change, Recourse};
-use crate::blob::feature_edges;
 use crate::mixture::{LANE_MULTIPLE, logits, stride};
 use crate::model::{Model, Score};
-use crate::record::{FeatureIndex, Record};
+use crate::record::Record;
+use crate::schema::FeatureIndex;
 use crate::schema::Kind;
 
 /// Evaluations of the mixture after which the search ends with what it has, but for the last descent.
@@ -75,7 +75,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         without: &[bool],
         answer: &'s mut Recourse<FEATURES>,
     ) -> Option<f32> {
-        let features = model.schema().features().iter().enumerate();
+        let features = model.layout().features().iter().enumerate();
         for (((index, feature), rule), axis) in features.zip(rules.as_slice()).zip(&mut answer.axes) {
             let rule = if without.get(index) == Some(&true) { &Rule::FIXED } else { rule };
             axis.start(Reach::new(model, record, index, feature, rule));
@@ -139,7 +139,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
 
     /// The features' part in the search.
     pub fn axes(&mut self) -> impl DoubleEndedIterator<Item = &mut Axis> + ExactSizeIterator {
-        let count = self.model.schema().features().len();
+        let count = self.model.layout().features().len();
         self.answer.axes.iter_mut().take(count)
     }
 
@@ -185,9 +185,9 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         let Self { model, answer, lanes, origin, .. } = self;
         let lanes = model.row_of(lanes.as_flattened_mut());
         copy(origin, lanes);
-        let schema = model.schema();
-        for (feature, axis) in schema.features().iter().zip(&mut answer.axes) {
-            axis.point = axis.reach.on_step(feature, feature_edges(feature, schema.edges), axis.point);
+        let layout = model.layout();
+        for (feature, axis) in layout.features().iter().zip(&mut answer.axes) {
+            axis.point = axis.reach.on_step(feature, feature.edges_of(layout.edges), axis.point);
             model.add_change(&axis.reach, axis.point, 1.0, lanes);
         }
         let mut point = [[0.0; EXPERTS]; 2];
@@ -275,9 +275,9 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
     #[inline(never)]
     fn verify(&mut self, beyond: f32) -> Option<f32> {
         let Self { model, record, answer, .. } = self;
-        let schema = model.schema();
+        let layout = model.layout();
         let (mut changed, mut changes, mut cost) = ((*record).clone(), [None; FEATURES], 0.0);
-        let features = schema.features().iter().enumerate();
+        let features = layout.features().iter().enumerate();
         for (((index, feature), axis), change) in features.zip(&mut answer.axes).zip(&mut changes) {
             let Axis { reach, point, .. } = axis;
             if point.row == reach.origin.row && point.at.abs() < SMALLEST_CHANGE {
@@ -291,7 +291,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
                 *change = Some(Change::Level(code));
             } else {
                 let place = Place { at: point.at * beyond, ..*point };
-                let number = reach.number(feature, feature_edges(feature, schema.edges), place);
+                let number = reach.number(feature, feature.edges_of(layout.edges), place);
                 changed.set_number(key, number).ok()?;
                 let terms = changed.terms().get(feature.term_range())?;
                 *point = Place { row: terms.last()?.row, at: reach.position_of(terms.first()?.scale) };

@@ -6,7 +6,7 @@
 
 use core::hint::black_box;
 
-use feamoe_engine::background::Value;
+use feamoe_engine::Value;
 use feamoe_engine::integer::{Attribution, Model, Score};
 use feamoe_engine::{Aligned, FeatureIndex};
 use firmware_example::host::io::{Read, Write};

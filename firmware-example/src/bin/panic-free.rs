@@ -9,7 +9,7 @@
 
 use core::hint::black_box;
 
-use feamoe_engine::background::Value;
+use feamoe_engine::Value;
 use feamoe_engine::{LoadError, Model, PredictError, Record, RecordError, Score};
 
 const FEATURES: usize = 16;
@@ -188,7 +188,7 @@ mod copied {
 
 #[cfg(feature = "integer")]
 mod integer {
-    use feamoe_engine::background::Value;
+    use feamoe_engine::Value;
     use feamoe_engine::integer::{Attribution, Model, Record, Score};
     use feamoe_engine::schema::Note;
     use feamoe_engine::{FeatureIndex, LoadError, PredictError, RecordError};

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use arbitrary::{Result, Unstructured};
 use feamoe::blob_file::AlignedBytes;
-use feamoe_engine::blob::{self, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
+use feamoe_engine::format::{self, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
 use feamoe_engine::{FeatureIndex, Method, Model, Record, Score};
 
 pub use explain::explain;

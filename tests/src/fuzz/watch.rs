@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use arbitrary::{Result, Unstructured};
 use feamoe::blob_file::AlignedBytes;
-use feamoe_engine::blob::{HEADER_BYTES, checksum};
+use feamoe_engine::format::{HEADER_BYTES, checksum};
 use feamoe_engine::monitor::{Event, InputCounts, Monitor, Status, Tally};
 use feamoe_engine::schema::Note;
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 use feamoe::blob_file::{FEATURES, HostRecord};
 use feamoe_engine::FeatureIndex;
-use feamoe_engine::background::Value;
+use feamoe_engine::Value;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::published::{Names, Ready};

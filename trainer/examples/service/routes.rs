@@ -14,7 +14,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use feamoe::blob_file::AlignedBytes;
-use feamoe_engine::blob::HEADER_BYTES;
+use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::limits::MAX_BLOB_BYTES;
 use serde::Deserialize;
 

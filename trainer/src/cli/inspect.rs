@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use feamoe::device::{Call, Costs, DEVICES, Device, Shape};
-use feamoe_engine::blob::VERSION;
+use feamoe_engine::format::VERSION;
 use feamoe_engine::integer::Number;
 use feamoe_engine::schema::{Kind, Transform};
 use serde::Serialize;

@@ -1,6 +1,6 @@
-//! Writes a blob: the engine's own types and checksum, in the order `feamoe_engine::blob` draws.
+//! Writes a blob: the engine's own types and checksum, in the order `feamoe_engine::format` draws.
 
-use feamoe_engine::blob::{
+use feamoe_engine::format::{
     Description, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance, header,
 };
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES};
@@ -29,7 +29,7 @@ pub struct Content {
     pub edges: Vec<f32>,
     /// The standard deviation of every feature, 0 for a category; empty for a blob without them.
     pub deviations: Vec<f32>,
-    /// The background records, one after the other, as [`feamoe_engine::background`] draws them; empty for a blob without them.
+    /// The background records, one after the other, as [`feamoe_engine::format::background`] draws them; empty for a blob without them.
     pub background: Vec<u8>,
 }
 

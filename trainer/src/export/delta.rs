@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use feamoe_engine::LoadError;
-use feamoe_engine::blob::{Description, FLAGS_AT, HEADER_BYTES};
-use feamoe_engine::delta::{self, ESCAPE, NO_SOURCE, Outline, Table, UNCHANGED, apply, predicted};
-use feamoe_engine::mixture::stride;
+use feamoe_engine::delta::{self, ESCAPE, NO_SOURCE, Outline, Table, UNCHANGED, Width, apply};
+use feamoe_engine::format::{HEADER_BYTES, Weights as Values};
+use feamoe_engine::{Blob, LoadError};
 use feamoe_engine::schema::Kind;
 
-use crate::blob_file::{AlignedBytes, HostModel};
+use crate::blob_file::AlignedBytes;
 
 /// Bytes of the old blob that are looked for together: what a copy saves must be more than what telling of it takes.
 const BLOCK: usize = 8;
@@ -49,16 +48,23 @@ pub enum DeltaError {
 /// # Errors
 /// See [`DeltaError`].
 pub fn delta(old: &AlignedBytes, new: &AlignedBytes) -> Result<Vec<u8>, DeltaError> {
-    let old_crc32 = HostModel::load(old.as_slice()).map_err(DeltaError::Old)?.crc32();
-    HostModel::load(new.as_slice()).map_err(DeltaError::New)?;
-    let (old, new) = (old.as_slice(), new.as_slice());
-    let (from, to) = (Layout::of(old)?, Layout::of(new)?);
+    let old = Blob::new(old.as_slice()).map_err(DeltaError::Old)?;
+    let new = Blob::new(new.as_slice()).map_err(DeltaError::New)?;
+    let (mut from, to) = (Layout::of(&old), Layout::of(&new));
+    if from.width != to.width {
+        // Nothing of the old table predicts the new one.
+        from = Layout { table: Table { at: offset(old.bytes().len()), rows: 0, experts: 0 }, ..from };
+    }
+    let (old_crc32, old, new) = (old.crc32(), old.bytes(), new.bytes());
     let runs = runs(&from, &to);
-    let (sources, bits) =
-        told(&Weights { blob: old, table: from.table }, &Weights { blob: new, table: to.table }, &runs);
-    let end = to.table.end().unwrap_or(new.len());
+    let (sources, bits) = code(&Weights { blob: old, layout: &from }, &Weights { blob: new, layout: &to }, &runs);
+    let end = to.table.end(to.width).unwrap_or(new.len());
     let header = &new[..HEADER_BYTES];
     let mut payload = postcard::to_allocvec(&Outline { old_crc32, header, old: from.table, new: to.table })?;
+    let of_floats = [from.width, to.width] == [Width::F32; 2];
+    if !of_floats {
+        payload.extend([from.width.bits(), to.width.bits()]);
+    }
     let starts = runs.iter().map(|run| postcard::to_allocvec(&(run.rows, run.from.map_or(0, |row| row + 1))));
     let runs = starts.collect::<Result<Vec<_>, _>>()?.concat();
     let copies = Copies::of(old);
@@ -66,7 +72,12 @@ pub fn delta(old: &AlignedBytes, new: &AlignedBytes) -> Result<Vec<u8>, DeltaErr
     for part in [sources, runs, before, copies.edits(&new[end..])?, bits] {
         payload.extend(postcard::to_allocvec(&part)?);
     }
-    let bytes = [delta::header(&payload).as_slice(), &payload].concat();
+    let bytes = if of_floats {
+        [delta::header(&payload).as_slice(), &payload].concat()
+    } else {
+        let header = delta::header_of_integers(&payload).ok_or(postcard::Error::SerializeBufferFull)?;
+        [header.as_slice(), &payload].concat()
+    };
     if bytes.len() >= new.len() {
         return Err(DeltaError::NoSmaller { found: bytes.len(), limit: new.len() });
     }
@@ -75,37 +86,30 @@ pub fn delta(old: &AlignedBytes, new: &AlignedBytes) -> Result<Vec<u8>, DeltaErr
     Ok(bytes)
 }
 
-/// Where a blob has its table, and whose the rows are.
+/// Where a blob has its table, of which type its weights are, and whose rows they are.
 struct Layout {
     table: Table,
+    width: Width,
     kinds: Vec<Kind>,
 }
 
 impl Layout {
-    /// Reads the layout of a blob that the engine has checked. One whose values are not what this version writes has an empty table.
-    fn of(blob: &[u8]) -> postcard::Result<Self> {
-        let (header, payload) = blob.split_at_checked(HEADER_BYTES).unwrap_or_default();
-        let flags =
-            header.get(FLAGS_AT..).and_then(|rest| rest.first_chunk()).map_or(0, |flags| u16::from_le_bytes(*flags));
-        let (description, mut rest) = postcard::take_from_bytes::<Description>(payload)?;
-        let mut kinds = Vec::new();
-        for _ in 0..description.features {
-            let (kind, left) = postcard::take_from_bytes::<Kind>(rest)?;
-            kinds.push(kind);
-            rest = left;
-        }
-        let mut values: &[u8] = &[];
-        // The sections, the padding, the values.
-        for _ in 0..flags.count_ones() + 2 {
-            (values, rest) = postcard::take_from_bytes(rest)?;
-        }
-        let rows = 1 + kinds.iter().map(|kind| kind.rows()).sum::<u32>();
-        let edges: usize = kinds.iter().map(|kind| kind.edges() as usize).sum();
-        let table = Table { at: offset(blob.len() - values.len()), rows, experts: description.experts.into() };
-        if table.end().and_then(|end| end.checked_add(4 * edges)) == Some(blob.len()) {
-            return Ok(Self { table, kinds });
-        }
-        Ok(Self { table: Table { at: offset(blob.len()), rows: 0, experts: 0 }, kinds: Vec::new() })
+    fn of(blob: &Blob<'_>) -> Self {
+        let rows: u32 = blob.kinds().map(Kind::rows).sum();
+        let experts = blob.description().experts.into();
+        let (width, rows, values) = match blob.weights() {
+            Values::F32(values) => (Width::F32, rows + 1, values.as_flattened().len()),
+            Values::I16(fixed) => (Width::I16, rows, fixed.rows.len()),
+            Values::I8(fixed) => (Width::I8, rows, fixed.rows.len()),
+        };
+        // The values are the last of a blob, and an integer blob's rows the last of them.
+        let table = Table { at: offset(blob.bytes().len() - values), rows, experts };
+        Self { table, width, kinds: blob.kinds().collect() }
+    }
+
+    /// Returns the rows before those of the features: the bias of floats.
+    fn bias_rows(&self) -> u32 {
+        u32::from(self.width == Width::F32)
     }
 }
 
@@ -127,8 +131,8 @@ fn runs(old: &Layout, new: &Layout) -> Vec<Run> {
     if new.table.rows == 0 || old.table.rows == 0 {
         return vec![Run { rows: new.table.rows, from: None }];
     }
-    let mut runs = vec![Run { rows: 1, from: Some(0) }];
-    let (mut known, mut start) = (old.kinds.iter(), 1);
+    let mut runs = vec![Run { rows: new.bias_rows(), from: Some(0) }];
+    let (mut known, mut start) = (old.kinds.iter(), old.bias_rows());
     for kind in &new.kinds {
         let mut run = |rows, from: Option<u32>| runs.push(Run { rows, from: from.map(|row| start + row) });
         let before = known.next();
@@ -155,29 +159,25 @@ fn runs(old: &Layout, new: &Layout) -> Vec<Run> {
     runs
 }
 
-/// The weights of a blob, as the bits of each.
+/// The weights of a blob.
 struct Weights<'a> {
     blob: &'a [u8],
-    table: Table,
+    layout: &'a Layout,
 }
 
 impl Weights<'_> {
     /// Returns a run of rows in the lane of an expert: the gate's or (`own`) its own. Zeros for rows that are not there.
     fn lane(&self, expert: u8, own: bool, from: Option<u32>, rows: u32) -> Vec<u32> {
-        let (at, lanes) = (self.table.at as usize, stride(self.table.experts as usize));
-        let lane = usize::from(expert) + if own { self.table.experts as usize } else { 0 };
-        let weight = |row: u32| {
-            let bytes = self.blob.get(at + 4 * (row as usize * lanes + lane)..)?.first_chunk()?;
-            Some(u32::from_le_bytes(*bytes))
-        };
+        let Layout { table, width, .. } = self.layout;
+        let weight = |row: u32| width.read(self.blob, table.weight(*width, row as usize, expert.into(), own));
         (0..rows)
             .map(|row| from.filter(|_| expert != NO_SOURCE).and_then(|from| weight(from + row)).unwrap_or(0))
             .collect()
     }
 }
 
-/// Returns for each new expert the old one that tells most of it, and the blocks of all lanes.
-fn told(old: &Weights<'_>, new: &Weights<'_>, runs: &[Run]) -> (Vec<u8>, Vec<u8>) {
+/// Returns for each new expert the old one that predicts it best, and the blocks of all lanes.
+fn code(old: &Weights<'_>, new: &Weights<'_>, runs: &[Run]) -> (Vec<u8>, Vec<u8>) {
     let lanes = |source, expert| {
         let pairs = [false, true].into_iter().flat_map(|own| {
             let mut row = 0;
@@ -189,21 +189,21 @@ fn told(old: &Weights<'_>, new: &Weights<'_>, runs: &[Run]) -> (Vec<u8>, Vec<u8>
         });
         pairs.collect::<Vec<_>>()
     };
-    let (mut sources, mut bits) = (Vec::new(), Bits::default());
+    let (width, mut sources, mut bits) = (new.layout.width, Vec::new(), Bits::default());
     // The format's experts are 64 at most.
     let experts = |table: &Table| 0..u8::try_from(table.experts).unwrap_or(NO_SOURCE);
-    for expert in experts(&new.table) {
-        // Where two tell as much, the expert in the same place does: it comes first.
-        let mut candidates: Vec<u8> = experts(&old.table).chain([NO_SOURCE]).collect();
+    for expert in experts(&new.layout.table) {
+        // Of two that predict as well, the expert in the same place is taken: it comes first.
+        let mut candidates: Vec<u8> = experts(&old.layout.table).chain([NO_SOURCE]).collect();
         candidates.sort_by_key(|source| *source != expert);
         let cost = |source: &u8| {
-            let blocks = lanes(*source, expert).into_iter().map(|(old, new)| Block::of(&old, &new, None));
+            let blocks = lanes(*source, expert).into_iter().map(|(old, new)| Block::of(width, &old, &new, None));
             blocks.map(|block| block.cost).sum::<u64>()
         };
         let source = candidates.into_iter().min_by_key(cost).unwrap_or(NO_SOURCE);
         sources.push(source);
         for (old, new) in lanes(source, expert) {
-            Block::best(&old, &new).write(&mut bits);
+            Block::best(width, &old, &new).write(&mut bits);
         }
     }
     (sources, bits.bytes)
@@ -212,7 +212,8 @@ fn told(old: &Weights<'_>, new: &Weights<'_>, runs: &[Run]) -> (Vec<u8>, Vec<u8>
 /// The weights of one lane in one run.
 struct Block {
     k: u32,
-    shift: Option<f32>,
+    /// The bits of an f32, or an i32.
+    shift: Option<u32>,
     /// Each weight's difference from its prediction, zigzag.
     differences: Vec<u32>,
     /// Bits it takes.
@@ -220,9 +221,9 @@ struct Block {
 }
 
 impl Block {
-    fn of(old: &[u32], new: &[u32], shift: Option<f32>) -> Self {
-        let differences: Vec<u32> =
-            old.iter().zip(new).map(|(old, new)| zigzag(new.wrapping_sub(predicted(*old, shift)))).collect();
+    fn of(width: Width, old: &[u32], new: &[u32], shift: Option<u32>) -> Self {
+        let difference = |(old, new): (&u32, &u32)| zigzag(new.wrapping_sub(width.predicted(*old, shift)));
+        let differences: Vec<u32> = old.iter().zip(new).map(difference).collect();
         let cost = |k| differences.iter().map(|difference| rice_bits(*difference, k)).sum::<u64>();
         let (cost, k) = if differences.iter().all(|difference| *difference == 0) {
             (0, UNCHANGED)
@@ -233,22 +234,27 @@ impl Block {
     }
 
     /// Returns the shortest of those that some weights' own shifts give, and the one without a shift.
-    fn best(old: &[u32], new: &[u32]) -> Self {
-        let mut moved: Vec<(f32, f32)> =
-            old.iter().zip(new).map(|(old, new)| (f32::from_bits(*old), f32::from_bits(*new))).collect();
-        moved.retain(|(old, new)| *old != 0.0 && old != new);
-        // The shift was rounded least where the weights are small.
-        moved.sort_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
-        let shifts = moved.iter().take(SHIFTS_TRIED).map(|(old, new)| Some(new - old));
-        let blocks = [None].into_iter().chain(shifts).map(|shift| Self::of(old, new, shift));
-        blocks.min_by_key(|block| block.cost).unwrap_or_else(|| Self::of(old, new, None))
+    fn best(width: Width, old: &[u32], new: &[u32]) -> Self {
+        let shifts: Vec<u32> = if width == Width::F32 {
+            let pairs = old.iter().zip(new).map(|(old, new)| (f32::from_bits(*old), f32::from_bits(*new)));
+            let mut moved: Vec<(f32, f32)> = pairs.filter(|(old, new)| *old != 0.0 && old != new).collect();
+            // The shift was rounded least where the weights are small.
+            moved.sort_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
+            moved.iter().take(SHIFTS_TRIED).map(|(old, new)| (new - old).to_bits()).collect()
+        } else {
+            let moved = old.iter().zip(new).filter(|(old, new)| **old != 0 && old != new);
+            moved.take(SHIFTS_TRIED).map(|(old, new)| new.wrapping_sub(*old)).collect()
+        };
+        let shifts = [None].into_iter().chain(shifts.into_iter().map(Some));
+        let blocks = shifts.map(|shift| Self::of(width, old, new, shift));
+        blocks.min_by_key(|block| block.cost).unwrap_or_else(|| Self::of(width, old, new, None))
     }
 
     fn write(&self, bits: &mut Bits) {
         bits.push(self.k, 5);
         bits.push(self.shift.is_some().into(), 1);
         if let Some(shift) = self.shift {
-            bits.push(shift.to_bits(), 32);
+            bits.push(shift, 32);
         }
         if self.k == UNCHANGED {
             return;

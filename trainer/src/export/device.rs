@@ -1,7 +1,7 @@
 //! A copy of a model for a device, which scores the same with fewer bytes: the background stays on the host, names where codes do.
 
 use feamoe_engine::LoadError;
-use feamoe_engine::blob::{Description, FLAG_BACKGROUND, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
+use feamoe_engine::format::{Description, FLAG_BACKGROUND, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
 use feamoe_engine::schema::Kind;
 
 use super::blob::{EncodeError, assemble};

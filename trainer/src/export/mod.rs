@@ -12,7 +12,7 @@ mod layout;
 mod quantize;
 
 use feamoe_engine::LoadError;
-use feamoe_engine::blob::Provenance;
+use feamoe_engine::format::Provenance;
 
 pub use blob::{Content, EncodeError, FeatureContent};
 pub use constants::{ConstantsError, Language, constants};

@@ -22,7 +22,7 @@ use crate::prequential::Prequential;
 use crate::random::shuffle;
 use crate::schema::Schema;
 use crate::stream::{Attribute, Buffer, Counts, GoOn, Input, Place, Reservoir, Split, Stream, Use};
-use feamoe_engine::blob::Provenance;
+use feamoe_engine::format::Provenance;
 use memory::Memory;
 
 /// Rows between two reports of progress.

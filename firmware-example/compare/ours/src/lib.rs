@@ -3,7 +3,7 @@
 
 use core::cell::UnsafeCell;
 
-use feamoe_engine::background::Value;
+use feamoe_engine::Value;
 use feamoe_engine::{Attribution, PredictError, Record, RecordError, include_model};
 
 mod adult {

@@ -52,7 +52,7 @@
 use core::fmt;
 
 use crate::Model;
-use crate::blob::{self, CHECKSUM};
+use crate::format::{self, CHECKSUM};
 use crate::error::LoadError;
 
 /// First bytes of a slot that holds a blob.
