@@ -4,7 +4,7 @@
 //! ```
 //! use feamoe_engine::{Aligned, Model, delta};
 //! # use feamoe_engine::include_model;
-//! # static OLD: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1.feamoe"));
+//! # static OLD: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v1.feamoe"));
 //! # let received: &[u8] = &[];
 //! let mut memory = Aligned([0_u8; 8192]); // a model is loaded from a multiple of 4
 //! match delta::apply(OLD, received, &mut memory.0) {
@@ -223,9 +223,7 @@ pub enum DeltaError {
 impl fmt::Display for DeltaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Frame(FrameError::WrongMagic { .. }) => {
-                f.write_str("not a feamoe delta: does not start with FEAD")
-            }
+            Self::Frame(FrameError::WrongMagic { .. }) => f.write_str("not a feamoe delta: does not start with FEAD"),
             Self::Frame(error @ FrameError::UnsupportedVersion { .. }) => {
                 write!(f, "delta of {error}: send the model itself")
             }

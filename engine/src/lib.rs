@@ -3,7 +3,7 @@
 //! ```
 //! use feamoe_engine::{Model, include_model};
 //!
-//! static MODEL: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1.feamoe"));
+//! static MODEL: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v1.feamoe"));
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let model: Model<16, 12> = Model::load(MODEL)?; // 16 features, 12 experts at most; checks everything, copies no weights
@@ -58,7 +58,7 @@ extern crate std;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 fn golden<const FEATURES: usize, const EXPERTS: usize>() -> Model<'static, FEATURES, EXPERTS> {
-    static BLOB: &[u8] = include_model!("../../tests/golden/v1.feamoe");
+    static BLOB: &[u8] = include_model!("../golden/v1.feamoe");
     Model::load_into(BLOB, std::vec![0.0; BLOB.len() / 4].leak()).unwrap()
 }
 

@@ -122,9 +122,14 @@ pub(crate) mod sealed {
 /// Implements [`Scorer`] by the methods of the same names.
 macro_rules! impl_scorer {
     () => {
-        impl<const FEATURES: usize, const EXPERTS: usize> $crate::model::sealed::Sealed for Model<'_, FEATURES, EXPERTS> {}
+        impl<const FEATURES: usize, const EXPERTS: usize> $crate::model::sealed::Sealed
+            for Model<'_, FEATURES, EXPERTS>
+        {
+        }
 
-        impl<'a, const FEATURES: usize, const EXPERTS: usize> $crate::model::Scorer<'a> for Model<'a, FEATURES, EXPERTS> {
+        impl<'a, const FEATURES: usize, const EXPERTS: usize> $crate::model::Scorer<'a>
+            for Model<'a, FEATURES, EXPERTS>
+        {
             type Record<'m>
                 = Record<'m, FEATURES>
             where
@@ -165,7 +170,11 @@ macro_rules! impl_scorer {
             }
 
             #[inline]
-            fn score_into(&self, record: &Record<'_, FEATURES>, score: &mut Score<EXPERTS>) -> Result<(), PredictError> {
+            fn score_into(
+                &self,
+                record: &Record<'_, FEATURES>,
+                score: &mut Score<EXPERTS>,
+            ) -> Result<(), PredictError> {
                 self.score_into(record, score)
             }
         }
@@ -273,7 +282,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// ```
     /// use feamoe_engine::{Model, include_model};
     ///
-    /// static BLOB: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1.feamoe"));
+    /// static BLOB: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v1.feamoe"));
     /// # fn main() -> Result<(), feamoe_engine::LoadError> {
     /// let mut memory = [0.0; 512];
     /// assert!(Model::<16, 12>::values_needed(BLOB)? <= memory.len());
@@ -603,7 +612,7 @@ mod tests {
     /// In place where that is possible, by a copy everywhere.
     #[test]
     fn a_big_endian_target_copies() {
-        static BLOB: &[u8] = crate::include_model!("../../tests/golden/v1.feamoe");
+        static BLOB: &[u8] = crate::include_model!("../golden/v1.feamoe");
         let in_place: Result<Model<6, 4>, LoadError> = Model::load(BLOB);
         assert_eq!(in_place.is_err_and(|error| error.kind == LoadErrorKind::NotInPlace), cfg!(target_endian = "big"));
         assert_eq!(golden::<6, 4>().blob_bytes(), BLOB.len());

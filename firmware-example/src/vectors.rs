@@ -6,8 +6,8 @@
 //!
 //! The answer of an integer model is its score and frozen explanation, from numbers that came as f32 and from numbers that came without floats.
 
-use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
 use feamoe_engine::Value;
+use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
 use feamoe_engine::error::{ExplainError, PredictError, RecordError};
 use feamoe_engine::mixture::Term;
 use feamoe_engine::recourse::{Answer, Change, Direction, Rule, RuleError, Rules};

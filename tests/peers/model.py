@@ -17,7 +17,7 @@ import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCHEMA = REPOSITORY / "trainer/schemas/adult.toml"
-GOLDEN = REPOSITORY / "tests/golden"
+GOLDEN = REPOSITORY / "engine/golden"
 MODELS = [GOLDEN / "adult-gentle.feamoe", GOLDEN / "adult-gated.feamoe"]
 FEAMOE = os.environ.get("FEAMOE", str(REPOSITORY / "target/release/feamoe"))
 # Largest difference of a score from the engine's, which sums in f32.

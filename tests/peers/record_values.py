@@ -8,7 +8,7 @@ import re
 import numpy as np
 import shap
 
-from model import GOLDEN, MODELS, Model, adult
+from model import REPOSITORY, MODELS, Model, adult
 
 # Among the rows it draws are missing cells, a capital-gain of 99999 and a capital-loss.
 SEED = 8
@@ -57,7 +57,7 @@ def main():
         "background_rows": background_rows,
         "cases": cases,
     }
-    path = GOLDEN / "shap-adult.json"
+    path = REPOSITORY / "tests/golden/shap-adult.json"
     lists_of_numbers = re.compile(r"\[[^\[\]{}]+\]")
     text = lists_of_numbers.sub(lambda found: re.sub(r"\s+", " ", found[0]), json.dumps(document, indent=1))
     path.write_text(text + "\n")

@@ -4,9 +4,9 @@
 
 use feamoe::blob_file::AlignedBytes;
 use feamoe::export::{Content, DeltaError, delta};
-use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::delta::{self as device, DeltaError as E, Outline, Table, apply};
 use feamoe_engine::error::{FrameError as F, LoadErrorKind};
+use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_tests::command::Folder;
@@ -200,11 +200,11 @@ fn rejects_every_truncation_and_trailing_bytes() {
         let error = applied(&old, &bytes[..length]).unwrap_err();
         let expected = device::HEADER_BYTES;
         match length {
-            0..device::HEADER_BYTES => assert_eq!(error, E::Truncated { found: length, expected }),
-            _ => assert!(matches!(error, E::WrongChecksum { .. }), "{length}: {error}"),
+            0..device::HEADER_BYTES => assert_eq!(error, E::Frame(F::Truncated { found: length, expected })),
+            _ => assert!(matches!(error, E::Frame(F::WrongChecksum { .. })), "{length}: {error}"),
         }
     }
-    assert!(matches!(applied(&old, &[&bytes[..], &[0]].concat()), Err(E::WrongChecksum { .. })));
+    assert!(matches!(applied(&old, &[&bytes[..], &[0]].concat()), Err(E::Frame(F::WrongChecksum { .. }))));
 }
 
 #[test]
@@ -215,9 +215,9 @@ fn rejects_every_single_bit_flip() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         let error = applied(&old, &flipped).unwrap_err();
         let what_it_hit = match bit / 8 {
-            0..4 => error == E::WrongMagic,
-            4..6 => matches!(error, E::UnsupportedVersion { expected: 1, .. }),
-            _ => matches!(error, E::WrongChecksum { .. }),
+            0..4 => error == E::Frame(F::WrongMagic { expected: *b"FEAD" }),
+            4..6 => matches!(error, E::Frame(F::UnsupportedVersion { expected: 2, .. })),
+            _ => matches!(error, E::Frame(F::WrongChecksum { .. })),
         };
         assert!(what_it_hit, "bit {bit}: {error}");
     }

@@ -154,7 +154,7 @@ fn every_board_gives_the_integers_of_the_host() {
         let is_small = content.experts <= Capacity::INTEGER.experts && fits(&blob);
         is_small.then(|| (format!("seed {seed}, {width:?}"), blob, records(&content, seed, count).concat()))
     });
-    let adult = AlignedBytes::read(&repository_file("tests/golden/adult-gated.feamoe")).unwrap();
+    let adult = AlignedBytes::read(&repository_file("engine/golden/adult-gated.feamoe")).unwrap();
     let model = OtherModel::load(adult.as_slice()).unwrap();
     let mut draw = Draw::new(1);
     let features = || model.schema().features().iter();

@@ -30,7 +30,7 @@ fn replay(name: &str) {
     let target = *TARGETS.iter().find(|target| target.name == name).unwrap();
     let mut seeds = files(target.folder());
     if name == "load" {
-        let golden = files(repository_file("tests/golden"));
+        let golden = files(repository_file("engine/golden"));
         seeds.extend(golden.into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "feamoe")));
     }
     assert!(!seeds.is_empty(), "{name} has no seeds");

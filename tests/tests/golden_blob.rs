@@ -1,6 +1,6 @@
 //! Blobs of released format versions load for ever and score to the same bits on every machine.
 //!
-//! `tests/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, and with integer weights, `v1-i16.feamoe`, and what must come out of
+//! `engine/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, and with integer weights, `v1-i16.feamoe`, and what must come out of
 //! each, `.txt`, are committed and never made again once a release reads them. Until then, or for a new version:
 //! `FEAMOE_OVERWRITE_GOLDEN=1 cargo test -p feamoe-tests --test golden_blob`, and review the difference.
 #![allow(clippy::unwrap_used)]
@@ -12,8 +12,8 @@ use std::sync::LazyLock;
 
 use feamoe::blob_file::AlignedBytes;
 use feamoe::export::{Content, FeatureContent, Width, quantize};
-use feamoe_engine::format::background::MISSING_NUMBER;
 use feamoe_engine::format::Provenance;
+use feamoe_engine::format::background::MISSING_NUMBER;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_engine::{Attribution, FeatureIndex, Method, Model, integer};
@@ -26,7 +26,7 @@ const OVERWRITE: &str = "FEAMOE_OVERWRITE_GOLDEN";
 type GoldenModel<'a> = Model<'a, 8, 6>;
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/golden").join(name)
 }
 
 /// Every kind of feature, an odd number of experts, names.

@@ -3,9 +3,9 @@
 
 use feamoe::blob_file::AlignedBytes;
 use feamoe::export::{Content, EncodeError, FeatureContent};
+use feamoe_engine::error::{FrameError as F, LoadError, LoadErrorKind as K};
 use feamoe_engine::format::background::MISSING_NUMBER;
 use feamoe_engine::format::{FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance};
-use feamoe_engine::error::{FrameError as F, LoadError, LoadErrorKind as K};
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_BLOB_BYTES, MAX_REACH};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};

@@ -6,8 +6,8 @@ use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
 use feamoe::export::{Content, QuantizeError, Width, loss_on_data, quantize};
 use feamoe::schema::Schema;
 use feamoe::stream::Input;
-use feamoe_engine::format::{Description, FLAG_INTEGER, HEADER_BYTES, header};
 use feamoe_engine::error::LoadErrorKind;
+use feamoe_engine::format::{Description, FLAG_INTEGER, HEADER_BYTES, header};
 use feamoe_engine::integer::{Attribution, Number, Record, fixed};
 use feamoe_engine::schema::{Kind, Note, Transform};
 use feamoe_engine::{FeatureIndex, Model, PredictError, RecordError, integer};
@@ -365,7 +365,7 @@ fn sizes_are_as_stated() {
 fn adult_loses_next_to_nothing() {
     let Some(data) = data_file("adult.test") else { return };
     let schema = Schema::open(&repository_file("trainer/schemas/adult.toml")).unwrap();
-    let float = AlignedBytes::read(&repository_file("tests/golden/adult-gated.feamoe")).unwrap();
+    let float = AlignedBytes::read(&repository_file("engine/golden/adult-gated.feamoe")).unwrap();
     let model = HostModel::load(float.as_slice()).unwrap();
     for (width, difference, decisions, gap) in [(Width::I16, 5e-4, 5e-4, 1e-3), (Width::I8, 0.05, 0.02, 0.02)] {
         let bytes = quantize(&float, width).unwrap();

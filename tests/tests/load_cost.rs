@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use feamoe::export::{Content, FeatureContent};
-use feamoe_engine::format::{HEADER_BYTES, Provenance, checksum, header};
 use feamoe_engine::error::{LoadError, LoadErrorKind};
+use feamoe_engine::format::{HEADER_BYTES, Provenance, checksum, header};
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS, MAX_FEATURES, MAX_LEVELS};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};

@@ -5,8 +5,9 @@
 use std::sync::LazyLock;
 
 use feamoe_engine::Model;
-use feamoe_engine::format::{HEADER_BYTES, checksum};
+use feamoe_engine::error::FrameError;
 use feamoe_engine::fairness::{Counts, Distances, Measure, interval};
+use feamoe_engine::format::{HEADER_BYTES, checksum};
 use feamoe_engine::monitor::{EVENTS, Event, InputCounts, Monitor, MonitorError, Status, StatusError, Tally, Watched};
 use feamoe_engine::schema::Note;
 use feamoe_tests::generate::{Draw, Recipe};
@@ -327,9 +328,9 @@ fn every_truncation_and_every_flipped_bit_is_refused() {
         assert!(Status::read(&damaged).is_err(), "bit {bit}");
     }
     let longer = [&bytes[..], &[0]].concat();
-    let expected = StatusError::TrailingBytes { found: longer.len(), expected: bytes.len() };
+    let expected = StatusError::Frame(FrameError::TrailingBytes { found: longer.len(), expected: bytes.len() });
     assert_eq!(Status::read(&longer).map(|_| ()), Err(expected));
-    let model = include_bytes!("../golden/v1.feamoe");
+    let model = include_bytes!("../../engine/golden/v1.feamoe");
     assert_eq!(Status::read(model).map(|_| ()), Err(StatusError::Frame(FrameError::WrongMagic { expected: *b"FEMS" })));
 }
 

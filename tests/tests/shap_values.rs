@@ -103,7 +103,7 @@ fn values_sum_to_the_output() {
 }
 
 fn golden(name: &str) -> AlignedBytes {
-    AlignedBytes::read(&repository_file("tests/golden").join(name)).unwrap()
+    AlignedBytes::read(&repository_file("engine/golden").join(name)).unwrap()
 }
 
 #[test]

@@ -13,7 +13,7 @@ use feamoe_engine::schema::Kind;
 use feamoe_engine::{FeatureIndex, Model, Record, Score, include_model};
 
 /// 13 features, 12 experts, learned from Adult.
-static MODEL: &[u8] = include_model!("../../tests/golden/adult-gated.feamoe");
+static MODEL: &[u8] = include_model!("../../engine/golden/adult-gated.feamoe");
 const RECORDS: usize = 100;
 /// Scores a thread and pass.
 const SCORES: usize = 2_000_000;

@@ -4,15 +4,15 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use feamoe_engine::attribution::{Background, Workspace};
 use feamoe_engine::Value;
+use feamoe_engine::attribution::{Background, Workspace};
 use feamoe_engine::format::{HEADER_BYTES, Provenance};
 use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS};
 use feamoe_engine::recourse::{Answer, Rules};
 use feamoe_engine::schema::Note;
 use feamoe_engine::{
     Attribution, FeatureIndex, Method, Model, PredictError, Record, RecordError, Recourse, Schema, Score, Space,
-    integer,
+    Values, integer,
 };
 
 use crate::error::Error;
@@ -58,7 +58,7 @@ pub enum AnyModel<'m> {
 impl<'m> AnyModel<'m> {
     /// Returns the features: kinds, names, levels.
     #[must_use]
-    pub fn schema(self) -> &'m Schema<'m, FEATURES> {
+    pub fn schema(self) -> Schema<'m> {
         match self {
             Self::Float(model) => model.schema(),
             Self::Integer(model) => model.schema(),
@@ -134,6 +134,17 @@ pub enum AnyRecord<'m> {
 }
 
 impl AnyRecord<'_> {
+    /// Sets one value.
+    ///
+    /// # Errors
+    /// As [`Record::set_value`].
+    pub fn set_value(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
+        match self {
+            Self::Float(record) => record.set_value(key, value),
+            Self::Integer(record) => record.set_value(key, value),
+        }
+    }
+
     /// Returns what is to be noted of each feature's value, in their order.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
@@ -144,28 +155,25 @@ impl AnyRecord<'_> {
     }
 }
 
-/// A record whose values can be set.
-pub trait Values {
-    /// Sets a value that is already resolved.
+/// A record whose values a row can set.
+pub trait Fill {
+    /// Sets one value.
     ///
     /// # Errors
     /// As [`Record::set_value`].
-    fn set_value(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError>;
+    fn fill(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError>;
 }
 
-impl Values for HostRecord<'_> {
+impl<R: Values> Fill for R {
     #[inline]
-    fn set_value(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
+    fn fill(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
         self.set_value(key, value)
     }
 }
 
-impl Values for AnyRecord<'_> {
-    fn set_value(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
-        match self {
-            Self::Float(record) => record.set_value(key, value),
-            Self::Integer(record) => record.set_value(key, value),
-        }
+impl Fill for AnyRecord<'_> {
+    fn fill(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
+        self.set_value(key, value)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use feamoe_engine::{Value, format::background::MISSING_NUMBER};
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{FeatureIndex, RecordError, Schema};
+use feamoe_engine::{Value, format::background::MISSING_NUMBER};
 
-use crate::blob_file::{FEATURES, HostModel, Values};
+use crate::blob_file::{Fill, HostModel};
 use crate::encoder::{not_a_number, parse};
 use crate::error::Error;
 use crate::stream::Record;
@@ -49,7 +49,7 @@ impl Binding {
     ///
     /// # Errors
     /// As [`Binding::new`].
-    pub fn of(schema: &Schema<'_, FEATURES>, column: impl Fn(&str) -> Result<usize, Error>) -> Result<Self, Error> {
+    pub fn of(schema: Schema<'_>, column: impl Fn(&str) -> Result<usize, Error>) -> Result<Self, Error> {
         let features = schema.features().iter().enumerate().map(|(index, feature)| {
             let name = schema.feature_name(index).ok_or(Error::NamesStripped)?;
             let levels = match feature.kind() {
@@ -80,7 +80,7 @@ impl Binding {
     ///
     /// # Errors
     /// [`Error::NotANumber`] for text in a numeric feature's column.
-    pub fn fill(&self, row: &Record<'_>, record: &mut impl Values) -> Result<(), Error> {
+    pub fn fill(&self, row: &Record<'_>, record: &mut impl Fill) -> Result<(), Error> {
         (0..self.features.len()).try_for_each(|feature| self.set(feature, row, record))
     }
 
@@ -88,9 +88,9 @@ impl Binding {
     ///
     /// # Errors
     /// As [`Binding::fill`].
-    pub fn set(&self, feature: usize, row: &Record<'_>, record: &mut impl Values) -> Result<(), Error> {
+    pub fn set(&self, feature: usize, row: &Record<'_>, record: &mut impl Fill) -> Result<(), Error> {
         let Some(bound) = self.features.get(feature) else { return Ok(()) };
-        let set = record.set_value(FeatureIndex(feature), bound.value(row)?);
+        let set = record.fill(FeatureIndex(feature), bound.value(row)?);
         set.map(|_| ()).map_err(|error: RecordError| Error::Record { feature: bound.name.clone(), error })
     }
 
@@ -126,13 +126,13 @@ impl Binding {
 
     /// Sets one feature of `record` to a value, unless it is a level that the model does not know, or no number where one is needed.
     #[must_use]
-    pub fn set_if_known(&self, feature: usize, value: &[u8], record: &mut impl Values) -> bool {
+    pub fn set_if_known(&self, feature: usize, value: &[u8], record: &mut impl Fill) -> bool {
         let value = match self.features.get(feature).map(|feature| &feature.levels) {
             Some(Some(levels)) => levels.get(value).map(|code| Value::Level(*code)),
             Some(None) => parse(value).map(Value::Number),
             None => None,
         };
-        value.is_some_and(|value| record.set_value(FeatureIndex(feature), value).is_ok())
+        value.is_some_and(|value| record.fill(FeatureIndex(feature), value).is_ok())
     }
 }
 

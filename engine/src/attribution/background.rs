@@ -2,8 +2,8 @@
 
 use super::BackgroundId;
 use super::factors::{contributions, factors};
-use crate::frame::crc32;
 use crate::error::ExplainError;
+use crate::frame::crc32;
 use crate::mixture::Term;
 use crate::model::Model;
 use crate::record::Record;

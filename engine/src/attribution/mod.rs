@@ -18,7 +18,7 @@
 //! use feamoe_engine::mixture::Term;
 //! use feamoe_engine::{Attribution, Model};
 //!
-//! static MODEL: &[u8] = feamoe_engine::include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1.feamoe"));
+//! static MODEL: &[u8] = feamoe_engine::include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v1.feamoe"));
 //! static WORKSPACE: std::sync::Mutex<Workspace<16, 12>> = std::sync::Mutex::new(Workspace::new()); // a `static` cell of your device
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -90,7 +90,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     pub fn set_known_category(&mut self, key: impl FeatureKey, level: &str) -> Result<(), RecordError> {
         let (index, feature) = self.feature(key)?;
         let levels = levels(index, feature)?;
-        let code = self.fixed.layout.view().level_code(index, level)?.ok_or(RecordError::UnknownLevel { feature: index })?;
+        let code =
+            self.fixed.layout.view().level_code(index, level)?.ok_or(RecordError::UnknownLevel { feature: index })?;
         _ = self.write_level(index, feature, levels, code);
         Ok(())
     }

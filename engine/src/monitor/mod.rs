@@ -9,7 +9,7 @@
 //! use feamoe_engine::monitor::{Monitor, Status};
 //! use feamoe_engine::{Model, include_model};
 //!
-//! static MODEL: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1.feamoe"));
+//! static MODEL: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v1.feamoe"));
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let model: Model<8, 4> = Model::load(MODEL)?;

@@ -1,87 +1,191 @@
-//! Two places in flash for model blobs: a new one is written beside the one in use, and whatever cuts the writing short leaves one that loads.
+//! Two places in flash for model blobs. A new model is written beside the one in use, checked where it lies, tried, and kept
+//! only when it is confirmed; whatever cuts this short leaves a model that loads.
 //!
 //! ```no_run
-//! use feamoe_engine::slots::{Step, choose};
+//! use feamoe_engine::Model;
+//! use feamoe_engine::slots::{Step, Update, choose};
 //!
 //! # type Error = Box<dyn std::error::Error>;
 //! # struct Flash;
 //! # impl Flash {
-//! #     fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> { Ok(()) }
-//! #     fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), Error> { Ok(()) }
+//! #     fn step(&mut self, start: u32, step: Step<'_>) -> Result<(), Error> { Ok(()) }
+//! #     fn slots(&self) -> (&'static [u8], &'static [u8]) { (&[], &[]) }
+//! #     fn receive(&mut self, buffer: &mut [u8]) -> usize { 0 }
+//! #     fn received_bytes(&self) -> u32 { 0 }
 //! # }
-//! # fn update(slots: [&[u8]; 2], received: &[u8], flash: &mut Flash) -> Result<(), Error> {
+//! # fn run(mut flash: Flash) -> Result<(), Error> {
 //! const STARTS: [u32; 2] = [0x4_0000, 0x6_0000]; // of the slots, for the flash driver
 //! const SLOT_BYTES: u32 = 0x2_0000;
+//! const WORD: usize = 8; // bytes that the flash writes at once
+//! const ERASED: u8 = 0xff;
+//! type M<'a> = Model<'a, 16, 12>; // or feamoe_engine::integer::Model
 //!
-//! let target = match choose::<16, 12>(slots) {
-//!     Ok(chosen) => chosen.target, // chosen.model scores
-//!     Err(none) => none.target,    // a new device
-//! };
+//! // At each start: a model on trial is marked before it is used.
+//! let (first, second) = flash.slots();
+//! let mut chosen = choose::<M, M>(first, second)?;
+//! if let Some(step) = chosen.begin::<WORD>() {
+//!     flash.step(STARTS[chosen.slot], step)?;
+//! }
+//! // ... score; once the new model has proved itself:
+//! if let Some(step) = chosen.confirm::<WORD>() {
+//!     flash.step(STARTS[chosen.slot], step)?;
+//! }
+//!
+//! // An update arrives in pieces.
+//! let target = chosen.target().ok_or("a model is on trial: confirm it first")?;
 //! let start = STARTS[target.slot];
-//! for step in target.update::<16, 12>(received, SLOT_BYTES)?.steps() {
-//!     match step {
-//!         Step::Erase { from, to } => flash.erase(start + from, start + to)?,
-//!         Step::Write { at, bytes } => flash.write(start + at, bytes)?,
+//! let mut update = Update::<WORD>::new(target, SLOT_BYTES, ERASED, flash.received_bytes())?;
+//! flash.step(start, update.erase())?;
+//! let mut buffer = [0; 256];
+//! loop {
+//!     let length = flash.receive(&mut buffer);
+//!     if length == 0 {
+//!         break;
+//!     }
+//!     let mut chunk = &buffer[..length];
+//!     while let Some(step) = update.next(&mut chunk) {
+//!         flash.step(start, step)?;
 //!     }
 //! }
-//! // From here on, choose gives the new model.
+//! if let Some(step) = update.end()? {
+//!     flash.step(start, step)?;
+//! }
+//! let written = if target.slot == 0 { flash.slots().0 } else { flash.slots().1 };
+//! let seal = update.check::<M>(written)?;
+//! flash.step(start, seal.step())?;
+//! // After a reset, choose gives the new model, on trial.
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! ```text
-//! byte 0        4          8        12         16                32
-//!      +--------+----------+--------+----------+-----------------+------+-----------------------------+
-//!      | "FEAS" | sequence | length | CRC-32   | 0xff            | blob | 0xff, to a multiple of 32   |
-//!      |        | u32      | u32    | u32      |                 |      |                             |
-//!      +--------+----------+--------+----------+-----------------+------+-----------------------------+
+//! byte 0                        32     unit          2 unit        3 unit
+//!      +------------------------+------+-------------+-------------+------+------------------------------+
+//!      | header, a crate::frame | pad  | mark: tried | mark:       | blob | erased, to a multiple of a   |
+//!      | of magic "FESL"        |      |             | confirmed   |      | word                         |
+//!      +------------------------+------+-------------+-------------+------+------------------------------+
+//!
+//! payload of the header = sequence number, blob length, unit, CRC-32 that the blob's own header holds: u32 each
+//! flags of the header   = bit 0: the flash erases to zeros
+//! unit                  = 32 bytes, or one word where a word is longer (512 at most)
+//! tried                 = bytes 5a; the mark stands once any bit of its unit differs from the erased state
+//! confirmed             = bytes a5; the mark stands once its first 16 bytes are a5
 //! ```
 //!
-//! - Integers are little endian. The CRC covers bytes 0..12 and the blob's own header, which covers the rest of the blob by its CRC: no byte is summed twice.
-//! - A slot is erased whole, the blob is written, and the header last, once: until its CRC stands, the slot holds nothing. No word is written twice, bits go
-//!   from erased to written only, and no step reads: so a flash with error correction takes it, and one that erases to zeros.
-//! - Steps start and end on multiples of [`UNIT`], that is of every write size that divides it (1, 2, 4, 8, 16, 32). They are a list and not a trait to
-//!   implement, so that a blocking driver (`embedded_storage::nor_flash::NorFlash` has both calls), an `async` one or a vendor's can take them. A slot is a
-//!   whole number of the driver's erase units, read in place, on a multiple of 4.
-//! - The newer of two sequence numbers is the one that lies ahead by less than half their range: they may wrap around.
-//! - A blob is in use only after [`Model::load`]: the other slot serves where the newest blob is damaged or larger than this build holds.
+//! Worked example, sequence 1, a blob of 28 bytes with CRC 0x12345678, unit 32, erased to ones: `46 45 53 4c` `02 00` `00 00`
+//! `10 00 00 00` (CRC-32) `01 00 00 00` `1c 00 00 00` `20 00 00 00` `78 56 34 12`.
 //!
-//! A cut can leave a word that reads right now and wrong later. Where the supply may do that, write the model again in the next quiet moment; where a torn word
-//! raises a bus fault (cores that correct errors), the handler of that fault belongs to the firmware.
+//! - **Order.** A slot is erased whole, the blob is written, checked *in flash*, and the header is written last: until its
+//!   CRC stands, the slot holds nothing. Each mark has a unit of its own. No word is written twice, bits go from erased to
+//!   written only, and no step reads: so a flash with error correction takes it, and one that erases to zeros.
+//! - **Trial.** A new model starts on trial. [`Chosen::begin`] marks it as tried before its first use; [`Chosen::confirm`]
+//!   keeps it. A start that finds a model tried and not confirmed goes back to the other slot's model. Only where that one
+//!   does not load either is the unconfirmed model used again. While a model is on trial no update is accepted that would
+//!   overwrite the model to go back to. (MCUboot and embassy-boot do the same for firmware.)
+//! - **Drivers.** Steps are values and not a trait to implement, so that a blocking driver
+//!   (`embedded_storage::nor_flash::NorFlash` has both calls), an `async` one or a vendor's can take them. They start and end
+//!   on multiples of a word. A slot is a whole number of the driver's erase units, read in place, on a multiple of 4.
+//! - **Lifetimes.** The two slots have lifetimes of their own: a model borrows only the slot it lies in, so that the other
+//!   one can be erased and written meanwhile.
+//! - The newer of two sequence numbers is the one that lies ahead by less than half their range: they may wrap around.
+//! - A blob is in use only after a load: the other slot serves where the newest blob is damaged or larger than this build
+//!   holds. A checksum that fails is computed once more before a slot is passed over: reading can fail too.
+//! - Version 1 of the layout (magic "FEAS": sequence, length, CRC of these and of the blob's header; the blob at byte 32)
+//!   still reads, as a confirmed model. [`image`] makes the first image of a factory.
+//!
+//! A cut can leave a word that reads right now and wrong later. Where the supply may do that, write the model again in the
+//! next quiet moment. Where a torn word raises a bus fault (cores that correct errors), the handler of that fault belongs to
+//! the firmware.
+
+mod header;
+mod update;
 
 use core::fmt;
 
-use crate::Model;
-use crate::format::{self, CHECKSUM};
-use crate::error::LoadError;
+use crate::error::{LoadError, LoadErrorKind};
+use crate::frame::FrameError;
+use crate::model::Scorer;
+pub use header::{HEADER_BYTES, MAGIC, MAX_WORD, MIN_UNIT, VERSION, blob_at, image, seal, unit};
+use header::{Header, Mark, Marks};
+pub use update::{Seal, Update};
 
-/// First bytes of a slot that holds a blob.
-pub const MAGIC: [u8; 4] = *b"FEAS";
-/// Every step starts and ends on a multiple of this many bytes.
-pub const UNIT: usize = 32;
-/// Offset of the blob in a slot, in bytes: the header takes one unit.
-pub const BLOB_AT: usize = UNIT;
-const _: () = assert!(MAGIC.len() + 4 + 4 + 4 <= BLOB_AT && BLOB_AT.is_multiple_of(4));
-/// What pads a unit: the byte that most flash is erased to.
-const ERASED: u8 = 0xff;
+/// A model of one of the two slots, whichever it lies in.
+#[derive(Debug)]
+pub enum Loaded<A, B> {
+    /// Of the first slot.
+    First(A),
+    /// Of the second slot.
+    Second(B),
+}
+
+impl<M> Loaded<M, M> {
+    /// Returns the model, where both slots live as long.
+    #[must_use]
+    pub fn into_inner(self) -> M {
+        match self {
+            Self::First(model) | Self::Second(model) => model,
+        }
+    }
+}
 
 /// The model to use, and where the next one goes.
 #[derive(Debug)]
-pub struct Chosen<'a, const FEATURES: usize, const EXPERTS: usize> {
-    /// The newest model that loads.
-    pub model: Model<'a, FEATURES, EXPERTS>,
-    /// Its blob, in place: what [`crate::delta::apply`] changes.
-    pub blob: &'a [u8],
+pub struct Chosen<A, B> {
+    /// The newest model that loads, and is not one that failed its trial.
+    pub model: Loaded<A, B>,
     /// The slot it lies in, 0 or 1.
     pub slot: usize,
-    /// Where the next blob goes: the other slot.
-    pub target: Target,
+    /// Where its blob lies in the slot, in bytes: what [`crate::delta::apply`] changes.
+    pub blob: core::ops::Range<usize>,
     /// Why the other slot was passed over, where it does not hold an older blob.
     pub passed_over: Option<SlotError>,
+    /// The marks, while the model is on trial.
+    trial: Option<Marks>,
+    /// Where the next blob goes once the model is confirmed.
+    next: Target,
+}
+
+impl<A, B> Chosen<A, B> {
+    /// Returns whether the model is on trial.
+    #[must_use]
+    pub fn on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// Returns the step to take before the model is used: to mark it as tried. `None` for a confirmed model, and for one that
+    /// is marked already and serves because nothing else loads. `WORD`: the bytes that the flash writes at once.
+    #[must_use]
+    pub fn begin<const WORD: usize>(&self) -> Option<Step<'static>> {
+        let marks = self.trial.as_ref().filter(|marks| !marks.tried)?;
+        Some(marks.step::<WORD>(Mark::Tried))
+    }
+
+    /// Returns the step that keeps a model on trial: to mark it as confirmed; `None` for one that is. From here on there is a
+    /// [`Chosen::target`]: take the step first.
+    #[must_use]
+    pub fn confirm<const WORD: usize>(&mut self) -> Option<Step<'static>> {
+        Some(self.trial.take()?.step::<WORD>(Mark::Confirmed))
+    }
+
+    /// Returns where the next blob goes: the other slot. `None` while the model is on trial and the other slot holds the one
+    /// to go back to.
+    #[must_use]
+    pub fn target(&self) -> Option<Target> {
+        if self.trial.is_some() && self.passed_over.is_none() { None } else { Some(self.next) }
+    }
+}
+
+impl Marks {
+    fn step<const WORD: usize>(&self, mark: Mark) -> Step<'static> {
+        // A unit has 512 bytes at most.
+        #[allow(clippy::cast_possible_truncation)]
+        let at = self.at(mark) as u32;
+        Step::Write { at, bytes: mark.bytes::<WORD>() }
+    }
 }
 
 /// Neither slot holds a model that this build can use.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoModel {
     /// Why, for each slot.
     pub errors: [SlotError; 2],
@@ -90,43 +194,61 @@ pub struct NoModel {
 }
 
 /// Why a slot's blob cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlotError {
     /// No blob: the slot is erased, or writing one was cut short.
     Empty,
     /// The header is damaged, or writing it was cut short.
-    WrongChecksum {
-        /// CRC-32 of the bytes there are.
-        found: u32,
-        /// CRC-32 the header declares.
-        expected: u32,
-    },
+    Header(FrameError),
+    /// The header passes its checksum and makes no sense: no unit of a flash, or bytes that are no blob.
+    Malformed,
+    /// The blob is not the one that the header was written for.
+    OtherBlob,
     /// The blob does not fit into the slot.
     TooLong {
-        /// Bytes of the blob, with header and padding.
+        /// Bytes of the blob, with header, marks and padding.
         found: usize,
         /// Bytes of the slot.
         capacity: usize,
     },
     /// The blob is damaged, or this build cannot hold it.
     Refused(LoadError),
+    /// The model was tried and not confirmed.
+    NotConfirmed,
+    /// The update has not received or written all its bytes.
+    Incomplete {
+        /// Bytes written.
+        found: u32,
+        /// Bytes of the blob.
+        expected: u32,
+    },
 }
 
 impl fmt::Display for SlotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("no model: erased, or writing was cut short"),
-            Self::WrongChecksum { found, expected } => {
-                write!(f, "checksum {found:08x}, header says {expected:08x}: the slot is damaged")
-            }
+            Self::Header(error) => write!(f, "slot {error}: the slot is damaged"),
+            Self::Malformed => f.write_str("the slot's header is not one that this crate writes"),
+            Self::OtherBlob => f.write_str("the slot's blob is not the one that its header declares"),
             Self::TooLong { found, capacity } => write!(f, "the model needs {found} bytes, the slot has {capacity}"),
             Self::Refused(error) => error.fmt(f),
+            Self::NotConfirmed => f.write_str("the model was tried and not confirmed"),
+            Self::Incomplete { found, expected } => write!(f, "{found} bytes are written, the model has {expected}"),
         }
     }
 }
 
-impl core::error::Error for SlotError {}
+impl core::error::Error for SlotError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Header(error) => Some(error),
+            Self::Refused(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl fmt::Display for NoModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,98 +259,6 @@ impl fmt::Display for NoModel {
 
 impl core::error::Error for NoModel {}
 
-/// Loads the newest valid model of two slots, each given with all its bytes, as they lie in flash.
-///
-/// Cost: that of [`Model::load`], twice where the newer blob is refused.
-///
-/// # Errors
-/// [`NoModel`], which tells why for each slot, and where to write one.
-pub fn choose<const FEATURES: usize, const EXPERTS: usize>(
-    slots: [&[u8]; 2],
-) -> Result<Chosen<'_, FEATURES, EXPERTS>, NoModel> {
-    let [first, second] = slots;
-    let (first, second) = (Slot::read(0, first), Slot::read(1, second));
-    let second_is_newer = match (first.header, second.header) {
-        (Ok(first), Ok(second)) => is_newer(second.sequence, first.sequence),
-        (first, second) => first.is_err() && second.is_ok(),
-    };
-    let (newer, older) = if second_is_newer { (second, first) } else { (first, second) };
-    // Past every sequence number there is, that of a blob that is refused too.
-    let sequence = newer.header.map_or(0, |header| header.sequence.wrapping_add(1));
-    let refused = match newer.load() {
-        Ok((model, blob)) => {
-            let target = Target { slot: older.index, sequence };
-            return Ok(Chosen { model, blob, slot: newer.index, target, passed_over: older.header.err() });
-        }
-        Err(error) => error,
-    };
-    let target = Target { slot: newer.index, sequence };
-    match older.load() {
-        Ok((model, blob)) => Ok(Chosen { model, blob, slot: older.index, target, passed_over: Some(refused) }),
-        Err(error) => {
-            Err(NoModel { errors: if second_is_newer { [error, refused] } else { [refused, error] }, target })
-        }
-    }
-}
-
-/// Returns whether sequence number `a` is newer than `b`: serial number arithmetic (RFC 1982, section 3.2).
-fn is_newer(a: u32, b: u32) -> bool {
-    (1..1 << 31).contains(&a.wrapping_sub(b))
-}
-
-/// A slot and what its header says.
-struct Slot<'a> {
-    index: usize,
-    bytes: &'a [u8],
-    header: Result<Header, SlotError>,
-}
-
-#[derive(Clone, Copy)]
-struct Header {
-    sequence: u32,
-    length: u32,
-}
-
-impl<'a> Slot<'a> {
-    fn read(index: usize, bytes: &'a [u8]) -> Self {
-        let header = match bytes.split_first_chunk() {
-            Some(([m0, m1, m2, m3, s0, s1, s2, s3, l0, l1, l2, l3, c0, c1, c2, c3], _))
-                if [*m0, *m1, *m2, *m3] == MAGIC =>
-            {
-                let header = Header {
-                    sequence: u32::from_le_bytes([*s0, *s1, *s2, *s3]),
-                    length: u32::from_le_bytes([*l0, *l1, *l2, *l3]),
-                };
-                let found = header.checksum(bytes.get(BLOB_AT..).unwrap_or_default());
-                let expected = u32::from_le_bytes([*c0, *c1, *c2, *c3]);
-                if found == expected { Ok(header) } else { Err(SlotError::WrongChecksum { found, expected }) }
-            }
-            _ => Err(SlotError::Empty),
-        };
-        Self { index, bytes, header }
-    }
-
-    fn load<const FEATURES: usize, const EXPERTS: usize>(
-        &self,
-    ) -> Result<(Model<'a, FEATURES, EXPERTS>, &'a [u8]), SlotError> {
-        let length = self.header?.length as usize;
-        let blob = self.bytes.get(BLOB_AT..).and_then(|rest| rest.get(..length));
-        let too_long = SlotError::TooLong { found: length.saturating_add(BLOB_AT), capacity: self.bytes.len() };
-        let blob = blob.ok_or(too_long)?;
-        Ok((Model::load(blob).map_err(SlotError::Refused)?, blob))
-    }
-}
-
-impl Header {
-    /// Returns the checksum of a slot's header, and of its blob's.
-    fn checksum(&self, blob: &[u8]) -> u32 {
-        let mut digest = CHECKSUM.digest();
-        digest.update([MAGIC, self.sequence.to_le_bytes(), self.length.to_le_bytes()].as_flattened());
-        digest.update(blob.get(..blob::HEADER_BYTES).unwrap_or(blob));
-        digest.finalize()
-    }
-}
-
 /// Where a blob goes, and with which sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -236,44 +266,6 @@ pub struct Target {
     pub slot: usize,
     /// What makes it the newest.
     pub sequence: u32,
-}
-
-impl Target {
-    /// Returns what puts a blob into the slot of `slot_bytes` bytes. `blob` must load in this build, from a multiple of 4 as ever: nothing that could not be
-    /// used replaces anything.
-    ///
-    /// # Errors
-    /// [`SlotError::TooLong`], [`SlotError::Refused`].
-    pub fn update<'a, const FEATURES: usize, const EXPERTS: usize>(
-        self,
-        blob: &'a [u8],
-        slot_bytes: u32,
-    ) -> Result<Update<'a>, SlotError> {
-        Model::<FEATURES, EXPERTS>::load(blob).map_err(SlotError::Refused)?;
-        let (units, rest) = blob.as_chunks::<UNIT>();
-        let (mut tail, mut header) = ([ERASED; UNIT], [ERASED; UNIT]);
-        tail.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        let needed = blob.len().checked_next_multiple_of(UNIT).and_then(|bytes| bytes.checked_add(BLOB_AT));
-        let fits = needed.is_some_and(|needed| needed <= slot_bytes as usize);
-        let (Ok(length), true) = (u32::try_from(blob.len()), fits) else {
-            return Err(SlotError::TooLong { found: needed.unwrap_or(usize::MAX), capacity: slot_bytes as usize });
-        };
-        let sealed = Header { sequence: self.sequence, length };
-        let words = [MAGIC, self.sequence.to_le_bytes(), length.to_le_bytes(), sealed.checksum(blob).to_le_bytes()];
-        header.iter_mut().zip(words.as_flattened()).for_each(|(to, from)| *to = *from);
-        let tail = (!rest.is_empty()).then_some(tail);
-        Ok(Update { slot_bytes, whole: units.as_flattened(), tail, header })
-    }
-}
-
-/// What puts a blob into a slot.
-#[derive(Clone, Debug)]
-pub struct Update<'a> {
-    slot_bytes: u32,
-    /// The whole units of the blob, and the rest of it.
-    whole: &'a [u8],
-    tail: Option<[u8; UNIT]>,
-    header: [u8; UNIT],
 }
 
 /// What a driver has to do next. Offsets are in bytes from the start of the slot.
@@ -295,14 +287,146 @@ pub enum Step<'a> {
     },
 }
 
-impl Update<'_> {
-    /// Returns the steps, each to be done before the next is begun: erase the slot, write the blob, write the header.
-    pub fn steps(&self) -> impl Iterator<Item = Step<'_>> {
-        // A blob fits its slot, whose length is a u32.
-        #[allow(clippy::cast_possible_truncation)]
-        let (blob_at, tail_at) = (BLOB_AT as u32, BLOB_AT.wrapping_add(self.whole.len()) as u32);
-        let first = [Step::Erase { from: 0, to: self.slot_bytes }, Step::Write { at: blob_at, bytes: self.whole }];
-        let tail = self.tail.iter().map(move |tail| Step::Write { at: tail_at, bytes: tail });
-        first.into_iter().chain(tail).chain([Step::Write { at: 0, bytes: &self.header }])
+/// Loads the newest valid model of two slots, each given with all its bytes, as they lie in flash. `A` and `B` are the same
+/// model, [`crate::Model`] or [`crate::integer::Model`], of the lifetime of either slot.
+///
+/// Cost: that of a load, twice where the newer blob is refused, and once more for each checksum that fails.
+///
+/// # Errors
+/// [`NoModel`], with the reason for each slot, and where to write one.
+pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
+    first: &'a [u8],
+    second: &'b [u8],
+) -> Result<Chosen<A, B>, NoModel> {
+    let headers = [read_retried(first), read_retried(second)];
+    let [first_header, second_header] = headers;
+    let second_is_newer = match (first_header, second_header) {
+        (Ok(first), Ok(second)) => is_newer(second.sequence, first.sequence),
+        (first, second) => first.is_err() && second.is_ok(),
+    };
+    // Past every sequence number there is, that of a blob that is refused too.
+    let newest = if second_is_newer { second_header } else { first_header };
+    let sequence = newest.map_or(0, |header| header.sequence.wrapping_add(1));
+    let load = |slot: usize| {
+        if slot == 0 {
+            load_slot(first, first_header).map(|(model, header)| (Loaded::First(model), header))
+        } else {
+            load_slot(second, second_header).map(|(model, header)| (Loaded::Second(model), header))
+        }
+    };
+    let order = if second_is_newer { [1, 0] } else { [0, 1] };
+    let mut errors = [SlotError::Empty; 2];
+    // First those that did not fail a trial; where none of them loads, one that did is better than none.
+    for failed in [false, true] {
+        for (slot, other) in order.into_iter().zip(order.into_iter().rev()) {
+            let header = if slot == 0 { first_header } else { second_header };
+            let has_failed = header.is_ok_and(|header| header.has_failed());
+            if has_failed != failed {
+                continue;
+            }
+            match load(slot) {
+                Ok((model, header)) => {
+                    let blob = header.blob_at..header.blob_at.wrapping_add(header.length as usize);
+                    let trial = header.marks.filter(|marks| !marks.confirmed);
+                    let passed_over = passed_over(slot, order, headers, errors);
+                    let next = Target { slot: other, sequence };
+                    return Ok(Chosen { model, slot, blob, passed_over, trial, next });
+                }
+                Err(error) => {
+                    if let Some(to) = errors.get_mut(slot) {
+                        *to = error;
+                    }
+                }
+            }
+        }
+    }
+    let [newer, _] = order;
+    Err(NoModel { errors, target: Target { slot: newer, sequence } })
+}
+
+/// Returns why the slot other than the chosen one was passed over: `None` where it holds an older blob.
+fn passed_over(
+    chosen: usize,
+    [newer, _]: [usize; 2],
+    [first, second]: [Result<Header, SlotError>; 2],
+    [first_error, second_error]: [SlotError; 2],
+) -> Option<SlotError> {
+    let (header, error) = if chosen == 0 { (second, second_error) } else { (first, first_error) };
+    match header {
+        Err(error) => Some(error),
+        Ok(header) if header.has_failed() => Some(SlotError::NotConfirmed),
+        // Of the older slot only the header was read.
+        Ok(_) if newer == chosen => None,
+        Ok(_) => Some(error),
+    }
+}
+
+impl Header {
+    /// Returns whether the model was tried and not confirmed.
+    fn has_failed(&self) -> bool {
+        self.marks.is_some_and(|marks| marks.tried && !marks.confirmed)
+    }
+}
+
+/// Returns whether sequence number `a` is newer than `b`: serial number arithmetic (RFC 1982, section 3.2).
+fn is_newer(a: u32, b: u32) -> bool {
+    (1..1 << 31).contains(&a.wrapping_sub(b))
+}
+
+/// Loads the blob of a slot.
+fn load_slot<'a, M: Scorer<'a>>(slot: &'a [u8], header: Result<Header, SlotError>) -> Result<(M, Header), SlotError> {
+    let header = header?;
+    let length = header.length as usize;
+    let blob = slot.get(header.blob_at..).and_then(|rest| rest.get(..length));
+    let too_long = SlotError::TooLong { found: length.saturating_add(header.blob_at), capacity: slot.len() };
+    let model = load_retried(blob.ok_or(too_long)?).map_err(SlotError::Refused)?;
+    Ok((model, header))
+}
+
+/// Reads the header of a slot, once more where its checksum fails.
+fn read_retried(slot: &[u8]) -> Result<Header, SlotError> {
+    let is_glitch =
+        |error: &SlotError| matches!(error, SlotError::Header(FrameError::WrongChecksum { .. }) | SlotError::OtherBlob);
+    retried(|| Header::read(core::hint::black_box(slot)), is_glitch)
+}
+
+/// Loads a blob, once more where its checksum fails.
+fn load_retried<'a, M: Scorer<'a>>(blob: &'a [u8]) -> Result<M, LoadError> {
+    let is_glitch = |error: &LoadError| matches!(error.kind, LoadErrorKind::Frame(FrameError::WrongChecksum { .. }));
+    // So that the compiler does not take the second reading for the first.
+    retried(|| M::load(core::hint::black_box(blob)), is_glitch)
+}
+
+/// Does something once more where it fails as `is_glitch` says.
+fn retried<T, E>(mut once: impl FnMut() -> Result<T, E>, is_glitch: impl Fn(&E) -> bool) -> Result<T, E> {
+    match once() {
+        Err(error) if is_glitch(&error) => once(),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_glitch_is_tried_again_and_only_once() {
+        for (results, expected, calls) in [
+            (&[Ok(1)][..], Ok(1), 1),
+            (&[Err("glitch"), Ok(2)], Ok(2), 2),
+            (&[Err("glitch"), Err("glitch"), Ok(3)], Err("glitch"), 2),
+            (&[Err("other"), Ok(4)], Err("other"), 1),
+        ] {
+            let mut results = results.iter().copied();
+            let mut made = 0;
+            let found = retried(
+                || {
+                    made += 1;
+                    results.next().unwrap_or(Err("past the end"))
+                },
+                |error| *error == "glitch",
+            );
+            assert_eq!((found, made), (expected, calls));
+        }
     }
 }

@@ -130,16 +130,32 @@ mod drift {
 
 #[cfg(feature = "slots")]
 mod slots {
-    use feamoe_engine::slots::{SlotError, Step, choose};
+    use feamoe_engine::Scorer;
+    use feamoe_engine::slots::{SlotError, Update, choose};
 
     use super::{EXPERTS, FEATURES, black_box, unknown};
 
+    /// What the flash of many a microcontroller writes at once.
+    const WORD: usize = 8;
+
+    type Model<'a> = feamoe_engine::Model<'a, FEATURES, EXPERTS>;
+
     #[inline(never)]
-    fn update(received: &[u8]) -> Option<SlotError> {
-        match choose::<FEATURES, EXPERTS>([unknown(), unknown()]) {
-            Ok(chosen) => {
-                let update = chosen.target.update::<FEATURES, EXPERTS>(received, black_box(0)).ok()?;
-                update.steps().for_each(|step: Step<'_>| _ = black_box(step));
+    fn update<M: Scorer<'static>>(received: &[u8]) -> Option<SlotError> {
+        match choose::<M, M>(unknown(), unknown()) {
+            Ok(mut chosen) => {
+                _ = black_box((chosen.begin::<WORD>(), chosen.confirm::<WORD>()));
+                let mut update = Update::<WORD>::new(chosen.target()?, black_box(0), black_box(0), black_box(0)).ok()?;
+                _ = black_box(update.erase());
+                let mut chunk = received;
+                while let Some(step) = update.next(&mut chunk) {
+                    _ = black_box(step);
+                }
+                _ = black_box(update.end());
+                match update.check::<M>(unknown()) {
+                    Ok(seal) => _ = black_box(seal.step()),
+                    Err(error) => return Some(error),
+                }
                 chosen.passed_over
             }
             Err(none) => none.errors.first().copied(),
@@ -147,7 +163,7 @@ mod slots {
     }
 
     pub fn link() {
-        _ = black_box(update(unknown()));
+        _ = black_box(update::<Model<'_>>(unknown()));
     }
 }
 

@@ -74,7 +74,7 @@ pub fn load(data: &[u8]) {
     load_as_is(data);
     let Some((header, payload)) = data.split_first_chunk::<HEADER_BYTES>() else { return };
     let flags = u16::from_le_bytes([header[FLAGS_AT], header[FLAGS_AT + 1]]);
-    if let Some(header) = blob::header(flags, payload) {
+    if let Some(header) = format::header(flags, payload) {
         load_as_is(&[&header, payload].concat());
     }
 }
@@ -127,9 +127,9 @@ fn load_as_is(data: &[u8]) {
 /// Sets values of a golden model in any order, by index and by name.
 pub fn record(data: &[u8]) {
     const MODELS: [&[u8]; 3] = [
-        feamoe_engine::include_model!("../../golden/v1.feamoe"),
-        feamoe_engine::include_model!("../../golden/adult-gated.feamoe"),
-        feamoe_engine::include_model!("../../golden/v1-background.feamoe"),
+        feamoe_engine::include_model!("../../../engine/golden/v1.feamoe"),
+        feamoe_engine::include_model!("../../../engine/golden/adult-gated.feamoe"),
+        feamoe_engine::include_model!("../../../engine/golden/v1-background.feamoe"),
     ];
     let mut data = Unstructured::new(data);
     let Ok(blob) = data.choose(&MODELS) else { return };

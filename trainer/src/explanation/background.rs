@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
 
-use feamoe_engine::attribution::Background;
 use feamoe_engine::Value;
+use feamoe_engine::attribution::Background;
 use feamoe_engine::mixture::Term;
 use feamoe_engine::{FeatureIndex, RecordError};
 use rand_pcg::Pcg64Mcg;

@@ -1,12 +1,8 @@
 //! What a player holds in a record, as a number and as it is shown.
 
+use feamoe_engine::Schema;
 use feamoe_engine::schema::{Kind, Note};
 use serde_json::{Value, json};
-
-use crate::blob_file::FEATURES;
-
-/// The model's schema, at the host's capacity.
-type Schema<'a> = feamoe_engine::Schema<'a, FEATURES>;
 
 /// What a player holds in a record.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,7 +56,7 @@ pub const fn note_name(note: Note) -> &'static str {
 }
 
 /// Returns the cell of one feature.
-pub(super) fn feature_cell(schema: &Schema<'_>, index: usize, text: &str, note: Note) -> Cell {
+pub(super) fn feature_cell(schema: Schema<'_>, index: usize, text: &str, note: Note) -> Cell {
     // A whole number stays one: 39 is not shown as 39.0.
     let number = || {
         let whole = text.parse::<i64>().map(|x| json!(x));

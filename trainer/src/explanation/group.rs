@@ -5,7 +5,6 @@ use std::str::FromStr;
 use feamoe_engine::Schema;
 
 use super::Player;
-use crate::blob_file::FEATURES;
 use crate::error::{Error, list};
 
 /// Features that share one value: `money=income+debt`.
@@ -36,7 +35,7 @@ impl FromStr for Group {
 ///
 /// # Errors
 /// [`Error::NamesStripped`]; [`Error::Group`] for what is no feature, one that is named twice, or two players of the same name.
-pub(super) fn players(schema: &Schema<'_, FEATURES>, groups: &[Group]) -> Result<Vec<Player>, Error> {
+pub(super) fn players(schema: Schema<'_>, groups: &[Group]) -> Result<Vec<Player>, Error> {
     let names = (0..schema.features().len()).map(|index| schema.feature_name(index).ok_or(Error::NamesStripped));
     let names: Vec<&str> = names.collect::<Result<_, _>>()?;
     let fault = |group: &Group, message: String| Error::Group { group: group.name.clone(), message };

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use feamoe_engine::delta::{self, ESCAPE, NO_SOURCE, Outline, Table, UNCHANGED, Width, apply};
 use feamoe_engine::format::{HEADER_BYTES, Weights as Values};
-use feamoe_engine::{Blob, LoadError};
 use feamoe_engine::schema::Kind;
+use feamoe_engine::{Blob, LoadError};
 
 use crate::blob_file::AlignedBytes;
 

@@ -4,7 +4,7 @@ use feamoe_engine::FeatureIndex;
 use feamoe_engine::fairness::Measure;
 use serde::Serialize;
 
-use crate::blob_file::{AnyModel, AnyRecord, HostIntegerModel, HostModel, HostScore, Values as _};
+use crate::blob_file::{AnyModel, AnyRecord, HostIntegerModel, HostModel, HostScore};
 use crate::error::Error;
 use crate::evaluation::Evaluator;
 use crate::schema::Schema;

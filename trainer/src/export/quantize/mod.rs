@@ -10,8 +10,8 @@
 mod loss;
 
 use feamoe_engine::LoadError;
-use feamoe_engine::format::{FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_INTEGER};
 use feamoe_engine::error::LoadErrorKind;
+use feamoe_engine::format::{FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_INTEGER};
 use feamoe_engine::integer::{Format, MAX_FRACTION, MAX_SCALE, Number, fixed};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};

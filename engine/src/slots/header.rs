@@ -1,0 +1,194 @@
+//! The header of a slot and the marks after it.
+
+use super::SlotError;
+use crate::format;
+use crate::frame;
+
+/// First bytes of a slot of version 1.
+const MAGIC_1: [u8; 4] = *b"FEAS";
+/// First bytes of a slot of version 2.
+pub const MAGIC: [u8; 4] = *b"FESL";
+/// The version of the layout that this crate writes. Version 1 still reads, as a confirmed model.
+pub const VERSION: u16 = 2;
+/// Length of the header, in bytes. Padding follows up to the unit.
+pub const HEADER_BYTES: usize = 32;
+const PAYLOAD_BYTES: usize = 16;
+const _: () = assert!(frame::HEADER_BYTES + PAYLOAD_BYTES == HEADER_BYTES);
+/// Flag of a flash that erases to zeros.
+const FLAG_ERASED_TO_ZEROS: u16 = 1;
+
+/// Largest word of a flash, in bytes: what a driver writes at once.
+pub const MAX_WORD: usize = 512;
+/// Smallest unit. A header and a mark each take one.
+pub const MIN_UNIT: usize = 32;
+/// Fewest bytes of a mark: few enough for one unit, too many for a torn word to come out as all of them.
+const MARK_BYTES: usize = 16;
+const TRIED: u8 = 0x5a;
+const CONFIRMED: u8 = 0xa5;
+
+/// A mark, written once, in a unit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// The model was used.
+    Tried,
+    /// The model has proved itself.
+    Confirmed,
+}
+
+impl Mark {
+    const fn units_before(self) -> usize {
+        match self {
+            Self::Tried => 1,
+            Self::Confirmed => 2,
+        }
+    }
+
+    /// Returns its bytes on a flash of this word: one word, or as many as [`MARK_BYTES`] take.
+    pub const fn bytes<const WORD: usize>(self) -> &'static [u8] {
+        const {
+            assert!(WORD <= MAX_WORD && WORD.is_power_of_two(), "WORD must be a power of two, 512 at most");
+        }
+        match self {
+            Self::Tried if WORD < MARK_BYTES => &[TRIED; MARK_BYTES],
+            Self::Tried => &[TRIED; WORD],
+            Self::Confirmed if WORD < MARK_BYTES => &[CONFIRMED; MARK_BYTES],
+            Self::Confirmed => &[CONFIRMED; WORD],
+        }
+    }
+}
+
+/// Returns the unit of a flash whose words have `word` bytes: [`MIN_UNIT`], or a word where that is more.
+#[must_use]
+pub const fn unit(word: usize) -> usize {
+    if word > MIN_UNIT { word } else { MIN_UNIT }
+}
+
+/// What a slot's header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub sequence: u32,
+    /// Bytes of the blob.
+    pub length: u32,
+    /// Where the blob starts.
+    pub blob_at: usize,
+    /// Of version 2.
+    pub marks: Option<Marks>,
+}
+
+/// Where the marks of a slot lie, and which stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marks {
+    pub unit: usize,
+    pub tried: bool,
+    pub confirmed: bool,
+}
+
+impl Marks {
+    /// Returns where a mark is written.
+    pub fn at(&self, mark: Mark) -> usize {
+        self.unit.wrapping_mul(mark.units_before())
+    }
+}
+
+impl Header {
+    /// Reads the header of a slot, given with all its bytes.
+    pub fn read(slot: &[u8]) -> Result<Self, SlotError> {
+        match slot.first_chunk() {
+            Some(&MAGIC_1) => Self::read_1(slot),
+            Some(&MAGIC) => Self::read_2(slot),
+            _ => Err(SlotError::Empty),
+        }
+    }
+
+    /// Version 1: magic, sequence u32, length u32, CRC-32 of these and of the blob's header; the blob at byte 32.
+    fn read_1(slot: &[u8]) -> Result<Self, SlotError> {
+        const BLOB_AT: usize = 32;
+        let [head @ .., c0, c1, c2, c3] = slot.first_chunk::<16>().ok_or(SlotError::Empty)?;
+        let blob = slot.get(BLOB_AT..).unwrap_or_default();
+        let blob_header = blob.get(..format::HEADER_BYTES).unwrap_or(blob);
+        frame::check(frame::crc32([head, blob_header]), [*c0, *c1, *c2, *c3]).map_err(SlotError::Header)?;
+        let [_, _, _, _, s0, s1, s2, s3, l0, l1, l2, l3] = *head;
+        let sequence = u32::from_le_bytes([s0, s1, s2, s3]);
+        let length = u32::from_le_bytes([l0, l1, l2, l3]);
+        Ok(Self { sequence, length, blob_at: BLOB_AT, marks: None })
+    }
+
+    fn read_2(slot: &[u8]) -> Result<Self, SlotError> {
+        let bytes = slot.get(..HEADER_BYTES).unwrap_or(slot);
+        let frame = frame::open(bytes, MAGIC, VERSION).map_err(SlotError::Header)?;
+        let ([sequence, length, unit, blob_crc], []) = frame.payload.as_chunks() else {
+            return Err(SlotError::Malformed);
+        };
+        let unit = u32::from_le_bytes(*unit) as usize;
+        if !(MIN_UNIT..=MAX_WORD).contains(&unit) || !unit.is_power_of_two() {
+            return Err(SlotError::Malformed);
+        }
+        let erased = if frame.flags & FLAG_ERASED_TO_ZEROS == 0 { 0xff } else { 0 };
+        let mark = |mark: Mark| {
+            let at = unit.wrapping_mul(mark.units_before());
+            slot.get(at..).and_then(|rest| rest.get(..unit)).unwrap_or_default()
+        };
+        // Whatever a cut left of the first mark: the model may have been used. The second must be whole.
+        let tried = mark(Mark::Tried).iter().any(|byte| *byte != erased);
+        let confirmed = mark(Mark::Confirmed).get(..MARK_BYTES).is_some_and(|mark| *mark == [CONFIRMED; MARK_BYTES]);
+        let header = Self {
+            sequence: u32::from_le_bytes(*sequence),
+            length: u32::from_le_bytes(*length),
+            blob_at: blob_at(unit),
+            marks: Some(Marks { unit, tried, confirmed }),
+        };
+        // The header belongs to this very blob.
+        let declared = slot.get(header.blob_at.wrapping_add(frame::CRC_AT)..).and_then(|rest| rest.first_chunk::<4>());
+        if declared == Some(blob_crc) { Ok(header) } else { Err(SlotError::OtherBlob) }
+    }
+}
+
+/// Returns the offset of the blob in a slot of this unit: after the header and two marks.
+#[must_use]
+pub const fn blob_at(unit: usize) -> usize {
+    unit.saturating_mul(3)
+}
+
+/// Returns the header of a slot, without the padding up to the unit. `erased`: the byte that the flash erases to.
+///
+/// `None` for a blob shorter than its own header or past a u32, and for a unit that no flash has.
+#[must_use]
+pub fn seal(sequence: u32, blob: &[u8], unit: usize, erased: u8) -> Option<[u8; HEADER_BYTES]> {
+    let crc32 = blob.get(frame::CRC_AT..)?.first_chunk::<4>()?;
+    let length = u32::try_from(blob.len()).ok()?;
+    let unit = u32::try_from(unit).ok()?;
+    let payload = [sequence.to_le_bytes(), length.to_le_bytes(), unit.to_le_bytes(), *crc32];
+    let flags = if erased == 0 { FLAG_ERASED_TO_ZEROS } else { 0 };
+    let header = frame::seal(MAGIC, VERSION, flags, payload.as_flattened())?;
+    let mut bytes = [0; HEADER_BYTES];
+    bytes.iter_mut().zip(header.iter().chain(payload.as_flattened())).for_each(|(to, from)| *to = *from);
+    Some(bytes)
+}
+
+/// Writes a whole slot with a confirmed model into `slot`: what a factory programs. The rest is filled with `erased`, the
+/// byte that the flash erases to; `word` is what its driver writes at once. A device then starts with no trial.
+///
+/// # Errors
+/// [`SlotError::TooLong`], [`SlotError::Malformed`] for a word that no flash has or for bytes that are no blob. What the
+/// blob holds is not checked: load it first.
+pub fn image(blob: &[u8], sequence: u32, word: usize, erased: u8, slot: &mut [u8]) -> Result<(), SlotError> {
+    if word > MAX_WORD || !word.is_power_of_two() {
+        return Err(SlotError::Malformed);
+    }
+    let unit = unit(word);
+    let header = seal(sequence, blob, unit, erased).ok_or(SlotError::Malformed)?;
+    let (found, capacity) = (blob.len().saturating_add(blob_at(unit)), slot.len());
+    if found > capacity {
+        return Err(SlotError::TooLong { found, capacity });
+    }
+    slot.fill(erased);
+    let (head, rest) = slot.split_at_mut_checked(blob_at(unit)).unwrap_or_default();
+    rest.iter_mut().zip(blob).for_each(|(to, from)| *to = *from);
+    head.iter_mut().zip(header).for_each(|(to, from)| *to = from);
+    for (mark, value) in [(Mark::Tried, TRIED), (Mark::Confirmed, CONFIRMED)] {
+        let at = unit.wrapping_mul(mark.units_before());
+        let bytes = if word > MARK_BYTES { word } else { MARK_BYTES };
+        head.iter_mut().skip(at).take(bytes).for_each(|byte| *byte = value);
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! Writing a blob into a slot, piece by piece.
+
+use super::header::{HEADER_BYTES, blob_at, seal, unit};
+use super::{SlotError, Step, Target, load_retried};
+use crate::invariant::certain;
+use crate::model::Scorer;
+
+/// An update on its way into a slot: erases it, writes the blob in whole words as it arrives, checks it where it lies, and
+/// only then gives out the header. `WORD`: the bytes that the flash writes at once, a power of two up to 512. Memory: two
+/// words.
+///
+/// Everything before the header can be cut short: the slot then holds nothing, and the other one its model.
+#[derive(Debug)]
+pub struct Update<const WORD: usize> {
+    target: Target,
+    slot_bytes: u32,
+    erased: u8,
+    /// Bytes of the blob, and how many have been taken.
+    length: u32,
+    taken: u32,
+    /// The word in the making, and how many bytes of it are there.
+    word: [u8; WORD],
+    filled: usize,
+}
+
+impl<const WORD: usize> Update<WORD> {
+    const UNIT: usize = {
+        assert!(WORD <= super::MAX_WORD && WORD.is_power_of_two(), "WORD must be a power of two, 512 at most");
+        unit(WORD)
+    };
+
+    /// Starts an update by a blob of `blob_bytes`. `slot_bytes`: of the slot, a whole number of the driver's erase units;
+    /// `erased`: the byte that the flash erases to.
+    ///
+    /// # Errors
+    /// [`SlotError::TooLong`].
+    pub fn new(target: Target, slot_bytes: u32, erased: u8, blob_bytes: u32) -> Result<Self, SlotError> {
+        let needed = (blob_bytes as usize).checked_next_multiple_of(WORD);
+        let needed = needed.and_then(|bytes| bytes.checked_add(blob_at(Self::UNIT))).unwrap_or(usize::MAX);
+        if needed > slot_bytes as usize {
+            return Err(SlotError::TooLong { found: needed, capacity: slot_bytes as usize });
+        }
+        Ok(Self { target, slot_bytes, erased, length: blob_bytes, taken: 0, word: [erased; WORD], filled: 0 })
+    }
+
+    /// Returns the first step: to erase the slot.
+    #[must_use]
+    pub fn erase(&self) -> Step<'static> {
+        Step::Erase { from: 0, to: self.slot_bytes }
+    }
+
+    /// Takes bytes off the front of `chunk`; returns the step that writes them, once they make whole words. Call it until
+    /// it returns `None`: then the chunk is empty, and the next one can come. Bytes past the blob's length stay in the
+    /// chunk.
+    #[must_use]
+    pub fn next<'s, 'c: 's>(&'s mut self, chunk: &mut &'c [u8]) -> Option<Step<'s>> {
+        let left = self.length.wrapping_sub(self.taken) as usize;
+        let (bytes, past) = chunk.split_at_checked(left).unwrap_or((chunk, &[]));
+        if bytes.is_empty() {
+            return None;
+        }
+        let at = self.at();
+        let whole = bytes.len() / WORD * WORD;
+        if self.filled == 0 && whole > 0 {
+            let words = certain!(bytes.get(..whole), bytes);
+            *chunk = certain!(chunk.get(whole..), past);
+            self.take(whole);
+            return Some(Step::Write { at, bytes: words });
+        }
+        let free = self.word.get_mut(self.filled..).unwrap_or_default();
+        let count = if free.len() < bytes.len() { free.len() } else { bytes.len() };
+        free.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        *chunk = certain!(chunk.get(count..), past);
+        self.take(count);
+        self.filled = self.filled.wrapping_add(count);
+        if self.filled < WORD {
+            return None;
+        }
+        self.filled = 0;
+        Some(Step::Write { at, bytes: &self.word })
+    }
+
+    /// Returns the step that writes the end of the blob, padded to a word, where it is not written yet.
+    ///
+    /// # Errors
+    /// [`SlotError::Incomplete`].
+    pub fn end(&mut self) -> Result<Option<Step<'_>>, SlotError> {
+        if self.taken != self.length {
+            return Err(SlotError::Incomplete { found: self.taken, expected: self.length });
+        }
+        if self.filled == 0 {
+            return Ok(None);
+        }
+        let at = self.at();
+        self.word.iter_mut().skip(self.filled).for_each(|byte| *byte = self.erased);
+        self.filled = 0;
+        Ok(Some(Step::Write { at, bytes: &self.word }))
+    }
+
+    /// Loads the blob from the slot, given with all its bytes as they lie in flash, and returns its header, the last step.
+    /// A blob that this build cannot use never gets one. Loads once more where a checksum fails.
+    ///
+    /// # Errors
+    /// [`SlotError::Incomplete`], [`SlotError::Refused`]; [`SlotError::TooLong`] where `slot` is shorter than said.
+    pub fn check<'a, M: Scorer<'a>>(&self, slot: &'a [u8]) -> Result<Seal, SlotError> {
+        if self.taken != self.length || self.filled != 0 {
+            let written = self.taken.wrapping_sub(u32::try_from(self.filled).unwrap_or(0));
+            return Err(SlotError::Incomplete { found: written, expected: self.length });
+        }
+        let blob = slot.get(blob_at(Self::UNIT)..).and_then(|rest| rest.get(..self.length as usize));
+        let found = blob_at(Self::UNIT).saturating_add(self.length as usize);
+        let blob = blob.ok_or(SlotError::TooLong { found, capacity: slot.len() })?;
+        load_retried::<M>(blob).map_err(SlotError::Refused)?;
+        let header = seal(self.target.sequence, blob, Self::UNIT, self.erased);
+        let header = header.ok_or(SlotError::Malformed)?;
+        // A word at least: the rest of it stays erased.
+        let mut bytes = [self.erased; super::MAX_WORD];
+        bytes.iter_mut().zip(header).for_each(|(to, from)| *to = from);
+        Ok(Seal { bytes, length: if WORD > HEADER_BYTES { WORD } else { HEADER_BYTES } })
+    }
+
+    /// Returns where the next word goes.
+    fn at(&self) -> u32 {
+        // The slot holds the blob, and its length is a u32; less than a word of it is taken and not written.
+        #[allow(clippy::cast_possible_truncation)]
+        let start = blob_at(Self::UNIT).wrapping_sub(self.filled) as u32;
+        start.wrapping_add(self.taken)
+    }
+
+    fn take(&mut self, bytes: usize) {
+        // Of what is left of a u32.
+        #[allow(clippy::cast_possible_truncation)]
+        let bytes = bytes as u32;
+        self.taken = self.taken.wrapping_add(bytes);
+    }
+}
+
+/// The header of a slot whose blob was checked.
+#[derive(Clone, Debug)]
+pub struct Seal {
+    bytes: [u8; super::MAX_WORD],
+    length: usize,
+}
+
+impl Seal {
+    /// Returns the last step of an update: to write the header. From then on the slot holds a model on trial.
+    #[must_use]
+    pub fn step(&self) -> Step<'_> {
+        Step::Write { at: 0, bytes: self.bytes.get(..self.length).unwrap_or(&self.bytes) }
+    }
+}
