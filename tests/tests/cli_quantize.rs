@@ -1,7 +1,13 @@
 //! `feamoe export --quantize`: what it writes, what it refuses, and which commands take such a model.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
+use feamoe::export::{Width, quantize};
+use feamoe_engine::schema::Kind;
+use feamoe_engine::slots::{Target, choose};
 use feamoe_tests::command::{Folder, lending};
+use feamoe_tests::generate::Draw;
+use feamoe_tests::repository_file;
 
 const SCHEMA: &str = "lending.toml";
 
@@ -117,6 +123,13 @@ fn scores_evaluates_inspects_and_explains() {
         }
     }
     assert!(integer["residual"].as_array().unwrap().iter().all(|residual| residual == 0.0));
+    // The gate's share is the integer model's own, and close to the float model's.
+    let shares = |report: &serde_json::Value| -> Vec<f64> {
+        report["gate_share"].as_array().unwrap().iter().map(|share| share.as_f64().unwrap()).collect()
+    };
+    let (float, integer) = (shares(&float), shares(&integer));
+    assert!(float.iter().zip(&integer).all(|(a, b)| (a - b).abs() < 0.02) && float != integer);
+    assert!(integer.iter().any(|share| *share > 0.05), "the gate is at work");
 }
 
 #[test]
@@ -127,9 +140,93 @@ fn says_what_integer_weights_cannot_do() {
         &["explain", "integer.feamoe", "later.csv", "--schema", SCHEMA][..],
         &["explain", "integer.feamoe", "later.csv", "--schema", SCHEMA, "--method", "path"],
         &["recourse", "integer.feamoe", "later.csv", "--schema", SCHEMA],
-        &["export", "integer.feamoe", "-o", "again.feamoe"],
     ] {
         let message = folder.refusal(command);
         assert!(message.contains("a model of integer weights"), "{command:?}: {message}");
+    }
+    let message = folder.refusal(&["export", "integer.feamoe", "-o", "again.feamoe", "--quantize", "i16"]);
+    assert!(message.contains("the model has integer weights already"), "{message}");
+}
+
+/// Frozen explanations warn where the gate decides, whatever the weights are.
+#[test]
+fn warns_of_the_gate_as_the_float_model_does() {
+    let folder = Folder::new();
+    let golden = AlignedBytes::read(&repository_file("engine/golden/adult-gated.feamoe")).unwrap();
+    let integer = quantize(&golden, Width::I16).unwrap();
+    folder.write("float.feamoe", golden.as_slice());
+    folder.write("integer.feamoe", integer.as_slice());
+    let model = HostModel::load(golden.as_slice()).unwrap();
+    let names: Vec<&str> = (0..).map_while(|index| model.schema().feature_name(index)).collect();
+    let mut draw = Draw::new(1);
+    let mut rows = names.join(",") + "\n";
+    for _ in 0..60 {
+        let cell = |index: usize| match model.schema().features()[index].kind() {
+            Kind::Number { low, high, .. } => draw.between(low, high).to_string(),
+            Kind::Category { levels } => {
+                let level = draw.below(levels.into());
+                model.schema().level_names(index).nth(level).unwrap().to_owned()
+            }
+        };
+        rows += &((0..names.len()).map(cell).collect::<Vec<_>>().join(",") + "\n");
+    }
+    folder.write("rows.csv", rows);
+    let shown = |model: &str| {
+        let text = folder.run(&["explain", model, "rows.csv", "--method", "frozen"]).done();
+        let told: Vec<String> = text
+            .lines()
+            .filter(|line| line.contains("runs through it") || line.contains("gate"))
+            .map(str::to_owned)
+            .collect();
+        let warnings = text.matches("warning").count();
+        (told, warnings)
+    };
+    let ((float, float_warnings), (integer, integer_warnings)) = (shown("float.feamoe"), shown("integer.feamoe"));
+    assert!(float_warnings > 5, "{float_warnings} of the float model's records warn: {float:?}");
+    assert_eq!(integer_warnings, float_warnings);
+    assert_eq!(integer.len(), float.len());
+}
+
+#[test]
+fn integer_models_have_constants_copies_and_factory_images() {
+    let folder = folder();
+    quantized(&folder, "i16");
+    // Names are stripped from an integer model, and constants are made while quantising or after it.
+    let bytes = folder.read("integer.feamoe").len();
+    let _ = folder.run(&["export", "integer.feamoe", "-o", "bare.feamoe", "--strip-names"]).done();
+    assert!(folder.read("bare.feamoe").len() < bytes);
+    let options = ["export", "lending.feamoe", "--quantize", "i16", "--strip-names", "-o"];
+    let _ = folder.run(&[&options[..], &["stripped.feamoe"]].concat()).done();
+    assert_eq!(folder.read("stripped.feamoe"), folder.read("bare.feamoe"));
+    let constants = |model: &str, more: &[&str]| {
+        let options = ["export", model, "--strip-names", "--constants", "rust", "-o", "constants.rs"];
+        let _ = folder.run(&[&options[..], more].concat()).done();
+        String::from_utf8(folder.read("constants.rs")).unwrap()
+    };
+    let text = constants("lending.feamoe", &["--quantize", "i16"]);
+    assert_eq!(text, constants("integer.feamoe", &[]));
+    assert!(text.contains("pub type Device<'a> = feamoe_engine::integer::Model<'a, FEATURES, EXPERTS>;"), "{text}");
+    let crc = &folder.run(&["inspect", "bare.feamoe", "--format", "json"]).json()["crc32"];
+    assert!(text.contains(&format!("pub const CRC32: u32 = 0x{};", crc.as_str().unwrap())), "{text}");
+
+    // Both slots hold the model, confirmed; the device's build takes it.
+    let factory = ["export", "integer.feamoe", "-o", "factory.bin", "--factory", "16384", "--word", "16"];
+    let printed = folder.run(&factory).done();
+    assert!(printed.contains("32768 bytes, both slots of the model"), "{printed}");
+    let image = AlignedBytes::new(&folder.read("factory.bin"));
+    let (first, second) = image.as_slice().split_at(16384);
+    let chosen = choose::<HostIntegerModel<'_>, HostIntegerModel<'_>>(first, second).unwrap();
+    assert_eq!((chosen.slot, chosen.passed_over, chosen.on_trial()), (0, None, false));
+    assert_eq!(first[chosen.blob.clone()], folder.read("integer.feamoe"));
+    assert_eq!(chosen.target().unwrap(), Target { slot: 1, sequence: 2 });
+    for (more, expected) in
+        [(&["--factory", "512"][..], "the model needs"), (&["--factory", "8191"], "not a multiple of 4")]
+    {
+        let message = folder.refusal(&[&["export", "integer.feamoe", "-o", "no.bin"], more].concat());
+        assert!(message.contains(expected), "{message}");
+    }
+    for more in [&["--factory", "8192", "--word", "24"][..], &["--word", "8"], &["--factory", "0"]] {
+        let ran = folder.run(&[&["export", "integer.feamoe", "-o", "no.bin"], more].concat());
+        assert_eq!(ran.code, Some(2), "{more:?}");
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use feamoe::blob_file::AlignedBytes;
-use feamoe::export::{Content, DeltaError, delta};
+use feamoe::export::{Content, DeltaError, Width, delta, quantize};
 use feamoe_engine::delta::{self as device, DeltaError as E, Outline, Table, apply};
 use feamoe_engine::error::{FrameError as F, LoadErrorKind};
 use feamoe_engine::format::HEADER_BYTES;
@@ -11,6 +11,7 @@ use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_tests::command::Folder;
 use feamoe_tests::generate::{Draw, EXPERTS, Recipe};
+use feamoe_tests::repository_file;
 
 /// Applies a delta in memory that held something else.
 fn applied(old: &AlignedBytes, delta: &[u8]) -> Result<Vec<u8>, E> {
@@ -336,4 +337,150 @@ fn the_command_writes_what_turns_one_model_into_the_other() {
     assert!(refused.starts_with("the output old.feamoe is the input old.feamoe"), "{refused}");
     let refused = folder.run(&["export", "--delta", "old.feamoe", "new.feamoe", "-o", "g", "--strip-names"]);
     assert_eq!(refused.usage_refused(), "the argument '--delta <OLD>' cannot be used with '--strip-names'");
+}
+
+/// The outline's header is that of the new blob, to the byte.
+#[test]
+fn rejects_an_outline_whose_header_has_another_length() {
+    let (old, new, bytes) = small();
+    let payload = &bytes[device::HEADER_BYTES..];
+    // The CRC of the old blob is a varint of 5 bytes here; the length of the header follows it.
+    let at = payload.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    assert_eq!(payload[at] as usize, HEADER_BYTES);
+    assert_eq!(payload[at + 1..][..HEADER_BYTES], new.as_slice()[..HEADER_BYTES]);
+    for length in [0, 12, 15, 17, 18, 19, 20, 32] {
+        let mut header = new.as_slice()[..HEADER_BYTES].to_vec();
+        header.resize(length, 0);
+        let (before, after) = (&payload[..at], &payload[at + 1 + HEADER_BYTES..]);
+        let changed = [before, &[length as u8], &header, after].concat();
+        assert_eq!(applied(&old, &seal(&changed)), Err(E::Malformed), "{length}");
+    }
+}
+
+/// A zero stands for what no record had: a shift leaves it.
+#[test]
+fn zeros_do_not_move_with_the_others() {
+    let (mut old, mut draw) = (model(2, 1), Draw::new(8));
+    each_weight(&mut old, |row, _, weight| {
+        // Weights and shifts that add up exactly, so that one shift serves all.
+        *weight = if row % 5 == 3 { 0.0 } else { 0.25 * draw.below(64) as f32 + 8.0 };
+    });
+    let mut new = old.clone();
+    each_weight(&mut new, |_, _, weight| *weight += if *weight == 0.0 { 0.0 } else { 0.5 });
+    // One shift a run and lane, and no differences: zeros that moved would take dozens of bits each.
+    let blocks = 4 * 9;
+    assert!(round_trip(&old, &new).unwrap() < blocks * 38 / 8 + 160);
+    assert_eq!(device::Width::F32.predicted(0, Some(0.5_f32.to_bits())), 0);
+    assert_eq!(device::Width::F32.predicted(1_f32.to_bits(), Some(0.5_f32.to_bits())), 1.5_f32.to_bits());
+    assert_eq!((device::Width::I16.predicted(0, Some(3)), device::Width::I8.predicted(5, Some(u32::MAX))), (0, 4));
+}
+
+/// As [`round_trip`], for models of integer weights.
+fn integer_round_trip(old: &AlignedBytes, new: &AlignedBytes) -> Option<usize> {
+    let bytes = match delta(old, new) {
+        Err(DeltaError::NoSmaller { .. }) => return None,
+        result => result.unwrap(),
+    };
+    assert_eq!(bytes[..6], *b"FEAD\x02\0");
+    assert!(applied(old, &bytes).unwrap() == new.as_slice());
+    for at in (0..bytes.len()).step_by(7) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        assert!(applied(old, &damaged).is_err(), "byte {at}");
+    }
+    Some(bytes.len())
+}
+
+#[test]
+fn integer_models_have_deltas() {
+    for width in [Width::I16, Width::I8] {
+        let integer = |content: &Content| quantize(&content.to_bytes(true).unwrap(), width).unwrap();
+        let old = model(12, 1);
+        let bytes = integer(&old).as_slice().len();
+        assert!(integer_round_trip(&integer(&old), &integer(&old)).unwrap() < 260);
+        // One expert learned on.
+        let (mut new, mut draw) = (old.clone(), Draw::new(2));
+        each_weight(&mut new, |_, lane, weight| {
+            *weight += if lane % 12 == 5 { draw.between(-0.01, 0.01) } else { 0.0 };
+        });
+        let learned = integer_round_trip(&integer(&old), &integer(&new)).unwrap();
+        assert!(learned < bytes / 4, "{width:?}: {learned} of {bytes}");
+        // One more expert, copied.
+        let copied =
+            with_experts(&with_experts(&old, &[Some(0), Some(1), Some(2)]), &[Some(2), Some(0), Some(1), Some(1)]);
+        let fewer = with_experts(&old, &[Some(0), Some(1), Some(2)]);
+        let grown = integer_round_trip(&integer(&fewer), &integer(&copied)).unwrap();
+        assert!(grown < integer(&copied).as_slice().len() / 3, "{width:?}: {grown}");
+    }
+    // Any two, of any widths, floats among them.
+    let mut smaller = 0;
+    for seed in 0..200 {
+        let recipe = |seed| Recipe { experts: 1 + Draw::new(seed).below(EXPERTS), ..Recipe::any(seed / 2) };
+        let blob = |seed: u64, width: Option<Width>| {
+            let bytes = recipe(seed).content(seed / 2).to_bytes(true).unwrap();
+            width.map_or(Some(bytes.clone()), |width| quantize(&bytes, width).ok())
+        };
+        let mut draw = Draw::new(seed);
+        let widths = [None, Some(Width::I16), Some(Width::I8)];
+        let pair = (blob(seed, draw.one_of(&widths)), blob(seed + 1, draw.one_of(&widths)));
+        let (Some(old), Some(new)) = pair else { continue };
+        match delta(&old, &new) {
+            Err(DeltaError::NoSmaller { .. }) => {}
+            result => {
+                assert!(applied(&old, &result.unwrap()).unwrap() == new.as_slice());
+                smaller += 1;
+            }
+        }
+    }
+    assert!(smaller > 40, "only {smaller} of 200");
+}
+
+/// Puts a right header of version 2 before a payload.
+fn seal_integers(payload: &[u8]) -> Vec<u8> {
+    [&device::header_of_integers(payload).unwrap()[..], payload].concat()
+}
+
+#[test]
+fn a_hostile_delta_of_integers_is_refused_or_gives_the_model() {
+    let old = model(3, 1);
+    let mut new = old.clone();
+    each_weight(&mut new, |_, lane, weight| *weight += if lane == 2 { 0.01 } else { 0.0 });
+    let integer = |content: &Content| quantize(&content.to_bytes(true).unwrap(), Width::I16).unwrap();
+    let (old, new) = (integer(&old), integer(&new));
+    let bytes = delta(&old, &new).unwrap();
+    let payload = &bytes[HEADER_BYTES..];
+    for bit in 0..8 * payload.len() {
+        let mut flipped = payload.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(applied(&old, &seal_integers(&flipped)).map_or(true, |out| out == new.as_slice()), "bit {bit}");
+    }
+    for length in 0..payload.len() {
+        assert_eq!(applied(&old, &seal_integers(&payload[..length])), Err(E::Malformed), "{length}");
+    }
+    let mut draw = Draw::new(4);
+    for _ in 0..20_000 {
+        let mut changed = payload.to_vec();
+        for _ in 0..1 + draw.below(4) {
+            let at = draw.below(changed.len());
+            changed[at] = draw.bits() as u8;
+        }
+        assert!(applied(&old, &seal_integers(&changed)).map_or(true, |out| out == new.as_slice()));
+    }
+}
+
+/// Deltas as they were first written apply: version 1 of floats, version 2 of integers.
+#[test]
+fn golden_deltas_apply() {
+    let old = AlignedBytes::read(&repository_file("engine/golden/v1.feamoe")).unwrap();
+    let new = AlignedBytes::read(&repository_file("engine/golden/v1-background.feamoe")).unwrap();
+    let floats = std::fs::read(repository_file("engine/golden/delta-v1.delta")).unwrap();
+    assert_eq!(floats[..6], *b"FEAD\x01\0");
+    assert!(applied(&old, &floats).unwrap() == new.as_slice());
+    let old = AlignedBytes::read(&repository_file("engine/golden/v1-i16.feamoe")).unwrap();
+    let new = AlignedBytes::read(&repository_file("engine/golden/delta-v2.feamoe")).unwrap();
+    let integers = std::fs::read(repository_file("engine/golden/delta-v2.delta")).unwrap();
+    assert_eq!(integers[..6], *b"FEAD\x02\0");
+    assert!(applied(&old, &integers).unwrap() == new.as_slice());
+    // And they are still what is written.
+    assert_eq!(delta(&old, &new).unwrap(), integers);
 }

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use feamoe_engine::Value;
 use feamoe_engine::attribution::{Background, Workspace};
-use feamoe_engine::format::{HEADER_BYTES, Provenance};
+use feamoe_engine::format::{Blob, HEADER_BYTES, Provenance, Weights};
 use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS};
 use feamoe_engine::recourse::{Answer, Rules};
 use feamoe_engine::schema::Note;
 use feamoe_engine::{
-    Attribution, FeatureIndex, Method, Model, PredictError, Record, RecordError, Recourse, Schema, Score, Space,
-    Values, integer,
+    Attribution, FeatureIndex, LoadError, Method, Model, PredictError, Record, RecordError, Recourse, Schema, Score,
+    Space, Values, integer,
 };
 
 use crate::error::Error;
@@ -52,7 +52,12 @@ pub enum AnyModel<'m> {
     /// Of float weights.
     Float(&'m HostModel<'m>),
     /// Of integer weights.
-    Integer(&'m HostIntegerModel<'m>),
+    Integer {
+        /// The model.
+        model: &'m HostIntegerModel<'m>,
+        /// The float model that its weights stand for, where explanations need it: see [`crate::export::dequantize`].
+        floats: Option<&'m HostModel<'m>>,
+    },
 }
 
 impl<'m> AnyModel<'m> {
@@ -61,7 +66,7 @@ impl<'m> AnyModel<'m> {
     pub fn schema(self) -> Schema<'m> {
         match self {
             Self::Float(model) => model.schema(),
-            Self::Integer(model) => model.schema(),
+            Self::Integer { model, .. } => model.schema(),
         }
     }
 
@@ -70,7 +75,7 @@ impl<'m> AnyModel<'m> {
     pub fn experts(self) -> usize {
         match self {
             Self::Float(model) => model.experts(),
-            Self::Integer(model) => model.experts(),
+            Self::Integer { model, .. } => model.experts(),
         }
     }
 
@@ -79,7 +84,7 @@ impl<'m> AnyModel<'m> {
     pub fn threshold(self) -> f32 {
         match self {
             Self::Float(model) => model.threshold(),
-            Self::Integer(model) => model.threshold(),
+            Self::Integer { model, .. } => model.threshold(),
         }
     }
 
@@ -88,7 +93,7 @@ impl<'m> AnyModel<'m> {
     pub fn provenance(self) -> &'m Provenance {
         match self {
             Self::Float(model) => model.provenance(),
-            Self::Integer(model) => model.provenance(),
+            Self::Integer { model, .. } => model.provenance(),
         }
     }
 
@@ -97,7 +102,7 @@ impl<'m> AnyModel<'m> {
     pub fn crc32(self) -> u32 {
         match self {
             Self::Float(model) => model.crc32(),
-            Self::Integer(model) => model.crc32(),
+            Self::Integer { model, .. } => model.crc32(),
         }
     }
 
@@ -106,7 +111,9 @@ impl<'m> AnyModel<'m> {
     pub fn record(self) -> AnyRecord<'m> {
         match self {
             Self::Float(model) => AnyRecord::Float(model.record()),
-            Self::Integer(model) => AnyRecord::Integer(model.record()),
+            Self::Integer { model, floats } => {
+                AnyRecord::Integer { record: model.record(), floats: floats.map(Model::record) }
+            }
         }
     }
 
@@ -117,7 +124,9 @@ impl<'m> AnyModel<'m> {
     pub fn score(self, record: &AnyRecord<'_>) -> Result<HostScore, PredictError> {
         match (self, record) {
             (Self::Float(model), AnyRecord::Float(record)) => model.score(record),
-            (Self::Integer(model), AnyRecord::Integer(record)) => model.score(record).map(|score| in_floats(&score)),
+            (Self::Integer { model, .. }, AnyRecord::Integer { record, .. }) => {
+                model.score(record).map(|score| in_floats(&score))
+            }
             _ => Err(PredictError::OtherModel),
         }
     }
@@ -130,7 +139,12 @@ pub enum AnyRecord<'m> {
     /// Of float weights.
     Float(HostRecord<'m>),
     /// Of integer weights.
-    Integer(HostIntegerRecord<'m>),
+    Integer {
+        /// The record.
+        record: HostIntegerRecord<'m>,
+        /// The same values as a record of the float model, where there is one.
+        floats: Option<HostRecord<'m>>,
+    },
 }
 
 impl AnyRecord<'_> {
@@ -141,7 +155,12 @@ impl AnyRecord<'_> {
     pub fn set_value(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
         match self {
             Self::Float(record) => record.set_value(key, value),
-            Self::Integer(record) => record.set_value(key, value),
+            Self::Integer { record, floats } => {
+                if let Some(floats) = floats {
+                    _ = floats.set_value(key, value)?;
+                }
+                record.set_value(key, value)
+            }
         }
     }
 
@@ -150,7 +169,7 @@ impl AnyRecord<'_> {
     pub fn notes(&self) -> &[Note] {
         match self {
             Self::Float(record) => record.notes(),
-            Self::Integer(record) => record.notes(),
+            Self::Integer { record, .. } => record.notes(),
         }
     }
 }
@@ -168,6 +187,17 @@ impl<R: Values> Fill for R {
     #[inline]
     fn fill(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
         self.set_value(key, value)
+    }
+}
+
+/// Checks that a blob loads on the host, whatever its weights are.
+///
+/// # Errors
+/// What the engine says of it.
+pub fn check(bytes: &AlignedBytes) -> Result<(), LoadError> {
+    match Blob::new(bytes.as_slice())?.weights() {
+        Weights::F32(_) => HostModel::load(bytes.as_slice()).map(|_| ()),
+        Weights::I16(_) | Weights::I8(_) => HostIntegerModel::load(bytes.as_slice()).map(|_| ()),
     }
 }
 

@@ -10,7 +10,7 @@ use feamoe_engine::fairness::{Measure, disparate_impact};
 use feamoe_engine::monitor::{Event, InputCounts, MAX_STATUS_BYTES, Status, Tally};
 use serde::Serialize;
 
-use crate::blob_file::HostModel;
+use crate::blob_file::AnyModel;
 use crate::error::{Error, list};
 use crate::evaluation::{GroupGaps, SMALL_GROUP};
 use crate::schema::Schema;
@@ -103,7 +103,7 @@ impl Names {
     }
 
     /// Takes the names of the features from the model, which the statuses must be of.
-    pub fn name_features(&mut self, model: &HostModel<'_>) {
+    pub fn name_features(&mut self, model: AnyModel<'_>) {
         let schema = model.schema();
         self.model = Some(model.crc32());
         self.features =

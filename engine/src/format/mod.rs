@@ -263,6 +263,19 @@ impl<'a> Blob<'a> {
         Kinds { reader: Reader { blob: self.bytes, at: self.kinds_at }, left: self.description.features }
     }
 
+    /// Returns the number of its background records.
+    #[must_use]
+    pub fn background_rows(&self) -> usize {
+        let record_bytes = self.kinds().map(Kind::value_bytes).sum();
+        self.background.len().checked_div(record_bytes).unwrap_or(0)
+    }
+
+    /// Returns whether it holds the names of features and levels.
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        self.names.is_some()
+    }
+
     /// Returns its values, by the type of their weights.
     #[must_use]
     pub fn weights(&self) -> Weights<'a> {

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use feamoe::export::{DeltaError, delta};
 use feamoe::output::OutputFile;
+use feamoe_engine::Blob;
 use serde::Serialize;
 
 use super::print;
-use super::{Format, FormatOption, Outcome, load_model, read_blob, refuse_overwriting};
+use super::{Format, FormatOption, Outcome, load_any, read_blob, refuse_overwriting};
 
 /// The JSON document of `feamoe export --delta`.
 #[derive(Debug, Serialize)]
@@ -28,10 +29,13 @@ pub fn run(old: &Path, new: &Path, output: &Path, format: FormatOption) -> anyho
     refuse_overwriting("--output", output, [old, new])?;
     let mut file = OutputFile::create(output)?;
     let (old_blob, new_blob) = (read_blob(old)?, read_blob(new)?);
-    let (old_model, model) = (load_model(old, &old_blob)?, load_model(new, &new_blob)?);
+    let (old_loaded, loaded) = (load_any(old, &old_blob)?, load_any(new, &new_blob)?);
+    let (old_model, model) = (old_loaded.any(), loaded.any());
+    let background_rows = Blob::new(new_blob.as_slice())?.background_rows();
     let bytes = match delta(&old_blob, &new_blob) {
-        Err(error @ DeltaError::NoSmaller { .. }) if model.background_rows() > 0 => {
-            return Err(error).context("background records are told whole: take copies without them by export first");
+        Err(error @ DeltaError::NoSmaller { .. }) if background_rows > 0 => {
+            return Err(error)
+                .context("background records are encoded whole: make copies without them by export first");
         }
         result => result?,
     };
@@ -40,7 +44,7 @@ pub fn run(old: &Path, new: &Path, output: &Path, format: FormatOption) -> anyho
     let report = Report {
         path: output.to_owned(),
         bytes: bytes.len(),
-        model_bytes: model.blob_bytes(),
+        model_bytes: new_blob.as_slice().len(),
         old_crc32: format!("{:08x}", old_model.crc32()),
         crc32: format!("{:08x}", model.crc32()),
     };

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
+use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use feamoe::export::{Language, constants, device_copy};
 use feamoe::output::OutputFile;
+use feamoe_engine::Blob;
 use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
+use feamoe_engine::slots::{self, MAX_WORD, SlotError};
 use serde::Serialize;
 
 use super::quantize::{self, QuantizeOptions, Quantized};
-use super::{Format, FormatOption, Outcome, load_any, load_model, read_blob, refuse_overwriting, whole};
+use super::{Format, FormatOption, Outcome, load_any, read_blob, refuse_overwriting, whole};
 use super::{delta, print};
 
 /// The options of `feamoe export`.
@@ -34,6 +37,16 @@ pub struct Options {
     /// Identifiers of C start with the file's name
     #[arg(long, value_name = "LANGUAGE")]
     constants: Option<ConstantsOption>,
+    /// Write no model file but the image of both slots of a device, each of SLOT_BYTES and with the copy in it, confirmed: what a factory programs. SLOT_BYTES
+    /// is a whole number of the flash's erase units
+    #[arg(long, value_name = "SLOT_BYTES", conflicts_with_all = ["delta", "constants"], value_parser = whole::<u32>(1..=1 << 30))]
+    factory: Option<u32>,
+    /// Bytes that the flash of --factory writes at once: 1 to 512, a power of two
+    #[arg(long, value_name = "BYTES", requires = "factory", default_value_t = 8, value_parser = word)]
+    word: u16,
+    /// What the flash of --factory erases to
+    #[arg(long, value_name = "BITS", requires = "factory", default_value = "ones")]
+    erased: Erased,
     #[command(flatten)]
     quantize: QuantizeOptions,
     #[command(flatten)]
@@ -49,6 +62,20 @@ enum ConstantsOption {
     Rust,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Erased {
+    /// Bytes ff, as most flash
+    Ones,
+    /// Bytes 00
+    Zeros,
+}
+
+/// Parses the bytes that a flash writes at once.
+fn word(text: &str) -> Result<u16, String> {
+    let word = text.parse().ok().filter(|word: &u16| word.is_power_of_two() && usize::from(*word) <= MAX_WORD);
+    word.ok_or_else(|| format!("expected a power of two from 1 to {MAX_WORD}"))
+}
+
 /// The JSON document of `feamoe export`.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -61,8 +88,35 @@ struct Report {
     background_rows: usize,
     /// The language of the constants that were written, null where the file is the copy.
     constants: Option<ConstantsOption>,
+    /// Bytes of the image of two slots, null where the file is the copy.
+    factory_bytes: Option<usize>,
     /// Null for float weights.
     integer: Option<quantize::Report>,
+}
+
+impl Options {
+    /// Returns the image of both slots: the second holds the older copy, which the first update replaces.
+    fn image(&self, blob: &[u8], slot_bytes: u32) -> anyhow::Result<Vec<u8>> {
+        let erased = match self.erased {
+            Erased::Ones => 0xff,
+            Erased::Zeros => 0,
+        };
+        let slot_bytes = slot_bytes as usize;
+        ensure!(
+            slot_bytes.is_multiple_of(4),
+            "--factory {slot_bytes} is not a multiple of 4, as a model in place needs"
+        );
+        let mut image = vec![erased; 2 * slot_bytes];
+        for (sequence, slot) in [1, 0].into_iter().zip(image.chunks_mut(slot_bytes)) {
+            match slots::image(blob, sequence, self.word.into(), erased, slot) {
+                Err(SlotError::TooLong { found, .. }) => bail!(
+                    "the model needs {found} bytes of a slot, --factory gives {slot_bytes}; give more, or --strip-names, --quantize"
+                ),
+                written => written?,
+            }
+        }
+        Ok(image)
+    }
 }
 
 /// Runs the command.
@@ -73,23 +127,23 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     refuse_overwriting("--output", &options.output, [options.model.as_path()])?;
     let mut file = OutputFile::create(&options.output)?;
     let blob = read_blob(&options.model)?;
-    let named = load_model(&options.model, &blob)?;
+    let named = load_any(&options.model, &blob)?;
     let mut copy = device_copy(&blob, !options.strip_names, options.background)?;
     let mut integer = None;
     if let Some(Quantized { bytes, report }) = options.quantize.quantize(&named, &copy)? {
         (copy, integer) = (bytes, Some(report));
     }
     let copied = load_any(&options.output, &copy)?;
+    let image = options.factory.map(|slot_bytes| options.image(copy.as_slice(), slot_bytes)).transpose()?;
     match options.constants {
-        None => file.write_whole(copy.as_slice())?,
+        None => file.write_whole(image.as_deref().unwrap_or(copy.as_slice()))?,
         Some(language) => {
             let language = match language {
                 ConstantsOption::C => Language::C,
                 ConstantsOption::Rust => Language::Rust,
             };
             let stem = options.output.file_stem().unwrap_or_default().to_string_lossy();
-            let model = load_model(&options.output, &copy)?;
-            let text = constants(language, &stem, &named, &model, copy.as_slice())?;
+            let text = constants(language, &stem, named.any().schema(), &Blob::new(copy.as_slice())?)?;
             file.write_whole(text.as_bytes())?;
         }
     }
@@ -105,6 +159,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         names: copied.any().schema().positive_name().is_some(),
         background_rows: options.background.into(),
         constants: options.constants,
+        factory_bytes: image.as_ref().map(Vec::len),
         integer,
     };
     match options.format.format {
@@ -114,10 +169,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             report.integer.as_ref().map_or_else(String::new, quantize::Report::render),
             if tolerated { "wrote" } else { "did not write" },
             report.path.display(),
-            match options.constants {
-                None => "",
-                Some(ConstantsOption::C) => ", constants and array of the model",
-                Some(ConstantsOption::Rust) => ", constants of the model",
+            match (options.constants, report.factory_bytes) {
+                (None, None) => String::new(),
+                (None, Some(bytes)) => format!(", {bytes} bytes, both slots of the model"),
+                (Some(ConstantsOption::C), _) => ", constants and array of the model".to_owned(),
+                (Some(ConstantsOption::Rust), _) => ", constants of the model".to_owned(),
             },
             report.bytes,
             report.bytes_before,

@@ -237,11 +237,19 @@ enum Loaded<'a> {
     Integer(Box<HostIntegerModel<'a>>),
 }
 
-impl Loaded<'_> {
+impl<'a> Loaded<'a> {
     fn any(&self) -> AnyModel<'_> {
+        self.any_with(None)
+    }
+
+    /// As [`Loaded::any`], with the float model that integer weights stand for.
+    fn any_with<'m>(&'m self, floats: Option<&'m HostModel<'m>>) -> AnyModel<'m>
+    where
+        'a: 'm,
+    {
         match self {
             Self::Float(model) => AnyModel::Float(model),
-            Self::Integer(model) => AnyModel::Integer(model),
+            Self::Integer(model) => AnyModel::Integer { model, floats },
         }
     }
 }

@@ -13,7 +13,7 @@ use feamoe_engine::fairness::Measure;
 
 use super::print::{self, TextTable, share, signed};
 use super::require::RequireOption;
-use super::{Format, FormatOption, Outcome, load_model, read_blob};
+use super::{Format, FormatOption, Outcome, load_any, read_blob};
 
 /// The options of `feamoe monitor`.
 #[derive(Args, Debug)]
@@ -44,7 +44,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     if let Some(path) = &options.model {
         let blob = read_blob(path)?;
-        names.name_features(&load_model(path, &blob)?);
+        names.name_features(load_any(path, &blob)?.any());
     }
     let mut seen = Vec::new();
     let mut received = Vec::new();

@@ -3,14 +3,15 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
-use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
+use feamoe::blob_file::{AlignedBytes, HostIntegerModel};
 use feamoe::export::{self, Loss, loss_on_background, loss_on_data};
 use feamoe::schema::Schema;
 use feamoe::stream::Input;
 use serde::Serialize;
 
+use super::Loaded;
 use super::print::{self, TextTable, share, signed};
 
 /// The options of integer weights.
@@ -21,7 +22,7 @@ pub struct QuantizeOptions {
     ///
     /// i16 is for any model, at half the bytes; i8 takes a quarter and loses some 125 times as much (UCI Adult: p moves by at most 0.032, with i16 by 0.00025).
     /// The loss is measured on the rows of --data, or on the model's background records. Such a model scores, and explains by --method frozen.
-    #[arg(long, value_enum, value_name = "WIDTH", conflicts_with_all = ["background", "delta", "constants"])]
+    #[arg(long, value_enum, value_name = "WIDTH", conflicts_with_all = ["background", "delta"])]
     quantize: Option<Width>,
     /// Rows to measure the loss on, CSV files as for `evaluate`; without them, the model's background records
     #[arg(long, value_name = "FILE", requires = "schema", requires = "quantize")]
@@ -81,8 +82,13 @@ pub struct Quantized {
 
 impl QuantizeOptions {
     /// Returns a copy with integer weights of `copy`, compared with the model it came from; `None` where none was asked for.
-    pub fn quantize(&self, model: &HostModel<'_>, copy: &AlignedBytes) -> anyhow::Result<Option<Quantized>> {
+    pub fn quantize(&self, model: &Loaded<'_>, copy: &AlignedBytes) -> anyhow::Result<Option<Quantized>> {
         let Some(width) = self.quantize else { return Ok(None) };
+        let Loaded::Float(model) = model else {
+            bail!(
+                "the model has integer weights already; leave out --quantize, or name the model it was exported from"
+            );
+        };
         let schema = self.schema.as_deref().map(Schema::open).transpose()?;
         let bytes = export::quantize(
             copy,

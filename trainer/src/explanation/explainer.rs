@@ -142,8 +142,9 @@ impl<'m> Explainer<'m> {
         &self.players
     }
 
-    /// Explains a record; one of integer weights by [`Method::Frozen`], whatever the procedure. The attribution tells the gate's share: where its method cannot
-    /// see the gate, the path of float weights can.
+    /// Explains a record; one of integer weights by [`Method::Frozen`], whatever the procedure. The attribution states the
+    /// gate's share: where its method cannot see the gate, the path can, for integer weights that of the float model that they
+    /// stand for, where the model has it.
     ///
     /// # Errors
     /// Those of the engine's methods.
@@ -157,9 +158,13 @@ impl<'m> Explainer<'m> {
             (AnyModel::Float(model), AnyRecord::Float(record)) => {
                 self.explain_floats(model, record, scratch, attribution)
             }
-            (AnyModel::Integer(model), AnyRecord::Integer(record)) => {
+            (AnyModel::Integer { model, floats }, AnyRecord::Integer { record, floats: values }) => {
                 frozen_into(model, record, attribution)?;
                 self.add_up_players(attribution);
+                if let Some((model, record)) = floats.zip(values.as_ref()) {
+                    model.path_into(record, &mut scratch.by_path)?;
+                    attribution.gate_share = scratch.by_path.gate_share;
+                }
                 Ok(())
             }
             _ => Err(ExplainError::OtherModel),

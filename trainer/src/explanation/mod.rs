@@ -86,7 +86,7 @@ pub struct Explanation {
     /// By record, `output - base - sum(values)`.
     pub residual: Vec<f32>,
     /// By record, the share of the path's attribution that runs through the gate, in [0, 1].
-    pub gate_share: Vec<f32>,
+    pub gate_share: Vec<Option<f32>>,
     /// By record, the experts' weights.
     pub gate: Vec<Vec<f32>>,
     /// By record, the experts' own probabilities.
@@ -208,7 +208,7 @@ impl Explanation {
         self.base_values.push(attribution.base_value);
         self.output.push(attribution.output);
         self.residual.push(attribution.residual);
-        self.gate_share.push(attribution.gate_share.unwrap_or(0.0));
+        self.gate_share.push(attribution.gate_share);
         self.gate.push(score.gate.iter().copied().take(self.experts).collect());
         self.expert_values.push(score.expert_probabilities.iter().copied().take(self.experts).collect());
         self.row.push(row);

@@ -31,7 +31,7 @@ pub struct Summary {
     #[serde(skip_serializing_if = "is_none")]
     pub sampled: u64,
     /// Mean over the records of the share that runs through the gate, in [0, 1].
-    pub gate_share: f32,
+    pub gate_share: Option<f32>,
     /// The background records, for methods that need them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub background: Option<Background>,
@@ -52,7 +52,8 @@ fn is_none(count: &u64) -> bool {
 pub struct Sums {
     /// By player: of magnitudes, of values.
     sums: Vec<[f64; 2]>,
-    gate_share: f64,
+    /// `None` once it is unknown for a record.
+    gate_share: Option<f64>,
     records: u64,
     sampled: u64,
     background: Option<Background>,
@@ -64,7 +65,7 @@ impl Sums {
     pub fn new(explainer: &Explainer<'_>) -> Self {
         Self {
             sums: vec![[0.0; 2]; explainer.players().len()],
-            gate_share: 0.0,
+            gate_share: Some(0.0),
             records: 0,
             sampled: 0,
             background: None,
@@ -77,7 +78,7 @@ impl Sums {
             *magnitudes += f64::from(value.abs());
             *sum += f64::from(*value);
         }
-        self.gate_share += f64::from(attribution.gate_share.unwrap_or(0.0));
+        self.gate_share = self.gate_share.zip(attribution.gate_share).map(|(sum, share)| sum + f64::from(share));
         self.background = attribution.background.map(Background::from);
         self.records += 1;
         self.sampled += u64::from(attribution.method == Method::Sampled);
@@ -107,7 +108,7 @@ impl Sums {
             space: explainer.procedure().space(),
             records: self.records,
             sampled: self.sampled,
-            gate_share: mean(self.gate_share),
+            gate_share: self.gate_share.map(mean),
             background: self.background.clone(),
             seed: explainer.procedure().against().filter(|_| self.sampled > 0).map(|against| against.sampling.seed),
             model: explainer.model_crc(),

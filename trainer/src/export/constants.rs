@@ -6,7 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
-use crate::blob_file::HostModel;
+use feamoe_engine::Schema;
+use feamoe_engine::format::{Blob, Weights};
 
 /// The language constants are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,38 +42,37 @@ struct Named<'a> {
     identifier: String,
 }
 
-/// Writes the constants of a model: those that name it from `named`, those that identify it from `copy`, the model of the same features that the device gets,
-/// whose bytes are `blob`. `stem`, the name of the file without its ending, is what constants of C start with.
+/// Writes the constants of a model: names from `schema`, identity from `copy`, the blob of the same features that the device
+/// gets, of float or of integer weights. Constants of C start with `stem`, the name of the file without its ending.
 ///
 /// # Errors
 /// [`ConstantsError::NamesStripped`].
 pub fn constants(
     language: Language,
     stem: &str,
-    named: &HostModel<'_>,
-    copy: &HostModel<'_>,
-    blob: &[u8],
+    schema: Schema<'_>,
+    copy: &Blob<'_>,
 ) -> Result<String, ConstantsError> {
-    let schema = named.schema();
     let names: Option<Vec<&str>> =
         (0..schema.features().len()).map(|index| schema.feature_name(index)).collect::<Option<_>>();
     let features = distinct(names.ok_or(ConstantsError::NamesStripped)?);
     let levels = (0..features.len()).map(|index| distinct(schema.level_names(index).collect())).collect();
     let names = Names { features, levels };
     Ok(match language {
-        Language::C => c(stem, &names, copy, blob),
+        Language::C => c(stem, &names, copy),
         Language::Rust => rust(&names, copy),
     })
 }
 
-fn c(stem: &str, names: &Names<'_>, model: &HostModel<'_>, blob: &[u8]) -> String {
+fn c(stem: &str, names: &Names<'_>, model: &Blob<'_>) -> String {
     let mut prefix = identifier(stem);
     // Those of feamoe.h are its own; no identifier starts with a digit.
     if prefix.starts_with("FEAMOE") || !prefix.starts_with(|first: char| first.is_ascii_alphabetic()) {
         prefix = format!("MODEL_{prefix}");
     }
     let array = prefix.to_lowercase();
-    let (crc32, threshold, bytes) = (model.crc32(), model.threshold(), blob.len());
+    let (crc32, threshold, blob) = (model.crc32(), model.description().threshold, model.bytes());
+    let bytes = blob.len();
     let (features, experts) = (names.features.len(), model.experts());
     let mut text = format!(
         "/* The model {crc32:08x} and its constants. Made by `feamoe export --constants c`: do not edit. */\n\
@@ -128,8 +128,12 @@ fn enumerate(text: &mut String, what: &str, entries: Vec<(String, &str)>) {
     text.push_str("};\n");
 }
 
-fn rust(names: &Names<'_>, model: &HostModel<'_>) -> String {
-    let (crc32, threshold, features) = (model.crc32(), model.threshold(), names.features.len());
+fn rust(names: &Names<'_>, model: &Blob<'_>) -> String {
+    let (crc32, threshold, features) = (model.crc32(), model.description().threshold, names.features.len());
+    let device = match model.weights() {
+        Weights::F32(_) => "feamoe_engine::Model",
+        Weights::I16(_) | Weights::I8(_) => "feamoe_engine::integer::Model",
+    };
     let experts = model.experts().next_multiple_of(2);
     let mut text = format!(
         "// Constants of the model {crc32:08x}. Made by `feamoe export --constants rust`: do not edit.\n\
@@ -142,7 +146,7 @@ fn rust(names: &Names<'_>, model: &HostModel<'_>) -> String {
          /// Experts that hold the model's: an even number.\n\
          #[allow(dead_code)]\npub const EXPERTS: usize = {experts};\n\
          /// The model, with no more room than it needs.\n\
-         #[allow(dead_code)]\npub type Device<'a> = feamoe_engine::Model<'a, FEATURES, EXPERTS>;\n\
+         #[allow(dead_code)]\npub type Device<'a> = {device}<'a, FEATURES, EXPERTS>;\n\
          /// Of the model: another value, another model, whose indices and codes may differ.\n\
          #[allow(dead_code)]\npub const CRC32: u32 = 0x{crc32:08x};\n\
          /// Scores from here on are decided favourably.\n\

@@ -1,11 +1,11 @@
 //! A copy of a model for a device, which scores the same with fewer bytes: the background stays on the host, names where codes do.
 
 use feamoe_engine::LoadError;
-use feamoe_engine::format::{Description, FLAG_BACKGROUND, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
+use feamoe_engine::format::{Blob, Description, FLAG_BACKGROUND, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
 use feamoe_engine::schema::Kind;
 
 use super::blob::{EncodeError, assemble};
-use crate::blob_file::{AlignedBytes, HostModel};
+use crate::blob_file::{AlignedBytes, check};
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +35,13 @@ pub enum DeviceError {
 /// # Errors
 /// See [`DeviceError`].
 pub fn device_copy(blob: &AlignedBytes, with_names: bool, background: u16) -> Result<AlignedBytes, DeviceError> {
-    let found = HostModel::load(blob.as_slice())?.background_rows();
+    check(blob)?;
+    let found = Blob::new(blob.as_slice())?.background_rows();
     if found < usize::from(background) {
         return Err(DeviceError::TooFewBackgroundRows { found, asked: background });
     }
     let copy = rewritten(blob.as_slice(), with_names, background)?;
-    HostModel::load(copy.as_slice())?;
+    check(&copy)?;
     Ok(copy)
 }
 

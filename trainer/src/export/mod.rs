@@ -19,7 +19,9 @@ pub use constants::{ConstantsError, Language, constants};
 pub use delta::{DeltaError, delta};
 pub use device::{DeviceError, device_copy};
 pub use layout::Weights;
-pub use quantize::{GapChange, Loss, QuantizeError, Width, loss_on_background, loss_on_data, quantize};
+pub use quantize::{
+    DequantizeError, GapChange, Loss, QuantizeError, Width, dequantize, loss_on_background, loss_on_data, quantize,
+};
 
 use crate::blob_file::{AlignedBytes, HostModel};
 use crate::encoder::{Encoder, Example};

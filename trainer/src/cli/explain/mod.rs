@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
-use feamoe::blob_file::AnyModel;
+use feamoe::blob_file::{AnyModel, HostModel};
 use feamoe::explanation::{
     BackgroundMemory, Batch, Explained, Explainer, Explanation, Group, MAX_REASONS, Procedure, REASONS, Slot, Sums,
     reasons,
 };
+use feamoe::export::dequantize;
 use feamoe::output::OutputFile;
 use feamoe::plot;
 use feamoe::progress::RowsProgress;
@@ -209,9 +210,16 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
         ),
     };
     let procedure = options.shapley.procedure(method, background.as_ref());
-    let explainer = Explainer::new(model.any(), procedure, &options.groups)?;
+    // The gate's share of an explanation by integers is that of the float model that they stand for.
+    let floats_blob = match &model {
+        Loaded::Float(_) => None,
+        Loaded::Integer(_) => Some(dequantize(&blob)?),
+    };
+    let floats = floats_blob.as_ref().map(|blob| HostModel::load(blob.as_slice()).map(Box::new)).transpose()?;
+    let model = model.any_with(floats.as_deref());
+    let explainer = Explainer::new(model, procedure, &options.groups)?;
     let mut report = Report::new(options, kind, &explainer);
-    report.read(model.any(), &table, records, &binding, out)?;
+    report.read(model, &table, records, &binding, out)?;
     report.finish(out)
 }
 

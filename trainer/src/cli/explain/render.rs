@@ -36,7 +36,8 @@ pub fn write_header(explainer: &Explainer<'_>, out: &mut dyn Write) -> anyhow::R
 
 /// Writes a record's line; `{}` of an f32 prints the fewest digits that read back the same f32.
 pub fn write_line(explainer: &Explainer<'_>, row: u64, a: &HostAttribution, out: &mut dyn Write) -> anyhow::Result<()> {
-    let (score, gate_share) = (&a.score, a.gate_share.unwrap_or(0.0));
+    let score = &a.score;
+    let gate_share = a.gate_share.map_or_else(String::new, |share| share.to_string());
     write!(out, "{row},{},{},{},", score.probability, u8::from(score.decision), a.base_value)?;
     write!(out, "{},{},{gate_share}", a.output, a.residual)?;
     if let Some(BackgroundId { rows, hash }) = a.background {
@@ -62,7 +63,6 @@ pub fn write_summary(s: &Summary, out: &mut dyn Write) -> anyhow::Result<()> {
 pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>) -> String {
     let a = explained.attribution;
     let (frozen, sampled) = (a.method == Method::Frozen, a.method == Method::Sampled);
-    let gate_share = a.gate_share.unwrap_or(0.0);
     let mut text = format!(
         "record {}: probability of {} {}, decision {} (threshold {})\n\
          {} in {}{}: base {} + values = {} (residual {:+.1e}), {}\n",
@@ -77,9 +77,11 @@ pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>) -> String {
         signed(a.base_value),
         signed(a.output),
         a.residual,
-        match (frozen, 100.0 * gate_share) {
-            (true, percent) => format!("the gate held still (by path, {percent:.0} % runs through it)"),
-            (false, percent) => format!("{percent:.0} % through the gate"),
+        match (frozen, a.gate_share.map(|share| 100.0 * share)) {
+            (true, Some(percent)) => format!("the gate held still (by path, {percent:.0} % runs through it)"),
+            (true, None) => "the gate held still".to_owned(),
+            (false, Some(percent)) => format!("{percent:.0} % through the gate"),
+            (false, None) => "an unknown share through the gate".to_owned(),
         },
     );
     let _ = writeln!(text, "{}", experts(explainer, a));
@@ -100,7 +102,7 @@ pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>) -> String {
         table.row(cells);
     }
     text += &with_bars(&table, order.iter().map(|index| values[*index]));
-    if frozen && gate_share > GATE_SHARE_WARNING {
+    if frozen && a.gate_share.is_some_and(|share| share > GATE_SHARE_WARNING) {
         text += "warning: the gate moves this score; the frozen game holds it still and may mislead: use --method exact or path\n";
     }
     if !explained.reasons.is_empty() {
@@ -146,12 +148,12 @@ fn against(background: &Background) -> String {
 pub fn render_summary(s: &Summary) -> String {
     let records = if s.records == 1 { "1 record".to_owned() } else { format!("{} records", s.records) };
     let mut text = format!(
-        "{records}, {} in {} of {}{}; on average {:.0} % through the gate\n",
+        "{records}, {} in {} of {}{}; on average {} through the gate\n",
         s.method.name(),
         s.space.name(),
         s.output_names,
         s.background.as_ref().map_or(String::new(), |background| format!(", {}", against(background))),
-        100.0 * s.gate_share
+        s.gate_share.map_or_else(|| "an unknown share".to_owned(), |share| format!("{:.0} %", 100.0 * share))
     );
     let mut table = TextTable::new(&["feature", "mean |value|", "mean value"]);
     for ((name, magnitude), mean) in s.feature_names.iter().zip(&s.mean_absolute_values).zip(&s.mean_values) {

@@ -73,7 +73,7 @@ impl Loss {
 /// Compares the models on the background records of the first.
 #[must_use]
 pub fn loss_on_background(float: &HostModel<'_>, integer: &HostIntegerModel<'_>) -> Loss {
-    let models = [AnyModel::Float(float), AnyModel::Integer(integer)];
+    let models = [AnyModel::Float(float), AnyModel::Integer { model: integer, floats: None }];
     let (mut loss, mut records) = (Loss::default(), models.map(AnyModel::record));
     for row in 0..float.background_rows() {
         for (index, value) in float.background_values(row).into_iter().flatten().enumerate() {
@@ -97,7 +97,7 @@ pub fn loss_on_data(
     data: &[Input],
     schema: &Schema,
 ) -> Result<Loss, Error> {
-    let models = [AnyModel::Float(float), AnyModel::Integer(integer)];
+    let models = [AnyModel::Float(float), AnyModel::Integer { model: integer, floats: None }];
     let mut stream = Stream::open(data, schema, Use::Learn)?;
     let binding = Binding::new(float, |name| stream.column(name, "the model"))?;
     let (mut loss, mut records) = (Loss::default(), models.map(AnyModel::record));
