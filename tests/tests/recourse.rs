@@ -1,16 +1,19 @@
 //! Recourse against an exhaustive search in f64, and the laws its distance keeps.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use feamoe::blob_file::AlignedBytes;
 use feamoe::export::{Content, FeatureContent};
-use feamoe_engine::recourse::{Change, LEVEL_CHANGE, MAX_EVALUATIONS};
+use feamoe_engine::recourse::{Change, LEVEL_CHANGE, MAX_EVALUATIONS, MAX_LOOKS, Rule, Rules};
 use feamoe_engine::schema::{Kind, Transform};
-use feamoe_engine::{Model, Recourse};
+use feamoe_engine::{FeatureIndex, Model, Recourse, Value};
 use feamoe_tests::generate::{Cell, Draw, EXPERTS, FEATURES, Recipe, SHARP, fill, records};
 use feamoe_tests::reference::Reference;
-use feamoe_tests::tolerance;
+use feamoe_tests::{content, repository_file, tolerance};
 
 type TestModel<'a> = Model<'a, FEATURES, EXPERTS>;
 
+/// Evaluations that the last descent may take past the budget.
+const ONE_DESCENT: u32 = 250;
 /// Grid points of a number over its range.
 const GRID: usize = 24;
 
@@ -231,9 +234,9 @@ struct Tally {
     far: usize,
 }
 
-fn tally(recipe: impl Fn(u64) -> Recipe) -> Tally {
+fn tally(seeds: u64, recipe: impl Fn(u64) -> Recipe) -> Tally {
     let mut tally = Tally::default();
-    for seed in 0..60 {
+    for seed in 0..seeds {
         let content = small(recipe(seed), seed);
         declined(&content, seed, 6, |_, cells, found| {
             let nearest = Slow::new(&content, cells).search();
@@ -242,6 +245,8 @@ fn tally(recipe: impl Fn(u64) -> Recipe) -> Tally {
                 return;
             };
             tally.found += 1;
+            // f32 does not tell a number at an edge from its neighbours.
+            let nearest = nearest + 1e-6;
             tally.farther += usize::from(f64::from(distance) > 1.01 * nearest);
             tally.far += usize::from(f64::from(distance) > 1.2 * nearest);
         });
@@ -252,36 +257,38 @@ fn tally(recipe: impl Fn(u64) -> Recipe) -> Tally {
 
 #[test]
 fn one_feature_is_exact() {
-    for gate in [6.0, SHARP] {
-        let tally = tally(|seed| Recipe { experts: 1 + seed as usize % 6, features: 1, gate, outputs: 8.0 });
+    for gate in [6.0, SHARP, 40.0] {
+        let tally = tally(1_500, |seed| Recipe { experts: 1 + seed as usize % 6, features: 1, gate, outputs: 8.0 });
         assert!(tally.found > 50 && tally.farther == 0 && tally.missed == 0, "{tally:?}");
     }
 }
 
-/// Two to four features: in 96 of 100 records nothing is nearer by more than a hundredth, in 97 by more than a fifth; none is missed.
+/// Two to four features: in 96 of 100 records nothing is nearer by more than a hundredth, in 97 by more than a fifth; of 100
+/// with an answer at most one is missed.
 #[test]
 fn is_near_what_an_exhaustive_search_finds() {
-    let tally = tally(|seed| Recipe {
+    let tally = tally(300, |seed| Recipe {
         experts: 1 + seed as usize % 6,
         features: 2 + seed as usize % 3,
         gate: 6.0,
         outputs: 8.0,
     });
-    assert!(tally.found > 120 && tally.missed == 0, "{tally:?}");
+    assert!(tally.found > 600 && 100 * tally.missed <= tally.found, "{tally:?}");
     assert!(100 * tally.farther <= 4 * tally.found && 100 * tally.far <= 3 * tally.found, "{tally:?}");
 }
 
-/// Gates that leave one expert for another at once, which no direction sees from afar: 89 and 91 of 100; of 20 with an answer one is missed.
+/// Gates that leave one expert for another at once, which no direction sees from afar: 90 and 92 of 100; of 100 with an answer
+/// at most one is missed.
 #[test]
 fn is_near_what_an_exhaustive_search_finds_where_the_gate_is_sharp() {
-    let tally = tally(|seed| Recipe {
+    let tally = tally(300, |seed| Recipe {
         experts: 2 + seed as usize % 5,
         features: 2 + seed as usize % 3,
         gate: SHARP,
         outputs: 12.0,
     });
-    assert!(tally.found > 120 && 20 * tally.missed <= tally.found, "{tally:?}");
-    assert!(100 * tally.farther <= 11 * tally.found && 100 * tally.far <= 9 * tally.found, "{tally:?}");
+    assert!(tally.found > 600 && 100 * tally.missed <= tally.found, "{tally:?}");
+    assert!(100 * tally.farther <= 10 * tally.found && 100 * tally.far <= 8 * tally.found, "{tally:?}");
 }
 
 /// The distance to a hyperplane, `|z| / ||w||` in standardised numbers, where the foot of the perpendicular lies in the ranges; less cannot be, and beyond the
@@ -422,4 +429,134 @@ fn without_deviations_values_count_as_spread_evenly() {
         assert!((model.schema().deviation(index) - expected).abs() <= 1e-6 * expected);
     }
     assert_eq!(model.schema().deviation(12), 0.0);
+}
+
+/// One expert, categories, numbers with bins and without: nothing is nearer by more than rounding, and none is missed.
+#[test]
+fn a_logistic_model_with_categories_is_exact() {
+    let tally = tally(1_200, |seed| Recipe { experts: 1, features: 2 + seed as usize % 3, gate: 5.0, outputs: 8.0 });
+    assert!(tally.found > 1_000, "{tally:?}");
+    assert_eq!((tally.missed, tally.farther, tally.far), (0, 0, 0));
+}
+
+/// One feature of a real model free by the rules, the others fixed: where any of its values is favourable, an answer is found.
+#[test]
+fn no_single_change_of_a_real_model_is_missed() {
+    let bytes = AlignedBytes::read(&repository_file("engine/golden/adult-gated.feamoe")).unwrap();
+    let model: TestModel = Model::load(bytes.as_slice()).unwrap();
+    let content = content::read(bytes.as_slice());
+    let (mut record, mut recourse, mut found) = (model.record(), Recourse::new(), 0);
+    for cells in records(&content, 5, 250) {
+        for (index, feature) in content.features.iter().enumerate() {
+            fill(&mut record, &cells).unwrap();
+            if model.score(&record).unwrap().decision || matches!(cells[index], Cell::Missing) {
+                continue;
+            }
+            let mut rules = [Rule::FIXED; FEATURES];
+            rules[index] = Rule::FREE;
+            model.recourse_within(&record, &Rules::new(rules).unwrap(), &mut recourse).unwrap();
+            let key = FeatureIndex(index);
+            let mut is_favourable = |value: Value| {
+                _ = record.set_value(key, value).unwrap();
+                model.score(&record).unwrap().decision
+            };
+            let any = match feature.kind {
+                Kind::Category { levels } => (0..levels).any(|code| is_favourable(Value::Level(code))),
+                Kind::Number { low, high, .. } => {
+                    (0..=500).any(|n| is_favourable(Value::Number(low + (high - low) * n as f32 / 500.0)))
+                }
+            };
+            let missing = matches!(cells[index], Cell::Number(x) if x.is_nan());
+            assert!(recourse.distance.is_some() || !any || missing, "feature {index} of {cells:?}");
+            found += usize::from(any);
+        }
+    }
+    assert!(found > 200, "{found}");
+}
+
+/// Features of 60,000 levels each: the work is bounded by counts, not by the model's size.
+#[test]
+fn very_many_levels_take_no_more_looks_than_stated() {
+    let recipe = Recipe { experts: 2, features: 4, gate: 6.0, outputs: 8.0 };
+    let mut content = recipe.content_of(1, |_, _| Kind::Category { levels: 60_000 });
+    // Out of reach: everything is looked at.
+    content.threshold = 1.0 - f32::EPSILON;
+    let mut most = 0;
+    declined(&content, 1, 30, |_, _, found| {
+        assert!(found.looks <= MAX_LOOKS + 4 * 60_000, "{} looks", found.looks);
+        assert!(found.evaluations <= MAX_EVALUATIONS + ONE_DESCENT, "{} evaluations", found.evaluations);
+        most = most.max(found.looks);
+    });
+    assert!(most > 100_000, "{most} looks");
+}
+
+/// Stopped anywhere, a search says so, ends at once, and what it holds is verified like any answer.
+#[test]
+fn a_stopped_search_keeps_the_best_answer_so_far() {
+    let (mut stopped, mut kept) = (0, 0);
+    for seed in 0..60 {
+        let content = small(Recipe { experts: 1 + seed as usize % 6, features: 4, gate: 6.0, outputs: 8.0 }, seed);
+        let bytes = content.to_bytes(false).unwrap();
+        let model: TestModel = Model::load(bytes.as_slice()).unwrap();
+        let mut again = Recourse::new();
+        declined(&content, seed, 5, |_, cells, whole| {
+            assert!(!whole.stopped);
+            let mut record = model.record();
+            fill(&mut record, cells).unwrap();
+            for limit in [2, 3, 10, 50, 200, whole.evaluations + 1] {
+                model.recourse_while(&record, &Rules::FREE, &mut again, |made| made < limit).unwrap();
+                assert_eq!(again.stopped, limit <= whole.evaluations, "{limit} of {}", whole.evaluations);
+                // What a step under way still takes.
+                assert!(again.evaluations <= limit.max(2) + 120, "{} of {limit}", again.evaluations);
+                let Some(distance) = again.distance else { continue };
+                let after = changed(cells, &again.changes);
+                let mut record = model.record();
+                fill(&mut record, &after).unwrap();
+                let score = model.score(&record).unwrap();
+                assert!(score.decision && score.probability == again.probability);
+                assert!(whole.distance.is_some_and(|nearest| nearest <= distance));
+                kept += usize::from(again.stopped);
+            }
+            assert_eq!((again.distance, again.changes), (whole.distance, whole.changes));
+            stopped += 1;
+        });
+    }
+    assert!(stopped > 60 && kept > 60, "{stopped} {kept}");
+}
+
+/// Steps finer than the range's numbers are apart, and steps of hundredths at large numbers: nothing infinite, nothing past
+/// the rule's range, nothing that a decimal would not write.
+#[test]
+fn fine_steps_propose_numbers_as_decimals_write_them() {
+    let mut answers = 0;
+    for seed in 0..2_000_u64 {
+        let mut draw = Draw::new(seed);
+        let high = draw.one_of(&[1.0, 90.0, 5e4, 3e6, 2e9]);
+        let number = Kind::Number { transform: Transform::Identity, low: 0.0, high, centre: high / 3.0, bins: 0 };
+        let recipe = Recipe { experts: 1 + draw.below(3), features: 1, gate: 5.0, outputs: 9.0 };
+        let mut content = recipe.content_of(seed, |_, _| number);
+        content.deviations = vec![high / 6.0];
+        let step = draw.one_of(&[2e-38, 1e-6, 0.01, 0.05, 0.25, 1.0, 100.0]);
+        let (from, to) = (draw.between(0.0, high), draw.between(0.0, high));
+        let rule = Rule { low: from.min(to), high: from.max(to), step, ..Rule::FREE };
+        let mut rules = [Rule::FIXED; FEATURES];
+        rules[0] = rule;
+        let rules = Rules::new(rules).unwrap();
+        let bytes = content.to_bytes(false).unwrap();
+        let model: TestModel = Model::load(bytes.as_slice()).unwrap();
+        let (mut record, mut recourse) = (model.record(), Recourse::new());
+        for cells in records(&content, seed, 6) {
+            fill(&mut record, &cells).unwrap();
+            model.recourse_within(&record, &rules, &mut recourse).unwrap();
+            let Some(Change::Number(x)) = recourse.changes[0] else { continue };
+            answers += 1;
+            assert!(x.is_finite() && x >= rule.low && x <= rule.high, "seed {seed}: {x} outside {rule:?}");
+            if step >= f32::EPSILON * rule.high {
+                let steps = (f64::from(x) / step.to_string().parse::<f64>().unwrap()).round();
+                let written = (steps * step.to_string().parse::<f64>().unwrap()) as f32;
+                assert_eq!(x, written, "seed {seed}: {rule:?}");
+            }
+        }
+    }
+    assert!(answers > 500, "{answers}");
 }

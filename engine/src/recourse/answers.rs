@@ -58,19 +58,40 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         recourse: &mut Recourse<FEATURES>,
         answers: &mut [Answer<FEATURES>],
     ) -> Result<usize, PredictError> {
+        self.recourses_while(record, rules, recourse, answers, |_| true)
+    }
+
+    /// As [`Model::recourses_within`]. After each evaluation `keep_going` receives the number of those of the search under
+    /// way; where it returns false, all ends with the answers found until then, and [`Recourse::stopped`] is set.
+    ///
+    /// # Errors
+    /// As [`Model::recourses_within`].
+    pub fn recourses_while(
+        &self,
+        record: &Record<'_, FEATURES>,
+        rules: &Rules<FEATURES>,
+        recourse: &mut Recourse<FEATURES>,
+        answers: &mut [Answer<FEATURES>],
+        mut keep_going: impl FnMut(u32) -> bool,
+    ) -> Result<usize, PredictError> {
+        let keep_going: &mut dyn FnMut(u32) -> bool = &mut keep_going;
         let everything = [false; FEATURES];
-        self.few_changes_without(record, rules, &everything, recourse)?;
+        self.few_changes_without(record, rules, &everything, recourse, keep_going)?;
         let mut count = keep(answers, 0, recourse, &everything);
-        let (mut evaluations, mut rank) = (recourse.evaluations, 0_usize);
+        let (mut evaluations, mut looks, mut rank) = (recourse.evaluations, recourse.looks, 0_usize);
         // From the nearest the others are looked for, whatever the room: the nearest of them are kept.
-        while answers.len() > 1 && rank < count && (rank == 0 || count < answers.len()) {
+        while answers.len() > 1 && rank < count && (rank == 0 || count < answers.len()) && !recourse.stopped {
             let Some(parent) = answers.get(rank).copied() else { break };
             for (index, _) in parent.changes.iter().enumerate().filter(|(_, change)| change.is_some()) {
                 let mut without = parent.without;
                 without.iter_mut().skip(index).take(1).for_each(|without| *without = true);
-                self.few_changes_without(record, rules, &without, recourse)?;
+                self.few_changes_without(record, rules, &without, recourse, keep_going)?;
                 evaluations = evaluations.wrapping_add(recourse.evaluations);
+                looks = looks.saturating_add(recourse.looks);
                 count = keep(answers, count, recourse, &without);
+                if recourse.stopped {
+                    break;
+                }
             }
             rank = rank.wrapping_add(1);
         }
@@ -79,7 +100,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             recourse.probability = nearest.probability;
             recourse.changes = nearest.changes;
         }
-        recourse.evaluations = evaluations;
+        (recourse.evaluations, recourse.looks) = (evaluations, looks);
         Ok(count)
     }
 
@@ -91,9 +112,10 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         rules: &Rules<FEATURES>,
         without: &[bool; FEATURES],
         recourse: &mut Recourse<FEATURES>,
+        keep_going: &mut dyn FnMut(u32) -> bool,
     ) -> Result<(), PredictError> {
-        self.recourse_without(record, rules, without, recourse)?;
-        let Recourse { distance: Some(distance), probability, changes, evaluations, .. } = *recourse else {
+        self.recourse_without(record, rules, without, recourse, keep_going)?;
+        let Recourse { distance: Some(distance), probability, changes, evaluations, looks, .. } = *recourse else {
             return Ok(());
         };
         let (mut fewer, mut cost) = (*without, 0.0);
@@ -104,7 +126,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
                 cost += axis.best.cost();
             }
         }
-        if fewer == *without {
+        if fewer == *without || recourse.stopped {
             return Ok(());
         }
         recourse.evaluations = evaluations.wrapping_add(1);
@@ -112,11 +134,12 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             (recourse.distance, recourse.probability) = (Some(libm::sqrtf(cost)), probability);
             return Ok(());
         }
-        self.recourse_without(record, rules, &fewer, recourse)?;
+        self.recourse_without(record, rules, &fewer, recourse, keep_going)?;
         if recourse.distance.is_none_or(|found| found > HARDLY_FARTHER * distance) {
             (recourse.distance, recourse.probability, recourse.changes) = (Some(distance), probability, changes);
         }
         recourse.evaluations = recourse.evaluations.wrapping_add(evaluations).wrapping_add(1);
+        recourse.looks = recourse.looks.saturating_add(looks);
         Ok(())
     }
 

@@ -30,7 +30,12 @@ pub(super) struct Axis {
     slope: f32,
     /// The pieces kept, nearest first.
     candidates: [Candidate; PIECES],
-    count: usize,
+    count: u8,
+    /// Whether there were more.
+    has_dropped: bool,
+    /// The candidate that is best for the multiplier that was chosen by last, and the one that the point is on.
+    best_candidate: u8,
+    on: u8,
     /// The piece that the point is on.
     chosen: Piece,
     pub portions: Portions,
@@ -44,6 +49,9 @@ impl Axis {
         slope: 0.0,
         candidates: [Candidate::NONE; PIECES],
         count: 0,
+        has_dropped: false,
+        best_candidate: 0,
+        on: 0,
         chosen: Piece::NONE,
         portions: Portions::NONE,
     };
@@ -60,13 +68,16 @@ impl Axis {
 
     /// Takes up the pieces nearer than the root of `cost`, where `along` gives what a row adds along the direction.
     ///
-    /// A piece that adds no more than a nearer one is passed over. Of more than [`PIECES`] the least useful is dropped, see [`Axis::drop_least`].
-    pub fn look_along(&mut self, pieces: impl Iterator<Item = Piece>, cost: f32, along: impl Fn(u32) -> f32) {
+    /// A piece that adds no more than a nearer one is passed over. Of more than [`PIECES`] the least useful is dropped, see
+    /// [`Axis::drop_least`]. Returns the number of pieces looked at.
+    pub fn look_along(&mut self, pieces: impl Iterator<Item = Piece>, cost: f32, along: impl Fn(u32) -> f32) -> u32 {
+        let mut looks = 0_u32;
         self.slope = self.reach.slope(&along);
-        self.count = 0;
+        (self.count, self.has_dropped) = (0, false);
         let own = along(self.reach.origin.row);
         let mut reached = f32::MIN;
         for piece in pieces {
+            looks = looks.wrapping_add(1);
             let near = piece.near();
             if near * near >= cost {
                 break;
@@ -77,14 +88,25 @@ impl Axis {
             }
             let at_near = self.slope * near + gain;
             reached = if at_near > reached { at_near } else { reached };
-            if self.count == PIECES {
+            if usize::from(self.count) == PIECES {
+                self.has_dropped = true;
                 self.drop_least();
             }
-            if let Some(place) = self.candidates.get_mut(self.count) {
+            if let Some(place) = self.candidates.get_mut(usize::from(self.count)) {
                 *place = Candidate { piece, gain };
                 self.count = self.count.wrapping_add(1);
             }
         }
+        looks
+    }
+
+    /// Returns whether the candidates are all there is: no piece was dropped, and any number of a piece will do.
+    pub fn is_whole(&self) -> bool {
+        !self.has_dropped && self.reach.is_continuous()
+    }
+
+    fn candidates(&self) -> &[Candidate] {
+        self.candidates.get(..usize::from(self.count)).unwrap_or_default()
     }
 
     /// Drops the candidate that rises least above the line from the one before it to the one after it, in gain by cost: it would be chosen for the
@@ -126,16 +148,62 @@ impl Axis {
     #[inline(never)]
     pub fn choose(&mut self, multiplier: f32) -> f32 {
         let (mut most, mut chosen) = (f32::MIN, 0.0);
-        for candidate in self.candidates.iter().take(self.count) {
+        for index in 0..self.count {
+            let Some(candidate) = self.candidates.get(usize::from(index)) else { break };
             let (at, gain) = self.at(candidate, multiplier);
             let value = multiplier * gain - at * at;
             if value > most {
                 (most, chosen) = (value, gain);
-                self.chosen = candidate.piece;
+                (self.chosen, self.best_candidate, self.on) = (candidate.piece, index, index);
                 self.point = Place { row: candidate.piece.row, at };
             }
         }
         chosen
+    }
+
+    /// Returns the value of a candidate for a multiplier: `multiplier * gain - cost` at its best position.
+    fn value(&self, candidate: &Candidate, multiplier: f32) -> f32 {
+        let (at, gain) = self.at(candidate, multiplier);
+        multiplier * gain - at * at
+    }
+
+    /// Returns the value of the best candidate.
+    pub fn most_at(&self, multiplier: f32) -> f32 {
+        let best = self.candidates.get(usize::from(self.best_candidate));
+        best.map_or(0.0, |candidate| self.value(candidate, multiplier))
+    }
+
+    /// Returns how much less a candidate is worth than the best one; [`f32::MAX`] for the best one and where there is none.
+    pub fn regret(&self, candidate: usize, multiplier: f32) -> f32 {
+        match self.candidates().get(candidate) {
+            Some(other) if candidate != usize::from(self.best_candidate) => {
+                self.most_at(multiplier) - self.value(other, multiplier)
+            }
+            _ => f32::MAX,
+        }
+    }
+
+    /// Puts the point on a candidate; [`Axis::settle`] gives it a position.
+    pub fn put(&mut self, candidate: usize) {
+        if let Some(Candidate { piece, .. }) = self.candidates().get(candidate).copied() {
+            self.chosen = piece;
+            self.point.row = piece.row;
+            // Fewer than 256.
+            #[allow(clippy::cast_possible_truncation)]
+            let on = candidate as u8;
+            self.on = on;
+        }
+    }
+
+    /// Puts the point back on the best candidate.
+    pub fn put_back(&mut self) {
+        self.put(usize::from(self.best_candidate));
+    }
+
+    /// Returns what the point adds along the direction.
+    pub fn gain_here(&self) -> f32 {
+        let on = self.candidates.get(usize::from(self.on));
+        on.map_or(0.0, |candidate| self.slope * self.point.at + candidate.gain)
     }
 
     /// Puts the point where it would be for another multiplier on the piece that it is on.
@@ -145,7 +213,7 @@ impl Axis {
 
     /// Returns gain and cost of each candidate for a multiplier.
     pub fn offers(&self, multiplier: f32) -> impl Iterator<Item = (f32, f32)> {
-        self.candidates.iter().take(self.count).map(move |candidate| {
+        self.candidates().iter().map(move |candidate| {
             let (at, gain) = self.at(candidate, multiplier);
             (gain, at * at)
         })
@@ -153,10 +221,7 @@ impl Axis {
 
     /// Puts the point on a candidate.
     pub fn take(&mut self, candidate: usize, multiplier: f32) {
-        if let Some(Candidate { piece, .. }) = self.candidates.get(candidate) {
-            self.chosen = *piece;
-            self.point.row = piece.row;
-            self.settle(multiplier);
-        }
+        self.put(candidate);
+        self.settle(multiplier);
     }
 }

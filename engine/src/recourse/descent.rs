@@ -43,19 +43,25 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         }
     }
 
-    /// Takes up each feature's pieces along the direction, those nearer than the best point.
+    /// Takes up each feature's pieces along the direction, those nearer than the best point; returns whether they are all
+    /// there is.
     #[inline(never)]
-    fn look_along(&mut self) {
+    pub fn look_along(&mut self) -> bool {
         let (model, cost) = (self.model, self.cost);
         let layout = model.layout();
+        let mut is_whole = true;
         for (index, feature) in layout.features().iter().enumerate() {
-            let Some(mut axis) = self.answer.axes.get(index).copied() else { return };
-            let pieces = axis.reach.pieces(feature, feature.edges_of(layout.edges));
-            axis.look_along(pieces, cost, |row| self.along(row));
+            let Some(mut axis) = self.answer.axes.get(index).copied() else { return false };
+            let left = self.looks_left();
+            let pieces = axis.reach.pieces(feature, feature.edges_of(layout.edges)).take(left as usize);
+            let looks = axis.look_along(pieces, cost, |row| self.along(row));
+            self.count_looks(looks);
+            is_whole = is_whole && axis.is_whole() && looks < left;
             if let Some(place) = self.answer.axes.get_mut(index) {
                 *place = axis;
             }
         }
+        is_whole
     }
 
     /// Puts the point where a multiplier has it and scores it; returns whether it is favourable.

@@ -1,13 +1,16 @@
 //! Exchange: one change of the best point taken back, another made instead, by the true score.
 
-use super::axis::Axis;
+use super::axis::{Axis, PIECES};
 use super::reach::{Piece, Place};
 use super::search::{FINE, Lanes, NEARER, Search};
 use crate::schema::{Feature, clamp};
 
-/// Within a piece, points are tried so many standard deviations apart, and no more than so many on either side.
-const APART: f32 = 0.25;
-const POINTS: u32 = 32;
+/// Within a piece, points are tried at least this many standard deviations apart, and no more than this many on either
+/// side. Between two of them p cannot reach the threshold, unless they are that near.
+const APART: f32 = 1.0 / 32.0;
+const POINTS: f32 = 64.0;
+/// Evaluations after which no more pairs are tried.
+const PAIRS_BUDGET: u32 = 2048;
 
 /// A point from which one feature is to be changed.
 struct Base<const EXPERTS: usize> {
@@ -48,6 +51,39 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         changed > 1 && self.complete(true)
     }
 
+    /// Looks for the nearest change of the record in one feature; returns whether there is one.
+    pub fn change_one(&mut self) -> bool {
+        self.axes().for_each(|axis| axis.point = axis.reach.origin);
+        self.complete(false)
+    }
+
+    /// Looks for a change of the record in two features, of which one goes to the near or far end of a piece; returns whether
+    /// there is one. It ends after [`PAIRS_BUDGET`] evaluations.
+    #[inline(never)]
+    pub fn change_two(&mut self) -> bool {
+        let until = self.answer.evaluations.saturating_add(PAIRS_BUDGET);
+        let layout = self.model.layout();
+        for (index, feature) in layout.features().iter().enumerate() {
+            let Some(reach) = self.answer.axes.get(index).map(|axis| axis.reach) else { continue };
+            let pieces = reach.pieces(feature, feature.edges_of(layout.edges)).take(PIECES);
+            for (piece, at) in pieces.flat_map(|piece| [(piece, piece.low), (piece, piece.high)]) {
+                if self.is_spent() || self.answer.evaluations > until {
+                    return false;
+                }
+                let place = Place { row: piece.row, at };
+                if place == reach.origin {
+                    continue;
+                }
+                self.axes().for_each(|axis| axis.point = axis.reach.origin);
+                self.axes().skip(index).take(1).for_each(|axis| axis.point = place);
+                if self.complete(false) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
     /// Looks for the nearest change of one feature that makes the point favourable; returns whether it is then nearer than the best.
     #[inline(never)]
     fn complete(&mut self, gaining: bool) -> bool {
@@ -79,10 +115,12 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         let lanes = self.with_change(&base.lanes, reach, *point, -1.0);
         let (slope, present) = (reach.slope(|row| self.along(row)), reach.gain(*point, |row| self.along(row)));
         let (mut budget, mut found) = (base.budget + point.cost(), None);
+        let (needed, [upwards, downwards]) = (self.needed_log_odds(), self.steepest(reach));
         for piece in reach.pieces(feature, edges) {
-            if piece.near() * piece.near() >= budget || self.is_spent() {
+            if piece.near() * piece.near() >= budget || self.is_spent() || self.looks_left() == 0 {
                 break;
             }
+            self.count_looks(1);
             let farthest = libm::sqrtf(budget);
             let [low, high] = [piece.low, piece.high].map(|end| clamp(end, -farthest, farthest));
             let piece = Piece { low, high, ..piece };
@@ -93,19 +131,19 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
                 }
             }
             let place = |at: f32| reach.on_step(feature, edges, Place { row: piece.row, at });
-            let mut is_favourable = |at: f32| {
+            // What the log-odds lack at a position; `None` where it is favourable.
+            let mut lack = |at: f32| {
                 let mut lanes = self.with_change(&lanes, reach, place(at), 1.0);
-                self.score(&mut lanes)
+                if self.score(&mut lanes) { None } else { Some(needed - self.log_odds()) }
             };
             let near = piece.near();
-            // The record's own piece starts where the point is without this change: not favourable.
-            if piece.row != reach.origin.row && is_favourable(near) {
+            let Some(at_near) = lack(near) else {
                 budget = near * near;
                 found = Some(place(near));
                 continue;
-            }
-            for end in [piece.low, piece.high] {
-                if let Some(at) = first_favourable(near, end, &mut is_favourable)
+            };
+            for (end, steepest) in [(piece.low, downwards), (piece.high, upwards)] {
+                if let Some(at) = first_favourable(near, at_near, end, steepest, &mut lack)
                     && place(at).cost() < budget
                 {
                     budget = place(at).cost();
@@ -117,24 +155,40 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
     }
 }
 
-/// Returns the position nearest to `near`, which is not favourable, on the way to `end`: of points not far apart the first that is, then by halving.
+/// Returns the position nearest to `near` that is favourable, on the way to `end`. `near` is not: its log-odds lack `at_near`,
+/// and rise by `steepest` for a position of 1 at most. So each step goes as far as nothing can be favourable, or a little
+/// farther, and halving finds where it was. `lack`: what the log-odds lack at a position, `None` where it is favourable.
 #[inline(never)]
-fn first_favourable(near: f32, end: f32, is_favourable: &mut impl FnMut(f32) -> bool) -> Option<f32> {
-    let length = end - near;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates, and is cut
-    let points = ((length.abs() / APART) as u32).wrapping_add(u32::from(length != 0.0)).min(POINTS);
-    let mut too_little = near;
-    for point in 1..=points {
-        #[allow(clippy::cast_precision_loss)] // few
-        let mut enough = near + length * (point as f32 / points as f32);
-        if is_favourable(enough) {
-            for _ in 0..FINE {
-                let middle = 0.5 * (enough + too_little);
-                *(if is_favourable(middle) { &mut enough } else { &mut too_little }) = middle;
-            }
-            return Some(enough);
-        }
-        too_little = enough;
+fn first_favourable(
+    near: f32,
+    at_near: f32,
+    end: f32,
+    steepest: f32,
+    lack: &mut impl FnMut(f32) -> Option<f32>,
+) -> Option<f32> {
+    let length = (end - near).abs();
+    // Neither a length of 0 nor a p that cannot rise gets anywhere.
+    if length == 0.0 || at_near > steepest * length * 1.001 + 1e-3 {
+        return None;
     }
-    None
+    let towards = if end > near { 1.0 } else { -1.0 };
+    let least = if length / POINTS > APART { length / POINTS } else { APART };
+    let (mut too_little, mut lacks) = (near, at_near);
+    loop {
+        let safe = 0.999 * lacks / steepest;
+        let step = if safe > least { safe } else { least };
+        let next = too_little + towards * step;
+        let mut enough = if (next - near).abs() < length { next } else { end };
+        match lack(enough) {
+            None => {
+                for _ in 0..FINE {
+                    let middle = 0.5 * (enough + too_little);
+                    *(if lack(middle).is_none() { &mut enough } else { &mut too_little }) = middle;
+                }
+                return Some(enough);
+            }
+            Some(_) if enough == end || enough == too_little => return None,
+            Some(found) => (too_little, lacks) = (enough, found),
+        }
+    }
 }

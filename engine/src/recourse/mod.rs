@@ -21,15 +21,22 @@
 //! `(t(high) - t(low)) / sqrt(12)` for `sd`: that of values spread evenly over the range.
 //!
 //! # How far it can be trusted
-//! Every answer was verified: [`Recourse::changes`], set in a copy of the record, score at or above the threshold, and are what the rules allow. So the
-//! distance is never below the true one. It may be above, since the favourable region of a mixture is not convex and its nearest point is searched for, not
-//! solved for: exact for logistic regression and, but for stretches narrower than a quarter of a deviation, for one feature; elsewhere
-//! `tests/tests/recourse.rs` and, by rules, `recourse_rules.rs` state how near it comes to an exhaustive search. `None` says that none was found; for one
-//! expert without bins or steps, that there is none.
+//! Every answer was verified: [`Recourse::changes`], set in a copy of the record, score at or above the threshold, and are
+//! what the rules allow. So the distance is never below the true one. It may be above, since the favourable region of a
+//! mixture is not convex and its nearest point is searched for:
 //!
-//! Cost: [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at most; some 500 as a rule, 1.3 to 1.7 million
-//! instructions on a Cortex-M4F for a model of Adult's shape. No memory but the caller's [`Recourse`] and 3 kB of stack at 32 features. Two answers by rules of
-//! every kind ([`Model::recourses_within`]): 1.0 to 1.7 million instructions there, and 4 kB of stack.
+//! | model and record | how near |
+//! | --- | --- |
+//! | one expert, at most 8 useful bins a number, no steps | exact, to rounding, also that there is none |
+//! | one feature free | exact, but for favourable stretches narrower than 1/32 of a deviation or 1/64 of a bin |
+//! | else | searched; `tests/tests/recourse.rs` and, by rules, `recourse_rules.rs` state how near an exhaustive search it comes |
+//!
+//! # Cost
+//! [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at most, and [`MAX_LOOKS`] looks
+//! at levels and bins; some 500 evaluations as a rule, 1.3 to 1.7 million instructions on a Cortex-M4F for a model of Adult's
+//! shape. No memory but the caller's [`Recourse`] and 3 kB of stack at 32 features. Two answers by rules of every kind
+//! ([`Model::recourses_within`]): up to 4 million instructions there, and 4 kB of stack. [`Model::recourse_while`] and
+//! [`Model::recourses_while`] can be stopped sooner.
 //!
 //! Which features a person can change, in which direction and steps, is not in the blob: [`Rules`] are the caller's.
 
@@ -38,6 +45,7 @@ mod axis;
 mod descent;
 mod exchange;
 mod knapsack;
+mod linear;
 mod reach;
 mod rules;
 mod search;
@@ -49,8 +57,8 @@ pub use answers::Answer;
 use axis::Axis;
 pub use reach::LEVEL_CHANGE;
 pub use rules::{Direction, Rule, RuleError, RuleErrorKind, Rules};
-pub use search::MAX_EVALUATIONS;
 use search::Search;
+pub use search::{MAX_EVALUATIONS, MAX_LOOKS};
 
 /// A new value of a feature.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,7 +69,7 @@ pub enum Change {
     Level(u16),
 }
 
-/// The nearest favourable record that was found, and the memory to find it with: 288 bytes a feature on a 64-bit host.
+/// The nearest favourable record that was found, and the memory to find it with: 292 bytes a feature on a 64-bit host.
 #[derive(Clone, Debug)]
 pub struct Recourse<const FEATURES: usize> {
     /// How far the record is from a favourable decision; 0 where it has one, `None` where none was found.
@@ -72,6 +80,10 @@ pub struct Recourse<const FEATURES: usize> {
     pub changes: [Option<Change>; FEATURES],
     /// Evaluations of the mixture that it took.
     pub evaluations: u32,
+    /// Looks at levels and bins along directions that it took.
+    pub looks: u32,
+    /// Whether the caller stopped the search: the answer is the nearest one found until then.
+    pub stopped: bool,
     axes: [Axis; FEATURES],
 }
 
@@ -84,6 +96,8 @@ impl<const FEATURES: usize> Recourse<FEATURES> {
             probability: 0.0,
             changes: [None; FEATURES],
             evaluations: 0,
+            looks: 0,
+            stopped: false,
             axes: [const { Axis::NONE }; FEATURES],
         }
     }
@@ -119,7 +133,22 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         rules: &Rules<FEATURES>,
         recourse: &mut Recourse<FEATURES>,
     ) -> Result<(), PredictError> {
-        self.recourse_without(record, rules, &[], recourse)
+        self.recourse_while(record, rules, recourse, |_| true)
+    }
+
+    /// As [`Model::recourse_within`]. After each evaluation `keep_going` receives their number; where it returns false, the
+    /// search ends with the nearest record found until then, and [`Recourse::stopped`] is set.
+    ///
+    /// # Errors
+    /// As [`Model::score`]; then `recourse` is as it was.
+    pub fn recourse_while(
+        &self,
+        record: &Record<'_, FEATURES>,
+        rules: &Rules<FEATURES>,
+        recourse: &mut Recourse<FEATURES>,
+        mut keep_going: impl FnMut(u32) -> bool,
+    ) -> Result<(), PredictError> {
+        self.recourse_without(record, rules, &[], recourse, &mut keep_going)
     }
 
     /// As [`Model::recourse_within`], the features so marked left as they are.
@@ -130,14 +159,15 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         rules: &Rules<FEATURES>,
         without: &[bool],
         recourse: &mut Recourse<FEATURES>,
+        keep_going: &mut dyn FnMut(u32) -> bool,
     ) -> Result<(), PredictError> {
         let (mut lanes, mut score) = ([[0.0; EXPERTS]; 2], Score::<EXPERTS>::new());
         self.forward(record, lanes.as_flattened_mut(), &mut score)?;
         recourse.probability = score.probability;
         recourse.changes = [None; FEATURES];
-        recourse.evaluations = 1;
+        (recourse.evaluations, recourse.looks, recourse.stopped) = (1, 0, false);
         recourse.distance =
-            if score.decision { Some(0.0) } else { Search::run(self, record, rules, without, recourse) };
+            if score.decision { Some(0.0) } else { Search::run(self, record, rules, without, recourse, keep_going) };
         Ok(())
     }
 }
@@ -159,6 +189,6 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn sizes_are_as_stated() {
-        assert_eq!(size_of::<Recourse<32>>() - size_of::<Recourse<16>>(), 16 * 288);
+        assert_eq!(size_of::<Recourse<32>>() - size_of::<Recourse<16>>(), 16 * 292);
     }
 }

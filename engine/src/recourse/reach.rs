@@ -5,7 +5,7 @@
 
 use core::f32::consts::SQRT_2;
 
-use super::rules::{Direction, Rule, on_steps, steps_to};
+use super::rules::{Direction, Rule, Steps};
 use crate::model::Model;
 use crate::record::Record;
 use crate::schema::{Feature, Kind, Note, Transform, bin, clamp};
@@ -68,10 +68,10 @@ pub(super) struct Reach {
     /// The ends of what may be reached beside the record's own place, which may lie outside; of a category, where its levels are.
     low: f32,
     high: f32,
-    /// The numbers there, and of what they are multiples; 0 for any.
+    /// The numbers there, and of what they are multiples.
     lowest: f32,
     highest: f32,
-    step: f32,
+    steps: Steps,
     /// The first of the rows that a value may look up.
     first_row: u32,
     /// How many there are; 0 where the value is missing and stays so.
@@ -88,7 +88,7 @@ impl Reach {
         high: 0.0,
         lowest: 0.0,
         highest: 0.0,
-        step: 0.0,
+        steps: Steps::NONE,
         first_row: 0,
         rows: 0,
     };
@@ -114,16 +114,9 @@ impl Reach {
             }
             Kind::Number { low, high, bins, .. } => {
                 let unit = model.schema().deviation(index) / rule.cost;
-                let [lowest, highest] = rule.within(low, high);
-                let reach = Self {
-                    linear: feature.first_row,
-                    unit,
-                    value: first.scale,
-                    lowest,
-                    highest,
-                    step: rule.step,
-                    ..still
-                };
+                let ([lowest, highest], steps) = rule.within(low, high);
+                let reach =
+                    Self { linear: feature.first_row, unit, value: first.scale, lowest, highest, steps, ..still };
                 let [low, high] = [lowest, highest].map(|x| reach.position(feature, x));
                 let low = if rule.direction == Direction::Increase { clamp(low, 0.0, FARTHEST) } else { low };
                 let high = if rule.direction == Direction::Decrease { clamp(high, -FARTHEST, 0.0) } else { high };
@@ -137,17 +130,17 @@ impl Reach {
         }
     }
 
-    /// Returns whether a number may be proposed: within the range, on a step, and at a position on a side of the record that may be reached. Where steps are
-    /// finer than f32 tells numbers apart, few are.
+    /// Returns whether a number may be proposed: within the range, on a step, and at a position on a side of the record that
+    /// may be reached.
     pub fn is_allowed(&self, number: f32, at: f32) -> bool {
-        let is_on_step = self.step == 0.0 || self.stepped(number) == number;
+        let is_on_step = self.steps.is_any() || self.steps.nearest(number) == number;
         let is_that_way = !(at < 0.0 && self.low >= 0.0 || at > 0.0 && self.high <= 0.0);
         is_on_step && is_that_way && number >= self.lowest && number <= self.highest
     }
 
-    /// Returns the multiple of the step nearest to a number.
-    fn stepped(&self, x: f32) -> f32 {
-        libm::roundf(x / self.step) * self.step + 0.0
+    /// Returns whether any number of a piece may be proposed.
+    pub fn is_continuous(&self) -> bool {
+        self.steps.is_any()
     }
 
     /// Returns what a standard deviation adds, where `along` gives what a row adds.
@@ -180,19 +173,19 @@ impl Reach {
             Transform::Identity => t,
             Transform::Log1p => libm::expm1f(t),
         };
-        let x = if self.step > 0.0 { self.stepped(x) } else { x };
+        let x = if self.steps.is_any() { x } else { self.steps.nearest(x) };
         let bin = place.row.wrapping_sub(self.first_row) as usize;
         let from = bin.checked_sub(1).and_then(|edge| edges.get(edge)).copied().unwrap_or(low);
         let to = edges.get(bin).map_or(high, |edge| edge.next_down());
         // After the transform and back a number may round to a step beyond its bin.
-        let [from, to] = on_steps(from, to, self.step);
+        let [from, to] = self.steps.ends(from, to);
         clamp(clamp(x, from, to), self.lowest, self.highest)
     }
 
     /// Returns the place nearest to one of a piece, of those on steps and the record's own.
     #[inline]
     pub fn on_step(&self, feature: &Feature, edges: &[f32], place: Place) -> Place {
-        if self.step == 0.0 || place.at == 0.0 { place } else { self.nearest_step(feature, edges, place) }
+        if self.steps.is_any() || place.at == 0.0 { place } else { self.nearest_step(feature, edges, place) }
     }
 
     #[inline(never)]
@@ -204,10 +197,10 @@ impl Reach {
 
     /// Returns the place a step nearer to the record's own, where there is one between.
     pub fn step_nearer(&self, feature: &Feature, edges: &[f32], place: Place) -> Option<Place> {
-        if self.step == 0.0 {
+        if self.steps.is_any() {
             return None;
         }
-        let step = if place.at > 0.0 { self.step } else { -self.step };
+        let step = if place.at > 0.0 { self.steps.step() } else { -self.steps.step() };
         let number = self.number(feature, edges, place) - step;
         let at = self.position(feature, number);
         #[allow(clippy::cast_possible_truncation)] // at most MAX_BINS
@@ -254,7 +247,7 @@ pub(super) struct Pieces<'e> {
 impl Pieces<'_> {
     /// Returns the piece of an index; `None` past the last, and for the level that the record has.
     fn piece(&self, index: u32) -> Option<Piece> {
-        let Reach { low, high, first_row, rows, unit, step, .. } = self.reach;
+        let Reach { low, high, first_row, rows, unit, steps, .. } = self.reach;
         if index >= rows {
             return None;
         }
@@ -265,7 +258,7 @@ impl Pieces<'_> {
         // The first step that is not below an edge, and, a step before, the last one that is.
         let edge = |edge: u32, before: f32| {
             let x = self.edges.get(edge as usize)?;
-            let x = if step > 0.0 { (steps_to(*x, step) - before) * step } else { *x };
+            let x = if steps.is_any() { *x } else { steps.multiple(steps.count_from(*x) - before) };
             Some(self.reach.position(self.feature, x))
         };
         let from = index.checked_sub(1).and_then(|index| edge(index, 0.0));

@@ -61,27 +61,103 @@ impl Rule {
         }
     }
 
-    /// Returns the ends of what may be proposed within a range; the first is above the second where that is nothing.
-    pub(super) fn within(&self, low: f32, high: f32) -> [f32; 2] {
+    /// Returns the ends of what may be proposed within a range, the first above the second where that is nothing, and the
+    /// steps there.
+    pub(super) fn within(&self, low: f32, high: f32) -> ([f32; 2], Steps) {
         let (low, high) = (clamp(low, self.low, f32::INFINITY), clamp(high, f32::NEG_INFINITY, self.high));
-        on_steps(low, high, self.step)
+        let steps = Steps::new(self.step, low, high);
+        (steps.ends(low, high), steps)
     }
 }
 
-/// Returns the first and the last multiple of a step within a range, the first above the second where there is none; of step 0 the ends.
-pub(super) fn on_steps(low: f32, high: f32, step: f32) -> [f32; 2] {
-    if step > 0.0 {
-        // Never -0, which would be printed so.
-        [steps_to(low, step) * step + 0.0, 0.0 - steps_to(-high, step) * step]
-    } else {
-        [low, high]
-    }
+/// Multiples of a step, as decimals write them: the f32 nearest to `n * step`, where *step* is the decimal that a person
+/// wrote (0.01, not 0.00999999977), so that 2,138,913 steps of 0.01 are 21389.13 and not 21389.129.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Steps {
+    /// 0 for any number.
+    step: f32,
+    /// The step as a fraction, `numerator / power_of_ten`; 0 where it is none of few digits.
+    numerator: f32,
+    power_of_ten: f32,
 }
 
-/// Returns the least number of steps that is not below `x`. By the product, as a quotient may be rounded past a whole number.
-pub(super) fn steps_to(x: f32, step: f32) -> f32 {
-    let steps = libm::roundf(x / step);
-    if steps * step < x { steps + 1.0 } else { steps }
+/// Whole numbers below it are exact in f32.
+const EXACT: f32 = 16_777_216.0;
+/// Most decimal places of a step. 10^10 is exact in f32.
+const PLACES: u32 = 10;
+
+impl Steps {
+    pub const NONE: Self = Self { step: 0.0, numerator: 0.0, power_of_ten: 1.0 };
+
+    /// Steps over a range. One that f32 cannot tell from its neighbours at the range's larger end counts as any number.
+    pub fn new(step: f32, low: f32, high: f32) -> Self {
+        let (low, high) = (low.abs(), high.abs());
+        let largest = if low > high { low } else { high };
+        if step < f32::EPSILON * largest {
+            return Self::NONE;
+        }
+        let mut power_of_ten = 1.0_f32;
+        for _ in 0..=PLACES {
+            let numerator = libm::roundf(step * power_of_ten);
+            if (1.0..EXACT).contains(&numerator) && numerator / power_of_ten == step {
+                return Self { step, numerator, power_of_ten };
+            }
+            power_of_ten *= 10.0;
+        }
+        Self { step, numerator: 0.0, power_of_ten: 1.0 }
+    }
+
+    /// Returns whether any number will do.
+    pub fn is_any(&self) -> bool {
+        self.step == 0.0
+    }
+
+    /// Returns the step; 0 for any number.
+    pub fn step(&self) -> f32 {
+        self.step
+    }
+
+    /// Returns `n` steps. Never -0, which would be printed so.
+    pub fn multiple(&self, n: f32) -> f32 {
+        let product = n * self.numerator;
+        let multiple = if self.numerator == 0.0 {
+            n * self.step
+        } else if product.abs() < EXACT {
+            product / self.power_of_ten
+        } else {
+            #[allow(clippy::cast_possible_truncation)] // rounded
+            let multiple = (f64::from(n) * f64::from(self.numerator) / f64::from(self.power_of_ten)) as f32;
+            multiple
+        };
+        multiple + 0.0
+    }
+
+    /// Returns the multiple nearest to a number.
+    pub fn nearest(&self, x: f32) -> f32 {
+        self.multiple(libm::roundf(x / self.step))
+    }
+
+    /// Returns the least number of steps that is not below `x`. By the multiples, as a quotient may be rounded past a whole
+    /// number.
+    pub fn count_from(&self, x: f32) -> f32 {
+        let mut steps = libm::roundf(x / self.step);
+        if self.multiple(steps) < x {
+            steps += 1.0;
+        } else if self.multiple(steps - 1.0) >= x {
+            steps -= 1.0;
+        }
+        steps
+    }
+
+    /// Returns the first and the last multiple within a range, the first above the second where there is none; for any
+    /// number the ends.
+    pub fn ends(&self, low: f32, high: f32) -> [f32; 2] {
+        if self.is_any() {
+            [low, high]
+        } else {
+            [self.multiple(self.count_from(low)), self.multiple(-self.count_from(-high))]
+        }
+    }
 }
 
 impl Default for Rule {
@@ -206,10 +282,57 @@ mod tests {
     #[test]
     fn ends_are_on_steps() {
         let rule = Rule { low: -2.5, high: 9.0, step: 2.0, ..Rule::FREE };
-        assert_eq!(rule.within(0.5, 80.0), [2.0, 8.0]);
-        assert_eq!(rule.within(-10.0, 5.0), [-2.0, 4.0]);
-        let [low, high] = rule.within(2.5, 3.5);
+        assert_eq!(rule.within(0.5, 80.0).0, [2.0, 8.0]);
+        assert_eq!(rule.within(-10.0, 5.0).0, [-2.0, 4.0]);
+        let ([low, high], _) = rule.within(2.5, 3.5);
         assert!(low > high);
-        assert_eq!(Rule::FREE.within(0.5, 80.0), [0.5, 80.0]);
+        assert_eq!(Rule::FREE.within(0.5, 80.0).0, [0.5, 80.0]);
+    }
+
+    /// Against decimals written and parsed: every multiple is the f32 nearest to the decimal, and the ends stay inside.
+    #[test]
+    fn multiples_are_as_decimals_write_them() {
+        use std::format;
+
+        let mut rng = rand_pcg::Pcg64Mcg::new(3);
+        let mut draw = |below: u64| rand_pcg::rand_core::RngCore::next_u64(&mut rng) % below;
+        let mut checked = 0;
+        for (places, digits) in (0..7_u32).flat_map(|places| [1_u64, 2, 5, 25].map(|digits| (places, digits))) {
+            let decimal = |n: u64| -> f32 {
+                let units = n * digits;
+                let power = 10_u64.pow(places);
+                let text = format!("{}.{:0width$}", units / power, units % power, width = places.max(1) as usize);
+                let text = if places == 0 { format!("{units}") } else { text };
+                text.parse().unwrap_or(f32::NAN)
+            };
+            let step = decimal(1);
+            for _ in 0..2_000 {
+                let n = draw(8_000_000);
+                let expected = decimal(n);
+                let steps = Steps::new(step, 0.0, expected);
+                if steps.is_any() {
+                    continue;
+                }
+                #[allow(clippy::cast_precision_loss)] // below 2^24
+                let found = steps.multiple(n as f32);
+                assert_eq!(found.to_bits(), expected.to_bits(), "{n} of {step}");
+                let (low, high) = (expected * 0.9, expected * 1.1);
+                let [first, last] = steps.ends(low, high);
+                assert!(first >= low && last <= high || first > last, "{step}: {first} {last} in {low} {high}");
+                let near = steps.nearest(expected);
+                assert!((near - expected).abs() <= step + f32::EPSILON * expected, "{near} for {expected}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 30_000, "{checked}");
+    }
+
+    #[test]
+    fn a_step_below_the_precision_of_its_range_is_any_number() {
+        for (step, low, high) in [(1e-38, 0.0, 1.0), (1e-3, 0.0, 1e5), (0.01, -3e6, 0.0), (1.0, 0.0, 1e8)] {
+            assert!(Steps::new(step, low, high).is_any(), "{step} {low} {high}");
+            assert_eq!(Steps::new(step, low, high).ends(low, high), [low, high]);
+        }
+        assert!(!Steps::new(0.01, 0.0, 50_000.0).is_any());
     }
 }

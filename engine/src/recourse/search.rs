@@ -1,20 +1,25 @@
-//! The search for the nearest favourable point, and what its steps share: scoring a point, the gradient there, taking it as the answer.
+//! The search for the nearest favourable point, and what its steps share: scoring a point, the gradient there, taking it as
+//! the answer.
 //!
-//! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`. Features add up in the logits. So where log-odds of p are taken as linear in the
-//! logits, with weights `d` (the *direction*), the problem falls apart by feature for a given multiplier `m` (Everett 1963):
+//! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`. Features add up in the logits. So where log-odds of
+//! p are taken as linear in the logits, with weights `d` (the *direction*), the problem falls apart by feature for a given
+//! multiplier `m` (Everett 1963):
 //!
 //! ```text
 //! x_j(m) = argmax over the places of feature j:   m * d . (the logits it adds)  -  c_j
 //! ```
 //!
-//! 1. *Descent* (`descent`): along a direction, the smallest multiplier whose point is favourable by the true score; then the knapsack of whole pieces; then
-//!    the gradient at the point found is the next direction. At the nearest point of a smooth boundary direction and gradient agree. First directions: the
-//!    gradient at the record, its mean with that at the best point, and those in which one expert takes over, for the [`EXPERTS_TRIED`] that favour the record
-//!    most (all, while there is no answer).
-//! 2. *Exchange* (`exchange`): of the best point, one change is taken back, and any one feature may make it favourable again, by the true score. Then the same
-//!    from the record itself.
+//! 1. One expert: log-odds *are* linear, and `linear` solves for the nearest point.
+//! 2. *Descent* (`descent`): along a direction, the smallest multiplier whose point is favourable by the true score; then the
+//!    knapsack of whole pieces; then the gradient at the point found is the next direction. At the nearest point of a smooth
+//!    boundary direction and gradient agree. First directions: the gradient at the record, its mean with that at the best
+//!    point, and those in which one expert takes over, for the [`EXPERTS_TRIED`] that favour the record most (all, while there
+//!    is no answer).
+//! 3. Without an answer yet: one change of the record, each feature scanned by the true score (`exchange`).
+//! 4. *Exchange* (`exchange`): of the best point, one change is taken back, and any one feature may make it favourable again,
+//!    by the true score. Then the same from the record itself.
 //!
-//! Both repeat until neither finds a nearer point, or [`MAX_EVALUATIONS`] are spent.
+//! 2 and 4 repeat until neither finds a nearer point, or the budget is spent.
 //!
 //! Most functions are kept from being inlined: at opt-level 3 their copies would take twice the flash and save no time.
 
@@ -30,6 +35,9 @@ use crate::schema::Kind;
 
 /// Evaluations of the mixture after which the search ends with what it has, but for the last descent.
 pub const MAX_EVALUATIONS: u32 = 4096;
+/// Pieces (levels, bins) looked at along a direction, after which the search looks at no more: it bounds the time on features
+/// of very many levels. A look takes a few per cent of an evaluation.
+pub const MAX_LOOKS: u32 = 1 << 20;
 
 /// Experts that are headed for, where there is an answer without.
 const EXPERTS_TRIED: usize = 4;
@@ -46,11 +54,13 @@ const SMALLEST_CHANGE: f32 = 1e-5;
 /// The logits of a point: one row is used.
 pub(super) type Lanes<const EXPERTS: usize> = [[f32; EXPERTS]; 2];
 
-/// A search that goes on.
+/// A search on its way.
 pub(super) struct Search<'s, const FEATURES: usize, const EXPERTS: usize> {
     pub model: &'s Model<'s, FEATURES, EXPERTS>,
     record: &'s Record<'s, FEATURES>,
     pub answer: &'s mut Recourse<FEATURES>,
+    /// Asked after each evaluation: where it says no, the search ends.
+    keep_going: &'s mut dyn FnMut(u32) -> bool,
     /// Logits of the record.
     origin: Lanes<EXPERTS>,
     /// What [`Search::evaluate`] found at the point: logits, gate, experts, p.
@@ -74,6 +84,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         rules: &Rules<FEATURES>,
         without: &[bool],
         answer: &'s mut Recourse<FEATURES>,
+        keep_going: &'s mut dyn FnMut(u32) -> bool,
     ) -> Option<f32> {
         let features = model.layout().features().iter().enumerate();
         for (((index, feature), rule), axis) in features.zip(rules.as_slice()).zip(&mut answer.axes) {
@@ -85,6 +96,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
             model,
             record,
             answer,
+            keep_going,
             origin: nothing,
             lanes: nothing,
             gate: [0.0; EXPERTS],
@@ -103,6 +115,9 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
     fn look_everywhere(&mut self) {
         self.evaluate();
         self.take_gradient();
+        if self.model.experts() == 1 && self.solve() {
+            return;
+        }
         let first = self.direction;
         self.descend(None);
         if self.cost < f32::MAX {
@@ -123,7 +138,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
             self.head_for(last.1);
             self.descend(Some(last.1));
         }
-        if self.cost == f32::MAX {
+        if self.cost == f32::MAX && !self.change_one() && !self.change_two() {
             return;
         }
         self.turn_to_best();
@@ -145,7 +160,17 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
 
     /// Whether the search is to end.
     pub fn is_spent(&self) -> bool {
-        self.answer.evaluations >= MAX_EVALUATIONS
+        self.answer.evaluations >= MAX_EVALUATIONS || self.answer.stopped
+    }
+
+    /// Returns how many pieces may still be looked at.
+    pub fn looks_left(&self) -> u32 {
+        MAX_LOOKS.saturating_sub(self.answer.looks)
+    }
+
+    /// Counts pieces that were looked at.
+    pub fn count_looks(&mut self, looks: u32) {
+        self.answer.looks = self.answer.looks.saturating_add(looks);
     }
 
     /// Returns what a row adds along the direction.
@@ -200,7 +225,39 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         let lanes = self.model.row_of(lanes.as_flattened_mut());
         self.probability = self.model.combine(lanes, &mut self.gate, &mut self.outputs);
         self.answer.evaluations = self.answer.evaluations.wrapping_add(1);
-        self.probability >= self.model.threshold()
+        // Once stopped, nothing more is found; what was found is verified already.
+        self.answer.stopped = self.answer.stopped || !(self.keep_going)(self.answer.evaluations);
+        self.probability >= self.model.threshold() && !self.answer.stopped
+    }
+
+    /// Returns the log-odds of p at the point that was scored last, in log2 units; of a p that f32 hardly holds, no less than
+    /// those of the least that it does.
+    pub fn log_odds(&self) -> f32 {
+        let p = if self.probability > SMALLEST_P { self.probability } else { SMALLEST_P };
+        libm::log2f(p / (1.0 - p))
+    }
+
+    /// Returns the threshold in log-odds, in log2 units.
+    pub fn needed_log_odds(&self) -> f32 {
+        let threshold = self.model.threshold();
+        libm::log2f(threshold / (1.0 - threshold))
+    }
+
+    /// Returns the most by which the log-odds of p rise along the linear row of a feature, for a position of 1 towards larger
+    /// and towards smaller numbers, in log2 units: the gate's share of it is at most the spread of the gate's slopes, the
+    /// experts' at most the largest of their slopes.
+    pub fn steepest(&self, reach: &Reach) -> [f32; 2] {
+        let experts = self.model.experts();
+        let row = if reach.unit > 0.0 { self.model.row(reach.linear) } else { &[] };
+        let (gates, own) = row.split_at_checked(experts).unwrap_or_default();
+        let ends = |lanes: &[f32]| {
+            lanes.iter().fold([f32::MAX, f32::MIN], |[low, high], slope| {
+                [if *slope < low { *slope } else { low }, if *slope > high { *slope } else { high }]
+            })
+        };
+        let ([gate_low, gate_high], [own_low, own_high]) = (ends(gates), ends(own.get(..experts).unwrap_or_default()));
+        let spread = gate_high - gate_low;
+        [spread + own_high, spread - own_low].map(|rise| if rise > 0.0 { rise * reach.unit } else { 0.0 })
     }
 
     /// Sets the direction to the gradient of the log-odds of p at the point that was evaluated last.
