@@ -8,11 +8,17 @@
 //! phi_j  = sum_k c_jk^z G_z[k] + sum_k c_jk^u G_u[k]                 adds up to p(x) - p(mean record)
 //! ```
 //!
-//! The quadrature is adaptive, panel by panel from the left: four Gauss-Legendre nodes, and two checks that need no further evaluation of the
-//! mixture but p at the panel's end. The integral of dp/dt over the panel must be the change of p ([`TOLERANCE`]); and over its part up to
-//! each node (the integral of the cubic through the four slopes, as in Gauss's collocation method) the change of p up to there
-//! ([`NODE_TOLERANCE`]). The second check sees what the first cannot: a gate that leaves an expert and comes back within a panel. A panel
-//! that fails is halved, so nodes gather where the gate switches. What [`MAX_PANELS`] cannot reach is left in the residual.
+//! The quadrature is adaptive, panel by panel from the left: four Gauss-Legendre nodes, and two checks that need no further
+//! evaluation of the mixture but p at the panel's end. The integral of dp/dt over the panel must be the change of p
+//! ([`TOLERANCE`]); and over its part up to each node (the integral of the cubic through the four slopes, as in Gauss's
+//! collocation method) the change of p up to there ([`NODE_TOLERANCE`]). A panel that fails is halved, so nodes gather where
+//! the gate switches. What [`MAX_PANELS`] cannot reach is left in the residual.
+//!
+//! No check of p at the nodes sees what happens between them: a gate that leaves an expert and returns, two experts that
+//! switch one after the other. But all logits are linear along the path, so it is known beforehand where that can be. The gate
+//! changes its leader at the vertices of the upper envelope of its logits, and the distance of any other logit from the
+//! envelope, which is convex, is smallest at one of them; an expert switches where its own logit is 0. The path is cut at each
+//! of these that is sharp ([`SHARP`]): then panels end in the middle of every switch, where p shows it.
 
 use super::{Attribution, Method, Space};
 use crate::error::PredictError;
@@ -25,10 +31,15 @@ use crate::record::Record;
 pub const TOLERANCE: f32 = 1e-3;
 /// Up to a node within a panel, the change of p may be missed by this much.
 pub const NODE_TOLERANCE: f32 = 1e-2;
-/// Most panels that are tried, of up to five evaluations of the mixture each.
+/// Most panels that are tried, of up to five evaluations of the mixture each, besides two for every cut.
 pub const MAX_PANELS: u32 = 64;
+/// The path is cut where logits change their order at this rate or faster, in log2 units over the whole path: a slower switch
+/// takes more than the gap between two nodes of a single panel, so that some node sees it.
+pub const SHARP: f32 = 16.0;
+/// Cuts nearer to each other, or to an end, than this share of the path are one.
+const APART: f32 = 1e-5;
 
-/// The path in units of the narrowest panel: 2^-12 of it.
+/// A stretch between two cuts in units of its narrowest panel: 2^-12 of it.
 const FINEST: u32 = 1 << 12;
 
 /// Gauss-Legendre nodes and weights of order 4 on [0, 1].
@@ -125,18 +136,52 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Integrates the derivative of p over the path from `bias`, where p is `first`, to `bias + change`, where it is `last`.
     #[inline(never)]
     fn integrate(&self, change: &[f32], first: f32, last: f32, total: &mut Gradient<EXPERTS>) {
+        let mut cuts = [[UNWRITTEN; EXPERTS]; 2];
+        let cuts = self.cuts(change, cuts.as_flattened_mut());
+        // Fewer than 2^8.
+        #[allow(clippy::cast_possible_truncation)]
+        let mut left = cuts.len() as u32;
+        let mut panels = MAX_PANELS.wrapping_add(left.wrapping_mul(2));
+        let (mut start, mut p_start) = (0.0, first);
+        while let Some(cut) = next_cut(cuts, start) {
+            let (mut gate, mut outputs) = ([0.0; EXPERTS], [0.0; EXPERTS]);
+            let p_cut = self.mixture_at(change, cut, &mut gate, &mut outputs);
+            self.integrate_between(change, [start, cut], [p_start, p_cut], left, &mut panels, total);
+            (start, p_start, left) = (cut, p_cut, left.wrapping_sub(1));
+        }
+        self.integrate_between(change, [start, 1.0], [p_start, last], 0, &mut panels, total);
+    }
+
+    /// As [`Model::integrate`], between two places on the path, where p is as given. `panels`: how many may be tried; one is
+    /// left for each of the `stretches` that follow.
+    #[inline(never)]
+    fn integrate_between(
+        &self,
+        change: &[f32],
+        [start, end]: [f32; 2],
+        [first, last]: [f32; 2],
+        stretches: u32,
+        panels: &mut u32,
+        total: &mut Gradient<EXPERTS>,
+    ) {
         let (gate_change, expert_change) = change.split_at_checked(self.experts()).unwrap_or_default();
         let (mut gate, mut outputs) = ([0.0; EXPERTS], [0.0; EXPERTS]);
         let (mut from, mut steps, mut p_from) = (0_u32, FINEST, first);
-        for tried in 1..=MAX_PANELS {
+        let length = end - start;
+        while *panels > 0 {
+            *panels = panels.wrapping_sub(1);
             let to = from.wrapping_add(steps);
-            let (start, width) = (position(from), position(steps));
-            let p_to = if to == FINEST { last } else { self.mixture_at(change, position(to), &mut gate, &mut outputs) };
+            let (low, width) = (start + length * position(from), length * position(steps));
+            let p_to = if to == FINEST {
+                last
+            } else {
+                self.mixture_at(change, start + length * position(to), &mut gate, &mut outputs)
+            };
 
             let mut panel = Gradient::zero();
             let (mut ps, mut slopes) = ([0.0_f32; 4], [0.0_f32; 4]);
             for (((node, weight), p), slope) in NODES.into_iter().zip(&mut ps).zip(&mut slopes) {
-                let here = self.mixture_at(change, start + node * width, &mut gate, &mut outputs);
+                let here = self.mixture_at(change, low + node * width, &mut gate, &mut outputs);
                 let mut sum = 0.0;
                 let mixture = gate.iter().zip(&outputs);
                 let changes = gate_change.iter().zip(expert_change);
@@ -158,8 +203,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             let share = if width > 0.0625 { width } else { 0.0625 };
             let close = missed(p_to, NODES.map(|(_, weight)| weight)) < TOLERANCE * share
                 && ps.into_iter().zip(UP_TO_NODE).all(|(p, weights)| missed(p, weights) < NODE_TOLERANCE);
-            // One panel for each bit of what is left reaches the end.
-            let out_of_panels = MAX_PANELS.wrapping_sub(tried) <= FINEST.wrapping_sub(to).count_ones().wrapping_add(1);
+            // One panel for each bit of what is left reaches the end, and one each of the stretches after it.
+            let needed = FINEST.wrapping_sub(to).count_ones().wrapping_add(1).wrapping_add(stretches);
+            let out_of_panels = *panels <= needed;
             if close || steps == 1 || out_of_panels {
                 total.add(scale, &panel);
                 if to == FINEST {
@@ -172,6 +218,67 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             }
         }
     }
+
+    /// Returns where the path is cut, in no order, strictly between 0 and 1: the sharp vertices of the upper envelope of the
+    /// gate's logits, and where an expert's own logit passes 0 sharply. `memory`: two numbers an expert.
+    #[inline(never)]
+    fn cuts<'c>(&self, change: &[f32], memory: &'c mut [f32]) -> &'c [f32] {
+        let (bias, experts) = (self.bias, self.experts());
+        let mut count = 0_usize;
+        let mut add = |at: f32| {
+            if at > APART
+                && at < 1.0 - APART
+                && let Some(to) = memory.get_mut(count)
+            {
+                *to = at;
+                count = count.wrapping_add(1);
+            }
+        };
+        let (gate_bias, own_bias) = bias.split_at_checked(experts).unwrap_or_default();
+        let (gate_change, own_change) = change.split_at_checked(experts).unwrap_or_default();
+        for (z, dz) in own_bias.iter().zip(own_change).take(experts) {
+            if dz.abs() >= SHARP {
+                add(-z / dz);
+            }
+        }
+        let lines = || gate_bias.iter().zip(gate_change);
+        let [flattest, steepest] = lines().fold([f32::MAX, f32::MIN], |[low, high], (_, du)| {
+            [if *du < low { *du } else { low }, if *du > high { *du } else { high }]
+        });
+        if steepest - flattest >= SHARP {
+            // The leader at the start: of those as high, the steepest.
+            let (mut u, mut du) = (f32::MIN, f32::MIN);
+            for (other, change) in lines() {
+                if *other > u || (*other == u && *change > du) {
+                    (u, du) = (*other, *change);
+                }
+            }
+            // Each leader is steeper than the one before it: there are no more changes than experts.
+            for _ in 0..experts {
+                let (mut next, mut at) = ((u, du), f32::MAX);
+                for (other, change) in lines().filter(|(_, change)| **change > du) {
+                    let crossing = (u - other) / (change - du);
+                    if crossing < at || (crossing == at && *change > next.1) {
+                        (next, at) = ((*other, *change), crossing);
+                    }
+                }
+                if at >= 1.0 {
+                    break;
+                }
+                if next.1 - du >= SHARP {
+                    add(at);
+                }
+                (u, du) = next;
+            }
+        }
+        memory.get(..count).unwrap_or_default()
+    }
+}
+
+/// Returns the first cut that lies [`APART`] or more behind a place.
+fn next_cut(cuts: &[f32], place: f32) -> Option<f32> {
+    let behind = cuts.iter().copied().filter(|cut| *cut > place + APART);
+    behind.reduce(|first, cut| if cut < first { cut } else { first })
 }
 
 /// Returns where on the path, in [0, 1], a multiple of the narrowest panel lies.
