@@ -281,6 +281,15 @@ pub enum ExplainError {
         /// The feature.
         feature: usize,
     },
+    /// There are fewer players listed than the model has features.
+    TooFewPlayers {
+        /// The length of the list.
+        found: usize,
+        /// The model's features.
+        features: usize,
+    },
+    /// The caller ended it.
+    Stopped,
     /// More players differ from a background record than coalitions can be counted for: sample, or group features.
     TooManyPlayers {
         /// Players that differ.
@@ -307,6 +316,10 @@ impl fmt::Display for ExplainError {
             Self::PlayerOutOfRange { feature } => {
                 write!(f, "feature {feature} belongs to a player past the build's FEATURES")
             }
+            Self::TooFewPlayers { found, features } => {
+                write!(f, "{found} players are listed, the model has {features} features")
+            }
+            Self::Stopped => f.write_str("stopped before every game was played"),
             Self::TooManyPlayers { found, limit } => {
                 write!(
                     f,

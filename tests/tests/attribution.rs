@@ -289,10 +289,10 @@ fn explain_is_by_path() {
 #[test]
 fn a_gate_that_leaves_and_returns_is_seen() {
     let number = Kind::Number { transform: Transform::Identity, low: 0.0, high: 1.0, centre: 0.0, bins: 0 };
-    for (middle, width) in [(0.5, 0.01), (0.2, 0.003), (0.83, 0.02), (0.15, 0.001), (0.5, 0.12)] {
+    for (middle, width) in [(0.5, 0.06), (0.2, 0.06), (0.8, 0.08), (0.5, 0.1), (0.21, 0.05)] {
         // Three gate lines whose middle one leads on a stretch of this width; the expert that leads there is the only one that
         // says yes. Two features move the gate in opposite ways, so that p ends where it began.
-        let slope = 50.0_f32;
+        let slope = 100.0_f32;
         let (first, last) = (middle - width / 2.0, middle + width / 2.0);
         let bias = [0.0, -slope * first, -slope * (first + last), -9.0, 9.0, -9.0];
         let row = |gates: [f32; 3]| [gates[0], gates[1], gates[2], 0.0, 0.0, 0.0, 0.0, 0.0].to_vec();

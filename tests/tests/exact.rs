@@ -349,3 +349,55 @@ fn what_cannot_be_explained_is_an_error() {
     let one = Game { space: Space::Probability, player_of: Some(&[0; MANY]) };
     assert_eq!(explain(&all, &background, one), Ok(()));
 }
+
+/// A list of players that is too short names players that are no one's: refused, not taken for features.
+#[test]
+fn a_short_list_of_players_is_an_error() {
+    let content = Recipe { features: 5, ..Recipe::gentle(1) }.content(1);
+    let cells = records(&content, 1, 2);
+    against(&content, &cells[1..], true, |model, set| {
+        let (mut record, mut workspace, mut found) = (model.record(), Workspace::new(), Attribution::new());
+        fill(&mut record, &cells[0]).unwrap();
+        for length in 0..8 {
+            let players: Vec<u16> = (0..length as u16).collect();
+            let game = Game { space: Space::Probability, player_of: Some(&players) };
+            let result = model.exact_into(&record, set, &game, &mut workspace, &mut found);
+            let expected =
+                if length < 5 { Err(ExplainError::TooFewPlayers { found: length, features: 5 }) } else { Ok(()) };
+            assert_eq!(result, expected, "{length}");
+            assert_eq!(model.exact_cost(&record, set, &game).map(|_| ()), expected);
+        }
+    });
+}
+
+/// Stopped after any background record, exact values say so and leave nothing that looks like values; not stopped, they are
+/// the same bits.
+#[test]
+fn a_stopped_game_leaves_no_values() {
+    let content = Recipe { features: 6, ..Recipe::gentle(2) }.content(2);
+    let cells = records(&content, 2, 5);
+    against(&content, &cells[1..], false, |model, set| {
+        let (mut record, mut workspace) = (model.record(), Workspace::new());
+        fill(&mut record, &cells[0]).unwrap();
+        let mut whole = Attribution::new();
+        let game = Game::default();
+        model.exact_into(&record, set, &game, &mut workspace, &mut whole).unwrap();
+        for stop in 1..=5 {
+            let (mut calls, mut last) = (0, 0);
+            let mut found = whole;
+            let keep_going = |coalitions: u64| {
+                assert!(coalitions >= last);
+                (calls, last) = (calls + 1, coalitions);
+                calls < stop
+            };
+            let result = model.exact_while(&record, set, &game, &mut workspace, keep_going, &mut found);
+            if stop <= 4 {
+                assert_eq!(result, Err(ExplainError::Stopped));
+                assert_eq!((found.values, found.background, found.score), ([0.0; FEATURES], None, whole.score));
+            } else {
+                assert_eq!((result, found), (Ok(()), whole));
+            }
+        }
+    });
+    assert_eq!(Background::<FEATURES>::MAX_TERMS, 2 * FEATURES);
+}

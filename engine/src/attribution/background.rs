@@ -26,6 +26,9 @@ pub struct Background<'a, const FEATURES: usize> {
 }
 
 impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
+    /// Terms that a record of any model takes at most: two a feature, for numbers with bins. It sizes a `static`.
+    pub const MAX_TERMS: usize = FEATURES.saturating_mul(2);
+
     /// Starts without records. `terms` holds [`Background::terms_needed`] a record, `factors` none, or [`Background::factors_needed`] a record.
     #[must_use]
     pub fn new<const EXPERTS: usize>(

@@ -33,8 +33,9 @@ const _: () = assert!(MAX_PLAYERS <= 32, "sets of players are the bits of a u32,
 pub struct Game<'g> {
     /// The space of p that is divided: its probability, or its log-odds.
     pub space: Space,
-    /// The player that each feature belongs to, below `FEATURES`: features with the same number act together and share one value, at the player's place.
-    /// Without, each feature is a player.
+    /// The player that each feature belongs to, below `FEATURES`: features with the same number act together and share one
+    /// value, at the player's place. One for each feature of the model; what is past them does not count. Without, each
+    /// feature is a player.
     pub player_of: Option<&'g [u16]>,
 }
 
@@ -84,10 +85,28 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.exact_with(&Portable, record, background, game, workspace, attribution)
     }
 
+    /// As [`Model::exact_into`]. After each background record `keep_going` receives the number of coalitions so far; where it
+    /// returns false, all ends: a part of the games has no value. [`Model::exact_cost`] says beforehand how many there are.
+    ///
+    /// # Errors
+    /// As [`Model::exact_into`]; [`ExplainError::Stopped`], then `attribution` holds the score alone.
+    pub fn exact_while(
+        &self,
+        record: &Record<'_, FEATURES>,
+        background: &Background<'_, FEATURES>,
+        game: &Game<'_>,
+        workspace: &mut Workspace<FEATURES, EXPERTS>,
+        keep_going: impl FnMut(u64) -> bool,
+        attribution: &mut Attribution<FEATURES, EXPERTS>,
+    ) -> Result<(), ExplainError> {
+        self.play_all(&Portable, record, background, game, workspace, keep_going, attribution)
+    }
+
     /// Explains as [`Model::exact_into`], to the same bits, with another compilation of the inner kernel.
     ///
     /// # Errors
     /// As [`Model::exact_into`].
+    #[doc(hidden)]
     pub fn exact_with(
         &self,
         kernel: &impl Kernel,
@@ -95,6 +114,21 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         background: &Background<'_, FEATURES>,
         game: &Game<'_>,
         workspace: &mut Workspace<FEATURES, EXPERTS>,
+        attribution: &mut Attribution<FEATURES, EXPERTS>,
+    ) -> Result<(), ExplainError> {
+        self.play_all(kernel, record, background, game, workspace, |_| true, attribution)
+    }
+
+    /// Plays the games against all background records.
+    #[allow(clippy::too_many_arguments)] // kernel; record, background, game; memory; how long
+    fn play_all(
+        &self,
+        kernel: &impl Kernel,
+        record: &Record<'_, FEATURES>,
+        background: &Background<'_, FEATURES>,
+        game: &Game<'_>,
+        workspace: &mut Workspace<FEATURES, EXPERTS>,
+        mut keep_going: impl FnMut(u64) -> bool,
         attribution: &mut Attribution<FEATURES, EXPERTS>,
     ) -> Result<(), ExplainError> {
         self.check_game(record, background, game)?;
@@ -132,6 +166,11 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
                     *total += *share;
                 }
             }
+            if !keep_going(attribution.evaluations) {
+                let score = attribution.score;
+                *attribution = Attribution { score, ..Attribution::new() };
+                return Err(ExplainError::Stopped);
+            }
         }
         #[allow(clippy::cast_precision_loss)] // far below 2^53
         let scale = 1.0 / background.rows() as f64;
@@ -151,6 +190,10 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
         if background.rows() == 0 {
             return Err(ExplainError::EmptyBackground);
+        }
+        let (found, features) = (game.player_of.map(<[u16]>::len), self.layout().features().len());
+        if let Some(found) = found.filter(|found| *found < features) {
+            return Err(ExplainError::TooFewPlayers { found, features });
         }
         let is_out = |feature: &u16| usize::from(player(game.player_of, *feature)) >= FEATURES;
         match (0_u16..).zip(self.layout().features()).map(|(feature, _)| feature).find(is_out) {
