@@ -103,7 +103,9 @@ fn records_of(count: f32) -> u32 {
 /// Mean and summed squared deviation of as many records as its row tells.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Bucket {
+    #[serde(with = "crate::drift::f32_le")]
     mean: f32,
+    #[serde(with = "crate::drift::f32_le")]
     deviation: f32,
 }
 
@@ -148,9 +150,12 @@ impl Row {
 /// The detector; see the module's documentation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adwin {
+    #[serde(with = "crate::drift::f32_le")]
     delta: f32,
+    #[serde(with = "crate::drift::f32_le")]
     low: f32,
     /// `high - low`.
+    #[serde(with = "crate::drift::f32_le")]
     range: f32,
     /// Buckets of 2^index records, scaled to [0, 1].
     rows: [Row; ROWS],
@@ -168,7 +173,7 @@ impl Adwin {
         Self { delta, low, range: high - low, rows: [Row::EMPTY; ROWS], width: 0, until_check: CLOCK }
     }
 
-    /// Takes note of a value; returns the change of the mean it gives evidence of, and drops what was before it.
+    /// Adds a value. Returns the detected change in the mean, if any, and drops what was before it.
     pub fn update(&mut self, value: f32) -> Option<Change> {
         let scaled = (value - self.low) / self.range;
         if !value.is_finite() || !scaled.is_finite() {
@@ -204,6 +209,23 @@ impl Adwin {
     /// Forgets everything.
     pub fn reset(&mut self) {
         *self = Self::new(self.delta, self.low, self.low + self.range);
+    }
+
+    /// Returns whether it is a state that a detector made with these settings can be in.
+    pub(crate) fn is_sound(&self, delta: f32, low: f32, high: f32) -> bool {
+        let are_settings = self.delta == delta && self.low == low && self.range == high - low;
+        let is_sound = |bucket: &Bucket, size: u32| {
+            (0.0..=1.0).contains(&bucket.mean) && (0.0..=count(size)).contains(&bucket.deviation)
+        };
+        let mut width = 0_u32;
+        for (index, row) in self.rows.iter().enumerate() {
+            let size = size(index);
+            if usize::from(row.used) > PER_ROW || !row.used().iter().all(|bucket| is_sound(bucket, size)) {
+                return false;
+            }
+            width = width.saturating_add(size.saturating_mul(u32::from(row.used)));
+        }
+        are_settings && width == self.width && (1..=CLOCK).contains(&self.until_check)
     }
 
     /// Rows with the records of their buckets, those of the oldest first.
@@ -313,8 +335,29 @@ impl Adwin {
 /// The mean of a value over some records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Mean {
+    #[serde(with = "crate::drift::f32_le")]
     sum: f32,
+    #[serde(with = "crate::drift::f32_le")]
     count: f32,
+}
+
+/// Records of one side without one of the other at which sum and count are halved: an f32 counts no further than 2^24. The
+/// mean stays; older records count half as much as those to come.
+const MOST_ON_A_SIDE: f32 = 1_048_576.0;
+
+impl Mean {
+    fn add(&mut self, value: f32) {
+        self.sum += value;
+        self.count += 1.0;
+        if self.count >= MOST_ON_A_SIDE {
+            (self.sum, self.count) = (0.5 * self.sum, 0.5 * self.count);
+        }
+    }
+
+    /// Returns whether values in [0, 1] can have given it, and 1 more for rounding.
+    fn is_sound(&self) -> bool {
+        (0.0..MOST_ON_A_SIDE).contains(&self.count) && (0.0..=self.count * 1.001).contains(&self.sum)
+    }
 }
 
 /// Watches how far the mean of a value is apart between a group and the reference, 1 at most, of records that come in any mixture.
@@ -337,18 +380,25 @@ impl Gap {
         Self { sides: Self::NO_SIDES, detector: Adwin::new(delta, -1.0, 1.0) }
     }
 
-    /// Takes note of a record's value; returns the change of the gap it gives evidence of. Cost: an update of [`Adwin`] and a division where it closes a pair.
+    /// Adds a record's value. Returns the detected change in the gap, if any. Cost: an update of [`Adwin`] and a division where
+    /// it closes a pair.
     pub fn observe(&mut self, is_reference: bool, value: f32) -> Option<Change> {
         let [reference, group] = &mut self.sides;
         let side = if is_reference { &mut *reference } else { &mut *group };
-        side.sum += value;
-        side.count += 1.0;
+        side.add(value);
         if reference.count == 0.0 || group.count == 0.0 {
             return None;
         }
         let gap = group.sum / group.count - reference.sum / reference.count;
         self.sides = Self::NO_SIDES;
         self.detector.update(gap)
+    }
+
+    /// Returns whether it is a state that values in [0, 1] can have given a gap made with `delta`.
+    pub(crate) fn is_sound(&self, delta: f32) -> bool {
+        let [reference, group] = &self.sides;
+        let is_open = reference.count == 0.0 || group.count == 0.0;
+        is_open && reference.is_sound() && group.is_sound() && self.detector.is_sound(delta, -1.0, 1.0)
     }
 
     /// Forgets everything.

@@ -4,13 +4,18 @@
 
 use std::sync::LazyLock;
 
-use feamoe_engine::Model;
+use feamoe::export::{Width, quantize};
+use feamoe_engine::drift::Gap;
 use feamoe_engine::error::FrameError;
 use feamoe_engine::fairness::{Counts, Distances, Measure, interval};
 use feamoe_engine::format::{HEADER_BYTES, checksum};
-use feamoe_engine::monitor::{EVENTS, Event, InputCounts, Monitor, MonitorError, Status, StatusError, Tally, Watched};
+use feamoe_engine::monitor::{
+    EVENTS, Event, InputCounts, Monitor, MonitorError, RestoreError, Status, StatusError, Tally, Watched,
+};
 use feamoe_engine::schema::Note;
-use feamoe_tests::generate::{Draw, Recipe};
+use feamoe_engine::{Model, Scored as _, Value, integer};
+use feamoe_tests::generate::{Cell, Draw, Recipe, records};
+use feamoe_tests::repository_file;
 
 const GROUPS: usize = 3;
 const FEATURES: usize = 4;
@@ -401,4 +406,217 @@ fn each_contradiction_has_its_error() {
     let expected = StatusError::TrailingBytes { found: end + 1, expected: end };
     assert_eq!(Status::read(&longer).map(|_| ()), Err(expected));
     assert!(StatusError::Frame(FrameError::WrongMagic { expected: *b"FEMS" }).to_string().contains("FEMS"));
+}
+
+fn stored(monitor: &Device) -> Vec<u8> {
+    monitor.store(&mut [0; Device::STATE_BYTES]).unwrap().to_vec()
+}
+
+fn restored(bytes: &[u8]) -> Result<Device, RestoreError> {
+    let mut monitor = Device::new();
+    with_model(1, |model| monitor.restore(model, bytes)).map(|()| monitor)
+}
+
+/// Stored and restored at random points of a long life, a monitor gives the same statuses, the same alarms and the same state
+/// as one that never stopped.
+#[test]
+fn a_restored_monitor_goes_on_as_if_it_had_never_stopped() {
+    for seed in 0..6 {
+        let (mut draw, mut whole, mut broken) = (Draw::new(seed), started(1), started(1));
+        let (mut waiting, mut restores, mut alarmed) = (Vec::new(), 0, false);
+        for record in 0..12_000 {
+            let group = draw.one_of(&[None, Some(0), Some(0), Some(1), Some(2)]);
+            let p = if record % 3_000 < 1_500 { draw.between(0.0, 0.7) } else { draw.between(0.3, 1.0) };
+            let notes = [(); FEATURES].map(|()| draw.one_of(&[Note::Usual, Note::Missing]));
+            let tokens = [whole.observe(p, &notes, group).unwrap(), broken.observe(p, &notes, group).unwrap()];
+            waiting.push(tokens);
+            if waiting.len() > 5 {
+                let [a, b] = waiting.swap_remove(draw.below(5));
+                let label = draw.below(2) == 0;
+                whole.label(a, label).unwrap();
+                broken.label(b, label).unwrap();
+            }
+            alarmed |= whole.events().count() > 0;
+            if draw.below(400) == 0 {
+                broken = restored(&stored(&broken)).unwrap();
+                restores += 1;
+            }
+            if draw.below(2_000) == 0 {
+                whole.reset(record);
+                broken.reset(record);
+            }
+        }
+        assert!(restores > 10 && alarmed);
+        assert_eq!(status(&whole), status(&broken));
+        assert_eq!(stored(&whole), stored(&broken));
+    }
+}
+
+#[test]
+fn a_damaged_or_foreign_state_is_refused_and_changes_nothing() {
+    let monitor = told(3, 2_000);
+    let bytes = stored(&monitor);
+    assert!(bytes.len() <= Device::STATE_BYTES && bytes.len() > Device::STATE_BYTES / 2);
+    for length in 0..bytes.len() {
+        assert!(restored(&bytes[..length]).is_err(), "{length}");
+    }
+    for bit in 0..8 * bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(restored(&damaged).is_err(), "bit {bit}");
+    }
+    let (mut other, before) = (told(4, 100), stored(&told(4, 100)));
+    let refused = with_model(2, |model| other.restore(model, &bytes)).unwrap_err();
+    assert!(matches!(refused, RestoreError::OtherModel { .. }), "{refused}");
+    assert_eq!(stored(&other), before);
+    let mut fewer: Monitor<2, FEATURES> = Monitor::new();
+    let refused = with_model(1, |model| fewer.restore(model, &bytes)).unwrap_err();
+    assert_eq!(refused, RestoreError::WrongGroupCount { found: GROUPS, expected: 2 });
+    assert_eq!(Device::new().store(&mut [0; 9]), Err(MonitorError::NotStarted));
+    let small = monitor.store(&mut [0; 100]).unwrap_err();
+    assert_eq!(small, MonitorError::BufferTooSmall { found: 100, enough: Device::STATE_BYTES });
+    // A status is no state.
+    assert!(matches!(restored(&status(&monitor)), Err(RestoreError::State(StatusError::Frame(_)))));
+}
+
+/// Nonsense under a right checksum: what is restored can go on for ever without a panic, and stores what it was.
+#[test]
+fn a_sealed_state_of_nonsense_is_refused_or_sound() {
+    let bytes = stored(&told(5, 1_500));
+    let (mut draw, mut sound) = (Draw::new(6), 0);
+    for _ in 0..20_000 {
+        let mut forged = bytes.clone();
+        for _ in 0..1 + draw.below(3) {
+            let at = HEADER_BYTES + draw.below(forged.len() - HEADER_BYTES);
+            let any = draw.bits() as u8;
+            forged[at] = draw.one_of(&[0, 1, 0x7f, 0x80, 0xff, any]);
+        }
+        let crc = checksum(&forged[..HEADER_BYTES], &forged[HEADER_BYTES..]);
+        forged[12..16].copy_from_slice(&crc.to_le_bytes());
+        let Ok(mut monitor) = restored(&forged) else { continue };
+        assert_eq!(stored(&monitor), forged);
+        for group in [None, Some(0), Some(1), Some(2)] {
+            let token = monitor.observe(0.5, &USUAL, group).unwrap();
+            monitor.label(token, true).unwrap();
+        }
+        sound += 1;
+    }
+    assert!(sound > 100, "{sound}");
+}
+
+/// An integer model is watched like a float model, and what counts as favourable is what its score decided, at the threshold
+/// too.
+#[test]
+fn integer_scores_count_as_they_were_decided() {
+    let (mut checked, mut at_threshold) = (0, 0);
+    for seed in 0..40 {
+        let content = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 }.content(seed);
+        let float = content.to_bytes(true).unwrap();
+        let blob = quantize(&float, Width::I16).unwrap();
+        let first: integer::Model<'_, FEATURES, 4> = integer::Model::load(blob.as_slice()).unwrap();
+        let cells = records(&content, seed, 40);
+        for target in &cells {
+            // A threshold that is the score of a record, as nearly as an f32 can be, and its neighbours.
+            let mut record = first.record();
+            set(&mut record, target);
+            let p = first.score(&record).unwrap().probability();
+            for threshold in [p, p.next_up(), p.next_down()] {
+                if !(threshold > 0.0 && threshold < 1.0) {
+                    continue;
+                }
+                let mut moved = content.clone();
+                moved.threshold = threshold;
+                let blob = quantize(&moved.to_bytes(true).unwrap(), Width::I16).unwrap();
+                let model: integer::Model<'_, FEATURES, 4> = integer::Model::load(blob.as_slice()).unwrap();
+                let mut monitor = Device::new();
+                monitor.start(&model, SINCE).unwrap();
+                let mut favourable = 0;
+                let mut record = model.record();
+                for cells in &cells {
+                    set(&mut record, cells);
+                    let score = model.score(&record).unwrap();
+                    favourable += u64::from(score.decision);
+                    at_threshold += u32::from(score.probability() == threshold);
+                    _ = monitor.observe(score.probability(), record.notes(), Some(0)).unwrap();
+                }
+                assert_eq!(monitor.groups()[0].favourable(), favourable);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 2_000 && at_threshold > 1_000, "{checked} {at_threshold}");
+}
+
+fn set(record: &mut integer::Record<'_, FEATURES>, cells: &[Cell]) {
+    let values: Vec<Value> = cells.iter().map(|cell| (*cell).into()).collect();
+    record.set_all(&values).unwrap();
+}
+
+/// The overall detectors watch values in [0, 1] as such: half the range of a gap, found in less time.
+#[test]
+fn an_overall_change_is_found_sooner_than_a_gap_of_its_size() {
+    let mut delays = [Vec::new(), Vec::new()];
+    for seed in 0..60 {
+        let (mut draw, mut monitor) = (Draw::new(seed), started(1));
+        let (mut gap, mut found) = (Gap::new(0.002), [None; 2]);
+        for record in 0..40_000_u32 {
+            let mean = if record < 5_000 { 0.3 } else { 0.4 };
+            let p = if draw.between(0.0, 1.0) < mean { 0.99 } else { 0.01 };
+            _ = monitor.observe(p, &USUAL, None).unwrap();
+            let seen = monitor.events().any(|event| event.watched == Watched::Score);
+            _ = gap.observe(true, 0.0);
+            let pair = gap.observe(false, p).is_some();
+            found[0] = found[0].or(seen.then_some(record));
+            found[1] = found[1].or(pair.then_some(record));
+            if let [Some(_), Some(_)] = found {
+                break;
+            }
+        }
+        for (delays, found) in delays.iter_mut().zip(found) {
+            delays.push(found.unwrap() - 5_000);
+        }
+    }
+    let [overall, gap] = delays.map(|delays| delays.iter().sum::<u32>() / 60);
+    println!("delay {overall}, over the range of a gap {gap}");
+    assert!(overall * 10 < gap * 9, "{overall} {gap}");
+}
+
+/// A gap whose group is not heard of for 2^24 records and more still follows the reference.
+#[test]
+fn a_side_alone_counts_on_past_what_an_f32_counts() {
+    let mut gap = Gap::new(0.002);
+    for _ in 0..20_000_000 {
+        assert_eq!(gap.observe(true, 0.0), None);
+    }
+    for _ in 0..20_000_000 {
+        assert_eq!(gap.observe(true, 1.0), None);
+    }
+    // The reference's mean is now near 1, so that pairs with a group at 1 have no gap.
+    let mut alarms = 0;
+    for _ in 0..2_000 {
+        alarms += u32::from(gap.observe(false, 1.0).is_some()) + u32::from(gap.observe(true, 1.0).is_some());
+    }
+    assert_eq!(alarms, 0);
+    let mut bytes = [0; 1024];
+    let stored = postcard::to_slice(&gap, &mut bytes).unwrap();
+    assert!(!stored.is_empty());
+}
+
+/// A status and a state as they were first written: read alike, and written alike.
+#[test]
+fn golden_status_and_state() {
+    let monitor = told(7, 3_000);
+    for (name, bytes) in [("status-v1.bin", status(&monitor)), ("state-v1.bin", stored(&monitor))] {
+        let path = repository_file("engine/golden").join(name);
+        if std::env::var_os("FEAMOE_NEW_GOLDEN").is_some() && !path.exists() {
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "{name}");
+    }
+    let golden = std::fs::read(repository_file("engine/golden/status-v1.bin")).unwrap();
+    let read = Status::read(&golden).unwrap();
+    assert_eq!((read.observed(), read.groups().count(), read.features().count()), (3_000, GROUPS, FEATURES));
+    assert_eq!(read.events().collect::<Vec<_>>(), monitor.events().copied().collect::<Vec<_>>());
+    let golden = std::fs::read(repository_file("engine/golden/state-v1.bin")).unwrap();
+    assert_eq!(stored(&restored(&golden).unwrap()), golden);
 }

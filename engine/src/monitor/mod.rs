@@ -38,20 +38,22 @@
 //!   devices, add up exactly ([`Tally::merge`]).
 //! - **Nothing wraps.** A tally of which a counter is at its end counts no further as a whole, so that its rates stay right: after 4 billion records.
 //!
-//! *Memory:* 2,292 bytes a group, 12 a feature, some 700 besides: 7.7 kB for 3 groups and 14 features. *Cost* with 3 groups on a Cortex-M4F: 1,100 instructions
+//! *Memory:* 2,304 bytes a group, 12 a feature, some 700 besides: 7.8 kB for 3 groups and 14 features. *Cost* with 3 groups on a Cortex-M4F: 1,100 instructions
 //! a score on average, 530 a label; 13,500 where all detectors look for a cut at once. f32 and integers only; measures are computed when asked for.
 
+mod state;
 mod status;
 mod tally;
 
 use heapless::Deque;
 use serde::{Deserialize, Serialize};
 
-use crate::Model;
-use crate::drift::{Change, Gap};
+use crate::drift::{Adwin, Change, Gap};
 use crate::limits::MAX_FEATURES;
+use crate::model::Scorer;
 use crate::schema::Note;
 
+pub use state::RestoreError;
 pub use status::{MAX_STATUS_BYTES, Status, StatusError};
 pub use tally::{InputCounts, Tally};
 
@@ -206,6 +208,35 @@ impl Events {
     }
 }
 
+/// A detector: over all records, or of the gap of a group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant)] // alike
+enum Detector {
+    Overall(Adwin),
+    Gap(Gap),
+}
+
+impl Detector {
+    /// Every value is in [0, 1].
+    const OVERALL: Self = Self::Overall(Adwin::new(DELTA, 0.0, 1.0));
+    const GAP: Self = Self::Gap(Gap::new(DELTA));
+
+    fn reset(&mut self) {
+        match self {
+            Self::Overall(all) => all.reset(),
+            Self::Gap(gap) => gap.reset(),
+        }
+    }
+
+    /// Returns whether it can be the detector of a group, counted from 0.
+    fn is_sound(&self, group: usize) -> bool {
+        match self {
+            Self::Overall(all) => group == 0 && all.is_sound(DELTA, 0.0, 1.0),
+            Self::Gap(gap) => group > 0 && gap.is_sound(DELTA),
+        }
+    }
+}
+
 /// Watches a model's decisions on `GROUPS` groups of one protected attribute, the reference group first, and the values of at most `FEATURES` features.
 ///
 /// A build without a group, or with more than [`MAX_GROUPS`], does not compile:
@@ -235,14 +266,16 @@ pub struct Monitor<const GROUPS: usize, const FEATURES: usize> {
     /// Records without a group.
     ungrouped: Tally,
     groups: [Tally; GROUPS],
-    /// By group, in the order of [`Watched`]. The reference has no gap to itself: there, all records are compared with 0.
-    gaps: [[Gap; Watched::COUNT]; GROUPS],
+    /// By group, in the order of [`Watched`]. The reference has no gap to itself: there, all records are watched.
+    detectors: [[Detector; Watched::COUNT]; GROUPS],
     events: Events,
 }
 
 impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
     /// Bytes that the longest status of such a monitor takes.
     pub const STATUS_BYTES: usize = status::bytes(GROUPS, FEATURES);
+    /// Bytes that the longest stored state of such a monitor takes, see [`Monitor::store`].
+    pub const STATE_BYTES: usize = state::bytes(GROUPS, FEATURES);
 
     /// Returns a monitor that watches nothing yet, in a `const` so that it can live in a `static`.
     #[must_use]
@@ -262,20 +295,24 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
             by_feature: [InputCounts::new(); FEATURES],
             ungrouped: Tally::new(),
             groups: [Tally::new(); GROUPS],
-            gaps: [const { [const { Gap::new(DELTA) }; Watched::COUNT] }; GROUPS],
+            detectors: const {
+                let mut detectors = [const { [const { Detector::GAP }; Watched::COUNT] }; GROUPS];
+                let all: &mut [[Detector; Watched::COUNT]] = &mut detectors;
+                if let [overall, ..] = all {
+                    *overall = [const { Detector::OVERALL }; Watched::COUNT];
+                }
+                detectors
+            },
             events: Events::new(),
         }
     }
 
-    /// Starts to watch a model: forgets all of another. `since`: when that is, by the caller's clock, in seconds since 1970 where it knows; else 0.
+    /// Starts to watch a model, of float or of integer weights; forgets all of another. `since`: when that is, by the caller's
+    /// clock, in seconds since 1970 where it knows; else 0.
     ///
     /// # Errors
     /// [`MonitorError::WrongFeatureCount`] for a model of more than `FEATURES` features.
-    pub fn start<const F: usize, const E: usize>(
-        &mut self,
-        model: &Model<'_, F, E>,
-        since: u64,
-    ) -> Result<(), MonitorError> {
+    pub fn start<'a>(&mut self, model: &impl Scorer<'a>, since: u64) -> Result<(), MonitorError> {
         let features = model.schema().features().len();
         if features > FEATURES {
             return Err(MonitorError::WrongFeatureCount { found: FEATURES, expected: features });
@@ -283,7 +320,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.model = model.crc32();
         self.threshold = model.threshold();
         self.features = features;
-        self.gaps.as_flattened_mut().iter_mut().for_each(Gap::reset);
+        self.detectors.as_flattened_mut().iter_mut().for_each(Detector::reset);
         self.reset(since);
         Ok(())
     }
@@ -300,8 +337,9 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.events.dropped = 0;
     }
 
-    /// Takes note of a score: its probability, what was noted of the record's values, its group (`None` where that is not known). Returns what its label is to be
-    /// given with.
+    /// Counts a score: its probability ([`crate::Scored::probability`], which for integers too reaches the threshold exactly
+    /// where the decision is favourable), the notes of the record's values, its group (`None` where that is not known).
+    /// Returns the token for its label.
     ///
     /// # Errors
     /// [`MonitorError::NotStarted`], [`MonitorError::NotAProbability`], [`MonitorError::WrongFeatureCount`], [`MonitorError::GroupOutOfRange`].
@@ -327,7 +365,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         Ok(Token { model: self.model, probability, group })
     }
 
-    /// Takes note of the outcome of a score that was observed, in whatever order they come.
+    /// Counts the outcome of a score that was observed, in any order.
     ///
     /// # Errors
     /// [`MonitorError::OtherModel`]; for a token that was stored and damaged, those of [`Monitor::observe`].
@@ -341,7 +379,8 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         Ok(())
     }
 
-    /// Takes note of how far a declined record is from a favourable decision, in standard deviations; `None` where [`crate::recourse`] found nothing.
+    /// Counts how far a declined record is from a favourable decision, in standard deviations; `None` where
+    /// [`crate::recourse`] found nothing.
     ///
     /// # Errors
     /// [`MonitorError::NotDeclined`], [`MonitorError::NotADistance`]; those of [`Monitor::label`].
@@ -404,7 +443,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.events.dropped
     }
 
-    /// Returns the tally of a group, or of those without one, where the score can be taken note of.
+    /// Returns the tally of a group, or of those without one, where the score can be counted.
     fn tally(&mut self, probability: f32, group: Option<u8>) -> Result<&mut Tally, MonitorError> {
         if self.threshold == 0.0 {
             return Err(MonitorError::NotStarted);
@@ -423,15 +462,12 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
 
     /// Gives a value of a record to the detectors it concerns.
     fn watch(&mut self, watched: Watched, value: f32, group: Option<u8>) {
-        for (index, gaps) in (0..=u8::MAX).zip(&mut self.gaps) {
-            let Some(gap) = gaps.get_mut(watched as usize) else { continue };
-            let change = match (index, group) {
-                (0, _) => {
-                    let _ = gap.observe(true, 0.0);
-                    gap.observe(false, value)
-                }
-                (_, Some(0)) => gap.observe(true, value),
-                (index, Some(group)) if index == group => gap.observe(false, value),
+        for (index, detectors) in (0..=u8::MAX).zip(&mut self.detectors) {
+            let Some(detector) = detectors.get_mut(watched as usize) else { continue };
+            let change = match (detector, group) {
+                (Detector::Overall(all), _) => all.update(value),
+                (Detector::Gap(gap), Some(0)) => gap.observe(true, value),
+                (Detector::Gap(gap), Some(group)) if index == group => gap.observe(false, value),
                 _ => None,
             };
             if let Some(change) = change {

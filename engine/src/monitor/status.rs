@@ -83,8 +83,19 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
     }
 
     /// `None` where the buffer is too small.
-    #[allow(clippy::cast_possible_truncation)] // within MAX_GROUPS, MAX_FEATURES and EVENTS
     fn write_to<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        self.framed(MAGIC, VERSION, buffer, |_| Some(()))
+    }
+
+    /// Writes a frame around the content of a status and what `more` adds; `None` where the buffer is too small.
+    #[allow(clippy::cast_possible_truncation)] // within MAX_GROUPS, MAX_FEATURES and EVENTS
+    pub(super) fn framed<'b>(
+        &self,
+        magic: [u8; 4],
+        version: u16,
+        buffer: &'b mut [u8],
+        more: impl FnOnce(&mut Payload<'_>) -> Option<()>,
+    ) -> Option<&'b [u8]> {
         let (header, rest) = buffer.split_first_chunk_mut::<HEADER_BYTES>()?;
         let mut payload = Payload { bytes: &mut *rest, used: 0 };
         payload.put(&Head {
@@ -102,20 +113,21 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.groups.iter().try_for_each(|tally| payload.put(tally))?;
         self.features().iter().try_for_each(|counts| payload.put(counts))?;
         self.events().try_for_each(|event| payload.put(event))?;
+        more(&mut payload)?;
         let used = payload.used;
-        *header = frame::seal(MAGIC, VERSION, 0, rest.get(..used)?)?;
+        *header = frame::seal(magic, version, 0, rest.get(..used)?)?;
         buffer.get(..HEADER_BYTES.checked_add(used)?)
     }
 }
 
 /// The payload in the making.
-struct Payload<'b> {
+pub(super) struct Payload<'b> {
     bytes: &'b mut [u8],
     used: usize,
 }
 
 impl Payload<'_> {
-    fn put<T: Serialize>(&mut self, value: &T) -> Option<()> {
+    pub(super) fn put<T: Serialize>(&mut self, value: &T) -> Option<()> {
         let written = postcard::to_slice(value, self.bytes.get_mut(self.used..)?).ok()?.len();
         self.used = self.used.checked_add(written)?;
         Some(())
@@ -151,7 +163,16 @@ impl<'a> Status<'a> {
     /// # Errors
     /// What is wrong: see [`StatusError`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, StatusError> {
-        check_header(bytes)?;
+        check_header(bytes, MAGIC, VERSION)?;
+        let (status, reader) = Self::parse(bytes)?;
+        if reader.at != bytes.len() {
+            return Err(StatusError::TrailingBytes { found: bytes.len(), expected: reader.at });
+        }
+        Ok(status)
+    }
+
+    /// Reads the content behind a header that was checked; returns what follows it too.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<(Self, Content<'a>), StatusError> {
         let mut reader = Content { bytes, at: HEADER_BYTES };
         let head: Head = reader.take()?;
         if !head.is_sound() {
@@ -183,16 +204,18 @@ impl<'a> Status<'a> {
                 return Err(StatusError::ImpossibleEvent { event });
             }
         }
-        if reader.at != bytes.len() {
-            return Err(StatusError::TrailingBytes { found: bytes.len(), expected: reader.at });
-        }
         let part = |from, to| bytes.get(from..to).unwrap_or_default();
-        Ok(Self {
+        let status = Self {
             head,
             groups: part(groups_at, features_at),
             features: part(features_at, events_at),
-            events: part(events_at, bytes.len()),
-        })
+            events: part(events_at, reader.at),
+        };
+        Ok((status, reader))
+    }
+
+    pub(super) fn head(&self) -> (usize, usize) {
+        (self.head.groups.into(), self.head.features.into())
     }
 
     /// Returns the checksum of the model that was watched: [`crate::Model::crc32`].
@@ -254,19 +277,24 @@ impl<'a> Status<'a> {
 }
 
 /// Walks the content, value by value.
-struct Content<'a> {
-    bytes: &'a [u8],
-    at: usize,
+#[derive(Clone)]
+pub(super) struct Content<'a> {
+    pub bytes: &'a [u8],
+    pub at: usize,
 }
+
+/// Bytes of the longest encoding of one value: a detector's.
+const LONGEST: usize = 720;
+const _: () = assert!(LONGEST >= super::state::DETECTOR_BYTES && LONGEST >= HEAD_BYTES);
 
 impl<'a> Content<'a> {
     /// Takes one value, which must be in its shortest encoding.
-    fn take<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, StatusError> {
+    pub(super) fn take<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, StatusError> {
         let malformed = StatusError::Malformed { at: self.at };
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let (value, left) = postcard::take_from_bytes::<T>(rest).map_err(|_| malformed)?;
         let used = rest.len().wrapping_sub(left.len());
-        if postcard::experimental::serialized_size(&value) != Ok(used) {
+        if postcard::to_slice(&value, &mut [0; LONGEST]).map(|bytes| bytes.len()) != Ok(used) {
             return Err(malformed);
         }
         self.at = self.at.wrapping_add(used);
@@ -285,8 +313,8 @@ fn items<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> impl Iterator<Item = T> + u
 }
 
 /// Checks the header against the length and the content.
-fn check_header(bytes: &[u8]) -> Result<(), StatusError> {
-    match frame::open(bytes, MAGIC, VERSION) {
+pub(super) fn check_header(bytes: &[u8], magic: [u8; 4], version: u16) -> Result<(), StatusError> {
+    match frame::open(bytes, magic, version) {
         Ok(Frame { flags: 0, .. }) => Ok(()),
         Ok(_) => Err(StatusError::Malformed { at: FLAGS_AT }),
         Err(error) => Err(StatusError::Frame(error)),
@@ -434,12 +462,12 @@ mod tests {
     #[test]
     fn memory_is_as_said() {
         assert_eq!((size_of::<Tally>(), size_of::<InputCounts>(), size_of::<crate::monitor::Token>()), (72, 12, 12));
-        let size = |groups: usize, features: usize| 2_292 * groups + 12 * features;
+        let size = |groups: usize, features: usize| 2_304 * groups + 12 * features;
         assert!(
             (size(3, 14)..size(3, 14) + 800).contains(&size_of::<Monitor<3, 14>>()),
             "{}",
             size_of::<Monitor<3, 14>>()
         );
-        assert_eq!(size_of::<Monitor<4, 14>>() - size_of::<Monitor<3, 14>>(), size_of::<[u8; 2_296]>());
+        assert_eq!(size_of::<Monitor<4, 14>>() - size_of::<Monitor<3, 14>>(), size_of::<[u8; 2_304]>());
     }
 }
