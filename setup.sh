@@ -31,7 +31,7 @@ esac
 
 fail() {
     say "$1"
-    say "By hand: 'rustup target add ${targets[0]}' (Rust 1.95 or newer), and QEMU's ARM system emulator"
+    say "By hand: 'rustup target add ${targets[0]}' (Rust 1.90 or newer), and QEMU's ARM system emulator"
     say "(Debian, Ubuntu: qemu-system-arm; Fedora: qemu-system-arm-core; Arch: qemu-system-arm; macOS: brew install qemu)."
     exit 1
 }

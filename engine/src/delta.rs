@@ -193,6 +193,7 @@ impl Table {
 }
 
 /// Why a delta was not applied.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum DeltaError {

@@ -53,6 +53,7 @@ pub const LONGEST_WINDOW: u32 = 327_675;
 const _: () = assert!(LONGEST_WINDOW as usize == PER_ROW * ((1 << ROWS) - 1), "five full rows of buckets");
 
 /// A change of the mean, as [`Adwin::update`] finds it.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Mean of the records before it.
@@ -214,8 +215,10 @@ impl Adwin {
     /// Returns whether it is a state that a detector made with these settings can be in.
     pub(crate) fn is_sound(&self, delta: f32, low: f32, high: f32) -> bool {
         let are_settings = self.delta == delta && self.low == low && self.range == high - low;
+        // Values in [0, 1] of a mean have at most this deviation: then so have two buckets merged. Rounding may add a little.
+        let most = |mean: f32, size: u32| 1.001 * count(size) * (mean * (1.0 - mean) + 1e-5);
         let is_sound = |bucket: &Bucket, size: u32| {
-            (0.0..=1.0).contains(&bucket.mean) && (0.0..=count(size)).contains(&bucket.deviation)
+            (0.0..=1.0).contains(&bucket.mean) && (0.0..=most(bucket.mean, size)).contains(&bucket.deviation)
         };
         let mut width = 0_u32;
         for (index, row) in self.rows.iter().enumerate() {

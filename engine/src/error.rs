@@ -5,6 +5,7 @@ use core::fmt;
 pub use crate::frame::FrameError;
 
 /// Why a blob was refused, and at which byte.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadError {
     /// What is wrong.
@@ -14,6 +15,7 @@ pub struct LoadError {
 }
 
 /// What is wrong with a blob.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadErrorKind {
@@ -180,6 +182,7 @@ impl core::error::Error for LoadError {
 }
 
 /// Why a value could not be set in a record.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordError {
@@ -246,6 +249,7 @@ impl fmt::Display for RecordError {
 impl core::error::Error for RecordError {}
 
 /// Why a record could not be scored or explained.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PredictError {
@@ -264,6 +268,7 @@ impl fmt::Display for PredictError {
 impl core::error::Error for PredictError {}
 
 /// Why a record could not be explained against a background.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExplainError {

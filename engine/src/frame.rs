@@ -56,6 +56,7 @@ pub fn checksum(header: &[u8], payload: &[u8]) -> u32 {
 }
 
 /// What is wrong with a frame.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {

@@ -1,17 +1,18 @@
 //! Scores and explains with a fair mixture of logistic experts, from a compact blob, anywhere: the same bits on a Cortex-M and in a service.
 //!
 //! ```
+//! use feamoe_engine::schema::Note;
 //! use feamoe_engine::{Model, include_model};
 //!
 //! static MODEL: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v1.feamoe"));
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let model: Model<16, 12> = Model::load(MODEL)?; // 16 features, 12 experts at most; checks everything, copies no weights
-//! let mut record = model.record(); // all missing
-//! record.set_number("age", 39.0)?;
-//! record.set_category("occupation", "Sales")?;
+//! let mut record = model.record(); // every value missing
+//! let notes = [record.set_number("age", 39.0)?, record.set_category("occupation", "Sales")?];
+//! assert_eq!(notes, [Note::Usual; 2]); // neither clamped nor unknown
 //! let score = model.score(&record)?; // probability, decision, gate
-//! let why = model.explain(&record)?; // base value and one value per feature
+//! let why = model.explain(&record)?; // base value and one value for each feature
 //! assert!(score.missing && !score.unseen && !score.decision); // two values were not set
 //! assert!(score.probability == why.output && why.residual.abs() < 1e-3);
 //! # Ok(())
@@ -20,28 +21,34 @@
 //!
 //! # Contract
 //! - `no_std`, no allocator, no unsafe code. Depends on bytemuck, crc, heapless, libm, postcard, rand_pcg, serde.
-//! - The feature `armv7em`, off by default, calls assembly for the loop over the terms, from a crate of its own; the bits stay.
-//! - Never panics, whatever the blob or the record; shown by linking a program whose panic handler does not exist.
-//! - f32 in a fixed order of operations, without fused multiply-add: the same bits on every target. Sums over the coalitions of Shapley values are f64.
-//! - `score` takes the same number of instructions for every record of a model, on a core with single-precision floats; `explain` by `frozen`
-//!   too. Setting a value does not (logarithms, names), nor does `path`, which evaluates more where the gate switches, nor Shapley values, nor the search for
-//!   a recourse.
+//! - Never panics, whatever the blob or the record; shown by linking a program whose panic handler does not exist, at the
+//!   opt-levels 1, 2, 3 and s with link-time optimisation. (At z, and at s without it, the compiler leaves checks standing that
+//!   never fail, so that this proof is not to be had there; the code is the same.)
+//! - f32 in a fixed order of operations, without fused multiply-add: the same bits on every target. Sums over the coalitions
+//!   of Shapley values are f64.
+//! - `score` takes the same number of instructions for every record of a model, on a core with single-precision floats;
+//!   `explain` by `frozen` too. Setting a value does not (logarithms, names), nor does `path`, which evaluates more where the
+//!   gate switches, nor Shapley values, nor the search for a recourse.
 //! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`], [`Attribution::new`],
 //!   [`attribution::Workspace::new`], [`Recourse::new`], [`fairness::Counts::new`], [`drift::Adwin::new`] and
-//!   [`monitor::Monitor::new`] are `const`; a [`Model`] and a [`Record`] fit a
-//!   `static` cell.
-//! - A blob is used in place on little-endian targets; [`Model::load_into`] copies its values, on any target and from any address.
-//! - A [`Model`] that exists is valid.
+//!   [`monitor::Monitor::new`] are `const`; a [`Model`] and a [`Record`] fit a `static` cell.
+//! - A blob is used in place on little-endian targets; [`Model::load_into`] copies its values, on any target and from any
+//!   address.
+//! - A [`Blob`] that exists is valid, and so is a [`Model`]. What later code relies on is asserted where it is used: a debug,
+//!   test or fuzz build stops at a broken invariant.
 //!
-//! A device can watch itself: [`monitor`] counts decisions by group, tells what has changed, and writes both to a status of some hundred bytes; it is made of
-//! [`fairness`] and [`drift`].
-//! It can be given another model: [`slots`] keeps two in flash and always one that loads, [`delta`] builds the new one from the old and what changed.
-//! A core without floats takes a model of integer weights: [`integer`].
+//! # The rooms
+//! Each uses those before it: [`frame`] (one header for everything stored), [`mod@format`] (the model file, [`Blob`]), [`schema`],
+//! record, [`mixture`] (the kernel), model; on these stand [`attribution`], [`recourse`], [`monitor`] (made of [`fairness`] and
+//! [`drift`]), [`slots`], [`delta`], and beside the float model [`integer`], for cores without floats. [`Scorer`] is what both
+//! models have in common.
+//!
+//! # Features
+//! `armv7em`, off by default: assembly for the loop over the terms, from a crate of its own; the bits stay. `defmt`: `Format`
+//! on errors, notes and scores. Scores and attributions implement serde's `Serialize` in any case: unused, it is not linked.
 //!
 //! # What it deliberately does not know
-//! Training, files, text formats: see the `feamoe` crate.
-//!
-//! The blob is drawn in [`blob`]; limits stand in [`limits`].
+//! Training, files, text formats: see the `feamoe` crate. Limits stand in [`limits`].
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(

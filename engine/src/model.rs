@@ -1,6 +1,7 @@
 //! A validated model: loads a blob, in place or into the caller's memory, and scores records.
 
 use bytemuck::try_cast_slice;
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
 use crate::error::{LoadError, LoadErrorKind, PredictError, RecordError};
 use crate::format::{Blob, FLAGS_AT, HEADER_BYTES, Provenance, Weights, stride};
@@ -219,6 +220,7 @@ pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
 }
 
 /// What a model says of one record.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score<const EXPERTS: usize> {
     /// The score p, in [0, 1].
@@ -250,6 +252,21 @@ impl<const EXPERTS: usize> Score<EXPERTS> {
             clamped: false,
             unseen: false,
         }
+    }
+}
+
+/// With the gate and the experts' probabilities as sequences of `EXPERTS` numbers.
+impl<const EXPERTS: usize> Serialize for Score<EXPERTS> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Score", 7)?;
+        fields.serialize_field("probability", &self.probability)?;
+        fields.serialize_field("decision", &self.decision)?;
+        fields.serialize_field("gate", self.gate.as_slice())?;
+        fields.serialize_field("expert_probabilities", self.expert_probabilities.as_slice())?;
+        fields.serialize_field("missing", &self.missing)?;
+        fields.serialize_field("clamped", &self.clamped)?;
+        fields.serialize_field("unseen", &self.unseen)?;
+        fields.end()
     }
 }
 
@@ -663,8 +680,8 @@ mod tests {
         let (tight, wide): (Model<4, 4>, Model<64, 64>) = (golden(), golden());
         let (mut tight_record, mut wide_record) = (tight.record(), wide.record());
         for age in [20.0, 39.0, 60.0] {
-            tight_record.set_number(FeatureIndex(0), age).unwrap();
-            wide_record.set_number(FeatureIndex(0), age).unwrap();
+            _ = tight_record.set_number(FeatureIndex(0), age).unwrap();
+            _ = wide_record.set_number(FeatureIndex(0), age).unwrap();
             let (a, b) = (tight.explain(&tight_record).unwrap(), wide.explain(&wide_record).unwrap());
             assert_eq!(a.score.probability.to_bits(), b.score.probability.to_bits());
             assert_eq!(a.score.gate.as_slice(), b.score.gate.get(..4).unwrap());

@@ -11,6 +11,7 @@ use crate::mixture::Term;
 use crate::schema::{Feature, FeatureIndex, FeatureKey, Kind, Layout, Note, bin, clamp};
 
 /// A raw value of a record: what [`Record::set_value`] sets.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
     /// A number; NaN is missing.
@@ -367,7 +368,7 @@ mod tests {
     fn an_error_leaves_the_record_as_it_was() {
         let model = model();
         let mut record = model.record();
-        record.set_level("occupation", Some(1)).unwrap();
+        _ = record.set_level("occupation", Some(1)).unwrap();
         let before = record.clone();
         record.set_level("occupation", Some(3)).unwrap_err();
         record.set_number("occupation", 0.0).unwrap_err();
@@ -409,7 +410,7 @@ mod tests {
             let (mut all, mut each) = (model.record(), model.record());
             assert_eq!(all.set_all(&values), Ok(()));
             for (index, value) in values.into_iter().enumerate() {
-                each.set_value(FeatureIndex(index), value).unwrap();
+                _ = each.set_value(FeatureIndex(index), value).unwrap();
             }
             assert_eq!((all.terms(), all.notes(), all.note_bits()), (each.terms(), each.notes(), each.note_bits()));
         }
@@ -444,14 +445,14 @@ mod tests {
         let mut record = model.record();
         let rows = |record: &Record<6>| record.terms().iter().map(|term| term.row).collect::<Vec<_>>();
         assert_eq!(rows(&record), [1, 2, 3, 8, 9, 16]);
-        record.set_number("age", 40.0).unwrap();
-        record.set_number("hours-per-week", 39.5).unwrap();
-        record.set_number("capital-gain", 999.0).unwrap();
-        record.set_category("occupation", "Prüfung").unwrap();
+        _ = record.set_number("age", 40.0).unwrap();
+        _ = record.set_number("hours-per-week", 39.5).unwrap();
+        _ = record.set_number("capital-gain", 999.0).unwrap();
+        _ = record.set_category("occupation", "Prüfung").unwrap();
         assert_eq!(rows(&record), [0, 2, 6, 8, 10, 14]);
         let scales: Vec<_> = record.terms().iter().map(|term| term.scale).collect();
         assert_eq!(scales, [1.5, -1.0, 1.0, libm::log1pf(999.0) - 0.75, 1.0, 1.0]);
-        record.set_level("occupation", None).unwrap();
+        _ = record.set_level("occupation", None).unwrap();
         assert_eq!(rows(&record), [0, 2, 6, 8, 10, 15]);
         record.clear();
         assert_eq!((rows(&record), record.terms().get(1).unwrap().scale), ([1, 2, 3, 8, 9, 16].to_vec(), 0.0));

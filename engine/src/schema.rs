@@ -51,7 +51,12 @@ pub fn clamp(x: f32, low: f32, high: f32) -> f32 {
 }
 
 /// Something to know about one value of a record. One bit each, so that those of a record are found by or-ing.
+///
+/// Do not drop it unseen: a level that the model does not know, such as "1" where the data had "1.0", is no error but
+/// [`Note::Unseen`]. Where it should be one, set the value by [`crate::Record::set_known_category`].
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "a value may be clamped or an unknown level: look at the note, or use set_known_category"]
 #[repr(u8)]
 pub enum Note {
     /// A value like those of the training rows.
@@ -243,6 +248,7 @@ impl<'m> Schema<'m> {
 }
 
 /// Index of a feature, below the model's number of features.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FeatureIndex(pub usize);
 

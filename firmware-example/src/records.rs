@@ -54,7 +54,7 @@ impl<'a> Table<'a> {
     pub fn read<const FEATURES: usize>(
         &self,
         row: &'a str,
-        schema: &Schema<'_, FEATURES>,
+        schema: Schema<'_>,
         record: &mut Record<'_, FEATURES>,
     ) -> Result<(), TableError<'a>> {
         if row.split(',').count() != self.columns.split(',').count() {
@@ -68,7 +68,7 @@ impl<'a> Table<'a> {
             if cell.is_empty() || cell == "?" {
                 continue;
             }
-            match schema.features().get(index.0).map(|feature| feature.kind()) {
+            _ = match schema.features().get(index.0).map(|feature| feature.kind()) {
                 Some(Kind::Number { .. }) => {
                     record.set_number(index, cell.parse().map_err(|_| TableError::NotANumber(cell))?)
                 }

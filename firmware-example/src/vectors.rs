@@ -260,7 +260,7 @@ pub fn set_raw<const FEATURES: usize>(
 ) -> Result<(), RecordError> {
     for (index, value) in values.iter().enumerate() {
         let key = FeatureIndex(index);
-        match *value {
+        _ = match *value {
             Raw::Fixed { raw, fraction_bits } => record.set_fixed(key, raw, fraction_bits)?,
             Raw::Level(code) => record.set_level(key, code)?,
             Raw::Missing => record.set_missing(key)?,

@@ -257,7 +257,7 @@ pub fn draw_cell(draw: &mut Draw, kind: Kind, edges: &[f32]) -> Cell {
 pub fn fill<const N: usize>(record: &mut Record<'_, N>, cells: &[Cell]) -> Result<(), RecordError> {
     for (index, cell) in cells.iter().enumerate() {
         let key = FeatureIndex(index);
-        match *cell {
+        _ = match *cell {
             Cell::Missing => record.set_missing(key)?,
             Cell::Number(value) => record.set_number(key, value)?,
             Cell::Level(code) => record.set_level(key, Some(code))?,

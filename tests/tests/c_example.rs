@@ -84,7 +84,7 @@ fn the_example_prints_the_bits_of_the_engine() {
         let mut record = model.record();
         for (column, cell) in columns.iter().zip(row.iter()).filter(|(_, cell)| !cell.is_empty()) {
             let Ok(index) = model.schema().feature_index(column) else { continue };
-            match model.schema().features().get(index.0).unwrap().kind() {
+            _ = match model.schema().features().get(index.0).unwrap().kind() {
                 Kind::Number { .. } => record.set_number(index, cell.parse().unwrap()).unwrap(),
                 Kind::Category { .. } => record.set_category(index, cell).unwrap(),
             };

@@ -189,11 +189,11 @@ fn a_record_set_by_constants_scores_as_one_set_by_names() {
     };
     let model = feamoe_engine::Model::<10, 12>::load(BLOB).unwrap();
     let (mut named, mut numbered) = (model.record(), model.record());
-    named.set_number("age", 31.0).unwrap();
-    named.set_category("employment", "self-employed").unwrap();
-    numbered.set_number(FeatureIndex(number("AGE: FeatureIndex = FeatureIndex(")), 31.0).unwrap();
+    _ = named.set_number("age", 31.0).unwrap();
+    _ = named.set_category("employment", "self-employed").unwrap();
+    _ = numbered.set_number(FeatureIndex(number("AGE: FeatureIndex = FeatureIndex(")), 31.0).unwrap();
     let employment = FeatureIndex(number("EMPLOYMENT: FeatureIndex = FeatureIndex("));
-    numbered.set_level(employment, Some(number("SELF_EMPLOYED: u16 = ") as u16)).unwrap();
+    _ = numbered.set_level(employment, Some(number("SELF_EMPLOYED: u16 = ") as u16)).unwrap();
     assert_eq!(model.score(&named).unwrap(), model.score(&numbered).unwrap());
 }
 

@@ -32,7 +32,7 @@ fn assert_prints_the_bits_of_the_host(printed: &str) {
         let mut record = model.record();
         for (column, cell) in columns.iter().zip(row.iter()).filter(|(_, cell)| !cell.is_empty()) {
             let Ok(index) = model.schema().feature_index(column) else { continue };
-            match model.schema().features()[index.0].kind() {
+            _ = match model.schema().features()[index.0].kind() {
                 Kind::Number { .. } => record.set_number(index, cell.parse().unwrap()).unwrap(),
                 Kind::Category { .. } => record.set_category(index, cell).unwrap(),
             };

@@ -112,7 +112,7 @@ fn assert_same_bits(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell
     for (number, values) in words.chunks(features.len()).enumerate() {
         for (index, (kind, word)) in kinds.iter().zip(values).enumerate() {
             // One by one, what the device sets at once.
-            record.set_value(FeatureIndex(index), vectors::value(*kind, *word)).unwrap();
+            _ = record.set_value(FeatureIndex(index), vectors::value(*kind, *word)).unwrap();
         }
         let word = |word| expected.push(word);
         vectors::answer(&model, &record, number, &mut memory, word).unwrap();
@@ -187,7 +187,7 @@ fn assert_same_integers(name: &str, image: &Path, blob: &AlignedBytes, cells: &[
         let values: Vec<_> = kinds.iter().zip(words).map(|(kind, word)| vectors::value(*kind, *word)).collect();
         for without_floats in [false, true] {
             for (index, value) in values.iter().enumerate() {
-                match Raw::of(&model, index, *value) {
+                _ = match Raw::of(&model, index, *value) {
                     Raw::Fixed { raw, fraction_bits } if without_floats => {
                         record.set_fixed(FeatureIndex(index), raw, fraction_bits).unwrap()
                     }

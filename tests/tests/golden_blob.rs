@@ -177,7 +177,7 @@ fn rendered_integers(blob: &AlignedBytes) -> String {
     let mut why = integer::Attribution::new();
     for cells in RECORDS {
         for (index, cell) in cells.into_iter().enumerate() {
-            record.set_value(FeatureIndex(index), cell.into()).unwrap();
+            _ = record.set_value(FeatureIndex(index), cell.into()).unwrap();
         }
         model.frozen_into(&record, &mut why).unwrap();
         let integer::Score { probability, decision, gate, expert_probabilities: outputs, .. } = why.score;

@@ -26,7 +26,7 @@ type Why = Attribution<FEATURES, EXPERTS>;
 
 fn set<const N: usize>(record: &mut Record<'_, N>, cells: &[Cell]) {
     for (index, cell) in cells.iter().enumerate() {
-        record.set_value(FeatureIndex(index), (*cell).into()).unwrap();
+        _ = record.set_value(FeatureIndex(index), (*cell).into()).unwrap();
     }
 }
 

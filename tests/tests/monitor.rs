@@ -495,10 +495,13 @@ fn a_sealed_state_of_nonsense_is_refused_or_sound() {
         forged[12..16].copy_from_slice(&crc.to_le_bytes());
         let Ok(mut monitor) = restored(&forged) else { continue };
         assert_eq!(stored(&monitor), forged);
-        for group in [None, Some(0), Some(1), Some(2)] {
-            let token = monitor.observe(0.5, &USUAL, group).unwrap();
-            monitor.label(token, true).unwrap();
+        for record in 0..200 {
+            let group = draw.one_of(&[None, Some(0), Some(1), Some(2)]);
+            let token = monitor.observe(draw.between(0.0, 1.0), &USUAL, group).unwrap();
+            monitor.label(token, record % 2 == 0).unwrap();
         }
+        // What it becomes is sound too.
+        assert!(restored(&stored(&monitor)).is_ok());
         sound += 1;
     }
     assert!(sound > 100, "{sound}");

@@ -136,7 +136,7 @@ fn names_and_codes_say_the_same() {
         by_name.clear();
         for (feature, cell) in content.features.iter().zip(&cells) {
             let name = feature.name.as_str();
-            match *cell {
+            _ = match *cell {
                 Cell::Missing => continue,
                 Cell::Number(value) => by_name.set_number(name, value),
                 Cell::Level(code) => by_name.set_category(name, &feature.levels[usize::from(code)]),

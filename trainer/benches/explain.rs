@@ -187,7 +187,7 @@ fn records<'m>(
             let row = file.record();
             let Some(cell) = row.cell(file.column(name, "the model")?) else { continue };
             let cell = std::str::from_utf8(cell)?;
-            match feature.kind() {
+            _ = match feature.kind() {
                 Kind::Number { .. } => record.set_number(FeatureIndex(index), cell.parse()?)?,
                 Kind::Category { .. } => record.set_category(FeatureIndex(index), cell)?,
             };

@@ -46,7 +46,7 @@ fn record<'m>(model: &'m BenchModel<'_>, number: usize) -> Result<BenchRecord<'m
                 Value::Level(u16::try_from(number * (index + 1) % usize::from(levels.max(1)))?)
             }
         };
-        record.set_value(FeatureIndex(index), value)?;
+        _ = record.set_value(FeatureIndex(index), value)?;
     }
     Ok(record)
 }

@@ -389,7 +389,7 @@ unsafe fn set(record: *mut Record, set: impl FnOnce(&mut EngineRecord) -> Result
         // SAFETY: by the header's contract.
         let (_, mut values) = unsafe { values(record) }?;
         // SAFETY: put there by `feamoe_record_init`; nothing else uses it meanwhile.
-        set(unsafe { &mut values.as_mut().record })?;
+        _ = set(unsafe { &mut values.as_mut().record })?;
         Ok(())
     })
 }

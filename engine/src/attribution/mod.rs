@@ -59,10 +59,13 @@ pub use sampled::Sampling;
 pub use workspace::Workspace;
 
 use crate::error::PredictError;
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
+
 use crate::model::{Model, Score};
 use crate::record::Record;
 
 /// How a score was explained.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Method {
     /// The gate held at this record: Theorem 1 of the paper, in log-odds.
@@ -90,6 +93,7 @@ impl Method {
 }
 
 /// What the values add up in.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Space {
     /// Natural log-odds: of p for `exact` and `sampled`; for `frozen` those of the experts, averaged by the gate.
@@ -111,6 +115,7 @@ impl Space {
 }
 
 /// Why a record got its score: one value per raw feature, or per player where features were grouped.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     /// How it was computed.
@@ -140,7 +145,27 @@ pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     pub evaluations: u64,
 }
 
+/// With values as sequences of `FEATURES` numbers, method and space by their names.
+impl<const FEATURES: usize, const EXPERTS: usize> Serialize for Attribution<FEATURES, EXPERTS> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Attribution", 11)?;
+        fields.serialize_field("method", self.method.name())?;
+        fields.serialize_field("space", self.space.name())?;
+        fields.serialize_field("score", &self.score)?;
+        fields.serialize_field("base_value", &self.base_value)?;
+        fields.serialize_field("output", &self.output)?;
+        fields.serialize_field("residual", &self.residual)?;
+        fields.serialize_field("gate_share", &self.gate_share)?;
+        fields.serialize_field("values", self.values.as_slice())?;
+        fields.serialize_field("gate_values", self.gate_values.as_slice())?;
+        fields.serialize_field("standard_errors", self.standard_errors.as_slice())?;
+        fields.serialize_field("evaluations", &self.evaluations)?;
+        fields.end()
+    }
+}
+
 /// Which background records an explanation is against.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackgroundId {
     /// Their number.

@@ -13,6 +13,7 @@ const GATE_SHIFT: u32 = 12;
 /// Why a record got its score, with the gate held still: natural log-odds, in units of 2^-16.
 ///
 /// `base_value + sum(values) = output` exactly. What the values add up to is `sum_k g_k z_k` (see [`crate::Method::Frozen`]).
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     /// The score that is explained.

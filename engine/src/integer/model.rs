@@ -1,6 +1,7 @@
 //! A validated integer model: loads a blob in place, scores records.
 
 use bytemuck::try_cast_slice;
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
 use super::kernel::{SUM_SHIFT, Term, Weight, combine, sum, sum_any};
 use super::number::Number;
@@ -54,6 +55,7 @@ impl Rows<'_> {
 const UNIT: f32 = 1.0 / 65536.0;
 
 /// What a model says of one record, in fixed point.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Score<const EXPERTS: usize> {
     /// The score p, in units of 2^-32; below 1.
@@ -85,6 +87,21 @@ impl<const EXPERTS: usize> Score<EXPERTS> {
             clamped: false,
             unseen: false,
         }
+    }
+}
+
+/// With the gate and the experts' probabilities as sequences of `EXPERTS` numbers.
+impl<const EXPERTS: usize> Serialize for Score<EXPERTS> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Score", 7)?;
+        fields.serialize_field("probability", &self.probability)?;
+        fields.serialize_field("decision", &self.decision)?;
+        fields.serialize_field("gate", self.gate.as_slice())?;
+        fields.serialize_field("expert_probabilities", self.expert_probabilities.as_slice())?;
+        fields.serialize_field("missing", &self.missing)?;
+        fields.serialize_field("clamped", &self.clamped)?;
+        fields.serialize_field("unseen", &self.unseen)?;
+        fields.end()
     }
 }
 

@@ -41,7 +41,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Makes every value missing again.
     pub fn clear(&mut self) {
         for (index, feature) in self.fixed.layout.features().iter().enumerate() {
-            self.write_missing(index, feature);
+            _ = self.write_missing(index, feature);
         }
     }
 

@@ -65,6 +65,7 @@ pub const MAX_GROUPS: usize = 255;
 const DELTA: f32 = 0.002;
 
 /// What is watched for drift: over all records, and as a gap of each group to the reference.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Watched {
     /// The share of favourable decisions.
@@ -91,6 +92,7 @@ impl Watched {
 }
 
 /// A drift that was found.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// What changed.
@@ -115,6 +117,7 @@ pub struct Token {
 }
 
 /// Why a monitor refused what it was told; it is as it was.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum MonitorError {

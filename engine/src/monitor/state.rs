@@ -29,6 +29,7 @@ pub(super) const fn bytes(groups: usize, features: usize) -> usize {
 }
 
 /// Why a state was not restored; the monitor is as it was.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestoreError {

@@ -322,6 +322,7 @@ pub(super) fn check_header(bytes: &[u8], magic: [u8; 4], version: u16) -> Result
 }
 
 /// Why a status was refused.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StatusError {

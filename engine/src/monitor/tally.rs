@@ -125,6 +125,7 @@ impl Tally {
 }
 
 /// How many values were not as in training: 12 bytes.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputCounts {
     /// There was none.

@@ -149,7 +149,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let mut changed = record.clone();
         for (index, change) in changes.iter().enumerate() {
             let key = FeatureIndex(index);
-            match *change {
+            _ = match *change {
                 None => continue,
                 Some(Change::Number(number)) => changed.set_number(key, number),
                 Some(Change::Level(code)) => changed.set_level(key, Some(code)),

@@ -61,6 +61,7 @@ use search::Search;
 pub use search::{MAX_EVALUATIONS, MAX_LOOKS};
 
 /// A new value of a feature.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Change {
     /// This number.

@@ -5,6 +5,7 @@ use core::fmt;
 use crate::schema::clamp;
 
 /// Which way a feature may go.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
     /// Any.
@@ -218,6 +219,7 @@ impl<const FEATURES: usize> Default for Rules<FEATURES> {
 }
 
 /// Why rules were refused, and of which feature.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleError {
     /// The feature.
@@ -227,6 +229,7 @@ pub struct RuleError {
 }
 
 /// What is wrong with a rule.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RuleErrorKind {

@@ -344,12 +344,12 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
             let key = FeatureIndex(index);
             if let Kind::Category { .. } = feature.kind() {
                 let code = reach.level(*point);
-                changed.set_level(key, Some(code)).ok()?;
+                _ = changed.set_level(key, Some(code)).ok()?;
                 *change = Some(Change::Level(code));
             } else {
                 let place = Place { at: point.at * beyond, ..*point };
                 let number = reach.number(feature, feature.edges_of(layout.edges), place);
-                changed.set_number(key, number).ok()?;
+                _ = changed.set_number(key, number).ok()?;
                 let terms = changed.terms().get(feature.term_range())?;
                 *point = Place { row: terms.last()?.row, at: reach.position_of(terms.first()?.scale) };
                 if *point == reach.origin {

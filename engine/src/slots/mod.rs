@@ -185,6 +185,7 @@ impl Marks {
 }
 
 /// Neither slot holds a model that this build can use.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoModel {
     /// Why, for each slot.
@@ -194,6 +195,7 @@ pub struct NoModel {
 }
 
 /// Why a slot's blob cannot be used.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlotError {
@@ -260,6 +262,7 @@ impl fmt::Display for NoModel {
 impl core::error::Error for NoModel {}
 
 /// Where a blob goes, and with which sequence number.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The slot, 0 or 1.
@@ -269,6 +272,7 @@ pub struct Target {
 }
 
 /// What a driver has to do next. Offsets are in bytes from the start of the slot.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
     /// Erase from one offset to before another.
@@ -315,10 +319,13 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
         }
     };
     let order = if second_is_newer { [1, 0] } else { [0, 1] };
+    let [newer, older] = order;
     let mut errors = [SlotError::Empty; 2];
     // First those that did not fail a trial; where none of them loads, one that did is better than none.
     for failed in [false, true] {
-        for (slot, other) in order.into_iter().zip(order.into_iter().rev()) {
+        // Of two that failed, the one before: it was in use when the newer one failed.
+        let [first_choice, second_choice] = if failed { [older, newer] } else { order };
+        for (slot, other) in [(first_choice, second_choice), (second_choice, first_choice)] {
             let header = if slot == 0 { first_header } else { second_header };
             let has_failed = header.is_ok_and(|header| header.has_failed());
             if has_failed != failed {
@@ -340,7 +347,6 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
             }
         }
     }
-    let [newer, _] = order;
     Err(NoModel { errors, target: Target { slot: newer, sequence } })
 }
 

@@ -7,8 +7,8 @@
 
 use core::hint::black_box;
 
-use feamoe_engine::attribution::Workspace;
 use feamoe_engine::Value;
+use feamoe_engine::attribution::Workspace;
 use feamoe_engine::{Aligned, Attribution, Model, Record, Recourse, Score};
 use firmware_example::host::io::Read;
 use firmware_example::host::{open, println, process, read_model};

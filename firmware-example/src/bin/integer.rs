@@ -63,7 +63,7 @@ fn run(blob: &mut [u8]) -> Result<(), &'static str> {
                 set_raw(&mut record, raw).map_err(|_| "a value without floats was refused")?;
             } else {
                 for (index, value) in values.iter().take(words.len()).enumerate() {
-                    record.set_value(FeatureIndex(index), *value).map_err(|_| "a value was refused")?;
+                    _ = record.set_value(FeatureIndex(index), *value).map_err(|_| "a value was refused")?;
                 }
             }
             let mut bytes = heapless::Vec::<u8, ANSWER_BYTES>::new();

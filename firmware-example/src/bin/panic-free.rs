@@ -56,7 +56,8 @@ mod names {
 
     #[inline(never)]
     fn set(record: &mut Record<'_, FEATURES>, name: &str, number: f32) -> Result<Note, RecordError> {
-        record.set_number(name, number)?;
+        _ = record.set_number(name, number)?;
+        record.set_known_category(name, name)?;
         record.set_category(name, name)
     }
 
@@ -145,7 +146,8 @@ mod slots {
         match choose::<M, M>(unknown(), unknown()) {
             Ok(mut chosen) => {
                 _ = black_box((chosen.begin::<WORD>(), chosen.confirm::<WORD>()));
-                let mut update = Update::<WORD>::new(chosen.target()?, black_box(0), black_box(0), black_box(0)).ok()?;
+                let mut update =
+                    Update::<WORD>::new(chosen.target()?, black_box(0), black_box(0), black_box(0)).ok()?;
                 _ = black_box(update.erase());
                 let mut chunk = received;
                 while let Some(step) = update.next(&mut chunk) {
@@ -164,6 +166,10 @@ mod slots {
 
     pub fn link() {
         _ = black_box(update::<Model<'_>>(unknown()));
+        #[cfg(feature = "integer")]
+        {
+            _ = black_box(update::<feamoe_engine::integer::Model<'_, FEATURES, EXPERTS>>(unknown()));
+        }
     }
 }
 
@@ -221,11 +227,17 @@ mod integer {
     #[inline(never)]
     fn set(record: &mut Record<'_, FEATURES>, name: &str, raw: i32, bits: i8) -> Result<Note, RecordError> {
         let key = FeatureIndex(black_box(0));
-        record.set_fixed(key, raw, bits)?;
-        record.set_number(name, black_box(0.0))?;
-        record.set_category(name, name)?;
-        record.set_level(key, black_box(None))?;
-        record.set_value(key, black_box(Value::Missing))?;
+        record.set_all(&[black_box(Value::Missing); FEATURES])?;
+        record.set_known_category(name, name)?;
+        for note in [
+            record.set_fixed(key, raw, bits)?,
+            record.set_number(name, black_box(0.0))?,
+            record.set_category(name, name)?,
+            record.set_level(key, black_box(None))?,
+            record.set_value(key, black_box(Value::Missing))?,
+        ] {
+            _ = black_box(note);
+        }
         record.set_missing(key)
     }
 
@@ -290,8 +302,8 @@ mod shapley {
         let mut terms = [[Term::default(); 2]; FEATURES];
         let mut background = Background::new(model, terms.as_flattened_mut(), &mut []);
         background.push(model, &model.record())?;
-        model.exact_into(record, &background, game, workspace, attribution)?;
         let keep_going = |evaluations| black_box(evaluations) < 10;
+        model.exact_while(record, &background, game, workspace, keep_going, attribution)?;
         model.sampled_into(record, &background, game, &Sampling::default(), workspace, keep_going, attribution)
     }
 
@@ -340,6 +352,11 @@ mod monitor {
         _ = black_box(watch(&mut monitor, model, record, probability));
         _ = black_box(monitor.write(unknown()));
         monitor.reset(black_box(1));
+        #[cfg(feature = "restore")]
+        {
+            _ = black_box(monitor.store(unknown()));
+            _ = black_box(monitor.restore(model, unknown()));
+        }
         black_box(&monitor);
         _ = black_box(read(unknown()));
     }
@@ -358,7 +375,7 @@ mod recourse {
         record: &Record<'_, FEATURES>,
         recourse: &mut Recourse<FEATURES>,
     ) -> Result<(), PredictError> {
-        model.recourse_into(record, recourse)
+        model.recourse_while(record, &Rules::FREE, recourse, |evaluations| black_box(evaluations) < 10)
     }
 
     #[inline(never)]

@@ -7,8 +7,8 @@
 
 use core::hint::black_box;
 
-use feamoe_engine::attribution::{Background, Game};
 use feamoe_engine::Value;
+use feamoe_engine::attribution::{Background, Game};
 use feamoe_engine::mixture::Term;
 use feamoe_engine::{Aligned, Attribution, Model, Record, Score};
 use firmware_example::host::io::{Read, Write};

@@ -54,7 +54,7 @@ impl<'de, 'm, F: FnMut(&HostRecord<'m>) -> Result<(), String>> Visitor<'de> for 
                 return Err(A::Error::custom(format_args!("found `{name}` twice, expected each feature once")));
             }
             let value = map.next_value_seed(Cell { names, feature })?;
-            record.set_value(feature, value).map_err(A::Error::custom)?;
+            _ = record.set_value(feature, value).map_err(A::Error::custom)?;
         }
         then(record).map_err(A::Error::custom)
     }

@@ -195,7 +195,7 @@ impl BackgroundRecords {
         for values in &self.0 {
             for (index, value) in values.iter().enumerate() {
                 let fault = |error: RecordError| Error::Record { feature: index.to_string(), error };
-                record.set_value(FeatureIndex(index), *value).map_err(fault)?;
+                _ = record.set_value(FeatureIndex(index), *value).map_err(fault)?;
             }
             background.push(model, &record)?;
         }
