@@ -233,7 +233,7 @@ impl fmt::Display for DeltaError {
             }
             Self::Frame(error) => write!(f, "delta {error}"),
             Self::Malformed => f.write_str("not the encoding of a delta"),
-            Self::Old(error) => write!(f, "the model to change: {error}"),
+            Self::Old(_) => f.write_str("the model to change is refused"),
             Self::OtherModel { found, expected } => {
                 write!(
                     f,
@@ -243,7 +243,7 @@ impl fmt::Display for DeltaError {
             Self::OutputTooSmall { found, expected } => {
                 write!(f, "the new model has {expected} bytes, the memory given {found}")
             }
-            Self::WrongResult(error) => write!(f, "the delta does not give the model it declares: {error}"),
+            Self::WrongResult(_) => f.write_str("the delta does not give the model that it declares"),
         }
     }
 }
@@ -251,7 +251,6 @@ impl fmt::Display for DeltaError {
 impl core::error::Error for DeltaError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Frame(error) => Some(error),
             Self::Old(error) | Self::WrongResult(error) => Some(error),
             _ => None,
         }

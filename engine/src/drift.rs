@@ -89,6 +89,27 @@ pub(crate) mod f32_le {
     }
 }
 
+/// As [`f32_le`], but a number in formats that people read.
+mod f32_bytes {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            value.serialize(serializer)
+        } else {
+            super::f32_le::serialize(value, serializer)
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+        if deserializer.is_human_readable() {
+            f32::deserialize(deserializer)
+        } else {
+            super::f32_le::deserialize(deserializer)
+        }
+    }
+}
+
 /// Exact: a window has less than 2^24 records.
 #[allow(clippy::cast_precision_loss)]
 fn count(records: u32) -> f32 {
@@ -104,9 +125,9 @@ fn records_of(count: f32) -> u32 {
 /// Mean and summed squared deviation of as many records as its row tells.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Bucket {
-    #[serde(with = "crate::drift::f32_le")]
+    #[serde(with = "crate::drift::f32_bytes")]
     mean: f32,
-    #[serde(with = "crate::drift::f32_le")]
+    #[serde(with = "crate::drift::f32_bytes")]
     deviation: f32,
 }
 
@@ -151,12 +172,12 @@ impl Row {
 /// The detector; see the module's documentation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adwin {
-    #[serde(with = "crate::drift::f32_le")]
+    #[serde(with = "crate::drift::f32_bytes")]
     delta: f32,
-    #[serde(with = "crate::drift::f32_le")]
+    #[serde(with = "crate::drift::f32_bytes")]
     low: f32,
     /// `high - low`.
-    #[serde(with = "crate::drift::f32_le")]
+    #[serde(with = "crate::drift::f32_bytes")]
     range: f32,
     /// Buckets of 2^index records, scaled to [0, 1].
     rows: [Row; ROWS],
@@ -338,9 +359,9 @@ impl Adwin {
 /// The mean of a value over some records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Mean {
-    #[serde(with = "crate::drift::f32_le")]
+    #[serde(with = "crate::drift::f32_bytes")]
     sum: f32,
-    #[serde(with = "crate::drift::f32_le")]
+    #[serde(with = "crate::drift::f32_bytes")]
     count: f32,
 }
 

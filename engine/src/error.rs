@@ -172,14 +172,7 @@ impl fmt::Display for LoadError {
     }
 }
 
-impl core::error::Error for LoadError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match &self.kind {
-            LoadErrorKind::Frame(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl core::error::Error for LoadError {}
 
 /// Why a value could not be set in a record.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

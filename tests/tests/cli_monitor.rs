@@ -271,7 +271,7 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
     }
     for (arguments, start, end) in [
         (&["damaged.status"][..], "damaged.status: checksum ", ": the status is damaged, send it again"),
-        (&["huge.status"], "huge.status: status has ", &format!(" bytes, its content {length}")),
+        (&["huge.status"], "huge.status: status has ", &format!(" bytes, declares {length}")),
         (&["missing.status"], "cannot read missing.status: ", ""),
         (&["a.status", "three.status"], "three.status: found model ", "do not add up, look at them one by one"),
         (

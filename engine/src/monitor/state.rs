@@ -66,7 +66,7 @@ pub enum RestoreError {
 impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::State(error) => write!(f, "the stored state: {error}"),
+            Self::State(_) => f.write_str("the stored state is refused"),
             Self::OtherModel { found, expected } => {
                 write!(f, "the stored state is of model {found:08x}, the model is {expected:08x}")
             }

@@ -382,14 +382,7 @@ impl fmt::Display for StatusError {
     }
 }
 
-impl core::error::Error for StatusError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Frame(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl core::error::Error for StatusError {}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -242,15 +242,7 @@ impl fmt::Display for SlotError {
     }
 }
 
-impl core::error::Error for SlotError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Header(error) => Some(error),
-            Self::Refused(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl core::error::Error for SlotError {}
 
 impl fmt::Display for NoModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
