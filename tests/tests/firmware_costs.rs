@@ -28,20 +28,21 @@ const BUDGETS: [Budget; 4] = [
     ("set", 640, 190, "Record::set_all, resolve"),
     ("score", 1_520, 330, "mixture::whole_rows: 22 sums in registers? mixture::combine, Model::forward"),
     ("frozen", 2_940, 520, "frozen_into, project_block, and those of score"),
-    ("path", 8_700, 1_150, "integrate, mixture_at, project_block, and those of score"),
+    // 320 of them look for places to cut the path.
+    ("path", 8_850, 1_260, "integrate, next_cut, mixture_at, project_block, and those of score"),
 ];
 /// The same with the loop over the terms in assembly.
 const ASSEMBLY_BUDGETS: [Budget; 3] = [
     ("score", 1_250, 340, "feamoe_sum_rows, mixture::combine, Model::forward"),
     ("frozen", 2_670, 540, "frozen_into, project_block, and those of score"),
-    ("path", 8_420, 1_150, "integrate, mixture_at, project_block, and those of score"),
+    ("path", 8_600, 1_260, "integrate, next_cut, mixture_at, project_block, and those of score"),
 ];
 /// The same at opt-level s.
 const SMALL_BUDGETS: [Budget; 4] = [
     ("set", 655, 190, "Record::set_all, resolve"),
     ("score", 4_070, 760, "mixture::block, whose loops are not unrolled, mixture::combine"),
     ("frozen", 9_080, 880, "frozen_into, project, and those of score"),
-    ("path", 18_000, 1_160, "integrate, mixture_at, project, and those of score"),
+    ("path", 18_000, 1_330, "integrate, next_cut, mixture_at, project, and those of score"),
 ];
 /// The same with two log1p, where a search takes its way through them. Answers are two, by rules.
 const SEARCH_BUDGETS: [Budget; 3] = [
@@ -78,23 +79,25 @@ const INTEGER_BUDGETS: [(Width, [Budget; 3]); 2] = [
 const INTEGER_SPREAD: u32 = 8;
 /// Budget in flash for an image that loads, sets, scores and explains in integers, at opt-level s on a Cortex-M0: start-up and the reading of files too.
 const INTEGER_FLASH_BYTES: usize = 25 << 10;
-/// Budgets in flash, at opt-level 3 and s: load, set values by index, score; then each thing besides, alone with these; the explanations share code.
+/// Budgets in flash, at opt-level 3 and s: load, set values by index, score; then each thing besides, alone with these; the
+/// explanations share code. That no name stands twice takes 0.8 kB of each, the solver of a logistic model, single changes and
+/// pairs 11 and 7 kB of `recourse`.
 const FLASH_BYTES: [(&str, [usize; 2]); 15] = [
-    ("", [18_100, 10_800]),
-    ("names", [19_400, 11_700]),
-    ("frozen", [22_300, 14_600]),
-    ("path", [26_700, 16_200]),
-    ("frozen,path", [28_500, 17_000]),
-    ("shapley", [113_000, 53_400]),
-    ("recourse", [60_000, 29_400]),
-    ("monitor", [44_300, 28_200]),
-    ("monitor,restore", [60_000, 40_000]),
-    ("drift", [21_200, 12_400]),
-    ("slots", [20_500, 12_400]),
-    ("delta", [22_700, 13_000]),
-    ("background", [19_000, 11_400]),
-    ("copied", [19_800, 11_700]),
-    ("integer", [41_000, 22_500]),
+    ("", [18_900, 12_400]),
+    ("names", [20_500, 13_700]),
+    ("frozen", [22_800, 15_900]),
+    ("path", [28_500, 18_200]),
+    ("frozen,path", [30_300, 18_900]),
+    ("shapley", [114_000, 55_000]),
+    ("recourse", [73_000, 37_500]),
+    ("monitor", [50_500, 33_300]),
+    ("monitor,restore", [62_000, 38_700]),
+    ("drift", [22_000, 14_000]),
+    ("slots", [24_400, 15_900]),
+    ("delta", [24_000, 15_000]),
+    ("background", [20_800, 12_900]),
+    ("copied", [19_900, 13_000]),
+    ("integer", [42_000, 25_000]),
 ];
 const PROFILES: [&str; 2] = ["release", "os"];
 
@@ -232,16 +235,15 @@ fn flash_stays_within_budgets() {
     if !firmware::available() {
         return;
     }
-    let mut least = [0; 2];
+    let (mut least, mut past) = ([0; 2], Vec::new());
     for (features, budgets) in FLASH_BYTES {
         let mut found = [0; 2];
         for ((profile, budget), found) in PROFILES.into_iter().zip(budgets).zip(&mut found) {
             let image = firmware::build("panic-free", profile, features).unwrap();
             *found = firmware::code_bytes(&image);
-            assert!(
-                *found <= budget && *found > budget / 2,
-                "{profile} {features}: {found} bytes, the budget is {budget}"
-            );
+            if *found > budget || *found <= budget / 2 {
+                past.push(format!("{profile} {features}: {found} bytes, the budget is {budget}"));
+            }
             let statics = firmware::section_bytes(&image, &[".data", ".bss", ".uninit"]);
             assert_eq!(statics, 0, "{profile} {features}: the engine has no statics");
         }
@@ -255,4 +257,5 @@ fn flash_stays_within_budgets() {
     }
     let model = fs::read(firmware::folder().join("demo.feamoe")).unwrap().len();
     println!("+ the demo's model {model} {model}");
+    assert!(past.is_empty(), "{past:#?}");
 }

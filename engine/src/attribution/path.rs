@@ -136,31 +136,25 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Integrates the derivative of p over the path from `bias`, where p is `first`, to `bias + change`, where it is `last`.
     #[inline(never)]
     fn integrate(&self, change: &[f32], first: f32, last: f32, total: &mut Gradient<EXPERTS>) {
-        let mut cuts = [[UNWRITTEN; EXPERTS]; 2];
-        let cuts = self.cuts(change, cuts.as_flattened_mut());
-        // Fewer than 2^8.
-        #[allow(clippy::cast_possible_truncation)]
-        let mut left = cuts.len() as u32;
-        let mut panels = MAX_PANELS.wrapping_add(left.wrapping_mul(2));
-        let (mut start, mut p_start) = (0.0, first);
-        while let Some(cut) = next_cut(cuts, start) {
+        let (mut panels, mut start, mut p_start) = (MAX_PANELS, 0.0, first);
+        while let Some(cut) = self.next_cut(change, start) {
             let (mut gate, mut outputs) = ([0.0; EXPERTS], [0.0; EXPERTS]);
             let p_cut = self.mixture_at(change, cut, &mut gate, &mut outputs);
-            self.integrate_between(change, [start, cut], [p_start, p_cut], left, &mut panels, total);
-            (start, p_start, left) = (cut, p_cut, left.wrapping_sub(1));
+            panels = panels.wrapping_add(2);
+            self.integrate_between(change, [start, cut], [p_start, p_cut], &mut panels, total);
+            (start, p_start) = (cut, p_cut);
         }
-        self.integrate_between(change, [start, 1.0], [p_start, last], 0, &mut panels, total);
+        self.integrate_between(change, [start, 1.0], [p_start, last], &mut panels, total);
     }
 
     /// As [`Model::integrate`], between two places on the path, where p is as given. `panels`: how many may be tried; one is
-    /// left for each of the `stretches` that follow.
+    /// left.
     #[inline(never)]
     fn integrate_between(
         &self,
         change: &[f32],
         [start, end]: [f32; 2],
         [first, last]: [f32; 2],
-        stretches: u32,
         panels: &mut u32,
         total: &mut Gradient<EXPERTS>,
     ) {
@@ -203,9 +197,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             let share = if width > 0.0625 { width } else { 0.0625 };
             let close = missed(p_to, NODES.map(|(_, weight)| weight)) < TOLERANCE * share
                 && ps.into_iter().zip(UP_TO_NODE).all(|(p, weights)| missed(p, weights) < NODE_TOLERANCE);
-            // One panel for each bit of what is left reaches the end, and one each of the stretches after it.
-            let needed = FINEST.wrapping_sub(to).count_ones().wrapping_add(1).wrapping_add(stretches);
-            let out_of_panels = *panels <= needed;
+            // One panel for each bit of what is left reaches the end, and one is left for the stretch after it.
+            let out_of_panels = *panels <= FINEST.wrapping_sub(to).count_ones().wrapping_add(1);
             if close || steps == 1 || out_of_panels {
                 total.add(scale, &panel);
                 if to == FINEST {
@@ -219,66 +212,63 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
     }
 
-    /// Returns where the path is cut, in no order, strictly between 0 and 1: the sharp vertices of the upper envelope of the
-    /// gate's logits, and where an expert's own logit passes 0 sharply. `memory`: two numbers an expert.
+    /// Returns where the path is cut first behind a place: at a sharp vertex of the upper envelope of the gate's logits, or where
+    /// an expert's own logit passes 0 sharply.
     #[inline(never)]
-    fn cuts<'c>(&self, change: &[f32], memory: &'c mut [f32]) -> &'c [f32] {
-        let (bias, experts) = (self.bias, self.experts());
-        let mut count = 0_usize;
-        let mut add = |at: f32| {
-            if at > APART
-                && at < 1.0 - APART
-                && let Some(to) = memory.get_mut(count)
-            {
-                *to = at;
-                count = count.wrapping_add(1);
-            }
-        };
-        let (gate_bias, own_bias) = bias.split_at_checked(experts).unwrap_or_default();
+    fn next_cut(&self, change: &[f32], place: f32) -> Option<f32> {
+        let experts = self.experts();
+        let (gate_bias, own_bias) = self.bias.split_at_checked(experts).unwrap_or_default();
         let (gate_change, own_change) = change.split_at_checked(experts).unwrap_or_default();
+        let (low, mut first) = (place + APART, 1.0 - APART);
         for (z, dz) in own_bias.iter().zip(own_change).take(experts) {
             if dz.abs() >= SHARP {
-                add(-z / dz);
+                let at = -z / dz;
+                first = if at > low && at < first { at } else { first };
             }
         }
-        let lines = || gate_bias.iter().zip(gate_change);
-        let [flattest, steepest] = lines().fold([f32::MAX, f32::MIN], |[low, high], (_, du)| {
-            [if *du < low { *du } else { low }, if *du > high { *du } else { high }]
-        });
+        let (mut flattest, mut steepest) = (f32::MAX, f32::MIN);
+        for du in gate_change {
+            flattest = if *du < flattest { *du } else { flattest };
+            steepest = if *du > steepest { *du } else { steepest };
+        }
         if steepest - flattest >= SHARP {
-            // The leader at the start: of those as high, the steepest.
-            let (mut u, mut du) = (f32::MIN, f32::MIN);
-            for (other, change) in lines() {
-                if *other > u || (*other == u && *change > du) {
-                    (u, du) = (*other, *change);
-                }
-            }
-            // Each leader is steeper than the one before it: there are no more changes than experts.
-            for _ in 0..experts {
-                let (mut next, mut at) = ((u, du), f32::MAX);
-                for (other, change) in lines().filter(|(_, change)| **change > du) {
-                    let crossing = (u - other) / (change - du);
-                    if crossing < at || (crossing == at && *change > next.1) {
-                        (next, at) = ((*other, *change), crossing);
-                    }
-                }
-                if at >= 1.0 {
-                    break;
-                }
-                if next.1 - du >= SHARP {
-                    add(at);
-                }
-                (u, du) = next;
-            }
+            let vertex = first_vertex(gate_bias, gate_change, low);
+            first = if vertex < first { vertex } else { first };
         }
-        memory.get(..count).unwrap_or_default()
+        if first < 1.0 - APART { Some(first) } else { None }
     }
 }
 
-/// Returns the first cut that lies [`APART`] or more behind a place.
-fn next_cut(cuts: &[f32], place: f32) -> Option<f32> {
-    let behind = cuts.iter().copied().filter(|cut| *cut > place + APART);
-    behind.reduce(|first, cut| if cut < first { cut } else { first })
+/// Returns the first sharp vertex behind `low` of the upper envelope of the lines `bias + t * change`; 1 where there is none
+/// before.
+#[inline(never)]
+fn first_vertex(bias: &[f32], change: &[f32], low: f32) -> f32 {
+    let lines = || bias.iter().zip(change);
+    // The leader at the start: of those as high, the steepest.
+    let (mut u, mut du) = (f32::MIN, f32::MIN);
+    for (other, change) in lines() {
+        if *other > u || (*other == u && *change > du) {
+            (u, du) = (*other, *change);
+        }
+    }
+    // Each leader is steeper than the one before it: there are no more changes than lines.
+    for _ in 0..bias.len() {
+        let (mut next, mut at) = ((u, du), f32::MAX);
+        for (other, change) in lines().filter(|(_, change)| **change > du) {
+            let crossing = (u - other) / (change - du);
+            if crossing < at || (crossing == at && *change > next.1) {
+                (next, at) = ((*other, *change), crossing);
+            }
+        }
+        if at >= 1.0 {
+            break;
+        }
+        if next.1 - du >= SHARP && at > low {
+            return at;
+        }
+        (u, du) = next;
+    }
+    1.0
 }
 
 /// Returns where on the path, in [0, 1], a multiple of the narrowest panel lies.

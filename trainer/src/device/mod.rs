@@ -217,7 +217,7 @@ impl Shape {
             (format!("Score<{e}>"), 8 + 8 * e),
             (format!("Attribution<{f}, {e}>"), (52 + 8 * e + 12 * f).next_multiple_of(8)),
             (format!("Workspace<{f}, {e}>"), (1248 + 78 * f + 528 * e + 32 * f * e).next_multiple_of(8)),
-            (format!("Recourse<{f}>"), 16 + 284 * f),
+            (format!("Recourse<{f}>"), 24 + 292 * f),
         ]
         .map(|(name, bytes)| Ram { name, bytes })
         .into()
