@@ -187,7 +187,8 @@ fn what_is_told_of_a_model_is_what_it_takes() {
         let (told, counted) = (device.costs(&shape(&content)).calls[3], count(&image, &content, &cells).calls[3]);
         let share = counted[1] / told.most_instructions as f64;
         println!("{}: the longest path takes {share:.3} of what is told", device.name);
-        assert!(share <= 1.0 + tolerance && share > 0.85, "{counted:?}, told {told:?}");
+        // Its experts do not switch, which would cut the path at as many places more.
+        assert!(share <= 1.0 + tolerance && share > 0.75, "{counted:?}, told {told:?}");
     }
 }
 
@@ -315,7 +316,9 @@ fn fitted(board: &Board, mut device: Device) -> Device {
         let (content, cells) = switching(capacity);
         let shape = shape(&content);
         let in_one = sum(&device.passing[2], &shape.passing());
-        (shape.parting(), (count(&image, &content, &cells).calls[3][1] - in_one) / f64::from(MAX_PANELS - 1))
+        // The gate's envelope has a vertex between two experts; the experts themselves stay as they are.
+        let panels = f64::from(MAX_PANELS) + 2.0 * (capacity[1] - 1) as f64;
+        (shape.parting(), (count(&image, &content, &cells).calls[3][1] - in_one) / (panels - 1.0))
     }));
     device.code = CODE.map(|(_, features)| {
         ["release", "os"].map(|profile| firmware::code_bytes(&board.build("panic-free", profile, features).unwrap()))

@@ -200,6 +200,13 @@ impl Shape {
         [1, self.experts, self.experts % 2, usize::from(self.experts == MOST_IN_REGISTERS)].map(number)
     }
 
+    /// Returns the most parts that the path is taken in: two more for each place where it may be cut, which are the vertices of
+    /// the gate's envelope and a zero of each expert.
+    #[must_use]
+    pub fn most_panels(&self) -> f64 {
+        f64::from(MAX_PANELS) + 2.0 * number(2 * self.experts - 1)
+    }
+
     /// Returns how much there is of each kind of stack.
     #[must_use]
     pub fn stacking(&self) -> [f64; STACKING] {
@@ -250,7 +257,7 @@ impl Device {
             })
             .collect();
         if let Some(call) = calls.last_mut() {
-            call.most_instructions = whole(path + f64::from(MAX_PANELS - 1) * self.part(shape));
+            call.most_instructions = whole(path + (shape.most_panels() - 1.0) * self.part(shape));
         }
         let code = CODE.iter().zip(self.code).scan([0, 0], |before, ((name, _), [bytes, bytes_at_s])| {
             let added = Flash { name, bytes: bytes - before[0], bytes_at_s: bytes_at_s - before[1] };
