@@ -28,7 +28,8 @@ const EXP2_TABLE: [u32; 64] = [
 /// The table less what its index adds to an exponent: so that [`exp2`] need not mask the index out.
 const EXP2_LESS_INDEX: [u32; 64] = {
     let mut entries = EXP2_TABLE;
-    let (mut rest, mut index) = (entries.as_mut_slice(), 0_u32);
+    let mut rest: &mut [u32] = &mut entries;
+    let mut index = 0_u32;
     while let [entry, others @ ..] = rest {
         *entry = entry.wrapping_sub(index << 17);
         index = index.wrapping_add(1);

@@ -238,7 +238,6 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     }
 
     /// Returns the note of each feature's value, in their order.
-    #[must_use]
     pub fn notes(&self) -> &[Note] {
         self.notes.get(..self.layout.features.len()).unwrap_or(&self.notes)
     }

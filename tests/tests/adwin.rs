@@ -1,6 +1,6 @@
 //! Promise: the drift detector is ADWIN2 as its documentation states it: an independent twin in f64 gives the same alarms, one
 //! by one, with the same window and the same means.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use feamoe_engine::drift::{Adwin, Change};
 use feamoe_engine::fairness::{Counts, Distances};
@@ -34,7 +34,7 @@ impl Twin {
             size *= 2;
         }
         self.records += 1;
-        if self.records % 32 != 0 {
+        if !self.records.is_multiple_of(32) {
             return None;
         }
         self.cut()

@@ -165,7 +165,6 @@ impl AnyRecord<'_> {
     }
 
     /// Returns what is to be noted of each feature's value, in their order.
-    #[must_use]
     pub fn notes(&self) -> &[Note] {
         match self {
             Self::Float(record) => record.notes(),

@@ -127,9 +127,9 @@ impl Status {
 impl From<LoadError> for Status {
     fn from(error: LoadError) -> Self {
         match error.kind {
-            LoadErrorKind::Frame(F::Truncated { .. }) | LoadErrorKind::Frame(F::TrailingBytes { .. }) | LoadErrorKind::Frame(F::TooLarge { .. }) => {
-                Self::BlobWrongLength
-            }
+            LoadErrorKind::Frame(F::Truncated { .. })
+            | LoadErrorKind::Frame(F::TrailingBytes { .. })
+            | LoadErrorKind::Frame(F::TooLarge { .. }) => Self::BlobWrongLength,
             LoadErrorKind::Frame(F::WrongMagic { .. }) => Self::BlobWrongMagic,
             LoadErrorKind::Frame(F::UnsupportedVersion { .. }) | LoadErrorKind::UnsupportedSections { .. } => {
                 Self::BlobUnsupported

@@ -154,7 +154,7 @@ fn hash(name: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
     use std::format;
     use std::string::String;

@@ -152,7 +152,6 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     }
 
     /// Returns the note of each feature's value, in their order.
-    #[must_use]
     pub fn notes(&self) -> &[Note] {
         self.notes.get(..self.fixed.layout.features().len()).unwrap_or(&self.notes)
     }

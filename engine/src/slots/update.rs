@@ -60,7 +60,8 @@ impl<const WORD: usize> Update<WORD> {
             return None;
         }
         let at = self.at();
-        let whole = bytes.len() / WORD * WORD;
+        // The words are powers of two: what is past whole ones are the low bits.
+        let whole = bytes.len() & !WORD.wrapping_sub(1);
         if self.filled == 0 && whole > 0 {
             let words = certain!(bytes.get(..whole), bytes);
             *chunk = certain!(chunk.get(whole..), past);
