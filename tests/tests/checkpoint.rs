@@ -191,8 +191,13 @@ fn a_file_named_again_after_its_end_is_newer_data() {
     assert_same(&folder, "whole", "parts", "twice");
 }
 
-/// Runs a command again and again, killing it after so long, a little longer each time, until it was done; returns how often it was killed.
+/// Runs a command again and again, killing it after so long, a little longer each time, until it was done; returns how
+/// often it was killed.
+///
+/// The checkpoint is put in its place last: a kill between that and the exit comes after the end of the run, and the same
+/// command, given once more, would rightly learn from newer data.
 fn killed_again_and_again(folder: &Folder, arguments: &[&str], first: Duration, more: Duration) -> u32 {
+    let last_checkpoint = folder.read("whole.ckpt");
     let mut patience = first;
     for killed in 0.. {
         let mut child = folder.command(arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
@@ -209,6 +214,9 @@ fn killed_again_and_again(folder: &Folder, arguments: &[&str], first: Duration, 
         }
         child.kill().unwrap();
         child.wait().unwrap();
+        if folder.read("killed.ckpt") == last_checkpoint {
+            return killed;
+        }
         patience += more;
     }
     0
@@ -225,19 +233,26 @@ fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
     let arguments = update("killed", &["1.csv", "2.csv"], &every);
     // From the beginning each time, then again from where the last one got to.
     let mut kills = 0;
-    for milliseconds in (1..).map(|i| i * 12) {
+    for milliseconds in (1..=200).map(|i| i * 12) {
         folder.write("killed.ckpt", &begun);
         let (first, never) = (Duration::from_millis(milliseconds), Duration::from_secs(600));
         let killed = killed_again_and_again(&folder, &arguments, first, never);
         assert_same(&folder, "whole", "killed", milliseconds);
         kills += killed;
-        if killed == 0 {
+        // A busy machine may come too late for its first kills.
+        if killed == 0 && kills >= 5 {
             break;
         }
     }
-    folder.write("killed.ckpt", &begun);
-    let chain = killed_again_and_again(&folder, &arguments, Duration::from_millis(5), Duration::from_millis(1));
-    assert_same(&folder, "whole", "killed", "a chain");
+    let mut chain = 0;
+    for _ in 0..20 {
+        folder.write("killed.ckpt", &begun);
+        chain += killed_again_and_again(&folder, &arguments, Duration::from_millis(5), Duration::from_millis(1));
+        assert_same(&folder, "whole", "killed", "a chain");
+        if chain >= 5 {
+            break;
+        }
+    }
     println!("killed {kills} times, and {chain} times in a row");
     assert!(kills >= 5 && chain >= 5, "{kills}, {chain}");
     let mut files = folder.files();
