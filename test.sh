@@ -55,6 +55,11 @@ step "tests"
 # Passing tests are quiet; in CI they are not, so that a skipped one is seen.
 cargo test --quiet --workspace --locked --no-fail-fast -- ${CI:+--show-output}
 
+step "the engine's examples"
+for example in score field; do
+    cargo run --quiet --locked -p feamoe-engine --example $example
+done
+
 step "every number of exp2's range"
 cargo test --quiet --release --locked -p feamoe-engine --lib -- --ignored
 

@@ -3,9 +3,9 @@
 use core::ffi::CStr;
 
 #[cfg(target_os = "none")]
-pub use semihosting::{fs::File, io, println, process};
+pub use semihosting::{fs::File, io, print, println, process};
 #[cfg(not(target_os = "none"))]
-pub use std::{fs::File, io, println, process};
+pub use std::{fs::File, io, print, println, process};
 
 use io::Read as _;
 

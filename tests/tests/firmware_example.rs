@@ -7,6 +7,7 @@ use std::fs;
 use feamoe::blob_file::{AlignedBytes, HostModel};
 use feamoe_engine::schema::Kind;
 use feamoe_tests::firmware;
+use feamoe_tests::firmware::vectors::Capacity;
 
 /// Records that the example shows.
 const RECORDS: usize = 3;
@@ -53,6 +54,18 @@ fn assert_prints_the_bits_of_the_host(printed: &str) {
         shown += 1;
     }
     assert_eq!(shown, RECORDS);
+}
+
+/// Two integer models in slots, a monitor, power cuts at every word, a failed trial: `engine/examples/field/device.rs` checks
+/// itself. The small board has too little RAM for a monitor of two groups and its stored state.
+#[test]
+fn a_device_in_the_field_lives_through_cuts_and_a_failed_trial_on_every_board() {
+    for board in firmware::boards().filter(|board| board.bare && board.capacity != Capacity::SMALL && board.available())
+    {
+        let image = board.build("field", "release", "").unwrap();
+        let printed = firmware::run(&image, &firmware::folder()).unwrap();
+        assert!(printed.ends_with("confirmed: model bffe4034, 8 records counted\n"), "{}: {printed}", board.target);
+    }
 }
 
 #[test]

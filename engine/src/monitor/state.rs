@@ -129,12 +129,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         let mut checked: Content<'_> = detectors.clone();
         for group in 0..GROUPS {
             for _ in 0..Watched::COUNT {
-                let detector: Detector = checked.take().map_err(RestoreError::State)?;
-                if !detector.is_sound(group) {
-                    // At most MAX_GROUPS.
-                    #[allow(clippy::cast_possible_truncation)]
-                    return Err(RestoreError::ImpossibleDetector { group: group as u8 });
-                }
+                check_detector(&mut checked, group)?;
             }
         }
         if checked.at != bytes.len() {
@@ -150,12 +145,28 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         status.events().for_each(|event: Event| self.events.push(event));
         self.events.dropped = status.events_dropped();
         let mut detectors = detectors;
-        for to in self.detectors.as_flattened_mut() {
-            if let Ok(detector) = detectors.take() {
-                *to = detector;
-            }
-        }
+        self.detectors.as_flattened_mut().iter_mut().for_each(|to| take_detector(&mut detectors, to));
         Ok(())
+    }
+}
+
+/// Checks the next detector. Not inlined, as [`take_detector`], so that each lies on the stack once: 700 bytes.
+#[inline(never)]
+fn check_detector(content: &mut Content<'_>, group: usize) -> Result<(), RestoreError> {
+    let detector: Detector = content.take().map_err(RestoreError::State)?;
+    if detector.is_sound(group) {
+        return Ok(());
+    }
+    // At most MAX_GROUPS.
+    #[allow(clippy::cast_possible_truncation)]
+    Err(RestoreError::ImpossibleDetector { group: group as u8 })
+}
+
+/// Takes the next detector, which was checked.
+#[inline(never)]
+fn take_detector(content: &mut Content<'_>, to: &mut Detector) {
+    if let Ok(detector) = content.take() {
+        *to = detector;
     }
 }
 

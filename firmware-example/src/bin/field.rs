@@ -1,0 +1,43 @@
+//! The engine's example of a device in the field (`engine/examples/field/device.rs`), on a board: two integer models in slots,
+//! a monitor that outlives a reset, power cuts, a failed trial, and the way back. Wants 24 kB of RAM, flash included.
+#![no_std]
+#![no_main]
+#![allow(unsafe_code)] // takes its statics
+
+#[path = "../../../engine/examples/field/device.rs"]
+mod device;
+
+use core::fmt;
+
+use device::{Flash, Memory};
+use feamoe_engine::include_model;
+use firmware_example::host::{print, println, process};
+
+static OLD: &[u8] = include_model!("../../../engine/golden/v1-i16.feamoe");
+static NEW: &[u8] = include_model!("../../../engine/golden/delta-v2.feamoe");
+static mut FLASH: Flash = Flash::new();
+static mut MEMORY: Memory = Memory::new();
+
+struct Printer;
+
+impl fmt::Write for Printer {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        print!("{text}");
+        Ok(())
+    }
+}
+
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
+fn main() -> ! {
+    // SAFETY: `main` runs once, and nothing else names them.
+    #[allow(static_mut_refs)]
+    let (flash, memory) = unsafe { (&mut FLASH, &mut MEMORY) };
+    match device::live([OLD, NEW], flash, memory, &mut Printer) {
+        Ok(()) => process::exit(0),
+        Err(fault) => {
+            println!("field: {fault:?}");
+            process::exit(1)
+        }
+    }
+}
