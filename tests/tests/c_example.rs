@@ -1,20 +1,32 @@
 //! Promise: C firmware links the engine: the header is that of the source, C99 and C++ compilers take it without a warning, misuse is an error code, no panic
 //! is linked, and the C example prints the same bits on a Cortex-M4F, on this machine and as the Rust engine computes them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
+use feamoe::export::{Width, quantize};
+use feamoe_engine::attribution::{Background, Game, Workspace};
+use feamoe_engine::mixture::Term;
 use feamoe_engine::schema::Kind;
+use feamoe_engine::{Attribution, Model, Recourse, Space, Value};
 use feamoe_tests::command::{feamoe, finished};
 use feamoe_tests::{firmware, repository_file};
 
 /// With this set, the header is written anew instead of compared: review the difference.
 const OVERWRITE: &str = "FEAMOE_OVERWRITE_HEADER";
+/// Of a library that is not built with the defaults.
+const OTHER_CAPACITY: [(&str, &str); 5] = [
+    ("FEAMOE_FEATURES", "12"),
+    ("FEAMOE_EXPERTS", "12"),
+    ("FEAMOE_BACKGROUND", "2"),
+    ("FEAMOE_GROUPS", "5"),
+    ("FEAMOE_WORD", "32"),
+];
 /// Where `make` puts the firmware.
 const IMAGE: &str = "thumbv7em-none-eabihf/firmware.elf";
 
@@ -22,14 +34,20 @@ const IMAGE: &str = "thumbv7em-none-eabihf/firmware.elf";
 fn the_header_is_that_of_the_source() {
     let folder = repository_file("engine/c");
     let config = cbindgen::Config::from_file(folder.join("cbindgen.toml")).unwrap();
-    let sources = ["lib.rs", "status.rs"].map(|file| folder.join("src").join(file));
-    let mut builder = cbindgen::Builder::new().with_config(config);
-    for source in sources {
-        builder = builder.with_src(source);
-    }
+    // It reads the other files by way of this one.
+    let builder = cbindgen::Builder::new().with_config(config).with_src(folder.join("src/lib.rs"));
     let mut header = Vec::new();
     builder.generate().unwrap().write(&mut header);
     let header = String::from_utf8(header).unwrap();
+    // The defaults that C has are those of the library.
+    let capacity = fs::read_to_string(folder.join("src/capacity.rs")).unwrap();
+    let chosen: Vec<_> = capacity.lines().filter(|line| line.starts_with("pub const ")).collect();
+    assert_eq!(chosen.len(), 5);
+    for line in chosen {
+        let name = line.split(' ').nth(2).unwrap().trim_end_matches(':');
+        let default = line.rsplit(' ').next().unwrap().trim_end_matches(");");
+        assert!(header.contains(&format!("#ifndef {name}\n#define {name} {default}\n#endif")), "{line}");
+    }
     let path = folder.join("include/feamoe.h");
     if std::env::var_os(OVERWRITE).is_some() {
         fs::write(&path, &header).unwrap();
@@ -65,6 +83,110 @@ fn misuse_is_an_error_code_by_any_compiler() {
         let ran = finished(&mut Command::new(&image));
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{standard}");
     }
+}
+
+/// Linked statically and as a shared library, by a C and a C++ compiler; and with another capacity.
+#[test]
+fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
+    if !have(&["cc", "make"]) {
+        return;
+    }
+    let build = host_build();
+    let blob = AlignedBytes::read(&repository_file("firmware-example/demo.feamoe")).unwrap();
+    let narrow = quantize(&blob, Width::I16).unwrap();
+    for (name, blob) in [("narrow", &narrow), ("narrower", &quantize(&blob, Width::I8).unwrap())] {
+        let path = build.join(name).with_extension("feamoe");
+        fs::write(&path, blob.as_slice()).unwrap();
+        let header = build.join(name).with_extension("h");
+        let export = ["export", path.to_str().unwrap(), "--constants", "c", "-o", header.to_str().unwrap()];
+        assert_eq!(finished(Command::new(feamoe()).args(export)).code, Some(0));
+    }
+    let library = host_library(build);
+    let compile = |compiler: &str, arguments: &[&str], library: &Path, image: &str| {
+        let image = build.join(image);
+        let mut command = Command::new(compiler);
+        command.args(["-pedantic", "-Wall", "-Wextra", "-Werror", "-O2"]).args(arguments);
+        command.arg(repository_file("engine/c/tests/whole.c")).args(["-x", "none"]);
+        command.arg("-I").arg(repository_file("engine/c/include")).arg("-I").arg(build);
+        command.arg(library).args(["-lm", "-o"]).arg(&image);
+        let compiled = finished(&mut command);
+        assert_eq!((compiled.code, compiled.stderr.as_str()), (Some(0), ""), "{compiler}");
+        let folder = library.parent().unwrap();
+        let ran = finished(Command::new(&image).env("LD_LIBRARY_PATH", folder).env("DYLD_LIBRARY_PATH", folder));
+        assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+        ran.stdout
+    };
+    let printed = compile("cc", &["-std=c99", "-x", "c"], &library, "whole");
+    if have(&["c++"]) {
+        assert_eq!(compile("c++", &["-std=c++11", "-x", "c++"], &library, "whole-cpp"), printed);
+    }
+    let shared = library.with_extension(std::env::consts::DLL_EXTENSION);
+    assert_eq!(compile("cc", &["-std=c99", "-x", "c"], &shared, "whole-shared"), printed);
+
+    let model = Model::<32, 16>::load(blob.as_slice()).unwrap();
+    let mut record = model.record();
+    let values: [(&str, Value); 10] = [
+        ("age", Value::Number(31.0)),
+        ("income", Value::Number(22_410.0)),
+        ("loan_amount", Value::Number(35_400.0)),
+        ("credit_score", Value::Number(560.0)),
+        ("years_employed", Value::Number(14.0)),
+        ("dependants", Value::Number(3.0)),
+        ("sex", level(&model, "sex", "Female")),
+        ("employment", level(&model, "employment", "salaried")),
+        ("purpose", level(&model, "purpose", "car")),
+        ("region", level(&model, "region", "west")),
+    ];
+    for (name, value) in values {
+        _ = record.set_value(name, value).unwrap();
+    }
+    let (mut terms, mut workspace) = (vec![Term::default(); 128], Box::new(Workspace::new()));
+    let mut background = Background::new(&model, &mut terms, &mut []);
+    background.push(&model, &model.record()).unwrap();
+    background.push(&model, &model.record()).unwrap();
+    let mut why = Attribution::new();
+    let game = Game { space: Space::Probability, player_of: None };
+    model.exact_into(&record, &background, &game, &mut workspace, &mut why).unwrap();
+    let mut expected: String =
+        (0..10).map(|index| format!("exact {index} {:08x}\n", why.values[index].to_bits())).collect();
+    let mut recourse = Recourse::new();
+    model.recourse_into(&record, &mut recourse).unwrap();
+    let (distance, probability) = (recourse.distance.unwrap().to_bits(), recourse.probability.to_bits());
+    expected += &format!("recourse {distance:08x} {probability:08x}\n");
+    let narrow = HostIntegerModel::load(narrow.as_slice()).unwrap();
+    let mut record = narrow.record();
+    for (name, value) in values {
+        _ = record.set_value(name, value).unwrap();
+    }
+    expected += &format!("integer {:08x}\n", narrow.score(&record).unwrap().probability);
+    assert_eq!(printed, expected);
+
+    // What the library holds is chosen where it is built, and a program that was compiled for another size is refused.
+    let target = build.join("other-capacity");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);
+    cargo.arg(repository_file("engine/c/Cargo.toml")).arg("--target-dir").arg(&target);
+    for (name, value) in OTHER_CAPACITY {
+        cargo.env(name, value);
+    }
+    assert_eq!(finished(cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS")).code, Some(0));
+    let defines: Vec<String> = OTHER_CAPACITY.iter().map(|(name, value)| format!("-D{name}={value}")).collect();
+    let defines: Vec<&str> =
+        [&["-std=c99", "-x", "c"][..], &defines.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+    let other = target.join("release/libfeamoe.a");
+    assert_eq!(compile("cc", &defines, &other, "whole-other"), printed);
+    let image = build.join("whole-mismatched");
+    let mut mismatched = Command::new("cc");
+    mismatched.arg(repository_file("engine/c/tests/whole.c"));
+    mismatched.arg("-I").arg(repository_file("engine/c/include")).arg("-I").arg(build);
+    assert_eq!(finished(mismatched.arg(&other).args(["-lm", "-o"]).arg(&image)).code, Some(0));
+    let ran = finished(&mut Command::new(&image));
+    assert!(ran.code != Some(0) && ran.stdout.contains("the memory has another size"), "{}", ran.stdout);
+}
+
+fn level(model: &Model<'_, 32, 16>, feature: &str, level: &str) -> Value {
+    let index = model.schema().feature_index(feature).unwrap();
+    Value::Level(model.schema().level_code(index.0, level).unwrap().unwrap())
 }
 
 #[test]

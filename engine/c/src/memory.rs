@@ -1,36 +1,170 @@
-//! What lies in the memory of C, and pointers to it, checked as far as a callee can: null, misaligned, too short, or to memory that does not hold what it should.
+//! What lies in the memory of C, and pointers to it, checked as far as a callee can: null, misaligned, too short, or to memory
+//! that does not hold what it should.
 
 use core::ffi::{CStr, c_char};
 use core::ptr::NonNull;
 
 // By other names than those C sees: cbindgen tells types apart by their names.
-use feamoe_engine::{Attribution as AnyAttribution, Model as AnyModel, Record as AnyRecord, Score as AnyScore};
+use feamoe_engine::attribution::Workspace as AnyWorkspace;
+use feamoe_engine::format::HEADER_BYTES;
+use feamoe_engine::integer::{Attribution as AnyIntegerWhy, Model as AnyInteger, Record as AnyIntegerRecord};
+use feamoe_engine::limits::MAX_BLOB_BYTES;
+use feamoe_engine::mixture::Term;
+use feamoe_engine::monitor::Monitor as AnyMonitor;
+use feamoe_engine::slots::{Seal, Update as AnyUpdate};
+use feamoe_engine::{
+    Attribution as AnyAttribution, Model as AnyModel, Record as AnyRecord, Recourse as AnyRecourse, Score as AnyScore,
+    Scorer,
+};
 
+use crate::capacity::{FEAMOE_BACKGROUND, FEAMOE_EXPERTS, FEAMOE_FEATURES, FEAMOE_GROUPS, FEAMOE_WORD};
 use crate::status::Status;
-use crate::{FEAMOE_EXPERTS, FEAMOE_FEATURES};
 
 pub type EngineModel = AnyModel<'static, FEAMOE_FEATURES, FEAMOE_EXPERTS>;
 pub type EngineRecord = AnyRecord<'static, FEAMOE_FEATURES>;
+pub type EngineInteger = AnyInteger<'static, FEAMOE_FEATURES, FEAMOE_EXPERTS>;
+pub type IntegerRecord = AnyIntegerRecord<'static, FEAMOE_FEATURES>;
 pub type EngineScore = AnyScore<FEAMOE_EXPERTS>;
 pub type EngineAttribution = AnyAttribution<FEAMOE_FEATURES, FEAMOE_EXPERTS>;
+pub type IntegerWhy = AnyIntegerWhy<FEAMOE_FEATURES, FEAMOE_EXPERTS>;
+pub type EngineMonitor = AnyMonitor<FEAMOE_GROUPS, FEAMOE_FEATURES>;
+pub type EngineRecourse = AnyRecourse<FEAMOE_FEATURES>;
+pub type EngineUpdate = AnyUpdate<FEAMOE_WORD>;
+
 pub type Loaded = Sealed<EngineModel, 0x4d_4445>;
-pub type Filled = Sealed<Values, 0x52_4543>;
+pub type LoadedInteger = Sealed<EngineInteger, 0x4d_4449>;
+pub type Filled = Sealed<Values<Loaded, EngineRecord>, 0x52_4543>;
+pub type FilledInteger = Sealed<Values<LoadedInteger, IntegerRecord>, 0x52_4549>;
+pub type Watching = Sealed<EngineMonitor, 0x57_4154>;
+pub type Updating = Sealed<Writer, 0x55_5044>;
 
 /// A record and what it belongs to.
-pub struct Values {
-    pub origin: Origin,
-    pub record: EngineRecord,
+pub struct Values<M, R> {
+    pub origin: Origin<M>,
+    pub record: R,
 }
 
 /// The model that made a record: where it is, and which was there then.
-#[derive(Clone, Copy)]
-pub struct Origin {
-    pub model: NonNull<Loaded>,
+pub struct Origin<M> {
+    pub model: NonNull<M>,
     pub crc32: u32,
 }
 
-/// A value in memory of the caller's, under a seal made of its address: memory that was never written, that was moved or that holds another `KIND` is told
-/// apart. Not against malice: who writes a seal by hand gets what he wrote.
+impl<M> Clone for Origin<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Origin<M> {}
+
+/// An update, and the header that ends it.
+pub struct Writer {
+    pub update: EngineUpdate,
+    pub seal: Option<Seal>,
+}
+
+/// What exact values are computed in, and the records they are told against. Numbers only: memory of zeros holds one.
+#[repr(C)]
+pub struct Games {
+    pub workspace: AnyWorkspace<FEAMOE_FEATURES, FEAMOE_EXPERTS>,
+    pub terms: [[[Term; 2]; FEAMOE_FEATURES]; FEAMOE_BACKGROUND],
+}
+
+/// A model, and where a record of it is.
+type Found<M, V> = (&'static M, NonNull<V>);
+
+/// A model of either weights where C keeps it.
+pub trait Kept: Sized + 'static {
+    type Model: Scorer<'static, Record<'static> = Self::Record> + 'static;
+    type Record: 'static;
+
+    /// # Safety
+    /// As [`Sealed::value`].
+    unsafe fn value(place: NonNull<Self>) -> Result<NonNull<Self::Model>, Status>;
+}
+
+impl<M: Scorer<'static> + 'static, const KIND: usize> Kept for Sealed<M, KIND> {
+    type Model = M;
+    type Record = M::Record<'static>;
+
+    unsafe fn value(place: NonNull<Self>) -> Result<NonNull<M>, Status> {
+        // SAFETY: by this function's contract.
+        unsafe { Self::value(place) }
+    }
+}
+
+/// Returns the model in the memory of C.
+///
+/// # Safety
+/// The header's contract.
+pub unsafe fn loaded<M: Kept>(model: *const M) -> Result<&'static M::Model, Status> {
+    let place = place(model.cast_mut())?;
+    // SAFETY: readable by the header's contract.
+    let model = unsafe { M::value(place) }?;
+    // SAFETY: put there by a load, and used until it is loaded anew.
+    Ok(unsafe { model.as_ref() })
+}
+
+/// Returns the record in the memory of C, and its model, which must still be the one that made it.
+///
+/// # Safety
+/// The header's contract; nothing else holds the record.
+pub unsafe fn values<M: Kept, R: 'static, const KIND: usize>(
+    record: *mut Sealed<Values<M, R>, KIND>,
+) -> Result<Found<M::Model, Values<M, R>>, Status> {
+    let place = place(record)?;
+    // SAFETY: readable by the header's contract.
+    let values = unsafe { Sealed::value(place) }?;
+    // SAFETY: put there by an init; not the record itself, which refers to the model.
+    let Origin { model, crc32 } = unsafe { (*values.as_ptr()).origin };
+    // SAFETY: by the header's contract the model's memory stays as long as its records.
+    let model = unsafe { M::value(model) }?;
+    // SAFETY: as in `loaded`.
+    let model = unsafe { model.as_ref() };
+    if model.crc32() == crc32 { Ok((model, values)) } else { Err(Status::OtherModel) }
+}
+
+/// As [`values`], to read.
+///
+/// # Safety
+/// The header's contract.
+pub unsafe fn filled<M: Kept, R: 'static, const KIND: usize>(
+    record: *const Sealed<Values<M, R>, KIND>,
+) -> Result<(&'static M::Model, &'static R), Status> {
+    // SAFETY: by this function's contract.
+    let (model, values) = unsafe { values(record.cast_mut()) }?;
+    // SAFETY: put there by an init; not written while it is read.
+    Ok((model, unsafe { &values.as_ref().record }))
+}
+
+/// Returns the bytes of a blob, or of whatever lies there.
+///
+/// # Safety
+/// The header's contract: the bytes stay as long as what is made of them.
+pub unsafe fn bytes(bytes: *const u8, length: usize) -> Result<&'static [u8], Status> {
+    let bytes = NonNull::new(bytes.cast_mut()).ok_or(Status::NullPointer)?;
+    // No slice may be longer than half of the memory; no blob is, nor a slot that holds one.
+    if length > MAX_BLOB_BYTES.saturating_add(HEADER_BYTES).saturating_mul(2) {
+        return Err(Status::BlobWrongLength);
+    }
+    // SAFETY: the caller's bytes.
+    Ok(unsafe { core::slice::from_raw_parts(bytes.as_ptr(), length) })
+}
+
+/// As [`bytes`], to write to.
+///
+/// # Safety
+/// The header's contract; nothing else uses the bytes.
+pub unsafe fn bytes_mut(bytes: *mut u8, length: usize) -> Result<&'static mut [u8], Status> {
+    let bytes = NonNull::new(bytes).ok_or(Status::NullPointer)?;
+    let length = if length > MAX_BLOB_BYTES { MAX_BLOB_BYTES } else { length };
+    // SAFETY: the caller's bytes.
+    Ok(unsafe { core::slice::from_raw_parts_mut(bytes.as_ptr(), length) })
+}
+
+/// A value in memory of the caller's, under a seal made of its address: memory that was never written, that was moved or that
+/// holds another `KIND` is told apart. Not against malice: who writes a seal by hand gets what he wrote.
 #[repr(C)]
 pub struct Sealed<T, const KIND: usize> {
     seal: usize,
@@ -86,20 +220,20 @@ pub fn place<T>(pointer: *mut T) -> Result<NonNull<T>, Status> {
     if place.is_aligned() { Ok(place) } else { Err(Status::Misaligned) }
 }
 
-/// Checks a pointer to an array of `length` that is to hold `needed` numbers; no more are written.
-pub fn numbers(pointer: *mut f32, length: usize, needed: usize) -> Result<NonNull<f32>, Status> {
+/// Checks a pointer to an array of `length` that is to hold `needed` items; no more are written.
+pub fn array<T>(pointer: *mut T, length: usize, needed: usize) -> Result<NonNull<T>, Status> {
     let place = place(pointer)?;
     if length < needed { Err(Status::TooShort) } else { Ok(place) }
 }
 
-/// Writes numbers to an array.
+/// Writes items to an array.
 ///
 /// # Safety
-/// [`numbers`] checked the array for as many.
-pub unsafe fn write_numbers(array: NonNull<f32>, numbers: &[f32]) {
-    // Both are distinct: the numbers are the callee's.
+/// [`array`] checked the array for as many.
+pub unsafe fn write_array<T: Copy>(array: NonNull<T>, items: &[T]) {
+    // Both are distinct: the items are the callee's.
     // SAFETY: by this function's contract.
-    unsafe { array.as_ptr().copy_from_nonoverlapping(numbers.as_ptr(), numbers.len()) };
+    unsafe { array.as_ptr().copy_from_nonoverlapping(items.as_ptr(), items.len()) };
 }
 
 /// Returns a string of C.

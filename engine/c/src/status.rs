@@ -3,7 +3,8 @@
 use core::ffi::CStr;
 
 use feamoe_engine::error::{FrameError as F, LoadErrorKind};
-use feamoe_engine::{LoadError, PredictError, RecordError};
+use feamoe_engine::monitor::{MonitorError, RestoreError};
+use feamoe_engine::{ExplainError, LoadError, PredictError, RecordError};
 
 /// What became of a call.
 #[repr(C)]
@@ -23,6 +24,12 @@ pub enum Status {
     TooShort = 5,
     /// A name is not UTF-8.
     NotUtf8 = 6,
+    /// A number stands for none of the choices there are.
+    NoSuchChoice = 7,
+    /// There are not as many values as the model has features.
+    WrongCount = 8,
+    /// The caller's function ended the work.
+    Stopped = 9,
     /// The file is shorter or longer than it says, or larger than the format allows.
     BlobWrongLength = 10,
     /// Not a feamoe model.
@@ -39,6 +46,8 @@ pub enum Status {
     BlobTooManyExperts = 16,
     /// The checksum is right, but what it covers is no model that this library can use.
     BlobInvalid = 17,
+    /// The weights are integers where floats are wanted, or the other way round.
+    BlobOtherWeights = 18,
     /// The model has no such feature.
     UnknownFeature = 20,
     /// The feature has no such level.
@@ -53,13 +62,45 @@ pub enum Status {
     LevelOutOfRange = 25,
     /// The record belongs to another model than the one that is loaded now.
     OtherModel = 26,
+    /// There is no background record.
+    BackgroundEmpty = 30,
+    /// There are more background records than FEAMOE_BACKGROUND.
+    BackgroundFull = 31,
+    /// More features differ from a background record than coalitions can be counted for.
+    TooManyPlayers = 32,
+    /// A rule has an empty range, or a step or cost out of range.
+    RuleInvalid = 33,
+    /// The monitor was not started.
+    NotStarted = 40,
+    /// The group is past FEAMOE_GROUPS.
+    GroupOutOfRange = 41,
+    /// The score is not in [0, 1].
+    NotAProbability = 42,
+    /// Only a declined record has a distance to a favourable decision.
+    NotDeclined = 43,
+    /// The distance is below 0 or past 65535.
+    NotADistance = 44,
+    /// The token is damaged.
+    TokenInvalid = 45,
+    /// The state is damaged, or of another monitor.
+    StateInvalid = 46,
+    /// Neither slot holds a model that this library can use.
+    NoModel = 50,
+    /// The slot is too short for the model.
+    SlotTooShort = 51,
+    /// The update has not received or written all its bytes.
+    Incomplete = 52,
+    /// The slot's header is damaged.
+    SlotInvalid = 53,
+    /// The delta is damaged, or made for another model, or its model does not fit.
+    DeltaRefused = 54,
     /// None of those above: the engine is newer than this interface.
     Unknown = 99,
 }
 
 impl Status {
     /// Every status, for [`Status::of_code`].
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 43] = [
         Self::Ok,
         Self::NullPointer,
         Self::Misaligned,
@@ -67,6 +108,9 @@ impl Status {
         Self::NotInitialised,
         Self::TooShort,
         Self::NotUtf8,
+        Self::NoSuchChoice,
+        Self::WrongCount,
+        Self::Stopped,
         Self::BlobWrongLength,
         Self::BlobWrongMagic,
         Self::BlobUnsupported,
@@ -75,6 +119,7 @@ impl Status {
         Self::BlobTooManyFeatures,
         Self::BlobTooManyExperts,
         Self::BlobInvalid,
+        Self::BlobOtherWeights,
         Self::UnknownFeature,
         Self::UnknownLevel,
         Self::NamesStripped,
@@ -82,6 +127,22 @@ impl Status {
         Self::NotACategory,
         Self::LevelOutOfRange,
         Self::OtherModel,
+        Self::BackgroundEmpty,
+        Self::BackgroundFull,
+        Self::TooManyPlayers,
+        Self::RuleInvalid,
+        Self::NotStarted,
+        Self::GroupOutOfRange,
+        Self::NotAProbability,
+        Self::NotDeclined,
+        Self::NotADistance,
+        Self::TokenInvalid,
+        Self::StateInvalid,
+        Self::NoModel,
+        Self::SlotTooShort,
+        Self::Incomplete,
+        Self::SlotInvalid,
+        Self::DeltaRefused,
         Self::Unknown,
     ];
 
@@ -102,16 +163,22 @@ impl Status {
             Self::NotInitialised => {
                 c"no loaded model, or no record of one, is here: load or init it where it is to stay, and do not copy it"
             }
-            Self::TooShort => c"the array is shorter than the model's features or experts",
+            Self::TooShort => c"the array is shorter than what it is to hold",
             Self::NotUtf8 => c"the name is not UTF-8",
+            Self::NoSuchChoice => c"the number stands for none of the choices that feamoe.h lists",
+            Self::WrongCount => c"there are not as many values as the model has features",
+            Self::Stopped => c"ended by the caller's function",
             Self::BlobWrongLength => c"the model's file is shorter or longer than it says: copy all of it",
             Self::BlobWrongMagic => c"not a feamoe model: does not start with FEAM",
             Self::BlobUnsupported => c"the model's format is newer than this library: update the library, or export it again",
             Self::BlobDamaged => c"the model's checksum does not match: the file is damaged",
             Self::BlobMisaligned => c"the model is not at a multiple of 4 in memory: align it",
-            Self::BlobTooManyFeatures => c"the model has more features than FEAMOE_FEATURES: raise it in engine/c/src/lib.rs",
-            Self::BlobTooManyExperts => c"the model has more experts than FEAMOE_EXPERTS: raise it in engine/c/src/lib.rs",
+            Self::BlobTooManyFeatures => c"the model has more features than FEAMOE_FEATURES: raise it where library and program are built",
+            Self::BlobTooManyExperts => c"the model has more experts than FEAMOE_EXPERTS: raise it where library and program are built",
             Self::BlobInvalid => c"the file's checksum is right, but it is no model that this library can use",
+            Self::BlobOtherWeights => {
+                c"the model's weights are of the other kind: load integers by feamoe_integer_model_load, floats by feamoe_model_load"
+            }
             Self::UnknownFeature => c"the model has no such feature",
             Self::UnknownLevel => c"the feature has no such level",
             Self::NamesStripped => c"the model has no names: use feature indices and level codes",
@@ -119,8 +186,31 @@ impl Status {
             Self::NotACategory => c"the feature is a number, found a level",
             Self::LevelOutOfRange => c"the code is past the feature's levels",
             Self::OtherModel => c"the record belongs to another model than the one loaded now: init it again",
+            Self::BackgroundEmpty => c"there is no background record: give one at least",
+            Self::BackgroundFull => c"there are more background records than FEAMOE_BACKGROUND: give fewer, or raise it",
+            Self::TooManyPlayers => c"too many features differ from a background record: explain by path",
+            Self::RuleInvalid => c"a rule has an empty range, or a step or cost out of range",
+            Self::NotStarted => c"the monitor watches no model yet: start it",
+            Self::GroupOutOfRange => c"the group is past FEAMOE_GROUPS: raise it, or give FEAMOE_NO_GROUP",
+            Self::NotAProbability => c"the score is not in [0, 1]",
+            Self::NotDeclined => c"only a declined record has a distance to a favourable decision",
+            Self::NotADistance => c"the distance is below 0 or past 65535",
+            Self::TokenInvalid => c"the token is damaged",
+            Self::StateInvalid => c"the stored state is damaged, or of another model or other groups: start anew",
+            Self::NoModel => c"neither slot holds a model that this library can use: write one to the target",
+            Self::SlotTooShort => c"the slot is too short for the model",
+            Self::Incomplete => c"the update has not received or written all its bytes",
+            Self::SlotInvalid => c"the slot's header is damaged",
+            Self::DeltaRefused => c"the delta is damaged, or made for another model, or its model does not fit the array",
             Self::Unknown => c"an error that this interface does not know",
         }
+    }
+}
+
+impl Status {
+    /// Returns it as a result, for `?`.
+    pub fn of(self) -> Result<(), Self> {
+        if self == Self::Ok { Ok(()) } else { Err(self) }
     }
 }
 
@@ -138,6 +228,7 @@ impl From<LoadError> for Status {
             LoadErrorKind::Misaligned => Self::BlobMisaligned,
             LoadErrorKind::TooManyFeatures { .. } => Self::BlobTooManyFeatures,
             LoadErrorKind::TooManyExperts { .. } => Self::BlobTooManyExperts,
+            LoadErrorKind::IntegerWeights | LoadErrorKind::FloatWeights => Self::BlobOtherWeights,
             _ => Self::BlobInvalid,
         }
     }
@@ -153,6 +244,43 @@ impl From<RecordError> for Status {
             RecordError::LevelOutOfRange { .. } => Self::LevelOutOfRange,
             RecordError::OtherModel => Self::OtherModel,
             _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<ExplainError> for Status {
+    fn from(error: ExplainError) -> Self {
+        match error {
+            ExplainError::OtherModel => Self::OtherModel,
+            ExplainError::EmptyBackground => Self::BackgroundEmpty,
+            ExplainError::BackgroundFull { .. } => Self::BackgroundFull,
+            ExplainError::TooManyPlayers { .. } => Self::TooManyPlayers,
+            ExplainError::Stopped => Self::Stopped,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<MonitorError> for Status {
+    fn from(error: MonitorError) -> Self {
+        match error {
+            MonitorError::NotStarted => Self::NotStarted,
+            MonitorError::GroupOutOfRange { .. } => Self::GroupOutOfRange,
+            MonitorError::NotAProbability { .. } => Self::NotAProbability,
+            MonitorError::OtherModel { .. } | MonitorError::WrongFeatureCount { .. } => Self::OtherModel,
+            MonitorError::NotDeclined => Self::NotDeclined,
+            MonitorError::NotADistance { .. } => Self::NotADistance,
+            MonitorError::BufferTooSmall { .. } => Self::TooShort,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<RestoreError> for Status {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::OtherModel { .. } => Self::OtherModel,
+            _ => Self::StateInvalid,
         }
     }
 }

@@ -1,0 +1,193 @@
+//! What would have to change for a favourable decision.
+
+use core::ffi::c_void;
+
+use feamoe_engine as engine;
+use feamoe_engine::recourse::Rules;
+
+use crate::capacity::FEAMOE_FEATURES;
+use crate::explain::KeepGoing;
+use crate::memory::{self, EngineRecourse, Filled};
+use crate::record::Record;
+use crate::status;
+use crate::status::Status;
+
+/// What a feamoe_recourse takes, in units of 8 bytes.
+pub const FEAMOE_RECOURSE_WORDS: usize = 37 * FEAMOE_FEATURES + 4;
+
+/// What a recourse is searched in, opaque, in memory of yours; it need not be initialised.
+#[repr(C)]
+pub struct Recourse {
+    opaque: [u64; FEAMOE_RECOURSE_WORDS],
+}
+
+/// Which way a feature may go.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum Direction {
+    /// Any.
+    Any = 0,
+    /// A number may only grow; a category may change.
+    Increase = 1,
+    /// A number may only fall; a category may change.
+    Decrease = 2,
+    /// None: the feature stays as it is.
+    Fixed = 3,
+}
+
+/// What may be done with one feature. Of a category only cost counts, and whether it is fixed.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Rule {
+    /// One of feamoe_direction.
+    pub direction: u32,
+    /// Lowest number that may be proposed; -INFINITY for that of the training range.
+    pub low: f32,
+    /// Highest number that may be proposed; INFINITY for that of the training range.
+    pub high: f32,
+    /// Numbers proposed are multiples of it; 0 for any number.
+    pub step: f32,
+    /// By how much the feature's part of the distance is multiplied, 0.001 to 1000.
+    pub cost: f32,
+}
+
+/// What is proposed for a feature: the kind of a feamoe_change.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum ChangeKind {
+    /// Leave it as it is.
+    None = 0,
+    /// Change it to a number.
+    Number = 1,
+    /// Change it to a level.
+    Level = 2,
+}
+
+/// What is proposed for a feature.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Change {
+    /// What it is.
+    pub kind: ChangeKind,
+    /// The number, where it is one.
+    pub number: f32,
+    /// The level's code, where it is one.
+    pub level: u16,
+}
+
+/// The nearest favourable record that was found.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Answer {
+    /// Whether there is one.
+    pub found: bool,
+    /// Whether the search was stopped: the answer is the nearest one found until then.
+    pub stopped: bool,
+    /// How far it is, in standard deviations; 0 where the record is favourable as it is.
+    pub distance: f32,
+    /// The score after the changes; without an answer, the record's own.
+    pub probability: f32,
+    /// Evaluations of the mixture that it took.
+    pub evaluations: u32,
+}
+
+const _: () = {
+    let fits = size_of::<EngineRecourse>() <= size_of::<Recourse>();
+    assert!(fits, "raise FEAMOE_RECOURSE_WORDS: a recourse of the engine has grown");
+    assert!(align_of::<EngineRecourse>() <= align_of::<Recourse>());
+};
+
+/// Finds the nearest favourable record that the rules allow. rules: NULL where every feature is free, or an array of
+/// rules_length, one for each feature of the model. recourse_bytes: sizeof(feamoe_recourse). keep_going: NULL, or called after
+/// each evaluation with their number. changes: an array of changes_length, not less than the model's features.
+#[unsafe(no_mangle)]
+#[allow(clippy::too_many_arguments)] // of what; by which rules; memory; how long; the answer
+pub unsafe extern "C" fn feamoe_record_recourse(
+    record: *const Record,
+    rules: *const Rule,
+    rules_length: usize,
+    recourse: *mut Recourse,
+    recourse_bytes: usize,
+    keep_going: KeepGoing,
+    context: *mut c_void,
+    answer: *mut Answer,
+    changes: *mut Change,
+    changes_length: usize,
+) -> Status {
+    status(|| {
+        if recourse_bytes != size_of::<Recourse>() {
+            return Err(Status::WrongSize);
+        }
+        // SAFETY: by the header's contract.
+        let (model, record) = unsafe { memory::filled(record.cast::<Filled>()) }?;
+        let features = model.schema().features().len();
+        let place = memory::place(recourse.cast::<EngineRecourse>())?;
+        let answer = memory::place(answer)?;
+        let changes = memory::array(changes, changes_length, features)?;
+        let rules = if rules.is_null() {
+            Rules::FREE
+        } else {
+            let given = memory::array(rules.cast_mut(), rules_length, features)?;
+            // SAFETY: the caller's array, checked for as many.
+            let given = unsafe { core::slice::from_raw_parts(given.as_ptr(), features) };
+            let mut rules = [engine::recourse::Rule::FREE; FEAMOE_FEATURES];
+            for (to, from) in rules.iter_mut().zip(given) {
+                *to = from.known()?;
+            }
+            Rules::new(rules).map_err(|_| Status::RuleInvalid)?
+        };
+        let keep_going = |done: u32| match keep_going {
+            // SAFETY: the caller's function, with the caller's context.
+            Some(keep_going) => unsafe { keep_going(context, u64::from(done)) },
+            None => true,
+        };
+        // SAFETY: a place of the library's size, the caller's to write to.
+        unsafe { place.write(EngineRecourse::new()) };
+        // SAFETY: just written; nothing else uses the memory meanwhile.
+        let found = unsafe { &mut *place.as_ptr() };
+        model.recourse_while(record, &rules, found, keep_going)?;
+        // SAFETY: a checked place of the caller's.
+        unsafe {
+            answer.write(Answer {
+                found: found.distance.is_some(),
+                stopped: found.stopped,
+                distance: found.distance.unwrap_or(0.0),
+                probability: found.probability,
+                evaluations: found.evaluations,
+            });
+        }
+        let mut told = [Change { kind: ChangeKind::None, number: 0.0, level: 0 }; FEAMOE_FEATURES];
+        for (to, change) in told.iter_mut().zip(&found.changes) {
+            match change {
+                Some(engine::recourse::Change::Number(number)) => {
+                    *to = Change { kind: ChangeKind::Number, number: *number, level: 0 };
+                }
+                Some(engine::recourse::Change::Level(level)) => {
+                    *to = Change { kind: ChangeKind::Level, number: 0.0, level: *level };
+                }
+                None => {}
+            }
+        }
+        // SAFETY: checked for as many.
+        unsafe { memory::write_array(changes, crate::first(&told, features)) };
+        Ok(())
+    })
+}
+
+impl Rule {
+    fn known(&self) -> Result<engine::recourse::Rule, Status> {
+        const ANY: u32 = Direction::Any as u32;
+        const INCREASE: u32 = Direction::Increase as u32;
+        const DECREASE: u32 = Direction::Decrease as u32;
+        const FIXED: u32 = Direction::Fixed as u32;
+        let direction = match self.direction {
+            ANY => engine::recourse::Direction::Any,
+            INCREASE => engine::recourse::Direction::Increase,
+            DECREASE => engine::recourse::Direction::Decrease,
+            FIXED => engine::recourse::Direction::Fixed,
+            _ => return Err(Status::NoSuchChoice),
+        };
+        let Self { low, high, step, cost, .. } = *self;
+        Ok(engine::recourse::Rule { direction, low, high, step, cost })
+    }
+}

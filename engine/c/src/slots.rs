@@ -1,0 +1,352 @@
+//! Updates in the field: two slots of flash, and deltas.
+
+use feamoe_engine::slots::{self, Loaded as InSlot, NoModel, SlotError, Step as EngineStep, Target as EngineTarget};
+use feamoe_engine::{Scorer, delta};
+
+use crate::capacity::FEAMOE_WORD;
+use crate::memory::{self, EngineInteger, EngineModel, EngineUpdate, Loaded, LoadedInteger, Sealed, Updating, Writer};
+use crate::model::{IntegerModel, Model};
+use crate::status;
+use crate::status::Status;
+
+/// What a feamoe_update takes, in units of 8 bytes.
+pub const FEAMOE_UPDATE_WORDS: usize = FEAMOE_WORD / 8 + 76;
+
+/// An update on its way into a slot, opaque, in memory of yours.
+#[repr(C)]
+pub struct Update {
+    opaque: [u64; FEAMOE_UPDATE_WORDS],
+}
+
+/// What the driver of the flash has to do: the kind of a feamoe_step.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum StepKind {
+    /// Nothing.
+    None = 0,
+    /// Erase from one offset to before another.
+    Erase = 1,
+    /// Write bytes to where was erased.
+    Write = 2,
+}
+
+/// What the driver of the flash has to do next. Offsets are in bytes from the start of the slot, and whole words.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Step {
+    /// What it is.
+    pub kind: StepKind,
+    /// The first byte.
+    pub from: u32,
+    /// One past the last byte.
+    pub to: u32,
+    /// The bytes to write, to - from of them; NULL where there is nothing to write.
+    pub bytes: *const u8,
+}
+
+/// Where a model goes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// The slot, 0 or 1.
+    pub slot: usize,
+    /// What makes it the newest.
+    pub sequence: u32,
+}
+
+/// The model to use, and what goes with it. Choose once after each reset: a second look would find a model on trial tried
+/// already, and go back to the one before.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Chosen {
+    /// The slot that the model lies in, 0 or 1.
+    pub slot: usize,
+    /// Whether it is on trial: take the step `confirm` to keep it. Without that, the next start goes back to the model before.
+    pub on_trial: bool,
+    /// Whether an update may go to `target` now; where not, once the model is confirmed.
+    pub can_update: bool,
+    /// To take in that slot before the model is used.
+    pub begin: Step,
+    /// To take in that slot to keep the model.
+    pub confirm: Step,
+    /// Where the next model goes.
+    pub target: Target,
+}
+
+const _: () = {
+    let fits = size_of::<Updating>() <= size_of::<Update>() && align_of::<Updating>() <= align_of::<Update>();
+    assert!(fits, "raise FEAMOE_UPDATE_WORDS: an update of the engine has grown");
+};
+
+/// Loads the newest model that loads of two slots, each given with all its bytes, as they lie in flash, at multiples of 4.
+/// model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where neither slot holds one: then chosen->target says where to
+/// write one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_slots_choose(
+    first: *const u8,
+    first_bytes: usize,
+    second: *const u8,
+    second_bytes: usize,
+    model: *mut Model,
+    model_bytes: usize,
+    chosen: *mut Chosen,
+) -> Status {
+    let has_size = model_bytes == size_of::<Model>();
+    // SAFETY: by the header's contract.
+    unsafe {
+        choose::<EngineModel, _>([first, second], [first_bytes, second_bytes], model.cast::<Loaded>(), has_size, chosen)
+    }
+}
+
+/// As feamoe_slots_choose, for integer weights. model_bytes: sizeof(feamoe_integer_model).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_integer_slots_choose(
+    first: *const u8,
+    first_bytes: usize,
+    second: *const u8,
+    second_bytes: usize,
+    model: *mut IntegerModel,
+    model_bytes: usize,
+    chosen: *mut Chosen,
+) -> Status {
+    let has_size = model_bytes == size_of::<IntegerModel>();
+    let model = model.cast::<LoadedInteger>();
+    // SAFETY: by the header's contract.
+    unsafe { choose::<EngineInteger, _>([first, second], [first_bytes, second_bytes], model, has_size, chosen) }
+}
+
+/// Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the flash's erase units; erased: the
+/// byte that it erases to. update_bytes: sizeof(feamoe_update). step: to erase the slot.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_update_begin(
+    update: *mut Update,
+    update_bytes: usize,
+    target: Target,
+    slot_bytes: u32,
+    erased: u8,
+    blob_bytes: u32,
+    step: *mut Step,
+) -> Status {
+    status(|| {
+        if update_bytes != size_of::<Update>() {
+            return Err(Status::WrongSize);
+        }
+        let place = memory::place(update.cast::<Updating>())?;
+        let step = memory::place(step)?;
+        let target = EngineTarget { slot: target.slot, sequence: target.sequence };
+        let update = EngineUpdate::new(target, slot_bytes, erased, blob_bytes)?;
+        // SAFETY: a checked place of the caller's.
+        unsafe { step.write(update.erase().into()) };
+        // SAFETY: a place of the library's size, the caller's to write to.
+        unsafe { Sealed::put(place, Writer { update, seal: None }) };
+        Ok(())
+    })
+}
+
+/// Takes bytes off the front of a piece of the model, *length bytes at *piece, and tells the step that writes them, once they
+/// make whole words. Take each step before the next call; call until the step is FEAMOE_STEP_KIND_NONE: then the next piece can
+/// come.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_update_next(
+    update: *mut Update,
+    piece: *mut *const u8,
+    length: *mut usize,
+    step: *mut Step,
+) -> Status {
+    status(|| {
+        let (piece, length, step) = (memory::place(piece)?, memory::place(length)?, memory::place(step)?);
+        // SAFETY: readable by the header's contract.
+        let start = unsafe { piece.read() };
+        // SAFETY: as above.
+        let count = unsafe { length.read() };
+        // SAFETY: by the header's contract.
+        let mut bytes = unsafe { memory::bytes(start, count) }?;
+        // SAFETY: by the header's contract.
+        let writer = unsafe { writer(update) }?;
+        let next = writer.update.next(&mut bytes).map_or(Step::NONE, Step::from);
+        // SAFETY: checked places of the caller's.
+        unsafe { step.write(next) };
+        // SAFETY: as above.
+        unsafe { piece.write(bytes.as_ptr()) };
+        // SAFETY: as above.
+        unsafe { length.write(bytes.len()) };
+        Ok(())
+    })
+}
+
+/// Tells the step that writes the end of the model, padded to a word; FEAMOE_STEP_KIND_NONE where it is written already.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_update_end(update: *mut Update, step: *mut Step) -> Status {
+    status(|| {
+        let step = memory::place(step)?;
+        // SAFETY: by the header's contract.
+        let writer = unsafe { writer(update) }?;
+        let end = writer.update.end()?.map_or(Step::NONE, Step::from);
+        // SAFETY: a checked place of the caller's.
+        unsafe { step.write(end) };
+        Ok(())
+    })
+}
+
+/// Loads the model from the slot, given with all its bytes as they lie in flash, and tells the last step: to write the header.
+/// After it the slot holds a model on trial, which the next start chooses.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_update_check(
+    update: *mut Update,
+    slot: *const u8,
+    slot_bytes: usize,
+    step: *mut Step,
+) -> Status {
+    // SAFETY: by the header's contract.
+    unsafe { check::<EngineModel>(update, slot, slot_bytes, step) }
+}
+
+/// As feamoe_update_check, for integer weights.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_integer_update_check(
+    update: *mut Update,
+    slot: *const u8,
+    slot_bytes: usize,
+    step: *mut Step,
+) -> Status {
+    // SAFETY: by the header's contract.
+    unsafe { check::<EngineInteger>(update, slot, slot_bytes, step) }
+}
+
+/// Builds a model from an older one and what `feamoe export --delta` wrote, in an array of out_bytes; written: how many bytes
+/// it takes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_delta_apply(
+    old: *const u8,
+    old_bytes: usize,
+    delta: *const u8,
+    delta_bytes: usize,
+    out: *mut u8,
+    out_bytes: usize,
+    written: *mut usize,
+) -> Status {
+    status(|| {
+        // SAFETY: by the header's contract.
+        let old = unsafe { memory::bytes(old, old_bytes) }?;
+        // SAFETY: by the header's contract.
+        let changes = unsafe { memory::bytes(delta, delta_bytes) }?;
+        // SAFETY: by the header's contract.
+        let out = unsafe { memory::bytes_mut(out, out_bytes) }?;
+        let written = memory::place(written)?;
+        let found = delta::apply(old, changes, out).map_err(|_| Status::DeltaRefused)?.len();
+        // SAFETY: a checked place of the caller's.
+        unsafe { written.write(found) };
+        Ok(())
+    })
+}
+
+unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
+    [first, second]: [*const u8; 2],
+    [first_bytes, second_bytes]: [usize; 2],
+    model: *mut Sealed<M, KIND>,
+    has_size: bool,
+    chosen: *mut Chosen,
+) -> Status {
+    status(|| {
+        if !has_size {
+            return Err(Status::WrongSize);
+        }
+        let place = memory::place(model)?;
+        let chosen = memory::place(chosen)?;
+        // SAFETY: a place of the library's size, the caller's to write to.
+        unsafe { Sealed::clear(place) };
+        // SAFETY: by the header's contract.
+        let first = unsafe { memory::bytes(first, first_bytes) }?;
+        // SAFETY: by the header's contract.
+        let second = unsafe { memory::bytes(second, second_bytes) }?;
+        let mut found = match slots::choose::<M, M>(first, second) {
+            Ok(found) => found,
+            Err(NoModel { target, .. }) => {
+                let none = Chosen {
+                    slot: target.slot,
+                    on_trial: false,
+                    can_update: true,
+                    begin: Step::NONE,
+                    confirm: Step::NONE,
+                    target: target.into(),
+                };
+                // SAFETY: a checked place of the caller's.
+                unsafe { chosen.write(none) };
+                return Err(Status::NoModel);
+            }
+        };
+        let (on_trial, can_update) = (found.on_trial(), found.target().is_some());
+        let begin = found.begin::<FEAMOE_WORD>().map_or(Step::NONE, Step::from);
+        let confirm = found.confirm::<FEAMOE_WORD>().map_or(Step::NONE, Step::from);
+        let target = found.target().map_or(Target { slot: 0, sequence: 0 }, Target::from);
+        let told = Chosen { slot: found.slot, on_trial, can_update, begin, confirm, target };
+        // SAFETY: a checked place of the caller's.
+        unsafe { chosen.write(told) };
+        let (InSlot::First(model) | InSlot::Second(model)) = found.model;
+        // SAFETY: as above; an older model's users have ended.
+        unsafe { Sealed::put(place, model) };
+        Ok(())
+    })
+}
+
+unsafe fn check<M: Scorer<'static>>(
+    update: *mut Update,
+    slot: *const u8,
+    slot_bytes: usize,
+    step: *mut Step,
+) -> Status {
+    status(|| {
+        let step = memory::place(step)?;
+        // SAFETY: by the header's contract.
+        let slot = unsafe { memory::bytes(slot, slot_bytes) }?;
+        // SAFETY: by the header's contract.
+        let writer = unsafe { writer(update) }?;
+        let seal = writer.seal.insert(writer.update.check::<M>(slot)?);
+        // SAFETY: a checked place of the caller's.
+        unsafe { step.write(seal.step().into()) };
+        Ok(())
+    })
+}
+
+/// Returns the update in the memory of C.
+unsafe fn writer(update: *mut Update) -> Result<&'static mut Writer, Status> {
+    let place = memory::place(update.cast::<Updating>())?;
+    // SAFETY: readable by the header's contract.
+    let mut writer = unsafe { Sealed::value(place) }?;
+    // SAFETY: put there by a begin; nothing else uses it meanwhile.
+    Ok(unsafe { writer.as_mut() })
+}
+
+impl Step {
+    const NONE: Self = Self { kind: StepKind::None, from: 0, to: 0, bytes: core::ptr::null() };
+}
+
+impl From<EngineStep<'_>> for Step {
+    fn from(step: EngineStep<'_>) -> Self {
+        match step {
+            EngineStep::Erase { from, to } => Self { kind: StepKind::Erase, from, to, bytes: core::ptr::null() },
+            EngineStep::Write { at, bytes } => {
+                // A slot's length is a u32.
+                let to = at.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+                Self { kind: StepKind::Write, from: at, to, bytes: bytes.as_ptr() }
+            }
+        }
+    }
+}
+
+impl From<EngineTarget> for Target {
+    fn from(target: EngineTarget) -> Self {
+        Self { slot: target.slot, sequence: target.sequence }
+    }
+}
+
+impl From<SlotError> for Status {
+    fn from(error: SlotError) -> Self {
+        match error {
+            SlotError::TooLong { .. } => Self::SlotTooShort,
+            SlotError::Incomplete { .. } => Self::Incomplete,
+            SlotError::Refused(error) => error.into(),
+            _ => Self::SlotInvalid,
+        }
+    }
+}

@@ -1,0 +1,438 @@
+/* All that the interface offers, as a program would use it; prints the bits of what the engine computes. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "feamoe.h"
+#include "demo.h"
+/* The same model with weights of 16 and of 8 bits, and the second told by the first. */
+#include "narrow.h"
+#include "narrower.h"
+
+static int failures;
+
+#define EXPECT(call, expected)                                                                                         \
+    do {                                                                                                               \
+        int found = (int)(call);                                                                                       \
+        if (found != (int)(expected)) {                                                                                \
+            printf("line %d: %s gave %d (%s)\n", __LINE__, #call, found, feamoe_message(found));                        \
+            failures++;                                                                                                \
+        }                                                                                                              \
+    } while (0)
+#define EXPECT_OK(call) EXPECT(call, FEAMOE_STATUS_OK)
+#define EXPECT_TRUE(condition)                                                                                         \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            printf("line %d: not so: %s\n", __LINE__, #condition);                                                     \
+            failures++;                                                                                                \
+        }                                                                                                              \
+    } while (0)
+
+static feamoe_model model;
+static feamoe_record record, other;
+static feamoe_integer_model narrow;
+static feamoe_integer_record narrow_record;
+static feamoe_workspace workspace;
+static feamoe_recourse recourse;
+static feamoe_monitor monitor;
+static feamoe_update update;
+static uint8_t state[FEAMOE_STATE_BYTES], status_bytes[FEAMOE_STATUS_BYTES];
+
+static unsigned long bits(float number)
+{
+    uint32_t word;
+    memcpy(&word, &number, sizeof word);
+    return word;
+}
+
+static feamoe_value number(float x)
+{
+    feamoe_value value;
+    value.kind = FEAMOE_VALUE_KIND_NUMBER;
+    value.number = x;
+    value.level = 0;
+    return value;
+}
+
+static feamoe_value level(uint16_t code)
+{
+    feamoe_value value;
+    value.kind = FEAMOE_VALUE_KIND_LEVEL;
+    value.number = 0.0f;
+    value.level = code;
+    return value;
+}
+
+/* The first row of demo.csv, with a lower credit score: declined. */
+static void fill(feamoe_value *values)
+{
+    values[DEMO_FEATURE_AGE] = number(31.0f);
+    values[DEMO_FEATURE_INCOME] = number(22410.0f);
+    values[DEMO_FEATURE_LOAN_AMOUNT] = number(35400.0f);
+    values[DEMO_FEATURE_CREDIT_SCORE] = number(560.0f);
+    values[DEMO_FEATURE_YEARS_EMPLOYED] = number(14.0f);
+    values[DEMO_FEATURE_DEPENDANTS] = number(3.0f);
+    values[DEMO_FEATURE_SEX] = level(DEMO_LEVEL_SEX_FEMALE);
+    values[DEMO_FEATURE_EMPLOYMENT] = level(DEMO_LEVEL_EMPLOYMENT_SALARIED);
+    values[DEMO_FEATURE_PURPOSE] = level(DEMO_LEVEL_PURPOSE_CAR);
+    values[DEMO_FEATURE_REGION] = level(DEMO_LEVEL_REGION_WEST);
+}
+
+static bool count_down(void *context, uint64_t done)
+{
+    int *left = (int *)context;
+    (void)done;
+    return --*left > 0;
+}
+
+static void set_all(void)
+{
+    feamoe_value values[DEMO_FEATURES];
+    feamoe_score score, again;
+    fill(values);
+    EXPECT_OK(feamoe_record_set_all(&record, values, DEMO_FEATURES));
+    EXPECT_OK(feamoe_record_score(&record, &score, NULL, 0));
+    EXPECT_TRUE(!score.missing && !score.unseen);
+    EXPECT_OK(feamoe_record_init(&other, sizeof other, &model));
+    EXPECT_OK(feamoe_record_set_number(&other, DEMO_FEATURE_AGE, 31.0f));
+    EXPECT_OK(feamoe_record_set_number(&other, DEMO_FEATURE_INCOME, 22410.0f));
+    EXPECT_OK(feamoe_record_set_number(&other, DEMO_FEATURE_LOAN_AMOUNT, 35400.0f));
+    EXPECT_OK(feamoe_record_set_number(&other, DEMO_FEATURE_CREDIT_SCORE, 560.0f));
+    EXPECT_OK(feamoe_record_set_number(&other, DEMO_FEATURE_YEARS_EMPLOYED, 14.0f));
+    EXPECT_OK(feamoe_record_set_number(&other, DEMO_FEATURE_DEPENDANTS, 3.0f));
+    EXPECT_OK(feamoe_record_set_category(&other, DEMO_FEATURE_SEX, "Female"));
+    EXPECT_OK(feamoe_record_set_category(&other, DEMO_FEATURE_EMPLOYMENT, "salaried"));
+    EXPECT_OK(feamoe_record_set_level(&other, DEMO_FEATURE_PURPOSE, DEMO_LEVEL_PURPOSE_CAR));
+    EXPECT_OK(feamoe_record_set_level(&other, DEMO_FEATURE_REGION, DEMO_LEVEL_REGION_WEST));
+    EXPECT_OK(feamoe_record_score(&other, &again, NULL, 0));
+    EXPECT_TRUE(bits(score.probability) == bits(again.probability));
+
+    EXPECT(feamoe_record_set_all(&other, NULL, DEMO_FEATURES), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT(feamoe_record_set_all(&other, values, DEMO_FEATURES - 1), FEAMOE_STATUS_TOO_SHORT);
+    EXPECT(feamoe_record_set_all(&other, values, DEMO_FEATURES + 1), FEAMOE_STATUS_WRONG_COUNT);
+    values[DEMO_FEATURES - 1].kind = 3;
+    EXPECT(feamoe_record_set_all(&other, values, DEMO_FEATURES), FEAMOE_STATUS_NO_SUCH_CHOICE);
+    EXPECT_OK(feamoe_record_score(&other, &again, NULL, 0));
+    EXPECT_TRUE(again.missing);
+    /* Missing is missing, whichever way. */
+    EXPECT_OK(feamoe_record_init(&other, sizeof other, &model));
+}
+
+static void exact(void)
+{
+    const feamoe_record *background[FEAMOE_BACKGROUND + 1];
+    float values[DEMO_FEATURES];
+    feamoe_attribution why;
+    int left, i;
+    float sum;
+    for (i = 0; i <= FEAMOE_BACKGROUND; i++)
+        background[i] = &other;
+    EXPECT(feamoe_record_exact(&record, background, FEAMOE_BACKGROUND + 1, FEAMOE_SPACE_PROBABILITY, &workspace,
+                               sizeof workspace, NULL, NULL, &why, values, DEMO_FEATURES),
+           FEAMOE_STATUS_BACKGROUND_FULL);
+    EXPECT(feamoe_record_exact(&record, background, 0, FEAMOE_SPACE_PROBABILITY, &workspace, sizeof workspace, NULL, NULL,
+                               &why, values, DEMO_FEATURES),
+           FEAMOE_STATUS_BACKGROUND_EMPTY);
+    EXPECT(feamoe_record_exact(&record, background, 1, 2, &workspace, sizeof workspace, NULL, NULL, &why, values,
+                               DEMO_FEATURES),
+           FEAMOE_STATUS_NO_SUCH_CHOICE);
+    EXPECT(feamoe_record_exact(&record, background, 1, FEAMOE_SPACE_LOG_ODDS, &workspace, sizeof workspace - 8, NULL,
+                               NULL, &why, values, DEMO_FEATURES),
+           FEAMOE_STATUS_WRONG_SIZE);
+    EXPECT(feamoe_record_exact(&record, NULL, 1, FEAMOE_SPACE_LOG_ODDS, &workspace, sizeof workspace, NULL, NULL, &why,
+                               values, DEMO_FEATURES),
+           FEAMOE_STATUS_NULL_POINTER);
+    background[1] = NULL;
+    EXPECT(feamoe_record_exact(&record, background, 2, FEAMOE_SPACE_LOG_ODDS, &workspace, sizeof workspace, NULL, NULL,
+                               &why, values, DEMO_FEATURES),
+           FEAMOE_STATUS_NULL_POINTER);
+    background[1] = &other;
+    left = 1;
+    EXPECT(feamoe_record_exact(&record, background, 2, FEAMOE_SPACE_PROBABILITY, &workspace, sizeof workspace, count_down,
+                               &left, &why, values, DEMO_FEATURES),
+           FEAMOE_STATUS_STOPPED);
+    left = 100;
+    EXPECT_OK(feamoe_record_exact(&record, background, 2, FEAMOE_SPACE_PROBABILITY, &workspace, sizeof workspace,
+                                  count_down, &left, &why, values, DEMO_FEATURES));
+    sum = why.base_value + why.residual;
+    for (i = 0; i < DEMO_FEATURES; i++)
+        sum += values[i];
+    EXPECT_TRUE(left < 100);
+    EXPECT_TRUE(fabsf(sum - why.output) < 1e-5f);
+    EXPECT_TRUE(why.gate_share > 0.0f && why.gate_share <= 1.0f);
+    for (i = 0; i < DEMO_FEATURES; i++)
+        printf("exact %d %08lx\n", i, bits(values[i]));
+}
+
+static void find_recourse(void)
+{
+    feamoe_rule rules[DEMO_FEATURES];
+    feamoe_change changes[DEMO_FEATURES];
+    feamoe_answer answer;
+    feamoe_value values[DEMO_FEATURES];
+    feamoe_score score;
+    int i, left = 1;
+    EXPECT_OK(feamoe_record_score(&record, &score, NULL, 0));
+    EXPECT_TRUE(!score.decision);
+    for (i = 0; i < DEMO_FEATURES; i++) {
+        rules[i].direction = FEAMOE_DIRECTION_FIXED;
+        rules[i].low = -INFINITY;
+        rules[i].high = INFINITY;
+        rules[i].step = 0.0f;
+        rules[i].cost = 1.0f;
+    }
+    EXPECT_OK(feamoe_record_recourse(&record, rules, DEMO_FEATURES, &recourse, sizeof recourse, NULL, NULL, &answer,
+                                     changes, DEMO_FEATURES));
+    EXPECT_TRUE(!answer.found && bits(answer.probability) == bits(score.probability));
+    EXPECT(feamoe_record_recourse(&record, rules, DEMO_FEATURES - 1, &recourse, sizeof recourse, NULL, NULL, &answer,
+                                  changes, DEMO_FEATURES),
+           FEAMOE_STATUS_TOO_SHORT);
+    EXPECT(feamoe_record_recourse(&record, NULL, 0, &recourse, sizeof recourse, NULL, NULL, &answer, changes, 1),
+           FEAMOE_STATUS_TOO_SHORT);
+    rules[1].direction = 4;
+    EXPECT(feamoe_record_recourse(&record, rules, DEMO_FEATURES, &recourse, sizeof recourse, NULL, NULL, &answer, changes,
+                                  DEMO_FEATURES),
+           FEAMOE_STATUS_NO_SUCH_CHOICE);
+    rules[1].direction = FEAMOE_DIRECTION_ANY;
+    rules[1].cost = 0.0f;
+    EXPECT(feamoe_record_recourse(&record, rules, DEMO_FEATURES, &recourse, sizeof recourse, NULL, NULL, &answer, changes,
+                                  DEMO_FEATURES),
+           FEAMOE_STATUS_RULE_INVALID);
+    EXPECT_OK(feamoe_record_recourse(&record, NULL, 0, &recourse, sizeof recourse, count_down, &left, &answer, changes,
+                                     DEMO_FEATURES));
+    EXPECT_TRUE(answer.stopped);
+
+    EXPECT_OK(feamoe_record_recourse(&record, NULL, 0, &recourse, sizeof recourse, NULL, NULL, &answer, changes,
+                                     DEMO_FEATURES));
+    EXPECT_TRUE(answer.found && !answer.stopped && answer.distance > 0.0f);
+    fill(values);
+    for (i = 0; i < DEMO_FEATURES; i++)
+        if (changes[i].kind == FEAMOE_CHANGE_KIND_NUMBER)
+            values[i] = number(changes[i].number);
+        else if (changes[i].kind == FEAMOE_CHANGE_KIND_LEVEL)
+            values[i] = level(changes[i].level);
+    EXPECT_OK(feamoe_record_set_all(&other, values, DEMO_FEATURES));
+    EXPECT_OK(feamoe_record_score(&other, &score, NULL, 0));
+    EXPECT_TRUE(score.decision && bits(score.probability) == bits(answer.probability));
+    printf("recourse %08lx %08lx\n", bits(answer.distance), bits(answer.probability));
+}
+
+static void watch(void)
+{
+    feamoe_token token;
+    feamoe_group group;
+    feamoe_score score;
+    size_t written = 0;
+    float gap;
+    EXPECT(feamoe_monitor_observe(&monitor, &record, 0.5f, 0, NULL), FEAMOE_STATUS_NOT_INITIALISED);
+    EXPECT(feamoe_monitor_start(&monitor, sizeof monitor - 8, &model, 0), FEAMOE_STATUS_WRONG_SIZE);
+    EXPECT_OK(feamoe_monitor_start(&monitor, sizeof monitor, &model, 0));
+    EXPECT_OK(feamoe_record_score(&record, &score, NULL, 0));
+    EXPECT(feamoe_monitor_observe(&monitor, &record, score.probability, FEAMOE_GROUPS, &token),
+           FEAMOE_STATUS_GROUP_OUT_OF_RANGE);
+    EXPECT(feamoe_monitor_observe(&monitor, &record, 2.0f, 0, &token), FEAMOE_STATUS_NOT_A_PROBABILITY);
+    EXPECT_OK(feamoe_monitor_observe(&monitor, &record, score.probability, 1, &token));
+    EXPECT_OK(feamoe_monitor_distance(&monitor, &token, 1.5f));
+    EXPECT(feamoe_monitor_distance(&monitor, &token, -1.0f), FEAMOE_STATUS_NOT_A_DISTANCE);
+    EXPECT_OK(feamoe_monitor_label(&monitor, &token, true));
+    EXPECT_OK(feamoe_record_score(&other, &score, NULL, 0));
+    EXPECT_OK(feamoe_monitor_observe(&monitor, &other, score.probability, 0, &token));
+    EXPECT(feamoe_monitor_distance(&monitor, &token, 1.0f), FEAMOE_STATUS_NOT_DECLINED);
+    EXPECT_OK(feamoe_monitor_observe(&monitor, &other, score.probability, FEAMOE_NO_GROUP, NULL));
+    EXPECT_OK(feamoe_monitor_gap(&monitor, 1, FEAMOE_MEASURE_SPD, &gap));
+    EXPECT_TRUE(gap == -1.0f);
+    EXPECT(feamoe_monitor_gap(&monitor, 1, 6, &gap), FEAMOE_STATUS_NO_SUCH_CHOICE);
+    EXPECT_OK(feamoe_monitor_group(&monitor, 1, &group));
+    EXPECT_TRUE(group.rows == 1 && group.favourable == 0 && group.labelled == 1);
+
+    EXPECT(feamoe_monitor_store(&monitor, state, 10, &written), FEAMOE_STATUS_TOO_SHORT);
+    EXPECT_OK(feamoe_monitor_store(&monitor, state, sizeof state, &written));
+    EXPECT_OK(feamoe_monitor_start(&monitor, sizeof monitor, &model, 0));
+    EXPECT(feamoe_monitor_restore(&monitor, &model, state, written - 1), FEAMOE_STATUS_STATE_INVALID);
+    EXPECT_OK(feamoe_monitor_group(&monitor, 1, &group));
+    EXPECT_TRUE(group.rows == 0);
+    EXPECT_OK(feamoe_monitor_restore(&monitor, &model, state, written));
+    EXPECT_OK(feamoe_monitor_group(&monitor, 1, &group));
+    EXPECT_TRUE(group.rows == 1);
+    EXPECT_OK(feamoe_monitor_status(&monitor, status_bytes, sizeof status_bytes, &written));
+    EXPECT_TRUE(memcmp(status_bytes, "FEMO", 2) == 0 && written > 50);
+    EXPECT_OK(feamoe_monitor_reset(&monitor, 0));
+    EXPECT_OK(feamoe_monitor_group(&monitor, 1, &group));
+    EXPECT_TRUE(group.rows == 0);
+    memset(&token, 0xff, sizeof token);
+    EXPECT(feamoe_monitor_label(&monitor, &token, true), FEAMOE_STATUS_TOKEN_INVALID);
+}
+
+static void integers(void)
+{
+    feamoe_value values[NARROW_FEATURES];
+    int32_t why[NARROW_FEATURES], sum;
+    uint32_t gate[NARROW_EXPERTS], all = 0;
+    feamoe_integer_attribution attribution;
+    feamoe_integer_score score;
+    feamoe_group group;
+    feamoe_token token;
+    feamoe_info info;
+    size_t index = 0, written, i;
+    EXPECT(feamoe_integer_model_load(&narrow, sizeof narrow, demo_blob, DEMO_BLOB_BYTES), FEAMOE_STATUS_BLOB_OTHER_WEIGHTS);
+    EXPECT(feamoe_model_load(&model, sizeof model, narrow_blob, NARROW_BLOB_BYTES), FEAMOE_STATUS_BLOB_OTHER_WEIGHTS);
+    EXPECT_OK(feamoe_model_load(&model, sizeof model, demo_blob, DEMO_BLOB_BYTES));
+    EXPECT_OK(feamoe_integer_model_load(&narrow, sizeof narrow, narrow_blob, NARROW_BLOB_BYTES));
+    EXPECT_OK(feamoe_integer_model_info(&narrow, &info));
+    EXPECT_TRUE(info.crc32 == NARROW_CRC32 && info.features == NARROW_FEATURES);
+    EXPECT_OK(feamoe_integer_model_feature_index(&narrow, "income", &index));
+    EXPECT_TRUE(index == NARROW_FEATURE_INCOME);
+    EXPECT_OK(feamoe_integer_record_init(&narrow_record, sizeof narrow_record, &narrow));
+    fill(values);
+    EXPECT_OK(feamoe_integer_record_set_all(&narrow_record, values, NARROW_FEATURES));
+    EXPECT_OK(feamoe_integer_record_set_fixed(&narrow_record, NARROW_FEATURE_INCOME, 44820, 1));
+    EXPECT_OK(feamoe_integer_record_set_category(&narrow_record, NARROW_FEATURE_SEX, "Female"));
+    EXPECT_OK(feamoe_integer_record_score(&narrow_record, &score, gate, NARROW_EXPERTS));
+    for (i = 0; i < NARROW_EXPERTS; i++)
+        all += gate[i];
+    EXPECT_TRUE(all == 65536 && !score.missing);
+    EXPECT_OK(feamoe_integer_record_frozen(&narrow_record, &attribution, why, NARROW_FEATURES));
+    sum = attribution.base_value;
+    for (i = 0; i < NARROW_FEATURES; i++)
+        sum += why[i];
+    EXPECT_TRUE(sum == attribution.output && attribution.score.probability == score.probability);
+    printf("integer %08lx\n", (unsigned long)score.probability);
+
+    EXPECT_OK(feamoe_integer_monitor_start(&monitor, sizeof monitor, &narrow, 0));
+    EXPECT_OK(feamoe_integer_monitor_observe(&monitor, &narrow_record, score.probability, 2, &token));
+    EXPECT_OK(feamoe_monitor_label(&monitor, &token, false));
+    EXPECT_OK(feamoe_monitor_store(&monitor, state, sizeof state, &written));
+    EXPECT(feamoe_monitor_restore(&monitor, &model, state, written), FEAMOE_STATUS_OTHER_MODEL);
+    EXPECT_OK(feamoe_integer_monitor_restore(&monitor, &narrow, state, written));
+    EXPECT_OK(feamoe_monitor_group(&monitor, 2, &group));
+    EXPECT_TRUE(group.rows == 1 && group.labelled == 1);
+}
+
+/* Two slots of flash, and words that can still be written before the supply fails. */
+#define SLOT_BYTES 65536
+static union { uint64_t align; uint8_t bytes[SLOT_BYTES]; } flash[2];
+static long power;
+
+static bool take(size_t slot, const feamoe_step *step)
+{
+    uint32_t at, i;
+    if (step->kind == FEAMOE_STEP_KIND_NONE)
+        return true;
+    EXPECT_TRUE(step->from % FEAMOE_WORD == 0 && step->to % FEAMOE_WORD == 0 && step->to <= SLOT_BYTES);
+    for (at = step->from; at < step->to; at += FEAMOE_WORD) {
+        if (power-- <= 0)
+            return false;
+        for (i = at; i < at + FEAMOE_WORD; i++) {
+            if (step->kind == FEAMOE_STEP_KIND_WRITE)
+                EXPECT_TRUE(flash[slot].bytes[i] == 0xff);
+            flash[slot].bytes[i] = step->kind == FEAMOE_STEP_KIND_ERASE ? 0xff : step->bytes[i - step->from];
+        }
+    }
+    return true;
+}
+
+static feamoe_status start(feamoe_chosen *chosen)
+{
+    feamoe_status status = feamoe_integer_slots_choose(flash[0].bytes, SLOT_BYTES, flash[1].bytes, SLOT_BYTES, &narrow,
+                                                       sizeof narrow, chosen);
+    if (status == FEAMOE_STATUS_OK)
+        EXPECT_TRUE(take(chosen->slot, &chosen->begin));
+    return status;
+}
+
+static bool write_model(feamoe_target target, const unsigned char *blob, size_t bytes)
+{
+    feamoe_step step;
+    const uint8_t *piece;
+    size_t at, length;
+    EXPECT_OK(feamoe_update_begin(&update, sizeof update, target, SLOT_BYTES, 0xff, (uint32_t)bytes, &step));
+    if (!take(target.slot, &step))
+        return false;
+    for (at = 0; at < bytes; at += 1000) {
+        piece = blob + at;
+        length = bytes - at < 1000 ? bytes - at : 1000;
+        do {
+            EXPECT_OK(feamoe_update_next(&update, &piece, &length, &step));
+            if (!take(target.slot, &step))
+                return false;
+        } while (step.kind != FEAMOE_STEP_KIND_NONE);
+        EXPECT_TRUE(length == 0);
+    }
+    EXPECT_OK(feamoe_update_end(&update, &step));
+    if (!take(target.slot, &step))
+        return false;
+    EXPECT_OK(feamoe_integer_update_check(&update, flash[target.slot].bytes, SLOT_BYTES, &step));
+    return take(target.slot, &step);
+}
+
+static uint32_t in_use(void)
+{
+    feamoe_info info;
+    EXPECT_OK(feamoe_integer_model_info(&narrow, &info));
+    return info.crc32;
+}
+
+static void updates(void)
+{
+    feamoe_chosen chosen;
+    feamoe_step step;
+    long cut;
+    memset(flash, 0xff, sizeof flash);
+    power = 1000000;
+    EXPECT(start(&chosen), FEAMOE_STATUS_NO_MODEL);
+    EXPECT(feamoe_update_end(&update, &step), FEAMOE_STATUS_NOT_INITIALISED);
+    EXPECT_TRUE(write_model(chosen.target, narrow_blob, NARROW_BLOB_BYTES));
+    EXPECT_OK(start(&chosen));
+    EXPECT_TRUE(in_use() == NARROW_CRC32 && chosen.on_trial && chosen.can_update);
+    EXPECT_TRUE(take(chosen.slot, &chosen.confirm));
+    EXPECT_OK(start(&chosen));
+    EXPECT_TRUE(!chosen.on_trial && chosen.can_update);
+
+    /* The supply fails on the way: the model before stays in use. */
+    for (cut = 0; power = cut, !write_model(chosen.target, narrower_blob, NARROWER_BLOB_BYTES); cut += 97) {
+        power = 1000000;
+        EXPECT_OK(start(&chosen));
+        EXPECT_TRUE(in_use() == NARROW_CRC32 && !chosen.on_trial);
+    }
+    EXPECT_TRUE(cut > SLOT_BYTES / FEAMOE_WORD);
+    power = 1000000;
+    EXPECT_OK(start(&chosen));
+    EXPECT_TRUE(in_use() == NARROWER_CRC32 && chosen.on_trial && !chosen.can_update);
+    /* A reset without confirm goes back. */
+    EXPECT_OK(start(&chosen));
+    EXPECT_TRUE(in_use() == NARROW_CRC32 && !chosen.on_trial);
+    EXPECT_TRUE(write_model(chosen.target, narrower_blob, NARROWER_BLOB_BYTES));
+    EXPECT_OK(start(&chosen));
+    EXPECT_TRUE(take(chosen.slot, &chosen.confirm));
+    EXPECT_OK(start(&chosen));
+    EXPECT_TRUE(in_use() == NARROWER_CRC32 && !chosen.on_trial);
+
+    EXPECT(feamoe_update_begin(&update, sizeof update, chosen.target, 100, 0xff, NARROW_BLOB_BYTES, &step),
+           FEAMOE_STATUS_SLOT_TOO_SHORT);
+    EXPECT_OK(feamoe_update_begin(&update, sizeof update, chosen.target, SLOT_BYTES, 0xff, NARROW_BLOB_BYTES, &step));
+    EXPECT(feamoe_update_end(&update, &step), FEAMOE_STATUS_INCOMPLETE);
+}
+
+static void deltas(void)
+{
+    static uint8_t out[DEMO_BLOB_BYTES];
+    size_t written;
+    EXPECT(feamoe_delta_apply(demo_blob, DEMO_BLOB_BYTES, narrow_blob, NARROW_BLOB_BYTES, out, sizeof out, &written),
+           FEAMOE_STATUS_DELTA_REFUSED);
+}
+
+int main(void)
+{
+    EXPECT_TRUE(strlen(feamoe_version()) >= 5);
+    EXPECT_OK(feamoe_model_load(&model, sizeof model, demo_blob, DEMO_BLOB_BYTES));
+    EXPECT_OK(feamoe_record_init(&record, sizeof record, &model));
+    EXPECT_OK(feamoe_record_init(&other, sizeof other, &model));
+    set_all();
+    exact();
+    find_recourse();
+    watch();
+    integers();
+    updates();
+    deltas();
+    return failures != 0;
+}
