@@ -175,6 +175,8 @@ done
 if [ "$*" = --all ]; then
     { have arm-none-eabi-gcc && have make; } || apt_install gcc-arm-none-eabi libnewlib-arm-none-eabi make ||
         say "left out: the C example (arm-none-eabi-gcc or make is missing and could not be installed)"
+    { have cmake && have pkg-config; } || apt_install cmake pkg-config ||
+        say "left out: the C library by CMake (cmake or pkg-config is missing and could not be installed)"
 fi
 echo "${ready[*]}"
 [ "${ready[0]:-}" = "${targets[0]}" ] || fail "the Cortex-M4F is not ready"

@@ -184,6 +184,62 @@ fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
     assert!(ran.code != Some(0) && ran.stdout.contains("the memory has another size"), "{}", ran.stdout);
 }
 
+/// As a part of a CMake project, of a capacity chosen there; and installed, found by pkg-config.
+#[test]
+fn cmake_and_pkg_config_bring_the_library() {
+    if !have(&["cc", "make", "cmake", "pkg-config"]) {
+        return;
+    }
+    let headers = host_build();
+    let (project, whole) = (repository_file("engine/c"), repository_file("engine/c/tests/misuse.c"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let cmake = |arguments: &[&str]| {
+        let mut command = Command::new("cmake");
+        command.current_dir(folder.path()).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        let ran = finished(command.args(arguments));
+        assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    };
+    fs::create_dir(path("app")).unwrap();
+    let text = format!(
+        "cmake_minimum_required(VERSION 3.16)\nproject(app C)\nset(FEAMOE_FEATURES 12 CACHE STRING \"\")\n\
+         add_subdirectory({} feamoe)\n\
+         foreach(kind feamoe shared)\n\
+         add_executable(app_${{kind}} {})\n\
+         target_include_directories(app_${{kind}} PRIVATE {})\n\
+         target_link_libraries(app_${{kind}} feamoe::${{kind}})\n\
+         endforeach()\n",
+        project.display(),
+        whole.display(),
+        headers.display()
+    );
+    fs::write(path("app/CMakeLists.txt"), text).unwrap();
+    cmake(&["-S", "app", "-B", "built"]);
+    cmake(&["--build", "built"]);
+    for app in ["built/app_feamoe", "built/app_shared"] {
+        let ran = finished(&mut Command::new(path(app)));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""));
+    }
+    cmake(&["-S", project.to_str().unwrap(), "-B", "library", "-DFEAMOE_GROUPS=2", "-DCMAKE_INSTALL_LIBDIR=lib"]);
+    cmake(&["--build", "library"]);
+    cmake(&["--install", "library", "--prefix", "installed"]);
+    let package = |what: &str| {
+        let mut command = Command::new("pkg-config");
+        let told =
+            finished(command.args([what, "feamoe"]).env("PKG_CONFIG_PATH", path("installed/lib/pkgconfig"))).done();
+        told.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(package("--cflags").contains(&"-DFEAMOE_GROUPS=2".to_owned()));
+    let mut compiler = Command::new("cc");
+    compiler.arg("-I").arg(headers).args(package("--cflags")).arg(&whole).args(package("--libs"));
+    let compiled = finished(compiler.arg("-o").arg(path("app_installed")));
+    assert_eq!((compiled.code, compiled.stderr.as_str()), (Some(0), ""));
+    let lib = path("installed/lib");
+    let mut app = Command::new(path("app_installed"));
+    let ran = finished(app.env("LD_LIBRARY_PATH", &lib).env("DYLD_LIBRARY_PATH", &lib));
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""));
+}
+
 fn level(model: &Model<'_, 32, 16>, feature: &str, level: &str) -> Value {
     let index = model.schema().feature_index(feature).unwrap();
     Value::Level(model.schema().level_code(index.0, level).unwrap().unwrap())
