@@ -328,6 +328,7 @@ fn ratio(part: u64, whole: u64) -> f32 {
 
 /// A 95 % confidence interval of a signed gap.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Interval {
     /// Lower end.
     pub low: f32,

@@ -222,6 +222,7 @@ pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
 /// What a model says of one record.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Score<const EXPERTS: usize> {
     /// The score p, in [0, 1].
     pub probability: f32,

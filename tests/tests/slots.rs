@@ -8,7 +8,7 @@ use embedded_storage::nor_flash::{
 };
 use feamoe::blob_file::AlignedBytes;
 use feamoe_engine::error::{FrameError as F, LoadErrorKind};
-use feamoe_engine::slots::{Chosen, Loaded, NoModel, SlotError, Step, Target, Update, blob_at, choose, image, unit};
+use feamoe_engine::slots::{Chosen, Loaded, SlotError, Step, Target, Update, blob_at, choose, image, unit};
 use feamoe_engine::{Model, Scorer, integer};
 use feamoe_tests::generate::{Draw, EXPERTS, FEATURES, Recipe};
 
@@ -427,7 +427,7 @@ fn two_bad_slots_are_an_error_that_says_why() {
     assert!(text.starts_with("no usable model; slot 0: checksum ") && text.contains("the slot is damaged"), "{text}");
     for (first, second) in [(&[][..], &[][..]), (&[0xff; 64], &[0xff; 64]), (&[0; 15], &[0; 16])] {
         let none = choose::<M, M>(first, second).unwrap_err();
-        assert_eq!(none, NoModel { errors: [SlotError::Empty; 2], target: Target { slot: 0, sequence: 0 } });
+        assert_eq!((none.errors, none.target), ([SlotError::Empty; 2], Target { slot: 0, sequence: 0 }));
     }
 }
 

@@ -12,7 +12,7 @@ use feamoe_engine::recourse::{Answer, Rules};
 use feamoe_engine::schema::Note;
 use feamoe_engine::{
     Attribution, FeatureIndex, LoadError, Method, Model, PredictError, Record, RecordError, Recourse, Schema, Score,
-    Space, Values, integer,
+    Scored, Space, Values, integer,
 };
 
 use crate::error::Error;
@@ -206,21 +206,15 @@ impl Fill for AnyRecord<'_> {
     }
 }
 
-/// Returns a score of integers in floats. Gate and experts are exact; p is rounded down, so that it reaches the threshold just where the decision says so.
-#[allow(clippy::cast_precision_loss)]
+/// Returns a score of integers in floats.
 pub(crate) fn in_floats(score: &integer::Score<EXPERTS>) -> HostScore {
-    const UNIT: f32 = 1.0 / 65536.0;
-    // 24 significant bits are kept.
-    let dropped = 8_u32.saturating_sub(score.probability.leading_zeros());
-    HostScore {
-        probability: (score.probability >> dropped << dropped) as f32 * UNIT * UNIT,
-        decision: score.decision,
-        gate: score.gate.map(|gate| gate as f32 * UNIT),
-        expert_probabilities: score.expert_probabilities.map(|probability| f32::from(probability) * UNIT),
-        missing: score.missing,
-        clamped: score.clamped,
-        unseen: score.unseen,
-    }
+    let mut floats = HostScore::new();
+    floats.probability = Scored::probability(score);
+    floats.decision = score.decision;
+    floats.gate = std::array::from_fn(|expert| Scored::gate(score, expert));
+    floats.expert_probabilities = std::array::from_fn(|expert| score.expert_probability(expert));
+    (floats.missing, floats.clamped, floats.unseen) = (score.missing, score.clamped, score.unseen);
+    floats
 }
 
 /// Explains a record of integer weights by [`Method::Frozen`], told in floats.
@@ -236,15 +230,11 @@ pub(crate) fn frozen_into(
     let mut integers = integer::Attribution::new();
     model.frozen_into(record, &mut integers)?;
     let log_odds = |value: i32| (f64::from(value) / 65536.0) as f32;
-    *attribution = HostAttribution {
-        method: Method::Frozen,
-        space: Space::LogOdds,
-        score: in_floats(&integers.score),
-        base_value: log_odds(integers.base_value),
-        output: log_odds(integers.output),
-        values: integers.values.map(log_odds),
-        ..HostAttribution::new()
-    };
+    *attribution = HostAttribution::new();
+    (attribution.method, attribution.space) = (Method::Frozen, Space::LogOdds);
+    attribution.score = in_floats(&integers.score);
+    (attribution.base_value, attribution.output) = (log_odds(integers.base_value), log_odds(integers.output));
+    attribution.values = integers.values.map(log_odds);
     Ok(())
 }
 

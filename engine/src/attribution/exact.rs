@@ -41,6 +41,7 @@ pub struct Game<'g> {
 
 /// What exact values take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cost {
     /// Players of the largest game, at most.
     pub players: usize,

@@ -117,6 +117,7 @@ impl Space {
 /// Why a record got its score: one value per raw feature, or per player where features were grouped.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     /// How it was computed.
     pub method: Method,
@@ -167,6 +168,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Serialize for Attribution<FEAT
 /// Which background records an explanation is against.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BackgroundId {
     /// Their number.
     pub rows: u32,

@@ -15,6 +15,7 @@ const GATE_SHIFT: u32 = 12;
 /// `base_value + sum(values) = output` exactly. What the values add up to is `sum_k g_k z_k` (see [`crate::Method::Frozen`]).
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     /// The score that is explained.
     pub score: Score<EXPERTS>,

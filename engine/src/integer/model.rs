@@ -57,6 +57,7 @@ const UNIT: f32 = 1.0 / 65536.0;
 /// What a model says of one record, in fixed point.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Score<const EXPERTS: usize> {
     /// The score p, in units of 2^-32; below 1.
     pub probability: u32,

@@ -221,6 +221,7 @@ impl<const FEATURES: usize> Default for Rules<FEATURES> {
 /// Why rules were refused, and of which feature.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RuleError {
     /// The feature.
     pub feature: usize,

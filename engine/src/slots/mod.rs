@@ -187,6 +187,7 @@ impl Marks {
 /// Neither slot holds a model that this build can use.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NoModel {
     /// Why, for each slot.
     pub errors: [SlotError; 2],

@@ -174,7 +174,7 @@ fn check_score(model: &FuzzModel<'_>, record: &Record<'_, FEATURES>) {
     use feamoe_engine::schema::Note;
 
     let found = model.score(record).map_err(|error| error.to_string());
-    let Score { probability, decision, gate, expert_probabilities, missing, clamped, unseen } =
+    let Score { probability, decision, gate, expert_probabilities, missing, clamped, unseen, .. } =
         found.unwrap_or_else(|error| panic!("{error}"));
     let unit = |value: &f32| (0.0..=1.0).contains(value);
     assert!(unit(&probability) && decision == (probability >= model.threshold()), "{probability}");
