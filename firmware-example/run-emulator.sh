@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs a firmware image in its board's emulator: run-emulator.sh ELF. The board is that of the target (see boards.txt) in whose folder cargo put the image.
-# What the firmware prints goes to standard output; it sees the working folder's files.
+# Runs a firmware image in its board's emulator: run-emulator.sh ELF [ARGUMENT...]. The board is that of the target (see
+# boards.txt) in whose folder cargo put the image. What the firmware prints goes to standard output; it sees the working
+# folder's files.
 set -eu
 image=$1
 emulator=
@@ -19,4 +20,4 @@ case "$emulator" in
     qemu-system-*) emulator="$emulator -nographic -monitor none -serial none -semihosting-config enable=on,target=native -kernel" ;;
 esac
 # shellcheck disable=SC2086 # the line is words
-exec $emulator "$image"
+exec $emulator "$@"

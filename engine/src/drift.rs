@@ -55,7 +55,6 @@ const _: () = assert!(LONGEST_WINDOW as usize == PER_ROW * ((1 << ROWS) - 1), "f
 /// A change of the mean, as [`Adwin::update`] finds it.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Change {
     /// Mean of the records before it.
     #[serde(with = "crate::drift::f32_le")]

@@ -7,7 +7,6 @@ pub use crate::frame::FrameError;
 /// Why a blob was refused, and at which byte.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct LoadError {
     /// What is wrong.
     pub kind: LoadErrorKind,

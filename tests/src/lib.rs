@@ -27,11 +27,26 @@ pub mod tolerance;
 
 use std::path::PathBuf;
 
+use feamoe::blob_file::AlignedBytes;
 use feamoe::export::Content;
 use feamoe_engine::attribution::Background;
 use feamoe_engine::mixture::Term;
 use feamoe_engine::{Attribution, Method, Model, PredictError, Record};
 use generate::{Cell, EXPERTS, FEATURES, fill};
+
+/// Loads a blob: in place, or, where floats do not lie in memory as in the blob, as a copy that is never freed.
+///
+/// # Panics
+/// Where it is no such model.
+#[allow(clippy::unwrap_used)]
+#[must_use]
+pub fn load<const FEATURES: usize, const EXPERTS: usize>(blob: &AlignedBytes) -> Model<'_, FEATURES, EXPERTS> {
+    let blob = blob.as_slice();
+    if cfg!(target_endian = "big") {
+        return Model::load_into(blob, vec![0.0; blob.len() / 4].leak()).unwrap();
+    }
+    Model::load(blob).unwrap()
+}
 
 /// Gives a drawn model and a background of it to `run`; `stored`: with the records' factors.
 ///
@@ -45,7 +60,7 @@ pub fn against<R>(
     run: impl FnOnce(&Model<'_, FEATURES, EXPERTS>, &Background<'_, FEATURES>) -> R,
 ) -> R {
     let bytes = content.to_bytes(false).unwrap();
-    let model = Model::load(bytes.as_slice()).unwrap();
+    let model = load(&bytes);
     let mut terms = vec![Term::default(); Background::terms_needed(&model) * background.len()];
     let factors = if stored { Background::factors_needed(&model) * background.len() } else { 0 };
     let mut factors = vec![0.0; factors];

@@ -8,9 +8,9 @@ use feamoe_engine::attribution::{Background, Game, MAX_PLAYERS, Workspace};
 use feamoe_engine::mixture::{Term, stride};
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{Attribution, ExplainError, Method, Model, Space};
-use feamoe_tests::against;
 use feamoe_tests::generate::{Cell, EXPERTS, FEATURES, Recipe, SHARP, fill, records};
 use feamoe_tests::reference::Reference;
+use feamoe_tests::{against, load};
 
 type TestModel<'a> = Model<'a, FEATURES, EXPERTS>;
 type TestAttribution = Attribution<FEATURES, EXPERTS>;
@@ -134,7 +134,7 @@ fn what_the_gate_does_is_seen() {
     let found = explain(&content, &[vec![YES]], &[vec![NO]], Game::default())[0];
     assert_close(found.values[0], 0.8 * (sigmoid(2.0) - sigmoid(-2.0)));
     let bytes = content.to_bytes(false).unwrap();
-    let model: TestModel = Model::load(bytes.as_slice()).unwrap();
+    let model: TestModel = load(&bytes);
     let (mut record, mut frozen) = (model.record(), Attribution::new());
     fill(&mut record, &[YES]).unwrap();
     model.frozen_into(&record, &mut frozen).unwrap();
@@ -219,7 +219,7 @@ fn groups_are_players() {
             explain(&content, explained, background, Game { space: Space::Probability, player_of: Some(&player_of) });
         // v of nobody, of player 1, of player 4, of both.
         let bytes = content.to_bytes(false).unwrap();
-        let model: TestModel = Model::load(bytes.as_slice()).unwrap();
+        let model: TestModel = load(&bytes);
         let mut record = model.record();
         let v = [[0, 0], [1, 0], [0, 1], [1, 1]].map(|[one, four]| {
             let from = player_of.map(|player| if player == 1 { one } else { four });
@@ -316,8 +316,7 @@ fn what_cannot_be_explained_is_an_error() {
     let row = [0.1_f32, 0.2];
     let content = of_two_levels(1, &[0.0, 0.0], &vec![row.as_slice(); MANY]);
     let bytes = content.to_bytes(false).unwrap();
-    let (model, other): (Model<MANY, 2>, Model<MANY, 2>) =
-        (Model::load(bytes.as_slice()).unwrap(), Model::load(bytes.as_slice()).unwrap());
+    let (model, other): (Model<MANY, 2>, Model<MANY, 2>) = (load(&bytes), load(&bytes));
     let (mut record, mut foreign) = (model.record(), other.record());
     fill(&mut record, &[NO; MANY]).unwrap();
     fill(&mut foreign, &[NO; MANY]).unwrap();

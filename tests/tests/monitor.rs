@@ -15,7 +15,7 @@ use feamoe_engine::monitor::{
 use feamoe_engine::schema::Note;
 use feamoe_engine::{Model, Scored as _, Value, integer};
 use feamoe_tests::generate::{Cell, Draw, Recipe, records};
-use feamoe_tests::repository_file;
+use feamoe_tests::{load, repository_file};
 
 const GROUPS: usize = 3;
 const FEATURES: usize = 4;
@@ -28,7 +28,7 @@ type Device = Monitor<GROUPS, FEATURES>;
 fn with_model<T>(seed: u64, act: impl FnOnce(&Model<'_, FEATURES, 4>) -> T) -> T {
     let content = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 }.content(seed);
     let bytes = content.to_bytes(true).unwrap();
-    act(&Model::load(bytes.as_slice()).unwrap())
+    act(&load(&bytes))
 }
 
 fn started(seed: u64) -> Device {

@@ -8,7 +8,7 @@ use embedded_storage::nor_flash::{
 };
 use feamoe::blob_file::AlignedBytes;
 use feamoe_engine::error::{FrameError as F, LoadErrorKind};
-use feamoe_engine::slots::{Chosen, Loaded, SlotError, Step, Target, Update, blob_at, choose, image, unit};
+use feamoe_engine::slots::{Chosen, Loaded, NoModel, SlotError, Step, Target, Update, blob_at, choose, image, unit};
 use feamoe_engine::{Model, Scorer, integer};
 use feamoe_tests::generate::{Draw, EXPERTS, FEATURES, Recipe};
 

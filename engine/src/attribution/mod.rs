@@ -168,7 +168,6 @@ impl<const FEATURES: usize, const EXPERTS: usize> Serialize for Attribution<FEAT
 /// Which background records an explanation is against.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct BackgroundId {
     /// Their number.
     pub rows: u32,

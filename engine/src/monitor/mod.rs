@@ -94,7 +94,6 @@ impl Watched {
 /// A drift that was found.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Event {
     /// What changed.
     pub watched: Watched,

@@ -40,7 +40,7 @@ pub fn write_line(explainer: &Explainer<'_>, row: u64, a: &HostAttribution, out:
     let gate_share = a.gate_share.map_or_else(String::new, |share| share.to_string());
     write!(out, "{row},{},{},{},", score.probability, u8::from(score.decision), a.base_value)?;
     write!(out, "{},{},{gate_share}", a.output, a.residual)?;
-    if let Some(BackgroundId { rows, hash, .. }) = a.background {
+    if let Some(BackgroundId { rows, hash }) = a.background {
         let error = a.standard_errors.iter().copied().fold(0.0, f32::max);
         write!(out, ",{},{},{error},{rows},{hash:08x}", a.method.name(), a.evaluations)?;
     }

@@ -22,7 +22,7 @@ pub use loss::{GapChange, Loss, loss_on_background, loss_on_data};
 
 use super::blob::{EncodeError, assemble};
 use super::device::Sections;
-use crate::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
+use crate::blob_file::{AlignedBytes, HostIntegerModel, check_floats};
 
 /// Fraction bits that numbers are given at least, where the sum of a lane would leave them fewer: its scale grows instead.
 const LEAST_FRACTION: i32 = 13;
@@ -78,7 +78,7 @@ impl From<postcard::Error> for QuantizeError {
 /// # Errors
 /// See [`QuantizeError`].
 pub fn quantize(blob: &AlignedBytes, width: Width) -> Result<AlignedBytes, QuantizeError> {
-    HostModel::load(blob.as_slice())?;
+    check_floats(blob)?;
     let blob = Sections::of(blob.as_slice())?;
     let kept = |(flag, _): &&(u16, &[u8])| !matches!(*flag, FLAG_BACKGROUND | FLAG_DEVIATIONS);
     let kept: Vec<_> = blob.sections.iter().filter(kept).map(|(flag, section)| (*flag, section.to_vec())).collect();
