@@ -76,6 +76,26 @@ fn monitor() {
     replay("monitor");
 }
 
+#[test]
+fn integer() {
+    replay("integer");
+}
+
+#[test]
+fn delta() {
+    replay("delta");
+}
+
+#[test]
+fn slots() {
+    replay("slots");
+}
+
+#[test]
+fn recourse() {
+    replay("recourse");
+}
+
 /// The fuzz crate wraps every target, and no other.
 #[test]
 fn every_target_has_its_program() {

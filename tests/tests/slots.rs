@@ -326,6 +326,27 @@ fn a_model_on_trial_is_confirmed_or_makes_way() {
     assert_eq!((chosen.on_trial(), chosen.passed_over), (false, None));
 }
 
+/// Where there is no model to go back to, one whose confirming was cut short is confirmed by what is missing: no word is
+/// written twice.
+#[test]
+fn confirming_goes_on_where_it_was_cut() {
+    fn with_words_of<const WORD: usize>() {
+        for cut in 0..16 / WORD {
+            let mut flash = Flash::<WORD>::new(Torn::Untouched, 0xff);
+            assert!(flash.update_to(Target { slot: 0, sequence: 0 }, &blob(1)) && flash.start());
+            flash.power = cut;
+            assert!(!flash.start_and(true));
+            flash.power = usize::MAX;
+            assert!(flash.choose().unwrap().on_trial());
+            assert!(flash.start_and(true) && !flash.choose().unwrap().on_trial(), "{cut} words of {WORD}");
+        }
+    }
+    with_words_of::<1>();
+    with_words_of::<4>();
+    with_words_of::<8>();
+    with_words_of::<16>();
+}
+
 #[test]
 fn a_long_life_of_updates_and_cuts_never_loses_the_model() {
     let mut draw = Draw::new(11);

@@ -137,8 +137,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.recourse_while(record, rules, recourse, |_| true)
     }
 
-    /// As [`Model::recourse_within`]. After each evaluation `keep_going` receives their number; where it returns false, the
-    /// search ends with the nearest record found until then, and [`Recourse::stopped`] is set.
+    /// As [`Model::recourse_within`]. After each evaluation but the first, which is that of the record, `keep_going` receives
+    /// their number; where it returns false, the search ends with the nearest record found until then, and
+    /// [`Recourse::stopped`] is set.
     ///
     /// # Errors
     /// As [`Model::score`]; then `recourse` is as it was.

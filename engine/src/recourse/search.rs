@@ -224,10 +224,15 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
     pub fn score(&mut self, lanes: &mut Lanes<EXPERTS>) -> bool {
         let lanes = self.model.row_of(lanes.as_flattened_mut());
         self.probability = self.model.combine(lanes, &mut self.gate, &mut self.outputs);
-        self.answer.evaluations = self.answer.evaluations.wrapping_add(1);
+        self.count_evaluation();
         // Once stopped, nothing more is found; what was found is verified already.
-        self.answer.stopped = self.answer.stopped || !(self.keep_going)(self.answer.evaluations);
         self.probability >= self.model.threshold() && !self.answer.stopped
+    }
+
+    /// Counts an evaluation, and asks the caller whether there may be another.
+    fn count_evaluation(&mut self) {
+        self.answer.evaluations = self.answer.evaluations.wrapping_add(1);
+        self.answer.stopped = self.answer.stopped || !(self.keep_going)(self.answer.evaluations);
     }
 
     /// Returns the log-odds of p at the point that was scored last, in log2 units; of a p that f32 hardly holds, no less than
@@ -317,7 +322,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
     pub fn accept(&mut self) -> bool {
         for beyond in [1.0, 1.000_001, 1.000_01, 1.000_1, 1.001] {
             let cost: f32 = self.axes().map(|axis| axis.point.cost()).sum();
-            if cost >= NEARER * self.cost {
+            if cost >= NEARER * self.cost || self.answer.stopped {
                 return false;
             }
             if let Some(cost) = self.verify(beyond) {
@@ -365,12 +370,11 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         }
         let (mut lanes, mut score) = ([[0.0; EXPERTS]; 2], Score::<EXPERTS>::new());
         model.forward(&changed, lanes.as_flattened_mut(), &mut score).ok()?;
-        answer.evaluations = answer.evaluations.wrapping_add(1);
+        self.count_evaluation();
         if !score.decision || cost >= self.cost {
             return None;
         }
-        answer.probability = score.probability;
-        answer.changes = changes;
+        (self.answer.probability, self.answer.changes) = (score.probability, changes);
         self.axes().for_each(|axis| axis.best = axis.point);
         Some(cost)
     }

@@ -80,13 +80,19 @@ pub(super) struct Header {
 pub(super) struct Marks {
     pub unit: usize,
     pub tried: bool,
-    pub confirmed: bool,
+    /// Bytes of the second mark that stand, from its first one on: fewer than all where a cut fell into writing it.
+    pub confirmed_bytes: usize,
 }
 
 impl Marks {
     /// Returns where a mark is written.
     pub fn at(&self, mark: Mark) -> usize {
         self.unit.wrapping_mul(mark.units_before())
+    }
+
+    /// Returns whether the model has proved itself: the second mark stands whole.
+    pub fn confirmed(&self) -> bool {
+        self.confirmed_bytes == MARK_BYTES
     }
 }
 
@@ -130,12 +136,13 @@ impl Header {
         };
         // Whatever a cut left of the first mark: the model may have been used. The second must be whole.
         let tried = mark(Mark::Tried).iter().any(|byte| *byte != erased);
-        let confirmed = mark(Mark::Confirmed).get(..MARK_BYTES).is_some_and(|mark| *mark == [CONFIRMED; MARK_BYTES]);
+        let confirmed = mark(Mark::Confirmed).iter().take(MARK_BYTES);
+        let confirmed_bytes = confirmed.take_while(|byte| **byte == CONFIRMED).count();
         let header = Self {
             sequence: u32::from_le_bytes(*sequence),
             length: u32::from_le_bytes(*length),
             blob_at: blob_at(unit),
-            marks: Some(Marks { unit, tried, confirmed }),
+            marks: Some(Marks { unit, tried, confirmed_bytes }),
         };
         // The header belongs to this very blob.
         let declared = slot.get(header.blob_at.wrapping_add(frame::CRC_AT)..).and_then(|rest| rest.first_chunk::<4>());

@@ -76,8 +76,9 @@
 //! `10 00 00 00` (CRC-32) `01 00 00 00` `1c 00 00 00` `20 00 00 00` `78 56 34 12`.
 //!
 //! - **Order.** A slot is erased whole, the blob is written, checked *in flash*, and the header is written last: until its
-//!   CRC stands, the slot holds nothing. Each mark has a unit of its own. No word is written twice, bits go from erased to
-//!   written only, and no step reads: so a flash with error correction takes it, and one that erases to zeros.
+//!   CRC stands, the slot holds nothing. Each mark has a unit of its own. No word is written twice (but one that a cut left
+//!   torn in the middle of confirming), bits go from erased to written only, and no step reads: so a flash with error
+//!   correction takes it, and one that erases to zeros.
 //! - **Trial.** A new model starts on trial. [`Chosen::begin`] marks it as tried before its first use; [`Chosen::confirm`]
 //!   keeps it. A start that finds a model tried and not confirmed goes back to the other slot's model. Only where that one
 //!   does not load either is the unconfirmed model used again. While a model is on trial no update is accepted that would
@@ -177,10 +178,13 @@ impl<A, B> Chosen<A, B> {
 
 impl Marks {
     fn step<const WORD: usize>(&self, mark: Mark) -> Step<'static> {
+        // Words that a cut left standing are not written again.
+        let standing = if mark == Mark::Confirmed { self.confirmed_bytes & !WORD.wrapping_sub(1) } else { 0 };
+        let bytes = mark.bytes::<WORD>();
         // A unit has 512 bytes at most.
         #[allow(clippy::cast_possible_truncation)]
-        let at = self.at(mark) as u32;
-        Step::Write { at, bytes: mark.bytes::<WORD>() }
+        let at = self.at(mark).wrapping_add(standing) as u32;
+        Step::Write { at, bytes: bytes.get(standing..).unwrap_or(bytes) }
     }
 }
 
@@ -327,7 +331,7 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
             match load(slot) {
                 Ok((model, header)) => {
                     let blob = header.blob_at..header.blob_at.wrapping_add(header.length as usize);
-                    let trial = header.marks.filter(|marks| !marks.confirmed);
+                    let trial = header.marks.filter(|marks| !marks.confirmed());
                     let passed_over = passed_over(slot, order, headers, errors);
                     let next = Target { slot: other, sequence };
                     return Ok(Chosen { model, slot, blob, passed_over, trial, next });
@@ -363,7 +367,7 @@ fn passed_over(
 impl Header {
     /// Returns whether the model was tried and not confirmed.
     fn has_failed(&self) -> bool {
-        self.marks.is_some_and(|marks| marks.tried && !marks.confirmed)
+        self.marks.is_some_and(|marks| marks.tried && !marks.confirmed())
     }
 }
 

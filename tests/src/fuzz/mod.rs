@@ -2,6 +2,7 @@
 //! `tests/tests/fuzz_seeds.rs` plays the committed seeds and mutations of them, by any compiler.
 
 mod explain;
+mod field;
 mod text;
 mod watch;
 
@@ -13,6 +14,7 @@ use feamoe_engine::format::{self, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, 
 use feamoe_engine::{FeatureIndex, Method, Model, Record, Score};
 
 pub use explain::explain;
+pub use field::{delta, integer, recourse, slots};
 pub use text::{checkpoint, csv};
 pub use watch::monitor;
 
@@ -35,13 +37,17 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "load", run: load },
     Target { name: "record", run: record },
     Target { name: "explain", run: explain },
     Target { name: "csv", run: csv },
     Target { name: "checkpoint", run: checkpoint },
     Target { name: "monitor", run: monitor },
+    Target { name: "integer", run: integer },
+    Target { name: "delta", run: delta },
+    Target { name: "slots", run: slots },
+    Target { name: "recourse", run: recourse },
 ];
 
 impl Target {
