@@ -28,7 +28,10 @@ fn main() {
 
 /// Sets what the target's line among the boards says.
 fn set_board(boards: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let (target, out) = (env::var("TARGET")?, PathBuf::from(env::var("OUT_DIR")?));
+    // Another board can run what is built for a smaller core.
+    println!("cargo:rerun-if-env-changed=FEAMOE_BOARD");
+    let target = env::var("FEAMOE_BOARD").or_else(|_| env::var("TARGET"))?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
     let boards = fs::read_to_string(boards)?;
     let words = |line: &'static str| line.split_whitespace();
     let board = boards.leak().lines().map(words).find(|line| line.clone().next() == Some(&target));

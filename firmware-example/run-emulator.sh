@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Runs a firmware image in its board's emulator: run-emulator.sh ELF [ARGUMENT...]. The board is that of the target (see
 # boards.txt) in whose folder cargo put the image. What the firmware prints goes to standard output; it sees the working
-# folder's files.
+# folder's files. FEAMOE_BOARD names the board of another target, where the image was built for that.
 set -eu
 image=$1
+board=${FEAMOE_BOARD:+/$FEAMOE_BOARD/}
 emulator=
 while read -r target _ _ _ _ _ _ line; do
-    case "$image" in */"$target"/*) emulator=$line ;; esac
+    case "${board:-$image}" in */"$target"/*) emulator=$line ;; esac
 done < <(grep -v '^#' "$(dirname "$0")/boards.txt")
 [ -n "$emulator" ] || {
     echo "$image: no folder of its path names a target of boards.txt" >&2

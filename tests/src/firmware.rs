@@ -187,8 +187,20 @@ impl Board {
 /// # Panics
 /// Where the emulator cannot be run.
 pub fn run(image: &Path, working_folder: &Path) -> Result<String, String> {
+    run_with(image, working_folder, &[])
+}
+
+/// As [`run`], with environment variables: those of `run-emulator.sh`.
+///
+/// # Errors
+/// As there.
+///
+/// # Panics
+/// As there.
+pub fn run_with(image: &Path, working_folder: &Path, variables: &[(&str, &Path)]) -> Result<String, String> {
     let output = Command::new(folder().join("run-emulator.sh"))
         .arg(image)
+        .envs(variables.iter().copied())
         .current_dir(working_folder)
         .stdin(Stdio::null())
         .output()

@@ -7,17 +7,17 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use feamoe::blob_file::{AlignedBytes, HostModel};
-use feamoe::device::{CALLS, CODE, COMPILER, DEVICES, Device, Shape, sum};
-use feamoe::export::Content;
+use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
+use feamoe::device::{CALLS, CODE, COMPILER, DEVICES, Device, INTEGER_CALLS, INTEGER_CODE, Integers, Shape, sum};
+use feamoe::export::{Content, Width, quantize};
 use feamoe_engine::attribution::MAX_PANELS;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_tests::command::Folder;
-use feamoe_tests::firmware::{self, Board, board};
+use feamoe_tests::firmware::{self, board};
 use feamoe_tests::generate::{Cell, Draw, Recipe, draw_cell};
 use feamoe_tests::repository_file;
 
@@ -46,6 +46,8 @@ const FITTED: [[usize; 2]; 18] = [
 const OTHERS: [[usize; 2]; 8] = [[2, 1], [4, 1], [5, 3], [10, 8], [21, 11], [21, 12], [30, 16], [10, 7]];
 /// Models of each of [`FITTED`], and of [`OTHERS`].
 const MODELS: [u64; 2] = [12, 5];
+/// As the second, of integer models of either width.
+const INTEGER_MODELS: u64 = 2;
 /// Records of each.
 const RECORDS: usize = 12;
 
@@ -66,29 +68,81 @@ struct Counted {
     sizes: HashMap<[usize; 2], Vec<usize>>,
 }
 
-/// Counts records of a model by the `costs` binary of a board.
-fn count(image: &Path, content: &Content, cells: &[Cell]) -> Counted {
-    let kinds: Vec<Kind> = content.features.iter().map(|feature| feature.kind).collect();
-    let folder = tempfile::tempdir().unwrap();
-    let records: Vec<u8> = firmware::words(&kinds, cells).into_iter().flat_map(u32::to_le_bytes).collect();
-    fs::write(folder.path().join("records.bin"), records).unwrap();
-    fs::write(folder.path().join("model.feamoe"), content.to_bytes(true).unwrap().as_slice()).unwrap();
-    let printed = firmware::run(image, folder.path()).unwrap();
-    let mut counted = Counted { capacity: [0; 2], calls: Vec::new(), sizes: HashMap::new() };
-    for line in printed.lines() {
-        let (name, numbers) = line.split_once(' ').unwrap();
-        let numbers: Vec<usize> = numbers.split(' ').map(|number| number.parse().unwrap()).collect();
-        match name {
-            "bytes" => _ = counted.sizes.insert([numbers[0], numbers[1]], numbers[2..].to_vec()),
-            "capacity" => counted.capacity = [numbers[0], numbers[1]],
-            _ => counted.calls.push([0, 1, 2].map(|index| numbers[index] as f64)),
-        }
-    }
-    counted
+/// The `costs` binary of a device, for the board that counts.
+struct Counter {
+    image: PathBuf,
+    board: &'static str,
+    kinds: Kinds,
 }
 
-fn shape(content: &Content) -> Shape {
-    Shape::of(&HostModel::load(content.to_bytes(true).unwrap().as_slice()).unwrap())
+/// Of which weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kinds {
+    Floats,
+    Integers(Width),
+}
+
+impl Kinds {
+    const ALL: [Self; 3] = [Self::Floats, Self::Integers(Width::I16), Self::Integers(Width::I8)];
+
+    /// Returns the blob of a content.
+    fn blob(self, content: &Content) -> AlignedBytes {
+        let blob = content.to_bytes(true).unwrap();
+        match self {
+            Self::Floats => blob,
+            Self::Integers(width) => quantize(&blob, width).unwrap(),
+        }
+    }
+
+    fn shape(self, content: &Content) -> Shape {
+        let blob = self.blob(content);
+        match self {
+            Self::Floats => Shape::of(&HostModel::load(blob.as_slice()).unwrap()),
+            Self::Integers(_) => Shape::of_integers(&HostIntegerModel::load(blob.as_slice()).unwrap()),
+        }
+    }
+}
+
+impl Counter {
+    /// `None` where the device cannot be emulated here.
+    fn new(device: &Device, kinds: Kinds) -> Option<Self> {
+        if !board(device.board).available() || !board(device.target).available() {
+            return None;
+        }
+        // A folder for each kind of image: they have one name.
+        let (features, folder) = match kinds {
+            Kinds::Floats => ("", "target/floats"),
+            Kinds::Integers(_) => ("integer", "target/integers"),
+        };
+        let folder = firmware::folder().join(folder);
+        let on = [("FEAMOE_BOARD", Path::new(device.board))];
+        let image = board(device.target).build_with("costs", "release", features, &folder, &on).unwrap();
+        Some(Self { image, board: device.board, kinds })
+    }
+
+    /// Counts records of a model.
+    fn count(&self, content: &Content, cells: &[Cell]) -> Counted {
+        let kinds: Vec<Kind> = content.features.iter().map(|feature| feature.kind).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let records: Vec<u8> = firmware::words(&kinds, cells).into_iter().flat_map(u32::to_le_bytes).collect();
+        fs::write(folder.path().join("records.bin"), records).unwrap();
+        fs::write(folder.path().join("model.feamoe"), self.kinds.blob(content).as_slice()).unwrap();
+        let printed =
+            firmware::run_with(&self.image, folder.path(), &[("FEAMOE_BOARD", Path::new(self.board))]).unwrap();
+        let mut counted = Counted { capacity: [0; 2], calls: Vec::new(), sizes: HashMap::new() };
+        for line in printed.lines() {
+            let (name, numbers) = line.split_once(' ').unwrap();
+            let numbers: Vec<usize> = numbers.split(' ').map(|number| number.parse().unwrap()).collect();
+            match name {
+                "bytes" | "more" => {
+                    counted.sizes.entry([numbers[0], numbers[1]]).or_default().extend(&numbers[2..]);
+                }
+                "capacity" => counted.capacity = [numbers[0], numbers[1]],
+                _ => counted.calls.push([0, 1, 2].map(|index| numbers[index] as f64)),
+            }
+        }
+        counted
+    }
 }
 
 /// Draws a model and records of it. Its path needs one part only; where it is not bounded, that is by a level which no record has.
@@ -146,70 +200,75 @@ fn compiler() -> String {
 #[test]
 fn what_is_told_of_a_model_is_what_it_takes() {
     for device in &DEVICES {
-        let board = board(device.target);
-        if !board.available() {
-            continue;
+        for kinds in Kinds::ALL {
+            let Some(counter) = Counter::new(device, kinds) else { continue };
+            is_told(device, &counter);
         }
-        let image = board.build("costs", "release", "").unwrap();
-        let tolerance = if compiler() == COMPILER { TOLERANCE } else { OTHER_COMPILER };
-        for capacity in OTHERS {
-            let mut worst = [0.0_f64; CALLS.len()];
-            for seed in 0..MODELS[1] {
-                let (content, cells) = draw(capacity, 77 + seed);
-                let counted = count(&image, &content, &cells);
-                let shape = shape(&content);
-                assert_eq!(counted.capacity, shape.capacity(), "what is told is of the capacity needed");
-                let costs = device.costs(&shape);
-                for (index, (told, [fewest, most, stack])) in costs.calls.iter().zip(&counted.calls).enumerate() {
-                    let name = format!("{}, {capacity:?}, seed {seed}: {}", device.name, told.name);
-                    let instructions = told.instructions as f64;
-                    // The parts of a path are what varies.
-                    let found = if told.name == "path_into" { *fewest } else { *most };
-                    let off = instructions / found - 1.0;
-                    worst[index] = if off.abs() > worst[index].abs() { off } else { worst[index] };
-                    let tolerance = if index == 0 { tolerance.max(SETTING_TOLERANCE) } else { tolerance };
-                    let allowed = (tolerance * found).max(FEW);
-                    assert!(
-                        (instructions - found).abs() <= allowed,
-                        "{name}: {found} instructions, told {instructions}"
-                    );
-                    assert!(*most <= told.most_instructions as f64 + allowed, "{name}: up to {most}, told {told:?}");
-                    assert!(*stack <= told.stack_bytes as f64, "{name}: {stack} bytes of stack, told {told:?}");
-                }
-            }
-            let worst = worst.map(|off| format!("{:+.1} %", 100.0 * off));
-            println!(
-                "{}, {capacity:?}: told of set, score, frozen, path less what it takes, at worst {worst:?}",
-                device.name
-            );
-        }
+        let Some(counter) = Counter::new(device, Kinds::Floats) else { continue };
         let (content, cells) = switching([10, 8]);
-        let (told, counted) = (device.costs(&shape(&content)).calls[3], count(&image, &content, &cells).calls[3]);
+        let told = device.costs(&Kinds::Floats.shape(&content)).calls[3];
+        let counted = counter.count(&content, &cells).calls[3];
         let share = counted[1] / told.most_instructions as f64;
         println!("{}: the longest path takes {share:.3} of what is told", device.name);
         // Its experts do not switch, which would cut the path at as many places more.
-        assert!(share <= 1.0 + tolerance && share > 0.75, "{counted:?}, told {told:?}");
+        assert!(share <= 1.0 + tolerance() && share > 0.75, "{counted:?}, told {told:?}");
+    }
+}
+
+fn tolerance() -> f64 {
+    if compiler() == COMPILER { TOLERANCE } else { OTHER_COMPILER }
+}
+
+fn is_told(device: &Device, counter: &Counter) {
+    let (tolerance, kinds) = (tolerance(), counter.kinds);
+    for capacity in OTHERS {
+        let mut worst = [0.0_f64; CALLS.len()];
+        for seed in 0..if kinds == Kinds::Floats { MODELS[1] } else { INTEGER_MODELS } {
+            let (content, cells) = draw(capacity, 77 + seed);
+            let counted = counter.count(&content, &cells);
+            let shape = kinds.shape(&content);
+            assert_eq!(counted.capacity, shape.capacity(), "what is told is of the capacity needed");
+            let costs = device.costs(&shape);
+            assert_eq!(costs.calls.len(), counted.calls.len());
+            for (index, (told, [fewest, most, stack])) in costs.calls.iter().zip(&counted.calls).enumerate() {
+                let name = format!("{}, {kinds:?}, {capacity:?}, seed {seed}: {}", device.name, told.name);
+                let instructions = told.instructions as f64;
+                // The parts of a path are what varies.
+                let found = if told.name == "path_into" { *fewest } else { *most };
+                let off = instructions / found - 1.0;
+                worst[index] = if off.abs() > worst[index].abs() { off } else { worst[index] };
+                let tolerance = if index == 0 { tolerance.max(SETTING_TOLERANCE) } else { tolerance };
+                let allowed = (tolerance * found).max(FEW);
+                assert!((instructions - found).abs() <= allowed, "{name}: {found} instructions, told {instructions}");
+                assert!(*most <= told.most_instructions as f64 + allowed, "{name}: up to {most}, told {told:?}");
+                assert!(*stack <= told.stack_bytes as f64, "{name}: {stack} bytes of stack, told {told:?}");
+            }
+        }
+        let worst = worst.map(|off| format!("{:+.1} %", 100.0 * off));
+        println!(
+            "{}, {kinds:?}, {capacity:?}: told of set, score, frozen, path less what it takes, at worst {worst:?}",
+            device.name
+        );
     }
 }
 
 #[test]
 fn sizes_in_ram_are_those_of_the_types() {
     for device in &DEVICES {
-        let board = board(device.target);
-        if !board.available() {
-            continue;
-        }
-        let image = board.build("costs", "release", "").unwrap();
-        let (content, cells) = draw([2, 1], 0);
-        let counted = count(&image, &content, &cells);
-        assert!(counted.sizes.len() > 10);
-        for ([features, experts], sizes) in counted.sizes {
-            let told = shape(&draw([features, experts], 0).0).ram();
-            assert_eq!(
-                told.iter().map(|ram| ram.bytes).collect::<Vec<_>>(),
-                sizes,
-                "{features} features, {experts} experts"
-            );
+        for kinds in [Kinds::Floats, Kinds::Integers(Width::I16)] {
+            let Some(counter) = Counter::new(device, kinds) else { continue };
+            let (content, cells) = draw([2, 1], 0);
+            let counted = counter.count(&content, &cells);
+            assert!(counted.sizes.len() > 10);
+            for ([features, experts], sizes) in counted.sizes {
+                let told = kinds.shape(&draw([features, experts], 0).0).ram();
+                assert_eq!(
+                    told.iter().map(|ram| ram.bytes).collect::<Vec<_>>(),
+                    sizes,
+                    "{}, {kinds:?}: {features} features, {experts} experts",
+                    device.name
+                );
+            }
         }
     }
 }
@@ -221,7 +280,8 @@ fn code_in_flash_is_what_is_told() {
         if !board.available() || compiler() != COMPILER {
             continue;
         }
-        for ((_, features), told) in CODE.iter().zip(device.code) {
+        let integers = (&INTEGER_CODE, device.integer_code);
+        for ((_, features), told) in CODE.iter().zip(device.code).chain([integers]) {
             for (profile, told) in ["release", "os"].into_iter().zip(told) {
                 let found = firmware::code_bytes(&board.build("panic-free", profile, features).unwrap());
                 let off = found as f64 / told as f64 - 1.0;
@@ -259,9 +319,19 @@ fn inspect_prints_what_is_told() {
     let message = inspect(&["--device", "cortex-m99"]).usage_refused();
     assert!(message.contains("cortex-m99") && message.contains("--device"), "{message}");
 
-    _ = folder.run(&["export", "lending.feamoe", "--quantize", "i16", "-o", "integer.feamoe"]).done();
-    let message = folder.refusal(&["inspect", "integer.feamoe", "--device", "cortex-m3"]);
-    assert!(message.contains("integer.feamoe") && message.contains("float weights"), "{message}");
+    for (width, bits) in [("i16", Width::I16), ("i8", Width::I8)] {
+        let name = format!("{width}.feamoe");
+        _ = folder.run(&["export", "lending.feamoe", "--quantize", width, "-o", &name]).done();
+        let blob = quantize(&blob, bits).unwrap();
+        let shape = Shape::of_integers(&HostIntegerModel::load(blob.as_slice()).unwrap());
+        for device in &DEVICES {
+            let costs = device.costs(&shape);
+            let json = folder.run(&["inspect", &name, "--device", device.name, "--format", "json"]).json();
+            assert_eq!(json["device"], serde_json::to_value(&costs).unwrap());
+            assert_eq!(costs.calls.len(), INTEGER_CALLS.len());
+            assert!(costs.calls.iter().all(|call| call.instructions > 100 && call.stack_bytes > 0), "{costs:?}");
+        }
+    }
 }
 
 /// Counts the constants again and writes them: after the engine or the compiler changed.
@@ -270,20 +340,14 @@ fn inspect_prints_what_is_told() {
 fn count_the_constants() {
     let mut text = format!(
         "//! The constants of the formulas. Written by `cargo test -p feamoe-tests --test device_costs -- --ignored`, see [`super`].\n\n\
-         use super::Device;\n\n/// What they were counted with.\npub const COMPILER: &str = {:?};\n\n\
+         use super::{{Device, Integers}};\n\n/// What they were counted with.\npub const COMPILER: &str = {:?};\n\n\
          /// Every device.\npub const DEVICES: [Device; {}] = [\n",
         compiler(),
         DEVICES.len()
     );
     for device in DEVICES {
-        let board = board(device.target);
-        assert!(board.available(), "every device is counted");
-        let Device { name, target, setting, passing, parting, stacking, code } = fitted(&board, device);
-        let fields = format!(
-            "Device {{ name: {name:?}, target: {target:?}, setting: {setting:?}, passing: {passing:?}, parting: {parting:?}, \
-             stacking: {stacking:?}, code: {code:?} }},"
-        );
-        writeln!(text, "{fields}").unwrap();
+        // A device's constants are written as they are printed.
+        writeln!(text, "{:?},", fitted(device)).unwrap();
     }
     let path = repository_file("trainer/src/device/constants.rs");
     fs::write(&path, text + "];\n").unwrap();
@@ -291,13 +355,23 @@ fn count_the_constants() {
 }
 
 /// Returns a device with constants fitted to what is counted on its board.
-fn fitted(board: &Board, mut device: Device) -> Device {
-    let image = board.build("costs", "release", "").unwrap();
+fn fitted(mut device: Device) -> Device {
+    for (index, width) in [Width::I16, Width::I8].into_iter().enumerate() {
+        let counter = Counter::new(&device, Kinds::Integers(width)).unwrap();
+        fit_integers(&mut device.integers[index], &counter);
+    }
+    let board = board(device.target);
+    let code = |features: &str| {
+        ["release", "os"].map(|profile| firmware::code_bytes(&board.build("panic-free", profile, features).unwrap()))
+    };
+    device.code = CODE.map(|(_, features)| code(features));
+    device.integer_code = code(INTEGER_CODE.1);
+    let counter = Counter::new(&device, Kinds::Floats).unwrap();
     let mut counts = Vec::new();
     for capacity in FITTED {
         for seed in 0..MODELS[0] {
             let (content, cells) = draw(capacity, seed);
-            counts.push((capacity, shape(&content), count(&image, &content, &cells).calls));
+            counts.push((capacity, Kinds::Floats.shape(&content), counter.count(&content, &cells).calls));
         }
     }
     // A build of two features has loops of its own.
@@ -306,24 +380,42 @@ fn fitted(board: &Board, mut device: Device) -> Device {
     device.passing = [(1, 1), (2, 1), (3, 0)]
         .map(|(call, most)| fit(counts.iter().map(|(_, shape, calls)| (shape.passing(), calls[call][most]))));
     device.stacking = std::array::from_fn(|call| {
-        let found = || counts.iter().map(|(_, shape, calls)| (shape.stacking(), calls[call][2]));
-        let mut constants = fit(found());
-        let above = found().map(|(amounts, found)| f64::ceil(found - sum(&constants, &amounts)));
-        constants[0] = f64::ceil(constants[0] + above.fold(0.0, f64::max));
-        constants
+        above(counts.iter().map(|(_, shape, calls)| (shape.stacking(), calls[call][2])).collect())
     });
     device.parting = fit(FITTED.into_iter().filter(|[_, experts]| *experts > 4).map(|capacity| {
         let (content, cells) = switching(capacity);
-        let shape = shape(&content);
+        let shape = Kinds::Floats.shape(&content);
         let in_one = sum(&device.passing[2], &shape.passing());
         // The gate's envelope has a vertex between two experts; the experts themselves stay as they are.
         let panels = f64::from(MAX_PANELS) + 2.0 * (capacity[1] - 1) as f64;
-        (shape.parting(), (count(&image, &content, &cells).calls[3][1] - in_one) / (panels - 1.0))
+        (shape.parting(), (counter.count(&content, &cells).calls[3][1] - in_one) / (panels - 1.0))
     }));
-    device.code = CODE.map(|(_, features)| {
-        ["release", "os"].map(|profile| firmware::code_bytes(&board.build("panic-free", profile, features).unwrap()))
-    });
     device
+}
+
+fn fit_integers(integers: &mut Integers, counter: &Counter) {
+    let mut counts = Vec::new();
+    for capacity in FITTED {
+        for seed in 0..MODELS[0] / 2 {
+            let (content, cells) = draw(capacity, seed);
+            counts.push((capacity, counter.kinds.shape(&content), counter.count(&content, &cells).calls));
+        }
+    }
+    let some = || counts.iter().filter(|([features, _], ..)| *features > 2);
+    integers.setting = fit(some().map(|(_, shape, calls)| (shape.setting(), calls[0][1])));
+    integers.passing =
+        [1, 2].map(|call| fit(counts.iter().map(|(_, shape, calls)| (shape.passing_integers(), calls[call][1]))));
+    integers.stacking = std::array::from_fn(|call| {
+        above(counts.iter().map(|(_, shape, calls)| (shape.stacking_integers(), calls[call][2])).collect())
+    });
+}
+
+/// Returns constants that give no less than what was found.
+fn above<const N: usize>(found: Vec<([f64; N], f64)>) -> [f64; N] {
+    let mut constants = fit(found.iter().copied());
+    let above = found.iter().map(|(amounts, found)| f64::ceil(found - sum(&constants, amounts)));
+    constants[0] = f64::ceil(constants[0] + above.fold(0.0, f64::max));
+    constants
 }
 
 /// Returns constants by which amounts give what was found with the least squares of relative errors, rounded to hundredths.

@@ -1,15 +1,19 @@
-//! Prints what setting values, scoring and explaining cost a model on this board, in a capacity that just holds it; and the bytes of what the caller keeps.
+//! Prints what setting values, scoring and explaining cost a model on this board, in a capacity that just holds it; and the
+//! bytes of what the caller keeps. With the feature `integer`, of a model of integer weights.
 //!
-//! Reads `model.feamoe` and `records.bin` in the emulator's working folder (words as in [`firmware_example::vectors`]). Prints a line per capacity, the
-//! capacity that was taken, and a line per cost: its name, fewest and most instructions over all records, most bytes of stack.
+//! Reads `model.feamoe` and `records.bin` in the emulator's working folder (words as in [`firmware_example::vectors`]). Prints a
+//! line per capacity, the capacity that was taken, and a line per cost: its name, fewest and most instructions over all records,
+//! most bytes of stack.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(unsafe_code)] // takes its static
 
 use core::hint::black_box;
 
-use feamoe_engine::Value;
-use feamoe_engine::attribution::Workspace;
-use feamoe_engine::{Aligned, Attribution, Model, Record, Recourse, Score};
+#[cfg(feature = "integer")]
+use feamoe_engine::integer::{Attribution, Model, Record, Score};
+use feamoe_engine::{Aligned, Value};
+#[cfg(not(feature = "integer"))]
+use feamoe_engine::{Attribution, Model, Record, Recourse, Score, attribution::Workspace};
 use firmware_example::host::io::Read;
 use firmware_example::host::{open, println, process, read_model};
 use firmware_example::meter::{Cost, Meter};
@@ -53,15 +57,20 @@ fn run(blob: &mut [u8]) -> Result<(), &'static str> {
 }
 
 fn print_sizes<const FEATURES: usize, const EXPERTS: usize>() {
+    #[cfg(not(feature = "integer"))]
+    let more = [size_of::<Workspace<FEATURES, EXPERTS>>(), size_of::<Recourse<FEATURES>>()];
+    #[cfg(feature = "integer")]
+    let more: [usize; 0] = [];
     println!(
-        "bytes {FEATURES} {EXPERTS} {} {} {} {} {} {}",
+        "bytes {FEATURES} {EXPERTS} {} {} {} {}",
         size_of::<Model<'_, FEATURES, EXPERTS>>(),
         size_of::<Record<'_, FEATURES>>(),
         size_of::<Score<EXPERTS>>(),
         size_of::<Attribution<FEATURES, EXPERTS>>(),
-        size_of::<Workspace<FEATURES, EXPERTS>>(),
-        size_of::<Recourse<FEATURES>>(),
     );
+    for bytes in more {
+        println!("more {FEATURES} {EXPERTS} {bytes}");
+    }
 }
 
 #[inline(never)]
@@ -75,7 +84,9 @@ fn print_costs<const FEATURES: usize, const EXPERTS: usize>(
     let bytes = records.metadata().map_err(|_| "records.bin has no length")?.len() as usize;
     let mut record = model.record();
     let (mut score, mut why) = (Score::new(), Attribution::new());
-    let [mut set, mut scored, mut frozen, mut path] = [Cost::NONE; 4];
+    let [mut set, mut scored, mut frozen] = [Cost::NONE; 3];
+    #[cfg(not(feature = "integer"))]
+    let mut path = Cost::NONE;
     for _ in 0..bytes / words.as_flattened().len() {
         records.read_exact(words.as_flattened_mut()).map_err(|_| "records.bin could not be read")?;
         let mut values = [Value::Missing; FEATURES];
@@ -86,11 +97,19 @@ fn print_costs<const FEATURES: usize, const EXPERTS: usize>(
         set.add(meter, || _ = black_box(record.set_all(values)));
         scored.add(meter, || _ = black_box(model.score_into(&record, &mut score)));
         frozen.add(meter, || _ = black_box(model.frozen_into(&record, &mut why)));
+        #[cfg(not(feature = "integer"))]
         path.add(meter, || _ = black_box(model.path_into(&record, &mut why)));
         _ = black_box((&score, &why));
     }
     println!("capacity {FEATURES} {EXPERTS} 0");
-    for (name, cost) in [("set", set), ("score", scored), ("frozen", frozen), ("path", path)] {
+    let costs = [
+        ("set", set),
+        ("score", scored),
+        ("frozen", frozen),
+        #[cfg(not(feature = "integer"))]
+        ("path", path),
+    ];
+    for (name, cost) in costs {
         println!("{name} {} {} {}", cost.least, cost.most, cost.stack);
     }
     Ok(())

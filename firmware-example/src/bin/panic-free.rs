@@ -3,6 +3,7 @@
 //!
 //! Built by the tests at opt-levels 1, 3 and s. It is also the smallest firmware that does what its features say, so its size is what the engine costs in
 //! flash. It is not meant to be run. What joins the engine joins here: a module with its calls, a line in `main`, a feature in `all`.
+#![cfg_attr(feature = "no-floats", allow(dead_code))]
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // declares the missing function and makes slices of unknown content
@@ -411,6 +412,7 @@ fn main() -> ! {
     delta::link();
     #[cfg(feature = "integer")]
     integer::link();
+    #[cfg(not(feature = "no-floats"))]
     if let Ok(model) = black_box(load()) {
         let (mut record, mut scored) = (model.record(), Score::new());
         _ = black_box(set(&mut record, unknown()));

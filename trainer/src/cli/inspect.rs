@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::bail;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use feamoe::device::{Call, Costs, DEVICES, Device, Shape};
@@ -21,7 +20,7 @@ pub struct Options {
     /// The model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Tell what the model costs on this device: instructions, stack, flash and RAM; cortex-m3 has no floating-point unit [default: none]
+    /// Tell what the model costs on this device: instructions, stack, flash and RAM; only cortex-m4f has a floating-point unit [default: none]
     #[arg(long, value_name = "DEVICE", value_parser = device())]
     device: Option<&'static Device>,
     #[command(flatten)]
@@ -108,17 +107,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         Loaded::Float(model) => (model.bounded(), model.background_rows(), None),
         Loaded::Integer(model) => (true, 0, Some(model)),
     };
-    let device = match (options.device, &model) {
-        (None, _) => None,
-        (Some(device), Loaded::Float(model)) => Some(device.costs(&Shape::of(model))),
-        // Constants of integer weights would join those of the device.
-        (Some(_), Loaded::Integer(_)) => {
-            bail!(
-                "{}: --device tells the costs of float weights, these are integers; inspect the model they were made of",
-                options.model.display()
-            )
-        }
+    let shape = match &model {
+        Loaded::Float(model) => Shape::of(model),
+        Loaded::Integer(model) => Shape::of_integers(model),
     };
+    let device = options.device.map(|device| device.costs(&shape));
     let model = model.any();
     let schema = model.schema();
     let features = schema.features().iter().enumerate().map(|(index, feature)| {

@@ -11,14 +11,14 @@
 //! counts them again and writes `constants.rs`; the same file's other tests compare what is told with what models of other shapes take. Sizes in RAM are
 //! exact: they follow from the types. Instructions are not cycles, and are those of opt-level 3.
 //!
-//! Told are the costs of float weights. Integer weights need kinds of work and constants of their own, beside those here.
+//! Float and integer weights have kinds of work and constants of their own.
 
 mod constants;
 
-use feamoe_engine::Model;
 use feamoe_engine::attribution::MAX_PANELS;
 use feamoe_engine::mixture::{LANE_MULTIPLE, stride};
 use feamoe_engine::schema::{Kind, Transform};
+use feamoe_engine::{Model, Scorer, integer};
 use serde::Serialize;
 
 pub use constants::{COMPILER, DEVICES};
@@ -43,6 +43,28 @@ pub const CODE: [(&str, &str); 4] = [
     ("+ names", "frozen,path,names"),
 ];
 
+/// Kinds of work of a score of integers and of its explanation, see [`Shape::passing_integers`].
+pub const PASSING_INTEGERS: usize = 9;
+/// Kinds of stack of integers, see [`Shape::stacking_integers`].
+pub const STACKING_INTEGERS: usize = 2;
+/// Calls of an integer model that are told of.
+pub const INTEGER_CALLS: [&str; 3] = ["set_all", "score_into", "frozen_into"];
+/// Code of integer models alone, and the features of the `panic-free` binary that link it.
+pub const INTEGER_CODE: (&str, &str) = ("load, set, score_into, frozen_into, names", "integer,no-floats");
+
+/// What each kind of work costs with integer weights of one width.
+#[derive(Clone, Copy, Debug)]
+pub struct Integers {
+    /// Bits of a weight.
+    pub bits: u8,
+    /// Instructions of `set_all`.
+    pub setting: [f64; SETTING],
+    /// Instructions of score and frozen.
+    pub passing: [[f64; PASSING_INTEGERS]; 2],
+    /// Bytes of stack of each of [`INTEGER_CALLS`].
+    pub stacking: [[f64; STACKING_INTEGERS]; 3],
+}
+
 /// A device, and what each kind of work costs on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Device {
@@ -50,6 +72,8 @@ pub struct Device {
     pub name: &'static str,
     /// What its firmware is built for.
     pub target: &'static str,
+    /// Whose board counts instructions: the target's own, or that of a larger core that runs the same instructions.
+    pub board: &'static str,
     /// Instructions of `set_all`.
     pub setting: [f64; SETTING],
     /// Instructions of score, frozen and path; of the path in one part.
@@ -60,6 +84,10 @@ pub struct Device {
     pub stacking: [[f64; STACKING]; 4],
     /// Bytes in flash of each of [`CODE`] and all before it, at opt-level 3 and s.
     pub code: [[usize; 2]; 4],
+    /// Of integer weights, by their width.
+    pub integers: [Integers; 2],
+    /// Bytes in flash of [`INTEGER_CODE`], at opt-level 3 and s.
+    pub integer_code: [usize; 2],
 }
 
 /// What of a model its costs depend on.
@@ -75,6 +103,8 @@ pub struct Shape {
     binned: usize,
     /// Of the searches for bins.
     steps: usize,
+    /// Of an integer weight; `None` for floats.
+    bits: Option<u8>,
 }
 
 /// What a model costs on a device.
@@ -129,12 +159,25 @@ impl Shape {
     /// Returns what the costs of a model depend on, whatever the capacity it is loaded with here.
     #[must_use]
     pub fn of<const FEATURES: usize, const EXPERTS: usize>(model: &Model<'_, FEATURES, EXPERTS>) -> Self {
-        let features = model.schema().features();
+        Self { bounded: model.bounded(), ..Self::of_any(model) }
+    }
+
+    /// As [`Shape::of`], for integer weights.
+    #[must_use]
+    pub fn of_integers<const FEATURES: usize, const EXPERTS: usize>(
+        model: &integer::Model<'_, FEATURES, EXPERTS>,
+    ) -> Self {
+        Self { bits: Some(model.format().bits), ..Self::of_any(model) }
+    }
+
+    fn of_any<'a>(model: &impl Scorer<'a>) -> Self {
+        let schema = model.schema();
+        let features = schema.features();
         let count = |is: fn(Kind) -> usize| features.iter().map(|feature| is(feature.kind())).sum();
         Self {
             features: features.len(),
             experts: model.experts(),
-            bounded: model.bounded(),
+            bounded: true,
             blob_bytes: model.blob_bytes(),
             terms: count(Kind::terms),
             numbers: count(|kind| usize::from(matches!(kind, Kind::Number { .. }))),
@@ -142,6 +185,7 @@ impl Shape {
             binned: count(|kind| usize::from(kind.terms() > 1)),
             // A search halves its edges until one is left.
             steps: count(|kind| kind.edges().checked_next_power_of_two().map_or(0, u32::ilog2) as usize),
+            bits: None,
         }
     }
 
@@ -213,10 +257,36 @@ impl Shape {
         [1, self.capacity()[1], usize::from(self.experts == MOST_IN_REGISTERS)].map(number)
     }
 
+    /// Returns how much there is of each kind of work of a score of integers, as of its explanation: over terms, four together
+    /// and those left over, by the lanes of the build; over experts.
+    #[must_use]
+    pub fn passing_integers(&self) -> [f64; PASSING_INTEGERS] {
+        let Self { features, experts, terms, .. } = *self;
+        let lanes = self.capacity()[1];
+        let (fours, twos, ones) = (terms / 4, terms % 4 / 2, terms % 2);
+        [1, features, terms, experts, lanes, fours * lanes, twos * lanes, ones * lanes, fours].map(number)
+    }
+
+    /// Returns how much there is of each kind of stack of integers.
+    #[must_use]
+    pub fn stacking_integers(&self) -> [f64; STACKING_INTEGERS] {
+        [1, self.capacity()[1]].map(number)
+    }
+
     /// Returns the bytes of what a caller keeps, on a core of 32 bits.
     #[must_use]
     pub fn ram(&self) -> Vec<Ram> {
         let [f, e] = self.capacity();
+        if self.bits.is_some() {
+            return [
+                (format!("integer::Model<{f}, {e}>"), 160 + 48 * f),
+                (format!("integer::Record<{f}>"), (4 + 17 * f).next_multiple_of(4)),
+                (format!("integer::Score<{e}>"), (8 + 6 * e).next_multiple_of(4)),
+                (format!("integer::Attribution<{f}, {e}>"), (8 + 6 * e).next_multiple_of(4) + 8 + 4 * f),
+            ]
+            .map(|(name, bytes)| Ram { name, bytes })
+            .into();
+        }
         // An attribution and a workspace hold numbers of eight bytes, which the others are padded to.
         [
             (format!("Model<{f}, {e}>"), 136 + 32 * f),
@@ -241,6 +311,9 @@ impl Device {
     /// Returns what a model costs here, in the smallest build that holds it.
     #[must_use]
     pub fn costs(&self, shape: &Shape) -> Costs {
+        if let Some(integers) = self.integers.iter().find(|integers| Some(integers.bits) == shape.bits) {
+            return self.costs_of(integers, shape);
+        }
         let passing = shape.passing();
         let [score, frozen, path] = self.passing.map(|constants| sum(&constants, &passing));
         let instructions = [sum(&self.setting, &shape.setting()), score, frozen, path];
@@ -264,9 +337,29 @@ impl Device {
             *before = [bytes, bytes_at_s];
             Some(added)
         });
-        let model = Flash { name: "the model", bytes: shape.blob_bytes, bytes_at_s: shape.blob_bytes };
+        self.all(calls, code.collect(), shape)
+    }
+
+    fn costs_of(&self, integers: &Integers, shape: &Shape) -> Costs {
+        let passing = shape.passing_integers();
+        let [score, frozen] = integers.passing.map(|constants| sum(&constants, &passing));
+        let instructions = [sum(&integers.setting, &shape.setting()), score, frozen].map(whole);
+        let stacks = integers.stacking.map(|constants| sum(&constants, &shape.stacking_integers()));
+        let calls = INTEGER_CALLS.into_iter().zip(instructions.into_iter().zip(stacks));
+        let calls = calls.map(|(name, (instructions, stack))| Call {
+            name,
+            instructions,
+            most_instructions: instructions,
+            stack_bytes: whole(stack).next_multiple_of(8),
+        });
+        let [bytes, bytes_at_s] = self.integer_code;
+        self.all(calls.collect(), vec![Flash { name: INTEGER_CODE.0, bytes, bytes_at_s }], shape)
+    }
+
+    fn all(&self, calls: Vec<Call>, mut flash: Vec<Flash>, shape: &Shape) -> Costs {
+        flash.push(Flash { name: "the model", bytes: shape.blob_bytes, bytes_at_s: shape.blob_bytes });
         let ram = [shape.ram(), vec![Ram { name: "statics".into(), bytes: 0 }]].concat();
-        Costs { device: self.name, compiler: COMPILER, calls, flash: code.chain([model]).collect(), ram }
+        Costs { device: self.name, compiler: COMPILER, calls, flash, ram }
     }
 
     /// Returns the instructions of one more part of the path. It evaluates the mixture five times, as the path in one part and its score do: so it takes as
