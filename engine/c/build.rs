@@ -1,4 +1,5 @@
-//! Names the shared library, so that a program finds it by name and not by the path it was linked from.
+//! Names the shared library, so that a program finds it by name and not by the path it was linked
+//! from.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

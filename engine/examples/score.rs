@@ -1,6 +1,8 @@
-//! Loads a model that was compiled in, scores a record, and says why and what would change the decision.
+//! Loads a model that was compiled in, scores a record, and says why and what would change the
+//! decision.
 //!
-//! `cargo run -p feamoe-engine --example score`. Everything here runs on a device too: no allocation, no files.
+//! `cargo run -p feamoe-engine --example score`. Everything here runs on a device too: no
+//! allocation, no files.
 
 use feamoe_engine::recourse::Change;
 use feamoe_engine::schema::Note;

@@ -1,5 +1,5 @@
-//! Delta blobs (`.delta`): what turns one model file into another, for devices in the field. [`apply`] builds the new blob
-//! in the caller's memory; the writer is the trainer's `export`.
+//! Delta blobs (`.delta`): what turns one model file into another, for devices in the field.
+//! [`apply`] builds the new blob in the caller's memory; the writer is the trainer's `export`.
 //!
 //! ```
 //! use feamoe_engine::{Aligned, Model, delta};
@@ -33,21 +33,26 @@
 //!           k = 31: then all are 0
 //! ```
 //!
-//! - The *table* is the bias and the weight rows of a float blob, the weight rows of an integer blob (see [`crate::format`]
-//!   and [`crate::integer`]). Experts lie side by side in its rows, and another number of experts is another stride: so the
-//!   table is coded lane by lane, each from the lane of an expert of the old model. An unchanged lane takes 6 bits a run.
-//! - Each weight is coded as the difference from its predecessor in the old table: of the bits of floats as integers, of the
-//!   values of integers; zigzag (0, -1, 1, -2, ...), in a Rice code: the difference shifted right by k, in ones and a zero,
-//!   then its low k bits. After [`ESCAPE`] ones its 32 bits follow instead. Bits are taken from the low end of a byte.
-//! - Rows are centred on the mean of all records (see [`crate::schema`]), which moves while learning continues: the weights
-//!   of a feature in a lane then move together even where the expert is frozen. *shift*, an f32 or for integers an i32, is
-//!   added to each predecessor first. Zeros are the exception: they stand for what no record had, and stay zero.
-//! - The CRC covers all other bytes of the delta. The Outline names the old blob by its CRC and holds the new blob's header
-//!   with its CRC: so either the exact bytes of the new blob come out, or an error.
-//! - Whatever the bytes: no panic, and work in proportion to the lengths of old blob, delta and new blob.
+//! - The *table* is the bias and the weight rows of a float blob, the weight rows of an integer
+//!   blob (see [`crate::format`] and [`crate::integer`]). Experts lie side by side in its rows, and
+//!   another number of experts is another stride: so the table is coded lane by lane, each from the
+//!   lane of an expert of the old model. An unchanged lane takes 6 bits a run.
+//! - Each weight is coded as the difference from its predecessor in the old table: of the bits of
+//!   floats as integers, of the values of integers; zigzag (0, -1, 1, -2, ...), in a Rice code: the
+//!   difference shifted right by k, in ones and a zero, then its low k bits. After [`ESCAPE`] ones
+//!   its 32 bits follow instead. Bits are taken from the low end of a byte.
+//! - Rows are centred on the mean of all records (see [`crate::schema`]), which moves while
+//!   learning continues: the weights of a feature in a lane then move together even where the
+//!   expert is frozen. *shift*, an f32 or for integers an i32, is added to each predecessor first.
+//!   Zeros are the exception: they stand for what no record had, and stay zero.
+//! - The CRC covers all other bytes of the delta. The Outline names the old blob by its CRC and
+//!   holds the new blob's header with its CRC: so either the exact bytes of the new blob come out,
+//!   or an error.
+//! - Whatever the bytes: no panic, and work in proportion to the lengths of old blob, delta and new
+//!   blob.
 //!
-//! Worked example, a block of two weights of which the second moved by one step up, k = 0: `00000` `0` `0` `110`, the byte
-//! `80 01` from the low end.
+//! Worked example, a block of two weights of which the second moved by one step up, k = 0: `00000`
+//! `0` `0` `110`, the byte `80 01` from the low end.
 
 use core::fmt;
 
@@ -156,7 +161,8 @@ impl Width {
         (self.read(bytes, 0)? == weight).then_some(())
     }
 
-    /// Returns a weight as a delta predicts it from its predecessor, before the difference is added.
+    /// Returns a weight as a delta predicts it from its predecessor, before the difference is
+    /// added.
     #[must_use]
     pub fn predicted(self, before: u32, shift: Option<u32>) -> u32 {
         match (self, shift) {
@@ -170,15 +176,16 @@ impl Width {
 }
 
 impl Table {
-    /// Returns the offset of the table's end in its blob, in bytes; `None` past what a `usize` holds.
+    /// Returns the offset of the table's end in its blob, in bytes; `None` past what a `usize`
+    /// holds.
     #[must_use]
     pub fn end(&self, width: Width) -> Option<usize> {
         let bytes = stride(self.experts as usize).checked_mul(width.bytes())?.checked_mul(self.rows as usize)?;
         bytes.checked_add(self.at as usize)
     }
 
-    /// Returns the offset of a weight in its blob, in bytes: of an expert in the gate's lane or (`own`) its own. Past the
-    /// table's end where there is none.
+    /// Returns the offset of a weight in its blob, in bytes: of an expert in the gate's lane or
+    /// (`own`) its own. Past the table's end where there is none.
     #[must_use]
     pub fn weight(&self, width: Width, row: usize, expert: u32, own: bool) -> usize {
         let stride = stride(self.experts as usize);
@@ -265,16 +272,19 @@ pub fn header(payload: &[u8]) -> [u8; HEADER_BYTES] {
     [m0, m1, m2, m3, v0, v1, c0, c1, c2, c3]
 }
 
-/// Returns the header of version 2 that goes before a payload; `None` where the payload is past [`MAX_BLOB_BYTES`].
+/// Returns the header of version 2 that goes before a payload; `None` where the payload is past
+/// [`MAX_BLOB_BYTES`].
 #[must_use]
 pub fn header_of_integers(payload: &[u8]) -> Option<[u8; frame::HEADER_BYTES]> {
     frame::seal(MAGIC, VERSION, 0, payload)
 }
 
-/// Builds in `out` the blob into which `delta` turns `old`, and returns it: byte by byte the one that the delta was made of, by its length and CRC. `out`
-/// must start on a multiple of 4 for [`crate::Model::load`] to take it, which has to check it still.
+/// Builds in `out` the blob into which `delta` turns `old`, and returns it: byte by byte the one
+/// that the delta was made of, by its length and CRC. `out` must start on a multiple of 4 for
+/// [`crate::Model::load`] to take it, which has to check it still.
 ///
-/// Cost: one pass over `old` and two over the delta and the new blob. No memory but `out`; stack under 512 bytes.
+/// Cost: one pass over `old` and two over the delta and the new blob. No memory but `out`; stack
+/// under 512 bytes.
 ///
 /// # Errors
 /// See [`DeltaError`]; then `out` holds nothing of use.

@@ -1,20 +1,26 @@
-//! Drift detection: ADWIN, an adaptive window over a bounded stream (Bifet and Gavalda 2007, "Learning from time-changing data with adaptive windowing",
-//! ADWIN2).
+//! Drift detection: ADWIN, an adaptive window over a bounded stream (Bifet and Gavalda 2007,
+//! "Learning from time-changing data with adaptive windowing", ADWIN2).
 //!
-//! The window grows while its values agree and is cut where two parts of it differ by more than chance allows:
+//! The window grows while its values agree and is cut where two parts of it differ by more than
+//! chance allows:
 //!
 //! ```text
 //! |mean_0 - mean_1| >= sqrt(2 v L / m) + 2 L / (3 m)      L = ln(2 ln(n) / delta)      1 / m = 1 / (n_0 - 4) + 1 / (n_1 - 4)
 //! ```
 //!
-//! `v` is the variance of the window of `n` records, scaled to a range of 1; `ln(n)` is the correction for looking at many cuts. As in MOA and river a part
-//! has 5 records at least, the `4` keeps short parts from alarming, and cuts are looked for every [`CLOCK`] records.
+//! `v` is the variance of the window of `n` records, scaled to a range of 1; `ln(n)` is the
+//! correction for looking at many cuts. As in MOA and river a part has 5 records at least, the `4`
+//! keeps short parts from alarming, and cuts are looked for every [`CLOCK`] records.
 //!
-//! - **The window is an exponential histogram**: at most five buckets of each size 1, 2, 4, ... 2^15. A bucket keeps mean and summed squared deviation, merged
-//!   by Chan's formula: sums of 300,000 squares, added one by one, would not fit an f32. At [`LONGEST_WINDOW`] records the oldest bucket is dropped: such a
-//!   window tells means apart that differ by 0.01, finer changes pass unseen.
-//! - **Once a cut passes its bound, all before the likeliest cut is dropped at once**, the one with the least deviation within its parts; the paper drops
-//!   bucket by bucket and looks again. One change then gives one alarm with the means around it, and no look costs more than three walks over the buckets.
+//! - **The window is an exponential histogram**: at most five buckets of each size 1, 2, 4, ...
+//!   2^15. A bucket keeps mean and summed squared deviation, merged by Chan's formula: sums of
+//!   300,000 squares, added one by one, would not fit an f32. At [`LONGEST_WINDOW`] records the
+//!   oldest bucket is dropped: such a window tells means apart that differ by 0.01, finer changes
+//!   pass unseen.
+//! - **Once a cut passes its bound, all before the likeliest cut is dropped at once**, the one with
+//!   the least deviation within its parts; the paper drops bucket by bucket and looks again. One
+//!   change then gives one alarm with the means around it, and no look costs more than three walks
+//!   over the buckets.
 //!
 //! ```
 //! use feamoe_engine::drift::Adwin;
@@ -29,9 +35,9 @@
 //! assert!((change.before - 0.1).abs() < 0.02 && (change.after - 0.4).abs() < 0.1);
 //! ```
 //!
-//! *Cost:* an update merges two buckets on average; every 32nd walks thrice over the 80 buckets at most, without a division as long as nothing changes.
-//! *Memory:* 724 bytes;
-//! [`Adwin::new`] is `const`. Never panics; numbers that are not finite are passed over.
+//! *Cost:* an update merges two buckets on average; every 32nd walks thrice over the 80 buckets at
+//! most, without a division as long as nothing changes. *Memory:* 724 bytes; [`Adwin::new`] is
+//! `const`. Never panics; numbers that are not finite are passed over.
 
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +82,8 @@ impl Change {
     }
 }
 
-/// An f32 as its four little-endian bytes: the same encoding as postcard's, without the panic path of its reader.
+/// An f32 as its four little-endian bytes: the same encoding as postcard's, without the panic path
+/// of its reader.
 pub(crate) mod f32_le {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -187,9 +194,11 @@ pub struct Adwin {
 }
 
 impl Adwin {
-    /// Returns an empty window for values in `low..=high`; values outside are taken as the nearer end.
+    /// Returns an empty window for values in `low..=high`; values outside are taken as the nearer
+    /// end.
     ///
-    /// `delta`, in (0, 1), bounds the chance of a false alarm in a look; 0.002 is usual. The bound is generous: see the tests for measured rates.
+    /// `delta`, in (0, 1), bounds the chance of a false alarm in a look; 0.002 is usual. The bound
+    /// is generous: see the tests for measured rates.
     #[must_use]
     pub const fn new(delta: f32, low: f32, high: f32) -> Self {
         Self { delta, low, range: high - low, rows: [Row::EMPTY; ROWS], width: 0, until_check: CLOCK }
@@ -236,7 +245,8 @@ impl Adwin {
     /// Returns whether it is a state that a detector made with these settings can be in.
     pub(crate) fn is_sound(&self, delta: f32, low: f32, high: f32) -> bool {
         let are_settings = self.delta == delta && self.low == low && self.range == high - low;
-        // Values in [0, 1] of a mean have at most this deviation: then so have two buckets merged. Rounding may add a little.
+        // Values in [0, 1] of a mean have at most this deviation: then so have two buckets merged.
+        // Rounding may add a little.
         let most = |mean: f32, size: u32| 1.001 * count(size) * (mean * (1.0 - mean) + 1e-5);
         let is_sound = |bucket: &Bucket, size: u32| {
             (0.0..=1.0).contains(&bucket.mean) && (0.0..=most(bucket.mean, size)).contains(&bucket.deviation)
@@ -311,7 +321,8 @@ impl Adwin {
         self.width = self.width.saturating_sub(records);
     }
 
-    /// Returns the likeliest cut, in the unit of the buckets, where any cut's difference passes its bound.
+    /// Returns the likeliest cut, in the unit of the buckets, where any cut's difference passes its
+    /// bound.
     fn likeliest_cut(&self) -> Option<Change> {
         if self.width < SHORTEST_WINDOW {
             return None;
@@ -331,7 +342,8 @@ impl Adwin {
                 n_0 += records;
                 surplus += records * (bucket.mean - mean);
                 let n_1 = n - n_0;
-                // What the bound asks for at least, since n / (n_0 n_1) < 1 / m; spares the divisions nearly always.
+                // What the bound asks for at least, since n / (n_0 n_1) < 1 / m; spares the
+                // divisions nearly always.
                 if surplus * surplus * n <= spread * n_0 * n_1 || n_0 < SHORTEST_PART || n_1 < SHORTEST_PART {
                     continue;
                 }
@@ -365,8 +377,8 @@ struct Mean {
     count: f32,
 }
 
-/// Records of one side without one of the other at which sum and count are halved: an f32 counts no further than 2^24. The
-/// mean stays; older records count half as much as those to come.
+/// Records of one side without one of the other at which sum and count are halved: an f32 counts no
+/// further than 2^24. The mean stays; older records count half as much as those to come.
 const MOST_ON_A_SIDE: f32 = 1_048_576.0;
 
 impl Mean {
@@ -384,10 +396,13 @@ impl Mean {
     }
 }
 
-/// Watches how far the mean of a value is apart between a group and the reference, 1 at most, of records that come in any mixture.
+/// Watches how far the mean of a value is apart between a group and the reference, 1 at most, of
+/// records that come in any mixture.
 ///
-/// Records are compared in pairs: the mean of all of the group since the last pair minus that of all of the reference since then, as soon as there is one of
-/// each. So every record counts once, pairs are independent, and what concerns both alike is no change. The records of a [`Change`] are pairs. 740 bytes.
+/// Records are compared in pairs: the mean of all of the group since the last pair minus that of
+/// all of the reference since then, as soon as there is one of each. So every record counts once,
+/// pairs are independent, and what concerns both alike is no change. The records of a [`Change`]
+/// are pairs. 740 bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
     /// Since the last pair: the reference, the group.
@@ -404,8 +419,8 @@ impl Gap {
         Self { sides: Self::NO_SIDES, detector: Adwin::new(delta, -1.0, 1.0) }
     }
 
-    /// Adds a record's value. Returns the detected change in the gap, if any. Cost: an update of [`Adwin`] and a division where
-    /// it closes a pair.
+    /// Adds a record's value. Returns the detected change in the gap, if any. Cost: an update of
+    /// [`Adwin`] and a division where it closes a pair.
     pub fn observe(&mut self, is_reference: bool, value: f32) -> Option<Change> {
         let [reference, group] = &mut self.sides;
         let side = if is_reference { &mut *reference } else { &mut *group };
@@ -455,7 +470,8 @@ mod tests {
         }
     }
 
-    /// Streams of so many records by so many seeds; `chance(record)` is the stream's mean. Returns every alarm with its record.
+    /// Streams of so many records by so many seeds; `chance(record)` is the stream's mean. Returns
+    /// every alarm with its record.
     fn alarms(seeds: u64, records: u32, delta: f32, chance: impl Fn(u32) -> f32) -> Vec<Vec<(u32, Change)>> {
         (1..=seeds)
             .map(|seed| {
@@ -467,7 +483,8 @@ mod tests {
             .collect()
     }
 
-    /// The paper's Theorem 1 allows an alarm with chance delta at each look; its experiments, as ours, find far fewer.
+    /// The paper's Theorem 1 allows an alarm with chance delta at each look; its experiments, as
+    /// ours, find far fewer.
     #[test]
     fn false_alarms_on_a_stationary_stream_stay_below_delta() {
         for delta in [0.002, 0.05, 0.3] {
@@ -481,7 +498,8 @@ mod tests {
         }
     }
 
-    /// Delays of the first alarm after `at`, one per stream; every stream must alarm, and none before.
+    /// Delays of the first alarm after `at`, one per stream; every stream must alarm, and none
+    /// before.
     fn delays(seeds: u64, records: u32, at: u32, chance: impl Fn(u32) -> f32) -> Vec<u32> {
         let found = alarms(seeds, records, 0.002, chance);
         let first = found.iter().map(|alarms| alarms.first().map_or(u32::MAX, |(record, _)| *record));
@@ -492,7 +510,8 @@ mod tests {
         delays.iter().map(|delay| *delay as f32 / delays.len() as f32).sum()
     }
 
-    /// Theorem 1 of the paper: once the means differ by twice the bound, the window is cut with a chance of 1 - delta.
+    /// Theorem 1 of the paper: once the means differ by twice the bound, the window is cut with a
+    /// chance of 1 - delta.
     #[test]
     fn an_abrupt_change_is_found_as_soon_as_the_theorem_says() {
         const AT: u32 = 10_000;

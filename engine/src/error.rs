@@ -26,7 +26,8 @@ pub enum LoadErrorKind {
         /// Flags of the mandatory sections that are unknown.
         flags: u16,
     },
-    /// Does not start on a multiple of four in memory: embed it with `include_model!`, or copy its values with `load_into`.
+    /// Does not start on a multiple of four in memory: embed it with `include_model!`, or copy its
+    /// values with `load_into`.
     Misaligned,
     /// The target is big endian, the values are little endian: copy them with `load_into`.
     NotInPlace,
@@ -82,7 +83,8 @@ pub enum LoadErrorKind {
         /// The feature.
         feature: usize,
     },
-    /// A value of a background record is infinite, a NaN that is not the one for missing, or a code past the feature's levels.
+    /// A value of a background record is infinite, a NaN that is not the one for missing, or a code
+    /// past the feature's levels.
     InvalidBackground {
         /// The record, from 0.
         record: usize,
@@ -112,7 +114,8 @@ pub enum LoadErrorKind {
     NotFinite,
     /// A padding byte or padding lane is not zero.
     PaddingNotZero,
-    /// A weight, or the logits of some record, pass [`crate::limits::MAX_REACH`]: sums could overflow.
+    /// A weight, or the logits of some record, pass [`crate::limits::MAX_REACH`]: sums could
+    /// overflow.
     LogitsTooLarge,
 }
 
@@ -288,7 +291,8 @@ pub enum ExplainError {
     },
     /// The caller ended it.
     Stopped,
-    /// More players differ from a background record than coalitions can be counted for: sample, or group features.
+    /// More players differ from a background record than coalitions can be counted for: sample, or
+    /// group features.
     TooManyPlayers {
         /// Players that differ.
         found: usize,

@@ -1,7 +1,8 @@
 //! Group fairness: what is counted per group, and every measure defined on the counts.
 //!
-//! One definition for the learner's controllers, the evaluator, and a device that watches itself. Decisions are hard
-//! (`p >= threshold`); `u` is an unprivileged group, `r` the privileged reference (design: "Fairness measures").
+//! One definition for the learner's controllers, the evaluator, and a device that watches itself.
+//! Decisions are hard (`p >= threshold`); `u` is an unprivileged group, `r` the privileged
+//! reference (design: "Fairness measures").
 //!
 //! | measure | definition |
 //! | --- | --- |
@@ -59,7 +60,8 @@ impl Measure {
         }
     }
 
-    /// Returns the largest gap that can be asked for: rates and scores differ by 1 at most, distances by more.
+    /// Returns the largest gap that can be asked for: rates and scores differ by 1 at most,
+    /// distances by more.
     #[must_use]
     pub const fn largest(self) -> f32 {
         match self {
@@ -68,7 +70,8 @@ impl Measure {
         }
     }
 
-    /// Returns the gap of group `u` against the reference `r`: signed, but for [`Measure::Eodds`]. NaN where a rate is.
+    /// Returns the gap of group `u` against the reference `r`: signed, but for [`Measure::Eodds`].
+    /// NaN where a rate is.
     #[must_use]
     pub fn gap(self, u: &Rates, r: &Rates) -> f32 {
         let tpr = u.true_positive - r.true_positive;
@@ -84,7 +87,8 @@ impl Measure {
     }
 }
 
-/// Returns the disparate impact ratio `P(yhat=1 given u) / P(yhat=1 given r)`; NaN where a rate is, or both are 0.
+/// Returns the disparate impact ratio `P(yhat=1 given u) / P(yhat=1 given r)`; NaN where a rate is,
+/// or both are 0.
 #[must_use]
 pub fn disparate_impact(u: &Rates, r: &Rates) -> f32 {
     u.positive / r.positive
@@ -101,16 +105,19 @@ pub struct Rates {
     pub false_positive: f32,
     /// Mean of `threshold - p` over the records with `yhat=0`, in [0, 1].
     pub burden: f32,
-    /// Mean distance of those with a recourse, in standard deviations. [`Counts`] do not know it: it is NaN unless [`Distances::mean`] is put here.
+    /// Mean distance of those with a recourse, in standard deviations. [`Counts`] do not know it:
+    /// it is NaN unless [`Distances::mean`] is put here.
     pub recourse_burden: f32,
 }
 
-/// Bits of the unit in which burdens and scores are summed: 2^-24, the resolution of an f32 in [0.5, 1].
+/// Bits of the unit in which burdens and scores are summed: 2^-24, the resolution of an f32 in
+/// [0.5, 1].
 const UNIT_BITS: u32 = 24;
 /// One over that unit.
 const UNITS: f32 = (1_u32 << UNIT_BITS) as f32;
 
-/// Returns a probability, or a difference of two that is not negative, in units of 2^-24: at most 2^24 of them.
+/// Returns a probability, or a difference of two that is not negative, in units of 2^-24: at most
+/// 2^24 of them.
 pub(crate) fn units(share: f32) -> u64 {
     // Float to integer saturates and maps NaN to 0.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -127,9 +134,11 @@ pub(crate) fn can_be_sum(units: u64, summands: u64) -> bool {
     units <= summands.saturating_mul(1 << UNIT_BITS)
 }
 
-/// The decisions of one group, counted: 24 bytes, any number of records up to `u32::MAX` a cell (then it saturates).
+/// The decisions of one group, counted: 24 bytes, any number of records up to `u32::MAX` a cell
+/// (then it saturates).
 ///
-/// The burden is summed in units of 2^-24, as an integer: the sum is exact, needs no f64 on a device and does not depend on the order.
+/// The burden is summed in units of 2^-24, as an integer: the sum is exact, needs no f64 on a
+/// device and does not depend on the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     true_positive: u32,
@@ -215,7 +224,8 @@ impl Counts {
         ratio(self.cell(true, true), self.decided(true))
     }
 
-    /// Returns the mean of the true positive and the true negative rate; NaN where one label is missing.
+    /// Returns the mean of the true positive and the true negative rate; NaN where one label is
+    /// missing.
     #[must_use]
     pub fn balanced_accuracy(&self) -> f32 {
         let tpr = ratio(self.cell(true, true), self.labelled(true));
@@ -252,8 +262,9 @@ const DISTANCE_UNIT_BITS: u32 = 16;
 /// One over that unit.
 const DISTANCE_UNITS: f32 = (1_u32 << DISTANCE_UNIT_BITS) as f32;
 
-/// How far the declined records of one group are from a favourable decision (see [`crate::recourse`]): 16 bytes. Apart from [`Counts`], as a device that
-/// counts its decisions seldom has the time to look for each one's recourse.
+/// How far the declined records of one group are from a favourable decision (see
+/// [`crate::recourse`]): 16 bytes. Apart from [`Counts`], as a device that counts its decisions
+/// seldom has the time to look for each one's recourse.
 ///
 /// Distances are summed in units of 2^-16, as integers: the sum does not depend on the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -313,7 +324,8 @@ impl Distances {
         u64::from(self.none)
     }
 
-    /// Returns the mean distance of the records with a recourse, the recourse burden; NaN without one.
+    /// Returns the mean distance of the records with a recourse, the recourse burden; NaN without
+    /// one.
     #[must_use]
     pub fn mean(&self) -> f32 {
         ratio(self.sum, self.found()) / DISTANCE_UNITS
@@ -339,11 +351,13 @@ pub struct Interval {
 /// Two-sided 95 % quantile of the standard normal distribution.
 const Z_95: f32 = 1.959_964;
 
-/// Returns the 95 % interval of a gap between counts of group `u` and reference `r`; `None` for the measures without one (equalised odds
-/// folds signs, burdens are no proportions) and where a rate has no records.
+/// Returns the 95 % interval of a gap between counts of group `u` and reference `r`; `None` for the
+/// measures without one (equalised odds folds signs, burdens are no proportions) and where a rate
+/// has no records.
 ///
-/// Differences of proportions: Newcombe (1998), method 10, from Wilson's score intervals. Their half sum (AOD): the same square-and-add
-/// rule (MOVER: Donner and Zou 2012), the two error rates being independent as they come from different labels.
+/// Differences of proportions: Newcombe (1998), method 10, from Wilson's score intervals. Their
+/// half sum (AOD): the same square-and-add rule (MOVER: Donner and Zou 2012), the two error rates
+/// being independent as they come from different labels.
 #[must_use]
 pub fn interval(measure: Measure, u: &Counts, r: &Counts) -> Option<Interval> {
     let rate = |counts: &Counts, label: bool| Wilson::new(counts.cell(label, true), counts.labelled(label));
@@ -443,7 +457,8 @@ mod tests {
         assert_eq!(interval(Measure::Spd, &empty, &counts(1, 1, 1, 1)), None);
     }
 
-    /// Newcombe (1998), table II, method 10: every example of the paper, those with empty cells included.
+    /// Newcombe (1998), table II, method 10: every example of the paper, those with empty cells
+    /// included.
     #[test]
     fn the_interval_is_newcombes() {
         for (part_u, whole_u, part_r, whole_r, low, high) in [
@@ -462,7 +477,8 @@ mod tests {
         }
     }
 
-    /// Equal gaps of both error rates: their half sum is the gap, its interval narrower by the root of 2.
+    /// Equal gaps of both error rates: their half sum is the gap, its interval narrower by the root
+    /// of 2.
     #[test]
     fn the_interval_of_aod_takes_the_rates_as_independent() {
         let (u, r) = (counts(56, 56, 14, 14), counts(48, 48, 32, 32));

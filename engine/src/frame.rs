@@ -1,5 +1,5 @@
-//! The frame around everything this crate stores: a header with a checksum, then a payload. Model files
-//! ([`crate::format`]), statuses and states of a monitor, deltas and slots share it.
+//! The frame around everything this crate stores: a header with a checksum, then a payload. Model
+//! files ([`crate::format`]), statuses and states of a monitor, deltas and slots share it.
 //!
 //! ```text
 //! byte 0        4         6        8              12         16
@@ -9,8 +9,8 @@
 //!      +--------+---------+--------+--------------+----------+---------+
 //! ```
 //!
-//! Integers are little endian. The CRC (ISO-HDLC, as in zip) covers every byte but its own four: a flag
-//! decides how the payload is read, so a flipped flag must not pass.
+//! Integers are little endian. The CRC (ISO-HDLC, as in zip) covers every byte but its own four: a
+//! flag decides how the payload is read, so a flipped flag must not pass.
 
 use core::fmt;
 
@@ -32,7 +32,8 @@ pub(crate) const CRC_AT: usize = 12;
 const _: () = assert!(VERSION_AT + 2 == FLAGS_AT && FLAGS_AT + 2 == LENGTH_AT && LENGTH_AT + 4 == CRC_AT);
 const _: () = assert!(CRC_AT + 4 == HEADER_BYTES);
 
-/// A device has a table-free CRC: the table takes 1 kB of flash to save some milliseconds at start-up.
+/// A device has a table-free CRC: the table takes 1 kB of flash to save some milliseconds at
+/// start-up.
 static TABLE_FREE: Crc<u32, crc::NoTable> = Crc::<u32, crc::NoTable>::new(&CRC_32_ISO_HDLC);
 static WITH_TABLE: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
@@ -144,8 +145,8 @@ pub(crate) struct Frame<'a> {
     pub payload: &'a [u8],
 }
 
-/// Checks that bytes hold a header of `header_bytes`, which starts with `magic` and a version up to `newest`; returns the
-/// version.
+/// Checks that bytes hold a header of `header_bytes`, which starts with `magic` and a version up to
+/// `newest`; returns the version.
 pub(crate) fn version(bytes: &[u8], header_bytes: usize, magic: [u8; 4], newest: u16) -> Result<u16, FrameError> {
     let header = bytes.get(..header_bytes).and_then(|header| header.first_chunk());
     let Some([m0, m1, m2, m3, v0, v1]) = header else {
@@ -160,8 +161,8 @@ pub(crate) fn version(bytes: &[u8], header_bytes: usize, magic: [u8; 4], newest:
     }
 }
 
-/// Checks a frame in the order length of the header, magic, version (up to `newest`), declared length, exact length, CRC.
-/// Nothing of the payload is read before.
+/// Checks a frame in the order length of the header, magic, version (up to `newest`), declared
+/// length, exact length, CRC. Nothing of the payload is read before.
 pub(crate) fn open(bytes: &[u8], magic: [u8; 4], newest: u16) -> Result<Frame<'_>, FrameError> {
     version(bytes, HEADER_BYTES, magic, newest)?;
     let (header, payload) = certain!(bytes.split_first_chunk::<HEADER_BYTES>(), (&[0; HEADER_BYTES], &[][..]));
@@ -187,7 +188,8 @@ pub(crate) fn check(found: u32, declared: [u8; 4]) -> Result<u32, FrameError> {
     if found == expected { Ok(found) } else { Err(FrameError::WrongChecksum { found, expected }) }
 }
 
-/// Returns the header that makes a frame of a payload; `None` where the payload is past [`MAX_BLOB_BYTES`].
+/// Returns the header that makes a frame of a payload; `None` where the payload is past
+/// [`MAX_BLOB_BYTES`].
 pub(crate) fn seal(magic: [u8; 4], version: u16, flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
     let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_BLOB_BYTES)?;
     let ([m0, m1, m2, m3], [v0, v1], [f0, f1]) = (magic, version.to_le_bytes(), flags.to_le_bytes());

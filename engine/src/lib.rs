@@ -1,4 +1,5 @@
-//! Scores and explains with a fair mixture of logistic experts, from a compact blob, anywhere: the same bits on a Cortex-M and in a service.
+//! Scores and explains with a fair mixture of logistic experts, from a compact blob, anywhere: the
+//! same bits on a Cortex-M and in a service.
 //!
 //! ```
 //! use feamoe_engine::schema::Note;
@@ -20,32 +21,38 @@
 //! ```
 //!
 //! # Contract
-//! - `no_std`, no allocator, no unsafe code. Depends on bytemuck, crc, heapless, libm, postcard, rand_pcg, serde.
-//! - Never panics, whatever the blob or the record; shown by linking a program whose panic handler does not exist, at the
-//!   opt-levels 1, 2, 3 and s with link-time optimisation. (At z, and at s without it, the compiler leaves checks standing that
-//!   never fail, so that this proof is not to be had there; the code is the same.)
-//! - f32 in a fixed order of operations, without fused multiply-add: the same bits on every target. Sums over the coalitions
-//!   of Shapley values are f64.
-//! - `score` takes the same number of instructions for every record of a model, on a core with single-precision floats;
-//!   `explain` by `frozen` too. Setting a value does not (logarithms, names), nor does `path`, which evaluates more where the
-//!   gate switches, nor Shapley values, nor the search for a recourse.
-//! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`], [`Attribution::new`],
-//!   [`attribution::Workspace::new`], [`Recourse::new`], [`fairness::Counts::new`], [`drift::Adwin::new`] and
-//!   [`monitor::Monitor::new`] are `const`; a [`Model`] and a [`Record`] fit a `static` cell.
-//! - A blob is used in place on little-endian targets; [`Model::load_into`] copies its values, on any target and from any
-//!   address.
-//! - A [`Blob`] that exists is valid, and so is a [`Model`]. What later code relies on is asserted where it is used: a debug,
-//!   test or fuzz build stops at a broken invariant.
+//! - `no_std`, no allocator, no unsafe code. Depends on bytemuck, crc, heapless, libm, postcard,
+//!   rand_pcg, serde.
+//! - Never panics, whatever the blob or the record; shown by linking a program whose panic handler
+//!   does not exist, at the opt-levels 1, 2, 3 and s with link-time optimisation. (At z, and at s
+//!   without it, the compiler leaves checks standing that never fail, so that this proof is not to
+//!   be had there; the code is the same.)
+//! - f32 in a fixed order of operations, without fused multiply-add: the same bits on every target.
+//!   Sums over the coalitions of Shapley values are f64.
+//! - `score` takes the same number of instructions for every record of a model, on a core with
+//!   single-precision floats; `explain` by `frozen` too. Setting a value does not (logarithms,
+//!   names), nor does `path`, which evaluates more where the gate switches, nor Shapley values, nor
+//!   the search for a recourse.
+//! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`],
+//!   [`Attribution::new`], [`attribution::Workspace::new`], [`Recourse::new`],
+//!   [`fairness::Counts::new`], [`drift::Adwin::new`] and [`monitor::Monitor::new`] are `const`; a
+//!   [`Model`] and a [`Record`] fit a `static` cell.
+//! - A blob is used in place on little-endian targets; [`Model::load_into`] copies its values, on
+//!   any target and from any address.
+//! - A [`Blob`] that exists is valid, and so is a [`Model`]. What later code relies on is asserted
+//!   where it is used: a debug, test or fuzz build stops at a broken invariant.
 //!
 //! # The rooms
-//! Each uses those before it: [`frame`] (one header for everything stored), [`mod@format`] (the model file, [`Blob`]), [`schema`],
-//! record, [`mixture`] (the kernel), model; on these stand [`attribution`], [`recourse`], [`monitor`] (made of [`fairness`] and
-//! [`drift`]), [`slots`], [`delta`], and beside the float model [`integer`], for cores without floats. [`Scorer`] is what both
-//! models have in common.
+//! Each uses those before it: [`frame`] (one header for everything stored), [`mod@format`] (the
+//! model file, [`Blob`]), [`schema`], record, [`mixture`] (the kernel), model; on these stand
+//! [`attribution`], [`recourse`], [`monitor`] (made of [`fairness`] and [`drift`]), [`slots`],
+//! [`delta`], and beside the float model [`integer`], for cores without floats. [`Scorer`] is what
+//! both models have in common.
 //!
 //! # Features
-//! `armv7em`, off by default: assembly for the loop over the terms, from a crate of its own; the bits stay. `defmt`: `Format`
-//! on errors, notes and scores. Scores and attributions implement serde's `Serialize` in any case: unused, it is not linked.
+//! `armv7em`, off by default: assembly for the loop over the terms, from a crate of its own; the
+//! bits stay. `defmt`: `Format` on errors, notes and scores. Scores and attributions implement
+//! serde's `Serialize` in any case: unused, it is not linked.
 //!
 //! # What it deliberately does not know
 //! Training, files, text formats: see the `feamoe` crate. Limits stand in [`limits`].
@@ -61,7 +68,8 @@
 #[cfg(test)]
 extern crate std;
 
-/// The first golden model, for the unit tests; its values are copied, so that big-endian targets run the tests too.
+/// The first golden model, for the unit tests; its values are copied, so that big-endian targets
+/// run the tests too.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 fn golden<const FEATURES: usize, const EXPERTS: usize>() -> Model<'static, FEATURES, EXPERTS> {
@@ -101,7 +109,8 @@ pub use schema::{FeatureIndex, FeatureKey, Schema};
 #[derive(Debug)]
 pub struct Aligned<T: ?Sized>(pub T);
 
-/// Embeds a file like `include_bytes!`, at an address that is a multiple of 4; gives a `&'static [u8]`.
+/// Embeds a file like `include_bytes!`, at an address that is a multiple of 4; gives a `&'static
+/// [u8]`.
 #[macro_export]
 macro_rules! include_model {
     ($path:expr) => {{

@@ -1,7 +1,9 @@
-//! The exponential of the hot path: one definition for every target, so that host and device agree bit for bit.
+//! The exponential of the hot path: one definition for every target, so that host and device agree
+//! bit for bit.
 //!
-//! Why not `libm::exp2f`: it computes in f64, about 1,200 instructions on a core with single-precision floats only.
-//! This one takes about 13 once inlined, in f32 alone and without fused multiply-add.
+//! Why not `libm::exp2f`: it computes in f64, about 1,200 instructions on a core with
+//! single-precision floats only. This one takes about 13 once inlined, in f32 alone and without
+//! fused multiply-add.
 
 /// log2(e): weights are stored multiplied by it, so that the kernel needs only [`exp2`].
 pub const LOG2_E: f32 = core::f32::consts::LOG2_E;
@@ -38,13 +40,15 @@ const EXP2_LESS_INDEX: [u32; 64] = {
     entries
 };
 
-/// `1.5 * 2^17`: adding it to an f32 leaves the multiple of 1/64 nearest to the addend in the low mantissa bits.
+/// `1.5 * 2^17`: adding it to an f32 leaves the multiple of 1/64 nearest to the addend in the low
+/// mantissa bits.
 const ROUND_TO_64THS: f32 = 196_608.0;
 
-/// Returns `2^x` for `|x| <=` [`EXP2_RANGE`]; relative error at most 1.5 ulp (tested exhaustively over a grid of the range).
+/// Returns `2^x` for `|x| <=` [`EXP2_RANGE`]; relative error at most 1.5 ulp (tested exhaustively
+/// over a grid of the range).
 ///
-/// Outside the range the result is some finite or infinite number without meaning; it never panics. A table of 64 entries gives
-/// `2^(k/64)`, a polynomial of degree 2 the rest, `|f| <= 1/128`.
+/// Outside the range the result is some finite or infinite number without meaning; it never panics.
+/// A table of 64 entries gives `2^(k/64)`, a polynomial of degree 2 the rest, `|f| <= 1/128`.
 #[inline(always)]
 #[must_use]
 pub fn exp2(x: f32) -> f32 {
@@ -78,7 +82,8 @@ mod tests {
         assert!(worst <= TOLERANCE, "worst relative error {worst:e}");
     }
 
-    /// All 2.2 thousand million numbers of the range: `cargo test --release -p feamoe-engine -- --ignored`, half a minute.
+    /// All 2.2 thousand million numbers of the range: `cargo test --release -p feamoe-engine --
+    /// --ignored`, half a minute.
     #[test]
     #[ignore = "half a minute in release"]
     fn exp2_agrees_with_f64_everywhere() {

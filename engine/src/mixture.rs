@@ -1,14 +1,16 @@
-//! The forward pass of the mixture: terms -> logits -> gate, experts, score. The only one: engine, learner, evaluator and firmware call it.
+//! The forward pass of the mixture: terms -> logits -> gate, experts, score. The only one: engine,
+//! learner, evaluator and firmware call it.
 //!
-//! A record is a list of [`Term`]s; each picks one row of weights and a scale (FEAMOE, section 3, with the encoding folded into look-ups):
+//! A record is a list of [`Term`]s; each picks one row of weights and a scale (FEAMOE, section 3,
+//! with the encoding folded into look-ups):
 //!
 //! ```text
 //! z   = bias + sum over terms of scale * rows[row]         lanes: [ gate 0..K | expert K..2K | zeros up to the stride ]
 //! g_k = 2^z[k] / sum_i 2^z[i]      o_k = 1 / (1 + 2^-z[K+k])      p = sum_k g_k o_k
 //! ```
 //!
-//! Weights are in log2 units (multiplied by log2 e). Sums run over terms in their order, lane by lane, without fused multiply-add: the
-//! block width below changes speed, never a bit.
+//! Weights are in log2 units (multiplied by log2 e). Sums run over terms in their order, lane by
+//! lane, without fused multiply-add: the block width below changes speed, never a bit.
 
 use crate::limits::IS_DEVICE;
 use crate::math::exp2;
@@ -34,8 +36,9 @@ pub struct Term {
 /// Writes the logits `bias + sum(scale * row)` of a record to `out`.
 ///
 /// # Shapes
-/// `bias` and `out`: one row (the [`stride`]); `rows`: a whole number of rows. A term whose row lies past the end adds nothing; a loaded
-/// model has no such term. Lanes past the shorter of `bias` and `out` are left as they were.
+/// `bias` and `out`: one row (the [`stride`]); `rows`: a whole number of rows. A term whose row
+/// lies past the end adds nothing; a loaded model has no such term. Lanes past the shorter of
+/// `bias` and `out` are left as they were.
 ///
 /// Cost: `terms.len() * stride` multiply-adds.
 #[inline]
@@ -73,7 +76,8 @@ fn sum_live(experts: usize, bias: &[f32], rows: &[f32], terms: &[Term], out: &mu
     }
     let stride = out.len();
     let mut lane = 0;
-    // Wide blocks keep their sums in registers over all terms; narrow ones take the rest. A device has none for a wide block's addresses.
+    // Wide blocks keep their sums in registers over all terms; narrow ones take the rest. A device
+    // has none for a wide block's addresses.
     while (!IS_DEVICE || IN_ASSEMBLY) && block::<24>(bias, rows, terms, out, stride, lane) {
         lane = lane.wrapping_add(24);
     }
@@ -85,8 +89,8 @@ fn sum_live(experts: usize, bias: &[f32], rows: &[f32], terms: &[Term], out: &mu
     }
 }
 
-/// Sums the first `LIVE` lanes of rows of `STRIDE`, the others being padding, in one pass over the terms; false where there is a term without a row, or `bias`
-/// or `out` is shorter.
+/// Sums the first `LIVE` lanes of rows of `STRIDE`, the others being padding, in one pass over the
+/// terms; false where there is a term without a row, or `bias` or `out` is shorter.
 #[inline(always)]
 fn whole_rows<const LIVE: usize, const STRIDE: usize>(
     bias: &[f32],
@@ -148,8 +152,9 @@ fn block<const W: usize>(
 
 /// Combines logits into the gate, the experts' outputs and the score.
 ///
-/// `logits`: gate lanes, then expert lanes, log2 units, each within +-[`crate::limits::MAX_LOGIT`] (see [`tame`]). `gate` and `outputs`
-/// hold `experts` numbers; the gate sums to 1, outputs lie in [0, 1]. Returns p in [0, 1].
+/// `logits`: gate lanes, then expert lanes, log2 units, each within +-[`crate::limits::MAX_LOGIT`]
+/// (see [`tame`]). `gate` and `outputs` hold `experts` numbers; the gate sums to 1, outputs lie in
+/// [0, 1]. Returns p in [0, 1].
 #[inline]
 pub fn combine(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [f32]) -> f32 {
     /// One copy of the code, where flash is scarce.
@@ -183,9 +188,11 @@ fn combine_lanes(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut
     weighted / sum
 }
 
-/// Brings logits into the range [`combine`] needs, without changing the gate: subtracts the largest gate logit and clamps.
+/// Brings logits into the range [`combine`] needs, without changing the gate: subtracts the largest
+/// gate logit and clamps.
 ///
-/// A loaded model whose logits are bounded (see [`crate::Model::bounded`]) does not need it; a learner's do.
+/// A loaded model whose logits are bounded (see [`crate::Model::bounded`]) does not need it; a
+/// learner's do.
 #[inline]
 pub fn tame(logits: &mut [f32], experts: usize) {
     const LIMIT: f32 = crate::limits::MAX_LOGIT;

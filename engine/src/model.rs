@@ -11,8 +11,8 @@ use crate::mixture::{combine, live_logits, tame};
 use crate::record::{Record, Value, Values};
 use crate::schema::{Feature, FeatureIndex, Kind, Layout, Note, Schema};
 
-/// A loaded model of either kind of weights: [`Model`] or [`crate::integer::Model`]. Slots, the monitor and tools serve both
-/// through it.
+/// A loaded model of either kind of weights: [`Model`] or [`crate::integer::Model`]. Slots, the
+/// monitor and tools serve both through it.
 ///
 /// Sealed: generic code relies on the rule that a model that exists is valid.
 pub trait Scorer<'a>: sealed::Sealed + Sized {
@@ -54,14 +54,15 @@ pub trait Scorer<'a>: sealed::Sealed + Sized {
     /// Scores a record into the caller's memory.
     ///
     /// # Errors
-    /// [`PredictError::OtherModel`] for a record that another model made; then `score` is as it was.
+    /// [`PredictError::OtherModel`] for a record that another model made; then `score` is as it
+    /// was.
     fn score_into(&self, record: &Self::Record<'_>, score: &mut Self::Score) -> Result<(), PredictError>;
 }
 
 /// What a model says of a record, in floats whatever the weights are.
 pub trait Scored: sealed::Sealed + Default {
-    /// Returns the score p, in [0, 1]: at or above the model's threshold exactly where [`Scored::decision`] is favourable. Of
-    /// an integer score the 24 highest bits.
+    /// Returns the score p, in [0, 1]: at or above the model's threshold exactly where
+    /// [`Scored::decision`] is favourable. Of an integer score the 24 highest bits.
     fn probability(&self) -> f32;
 
     /// Returns whether the decision is favourable.
@@ -186,14 +187,17 @@ pub(crate) use impl_scorer;
 
 impl_scorer!();
 
-/// What fills memory that is written before it is read. Zeros would be a call, which takes three times as many instructions.
+/// What fills memory that is written before it is read. Zeros would be a call, which takes three
+/// times as many instructions.
 pub(crate) const UNWRITTEN: f32 = f32::NAN;
 
-/// A model of at most `FEATURES` features and `EXPERTS` experts, read in place from its blob or copied.
+/// A model of at most `FEATURES` features and `EXPERTS` experts, read in place from its blob or
+/// copied.
 ///
-/// A `Model` that exists is valid: [`Model::load`] checked every index, shape and number. It holds 32 bytes a feature; the weights stay in the blob or in the
-/// memory given to [`Model::load_into`].
-/// `EXPERTS` must be even: rows are padded to four lanes, two per expert. A build with an odd number does not compile:
+/// A `Model` that exists is valid: [`Model::load`] checked every index, shape and number. It holds
+/// 32 bytes a feature; the weights stay in the blob or in the memory given to [`Model::load_into`].
+/// `EXPERTS` must be even: rows are padded to four lanes, two per expert. A build with an odd
+/// number does not compile:
 ///
 /// ```
 /// assert!(feamoe_engine::Model::<16, 12>::load(&[]).is_err()); // no model, but a build
@@ -278,7 +282,8 @@ impl<const EXPERTS: usize> Default for Score<EXPERTS> {
 }
 
 impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERTS> {
-    /// Loads a blob, whatever its bytes, and checks all of it; copies no weights. Cost: one pass over the bytes for the checksum, a few over the weights.
+    /// Loads a blob, whatever its bytes, and checks all of it; copies no weights. Cost: one pass
+    /// over the bytes for the checksum, a few over the weights.
     ///
     /// The blob must lie on a multiple of 4 in memory: [`crate::include_model!`] embeds it so.
     ///
@@ -294,8 +299,9 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         Self::new(&blob, values)
     }
 
-    /// Loads a blob that lies at any address, on a target of any endianness, and copies its values to `memory`: four bytes each, [`Model::values_needed`] of
-    /// them. It is also for weights in RAM, where flash is slow. Names, background records and deviations stay in the blob.
+    /// Loads a blob that lies at any address, on a target of any endianness, and copies its values
+    /// to `memory`: four bytes each, [`Model::values_needed`] of them. It is also for weights in
+    /// RAM, where flash is slow. Names, background records and deviations stay in the blob.
     ///
     /// ```
     /// use feamoe_engine::{Model, include_model};
@@ -311,7 +317,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// ```
     ///
     /// # Errors
-    /// As [`Model::load`], and [`LoadErrorKind::MemoryTooSmall`]; never [`LoadErrorKind::Misaligned`] nor [`LoadErrorKind::NotInPlace`].
+    /// As [`Model::load`], and [`LoadErrorKind::MemoryTooSmall`]; never
+    /// [`LoadErrorKind::Misaligned`] nor [`LoadErrorKind::NotInPlace`].
     pub fn load_into(blob: &'a [u8], memory: &'a mut [f32]) -> Result<Self, LoadError> {
         let (blob, values) = Self::blob(blob)?;
         let (found, expected) = (memory.len(), values.len());
@@ -324,8 +331,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         Self::new(&blob, copies)
     }
 
-    /// Returns how many values [`Model::load_into`] copies: never more than a quarter of the blob's bytes. Cost: that of
-    /// the checks of a load.
+    /// Returns how many values [`Model::load_into`] copies: never more than a quarter of the blob's
+    /// bytes. Cost: that of the checks of a load.
     ///
     /// # Errors
     /// What is wrong with the blob.
@@ -411,13 +418,15 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.threshold
     }
 
-    /// Returns whether every possible logit lies within +-[`MAX_LOGIT`]: then scoring needs no clamps.
+    /// Returns whether every possible logit lies within +-[`MAX_LOGIT`]: then scoring needs no
+    /// clamps.
     #[must_use]
     pub fn bounded(&self) -> bool {
         self.bounded
     }
 
-    /// Returns the score of the mean record, whose logits are the bias: what [`crate::Method::Path`] starts from.
+    /// Returns the score of the mean record, whose logits are the bias: what
+    /// [`crate::Method::Path`] starts from.
     #[must_use]
     pub fn mean_probability(&self) -> f32 {
         self.mean_probability
@@ -441,7 +450,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.blob_bytes
     }
 
-    /// Returns the number of background records: 0 where the blob has none, at most [`crate::limits::MAX_BACKGROUND_ROWS`].
+    /// Returns the number of background records: 0 where the blob has none, at most
+    /// [`crate::limits::MAX_BACKGROUND_ROWS`].
     ///
     /// Any number of the first ones is a sample of the data too: their order is drawn.
     #[must_use]
@@ -454,7 +464,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.layout.features().iter().map(|feature| feature.kind.value_bytes()).sum()
     }
 
-    /// Returns the values of background record `row`, counted from 0, feature by feature; `None` where there is no such record.
+    /// Returns the values of background record `row`, counted from 0, feature by feature; `None`
+    /// where there is no such record.
     pub fn background_values(&self, row: usize) -> Option<impl Iterator<Item = Value>> {
         let features = self.layout.features();
         let start = row.checked_mul(self.record_bytes())?;
@@ -469,10 +480,12 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         Some(core::iter::once(first).chain(values))
     }
 
-    /// Sets every value of `record` to those of background record `row`, counted from 0. Takes the time of setting each value by its index; no memory.
+    /// Sets every value of `record` to those of background record `row`, counted from 0. Takes the
+    /// time of setting each value by its index; no memory.
     ///
     /// # Errors
-    /// [`RecordError::NoBackgroundRow`]; [`RecordError::OtherModel`] for a record that another model made. Then `record` is as it was.
+    /// [`RecordError::NoBackgroundRow`]; [`RecordError::OtherModel`] for a record that another
+    /// model made. Then `record` is as it was.
     pub fn background_record(&self, row: usize, record: &mut Record<'_, FEATURES>) -> Result<(), RecordError> {
         if !self.made(record) {
             return Err(RecordError::OtherModel);
@@ -484,7 +497,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         Ok(())
     }
 
-    /// Scores a record. The instruction count depends on the model only, not on the record. Stack: under 512 bytes at 16 features, 12 experts.
+    /// Scores a record. The instruction count depends on the model only, not on the record. Stack:
+    /// under 512 bytes at 16 features, 12 experts.
     ///
     /// # Errors
     /// [`PredictError::OtherModel`] for a record that another model made.
@@ -519,7 +533,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         // There is always room: a row is at most `2 * EXPERTS` lanes.
         let Some(lanes) = lanes.get_mut(..self.bias.len()) else { return Err(PredictError::OtherModel) };
         live_logits(self.experts, self.bias, self.rows, record.terms(), lanes);
-        // The memory may have held the score of a larger model. It seldom did: asking is cheaper than a call that fills.
+        // The memory may have held the score of a larger model. It seldom did: asking is cheaper
+        // than a call that fills.
         for past in (self.experts..EXPERTS).rev() {
             let Some(gate) = score.gate.get_mut(past) else { break };
             let Some(output) = score.expert_probabilities.get_mut(past) else { break };
@@ -542,7 +557,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         core::ptr::eq(record.layout, &raw const self.layout)
     }
 
-    /// Returns the part of `lanes` that one row fills. `EXPERTS` is even, so `2 * EXPERTS` lanes hold the stride of any K up to it.
+    /// Returns the part of `lanes` that one row fills. `EXPERTS` is even, so `2 * EXPERTS` lanes
+    /// hold the stride of any K up to it.
     #[inline]
     pub(crate) fn row_of<'l>(&self, lanes: &'l mut [f32]) -> &'l mut [f32] {
         lanes.get_mut(..self.bias.len()).unwrap_or_default()
@@ -555,8 +571,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         rows.and_then(|rows| rows.get(..stride)).unwrap_or_default()
     }
 
-    /// Evaluates the mixture at `bias + t * change`; returns p. Not inlined: a copy for every node of a path would double
-    /// the explanation's code.
+    /// Evaluates the mixture at `bias + t * change`; returns p. Not inlined: a copy for every node
+    /// of a path would double the explanation's code.
     #[inline(never)]
     pub(crate) fn mixture_at(
         &self,
@@ -573,7 +589,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.combine(lanes, gate, outputs)
     }
 
-    /// Combines logits into gate, experts' probabilities and p, by the safe path where the model is not bounded.
+    /// Combines logits into gate, experts' probabilities and p, by the safe path where the model is
+    /// not bounded.
     #[inline]
     pub(crate) fn combine(&self, lanes: &[f32], gate: &mut [f32; EXPERTS], outputs: &mut [f32; EXPERTS]) -> f32 {
         if self.bounded {
@@ -587,8 +604,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     }
 }
 
-/// Returns the largest magnitude any logit can take: the sum over features of their rows' largest magnitudes, by lane, plus the bias. `None` where it, or a
-/// weight, is past [`MAX_REACH`].
+/// Returns the largest magnitude any logit can take: the sum over features of their rows' largest
+/// magnitudes, by lane, plus the bias. `None` where it, or a weight, is past [`MAX_REACH`].
 fn largest_logit(features: &[Feature], bias: &[f32], rows: &[f32], experts: usize) -> Option<f32> {
     let stride = stride(experts);
     // Written so that a NaN (no weight at all on an infinite range) is past it too.
@@ -661,7 +678,8 @@ mod tests {
         });
     }
 
-    /// Memory is part of the contract: bytes a feature and an expert, and what a build of the common size takes on a 64-bit host.
+    /// Memory is part of the contract: bytes a feature and an expert, and what a build of the
+    /// common size takes on a 64-bit host.
     #[test]
     fn sizes_are_as_stated() {
         const FEATURES: usize = 16;

@@ -1,9 +1,10 @@
 //! One record of a model: its values, already resolved to the terms of the forward pass.
 //!
-//! Setting a value clamps, transforms and looks it up once; scoring and explaining then read the same terms. A value that is
-//! not set is missing. Numbers: NaN is missing; a number outside the training range (infinities too) is clamped and noted.
-//! Levels: an unknown one uses the *unseen* row and is noted. An error leaves the record as it was, but for
-//! [`Record::set_all`], which then clears it.
+//! Setting a value clamps, transforms and looks it up once; scoring and explaining then read the
+//! same terms. A value that is not set is missing. Numbers: NaN is missing; a number outside the
+//! training range (infinities too) is clamped and noted. Levels: an unknown one uses the *unseen*
+//! row and is noted. An error leaves the record as it was, but for [`Record::set_all`], which then
+//! clears it.
 
 use crate::error::RecordError;
 use crate::format::background::MISSING_NUMBER;
@@ -25,8 +26,8 @@ pub enum Value {
 }
 
 impl Value {
-    /// Takes the value of a feature of this kind off the bytes of a background record, which `load` checked; `None` where
-    /// they end.
+    /// Takes the value of a feature of this kind off the bytes of a background record, which `load`
+    /// checked; `None` where they end.
     pub(crate) fn take(kind: Kind, bytes: &[u8]) -> Option<(Self, &[u8])> {
         Some(match kind {
             Kind::Number { .. } => {
@@ -104,7 +105,8 @@ pub(crate) use impl_values;
 
 impl_values!();
 
-/// One record of a model: 17 bytes a feature. Made by [`crate::Model::record`], with every value missing.
+/// One record of a model: 17 bytes a feature. Made by [`crate::Model::record`], with every value
+/// missing.
 #[derive(Clone, Debug)]
 pub struct Record<'m, const FEATURES: usize> {
     pub(crate) layout: &'m Layout<'m, FEATURES>,
@@ -131,12 +133,12 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         }
     }
 
-    /// Sets every value, in the order of the features: the fastest way. Apart from logarithms its instruction count hardly
-    /// depends on the values.
+    /// Sets every value, in the order of the features: the fastest way. Apart from logarithms its
+    /// instruction count hardly depends on the values.
     ///
     /// # Errors
-    /// [`RecordError::WrongValueCount`]; then the record is as it was. As [`Record::set_value`]; then every value is missing,
-    /// so that no score mixes old values with new ones.
+    /// [`RecordError::WrongValueCount`]; then the record is as it was. As [`Record::set_value`];
+    /// then every value is missing, so that no score mixes old values with new ones.
     pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
         let (found, features) = (values.len(), self.layout.features.len());
         if found != features {
@@ -173,11 +175,13 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         self.set_value(key, Value::Number(value))
     }
 
-    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row and returns
-    /// [`Note::Unseen`]. Where that would be a mistake, use [`Record::set_known_category`]. Takes time in the number of levels.
+    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row
+    /// and returns [`Note::Unseen`]. Where that would be a mistake, use
+    /// [`Record::set_known_category`]. Takes time in the number of levels.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`]; those of the key.
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`]; those of the
+    /// key.
     pub fn set_category(&mut self, key: impl FeatureKey, level: &str) -> Result<Note, RecordError> {
         let index = key.index(self.layout.view())?;
         let feature = self.layout.features.get(index).ok_or(RecordError::UnknownFeature)?;
@@ -200,7 +204,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets a category by its level's code, or, with `None`, to a level that training had not seen.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`]; those of the key.
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`]; those of the
+    /// key.
     pub fn set_level(&mut self, key: impl FeatureKey, code: Option<u16>) -> Result<Note, RecordError> {
         self.set_value(key, code.map_or(Value::Unseen, Value::Level))
     }
@@ -259,8 +264,9 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     }
 }
 
-/// Gives the terms of a value, as many as the feature has, to `write`; returns its note. `index`: the feature's, for errors,
-/// after which nothing was written. `edges` by the place they are at, which is read only where there are bins.
+/// Gives the terms of a value, as many as the feature has, to `write`; returns its note. `index`:
+/// the feature's, for errors, after which nothing was written. `edges` by the place they are at,
+/// which is read only where there are bins.
 #[inline(always)]
 fn resolve(
     feature: &Feature,
@@ -281,7 +287,8 @@ fn resolve(
             let is_missing = x.is_nan();
             let centred = transform.apply(inside) - centre;
             let missing_row = row.wrapping_add(1);
-            // A missing number has no linear part: scale 0 where a bin follows, else the missing row takes the linear row's place.
+            // A missing number has no linear part: scale 0 where a bin follows, else the missing
+            // row takes the linear row's place.
             if bins == 0 {
                 let (row, scale) = if is_missing { (missing_row, 1.0) } else { (row, centred) };
                 write(Term { row, scale });
@@ -317,7 +324,8 @@ mod tests {
     use super::*;
     use crate::Model;
 
-    /// age: number; hours-per-week: number of 4 bins; capital-gain: log1p, 2 bins; occupation: 3 levels.
+    /// age: number; hours-per-week: number of 4 bins; capital-gain: log1p, 2 bins; occupation: 3
+    /// levels.
     fn model() -> Model<'static, 6, 4> {
         crate::golden()
     }
@@ -436,8 +444,8 @@ mod tests {
         assert_eq!(record.set_all(values), Ok(()));
     }
 
-    /// Rows of the golden model: age 0-1, hours 2 linear, 3 missing, 4-7 bins, gain 8 linear, 9 missing, 10-11 bins, occupation 12-14, 15
-    /// unseen, 16 missing.
+    /// Rows of the golden model: age 0-1, hours 2 linear, 3 missing, 4-7 bins, gain 8 linear, 9
+    /// missing, 10-11 bins, occupation 12-14, 15 unseen, 16 missing.
     #[test]
     fn values_pick_their_rows() {
         let model = model();

@@ -1,4 +1,5 @@
-//! What a model expects of a record: its features, their kinds, ranges, bins and levels, and where their weight rows lie.
+//! What a model expects of a record: its features, their kinds, ranges, bins and levels, and where
+//! their weight rows lie.
 //!
 //! Weight rows of a feature, in this order:
 //!
@@ -8,8 +9,9 @@
 //! | number with `B` bins | linear, missing, bin 0 .. bin B-1 | 2: the linear row, and a bin's or the missing row |
 //! | category of `L` levels | level 0 .. level L-1, unseen, missing | 1 |
 //!
-//! The number of terms never depends on the record, and every row is centred on its mean over the training rows. So a
-//! feature's terms are at once its summand of the logits and its Shapley value in each lane (FEAMOE, section 4).
+//! The number of terms never depends on the record, and every row is centred on its mean over the
+//! training rows. So a feature's terms are at once its summand of the logits and its Shapley value
+//! in each lane (FEAMOE, section 4).
 
 use crate::error::{LoadError, LoadErrorKind, RecordError};
 use crate::format::{Blob, HEADER_BYTES, Names};
@@ -19,7 +21,8 @@ use crate::invariant::certain;
 /// Width of an even distribution in standard deviations.
 const SQRT_12: f32 = 3.464_101_6;
 
-/// Returns the bin of `x`: the number of `edges` that are `<= x`. `edges` ascend; takes `log2(edges.len()) + 1` steps, whatever `x`.
+/// Returns the bin of `x`: the number of `edges` that are `<= x`. `edges` ascend; takes
+/// `log2(edges.len()) + 1` steps, whatever `x`.
 #[inline]
 #[must_use]
 pub fn bin(x: f32, edges: &[f32]) -> usize {
@@ -30,7 +33,8 @@ pub fn bin(x: f32, edges: &[f32]) -> usize {
 #[inline(always)]
 pub(crate) fn bin_by<T>(edges: &[T], reached: impl Fn(&T) -> bool) -> usize {
     let (mut left, mut rest) = (0_usize, edges);
-    // A branch-free lower bound: halves the range until one candidate is left, a number of steps that depends on the length only.
+    // A branch-free lower bound: halves the range until one candidate is left, a number of steps
+    // that depends on the length only.
     while rest.len() > 1 {
         let half = rest.len() / 2;
         let Some((_, upper)) = rest.split_at_checked(half) else { break };
@@ -50,10 +54,12 @@ pub fn clamp(x: f32, low: f32, high: f32) -> f32 {
     if x < high { x } else { high }
 }
 
-/// Something to know about one value of a record. One bit each, so that those of a record are found by or-ing.
+/// Something to know about one value of a record. One bit each, so that those of a record are found
+/// by or-ing.
 ///
-/// Do not drop it unseen: a level that the model does not know, such as "1" where the data had "1.0", is no error but
-/// [`Note::Unseen`]. Where it should be one, set the value by [`crate::Record::set_known_category`].
+/// Do not drop it unseen: a level that the model does not know, such as "1" where the data had
+/// "1.0", is no error but [`Note::Unseen`]. Where it should be one, set the value by
+/// [`crate::Record::set_known_category`].
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "a value may be clamped or an unknown level: look at the note, or use set_known_category"]
@@ -66,7 +72,8 @@ pub enum Note {
     Missing = 1,
     /// A number outside the training range (or infinite): clamped to it.
     Clamped = 2,
-    /// A level that training had not seen, or that was too rare for a row of its own: the *unseen* row is used.
+    /// A level that training had not seen, or that was too rare for a row of its own: the *unseen*
+    /// row is used.
     Unseen = 4,
 }
 
@@ -77,7 +84,8 @@ impl Note {
     }
 }
 
-/// A feature of a loaded model: its kind and where its parts lie. Every index was checked by `load`.
+/// A feature of a loaded model: its kind and where its parts lie. Every index was checked by
+/// `load`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Feature {
     pub(crate) kind: Kind,
@@ -109,7 +117,8 @@ impl Feature {
     }
 }
 
-/// Where everything about the features of a loaded model lies: the part of a schema that has a capacity.
+/// Where everything about the features of a loaded model lies: the part of a schema that has a
+/// capacity.
 #[derive(Debug)]
 pub(crate) struct Layout<'a, const FEATURES: usize> {
     pub features: heapless::Vec<Feature, FEATURES>,
@@ -193,7 +202,8 @@ impl<'m> Schema<'m> {
         self.names?.strings(self.features.get(index)?.name_at as usize).next()
     }
 
-    /// Returns the names of a category's levels in the order of their codes; empty for a number or without names.
+    /// Returns the names of a category's levels in the order of their codes; empty for a number or
+    /// without names.
     pub fn level_names(&self, index: usize) -> impl Iterator<Item = &'m str> + use<'m> {
         let levels = match self.features.get(index) {
             Some(Feature { kind: Kind::Category { levels }, name_at, .. }) => Some((*levels, *name_at as usize)),
@@ -207,7 +217,8 @@ impl<'m> Schema<'m> {
             .flatten()
     }
 
-    /// Returns the code of a category's level by its name, `None` for a name the model does not know; takes time in the number of levels.
+    /// Returns the code of a category's level by its name, `None` for a name the model does not
+    /// know; takes time in the number of levels.
     ///
     /// # Errors
     /// [`RecordError::NamesStripped`].
@@ -220,9 +231,9 @@ impl<'m> Schema<'m> {
         Ok(code)
     }
 
-    /// Returns the standard deviation of a number, transformed, over the training rows. Where the blob does not state it,
-    /// that of numbers spread evenly over the training range, and 1 where the range is a single number. Finite and above 0;
-    /// 0 for a category.
+    /// Returns the standard deviation of a number, transformed, over the training rows. Where the
+    /// blob does not state it, that of numbers spread evenly over the training range, and 1 where
+    /// the range is a single number. Finite and above 0; 0 for a category.
     #[must_use]
     pub fn deviation(&self, index: usize) -> f32 {
         let Some(Kind::Number { transform, low, high, .. }) = self.features.get(index).map(Feature::kind) else {

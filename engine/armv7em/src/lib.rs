@@ -1,9 +1,10 @@
-//! The inner loop of `feamoe-engine` in the assembly of Armv7E-M with a floating-point unit, for the engine's feature `armv7em`; on other targets there is only
-//! [`Term`].
+//! The inner loop of `feamoe-engine` in the assembly of Armv7E-M with a floating-point unit, for
+//! the engine's feature `armv7em`; on other targets there is only [`Term`].
 //!
-//! `vldmia` loads several weights by one instruction, which the compiler does not do, and all of 24 sums stay in registers, which it does not manage.
-//! `vmla.f32` rounds the product and then the sum: the same bits as the engine's loop. Assembly of its own rather than inline, because `asm!` has no
-//! floating-point registers for a core whose unit is of single precision.
+//! `vldmia` loads several weights by one instruction, which the compiler does not do, and all of 24
+//! sums stay in registers, which it does not manage. `vmla.f32` rounds the product and then the
+//! sum: the same bits as the engine's loop. Assembly of its own rather than inline, because `asm!`
+//! has no floating-point registers for a core whose unit is of single precision.
 #![no_std]
 
 /// One summand of the logits: `scale * rows[row]`.
@@ -39,8 +40,8 @@ mod kernel {
         );
     }
 
-    /// Writes `bias` plus `scale * row` for each term, in their order, to `sums`: 24 lanes from `lane` on of rows of `stride`. A term whose row, or lanes, lie
-    /// past the end adds nothing.
+    /// Writes `bias` plus `scale * row` for each term, in their order, to `sums`: 24 lanes from
+    /// `lane` on of rows of `stride`. A term whose row, or lanes, lie past the end adds nothing.
     #[inline]
     pub fn sum_rows(
         bias: &[f32; LANES],
@@ -56,14 +57,15 @@ mod kernel {
         let count = last.map_or(0, |last| u32::try_from(last).unwrap_or(u32::MAX).saturating_add(1));
         let (terms, row_bytes) = (terms.as_ptr_range(), stride.wrapping_mul(size_of::<f32>()));
         // SAFETY: it reads 24 numbers of `bias`, the terms, and of a row below `count` the 24 numbers from `row * stride` on, which lie in `lanes`:
-        // `(count - 1) * stride + 24 <= lanes.len()`; it writes 24 numbers of `sums`. It keeps the registers that a C function has to.
+        // `(count - 1) * stride + 24 <= lanes.len()`; it writes 24 numbers of `sums`. It keeps the
+        // registers that a C function has to.
         unsafe {
             feamoe_sum_rows(bias.as_ptr(), lanes.as_ptr(), terms.start, terms.end, row_bytes, count, sums.as_mut_ptr());
         }
     }
 
-    // r0 bias, r1 rows, r2 terms, r3 their end; on the stack the bytes of a row, to r4, the number of rows, to r5, and where the sums go. s24 holds a term's
-    // scale.
+    // r0 bias, r1 rows, r2 terms, r3 their end; on the stack the bytes of a row, to r4, the number
+    // of rows, to r5, and where the sums go. s24 holds a term's scale.
     #[rustfmt::skip]
     global_asm!(
         ".section .text.feamoe_sum_rows,\"ax\",%progbits",

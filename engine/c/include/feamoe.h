@@ -294,12 +294,13 @@ typedef struct feamoe_attribution {
     float output;
     // What is left between them.
     float residual;
-    // Share of the path's attribution that runs through the gate, in [0, 1]; NaN for frozen, which holds the gate still.
+    // Share of the path's attribution that runs through the gate, in [0, 1]; NaN for frozen, which
+    // holds the gate still.
     float gate_share;
 } feamoe_attribution;
 
-// Why a record of a model of integer weights got its score, with the gate held still: base_value + the sum of the features'
-// values = output, in log-odds, in units of 2^-16.
+// Why a record of a model of integer weights got its score, with the gate held still: base_value +
+// the sum of the features' values = output, in log-odds, in units of 2^-16.
 typedef struct feamoe_integer_attribution {
     // The score that is explained.
     struct feamoe_integer_score score;
@@ -314,7 +315,8 @@ typedef struct feamoe_workspace {
     uint64_t opaque[FEAMOE_WORKSPACE_WORDS];
 } feamoe_workspace;
 
-// Called now and then with the context given and what was done so far; where it returns false, the work ends.
+// Called now and then with the context given and what was done so far; where it returns false, the
+// work ends.
 typedef bool (*feamoe_keep_going)(void *context, uint64_t done);
 
 // A loaded model, opaque, in memory of yours.
@@ -322,8 +324,8 @@ typedef struct feamoe_model {
     uint64_t opaque[FEAMOE_MODEL_WORDS];
 } feamoe_model;
 
-// A loaded model of integer weights, for a core without floats; opaque, in memory of yours. `feamoe export --quantize i16` (or
-// `i8`) makes such a file.
+// A loaded model of integer weights, for a core without floats; opaque, in memory of yours.
+// `feamoe export --quantize i16` (or `i8`) makes such a file.
 typedef struct feamoe_integer_model {
     uint64_t opaque[FEAMOE_INTEGER_MODEL_WORDS];
 } feamoe_integer_model;
@@ -344,12 +346,14 @@ typedef struct feamoe_info {
     bool names;
 } feamoe_info;
 
-// Watches a model's decisions on the groups of one protected attribute, opaque, in memory of yours.
+// Watches a model's decisions on the groups of one protected attribute, opaque, in memory of
+// yours.
 typedef struct feamoe_monitor {
     uint64_t opaque[FEAMOE_MONITOR_WORDS];
 } feamoe_monitor;
 
-// What a label belongs to: a score that was observed. Hand it back once, when the outcome is known; it may be stored meanwhile.
+// What a label belongs to: a score that was observed. Hand it back once, when the outcome is
+// known; it may be stored meanwhile.
 typedef struct feamoe_token {
     uint8_t opaque[FEAMOE_TOKEN_BYTES];
 } feamoe_token;
@@ -419,7 +423,8 @@ typedef struct feamoe_change {
     uint16_t level;
 } feamoe_change;
 
-// What the driver of the flash has to do next. Offsets are in bytes from the start of the slot, and whole words.
+// What the driver of the flash has to do next. Offsets are in bytes from the start of the slot,
+// and whole words.
 typedef struct feamoe_step {
     // What it is.
     enum feamoe_step_kind kind;
@@ -439,12 +444,13 @@ typedef struct feamoe_target {
     uint32_t sequence;
 } feamoe_target;
 
-// The model to use, and what goes with it. Choose once after each reset: a second look would find a model on trial tried
-// already, and go back to the one before.
+// The model to use, and what goes with it. Choose once after each reset: a second look would find
+// a model on trial tried already, and go back to the one before.
 typedef struct feamoe_chosen {
     // The slot that the model lies in, 0 or 1.
     size_t slot;
-    // Whether it is on trial: take the step `confirm` to keep it. Without that, the next start goes back to the model before.
+    // Whether it is on trial: take the step `confirm` to keep it. Without that, the next start
+    // goes back to the model before.
     bool on_trial;
     // Whether an update may go to `target` now; where not, once the model is confirmed.
     bool can_update;
@@ -471,21 +477,22 @@ const char *feamoe_message(int status);
 // Returns the library's version, such as "0.1.0"; a string that is always there.
 const char *feamoe_version(void);
 
-// Scores a record. gate: NULL, or an array of gate_length, not less than the model's experts, for their weights, which sum
-// to 1.
+// Scores a record. gate: NULL, or an array of gate_length, not less than the model's experts, for
+// their weights, which sum to 1.
 enum feamoe_status feamoe_record_score(const struct feamoe_record *record,
                                        struct feamoe_score *score,
                                        float *gate,
                                        size_t gate_length);
 
-// As feamoe_record_score, by integers alone; the weights of the gate in units of 2^-16, which sum to 65536.
+// As feamoe_record_score, by integers alone; the weights of the gate in units of 2^-16, which sum
+// to 65536.
 enum feamoe_status feamoe_integer_record_score(const struct feamoe_integer_record *record,
                                                struct feamoe_integer_score *score,
                                                uint32_t *gate,
                                                size_t gate_length);
 
-// Explains a record with the gate held still (FEAMOE, Theorem 1), in log-odds: not the Shapley values of the score. values: an
-// array of values_length, not less than the model's features.
+// Explains a record with the gate held still (FEAMOE, Theorem 1), in log-odds: not the Shapley
+// values of the score. values: an array of values_length, not less than the model's features.
 enum feamoe_status feamoe_record_frozen(const struct feamoe_record *record,
                                         struct feamoe_attribution *attribution,
                                         float *values,
@@ -497,17 +504,18 @@ enum feamoe_status feamoe_integer_record_frozen(const struct feamoe_integer_reco
                                                 int32_t *values,
                                                 size_t values_length);
 
-// Explains a record along the path from the mean record, gate included, in probability. values: an array of values_length, not
-// less than the model's features.
+// Explains a record along the path from the mean record, gate included, in probability. values: an
+// array of values_length, not less than the model's features.
 enum feamoe_status feamoe_record_path(const struct feamoe_record *record,
                                       struct feamoe_attribution *attribution,
                                       float *values,
                                       size_t values_length);
 
-// Explains a record by the exact Shapley values against background records, in the space given, one of feamoe_space: 2^d
-// evaluations for each, where d features differ from it. background: an array of background_length records of the same model,
-// FEAMOE_BACKGROUND at most. keep_going: NULL, or called after each background record with the coalitions so far.
-// workspace_bytes: sizeof(feamoe_workspace). values: an array of values_length, not less than the model's features.
+// Explains a record by the exact Shapley values against background records, in the space given,
+// one of feamoe_space: 2^d evaluations for each, where d features differ from it. background: an
+// array of background_length records of the same model, FEAMOE_BACKGROUND at most. keep_going:
+// NULL, or called after each background record with the coalitions so far. workspace_bytes:
+// sizeof(feamoe_workspace). values: an array of values_length, not less than the model's features.
 enum feamoe_status feamoe_record_exact(const struct feamoe_record *record,
                                        const struct feamoe_record *const *background,
                                        size_t background_length,
@@ -520,14 +528,15 @@ enum feamoe_status feamoe_record_exact(const struct feamoe_record *record,
                                        float *values,
                                        size_t values_length);
 
-// Loads a model file that lies at a multiple of 4 in memory, and checks all of it; copies no weights. model_bytes:
-// sizeof(feamoe_model). After an error there is no model in the memory.
+// Loads a model file that lies at a multiple of 4 in memory, and checks all of it; copies no
+// weights. model_bytes: sizeof(feamoe_model). After an error there is no model in the memory.
 enum feamoe_status feamoe_model_load(struct feamoe_model *model,
                                      size_t model_bytes,
                                      const uint8_t *blob,
                                      size_t blob_bytes);
 
-// As feamoe_model_load, for integer weights; those of 8 bits may lie anywhere. model_bytes: sizeof(feamoe_integer_model).
+// As feamoe_model_load, for integer weights; those of 8 bits may lie anywhere. model_bytes:
+// sizeof(feamoe_integer_model).
 enum feamoe_status feamoe_integer_model_load(struct feamoe_integer_model *model,
                                              size_t model_bytes,
                                              const uint8_t *blob,
@@ -559,7 +568,8 @@ enum feamoe_status feamoe_integer_model_level_code(const struct feamoe_integer_m
                                                    const char *level,
                                                    uint16_t *code);
 
-// Tells the name of a feature: length bytes of UTF-8 in the blob, not ended by a NUL. Print them by "%.*s".
+// Tells the name of a feature: length bytes of UTF-8 in the blob, not ended by a NUL. Print them
+// by "%.*s".
 enum feamoe_status feamoe_model_feature_name(const struct feamoe_model *model,
                                              size_t index,
                                              const char **name,
@@ -571,8 +581,8 @@ enum feamoe_status feamoe_integer_model_feature_name(const struct feamoe_integer
                                                      const char **name,
                                                      size_t *length);
 
-// Starts to watch a model; forgets all of another. since: when that is, in seconds since 1970 where the device knows, else 0.
-// monitor_bytes: sizeof(feamoe_monitor).
+// Starts to watch a model; forgets all of another. since: when that is, in seconds since 1970
+// where the device knows, else 0. monitor_bytes: sizeof(feamoe_monitor).
 enum feamoe_status feamoe_monitor_start(struct feamoe_monitor *monitor,
                                         size_t monitor_bytes,
                                         const struct feamoe_model *model,
@@ -587,8 +597,8 @@ enum feamoe_status feamoe_integer_monitor_start(struct feamoe_monitor *monitor,
 // Starts a new period: counts and events begin anew, the drift detectors go on.
 enum feamoe_status feamoe_monitor_reset(struct feamoe_monitor *monitor, uint64_t since);
 
-// Counts a score of a record: its probability, its group, 0 the reference, or FEAMOE_NO_GROUP. token: NULL, or where the token
-// for the label goes.
+// Counts a score of a record: its probability, its group, 0 the reference, or FEAMOE_NO_GROUP.
+// token: NULL, or where the token for the label goes.
 enum feamoe_status feamoe_monitor_observe(struct feamoe_monitor *monitor,
                                           const struct feamoe_record *record,
                                           float probability,
@@ -607,7 +617,8 @@ enum feamoe_status feamoe_monitor_label(struct feamoe_monitor *monitor,
                                         const struct feamoe_token *token,
                                         bool favourable);
 
-// Counts how far a declined record is from a favourable decision, in standard deviations; NaN where no recourse was found.
+// Counts how far a declined record is from a favourable decision, in standard deviations; NaN
+// where no recourse was found.
 enum feamoe_status feamoe_monitor_distance(struct feamoe_monitor *monitor,
                                            const struct feamoe_token *token,
                                            float distance);
@@ -615,24 +626,26 @@ enum feamoe_status feamoe_monitor_distance(struct feamoe_monitor *monitor,
 // Tells what was counted of a group.
 enum feamoe_status feamoe_monitor_group(struct feamoe_monitor *monitor, uint32_t group, struct feamoe_group *counts);
 
-// Tells the gap of a group to the reference by a measure, one of feamoe_measure; NaN where a rate has no records.
+// Tells the gap of a group to the reference by a measure, one of feamoe_measure; NaN where a rate
+// has no records.
 enum feamoe_status feamoe_monitor_gap(struct feamoe_monitor *monitor, uint32_t group, uint32_t measure, float *gap);
 
-// Writes the status, which `feamoe monitor` reads, to an array of length bytes, FEAMOE_STATUS_BYTES at best; written: how many
-// it takes.
+// Writes the status, which `feamoe monitor` reads, to an array of length bytes,
+// FEAMOE_STATUS_BYTES at best; written: how many it takes.
 enum feamoe_status feamoe_monitor_status(struct feamoe_monitor *monitor,
                                          uint8_t *buffer,
                                          size_t length,
                                          size_t *written);
 
-// Writes the whole state, for a reset or deep sleep, to an array of length bytes, FEAMOE_STATE_BYTES at best; written: how
-// many it takes.
+// Writes the whole state, for a reset or deep sleep, to an array of length bytes,
+// FEAMOE_STATE_BYTES at best; written: how many it takes.
 enum feamoe_status feamoe_monitor_store(struct feamoe_monitor *monitor,
                                         uint8_t *buffer,
                                         size_t length,
                                         size_t *written);
 
-// Restores a state that feamoe_monitor_store wrote, to a monitor that was started with the same model.
+// Restores a state that feamoe_monitor_store wrote, to a monitor that was started with the same
+// model.
 enum feamoe_status feamoe_monitor_restore(struct feamoe_monitor *monitor,
                                           const struct feamoe_model *model,
                                           const uint8_t *state,
@@ -644,7 +657,8 @@ enum feamoe_status feamoe_integer_monitor_restore(struct feamoe_monitor *monitor
                                                   const uint8_t *state,
                                                   size_t length);
 
-// Makes a record of a model, with every value missing; also to clear it. record_bytes: sizeof(feamoe_record).
+// Makes a record of a model, with every value missing; also to clear it. record_bytes:
+// sizeof(feamoe_record).
 enum feamoe_status feamoe_record_init(struct feamoe_record *record,
                                       size_t record_bytes,
                                       const struct feamoe_model *model);
@@ -660,7 +674,8 @@ enum feamoe_status feamoe_record_set_number(struct feamoe_record *record, size_t
 // As feamoe_record_set_number, from the bits of the f32 by integers alone.
 enum feamoe_status feamoe_integer_record_set_number(struct feamoe_integer_record *record, size_t index, float number);
 
-// Sets a number to raw / 2^fraction_bits, such as the reading of a converter; no float is involved.
+// Sets a number to raw / 2^fraction_bits, such as the reading of a converter; no float is
+// involved.
 enum feamoe_status feamoe_integer_record_set_fixed(struct feamoe_integer_record *record,
                                                    size_t index,
                                                    int32_t raw,
@@ -672,11 +687,10 @@ enum feamoe_status feamoe_record_set_level(struct feamoe_record *record, size_t 
 // As feamoe_record_set_level.
 enum feamoe_status feamoe_integer_record_set_level(struct feamoe_integer_record *record, size_t index, uint16_t code);
 
-// Sets a category by its level's name; a name that the model does not know is a level that training had not seen. Takes time
-// in the number of levels. Where an unknown name would be a mistake, ask feamoe_model_level_code.
-enum feamoe_status feamoe_record_set_category(struct feamoe_record *record,
-                                              size_t index,
-                                              const char *level);
+// Sets a category by its level's name; a name that the model does not know is a level that
+// training had not seen. Takes time in the number of levels. Where an unknown name would be a
+// mistake, ask feamoe_model_level_code.
+enum feamoe_status feamoe_record_set_category(struct feamoe_record *record, size_t index, const char *level);
 
 // As feamoe_record_set_category.
 enum feamoe_status feamoe_integer_record_set_category(struct feamoe_integer_record *record,
@@ -689,19 +703,19 @@ enum feamoe_status feamoe_record_set_missing(struct feamoe_record *record, size_
 // As feamoe_record_set_missing.
 enum feamoe_status feamoe_integer_record_set_missing(struct feamoe_integer_record *record, size_t index);
 
-// Sets every value at once, in the order of the features; count: the model's features. After an error every value is missing.
-enum feamoe_status feamoe_record_set_all(struct feamoe_record *record,
-                                         const struct feamoe_value *values,
-                                         size_t count);
+// Sets every value at once, in the order of the features; count: the model's features. After an
+// error every value is missing.
+enum feamoe_status feamoe_record_set_all(struct feamoe_record *record, const struct feamoe_value *values, size_t count);
 
 // As feamoe_record_set_all.
 enum feamoe_status feamoe_integer_record_set_all(struct feamoe_integer_record *record,
                                                  const struct feamoe_value *values,
                                                  size_t count);
 
-// Finds the nearest favourable record that the rules allow. rules: NULL where every feature is free, or an array of
-// rules_length, one for each feature of the model. recourse_bytes: sizeof(feamoe_recourse). keep_going: NULL, or called after
-// each evaluation with their number. changes: an array of changes_length, not less than the model's features.
+// Finds the nearest favourable record that the rules allow. rules: NULL where every feature is
+// free, or an array of rules_length, one for each feature of the model. recourse_bytes:
+// sizeof(feamoe_recourse). keep_going: NULL, or called after each evaluation with their number.
+// changes: an array of changes_length, not less than the model's features.
 enum feamoe_status feamoe_record_recourse(const struct feamoe_record *record,
                                           const struct feamoe_rule *rules,
                                           size_t rules_length,
@@ -713,9 +727,9 @@ enum feamoe_status feamoe_record_recourse(const struct feamoe_record *record,
                                           struct feamoe_change *changes,
                                           size_t changes_length);
 
-// Loads the newest model that loads of two slots, each given with all its bytes, as they lie in flash, at multiples of 4.
-// model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where neither slot holds one: then chosen->target says where to
-// write one.
+// Loads the newest model that loads of two slots, each given with all its bytes, as they lie in
+// flash, at multiples of 4. model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where
+// neither slot holds one: then chosen->target says where to write one.
 enum feamoe_status feamoe_slots_choose(const uint8_t *first,
                                        size_t first_bytes,
                                        const uint8_t *second,
@@ -733,8 +747,9 @@ enum feamoe_status feamoe_integer_slots_choose(const uint8_t *first,
                                                size_t model_bytes,
                                                struct feamoe_chosen *chosen);
 
-// Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the flash's erase units; erased: the
-// byte that it erases to. update_bytes: sizeof(feamoe_update). step: to erase the slot.
+// Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the
+// flash's erase units; erased: the byte that it erases to. update_bytes: sizeof(feamoe_update).
+// step: to erase the slot.
 enum feamoe_status feamoe_update_begin(struct feamoe_update *update,
                                        size_t update_bytes,
                                        struct feamoe_target target,
@@ -743,19 +758,21 @@ enum feamoe_status feamoe_update_begin(struct feamoe_update *update,
                                        uint32_t blob_bytes,
                                        struct feamoe_step *step);
 
-// Takes bytes off the front of a piece of the model, *length bytes at *piece, and tells the step that writes them, once they
-// make whole words. Take each step before the next call; call until the step is FEAMOE_STEP_KIND_NONE: then the next piece can
-// come.
+// Takes bytes off the front of a piece of the model, *length bytes at *piece, and tells the step
+// that writes them, once they make whole words. Take each step before the next call; call until
+// the step is FEAMOE_STEP_KIND_NONE: then the next piece can come.
 enum feamoe_status feamoe_update_next(struct feamoe_update *update,
                                       const uint8_t **piece,
                                       size_t *length,
                                       struct feamoe_step *step);
 
-// Tells the step that writes the end of the model, padded to a word; FEAMOE_STEP_KIND_NONE where it is written already.
+// Tells the step that writes the end of the model, padded to a word; FEAMOE_STEP_KIND_NONE where
+// it is written already.
 enum feamoe_status feamoe_update_end(struct feamoe_update *update, struct feamoe_step *step);
 
-// Loads the model from the slot, given with all its bytes as they lie in flash, and tells the last step: to write the header.
-// After it the slot holds a model on trial, which the next start chooses.
+// Loads the model from the slot, given with all its bytes as they lie in flash, and tells the last
+// step: to write the header. After it the slot holds a model on trial, which the next start
+// chooses.
 enum feamoe_status feamoe_update_check(struct feamoe_update *update,
                                        const uint8_t *slot,
                                        size_t slot_bytes,
@@ -767,8 +784,8 @@ enum feamoe_status feamoe_integer_update_check(struct feamoe_update *update,
                                                size_t slot_bytes,
                                                struct feamoe_step *step);
 
-// Builds a model from an older one and what `feamoe export --delta` wrote, in an array of out_bytes; written: how many bytes
-// it takes.
+// Builds a model from an older one and what `feamoe export --delta` wrote, in an array of
+// out_bytes; written: how many bytes it takes.
 enum feamoe_status feamoe_delta_apply(const uint8_t *old,
                                       size_t old_bytes,
                                       const uint8_t *delta,

@@ -1,5 +1,6 @@
-//! What this library holds, chosen when it is built: by environment variables of the same names, and by `-D` of the same value
-//! for C. Memory of another size is refused (`FEAMOE_STATUS_WRONG_SIZE`), so that the two cannot disagree.
+//! What this library holds, chosen when it is built: by environment variables of the same names,
+//! and by `-D` of the same value for C. Memory of another size is refused
+//! (`FEAMOE_STATUS_WRONG_SIZE`), so that the two cannot disagree.
 
 /// Returns the number of an environment variable of the build, or the default.
 const fn chosen(given: Option<&str>, default: usize) -> usize {

@@ -69,12 +69,13 @@ pub struct Attribution {
     pub output: f32,
     /// What is left between them.
     pub residual: f32,
-    /// Share of the path's attribution that runs through the gate, in [0, 1]; NaN for frozen, which holds the gate still.
+    /// Share of the path's attribution that runs through the gate, in [0, 1]; NaN for frozen, which
+    /// holds the gate still.
     pub gate_share: f32,
 }
 
-/// Why a record of a model of integer weights got its score, with the gate held still: base_value + the sum of the features'
-/// values = output, in log-odds, in units of 2^-16.
+/// Why a record of a model of integer weights got its score, with the gate held still: base_value +
+/// the sum of the features' values = output, in log-odds, in units of 2^-16.
 #[repr(C)]
 pub struct IntegerAttribution {
     /// The score that is explained.
@@ -95,7 +96,8 @@ pub enum Space {
     LogOdds = 1,
 }
 
-/// Called now and then with the context given and what was done so far; where it returns false, the work ends.
+/// Called now and then with the context given and what was done so far; where it returns false, the
+/// work ends.
 pub type KeepGoing = Option<unsafe extern "C" fn(context: *mut c_void, done: u64) -> bool>;
 
 const _: () = {
@@ -103,8 +105,8 @@ const _: () = {
     assert!(fits, "raise FEAMOE_WORKSPACE_WORDS: a workspace of the engine has grown");
 };
 
-/// Scores a record. gate: NULL, or an array of gate_length, not less than the model's experts, for their weights, which sum
-/// to 1.
+/// Scores a record. gate: NULL, or an array of gate_length, not less than the model's experts, for
+/// their weights, which sum to 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_score(
     record: *const Record,
@@ -132,7 +134,8 @@ pub unsafe extern "C" fn feamoe_record_score(
     })
 }
 
-/// As feamoe_record_score, by integers alone; the weights of the gate in units of 2^-16, which sum to 65536.
+/// As feamoe_record_score, by integers alone; the weights of the gate in units of 2^-16, which sum
+/// to 65536.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_record_score(
     record: *const IntegerValues,
@@ -160,8 +163,8 @@ pub unsafe extern "C" fn feamoe_integer_record_score(
     })
 }
 
-/// Explains a record with the gate held still (FEAMOE, Theorem 1), in log-odds: not the Shapley values of the score. values: an
-/// array of values_length, not less than the model's features.
+/// Explains a record with the gate held still (FEAMOE, Theorem 1), in log-odds: not the Shapley
+/// values of the score. values: an array of values_length, not less than the model's features.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_frozen(
     record: *const Record,
@@ -200,8 +203,8 @@ pub unsafe extern "C" fn feamoe_integer_record_frozen(
     })
 }
 
-/// Explains a record along the path from the mean record, gate included, in probability. values: an array of values_length, not
-/// less than the model's features.
+/// Explains a record along the path from the mean record, gate included, in probability. values: an
+/// array of values_length, not less than the model's features.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_path(
     record: *const Record,
@@ -215,10 +218,11 @@ pub unsafe extern "C" fn feamoe_record_path(
     }
 }
 
-/// Explains a record by the exact Shapley values against background records, in the space given, one of feamoe_space: 2^d
-/// evaluations for each, where d features differ from it. background: an array of background_length records of the same model,
-/// FEAMOE_BACKGROUND at most. keep_going: NULL, or called after each background record with the coalitions so far.
-/// workspace_bytes: sizeof(feamoe_workspace). values: an array of values_length, not less than the model's features.
+/// Explains a record by the exact Shapley values against background records, in the space given,
+/// one of feamoe_space: 2^d evaluations for each, where d features differ from it. background: an
+/// array of background_length records of the same model, FEAMOE_BACKGROUND at most. keep_going:
+/// NULL, or called after each background record with the coalitions so far. workspace_bytes:
+/// sizeof(feamoe_workspace). values: an array of values_length, not less than the model's features.
 #[unsafe(no_mangle)]
 #[allow(clippy::too_many_arguments)] // what; against what; memory; how long; the answer
 pub unsafe extern "C" fn feamoe_record_exact(

@@ -1,9 +1,9 @@
-//! The engine for C and C++, as a static and a shared library: `include/feamoe.h` is its documentation, and
-//! `firmware-example/c` shows it at work.
+//! The engine for C and C++, as a static and a shared library: `include/feamoe.h` is its
+//! documentation, and `firmware-example/c` shows it at work.
 //!
-//! The engine itself has no unsafe code; the pointers of C are checked in `memory`, and everything behind them is the engine. No
-//! panic can be reached: the panic handler calls a function that does not exist, so that a program with a panic path does not
-//! link.
+//! The engine itself has no unsafe code; the pointers of C are checked in `memory`, and everything
+//! behind them is the engine. No panic can be reached: the panic handler calls a function that does
+//! not exist, so that a program with a panic path does not link.
 #![no_std]
 // The contract of all functions is the same, and stands where C sees it: at the head of the header.
 #![allow(clippy::missing_safety_doc)]

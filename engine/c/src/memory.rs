@@ -1,5 +1,5 @@
-//! What lies in the memory of C, and pointers to it, checked as far as a callee can: null, misaligned, too short, or to memory
-//! that does not hold what it should.
+//! What lies in the memory of C, and pointers to it, checked as far as a callee can: null,
+//! misaligned, too short, or to memory that does not hold what it should.
 
 use core::ffi::{CStr, c_char};
 use core::ptr::NonNull;
@@ -64,7 +64,8 @@ pub struct Writer {
     pub seal: Option<Seal>,
 }
 
-/// What exact values are computed in, and the records they are told against. Numbers only: memory of zeros holds one.
+/// What exact values are computed in, and the records they are told against. Numbers only: memory
+/// of zeros holds one.
 #[repr(C)]
 pub struct Games {
     pub workspace: AnyWorkspace<FEAMOE_FEATURES, FEAMOE_EXPERTS>,
@@ -163,8 +164,9 @@ pub unsafe fn bytes_mut(bytes: *mut u8, length: usize) -> Result<&'static mut [u
     Ok(unsafe { core::slice::from_raw_parts_mut(bytes.as_ptr(), length) })
 }
 
-/// A value in memory of the caller's, under a seal made of its address: memory that was never written, that was moved or that
-/// holds another `KIND` is told apart. Not against malice: who writes a seal by hand gets what he wrote.
+/// A value in memory of the caller's, under a seal made of its address: memory that was never
+/// written, that was moved or that holds another `KIND` is told apart. Not against malice: who
+/// writes a seal by hand gets what he wrote.
 #[repr(C)]
 pub struct Sealed<T, const KIND: usize> {
     seal: usize,

@@ -21,8 +21,8 @@ pub struct Model {
     opaque: [u64; FEAMOE_MODEL_WORDS],
 }
 
-/// A loaded model of integer weights, for a core without floats; opaque, in memory of yours. `feamoe export --quantize i16` (or
-/// `i8`) makes such a file.
+/// A loaded model of integer weights, for a core without floats; opaque, in memory of yours.
+/// `feamoe export --quantize i16` (or `i8`) makes such a file.
 #[repr(C)]
 pub struct IntegerModel {
     opaque: [u64; FEAMOE_INTEGER_MODEL_WORDS],
@@ -53,8 +53,8 @@ const _: () = {
     assert!(fits, "raise FEAMOE_INTEGER_MODEL_WORDS: a model of the engine has grown");
 };
 
-/// Loads a model file that lies at a multiple of 4 in memory, and checks all of it; copies no weights. model_bytes:
-/// sizeof(feamoe_model). After an error there is no model in the memory.
+/// Loads a model file that lies at a multiple of 4 in memory, and checks all of it; copies no
+/// weights. model_bytes: sizeof(feamoe_model). After an error there is no model in the memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_model_load(
     model: *mut Model,
@@ -67,7 +67,8 @@ pub unsafe extern "C" fn feamoe_model_load(
     unsafe { load(model.cast::<Loaded>(), has_size, blob, blob_bytes, EngineModel::load) }
 }
 
-/// As feamoe_model_load, for integer weights; those of 8 bits may lie anywhere. model_bytes: sizeof(feamoe_integer_model).
+/// As feamoe_model_load, for integer weights; those of 8 bits may lie anywhere. model_bytes:
+/// sizeof(feamoe_integer_model).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_model_load(
     model: *mut IntegerModel,
@@ -140,7 +141,8 @@ pub unsafe extern "C" fn feamoe_integer_model_level_code(
     unsafe { level_code(model.cast::<LoadedInteger>(), index, level, code) }
 }
 
-/// Tells the name of a feature: length bytes of UTF-8 in the blob, not ended by a NUL. Print them by "%.*s".
+/// Tells the name of a feature: length bytes of UTF-8 in the blob, not ended by a NUL. Print them
+/// by "%.*s".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_model_feature_name(
     model: *const Model,

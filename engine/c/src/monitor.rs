@@ -23,13 +23,15 @@ pub const FEAMOE_NO_GROUP: u32 = 0xffff_ffff;
 /// What a feamoe_token takes.
 pub const FEAMOE_TOKEN_BYTES: usize = 12;
 
-/// Watches a model's decisions on the groups of one protected attribute, opaque, in memory of yours.
+/// Watches a model's decisions on the groups of one protected attribute, opaque, in memory of
+/// yours.
 #[repr(C)]
 pub struct Monitor {
     opaque: [u64; FEAMOE_MONITOR_WORDS],
 }
 
-/// What a label belongs to: a score that was observed. Hand it back once, when the outcome is known; it may be stored meanwhile.
+/// What a label belongs to: a score that was observed. Hand it back once, when the outcome is
+/// known; it may be stored meanwhile.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Token {
@@ -75,8 +77,8 @@ const _: () = {
     assert!(EngineMonitor::STATE_BYTES <= FEAMOE_STATE_BYTES, "raise FEAMOE_STATE_BYTES");
 };
 
-/// Starts to watch a model; forgets all of another. since: when that is, in seconds since 1970 where the device knows, else 0.
-/// monitor_bytes: sizeof(feamoe_monitor).
+/// Starts to watch a model; forgets all of another. since: when that is, in seconds since 1970
+/// where the device knows, else 0. monitor_bytes: sizeof(feamoe_monitor).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_start(
     monitor: *mut Monitor,
@@ -112,8 +114,8 @@ pub unsafe extern "C" fn feamoe_monitor_reset(monitor: *mut Monitor, since: u64)
     }
 }
 
-/// Counts a score of a record: its probability, its group, 0 the reference, or FEAMOE_NO_GROUP. token: NULL, or where the token
-/// for the label goes.
+/// Counts a score of a record: its probability, its group, 0 the reference, or FEAMOE_NO_GROUP.
+/// token: NULL, or where the token for the label goes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_observe(
     monitor: *mut Monitor,
@@ -153,7 +155,8 @@ pub unsafe extern "C" fn feamoe_monitor_label(monitor: *mut Monitor, token: *con
     })
 }
 
-/// Counts how far a declined record is from a favourable decision, in standard deviations; NaN where no recourse was found.
+/// Counts how far a declined record is from a favourable decision, in standard deviations; NaN
+/// where no recourse was found.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_distance(monitor: *mut Monitor, token: *const Token, distance: f32) -> Status {
     status(|| {
@@ -188,7 +191,8 @@ pub unsafe extern "C" fn feamoe_monitor_group(monitor: *mut Monitor, group: u32,
     })
 }
 
-/// Tells the gap of a group to the reference by a measure, one of feamoe_measure; NaN where a rate has no records.
+/// Tells the gap of a group to the reference by a measure, one of feamoe_measure; NaN where a rate
+/// has no records.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_gap(monitor: *mut Monitor, group: u32, measure: u32, gap: *mut f32) -> Status {
     status(|| {
@@ -219,8 +223,8 @@ const _: () = {
     assert!(matches!(f, EngineMeasure::RecourseBurden) && Measure::RecourseBurden as u32 == 5);
 };
 
-/// Writes the status, which `feamoe monitor` reads, to an array of length bytes, FEAMOE_STATUS_BYTES at best; written: how many
-/// it takes.
+/// Writes the status, which `feamoe monitor` reads, to an array of length bytes,
+/// FEAMOE_STATUS_BYTES at best; written: how many it takes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_status(
     monitor: *mut Monitor,
@@ -232,8 +236,8 @@ pub unsafe extern "C" fn feamoe_monitor_status(
     unsafe { write(monitor, buffer, length, written, EngineMonitor::write) }
 }
 
-/// Writes the whole state, for a reset or deep sleep, to an array of length bytes, FEAMOE_STATE_BYTES at best; written: how
-/// many it takes.
+/// Writes the whole state, for a reset or deep sleep, to an array of length bytes,
+/// FEAMOE_STATE_BYTES at best; written: how many it takes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_store(
     monitor: *mut Monitor,
@@ -245,7 +249,8 @@ pub unsafe extern "C" fn feamoe_monitor_store(
     unsafe { write(monitor, buffer, length, written, EngineMonitor::store) }
 }
 
-/// Restores a state that feamoe_monitor_store wrote, to a monitor that was started with the same model.
+/// Restores a state that feamoe_monitor_store wrote, to a monitor that was started with the same
+/// model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_restore(
     monitor: *mut Monitor,

@@ -61,7 +61,8 @@ const _: () = {
     assert!(fits, "raise FEAMOE_RECORD_WORDS: a record of the engine has grown");
 };
 
-/// Makes a record of a model, with every value missing; also to clear it. record_bytes: sizeof(feamoe_record).
+/// Makes a record of a model, with every value missing; also to clear it. record_bytes:
+/// sizeof(feamoe_record).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_init(record: *mut Record, record_bytes: usize, model: *const Model) -> Status {
     let has_size = record_bytes == size_of::<Record>();
@@ -99,7 +100,8 @@ pub unsafe extern "C" fn feamoe_integer_record_set_number(
     unsafe { set(record.cast::<FilledInteger>(), |record| record.set_number(FeatureIndex(index), number)) }
 }
 
-/// Sets a number to raw / 2^fraction_bits, such as the reading of a converter; no float is involved.
+/// Sets a number to raw / 2^fraction_bits, such as the reading of a converter; no float is
+/// involved.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_record_set_fixed(
     record: *mut IntegerValues,
@@ -131,8 +133,9 @@ pub unsafe extern "C" fn feamoe_integer_record_set_level(
     unsafe { set(record.cast::<FilledInteger>(), |record| record.set_level(FeatureIndex(index), code)) }
 }
 
-/// Sets a category by its level's name; a name that the model does not know is a level that training had not seen. Takes time
-/// in the number of levels. Where an unknown name would be a mistake, ask feamoe_model_level_code.
+/// Sets a category by its level's name; a name that the model does not know is a level that
+/// training had not seen. Takes time in the number of levels. Where an unknown name would be a
+/// mistake, ask feamoe_model_level_code.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_set_category(record: *mut Record, index: usize, level: *const c_char) -> Status {
     // SAFETY: by the header's contract.
@@ -164,7 +167,8 @@ pub unsafe extern "C" fn feamoe_integer_record_set_missing(record: *mut IntegerV
     unsafe { set(record.cast::<FilledInteger>(), |record| record.set_missing(FeatureIndex(index))) }
 }
 
-/// Sets every value at once, in the order of the features; count: the model's features. After an error every value is missing.
+/// Sets every value at once, in the order of the features; count: the model's features. After an
+/// error every value is missing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_set_all(record: *mut Record, values: *const Value, count: usize) -> Status {
     // SAFETY: by the header's contract.

@@ -97,9 +97,10 @@ const _: () = {
     assert!(align_of::<EngineRecourse>() <= align_of::<Recourse>());
 };
 
-/// Finds the nearest favourable record that the rules allow. rules: NULL where every feature is free, or an array of
-/// rules_length, one for each feature of the model. recourse_bytes: sizeof(feamoe_recourse). keep_going: NULL, or called after
-/// each evaluation with their number. changes: an array of changes_length, not less than the model's features.
+/// Finds the nearest favourable record that the rules allow. rules: NULL where every feature is
+/// free, or an array of rules_length, one for each feature of the model. recourse_bytes:
+/// sizeof(feamoe_recourse). keep_going: NULL, or called after each evaluation with their number.
+/// changes: an array of changes_length, not less than the model's features.
 #[unsafe(no_mangle)]
 #[allow(clippy::too_many_arguments)] // of what; by which rules; memory; how long; the answer
 pub unsafe extern "C" fn feamoe_record_recourse(

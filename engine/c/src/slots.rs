@@ -30,7 +30,8 @@ pub enum StepKind {
     Write = 2,
 }
 
-/// What the driver of the flash has to do next. Offsets are in bytes from the start of the slot, and whole words.
+/// What the driver of the flash has to do next. Offsets are in bytes from the start of the slot,
+/// and whole words.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Step {
@@ -54,14 +55,15 @@ pub struct Target {
     pub sequence: u32,
 }
 
-/// The model to use, and what goes with it. Choose once after each reset: a second look would find a model on trial tried
-/// already, and go back to the one before.
+/// The model to use, and what goes with it. Choose once after each reset: a second look would find
+/// a model on trial tried already, and go back to the one before.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Chosen {
     /// The slot that the model lies in, 0 or 1.
     pub slot: usize,
-    /// Whether it is on trial: take the step `confirm` to keep it. Without that, the next start goes back to the model before.
+    /// Whether it is on trial: take the step `confirm` to keep it. Without that, the next start
+    /// goes back to the model before.
     pub on_trial: bool,
     /// Whether an update may go to `target` now; where not, once the model is confirmed.
     pub can_update: bool,
@@ -78,9 +80,9 @@ const _: () = {
     assert!(fits, "raise FEAMOE_UPDATE_WORDS: an update of the engine has grown");
 };
 
-/// Loads the newest model that loads of two slots, each given with all its bytes, as they lie in flash, at multiples of 4.
-/// model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where neither slot holds one: then chosen->target says where to
-/// write one.
+/// Loads the newest model that loads of two slots, each given with all its bytes, as they lie in
+/// flash, at multiples of 4. model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where
+/// neither slot holds one: then chosen->target says where to write one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_slots_choose(
     first: *const u8,
@@ -115,8 +117,9 @@ pub unsafe extern "C" fn feamoe_integer_slots_choose(
     unsafe { choose::<EngineInteger, _>([first, second], [first_bytes, second_bytes], model, has_size, chosen) }
 }
 
-/// Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the flash's erase units; erased: the
-/// byte that it erases to. update_bytes: sizeof(feamoe_update). step: to erase the slot.
+/// Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the
+/// flash's erase units; erased: the byte that it erases to. update_bytes: sizeof(feamoe_update).
+/// step: to erase the slot.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_begin(
     update: *mut Update,
@@ -143,9 +146,9 @@ pub unsafe extern "C" fn feamoe_update_begin(
     })
 }
 
-/// Takes bytes off the front of a piece of the model, *length bytes at *piece, and tells the step that writes them, once they
-/// make whole words. Take each step before the next call; call until the step is FEAMOE_STEP_KIND_NONE: then the next piece can
-/// come.
+/// Takes bytes off the front of a piece of the model, *length bytes at *piece, and tells the step
+/// that writes them, once they make whole words. Take each step before the next call; call until
+/// the step is FEAMOE_STEP_KIND_NONE: then the next piece can come.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_next(
     update: *mut Update,
@@ -174,7 +177,8 @@ pub unsafe extern "C" fn feamoe_update_next(
     })
 }
 
-/// Tells the step that writes the end of the model, padded to a word; FEAMOE_STEP_KIND_NONE where it is written already.
+/// Tells the step that writes the end of the model, padded to a word; FEAMOE_STEP_KIND_NONE where
+/// it is written already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_end(update: *mut Update, step: *mut Step) -> Status {
     status(|| {
@@ -188,8 +192,9 @@ pub unsafe extern "C" fn feamoe_update_end(update: *mut Update, step: *mut Step)
     })
 }
 
-/// Loads the model from the slot, given with all its bytes as they lie in flash, and tells the last step: to write the header.
-/// After it the slot holds a model on trial, which the next start chooses.
+/// Loads the model from the slot, given with all its bytes as they lie in flash, and tells the last
+/// step: to write the header. After it the slot holds a model on trial, which the next start
+/// chooses.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_check(
     update: *mut Update,
@@ -213,8 +218,8 @@ pub unsafe extern "C" fn feamoe_integer_update_check(
     unsafe { check::<EngineInteger>(update, slot, slot_bytes, step) }
 }
 
-/// Builds a model from an older one and what `feamoe export --delta` wrote, in an array of out_bytes; written: how many bytes
-/// it takes.
+/// Builds a model from an older one and what `feamoe export --delta` wrote, in an array of
+/// out_bytes; written: how many bytes it takes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_delta_apply(
     old: *const u8,

@@ -1,7 +1,8 @@
-//! A device in the field, `no_std`: two integer models in slots of flash, a monitor that outlives a reset, updates on trial.
+//! A device in the field, `no_std`: two integer models in slots of flash, a monitor that outlives a
+//! reset, updates on trial.
 //!
-//! The flash here is memory, so that this runs anywhere and its supply can be cut at every word; a device's own driver takes
-//! the same steps. Nothing else would be different on a board.
+//! The flash here is memory, so that this runs anywhere and its supply can be cut at every word; a
+//! device's own driver takes the same steps. Nothing else would be different on a board.
 
 use core::fmt;
 
@@ -75,7 +76,8 @@ pub struct Flash {
 }
 
 impl Flash {
-    /// Returns an erased flash with a steady supply, in a `const` so that it can live in a `static`.
+    /// Returns an erased flash with a steady supply, in a `const` so that it can live in a
+    /// `static`.
     pub const fn new() -> Self {
         Self { slots: [const { Aligned([ERASED; SLOT_BYTES]) }; 2], power: u32::MAX }
     }
@@ -125,8 +127,8 @@ impl Memory {
     }
 }
 
-/// What a start of the device found. The slots are looked at once, at the start: a look after that would find a model on
-/// trial tried already.
+/// What a start of the device found. The slots are looked at once, at the start: a look after that
+/// would find a model on trial tried already.
 struct Started {
     slot: usize,
     /// Checksum of the model in use.
@@ -154,7 +156,8 @@ fn program(flash: &mut Flash, blob: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What the device does after each reset: picks the model, marks one on trial as tried, and scores some records.
+/// What the device does after each reset: picks the model, marks one on trial as tried, and scores
+/// some records.
 fn start(flash: &mut Flash, memory: &mut Memory) -> Result<Started, Fault> {
     let [first, second] = flash.slots();
     let mut chosen = choose::<Device, Device>(first, second)?;
@@ -163,15 +166,16 @@ fn start(flash: &mut Flash, memory: &mut Memory) -> Result<Started, Fault> {
     if let Some(step) = begin {
         flash.take(slot, step)?;
     }
-    // Where flash is mapped into memory and written by a driver, `chosen.model` would go on to be used; here the borrow
-    // checker sees that the mark is written to the same memory.
+    // Where flash is mapped into memory and written by a driver, `chosen.model` would go on to be
+    // used; here the borrow checker sees that the mark is written to the same memory.
     let blob = flash.slots().get(slot).and_then(|slot| slot.get(blob)).ok_or(Fault::Flash("no such slot"))?;
     let model = Device::load(blob).map_err(SlotError::Refused)?;
 
     let Memory { monitor, retained, length } = memory;
     monitor.start(&model, 0)?;
     match monitor.restore(&model, retained.get(..*length).unwrap_or_default()) {
-        // At the first start there is no state, or it belongs to the model before: this one is watched from its beginning.
+        // At the first start there is no state, or it belongs to the model before: this one is
+        // watched from its beginning.
         Ok(()) | Err(RestoreError::OtherModel { .. } | RestoreError::State(_)) => {}
         Err(error) => return Err(error.into()),
     }
@@ -210,8 +214,8 @@ fn expect(holds: bool, what: &'static str) -> Result<(), Fault> {
     if holds { Ok(()) } else { Err(Fault::Broken(what)) }
 }
 
-/// Lives the life of a device: scores and watches itself, loses its supply at every word of an update, tries a model that
-/// fails, goes back, tries it again and keeps it.
+/// Lives the life of a device: scores and watches itself, loses its supply at every word of an
+/// update, tries a model that fails, goes back, tries it again and keeps it.
 ///
 /// # Errors
 /// Where something is not as it should be.

@@ -1,7 +1,7 @@
 //! What a device in the field does, on this machine: `cargo run -p feamoe-engine --example field`.
 //!
-//! All of it is in `device.rs`, which needs no operating system; `firmware-example/src/bin/field.rs` runs the same file on
-//! emulated boards.
+//! All of it is in `device.rs`, which needs no operating system;
+//! `firmware-example/src/bin/field.rs` runs the same file on emulated boards.
 
 mod device;
 

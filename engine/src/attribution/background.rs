@@ -11,10 +11,12 @@ use crate::schema::Layout;
 
 /// Background records of a model, in the caller's memory.
 ///
-/// A Shapley value answers "why this score, and not the mean score of *these* records?": which records they are matters as much as the method (all of the
-/// training data, those approved, a single reference). They are therefore named in every explanation, by [`Background::id`].
+/// A Shapley value answers "why this score, and not the mean score of *these* records?": which
+/// records they are matters as much as the method (all of the training data, those approved, a
+/// single reference). They are therefore named in every explanation, by [`Background::id`].
 ///
-/// Holds the terms of each record, and, where there is memory for it, its factors: then a game of `exact` needs no exponential.
+/// Holds the terms of each record, and, where there is memory for it, its factors: then a game of
+/// `exact` needs no exponential.
 #[derive(Debug)]
 pub struct Background<'a, const FEATURES: usize> {
     layout: &'a Layout<'a, FEATURES>,
@@ -26,10 +28,12 @@ pub struct Background<'a, const FEATURES: usize> {
 }
 
 impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
-    /// Terms that a record of any model takes at most: two a feature, for numbers with bins. It sizes a `static`.
+    /// Terms that a record of any model takes at most: two a feature, for numbers with bins. It
+    /// sizes a `static`.
     pub const MAX_TERMS: usize = FEATURES.saturating_mul(2);
 
-    /// Starts without records. `terms` holds [`Background::terms_needed`] a record, `factors` none, or [`Background::factors_needed`] a record.
+    /// Starts without records. `terms` holds [`Background::terms_needed`] a record, `factors` none,
+    /// or [`Background::factors_needed`] a record.
     #[must_use]
     pub fn new<const EXPERTS: usize>(
         model: &'a Model<'a, FEATURES, EXPERTS>,
@@ -54,7 +58,8 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
     /// Adds a record.
     ///
     /// # Errors
-    /// [`ExplainError::OtherModel`]; [`ExplainError::BackgroundFull`] where the memory ends. The background is then as it was.
+    /// [`ExplainError::OtherModel`]; [`ExplainError::BackgroundFull`] where the memory ends. The
+    /// background is then as it was.
     pub fn push<const EXPERTS: usize>(
         &mut self,
         model: &Model<'_, FEATURES, EXPERTS>,

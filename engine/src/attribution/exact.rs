@@ -1,18 +1,22 @@
 //! Exact Shapley values of the whole mixture, gate included, against background records.
 //!
-//! The game of a record x against a background record b: a coalition S of features has the value `v(S) = p(x_S, b)`, x's values for the features in S and b's
-//! for the others. The value of the set of records is their mean (the *interventional* Shapley value; Lundberg and Lee 2017, Janzing et al. 2020):
+//! The game of a record x against a background record b: a coalition S of features has the value
+//! `v(S) = p(x_S, b)`, x's values for the features in S and b's for the others. The value of the
+//! set of records is their mean (the *interventional* Shapley value; Lundberg and Lee 2017, Janzing
+//! et al. 2020):
 //!
 //! ```text
 //! phi_j = sum over S containing j of w(|S|-1) v(S)  -  sum over S without j of w(|S|) v(S)        w(s) = s! (d-1-s)! / d!
 //!       = T_j - C,    T_j = sum over S containing j of W(|S|) v(S),    W(s) = w(s-1) + w(s),    C = (sum_j T_j - v(all) + v(none)) / d
 //! ```
 //!
-//! so that one weighted sum over all coalitions gives every value; the second line uses that they add up to `v(all) - v(none)`. Features of the same value in
-//! x and b are left out: their value is 0, exactly, and each halves the work.
+//! so that one weighted sum over all coalitions gives every value; the second line uses that they
+//! add up to `v(all) - v(none)`. Features of the same value in x and b are left out: their value is
+//! 0, exactly, and each halves the work.
 //!
-//! Coalitions are evaluated as products of stored exponentials ([tile](super::tile)), in f32, which holds them where no sum of logits passes
-//! [`MAX_LOGIT`](crate::limits::MAX_LOGIT): for a [bounded](Model::bounded) model always. Elsewhere the game is played in f64, by its logits
+//! Coalitions are evaluated as products of stored exponentials ([tile](super::tile)), in f32, which
+//! holds them where no sum of logits passes [`MAX_LOGIT`](crate::limits::MAX_LOGIT): for a
+//! [bounded](Model::bounded) model always. Elsewhere the game is played in f64, by its logits
 //! ([walk](super::walk)): slower, for any valid model and record.
 
 use super::factors::{is_held, player};
@@ -33,9 +37,9 @@ const _: () = assert!(MAX_PLAYERS <= 32, "sets of players are the bits of a u32,
 pub struct Game<'g> {
     /// The space of p that is divided: its probability, or its log-odds.
     pub space: Space,
-    /// The player that each feature belongs to, below `FEATURES`: features with the same number act together and share one
-    /// value, at the player's place. One for each feature of the model; what is past them does not count. Without, each
-    /// feature is a player.
+    /// The player that each feature belongs to, below `FEATURES`: features with the same number act
+    /// together and share one value, at the player's place. One for each feature of the model; what
+    /// is past them does not count. Without, each feature is a player.
     pub player_of: Option<&'g [u16]>,
 }
 
@@ -50,10 +54,12 @@ pub struct Cost {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Returns what exact values of a record take: about 1 to 3 ns a coalition on a workstation, 400 instructions on a Cortex-M4F, at 11 experts.
+    /// Returns what exact values of a record take: about 1 to 3 ns a coalition on a workstation,
+    /// 400 instructions on a Cortex-M4F, at 11 experts.
     ///
     /// # Errors
-    /// [`ExplainError::OtherModel`], [`ExplainError::EmptyBackground`], [`ExplainError::PlayerOutOfRange`].
+    /// [`ExplainError::OtherModel`], [`ExplainError::EmptyBackground`],
+    /// [`ExplainError::PlayerOutOfRange`].
     pub fn exact_cost(
         &self,
         record: &Record<'_, FEATURES>,
@@ -74,7 +80,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Explains a record by [`Method::Exact`], into the caller's memory. See [`Model::exact_cost`].
     ///
     /// # Errors
-    /// As [`Model::exact_cost`]; [`ExplainError::TooManyPlayers`] past [`MAX_PLAYERS`]. Then `attribution` is as it was.
+    /// As [`Model::exact_cost`]; [`ExplainError::TooManyPlayers`] past [`MAX_PLAYERS`]. Then
+    /// `attribution` is as it was.
     pub fn exact_into(
         &self,
         record: &Record<'_, FEATURES>,
@@ -86,11 +93,13 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.exact_with(&Portable, record, background, game, workspace, attribution)
     }
 
-    /// As [`Model::exact_into`]. After each background record `keep_going` receives the number of coalitions so far; where it
-    /// returns false, all ends: a part of the games has no value. [`Model::exact_cost`] says beforehand how many there are.
+    /// As [`Model::exact_into`]. After each background record `keep_going` receives the number of
+    /// coalitions so far; where it returns false, all ends: a part of the games has no value.
+    /// [`Model::exact_cost`] says beforehand how many there are.
     ///
     /// # Errors
-    /// As [`Model::exact_into`]; [`ExplainError::Stopped`], then `attribution` holds the score alone.
+    /// As [`Model::exact_into`]; [`ExplainError::Stopped`], then `attribution` holds the score
+    /// alone.
     pub fn exact_while(
         &self,
         record: &Record<'_, FEATURES>,
@@ -103,7 +112,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.play_all(&Portable, record, background, game, workspace, keep_going, attribution)
     }
 
-    /// Explains as [`Model::exact_into`], to the same bits, with another compilation of the inner kernel.
+    /// Explains as [`Model::exact_into`], to the same bits, with another compilation of the inner
+    /// kernel.
     ///
     /// # Errors
     /// As [`Model::exact_into`].
@@ -203,7 +213,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
     }
 
-    /// Fills in what `exact` and `sampled` share: the score, how much of the path runs through the gate, the background's name.
+    /// Fills in what `exact` and `sampled` share: the score, how much of the path runs through the
+    /// gate, the background's name.
     pub(super) fn start_game(
         &self,
         record: &Record<'_, FEATURES>,
@@ -219,8 +230,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         Ok(())
     }
 
-    /// Returns what base and values of a record add up to: its score; where logits are so large that f32 sums of them err by more than the values may,
-    /// the score in f64.
+    /// Returns what base and values of a record add up to: its score; where logits are so large
+    /// that f32 sums of them err by more than the values may, the score in f64.
     pub(super) fn output(&self, terms: &[Term], space: Space, probability: f32) -> f64 {
         if space == Space::Probability && self.bounded() {
             f64::from(probability)
@@ -249,7 +260,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
-    /// Plays the game that is set up; leaves the players' values in `shares`, returns that of nobody.
+    /// Plays the game that is set up; leaves the players' values in `shares`, returns that of
+    /// nobody.
     #[inline(never)]
     fn play(&mut self, kernel: &impl Kernel, experts: usize, space: Space, players: usize) -> f64 {
         let split = Split::of(players);
@@ -294,7 +306,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
         of_nobody
     }
 
-    /// As [`Workspace::play`], coalition by coalition in f64: each differs from the one before by one player (Gray 1953).
+    /// As [`Workspace::play`], coalition by coalition in f64: each differs from the one before by
+    /// one player (Gray 1953).
     #[inline(never)]
     fn play_in_f64(&mut self, walk: &mut Walk<'_, FEATURES, EXPERTS>, space: Space, players: usize) -> f64 {
         let mut by_size = [0.0; MAX_PLAYERS + 1];
@@ -326,7 +339,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
     }
 }
 
-/// Writes `W(s)` for coalitions of each size: `w(s - 1) + w(s)`, where `w(s) = 1 / (d C(d-1, s))`, and `w(-1) = w(d) = 0`.
+/// Writes `W(s)` for coalitions of each size: `w(s - 1) + w(s)`, where `w(s) = 1 / (d C(d-1, s))`,
+/// and `w(-1) = w(d) = 0`.
 fn by_size(players: usize, to: &mut [f64; MAX_PLAYERS + 1]) {
     #[allow(clippy::cast_precision_loss)] // at most MAX_PLAYERS
     let d = players as f64;
@@ -340,7 +354,8 @@ fn by_size(players: usize, to: &mut [f64; MAX_PLAYERS + 1]) {
     }
 }
 
-/// Writes, for each bit, the sum over all entries whose index has it. Adds in place, halving: `2 n` additions.
+/// Writes, for each bit, the sum over all entries whose index has it. Adds in place, halving: `2 n`
+/// additions.
 fn fold(sums: &mut [f64; SIDE], shares: &mut [f64]) {
     for (bit, share) in shares.iter_mut().enumerate().rev() {
         let half = 1_usize.wrapping_shl(u32::try_from(bit).unwrap_or(0));

@@ -1,4 +1,5 @@
-//! Exponentials of contributions: the logits of a coalition are sums over features, so their exponentials are products.
+//! Exponentials of contributions: the logits of a coalition are sums over features, so their
+//! exponentials are products.
 
 use super::{Space, Workspace};
 use crate::limits::MAX_LOGIT;
@@ -7,10 +8,12 @@ use crate::mixture::Term;
 use crate::model::Model;
 use crate::schema::Feature;
 
-/// What a feature, or a player, multiplies each expert's pair of exponentials by: `[2^u_k, 2^-z_k]`. The first K count.
+/// What a feature, or a player, multiplies each expert's pair of exponentials by: `[2^u_k,
+/// 2^-z_k]`. The first K count.
 pub(super) type Factors<const EXPERTS: usize> = [[f32; 2]; EXPERTS];
 
-/// One player of a game: a feature, or a group of features, whose values differ between the record and the background record.
+/// One player of a game: a feature, or a group of features, whose values differ between the record
+/// and the background record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Player<const EXPERTS: usize> {
     /// Which value of the attribution is its own.
@@ -63,11 +66,11 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
         take(model, terms, &mut self.record);
     }
 
-    /// Sets up the game of the record against a background record: the players that differ, and what all others multiply. `stored`: the background
-    /// record's factors, or nothing.
+    /// Sets up the game of the record against a background record: the players that differ, and
+    /// what all others multiply. `stored`: the background record's factors, or nothing.
     ///
-    /// A feature of the same value in both has the Shapley value 0, exactly, and is no player; nor is one of values that weigh the same, where factors hold
-    /// what they weigh (see [`is_held`]).
+    /// A feature of the same value in both has the Shapley value 0, exactly, and is no player; nor
+    /// is one of values that weigh the same, where factors hold what they weigh (see [`is_held`]).
     pub(super) fn set_up(
         &mut self,
         model: &Model<'_, FEATURES, EXPERTS>,
@@ -134,7 +137,8 @@ pub(super) fn player(player_of: Option<&[u16]>, feature: u16) -> u16 {
     player_of.and_then(|players| players.get(usize::from(feature)).copied()).unwrap_or(feature)
 }
 
-/// Returns whether f32 holds the value of every coalition, as factors: for log-odds, in which both p and `1 - p` are told, in half of the range.
+/// Returns whether f32 holds the value of every coalition, as factors: for log-odds, in which both
+/// p and `1 - p` are told, in half of the range.
 pub(super) fn is_held<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
     terms: &[Term],
@@ -147,7 +151,8 @@ pub(super) fn is_held<const FEATURES: usize, const EXPERTS: usize>(
     }
 }
 
-/// Returns whether no logit, over any features of either record, passes `limit` in magnitude, nor any part of its sum.
+/// Returns whether no logit, over any features of either record, passes `limit` in magnitude, nor
+/// any part of its sum.
 pub(super) fn is_within<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
     terms: &[Term],

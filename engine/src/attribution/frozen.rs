@@ -1,7 +1,8 @@
 //! The gate held at the record: FEAMOE's Theorem 1, exact for the game it names.
 //!
-//! `phi_j = sum_k g_k(x) c_jk`, `base = sum_k g_k(x) zbar_k`, adding up to `sum_k g_k(x) z_k(x)` (natural log-odds). Linearity of Shapley
-//! values needs weights that do not depend on x; the gate's do, so this is no Shapley value of p.
+//! `phi_j = sum_k g_k(x) c_jk`, `base = sum_k g_k(x) zbar_k`, adding up to `sum_k g_k(x) z_k(x)`
+//! (natural log-odds). Linearity of Shapley values needs weights that do not depend on x; the
+//! gate's do, so this is no Shapley value of p.
 
 use super::project::{dot, sum};
 use super::{Attribution, Method, Space};
@@ -12,7 +13,8 @@ use crate::model::{Model, UNWRITTEN};
 use crate::record::Record;
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Explains a record by [`Method::Frozen`], into the caller's memory. Cost over a score: `terms * K` multiply-adds.
+    /// Explains a record by [`Method::Frozen`], into the caller's memory. Cost over a score: `terms
+    /// * K` multiply-adds.
     ///
     /// # Errors
     /// As [`Model::score`]; then `attribution` is as it was.

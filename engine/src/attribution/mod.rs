@@ -1,7 +1,7 @@
 //! Explanations: what each raw feature added to the score, from the same rows the score reads.
 //!
-//! Rows are centred on the training mean, so a feature's terms *are* its contribution `c_j` to each of the 2K logits, and the bias is the
-//! logits of the mean record. Every method builds on that:
+//! Rows are centred on the training mean, so a feature's terms *are* its contribution `c_j` to each
+//! of the 2K logits, and the bias is the logits of the mean record. Every method builds on that:
 //!
 //! | method | the game it explains | against | space | cost |
 //! | --- | --- | --- | --- | --- |
@@ -10,8 +10,9 @@
 //! | [`Method::Path`] | the score along the straight line of the logits (Aumann-Shapley), gate included | the mean record | probability | a few forward passes |
 //! | [`Method::Frozen`] | the gate held at this record (FEAMOE, Theorem 1) | the mean record | log-odds | one dot product per term |
 //!
-//! `frozen` is exact for its own game only, and misses all that the gate does: linearity of Shapley values needs weights that do not depend on
-//! the record. [`Attribution::gate_share`] tells how much the gate matters for a record: above a tenth, `frozen` misleads.
+//! `frozen` is exact for its own game only, and misses all that the gate does: linearity of Shapley
+//! values needs weights that do not depend on the record. [`Attribution::gate_share`] tells how
+//! much the gate matters for a record: above a tenth, `frozen` misleads.
 //!
 //! ```
 //! use feamoe_engine::attribution::{Background, Game, Workspace};
@@ -39,7 +40,8 @@
 //! # }
 //! ```
 //!
-//! The law all of them keep: `base_value + sum(values) + residual = output`; the residual is reported, never spread.
+//! The law all of them keep: `base_value + sum(values) + residual = output`; the residual is
+//! reported, never spread.
 
 mod background;
 mod exact;
@@ -96,7 +98,8 @@ impl Method {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Space {
-    /// Natural log-odds: of p for `exact` and `sampled`; for `frozen` those of the experts, averaged by the gate.
+    /// Natural log-odds: of p for `exact` and `sampled`; for `frozen` those of the experts,
+    /// averaged by the gate.
     LogOdds,
     /// Probability.
     #[default]
@@ -114,7 +117,8 @@ impl Space {
     }
 }
 
-/// Why a record got its score: one value per raw feature, or per player where features were grouped.
+/// Why a record got its score: one value per raw feature, or per player where features were
+/// grouped.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -125,14 +129,17 @@ pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     pub space: Space,
     /// The score that is explained.
     pub score: Score<EXPERTS>,
-    /// What the values start from: the mean record's value, or the mean of the background records' values.
+    /// What the values start from: the mean record's value, or the mean of the background records'
+    /// values.
     pub base_value: f32,
-    /// What base and values add up to, but for the residual: p or its log-odds; `sum_k g_k z_k` for `frozen`. For `exact` and `sampled` of a model that is
-    /// not [bounded](Model::bounded) p is that of f64 sums, which may differ from the score by some 1e-6.
+    /// What base and values add up to, but for the residual: p or its log-odds; `sum_k g_k z_k` for
+    /// `frozen`. For `exact` and `sampled` of a model that is not [bounded](Model::bounded) p is
+    /// that of f64 sums, which may differ from the score by some 1e-6.
     pub output: f32,
     /// `output - base_value - sum(values)`.
     pub residual: f32,
-    /// Share of the path's attribution that runs through the gate, in [0, 1]; `None` for `frozen`, which holds the gate still.
+    /// Share of the path's attribution that runs through the gate, in [0, 1]; `None` for `frozen`,
+    /// which holds the gate still.
     pub gate_share: Option<f32>,
     /// One value per feature, expert and gate channel together; 0 past the model's features.
     pub values: [f32; FEATURES],
@@ -142,7 +149,8 @@ pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     pub standard_errors: [f32; FEATURES],
     /// The background records, for `exact` and `sampled`.
     pub background: Option<BackgroundId>,
-    /// For `exact`, the coalitions, for `sampled`, the points at which the mixture was evaluated; 0 for the others.
+    /// For `exact`, the coalitions, for `sampled`, the points at which the mixture was evaluated; 0
+    /// for the others.
     pub evaluations: u64,
 }
 

@@ -1,4 +1,5 @@
-//! The score along the straight path from the mean record: Aumann-Shapley values of p, gate included.
+//! The score along the straight path from the mean record: Aumann-Shapley values of p, gate
+//! included.
 //!
 //! With `R = logits(x) - bias` and nodes `t_q` of weight `w_q` on [0, 1]:
 //!
@@ -8,17 +9,20 @@
 //! phi_j  = sum_k c_jk^z G_z[k] + sum_k c_jk^u G_u[k]                 adds up to p(x) - p(mean record)
 //! ```
 //!
-//! The quadrature is adaptive, panel by panel from the left: four Gauss-Legendre nodes, and two checks that need no further
-//! evaluation of the mixture but p at the panel's end. The integral of dp/dt over the panel must be the change of p
-//! ([`TOLERANCE`]); and over its part up to each node (the integral of the cubic through the four slopes, as in Gauss's
-//! collocation method) the change of p up to there ([`NODE_TOLERANCE`]). A panel that fails is halved, so nodes gather where
-//! the gate switches. What [`MAX_PANELS`] cannot reach is left in the residual.
+//! The quadrature is adaptive, panel by panel from the left: four Gauss-Legendre nodes, and two
+//! checks that need no further evaluation of the mixture but p at the panel's end. The integral of
+//! dp/dt over the panel must be the change of p ([`TOLERANCE`]); and over its part up to each node
+//! (the integral of the cubic through the four slopes, as in Gauss's collocation method) the change
+//! of p up to there ([`NODE_TOLERANCE`]). A panel that fails is halved, so nodes gather where the
+//! gate switches. What [`MAX_PANELS`] cannot reach is left in the residual.
 //!
-//! No check of p at the nodes sees what happens between them: a gate that leaves an expert and returns, two experts that
-//! switch one after the other. But all logits are linear along the path, so it is known beforehand where that can be. The gate
-//! changes its leader at the vertices of the upper envelope of its logits, and the distance of any other logit from the
-//! envelope, which is convex, is smallest at one of them; an expert switches where its own logit is 0. The path is cut at each
-//! of these that is sharp ([`SHARP`]): then panels end in the middle of every switch, where p shows it.
+//! No check of p at the nodes sees what happens between them: a gate that leaves an expert and
+//! returns, two experts that switch one after the other. But all logits are linear along the path,
+//! so it is known beforehand where that can be. The gate changes its leader at the vertices of the
+//! upper envelope of its logits, and the distance of any other logit from the envelope, which is
+//! convex, is smallest at one of them; an expert switches where its own logit is 0. The path is cut
+//! at each of these that is sharp ([`SHARP`]): then panels end in the middle of every switch, where
+//! p shows it.
 
 use super::{Attribution, Method, Space};
 use crate::error::PredictError;
@@ -26,15 +30,17 @@ use crate::math::LN_2;
 use crate::model::{Model, UNWRITTEN};
 use crate::record::Record;
 
-/// The whole path may miss the change of p by this much, and a panel by its share; one narrower than a sixteenth of the path, by a
-/// sixteenth's.
+/// The whole path may miss the change of p by this much, and a panel by its share; one narrower
+/// than a sixteenth of the path, by a sixteenth's.
 pub const TOLERANCE: f32 = 1e-3;
 /// Up to a node within a panel, the change of p may be missed by this much.
 pub const NODE_TOLERANCE: f32 = 1e-2;
-/// Most panels that are tried, of up to five evaluations of the mixture each, besides two for every cut.
+/// Most panels that are tried, of up to five evaluations of the mixture each, besides two for every
+/// cut.
 pub const MAX_PANELS: u32 = 64;
-/// The path is cut where logits change their order at this rate or faster, in log2 units over the whole path: a slower switch
-/// takes more than the gap between two nodes of a single panel, so that some node sees it.
+/// The path is cut where logits change their order at this rate or faster, in log2 units over the
+/// whole path: a slower switch takes more than the gap between two nodes of a single panel, so that
+/// some node sees it.
 pub const SHARP: f32 = 16.0;
 /// Cuts nearer to each other, or to an end, than this share of the path are one.
 const APART: f32 = 1e-5;
@@ -50,7 +56,8 @@ const NODES: [(f32, f32); 4] = [
     (0.930_568_16, 0.173_927_42),
 ];
 
-/// `UP_TO_NODE[q][j]`: the integral from 0 to node `q` of the cubic that is 1 at node `j` and 0 at the others (Butcher 1964, order 8).
+/// `UP_TO_NODE[q][j]`: the integral from 0 to node `q` of the cubic that is 1 at node `j` and 0 at
+/// the others (Butcher 1964, order 8).
 const UP_TO_NODE: [[f32; 4]; 4] = [
     [0.086_963_71, -0.026_604_18, 0.012_627_463, -0.003_555_15],
     [0.188_118_12, 0.163_036_29, -0.027_880_43, 0.006_735_500_6],
@@ -81,8 +88,8 @@ impl<const EXPERTS: usize> Gradient<EXPERTS> {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Explains a record by [`Method::Path`], into the caller's memory. Cost over a score: two dot products per term and five evaluations of the
-    /// mixture a panel.
+    /// Explains a record by [`Method::Path`], into the caller's memory. Cost over a score: two dot
+    /// products per term and five evaluations of the mixture a panel.
     ///
     /// # Errors
     /// As [`Model::score`]; then `attribution` is as it was.
@@ -133,7 +140,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         Ok(())
     }
 
-    /// Integrates the derivative of p over the path from `bias`, where p is `first`, to `bias + change`, where it is `last`.
+    /// Integrates the derivative of p over the path from `bias`, where p is `first`, to `bias +
+    /// change`, where it is `last`.
     #[inline(never)]
     fn integrate(&self, change: &[f32], first: f32, last: f32, total: &mut Gradient<EXPERTS>) {
         let (mut panels, mut start, mut p_start) = (MAX_PANELS, 0.0, first);
@@ -147,8 +155,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.integrate_between(change, [start, 1.0], [p_start, last], &mut panels, total);
     }
 
-    /// As [`Model::integrate`], between two places on the path, where p is as given. `panels`: how many may be tried; one is
-    /// left.
+    /// As [`Model::integrate`], between two places on the path, where p is as given. `panels`: how
+    /// many may be tried; one is left.
     #[inline(never)]
     fn integrate_between(
         &self,
@@ -197,14 +205,16 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             let share = if width > 0.0625 { width } else { 0.0625 };
             let close = missed(p_to, NODES.map(|(_, weight)| weight)) < TOLERANCE * share
                 && ps.into_iter().zip(UP_TO_NODE).all(|(p, weights)| missed(p, weights) < NODE_TOLERANCE);
-            // One panel for each bit of what is left reaches the end, and one is left for the stretch after it.
+            // One panel for each bit of what is left reaches the end, and one is left for the
+            // stretch after it.
             let out_of_panels = *panels <= FINEST.wrapping_sub(to).count_ones().wrapping_add(1);
             if close || steps == 1 || out_of_panels {
                 total.add(scale, &panel);
                 if to == FINEST {
                     break;
                 }
-                // On with the widest panel that may start here: a power of two, at a multiple of itself.
+                // On with the widest panel that may start here: a power of two, at a multiple of
+                // itself.
                 (from, p_from, steps) = (to, p_to, to & to.wrapping_neg());
             } else {
                 steps /= 2;
@@ -212,8 +222,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
     }
 
-    /// Returns where the path is cut first behind a place: at a sharp vertex of the upper envelope of the gate's logits, or where
-    /// an expert's own logit passes 0 sharply.
+    /// Returns where the path is cut first behind a place: at a sharp vertex of the upper envelope
+    /// of the gate's logits, or where an expert's own logit passes 0 sharply.
     #[inline(never)]
     fn next_cut(&self, change: &[f32], place: f32) -> Option<f32> {
         let experts = self.experts();
@@ -239,8 +249,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     }
 }
 
-/// Returns the first sharp vertex behind `low` of the upper envelope of the lines `bias + t * change`; 1 where there is none
-/// before.
+/// Returns the first sharp vertex behind `low` of the upper envelope of the lines `bias + t *
+/// change`; 1 where there is none before.
 #[inline(never)]
 fn first_vertex(bias: &[f32], change: &[f32], low: f32) -> f32 {
     let lines = || bias.iter().zip(change);

@@ -1,4 +1,5 @@
-//! Contributions to the logits, feature by feature, projected on a direction: what `frozen` and `path` share.
+//! Contributions to the logits, feature by feature, projected on a direction: what `frozen` and
+//! `path` share.
 
 use core::ops::Range;
 
@@ -7,9 +8,11 @@ use crate::model::Model;
 use crate::record::Record;
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Writes, for each feature, the dot product of its terms' contributions to the logits with `weights`, one per lane of a row.
+    /// Writes, for each feature, the dot product of its terms' contributions to the logits with
+    /// `weights`, one per lane of a row.
     ///
-    /// Reads `lanes` only, and so many beside them that they are whole fours; weights outside of `lanes` are to be 0.
+    /// Reads `lanes` only, and so many beside them that they are whole fours; weights outside of
+    /// `lanes` are to be 0.
     pub(super) fn project(
         &self,
         record: &Record<'_, FEATURES>,
@@ -20,7 +23,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let width = lanes.len().next_multiple_of(LANE_MULTIPLE);
         let from = lanes.start.min(weights.len().saturating_sub(width));
         let weights = weights.get(from..).and_then(|weights| weights.get(..width)).unwrap_or_default();
-        // For the usual numbers of experts, with the weights in registers. On a device each copy takes a kilobyte: one will do.
+        // For the usual numbers of experts, with the weights in registers. On a device each copy
+        // takes a kilobyte: one will do.
         let is_device = cfg!(target_arch = "arm");
         if let Ok(weights) = weights.try_into() {
             self.project_block::<12>(record, weights, from, values);
@@ -49,7 +53,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         });
     }
 
-    /// Writes, for each feature, what `products` gives for its terms, scaled and added up; ends where there is none, which a loaded model does not have.
+    /// Writes, for each feature, what `products` gives for its terms, scaled and added up; ends
+    /// where there is none, which a loaded model does not have.
     #[inline(always)]
     fn project_by(
         &self,
@@ -58,7 +63,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         products: impl Fn(&Term) -> Option<[f32; LANE_MULTIPLE]>,
     ) {
         let product = |term: &Term| products(term).map(|sums| sums.map(|sum| term.scale * sum));
-        // Four features are added up together, so that vectors stay whole. A core without vectors would only have the loop four times over in flash.
+        // Four features are added up together, so that vectors stay whole. A core without vectors
+        // would only have the loop four times over in flash.
         const AT_ONCE: usize = if cfg!(target_arch = "arm") { 1 } else { 4 };
         let mut terms = record.terms().iter();
         for (values, features) in values.chunks_mut(AT_ONCE).zip(self.layout().features().chunks(AT_ONCE)) {
@@ -95,7 +101,8 @@ pub(super) fn sum(values: &[f32]) -> f32 {
     add_up(sums)
 }
 
-/// Returns the products of two rows, or blocks of rows, summed by their place in a four: these sums need not wait for each other.
+/// Returns the products of two rows, or blocks of rows, summed by their place in a four: these sums
+/// need not wait for each other.
 #[inline(always)]
 fn products(a: &[f32], b: &[f32]) -> [f32; LANE_MULTIPLE] {
     let mut sums = [0.0_f32; LANE_MULTIPLE];

@@ -1,16 +1,20 @@
-//! Shapley values from random orders of the players: for games of more coalitions than there is time for.
+//! Shapley values from random orders of the players: for games of more coalitions than there is
+//! time for.
 //!
-//! The Shapley value is the mean, over all orders in which the players may join, of what each adds when it joins (Castro, Gomez and Tejada 2009). A *unit* is
-//! an order and its reverse: their errors cancel in part (antithetic; Lomeli et al. 2019, Mitchell et al. 2022). Units come in pairs against the same
-//! background record, so that their difference tells the spread for this very record, and the mean over the background does not count the spread between
-//! records as an error:
+//! The Shapley value is the mean, over all orders in which the players may join, of what each adds
+//! when it joins (Castro, Gomez and Tejada 2009). A *unit* is an order and its reverse: their
+//! errors cancel in part (antithetic; Lomeli et al. 2019, Mitchell et al. 2022). Units come in
+//! pairs against the same background record, so that their difference tells the spread for this
+//! very record, and the mean over the background does not count the spread between records as an
+//! error:
 //!
 //! ```text
 //! value_j = mean over all pairs of (u_1j + u_2j) / 2
 //! se_j^2  = sum over all pairs of (u_1j - u_2j)^2 / 2  /  (2 r^2 B^2)          r pairs against each of B background records
 //! ```
 //!
-//! What the players add in one order adds up to `v(all) - v(none)`, so the values do: nothing has to be projected.
+//! What the players add in one order adds up to `v(all) - v(none)`, so the values do: nothing has
+//! to be projected.
 
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::RngCore;
@@ -27,7 +31,8 @@ use crate::mixture::LANE_MULTIPLE;
 use crate::model::Model;
 use crate::record::Record;
 
-/// Fewest pairs of a round, after which the standard errors are first believed: each pair gives them one degree of freedom.
+/// Fewest pairs of a round, after which the standard errors are first believed: each pair gives
+/// them one degree of freedom.
 const FEWEST_PAIRS: usize = 32;
 
 /// When sampling ends, and from where its orders come.
@@ -37,7 +42,8 @@ pub struct Sampling {
     pub tolerance: f32,
     /// Evaluations of the mixture after which it ends with what it has; the last round is finished.
     pub most_evaluations: u64,
-    /// Seed of the orders; a record's own are drawn from the seed and its values, whatever was explained before.
+    /// Seed of the orders; a record's own are drawn from the seed and its values, whatever was
+    /// explained before.
     pub seed: u64,
 }
 
@@ -48,12 +54,14 @@ impl Default for Sampling {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Explains a record by [`Method::Sampled`], into the caller's memory. After each round, `keep_going` is told the evaluations so far; where it says
-    /// no, sampling ends with what it has. Cost: 17 to 35 ns an evaluation on a workstation, at 11 experts: less, the fewer
+    /// Explains a record by [`Method::Sampled`], into the caller's memory. After each round,
+    /// `keep_going` is told the evaluations so far; where it says no, sampling ends with what it
+    /// has. Cost: 17 to 35 ns an evaluation on a workstation, at 11 experts: less, the fewer
     /// background records there are to set up a game for.
     ///
     /// # Errors
-    /// [`ExplainError::OtherModel`], [`ExplainError::EmptyBackground`], [`ExplainError::PlayerOutOfRange`]; then `attribution` is as it was.
+    /// [`ExplainError::OtherModel`], [`ExplainError::EmptyBackground`],
+    /// [`ExplainError::PlayerOutOfRange`]; then `attribution` is as it was.
     #[allow(clippy::too_many_arguments)] // record, background, game; how long; memory
     pub fn sampled_into(
         &self,
@@ -171,7 +179,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     }
 }
 
-/// Returns the standard error where squares add up to `squares`, after so many pairs against each of `rows` records.
+/// Returns the standard error where squares add up to `squares`, after so many pairs against each
+/// of `rows` records.
 fn standard_error(squares: f64, pairs: f64, rows: f64) -> f64 {
     libm::sqrt(0.5 * squares) / (pairs * rows)
 }
@@ -184,7 +193,8 @@ enum Step {
     Join(usize),
 }
 
-/// Draws an order (Fisher and Yates); of 32 random bits, no order is favoured by more than one part in a hundred million.
+/// Draws an order (Fisher and Yates); of 32 random bits, no order is favoured by more than one part
+/// in a hundred million.
 #[inline(never)]
 fn shuffle(order: &mut [u16], random: &mut Pcg32) {
     for (slot, place) in (0_u16..).zip(order.iter_mut()) {
@@ -220,7 +230,8 @@ fn join_in_order(order: &[u16], none: f64, all: f64, step: &mut dyn FnMut(Step) 
     join(&mut order.iter().rev(), false);
 }
 
-/// A coalition, as its products of exponentials: all gate factors, then all expert factors, so that they are worked on in vectors.
+/// A coalition, as its products of exponentials: all gate factors, then all expert factors, so that
+/// they are worked on in vectors.
 struct Products<'p, const EXPERTS: usize> {
     space: Space,
     start: [[f32; EXPERTS]; 2],
@@ -267,7 +278,8 @@ impl<const EXPERTS: usize> Products<'_, EXPERTS> {
     }
 }
 
-/// Returns the products of nobody, and leaves in `present` what each player multiplies when it joins, gate factors first; `None` where f32 does not hold it.
+/// Returns the products of nobody, and leaves in `present` what each player multiplies when it
+/// joins, gate factors first; `None` where f32 does not hold it.
 #[inline(never)]
 fn start<const EXPERTS: usize>(
     experts: usize,

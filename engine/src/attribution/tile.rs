@@ -1,15 +1,17 @@
 //! The inner kernel of `exact`: a table of coalitions, evaluated without an exponential.
 //!
-//! A game's players are split: some make the columns of a tile, some its rows, the rest are fixed while it is played. Each coalition is then one product
-//! per expert of a row's factors and a column's (Sahni and Horowitz's halves, 1974, for products):
+//! A game's players are split: some make the columns of a tile, some its rows, the rest are fixed
+//! while it is played. Each coalition is then one product per expert of a row's factors and a
+//! column's (Sahni and Horowitz's halves, 1974, for products):
 //!
 //! ```text
 //! t_k = row_k * column_k        q_k = 1 + row'_k * column'_k        p = sum_k t_k / q_k  /  sum_k t_k
 //! ```
 //!
-//! Lanes run over columns, two rows at a time. Tiles are small, so that all of it stays in the first-level cache and a device has the memory; the products of
-//! fixed players cost a thirtieth of the work. What is summed in which order depends on the number of players only, so the bits do not depend on the width
-//! of a machine's vectors.
+//! Lanes run over columns, two rows at a time. Tiles are small, so that all of it stays in the
+//! first-level cache and a device has the memory; the products of fixed players cost a thirtieth of
+//! the work. What is summed in which order depends on the number of players only, so the bits do
+//! not depend on the width of a machine's vectors.
 
 use super::Space;
 use super::factors::{Factors, Player, multiply};
@@ -28,7 +30,8 @@ const _: () = assert!(1 << BLOCK_PLAYERS == BLOCK);
 pub type Weights = [f32; BLOCK];
 pub(super) const NO_WEIGHTS: Weights = [0.0; BLOCK];
 
-/// Plays tiles: the portable kernel, or one compiled for more of a machine's instructions around [`Tile::play`].
+/// Plays tiles: the portable kernel, or one compiled for more of a machine's instructions around
+/// [`Tile::play`].
 pub trait Kernel {
     /// Calls [`Tile::play`].
     fn play<const EXPERTS: usize>(&self, tile: &mut Tile<EXPERTS>, weights: &[Weights]);
@@ -82,7 +85,8 @@ impl Split {
     }
 }
 
-/// Writes the weights of a game's coalitions, by the number of players outside of a block, where `by_size` gives that of each size; returns how many there are.
+/// Writes the weights of a game's coalitions, by the number of players outside of a block, where
+/// `by_size` gives that of each size; returns how many there are.
 pub(super) fn set_weights(players: usize, by_size: &[f64], weights: &mut [Weights]) -> usize {
     let count = players.saturating_sub(BLOCK_PLAYERS).wrapping_add(1);
     for (others, weights) in weights.iter_mut().enumerate().take(count) {
@@ -91,7 +95,8 @@ pub(super) fn set_weights(players: usize, by_size: &[f64], weights: &mut [Weight
             // Columns past those of fewer than three players repeat others.
             let is_column = column.checked_shr(u32::try_from(players).unwrap_or(u32::MAX)).unwrap_or(0) == 0;
             #[allow(clippy::cast_possible_truncation)]
-            // the kernel's precision: a weight errs by its own part in ten million, in every game alike
+            // the kernel's precision: a weight errs by its own part in ten million, in every game
+            // alike
             let rounded = by_size.get(size).map_or(0.0, |weight| *weight as f32);
             *weight = if is_column { rounded } else { 0.0 };
         }
@@ -113,7 +118,8 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         corners: [[0.0; BLOCK]; 2],
     };
 
-    /// Sets the columns of a game: coalitions of `players`, at most [`SIDE_PLAYERS`], times what no player changes.
+    /// Sets the columns of a game: coalitions of `players`, at most [`SIDE_PLAYERS`], times what no
+    /// player changes.
     #[inline(never)]
     pub(super) fn set_columns(
         &mut self,
@@ -156,8 +162,9 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         }
     }
 
-    /// Sets the rows: coalitions of `players`, at most [`SIDE_PLAYERS`], times those of `fixed`, of which those in `present` take part. Without players, a
-    /// second row repeats the first; its weights are 0.
+    /// Sets the rows: coalitions of `players`, at most [`SIDE_PLAYERS`], times those of `fixed`, of
+    /// which those in `present` take part. Without players, a second row repeats the first; its
+    /// weights are 0.
     #[inline(never)]
     pub(super) fn set_rows(&mut self, players: &[Player<EXPERTS>], fixed: &[Player<EXPERTS>], present: u32) {
         let mut start: Factors<EXPERTS> = [[1.0; 2]; EXPERTS];
@@ -185,8 +192,8 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         }
     }
 
-    /// Evaluates all coalitions, and sums them up, weighted by row and by column. `weights`: by the number of players that are not those of a block, but
-    /// for the fixed ones.
+    /// Evaluates all coalitions, and sums them up, weighted by row and by column. `weights`: by the
+    /// number of players that are not those of a block, but for the fixed ones.
     #[inline(always)]
     pub fn play(&mut self, weights: &[Weights]) {
         match self.space {
@@ -256,7 +263,8 @@ fn values<const EXPERTS: usize, const LOG_ODDS: bool>(
     columns: &[[[f32; BLOCK]; 2]; EXPERTS],
 ) -> [[f32; BLOCK]; 2] {
     let (mut sums, mut favourable) = ([[0.0_f32; BLOCK]; 2], [[0.0_f32; BLOCK]; 2]);
-    // For log-odds, p and 1 - p apart: their quotient keeps its precision where one of them is small.
+    // For log-odds, p and 1 - p apart: their quotient keeps its precision where one of them is
+    // small.
     for (rows, [gates, outputs]) in rows.iter().zip(columns) {
         for ((sums, favourable), [gate, output]) in sums.iter_mut().zip(&mut favourable).zip(rows.as_chunks::<2>().0) {
             for (((sum, favourable), g), o) in sums.iter_mut().zip(favourable).zip(gates).zip(outputs) {
@@ -275,7 +283,8 @@ fn values<const EXPERTS: usize, const LOG_ODDS: bool>(
     sums
 }
 
-/// Combines numbers lane by lane. Whole arrays in and out: written lane by lane to memory, they would not stay vectors.
+/// Combines numbers lane by lane. Whole arrays in and out: written lane by lane to memory, they
+/// would not stay vectors.
 #[inline(always)]
 pub(super) fn lanes<const N: usize>(a: [f32; N], b: [f32; N], f: impl Fn(f32, f32) -> f32) -> [f32; N] {
     let mut result = a;

@@ -1,7 +1,9 @@
-//! One coalition after another in f64, by its logits: for what the range of f32 products cannot hold, and for values at single points.
+//! One coalition after another in f64, by its logits: for what the range of f32 products cannot
+//! hold, and for values at single points.
 //!
-//! The largest gate logit is subtracted and probabilities are never formed from logarithms out of range, so logits up to [`crate::limits::MAX_REACH`] are
-//! evaluated. Some twenty times slower than a [tile](super::tile).
+//! The largest gate logit is subtracted and probabilities are never formed from logarithms out of
+//! range, so logits up to [`crate::limits::MAX_REACH`] are evaluated. Some twenty times slower than
+//! a [tile](super::tile).
 
 use super::Space;
 use super::factors::{is_within, player};
@@ -13,10 +15,12 @@ const LN_2: f64 = core::f64::consts::LN_2;
 /// A gate this far below the largest, in log2 units, adds less than f64 can tell.
 const NEGLIGIBLE: f64 = -60.0;
 
-/// Up to this sum of contributions, in log2 units, a player's are added and taken away again: f64 then keeps 2^-22 of a unit. Beyond, logits are summed anew.
+/// Up to this sum of contributions, in log2 units, a player's are added and taken away again: f64
+/// then keeps 2^-22 of a unit. Beyond, logits are summed anew.
 const CHANGEABLE: f32 = 1_073_741_824.0;
 
-/// A coalition, as its logits: those of the background record, but for the players that have joined.
+/// A coalition, as its logits: those of the background record, but for the players that have
+/// joined.
 pub(super) struct Walk<'w, const FEATURES: usize, const EXPERTS: usize> {
     model: &'w Model<'w, FEATURES, EXPERTS>,
     record: &'w [Term],
@@ -104,7 +108,8 @@ impl<'w, const FEATURES: usize, const EXPERTS: usize> Walk<'w, FEATURES, EXPERTS
                 favourable / sum
             }
             Space::LogOdds => {
-                // log2 of the sums of t f and of t (1 - f): each share by its logarithm, the largest subtracted.
+                // log2 of the sums of t f and of t (1 - f): each share by its logarithm, the
+                // largest subtracted.
                 let log_sum = |sign: f64| {
                     let shares = || mixture().map(|(u, z)| u - softplus(-sign * z));
                     let largest = shares().fold(f64::MIN, larger);

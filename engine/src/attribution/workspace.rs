@@ -3,7 +3,8 @@
 use super::factors::{Factors, Player};
 use super::tile::{NO_WEIGHTS, Tile, Weights};
 
-/// The memory that `exact` and `sampled` work in: 15,000 bytes for 16 features and 12 experts, of which each feature takes 462.
+/// The memory that `exact` and `sampled` work in: 15,000 bytes for 16 features and 12 experts, of
+/// which each feature takes 462.
 #[derive(Clone, Debug)]
 pub struct Workspace<const FEATURES: usize, const EXPERTS: usize> {
     pub(super) bias: Factors<EXPERTS>,

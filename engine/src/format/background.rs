@@ -1,6 +1,6 @@
-//! The background section: records that stand for the data a model learned from, kept in the blob as raw values. Shapley
-//! values of a record are taken against them (see [`crate::attribution::Background`]); scores need none, so a copy for a
-//! device may go without.
+//! The background section: records that stand for the data a model learned from, kept in the blob
+//! as raw values. Shapley values of a record are taken against them (see
+//! [`crate::attribution::Background`]); scores need none, so a copy for a device may go without.
 //!
 //! ```text
 //! section = number of records (1 to 65,535, a varint), then the records, each feature by feature:
@@ -8,8 +8,8 @@
 //!           a category as u16: a level's code; `levels` for a level unseen in training, `levels + 1` where it is missing
 //! ```
 //!
-//! Little endian, without padding. Worked example, one record of a number 1.0 and a missing category of two levels: `01`
-//! `00 00 80 3f` `03 00`.
+//! Little endian, without padding. Worked example, one record of a number 1.0 and a missing
+//! category of two levels: `01` `00 00 80 3f` `03 00`.
 
 use super::kind::Kind;
 use super::{Kinds, Reader};
@@ -19,8 +19,8 @@ use crate::limits::MAX_BACKGROUND_ROWS;
 /// What stands for a missing number: the quiet NaN without sign or payload.
 pub const MISSING_NUMBER: f32 = f32::from_bits(0x7fc0_0000);
 
-/// Checks a section; returns its records. `record_bytes`: of a record. Errors are placed from the section's
-/// start. Cost: one pass over the bytes.
+/// Checks a section; returns its records. `record_bytes`: of a record. Errors are placed from the
+/// section's start. Cost: one pass over the bytes.
 pub(super) fn check<'a>(section: &'a [u8], record_bytes: usize, kinds: Kinds<'_>) -> Result<&'a [u8], LoadError> {
     let mut reader = Reader { blob: section, at: 0 };
     let rows = reader.u32()?;

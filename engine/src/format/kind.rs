@@ -66,7 +66,8 @@ impl Kind {
         }
     }
 
-    /// Returns the bytes of such a feature's value in a background record, see [`crate::format::background`].
+    /// Returns the bytes of such a feature's value in a background record, see
+    /// [`crate::format::background`].
     #[must_use]
     pub const fn value_bytes(self) -> usize {
         match self {

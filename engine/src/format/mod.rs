@@ -1,5 +1,5 @@
-//! The model file, format version 1 (`.feamoe`): layout, checks and reader. The writer is the trainer's `export`, on the
-//! same types.
+//! The model file, format version 1 (`.feamoe`): layout, checks and reader. The writer is the
+//! trainer's `export`, on the same types.
 //!
 //! ```text
 //! byte 0        4         6        8              12         16
@@ -13,19 +13,20 @@
 //! values  = f32: bias row, the weight rows of each feature, the bin edges of each feature; starts on a multiple of 4
 //! ```
 //!
-//! - The header is a [`crate::frame`]. Its integers are little endian; postcard is little endian by definition; so are
-//!   the values: a big-endian target copies them.
-//! - Flags: one bit for each optional part of the payload. Bits 0..8 are *mandatory*: a reader that does not know one
-//!   refuses the blob. Bits 8..16 are *optional*: a reader skips an unknown one by its length. [`FLAG_INTEGER`],
-//!   [`FLAG_NAMES`], [`FLAG_BACKGROUND`] and [`FLAG_DEVIATIONS`] are known. With [`FLAG_INTEGER`] the values are integers,
-//!   drawn in [`crate::integer`].
-//! - A weight row has [`stride`] lanes: gate lanes, expert lanes, zeros. Weights are in log2 units and centred (see
-//!   [`crate::schema`]). [`crate::Model::load`] uses the values in place and copies nothing. They must then lie on a
-//!   multiple of 4 in memory: reading unaligned bytes costs 28 % more instructions on a Cortex-M4F in every score, and
-//!   `include_model!` aligns them. Elsewhere [`crate::Model::load_into`] copies them.
-//! - Every float is finite, no sum of a logit can overflow ([`crate::limits::MAX_REACH`]), every length is exact, every
-//!   varint the shortest, no name stands twice: a model has one encoding. Nothing is decoded before length and CRC were
-//!   checked, and nothing is kept on failure.
+//! - The header is a [`crate::frame`]. Its integers are little endian; postcard is little endian by
+//!   definition; so are the values: a big-endian target copies them.
+//! - Flags: one bit for each optional part of the payload. Bits 0..8 are *mandatory*: a reader that
+//!   does not know one refuses the blob. Bits 8..16 are *optional*: a reader skips an unknown one
+//!   by its length. [`FLAG_INTEGER`], [`FLAG_NAMES`], [`FLAG_BACKGROUND`] and [`FLAG_DEVIATIONS`]
+//!   are known. With [`FLAG_INTEGER`] the values are integers, drawn in [`crate::integer`].
+//! - A weight row has [`stride`] lanes: gate lanes, expert lanes, zeros. Weights are in log2 units
+//!   and centred (see [`crate::schema`]). [`crate::Model::load`] uses the values in place and
+//!   copies nothing. They must then lie on a multiple of 4 in memory: reading unaligned bytes costs
+//!   28 % more instructions on a Cortex-M4F in every score, and `include_model!` aligns them.
+//!   Elsewhere [`crate::Model::load_into`] copies them.
+//! - Every float is finite, no sum of a logit can overflow ([`crate::limits::MAX_REACH`]), every
+//!   length is exact, every varint the shortest, no name stands twice: a model has one encoding.
+//!   Nothing is decoded before length and CRC were checked, and nothing is kept on failure.
 //!
 //! Worked example, `Kind::Category { levels: 300 }`: `01` (variant) `ac 02` (varint 300).
 
@@ -57,15 +58,17 @@ pub const LANE_MULTIPLE: usize = 4;
 
 /// Flags of sections that a reader must know.
 pub const MANDATORY_FLAGS: u16 = 0x00ff;
-/// The integer section, drawn in [`crate::integer`]: weights are integers, for [`crate::integer::Model`].
+/// The integer section, drawn in [`crate::integer`]: weights are integers, for
+/// [`crate::integer::Model`].
 pub const FLAG_INTEGER: u16 = 1 << 0;
-/// The names section: the name of the favourable outcome, then each feature's name followed by its levels' names, all as
-/// strings. No two features share a name, nor do two levels of one feature.
+/// The names section: the name of the favourable outcome, then each feature's name followed by its
+/// levels' names, all as strings. No two features share a name, nor do two levels of one feature.
 pub const FLAG_NAMES: u16 = 1 << 8;
 /// The background section, drawn in [`background`]: records that stand for the training data.
 pub const FLAG_BACKGROUND: u16 = 1 << 9;
-/// The deviations section: an f32 for each feature, the standard deviation of a number after its transform over the
-/// training rows, above 0; 0 for a category. It is what [`crate::recourse`] measures distances in.
+/// The deviations section: an f32 for each feature, the standard deviation of a number after its
+/// transform over the training rows, above 0; 0 for a category. It is what [`crate::recourse`]
+/// measures distances in.
 pub const FLAG_DEVIATIONS: u16 = 1 << 10;
 /// Sections this reader knows.
 const KNOWN_FLAGS: u16 = FLAG_INTEGER | FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS;
@@ -103,16 +106,17 @@ pub fn header(flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
     frame::seal(MAGIC, VERSION, flags, payload)
 }
 
-/// Checks the header of a blob against its length and content; returns its flags and checksum. What only copies blobs
-/// needs no more.
+/// Checks the header of a blob against its length and content; returns its flags and checksum. What
+/// only copies blobs needs no more.
 pub(crate) fn check_header(bytes: &[u8]) -> Result<(u16, u32), LoadError> {
     let Frame { flags, crc32, .. } = frame::open(bytes, MAGIC, VERSION)
         .map_err(|error| LoadError { kind: LoadErrorKind::Frame(error), at: error.at() })?;
     Ok((flags, crc32))
 }
 
-/// A model file that passed every check: one that exists is valid. It owns nothing and has no capacity: what a build can
-/// hold is the concern of [`crate::Model`] and [`crate::integer::Model`], and whether their arithmetic could overflow.
+/// A model file that passed every check: one that exists is valid. It owns nothing and has no
+/// capacity: what a build can hold is the concern of [`crate::Model`] and
+/// [`crate::integer::Model`], and whether their arithmetic could overflow.
 #[derive(Clone, Copy, Debug)]
 pub struct Blob<'a> {
     bytes: &'a [u8],
@@ -133,8 +137,9 @@ pub struct Blob<'a> {
 }
 
 impl<'a> Blob<'a> {
-    /// Checks a blob, whatever its bytes, in the order length, magic, version, flags, exact length, CRC, message, sections,
-    /// values. Cost: one pass over the bytes for the checksum, a few over the weights.
+    /// Checks a blob, whatever its bytes, in the order length, magic, version, flags, exact length,
+    /// CRC, message, sections, values. Cost: one pass over the bytes for the checksum, a few over
+    /// the weights.
     ///
     /// # Errors
     /// What is wrong, and at which byte.
@@ -146,7 +151,8 @@ impl<'a> Blob<'a> {
         }
     }
 
-    /// As [`Blob::new`], for a blob of float weights: a device without integer models does without their checks.
+    /// As [`Blob::new`], for a blob of float weights: a device without integer models does without
+    /// their checks.
     pub(crate) fn of_floats(bytes: &'a [u8]) -> Result<Self, LoadError> {
         let parsed = Self::parse(bytes)?;
         match parsed.integer {
@@ -364,7 +370,8 @@ fn wrong_kind(kind: Kind, feature: usize) -> Option<LoadErrorKind> {
     }
 }
 
-/// Checks that the deviations section holds one number for each feature, in its range; returns them.
+/// Checks that the deviations section holds one number for each feature, in its range; returns
+/// them.
 fn check_deviations<'a>(section: &'a [u8], kinds: Kinds<'_>) -> Result<&'a [[u8; 4]], LoadErrorKind> {
     let (deviations, rest) = section.as_chunks::<4>();
     if deviations.len() != usize::from(kinds.left) || !rest.is_empty() {

@@ -1,5 +1,6 @@
-//! The names section: the name of the favourable outcome, then each feature's name followed by the names of its
-//! levels, all as strings. Feature names differ from each other, and so do the level names of one feature.
+//! The names section: the name of the favourable outcome, then each feature's name followed by the
+//! names of its levels, all as strings. Feature names differ from each other, and so do the level
+//! names of one feature.
 
 use super::{Kinds, Reader};
 use crate::error::{LoadError, LoadErrorKind};
@@ -14,9 +15,9 @@ pub(crate) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Checks that the section holds exactly the strings that the features need, and no name twice. Errors are placed
-    /// from the section's start. Cost: one pass over the bytes, one more for every 32 names on a device, for every
-    /// 4,096 elsewhere.
+    /// Checks that the section holds exactly the strings that the features need, and no name twice.
+    /// Errors are placed from the section's start. Cost: one pass over the bytes, one more for
+    /// every 32 names on a device, for every 4,096 elsewhere.
     pub fn new(bytes: &'a [u8], kinds: Kinds<'a>) -> Result<Self, LoadError> {
         let mut reader = Reader { blob: bytes, at: 0 };
         reader.string()?;
@@ -62,7 +63,8 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Names that were read once: one after the other, or, with the kinds of the features, those of the features.
+/// Names that were read once: one after the other, or, with the kinds of the features, those of the
+/// features.
 #[derive(Clone)]
 struct Walk<'a> {
     reader: Reader<'a>,
@@ -89,15 +91,17 @@ const SLOTS: usize = if IS_DEVICE { 64 } else { 8192 };
 
 /// Returns whether the first `count` names differ.
 ///
-/// Without memory for all of them, the names are compared in groups by their hash: each pass puts those of one group
-/// into a small table. Two names count as equal where 64 bits of their hashes are: distinct names of a real model
-/// collide with a chance below 1e-9, and the exporter, which loads what it writes, would say so.
+/// Without memory for all of them, the names are compared in groups by their hash: each pass puts
+/// those of one group into a small table. Two names count as equal where 64 bits of their hashes
+/// are: distinct names of a real model collide with a chance below 1e-9, and the exporter, which
+/// loads what it writes, would say so.
 #[inline(never)]
 fn are_distinct(names: &Walk<'_>, count: usize) -> bool {
     if count < 2 {
         return true;
     }
-    // Groups of half the table on average. One that overflows it all the same was made to: more groups then.
+    // Groups of half the table on average. One that overflows it all the same was made to: more
+    // groups then.
     let mut groups = count.div_ceil(SLOTS / 2).next_power_of_two() as u64;
     loop {
         let sorted = (0..groups).try_for_each(|group| {
@@ -118,8 +122,8 @@ enum Insert {
     Full,
 }
 
-/// Inserts hashes into a table that holds nothing else: by linear probing, from the upper bits, as the lower ones are the
-/// same in a group.
+/// Inserts hashes into a table that holds nothing else: by linear probing, from the upper bits, as
+/// the lower ones are the same in a group.
 #[inline(always)]
 fn insert_all(hashes: impl Iterator<Item = u64>) -> Result<(), Insert> {
     let mut table = [0_u64; SLOTS];
@@ -143,7 +147,8 @@ fn insert_all(hashes: impl Iterator<Item = u64>) -> Result<(), Insert> {
     Ok(())
 }
 
-/// Returns a hash of a name, never 0: FNV-1a of 64 bits, then mixed so that every bit of it depends on every byte.
+/// Returns a hash of a name, never 0: FNV-1a of 64 bits, then mixed so that every bit of it depends
+/// on every byte.
 fn hash(name: &[u8]) -> u64 {
     let hash = name
         .iter()
@@ -171,7 +176,8 @@ mod tests {
         are_distinct(&Walk { reader: Reader { blob: &bytes, at: 0 }, kinds: None }, names.len())
     }
 
-    /// Against sorting, for counts around the table's size, with one name repeated anywhere or none.
+    /// Against sorting, for counts around the table's size, with one name repeated anywhere or
+    /// none.
     #[test]
     fn one_name_twice_is_found_wherever_it_stands() {
         let mut rng = rand_pcg::Pcg64Mcg::new(7);

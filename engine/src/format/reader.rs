@@ -1,8 +1,8 @@
 //! Reads the payload of a blob: postcard's encodings, each in its shortest form.
 //!
-//! By hand and not by the readers that serde derives from the types: those take four times the code at opt-level s
-//! (2.4 kB), keep a panic path for f32, and accept longer encodings of the same value. A test here checks that both read the
-//! same values.
+//! By hand and not by the readers that serde derives from the types: those take four times the code
+//! at opt-level s (2.4 kB), keep a panic path for f32, and accept longer encodings of the same
+//! value. A test here checks that both read the same values.
 
 use super::kind::{Kind, Transform};
 use super::{Description, Provenance};
@@ -28,7 +28,8 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// Takes a whole number of at most `bits` bits: seven in a byte, the lowest first, the eighth says that more follow.
+    /// Takes a whole number of at most `bits` bits: seven in a byte, the lowest first, the eighth
+    /// says that more follow.
     #[inline(never)]
     fn varint(&mut self, bits: u32) -> Result<u64, LoadError> {
         let rest = self.blob.get(self.at..).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The values of a blob: the weights with the bias and the bin edges, as floats or as integers. Checked here as bytes,
-//! wherever they lie; a model reads them in place or copies them.
+//! The values of a blob: the weights with the bias and the bin edges, as floats or as integers.
+//! Checked here as bytes, wherever they lie; a model reads them in place or copies them.
 
 use super::Kinds;
 use super::LANE_MULTIPLE;
@@ -9,18 +9,20 @@ use crate::invariant::certain;
 /// Most fraction bits of a scale.
 pub const MAX_FRACTION: u8 = 22;
 
-/// Largest scale of a lane: its product with 19 bits and a sign fits an i32, with a gate weight a u32.
+/// Largest scale of a lane: its product with 19 bits and a sign fits an i32, with a gate weight a
+/// u32.
 pub const MAX_SCALE: u16 = 4095;
 
-/// Returns the number of lanes of a weight row for `experts` experts: `2 * experts`, rounded up to a multiple of
-/// [`LANE_MULTIPLE`].
+/// Returns the number of lanes of a weight row for `experts` experts: `2 * experts`, rounded up to
+/// a multiple of [`LANE_MULTIPLE`].
 #[inline]
 #[must_use]
 pub const fn stride(experts: usize) -> usize {
     experts.saturating_mul(2).next_multiple_of(LANE_MULTIPLE)
 }
 
-/// How the weights of an integer blob are encoded: the section of flag [`super::FLAG_INTEGER`], one byte for each field.
+/// How the weights of an integer blob are encoded: the section of flag [`super::FLAG_INTEGER`], one
+/// byte for each field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     /// Bits of a weight, 8 or 16.
@@ -95,8 +97,8 @@ impl Shape {
     }
 }
 
-/// Checks the values of a float blob: their number, that they are finite, that padding is zero and edges ascend. An error
-/// comes with its offset in bytes.
+/// Checks the values of a float blob: their number, that they are finite, that padding is zero and
+/// edges ascend. An error comes with its offset in bytes.
 pub(super) fn floats<'a>(
     values: &'a [u8],
     shape: Shape,
@@ -113,7 +115,8 @@ pub(super) fn floats<'a>(
     let (lanes, mut edges) = certain!(values.split_at_checked(lanes), Default::default());
     let live = shape.experts.wrapping_mul(2);
     let padded = |row: &[[u8; 4]]| row.iter().skip(live).any(|lane| *lane != [0; 4]);
-    // The maximum tells the compiler that rows are not empty, which no model's are: `chunks` would panic.
+    // The maximum tells the compiler that rows are not empty, which no model's are: `chunks` would
+    // panic.
     if let Some(row) = lanes.chunks(stride.max(1)).position(padded) {
         return Err((LoadErrorKind::PaddingNotZero, row.wrapping_mul(stride).wrapping_mul(4)));
     }
@@ -129,8 +132,8 @@ pub(super) fn floats<'a>(
 }
 
 impl<'a> Fixed<'a> {
-    /// Checks the values of an integer blob: their number, scales, edges and padding. An error comes with its offset in
-    /// bytes.
+    /// Checks the values of an integer blob: their number, scales, edges and padding. An error
+    /// comes with its offset in bytes.
     pub(super) fn new(
         values: &'a [u8],
         shape: Shape,

@@ -12,7 +12,8 @@ const GATE_SHIFT: u32 = 12;
 
 /// Why a record got its score, with the gate held still: natural log-odds, in units of 2^-16.
 ///
-/// `base_value + sum(values) = output` exactly. What the values add up to is `sum_k g_k z_k` (see [`crate::Method::Frozen`]).
+/// `base_value + sum(values) = output` exactly. What the values add up to is `sum_k g_k z_k` (see
+/// [`crate::Method::Frozen`]).
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,7 +43,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Default for Attribution<FEATUR
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Scores a record and explains the score by [`crate::Method::Frozen`], into the caller's memory.
+    /// Scores a record and explains the score by [`crate::Method::Frozen`], into the caller's
+    /// memory.
     ///
     /// # Errors
     /// As [`Model::score`]; then `attribution` is as it was.

@@ -2,7 +2,8 @@
 
 use super::table::{exp2_negative, sigmoid};
 
-/// Bits of a sum of products that are dropped before it is multiplied by its lane's scale: 19 bits and a sign are left of 31.
+/// Bits of a sum of products that are dropped before it is multiplied by its lane's scale: 19 bits
+/// and a sign are left of 31.
 pub(super) const SUM_SHIFT: u32 = 12;
 
 /// One summand of the logits: `scale` times a row of weights.
@@ -32,7 +33,8 @@ impl Weight for i16 {
     }
 }
 
-/// Terms that are taken together: their rows and scales are what the registers of a small core hold beside a sum.
+/// Terms that are taken together: their rows and scales are what the registers of a small core hold
+/// beside a sum.
 const TOGETHER: usize = 4;
 
 /// Returns `bias + sum(scale * row)` of a record. No sum overflows: `load` has checked it.
@@ -98,8 +100,8 @@ fn add<W: Weight>(scale: i32, row: &[W], sums: &mut [i32]) {
     }
 }
 
-/// Writes the averages of a record's rows by `shares`, over the lanes of the experts: one a term, in their order. None overflows where the shares' sum is
-/// below 2^16.
+/// Writes the averages of a record's rows by `shares`, over the lanes of the experts: one a term,
+/// in their order. None overflows where the shares' sum is below 2^16.
 #[inline(never)]
 pub(super) fn average<W: Weight, const N: usize>(
     rows: &[[[W; N]; 2]],
@@ -133,10 +135,11 @@ fn logit((sum, scale): (&i32, &[u8; 2]), shift: u8) -> i32 {
     (*sum >> SUM_SHIFT).wrapping_mul(i32::from(u16::from_le_bytes(*scale))) >> (shift & 31)
 }
 
-/// Combines half rows of sums, with their scales, into the gate (units of 2^-16, summing to 1 exactly), the experts' probabilities (units of 2^-16) and p
-/// (units of 2^-32).
+/// Combines half rows of sums, with their scales, into the gate (units of 2^-16, summing to 1
+/// exactly), the experts' probabilities (units of 2^-16) and p (units of 2^-32).
 ///
-/// `gate` and `outputs`: one an expert; lanes past them are not read. One division, of u32, for all: the largest gate is what the others leave.
+/// `gate` and `outputs`: one an expert; lanes past them are not read. One division, of u32, for
+/// all: the largest gate is what the others leave.
 #[inline(never)]
 pub(super) fn combine(
     [gate_sums, expert_sums]: [&[i32]; 2],

@@ -11,10 +11,12 @@ use crate::format::{Blob, FLAGS_AT, Fixed, HEADER_BYTES, IntegerFormat, Provenan
 use crate::model::{Scored, impl_scorer, sealed};
 use crate::schema::{Feature, Kind, Layout, Note, Schema};
 
-/// A model with integer weights, of at most `FEATURES` features and `EXPERTS` experts, read in place from its blob: see [`crate::integer`].
+/// A model with integer weights, of at most `FEATURES` features and `EXPERTS` experts, read in
+/// place from its blob: see [`crate::integer`].
 ///
-/// A `Model` that exists is valid: [`Model::load`] checked every index, shape and number, and that no sum can overflow. It holds 48 bytes a feature; the
-/// weights stay in the blob. `EXPERTS` must be even, as for [`crate::Model`].
+/// A `Model` that exists is valid: [`Model::load`] checked every index, shape and number, and that
+/// no sum can overflow. It holds 48 bytes a feature; the weights stay in the blob. `EXPERTS` must
+/// be even, as for [`crate::Model`].
 #[derive(Debug)]
 pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
     pub(super) fixed: FixedLayout<'a, FEATURES>,
@@ -149,7 +151,8 @@ impl<const EXPERTS: usize> Scored for Score<EXPERTS> {
 }
 
 impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERTS> {
-    /// Loads a blob, whatever its bytes, and checks all of it; copies no weights. 16-bit weights must lie on a multiple of 2 in memory.
+    /// Loads a blob, whatever its bytes, and checks all of it; copies no weights. 16-bit weights
+    /// must lie on a multiple of 2 in memory.
     ///
     /// # Errors
     /// What is wrong, and at which byte: see [`crate::error::LoadErrorKind`].
@@ -345,7 +348,8 @@ fn fits(
     true
 }
 
-/// Returns a number inside (0, 1) in units of 2^-32, rounded up: from its bits, as [`super::number::fixed`] does it.
+/// Returns a number inside (0, 1) in units of 2^-32, rounded up: from its bits, as
+/// [`super::number::fixed`] does it.
 fn threshold(x: f32) -> u32 {
     let bits = x.to_bits();
     let (exponent, mantissa) = (bits >> 23, bits & 0x007f_ffff | 0x0080_0000);

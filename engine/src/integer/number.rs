@@ -3,7 +3,8 @@
 use super::table::log2;
 use crate::schema::{Kind, Transform};
 
-/// Bits of a feature's largest magnitude in its own unit: differences of two then fit an i32 with one to spare.
+/// Bits of a feature's largest magnitude in its own unit: differences of two then fit an i32 with
+/// one to spare.
 const MAGNITUDE_BITS: i32 = 29;
 /// What larger numbers are held at: past every range.
 const LIMIT: u32 = (1 << 30) - 1;
@@ -12,7 +13,8 @@ const LOG_BITS: i8 = 20;
 /// log2(e), in units of 2^-30.
 const LOG2_E: i64 = 1_549_082_005;
 
-/// A numeric feature in fixed point. It follows from the feature's [`Kind`] by integer operations alone, so that trainer and device have the same.
+/// A numeric feature in fixed point. It follows from the feature's [`Kind`] by integer operations
+/// alone, so that trainer and device have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
     low: i32,
@@ -20,7 +22,8 @@ pub struct Number {
     /// Of the transformed number, in its unit.
     centre: i32,
     fraction_bits: i8,
-    /// The transformed number is shifted right by so many bits (left by negative ones) to become a scale.
+    /// The transformed number is shifted right by so many bits (left by negative ones) to become a
+    /// scale.
     shift: i8,
     logarithm: bool,
 }
@@ -29,7 +32,8 @@ impl Number {
     /// What stands for a category.
     pub(super) const NONE: Self = Self { low: 0, high: 0, centre: 0, fraction_bits: 0, shift: 0, logarithm: false };
 
-    /// Returns a numeric feature in fixed point, where a scale of 1 has `fraction` bits; `None` for a category.
+    /// Returns a numeric feature in fixed point, where a scale of 1 has `fraction` bits; `None` for
+    /// a category.
     #[must_use]
     pub fn new(kind: Kind, fraction: u8) -> Option<Self> {
         let Kind::Number { transform, low, high, centre, .. } = kind else { return None };
@@ -67,13 +71,15 @@ impl Number {
         Some(number)
     }
 
-    /// Returns the fraction bits of the feature's own unit: values given in it need no shift. Negative where the unit is more than 1.
+    /// Returns the fraction bits of the feature's own unit: values given in it need no shift.
+    /// Negative where the unit is more than 1.
     #[must_use]
     pub fn fraction_bits(&self) -> i8 {
         self.fraction_bits
     }
 
-    /// Returns the binary exponent of one unit of the scale: so much of the number, or of `log2(1 + x)` for [`Transform::Log1p`].
+    /// Returns the binary exponent of one unit of the scale: so much of the number, or of `log2(1 +
+    /// x)` for [`Transform::Log1p`].
     #[must_use]
     pub fn scale_exponent(&self) -> i32 {
         let bits = if self.logarithm { LOG_BITS } else { self.fraction_bits };
@@ -122,8 +128,9 @@ impl Number {
     }
 }
 
-/// Returns an f32 in units of `2^-fraction_bits`, without float operations: rounded, half away from 0. Numbers too large are held at
-/// 2^30 units, infinities count as 2^128: both are past every range.
+/// Returns an f32 in units of `2^-fraction_bits`, without float operations: rounded, half away from
+/// 0. Numbers too large are held at 2^30 units, infinities count as 2^128: both are past every
+/// range.
 #[inline]
 #[must_use]
 pub fn fixed(x: f32, fraction_bits: i8) -> i32 {

@@ -18,9 +18,11 @@ pub(super) struct FixedLayout<'a, const FEATURES: usize> {
     pub one: i32,
 }
 
-/// One record of a model: 17 bytes a feature. Made by [`super::Model::record`], with every value missing.
+/// One record of a model: 17 bytes a feature. Made by [`super::Model::record`], with every value
+/// missing.
 ///
-/// As for [`crate::Record`], with one more way in: [`Record::set_fixed`] takes numbers without floats.
+/// As for [`crate::Record`], with one more way in: [`Record::set_fixed`] takes numbers without
+/// floats.
 #[derive(Clone, Debug)]
 pub struct Record<'m, const FEATURES: usize> {
     pub(super) fixed: &'m FixedLayout<'m, FEATURES>,
@@ -45,7 +47,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         }
     }
 
-    /// Sets a number; NaN makes it missing. Its bits are taken apart by integer operations: no float routine is linked for it.
+    /// Sets a number; NaN makes it missing. Its bits are taken apart by integer operations: no
+    /// float routine is linked for it.
     ///
     /// # Errors
     /// [`RecordError::NotANumber`] for a category; those of the key.
@@ -58,7 +61,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         Ok(self.write_number(index, feature, number, fixed(value, number.fraction_bits())))
     }
 
-    /// Sets a number to `raw / 2^fraction_bits`, such as the reading of a converter: rounded to the feature's unit, clamped to its range.
+    /// Sets a number to `raw / 2^fraction_bits`, such as the reading of a converter: rounded to the
+    /// feature's unit, clamped to its range.
     ///
     /// [`Number::fraction_bits`] of [`super::Model::number`] names the unit that needs no rounding.
     ///
@@ -71,11 +75,13 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         Ok(self.write_number(index, feature, number, x))
     }
 
-    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row and returns
-    /// [`Note::Unseen`]. Where that would be a mistake, use [`Record::set_known_category`]. Takes time in the number of levels.
+    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row
+    /// and returns [`Note::Unseen`]. Where that would be a mistake, use
+    /// [`Record::set_known_category`]. Takes time in the number of levels.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`]; those of the key.
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`]; those of the
+    /// key.
     pub fn set_category(&mut self, key: impl FeatureKey, level: &str) -> Result<Note, RecordError> {
         let (index, feature) = self.feature(key)?;
         let levels = levels(index, feature)?;
@@ -99,7 +105,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets a category by its level's code, or, with `None`, to a level that training had not seen.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`]; those of the key.
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`]; those of the
+    /// key.
     #[inline]
     pub fn set_level(&mut self, key: impl FeatureKey, code: Option<u16>) -> Result<Note, RecordError> {
         let (index, feature) = self.feature(key)?;
@@ -126,8 +133,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets every value, in the order of the features.
     ///
     /// # Errors
-    /// [`RecordError::WrongValueCount`]; then the record is as it was. As [`Record::set_value`]; then every value is missing,
-    /// so that no score mixes old values with new ones.
+    /// [`RecordError::WrongValueCount`]; then the record is as it was. As [`Record::set_value`];
+    /// then every value is missing, so that no score mixes old values with new ones.
     pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
         let (found, features) = (values.len(), self.fixed.layout.features().len());
         if found != features {
@@ -208,7 +215,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
             Kind::Category { levels } => u32::from(levels).wrapping_add(1),
         };
         let missing = self.whole(feature.first_row.wrapping_add(row));
-        // Where a bin's row follows, it is the missing row, and the linear one adds nothing; else the missing row takes the linear one's place.
+        // Where a bin's row follows, it is the missing row, and the linear one adds nothing; else
+        // the missing row takes the linear one's place.
         let nothing = Term { row: feature.first_row, scale: 0 };
         match feature.kind {
             Kind::Number { bins: 1.., .. } => self.write(index, feature, nothing, Some(missing), Note::Missing),

@@ -1,4 +1,5 @@
-//! The functions of the integer kernel, by tables that the compiler computes in integers: every build has the same.
+//! The functions of the integer kernel, by tables that the compiler computes in integers: every
+//! build has the same.
 
 /// `2^(-1/64)`, in units of 2^-63.
 const STEP: u128 = 0x7e9f_0606_7a43_60ba;
@@ -51,7 +52,8 @@ static LOG2: [u32; 65] = {
     table
 };
 
-/// Returns `2^-x`; `x` and the result in units of 2^-16. Within 2e-5 of the exact value, relative to it, and one unit.
+/// Returns `2^-x`; `x` and the result in units of 2^-16. Within 2e-5 of the exact value, relative
+/// to it, and one unit.
 #[inline(always)]
 pub(super) fn exp2_negative(x: u32) -> u32 {
     let (from, to) = between(&EXP2, x >> 10 & 63);
@@ -63,7 +65,8 @@ pub(super) fn exp2_negative(x: u32) -> u32 {
     power >> if halvings < 31 { halvings } else { 31 }
 }
 
-/// Returns `1 / (1 + 2^-z)`, at least 1 and at most 65,535; `z` and the result in units of 2^-16. Within 4e-5 of the exact value.
+/// Returns `1 / (1 + 2^-z)`, at least 1 and at most 65,535; `z` and the result in units of 2^-16.
+/// Within 4e-5 of the exact value.
 #[inline(always)]
 pub(super) fn sigmoid(z: i32) -> u32 {
     const LAST: u32 = (16 << 16) - 1;
@@ -76,7 +79,8 @@ pub(super) fn sigmoid(z: i32) -> u32 {
     if z < 0 { (1_u32 << 16).wrapping_sub(above) } else { above }
 }
 
-/// Returns `log2(x / 2^31)` plus 31 of a number above 0, in units of 2^-20. Within 5e-5 of the exact value.
+/// Returns `log2(x / 2^31)` plus 31 of a number above 0, in units of 2^-20. Within 5e-5 of the
+/// exact value.
 pub(super) fn log2(x: u32) -> i32 {
     let zeros = x.leading_zeros();
     let mantissa = x.wrapping_shl(zeros);

@@ -1,8 +1,11 @@
-//! A device that watches itself: what it decides by group, what it is given, and whether any of that changes, in fixed memory.
+//! A device that watches itself: what it decides by group, what it is given, and whether any of
+//! that changes, in fixed memory.
 //!
-//! A [`Monitor`] is told of every score. Without a label it counts decisions, so that the statistical parity difference, its interval and the probability burden
-//! are known; when the outcome comes later, in whatever order, the [`Token`] of the score is handed back with it, and the measures that need labels follow. The
-//! counters and measures are those of [`crate::fairness`], the detectors those of [`crate::drift`].
+//! A [`Monitor`] is told of every score. Without a label it counts decisions, so that the
+//! statistical parity difference, its interval and the probability burden are known; when the
+//! outcome comes later, in whatever order, the [`Token`] of the score is handed back with it, and
+//! the measures that need labels follow. The counters and measures are those of
+//! [`crate::fairness`], the detectors those of [`crate::drift`].
 //!
 //! ```
 //! use feamoe_engine::fairness::Measure;
@@ -33,13 +36,18 @@
 //! # }
 //! ```
 //!
-//! - **Several attributes** are several monitors, one for each: give each score to all of them. An intersection is an attribute whose groups are the combinations.
-//! - **Periods.** [`Monitor::reset`] starts the counts anew; detectors keep their windows, so that a drift across the border is found. Statuses of periods, or of
-//!   devices, add up exactly ([`Tally::merge`]).
-//! - **Nothing wraps.** A tally of which a counter is at its end counts no further as a whole, so that its rates stay right: after 4 billion records.
+//! - **Several attributes** are several monitors, one for each: give each score to all of them. An
+//!   intersection is an attribute whose groups are the combinations.
+//! - **Periods.** [`Monitor::reset`] starts the counts anew; detectors keep their windows, so that
+//!   a drift across the border is found. Statuses of periods, or of devices, add up exactly
+//!   ([`Tally::merge`]).
+//! - **Nothing wraps.** A tally of which a counter is at its end counts no further as a whole, so
+//!   that its rates stay right: after 4 billion records.
 //!
-//! *Memory:* 2,304 bytes a group, 12 a feature, some 700 besides: 7.8 kB for 3 groups and 14 features. *Cost* with 3 groups on a Cortex-M4F: 1,100 instructions
-//! a score on average, 530 a label; 13,500 where all detectors look for a cut at once. f32 and integers only; measures are computed when asked for.
+//! *Memory:* 2,304 bytes a group, 12 a feature, some 700 besides: 7.8 kB for 3 groups and 14
+//! features. *Cost* with 3 groups on a Cortex-M4F: 1,100 instructions a score on average, 530 a
+//! label; 13,500 where all detectors look for a cut at once. f32 and integers only; measures are
+//! computed when asked for.
 
 mod state;
 mod status;
@@ -61,7 +69,8 @@ pub use tally::{InputCounts, Tally};
 pub const EVENTS: usize = 16;
 /// Most groups: a group is a byte, and one value is left for none.
 pub const MAX_GROUPS: usize = 255;
-/// Chance of a false alarm that a look of a detector is allowed; those found are a thousandth of it (see the tests of [`crate::drift`]).
+/// Chance of a false alarm that a look of a detector is allowed; those found are a thousandth of it
+/// (see the tests of [`crate::drift`]).
 const DELTA: f32 = 0.002;
 
 /// What is watched for drift: over all records, and as a gap of each group to the reference.
@@ -105,7 +114,8 @@ pub struct Event {
     pub change: Change,
 }
 
-/// What a label belongs to: a score that was observed. Hand it back once, when the outcome is known; it may be stored meanwhile. 12 bytes.
+/// What a label belongs to: a score that was observed. Hand it back once, when the outcome is
+/// known; it may be stored meanwhile. 12 bytes.
 ///
 /// It cannot be copied, so that no record is labelled twice.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -240,7 +250,8 @@ impl Detector {
     }
 }
 
-/// Watches a model's decisions on `GROUPS` groups of one protected attribute, the reference group first, and the values of at most `FEATURES` features.
+/// Watches a model's decisions on `GROUPS` groups of one protected attribute, the reference group
+/// first, and the values of at most `FEATURES` features.
 ///
 /// A build without a group, or with more than [`MAX_GROUPS`], does not compile:
 ///
@@ -269,7 +280,8 @@ pub struct Monitor<const GROUPS: usize, const FEATURES: usize> {
     /// Records without a group.
     ungrouped: Tally,
     groups: [Tally; GROUPS],
-    /// By group, in the order of [`Watched`]. The reference has no gap to itself: there, all records are watched.
+    /// By group, in the order of [`Watched`]. The reference has no gap to itself: there, all
+    /// records are watched.
     detectors: [[Detector; Watched::COUNT]; GROUPS],
     events: Events,
 }
@@ -310,8 +322,8 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         }
     }
 
-    /// Starts to watch a model, of float or of integer weights; forgets all of another. `since`: when that is, by the caller's
-    /// clock, in seconds since 1970 where it knows; else 0.
+    /// Starts to watch a model, of float or of integer weights; forgets all of another. `since`:
+    /// when that is, by the caller's clock, in seconds since 1970 where it knows; else 0.
     ///
     /// # Errors
     /// [`MonitorError::WrongFeatureCount`] for a model of more than `FEATURES` features.
@@ -328,7 +340,8 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         Ok(())
     }
 
-    /// Starts a new period: counts and events begin anew, the detectors go on. A label of an earlier period's score counts in the period in which it comes.
+    /// Starts a new period: counts and events begin anew, the detectors go on. A label of an
+    /// earlier period's score counts in the period in which it comes.
     pub fn reset(&mut self, since: u64) {
         self.since = since;
         self.observed = 0;
@@ -340,12 +353,13 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.events.dropped = 0;
     }
 
-    /// Counts a score: its probability ([`crate::Scored::probability`], which for integers too reaches the threshold exactly
-    /// where the decision is favourable), the notes of the record's values, its group (`None` where that is not known).
-    /// Returns the token for its label.
+    /// Counts a score: its probability ([`crate::Scored::probability`], which for integers too
+    /// reaches the threshold exactly where the decision is favourable), the notes of the record's
+    /// values, its group (`None` where that is not known). Returns the token for its label.
     ///
     /// # Errors
-    /// [`MonitorError::NotStarted`], [`MonitorError::NotAProbability`], [`MonitorError::WrongFeatureCount`], [`MonitorError::GroupOutOfRange`].
+    /// [`MonitorError::NotStarted`], [`MonitorError::NotAProbability`],
+    /// [`MonitorError::WrongFeatureCount`], [`MonitorError::GroupOutOfRange`].
     pub fn observe(&mut self, probability: f32, notes: &[Note], group: Option<u8>) -> Result<Token, MonitorError> {
         let (threshold, found, expected) = (self.threshold, notes.len(), self.features);
         let tally = self.tally(probability, group)?;
@@ -371,7 +385,8 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
     /// Counts the outcome of a score that was observed, in any order.
     ///
     /// # Errors
-    /// [`MonitorError::OtherModel`]; for a token that was stored and damaged, those of [`Monitor::observe`].
+    /// [`MonitorError::OtherModel`]; for a token that was stored and damaged, those of
+    /// [`Monitor::observe`].
     pub fn label(&mut self, token: Token, favourable: bool) -> Result<(), MonitorError> {
         let Token { model, probability, group } = token;
         self.check_model(model)?;
@@ -382,8 +397,8 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         Ok(())
     }
 
-    /// Counts how far a declined record is from a favourable decision, in standard deviations; `None` where
-    /// [`crate::recourse`] found nothing.
+    /// Counts how far a declined record is from a favourable decision, in standard deviations;
+    /// `None` where [`crate::recourse`] found nothing.
     ///
     /// # Errors
     /// [`MonitorError::NotDeclined`], [`MonitorError::NotADistance`]; those of [`Monitor::label`].

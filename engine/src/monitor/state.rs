@@ -1,5 +1,5 @@
-//! The state of a monitor, for a reset or deep sleep: everything, so that a monitor that is restored counts and alarms as if it
-//! had never stopped.
+//! The state of a monitor, for a reset or deep sleep: everything, so that a monitor that is
+//! restored counts and alarms as if it had never stopped.
 //!
 //! ```text
 //! frame of magic "FEMT", version 1 (see crate::frame)
@@ -18,8 +18,8 @@ const MAGIC: [u8; 4] = *b"FEMT";
 /// The format version this crate reads and writes. Version 1: the first.
 const VERSION: u16 = 1;
 
-/// Longest encoding of a detector: its kind, two sums and counts, three settings, 16 rows of 5 buckets and their number, two
-/// u32.
+/// Longest encoding of a detector: its kind, two sums and counts, three settings, 16 rows of 5
+/// buckets and their number, two u32.
 pub(super) const DETECTOR_BYTES: usize = 1 + 16 + 12 + 16 * (5 * 8 + 1) + 2 * 5;
 
 /// Bytes of the longest state of so many groups and features, both within their limits.
@@ -91,8 +91,8 @@ impl core::error::Error for RestoreError {
 }
 
 impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
-    /// Writes the whole state to the caller's memory, at best of [`Monitor::STATE_BYTES`], and returns the part it takes: some
-    /// 700 bytes a group and watched value.
+    /// Writes the whole state to the caller's memory, at best of [`Monitor::STATE_BYTES`], and
+    /// returns the part it takes: some 700 bytes a group and watched value.
     ///
     /// # Errors
     /// [`MonitorError::BufferTooSmall`], [`MonitorError::NotStarted`].
@@ -106,8 +106,9 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         stored.ok_or(MonitorError::BufferTooSmall { found, enough: Self::STATE_BYTES })
     }
 
-    /// Restores a state: from here on the monitor counts and alarms as the one that stored it. `model` is the one that was
-    /// watched. All of the bytes are checked, values too, before anything is changed. Cost: three passes over the bytes.
+    /// Restores a state: from here on the monitor counts and alarms as the one that stored it.
+    /// `model` is the one that was watched. All of the bytes are checked, values too, before
+    /// anything is changed. Cost: three passes over the bytes.
     ///
     /// # Errors
     /// See [`RestoreError`]; then the monitor is as it was.
@@ -150,7 +151,8 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
     }
 }
 
-/// Checks the next detector. Not inlined, as [`take_detector`], so that each lies on the stack once: 700 bytes.
+/// Checks the next detector. Not inlined, as [`take_detector`], so that each lies on the stack
+/// once: 700 bytes.
 #[inline(never)]
 fn check_detector(content: &mut Content<'_>, group: usize) -> Result<(), RestoreError> {
     let detector: Detector = content.take().map_err(RestoreError::State)?;

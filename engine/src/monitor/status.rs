@@ -70,7 +70,8 @@ impl Head {
 }
 
 impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
-    /// Writes the status to the caller's memory, at best of [`Monitor::STATUS_BYTES`], and returns the part it takes: some hundred bytes.
+    /// Writes the status to the caller's memory, at best of [`Monitor::STATUS_BYTES`], and returns
+    /// the part it takes: some hundred bytes.
     ///
     /// # Errors
     /// [`MonitorError::BufferTooSmall`], [`MonitorError::NotStarted`].
@@ -87,7 +88,8 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.framed(MAGIC, VERSION, buffer, |_| Some(()))
     }
 
-    /// Writes a frame around the content of a status and what `more` adds; `None` where the buffer is too small.
+    /// Writes a frame around the content of a status and what `more` adds; `None` where the buffer
+    /// is too small.
     #[allow(clippy::cast_possible_truncation)] // within MAX_GROUPS, MAX_FEATURES and EVENTS
     pub(super) fn framed<'b>(
         &self,
@@ -134,7 +136,8 @@ impl Payload<'_> {
     }
 }
 
-/// The status of a monitor, read in place. One that exists is valid: [`Status::read`] checked all of it.
+/// The status of a monitor, read in place. One that exists is valid: [`Status::read`] checked all
+/// of it.
 ///
 /// ```text
 /// byte 0        4         6        8              12         16
@@ -147,8 +150,9 @@ impl Payload<'_> {
 ///        since (u64), observations (u64), input counts of all, tally of the records without a group
 /// ```
 ///
-/// As in a model ([`crate::format`]): little endian; the CRC (ISO-HDLC) covers what stands before it and after it; every length is exact and every varint the
-/// shortest; nothing is decoded before the CRC was checked.
+/// As in a model ([`crate::format`]): little endian; the CRC (ISO-HDLC) covers what stands before
+/// it and after it; every length is exact and every varint the shortest; nothing is decoded before
+/// the CRC was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Status<'a> {
     head: Head,
@@ -158,7 +162,8 @@ pub struct Status<'a> {
 }
 
 impl<'a> Status<'a> {
-    /// Reads a status, whatever its bytes, and checks all of it, values too: what no records can have given is refused. Cost: two passes over the bytes.
+    /// Reads a status, whatever its bytes, and checks all of it, values too: what no records can
+    /// have given is refused. Cost: two passes over the bytes.
     ///
     /// # Errors
     /// What is wrong: see [`StatusError`].
@@ -391,7 +396,8 @@ mod tests {
     use crate::drift::Change;
     use crate::monitor::Watched;
 
-    /// Every number at its longest: the bound is the length, to the byte, but for the label cells of decisions, which are 0 and take a byte each.
+    /// Every number at its longest: the bound is the length, to the byte, but for the label cells
+    /// of decisions, which are 0 and take a byte each.
     #[test]
     fn the_longest_status_is_as_long_as_said() {
         let mut monitor = Monitor::<3, 5>::new();

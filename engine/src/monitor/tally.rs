@@ -8,7 +8,8 @@ use crate::schema::Note;
 /// What was decided on the records of one group, and what came of it: 72 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Every decision. What is read of it depends on no label, so each is counted as if its label were unfavourable.
+    /// Every decision. What is read of it depends on no label, so each is counted as if its label
+    /// were unfavourable.
     decisions: Counts,
     labelled: Counts,
     distances: Distances,
@@ -17,7 +18,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Largest distance that is taken, in standard deviations: sums of as many as can be counted fit.
+    /// Largest distance that is taken, in standard deviations: sums of as many as can be counted
+    /// fit.
     pub const LARGEST_DISTANCE: u16 = u16::MAX;
 
     /// Returns a tally of no records, in a `const` so that it can live in a `static`.
@@ -44,7 +46,8 @@ impl Tally {
         &self.labelled
     }
 
-    /// Returns how far the declined records were from a favourable decision, where that was looked for.
+    /// Returns how far the declined records were from a favourable decision, where that was looked
+    /// for.
     #[must_use]
     pub fn distances(&self) -> &Distances {
         &self.distances
@@ -56,7 +59,8 @@ impl Tally {
         fairness::mean(self.scores, self.rows())
     }
 
-    /// Returns the rates that the measures compare: of decisions where no label is needed, else of the labelled ones.
+    /// Returns the rates that the measures compare: of decisions where no label is needed, else of
+    /// the labelled ones.
     #[must_use]
     pub fn rates(&self) -> Rates {
         let decisions = self.decisions.rates();
@@ -89,7 +93,8 @@ impl Tally {
         self.scores = self.scores.saturating_add(other.scores);
     }
 
-    /// Returns whether a counter is at its end: what it belongs to was counted no further, or was not merged exactly.
+    /// Returns whether a counter is at its end: what it belongs to was counted no further, or was
+    /// not merged exactly.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.decisions.is_full() || self.labelled.is_full() || self.distances.is_full()

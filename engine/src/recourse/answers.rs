@@ -1,11 +1,14 @@
-//! Several answers, so that a person can choose: the nearest one, and others that do without one of its changes.
+//! Several answers, so that a person can choose: the nearest one, and others that do without one of
+//! its changes.
 //!
-//! The nearest answer is looked for first; then, for each feature that it changes, the nearest one that leaves that feature as it is. Where these are fewer
-//! than the caller has room for, the same is done from the second answer on, what it did without left out too (Lawler 1972, of whose K best solutions these
-//! are those that differ in the set of features changed).
+//! The nearest answer is looked for first; then, for each feature that it changes, the nearest one
+//! that leaves that feature as it is. Where these are fewer than the caller has room for, the same
+//! is done from the second answer on, what it did without left out too (Lawler 1972, of whose K
+//! best solutions these are those that differ in the set of features changed).
 //!
-//! The nearest point of a boundary changes all that helps, most of it by next to nothing. So the small changes of each answer are left out; where it is not
-//! favourable then, it is looked for once more without them, and that one taken where it is hardly farther.
+//! The nearest point of a boundary changes all that helps, most of it by next to nothing. So the
+//! small changes of each answer are left out; where it is not favourable then, it is looked for
+//! once more without them, and that one taken where it is hardly farther.
 
 use super::{Change, Recourse, Rules};
 use crate::error::PredictError;
@@ -13,14 +16,16 @@ use crate::model::Model;
 use crate::record::Record;
 use crate::schema::FeatureIndex;
 
-/// Changes below this share of an answer's distance are small; left out, it may be so many times as far.
+/// Changes below this share of an answer's distance are small; left out, it may be so many times as
+/// far.
 const SMALL: f32 = 0.1;
 const HARDLY_FARTHER: f32 = 1.01;
 
 /// One way to a favourable decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Answer<const FEATURES: usize> {
-    /// How far it is; 0 for another bin so near that f32 does not tell its numbers from the record's after their transform.
+    /// How far it is; 0 for another bin so near that f32 does not tell its numbers from the
+    /// record's after their transform.
     pub distance: f32,
     /// The score after the changes, at least the threshold.
     pub probability: f32,
@@ -42,12 +47,15 @@ impl<const FEATURES: usize> Answer<FEATURES> {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Finds several favourable records that the rules allow, no two of which change the same features, the nearest first; returns how many, at most the
-    /// length of `answers`. The nearest is in `recourse` too, with the evaluations of all searches; where that has a distance and nothing to change, the
-    /// record is favourable as it is.
+    /// Finds several favourable records that the rules allow, no two of which change the same
+    /// features, the nearest first; returns how many, at most the length of `answers`. The nearest
+    /// is in `recourse` too, with the evaluations of all searches; where that has a distance and
+    /// nothing to change, the record is favourable as it is.
     ///
-    /// Each is verified as that of [`Model::recourse_within`] is, and at most a hundredth farther, which small changes left out may cost. Cost: twice as many
-    /// such searches as the nearest answer has changes, and two, at most; where there are fewer answers than room, as many for each answer.
+    /// Each is verified as that of [`Model::recourse_within`] is, and at most a hundredth farther,
+    /// which small changes left out may cost. Cost: twice as many such searches as the nearest
+    /// answer has changes, and two, at most; where there are fewer answers than room, as many for
+    /// each answer.
     ///
     /// # Errors
     /// As [`Model::score`]; then all memory is as it was.
@@ -61,8 +69,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.recourses_while(record, rules, recourse, answers, |_| true)
     }
 
-    /// As [`Model::recourses_within`]. After each evaluation `keep_going` receives the number of those of the search under
-    /// way; where it returns false, all ends with the answers found until then, and [`Recourse::stopped`] is set.
+    /// As [`Model::recourses_within`]. After each evaluation `keep_going` receives the number of
+    /// those of the search under way; where it returns false, all ends with the answers found until
+    /// then, and [`Recourse::stopped`] is set.
     ///
     /// # Errors
     /// As [`Model::recourses_within`].
@@ -79,7 +88,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.few_changes_without(record, rules, &everything, recourse, keep_going)?;
         let mut count = keep(answers, 0, recourse, &everything);
         let (mut evaluations, mut looks, mut rank) = (recourse.evaluations, recourse.looks, 0_usize);
-        // From the nearest the others are looked for, whatever the room: the nearest of them are kept.
+        // From the nearest the others are looked for, whatever the room: the nearest of them are
+        // kept.
         while answers.len() > 1 && rank < count && (rank == 0 || count < answers.len()) && !recourse.stopped {
             let Some(parent) = answers.get(rank).copied() else { break };
             for (index, _) in parent.changes.iter().enumerate().filter(|(_, change)| change.is_some()) {
@@ -160,8 +170,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     }
 }
 
-/// Adds what was found to the answers kept, in the order of their distances, in the place of one that changes the same features and is farther; not where such a one
-/// is as near, or where there is no room. Returns how many are kept.
+/// Adds what was found to the answers kept, in the order of their distances, in the place of one
+/// that changes the same features and is farther; not where such a one is as near, or where there
+/// is no room. Returns how many are kept.
 #[inline(never)]
 fn keep<const FEATURES: usize>(
     answers: &mut [Answer<FEATURES>],

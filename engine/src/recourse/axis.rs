@@ -1,4 +1,5 @@
-//! One feature of a search: the pieces of it that are worth a look along a direction, and where the point is on it.
+//! One feature of a search: the pieces of it that are worth a look along a direction, and where the
+//! point is on it.
 
 use super::knapsack::Portions;
 use super::reach::{Piece, Place, Reach};
@@ -33,7 +34,8 @@ pub(super) struct Axis {
     count: u8,
     /// Whether there were more.
     has_dropped: bool,
-    /// The candidate that is best for the multiplier that was chosen by last, and the one that the point is on.
+    /// The candidate that is best for the multiplier that was chosen by last, and the one that the
+    /// point is on.
     best_candidate: u8,
     on: u8,
     /// The piece that the point is on.
@@ -66,10 +68,11 @@ impl Axis {
         self.best != self.reach.origin
     }
 
-    /// Takes up the pieces nearer than the root of `cost`, where `along` gives what a row adds along the direction.
+    /// Takes up the pieces nearer than the root of `cost`, where `along` gives what a row adds
+    /// along the direction.
     ///
-    /// A piece that adds no more than a nearer one is passed over. Of more than [`PIECES`] the least useful is dropped, see
-    /// [`Axis::drop_least`]. Returns the number of pieces looked at.
+    /// A piece that adds no more than a nearer one is passed over. Of more than [`PIECES`] the
+    /// least useful is dropped, see [`Axis::drop_least`]. Returns the number of pieces looked at.
     pub fn look_along(&mut self, pieces: impl Iterator<Item = Piece>, cost: f32, along: impl Fn(u32) -> f32) -> u32 {
         let mut looks = 0_u32;
         self.slope = self.reach.slope(&along);
@@ -100,7 +103,8 @@ impl Axis {
         looks
     }
 
-    /// Returns whether the candidates are all there is: no piece was dropped, and any number of a piece will do.
+    /// Returns whether the candidates are all there is: no piece was dropped, and any number of a
+    /// piece will do.
     pub fn is_whole(&self) -> bool {
         !self.has_dropped && self.reach.is_continuous()
     }
@@ -109,8 +113,9 @@ impl Axis {
         self.candidates.get(..usize::from(self.count)).unwrap_or_default()
     }
 
-    /// Drops the candidate that rises least above the line from the one before it to the one after it, in gain by cost: it would be chosen for the
-    /// narrowest range of multipliers, if for any. The first and the last stay.
+    /// Drops the candidate that rises least above the line from the one before it to the one after
+    /// it, in gain by cost: it would be chosen for the narrowest range of multipliers, if for any.
+    /// The first and the last stay.
     fn drop_least(&mut self) {
         let corner = |c: &Candidate| {
             let near = c.piece.near();
@@ -161,7 +166,8 @@ impl Axis {
         chosen
     }
 
-    /// Returns the value of a candidate for a multiplier: `multiplier * gain - cost` at its best position.
+    /// Returns the value of a candidate for a multiplier: `multiplier * gain - cost` at its best
+    /// position.
     fn value(&self, candidate: &Candidate, multiplier: f32) -> f32 {
         let (at, gain) = self.at(candidate, multiplier);
         multiplier * gain - at * at
@@ -173,7 +179,8 @@ impl Axis {
         best.map_or(0.0, |candidate| self.value(candidate, multiplier))
     }
 
-    /// Returns how much less a candidate is worth than the best one; [`f32::MAX`] for the best one and where there is none.
+    /// Returns how much less a candidate is worth than the best one; [`f32::MAX`] for the best one
+    /// and where there is none.
     pub fn regret(&self, candidate: usize, multiplier: f32) -> f32 {
         match self.candidates().get(candidate) {
             Some(other) if candidate != usize::from(self.best_candidate) => {

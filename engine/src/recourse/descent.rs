@@ -7,18 +7,21 @@ use super::search::Search;
 const DIRECTIONS: u32 = 4;
 /// Halvings of the logarithm of the multiplier.
 const BISECTIONS: u32 = 8;
-/// A multiplier that lets nothing but gain count, and the factor and number of steps towards it or towards 0.
+/// A multiplier that lets nothing but gain count, and the factor and number of steps towards it or
+/// towards 0.
 const UNBOUNDED: f32 = 1e12;
 const FACTOR: f32 = 4.0;
 const STEPS: u32 = 20;
 /// Pieces are packed along a direction whose point costs less than so many times the best.
 const WORTH_PACKING: f32 = 1.5;
-/// A way to a level is looked at where it costs less than this many times the best point: inside pieces it may yet come nearer.
+/// A way to a level is looked at where it costs less than this many times the best point: inside
+/// pieces it may yet come nearer.
 const WORTH_A_LOOK: f32 = 1.05;
 
 impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> {
-    /// Follows one direction after the other, from the one that is set, while each brings the best point nearer. Until there is a best point it climbs, where
-    /// an expert is given towards that expert's share, and else towards p.
+    /// Follows one direction after the other, from the one that is set, while each brings the best
+    /// point nearer. Until there is a best point it climbs, where an expert is given towards that
+    /// expert's share, and else towards p.
     #[inline(never)]
     pub fn descend(&mut self, expert: Option<usize>) {
         for _ in 0..DIRECTIONS {
@@ -43,8 +46,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         }
     }
 
-    /// Takes up each feature's pieces along the direction, those nearer than the best point; returns whether they are all
-    /// there is.
+    /// Takes up each feature's pieces along the direction, those nearer than the best point;
+    /// returns whether they are all there is.
     #[inline(never)]
     pub fn look_along(&mut self) -> bool {
         let (model, cost) = (self.model, self.cost);
@@ -71,8 +74,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         self.evaluate()
     }
 
-    /// Finds the smallest multiplier whose point is favourable, and puts the point there, or nearer on the same pieces. Where none is, the point is at the
-    /// largest gain; returns false.
+    /// Finds the smallest multiplier whose point is favourable, and puts the point there, or nearer
+    /// on the same pieces. Where none is, the point is at the largest gain; returns false.
     #[inline(never)]
     fn find_multiplier(&mut self) -> bool {
         let (mut enough, mut too_little) = (self.multiplier, 0.0);
@@ -106,7 +109,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         true
     }
 
-    /// Puts the point, on the pieces it is on, where the smallest favourable multiplier has it; the last one is taken to be favourable.
+    /// Puts the point, on the pieces it is on, where the smallest favourable multiplier has it; the
+    /// last one is taken to be favourable.
     #[inline(never)]
     fn settle(&mut self) {
         let (mut enough, mut too_little) = (self.multiplier, 0.0);
@@ -119,7 +123,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         self.evaluate();
     }
 
-    /// Looks for whole pieces that are favourable together and nearer than the best point; returns whether there are.
+    /// Looks for whole pieces that are favourable together and nearer than the best point; returns
+    /// whether there are.
     #[inline(never)]
     fn pack(&mut self) -> bool {
         let multiplier = self.multiplier;
@@ -128,7 +133,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
             return false;
         }
         let knapsack = Knapsack::pack(self.axes(), multiplier, gain);
-        // The least level that is favourable by the true score: costs rise with the levels, and so, nearly, does p.
+        // The least level that is favourable by the true score: costs rise with the levels, and so,
+        // nearly, does p.
         let (mut enough, mut too_little) = (LEVELS, 0);
         while enough.wrapping_sub(too_little) > 1 {
             let middle = enough.midpoint(too_little);

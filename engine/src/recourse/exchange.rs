@@ -5,8 +5,9 @@ use super::reach::{Piece, Place};
 use super::search::{FINE, Lanes, NEARER, Search};
 use crate::schema::{Feature, clamp};
 
-/// Within a piece, points are tried at least this many standard deviations apart, and no more than this many on either
-/// side. Between two of them p cannot reach the threshold, unless they are that near.
+/// Within a piece, points are tried at least this many standard deviations apart, and no more than
+/// this many on either side. Between two of them p cannot reach the threshold, unless they are that
+/// near.
 const APART: f32 = 1.0 / 32.0;
 const POINTS: f32 = 64.0;
 /// Evaluations after which no more pairs are tried.
@@ -22,10 +23,11 @@ struct Base<const EXPERTS: usize> {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> {
-    /// Replaces one change of the best point by a nearer one, of the same or another feature, or all by one; returns whether that was possible.
+    /// Replaces one change of the best point by a nearer one, of the same or another feature, or
+    /// all by one; returns whether that was possible.
     ///
-    /// Changes against the gradient at the best point, which is the direction, are passed over, unless there is but one change, to be replaced by one: with
-    /// one feature, all are tried.
+    /// Changes against the gradient at the best point, which is the direction, are passed over,
+    /// unless there is but one change, to be replaced by one: with one feature, all are tried.
     #[inline(never)]
     pub fn exchange(&mut self) -> bool {
         let changed = self.axes().filter(|axis| axis.is_changed()).count();
@@ -57,8 +59,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         self.complete(false)
     }
 
-    /// Looks for a change of the record in two features, of which one goes to the near or far end of a piece; returns whether
-    /// there is one. It ends after [`PAIRS_BUDGET`] evaluations.
+    /// Looks for a change of the record in two features, of which one goes to the near or far end
+    /// of a piece; returns whether there is one. It ends after [`PAIRS_BUDGET`] evaluations.
     #[inline(never)]
     pub fn change_two(&mut self) -> bool {
         let until = self.answer.evaluations.saturating_add(PAIRS_BUDGET);
@@ -84,7 +86,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         false
     }
 
-    /// Looks for the nearest change of one feature that makes the point favourable; returns whether it is then nearer than the best.
+    /// Looks for the nearest change of one feature that makes the point favourable; returns whether
+    /// it is then nearer than the best.
     #[inline(never)]
     fn complete(&mut self, gaining: bool) -> bool {
         if self.evaluate() {
@@ -155,9 +158,10 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
     }
 }
 
-/// Returns the position nearest to `near` that is favourable, on the way to `end`. `near` is not: its log-odds lack `at_near`,
-/// and rise by `steepest` for a position of 1 at most. So each step goes as far as nothing can be favourable, or a little
-/// farther, and halving finds where it was. `lack`: what the log-odds lack at a position, `None` where it is favourable.
+/// Returns the position nearest to `near` that is favourable, on the way to `end`. `near` is not:
+/// its log-odds lack `at_near`, and rise by `steepest` for a position of 1 at most. So each step
+/// goes as far as nothing can be favourable, or a little farther, and halving finds where it was.
+/// `lack`: what the log-odds lack at a position, `None` where it is favourable.
 #[inline(never)]
 fn first_favourable(
     near: f32,

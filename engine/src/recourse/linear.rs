@@ -1,11 +1,14 @@
-//! The search of a logistic model, one expert: its logit is a sum over the features, so that the nearest point is solved for.
+//! The search of a logistic model, one expert: its logit is a sum over the features, so that the
+//! nearest point is solved for.
 //!
-//! Minimise the squared distance `sum_j c_j` subject to `sum_j g_j >= G`, where `G` is what the record lacks, and feature j
-//! is on one of its pieces, on which its gain is linear and its cost quadratic. For a multiplier `m` the problem falls apart:
-//! with `v_j = max over pieces and positions (m g_j - c_j)`, the value `m G - sum_j v_j` is a lower bound of every solution
-//! (Everett 1963). A feature that is on another piece raises the bound by its *regret*, `v_j` less the most on that piece. The
-//! point of the best multiplier has at most one feature off its best piece, so bound and solution are close, and only the few
-//! combinations whose regrets fit between them are solved for. Each is one bisection without an evaluation of the mixture.
+//! Minimise the squared distance `sum_j c_j` subject to `sum_j g_j >= G`, where `G` is what the
+//! record lacks, and feature j is on one of its pieces, on which its gain is linear and its cost
+//! quadratic. For a multiplier `m` the problem falls apart: with `v_j = max over pieces and
+//! positions (m g_j - c_j)`, the value `m G - sum_j v_j` is a lower bound of every solution
+//! (Everett 1963). A feature that is on another piece raises the bound by its *regret*, `v_j` less
+//! the most on that piece. The point of the best multiplier has at most one feature off its best
+//! piece, so bound and solution are close, and only the few combinations whose regrets fit between
+//! them are solved for. Each is one bisection without an evaluation of the mixture.
 
 use super::axis::PIECES;
 use super::search::Search;
@@ -21,7 +24,8 @@ const UNBOUNDED: f32 = 1e12;
 /// What rounding may hide of a regret, as a share of the best cost.
 const SLACK: f32 = 1e-5;
 
-/// Pieces that features are on instead of those of the best multiplier: `feature * PIECES + candidate`, ascending.
+/// Pieces that features are on instead of those of the best multiplier: `feature * PIECES +
+/// candidate`, ascending.
 #[derive(Clone, Copy)]
 struct Deviations {
     places: [usize; DEPTH],
@@ -49,8 +53,9 @@ impl Deviations {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> {
-    /// Finds the nearest favourable point of a logistic model, along the gradient, which is the direction; returns whether
-    /// the search is over: the point is the nearest one, or there is none.
+    /// Finds the nearest favourable point of a logistic model, along the gradient, which is the
+    /// direction; returns whether the search is over: the point is the nearest one, or there is
+    /// none.
     #[inline(never)]
     pub fn solve(&mut self) -> bool {
         let Some(gap) = self.gap() else { return false };
@@ -121,8 +126,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         self.axes().map(|axis| axis.choose(multiplier)).sum()
     }
 
-    /// Puts each feature where the least multiplier has it with which the pieces that it is on gain `gap`; returns the cost,
-    /// `None` where they cannot gain that much.
+    /// Puts each feature where the least multiplier has it with which the pieces that it is on gain
+    /// `gap`; returns the cost, `None` where they cannot gain that much.
     #[inline(never)]
     fn cost_of_pieces(&mut self, gap: f32) -> Option<f32> {
         let mut gain = |multiplier: f32| -> f32 {

@@ -1,5 +1,6 @@
-//! Recourse: the nearest values with which a declined record would be decided favourably, by the whole mixture, gate included; of those that [`Rules`] allow,
-//! where a person is to be told what to do, and of all, where the distance itself is measured.
+//! Recourse: the nearest values with which a declined record would be decided favourably, by the
+//! whole mixture, gate included; of those that [`Rules`] allow, where a person is to be told what
+//! to do, and of all, where the distance itself is measured.
 //!
 //! # The space
 //! The distance is Euclidean, over all features, in units that training has set:
@@ -12,18 +13,22 @@
 //!
 //! each part times the cost of the feature's rule, 1 where it has none.
 //!
-//! One-hot indicators of two levels are `sqrt(2)` apart; so are, as a root mean square, the standardised numbers of two records drawn at random. A
-//! change of level thus weighs as much as the usual difference in a number. The indicators are not divided by their deviations: a rare
-//! level would be far away from everyone for being rare. (Mixed distances of this kind: Gower 1971; for recourse, Ustun, Spangher and Liu 2019
-//! and CERTIFAI, Sharma, Henderson and Ghosh 2020, whose *burden* is the mean distance over those declined.)
+//! One-hot indicators of two levels are `sqrt(2)` apart; so are, as a root mean square, the
+//! standardised numbers of two records drawn at random. A change of level thus weighs as much as
+//! the usual difference in a number. The indicators are not divided by their deviations: a rare
+//! level would be far away from everyone for being rare. (Mixed distances of this kind: Gower 1971;
+//! for recourse, Ustun, Spangher and Liu 2019 and CERTIFAI, Sharma, Henderson and Ghosh 2020, whose
+//! *burden* is the mean distance over those declined.)
 //!
-//! Numbers stay within the training range, as scores beyond it are those of its ends. A blob without [`crate::format::FLAG_DEVIATIONS`] takes
-//! `(t(high) - t(low)) / sqrt(12)` for `sd`: that of values spread evenly over the range.
+//! Numbers stay within the training range, as scores beyond it are those of its ends. A blob
+//! without [`crate::format::FLAG_DEVIATIONS`] takes `(t(high) - t(low)) / sqrt(12)` for `sd`: that
+//! of values spread evenly over the range.
 //!
 //! # How far it can be trusted
-//! Every answer was verified: [`Recourse::changes`], set in a copy of the record, score at or above the threshold, and are
-//! what the rules allow. So the distance is never below the true one. It may be above, since the favourable region of a
-//! mixture is not convex and its nearest point is searched for:
+//! Every answer was verified: [`Recourse::changes`], set in a copy of the record, score at or above
+//! the threshold, and are what the rules allow. So the distance is never below the true one. It may
+//! be above, since the favourable region of a mixture is not convex and its nearest point is
+//! searched for:
 //!
 //! | model and record | how near |
 //! | --- | --- |
@@ -32,13 +37,15 @@
 //! | else | searched; `tests/tests/recourse.rs` and, by rules, `recourse_rules.rs` state how near an exhaustive search it comes |
 //!
 //! # Cost
-//! [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at most, and [`MAX_LOOKS`] looks
-//! at levels and bins; some 500 evaluations as a rule, 1.3 to 1.7 million instructions on a Cortex-M4F for a model of Adult's
-//! shape. No memory but the caller's [`Recourse`] and 3 kB of stack at 32 features. Two answers by rules of every kind
-//! ([`Model::recourses_within`]): up to 4 million instructions there, and 4 kB of stack. [`Model::recourse_while`] and
-//! [`Model::recourses_while`] can be stopped sooner.
+//! [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at
+//! most, and [`MAX_LOOKS`] looks at levels and bins; some 500 evaluations as a rule, 1.3 to 1.7
+//! million instructions on a Cortex-M4F for a model of Adult's shape. No memory but the caller's
+//! [`Recourse`] and 3 kB of stack at 32 features. Two answers by rules of every kind
+//! ([`Model::recourses_within`]): up to 4 million instructions there, and 4 kB of stack.
+//! [`Model::recourse_while`] and [`Model::recourses_while`] can be stopped sooner.
 //!
-//! Which features a person can change, in which direction and steps, is not in the blob: [`Rules`] are the caller's.
+//! Which features a person can change, in which direction and steps, is not in the blob: [`Rules`]
+//! are the caller's.
 
 mod answers;
 mod axis;
@@ -70,10 +77,12 @@ pub enum Change {
     Level(u16),
 }
 
-/// The nearest favourable record that was found, and the memory to find it with: 292 bytes a feature on a 64-bit host.
+/// The nearest favourable record that was found, and the memory to find it with: 292 bytes a
+/// feature on a 64-bit host.
 #[derive(Clone, Debug)]
 pub struct Recourse<const FEATURES: usize> {
-    /// How far the record is from a favourable decision; 0 where it has one, `None` where none was found.
+    /// How far the record is from a favourable decision; 0 where it has one, `None` where none was
+    /// found.
     pub distance: Option<f32>,
     /// The score after the changes, at least the threshold; without an answer, the record's own.
     pub probability: f32,
@@ -111,8 +120,8 @@ impl<const FEATURES: usize> Default for Recourse<FEATURES> {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Finds the nearest favourable record, into the caller's memory, as if every feature were free. See [`crate::recourse`] for the distance and what it is
-    /// worth.
+    /// Finds the nearest favourable record, into the caller's memory, as if every feature were
+    /// free. See [`crate::recourse`] for the distance and what it is worth.
     ///
     /// # Errors
     /// As [`Model::score`]; then `recourse` is as it was.
@@ -137,9 +146,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.recourse_while(record, rules, recourse, |_| true)
     }
 
-    /// As [`Model::recourse_within`]. After each evaluation but the first, which is that of the record, `keep_going` receives
-    /// their number; where it returns false, the search ends with the nearest record found until then, and
-    /// [`Recourse::stopped`] is set.
+    /// As [`Model::recourse_within`]. After each evaluation but the first, which is that of the
+    /// record, `keep_going` receives their number; where it returns false, the search ends with the
+    /// nearest record found until then, and [`Recourse::stopped`] is set.
     ///
     /// # Errors
     /// As [`Model::score`]; then `recourse` is as it was.

@@ -1,7 +1,9 @@
-//! What of a feature a record can reach: the distance's units, and the pieces on which logits are linear.
+//! What of a feature a record can reach: the distance's units, and the pieces on which logits are
+//! linear.
 //!
-//! Positions are in standard deviations from the record's own value, times the cost of the feature's rule. A *piece* is a bin, the whole range of a number
-//! without bins, or a level, which lies at [`LEVEL_CHANGE`] times that cost; what the rule forbids is on no piece.
+//! Positions are in standard deviations from the record's own value, times the cost of the
+//! feature's rule. A *piece* is a bin, the whole range of a number without bins, or a level, which
+//! lies at [`LEVEL_CHANGE`] times that cost; what the rule forbids is on no piece.
 
 use core::f32::consts::SQRT_2;
 
@@ -16,7 +18,8 @@ pub const LEVEL_CHANGE: f32 = SQRT_2;
 /// Positions are cut to this magnitude: their squares stay finite.
 const FARTHEST: f32 = 1e9;
 
-/// A place on a feature: the row it looks up (the linear row where it looks up none), and its position.
+/// A place on a feature: the row it looks up (the linear row where it looks up none), and its
+/// position.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Place {
     pub row: u32,
@@ -61,11 +64,13 @@ pub(super) struct Reach {
     pub origin: Place,
     /// The linear row.
     pub linear: u32,
-    /// What a position of 1 is: the standard deviation by the cost; 0 where there is no linear row to move along.
+    /// What a position of 1 is: the standard deviation by the cost; 0 where there is no linear row
+    /// to move along.
     pub unit: f32,
     /// The record's number, transformed and centred.
     value: f32,
-    /// The ends of what may be reached beside the record's own place, which may lie outside; of a category, where its levels are.
+    /// The ends of what may be reached beside the record's own place, which may lie outside; of a
+    /// category, where its levels are.
     low: f32,
     high: f32,
     /// The numbers there, and of what they are multiples.
@@ -130,8 +135,8 @@ impl Reach {
         }
     }
 
-    /// Returns whether a number may be proposed: within the range, on a step, and at a position on a side of the record that
-    /// may be reached.
+    /// Returns whether a number may be proposed: within the range, on a step, and at a position on
+    /// a side of the record that may be reached.
     pub fn is_allowed(&self, number: f32, at: f32) -> bool {
         let is_on_step = self.steps.is_any() || self.steps.nearest(number) == number;
         let is_that_way = !(at < 0.0 && self.low >= 0.0 || at > 0.0 && self.high <= 0.0);
@@ -289,7 +294,8 @@ impl Iterator for Pieces<'_> {
     fn next(&mut self) -> Option<Piece> {
         if let Some(own) = self.own.take() {
             let to = |end: f32| if self.reach.unit > 0.0 { end } else { 0.0 };
-            // The record lies in it, whatever rounding and its rule made of the ends; between it and a range it is outside of, `number` goes on to the range.
+            // The record lies in it, whatever rounding and its rule made of the ends; between it
+            // and a range it is outside of, `number` goes on to the range.
             let (low, high) = (to(own.low), to(own.high));
             return Some(Piece {
                 low: if low < 0.0 { low } else { 0.0 },

@@ -21,7 +21,8 @@ pub enum Direction {
 
 /// What may be done with one feature. Of a category only `cost` counts, and whether it is fixed.
 ///
-/// A number off its range or its steps may stay where it is; where it is changed, it is changed to one on both.
+/// A number off its range or its steps may stay where it is; where it is changed, it is changed to
+/// one on both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rule {
     /// Which way it may go.
@@ -30,10 +31,12 @@ pub struct Rule {
     pub low: f32,
     /// Highest number that may be proposed; above the training range's, that counts.
     pub high: f32,
-    /// Numbers proposed are multiples of it: whole numbers with 1, hundreds with 100. 0 for any number. Multiples, not steps from the record's number, since a
-    /// record keeps that only transformed and rounded; and since they are what one would name.
+    /// Numbers proposed are multiples of it: whole numbers with 1, hundreds with 100. 0 for any
+    /// number. Multiples, not steps from the record's number, since a record keeps that only
+    /// transformed and rounded; and since they are what one would name.
     pub step: f32,
-    /// By how much the feature's part of the distance is multiplied, [`Rule::LEAST_COST`] to [`Rule::MOST_COST`].
+    /// By how much the feature's part of the distance is multiplied, [`Rule::LEAST_COST`] to
+    /// [`Rule::MOST_COST`].
     pub cost: f32,
 }
 
@@ -62,8 +65,8 @@ impl Rule {
         }
     }
 
-    /// Returns the ends of what may be proposed within a range, the first above the second where that is nothing, and the
-    /// steps there.
+    /// Returns the ends of what may be proposed within a range, the first above the second where
+    /// that is nothing, and the steps there.
     pub(super) fn within(&self, low: f32, high: f32) -> ([f32; 2], Steps) {
         let (low, high) = (clamp(low, self.low, f32::INFINITY), clamp(high, f32::NEG_INFINITY, self.high));
         let steps = Steps::new(self.step, low, high);
@@ -71,8 +74,9 @@ impl Rule {
     }
 }
 
-/// Multiples of a step, as decimals write them: the f32 nearest to `n * step`, where *step* is the decimal that a person
-/// wrote (0.01, not 0.00999999977), so that 2,138,913 steps of 0.01 are 21389.13 and not 21389.129.
+/// Multiples of a step, as decimals write them: the f32 nearest to `n * step`, where *step* is the
+/// decimal that a person wrote (0.01, not 0.00999999977), so that 2,138,913 steps of 0.01 are
+/// 21389.13 and not 21389.129.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Steps {
     /// 0 for any number.
@@ -90,7 +94,8 @@ const PLACES: u32 = 10;
 impl Steps {
     pub const NONE: Self = Self { step: 0.0, numerator: 0.0, power_of_ten: 1.0 };
 
-    /// Steps over a range. One that f32 cannot tell from its neighbours at the range's larger end counts as any number.
+    /// Steps over a range. One that f32 cannot tell from its neighbours at the range's larger end
+    /// counts as any number.
     pub fn new(step: f32, low: f32, high: f32) -> Self {
         let (low, high) = (low.abs(), high.abs());
         let largest = if low > high { low } else { high };
@@ -138,8 +143,8 @@ impl Steps {
         self.multiple(libm::roundf(x / self.step))
     }
 
-    /// Returns the least number of steps that is not below `x`. By the multiples, as a quotient may be rounded past a whole
-    /// number.
+    /// Returns the least number of steps that is not below `x`. By the multiples, as a quotient may
+    /// be rounded past a whole number.
     pub fn count_from(&self, x: f32) -> f32 {
         let mut steps = libm::roundf(x / self.step);
         if self.multiple(steps) < x {
@@ -150,8 +155,8 @@ impl Steps {
         steps
     }
 
-    /// Returns the first and the last multiple within a range, the first above the second where there is none; for any
-    /// number the ends.
+    /// Returns the first and the last multiple within a range, the first above the second where
+    /// there is none; for any number the ends.
     pub fn ends(&self, low: f32, high: f32) -> [f32; 2] {
         if self.is_any() {
             [low, high]
@@ -167,7 +172,8 @@ impl Default for Rule {
     }
 }
 
-/// Rules for the features of a model, in their order; those past its features do not count. They exist only where each can be searched by: 20 bytes a feature.
+/// Rules for the features of a model, in their order; those past its features do not count. They
+/// exist only where each can be searched by: 20 bytes a feature.
 ///
 /// ```
 /// use feamoe_engine::recourse::{Direction, Rule, Rules};
@@ -190,10 +196,12 @@ impl<const FEATURES: usize> Rules<FEATURES> {
     /// Every feature free.
     pub const FREE: Self = Self([Rule::FREE; FEATURES]);
 
-    /// Checks rules; a `const fn`, so that what is wrong with those of a firmware is found when it is built.
+    /// Checks rules; a `const fn`, so that what is wrong with those of a firmware is found when it
+    /// is built.
     ///
     /// # Errors
-    /// [`RuleError`] for the first rule whose range is empty, or whose step or cost is out of range.
+    /// [`RuleError`] for the first rule whose range is empty, or whose step or cost is out of
+    /// range.
     pub const fn new(rules: [Rule; FEATURES]) -> Result<Self, RuleError> {
         let mut rest: &[Rule] = &rules;
         while let [rule, others @ ..] = rest {
@@ -293,7 +301,8 @@ mod tests {
         assert_eq!(Rule::FREE.within(0.5, 80.0).0, [0.5, 80.0]);
     }
 
-    /// Against decimals written and parsed: every multiple is the f32 nearest to the decimal, and the ends stay inside.
+    /// Against decimals written and parsed: every multiple is the f32 nearest to the decimal, and
+    /// the ends stay inside.
     #[test]
     fn multiples_are_as_decimals_write_them() {
         use std::format;

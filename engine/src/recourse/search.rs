@@ -1,27 +1,30 @@
-//! The search for the nearest favourable point, and what its steps share: scoring a point, the gradient there, taking it as
-//! the answer.
+//! The search for the nearest favourable point, and what its steps share: scoring a point, the
+//! gradient there, taking it as the answer.
 //!
-//! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`. Features add up in the logits. So where log-odds of
-//! p are taken as linear in the logits, with weights `d` (the *direction*), the problem falls apart by feature for a given
-//! multiplier `m` (Everett 1963):
+//! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`. Features add up in the
+//! logits. So where log-odds of p are taken as linear in the logits, with weights `d` (the
+//! *direction*), the problem falls apart by feature for a given multiplier `m` (Everett 1963):
 //!
 //! ```text
 //! x_j(m) = argmax over the places of feature j:   m * d . (the logits it adds)  -  c_j
 //! ```
 //!
 //! 1. One expert: log-odds *are* linear, and `linear` solves for the nearest point.
-//! 2. *Descent* (`descent`): along a direction, the smallest multiplier whose point is favourable by the true score; then the
-//!    knapsack of whole pieces; then the gradient at the point found is the next direction. At the nearest point of a smooth
-//!    boundary direction and gradient agree. First directions: the gradient at the record, its mean with that at the best
-//!    point, and those in which one expert takes over, for the [`EXPERTS_TRIED`] that favour the record most (all, while there
-//!    is no answer).
-//! 3. Without an answer yet: one change of the record, each feature scanned by the true score (`exchange`).
-//! 4. *Exchange* (`exchange`): of the best point, one change is taken back, and any one feature may make it favourable again,
-//!    by the true score. Then the same from the record itself.
+//! 2. *Descent* (`descent`): along a direction, the smallest multiplier whose point is favourable
+//!    by the true score; then the knapsack of whole pieces; then the gradient at the point found is
+//!    the next direction. At the nearest point of a smooth boundary direction and gradient agree.
+//!    First directions: the gradient at the record, its mean with that at the best point, and those
+//!    in which one expert takes over, for the [`EXPERTS_TRIED`] that favour the record most (all,
+//!    while there is no answer).
+//! 3. Without an answer yet: one change of the record, each feature scanned by the true score
+//!    (`exchange`).
+//! 4. *Exchange* (`exchange`): of the best point, one change is taken back, and any one feature may
+//!    make it favourable again, by the true score. Then the same from the record itself.
 //!
 //! 2 and 4 repeat until neither finds a nearer point, or the budget is spent.
 //!
-//! Most functions are kept from being inlined: at opt-level 3 their copies would take twice the flash and save no time.
+//! Most functions are kept from being inlined: at opt-level 3 their copies would take twice the
+//! flash and save no time.
 
 use super::axis::Axis;
 use super::reach::{Place, Reach};
@@ -33,10 +36,11 @@ use crate::record::Record;
 use crate::schema::FeatureIndex;
 use crate::schema::Kind;
 
-/// Evaluations of the mixture after which the search ends with what it has, but for the last descent.
+/// Evaluations of the mixture after which the search ends with what it has, but for the last
+/// descent.
 pub const MAX_EVALUATIONS: u32 = 4096;
-/// Pieces (levels, bins) looked at along a direction, after which the search looks at no more: it bounds the time on features
-/// of very many levels. A look takes a few per cent of an evaluation.
+/// Pieces (levels, bins) looked at along a direction, after which the search looks at no more: it
+/// bounds the time on features of very many levels. A look takes a few per cent of an evaluation.
 pub const MAX_LOOKS: u32 = 1 << 20;
 
 /// Experts that are headed for, where there is an answer without.
@@ -77,7 +81,8 @@ pub(super) struct Search<'s, const FEATURES: usize, const EXPERTS: usize> {
 }
 
 impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPERTS> {
-    /// Searches from a declined record by the rules, and without the features so marked; returns the distance of the best point, which is then in the answer.
+    /// Searches from a declined record by the rules, and without the features so marked; returns
+    /// the distance of the best point, which is then in the answer.
     pub fn run(
         model: &'s Model<'s, FEATURES, EXPERTS>,
         record: &'s Record<'s, FEATURES>,
@@ -235,8 +240,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         self.answer.stopped = self.answer.stopped || !(self.keep_going)(self.answer.evaluations);
     }
 
-    /// Returns the log-odds of p at the point that was scored last, in log2 units; of a p that f32 hardly holds, no less than
-    /// those of the least that it does.
+    /// Returns the log-odds of p at the point that was scored last, in log2 units; of a p that f32
+    /// hardly holds, no less than those of the least that it does.
     pub fn log_odds(&self) -> f32 {
         let p = if self.probability > SMALLEST_P { self.probability } else { SMALLEST_P };
         libm::log2f(p / (1.0 - p))
@@ -248,9 +253,10 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         libm::log2f(threshold / (1.0 - threshold))
     }
 
-    /// Returns the most by which the log-odds of p rise along the linear row of a feature, for a position of 1 towards larger
-    /// and towards smaller numbers, in log2 units: the gate's share of it is at most the spread of the gate's slopes, the
-    /// experts' at most the largest of their slopes.
+    /// Returns the most by which the log-odds of p rise along the linear row of a feature, for a
+    /// position of 1 towards larger and towards smaller numbers, in log2 units: the gate's share of
+    /// it is at most the spread of the gate's slopes, the experts' at most the largest of their
+    /// slopes.
     pub fn steepest(&self, reach: &Reach) -> [f32; 2] {
         let experts = self.model.experts();
         let row = if reach.unit > 0.0 { self.model.row(reach.linear) } else { &[] };
@@ -265,14 +271,17 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         [spread + own_high, spread - own_low].map(|rise| if rise > 0.0 { rise * reach.unit } else { 0.0 })
     }
 
-    /// Sets the direction to the gradient of the log-odds of p at the point that was evaluated last.
+    /// Sets the direction to the gradient of the log-odds of p at the point that was evaluated
+    /// last.
     ///
-    /// With `h_k` and `h'_k` the shares of expert k in p and in 1 - p: `h_k - h'_k` in its gate's logit, `h_k (1 - o_k) + h'_k o_k` in its own.
+    /// With `h_k` and `h'_k` the shares of expert k in p and in 1 - p: `h_k - h'_k` in its gate's
+    /// logit, `h_k (1 - o_k) + h'_k o_k` in its own.
     #[inline(never)]
     pub fn take_gradient(&mut self) {
         let (experts, p) = (self.model.experts(), self.probability);
         let (gates, logits) = self.lanes.as_flattened().split_at_checked(experts).unwrap_or_default();
-        // In a p that f32 hardly holds the largest shares count, by their logarithms, short of the gate's sum.
+        // In a p that f32 hardly holds the largest shares count, by their logarithms, short of the
+        // gate's sum.
         let log_share = |(gate, logit): (&f32, &f32)| gate + if *logit < 0.0 { *logit } else { 0.0 };
         let largest = gates.iter().zip(logits).map(log_share).fold(f32::MIN, |a, b| if a > b { a } else { b });
         let (by_gate, by_expert) = self.direction.as_flattened_mut().split_at_mut_checked(experts).unwrap_or_default();
@@ -291,7 +300,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         }
     }
 
-    /// Returns the logit at the record, and the index, of the expert that favours the record next less than `last`.
+    /// Returns the logit at the record, and the index, of the expert that favours the record next
+    /// less than `last`.
     fn next_expert(&self, last: (f32, usize)) -> (f32, usize) {
         let experts = self.model.experts();
         let logits = self.origin.as_flattened().iter().skip(experts).take(experts);
@@ -305,8 +315,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         next
     }
 
-    /// Sets the direction to the gradient of `log(g_k o_k)`, of one expert's share in p, at the point that was evaluated last: there it takes over and is
-    /// favourable.
+    /// Sets the direction to the gradient of `log(g_k o_k)`, of one expert's share in p, at the
+    /// point that was evaluated last: there it takes over and is favourable.
     #[inline(never)]
     pub fn head_for(&mut self, expert: usize) {
         let experts = self.model.experts();
@@ -317,7 +327,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         }
     }
 
-    /// Takes the point for the best where it is nearer and favourable once set in a record; where rounding keeps it from that, a little beyond.
+    /// Takes the point for the best where it is nearer and favourable once set in a record; where
+    /// rounding keeps it from that, a little beyond.
     #[inline(never)]
     pub fn accept(&mut self) -> bool {
         for beyond in [1.0, 1.000_001, 1.000_01, 1.000_1, 1.001] {
@@ -333,7 +344,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         false
     }
 
-    /// Sets the point in a copy of the record, numbers `beyond` times as far, and scores that; where it is favourable and nearer, it is the answer.
+    /// Sets the point in a copy of the record, numbers `beyond` times as far, and scores that;
+    /// where it is favourable and nearer, it is the answer.
     #[inline(never)]
     fn verify(&mut self, beyond: f32) -> Option<f32> {
         let Self { model, record, answer, .. } = self;

@@ -21,7 +21,8 @@ const FLAG_ERASED_TO_ZEROS: u16 = 1;
 pub const MAX_WORD: usize = 512;
 /// Smallest unit. A header and a mark each take one.
 pub const MIN_UNIT: usize = 32;
-/// Fewest bytes of a mark: few enough for one unit, too many for a torn word to come out as all of them.
+/// Fewest bytes of a mark: few enough for one unit, too many for a torn word to come out as all of
+/// them.
 const MARK_BYTES: usize = 16;
 const TRIED: u8 = 0x5a;
 const CONFIRMED: u8 = 0xa5;
@@ -57,7 +58,8 @@ impl Mark {
     }
 }
 
-/// Returns the unit of a flash whose words have `word` bytes: [`MIN_UNIT`], or a word where that is more.
+/// Returns the unit of a flash whose words have `word` bytes: [`MIN_UNIT`], or a word where that is
+/// more.
 #[must_use]
 pub const fn unit(word: usize) -> usize {
     if word > MIN_UNIT { word } else { MIN_UNIT }
@@ -80,7 +82,8 @@ pub(super) struct Header {
 pub(super) struct Marks {
     pub unit: usize,
     pub tried: bool,
-    /// Bytes of the second mark that stand, from its first one on: fewer than all where a cut fell into writing it.
+    /// Bytes of the second mark that stand, from its first one on: fewer than all where a cut fell
+    /// into writing it.
     pub confirmed_bytes: usize,
 }
 
@@ -106,7 +109,8 @@ impl Header {
         }
     }
 
-    /// Version 1: magic, sequence u32, length u32, CRC-32 of these and of the blob's header; the blob at byte 32.
+    /// Version 1: magic, sequence u32, length u32, CRC-32 of these and of the blob's header; the
+    /// blob at byte 32.
     fn read_1(slot: &[u8]) -> Result<Self, SlotError> {
         const BLOB_AT: usize = 32;
         let [head @ .., c0, c1, c2, c3] = slot.first_chunk::<16>().ok_or(SlotError::Empty)?;
@@ -134,7 +138,8 @@ impl Header {
             let at = unit.wrapping_mul(mark.units_before());
             slot.get(at..).and_then(|rest| rest.get(..unit)).unwrap_or_default()
         };
-        // Whatever a cut left of the first mark: the model may have been used. The second must be whole.
+        // Whatever a cut left of the first mark: the model may have been used. The second must be
+        // whole.
         let tried = mark(Mark::Tried).iter().any(|byte| *byte != erased);
         let confirmed = mark(Mark::Confirmed).iter().take(MARK_BYTES);
         let confirmed_bytes = confirmed.take_while(|byte| **byte == CONFIRMED).count();
@@ -156,7 +161,8 @@ pub const fn blob_at(unit: usize) -> usize {
     unit.saturating_mul(3)
 }
 
-/// Returns the header of a slot, without the padding up to the unit. `erased`: the byte that the flash erases to.
+/// Returns the header of a slot, without the padding up to the unit. `erased`: the byte that the
+/// flash erases to.
 ///
 /// `None` for a blob shorter than its own header or past a u32, and for a unit that no flash has.
 #[must_use]
@@ -172,12 +178,13 @@ pub fn seal(sequence: u32, blob: &[u8], unit: usize, erased: u8) -> Option<[u8; 
     Some(bytes)
 }
 
-/// Writes a whole slot with a confirmed model into `slot`: what a factory programs. The rest is filled with `erased`, the
-/// byte that the flash erases to; `word` is what its driver writes at once. A device then starts with no trial.
+/// Writes a whole slot with a confirmed model into `slot`: what a factory programs. The rest is
+/// filled with `erased`, the byte that the flash erases to; `word` is what its driver writes at
+/// once. A device then starts with no trial.
 ///
 /// # Errors
-/// [`SlotError::TooLong`], [`SlotError::Malformed`] for a word that no flash has or for bytes that are no blob. What the
-/// blob holds is not checked: load it first.
+/// [`SlotError::TooLong`], [`SlotError::Malformed`] for a word that no flash has or for bytes that
+/// are no blob. What the blob holds is not checked: load it first.
 pub fn image(blob: &[u8], sequence: u32, word: usize, erased: u8, slot: &mut [u8]) -> Result<(), SlotError> {
     if word > MAX_WORD || !word.is_power_of_two() {
         return Err(SlotError::Malformed);

@@ -1,5 +1,6 @@
-//! Two places in flash for model blobs. A new model is written beside the one in use, checked where it lies, tried, and kept
-//! only when it is confirmed; whatever cuts this short leaves a model that loads.
+//! Two places in flash for model blobs. A new model is written beside the one in use, checked where
+//! it lies, tried, and kept only when it is confirmed; whatever cuts this short leaves a model that
+//! loads.
 //!
 //! ```no_run
 //! use feamoe_engine::Model;
@@ -72,31 +73,38 @@
 //! confirmed             = bytes a5; the mark stands once its first 16 bytes are a5
 //! ```
 //!
-//! Worked example, sequence 1, a blob of 28 bytes with CRC 0x12345678, unit 32, erased to ones: `46 45 53 4c` `02 00` `00 00`
-//! `10 00 00 00` (CRC-32) `01 00 00 00` `1c 00 00 00` `20 00 00 00` `78 56 34 12`.
+//! Worked example, sequence 1, a blob of 28 bytes with CRC 0x12345678, unit 32, erased to ones: `46
+//! 45 53 4c` `02 00` `00 00` `10 00 00 00` (CRC-32) `01 00 00 00` `1c 00 00 00` `20 00 00 00` `78
+//! 56 34 12`.
 //!
-//! - **Order.** A slot is erased whole, the blob is written, checked *in flash*, and the header is written last: until its
-//!   CRC stands, the slot holds nothing. Each mark has a unit of its own. No word is written twice (but one that a cut left
-//!   torn in the middle of confirming), bits go from erased to written only, and no step reads: so a flash with error
-//!   correction takes it, and one that erases to zeros.
-//! - **Trial.** A new model starts on trial. [`Chosen::begin`] marks it as tried before its first use; [`Chosen::confirm`]
-//!   keeps it. A start that finds a model tried and not confirmed goes back to the other slot's model. Only where that one
-//!   does not load either is the unconfirmed model used again. While a model is on trial no update is accepted that would
-//!   overwrite the model to go back to. (MCUboot and embassy-boot do the same for firmware.)
+//! - **Order.** A slot is erased whole, the blob is written, checked *in flash*, and the header is
+//!   written last: until its CRC stands, the slot holds nothing. Each mark has a unit of its own.
+//!   No word is written twice (but one that a cut left torn in the middle of confirming), bits go
+//!   from erased to written only, and no step reads: so a flash with error correction takes it, and
+//!   one that erases to zeros.
+//! - **Trial.** A new model starts on trial. [`Chosen::begin`] marks it as tried before its first
+//!   use; [`Chosen::confirm`] keeps it. A start that finds a model tried and not confirmed goes
+//!   back to the other slot's model. Only where that one does not load either is the unconfirmed
+//!   model used again. While a model is on trial no update is accepted that would overwrite the
+//!   model to go back to. (MCUboot and embassy-boot do the same for firmware.)
 //! - **Drivers.** Steps are values and not a trait to implement, so that a blocking driver
-//!   (`embedded_storage::nor_flash::NorFlash` has both calls), an `async` one or a vendor's can take them. They start and end
-//!   on multiples of a word. A slot is a whole number of the driver's erase units, read in place, on a multiple of 4.
-//! - **Lifetimes.** The two slots have lifetimes of their own: a model borrows only the slot it lies in, so that the other
-//!   one can be erased and written meanwhile.
-//! - The newer of two sequence numbers is the one that lies ahead by less than half their range: they may wrap around.
-//! - A blob is in use only after a load: the other slot serves where the newest blob is damaged or larger than this build
-//!   holds. A checksum that fails is computed once more before a slot is passed over: reading can fail too.
-//! - Version 1 of the layout (magic "FEAS": sequence, length, CRC of these and of the blob's header; the blob at byte 32)
-//!   still reads, as a confirmed model. [`image`] makes the first image of a factory.
+//!   (`embedded_storage::nor_flash::NorFlash` has both calls), an `async` one or a vendor's can
+//!   take them. They start and end on multiples of a word. A slot is a whole number of the driver's
+//!   erase units, read in place, on a multiple of 4.
+//! - **Lifetimes.** The two slots have lifetimes of their own: a model borrows only the slot it
+//!   lies in, so that the other one can be erased and written meanwhile.
+//! - The newer of two sequence numbers is the one that lies ahead by less than half their range:
+//!   they may wrap around.
+//! - A blob is in use only after a load: the other slot serves where the newest blob is damaged or
+//!   larger than this build holds. A checksum that fails is computed once more before a slot is
+//!   passed over: reading can fail too.
+//! - Version 1 of the layout (magic "FEAS": sequence, length, CRC of these and of the blob's
+//!   header; the blob at byte 32) still reads, as a confirmed model. [`image`] makes the first
+//!   image of a factory.
 //!
-//! A cut can leave a word that reads right now and wrong later. Where the supply may do that, write the model again in the
-//! next quiet moment. Where a torn word raises a bus fault (cores that correct errors), the handler of that fault belongs to
-//! the firmware.
+//! A cut can leave a word that reads right now and wrong later. Where the supply may do that, write
+//! the model again in the next quiet moment. Where a torn word raises a bus fault (cores that
+//! correct errors), the handler of that fault belongs to the firmware.
 
 mod header;
 mod update;
@@ -153,23 +161,24 @@ impl<A, B> Chosen<A, B> {
         self.trial.is_some()
     }
 
-    /// Returns the step to take before the model is used: to mark it as tried. `None` for a confirmed model, and for one that
-    /// is marked already and serves because nothing else loads. `WORD`: the bytes that the flash writes at once.
+    /// Returns the step to take before the model is used: to mark it as tried. `None` for a
+    /// confirmed model, and for one that is marked already and serves because nothing else loads.
+    /// `WORD`: the bytes that the flash writes at once.
     #[must_use]
     pub fn begin<const WORD: usize>(&self) -> Option<Step<'static>> {
         let marks = self.trial.as_ref().filter(|marks| !marks.tried)?;
         Some(marks.step::<WORD>(Mark::Tried))
     }
 
-    /// Returns the step that keeps a model on trial: to mark it as confirmed; `None` for one that is. From here on there is a
-    /// [`Chosen::target`]: take the step first.
+    /// Returns the step that keeps a model on trial: to mark it as confirmed; `None` for one that
+    /// is. From here on there is a [`Chosen::target`]: take the step first.
     #[must_use]
     pub fn confirm<const WORD: usize>(&mut self) -> Option<Step<'static>> {
         Some(self.trial.take()?.step::<WORD>(Mark::Confirmed))
     }
 
-    /// Returns where the next blob goes: the other slot. `None` while the model is on trial and the other slot holds the one
-    /// to go back to.
+    /// Returns where the next blob goes: the other slot. `None` while the model is on trial and the
+    /// other slot holds the one to go back to.
     #[must_use]
     pub fn target(&self) -> Option<Target> {
         if self.trial.is_some() && self.passed_over.is_none() { None } else { Some(self.next) }
@@ -208,7 +217,8 @@ pub enum SlotError {
     Empty,
     /// The header is damaged, or writing it was cut short.
     Header(FrameError),
-    /// The header passes its checksum and makes no sense: no unit of a flash, or bytes that are no blob.
+    /// The header passes its checksum and makes no sense: no unit of a flash, or bytes that are no
+    /// blob.
     Malformed,
     /// The blob is not the one that the header was written for.
     OtherBlob,
@@ -288,10 +298,12 @@ pub enum Step<'a> {
     },
 }
 
-/// Loads the newest valid model of two slots, each given with all its bytes, as they lie in flash. `A` and `B` are the same
-/// model, [`crate::Model`] or [`crate::integer::Model`], of the lifetime of either slot.
+/// Loads the newest valid model of two slots, each given with all its bytes, as they lie in flash.
+/// `A` and `B` are the same model, [`crate::Model`] or [`crate::integer::Model`], of the lifetime
+/// of either slot.
 ///
-/// Cost: that of a load, twice where the newer blob is refused, and once more for each checksum that fails.
+/// Cost: that of a load, twice where the newer blob is refused, and once more for each checksum
+/// that fails.
 ///
 /// # Errors
 /// [`NoModel`], with the reason for each slot, and where to write one.
@@ -318,7 +330,8 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
     let order = if second_is_newer { [1, 0] } else { [0, 1] };
     let [newer, older] = order;
     let mut errors = [SlotError::Empty; 2];
-    // First those that did not fail a trial; where none of them loads, one that did is better than none.
+    // First those that did not fail a trial; where none of them loads, one that did is better than
+    // none.
     for failed in [false, true] {
         // Of two that failed, the one before: it was in use when the newer one failed.
         let [first_choice, second_choice] = if failed { [older, newer] } else { order };
@@ -347,7 +360,8 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
     Err(NoModel { errors, target: Target { slot: newer, sequence } })
 }
 
-/// Returns why the slot other than the chosen one was passed over: `None` where it holds an older blob.
+/// Returns why the slot other than the chosen one was passed over: `None` where it holds an older
+/// blob.
 fn passed_over(
     chosen: usize,
     [newer, _]: [usize; 2],
@@ -371,7 +385,8 @@ impl Header {
     }
 }
 
-/// Returns whether sequence number `a` is newer than `b`: serial number arithmetic (RFC 1982, section 3.2).
+/// Returns whether sequence number `a` is newer than `b`: serial number arithmetic (RFC 1982,
+/// section 3.2).
 fn is_newer(a: u32, b: u32) -> bool {
     (1..1 << 31).contains(&a.wrapping_sub(b))
 }

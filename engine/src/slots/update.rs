@@ -5,11 +5,12 @@ use super::{SlotError, Step, Target, load_retried};
 use crate::invariant::certain;
 use crate::model::Scorer;
 
-/// An update on its way into a slot: erases it, writes the blob in whole words as it arrives, checks it where it lies, and
-/// only then gives out the header. `WORD`: the bytes that the flash writes at once, a power of two up to 512. Memory: two
-/// words.
+/// An update on its way into a slot: erases it, writes the blob in whole words as it arrives,
+/// checks it where it lies, and only then gives out the header. `WORD`: the bytes that the flash
+/// writes at once, a power of two up to 512. Memory: two words.
 ///
-/// Everything before the header can be cut short: the slot then holds nothing, and the other one its model.
+/// Everything before the header can be cut short: the slot then holds nothing, and the other one
+/// its model.
 #[derive(Debug)]
 pub struct Update<const WORD: usize> {
     target: Target,
@@ -29,8 +30,8 @@ impl<const WORD: usize> Update<WORD> {
         unit(WORD)
     };
 
-    /// Starts an update by a blob of `blob_bytes`. `slot_bytes`: of the slot, a whole number of the driver's erase units;
-    /// `erased`: the byte that the flash erases to.
+    /// Starts an update by a blob of `blob_bytes`. `slot_bytes`: of the slot, a whole number of the
+    /// driver's erase units; `erased`: the byte that the flash erases to.
     ///
     /// # Errors
     /// [`SlotError::TooLong`].
@@ -49,9 +50,9 @@ impl<const WORD: usize> Update<WORD> {
         Step::Erase { from: 0, to: self.slot_bytes }
     }
 
-    /// Takes bytes off the front of `chunk`; returns the step that writes them, once they make whole words. Call it until
-    /// it returns `None`: then the chunk is empty, and the next one can come. Bytes past the blob's length stay in the
-    /// chunk.
+    /// Takes bytes off the front of `chunk`; returns the step that writes them, once they make
+    /// whole words. Call it until it returns `None`: then the chunk is empty, and the next one can
+    /// come. Bytes past the blob's length stay in the chunk.
     #[must_use]
     pub fn next<'s, 'c: 's>(&'s mut self, chunk: &mut &'c [u8]) -> Option<Step<'s>> {
         let left = self.length.wrapping_sub(self.taken) as usize;
@@ -81,7 +82,8 @@ impl<const WORD: usize> Update<WORD> {
         Some(Step::Write { at, bytes: &self.word })
     }
 
-    /// Returns the step that writes the end of the blob, padded to a word, where it is not written yet.
+    /// Returns the step that writes the end of the blob, padded to a word, where it is not written
+    /// yet.
     ///
     /// # Errors
     /// [`SlotError::Incomplete`].
@@ -98,11 +100,13 @@ impl<const WORD: usize> Update<WORD> {
         Ok(Some(Step::Write { at, bytes: &self.word }))
     }
 
-    /// Loads the blob from the slot, given with all its bytes as they lie in flash, and returns its header, the last step.
-    /// A blob that this build cannot use never gets one. Loads once more where a checksum fails.
+    /// Loads the blob from the slot, given with all its bytes as they lie in flash, and returns its
+    /// header, the last step. A blob that this build cannot use never gets one. Loads once more
+    /// where a checksum fails.
     ///
     /// # Errors
-    /// [`SlotError::Incomplete`], [`SlotError::Refused`]; [`SlotError::TooLong`] where `slot` is shorter than said.
+    /// [`SlotError::Incomplete`], [`SlotError::Refused`]; [`SlotError::TooLong`] where `slot` is
+    /// shorter than said.
     pub fn check<'a, M: Scorer<'a>>(&self, slot: &'a [u8]) -> Result<Seal, SlotError> {
         if self.taken != self.length || self.filled != 0 {
             let written = self.taken.wrapping_sub(u32::try_from(self.filled).unwrap_or(0));
@@ -122,7 +126,8 @@ impl<const WORD: usize> Update<WORD> {
 
     /// Returns where the next word goes.
     fn at(&self) -> u32 {
-        // The slot holds the blob, and its length is a u32; less than a word of it is taken and not written.
+        // The slot holds the blob, and its length is a u32; less than a word of it is taken and not
+        // written.
         #[allow(clippy::cast_possible_truncation)]
         let start = blob_at(Self::UNIT).wrapping_sub(self.filled) as u32;
         start.wrapping_add(self.taken)
@@ -144,7 +149,8 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// Returns the last step of an update: to write the header. From then on the slot holds a model on trial.
+    /// Returns the last step of an update: to write the header. From then on the slot holds a model
+    /// on trial.
     #[must_use]
     pub fn step(&self) -> Step<'_> {
         Step::Write { at: 0, bytes: self.bytes.get(..self.length).unwrap_or(&self.bytes) }
