@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model: Model<16, 12> = Model::load(MODEL)?;
     let schema = model.schema();
 
-    // Values are missing until they are set. A note tells of a value that training had not seen.
+    // Values are missing until they are set. A note marks a value that training had not seen.
     let mut record = model.record();
     if record.set_number("age", 95.0)? == Note::Clamped {
         println!("age: clamped to the range of the training data");

@@ -15,7 +15,7 @@
 //! - **The window is an exponential histogram**: at most five buckets of each size 1, 2, 4, ...
 //!   2^15. A bucket keeps mean and summed squared deviation, merged by Chan's formula: sums of
 //!   300,000 squares, added one by one, would not fit an f32. At [`LONGEST_WINDOW`] records the
-//!   oldest bucket is dropped: such a window tells means apart that differ by 0.01, finer changes
+//!   oldest bucket is dropped: such a window distinguishes means that differ by 0.01, finer changes
 //!   pass unseen.
 //! - **Once a cut passes its bound, all before the likeliest cut is dropped at once**, the one with
 //!   the least deviation within its parts; the paper drops bucket by bucket and looks again. One
@@ -129,7 +129,7 @@ fn records_of(count: f32) -> u32 {
     count as u32
 }
 
-/// Mean and summed squared deviation of as many records as its row tells.
+/// Mean and summed squared deviation of as many records as its row stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Bucket {
     #[serde(with = "crate::drift::f32_bytes")]
@@ -310,7 +310,7 @@ impl Adwin {
         self.width = self.width.saturating_sub(1 << ROWS);
     }
 
-    /// Drops the oldest buckets of so many records.
+    /// Drops the oldest buckets, each of this many records.
     fn forget(&mut self, records: u32) {
         let mut left = records;
         for (row, buckets) in self.rows.iter_mut().enumerate().rev() {
@@ -470,7 +470,7 @@ mod tests {
         }
     }
 
-    /// Streams of so many records by so many seeds; `chance(record)` is the stream's mean. Returns
+    /// Streams of this many records, one per seed; `chance(record)` is the stream's mean. Returns
     /// every alarm with its record.
     fn alarms(seeds: u64, records: u32, delta: f32, chance: impl Fn(u32) -> f32) -> Vec<Vec<(u32, Change)>> {
         (1..=seeds)
@@ -545,7 +545,7 @@ mod tests {
             let (record, change) = alarms[0];
             assert!(change.is_rise() && (15_000..15_600).contains(&record), "{record}");
             assert!((change.before - 0.1).abs() < 0.02 && change.after > 0.2, "{change:?}");
-            // It tells where the change was to a few buckets.
+            // The position of the change is known to a few buckets.
             assert!((record - change.records_after).abs_diff(15_000) < 400, "{record} {change:?}");
         }
     }

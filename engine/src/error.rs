@@ -137,7 +137,7 @@ impl fmt::Display for LoadError {
                 f.write_str("values cannot be used in place on a big-endian target: copy them (load_into)")?
             }
             K::MemoryTooSmall { found, expected } => {
-                write!(f, "memory for {found} values, the blob has {expected} (values_needed tells)")?;
+                write!(f, "memory for {found} values, the blob has {expected} (see values_needed)")?;
             }
             K::IntegerWeights => f.write_str("weights are integers: load the blob with integer::Model")?,
             K::FloatWeights => {

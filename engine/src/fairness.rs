@@ -124,12 +124,12 @@ pub(crate) fn units(share: f32) -> u64 {
     u64::from((share * UNITS) as u32)
 }
 
-/// Returns the mean of so many summands from their sum in [`units`]; NaN without one.
+/// Returns the mean of `count` summands from their sum in [`units`]; NaN without one.
 pub(crate) fn mean(units: u64, summands: u64) -> f32 {
     ratio(units, summands) / UNITS
 }
 
-/// Whether a sum in [`units`] can be that of so many summands.
+/// Whether a sum in [`units`] is possible for `count` summands.
 pub(crate) fn can_be_sum(units: u64, summands: u64) -> bool {
     units <= summands.saturating_mul(1 << UNIT_BITS)
 }

@@ -485,7 +485,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     ///
     /// # Errors
     /// [`RecordError::NoBackgroundRow`]; [`RecordError::OtherModel`] for a record that another
-    /// model made. Then `record` is as it was.
+    /// model made. Then `record` is unchanged.
     pub fn background_record(&self, row: usize, record: &mut Record<'_, FEATURES>) -> Result<(), RecordError> {
         if !self.made(record) {
             return Err(RecordError::OtherModel);
@@ -512,7 +512,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// Scores a record into the caller's memory, which saves two copies.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `score` is as it was.
+    /// As [`Model::score`]; then `score` is unchanged.
     #[inline]
     pub fn score_into(&self, record: &Record<'_, FEATURES>, score: &mut Score<EXPERTS>) -> Result<(), PredictError> {
         let mut lanes = [[UNWRITTEN; EXPERTS]; 2];

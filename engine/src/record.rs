@@ -3,7 +3,7 @@
 //! Setting a value clamps, transforms and looks it up once; scoring and explaining then read the
 //! same terms. A value that is not set is missing. Numbers: NaN is missing; a number outside the
 //! training range (infinities too) is clamped and noted. Levels: an unknown one uses the *unseen*
-//! row and is noted. An error leaves the record as it was, but for [`Record::set_all`], which then
+//! row and is noted. An error leaves the record unchanged, but for [`Record::set_all`], which then
 //! clears it.
 
 use crate::error::RecordError;
@@ -137,7 +137,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// instruction count hardly depends on the values.
     ///
     /// # Errors
-    /// [`RecordError::WrongValueCount`]; then the record is as it was. As [`Record::set_value`];
+    /// [`RecordError::WrongValueCount`]; then the record is unchanged. As [`Record::set_value`];
     /// then every value is missing, so that no score mixes old values with new ones.
     pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
         let (found, features) = (values.len(), self.layout.features.len());

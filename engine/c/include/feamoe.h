@@ -39,7 +39,7 @@
 #define FEAMOE_EXPERTS 16
 #endif
 
-// Most records that exact values are told against.
+// Most records that exact values are computed against.
 #ifndef FEAMOE_BACKGROUND
 #define FEAMOE_BACKGROUND 4
 #endif
@@ -542,7 +542,7 @@ enum feamoe_status feamoe_integer_model_load(struct feamoe_integer_model *model,
                                              const uint8_t *blob,
                                              size_t blob_bytes);
 
-// Tells what is in a model.
+// Describes a model.
 enum feamoe_status feamoe_model_info(const struct feamoe_model *model, struct feamoe_info *info);
 
 // As feamoe_model_info.
@@ -568,7 +568,7 @@ enum feamoe_status feamoe_integer_model_level_code(const struct feamoe_integer_m
                                                    const char *level,
                                                    uint16_t *code);
 
-// Tells the name of a feature: length bytes of UTF-8 in the blob, not ended by a NUL. Print them
+// Returns the name of a feature: length bytes of UTF-8 in the blob, not ended by a NUL. Print them
 // by "%.*s".
 enum feamoe_status feamoe_model_feature_name(const struct feamoe_model *model,
                                              size_t index,
@@ -594,7 +594,7 @@ enum feamoe_status feamoe_integer_monitor_start(struct feamoe_monitor *monitor,
                                                 const struct feamoe_integer_model *model,
                                                 uint64_t since);
 
-// Starts a new period: counts and events begin anew, the drift detectors go on.
+// Starts a new period: counts and events restart, the drift detectors continue.
 enum feamoe_status feamoe_monitor_reset(struct feamoe_monitor *monitor, uint64_t since);
 
 // Counts a score of a record: its probability, its group, 0 the reference, or FEAMOE_NO_GROUP.
@@ -605,7 +605,7 @@ enum feamoe_status feamoe_monitor_observe(struct feamoe_monitor *monitor,
                                           uint32_t group,
                                           struct feamoe_token *token);
 
-// As feamoe_monitor_observe; probability in units of 2^-32, as feamoe_integer_score tells it.
+// As feamoe_monitor_observe; probability in units of 2^-32, as feamoe_integer_score reports it.
 enum feamoe_status feamoe_integer_monitor_observe(struct feamoe_monitor *monitor,
                                                   const struct feamoe_integer_record *record,
                                                   uint32_t probability,
@@ -623,11 +623,11 @@ enum feamoe_status feamoe_monitor_distance(struct feamoe_monitor *monitor,
                                            const struct feamoe_token *token,
                                            float distance);
 
-// Tells what was counted of a group.
+// Returns the counts of a group.
 enum feamoe_status feamoe_monitor_group(struct feamoe_monitor *monitor, uint32_t group, struct feamoe_group *counts);
 
-// Tells the gap of a group to the reference by a measure, one of feamoe_measure; NaN where a rate
-// has no records.
+// Returns the gap of a group to the reference by a measure, one of feamoe_measure; NaN where a
+// rate has no records.
 enum feamoe_status feamoe_monitor_gap(struct feamoe_monitor *monitor, uint32_t group, uint32_t measure, float *gap);
 
 // Writes the status, which `feamoe monitor` reads, to an array of length bytes,
@@ -758,7 +758,7 @@ enum feamoe_status feamoe_update_begin(struct feamoe_update *update,
                                        uint32_t blob_bytes,
                                        struct feamoe_step *step);
 
-// Takes bytes off the front of a piece of the model, *length bytes at *piece, and tells the step
+// Takes bytes off the front of a piece of the model, *length bytes at *piece, and reports the step
 // that writes them, once they make whole words. Take each step before the next call; call until
 // the step is FEAMOE_STEP_KIND_NONE: then the next piece can come.
 enum feamoe_status feamoe_update_next(struct feamoe_update *update,
@@ -766,12 +766,12 @@ enum feamoe_status feamoe_update_next(struct feamoe_update *update,
                                       size_t *length,
                                       struct feamoe_step *step);
 
-// Tells the step that writes the end of the model, padded to a word; FEAMOE_STEP_KIND_NONE where
+// Returns the step that writes the end of the model, padded to a word; FEAMOE_STEP_KIND_NONE where
 // it is written already.
 enum feamoe_status feamoe_update_end(struct feamoe_update *update, struct feamoe_step *step);
 
-// Loads the model from the slot, given with all its bytes as they lie in flash, and tells the last
-// step: to write the header. After it the slot holds a model on trial, which the next start
+// Loads the model from the slot, given with all its bytes as they lie in flash, and reports the
+// last step: to write the header. After it the slot holds a model on trial, which the next start
 // chooses.
 enum feamoe_status feamoe_update_check(struct feamoe_update *update,
                                        const uint8_t *slot,

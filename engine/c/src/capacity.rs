@@ -16,7 +16,7 @@ const fn chosen(given: Option<&str>, default: usize) -> usize {
 pub const FEAMOE_FEATURES: usize = chosen(option_env!("FEAMOE_FEATURES"), 32);
 /// Most experts of a model; even.
 pub const FEAMOE_EXPERTS: usize = chosen(option_env!("FEAMOE_EXPERTS"), 16);
-/// Most records that exact values are told against.
+/// Most records that exact values are computed against.
 pub const FEAMOE_BACKGROUND: usize = chosen(option_env!("FEAMOE_BACKGROUND"), 4);
 /// Groups of a monitor, the reference first.
 pub const FEAMOE_GROUPS: usize = chosen(option_env!("FEAMOE_GROUPS"), 3);

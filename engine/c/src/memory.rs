@@ -4,7 +4,7 @@
 use core::ffi::{CStr, c_char};
 use core::ptr::NonNull;
 
-// By other names than those C sees: cbindgen tells types apart by their names.
+// By other names than those C sees: cbindgen distinguishes types by their names.
 use feamoe_engine::attribution::Workspace as AnyWorkspace;
 use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::integer::{Attribution as AnyIntegerWhy, Model as AnyInteger, Record as AnyIntegerRecord};
@@ -64,8 +64,8 @@ pub struct Writer {
     pub seal: Option<Seal>,
 }
 
-/// What exact values are computed in, and the records they are told against. Numbers only: memory
-/// of zeros holds one.
+/// What exact values are computed in, and the records they are computed against. Numbers only:
+/// memory of zeros holds one.
 #[repr(C)]
 pub struct Games {
     pub workspace: AnyWorkspace<FEAMOE_FEATURES, FEAMOE_EXPERTS>,
@@ -165,7 +165,7 @@ pub unsafe fn bytes_mut(bytes: *mut u8, length: usize) -> Result<&'static mut [u
 }
 
 /// A value in memory of the caller's, under a seal made of its address: memory that was never
-/// written, that was moved or that holds another `KIND` is told apart. Not against malice: who
+/// written, that was moved or that holds another `KIND` is recognised. Not against malice: who
 /// writes a seal by hand gets what he wrote.
 #[repr(C)]
 pub struct Sealed<T, const KIND: usize> {

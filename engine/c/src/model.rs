@@ -81,18 +81,18 @@ pub unsafe extern "C" fn feamoe_integer_model_load(
     unsafe { load(model.cast::<LoadedInteger>(), has_size, blob, blob_bytes, EngineInteger::load) }
 }
 
-/// Tells what is in a model.
+/// Describes a model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_model_info(model: *const Model, info: *mut Info) -> Status {
     // SAFETY: by the header's contract.
-    unsafe { tell(model.cast::<Loaded>(), info) }
+    unsafe { describe(model.cast::<Loaded>(), info) }
 }
 
 /// As feamoe_model_info.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_model_info(model: *const IntegerModel, info: *mut Info) -> Status {
     // SAFETY: by the header's contract.
-    unsafe { tell(model.cast::<LoadedInteger>(), info) }
+    unsafe { describe(model.cast::<LoadedInteger>(), info) }
 }
 
 /// Finds the index of a feature by its name; takes time in the number of features.
@@ -141,7 +141,7 @@ pub unsafe extern "C" fn feamoe_integer_model_level_code(
     unsafe { level_code(model.cast::<LoadedInteger>(), index, level, code) }
 }
 
-/// Tells the name of a feature: length bytes of UTF-8 in the blob, not ended by a NUL. Print them
+/// Returns the name of a feature: length bytes of UTF-8 in the blob, not ended by a NUL. Print them
 /// by "%.*s".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_model_feature_name(
@@ -189,7 +189,7 @@ unsafe fn load<M, const KIND: usize>(
     })
 }
 
-unsafe fn tell<M: Kept>(model: *const M, info: *mut Info) -> Status {
+unsafe fn describe<M: Kept>(model: *const M, info: *mut Info) -> Status {
     status(|| {
         // SAFETY: by the header's contract.
         let model = unsafe { memory::loaded(model) }?;

@@ -102,7 +102,7 @@ pub unsafe extern "C" fn feamoe_integer_monitor_start(
     unsafe { start(monitor, monitor_bytes, model.cast::<LoadedInteger>(), since) }
 }
 
-/// Starts a new period: counts and events begin anew, the drift detectors go on.
+/// Starts a new period: counts and events restart, the drift detectors continue.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_reset(monitor: *mut Monitor, since: u64) -> Status {
     // SAFETY: by the header's contract.
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn feamoe_monitor_observe(
     unsafe { observe(monitor, record.cast::<Filled>(), probability, group, token) }
 }
 
-/// As feamoe_monitor_observe; probability in units of 2^-32, as feamoe_integer_score tells it.
+/// As feamoe_monitor_observe; probability in units of 2^-32, as feamoe_integer_score reports it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_monitor_observe(
     monitor: *mut Monitor,
@@ -168,12 +168,12 @@ pub unsafe extern "C" fn feamoe_monitor_distance(monitor: *mut Monitor, token: *
     })
 }
 
-/// Tells what was counted of a group.
+/// Returns the counts of a group.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_group(monitor: *mut Monitor, group: u32, counts: *mut Group) -> Status {
     status(|| {
         let counts = memory::place(counts)?;
-        let tell = |monitor: &mut EngineMonitor| {
+        let call = |monitor: &mut EngineMonitor| {
             let group = usize::try_from(group).map_err(|_| Status::GroupOutOfRange)?;
             let tally = monitor.groups().get(group).ok_or(Status::GroupOutOfRange)?;
             let found = Group {
@@ -187,17 +187,17 @@ pub unsafe extern "C" fn feamoe_monitor_group(monitor: *mut Monitor, group: u32,
             Ok(())
         };
         // SAFETY: by the header's contract.
-        Status::of(unsafe { with(monitor, tell) })
+        Status::of(unsafe { with(monitor, call) })
     })
 }
 
-/// Tells the gap of a group to the reference by a measure, one of feamoe_measure; NaN where a rate
-/// has no records.
+/// Returns the gap of a group to the reference by a measure, one of feamoe_measure; NaN where a
+/// rate has no records.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_gap(monitor: *mut Monitor, group: u32, measure: u32, gap: *mut f32) -> Status {
     status(|| {
         let gap = memory::place(gap)?;
-        let tell = |monitor: &mut EngineMonitor| {
+        let call = |monitor: &mut EngineMonitor| {
             let group = usize::try_from(group).map_err(|_| Status::GroupOutOfRange)?;
             let index = usize::try_from(measure).map_err(|_| Status::NoSuchChoice)?;
             // In the order of feamoe_measure: asserted below.
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn feamoe_monitor_gap(monitor: *mut Monitor, group: u32, m
             Ok(())
         };
         // SAFETY: by the header's contract.
-        Status::of(unsafe { with(monitor, tell) })
+        Status::of(unsafe { with(monitor, call) })
     })
 }
 
@@ -315,7 +315,7 @@ unsafe fn observe<M: Kept, R: feamoe_engine::Values + 'static, const KIND: usize
             group => Some(u8::try_from(group).map_err(|_| Status::GroupOutOfRange)?),
         };
         let to = if token.is_null() { None } else { Some(memory::place(token)?) };
-        let tell = |monitor: &mut EngineMonitor| {
+        let call = |monitor: &mut EngineMonitor| {
             let found = monitor.observe(probability, record.notes(), group)?;
             if let Some(to) = to {
                 let mut opaque = [0; FEAMOE_TOKEN_BYTES];
@@ -327,7 +327,7 @@ unsafe fn observe<M: Kept, R: feamoe_engine::Values + 'static, const KIND: usize
             Ok(())
         };
         // SAFETY: by the header's contract.
-        Status::of(unsafe { with(monitor, tell) })
+        Status::of(unsafe { with(monitor, call) })
     })
 }
 
@@ -349,14 +349,14 @@ unsafe fn write(
         // SAFETY: by the header's contract.
         let buffer = unsafe { memory::bytes_mut(buffer, length) }?;
         let written = memory::place(written)?;
-        let tell = |monitor: &mut EngineMonitor| {
+        let call = |monitor: &mut EngineMonitor| {
             let found = by(monitor, buffer)?.len();
             // SAFETY: a checked place of the caller's.
             unsafe { written.write(found) };
             Ok(())
         };
         // SAFETY: by the header's contract.
-        Status::of(unsafe { with(monitor, tell) })
+        Status::of(unsafe { with(monitor, call) })
     })
 }
 

@@ -157,8 +157,8 @@ pub unsafe extern "C" fn feamoe_record_recourse(
                 evaluations: found.evaluations,
             });
         }
-        let mut told = [Change { kind: ChangeKind::None, number: 0.0, level: 0 }; FEAMOE_FEATURES];
-        for (to, change) in told.iter_mut().zip(&found.changes) {
+        let mut reported = [Change { kind: ChangeKind::None, number: 0.0, level: 0 }; FEAMOE_FEATURES];
+        for (to, change) in reported.iter_mut().zip(&found.changes) {
             match change {
                 Some(engine::recourse::Change::Number(number)) => {
                     *to = Change { kind: ChangeKind::Number, number: *number, level: 0 };
@@ -170,7 +170,7 @@ pub unsafe extern "C" fn feamoe_record_recourse(
             }
         }
         // SAFETY: checked for as many.
-        unsafe { memory::write_array(changes, crate::first(&told, features)) };
+        unsafe { memory::write_array(changes, crate::first(&reported, features)) };
         Ok(())
     })
 }

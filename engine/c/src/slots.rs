@@ -146,7 +146,7 @@ pub unsafe extern "C" fn feamoe_update_begin(
     })
 }
 
-/// Takes bytes off the front of a piece of the model, *length bytes at *piece, and tells the step
+/// Takes bytes off the front of a piece of the model, *length bytes at *piece, and reports the step
 /// that writes them, once they make whole words. Take each step before the next call; call until
 /// the step is FEAMOE_STEP_KIND_NONE: then the next piece can come.
 #[unsafe(no_mangle)]
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn feamoe_update_next(
     })
 }
 
-/// Tells the step that writes the end of the model, padded to a word; FEAMOE_STEP_KIND_NONE where
+/// Returns the step that writes the end of the model, padded to a word; FEAMOE_STEP_KIND_NONE where
 /// it is written already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_end(update: *mut Update, step: *mut Step) -> Status {
@@ -192,8 +192,8 @@ pub unsafe extern "C" fn feamoe_update_end(update: *mut Update, step: *mut Step)
     })
 }
 
-/// Loads the model from the slot, given with all its bytes as they lie in flash, and tells the last
-/// step: to write the header. After it the slot holds a model on trial, which the next start
+/// Loads the model from the slot, given with all its bytes as they lie in flash, and reports the
+/// last step: to write the header. After it the slot holds a model on trial, which the next start
 /// chooses.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_check(
@@ -284,9 +284,9 @@ unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
         let begin = found.begin::<FEAMOE_WORD>().map_or(Step::NONE, Step::from);
         let confirm = found.confirm::<FEAMOE_WORD>().map_or(Step::NONE, Step::from);
         let target = found.target().map_or(Target { slot: 0, sequence: 0 }, Target::from);
-        let told = Chosen { slot: found.slot, on_trial, can_update, begin, confirm, target };
+        let reported = Chosen { slot: found.slot, on_trial, can_update, begin, confirm, target };
         // SAFETY: a checked place of the caller's.
-        unsafe { chosen.write(told) };
+        unsafe { chosen.write(reported) };
         let (InSlot::First(model) | InSlot::Second(model)) = found.model;
         // SAFETY: as above; an older model's users have ended.
         unsafe { Sealed::put(place, model) };

@@ -1,4 +1,4 @@
-/* Everything that a caller can do wrong and a callee can see: an error code each time, and what was to be written is as it was. */
+/* Everything that a caller can do wrong and a callee can see: an error code each time, and what was to be written is unchanged. */
 #include <stdio.h>
 #include <string.h>
 

@@ -166,8 +166,8 @@ fn start(flash: &mut Flash, memory: &mut Memory) -> Result<Started, Fault> {
     if let Some(step) = begin {
         flash.take(slot, step)?;
     }
-    // Where flash is mapped into memory and written by a driver, `chosen.model` would go on to be
-    // used; here the borrow checker sees that the mark is written to the same memory.
+    // Where flash is mapped into memory and written by a driver, `chosen.model` would continue to
+    // be used; here the borrow checker sees that the mark is written to the same memory.
     let blob = flash.slots().get(slot).and_then(|slot| slot.get(blob)).ok_or(Fault::Flash("no such slot"))?;
     let model = Device::load(blob).map_err(SlotError::Refused)?;
 
@@ -245,7 +245,7 @@ pub fn live(
         now = start(flash, memory)?;
         observed += 4;
         expect(now.model == first && !now.on_trial(), "a cut update leaves the model in use")?;
-        expect(now.observed == observed, "the monitor goes on where it was")?;
+        expect(now.observed == observed, "the monitor continues where it was")?;
     }
     writeln!(report, "supply cut at each of {cuts} words of an update: the same model, {observed} records counted")?;
 

@@ -59,7 +59,7 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
     ///
     /// # Errors
     /// [`ExplainError::OtherModel`]; [`ExplainError::BackgroundFull`] where the memory ends. The
-    /// background is then as it was.
+    /// background is then unchanged.
     pub fn push<const EXPERTS: usize>(
         &mut self,
         model: &Model<'_, FEATURES, EXPERTS>,

@@ -81,7 +81,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     ///
     /// # Errors
     /// As [`Model::exact_cost`]; [`ExplainError::TooManyPlayers`] past [`MAX_PLAYERS`]. Then
-    /// `attribution` is as it was.
+    /// `attribution` is unchanged.
     pub fn exact_into(
         &self,
         record: &Record<'_, FEATURES>,

@@ -138,7 +138,7 @@ pub(super) fn player(player_of: Option<&[u16]>, feature: u16) -> u16 {
 }
 
 /// Returns whether f32 holds the value of every coalition, as factors: for log-odds, in which both
-/// p and `1 - p` are told, in half of the range.
+/// p and `1 - p` are resolved, in half of the range.
 pub(super) fn is_held<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
     terms: &[Term],

@@ -11,7 +11,7 @@
 //! | [`Method::Frozen`] | the gate held at this record (FEAMOE, Theorem 1) | the mean record | log-odds | one dot product per term |
 //!
 //! `frozen` is exact for its own game only, and misses all that the gate does: linearity of Shapley
-//! values needs weights that do not depend on the record. [`Attribution::gate_share`] tells how
+//! values needs weights that do not depend on the record. [`Attribution::gate_share`] says how
 //! much the gate matters for a record: above a tenth, `frozen` misleads.
 //!
 //! ```
@@ -205,7 +205,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS>
 
     /// Takes up output, base and values, and what is left between them.
     fn finish(&mut self, output: f64, base: f64, values: impl Iterator<Item = f64>) {
-        #[allow(clippy::cast_possible_truncation)] // rounded to what is told
+        #[allow(clippy::cast_possible_truncation)] // rounded to what is reported
         let rounded = |value: f64| value as f32;
         let mut sum = f64::from(rounded(base));
         for (to, value) in self.values.iter_mut().zip(values) {

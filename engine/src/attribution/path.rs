@@ -92,7 +92,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// products per term and five evaluations of the mixture a panel.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `attribution` is as it was.
+    /// As [`Model::score`]; then `attribution` is unchanged.
     #[inline(never)]
     pub fn path_into(
         &self,

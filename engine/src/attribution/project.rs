@@ -11,7 +11,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Writes, for each feature, the dot product of its terms' contributions to the logits with
     /// `weights`, one per lane of a row.
     ///
-    /// Reads `lanes` only, and so many beside them that they are whole fours; weights outside of
+    /// Reads `lanes` only, rounded up to whole fours; weights outside of
     /// `lanes` are to be 0.
     pub(super) fn project(
         &self,

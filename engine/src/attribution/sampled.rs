@@ -1,10 +1,10 @@
-//! Shapley values from random orders of the players: for games of more coalitions than there is
+//! Shapley values from random orders of the players: for games with more coalitions than there is
 //! time for.
 //!
 //! The Shapley value is the mean, over all orders in which the players may join, of what each adds
 //! when it joins (Castro, Gomez and Tejada 2009). A *unit* is an order and its reverse: their
 //! errors cancel in part (antithetic; Lomeli et al. 2019, Mitchell et al. 2022). Units come in
-//! pairs against the same background record, so that their difference tells the spread for this
+//! pairs against the same background record, so that their difference measures the spread for this
 //! very record, and the mean over the background does not count the spread between records as an
 //! error:
 //!
@@ -55,13 +55,13 @@ impl Default for Sampling {
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Explains a record by [`Method::Sampled`], into the caller's memory. After each round,
-    /// `keep_going` is told the evaluations so far; where it says no, sampling ends with what it
+    /// `keep_going` receives the evaluations so far; where it says no, sampling ends with what it
     /// has. Cost: 17 to 35 ns an evaluation on a workstation, at 11 experts: less, the fewer
     /// background records there are to set up a game for.
     ///
     /// # Errors
     /// [`ExplainError::OtherModel`], [`ExplainError::EmptyBackground`],
-    /// [`ExplainError::PlayerOutOfRange`]; then `attribution` is as it was.
+    /// [`ExplainError::PlayerOutOfRange`]; then `attribution` is unchanged.
     #[allow(clippy::too_many_arguments)] // record, background, game; how long; memory
     pub fn sampled_into(
         &self,
@@ -97,7 +97,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             }
         };
         for (to, square) in attribution.standard_errors.iter_mut().zip(&workspace.squares) {
-            #[allow(clippy::cast_possible_truncation)] // rounded to what is told
+            #[allow(clippy::cast_possible_truncation)] // rounded to what is reported
             let error = standard_error(*square, pairs, rows) as f32;
             *to = error;
         }
@@ -179,7 +179,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     }
 }
 
-/// Returns the standard error where squares add up to `squares`, after so many pairs against each
+/// Returns the standard error where squares add up to `squares`, after that many pairs against each
 /// of `rows` records.
 fn standard_error(squares: f64, pairs: f64, rows: f64) -> f64 {
     libm::sqrt(0.5 * squares) / (pairs * rows)

@@ -12,7 +12,7 @@ use crate::model::Model;
 use crate::schema::Feature;
 
 const LN_2: f64 = core::f64::consts::LN_2;
-/// A gate this far below the largest, in log2 units, adds less than f64 can tell.
+/// A gate this far below the largest, in log2 units, adds less than f64 resolves.
 const NEGLIGIBLE: f64 = -60.0;
 
 /// Up to this sum of contributions, in log2 units, a player's are added and taken away again: f64

@@ -20,7 +20,7 @@ pub struct Workspace<const FEATURES: usize, const EXPERTS: usize> {
     pub(super) shares: [f64; FEATURES],
     /// Sums over the games, by player's index.
     pub(super) totals: [f64; FEATURES],
-    /// Of `sampled`: what tells the standard errors, by player's index.
+    /// Of `sampled`: sums of squares for the standard errors, by player's index.
     pub(super) squares: [f64; FEATURES],
     /// What the players of the game at hand added in two pairs of orders.
     pub(super) units: [[f64; FEATURES]; 2],

@@ -115,7 +115,7 @@ pub(super) fn floats<'a>(
     let (lanes, mut edges) = certain!(values.split_at_checked(lanes), Default::default());
     let live = shape.experts.wrapping_mul(2);
     let padded = |row: &[[u8; 4]]| row.iter().skip(live).any(|lane| *lane != [0; 4]);
-    // The maximum tells the compiler that rows are not empty, which no model's are: `chunks` would
+    // The maximum shows the compiler that rows are not empty, which no model's are: `chunks` would
     // panic.
     if let Some(row) = lanes.chunks(stride.max(1)).position(padded) {
         return Err((LoadErrorKind::PaddingNotZero, row.wrapping_mul(stride).wrapping_mul(4)));

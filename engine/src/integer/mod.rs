@@ -29,8 +29,8 @@
 //! Each numeric feature has its own fixed-point unit, `2^-q` of [`Number::fraction_bits`], in which
 //! the larger end of its training range takes 29 bits. A value comes as `raw / 2^b` by
 //! [`Record::set_fixed`], such as a converter's reading (`b = 0`, or the bits after the point), or
-//! as f32 by [`Record::set_number`]; both are integer operations. Numbers are told apart to a unit:
-//! by bin edges too.
+//! as f32 by [`Record::set_number`]; both are integer operations. Numbers are distinguished to a
+//! unit: by bin edges too.
 //!
 //! # What it does not do
 //! Explanations other than `frozen`, recourse and background records need the float model.

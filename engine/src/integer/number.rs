@@ -22,7 +22,7 @@ pub struct Number {
     /// Of the transformed number, in its unit.
     centre: i32,
     fraction_bits: i8,
-    /// The transformed number is shifted right by so many bits (left by negative ones) to become a
+    /// The transformed number is shifted right by this many bits (left if negative) to become a
     /// scale.
     shift: i8,
     logarithm: bool,
@@ -120,7 +120,7 @@ impl Number {
     #[inline(never)]
     fn log1p(&self, x: i32) -> i32 {
         let bits = i32::from(self.fraction_bits);
-        // A unit above 1 does not tell numbers below it from 0.
+        // A unit above 1 cannot distinguish numbers below it from 0.
         let one = if bits < 0 { i32::from(x == 0) } else { 1_i32.wrapping_shl(bits.unsigned_abs()) };
         let bits = if bits < 0 && x == 0 { 0 } else { bits };
         let sum = x.wrapping_add(one);

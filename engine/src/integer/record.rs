@@ -133,7 +133,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets every value, in the order of the features.
     ///
     /// # Errors
-    /// [`RecordError::WrongValueCount`]; then the record is as it was. As [`Record::set_value`];
+    /// [`RecordError::WrongValueCount`]; then the record is unchanged. As [`Record::set_value`];
     /// then every value is missing, so that no score mixes old values with new ones.
     pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
         let (found, features) = (values.len(), self.fixed.layout.features().len());

@@ -1,7 +1,7 @@
 //! A device that watches itself: what it decides by group, what it is given, and whether any of
 //! that changes, in fixed memory.
 //!
-//! A [`Monitor`] is told of every score. Without a label it counts decisions, so that the
+//! A [`Monitor`] observes every score. Without a label it counts decisions, so that the
 //! statistical parity difference, its interval and the probability burden are known; when the
 //! outcome comes later, in whatever order, the [`Token`] of the score is handed back with it, and
 //! the measures that need labels follow. The counters and measures are those of
@@ -65,7 +65,7 @@ pub use state::RestoreError;
 pub use status::{MAX_STATUS_BYTES, Status, StatusError};
 pub use tally::{InputCounts, Tally};
 
-/// Events that are kept; of more, the newest, and the number of those dropped.
+/// Events that are kept. If there are more, the newest are kept and the others counted.
 pub const EVENTS: usize = 16;
 /// Most groups: a group is a byte, and one value is left for none.
 pub const MAX_GROUPS: usize = 255;
@@ -126,7 +126,7 @@ pub struct Token {
     group: Option<u8>,
 }
 
-/// Why a monitor refused what it was told; it is as it was.
+/// Why a monitor refused an input; it is unchanged.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -340,7 +340,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         Ok(())
     }
 
-    /// Starts a new period: counts and events begin anew, the detectors go on. A label of an
+    /// Starts a new period: counts and events restart, the detectors continue. A label of an
     /// earlier period's score counts in the period in which it comes.
     pub fn reset(&mut self, since: u64) {
         self.since = since;

@@ -22,13 +22,13 @@ const VERSION: u16 = 1;
 /// buckets and their number, two u32.
 pub(super) const DETECTOR_BYTES: usize = 1 + 16 + 12 + 16 * (5 * 8 + 1) + 2 * 5;
 
-/// Bytes of the longest state of so many groups and features, both within their limits.
+/// Bytes of the longest state of this many groups and features, both within their limits.
 #[allow(clippy::arithmetic_side_effects)] // found at compile time
 pub(super) const fn bytes(groups: usize, features: usize) -> usize {
     status::bytes(groups, features) + groups * Watched::COUNT * DETECTOR_BYTES
 }
 
-/// Why a state was not restored; the monitor is as it was.
+/// Why a state was not restored; the monitor is unchanged.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -111,7 +111,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
     /// anything is changed. Cost: three passes over the bytes.
     ///
     /// # Errors
-    /// See [`RestoreError`]; then the monitor is as it was.
+    /// See [`RestoreError`]; then the monitor is unchanged.
     pub fn restore<'a>(&mut self, model: &impl Scorer<'a>, bytes: &[u8]) -> Result<(), RestoreError> {
         status::check_header(bytes, MAGIC, VERSION).map_err(RestoreError::State)?;
         let (status, detectors) = Status::parse(bytes).map_err(RestoreError::State)?;

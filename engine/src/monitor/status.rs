@@ -22,7 +22,7 @@ const HEAD_BYTES: usize = 5 + 4 + 1 + 3 + 1 + 5 + 10 + 10 + INPUT_BYTES + TALLY_
 /// Bytes that no status of any monitor passes.
 pub const MAX_STATUS_BYTES: usize = bytes(MAX_GROUPS, MAX_FEATURES);
 
-/// Bytes of the longest status of so many groups and features, both within their limits.
+/// Bytes of the longest status of this many groups and features, both within their limits.
 #[allow(clippy::arithmetic_side_effects)] // some ten thousand, found at compile time
 pub(super) const fn bytes(groups: usize, features: usize) -> usize {
     HEADER_BYTES + HEAD_BYTES + groups * TALLY_BYTES + features * INPUT_BYTES + EVENTS * EVENT_BYTES

@@ -166,7 +166,7 @@ impl InputCounts {
         self.missing <= other.missing && self.clamped <= other.clamped && self.unseen <= other.unseen
     }
 
-    /// Whether so many records can have given them, one of each a record.
+    /// Whether this many records can have given them, one of each a record.
     pub(super) fn is_at_most(&self, records: u64) -> bool {
         [self.missing, self.clamped, self.unseen].into_iter().all(|count| u64::from(count) <= records)
     }

@@ -16,15 +16,15 @@ use crate::model::Model;
 use crate::record::Record;
 use crate::schema::FeatureIndex;
 
-/// Changes below this share of an answer's distance are small; left out, it may be so many times as
-/// far.
+/// Changes below this share of an answer's distance are small; left out, it may be this many times
+/// as far.
 const SMALL: f32 = 0.1;
 const HARDLY_FARTHER: f32 = 1.01;
 
 /// One way to a favourable decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Answer<const FEATURES: usize> {
-    /// How far it is; 0 for another bin so near that f32 does not tell its numbers from the
+    /// How far it is; 0 for another bin so near that f32 cannot distinguish its numbers from the
     /// record's after their transform.
     pub distance: f32,
     /// The score after the changes, at least the threshold.
@@ -58,7 +58,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// each answer.
     ///
     /// # Errors
-    /// As [`Model::score`]; then all memory is as it was.
+    /// As [`Model::score`]; then all memory is unchanged.
     pub fn recourses_within(
         &self,
         record: &Record<'_, FEATURES>,

@@ -12,7 +12,7 @@ const BISECTIONS: u32 = 8;
 const UNBOUNDED: f32 = 1e12;
 const FACTOR: f32 = 4.0;
 const STEPS: u32 = 20;
-/// Pieces are packed along a direction whose point costs less than so many times the best.
+/// Pieces are packed along a direction whose point costs less than this multiple of the best.
 const WORTH_PACKING: f32 = 1.5;
 /// A way to a level is looked at where it costs less than this many times the best point: inside
 /// pieces it may yet come nearer.

@@ -2,7 +2,7 @@
 //! only finds combinations on the convex hull.
 //!
 //! A multiple-choice knapsack (Sinha and Zoltners 1979): one piece of each feature, the gains
-//! rounded to so many levels, solved by one pass over the features. Cost: features x pieces x
+//! rounded to that many levels, solved by one pass over the features. Cost: features x pieces x
 //! [`LEVELS`] additions.
 
 use super::axis::{Axis, PIECES};

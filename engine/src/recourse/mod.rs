@@ -1,5 +1,5 @@
 //! Recourse: the nearest values with which a declined record would be decided favourably, by the
-//! whole mixture, gate included; of those that [`Rules`] allow, where a person is to be told what
+//! whole mixture, gate included; of those that [`Rules`] allow, where a person must learn what
 //! to do, and of all, where the distance itself is measured.
 //!
 //! # The space
@@ -38,10 +38,11 @@
 //!
 //! # Cost
 //! [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at
-//! most, and [`MAX_LOOKS`] looks at levels and bins; some 500 evaluations as a rule, 1.3 to 1.7
+//! most, and [`MAX_LOOKS`] looks at levels and bins; some 500 evaluations as a rule, 1.3 to 2.8
 //! million instructions on a Cortex-M4F for a model of Adult's shape. No memory but the caller's
 //! [`Recourse`] and 3 kB of stack at 32 features. Two answers by rules of every kind
-//! ([`Model::recourses_within`]): up to 4 million instructions there, and 4 kB of stack.
+//! ([`Model::recourses_within`]): up to 9 million instructions there, and 4 kB of stack
+//! (`cargo test -p feamoe-tests --test firmware_costs -- --show-output` counts them).
 //! [`Model::recourse_while`] and [`Model::recourses_while`] can be stopped sooner.
 //!
 //! Which features a person can change, in which direction and steps, is not in the blob: [`Rules`]
@@ -124,7 +125,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// free. See [`crate::recourse`] for the distance and what it is worth.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `recourse` is as it was.
+    /// As [`Model::score`]; then `recourse` is unchanged.
     pub fn recourse_into(
         &self,
         record: &Record<'_, FEATURES>,
@@ -136,7 +137,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Finds the nearest favourable record that the rules allow, into the caller's memory.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `recourse` is as it was.
+    /// As [`Model::score`]; then `recourse` is unchanged.
     pub fn recourse_within(
         &self,
         record: &Record<'_, FEATURES>,
@@ -151,7 +152,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// nearest record found until then, and [`Recourse::stopped`] is set.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `recourse` is as it was.
+    /// As [`Model::score`]; then `recourse` is unchanged.
     pub fn recourse_while(
         &self,
         record: &Record<'_, FEATURES>,

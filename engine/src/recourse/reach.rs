@@ -295,7 +295,7 @@ impl Iterator for Pieces<'_> {
         if let Some(own) = self.own.take() {
             let to = |end: f32| if self.reach.unit > 0.0 { end } else { 0.0 };
             // The record lies in it, whatever rounding and its rule made of the ends; between it
-            // and a range it is outside of, `number` goes on to the range.
+            // and a range it is outside of, `number` continues to the range.
             let (low, high) = (to(own.low), to(own.high));
             return Some(Piece {
                 low: if low < 0.0 { low } else { 0.0 },

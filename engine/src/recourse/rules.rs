@@ -94,8 +94,8 @@ const PLACES: u32 = 10;
 impl Steps {
     pub const NONE: Self = Self { step: 0.0, numerator: 0.0, power_of_ten: 1.0 };
 
-    /// Steps over a range. One that f32 cannot tell from its neighbours at the range's larger end
-    /// counts as any number.
+    /// Steps over a range. One that f32 cannot distinguish from its neighbours at the range's
+    /// larger end counts as any number.
     pub fn new(step: f32, low: f32, high: f32) -> Self {
         let (low, high) = (low.abs(), high.abs());
         let largest = if low > high { low } else { high };

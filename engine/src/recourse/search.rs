@@ -370,7 +370,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
                 let terms = changed.terms().get(feature.term_range())?;
                 *point = Place { row: terms.last()?.row, at: reach.position_of(terms.first()?.scale) };
                 if *point == reach.origin {
-                    // Too near for the record to tell.
+                    // Too near for the record to distinguish.
                     continue;
                 }
                 if !reach.is_allowed(number, point.at) {
