@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use feamoe::blob_file::{AlignedBytes, HostModel, HostRecord};
+use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel, HostRecord};
+use feamoe::export::{Width, quantize};
+use feamoe_engine::Scored;
 use feamoe_tests::command::Folder;
 use serde_json::{Value, json};
 
@@ -206,6 +208,31 @@ fn explanations_add_up_to_the_score() {
             assert_eq!(number(&found[model.schema().feature_name(index).unwrap()]).to_bits(), value.to_bits());
         }
     });
+}
+
+/// A model of integer weights takes the place of one of floats, and answers with its own bits.
+#[test]
+fn integer_models_are_served() {
+    let service = Running::start(&[]);
+    let blob = quantize(&AlignedBytes::new(&models()[0]), Width::I16).unwrap();
+    let (status, swapped) = service.post("/model", blob.as_slice());
+    assert_eq!(status, 200, "{swapped}");
+    let model = HostIntegerModel::load(blob.as_slice()).unwrap();
+    let (status, answer) = service.post("/score?gate=true", Value::from(bodies()).to_string());
+    assert_eq!((status, &answer["model"]), (200, &json!(format!("{:08x}", model.crc32()))));
+    let mut record = model.record();
+    _ = record.set_number("income", 24_000.0).unwrap();
+    _ = record.set_category("region", "north").unwrap();
+    let score = model.score(&record).unwrap();
+    assert_eq!(bits(&answer)[0], Scored::probability(&score).to_bits());
+    assert_eq!(answer["scores"][1]["notes"]["unseen"], json!(["region"]));
+    let (status, answer) = service.post("/explain?method=frozen", bodies()[0].to_string());
+    assert_eq!(status, 200, "{answer}");
+    let why = &answer["explanations"][0];
+    let values: f64 = why["values"].as_object().unwrap().values().map(|value| value.as_f64().unwrap()).sum();
+    assert!((why["base_value"].as_f64().unwrap() + values - why["output"].as_f64().unwrap()).abs() < 1e-5, "{why}");
+    let (status, answer) = service.post("/explain?method=path", bodies()[0].to_string());
+    assert!(status == 422 && answer["error"].as_str().unwrap().contains("method=frozen"), "{answer}");
 }
 
 /// Every request that runs while models are swapped is answered, by one model as a whole.

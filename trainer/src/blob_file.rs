@@ -106,6 +106,15 @@ impl<'m> AnyModel<'m> {
         }
     }
 
+    /// Returns the length of the blob, in bytes.
+    #[must_use]
+    pub fn blob_bytes(self) -> usize {
+        match self {
+            Self::Float(model) => model.blob_bytes(),
+            Self::Integer { model, .. } => model.blob_bytes(),
+        }
+    }
+
     /// Returns a record of this model with every value missing.
     #[must_use]
     pub fn record(self) -> AnyRecord<'m> {
@@ -114,6 +123,18 @@ impl<'m> AnyModel<'m> {
             Self::Integer { model, floats } => {
                 AnyRecord::Integer { record: model.record(), floats: floats.map(Model::record) }
             }
+        }
+    }
+
+    /// Explains a record by [`Method::Frozen`], by the kernel of its weights, in floats.
+    ///
+    /// # Errors
+    /// [`PredictError::OtherModel`].
+    pub fn frozen_into(self, record: &AnyRecord<'_>, attribution: &mut HostAttribution) -> Result<(), PredictError> {
+        match (self, record) {
+            (Self::Float(model), AnyRecord::Float(record)) => model.frozen_into(record, attribution),
+            (Self::Integer { model, .. }, AnyRecord::Integer { record, .. }) => frozen_into(model, record, attribution),
+            _ => Err(PredictError::OtherModel),
         }
     }
 
@@ -160,6 +181,19 @@ impl AnyRecord<'_> {
                     _ = floats.set_value(key, value)?;
                 }
                 record.set_value(key, value)
+            }
+        }
+    }
+
+    /// Makes every value missing again.
+    pub fn clear(&mut self) {
+        match self {
+            Self::Float(record) => record.clear(),
+            Self::Integer { record, floats } => {
+                record.clear();
+                if let Some(floats) = floats {
+                    floats.clear();
+                }
             }
         }
     }

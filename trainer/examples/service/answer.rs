@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use feamoe::blob_file::{HostAttribution, HostRecord, HostScore, HostWorkspace};
+use feamoe::blob_file::{AnyModel, AnyRecord, HostAttribution, HostScore, HostWorkspace};
 use feamoe::explanation::{Background, Fastest};
 use feamoe_engine::attribution::{Game, MAX_PLAYERS};
 use feamoe_engine::schema::{Kind, Note, Transform};
@@ -91,7 +91,7 @@ struct Score<'r> {
 }
 
 impl<'r> Score<'r> {
-    fn new(ready: &Ready<'r>, record: &HostRecord<'_>, score: &HostScore, gate: bool) -> Self {
+    fn new(ready: &Ready<'r>, record: &AnyRecord<'_>, score: &HostScore, gate: bool) -> Self {
         Self {
             probability: score.probability,
             decision: score.decision,
@@ -113,7 +113,7 @@ struct Notes<'r> {
 }
 
 impl<'r> Notes<'r> {
-    fn new(names: &Names<'r>, record: &HostRecord<'_>) -> Self {
+    fn new(names: &Names<'r>, record: &AnyRecord<'_>) -> Self {
         let mut notes = Self::default();
         for (note, name) in record.notes().iter().zip(names.all()) {
             match note {
@@ -207,7 +207,7 @@ impl Serialize for ByName<'_> {
 
 fn explain_into(
     ready: &Ready<'_>,
-    record: &HostRecord<'_>,
+    record: &AnyRecord<'_>,
     procedure: Procedure,
     why: &mut HostAttribution,
 ) -> Result<(), String> {
@@ -216,26 +216,27 @@ fn explain_into(
         static WORKSPACE: RefCell<Box<HostWorkspace>> = RefCell::default();
     }
     let text = |error: ExplainError| error.to_string();
-    match procedure {
-        Procedure::Frozen => ready.model.frozen_into(record, why).map_err(|error| error.to_string()),
-        Procedure::Exact => {
-            let help = "ask for method=path";
-            let Some(background) = &ready.background else {
-                return Err(format!(
-                    "found a model without background records, expected some for exact values; {help}"
-                ));
-            };
-            let cost = ready.model.exact_cost(record, background, &Game::default()).map_err(text)?;
-            if cost.players > MAX_PLAYERS || cost.coalitions > MOST_COALITIONS {
-                let found = cost.coalitions;
-                return Err(format!("found {found} coalitions, expected at most {MOST_COALITIONS}; {help}"));
-            }
-            WORKSPACE.with_borrow_mut(|workspace| {
-                ready.model.exact_with(&Fastest, record, background, &Game::default(), workspace, why).map_err(text)
-            })
-        }
-        Procedure::Path => ready.model.path_into(record, why).map_err(|error| error.to_string()),
+    if procedure == Procedure::Frozen {
+        return ready.model.frozen_into(record, why).map_err(|error| error.to_string());
     }
+    let (AnyModel::Float(model), AnyRecord::Float(record)) = (ready.model, record) else {
+        return Err("found a model of integer weights, which explains by one method; ask for method=frozen".into());
+    };
+    if procedure == Procedure::Path {
+        return model.path_into(record, why).map_err(|error| error.to_string());
+    }
+    let help = "ask for method=path";
+    let Some(background) = &ready.background else {
+        return Err(format!("found a model without background records, expected some for exact values; {help}"));
+    };
+    let cost = model.exact_cost(record, background, &Game::default()).map_err(text)?;
+    if cost.players > MAX_PLAYERS || cost.coalitions > MOST_COALITIONS {
+        let found = cost.coalitions;
+        return Err(format!("found {found} coalitions, expected at most {MOST_COALITIONS}; {help}"));
+    }
+    WORKSPACE.with_borrow_mut(|workspace| {
+        model.exact_with(&Fastest, record, background, &Game::default(), workspace, why).map_err(text)
+    })
 }
 
 /// Says what the model is.
@@ -264,7 +265,7 @@ pub fn model(ready: &Ready<'_>) -> Result<Json, Refusal> {
         experts: model.experts(),
         threshold: model.threshold(),
         outcome: model.schema().positive_name(),
-        background_rows: model.background_rows(),
+        background_rows: ready.background.as_ref().map_or(0, |background| background.rows()),
         training_rows: provenance.training_rows,
         data_sha256: provenance.data_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
         seed: provenance.seed,

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use feamoe::blob_file::{AlignedBytes, HostBackground, HostModel};
+use feamoe::blob_file::{AlignedBytes, AnyModel, HostBackground, HostIntegerModel, HostModel};
 use feamoe::explanation::{BackgroundMemory, BackgroundRecords, Choice};
-use feamoe_engine::FeatureIndex;
+use feamoe_engine::format::Weights;
 use feamoe_engine::schema::Kind;
+use feamoe_engine::{FeatureIndex, LoadError};
 use memmap2::Mmap;
 use self_cell::{MutBorrow, self_cell};
 
@@ -45,11 +46,34 @@ impl Blob {
     }
 }
 
+/// A model of either weights.
+#[allow(clippy::large_enum_variant)] // one a process
+enum OfAnyWeights<'b> {
+    Float(HostModel<'b>),
+    Integer(HostIntegerModel<'b>),
+}
+
+impl<'b> OfAnyWeights<'b> {
+    fn load(blob: &'b [u8]) -> Result<Self, LoadError> {
+        Ok(match feamoe_engine::Blob::new(blob)?.weights() {
+            Weights::F32(_) => Self::Float(HostModel::load(blob)?),
+            Weights::I16(_) | Weights::I8(_) => Self::Integer(HostIntegerModel::load(blob)?),
+        })
+    }
+
+    fn any(&'b self) -> AnyModel<'b> {
+        match self {
+            Self::Float(model) => AnyModel::Float(model),
+            Self::Integer(model) => AnyModel::Integer { model, floats: None },
+        }
+    }
+}
+
 self_cell!(
     struct Loaded {
         owner: Blob,
         #[covariant]
-        dependent: HostModel,
+        dependent: OfAnyWeights,
     }
 );
 
@@ -71,7 +95,7 @@ self_cell!(
 /// A model, ready for requests.
 pub struct Ready<'p> {
     /// The model.
-    pub model: &'p HostModel<'p>,
+    pub model: AnyModel<'p>,
     /// Its features by name.
     pub names: Names<'p>,
     /// Its own background records, where it has some.
@@ -81,13 +105,15 @@ pub struct Ready<'p> {
 impl Published {
     /// Checks all of a blob.
     pub fn load(blob: Blob) -> anyhow::Result<Self> {
-        let loaded = Loaded::try_new(blob, |blob| HostModel::load(blob.as_slice()))?;
+        let loaded = Loaded::try_new(blob, |blob| OfAnyWeights::load(blob.as_slice()))?;
         Self::try_new(Held { loaded, memory: MutBorrow::new(BackgroundMemory::default()) }, |held| {
-            let model = held.loaded.borrow_dependent();
+            let model = held.loaded.borrow_dependent().any();
             let all = Choice { only: Vec::new(), most: usize::MAX, seed: 0 };
-            let background = match model.background_rows() {
-                0 => None,
-                _ => Some(BackgroundRecords::of_model(model, &all)?.against(model, held.memory.borrow_mut())?),
+            let background = match model {
+                AnyModel::Float(model) if model.background_rows() > 0 => {
+                    Some(BackgroundRecords::of_model(model, &all)?.against(model, held.memory.borrow_mut())?)
+                }
+                _ => None,
             };
             Ok(Ready { model, names: Names::new(model)?, background })
         })
@@ -121,7 +147,7 @@ pub struct Named<'m> {
 }
 
 impl<'m> Names<'m> {
-    fn new(model: &'m HostModel<'m>) -> anyhow::Result<Self> {
+    fn new(model: AnyModel<'m>) -> anyhow::Result<Self> {
         let schema = model.schema();
         let mut names = Names { by_name: HashMap::new(), features: Vec::new() };
         for (index, feature) in schema.features().iter().enumerate() {

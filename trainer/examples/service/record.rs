@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use feamoe::blob_file::{FEATURES, HostRecord};
+use feamoe::blob_file::{AnyRecord, FEATURES};
 use feamoe_engine::FeatureIndex;
 use feamoe_engine::Value;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -16,7 +16,7 @@ use super::published::{Names, Ready};
 pub fn read<'m>(
     body: &[u8],
     ready: &Ready<'m>,
-    then: impl FnMut(&HostRecord<'m>) -> Result<(), String>,
+    then: impl FnMut(&AnyRecord<'m>) -> Result<(), String>,
 ) -> serde_json::Result<()> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let mut records = Records { names: &ready.names, record: ready.model.record(), then };
@@ -26,11 +26,11 @@ pub fn read<'m>(
 
 struct Records<'r, 'm, F> {
     names: &'r Names<'m>,
-    record: HostRecord<'m>,
+    record: AnyRecord<'m>,
     then: F,
 }
 
-impl<'de, 'm, F: FnMut(&HostRecord<'m>) -> Result<(), String>> Visitor<'de> for &mut Records<'_, 'm, F> {
+impl<'de, 'm, F: FnMut(&AnyRecord<'m>) -> Result<(), String>> Visitor<'de> for &mut Records<'_, 'm, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
