@@ -258,7 +258,7 @@ pub unsafe extern "C" fn feamoe_record_exact(
         let games = memory::place(workspace.cast::<Games>())?;
         // SAFETY: a place of the library's size, the caller's to write to.
         unsafe { games.write_bytes(0, 1) };
-        // SAFETY: made of numbers alone, for which zeros are a value; nothing else uses the memory meanwhile.
+        // SAFETY: zeros are a value of it, see there; nothing else uses the memory meanwhile.
         let Games { workspace, terms } = unsafe { &mut *games.as_ptr() };
         let mut background = Background::new(model, terms.as_flattened_mut().as_flattened_mut(), &mut []);
         for other in records {

@@ -14,7 +14,7 @@ use feamoe_engine::monitor::Monitor as AnyMonitor;
 use feamoe_engine::slots::{Seal, Update as AnyUpdate};
 use feamoe_engine::{
     Attribution as AnyAttribution, Model as AnyModel, Record as AnyRecord, Recourse as AnyRecourse, Score as AnyScore,
-    Scorer,
+    Scorer, Space,
 };
 
 use crate::capacity::{FEAMOE_BACKGROUND, FEAMOE_EXPERTS, FEAMOE_FEATURES, FEAMOE_GROUPS, FEAMOE_WORD};
@@ -64,13 +64,15 @@ pub struct Writer {
     pub seal: Option<Seal>,
 }
 
-/// What exact values are computed in, and the records they are computed against. Numbers only:
-/// memory of zeros holds one.
+/// What exact values are computed in, and the records they are computed against. Numbers, and a
+/// [`Space`] whose discriminants are bytes: memory of zeros is a value of it.
 #[repr(C)]
 pub struct Games {
     pub workspace: AnyWorkspace<FEAMOE_FEATURES, FEAMOE_EXPERTS>,
     pub terms: [[[Term; 2]; FEAMOE_FEATURES]; FEAMOE_BACKGROUND],
 }
+
+const _: () = assert!(Space::LogOdds as u8 == 0 || Space::Probability as u8 == 0, "zeros are a space");
 
 /// A model, and where a record of it is.
 type Found<M, V> = (&'static M, NonNull<V>);
@@ -197,6 +199,21 @@ impl<T, const KIND: usize> Sealed<T, KIND> {
     pub unsafe fn put(place: NonNull<Self>, value: T) {
         // SAFETY: by this function's contract.
         unsafe { place.write(Self { seal: Self::seal(place), value }) };
+    }
+
+    /// Puts a copy of a value under its seal, by way of no stack.
+    ///
+    /// # Safety
+    /// As [`Sealed::put`]; a copy of the value's bytes is a value.
+    pub unsafe fn copy(place: NonNull<Self>, from: &'static T) {
+        // SAFETY: the field of a place that is writable.
+        let value = unsafe { &raw mut (*place.as_ptr()).value };
+        // SAFETY: as above; a static is not the caller's memory.
+        unsafe { value.copy_from_nonoverlapping(from, 1) };
+        // SAFETY: the field of a place that is writable.
+        let seal = unsafe { &raw mut (*place.as_ptr()).seal };
+        // SAFETY: as above.
+        unsafe { seal.write(Self::seal(place)) };
     }
 
     /// Returns where the value is.

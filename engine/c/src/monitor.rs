@@ -77,6 +77,10 @@ const _: () = {
     assert!(EngineMonitor::STATE_BYTES <= FEAMOE_STATE_BYTES, "raise FEAMOE_STATE_BYTES");
 };
 
+/// What the memory starts as: a copy from flash, where a value made here would take its 7 kB of
+/// stack.
+static FRESH: EngineMonitor = EngineMonitor::new();
+
 /// Starts to watch a model; forgets all of another. since: when that is, in seconds since 1970
 /// where the device knows, else 0. monitor_bytes: sizeof(feamoe_monitor).
 #[unsafe(no_mangle)]
@@ -294,7 +298,7 @@ unsafe fn start<M: Kept>(monitor: *mut Monitor, monitor_bytes: usize, model: *co
         // SAFETY: by the header's contract.
         let model = unsafe { memory::loaded(model) }?;
         // SAFETY: a place of the library's size, the caller's to write to.
-        unsafe { Sealed::put(place, EngineMonitor::new()) };
+        unsafe { Sealed::copy(place, &FRESH) };
         // SAFETY: by the header's contract.
         Status::of(unsafe { with(monitor, |monitor| Ok(monitor.start(model, since)?)) })
     })

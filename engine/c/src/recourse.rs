@@ -97,6 +97,10 @@ const _: () = {
     assert!(align_of::<EngineRecourse>() <= align_of::<Recourse>());
 };
 
+/// What the memory starts as: a copy from flash, where a value made here would take its 9 kB of
+/// stack.
+static EMPTY: EngineRecourse = EngineRecourse::new();
+
 /// Finds the nearest favourable record that the rules allow. rules: NULL where every feature is
 /// free, or an array of rules_length, one for each feature of the model. recourse_bytes:
 /// sizeof(feamoe_recourse). keep_going: NULL, or called after each evaluation with their number.
@@ -142,8 +146,8 @@ pub unsafe extern "C" fn feamoe_record_recourse(
             Some(keep_going) => unsafe { keep_going(context, u64::from(done)) },
             None => true,
         };
-        // SAFETY: a place of the library's size, the caller's to write to.
-        unsafe { place.write(EngineRecourse::new()) };
+        // SAFETY: a place of the library's size, the caller's to write to; not the constant's.
+        unsafe { place.copy_from_nonoverlapping((&EMPTY).into(), 1) };
         // SAFETY: just written; nothing else uses the memory meanwhile.
         let found = unsafe { &mut *place.as_ptr() };
         model.recourse_while(record, &rules, found, keep_going)?;

@@ -97,6 +97,7 @@ impl Method {
 /// What the values add up in.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Space {
     /// Natural log-odds: of p for `exact` and `sampled`; for `frozen` those of the experts,
     /// averaged by the gate.
