@@ -45,7 +45,7 @@ const FITTED: [[usize; 2]; 18] = [
 /// Of models that are compared with what is told: other features for every number of experts that the promise names.
 const OTHERS: [[usize; 2]; 8] = [[2, 1], [4, 1], [5, 3], [10, 8], [21, 11], [21, 12], [30, 16], [10, 7]];
 /// Models of each of [`FITTED`], and of [`OTHERS`].
-const MODELS: [u64; 2] = [12, 5];
+const MODELS: [u64; 2] = [12, 3];
 /// As the second, of integer models of either width.
 const INTEGER_MODELS: u64 = 2;
 /// Records of each.
@@ -56,6 +56,8 @@ const TOLERANCE: f64 = 0.05;
 const FEW: f64 = 40.0;
 /// The same share where values are set: a logarithm, and floats by software, take what the value wants.
 const SETTING_TOLERANCE: f64 = 0.1;
+/// Of integers on RISC-V, whose code differs more from one capacity to the next.
+const RISCV_INTEGERS: f64 = 0.08;
 /// With another compiler than that of the constants.
 const OTHER_COMPILER: f64 = 0.2;
 /// Code in flash may differ by this share.
@@ -220,7 +222,10 @@ fn tolerance() -> f64 {
 }
 
 fn is_told(device: &Device, counter: &Counter) {
-    let (tolerance, kinds) = (tolerance(), counter.kinds);
+    let (mut tolerance, kinds) = (tolerance(), counter.kinds);
+    if kinds != Kinds::Floats && device.target.starts_with("riscv") {
+        tolerance = tolerance.max(RISCV_INTEGERS);
+    }
     for capacity in OTHERS {
         let mut worst = [0.0_f64; CALLS.len()];
         for seed in 0..if kinds == Kinds::Floats { MODELS[1] } else { INTEGER_MODELS } {
@@ -246,7 +251,7 @@ fn is_told(device: &Device, counter: &Counter) {
         }
         let worst = worst.map(|off| format!("{:+.1} %", 100.0 * off));
         println!(
-            "{}, {kinds:?}, {capacity:?}: told of set, score, frozen, path less what it takes, at worst {worst:?}",
+            "{}, {kinds:?}, {capacity:?}: prediction of set, score, frozen, path against the count, at worst {worst:?}",
             device.name
         );
     }
@@ -358,7 +363,7 @@ fn count_the_constants() {
 fn fitted(mut device: Device) -> Device {
     for (index, width) in [Width::I16, Width::I8].into_iter().enumerate() {
         let counter = Counter::new(&device, Kinds::Integers(width)).unwrap();
-        fit_integers(&mut device.integers[index], &counter);
+        fit_integers(&mut device.integers[index], &counter, device.target);
     }
     let board = board(device.target);
     let code = |features: &str| {
@@ -380,7 +385,7 @@ fn fitted(mut device: Device) -> Device {
     device.passing = [(1, 1), (2, 1), (3, 0)]
         .map(|(call, most)| fit(counts.iter().map(|(_, shape, calls)| (shape.passing(), calls[call][most]))));
     device.stacking = std::array::from_fn(|call| {
-        above(counts.iter().map(|(_, shape, calls)| (shape.stacking(), calls[call][2])).collect())
+        above(counts.iter().map(|(_, shape, calls)| (shape.stacking(), calls[call][2])).collect(), device.target)
     });
     device.parting = fit(FITTED.into_iter().filter(|[_, experts]| *experts > 4).map(|capacity| {
         let (content, cells) = switching(capacity);
@@ -393,7 +398,7 @@ fn fitted(mut device: Device) -> Device {
     device
 }
 
-fn fit_integers(integers: &mut Integers, counter: &Counter) {
+fn fit_integers(integers: &mut Integers, counter: &Counter, target: &str) {
     let mut counts = Vec::new();
     for capacity in FITTED {
         for seed in 0..MODELS[0] / 2 {
@@ -406,15 +411,18 @@ fn fit_integers(integers: &mut Integers, counter: &Counter) {
     integers.passing =
         [1, 2].map(|call| fit(counts.iter().map(|(_, shape, calls)| (shape.passing_integers(), calls[call][1]))));
     integers.stacking = std::array::from_fn(|call| {
-        above(counts.iter().map(|(_, shape, calls)| (shape.stacking_integers(), calls[call][2])).collect())
+        let stacks = counts.iter().map(|(_, shape, calls)| (shape.stacking_integers(), calls[call][2]));
+        above(stacks.collect(), target)
     });
 }
 
-/// Returns constants that give no less than what was found.
-fn above<const N: usize>(found: Vec<([f64; N], f64)>) -> [f64; N] {
+/// Returns constants that give no less than what was found, nor, by a margin, than what builds of other capacities take:
+/// on RISC-V their frames differ by more than on Arm.
+fn above<const N: usize>(found: Vec<([f64; N], f64)>, target: &str) -> [f64; N] {
     let mut constants = fit(found.iter().copied());
     let above = found.iter().map(|(amounts, found)| f64::ceil(found - sum(&constants, amounts)));
-    constants[0] = f64::ceil(constants[0] + above.fold(0.0, f64::max));
+    let margin = if target.starts_with("riscv") { 64.0 } else { 0.0 };
+    constants[0] = f64::ceil(constants[0] + above.fold(0.0, f64::max)) + margin;
     constants
 }
 
