@@ -55,6 +55,22 @@ step "tests"
 # Passing tests are quiet; in CI they are not, so that a skipped one is seen.
 cargo test --quiet --workspace --locked --no-fail-fast -- ${CI:+--show-output}
 
+# A crate's manifest names the oldest compiler that it takes; where rustup can bring it, it is asked.
+step "the oldest compilers"
+check_by_oldest() {
+    local manifest=$1 version
+    shift
+    version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$manifest")
+    if command -v rustup >/dev/null && timeout 300 rustup toolchain install "$version" --profile minimal >/dev/null 2>&1; then
+        RUSTFLAGS="--cap-lints allow" cargo "+$version" check --quiet --locked --target-dir target/oldest --manifest-path "$manifest" "$@"
+    else
+        echo "not checked: $manifest by Rust $version, which could not be had"
+    fi
+}
+check_by_oldest engine/Cargo.toml --all-features --examples
+check_by_oldest engine/c/Cargo.toml --release
+check_by_oldest trainer/Cargo.toml
+
 step "the engine's examples"
 for example in score field; do
     cargo run --quiet --locked -p feamoe-engine --example $example

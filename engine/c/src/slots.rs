@@ -95,9 +95,7 @@ pub unsafe extern "C" fn feamoe_slots_choose(
 ) -> Status {
     let has_size = model_bytes == size_of::<Model>();
     // SAFETY: by the header's contract.
-    unsafe {
-        choose::<EngineModel, _>([first, second], [first_bytes, second_bytes], model.cast::<Loaded>(), has_size, chosen)
-    }
+    unsafe { choose([first, second], [first_bytes, second_bytes], model.cast::<Loaded>(), has_size, chosen) }
 }
 
 /// As feamoe_slots_choose, for integer weights. model_bytes: sizeof(feamoe_integer_model).
@@ -114,7 +112,7 @@ pub unsafe extern "C" fn feamoe_integer_slots_choose(
     let has_size = model_bytes == size_of::<IntegerModel>();
     let model = model.cast::<LoadedInteger>();
     // SAFETY: by the header's contract.
-    unsafe { choose::<EngineInteger, _>([first, second], [first_bytes, second_bytes], model, has_size, chosen) }
+    unsafe { choose([first, second], [first_bytes, second_bytes], model, has_size, chosen) }
 }
 
 /// Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the

@@ -53,7 +53,7 @@ pub(super) fn sum<W: Weight, const N: usize>(
         add_rows(rows, &[*term], &mut sums);
     }
     for pair in pairs {
-        add_rows::<_, _, 2>(rows, pair, &mut sums);
+        add_rows::<W, N, 2>(rows, pair, &mut sums);
     }
     for group in groups {
         add_rows(rows, group, &mut sums);

@@ -12,8 +12,8 @@ pub const MAGIC: [u8; 4] = *b"FESL";
 pub const VERSION: u16 = 2;
 /// Length of the header, in bytes. Padding follows up to the unit.
 pub const HEADER_BYTES: usize = 32;
-const PAYLOAD_BYTES: usize = 16;
-const _: () = assert!(frame::HEADER_BYTES + PAYLOAD_BYTES == HEADER_BYTES);
+// A frame, and four numbers of four bytes.
+const _: () = assert!(frame::HEADER_BYTES + 16 == HEADER_BYTES);
 /// Flag of a flash that erases to zeros.
 const FLAG_ERASED_TO_ZEROS: u16 = 1;
 
