@@ -50,6 +50,8 @@ mod frozen;
 mod path;
 mod project;
 mod sampled;
+// For the trainer, which compiles the kernel for more of a machine's instructions; not an interface.
+#[doc(hidden)]
 pub mod tile;
 mod walk;
 mod workspace;
