@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
 use feamoe::device::{CALLS, CODE, COMPILER, DEVICES, Device, INTEGER_CALLS, INTEGER_CODE, Integers, Shape, sum};
@@ -20,6 +21,7 @@ use feamoe_tests::command::Folder;
 use feamoe_tests::firmware::{self, board};
 use feamoe_tests::generate::{Cell, Draw, Recipe, draw_cell};
 use feamoe_tests::repository_file;
+use tempfile::TempDir;
 
 /// Features and experts of models that constants are fitted to: the capacities of the `costs` binary but for those of [`OTHERS`], each number of experts.
 const FITTED: [[usize; 2]; 18] = [
@@ -73,6 +75,7 @@ struct Counted {
 /// The `costs` binary of a device, for the board that counts.
 struct Counter {
     image: PathBuf,
+    _folder: TempDir,
     board: &'static str,
     kinds: Kinds,
 }
@@ -111,15 +114,17 @@ impl Counter {
         if !board(device.board).available() || !board(device.target).available() {
             return None;
         }
-        // A folder for each kind of image: they have one name.
-        let (features, folder) = match kinds {
-            Kinds::Floats => ("", "target/floats"),
-            Kinds::Integers(_) => ("integer", "target/integers"),
-        };
-        let folder = firmware::folder().join(folder);
+        let features = if kinds == Kinds::Floats { "" } else { "integer" };
+        // The images have one name: one at a time is built, and copied.
+        static BUILDING: Mutex<()> = Mutex::new(());
+        let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         let on = [("FEAMOE_BOARD", Path::new(device.board))];
-        let image = board(device.target).build_with("costs", "release", features, &folder, &on).unwrap();
-        Some(Self { image, board: device.board, kinds })
+        let target = firmware::folder().join("target");
+        let built = board(device.target).build_with("costs", "release", features, &target, &on).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("costs");
+        fs::copy(built, &image).unwrap();
+        Some(Self { image, _folder: folder, board: device.board, kinds })
     }
 
     /// Counts records of a model.
