@@ -131,8 +131,12 @@ impl Steps {
         } else if product.abs() < EXACT {
             product / self.power_of_ten
         } else {
-            #[allow(clippy::cast_possible_truncation)] // rounded
-            let multiple = (f64::from(n) * f64::from(self.numerator) / f64::from(self.power_of_ten)) as f32;
+            // Both are whole numbers, of 2^24 at most each: their product is exact.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+            let multiple = {
+                let product = (n as i64).wrapping_mul(self.numerator as i64);
+                (product as f64 / f64::from(self.power_of_ten)) as f32
+            };
             multiple
         };
         multiple + 0.0
