@@ -137,10 +137,11 @@ if is_ready s390x-unknown-linux-gnu; then
     step "the engine's own tests on a big-endian target"
     in_firmware cargo test --quiet --release --locked -p feamoe-engine --lib --target s390x-unknown-linux-gnu
     # Slots and a monitor that is stored and restored, of integer models.
-    in_firmware cargo run --quiet --release --locked -p feamoe-engine --example field --target s390x-unknown-linux-gnu
+    in_firmware cargo run --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-engine --example field \
+        --target s390x-unknown-linux-gnu
     # Deltas, statuses and exact values; not what runs the command, which is the host's.
-    in_firmware cargo test --quiet --release --locked -p feamoe-tests --test delta --test monitor --test exact \
-        --target s390x-unknown-linux-gnu -- --skip the_command
+    in_firmware cargo test --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-tests --test delta \
+        --test monitor --test exact --target s390x-unknown-linux-gnu -- --skip the_command
 fi
 
 step "done"
