@@ -94,15 +94,17 @@ pub mod monitor;
 mod record;
 pub mod recourse;
 pub mod schema;
+mod scorer;
 pub mod slots;
 
 pub use attribution::{Attribution, BackgroundId, Method, Space};
 pub use error::{ExplainError, LoadError, PredictError, RecordError};
 pub use format::Blob;
-pub use model::{Model, Score, Scored, Scorer};
+pub use model::{Model, Score};
 pub use record::{Record, Value, Values};
 pub use recourse::Recourse;
 pub use schema::{FeatureIndex, FeatureKey, Schema};
+pub use scorer::{Scored, Scorer};
 
 /// Bytes at an address that is a multiple of 4: what [`Model::load`] needs. See [`include_model!`].
 #[repr(C, align(4))]

@@ -8,184 +8,9 @@ use crate::format::{Blob, FLAGS_AT, HEADER_BYTES, Provenance, Weights, stride};
 use crate::invariant::certain;
 use crate::limits::{MAX_LOGIT, MAX_REACH};
 use crate::mixture::{combine, live_logits, tame};
-use crate::record::{Record, Value, Values};
+use crate::record::{Record, Value};
 use crate::schema::{Feature, FeatureIndex, Kind, Layout, Note, Schema};
-
-/// A loaded model of either kind of weights: [`Model`] or [`crate::integer::Model`]. Slots, the
-/// monitor and tools serve both through it.
-///
-/// Sealed: generic code relies on the rule that a model that exists is valid.
-pub trait Scorer<'a>: sealed::Sealed + Sized {
-    /// One record of the model, its values already resolved.
-    type Record<'m>: Values
-    where
-        Self: 'm;
-
-    /// What the model says of one record.
-    type Score: Scored;
-
-    /// Loads a blob in place and checks all of it.
-    ///
-    /// # Errors
-    /// What is wrong, and at which byte: see [`crate::error::LoadErrorKind`].
-    fn load(blob: &'a [u8]) -> Result<Self, LoadError>;
-
-    /// Returns the features: kinds, names, levels.
-    fn schema(&self) -> Schema<'_>;
-
-    /// Returns the number of experts, K.
-    fn experts(&self) -> usize;
-
-    /// Returns the decision threshold.
-    fn threshold(&self) -> f32;
-
-    /// Returns where the model comes from.
-    fn provenance(&self) -> &Provenance;
-
-    /// Returns the blob's checksum, which identifies the model.
-    fn crc32(&self) -> u32;
-
-    /// Returns the length of the blob, in bytes.
-    fn blob_bytes(&self) -> usize;
-
-    /// Returns a record of this model with every value missing.
-    fn record(&self) -> Self::Record<'_>;
-
-    /// Scores a record into the caller's memory.
-    ///
-    /// # Errors
-    /// [`PredictError::OtherModel`] for a record that another model made; then `score` is as it
-    /// was.
-    fn score_into(&self, record: &Self::Record<'_>, score: &mut Self::Score) -> Result<(), PredictError>;
-}
-
-/// What a model says of a record, in floats whatever the weights are.
-pub trait Scored: sealed::Sealed + Default {
-    /// Returns the score p, in [0, 1]: at or above the model's threshold exactly where
-    /// [`Scored::decision`] is favourable. Of an integer score the 24 highest bits.
-    fn probability(&self) -> f32;
-
-    /// Returns whether the decision is favourable.
-    fn decision(&self) -> bool;
-
-    /// Returns the gate's weight of an expert, counted from 0; 0 past the model's experts.
-    fn gate(&self, expert: usize) -> f32;
-
-    /// Returns the probability that an expert gives, counted from 0; 0 past the model's experts.
-    fn expert_probability(&self, expert: usize) -> f32;
-
-    /// Returns whether some value was missing.
-    fn missing(&self) -> bool;
-
-    /// Returns whether some number was clamped to the training range.
-    fn clamped(&self) -> bool;
-
-    /// Returns whether some level was unseen in training.
-    fn unseen(&self) -> bool;
-}
-
-impl<const EXPERTS: usize> sealed::Sealed for Score<EXPERTS> {}
-
-impl<const EXPERTS: usize> Scored for Score<EXPERTS> {
-    fn probability(&self) -> f32 {
-        self.probability
-    }
-
-    fn decision(&self) -> bool {
-        self.decision
-    }
-
-    fn gate(&self, expert: usize) -> f32 {
-        self.gate.get(expert).copied().unwrap_or(0.0)
-    }
-
-    fn expert_probability(&self, expert: usize) -> f32 {
-        self.expert_probabilities.get(expert).copied().unwrap_or(0.0)
-    }
-
-    fn missing(&self) -> bool {
-        self.missing
-    }
-
-    fn clamped(&self) -> bool {
-        self.clamped
-    }
-
-    fn unseen(&self) -> bool {
-        self.unseen
-    }
-}
-
-pub(crate) mod sealed {
-    /// Implemented by the two models and what they return only.
-    pub trait Sealed {}
-}
-
-/// Implements [`Scorer`] by the methods of the same names.
-macro_rules! impl_scorer {
-    () => {
-        impl<const FEATURES: usize, const EXPERTS: usize> $crate::model::sealed::Sealed
-            for Model<'_, FEATURES, EXPERTS>
-        {
-        }
-
-        impl<'a, const FEATURES: usize, const EXPERTS: usize> $crate::model::Scorer<'a>
-            for Model<'a, FEATURES, EXPERTS>
-        {
-            type Record<'m>
-                = Record<'m, FEATURES>
-            where
-                Self: 'm;
-            type Score = Score<EXPERTS>;
-
-            fn load(blob: &'a [u8]) -> Result<Self, LoadError> {
-                Self::load(blob)
-            }
-
-            fn schema(&self) -> Schema<'_> {
-                self.schema()
-            }
-
-            fn experts(&self) -> usize {
-                self.experts()
-            }
-
-            fn threshold(&self) -> f32 {
-                self.threshold()
-            }
-
-            fn provenance(&self) -> &Provenance {
-                self.provenance()
-            }
-
-            fn crc32(&self) -> u32 {
-                self.crc32()
-            }
-
-            fn blob_bytes(&self) -> usize {
-                self.blob_bytes()
-            }
-
-            #[inline]
-            fn record(&self) -> Record<'_, FEATURES> {
-                self.record()
-            }
-
-            #[inline]
-            fn score_into(
-                &self,
-                record: &Record<'_, FEATURES>,
-                score: &mut Score<EXPERTS>,
-            ) -> Result<(), PredictError> {
-                self.score_into(record, score)
-            }
-        }
-    };
-}
-
-pub(crate) use impl_scorer;
-
-impl_scorer!();
+use crate::scorer::{Scored, impl_scorer, sealed};
 
 /// What fills memory that is written before it is read. Zeros would be a call, which takes three
 /// times as many instructions.
@@ -280,6 +105,40 @@ impl<const EXPERTS: usize> Default for Score<EXPERTS> {
         Self::new()
     }
 }
+
+impl<const EXPERTS: usize> sealed::Sealed for Score<EXPERTS> {}
+
+impl<const EXPERTS: usize> Scored for Score<EXPERTS> {
+    fn probability(&self) -> f32 {
+        self.probability
+    }
+
+    fn decision(&self) -> bool {
+        self.decision
+    }
+
+    fn gate(&self, expert: usize) -> f32 {
+        self.gate.get(expert).copied().unwrap_or(0.0)
+    }
+
+    fn expert_probability(&self, expert: usize) -> f32 {
+        self.expert_probabilities.get(expert).copied().unwrap_or(0.0)
+    }
+
+    fn missing(&self) -> bool {
+        self.missing
+    }
+
+    fn clamped(&self) -> bool {
+        self.clamped
+    }
+
+    fn unseen(&self) -> bool {
+        self.unseen
+    }
+}
+
+impl_scorer!();
 
 impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERTS> {
     /// Loads a blob, whatever its bytes, and checks all of it; copies no weights. Cost: one pass

@@ -8,8 +8,8 @@ use super::number::Number;
 use super::record::{FixedLayout, Record};
 use crate::error::{LoadError, LoadErrorKind, PredictError};
 use crate::format::{Blob, FLAGS_AT, Fixed, HEADER_BYTES, IntegerFormat, Provenance, Weights};
-use crate::model::{Scored, impl_scorer, sealed};
 use crate::schema::{Feature, Kind, Layout, Note, Schema};
+use crate::scorer::{Scored, impl_scorer, sealed};
 
 /// A model with integer weights, of at most `FEATURES` features and `EXPERTS` experts, read in
 /// place from its blob: see [`crate::integer`].

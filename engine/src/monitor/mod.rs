@@ -58,8 +58,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::drift::{Adwin, Change, Gap};
 use crate::limits::MAX_FEATURES;
-use crate::model::Scorer;
 use crate::schema::Note;
+use crate::scorer::Scorer;
 
 pub use state::RestoreError;
 pub use status::{MAX_STATUS_BYTES, Status, StatusError};

@@ -11,7 +11,7 @@ use core::fmt;
 
 use super::status::{self, Content};
 use super::{Detector, Event, InputCounts, Monitor, MonitorError, Status, StatusError, Tally, Watched};
-use crate::model::Scorer;
+use crate::scorer::Scorer;
 
 /// First bytes of every state.
 const MAGIC: [u8; 4] = *b"FEMT";

@@ -113,7 +113,7 @@ use core::fmt;
 
 use crate::error::{LoadError, LoadErrorKind};
 use crate::frame::FrameError;
-use crate::model::Scorer;
+use crate::scorer::Scorer;
 pub use header::{HEADER_BYTES, MAGIC, MAX_WORD, MIN_UNIT, VERSION, blob_at, image, seal, unit};
 use header::{Header, Mark, Marks};
 pub use update::{Seal, Update};

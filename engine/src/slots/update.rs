@@ -3,7 +3,7 @@
 use super::header::{HEADER_BYTES, blob_at, seal, unit};
 use super::{SlotError, Step, Target, load_retried};
 use crate::invariant::certain;
-use crate::model::Scorer;
+use crate::scorer::Scorer;
 
 /// An update on its way into a slot: erases it, writes the blob in whole words as it arrives,
 /// checks it where it lies, and only then gives out the header. `WORD`: the bytes that the flash
