@@ -55,7 +55,7 @@ step "tests"
 # Passing tests are quiet; in CI they are not, so that a skipped one is seen.
 cargo test --quiet --workspace --locked --no-fail-fast -- ${CI:+--show-output}
 
-# A crate's manifest names the oldest compiler that it takes; where rustup can bring it, it is asked.
+# Each manifest names the oldest compiler that builds the crate. Checked where rustup can install it.
 step "the oldest compilers"
 check_by_oldest() {
     local manifest=$1 version
@@ -79,7 +79,7 @@ done
 step "every number of exp2's range"
 cargo test --quiet --release --locked -p feamoe-engine --lib -- --ignored
 
-# As a registry would take them: each is built from what was packed, and its own tests pass there, golden files inside.
+# As for a registry: each package is packed, built from its archive, and passes its tests there.
 step "the packages"
 if [ "${CARGO_NET_OFFLINE:-}" = true ]; then
     left_out+=("the packages: packing asks the registry, which is out of reach")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs a firmware image in its board's emulator: run-emulator.sh ELF [ARGUMENT...]. The board is that of the target (see
-# boards.txt) in whose folder cargo put the image. What the firmware prints goes to standard output; it sees the working
-# folder's files. FEAMOE_BOARD names the board of another target, where the image was built for that.
+# Runs a firmware image in its board's emulator: run-emulator.sh ELF [ARGUMENT...]. The board is
+# that of the target (see boards.txt) in whose folder cargo put the image, or that of the target
+# named by FEAMOE_BOARD. Standard output is the firmware's; it sees the files of the working folder.
 set -eu
 image=$1
 board=${FEAMOE_BOARD:+/$FEAMOE_BOARD/}

@@ -1,5 +1,6 @@
-//! Shared helpers of the tests: arbitrary valid models and records from a seed ([`generate`]), and the slow twin of the engine in f64
-//! ([`mod@reference`]) with the tolerances it is held to ([`tolerance`]); the fuzz targets ([`fuzz`]).
+//! Shared helpers of the tests: arbitrary valid models and records from a seed ([`generate`]), and
+//! the slow twin of the engine in f64 ([`mod@reference`]) with the tolerances it is held to
+//! ([`tolerance`]); the fuzz targets ([`fuzz`]).
 //!
 //! ```
 //! use feamoe_engine::Model;
@@ -34,7 +35,8 @@ use feamoe_engine::mixture::Term;
 use feamoe_engine::{Attribution, Method, Model, PredictError, Record};
 use generate::{Cell, EXPERTS, FEATURES, fill};
 
-/// Loads a blob: in place, or, where floats do not lie in memory as in the blob, as a copy that is never freed.
+/// Loads a blob: in place, or, where floats do not lie in memory as in the blob, as a copy that is
+/// never freed.
 ///
 /// # Panics
 /// Where it is no such model.
@@ -90,8 +92,8 @@ pub fn explain_into<const FEATURES: usize, const EXPERTS: usize>(
     }
 }
 
-/// Returns the path of a file of the data folder that the environment variable `FEAMOE_DATA` names, or says that the test
-/// is skipped.
+/// Returns the path of a file of the data folder that the environment variable `FEAMOE_DATA` names,
+/// or says that the test is skipped.
 #[must_use]
 pub fn data_file(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("FEAMOE_DATA");

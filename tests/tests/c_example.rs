@@ -108,7 +108,7 @@ fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
         command.args(["-pedantic", "-Wall", "-Wextra", "-Werror", "-O2"]).args(arguments);
         command.arg(repository_file("engine/c/tests/whole.c")).args(["-x", "none"]);
         command.arg("-I").arg(repository_file("engine/c/include")).arg("-I").arg(build);
-        command.arg(library).args(["-lm", "-o"]).arg(&image);
+        command.arg(golden()).arg(library).args(["-lm", "-o"]).arg(&image);
         let compiled = finished(&mut command);
         assert_eq!((compiled.code, compiled.stderr.as_str()), (Some(0), ""), "{compiler}");
         let folder = library.parent().unwrap();
@@ -161,7 +161,7 @@ fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
     expected += &format!("integer {:08x}\n", narrow.score(&record).unwrap().probability);
     assert_eq!(printed, expected);
 
-    // What the library holds is chosen where it is built, and a program that was compiled for another size is refused.
+    // The library's capacity is chosen where it is built. A program compiled for another is refused.
     let target = build.join("other-capacity");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);
@@ -179,7 +179,7 @@ fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
     let mut mismatched = Command::new("cc");
     mismatched.arg(repository_file("engine/c/tests/whole.c"));
     mismatched.arg("-I").arg(repository_file("engine/c/include")).arg("-I").arg(build);
-    assert_eq!(finished(mismatched.arg(&other).args(["-lm", "-o"]).arg(&image)).code, Some(0));
+    assert_eq!(finished(mismatched.arg(golden()).arg(&other).args(["-lm", "-o"]).arg(&image)).code, Some(0));
     let ran = finished(&mut Command::new(&image));
     assert!(ran.code != Some(0) && ran.stdout.contains("the memory has another size"), "{}", ran.stdout);
 }
@@ -223,9 +223,9 @@ fn cmake_and_pkg_config_bring_the_library() {
     cmake(&["--install", "built", "--prefix", "installed"]);
     let package = |what: &str| {
         let mut command = Command::new("pkg-config");
-        let told =
+        let printed =
             finished(command.args([what, "feamoe"]).env("PKG_CONFIG_PATH", path("installed/lib/pkgconfig"))).done();
-        told.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        printed.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     assert!(package("--cflags").contains(&"-DFEAMOE_GROUPS=2".to_owned()));
     let mut compiler = Command::new("cc");
@@ -236,6 +236,11 @@ fn cmake_and_pkg_config_bring_the_library() {
     let mut app = Command::new(path("app_installed"));
     let ran = finished(app.env("LD_LIBRARY_PATH", &lib).env("DYLD_LIBRARY_PATH", &lib));
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""));
+}
+
+/// Where the C program finds the golden files.
+fn golden() -> String {
+    format!("-DGOLDEN=\"{}\"", repository_file("engine/golden").display())
 }
 
 fn level(model: &Model<'_, 32, 16>, feature: &str, level: &str) -> Value {

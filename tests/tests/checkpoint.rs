@@ -1,5 +1,5 @@
-//! A run goes on from its checkpoint to the bytes it would have come to without a break: with newer data, after a kill at any moment, after
-//! a full disk.
+//! A run goes on from its checkpoint to the bytes it would have come to without a break: with newer
+//! data, after a kill at any moment, after a full disk.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,8 @@ const WARMUP: usize = 5_000;
 
 const TRAIN: [&str; 4] = ["train", "--schema", "lending.toml", "-o"];
 
-/// A folder with the schema, and rows of the demo's stream in files of these lengths: `0.csv`, `1.csv`, ...
+/// A folder with the schema, and rows of the demo's stream in files of these lengths: `0.csv`,
+/// `1.csv`, ...
 fn parts(lengths: &[usize]) -> Folder {
     let folder = Folder::with_lending();
     let text = lending(7, lengths.iter().sum());
@@ -166,7 +167,8 @@ fn data_that_break_off_are_gone_on_with_from_where_they_did() {
     let message = folder.refusal(&update("parts", &["changed.csv"], &every));
     assert_eq!(message, format!("changed.csv: found other records, {expected}"));
 
-    // Mended, and whatever it is called: the rows that were learned from are not learned from again.
+    // Mended, and whatever it is called: the rows that were learned from are not learned from
+    // again.
     let stored = folder.read("parts.ckpt");
     folder.write("1.csv", &good);
     let _ = folder.run(&update("parts", &["1.csv", "2.csv"], &[])).done();
@@ -191,11 +193,11 @@ fn a_file_named_again_after_its_end_is_newer_data() {
     assert_same(&folder, "whole", "parts", "twice");
 }
 
-/// Runs a command again and again, killing it after so long, a little longer each time, until it was done; returns how
-/// often it was killed.
+/// Runs a command again and again, killing it after so long, a little longer each time, until it
+/// was done; returns how often it was killed.
 ///
-/// The checkpoint is put in its place last: a kill between that and the exit comes after the end of the run, and the same
-/// command, given once more, would rightly learn from newer data.
+/// The checkpoint is put in its place last: a kill between that and the exit comes after the end of
+/// the run, and the same command, given once more, would rightly learn from newer data.
 fn killed_again_and_again(folder: &Folder, arguments: &[&str], first: Duration, more: Duration) -> u32 {
     let last_checkpoint = folder.read("whole.ckpt");
     let mut patience = first;
@@ -303,7 +305,8 @@ fn a_full_disk_leaves_the_last_good_checkpoint() {
     let folder = parts(&[6_000, 3_000]);
     train(&folder, &["0.csv", "1.csv"], "whole", &[]);
     train(&folder, &["0.csv"], "parts", &[]);
-    // Enough for the model, too little for the checkpoint on the way or for the last one; then the model is not replaced either.
+    // Enough for the model, too little for the checkpoint on the way or for the last one; then the
+    // model is not replaced either.
     let blocks = folder.read("whole.feamoe").len().div_ceil(512);
     assert!(folder.read("parts.ckpt").len() > blocks * 1024);
     for every in ["500", "1000000"] {

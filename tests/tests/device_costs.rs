@@ -1,6 +1,7 @@
 //! Promise: what `feamoe inspect --device` tells of a model is what it takes on the emulated board.
 //!
-//! The constants behind it are counted by the test that is ignored, which writes them: see `feamoe::device`.
+//! The constants behind it are counted by the test that is ignored, which writes them: see
+//! `feamoe::device`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -23,7 +24,8 @@ use feamoe_tests::generate::{Cell, Draw, Recipe, draw_cell};
 use feamoe_tests::repository_file;
 use tempfile::TempDir;
 
-/// Features and experts of models that constants are fitted to: the capacities of the `costs` binary but for those of [`OTHERS`], each number of experts.
+/// Features and experts of models that constants are fitted to: the capacities of the `costs`
+/// binary but for those of [`OTHERS`], each number of experts.
 const FITTED: [[usize; 2]; 18] = [
     [2, 1],
     [2, 2],
@@ -44,7 +46,8 @@ const FITTED: [[usize; 2]; 18] = [
     [32, 15],
     [32, 16],
 ];
-/// Of models that are compared with what is told: other features for every number of experts that the promise names.
+/// Of models that are compared with the prediction: other features for every number of experts that
+/// the promise names.
 const OTHERS: [[usize; 2]; 8] = [[2, 1], [4, 1], [5, 3], [10, 8], [21, 11], [21, 12], [30, 16], [10, 7]];
 /// Models of each of [`FITTED`], and of [`OTHERS`].
 const MODELS: [u64; 2] = [12, 3];
@@ -53,10 +56,12 @@ const INTEGER_MODELS: u64 = 2;
 /// Records of each.
 const RECORDS: usize = 12;
 
-/// What may differ from what is told: a share, and so many instructions, which is more where a whole call takes some hundred.
+/// What may differ from the prediction: a share, and a number of instructions, which is more where
+/// a whole call takes some hundred.
 const TOLERANCE: f64 = 0.05;
 const FEW: f64 = 40.0;
-/// The same share where values are set: a logarithm, and floats by software, take what the value wants.
+/// The same share where values are set: a logarithm, and floats by software, take what the value
+/// wants.
 const SETTING_TOLERANCE: f64 = 0.1;
 /// Of integers on RISC-V, whose code differs more from one capacity to the next.
 const RISCV_INTEGERS: f64 = 0.08;
@@ -65,7 +70,8 @@ const OTHER_COMPILER: f64 = 0.2;
 /// Code in flash may differ by this share.
 const CODE_TOLERANCE: f64 = 0.02;
 
-/// What the `costs` binary printed: fewest and most instructions and most bytes of stack by call, and the sizes of types by capacity.
+/// What the `costs` binary printed: fewest and most instructions and most bytes of stack by call,
+/// and the sizes of types by capacity.
 struct Counted {
     capacity: [usize; 2],
     calls: Vec<[f64; 3]>,
@@ -152,7 +158,8 @@ impl Counter {
     }
 }
 
-/// Draws a model and records of it. Its path needs one part only; where it is not bounded, that is by a level which no record has.
+/// Draws a model and records of it. Its path needs one part only; where it is not bounded, that is
+/// by a level which no record has.
 fn draw([features, experts]: [usize; 2], seed: u64) -> (Content, Vec<Cell>) {
     let mut draw = Draw::new(seed * 1_000 + (features * 64 + experts) as u64);
     let [numbers, logarithms, binned] = [0; 3].map(|_: u8| draw.below(101));
@@ -181,7 +188,8 @@ fn draw([features, experts]: [usize; 2], seed: u64) -> (Content, Vec<Cell>) {
     (content, cells)
 }
 
-/// A model whose gate switches from one expert to the next all along the path of a record, more often than the path has parts for; and that record.
+/// A model whose gate switches from one expert to the next all along the path of a record, more
+/// often than the path has parts for; and that record.
 fn switching([features, experts]: [usize; 2]) -> (Content, Vec<Cell>) {
     let recipe = Recipe { experts, features, gate: 1.0, outputs: 1.0 };
     let mut content = recipe.content_of(1, |_, _| Kind::Category { levels: 2 });
@@ -213,12 +221,12 @@ fn what_is_told_of_a_model_is_what_it_takes() {
         }
         let Some(counter) = Counter::new(device, Kinds::Floats) else { continue };
         let (content, cells) = switching([10, 8]);
-        let told = device.costs(&Kinds::Floats.shape(&content)).calls[3];
+        let predicted = device.costs(&Kinds::Floats.shape(&content)).calls[3];
         let counted = counter.count(&content, &cells).calls[3];
-        let share = counted[1] / told.most_instructions as f64;
-        println!("{}: the longest path takes {share:.3} of what is told", device.name);
+        let share = counted[1] / predicted.most_instructions as f64;
+        println!("{}: the longest path takes {share:.3} of the prediction", device.name);
         // Its experts do not switch, which would cut the path at as many places more.
-        assert!(share <= 1.0 + tolerance() && share > 0.75, "{counted:?}, told {told:?}");
+        assert!(share <= 1.0 + tolerance() && share > 0.75, "{counted:?}, predicted {predicted:?}");
     }
 }
 
@@ -237,21 +245,30 @@ fn is_told(device: &Device, counter: &Counter) {
             let (content, cells) = draw(capacity, 77 + seed);
             let counted = counter.count(&content, &cells);
             let shape = kinds.shape(&content);
-            assert_eq!(counted.capacity, shape.capacity(), "what is told is of the capacity needed");
+            assert_eq!(counted.capacity, shape.capacity(), "predictions are for the capacity needed");
             let costs = device.costs(&shape);
             assert_eq!(costs.calls.len(), counted.calls.len());
-            for (index, (told, [fewest, most, stack])) in costs.calls.iter().zip(&counted.calls).enumerate() {
-                let name = format!("{}, {kinds:?}, {capacity:?}, seed {seed}: {}", device.name, told.name);
-                let instructions = told.instructions as f64;
+            for (index, (predicted, [fewest, most, stack])) in costs.calls.iter().zip(&counted.calls).enumerate() {
+                let name = format!("{}, {kinds:?}, {capacity:?}, seed {seed}: {}", device.name, predicted.name);
+                let instructions = predicted.instructions as f64;
                 // The parts of a path are what varies.
-                let found = if told.name == "path_into" { *fewest } else { *most };
+                let found = if predicted.name == "path_into" { *fewest } else { *most };
                 let off = instructions / found - 1.0;
                 worst[index] = if off.abs() > worst[index].abs() { off } else { worst[index] };
                 let tolerance = if index == 0 { tolerance.max(SETTING_TOLERANCE) } else { tolerance };
                 let allowed = (tolerance * found).max(FEW);
-                assert!((instructions - found).abs() <= allowed, "{name}: {found} instructions, told {instructions}");
-                assert!(*most <= told.most_instructions as f64 + allowed, "{name}: up to {most}, told {told:?}");
-                assert!(*stack <= told.stack_bytes as f64, "{name}: {stack} bytes of stack, told {told:?}");
+                assert!(
+                    (instructions - found).abs() <= allowed,
+                    "{name}: {found} instructions, predicted {instructions}"
+                );
+                assert!(
+                    *most <= predicted.most_instructions as f64 + allowed,
+                    "{name}: up to {most}, predicted {predicted:?}"
+                );
+                assert!(
+                    *stack <= predicted.stack_bytes as f64,
+                    "{name}: {stack} bytes of stack, predicted {predicted:?}"
+                );
             }
         }
         let worst = worst.map(|off| format!("{:+.1} %", 100.0 * off));
@@ -271,9 +288,9 @@ fn sizes_in_ram_are_those_of_the_types() {
             let counted = counter.count(&content, &cells);
             assert!(counted.sizes.len() > 10);
             for ([features, experts], sizes) in counted.sizes {
-                let told = kinds.shape(&draw([features, experts], 0).0).ram();
+                let predicted = kinds.shape(&draw([features, experts], 0).0).ram();
                 assert_eq!(
-                    told.iter().map(|ram| ram.bytes).collect::<Vec<_>>(),
+                    predicted.iter().map(|ram| ram.bytes).collect::<Vec<_>>(),
                     sizes,
                     "{}, {kinds:?}: {features} features, {experts} experts",
                     device.name
@@ -291,13 +308,13 @@ fn code_in_flash_is_what_is_told() {
             continue;
         }
         let integers = (&INTEGER_CODE, device.integer_code);
-        for ((_, features), told) in CODE.iter().zip(device.code).chain([integers]) {
-            for (profile, told) in ["release", "os"].into_iter().zip(told) {
+        for ((_, features), predicted) in CODE.iter().zip(device.code).chain([integers]) {
+            for (profile, predicted) in ["release", "os"].into_iter().zip(predicted) {
                 let found = firmware::code_bytes(&board.build("panic-free", profile, features).unwrap());
-                let off = found as f64 / told as f64 - 1.0;
+                let off = found as f64 / predicted as f64 - 1.0;
                 assert!(
                     off.abs() <= CODE_TOLERANCE,
-                    "{}, {profile}, {features}: {found} bytes, told {told}",
+                    "{}, {profile}, {features}: {found} bytes, predicted {predicted}",
                     device.name
                 );
             }
@@ -396,7 +413,8 @@ fn fitted(mut device: Device) -> Device {
         let (content, cells) = switching(capacity);
         let shape = Kinds::Floats.shape(&content);
         let in_one = sum(&device.passing[2], &shape.passing());
-        // The gate's envelope has a vertex between two experts; the experts themselves stay as they are.
+        // The gate's envelope has a vertex between two experts; the experts themselves stay as they
+        // are.
         let panels = f64::from(MAX_PANELS) + 2.0 * (capacity[1] - 1) as f64;
         (shape.parting(), (counter.count(&content, &cells).calls[3][1] - in_one) / (panels - 1.0))
     }));
@@ -421,8 +439,8 @@ fn fit_integers(integers: &mut Integers, counter: &Counter, target: &str) {
     });
 }
 
-/// Returns constants that give no less than what was found, nor, by a margin, than what builds of other capacities take:
-/// on RISC-V their frames differ by more than on Arm.
+/// Returns constants that give no less than what was found, nor, by a margin, than what builds of
+/// other capacities take: on RISC-V their frames differ by more than on Arm.
 fn above<const N: usize>(found: Vec<([f64; N], f64)>, target: &str) -> [f64; N] {
     let mut constants = fit(found.iter().copied());
     let above = found.iter().map(|(amounts, found)| f64::ceil(found - sum(&constants, amounts)));
@@ -431,7 +449,8 @@ fn above<const N: usize>(found: Vec<([f64; N], f64)>, target: &str) -> [f64; N] 
     constants
 }
 
-/// Returns constants by which amounts give what was found with the least squares of relative errors, rounded to hundredths.
+/// Returns constants by which amounts give what was found with the least squares of relative
+/// errors, rounded to hundredths.
 fn fit<const N: usize>(found: impl Iterator<Item = ([f64; N], f64)>) -> [f64; N] {
     let mut rows = [[0.0; N]; N];
     let mut sides = [0.0; N];

@@ -1,4 +1,5 @@
-//! Promise: the example loads its model from flash and prints the bits that the host computes; a damaged model is refused with exit code 1.
+//! Promise: the example loads its model from flash and prints the bits that the host computes; a
+//! damaged model is refused with exit code 1.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -56,8 +57,9 @@ fn assert_prints_the_bits_of_the_host(printed: &str) {
     assert_eq!(shown, RECORDS);
 }
 
-/// Two integer models in slots, a monitor, power cuts at every word, a failed trial: `engine/examples/field/device.rs` checks
-/// itself. The small board has too little RAM for a monitor of two groups and its stored state.
+/// Two integer models in slots, a monitor, power cuts at every word, a failed trial:
+/// `engine/examples/field/device.rs` checks itself. The small board has too little RAM for a
+/// monitor of two groups and its stored state.
 #[test]
 fn a_device_in_the_field_lives_through_cuts_and_a_failed_trial_on_every_board() {
     for board in firmware::boards().filter(|board| board.bare && board.capacity != Capacity::SMALL && board.available())

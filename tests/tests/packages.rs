@@ -1,4 +1,5 @@
-//! Promise: what is published can be: every dependency's licence goes with ours, and every package says what a registry asks.
+//! Promise: what is published can be: every dependency's licence goes with ours, and every package
+//! says what a registry asks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -1,5 +1,5 @@
-//! Two slots in flash: whatever cuts a write short, a model is left that loads; a model on trial that is not confirmed makes
-//! way for the one before it; damage in one slot leaves the other.
+//! Two slots in flash: whatever cuts a write short, a model is left that loads; a model on trial
+//! that is not confirmed makes way for the one before it; damage in one slot leaves the other.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
@@ -28,7 +28,8 @@ enum Torn {
     Garbage,
 }
 
-/// Two slots of simulated flash, written in words of `WORD` bytes, that loses power after some words and erased bytes.
+/// Two slots of simulated flash, written in words of `WORD` bytes, that loses power after some
+/// words and erased bytes.
 struct Flash<const WORD: usize> {
     bytes: AlignedFlash,
     written: [bool; 2 * SLOT_BYTES],
@@ -81,8 +82,8 @@ impl<const WORD: usize> Flash<WORD> {
         done.is_ok()
     }
 
-    /// Starts the device, which marks a model on trial and, where it is content with it, confirms it. Returns whether the
-    /// power lasted.
+    /// Starts the device, which marks a model on trial and, where it is content with it, confirms
+    /// it. Returns whether the power lasted.
     fn start_and(&mut self, confirm: bool) -> bool {
         let Ok(mut chosen) = self.choose() else { return true };
         let (slot, begin) = (chosen.slot, chosen.begin::<WORD>());
@@ -94,7 +95,8 @@ impl<const WORD: usize> Flash<WORD> {
         self.start_and(false)
     }
 
-    /// Writes a blob to where the slots say, in pieces, starts on it and confirms it; returns whether the power lasted.
+    /// Writes a blob to where the slots say, in pieces, starts on it and confirms it; returns
+    /// whether the power lasted.
     fn update(&mut self, blob: &AlignedBytes) -> bool {
         let target = self.choose().map_or_else(|none| none.target, |chosen| chosen.target().unwrap());
         self.update_to(target, blob) && self.start_and(true)
@@ -172,7 +174,8 @@ impl<const WORD: usize> NorFlash for Flash<WORD> {
         check_erase(self, from, to)?;
         for at in from as usize..to as usize {
             if self.spend().is_err() {
-                // The page's bytes before this one are erased, the others are not yet what they are to be.
+                // The page's bytes before this one are erased, the others are not yet what they are
+                // to be.
                 let end = (at + 1).next_multiple_of(PAGE);
                 self.tear(at, &vec![self.erased; end - at]);
                 return Err(NorFlashErrorKind::Other);
@@ -213,8 +216,8 @@ fn blob(seed: u64) -> AlignedBytes {
     bytes
 }
 
-/// Cuts the power after every piece of work of `life`, on a device that runs the first of some models and holds a second;
-/// what is then chosen is one of them, and the device can go on.
+/// Cuts the power after every piece of work of `life`, on a device that runs the first of some
+/// models and holds a second; what is then chosen is one of them, and the device can go on.
 fn every_cut<const WORD: usize>(torn: Torn, erased: u8, life: impl Fn(&mut Flash<WORD>, &AlignedBytes) -> bool) {
     let blobs = [1, 2, 3].map(blob);
     let before = |cuts: usize| {
@@ -239,7 +242,8 @@ fn every_cut<const WORD: usize>(torn: Torn, erased: u8, life: impl Fn(&mut Flash
             flash.start();
             flash.power = usize::MAX;
         }
-        // By now a model on trial has failed, or was confirmed: the device takes an update, and one more.
+        // By now a model on trial has failed, or was confirmed: the device takes an update, and one
+        // more.
         assert!(!flash.choose().unwrap().on_trial(), "{WORD} {torn:?} {cuts}");
         for blob in [&blobs[2], &blobs[0]] {
             assert!(flash.update(blob));
@@ -291,7 +295,8 @@ fn the_first_update_of_a_device_may_be_cut_too() {
         flash.power = usize::MAX;
         assert!(flash.start());
         match flash.choose() {
-            // Nothing to go back to: an unconfirmed model is better than none, and an update may come.
+            // Nothing to go back to: an unconfirmed model is better than none, and an update may
+            // come.
             Ok(chosen) => {
                 assert!(flash.blob() == blob.as_slice());
                 assert_eq!(chosen.target().unwrap().slot, 1 - chosen.slot);
@@ -326,8 +331,8 @@ fn a_model_on_trial_is_confirmed_or_makes_way() {
     assert_eq!((chosen.on_trial(), chosen.passed_over), (false, None));
 }
 
-/// Where there is no model to go back to, one whose confirming was cut short is confirmed by what is missing: no word is
-/// written twice.
+/// Where there is no model to go back to, one whose confirming was cut short is confirmed by what
+/// is missing: no word is written twice.
 #[test]
 fn confirming_goes_on_where_it_was_cut() {
     fn with_words_of<const WORD: usize>() {
@@ -595,7 +600,8 @@ fn slots_hold_integer_models() {
     assert_eq!(choose::<M, M>(first, second).unwrap().slot, 0);
 }
 
-/// Version 1 still reads: a confirmed model. Both images are of the same model, the second of version 2.
+/// Version 1 still reads: a confirmed model. Both images are of the same model, the second of
+/// version 2.
 #[test]
 fn golden_slots_read() {
     let model = AlignedBytes::new(include_bytes!("../../engine/golden/v1.feamoe"));
@@ -613,7 +619,8 @@ fn golden_slots_read() {
     assert_eq!(written, golden[1].as_slice());
 }
 
-/// Any bytes under a right checksum are refused or make sense: nothing panics, and no model comes from nowhere.
+/// Any bytes under a right checksum are refused or make sense: nothing panics, and no model comes
+/// from nowhere.
 #[test]
 fn sealed_nonsense_is_refused() {
     let mut draw = Draw::new(3);

@@ -1,6 +1,7 @@
 /*
- * The feamoe engine for C99 and C++: loads a model file, scores and explains records, finds recourse, watches itself, takes
- * updates. Made by cbindgen from engine/c/src: do not edit.
+ * The feamoe engine for C99 and C++: loads a model file, scores and explains records, finds
+ * recourse, monitors its decisions, installs updates. Made by cbindgen from engine/c/src: do not
+ * edit.
  *
  *     static feamoe_model model;
  *     static feamoe_record record;
@@ -10,16 +11,19 @@
  *     feamoe_record_set_number(&record, 0, 39.0f);
  *     feamoe_record_score(&record, &score, NULL, 0);
  *
- * What the library holds is chosen when it is built, by the environment variables FEAMOE_FEATURES, FEAMOE_EXPERTS,
- * FEAMOE_BACKGROUND, FEAMOE_GROUPS and FEAMOE_WORD; compile the program with the same values (-DFEAMOE_FEATURES=64). Memory of
- * another size is refused.
+ * The capacity of the library is chosen when it is built, by the environment variables
+ * FEAMOE_FEATURES, FEAMOE_EXPERTS, FEAMOE_BACKGROUND, FEAMOE_GROUPS and FEAMOE_WORD. Compile the
+ * program with the same values (-DFEAMOE_FEATURES=64): memory of another size is refused.
  *
- * All memory is yours; nothing is allocated, no function has state of its own, none panics. Every function that can fail returns
- * a feamoe_status; what it would have written then stays unchanged, but for memory that it works in. Null and misaligned
- * pointers, memory of another size than this header's and memory that was never loaded (or was moved since) are errors, not
- * undefined behaviour. What C must keep: pointers point to memory of their type; strings end with a NUL; the blob stays unchanged
- * and where it is while its model is used, and the model while its records are; load a model anew only when you init its records
- * anew. A loaded model may be used by many threads, a record by one at a time.
+ * All memory is the caller's. Nothing is allocated, no function has state of its own, none panics.
+ * Every function that can fail returns a feamoe_status; its outputs are then unchanged, except for
+ * memory that it works in. Null and misaligned pointers, memory of another size than this header's
+ * and memory that was never loaded (or was moved since) are errors, not undefined behaviour.
+ *
+ * The caller must ensure: pointers point to memory of their type; strings end with a NUL; the blob
+ * stays unchanged and in place while its model is used, and the model while its records are; a
+ * model is loaded anew only when its records are initialised anew. Many threads may use a loaded
+ * model; a record is used by one at a time.
  */
 
 #ifndef FEAMOE_H

@@ -5,7 +5,7 @@
 
 #include "feamoe.h"
 #include "demo.h"
-/* The same model with weights of 16 and of 8 bits, and the second told by the first. */
+/* The same model with weights of 16 and of 8 bits. */
 #include "narrow.h"
 #include "narrower.h"
 
@@ -413,10 +413,33 @@ static void updates(void)
     EXPECT(feamoe_update_end(&update, &step), FEAMOE_STATUS_INCOMPLETE);
 }
 
+static size_t read_file(const char *path, uint8_t *bytes, size_t capacity)
+{
+    FILE *file = fopen(path, "rb");
+    size_t length = 0;
+    EXPECT_TRUE(file != NULL);
+    if (file != NULL) {
+        length = fread(bytes, 1, capacity, file);
+        fclose(file);
+    }
+    return length;
+}
+
 static void deltas(void)
 {
+    static union { uint64_t align; uint8_t bytes[2048]; } old, delta, expected;
     static uint8_t out[DEMO_BLOB_BYTES];
-    size_t written;
+    size_t old_bytes = read_file(GOLDEN "/v1-i16.feamoe", old.bytes, sizeof old.bytes);
+    size_t delta_bytes = read_file(GOLDEN "/delta-v2.delta", delta.bytes, sizeof delta.bytes);
+    size_t expected_bytes = read_file(GOLDEN "/delta-v2.feamoe", expected.bytes, sizeof expected.bytes);
+    size_t written = 0;
+    EXPECT_OK(feamoe_delta_apply(old.bytes, old_bytes, delta.bytes, delta_bytes, out, sizeof out, &written));
+    EXPECT_TRUE(written == expected_bytes && written > 0 && memcmp(out, expected.bytes, written) == 0);
+    EXPECT(feamoe_delta_apply(old.bytes, old_bytes, delta.bytes, delta_bytes, out, expected_bytes - 1, &written),
+           FEAMOE_STATUS_DELTA_REFUSED);
+    delta.bytes[delta_bytes / 2] ^= 1;
+    EXPECT(feamoe_delta_apply(old.bytes, old_bytes, delta.bytes, delta_bytes, out, sizeof out, &written),
+           FEAMOE_STATUS_DELTA_REFUSED);
     EXPECT(feamoe_delta_apply(demo_blob, DEMO_BLOB_BYTES, narrow_blob, NARROW_BLOB_BYTES, out, sizeof out, &written),
            FEAMOE_STATUS_DELTA_REFUSED);
 }

@@ -50,7 +50,7 @@ mod frozen;
 mod path;
 mod project;
 mod sampled;
-// For the trainer, which compiles the kernel for more of a machine's instructions; not an interface.
+// For the trainer, which compiles the kernel for AVX2 too; not part of the interface.
 #[doc(hidden)]
 pub mod tile;
 mod walk;

@@ -21,7 +21,8 @@
 //! const ERASED: u8 = 0xff;
 //! type M<'a> = Model<'a, 16, 12>; // or feamoe_engine::integer::Model
 //!
-//! // Once at each start: a model on trial is marked before it is used. (A second look would find it tried, and go back.)
+//! // Once at each start: a model on trial is marked before it is used. (A second call would
+//! // find it tried, and go back.)
 //! let (first, second) = flash.slots();
 //! let mut chosen = choose::<M, M>(first, second)?;
 //! if let Some(step) = chosen.begin::<WORD>() {

@@ -1,9 +1,10 @@
-//! Prints what setting values, scoring and explaining cost a model on this board, in a capacity that just holds it; and the
-//! bytes of what the caller keeps. With the feature `integer`, of a model of integer weights.
+//! Prints what setting values, scoring and explaining cost a model on this board, in a capacity
+//! that just holds it; and the bytes of what the caller keeps. With the feature `integer`, of a
+//! model of integer weights.
 //!
-//! Reads `model.feamoe` and `records.bin` in the emulator's working folder (words as in [`firmware_example::vectors`]). Prints a
-//! line per capacity, the capacity that was taken, and a line per cost: its name, fewest and most instructions over all records,
-//! most bytes of stack.
+//! Reads `model.feamoe` and `records.bin` in the emulator's working folder (words as in
+//! [`firmware_example::vectors`]). Prints a line per capacity, the capacity that was taken, and a
+//! line per cost: its name, fewest and most instructions over all records, most bytes of stack.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(unsafe_code)] // takes its static
 

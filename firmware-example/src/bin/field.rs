@@ -1,5 +1,6 @@
-//! The engine's example of a device in the field (`engine/examples/field/device.rs`), on a board: two integer models in slots,
-//! a monitor that outlives a reset, power cuts, a failed trial, and the way back. Wants 24 kB of RAM, flash included.
+//! The engine's example of a device in the field (`engine/examples/field/device.rs`), on a board:
+//! two integer models in slots, a monitor that outlives a reset, power cuts, a failed trial, and
+//! the way back. Wants 24 kB of RAM, flash included.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // takes its statics

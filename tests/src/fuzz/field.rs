@@ -51,8 +51,8 @@ fn check_integers(data: &[u8]) {
     }
 }
 
-/// Applies the bytes as a delta of golden models, as they are and with a header that fits: what comes out is a model, or an
-/// error.
+/// Applies the bytes as a delta of golden models, as they are and with a header that fits: what
+/// comes out is a model, or an error.
 pub fn delta(data: &[u8]) {
     let apply = |data: &[u8]| {
         for old in [FLOATS, INTEGERS] {
@@ -81,8 +81,9 @@ const WORD: usize = 8;
 
 type Slot = Aligned<[u8; SLOT_BYTES]>;
 
-/// Two slots of which an update, a start or any byte may be next. A model that is chosen is one of the two that were written,
-/// unless bytes were changed; a start never finds none while a confirmed one stands untouched.
+/// Two slots of which an update, a start or any byte may be next. A model that is chosen is one of
+/// the two that were written, unless bytes were changed; a start never finds none while a confirmed
+/// one stands untouched.
 pub fn slots(data: &[u8]) {
     let mut slots = [const { Aligned([0xff; SLOT_BYTES]) }; 2];
     let mut data = Unstructured::new(data);

@@ -20,7 +20,8 @@ pub struct Options {
     /// The model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Tell what the model costs on this device: instructions, stack, flash and RAM; only cortex-m4f has a floating-point unit [default: none]
+    /// Predict what the model costs on this device: instructions, stack, flash and RAM. Only
+    /// cortex-m4f has a floating-point unit [default: none]
     #[arg(long, value_name = "DEVICE", value_parser = device())]
     device: Option<&'static Device>,
     #[command(flatten)]

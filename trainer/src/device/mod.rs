@@ -1,15 +1,18 @@
-//! What a model costs on a microcontroller, told before it is flashed: instructions, stack, flash and RAM.
+//! What a model costs on a microcontroller, told before it is flashed: instructions, stack, flash
+//! and RAM.
 //!
-//! Instructions are sums over the kinds of work there are ([`Shape::setting`], [`Shape::passing`], [`Shape::parting`]), each times a constant of the device;
-//! so is the stack. The constants were counted in the emulator, of the binaries `costs` and `panic-free` of `firmware-example`. After a change of engine or
-//! compiler
+//! Instructions are sums over the kinds of work there are ([`Shape::setting`], [`Shape::passing`],
+//! [`Shape::parting`]), each times a constant of the device; so is the stack. The constants were
+//! counted in the emulator, of the binaries `costs` and `panic-free` of `firmware-example`. After a
+//! change of engine or compiler
 //!
 //! ```text
 //! cargo test -p feamoe-tests --test device_costs -- --ignored
 //! ```
 //!
-//! counts them again and writes `constants.rs`; the same file's other tests compare what is told with what models of other shapes take. Sizes in RAM are
-//! exact: they follow from the types. Instructions are not cycles, and are those of opt-level 3.
+//! counts them again and writes `constants.rs`; the same file's other tests compare what is told
+//! with what models of other shapes take. Sizes in RAM are exact: they follow from the types.
+//! Instructions are not cycles, and are those of opt-level 3.
 //!
 //! Float and integer weights have kinds of work and constants of their own.
 
@@ -47,7 +50,7 @@ pub const CODE: [(&str, &str); 4] = [
 pub const PASSING_INTEGERS: usize = 9;
 /// Kinds of stack of integers, see [`Shape::stacking_integers`].
 pub const STACKING_INTEGERS: usize = 2;
-/// Calls of an integer model that are told of.
+/// Calls of an integer model whose costs are predicted.
 pub const INTEGER_CALLS: [&str; 3] = ["set_all", "score_into", "frozen_into"];
 /// Code of integer models alone, and the features of the `panic-free` binary that link it.
 pub const INTEGER_CODE: (&str, &str) = ("load, set, score_into, frozen_into, names", "integer,no-floats");
@@ -72,7 +75,8 @@ pub struct Device {
     pub name: &'static str,
     /// What its firmware is built for.
     pub target: &'static str,
-    /// Whose board counts instructions: the target's own, or that of a larger core that runs the same instructions.
+    /// Target of the board that counts instructions: its own, or a larger core's that runs the
+    /// same instructions.
     pub board: &'static str,
     /// Instructions of `set_all`.
     pub setting: [f64; SETTING],
@@ -129,7 +133,8 @@ pub struct Call {
     pub name: &'static str,
     /// Instructions; for a path that needs one part only.
     pub instructions: u64,
-    /// Most instructions: more than the others for a path, whose parts grow in number where the gate switches.
+    /// Most instructions: more than the others for a path, whose parts grow in number where the
+    /// gate switches.
     pub most_instructions: u64,
     /// Most bytes of stack.
     pub stack_bytes: u64,
@@ -201,8 +206,9 @@ impl Shape {
         [1, self.features, self.numbers, self.logarithms, self.binned, self.steps].map(number)
     }
 
-    /// Returns how much there is of each kind of work of a score, as of its explanations: over terms, with all lanes in registers where they fit, else in blocks
-    /// of 12 and 4; over experts; and the code of its own that some numbers of experts have.
+    /// Returns how much there is of each kind of work of a score, as of its explanations: over
+    /// terms, with all lanes in registers where they fit, else in blocks of 12 and 4; over experts;
+    /// and the code of its own that some numbers of experts have.
     #[must_use]
     pub fn passing(&self) -> [f64; PASSING] {
         let Self { features, experts, terms, .. } = *self;
@@ -244,8 +250,8 @@ impl Shape {
         [1, self.experts, self.experts % 2, usize::from(self.experts == MOST_IN_REGISTERS)].map(number)
     }
 
-    /// Returns the most parts that the path is taken in: two more for each place where it may be cut, which are the vertices of
-    /// the gate's envelope and a zero of each expert.
+    /// Returns the most parts that the path is taken in: two more for each place where it may be
+    /// cut, which are the vertices of the gate's envelope and a zero of each expert.
     #[must_use]
     pub fn most_panels(&self) -> f64 {
         f64::from(MAX_PANELS) + 2.0 * number(2 * self.experts - 1)
@@ -257,8 +263,9 @@ impl Shape {
         [1, self.capacity()[1], usize::from(self.experts == MOST_IN_REGISTERS)].map(number)
     }
 
-    /// Returns how much there is of each kind of work of a score of integers, as of its explanation: over terms, four together
-    /// and those left over, by the lanes of the build; over experts.
+    /// Returns how much there is of each kind of work of a score of integers, as of its
+    /// explanation: over terms, four together and those left over, by the lanes of the build; over
+    /// experts.
     #[must_use]
     pub fn passing_integers(&self) -> [f64; PASSING_INTEGERS] {
         let Self { features, experts, terms, .. } = *self;
@@ -287,7 +294,8 @@ impl Shape {
             .map(|(name, bytes)| Ram { name, bytes })
             .into();
         }
-        // An attribution and a workspace hold numbers of eight bytes, which the others are padded to.
+        // An attribution and a workspace hold numbers of eight bytes, which the others are padded
+        // to.
         [
             (format!("Model<{f}, {e}>"), 136 + 32 * f),
             (format!("Record<{f}>"), (4 + 17 * f).next_multiple_of(4)),
@@ -362,8 +370,9 @@ impl Device {
         Costs { device: self.name, compiler: COMPILER, calls, flash, ram }
     }
 
-    /// Returns the instructions of one more part of the path. It evaluates the mixture five times, as the path in one part and its score do: so it takes as
-    /// much more where the model is not bounded.
+    /// Returns the instructions of one more part of the path. It evaluates the mixture five times,
+    /// as the path in one part and its score do: so it takes as much more where the model is not
+    /// bounded.
     #[must_use]
     pub fn part(&self, shape: &Shape) -> f64 {
         let [.., path] = self.passing;
