@@ -1,12 +1,12 @@
-//! What models of float and of integer weights have in common: [`Scorer`], and [`Scored`] for what they say of a record.
+//! The common interface of float and integer models ([`Scorer`]) and of their scores ([`Scored`]).
 
 use crate::error::{LoadError, PredictError};
 use crate::format::Provenance;
 use crate::record::Values;
 use crate::schema::Schema;
 
-/// A loaded model of either kind of weights: [`Model`] or [`crate::integer::Model`]. Slots, the
-/// monitor and tools serve both through it.
+/// A loaded model of either kind of weights: [`crate::Model`] or [`crate::integer::Model`]. Slots,
+/// the monitor and tools serve both through it.
 ///
 /// Sealed: generic code relies on the rule that a model that exists is valid.
 pub trait Scorer<'a>: sealed::Sealed + Sized {

@@ -244,10 +244,15 @@ fn render_costs(costs: &Costs) -> String {
         ram.row([line.name.clone(), line.bytes.to_string()]);
     }
     format!(
-        "\non {}, at opt-level 3 by {}; instructions are not cycles; an explanation includes its score, a path takes more where the gate switches\n\n\
+        "\non {}, at opt-level 3 by {}; instructions are not cycles; an explanation includes its score{}\n\n\
          {}\n{}\n{}",
         costs.device,
         costs.compiler,
+        if costs.calls.iter().any(|call| call.most_instructions > call.instructions) {
+            ", a path takes more where the gate switches"
+        } else {
+            ""
+        },
         calls.render(),
         flash.render(),
         ram.render()
