@@ -78,6 +78,8 @@ fn golden<const FEATURES: usize, const EXPERTS: usize>() -> Model<'static, FEATU
 }
 
 pub mod attribution;
+#[doc = include_str!("../costs.md")]
+pub mod costs {}
 pub mod delta;
 pub mod drift;
 pub mod error;

@@ -62,11 +62,15 @@ pub struct Cost {
     pub most: u32,
     /// Most bytes of stack.
     pub stack: usize,
+    /// Instructions of all calls.
+    pub total: u64,
+    /// How many those were.
+    pub calls: u32,
 }
 
 impl Cost {
     /// The cost of nothing yet.
-    pub const NONE: Self = Self { least: u32::MAX, most: 0, stack: 0 };
+    pub const NONE: Self = Self { least: u32::MAX, most: 0, stack: 0, total: 0, calls: 0 };
 
     /// Makes the call twice, once to count and once to look at the stack, and widens the range; without a meter makes it once.
     pub fn add(&mut self, meter: Option<&Meter>, mut call: impl FnMut()) {
@@ -74,7 +78,15 @@ impl Cost {
         let instructions = meter.instructions(&mut call);
         self.least = self.least.min(instructions);
         self.most = self.most.max(instructions);
+        self.total += u64::from(instructions);
+        self.calls += 1;
         self.stack = self.stack.max(stack_bytes(&mut call));
+    }
+
+    /// Returns the instructions of a call on average, rounded; 0 before the first.
+    #[must_use]
+    pub fn mean(&self) -> u64 {
+        (self.total + u64::from(self.calls) / 2).checked_div(self.calls.into()).unwrap_or(0)
     }
 }
 

@@ -12,7 +12,7 @@ use feamoe_engine::schema::Kind;
 use object::{Object as _, ObjectSection as _};
 use vectors::Capacity;
 
-use crate::generate::Cell;
+use feamoe_testkit::generate::Cell;
 
 /// Targets that must not be skipped where a tool is missing, separated by blanks: those that `setup.sh` made ready.
 const REQUIRED: &str = "FEAMOE_REQUIRE_FIRMWARE";

@@ -1,95 +1,23 @@
-//! Shared helpers of the tests: arbitrary valid models and records from a seed ([`generate`]), and
-//! the slow twin of the engine in f64 ([`mod@reference`]) with the tolerances it is held to
-//! ([`tolerance`]); the fuzz targets ([`fuzz`]).
-//!
-//! ```
-//! use feamoe_engine::Model;
-//! use feamoe_tests::generate::{Recipe, fill, records};
-//!
-//! let content = Recipe::any(7).content(7); // the same on every machine
-//! let bytes = content.to_bytes(true).unwrap();
-//! let model: Model<16, 16> = Model::load(bytes.as_slice()).unwrap();
-//! let mut record = model.record();
-//! for cells in records(&content, 7, 100) {
-//!     fill(&mut record, &cells).unwrap();
-//!     assert!((0.0..=1.0).contains(&model.score(&record).unwrap().probability));
-//! }
-//! ```
+//! Shared helpers of the tests: the command in a folder of its own ([`command`]), the firmware in the
+//! emulators ([`firmware`]), rows of files ([`data`]); the fuzz targets ([`fuzz`]). Models and
+//! records are those of `feamoe_testkit`.
 
 #![allow(clippy::panic)] // a test reports by panicking
 
 pub mod command;
-pub mod content;
+pub mod data;
 pub mod firmware;
 pub mod fuzz;
-pub mod generate;
-pub mod reference;
-pub mod tolerance;
 
 use std::path::PathBuf;
 
 use feamoe::blob_file::AlignedBytes;
-use feamoe::export::Content;
-use feamoe_engine::attribution::Background;
-use feamoe_engine::mixture::Term;
-use feamoe_engine::{Attribution, Method, Model, PredictError, Record};
-use generate::{Cell, EXPERTS, FEATURES, fill};
+use feamoe_testkit::content::Bytes;
 
-/// Loads a blob: in place, or, where floats do not lie in memory as in the blob, as a copy that is
-/// never freed.
-///
-/// # Panics
-/// Where it is no such model.
-#[allow(clippy::unwrap_used)]
+/// Copies a blob of the testkit to the type in which the trainer takes it.
 #[must_use]
-pub fn load<const FEATURES: usize, const EXPERTS: usize>(blob: &AlignedBytes) -> Model<'_, FEATURES, EXPERTS> {
-    let blob = blob.as_slice();
-    if cfg!(target_endian = "big") {
-        return Model::load_into(blob, vec![0.0; blob.len() / 4].leak()).unwrap();
-    }
-    Model::load(blob).unwrap()
-}
-
-/// Gives a drawn model and a background of it to `run`; `stored`: with the records' factors.
-///
-/// # Panics
-/// Where the content is no model, or the cells are not of it.
-#[allow(clippy::unwrap_used)]
-pub fn against<R>(
-    content: &Content,
-    background: &[Vec<Cell>],
-    stored: bool,
-    run: impl FnOnce(&Model<'_, FEATURES, EXPERTS>, &Background<'_, FEATURES>) -> R,
-) -> R {
-    let bytes = content.to_bytes(false).unwrap();
-    let model = load(&bytes);
-    let mut terms = vec![Term::default(); Background::terms_needed(&model) * background.len()];
-    let factors = if stored { Background::factors_needed(&model) * background.len() } else { 0 };
-    let mut factors = vec![0.0; factors];
-    let mut set = Background::new(&model, &mut terms, &mut factors);
-    let mut record = model.record();
-    for cells in background {
-        fill(&mut record, cells).unwrap();
-        set.push(&model, &record).unwrap();
-    }
-    run(&model, &set)
-}
-
-/// Explains a record by one of the two methods that need no background.
-///
-/// # Errors
-/// Those of the methods.
-pub fn explain_into<const FEATURES: usize, const EXPERTS: usize>(
-    model: &Model<'_, FEATURES, EXPERTS>,
-    record: &Record<'_, FEATURES>,
-    method: Method,
-    attribution: &mut Attribution<FEATURES, EXPERTS>,
-) -> Result<(), PredictError> {
-    match method {
-        Method::Frozen => model.frozen_into(record, attribution),
-        Method::Path => model.path_into(record, attribution),
-        Method::Exact | Method::Sampled => panic!("{method:?} needs a background"),
-    }
+pub fn aligned(blob: &Bytes) -> AlignedBytes {
+    AlignedBytes::new(blob.as_slice())
 }
 
 /// Returns the path of a file of the data folder that the environment variable `FEAMOE_DATA` names,

@@ -54,8 +54,8 @@ pub struct Cost {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Returns what exact values of a record take: about 1 to 3 ns a coalition on a workstation,
-    /// 400 instructions on a Cortex-M4F, at 11 experts.
+    /// Returns what exact values of a record take: how many coalitions. What each costs on a device:
+    /// [`crate::costs`].
     ///
     /// # Errors
     /// [`ExplainError::OtherModel`], [`ExplainError::EmptyBackground`],

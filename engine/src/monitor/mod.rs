@@ -45,9 +45,8 @@
 //!   that its rates stay right: after 4 billion records.
 //!
 //! *Memory:* 2,304 bytes a group, 12 a feature, some 700 besides: 7.8 kB for 3 groups and 14
-//! features. *Cost* with 3 groups on a Cortex-M4F: 1,100 instructions a score on average, 530 a
-//! label; 13,500 where all detectors look for a cut at once. f32 and integers only; measures are
-//! computed when asked for.
+//! features. *Cost* on a device: [`crate::costs`]. f32 and integers only; measures are computed when
+//! asked for.
 
 mod state;
 mod status;

@@ -34,15 +34,12 @@
 //! | --- | --- |
 //! | one expert, at most 8 useful bins a number, no steps | exact, to rounding, also that there is none |
 //! | one feature free | exact, but for favourable stretches narrower than 1/32 of a deviation or 1/64 of a bin |
-//! | else | searched; `tests/tests/recourse.rs` and, by rules, `recourse_rules.rs` state how near an exhaustive search it comes |
+//! | else | searched; `tests/tests/all/recourse.rs` and, by rules, `recourse_rules.rs` state how near an exhaustive search it comes |
 //!
 //! # Cost
 //! [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at
-//! most, and [`MAX_LOOKS`] looks at levels and bins; some 500 evaluations as a rule, 1.3 to 2.8
-//! million instructions on a Cortex-M4F for a model of Adult's shape. No memory but the caller's
-//! [`Recourse`] and 3 kB of stack at 32 features. Two answers by rules of every kind
-//! ([`Model::recourses_within`]): up to 9 million instructions there, and 4 kB of stack
-//! (`cargo test -p feamoe-tests --test firmware_costs -- --show-output` counts them).
+//! most, and [`MAX_LOOKS`] looks at levels and bins; twice as many for two answers. No memory but the
+//! caller's [`Recourse`]. Instructions and stack on a device: [`crate::costs`].
 //! [`Model::recourse_while`] and [`Model::recourses_while`] can be stopped sooner.
 //!
 //! Which features a person can change, in which direction and steps, is not in the blob: [`Rules`]

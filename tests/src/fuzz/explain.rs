@@ -3,14 +3,14 @@
 use std::sync::OnceLock;
 
 use arbitrary::{Result, Unstructured};
-use feamoe::blob_file::AlignedBytes;
 use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
 use feamoe_engine::mixture::Term;
 use feamoe_engine::{Attribution, ExplainError, FeatureIndex, Method, Record, Space};
+use feamoe_testkit::content::Bytes;
 
 use super::{EXPERTS, FEATURES, FuzzModel, check_score, set_any};
-use crate::explain_into;
-use crate::generate::Recipe;
+use feamoe_testkit::explain_into;
+use feamoe_testkit::generate::Recipe;
 
 /// Drawn models: every size, both paths of the kernel.
 const MODELS: u64 = 64;
@@ -29,9 +29,9 @@ pub fn explain(data: &[u8]) {
 }
 
 fn explain_any(data: &mut Unstructured<'_>) -> Result<()> {
-    static DRAWN: OnceLock<Vec<AlignedBytes>> = OnceLock::new();
+    static DRAWN: OnceLock<Vec<Bytes>> = OnceLock::new();
     let drawn = DRAWN.get_or_init(|| {
-        let blob = |seed| Recipe::any(seed).content(seed).to_bytes(true).unwrap_or_else(|error| panic!("{error}"));
+        let blob = |seed| Recipe::any(seed).content(seed).to_bytes(true);
         (0..MODELS).map(blob).collect()
     });
     let model = FuzzModel::load(data.choose(drawn)?.as_slice()).unwrap_or_else(|error| panic!("{error}"));

@@ -1,12 +1,12 @@
 //! What a device meets in the field: models of integers, deltas, slots, and rules of recourse.
 
 use arbitrary::{Result, Unstructured};
-use feamoe::blob_file::AlignedBytes;
 use feamoe_engine::format::{self, FLAGS_AT, HEADER_BYTES};
 use feamoe_engine::recourse::{Change, Direction, Rule, Rules};
 use feamoe_engine::schema::Kind;
 use feamoe_engine::slots::{Step, Target, Update, choose};
 use feamoe_engine::{Aligned, FeatureIndex, Model, Recourse, Scored as _, Value, delta, integer};
+use feamoe_testkit::content::Bytes;
 
 use super::{EXPERTS, FEATURES, FuzzModel};
 
@@ -28,7 +28,7 @@ pub fn integer(data: &[u8]) {
 
 /// What loads scores and explains any record: shares sum to one, values to the output.
 fn check_integers(data: &[u8]) {
-    let bytes = AlignedBytes::new(data);
+    let bytes = Bytes::new(data);
     let Ok(model) = IntegerModel::load(bytes.as_slice()) else { return };
     let mut record = model.record();
     for numbers in [None, Some(f32::MIN), Some(0.5), Some(f32::MAX)] {
@@ -58,7 +58,7 @@ pub fn delta(data: &[u8]) {
         for old in [FLOATS, INTEGERS] {
             let mut out = Aligned([0; 4096]);
             let Ok(new) = delta::apply(old, data, &mut out.0) else { continue };
-            let new = AlignedBytes::new(new);
+            let new = Bytes::new(new);
             let (floats, integers) = (FuzzModel::load(new.as_slice()), IntegerModel::load(new.as_slice()));
             assert!(floats.is_ok() || integers.is_ok(), "{:?}, {:?}", floats.err(), integers.err());
         }

@@ -1,25 +1,27 @@
 //! What is fuzzed: one function a target, each for any bytes, which panics where a promise is broken. `tests/fuzz` wraps them for coverage-guided fuzzing;
-//! `tests/tests/fuzz_seeds.rs` plays the committed seeds and mutations of them, by any compiler.
+//! `tests/tests/all/fuzz_seeds.rs` plays the committed seeds and mutations of them, by any compiler.
 
 mod explain;
 mod field;
 mod text;
 mod watch;
 
+use feamoe_testkit::content::Content;
+use feamoe_testkit::explain_into;
 use std::path::PathBuf;
 
 use arbitrary::{Result, Unstructured};
-use feamoe::blob_file::AlignedBytes;
 use feamoe_engine::format::{self, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
 use feamoe_engine::{FeatureIndex, Method, Model, Record, Score};
+use feamoe_testkit::content::Bytes;
 
 pub use explain::explain;
 pub use field::{delta, integer, recourse, slots};
 pub use text::{checkpoint, csv};
 pub use watch::monitor;
 
-use crate::generate::Draw;
-use crate::{content, explain_into, repository_file};
+use crate::repository_file;
+use feamoe_testkit::generate::Draw;
 
 /// The capacity of the targets' build.
 const FEATURES: usize = 16;
@@ -87,7 +89,7 @@ pub fn load(data: &[u8]) {
 
 /// What loads scores and explains, and has no other encoding. In place or copied, it is the same model, or refused for the same reason.
 fn load_as_is(data: &[u8]) {
-    let bytes = AlignedBytes::new(data);
+    let bytes = Bytes::new(data);
     let (in_place, mut memory) = (FuzzModel::load(bytes.as_slice()), Vec::new());
     let copied = FuzzModel::values_needed(data).and_then(|values| {
         memory.resize(values, 0.0);
@@ -125,8 +127,8 @@ fn load_as_is(data: &[u8]) {
     let flags = u16::from_le_bytes([data[FLAGS_AT], data[FLAGS_AT + 1]]);
     // Sections that this version does not know are passed over, and not written again.
     if flags & !(FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS) == 0 {
-        let again = content::read(data).to_bytes(flags & FLAG_NAMES != 0);
-        assert_eq!(again.as_ref().map(AlignedBytes::as_slice).ok(), Some(data), "another encoding of the same model");
+        let again = Content::read(data).to_bytes(flags & FLAG_NAMES != 0);
+        assert_eq!(again.as_slice(), data, "another encoding of the same model");
     }
 }
 

@@ -3,13 +3,13 @@
 use std::sync::OnceLock;
 
 use arbitrary::{Result, Unstructured};
-use feamoe::blob_file::AlignedBytes;
 use feamoe_engine::format::{HEADER_BYTES, checksum};
 use feamoe_engine::monitor::{Event, InputCounts, Monitor, Status, Tally};
 use feamoe_engine::schema::Note;
+use feamoe_testkit::content::Bytes;
 
 use super::FuzzModel;
-use crate::generate::Recipe;
+use feamoe_testkit::generate::Recipe;
 
 const GROUPS: usize = 3;
 const FEATURES: usize = 4;
@@ -42,9 +42,9 @@ pub fn monitor(data: &[u8]) {
 }
 
 fn tell(monitor: &mut FuzzMonitor, data: &mut Unstructured<'_>) -> Result<()> {
-    static BLOB: OnceLock<AlignedBytes> = OnceLock::new();
+    static BLOB: OnceLock<Bytes> = OnceLock::new();
     let recipe = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 };
-    let blob = BLOB.get_or_init(|| recipe.content(1).to_bytes(false).unwrap_or_else(|error| panic!("{error}")));
+    let blob = BLOB.get_or_init(|| recipe.content(1).to_bytes(false));
     let model = FuzzModel::load(blob.as_slice()).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(monitor.start(&model, data.arbitrary()?), Ok(()));
     let mut last = None;

@@ -7,7 +7,7 @@
 //! change of engine or compiler
 //!
 //! ```text
-//! cargo test -p feamoe-tests --test device_costs -- --ignored
+//! cargo test -p feamoe-tests device_costs:: -- --ignored
 //! ```
 //!
 //! counts them again and writes `constants.rs`; the same file's other tests compare what is told

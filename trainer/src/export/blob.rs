@@ -144,3 +144,41 @@ pub(super) fn assemble(head: Vec<u8>, sections: &[(u16, Vec<u8>)], values: &[u8]
     bytes.extend(payload);
     Ok(AlignedBytes::new(&bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model of features that are all alike.
+    fn content(features: usize, experts: usize, rows: usize) -> Content {
+        let kind = Kind::Category { levels: 0 };
+        Content {
+            threshold: 0.5,
+            provenance: Provenance::default(),
+            experts,
+            features: vec![FeatureContent { name: "x".to_owned(), kind, levels: Vec::new() }; features],
+            positive_name: String::new(),
+            bias: Vec::new(),
+            rows: Vec::new(),
+            edges: Vec::new(),
+            deviations: Vec::new(),
+            background: vec![0; rows * features * kind.value_bytes()],
+        }
+    }
+
+    #[test]
+    fn what_the_format_has_no_room_for_is_refused_with_what_there_is() {
+        let refusal = |content: Content| content.to_bytes(false).map(|_| ()).map_err(|error| error.to_string());
+        assert_eq!(refusal(content(MAX_FEATURES, MAX_EXPERTS, MAX_BACKGROUND_ROWS)), Ok(()));
+        for (content, found) in [
+            (content(MAX_FEATURES + 1, 1, 0), EncodeError::TooManyFeatures { found: MAX_FEATURES + 1 }),
+            (content(1, MAX_EXPERTS + 1, 0), EncodeError::TooManyExperts { found: MAX_EXPERTS + 1 }),
+            (
+                content(1, 1, MAX_BACKGROUND_ROWS + 1),
+                EncodeError::TooManyBackgroundRows { found: MAX_BACKGROUND_ROWS + 1 },
+            ),
+        ] {
+            assert_eq!(refusal(content), Err(found.to_string()));
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! A run goes on from its checkpoint to the bytes it would have come to without a break: with newer
+//! data, after a kill at any moment, after a full disk.
+
+use std::io::{Read as _, Write as _};
+use std::time::{Duration, Instant};
+
+use feamoe_tests::command::{Folder, Ran, feamoe, finished, lending};
+use feamoe_tests::{data_file, repository_file};
+
+/// Rows the encoder is fitted on.
+const WARMUP: usize = 5_000;
+
+const TRAIN: [&str; 4] = ["train", "--schema", "lending.toml", "-o"];
+
+/// A folder with the schema, and rows of the demo's stream in files of these lengths: `0.csv`,
+/// `1.csv`, ...
+fn parts(lengths: &[usize]) -> Folder {
+    let folder = Folder::with_lending();
+    let text = lending(7, lengths.iter().sum());
+    let (header, rows) = text.split_once('\n').unwrap();
+    let mut rows = rows.lines();
+    for (part, length) in lengths.iter().enumerate() {
+        let rows: Vec<&str> = rows.by_ref().take(*length).collect();
+        folder.write(&format!("{part}.csv"), format!("{header}\n{}\n", rows.join("\n")));
+    }
+    folder
+}
+
+fn train(folder: &Folder, data: &[&str], name: &str, options: &[&str]) {
+    let (model, checkpoint) = (format!("{name}.feamoe"), format!("{name}.ckpt"));
+    let outputs = [model.as_str(), "--checkpoint", &checkpoint];
+    let _ = folder.run(&[&TRAIN[..], &outputs, data, options].concat()).done();
+}
+
+fn update<'a>(name: &'a str, data: &[&'a str], options: &[&'a str]) -> Vec<&'a str> {
+    let (checkpoint, model) = match name {
+        "parts" => ("parts.ckpt", "parts.feamoe"),
+        _ => ("killed.ckpt", "killed.feamoe"),
+    };
+    [&["update", checkpoint, "-o", model], data, options].concat()
+}
+
+#[track_caller]
+fn assert_same(folder: &Folder, one: &str, other: &str, what: impl std::fmt::Debug) {
+    for kind in ["feamoe", "ckpt"] {
+        let [one, other] = [one, other].map(|name| folder.read(&format!("{name}.{kind}")));
+        assert!(one == other, "{what:?}: the {kind} differs");
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn training_and_updating_is_training_on_both() {
+    for (lengths, options) in [
+        (&[100, 50, 70][..], &[][..]),
+        (&[100, WARMUP, 2_000], &["--fair", "spd=0.03,burden=0.05"]),
+        (&[WARMUP - 1, 1, 1, 600], &["--loss", "competitive", "--seed", "5"]),
+        (&[WARMUP, 1, 3_000], &["--experts", "3", "--bins", "7", "--lr", "0.1"]),
+        (&[WARMUP + 1, 1_000], &["--grow", "every=900,drift", "--window", "3"]),
+        (&[6_000, 3_000], &["--fair", "eodds=0.05,aod=0.05", "--freeze"]),
+        (&[6_000, 2_000], &["--fairness", "paper", "--individual", "0.4"]),
+        (&[600, 700, 6_000], &["--background", "0"]),
+        (&[1_500, 5_000, 300], &["--background", "1600"]),
+    ] {
+        let folder = parts(lengths);
+        let files: Vec<String> = (0..lengths.len()).map(|part| format!("{part}.csv")).collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        train(&folder, &files, "whole", options);
+        train(&folder, &files[..1], "parts", options);
+        for file in &files[1..] {
+            let _ = folder.run(&update("parts", &[file], &[])).done();
+        }
+        assert_same(&folder, "whole", "parts", (lengths, options));
+        // All at once.
+        train(&folder, &files[..1], "parts", options);
+        let _ = folder.run(&update("parts", &files[1..], &["--checkpoint-every", "777"])).done();
+        assert_same(&folder, "whole", "parts", (lengths, options));
+    }
+}
+
+#[test]
+fn a_model_of_what_was_learned_so_far_is_the_one_of_plain_training() {
+    let folder = parts(&[200, 6_000]);
+    for data in [&["0.csv"][..], &["1.csv"]] {
+        train(&folder, data, "stored", &[]);
+        let _ = folder.run(&[&TRAIN[..], &["plain.feamoe"], data].concat()).done();
+        assert!(folder.read("stored.feamoe") == folder.read("plain.feamoe"), "{data:?}");
+    }
+}
+
+#[test]
+fn it_does_not_matter_how_the_data_come_in() {
+    let folder = parts(&[3_000, 2_500, 1_000]);
+    let zipped = gzip(&folder.read("1.csv"));
+    folder.write("zipped.gz", &zipped);
+    // Names stand in the checkpoint's sample of rows: the pipe has its own.
+    let arguments = [&TRAIN[..], &["whole.feamoe", "--checkpoint", "whole.ckpt", "0.csv", "zipped.gz", "-"]].concat();
+    let _ = folder.run_on(&folder.read("2.csv"), &arguments).done();
+    train(&folder, &["0.csv"], "parts", &[]);
+    let _ = folder.run(&update("parts", &["zipped.gz"], &[])).done();
+    let _ = folder.run_on(&folder.read("2.csv"), &update("parts", &["-"], &[])).done();
+    assert_same(&folder, "whole", "parts", "gzip and a pipe");
+    // The model knows what sha256sum would say of all the files.
+    let all = [folder.read("0.csv"), zipped, folder.read("2.csv")].concat();
+    folder.write("all.bin", &all);
+    let sum = finished(&mut folder.command_of(std::path::Path::new("sha256sum"), &["all.bin"])).done();
+    let inspected = folder.run(&["inspect", "parts.feamoe", "--format", "json"]).json();
+    assert_eq!(inspected["training"]["data_sha256"].as_str(), sum.split(' ').next());
+}
+
+#[test]
+fn columns_are_found_by_name() {
+    let folder = parts(&[WARMUP + 500, 1_000]);
+    let text = folder.text("1.csv");
+    // Turned round, with one more.
+    let turned: Vec<String> = text
+        .lines()
+        .enumerate()
+        .map(|(line, row)| {
+            let mut cells: Vec<&str> = row.split(',').collect();
+            cells.reverse();
+            cells.insert(3, if line == 0 { "branch" } else { "x" });
+            cells.join(",")
+        })
+        .collect();
+    folder.write("turned.csv", turned.join("\n"));
+    train(&folder, &["0.csv", "1.csv"], "whole", &[]);
+    train(&folder, &["0.csv"], "parts", &[]);
+    let _ = folder.run(&update("parts", &["turned.csv"], &[])).done();
+    let scores = |model: &str| folder.run(&["score", model, "1.csv"]).done();
+    assert_eq!(scores("parts.feamoe"), scores("whole.feamoe"));
+    let lacking = text.replacen("income", "earnings", 1);
+    folder.write("lacking.csv", lacking);
+    let message = folder.refusal(&update("parts", &["lacking.csv"], &[]));
+    assert!(
+        message.starts_with("lacking.csv: the header differs from that of the run so far: it lacks \"income\","),
+        "{message}"
+    );
+}
+
+#[test]
+fn data_that_break_off_are_gone_on_with_from_where_they_did() {
+    let folder = parts(&[1_000, 7_000, 500]);
+    train(&folder, &["0.csv", "1.csv", "2.csv"], "whole", &[]);
+    let good = folder.text("1.csv");
+    let middle = good.match_indices('\n').nth(6_400).unwrap().0 + 1;
+    let bad = format!("{}1,Male,old,1,1,1,1,salaried,car,north,1,yes\n{}", &good[..middle], &good[middle..]);
+    train(&folder, &["0.csv"], "parts", &[]);
+    folder.write("1.csv", bad);
+    let every = ["--checkpoint-every", "1000"];
+    let failed = folder.run(&update("parts", &["1.csv", "2.csv"], &every)).refused();
+    assert!(failed.starts_with("1.csv:6402: column \"age\": found \"old\""), "{failed}");
+
+    // Other data, fewer or changed, are not what was read.
+    let message = folder.refusal(&update("parts", &["2.csv"], &every));
+    let expected = "expected the records that the run had read of 1.csv when it broke off, the first 6000; name the same data again, from the \
+                    first file on, or go on with other data by --rest";
+    assert_eq!(message, format!("2.csv: found fewer records, {expected}"));
+    let one = good.replacen(",yes\n", ",no\n", 1);
+    folder.write("changed.csv", one);
+    let message = folder.refusal(&update("parts", &["changed.csv"], &every));
+    assert_eq!(message, format!("changed.csv: found other records, {expected}"));
+
+    // Mended, and whatever it is called: the rows that were learned from are not learned from
+    // again.
+    let stored = folder.read("parts.ckpt");
+    folder.write("1.csv", &good);
+    let _ = folder.run(&update("parts", &["1.csv", "2.csv"], &[])).done();
+    assert_same(&folder, "whole", "parts", "mended");
+
+    // A pipe gives the rest only.
+    folder.write("parts.ckpt", stored);
+    let rest: String = good.lines().take(1).chain(good.lines().skip(6_001)).map(|line| format!("{line}\n")).collect();
+    let _ = folder.run_on(rest.as_bytes(), &update("parts", &["-", "2.csv"], &["--rest"])).done();
+    let scores = |model: &str| folder.run(&["score", model, "2.csv"]).done();
+    assert_eq!(scores("parts.feamoe"), scores("whole.feamoe"));
+}
+
+#[test]
+fn a_file_named_again_after_its_end_is_newer_data() {
+    let folder = parts(&[6_000, 300]);
+    train(&folder, &["0.csv", "1.csv", "1.csv"], "whole", &[]);
+    train(&folder, &["0.csv"], "parts", &[]);
+    for _ in 0..2 {
+        let _ = folder.run(&update("parts", &["1.csv"], &[])).done();
+    }
+    assert_same(&folder, "whole", "parts", "twice");
+}
+
+/// Runs a command again and again, killing it after so long, a little longer each time, until it
+/// was done; returns how often it was killed.
+///
+/// The checkpoint is put in its place last: a kill between that and the exit comes after the end of
+/// the run, and the same command, given once more, would rightly learn from newer data.
+fn killed_again_and_again(folder: &Folder, arguments: &[&str], first: Duration, more: Duration) -> u32 {
+    let last_checkpoint = folder.read("whole.ckpt");
+    let mut patience = first;
+    for killed in 0.. {
+        let mut child = folder.command(arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
+        let started = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "{arguments:?}");
+                return killed;
+            }
+            if started.elapsed() >= patience {
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if folder.read("killed.ckpt") == last_checkpoint {
+            return killed;
+        }
+        patience += more;
+    }
+    0
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
+    let folder = parts(&[2_000, 26_000, 4_000]);
+    let options = ["--fair", "spd=0.05"];
+    train(&folder, &["0.csv", "1.csv", "2.csv"], "whole", &options);
+    train(&folder, &["0.csv"], "killed", &options);
+    let begun = folder.read("killed.ckpt");
+    let every = ["--checkpoint-every", "500"];
+    let arguments = update("killed", &["1.csv", "2.csv"], &every);
+    // From the beginning each time, then again from where the last one got to.
+    let mut kills = 0;
+    for milliseconds in (1..=200).map(|i| i * 12) {
+        folder.write("killed.ckpt", &begun);
+        let (first, never) = (Duration::from_millis(milliseconds), Duration::from_secs(600));
+        let killed = killed_again_and_again(&folder, &arguments, first, never);
+        assert_same(&folder, "whole", "killed", milliseconds);
+        kills += killed;
+        // A busy machine may come too late for its first kills.
+        if killed == 0 && kills >= 5 {
+            break;
+        }
+    }
+    let mut chain = 0;
+    for _ in 0..20 {
+        folder.write("killed.ckpt", &begun);
+        chain += killed_again_and_again(&folder, &arguments, Duration::from_millis(5), Duration::from_millis(1));
+        assert_same(&folder, "whole", "killed", "a chain");
+        if chain >= 5 {
+            break;
+        }
+    }
+    println!("killed {kills} times, and {chain} times in a row");
+    assert!(kills >= 5 && chain >= 5, "{kills}, {chain}");
+    let mut files = folder.files();
+    files.retain(|name, _| !name.starts_with(".feamoe-"));
+    assert_eq!(files.len(), 9, "{:?}", files.keys());
+}
+
+#[test]
+fn killed_training_is_gone_on_with_by_update() {
+    let folder = parts(&[6_000, 20_000]);
+    let rows = folder.read("1.csv");
+    let train = |name: &str| -> Vec<String> {
+        let outputs = [format!("{name}.feamoe"), "--checkpoint".into(), format!("{name}.ckpt")];
+        [&TRAIN.map(String::from)[..], &outputs, &["0.csv".into(), "-".into()]].concat()
+    };
+    let arguments = train("whole");
+    let _ = folder.run_on(&rows, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).done();
+    let arguments = train("killed");
+    let mut command = folder.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    // Held open: the run waits for more until it is killed.
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(&rows).unwrap();
+    let started = Instant::now();
+    while !folder.path("killed.ckpt").exists() {
+        assert!(started.elapsed() < Duration::from_secs(60), "there was never a checkpoint");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!folder.path("killed.feamoe").exists());
+    let arguments = update("killed", &["0.csv", "-"], &["--format", "json"]);
+    let report = folder.run_on(&rows, &arguments).json();
+    // The first checkpoint comes with the encoder; the default leaves none to follow.
+    assert_eq!((report["earlier_rows"].as_u64(), report["rows"].as_u64()), (Some(5_000), Some(26_000)));
+    assert_same(&folder, "whole", "killed", "train");
+}
+
+/// Runs `feamoe` in a shell whose files may have at most this many blocks of 512 or 1,024 bytes.
+fn with_little_space(folder: &Folder, blocks: usize, arguments: &[&str]) -> Ran {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    let mut shell = folder.command_of(std::path::Path::new("sh"), &["-c", &script, "sh"]);
+    finished(shell.arg(feamoe()).args(arguments))
+}
+
+#[test]
+fn a_full_disk_leaves_the_last_good_checkpoint() {
+    let folder = parts(&[6_000, 3_000]);
+    train(&folder, &["0.csv", "1.csv"], "whole", &[]);
+    train(&folder, &["0.csv"], "parts", &[]);
+    // Enough for the model, too little for the checkpoint on the way or for the last one; then the
+    // model is not replaced either.
+    let blocks = folder.read("whole.feamoe").len().div_ceil(512);
+    assert!(folder.read("parts.ckpt").len() > blocks * 1024);
+    for every in ["500", "1000000"] {
+        let arguments = update("parts", &["1.csv"], &["--checkpoint-every", every]);
+        let ran = folder.unchanged(|| with_little_space(&folder, blocks, &arguments));
+        let reason = "File too large (os error 27); free some space, or choose another place";
+        assert_eq!(ran.refused(), format!("cannot write parts.ckpt: {reason}"));
+    }
+    // A report that cannot be written: the run has not taken place.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let before = folder.read("parts.ckpt");
+    let status = folder
+        .command(&update("parts", &["1.csv"], &[]))
+        .stdout(full)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(2));
+    assert!(folder.read("parts.ckpt") == before);
+    let _ = folder.run(&update("parts", &["1.csv"], &[])).done();
+    assert_same(&folder, "whole", "parts", "with space again");
+}
+
+#[test]
+fn several_passes_over_one_period_then_a_single_one_over_newer_data() {
+    let folder = parts(&[3_000, 2_000]);
+    for options in [&["--epochs", "3"][..], &["--shuffle", "--epochs", "2"]] {
+        train(&folder, &["0.csv"], "parts", options);
+        let report = folder.run(&[&update("parts", &["1.csv"], &[])[..], &["--format", "json"]].concat()).json();
+        let passes = if options.len() == 2 { 3 } else { 2 };
+        assert_eq!(report["earlier_rows"].as_u64(), Some(3_000 * passes));
+        assert_eq!(report["rows"].as_u64(), Some(3_000 * passes + 2_000));
+        assert_eq!(report["prequential"]["rows"].as_u64(), Some(5_000));
+        let refused = [&TRAIN[..], &["m", "0.csv", "--checkpoint", "c", "--checkpoint-every", "9"], options].concat();
+        assert_eq!(
+            folder.refusal(&refused),
+            "--checkpoint-every is for a run in one pass; with --shuffle or several --epochs the checkpoint is written at the end: leave it out"
+        );
+    }
+}
+
+/// Accuracy and mean log-loss over the windows of a report from a row on.
+fn since(report: &serde_json::Value, row: u64) -> (f64, f64) {
+    let (mut rows, mut right, mut loss) = (0.0, 0.0, 0.0);
+    for window in report["prequential"]["windows"].as_array().unwrap() {
+        if window["from"].as_u64().unwrap() > row {
+            let of = |key: &str| window[key].as_f64().unwrap();
+            rows += of("rows");
+            right += of("rows") * of("accuracy");
+            loss += of("rows") * of("log_loss");
+        }
+    }
+    (right / rows, loss / rows)
+}
+
+#[test]
+fn newer_years_started_from_a_model_of_the_first_go_better_than_from_nothing() {
+    let Some(data) = data_file("hmda_2014_2017.csv.gz") else { return };
+    let folder = Folder::new();
+    let schema = repository_file("trainer/schemas/hmda.toml").to_str().unwrap().to_owned();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(data).unwrap()).read_to_string(&mut text).unwrap();
+    let years = |years: &[&str]| {
+        let of_the_years = |line: &str| years.iter().any(|year| line.starts_with(year));
+        let rows = text.lines().enumerate().filter(|(number, line)| *number == 0 || of_the_years(line));
+        rows.map(|(_, line)| format!("{line}\n")).collect::<String>()
+    };
+    folder.write("2014.csv", years(&["2014"]));
+    folder.write("later.csv", years(&["2015", "2016", "2017"]));
+    let run = |arguments: &[&str]| {
+        let common = ["-o", "m.feamoe", "--format", "json"];
+        folder.run(&[arguments, &common].concat()).json()
+    };
+    let windows = ["--schema", &schema, "--window", "200"];
+    let scratch = since(&run(&[&["train", "later.csv"], &windows[..]].concat()), 0);
+    let several = ["--epochs", "5", "--shuffle", "--checkpoint", "run.ckpt"];
+    let first = run(&[&["train", "2014.csv"], &windows[..], &several].concat());
+    let started = run(&["update", "run.ckpt", "later.csv"]);
+    let started = since(&started, first["prequential"]["rows"].as_u64().unwrap());
+    println!("accuracy and log-loss over 2015-2017: {started:?} started from 2014, {scratch:?} from nothing");
+    assert!(started.0 > scratch.0 && started.1 < scratch.1, "{started:?}, {scratch:?}");
+}
+
+#[test]
+fn an_update_may_freeze_and_let_go_again() {
+    let folder = parts(&[6_000, 500, 500]);
+    train(&folder, &["0.csv"], "parts", &[]);
+    let begun = folder.read("parts.ckpt");
+    let after = |freezes: [&[&str]; 2]| {
+        folder.write("parts.ckpt", &begun);
+        for (file, freeze) in ["1.csv", "2.csv"].into_iter().zip(freezes) {
+            let _ = folder.run(&update("parts", &[file], freeze)).done();
+        }
+        folder.read("parts.feamoe")
+    };
+    let free = after([&[], &[]]);
+    let frozen = after([&["--freeze"], &[]]);
+    assert!(frozen == after([&["--freeze"], &["--freeze=true"]]), "the option stays");
+    assert!(frozen != free && frozen != after([&["--freeze"], &["--freeze=false"]]));
+    assert!(free == after([&["--freeze=false"], &[]]));
+}
+
+#[test]
+fn an_update_learns_something_or_says_why_not() {
+    let folder = parts(&[200]);
+    train(&folder, &["0.csv"], "parts", &[]);
+    folder.write("other.csv", folder.text("0.csv").replace(",yes\n", ",granted\n").replace(",no\n", ",refused\n"));
+    let message = folder.refusal(&update("parts", &["other.csv"], &[]));
+    assert!(message.starts_with("other.csv: column \"approved\": found "), "{message}");
+    folder.write("empty.csv", folder.text("0.csv").lines().next().unwrap());
+    let message = folder.refusal(&update("parts", &["empty.csv"], &[]));
+    assert_eq!(message, "empty.csv: there are no records, only a header");
+}
+
+#[test]
+fn what_is_read_is_not_overwritten() {
+    let folder = parts(&[200]);
+    train(&folder, &["0.csv"], "parts", &[]);
+    let said = |input: &str, option: &str| {
+        format!("the output {input} is the input {input}, which it would replace; name another file after {option}")
+    };
+    let refusal = |arguments: &[&str]| folder.refusal(&[&["update", "parts.ckpt", "0.csv"], arguments].concat());
+    assert_eq!(refusal(&["-o", "0.csv"]), said("0.csv", "--output"));
+    assert_eq!(refusal(&["-o", "parts.ckpt", "--checkpoint", "c"]), said("parts.ckpt", "--output"));
+    assert_eq!(refusal(&["-o", "m", "--checkpoint", "0.csv"]), said("0.csv", "--checkpoint"));
+    let both =
+        |place: &str| format!("{place}: both the model and the checkpoint would be written there; name two files");
+    assert_eq!(refusal(&["-o", "m", "--checkpoint", "./m"]), both("./m"));
+    assert_eq!(
+        folder.refusal(&[&TRAIN[..], &["m", "0.csv", "--checkpoint", "lending.toml"]].concat()),
+        said("lending.toml", "--checkpoint")
+    );
+    let missing = refusal(&["-o", "m", "--checkpoint", "none/c"]);
+    assert_eq!(missing, "cannot write none/c: No such file or directory (os error 2); make the folder first");
+}
+
+#[test]
+fn a_checkpoint_does_not_grow_with_the_stream() {
+    let folder = parts(&[8_000, 60_000]);
+    let options = ["--window", "10"];
+    train(&folder, &["0.csv"], "parts", &options);
+    let before = folder.read("parts.ckpt").len();
+    let _ = folder.run(&update("parts", &["1.csv"], &[])).done();
+    let after = folder.read("parts.ckpt").len();
+    assert!(after < before + before / 4, "{before} bytes, then {after}");
+}

@@ -1,0 +1,228 @@
+//! Places that cannot be written, full disks, runs that are killed: the old file is kept, and nothing is left beside it but, after a kill,
+//! a file named `.feamoe-`.
+
+#![cfg(unix)]
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use feamoe_tests::command::{Folder, Ran, feamoe, finished, lending};
+
+/// Every command that writes a file, up to the name of the file.
+const WRITING: [&[&str]; 4] = [
+    &["train", "lending.csv", "--schema", "lending.toml", "-o"],
+    &["score", "lending.feamoe", "lending.csv", "-o"],
+    &["schema", "lending.csv", "-o"],
+    &["export", "lending.feamoe", "-o"],
+];
+
+#[test]
+fn a_place_that_cannot_be_written_is_named_with_the_reason() {
+    let folder = Folder::with_model();
+    fs::create_dir(folder.path("folder")).unwrap();
+    // Permissions would not stop a privileged user; these stop everyone.
+    for (place, reason) in [
+        ("none/out", "No such file or directory (os error 2); make the folder first"),
+        ("lending.csv/out", "Not a directory (os error 20); what stands there for a folder is a file"),
+        ("folder", "Is a directory (os error 21); that is a folder, name a file"),
+        ("/proc/out", "No such file or directory (os error 2); make the folder first"),
+        ("/dev/full", "No space left on device (os error 28); free some space, or choose another place"),
+    ] {
+        for command in WRITING {
+            let message = folder.refusal(&[command, &[place]].concat());
+            assert_eq!(message, format!("cannot write {place}: {reason}"), "{command:?}");
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path("folder")).unwrap().count(), 0);
+    let message = folder.refusal(&["demo", "--out", "lending.csv"]);
+    assert_eq!(
+        message,
+        "cannot write lending.csv: File exists (os error 17); what stands there for a folder is a file"
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_costs_no_training() {
+    let folder = Folder::with_lending();
+    // A pipe that nobody writes to: reading it would never end.
+    let train = ["train", "-", "--schema", "lending.toml", "-o", "none/m.feamoe"];
+    let mut child = folder.command(&train).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let held_open = child.stdin.take();
+    let status = child.wait().unwrap();
+    drop(held_open);
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
+fn an_input_is_not_overwritten() {
+    let folder = Folder::with_model();
+    fs::hard_link(folder.path("lending.csv"), folder.path("same.csv")).unwrap();
+    std::os::unix::fs::symlink("lending.csv", folder.path("link.csv")).unwrap();
+    for (arguments, output, input) in [
+        (&["train", "lending.csv", "--schema", "lending.toml", "-o"][..], "lending.csv", "lending.csv"),
+        (&["train", "lending.csv", "--schema", "lending.toml", "-o"], "lending.toml", "lending.toml"),
+        (&["train", "lending.csv", "--schema", "lending.toml", "-o"], "./link.csv", "lending.csv"),
+        (&["score", "lending.feamoe", "lending.csv", "-o"], "lending.csv", "lending.csv"),
+        (&["score", "lending.feamoe", "lending.csv", "-o"], "lending.feamoe", "lending.feamoe"),
+        (&["schema", "lending.csv", "-o"], "link.csv", "lending.csv"),
+        (&["export", "lending.feamoe", "-o"], "lending.feamoe", "lending.feamoe"),
+    ] {
+        assert_eq!(
+            folder.refusal(&[arguments, &[output]].concat()),
+            format!(
+                "the output {output} is the input {input}, which it would replace; name another file after --output"
+            )
+        );
+    }
+}
+
+/// Runs a command in a shell whose files may have at most this many blocks of 512 or 1,024 bytes; the limit's signal is ignored, so that writing fails
+/// as it does on a full disk.
+fn with_little_space(folder: &Folder, blocks: u32, arguments: &[&str]) -> Ran {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    let mut shell = folder.command_of(Path::new("sh"), &["-c", &script, "sh"]);
+    finished(shell.arg(feamoe()).args(arguments))
+}
+
+#[test]
+fn a_full_disk_keeps_the_old_file_and_leaves_no_part_of_the_new_one() {
+    let folder = Folder::with_model();
+    folder.write("old", "written by an earlier run");
+    let reason = "File too large (os error 27); free some space, or choose another place";
+    for (command, blocks) in [(WRITING[0], 4), (WRITING[1], 4), (WRITING[2], 1), (WRITING[3], 4)] {
+        for place in ["old", "new"] {
+            let ran = folder.unchanged(|| with_little_space(&folder, blocks, &[command, &[place]].concat()));
+            assert_eq!(ran.refused(), format!("cannot write {place}: {reason}"));
+        }
+    }
+    // The same commands, with space.
+    for command in WRITING {
+        let ran = with_little_space(&folder, 100_000, &[command, &["old"]].concat());
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    }
+    let message = with_little_space(&folder, 100, &["demo", "--out", "demo"]).refused();
+    assert_eq!(message, format!("cannot write demo/lending.csv: {reason}"));
+    assert_eq!(fs::read_dir(folder.path("demo")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_full_file_system_keeps_the_old_file_and_leaves_no_part_of_the_new_one() {
+    let folder = Folder::with_model();
+    fs::create_dir(folder.path("small")).unwrap();
+    // A mount in a namespace of its own: gone with the shell, never seen outside.
+    let script = "mount -t tmpfs -o size=16k tmpfs small 2>&1 || exit 99
+        printf old > small/m
+        \"$@\" -o small/m
+        echo \"exit code $?, then: $(ls -A small) $(cat small/m)\"";
+    let mut shell = folder.command_of(Path::new("unshare"), &["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+    let ran = finished(shell.arg(feamoe()).args(["train", "lending.csv", "--schema", "lending.toml"]));
+    if ran.code == Some(99) || ran.stderr.starts_with("unshare:") {
+        println!(
+            "no small file system here, /dev/full and a limit of the file size stand for it: {}{}",
+            ran.stdout, ran.stderr
+        );
+        return;
+    }
+    assert_eq!(ran.stdout, "exit code 2, then: m old\n");
+    assert_eq!(
+        ran.stderr,
+        "error: cannot write small/m: No space left on device (os error 28); free some space, or choose another place\n"
+    );
+}
+
+#[test]
+fn standard_output_that_cannot_be_written_is_an_error() {
+    let folder = Folder::with_model();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for arguments in [
+        &["score", "lending.feamoe", "lending.csv"][..],
+        &["evaluate", "lending.feamoe", "lending.csv", "--schema", "lending.toml"],
+        &["explain", "lending.feamoe", "lending.csv", "--method", "path", "--format", "json"],
+        &["inspect", "lending.feamoe"],
+        &["schema", "lending.csv"],
+    ] {
+        let output = folder.command(arguments).stdout(full()).output().unwrap();
+        let expected = "error: cannot write standard output: No space left on device (os error 28); free some space, or choose another place\n";
+        assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(2), expected));
+    }
+    // Where even the message cannot be written, the exit code tells.
+    let status = folder.command(&["inspect", "none"]).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
+fn a_new_file_has_the_usual_permissions_and_a_link_stays_a_link() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::with_model();
+    folder.write("usual", "");
+    fs::create_dir(folder.path("elsewhere")).unwrap();
+    folder.write("elsewhere/file", "old");
+    std::os::unix::fs::symlink("elsewhere/file", folder.path("link")).unwrap();
+    for place in ["new", "link"] {
+        let _ = folder.run(&["score", "lending.feamoe", "lending.csv", "-o", place]).done();
+    }
+    let mode = |name: &str| fs::metadata(folder.path(name)).unwrap().permissions().mode();
+    assert_eq!(mode("new"), mode("usual"));
+    assert!(fs::symlink_metadata(folder.path("link")).unwrap().is_symlink());
+    assert_eq!(folder.read("elsewhere/file"), folder.read("new"));
+    assert_eq!(fs::read_dir(folder.path("elsewhere")).unwrap().count(), 1);
+}
+
+/// Waits until a file named `.feamoe-` is in the folder: the run has begun.
+fn wait_for_the_beginning(folder: &Folder) {
+    let begun = Instant::now();
+    while !folder.files().keys().any(|name| name.starts_with(".feamoe-")) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the run never began");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_the_old_model() {
+    let folder = Folder::with_model();
+    let before = folder.files();
+    let train = ["train", "-", "--schema", "lending.toml", "-o", "lending.feamoe"];
+    let mut child = folder.command(&train).stdin(Stdio::piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(lending(2, 20_000).as_bytes()).unwrap();
+    wait_for_the_beginning(&folder);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut after = folder.files();
+    after.retain(|name, _| !name.starts_with(".feamoe-"));
+    assert!(after == before, "{:?}", after.keys());
+    assert_eq!(folder.run(&["inspect", "lending.feamoe"]).code, Some(0));
+
+    // What it left behind is in nobody's way.
+    let _ = folder.run(&["train", "lending.csv", "--schema", "lending.toml", "-o", "lending.feamoe"]).done();
+}
+
+#[test]
+fn a_pipe_that_breaks_off_within_a_record_leaves_the_old_model() {
+    let folder = Folder::with_model();
+    let text = lending(2, 2_000);
+    // The writer died: the last record has lost its end.
+    let cut = text.len() - 25;
+    let train = ["train", "-", "--schema", "lending.toml", "-o", "lending.feamoe"];
+    let message = folder.unchanged(|| folder.run_on(&text.as_bytes()[..cut], &train)).refused();
+    assert!(message.starts_with("standard input:2001: found "), "{message}");
+}
+
+#[test]
+fn two_runs_to_one_place_leave_one_whole_file() {
+    let folder = Folder::with_lending();
+    let train = |seed: &str| -> Command {
+        folder.command(&["train", "lending.csv", "--schema", "lending.toml", "-o", "m.feamoe", "--seed", seed])
+    };
+    let mut children: Vec<_> =
+        ["1", "2", "3"].map(|seed| train(seed).stdout(Stdio::null()).spawn().unwrap()).into_iter().collect();
+    for child in &mut children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(folder.files().into_keys().collect::<Vec<_>>(), ["lending.csv", "lending.toml", "m.feamoe"]);
+    let _ = folder.run(&["inspect", "m.feamoe"]).done();
+}

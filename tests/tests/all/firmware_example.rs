@@ -1,0 +1,86 @@
+//! Promise: the example loads its model from flash and prints the bits that the host computes; a
+//! damaged model is refused with exit code 1.
+
+use std::fs;
+
+use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe_engine::schema::Kind;
+use feamoe_tests::firmware;
+use feamoe_tests::firmware::vectors::Capacity;
+
+/// Records that the example shows.
+const RECORDS: usize = 3;
+
+#[test]
+fn example_prints_the_bits_of_the_host_on_every_board() {
+    for board in firmware::boards().filter(|board| board.bare && board.available()) {
+        let image = board.build("firmware-example", "release", "").unwrap();
+        let printed = firmware::run(&image, &firmware::folder()).unwrap();
+        assert_prints_the_bits_of_the_host(&printed);
+        assert_eq!(printed.contains("\ninstructions "), board.counts, "{printed}");
+    }
+}
+
+fn assert_prints_the_bits_of_the_host(printed: &str) {
+    let blob = AlignedBytes::read(&firmware::folder().join("demo.feamoe")).unwrap();
+    let model = HostModel::load(blob.as_slice()).unwrap();
+    let mut table = csv::Reader::from_path(firmware::folder().join("demo.csv")).unwrap();
+    let columns = table.headers().unwrap().clone();
+    let mut shown = 0;
+    for (number, row) in (1..).zip(table.records().take(RECORDS)) {
+        let row = row.unwrap();
+        let mut record = model.record();
+        for (column, cell) in columns.iter().zip(row.iter()).filter(|(_, cell)| !cell.is_empty()) {
+            let Ok(index) = model.schema().feature_index(column) else { continue };
+            _ = match model.schema().features()[index.0].kind() {
+                Kind::Number { .. } => record.set_number(index, cell.parse().unwrap()).unwrap(),
+                Kind::Category { .. } => record.set_category(index, cell).unwrap(),
+            };
+        }
+        let path = model.explain(&record).unwrap();
+        let mut frozen = path;
+        model.frozen_into(&record, &mut frozen).unwrap();
+        let p = path.score.probability;
+        assert!(printed.contains(&format!("record {number}: p {p:.6} [{:08x}]", p.to_bits())), "{printed}");
+        for (expert, gate) in path.score.gate.iter().take(model.experts()).enumerate() {
+            let bits = format!("gate of expert {expert:2} {gate:10.6} [{:08x}]", gate.to_bits());
+            assert!(printed.contains(&bits), "{bits}: {printed}");
+        }
+        for (frozen, path) in frozen.values.iter().zip(&path.values).take(model.schema().features().len()) {
+            let bits = format!("{frozen:+10.6} [{:08x}] {path:+10.6} [{:08x}]", frozen.to_bits(), path.to_bits());
+            assert!(printed.contains(&bits), "{bits}: {printed}");
+        }
+        shown += 1;
+    }
+    assert_eq!(shown, RECORDS);
+}
+
+/// Two integer models in slots, a monitor, power cuts at every word, a failed trial:
+/// `engine/examples/field/device.rs` checks itself. The small board has too little RAM for a
+/// monitor of two groups and its stored state.
+#[test]
+fn a_device_in_the_field_lives_through_cuts_and_a_failed_trial_on_every_board() {
+    for board in firmware::boards().filter(|board| board.bare && board.capacity != Capacity::SMALL && board.available())
+    {
+        let image = board.build("field", "release", "").unwrap();
+        let printed = firmware::run(&image, &firmware::folder()).unwrap();
+        assert!(printed.ends_with("confirmed: model bffe4034, 8 records counted\n"), "{}: {printed}", board.target);
+    }
+}
+
+#[test]
+fn example_refuses_a_damaged_model() {
+    if !firmware::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = folder.path().join("damaged.feamoe");
+    let mut bytes = fs::read(firmware::folder().join("demo.feamoe")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    // A folder of its own for what is built: the other test runs the example that loads.
+    let target = firmware::folder().join("target/damaged");
+    let image = firmware::build_with("firmware-example", "release", "", &target, &[("FEAMOE_BLOB", &damaged)]).unwrap();
+    let message = firmware::run(&image, folder.path()).unwrap_err();
+    assert!(message.contains("firmware: model: checksum"), "{message}");
+}

@@ -1,0 +1,109 @@
+//! The fuzz targets, by any compiler: every committed seed, and some thousand mutations of them, the same on every machine.
+
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::PathBuf;
+
+use feamoe_testkit::generate::Draw;
+use feamoe_tests::fuzz::{TARGETS, Target, mutate};
+use feamoe_tests::repository_file;
+
+/// Mutated inputs of each target.
+const MUTATIONS: usize = 4_000;
+
+fn files(folder: PathBuf) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    // A folder has no order of its own.
+    files.sort();
+    files
+}
+
+/// Runs a target; says which input it was where it panics.
+fn run(target: Target, bytes: &[u8], from: &str) {
+    let done = catch_unwind(|| (target.run)(bytes));
+    assert!(done.is_ok(), "{} fails on {from}: {bytes:02x?}", target.name);
+}
+
+fn replay(name: &str) {
+    let target = *TARGETS.iter().find(|target| target.name == name).unwrap();
+    let mut seeds = files(target.folder());
+    if name == "load" {
+        let golden = files(repository_file("engine/golden"));
+        seeds.extend(golden.into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "feamoe")));
+    }
+    assert!(!seeds.is_empty(), "{name} has no seeds");
+    for (path, bytes) in &seeds {
+        run(target, bytes, &path.display().to_string());
+    }
+    let mut draw = Draw::new(0xf0_22);
+    for mutation in 0..MUTATIONS {
+        let [one, other] = [draw.below(seeds.len()), draw.below(seeds.len())];
+        let mut bytes = seeds[one].1.clone();
+        mutate(&mut draw, &mut bytes, &seeds[other].1);
+        run(target, &bytes, &format!("mutation {mutation} of {}", seeds[one].0.display()));
+    }
+}
+
+#[test]
+fn load() {
+    replay("load");
+}
+
+#[test]
+fn record() {
+    replay("record");
+}
+
+#[test]
+fn explain() {
+    replay("explain");
+}
+
+#[test]
+fn csv() {
+    replay("csv");
+}
+
+#[test]
+fn checkpoint() {
+    replay("checkpoint");
+}
+
+#[test]
+fn monitor() {
+    replay("monitor");
+}
+
+#[test]
+fn integer() {
+    replay("integer");
+}
+
+#[test]
+fn delta() {
+    replay("delta");
+}
+
+#[test]
+fn slots() {
+    replay("slots");
+}
+
+#[test]
+fn recourse() {
+    replay("recourse");
+}
+
+/// The fuzz crate wraps every target, and no other.
+#[test]
+fn every_target_has_its_program() {
+    let mut programs: Vec<_> = files(repository_file("tests/fuzz/fuzz_targets"))
+        .into_iter()
+        .map(|(path, _)| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let mut names = TARGETS.map(|target| target.name.to_owned());
+    names.sort();
+    programs.sort();
+    assert_eq!(programs, names);
+}

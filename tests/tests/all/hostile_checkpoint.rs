@@ -1,0 +1,248 @@
+//! Whatever the bytes, reading a checkpoint gives a run that can be gone on with, or an error that says what is wrong and what to do.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::Path;
+
+use feamoe::checkpoint::{Checkpoint, CheckpointError as E, HEADER_BYTES, MAGIC, Stage, VERSION};
+use feamoe::encoder;
+use feamoe::learner::{Growth, LearnerOptions};
+use feamoe::schema::Schema;
+use feamoe::stream::{GoOn, Input};
+use feamoe::training::{self, Options};
+use feamoe_engine::fairness::Measure;
+use feamoe_tests::command::Folder;
+use sha2::{Digest as _, Sha256};
+
+const SCHEMA: &str =
+    "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"m\"]\n";
+
+fn write_rows(path: &Path, rows: u32) -> Input {
+    let mut text = String::from("a,b,s,y\n");
+    for i in 0..rows {
+        let (level, sex) = (["p", "q", "r"][i as usize % 3], ["m", "f"][i as usize % 2]);
+        text.push_str(&format!("{},{level},{sex},{}\n", i * 7 % 11, u32::from(i % 5 > 1)));
+    }
+    fs::write(path, text).unwrap();
+    Input::File(path.to_owned())
+}
+
+fn options(warmup: usize) -> Options {
+    let learner =
+        LearnerOptions::default().experts(2).growth(Growth { every: 10, ..Growth::NONE }).target(Measure::Spd, 0.1);
+    Options { encoder: encoder::Options { warmup, bins: 3 }, window: 4, ..Options::new(learner.check().unwrap()) }
+}
+
+/// A checkpoint of 24 rows: of a run still warming up, or learning.
+fn small(warmup: usize) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let input = write_rows(&folder.path().join("small.csv"), 24);
+    let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
+    let run = training::run(&[input], &schema, &options(warmup), &mut |_| ()).unwrap();
+    run.checkpoint(&schema).to_bytes().unwrap()
+}
+
+fn both() -> [Vec<u8>; 2] {
+    [small(100), small(20)]
+}
+
+#[track_caller]
+fn refusal(bytes: &[u8]) -> E {
+    Checkpoint::from_bytes(bytes).err().expect("a hostile checkpoint was read")
+}
+
+/// Places in a payload, spread over all of it where there are many.
+fn places(payload: &[u8]) -> impl Iterator<Item = usize> + use<> {
+    (0..payload.len()).step_by((payload.len() / 1_000).max(1))
+}
+
+/// A file with this payload and a header that fits it, by the drawing in `feamoe::checkpoint`.
+fn sealed(payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u64).to_le_bytes();
+    [&MAGIC[..], &VERSION.to_le_bytes(), &[0, 0], &length, &Sha256::digest(payload), payload].concat()
+}
+
+/// Goes on with whatever was read; errors are fine.
+fn go_on(checkpoint: Checkpoint<'_>, input: &Input) {
+    let schema = checkpoint.schema.clone().into_owned();
+    let run = training::resume(checkpoint, std::slice::from_ref(input), GoOn::Same, None, &mut |_| ());
+    if let Ok(run) = run {
+        let _ = run.export(&schema);
+        let _ = run.checkpoint(&schema).to_bytes();
+    }
+}
+
+#[test]
+fn the_bytes_are_those_of_the_drawing() {
+    for bytes in both() {
+        assert_eq!(sealed(&bytes[HEADER_BYTES..]), bytes);
+        let again = Checkpoint::from_bytes(&bytes).unwrap().to_bytes().unwrap();
+        assert!(again == bytes);
+    }
+}
+
+#[test]
+fn rejects_every_truncation() {
+    for bytes in both() {
+        for length in 0..bytes.len() {
+            let expected = match length {
+                0..HEADER_BYTES => E::TooShort { found: length },
+                _ => E::Length { found: (length - HEADER_BYTES) as u64, expected: (bytes.len() - HEADER_BYTES) as u64 },
+            };
+            assert_eq!(refusal(&bytes[..length]), expected);
+        }
+    }
+}
+
+#[test]
+fn rejects_every_flipped_bit() {
+    for mut bytes in both() {
+        // Each bit of a small one.
+        let in_header = 0..8 * HEADER_BYTES;
+        let in_payload = (8 * HEADER_BYTES..8 * bytes.len()).step_by((bytes.len() / 4_000).max(1));
+        for bit in in_header.chain(in_payload) {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let error = refusal(&bytes);
+            let expected = match bit / 8 {
+                0..4 => matches!(error, E::Magic { .. }),
+                4..6 => matches!(error, E::Version { .. }),
+                8..16 => matches!(error, E::Length { .. }),
+                _ => error == E::Damaged,
+            };
+            assert!(expected, "bit {bit}: {error}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+#[test]
+fn rejects_what_follows() {
+    for bytes in both() {
+        let length = (bytes.len() - HEADER_BYTES) as u64;
+        assert_eq!(refusal(&[&bytes[..], &[0]].concat()), E::Length { found: length + 1, expected: length });
+        assert_eq!(refusal(&sealed(&[&bytes[HEADER_BYTES..], &[0]].concat())), E::Undecodable);
+    }
+}
+
+#[test]
+fn content_with_the_right_hash_is_refused_or_can_be_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = write_rows(&folder.path().join("more.csv"), 12);
+    let (mut refused, mut read) = (0, 0);
+    for bytes in both() {
+        let payload = &bytes[HEADER_BYTES..];
+        for at in places(payload) {
+            for byte in [0, 1, 0x7f, 0x80, 0xff, payload[at] ^ 4] {
+                let mut payload = payload.to_vec();
+                payload[at] = byte;
+                match Checkpoint::from_bytes(&sealed(&payload)) {
+                    Ok(checkpoint) => {
+                        read += 1;
+                        go_on(checkpoint, &input);
+                    }
+                    Err(E::Undecodable | E::Contradictory { .. }) => refused += 1,
+                    Err(error) => unreachable!("{error}"),
+                }
+            }
+        }
+    }
+    assert!(refused > 500 && read > 500, "{refused} refused, {read} read");
+}
+
+#[test]
+fn lengths_are_never_trusted_with_memory() {
+    // The largest number, as postcard writes it, in the place of each byte: wherever a length stands, it is enormous.
+    let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+    // As much as fits twice into the memory of no machine, but once into that of some.
+    let terabyte = [0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
+    for bytes in both() {
+        let payload = &bytes[HEADER_BYTES..];
+        for at in places(payload) {
+            for length in [&largest[..], &terabyte] {
+                let hostile = [&payload[..at], length, &payload[at + 1..]].concat();
+                // Where it was no length it may be read; what matters is that this returns.
+                let _ = Checkpoint::from_bytes(&sealed(&hostile));
+            }
+        }
+    }
+}
+
+#[test]
+fn rejects_parts_of_different_runs() {
+    let two_attributes = format!("{SCHEMA}[[protected]]\ncolumn = \"b\"\nprivileged = [\"p\"]\n");
+    let folder = tempfile::tempdir().unwrap();
+    let input = [write_rows(&folder.path().join("small.csv"), 24)];
+    let schema = Schema::from_toml("s.toml", &two_attributes).unwrap();
+    let [learning, warming] =
+        [20, 100].map(|warmup| training::run(&input, &schema, &options(warmup), &mut |_| ()).unwrap());
+    let [learning, warming] = [learning.checkpoint(&schema), warming.checkpoint(&schema)];
+    let part = |change: &dyn Fn(&mut Checkpoint<'_>)| {
+        let bytes = small(20);
+        let mut checkpoint = Checkpoint::from_bytes(&bytes).unwrap();
+        change(&mut checkpoint);
+        match refusal(&checkpoint.to_bytes().unwrap()) {
+            E::Contradictory { part } => part,
+            error => unreachable!("{error}"),
+        }
+    };
+    assert_eq!(part(&|c| c.place = learning.place.clone()), "place in the data");
+    assert_eq!(part(&|c| c.learner = Cow::Owned(learning.learner.clone().into_owned())), "learner");
+    assert_eq!(part(&|c| c.reservoir = Cow::Owned(learning.reservoir.clone().into_owned())), "sample of rows");
+    assert_eq!(part(&|c| c.stage = owned(&warming.stage)), "text of the first rows");
+}
+
+fn owned(stage: &Stage<'_>) -> Stage<'static> {
+    match stage {
+        Stage::WarmingUp(rows) => Stage::WarmingUp(Cow::Owned(rows.clone().into_owned())),
+        Stage::Learning(encoder) => Stage::Learning(Cow::Owned(encoder.clone().into_owned())),
+    }
+}
+
+#[test]
+fn the_command_says_which_file_what_and_what_to_do() {
+    let folder = Folder::with_model();
+    let good = small(20);
+    folder.write("short", &good[..20]);
+    folder.write("empty", "");
+    let mut newer = good.clone();
+    newer[4] = 9;
+    folder.write("newer", &newer);
+    let mut damaged = good.clone();
+    damaged[100] ^= 1;
+    folder.write("damaged", &damaged);
+    folder.write("cut", &good[..good.len() - 3]);
+    folder.write("longer", [&good[..], &[0; 100]].concat());
+    let length = good.len() - HEADER_BYTES;
+    for (file, expected) in [
+        ("short", "found 20 bytes, expected a checkpoint of at least 48; name a file that --checkpoint wrote, or copy it again".into()),
+        ("empty", "found 0 bytes, expected a checkpoint of at least 48; name a file that --checkpoint wrote, or copy it again".into()),
+        (
+            "lending.feamoe",
+            "found a model, expected a checkpoint, which alone can be gone on with; name the file that --checkpoint wrote".into(),
+        ),
+        ("newer", "found checkpoint version 9, expected 1; go on with the feamoe that wrote it, or train again".into()),
+        (
+            "damaged",
+            "the content is damaged: its SHA-256 is not the one in the header; copy the file again, or use an earlier checkpoint".into(),
+        ),
+        (
+            "cut",
+            format!("found {} bytes of content, expected {length}; copy the file again, or use an earlier checkpoint", length - 3),
+        ),
+        (
+            "longer",
+            format!("found {} bytes of content, expected {length}; copy the file again, or use an earlier checkpoint", length + 1),
+        ),
+    ] {
+        let expected: String = expected;
+        let message = folder.refusal(&["update", file, "lending.csv", "-o", "m.feamoe", "--checkpoint", "c"]);
+        assert_eq!(message, format!("{file}: {expected}"));
+    }
+    let endless = folder.refusal(&["update", "/dev/zero", "lending.csv", "-o", "m.feamoe", "--checkpoint", "c"]);
+    assert!(endless.starts_with("/dev/zero: found the first bytes [00, 00, 00, 00], expected"), "{endless}");
+    let missing = folder.refusal(&["update", "none", "lending.csv", "-o", "m.feamoe"]);
+    assert_eq!(missing, "cannot read none: No such file or directory (os error 2)");
+    // A model's reader says what a checkpoint is not.
+    folder.write("run.ckpt", &good);
+    assert!(folder.refusal(&["inspect", "run.ckpt"]).starts_with("run.ckpt: not a usable model: "));
+}

@@ -1,0 +1,122 @@
+//! Promise: whatever the blob, `load` takes time in proportion to its bytes: what a blob declares without holding it costs nothing.
+
+use feamoe_testkit::content::{Content, FeatureContent};
+use std::time::{Duration, Instant};
+
+use feamoe_engine::error::{LoadError, LoadErrorKind};
+use feamoe_engine::format::{HEADER_BYTES, Provenance, checksum, header};
+use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS, MAX_FEATURES, MAX_LEVELS};
+use feamoe_engine::mixture::stride;
+use feamoe_engine::schema::{Kind, Transform};
+use feamoe_engine::{Aligned, Model};
+
+/// Most that a load, or a refusal, may take, in passes of the checksum over the same bytes, which is table-driven, a byte at a time. The dearest are logarithms: a number
+/// takes two a lane, for two rows of weights.
+const MOST_PASSES: f64 = 20.0;
+/// Best of some: others use the machine too.
+const RUNS: usize = 5;
+
+type Largest<'a> = Model<'a, MAX_FEATURES, MAX_EXPERTS>;
+
+fn best<R>(mut run: impl FnMut() -> R) -> Duration {
+    let timed = (0..RUNS).map(|_| {
+        let start = Instant::now();
+        std::hint::black_box(run());
+        start.elapsed()
+    });
+    timed.min().unwrap()
+}
+
+/// A model of features of one kind, with as many rows, edges and names as that takes.
+fn content(experts: usize, features: usize, kind: Kind) -> Content {
+    let name = |feature| FeatureContent {
+        name: format!("{feature}"),
+        kind,
+        levels: match kind {
+            Kind::Category { levels } => (0..levels).map(|level| format!("{level}")).collect(),
+            Kind::Number { .. } => Vec::new(),
+        },
+    };
+    let mut row = vec![1e-3; 2 * experts];
+    row.resize(stride(experts), 0.0);
+    Content {
+        threshold: 0.5,
+        provenance: Provenance::default(),
+        experts,
+        features: (0..features).map(name).collect(),
+        positive_name: "p".to_owned(),
+        bias: row.clone(),
+        rows: row.repeat(features * kind.rows() as usize),
+        edges: (0..features).flat_map(|_| 0..kind.edges()).map(|edge| edge as f32).collect(),
+        deviations: Vec::new(),
+        background: Vec::new(),
+    }
+}
+
+const fn number(bins: usize) -> Kind {
+    Kind::Number { transform: Transform::Log1p, low: 0.0, high: 1e4, centre: 1.0, bins: bins as u16 }
+}
+
+const fn category(levels: usize) -> Kind {
+    Kind::Category { levels: levels as u16 }
+}
+
+/// Blobs of some megabytes each, which are dear in different ways.
+#[test]
+fn a_load_takes_time_in_proportion_to_the_bytes() {
+    let long_name = Content { positive_name: "n".repeat(4 << 20), ..content(1, 1, number(0)) };
+    let mut background = content(1, 16, number(0));
+    background.background = 1.0_f32.to_le_bytes().repeat(16 * MAX_BACKGROUND_ROWS);
+    for (what, content) in [
+        ("one feature of many levels", content(8, 1, category(MAX_LEVELS))),
+        ("many levels by name", content(1, 4, category(MAX_LEVELS))),
+        ("as many features and experts as there can be", content(MAX_EXPERTS, MAX_FEATURES, number(0))),
+        ("many features of one expert", content(1, MAX_FEATURES, number(7))),
+        ("many bins", content(1, 50, number(MAX_BINS))),
+        ("a name of megabytes", long_name),
+        ("as many background records as there can be", background),
+    ] {
+        let blob = content.to_bytes(true);
+        let (head, payload) = blob.as_slice().split_at(HEADER_BYTES);
+        let pass = best(|| checksum(head, payload));
+        let load = best(|| Largest::load(blob.as_slice()).map(|model| model.experts()).unwrap());
+        let passes = load.as_secs_f64() / pass.as_secs_f64();
+        println!("{what}: {} bytes in {load:?}, {passes:.1} passes", payload.len());
+        assert!(passes < MOST_PASSES, "{what}: {passes} passes");
+    }
+}
+
+/// Rows that are declared and not there: 268 million of them, in 16 kB.
+#[test]
+fn what_is_declared_and_not_there_is_refused_at_once() {
+    let few = content(1, 1, category(0)).to_bytes(false);
+    // Of the description's bytes the last is the number of features; the kind of one follows, its levels, the padding and the values.
+    let values = 4 * 3 * stride(1);
+    let kind_at = few.as_slice().len() - values - 1 - 1 - 2;
+    let kind_at =
+        (0..=3).map(|padding| kind_at - padding).find(|at| few.as_slice()[at - 1..at + 2] == [1, 1, 0]).unwrap();
+    let mut payload = few.as_slice()[HEADER_BYTES..kind_at - 1].to_vec();
+    let varint = |n: usize| [n as u8 | 0x80, (n >> 7) as u8 | 0x80, (n >> 14) as u8];
+    payload.extend([0x80, 0x20]);
+    for _ in 0..MAX_FEATURES {
+        payload.push(1);
+        payload.extend(varint(MAX_LEVELS));
+    }
+    // No padding; values of no length, on a multiple of 4.
+    let padding = (HEADER_BYTES + payload.len() + 2).next_multiple_of(4) - (HEADER_BYTES + payload.len() + 2);
+    payload.push(padding as u8);
+    payload.extend(vec![0; padding]);
+    payload.push(0);
+    let mut blob = Aligned([0_u8; 1 << 15]);
+    let length = HEADER_BYTES + payload.len();
+    blob.0[..HEADER_BYTES].copy_from_slice(&header(0, &payload).unwrap());
+    blob.0[HEADER_BYTES..length].copy_from_slice(&payload);
+    let blob = &blob.0[..length];
+    let expected = 4 * stride(1) * (1 + MAX_FEATURES * (MAX_LEVELS + 2));
+    let refused = || Largest::load(blob).map(|model| model.experts());
+    let kind = LoadErrorKind::WrongWeightCount { found: 0, expected };
+    assert_eq!(refused(), Err(LoadError { kind, at: length }));
+    let (head, payload) = blob.split_at(HEADER_BYTES);
+    let passes = best(refused).as_secs_f64() / best(|| checksum(head, payload)).as_secs_f64();
+    assert!(passes < MOST_PASSES, "{passes} passes");
+}
