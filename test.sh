@@ -98,6 +98,17 @@ else
     rm -rf "$packed"
 fi
 
+# Breaking changes need a new version. The first release has nothing to be compared with.
+step "what changed since the last release"
+release=$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || release=
+if [ -z "$release" ]; then
+    echo "not compared: nothing is released yet"
+elif cargo semver-checks --version >/dev/null 2>&1; then
+    cargo semver-checks --quiet -p feamoe-armv7em -p feamoe-engine -p feamoe --baseline-rev "$release"
+else
+    echo "not compared with $release: cargo semver-checks is not installed"
+fi
+
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
 

@@ -47,6 +47,9 @@ pub type HostRules = Rules<FEATURES>;
 pub type HostAnswer = Answer<FEATURES>;
 
 /// A model of either weights: what scores, whichever they are.
+///
+/// The engine's [`feamoe_engine::Scorer`] is for code that is compiled for one kind; a command learns from the file
+/// which it has. Every such choice is made here, once, and not in each command.
 #[derive(Clone, Copy, Debug)]
 pub enum AnyModel<'m> {
     /// Of float weights.
@@ -60,61 +63,40 @@ pub enum AnyModel<'m> {
     },
 }
 
-impl<'m> AnyModel<'m> {
+/// What both models have by the same name.
+macro_rules! of_either {
+    ($($(#[$doc:meta])* $name:ident: $returned:ty,)*) => {
+        impl<'m> AnyModel<'m> {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $name(self) -> $returned {
+                    match self {
+                        Self::Float(model) => model.$name(),
+                        Self::Integer { model, .. } => model.$name(),
+                    }
+                }
+            )*
+        }
+    };
+}
+
+of_either! {
     /// Returns the features: kinds, names, levels.
-    #[must_use]
-    pub fn schema(self) -> Schema<'m> {
-        match self {
-            Self::Float(model) => model.schema(),
-            Self::Integer { model, .. } => model.schema(),
-        }
-    }
-
+    schema: Schema<'m>,
     /// Returns the number of experts.
-    #[must_use]
-    pub fn experts(self) -> usize {
-        match self {
-            Self::Float(model) => model.experts(),
-            Self::Integer { model, .. } => model.experts(),
-        }
-    }
-
+    experts: usize,
     /// Returns the decision threshold.
-    #[must_use]
-    pub fn threshold(self) -> f32 {
-        match self {
-            Self::Float(model) => model.threshold(),
-            Self::Integer { model, .. } => model.threshold(),
-        }
-    }
-
+    threshold: f32,
     /// Returns where the model comes from.
-    #[must_use]
-    pub fn provenance(self) -> &'m Provenance {
-        match self {
-            Self::Float(model) => model.provenance(),
-            Self::Integer { model, .. } => model.provenance(),
-        }
-    }
-
+    provenance: &'m Provenance,
     /// Returns the blob's checksum.
-    #[must_use]
-    pub fn crc32(self) -> u32 {
-        match self {
-            Self::Float(model) => model.crc32(),
-            Self::Integer { model, .. } => model.crc32(),
-        }
-    }
-
+    crc32: u32,
     /// Returns the length of the blob, in bytes.
-    #[must_use]
-    pub fn blob_bytes(self) -> usize {
-        match self {
-            Self::Float(model) => model.blob_bytes(),
-            Self::Integer { model, .. } => model.blob_bytes(),
-        }
-    }
+    blob_bytes: usize,
+}
 
+impl<'m> AnyModel<'m> {
     /// Returns a record of this model with every value missing.
     #[must_use]
     pub fn record(self) -> AnyRecord<'m> {
