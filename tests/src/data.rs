@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use feamoe::rows::{Record, Records};
 use feamoe::schema::Table;
-use feamoe::stream::{Record, Records};
 use feamoe_engine::schema::Kind;
 use feamoe_testkit::content::{Content, FeatureContent};
 use feamoe_testkit::generate::Cell;

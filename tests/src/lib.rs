@@ -11,7 +11,7 @@ pub mod fuzz;
 
 use std::path::PathBuf;
 
-use feamoe::blob_file::AlignedBytes;
+use feamoe::model::AlignedBytes;
 use feamoe_testkit::content::Bytes;
 
 /// Copies a blob of the testkit to the type in which the trainer takes it.

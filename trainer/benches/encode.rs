@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use feamoe::encoder::{Example, Examples, Options};
+use feamoe::rows::{Input, Records, Stream, Use};
 use feamoe::schema::Schema;
-use feamoe::stream::{Input, Records, Stream, Use};
 
 /// How often the file is repeated: long enough that opening and fitting do not matter.
 const REPEATS: usize = 50;

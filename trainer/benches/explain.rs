@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use feamoe::explanation::Fastest;
-use feamoe::export::{Content, FeatureContent};
 use feamoe::learner::LearnerOptions;
+use feamoe::model::{Content, FeatureContent};
+use feamoe::rows::{Input, Records};
 use feamoe::schema::Schema;
-use feamoe::stream::{Input, Records};
 use feamoe::training::{self, Options};
 use feamoe_engine::attribution::tile::Portable;
 use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};

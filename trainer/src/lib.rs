@@ -3,11 +3,11 @@
 //! The `feamoe` command is a thin layer over this library. The main path, from text to a checked model file:
 //!
 //! ```
-//! use feamoe::blob_file::HostModel;
+//! use feamoe::model::HostModel;
 //! use feamoe::demo::{LendingStream, SCHEMA, write_csv};
 //! use feamoe::learner::LearnerOptions;
 //! use feamoe::schema::Schema;
-//! use feamoe::stream::Input;
+//! use feamoe::rows::Input;
 //! use feamoe::training::{self, Options};
 //! use feamoe_engine::fairness::Measure;
 //!
@@ -31,10 +31,15 @@
 //! ```
 //!
 //! # Rooms
-//! [`schema`] and [`stream`] read tables; [`encoder`] turns rows into terms; [`learner`] learns from them; [`training`] runs over the data and measures it
-//! ([`prequential`]), judges the targets ([`targets`]), and goes on where an earlier run stopped ([`checkpoint`]); [`export`] writes the blob ([`blob_file`]
-//! reads it); [`mod@device`] tells what that costs on a microcontroller, [`monitor`] reads what devices send home; [`scoring`], [`evaluation`], [`individual`],
-//! [`explanation`] and [`mod@recourse`] go through the engine; [`plot`] draws; [`demo`] makes data; [`study`] repeats the published figures.
+//! Each uses those before it, and none after it.
+//!
+//! - [`schema`] says what the columns of a table mean; [`rows`] are the rows, from CSV text; [`infer`] guesses a schema.
+//! - [`model`] is a model file, and what is made of one: a device's copy, integers, a delta, constants, its costs.
+//! - [`encoder`] turns rows into terms; [`learner`] learns from them.
+//! - [`judge`] puts a model before rows: evaluation, recourse, individual fairness, what devices report.
+//! - [`training`] runs a learner over the data, measures it, judges its targets, goes on where an earlier run stopped, exports a model.
+//! - [`explanation`] says why; [`plot`] draws it.
+//! - [`output`], [`error`] and [`demo`] serve all.
 //!
 //! # Contract
 //! - The same data, options and seed give the same bytes on any machine.
@@ -43,31 +48,18 @@
 //! - A file that is written ([`output`]) is whole or not there.
 //! - Errors name file, line and column; nothing here panics on input. The forward pass and the fairness measures are the engine's.
 
-pub mod blob_file;
-pub mod checkpoint;
 pub mod demo;
-pub mod device;
-mod distance;
 pub mod encoder;
 pub mod error;
-pub mod evaluation;
 pub mod explanation;
-pub mod export;
-pub mod individual;
+pub mod infer;
+pub mod judge;
 pub mod learner;
-pub mod memory;
-pub mod monitor;
-pub mod options;
+pub mod model;
 pub mod output;
 pub mod plot;
-pub mod prequential;
-pub mod progress;
 mod random;
-pub mod recourse;
+pub mod rows;
 pub mod schema;
-pub mod scoring;
-pub mod stream;
-pub mod study;
-pub mod targets;
 mod threads;
 pub mod training;

@@ -2,10 +2,10 @@
 
 use std::io::Cursor;
 
-use feamoe::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, VERSION};
-use feamoe::schema::infer::infer_text;
+use feamoe::infer::infer_text;
+use feamoe::rows::{Records, Stream, Use};
 use feamoe::schema::{Schema, Table};
-use feamoe::stream::{Records, Stream, Use};
+use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, VERSION};
 use sha2::{Digest as _, Sha256};
 
 /// Reads a table in one of 16 ways, guesses its schema, and streams it by that. The first byte says how.

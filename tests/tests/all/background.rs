@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use feamoe::blob_file::{AlignedBytes, HostModel, HostRecord};
-use feamoe::export::device_copy;
+use feamoe::judge::binding::Binding;
+use feamoe::model::device_copy;
+use feamoe::model::{AlignedBytes, HostModel, HostRecord};
+use feamoe::rows::{Input, Records};
 use feamoe::schema::Table;
-use feamoe::scoring::Binding;
-use feamoe::stream::{Input, Records};
 use feamoe_testkit::content::Content;
 use feamoe_tests::command::Folder;
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
-use feamoe::export::{Width, quantize};
+use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel};
+use feamoe::model::{Width, quantize};
 use feamoe_engine::attribution::{Background, Game, Workspace};
 use feamoe_engine::mixture::Term;
 use feamoe_engine::schema::Kind;

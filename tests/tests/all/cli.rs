@@ -4,10 +4,10 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
 
-use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe::judge::binding::Binding;
+use feamoe::model::{AlignedBytes, HostModel};
+use feamoe::rows::{Input, Records};
 use feamoe::schema::Table;
-use feamoe::scoring::Binding;
-use feamoe::stream::{Input, Records};
 use feamoe_tests::command::{Folder, keys, lending};
 use serde_json::Value;
 

@@ -150,7 +150,7 @@ fn the_module_of_rust_is_that_of_the_golden_file_and_names_the_model() {
     assert_eq!(folder.text("odd.rs"), std::fs::read_to_string(golden).unwrap());
 
     let blob = odd_model();
-    let aligned = feamoe::blob_file::AlignedBytes::new(&blob);
+    let aligned = feamoe::model::AlignedBytes::new(&blob);
     let model = odd::Device::load(aligned.as_slice()).unwrap();
     assert_eq!((model.crc32(), model.threshold()), (odd::CRC32, odd::THRESHOLD));
     let schema = model.schema();

@@ -1,7 +1,7 @@
 //! `feamoe explain`: text, CSV and JSON tell the same numbers, reasons are of unfavourable decisions, and plots are drawn to scale.
 
-use feamoe::blob_file::{AlignedBytes, AnyModel, HostAttribution, HostModel};
 use feamoe::explanation::{Cell, Explained, Explainer, Explanation, Procedure};
+use feamoe::model::{AlignedBytes, AnyModel, HostAttribution, HostModel};
 use feamoe::plot;
 use feamoe_engine::{BackgroundId, Method};
 use feamoe_tests::command::{Folder, keys_in_order, lending};

@@ -1,6 +1,6 @@
 //! `feamoe monitor`: statuses of devices, read, named, added up, and held to bounds.
 
-use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe::model::{AlignedBytes, HostModel};
 use feamoe_engine::fairness::Measure;
 use feamoe_engine::monitor::{Monitor, Tally};
 use feamoe_engine::schema::Note;

@@ -1,7 +1,7 @@
 //! `feamoe export --quantize`: what it writes, what it refuses, and which commands take such a model.
 
-use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
-use feamoe::export::{Width, quantize};
+use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel};
+use feamoe::model::{Width, quantize};
 use feamoe_engine::schema::Kind;
 use feamoe_engine::slots::{Target, choose};
 use feamoe_testkit::generate::Draw;

@@ -1,7 +1,7 @@
 //! Delta blobs: applied to the old model they give the very bytes of the new one, whatever the two are; anything else is an error, and never a panic.
 
-use feamoe::blob_file::AlignedBytes;
-use feamoe::export::{DeltaError, Width, delta, quantize};
+use feamoe::model::AlignedBytes;
+use feamoe::model::{DeltaError, Width, delta, quantize};
 use feamoe_engine::delta::{self as device, DeltaError as E, Outline, Table, apply};
 use feamoe_engine::error::{FrameError as F, LoadErrorKind};
 use feamoe_engine::format::HEADER_BYTES;

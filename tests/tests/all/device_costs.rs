@@ -1,7 +1,7 @@
 //! Promise: what `feamoe inspect --device` tells of a model is what it takes on the emulated board.
 //!
 //! The constants behind it are counted by the test that is ignored, which writes them: see
-//! `feamoe::device`.
+//! `feamoe::model::costs`.
 
 use feamoe_testkit::content::Content;
 use feamoe_tests::aligned;
@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
-use feamoe::device::{CALLS, CODE, COMPILER, DEVICES, Device, INTEGER_CALLS, INTEGER_CODE, Integers, Shape, sum};
-use feamoe::export::{Width, quantize};
+use feamoe::model::costs::{CALLS, CODE, COMPILER, DEVICES, Device, INTEGER_CALLS, INTEGER_CODE, Integers, Shape, sum};
+use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel};
+use feamoe::model::{Width, quantize};
 use feamoe_engine::attribution::MAX_PANELS;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
@@ -363,7 +363,7 @@ fn inspect_prints_what_is_told() {
 
 /// Counts the constants again and writes them: after the engine or the compiler changed.
 #[test]
-#[ignore = "writes trainer/src/device/constants.rs"]
+#[ignore = "writes trainer/src/model/costs/constants.rs"]
 fn count_the_constants() {
     let mut text = format!(
         "//! The constants of the formulas. Written by `cargo test -p feamoe-tests device_costs:: -- --ignored`, see [`super`].\n\n\
@@ -376,7 +376,7 @@ fn count_the_constants() {
         // A device's constants are written as they are printed.
         writeln!(text, "{:?},", fitted(device)).unwrap();
     }
-    let path = repository_file("trainer/src/device/constants.rs");
+    let path = repository_file("trainer/src/model/costs/constants.rs");
     fs::write(&path, text + "];\n").unwrap();
     assert!(Command::new("rustfmt").args(["--edition", "2024"]).arg(path).status().unwrap().success());
 }

@@ -11,8 +11,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
-use feamoe::blob_file::AlignedBytes;
-use feamoe::export::{Width, quantize};
+use feamoe::model::AlignedBytes;
+use feamoe::model::{Width, quantize};
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_testkit::content::Content;
 use feamoe_testkit::generate::{Recipe, records};

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use feamoe::blob_file::{AlignedBytes, HostModel};
+use feamoe::model::{AlignedBytes, HostModel};
 use feamoe_engine::schema::Kind;
 use feamoe_tests::firmware;
 use feamoe_tests::firmware::vectors::Capacity;

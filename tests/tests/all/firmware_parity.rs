@@ -5,8 +5,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use feamoe::blob_file::AlignedBytes;
-use feamoe::export::{Width, quantize};
+use feamoe::model::AlignedBytes;
+use feamoe::model::{Width, quantize};
 use feamoe_engine::{FeatureIndex, Model, integer};
 use feamoe_testkit::generate::{Cell, Draw, Recipe, draw_cell, records};
 use feamoe_tests::aligned;

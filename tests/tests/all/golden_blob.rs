@@ -11,8 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use feamoe::blob_file::AlignedBytes;
-use feamoe::export::{Width, quantize};
+use feamoe::model::AlignedBytes;
+use feamoe::model::{Width, quantize};
 use feamoe_engine::format::Provenance;
 use feamoe_engine::format::background::MISSING_NUMBER;
 use feamoe_engine::mixture::stride;

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
-use feamoe::checkpoint::{Checkpoint, CheckpointError as E, HEADER_BYTES, MAGIC, Stage, VERSION};
 use feamoe::encoder;
+use feamoe::error::CheckpointError as E;
 use feamoe::learner::{Growth, LearnerOptions};
+use feamoe::rows::{GoOn, Input};
 use feamoe::schema::Schema;
-use feamoe::stream::{GoOn, Input};
+use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, Stage, VERSION};
 use feamoe::training::{self, Options};
 use feamoe_engine::fairness::Measure;
 use feamoe_tests::command::Folder;
@@ -56,7 +57,7 @@ fn places(payload: &[u8]) -> impl Iterator<Item = usize> + use<> {
     (0..payload.len()).step_by((payload.len() / 1_000).max(1))
 }
 
-/// A file with this payload and a header that fits it, by the drawing in `feamoe::checkpoint`.
+/// A file with this payload and a header that fits it, by the drawing in `feamoe::training::checkpoint`.
 fn sealed(payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u64).to_le_bytes();
     [&MAGIC[..], &VERSION.to_le_bytes(), &[0, 0], &length, &Sha256::digest(payload), payload].concat()
@@ -86,7 +87,7 @@ fn rejects_every_truncation() {
     for bytes in both() {
         for length in 0..bytes.len() {
             let expected = match length {
-                0..HEADER_BYTES => E::TooShort { found: length },
+                0..HEADER_BYTES => E::TooShort { found: length, expected: HEADER_BYTES },
                 _ => E::Length { found: (length - HEADER_BYTES) as u64, expected: (bytes.len() - HEADER_BYTES) as u64 },
             };
             assert_eq!(refusal(&bytes[..length]), expected);
@@ -120,7 +121,7 @@ fn rejects_what_follows() {
     for bytes in both() {
         let length = (bytes.len() - HEADER_BYTES) as u64;
         assert_eq!(refusal(&[&bytes[..], &[0]].concat()), E::Length { found: length + 1, expected: length });
-        assert_eq!(refusal(&sealed(&[&bytes[HEADER_BYTES..], &[0]].concat())), E::Undecodable);
+        assert_eq!(refusal(&sealed(&[&bytes[HEADER_BYTES..], &[0]].concat())), E::Undecodable { version: VERSION });
     }
 }
 
@@ -140,7 +141,7 @@ fn content_with_the_right_hash_is_refused_or_can_be_gone_on_with() {
                         read += 1;
                         go_on(checkpoint, &input);
                     }
-                    Err(E::Undecodable | E::Contradictory { .. }) => refused += 1,
+                    Err(E::Undecodable { .. } | E::Contradictory { .. }) => refused += 1,
                     Err(error) => unreachable!("{error}"),
                 }
             }

@@ -1,10 +1,11 @@
 //! Integer weights against the model they come from, and against their own slow twin in f64: scores, explanations, numbers without floats; and what the reader
 //! refuses.
 
-use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel};
-use feamoe::export::{QuantizeError, Width, loss_on_data, quantize};
+use feamoe::judge::loss::loss_on_data;
+use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel};
+use feamoe::model::{QuantizeError, Width, quantize};
+use feamoe::rows::Input;
 use feamoe::schema::Schema;
-use feamoe::stream::Input;
 use feamoe_engine::error::LoadErrorKind;
 use feamoe_engine::format::{Description, FLAG_INTEGER, HEADER_BYTES, header};
 use feamoe_engine::integer::{Attribution, Number, Record, fixed};

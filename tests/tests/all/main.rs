@@ -43,6 +43,7 @@ mod parity;
 mod recourse;
 mod recourse_burden;
 mod recourse_rules;
+mod rooms;
 mod sampled;
 mod service;
 mod shap_values;

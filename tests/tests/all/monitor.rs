@@ -5,7 +5,7 @@ use feamoe_testkit::load;
 use feamoe_tests::aligned;
 use std::sync::LazyLock;
 
-use feamoe::export::{Width, quantize};
+use feamoe::model::{Width, quantize};
 use feamoe_engine::drift::Gap;
 use feamoe_engine::error::FrameError;
 use feamoe_engine::fairness::{Counts, Distances, Measure, interval};

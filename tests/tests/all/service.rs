@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use feamoe::blob_file::{AlignedBytes, HostIntegerModel, HostModel, HostRecord};
-use feamoe::export::{Width, quantize};
+use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel, HostRecord};
+use feamoe::model::{Width, quantize};
 use feamoe_engine::Scored;
 use feamoe_tests::command::Folder;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
-use feamoe::blob_file::AlignedBytes;
+use feamoe::model::AlignedBytes;
 use feamoe_engine::error::{FrameError as F, LoadErrorKind};
 use feamoe_engine::slots::{Chosen, Loaded, NoModel, SlotError, Step, Target, Update, blob_at, choose, image, unit};
 use feamoe_engine::{Model, Scorer, integer};
@@ -586,7 +586,7 @@ fn an_image_is_a_slot_with_a_confirmed_model() {
 fn slots_hold_integer_models() {
     type I<'a> = integer::Model<'a, FEATURES, EXPERTS>;
     let float = blob(2);
-    let blob = feamoe::export::quantize(&float, feamoe::export::Width::I16).unwrap();
+    let blob = feamoe::model::quantize(&float, feamoe::model::Width::I16).unwrap();
     let mut slots = [vec![0xff; SLOT_BYTES], vec![0xff; SLOT_BYTES]];
     image(float.as_slice(), 8, 4, 0xff, &mut slots[0]).unwrap();
     image(blob.as_slice(), 7, 4, 0xff, &mut slots[1]).unwrap();

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use feamoe::blob_file::{AlignedBytes, AnyModel, HostBackground, HostIntegerModel, HostModel};
 use feamoe::explanation::{BackgroundMemory, BackgroundRecords, Choice};
+use feamoe::model::{AlignedBytes, AnyModel, HostBackground, HostIntegerModel, HostModel};
 use feamoe_engine::format::Weights;
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{FeatureIndex, LoadError};

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use feamoe::blob_file::{AnyRecord, FEATURES};
+use feamoe::model::{AnyRecord, FEATURES};
 use feamoe_engine::FeatureIndex;
 use feamoe_engine::Value;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};

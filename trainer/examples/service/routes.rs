@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
-use feamoe::blob_file::AlignedBytes;
+use feamoe::model::AlignedBytes;
 use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::limits::MAX_BLOB_BYTES;
 use serde::Deserialize;

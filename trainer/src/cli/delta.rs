@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use feamoe::export::{DeltaError, delta};
+use feamoe::model::{DeltaError, delta};
 use feamoe::output::OutputFile;
 use feamoe_engine::Blob;
 use serde::Serialize;

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use crate::cli::progress::RowsProgress;
 use clap::Args;
-use feamoe::evaluation::{Evaluation, RecourseBurden, evaluate};
-use feamoe::progress::RowsProgress;
+use feamoe::judge::evaluation::{Evaluation, RecourseBurden, evaluate};
+use feamoe::rows::{Stream, Use};
 use feamoe::schema::Schema;
-use feamoe::stream::{Stream, Use};
 
 use super::print::{self, TextTable, share, signed};
 use super::require::RequireOption;

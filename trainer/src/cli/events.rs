@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use feamoe::learner::{Cause, Event, EventKind};
-use feamoe::stream::Attribute;
+use feamoe::rows::Attribute;
 use serde::Serialize;
 
 use super::print::signed;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
-use feamoe::export::{Language, constants, device_copy};
+use feamoe::model::{Language, constants, device_copy};
 use feamoe::output::OutputFile;
 use feamoe_engine::Blob;
 use feamoe_engine::limits::MAX_BACKGROUND_ROWS;

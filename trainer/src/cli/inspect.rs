@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use feamoe::device::{Call, Costs, DEVICES, Device, Shape};
+use feamoe::model::costs::{Call, Costs, DEVICES, Device, Shape};
 use feamoe_engine::format::VERSION;
 use feamoe_engine::integer::Number;
 use feamoe_engine::schema::{Kind, Transform};

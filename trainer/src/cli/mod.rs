@@ -8,9 +8,12 @@ mod evaluate;
 mod events;
 mod explain;
 mod export;
+mod gaps;
 mod inspect;
+mod memory;
 mod monitor;
 mod print;
+mod progress;
 mod quantize;
 mod recourse;
 mod require;
@@ -29,10 +32,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use feamoe::blob_file::{AlignedBytes, AnyModel, HostIntegerModel, HostModel};
+use feamoe::model::{AlignedBytes, AnyModel, HostIntegerModel, HostModel};
 use feamoe::output::WriteError;
+use feamoe::rows::Input;
 use feamoe::schema::{Schema, Table};
-use feamoe::stream::Input;
 use feamoe_engine::LoadError;
 use feamoe_engine::error::LoadErrorKind;
 

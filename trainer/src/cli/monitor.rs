@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
-use feamoe::evaluation::SMALL_GROUP;
-use feamoe::monitor::{EventReport, Names, Received, Report, WatchedGaps, report};
+use feamoe::judge::evaluation::SMALL_GROUP;
+use feamoe::judge::monitor::{EventReport, Names, Received, Report, WatchedGaps, report};
 use feamoe::schema::Schema;
 use feamoe_engine::fairness::Measure;
 

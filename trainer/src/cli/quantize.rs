@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
-use feamoe::blob_file::{AlignedBytes, HostIntegerModel};
-use feamoe::export::{self, Loss, loss_on_background, loss_on_data};
+use feamoe::judge::loss::{Loss, loss_on_background, loss_on_data};
+use feamoe::model;
+use feamoe::model::{AlignedBytes, HostIntegerModel};
+use feamoe::rows::Input;
 use feamoe::schema::Schema;
-use feamoe::stream::Input;
 use serde::Serialize;
 
 use super::Loaded;
@@ -90,11 +91,11 @@ impl QuantizeOptions {
             );
         };
         let schema = self.schema.as_deref().map(Schema::open).transpose()?;
-        let bytes = export::quantize(
+        let bytes = model::quantize(
             copy,
             match width {
-                Width::I16 => export::Width::I16,
-                Width::I8 => export::Width::I8,
+                Width::I16 => model::Width::I16,
+                Width::I8 => model::Width::I8,
             },
         )?;
         let integer = HostIntegerModel::load(bytes.as_slice()).context("the integer copy cannot be read back")?;

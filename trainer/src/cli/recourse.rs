@@ -5,11 +5,11 @@ use std::fmt::{Display, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::cli::progress::RowsProgress;
 use clap::Args;
-use feamoe::progress::RowsProgress;
-use feamoe::recourse::{RecourseReport, recourse, rules};
+use feamoe::judge::recourse::{RecourseReport, recourse, rules};
+use feamoe::rows::{Stream, Use};
 use feamoe::schema::{Features, Schema, Table, Target};
-use feamoe::stream::{Stream, Use};
 
 use super::print::{self, TextTable, share, signed};
 use super::{Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob, whole};

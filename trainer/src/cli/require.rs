@@ -1,7 +1,7 @@
 //! `--require`: the largest gaps that pass.
 
+use crate::cli::gaps::Gaps;
 use clap::Args;
-use feamoe::options::Gaps;
 use feamoe_engine::fairness::Measure;
 
 use super::{Outcome, print};

@@ -6,17 +6,18 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf, absolute};
 
+use crate::cli::memory::peak_memory_bytes;
+use crate::cli::progress::TrainingProgress;
 use anyhow::bail;
-use feamoe::checkpoint::Checkpoint;
 use feamoe::error::Error;
-use feamoe::evaluation::GroupGaps;
-use feamoe::export::Export;
-use feamoe::memory::peak_memory_bytes;
+use feamoe::judge::evaluation::GroupGaps;
 use feamoe::output::{OutputFile, WriteError};
-use feamoe::prequential::PrequentialSummary;
-use feamoe::progress::TrainingProgress;
 use feamoe::schema::Schema;
-use feamoe::targets::{self, TargetReport};
+use feamoe::training::checkpoint::Checkpoint;
+use feamoe::training::export::Export;
+use feamoe::training::prequential::PrequentialSummary;
+use feamoe::training::targets;
+use feamoe::training::targets::TargetReport;
 use feamoe::training::{Progress, Run, Saving};
 use serde::Serialize;
 

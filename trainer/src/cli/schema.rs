@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use feamoe::infer::infer;
 use feamoe::output::write_file;
-use feamoe::schema::infer::infer;
-use feamoe::stream::Input;
+use feamoe::rows::Input;
 
 use super::{Outcome, files, print, refuse_overwriting};
 

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use feamoe::blob_file::{AnyModel, AnyRecord};
-use feamoe::scoring::Binding;
-use feamoe::stream::Records;
+use feamoe::judge::binding::Binding;
+use feamoe::model::{AnyModel, AnyRecord};
+use feamoe::rows::Records;
 use feamoe_engine::schema::Note;
 
 use super::print::csv_field;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use feamoe::evaluation::GroupGaps;
-use feamoe::targets::TargetReport;
+use feamoe::judge::evaluation::GroupGaps;
+use feamoe::training::targets::TargetReport;
 
 use super::print::{TextTable, signed};
 

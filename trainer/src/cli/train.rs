@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cli::gaps::Gaps;
 use anyhow::bail;
 use clap::Args;
 use feamoe::encoder;
 use feamoe::learner::{Growth, LearnerOptions, Loss, Penalties};
-use feamoe::options::Gaps;
+use feamoe::rows::Input;
 use feamoe::schema::Schema;
-use feamoe::stream::Input;
 use feamoe::training;
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 

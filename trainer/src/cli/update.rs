@@ -10,9 +10,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use feamoe::checkpoint::Checkpoint;
-use feamoe::stream::{GoOn, Input};
+use feamoe::rows::{GoOn, Input};
 use feamoe::training;
+use feamoe::training::checkpoint::Checkpoint;
 
 use super::run::{Outputs, Store};
 use super::{FormatOption, Outcome, files, refuse_overwriting, whole};

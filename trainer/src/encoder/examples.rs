@@ -2,13 +2,15 @@
 
 use super::{Encoder, Example, Options};
 use crate::error::Error;
+use crate::rows::{Buffer, Reservoir, Stream};
 use crate::schema::Schema;
-use crate::stream::{Buffer, Reservoir, Stream};
 
 /// Fits an encoder on the first rows of a stream, then encodes them and all that follow, in order and in constant memory.
 ///
 /// ```
-/// # use feamoe::{encoder::{Example, Examples, Options}, schema::Schema, stream::{Stream, Use}};
+/// # use feamoe::encoder::{Example, Examples, Options};
+/// # use feamoe::rows::{Stream, Use};
+/// # use feamoe::schema::Schema;
 /// let schema = Schema::from_toml("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n")?;
 /// let stream = Stream::from_reader("f.csv", "age,job,y\n30,cook,1\n40,smith,0\n".as_bytes(), &schema, Use::Learn)?;
 /// let mut examples = Examples::new(stream, &schema, &Options::default())?;

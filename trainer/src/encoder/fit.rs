@@ -7,10 +7,10 @@ use rustc_hash::FxHashMap;
 use super::bins::edges;
 use super::levels::Levels;
 use super::{Category, Encoder, Feature, Kind, Number, Options, parse};
-use crate::blob_file::FEATURES;
 use crate::error::Error;
+use crate::model::FEATURES;
+use crate::rows::{Buffer, Row, Stream};
 use crate::schema::{Features, Schema};
-use crate::stream::{Buffer, Row, Stream};
 
 /// Standardised values are clamped to this many standard deviations: outliers must not throw the learner off.
 const CLAMP_SD: f64 = 5.0;

@@ -1,12 +1,12 @@
 //! Records as they would be encoded, had one protected column another group's value: what individual fairness is learned from.
 //!
-//! The values are those of [`crate::individual`]: of every other group, as far as the encoder has learned them. Only the terms of the protected feature
+//! The values are those of [`crate::judge::individual`]: of every other group, as far as the encoder has learned them. Only the terms of the protected feature
 //! differ; all others are copied. *Cost:* nothing where it is not used; else the terms of the record again for each value.
 
 use feamoe_engine::mixture::Term;
 
 use super::{Encoder, Example, Feature, Kind, parse};
-use crate::stream::{Attribute, NO_GROUP};
+use crate::rows::{Attribute, NO_GROUP};
 
 /// The terms of a record under other groups' values; its buffers are reused from row to row.
 #[derive(Clone, Debug, Default, PartialEq)]

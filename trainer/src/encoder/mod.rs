@@ -28,9 +28,9 @@ pub use flips::{Flipper, Flips};
 pub use levels::Level;
 
 use crate::error::Error;
+pub use crate::rows::NO_GROUP;
+use crate::rows::{Buffer, Record, Row, Stream};
 use crate::schema::Schema;
-pub use crate::stream::NO_GROUP;
-use crate::stream::{Buffer, Record, Row, Stream};
 use levels::Levels;
 
 /// One encoded record; its buffers are reused from row to row.

@@ -2,7 +2,7 @@
 use std::io::Cursor;
 
 use super::*;
-use crate::stream::Use;
+use crate::rows::Use;
 
 const SCHEMA: &str = "
     [target]

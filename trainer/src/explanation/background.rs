@@ -11,13 +11,13 @@ use feamoe_engine::{FeatureIndex, RecordError};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 
-use crate::blob_file::{HostBackground, HostModel};
 use crate::encoder::parse;
 use crate::error::{Error, list};
+use crate::judge::binding::Binding;
+use crate::model::{HostBackground, HostModel};
 use crate::random::below;
+use crate::rows::{Input, Records, Seen};
 use crate::schema::Table;
-use crate::scoring::Binding;
-use crate::stream::{Input, Records, Seen};
 
 /// Apart from the seeds of everything else that is drawn.
 const SEED: u64 = u64::from_be_bytes(*b"backgrou");

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::explainer::Scratch;
 use super::{Cell, Explainer};
-use crate::blob_file::{AnyRecord, HostAttribution};
+use crate::model::{AnyRecord, HostAttribution};
 use crate::threads::PerThread;
 
 /// Records of a batch: enough for every thread to have some when their costs differ, some 5 MB.

@@ -9,12 +9,12 @@ use feamoe_engine::{ExplainError, Method, Space};
 use super::cell::{Cell, feature_cell};
 use super::group::{Group, players};
 use super::kernel::Fastest;
-use crate::blob_file::{
+use crate::error::Error;
+use crate::judge::binding::Binding;
+use crate::model::{
     AnyModel, AnyRecord, FEATURES, HostAttribution, HostBackground, HostModel, HostRecord, HostWorkspace, frozen_into,
 };
-use crate::error::Error;
-use crate::scoring::Binding;
-use crate::stream::Record;
+use crate::rows::Record;
 
 /// How scores are taken apart, with what each way needs.
 #[derive(Clone, Copy, Debug, Default)]

@@ -26,7 +26,7 @@ pub use kernel::Fastest;
 pub use reason::{MAX_REASONS, REASONS, Reason, reasons};
 pub use summary::{Summary, Sums};
 
-use crate::blob_file::HostAttribution;
+use crate::model::HostAttribution;
 
 /// Standard errors from a value to the ends of its 95 % interval (normal).
 const INTERVAL: f32 = 1.96;

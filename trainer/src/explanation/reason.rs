@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Cell, Explainer};
-use crate::blob_file::HostAttribution;
+use crate::model::HostAttribution;
 
 /// Reasons of a decision, unless another number is asked for: as many as creditors usually state.
 pub const REASONS: usize = 4;

@@ -4,7 +4,7 @@ use feamoe_engine::{Method, Space};
 use serde::Serialize;
 
 use super::{Background, Explainer, by_magnitude, method_name, space_name};
-use crate::blob_file::HostAttribution;
+use crate::model::HostAttribution;
 
 /// The mean over records of the magnitude of each player's value, and of the value itself; constant memory.
 ///

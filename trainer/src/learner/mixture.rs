@@ -26,7 +26,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use crate::export::Weights;
+use super::weights::Weights;
 
 use super::growth::{Closeness, Merger};
 use super::loss::Forward;

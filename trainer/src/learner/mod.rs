@@ -35,13 +35,13 @@ mod mixture;
 mod options;
 mod paper;
 mod rates;
+mod weights;
 
 use feamoe_engine::fairness::Measure;
 use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Example, Flips};
-use crate::export::Weights;
 use control::Controller;
 pub use control::Steering;
 pub use growth::{Cause, Event, EventKind, Events, Growth, GrowthError, LossSign, Rate};
@@ -50,6 +50,7 @@ use mixture::Mixture;
 pub use options::{LearnerOptions, Loss, OptionError, ValidOptions};
 use paper::Paper;
 pub use paper::{Penalties, PenaltiesError};
+pub use weights::Weights;
 
 /// The score of a record, before it was learned from.
 #[derive(Clone, Copy, Debug, PartialEq)]

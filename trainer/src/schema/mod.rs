@@ -2,7 +2,7 @@
 //!
 //! A TOML file; [`Schema::from_toml`] refuses unknown keys and contradictions with line and column, so that a
 //! [`Schema`] read from a file is consistent in itself. Whether it fits the data is found out when both meet
-//! ([`Stream::open`](crate::stream::Stream::open), [`Encoder::fit`](crate::encoder::Encoder::fit)).
+//! ([`Stream::open`](crate::rows::Stream::open), [`Encoder::fit`](crate::encoder::Encoder::fit)).
 //!
 //! ```
 //! let text = r#"
@@ -21,7 +21,6 @@
 //! ```
 
 mod check;
-pub mod infer;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,7 +3,13 @@
 //! Going on ([`resume`]) from the checkpoint of a run over A with newer data B gives what one run over A and B gives, to the bit, wherever the run was
 //! interrupted. Runs of several passes, or in an order of their own, are stored once they are done; newer data are then learned from in a single pass.
 
+pub mod checkpoint;
+mod distance;
+pub mod export;
+mod layout;
 mod memory;
+pub mod prequential;
+pub mod targets;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,16 +18,17 @@ use std::time::Instant;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 
-use crate::checkpoint::{Checkpoint, Stage};
-use crate::distance::Gauge;
 use crate::encoder::{self, Encoder, Example, Examples, Flipper, Flips};
 use crate::error::Error;
-use crate::export::{Export, ExportError, Source, Weights, export};
+use crate::learner::Weights;
 use crate::learner::{Learner, ValidOptions};
-use crate::prequential::Prequential;
 use crate::random::shuffle;
+use crate::rows::{Attribute, Buffer, Counts, GoOn, Input, Place, Reservoir, Split, Stream, Use};
 use crate::schema::Schema;
-use crate::stream::{Attribute, Buffer, Counts, GoOn, Input, Place, Reservoir, Split, Stream, Use};
+use crate::training::checkpoint::{Checkpoint, Stage};
+use crate::training::distance::Gauge;
+use crate::training::export::{Export, ExportError, Source, export};
+use crate::training::prequential::Prequential;
 use feamoe_engine::format::Provenance;
 use memory::Memory;
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use feamoe::explanation::{Batch, Explainer};
+use feamoe::rows::{Input, Records};
 use feamoe::schema::Table;
-use feamoe::stream::{Input, Records};
 
 /// Records are explained for this long to learn how fast this machine is; none of that work is lost.
 const CALIBRATION: Duration = Duration::from_millis(50);

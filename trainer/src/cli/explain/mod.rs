@@ -7,20 +7,20 @@ mod shapley;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::cli::progress::RowsProgress;
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
-use feamoe::blob_file::{AnyModel, HostModel};
 use feamoe::explanation::{
     BackgroundMemory, Batch, Explained, Explainer, Explanation, Group, MAX_REASONS, Procedure, REASONS, Slot, Sums,
     reasons,
 };
-use feamoe::export::dequantize;
+use feamoe::judge::binding::Binding;
+use feamoe::model::dequantize;
+use feamoe::model::{AnyModel, HostModel};
 use feamoe::output::OutputFile;
 use feamoe::plot;
-use feamoe::progress::RowsProgress;
+use feamoe::rows::Records;
 use feamoe::schema::Table;
-use feamoe::scoring::Binding;
-use feamoe::stream::Records;
 
 use super::{
     Loaded, Outcome, Source, TableOption, ThreadsOption, files, load_any, print, read_blob, refuse_overwriting, whole,

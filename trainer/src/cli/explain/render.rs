@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use feamoe::blob_file::HostAttribution;
 use feamoe::explanation::{Background, Explained, Explainer, Summary, by_magnitude, note_name};
+use feamoe::model::HostAttribution;
 use feamoe_engine::{BackgroundId, Method};
 
 use super::super::print::{TextTable, bar, csv_field, share, signed};

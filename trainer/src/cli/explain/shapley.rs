@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
-use feamoe::blob_file::{HostBackground, HostModel};
 use feamoe::explanation::{Against, BackgroundRecords, Choice, Condition, Procedure};
+use feamoe::model::{HostBackground, HostModel};
 use feamoe::output::OutputFile;
+use feamoe::rows::Input;
 use feamoe::schema::Table;
-use feamoe::stream::Input;
 use feamoe_engine::Space;
 use feamoe_engine::attribution::Sampling;
 

@@ -25,7 +25,7 @@
 //!   it saves more accuracy. (Half each cost 0.001 to 0.002 of Adult's accuracy.)
 //! - **Recourse burden moves with the boundary only**: forces below the threshold would rescale scores. A group's log-odds are shifted as a whole, the
 //!   reference's the other way. It is seen by the log-odds missing to the threshold, of every declined record, times the distance that a unit of them is
-//!   worth, which the engine measures on a sample (see [`crate::distance`]).
+//!   worth, which the engine measures on a sample (see [`crate::training::distance`]).
 //! - **Haste**: the integral runs faster in a pair's first rows, and again after a detected drift of its gap. (On the demo's stream the mean of the SPD's
 //!   magnitude from 3,000 to 6,000 rows after its fairness drift fell from 0.066 to 0.044.)
 //! - **Burden forces shift both groups' scores by the same amount**, so that neither group's calibration bears all of it, and fade near the threshold: a

@@ -1,0 +1,100 @@
+//! Progress of long work on a terminal: rows and rows a second; of training also prequential accuracy, worst gap, experts. Nothing where standard error is no
+//! terminal.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use feamoe_engine::fairness::Measure;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+use feamoe::training::Progress;
+
+/// A line that follows work on rows.
+#[derive(Debug)]
+pub struct RowsProgress {
+    bar: ProgressBar,
+}
+
+impl RowsProgress {
+    /// Starts the line; indicatif hides it where standard error is no terminal.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(ProgressBar::new_spinner(), "{spinner} {human_pos} rows  {rate}  {elapsed}  {msg}")
+    }
+
+    /// Starts the line for a known number of rows: how much of them is done, and how long the rest will take.
+    #[must_use]
+    pub fn of(rows: u64) -> Self {
+        Self::with(ProgressBar::new(rows), "{bar:30} {human_pos} of {human_len} rows  {rate}  about {eta} left")
+    }
+
+    fn with(bar: ProgressBar, template: &str) -> Self {
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            let rate = |state: &ProgressState, out: &mut dyn Write| {
+                let _ = write!(out, "{:.0} rows/s", state.per_sec());
+            };
+            bar.set_style(style.with_key("rate", rate));
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar }
+    }
+
+    /// Shows how many rows are done.
+    pub fn update(&self, rows: u64) {
+        self.bar.set_position(rows);
+    }
+
+    /// Shows that one more is done.
+    pub fn advance(&self) {
+        self.bar.inc(1);
+    }
+
+    /// Clears the line.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Default for RowsProgress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A line that follows a training run.
+#[derive(Debug, Default)]
+pub struct TrainingProgress {
+    rows: RowsProgress,
+}
+
+impl TrainingProgress {
+    /// Starts the line.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Shows where the run is.
+    pub fn update(&self, progress: &Progress<'_>) {
+        self.rows.update(progress.rows);
+        let bar = &self.rows.bar;
+        if bar.is_hidden() {
+            return;
+        }
+        // The last window says how things are now; the whole stream would smooth a drift away.
+        if let Some(window) = progress.prequential.windows().last() {
+            let gap = window.worst(Measure::Spd).map_or(String::new(), |gap| format!("  SPD {gap:+.3}"));
+            bar.set_message(format!(
+                "pass {}  accuracy {:.3}{gap}  experts {}",
+                progress.epoch,
+                window.all().accuracy(),
+                progress.learner.experts()
+            ));
+        }
+    }
+
+    /// Clears the line.
+    pub fn finish(&self) {
+        self.rows.finish();
+    }
+}

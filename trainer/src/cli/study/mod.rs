@@ -1,0 +1,87 @@
+//! `feamoe study`: repeats the published figures.
+
+mod plan;
+mod regimes;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+
+use regimes::{StudyRow, settings, study};
+
+use super::print::{self, TextTable, share};
+use super::{Format, FormatOption, Outcome};
+
+/// The options of `feamoe study`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Folder with adult.data, adult.test, compas-scores-two-years.csv, diabetes_1999_2008.csv.gz, hmda_2014_2017.csv.gz; the schemas in trainer/schemas say
+    /// where to get them
+    #[arg(long, value_name = "DIR", env = "FEAMOE_DATA")]
+    data: PathBuf,
+    /// Only these data sets: adult, compas, diabetes, hmda
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    only: Vec<String>,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let settings = settings();
+    let mut known: Vec<&str> = settings.iter().map(|setting| setting.data.name()).collect();
+    known.dedup();
+    if let Some(name) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("--only: found `{name}`, expected one of {}", known.join(", "));
+    }
+    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    let mut rows = Vec::new();
+    for setting in settings.iter().filter(|setting| wanted(setting.data.name())) {
+        let _ = writeln!(std::io::stderr(), "{}: {} {}", setting.data.name(), setting.name, setting.fair);
+        rows.push(study(&options.data, setting)?);
+    }
+    match options.format.format {
+        Format::Json => print::json(&rows)?,
+        Format::Text => print::text(&render(&rows))?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn render(rows: &[StudyRow]) -> String {
+    let mut table = TextTable::new(&[
+        "data, setting, targets",
+        "runs",
+        "accuracy",
+        "balanced",
+        "log-loss",
+        "SPD",
+        "AOD",
+        "EOdds",
+        "burden",
+        "largest SPD",
+        "calibration",
+        "experts",
+        "rows/s",
+    ]);
+    for row in rows {
+        let f = &row.figures;
+        table.row([
+            format!("{}, {}{}{}", row.data, row.setting, if row.fair.is_empty() { "" } else { ", " }, row.fair),
+            row.runs.to_string(),
+            share(f.accuracy),
+            share(f.balanced_accuracy),
+            share(f.log_loss),
+            share(f.spd),
+            share(f.aod),
+            share(f.eodds),
+            share(f.burden),
+            share(f.largest_spd),
+            share(f.calibration_error),
+            format!("{:.0}", f.experts),
+            format!("{:.0}", f.rows_per_second),
+        ]);
+    }
+    table.render()
+}

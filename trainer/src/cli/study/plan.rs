@@ -1,0 +1,215 @@
+//! What the study runs: data sets, settings, seeds.
+
+use std::ops::Range;
+
+/// A data set of the study; where to get it stands in its schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataSet {
+    /// UCI Adult: income, by sex.
+    Adult,
+    /// ProPublica's COMPAS study rows: no new offence, by race.
+    Compas,
+    /// Diabetes in 130 US hospitals, in time order: readmission, by race.
+    Diabetes,
+    /// Mortgage applications 2014-2017, in time order: approval, by sex.
+    Hmda,
+}
+
+impl DataSet {
+    /// The name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Adult => "adult",
+            Self::Compas => "compas",
+            Self::Diabetes => "diabetes",
+            Self::Hmda => "hmda",
+        }
+    }
+
+    /// The file to learn from.
+    #[must_use]
+    pub const fn training_file(self) -> &'static str {
+        match self {
+            Self::Adult => "adult.data",
+            Self::Compas => "compas-scores-two-years.csv",
+            Self::Diabetes => "diabetes_1999_2008.csv.gz",
+            Self::Hmda => "hmda_2014_2017.csv.gz",
+        }
+    }
+
+    /// The file to judge on, where the data set comes with one.
+    #[must_use]
+    pub const fn test_file(self) -> Option<&'static str> {
+        match self {
+            Self::Adult => Some("adult.test"),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn schema(self) -> &'static str {
+        match self {
+            Self::Adult => include_str!("../../../schemas/adult.toml"),
+            Self::Compas => include_str!("../../../schemas/compas.toml"),
+            Self::Diabetes => include_str!("../../../schemas/diabetes-130.toml"),
+            Self::Hmda => include_str!("../../../schemas/hmda.toml"),
+        }
+    }
+
+    pub(super) const fn schema_name(self) -> &'static str {
+        match self {
+            Self::Adult => "schemas/adult.toml",
+            Self::Compas => "schemas/compas.toml",
+            Self::Diabetes => "schemas/diabetes-130.toml",
+            Self::Hmda => "schemas/hmda.toml",
+        }
+    }
+}
+
+/// What a setting is judged on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Rows the learner never saw, scored by the engine from the exported model.
+    HeldOut,
+    /// Every row of the stream, scored before it was learned from; gaps are means over ten stretches.
+    Prequentially,
+}
+
+/// One line of the study.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The data set.
+    pub data: DataSet,
+    /// In words.
+    pub name: &'static str,
+    /// Targets, as `--fair` takes them; empty for none.
+    pub fair: &'static str,
+    /// Penalties of the paper instead, as `--penalties` takes them, with its loss and one more expert every 4,000 rows.
+    pub penalties: Option<&'static str>,
+    /// Passes.
+    pub epochs: u32,
+    /// How often the training file is read in one pass, for figures of speed.
+    pub repeated: usize,
+    /// Whether the rows are learned from in an order drawn by the seed.
+    pub shuffled: bool,
+    /// Whether the model sees the protected column.
+    pub as_feature: bool,
+    /// Experts at most; the default where `None`.
+    pub experts: Option<usize>,
+    /// Bins of a numeric feature; the default where `None`.
+    pub bins: Option<usize>,
+    /// What it is judged on.
+    pub judged: Judged,
+    /// First seed and the one after the last.
+    pub seeds: (u64, u64),
+}
+
+impl Setting {
+    pub(super) fn seeds(&self) -> Range<u64> {
+        self.seeds.0..self.seeds.1
+    }
+}
+
+/// Several passes, for static files; they can use finer bins.
+const SEVERAL: u32 = 5;
+const SEVERAL_BINS: Option<usize> = Some(128);
+/// Seeds 1..=5 are row orders, or on a stream in its own order the perturbations of new experts.
+const ORDERS: (u64, u64) = (1, 6);
+/// Seeds 0..=9 are splits.
+const SPLITS: (u64, u64) = (0, 10);
+/// A file that is long enough to measure the speed with.
+const REPEATED: usize = 50;
+
+/// One pass over Adult in an order drawn by the seed.
+const fn adult(name: &'static str, fair: &'static str) -> Setting {
+    Setting {
+        data: DataSet::Adult,
+        name,
+        fair,
+        penalties: None,
+        epochs: 1,
+        repeated: 1,
+        shuffled: true,
+        as_feature: true,
+        experts: None,
+        bins: None,
+        judged: Judged::HeldOut,
+        seeds: ORDERS,
+    }
+}
+
+const fn adult_several(fair: &'static str) -> Setting {
+    Setting { epochs: SEVERAL, bins: SEVERAL_BINS, ..adult("five passes, 128 bins", fair) }
+}
+
+/// Training on Adult as a long file, one row after the other.
+const fn speed(name: &'static str, experts: usize) -> Setting {
+    Setting {
+        repeated: REPEATED,
+        shuffled: false,
+        experts: Some(experts),
+        judged: Judged::Prequentially,
+        seeds: (1, 2),
+        ..adult(name, JOINT)
+    }
+}
+
+/// The regimes of the paper on Adult (its table 1); its experts have no bins.
+const fn paper(name: &'static str, penalties: &'static str) -> Setting {
+    Setting { penalties: Some(penalties), bins: Some(0), ..adult(name, "") }
+}
+
+const fn compas(name: &'static str, fair: &'static str, epochs: u32) -> Setting {
+    Setting { data: DataSet::Compas, epochs, shuffled: epochs > 1, seeds: SPLITS, ..adult(name, fair) }
+}
+
+const fn stream(data: DataSet, name: &'static str, fair: &'static str, experts: Option<usize>) -> Setting {
+    Setting { data, shuffled: false, experts, judged: Judged::Prequentially, ..adult(name, fair) }
+}
+
+const JOINT: &str = "spd=0.05,aod=0.05,burden=0.03";
+
+/// Returns every setting of the study.
+#[must_use]
+pub fn settings() -> Vec<Setting> {
+    const COMPAS_JOINT: &str = "spd=0.05,aod=0.05,burden=0.02";
+    const BLIND: &str = "protected column not a feature";
+    let one_pass = "one pass";
+    let single = "a single expert";
+    let mixture = "mixture";
+    vec![
+        Setting { shuffled: false, seeds: (1, 2), ..adult("one pass in file order", "") },
+        adult(one_pass, ""),
+        adult(one_pass, "spd=0.05"),
+        adult(one_pass, "eodds=0.03"),
+        adult(one_pass, JOINT),
+        adult_several(""),
+        adult_several("spd=0.05"),
+        adult_several("eodds=0.03"),
+        adult_several(JOINT),
+        Setting { as_feature: false, ..adult(BLIND, "") },
+        Setting { as_feature: false, ..adult(BLIND, "spd=0.05") },
+        speed("50 times, 1 expert", 1),
+        speed("50 times, 11 experts", 11),
+        paper("the paper's MOE", "none"),
+        paper("the paper's FEAMOE1", "spd"),
+        paper("the paper's FEAMOE2", "aod"),
+        paper("the paper's FEAMOE3", "burden"),
+        paper("the paper's FEAMOE", "spd,aod,burden"),
+        compas("one pass", "", 1),
+        compas("one pass", COMPAS_JOINT, 1),
+        compas("three passes", "", 3),
+        compas("three passes", "spd=0.05", 3),
+        compas("three passes", COMPAS_JOINT, 3),
+        Setting { as_feature: false, ..compas("three passes, protected column not a feature", "", 3) },
+        Setting { as_feature: false, ..compas("three passes, protected column not a feature", "spd=0.05", 3) },
+        stream(DataSet::Diabetes, single, "", Some(1)),
+        stream(DataSet::Diabetes, mixture, "", None),
+        stream(DataSet::Diabetes, single, "spd=0.03", Some(1)),
+        stream(DataSet::Diabetes, mixture, "spd=0.03", None),
+        stream(DataSet::Hmda, single, "", Some(1)),
+        stream(DataSet::Hmda, mixture, "", None),
+        stream(DataSet::Hmda, single, "spd=0.02,aod=0.02", Some(1)),
+        stream(DataSet::Hmda, mixture, "spd=0.02,aod=0.02", None),
+    ]
+}

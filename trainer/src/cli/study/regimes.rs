@@ -1,0 +1,262 @@
+//! The published figures, repeatable by anyone: every data set, setting and seed behind the README's tables, through the same code as the commands.
+//!
+//! Each setting trains, exports, and is judged on held-out rows by the engine, or prequentially where the order of the rows matters. Figures
+//! are means over the runs; a gap is the mean of its magnitude.
+
+use std::path::Path;
+
+use feamoe_engine::fairness::Measure;
+use serde::Serialize;
+
+pub use super::plan::{Judged, Setting, settings};
+
+use crate::cli::gaps::{Gaps, GapsError};
+use feamoe::encoder;
+use feamoe::error::Error;
+use feamoe::judge::evaluation::{Evaluation, RecourseBurden, evaluate};
+use feamoe::learner::{Growth, LearnerOptions, Loss, OptionError, Penalties, PenaltiesError};
+use feamoe::model::{AnyModel, HostModel};
+use feamoe::rows::{Input, Part, Split, Stream, Use};
+use feamoe::schema::Schema;
+use feamoe::training::export::ExportError;
+use feamoe::training::prequential::{Prequential, Tally};
+use feamoe::training::{self, Options, Run};
+
+/// Rows of a prequential window; stretches of a stream are put together from whole ones.
+const WINDOW: u64 = 200;
+/// Stretches a prequential figure is the mean over.
+const STRETCHES: usize = 10;
+/// Share of the rows to learn from where a data set has no file to judge on.
+const TRAINING_SHARE: f64 = 0.7;
+/// Records between two experts in the paper's regimes (its section 4.1, Adult).
+const PAPER_GROWTH: u64 = 4000;
+
+/// Why a study stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StudyError {
+    /// The data could not be used.
+    #[error(transparent)]
+    Data(#[from] Error),
+    /// A model could not be exported.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// A setting of the plan is out of range.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// A setting of the plan has targets that cannot be read.
+    #[error(transparent)]
+    Gaps(#[from] GapsError),
+    /// A setting of the plan has penalties that cannot be read.
+    #[error(transparent)]
+    Penalties(#[from] PenaltiesError),
+}
+
+/// What a setting came to: means over its runs. Gaps are means of magnitudes; NaN (JSON: null) where it was not measured.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Figures {
+    /// Share of right decisions.
+    pub accuracy: f64,
+    /// Mean of true positive and true negative rate.
+    pub balanced_accuracy: f64,
+    /// Mean negative log-likelihood.
+    pub log_loss: f64,
+    /// Statistical parity difference.
+    pub spd: f64,
+    /// Average odds difference.
+    pub aod: f64,
+    /// Equalised odds gap.
+    pub eodds: f64,
+    /// Equal opportunity difference.
+    pub eopp: f64,
+    /// Burden gap.
+    pub burden: f64,
+    /// Largest SPD of any run, or of any stretch of a stream.
+    pub largest_spd: f64,
+    /// Largest calibration error of any group; held-out rows only.
+    pub calibration_error: f64,
+    /// Rows learned per second, from memory where the rows were shuffled, else from the file.
+    pub rows_per_second: f64,
+    /// Experts at the end.
+    pub experts: f64,
+}
+
+/// A line of the study.
+#[derive(Clone, Debug, Serialize)]
+pub struct StudyRow {
+    /// The data set.
+    pub data: &'static str,
+    /// The setting in words.
+    pub setting: &'static str,
+    /// Targets.
+    pub fair: &'static str,
+    /// Runs: seeds or splits.
+    pub runs: u64,
+    /// What it came to.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// Runs one setting on the files in `folder`.
+///
+/// # Errors
+/// See [`StudyError`]; a missing file is [`Error::Read`].
+pub fn study(folder: &Path, setting: &Setting) -> Result<StudyRow, StudyError> {
+    let mut schema = Schema::from_toml(setting.data.schema_name(), setting.data.schema())?;
+    schema.protected.iter_mut().for_each(|protected| protected.as_feature = setting.as_feature);
+    let training = vec![Input::from(folder.join(setting.data.training_file()).as_path()); setting.repeated];
+    let mut sum = Figures::default();
+    let mut runs = 0;
+    for seed in setting.seeds() {
+        let options = options(setting, seed)?;
+        let run = training::run(&training, &schema, &options, &mut |_| ())?;
+        let figures = match setting.judged {
+            Judged::Prequentially => prequential_figures(&run),
+            Judged::HeldOut => {
+                let exported = run.export(&schema)?;
+                let model = HostModel::load(exported.bytes.as_slice()).map_err(ExportError::from)?;
+                let mut rows = held_out(folder, setting, &schema, seed)?;
+                let evaluation = evaluate(AnyModel::Float(&model), &mut rows, RecourseBurden::LeftOut, &mut |_| ())?;
+                held_out_figures(&evaluation)
+            }
+        };
+        sum.add(&figures, &run);
+        runs += 1;
+    }
+    Ok(StudyRow {
+        data: setting.data.name(),
+        setting: setting.name,
+        fair: setting.fair,
+        runs,
+        figures: sum.divided_by(runs),
+    })
+}
+
+fn options(setting: &Setting, seed: u64) -> Result<Options, StudyError> {
+    let mut learner = LearnerOptions::default().seed(seed);
+    if let Some(experts) = setting.experts {
+        learner = learner.experts(experts);
+    }
+    if !setting.fair.is_empty() {
+        let gaps: Gaps = setting.fair.parse()?;
+        learner = gaps.as_slice().iter().fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap));
+    }
+    if let Some(penalties) = setting.penalties {
+        let penalties: Penalties = penalties.parse()?;
+        learner =
+            learner.penalties(penalties).loss(Loss::Competitive).growth(Growth { every: PAPER_GROWTH, ..Growth::NONE });
+    }
+    let mut encoder = encoder::Options::default();
+    if let Some(bins) = setting.bins {
+        encoder.bins = bins;
+    }
+    let split = setting.data.test_file().is_none() && setting.judged == Judged::HeldOut;
+    Ok(Options {
+        epochs: setting.epochs,
+        shuffle: setting.shuffled,
+        window: WINDOW,
+        encoder,
+        split: split.then_some(Split { seed, training_share: TRAINING_SHARE, part: Part::Training }),
+        ..Options::new(learner.check()?)
+    })
+}
+
+/// Opens the rows a setting is judged on.
+fn held_out(folder: &Path, setting: &Setting, schema: &Schema, seed: u64) -> Result<Stream, Error> {
+    let file = setting.data.test_file().unwrap_or_else(|| setting.data.training_file());
+    let mut stream = Stream::open(&[Input::from(folder.join(file).as_path())], schema, Use::Learn)?;
+    if setting.data.test_file().is_none() {
+        stream.keep(Split { seed, training_share: TRAINING_SHARE, part: Part::HeldOut });
+    }
+    Ok(stream)
+}
+
+fn held_out_figures(evaluation: &Evaluation) -> Figures {
+    let gap = |measure| evaluation.worst(measure).map_or(f64::NAN, f64::from);
+    let calibration = evaluation.groups.iter().map(|group| group.calibration_error);
+    Figures {
+        accuracy: evaluation.accuracy.into(),
+        balanced_accuracy: evaluation.balanced_accuracy.into(),
+        log_loss: evaluation.log_loss,
+        spd: gap(Measure::Spd),
+        aod: gap(Measure::Aod),
+        eodds: gap(Measure::Eodds),
+        eopp: gap(Measure::Eopp),
+        burden: gap(Measure::Burden),
+        largest_spd: gap(Measure::Spd),
+        calibration_error: calibration.filter(|error| !error.is_nan()).fold(f64::NAN, f64::max),
+        ..Figures::default()
+    }
+}
+
+fn prequential_figures(run: &Run) -> Figures {
+    let total = run.prequential.total();
+    let stretches = stretches(&run.prequential);
+    let mean = |measure: Measure| {
+        let gaps: Vec<f64> =
+            stretches.iter().filter_map(|stretch| stretch.worst(measure)).map(|gap| f64::from(gap.abs())).collect();
+        gaps.iter().sum::<f64>() / gaps.len() as f64
+    };
+    let spd = stretches.iter().filter_map(|stretch| stretch.worst(Measure::Spd));
+    Figures {
+        accuracy: total.all().accuracy().into(),
+        balanced_accuracy: total.all().balanced_accuracy().into(),
+        log_loss: total.mean_log_loss(),
+        spd: mean(Measure::Spd),
+        aod: mean(Measure::Aod),
+        eodds: mean(Measure::Eodds),
+        eopp: mean(Measure::Eopp),
+        burden: mean(Measure::Burden),
+        largest_spd: spd.map(|gap| f64::from(gap.abs())).fold(0.0, f64::max),
+        calibration_error: f64::NAN,
+        ..Figures::default()
+    }
+}
+
+/// Puts the windows together to [`STRETCHES`] of as equal a number as whole windows allow.
+fn stretches(prequential: &Prequential) -> Vec<Tally> {
+    let windows = prequential.windows();
+    let mut stretches = vec![Tally::default(); STRETCHES.min(windows.len())];
+    let count = stretches.len();
+    for (index, window) in windows.iter().enumerate() {
+        if let Some(stretch) = stretches.get_mut(index * count / windows.len()) {
+            stretch.merge(window);
+        }
+    }
+    stretches
+}
+
+impl Figures {
+    fn add(&mut self, run_figures: &Self, run: &Run) {
+        let (total, learning) = (run.timing.total, run.timing.learning);
+        self.rows_per_second += run.rows as f64 / learning.unwrap_or(total);
+        self.experts += run.learner.experts() as f64;
+        self.largest_spd = self.largest_spd.max(run_figures.largest_spd);
+        for (into, from) in self.means().into_iter().zip(run_figures.clone().means()) {
+            *into += *from;
+        }
+    }
+
+    fn divided_by(mut self, runs: u64) -> Self {
+        let runs = runs.max(1) as f64;
+        self.means().into_iter().for_each(|figure| *figure /= runs);
+        self.rows_per_second /= runs;
+        self.experts /= runs;
+        self
+    }
+
+    /// The figures that are means over the runs.
+    fn means(&mut self) -> [&mut f64; 9] {
+        [
+            &mut self.accuracy,
+            &mut self.balanced_accuracy,
+            &mut self.log_loss,
+            &mut self.spd,
+            &mut self.aod,
+            &mut self.eodds,
+            &mut self.eopp,
+            &mut self.burden,
+            &mut self.calibration_error,
+        ]
+    }
+}

@@ -1,0 +1,133 @@
+//! Individual fairness: whether a record would be decided otherwise, had it belonged to another group and nothing else been different (FEAMOE, A.10).
+//!
+//! The protected value is replaced by each value of every *other* group known so far: those that the schema lists, and where it leaves a group open those that
+//! occurred; a privileged group of several values counts with each. One value that changes the decision makes the record unfair. Several protected columns are
+//! changed one at a time, never together; intersections are none of their own. Records without a group in a column are not judged by it.
+//!
+//! A column that is no feature of the model cannot change a decision: unfairness by it is 0, by definition. That says nothing of the columns that stand in for
+//! it: the group measures do.
+//!
+//! *Cost:* one score for every value tried.
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::judge::binding::Binding;
+use crate::model::{AnyModel, AnyRecord};
+use crate::rows::{Attribute, NO_GROUP, Row};
+
+/// Judges the records of a model, one at a time.
+pub(crate) struct IndividualFairness {
+    columns: Vec<Column>,
+    /// Records with a group in any column, and those unfair by any.
+    all: Share,
+}
+
+/// One protected column.
+struct Column {
+    /// Its feature in the model, if it is one.
+    feature: Option<usize>,
+    /// Group and text of the values known so far, in the order of [`Attribute::values`].
+    values: Vec<(u8, Vec<u8>)>,
+    share: Share,
+}
+
+/// Unfair records among those judged.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    rows: u64,
+    unfair: u64,
+}
+
+impl Share {
+    fn observe(&mut self, unfair: bool) {
+        self.rows += 1;
+        self.unfair += u64::from(unfair);
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn value(self) -> f64 {
+        self.unfair as f64 / self.rows as f64
+    }
+}
+
+impl IndividualFairness {
+    /// Finds the protected columns among the features of the model.
+    pub(crate) fn new<'a>(binding: &Binding, attributes: impl IntoIterator<Item = &'a Attribute>) -> Self {
+        let column = |attribute: &Attribute| Column {
+            feature: binding.feature(attribute.column()),
+            values: Vec::new(),
+            share: Share::default(),
+        };
+        Self { columns: attributes.into_iter().map(column).collect(), all: Share::default() }
+    }
+
+    /// Takes note of groups that came up since the last time.
+    pub(crate) fn learn_groups<'a>(&mut self, attributes: impl IntoIterator<Item = &'a Attribute>) {
+        for (column, attribute) in self.columns.iter_mut().zip(attributes) {
+            let new = attribute.values().skip(column.values.len());
+            let new: Vec<_> = new.map(|(group, value)| (group, value.as_bytes().to_vec())).collect();
+            column.values.extend(new);
+        }
+    }
+
+    /// Judges a record with the decision on it; leaves the record as it was.
+    ///
+    /// # Errors
+    /// Those of [`Binding::set`] on the row's own values.
+    pub(crate) fn observe(
+        &mut self,
+        model: AnyModel<'_>,
+        binding: &Binding,
+        row: &Row<'_>,
+        record: &mut AnyRecord<'_>,
+        decision: bool,
+    ) -> Result<(), Error> {
+        let (mut judged, mut unfair) = (false, false);
+        for (column, own) in self.columns.iter_mut().zip(row.groups).filter(|(_, own)| **own != NO_GROUP) {
+            let mut changes = false;
+            if let Some(feature) = column.feature {
+                // A value that the model does not know could not be told from any other such value.
+                changes = column.values.iter().filter(|(group, _)| group != own).any(|(_, value)| {
+                    binding.set_if_known(feature, value, record)
+                        && model.score(record).is_ok_and(|score| score.decision != decision)
+                });
+                binding.set(feature, row, record)?;
+            }
+            column.share.observe(changes);
+            (judged, unfair) = (true, unfair | changes);
+        }
+        if judged {
+            self.all.observe(unfair);
+        }
+        Ok(())
+    }
+
+    /// Returns the share of unfair records over all protected columns (NaN without records to judge), and by column.
+    pub(crate) fn report<'a>(
+        &self,
+        attributes: impl IntoIterator<Item = &'a Attribute>,
+    ) -> (f64, Vec<IndividualUnfairness>) {
+        let columns = self.columns.iter().zip(attributes).filter(|(_, attribute)| !attribute.is_intersection());
+        let columns = columns.map(|(column, attribute)| IndividualUnfairness {
+            attribute: attribute.column().to_owned(),
+            is_feature: column.feature.is_some(),
+            rows: column.share.rows,
+            individual_unfairness: column.share.value(),
+        });
+        (self.all.value(), columns.collect())
+    }
+}
+
+/// Individual unfairness by one protected column.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct IndividualUnfairness {
+    /// The column.
+    pub attribute: String,
+    /// Whether the model sees it; if not, `individual_unfairness` is 0 by definition.
+    pub is_feature: bool,
+    /// Records with a group, which are judged.
+    pub rows: u64,
+    /// Share of them whose decision changes with the column alone; NaN (JSON: null) without records.
+    pub individual_unfairness: f64,
+}

@@ -1,0 +1,444 @@
+//! What devices that watch themselves sent home: the statuses of [`feamoe_engine::monitor`], one or a whole fleet's, added up and measured as an evaluation is.
+//!
+//! Counters and measures are the engine's; all counts add exactly. A status tells groups and features by number: names come from the schema and the model.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use feamoe_engine::fairness::{Measure, disparate_impact};
+use feamoe_engine::monitor::{Event, InputCounts, MAX_STATUS_BYTES, Status, Tally};
+use serde::Serialize;
+
+use crate::error::{Error, list};
+use crate::judge::evaluation::{GroupGaps, SMALL_GROUP};
+use crate::model::AnyModel;
+use crate::rows::Attribute;
+use crate::schema::Schema;
+
+/// A gap whose 95 % interval is wider is uncertain: it may be twice the usual bound off.
+const WIDE_INTERVAL: f32 = 0.1;
+
+/// One status, as read from a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    file: PathBuf,
+    model: u32,
+    threshold: f32,
+    since: u64,
+    observed: u64,
+    inputs: InputCounts,
+    ungrouped: Tally,
+    groups: Vec<Tally>,
+    features: Vec<InputCounts>,
+    events: Vec<Event>,
+    events_dropped: u32,
+}
+
+impl Received {
+    /// Reads a file, of one that is too long for a status only as much as shows that it is, and checks all of it.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Status`].
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(MAX_STATUS_BYTES as u64 + 1).read_to_end(&mut bytes));
+        read.map_err(|source| Error::Read { file: path.display().to_string(), source })?;
+        let status = Status::read(&bytes).map_err(|error| refused(path, error.to_string()))?;
+        Ok(Self {
+            file: path.to_owned(),
+            model: status.model_crc32(),
+            threshold: status.threshold(),
+            since: status.since(),
+            observed: status.observed(),
+            inputs: *status.inputs(),
+            ungrouped: *status.ungrouped(),
+            groups: status.groups().collect(),
+            features: status.features().collect(),
+            events: status.events().collect(),
+            events_dropped: status.events_dropped(),
+        })
+    }
+}
+
+fn refused(file: &Path, message: String) -> Error {
+    Error::Status { file: file.display().to_string(), message }
+}
+
+/// Names of what a status numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Names {
+    attribute: String,
+    groups: Vec<String>,
+    /// Whether there may be more groups than names.
+    is_open: bool,
+    model: Option<u32>,
+    features: Vec<String>,
+}
+
+impl Names {
+    /// Takes the names of the groups from a protected column of a schema: the one of this name, or without a name the only one.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where there is no such column, or several to choose from.
+    pub fn name_groups(&mut self, schema: &Schema, attribute: Option<&str>) -> Result<(), Error> {
+        let columns: Vec<&str> = schema.protected.iter().map(|protected| protected.column.as_str()).collect();
+        let found = match (attribute, schema.protected.as_slice()) {
+            (Some(name), all) => all.iter().find(|protected| protected.column == name),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        };
+        let Some(found) = found else {
+            let wanted = attribute.map_or("none by --attribute".into(), |name| format!("{name:?}"));
+            return Err(Error::Input(format!(
+                "found {wanted}, expected the protected column that the monitor watched; the schema has [{}]",
+                list(&columns)
+            )));
+        };
+        let named = Attribute::new(found);
+        self.attribute = named.column().to_owned();
+        self.groups = named.groups().to_vec();
+        self.is_open = found.unprivileged.is_none();
+        Ok(())
+    }
+
+    /// Takes the names of the features from the model, which the statuses must be of.
+    pub fn name_features(&mut self, model: AnyModel<'_>) {
+        let schema = model.schema();
+        self.model = Some(model.crc32());
+        self.features =
+            (0..schema.features().len()).map_while(|index| schema.feature_name(index)).map(str::to_owned).collect();
+    }
+
+    fn group(&self, index: usize) -> String {
+        self.groups.get(index).cloned().unwrap_or_else(|| format!("group {index}"))
+    }
+
+    fn feature(&self, index: usize) -> String {
+        self.features.get(index).cloned().unwrap_or_else(|| format!("feature {index}"))
+    }
+
+    fn check(&self, received: &Received) -> Result<(), Error> {
+        let (found, expected) = (received.groups.len(), self.groups.len());
+        if let Some(model) = self.model.filter(|model| *model != received.model) {
+            let found = received.model;
+            return Err(refused(
+                &received.file,
+                format!(
+                    "found the status of model {found:08x}, expected that of --model, {model:08x}; name the model that the device runs"
+                ),
+            ));
+        }
+        if found < expected || (found > expected && expected > 0 && !self.is_open) {
+            return Err(refused(
+                &received.file,
+                format!(
+                    "found {found} groups, expected the {expected} that the schema lists for column {:?}; choose another by --attribute",
+                    self.attribute
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What one or more statuses say; serialises to the JSON of `feamoe monitor`. A measure that no record supports is NaN (JSON: null).
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Checksum of the model that was watched.
+    pub model: String,
+    /// Its threshold.
+    pub threshold: f32,
+    /// All statuses together.
+    #[serde(flatten)]
+    pub total: Watched,
+    /// Every group, the reference first.
+    pub groups: Vec<GroupReport>,
+    /// Values that were not as in training: records with such a value.
+    pub inputs: InputReport,
+    /// The same by feature.
+    pub features: Vec<InputReport>,
+    /// Each status by itself, in the order given.
+    pub statuses: Vec<StatusReport>,
+}
+
+/// What was observed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Watched {
+    /// Observations.
+    pub rows: u64,
+    /// Those whose outcome is known.
+    pub labelled: u64,
+    /// Those without a group.
+    pub ungrouped: u64,
+    /// Mean score.
+    pub score_mean: f32,
+    /// Share of right decisions, of the labelled ones.
+    pub accuracy: f32,
+    /// Every group against the reference.
+    pub fairness: Vec<WatchedGaps>,
+}
+
+impl Watched {
+    fn new(rows: u64, ungrouped: &Tally, groups: &[Tally], names: &Names) -> Self {
+        let mut all = *ungrouped;
+        groups.iter().for_each(|tally| all.merge(tally));
+        let against = |reference| {
+            let others = groups.iter().enumerate().skip(1);
+            others.map(|(index, tally)| WatchedGaps::new(names, index, tally, reference)).collect()
+        };
+        Self {
+            rows,
+            labelled: all.labelled().rows(),
+            ungrouped: ungrouped.rows(),
+            score_mean: all.score_mean(),
+            accuracy: all.labelled().accuracy(),
+            fairness: groups.first().map_or_else(Vec::new, against),
+        }
+    }
+
+    /// Returns the largest magnitude of a measure over the groups with enough records for it; `None` without such a group.
+    #[must_use]
+    pub fn worst(&self, measure: Measure) -> Option<f32> {
+        let judged = self.fairness.iter().filter(|gaps| !gaps.too_few.contains(&measure.name()));
+        judged.map(|gaps| gaps.gaps.measure(measure).abs()).filter(|gap| !gap.is_nan()).max_by(f32::total_cmp)
+    }
+}
+
+/// The gaps of a group, and how far they can be trusted.
+#[derive(Clone, Debug, Serialize)]
+pub struct WatchedGaps {
+    /// As in an evaluation; `rows` are decisions, and `too_small` says that they are fewer than [`SMALL_GROUP`].
+    #[serde(flatten)]
+    pub gaps: GroupGaps,
+    /// Labelled records of the group.
+    pub labelled: u64,
+    /// Labelled records of the reference.
+    pub reference_labelled: u64,
+    /// Measures that the group or the reference has fewer than [`SMALL_GROUP`] records for: decisions, records of either label, distances.
+    pub too_few: Vec<&'static str>,
+    /// Further ones whose 95 % interval is wider than 0.1.
+    pub uncertain: Vec<&'static str>,
+}
+
+impl WatchedGaps {
+    fn new(names: &Names, group: usize, u: &Tally, r: &Tally) -> Self {
+        let labels =
+            GroupGaps::new(&names.attribute, [&names.group(group), &names.group(0)], [u.labelled(), r.labelled()]);
+        let gap = |measure| u.gap(measure, r);
+        let ends = |measure| u.interval(measure, r).map(|interval| [interval.low, interval.high]);
+        let (u_rates, r_rates) = (u.rates(), r.rates());
+        let few = |of: &dyn Fn(&Tally) -> u64| of(u) < SMALL_GROUP || of(r) < SMALL_GROUP;
+        let is_too_few = |measure: &Measure| match measure {
+            Measure::Spd | Measure::Burden => few(&Tally::rows),
+            Measure::RecourseBurden => few(&|tally| tally.distances().found()),
+            Measure::Aod | Measure::Eodds | Measure::Eopp => labels.too_small,
+        };
+        let (too_few, enough): (Vec<Measure>, Vec<Measure>) = Measure::ALL.into_iter().partition(is_too_few);
+        let is_wide = |measure: &&Measure| ends(**measure).is_some_and(|[low, high]| high - low > WIDE_INTERVAL);
+        Self {
+            labelled: labels.rows,
+            reference_labelled: labels.reference_rows,
+            too_few: too_few.iter().map(|measure| measure.name()).collect(),
+            uncertain: enough.iter().filter(is_wide).map(|measure| measure.name()).collect(),
+            gaps: GroupGaps {
+                rows: u.rows(),
+                reference_rows: r.rows(),
+                spd: gap(Measure::Spd),
+                probability_burden: gap(Measure::Burden),
+                recourse_burden: gap(Measure::RecourseBurden),
+                disparate_impact: disparate_impact(&u_rates, &r_rates),
+                spd_interval: ends(Measure::Spd),
+                too_small: few(&Tally::rows),
+                ..labels
+            },
+        }
+    }
+}
+
+/// What was counted of one group.
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupReport {
+    /// Protected column; empty where no schema tells.
+    pub attribute: String,
+    /// The group.
+    pub group: String,
+    /// Its observations.
+    pub rows: u64,
+    /// Share of favourable decisions.
+    pub positive_rate: f32,
+    /// Mean score.
+    pub score_mean: f32,
+    /// Records whose outcome is known; the next four are of these.
+    pub labelled: u64,
+    /// True positive rate.
+    pub tpr: f32,
+    /// False positive rate.
+    pub fpr: f32,
+    /// Share of right ones among the favourable decisions.
+    pub precision: f32,
+    /// Share of right decisions.
+    pub accuracy: f32,
+    /// Mean of `threshold - p` over the declined records.
+    pub probability_burden: f32,
+    /// Mean distance of the declined records from a favourable decision, in standard deviations; of those whose distance the device found.
+    pub recourse_burden: f32,
+    /// Declined records for which it found none.
+    pub without_recourse: u64,
+    /// Whether a counter came to its end, so that the device counted no further.
+    pub full: bool,
+}
+
+impl GroupReport {
+    fn new(names: &Names, index: usize, tally: &Tally) -> Self {
+        let (rates, labelled) = (tally.rates(), tally.labelled());
+        Self {
+            attribute: names.attribute.clone(),
+            group: names.group(index),
+            rows: tally.rows(),
+            positive_rate: rates.positive,
+            score_mean: tally.score_mean(),
+            labelled: labelled.rows(),
+            tpr: rates.true_positive,
+            fpr: rates.false_positive,
+            precision: labelled.precision(),
+            accuracy: labelled.accuracy(),
+            probability_burden: rates.burden,
+            recourse_burden: rates.recourse_burden,
+            without_recourse: tally.distances().without(),
+            full: tally.is_full(),
+        }
+    }
+}
+
+/// How many values were not as in training.
+#[derive(Clone, Debug, Serialize)]
+pub struct InputReport {
+    /// The feature; `None` for all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feature: Option<String>,
+    /// There was none.
+    pub missing: u64,
+    /// Outside the training range.
+    pub clamped: u64,
+    /// A level that training had not seen.
+    pub unseen: u64,
+}
+
+impl InputReport {
+    fn new<'a>(feature: Option<String>, counts: impl Iterator<Item = &'a InputCounts>) -> Self {
+        let none = Self { feature, missing: 0, clamped: 0, unseen: 0 };
+        counts.fold(none, |sum, counts| Self {
+            missing: sum.missing + u64::from(counts.missing),
+            clamped: sum.clamped + u64::from(counts.clamped),
+            unseen: sum.unseen + u64::from(counts.unseen),
+            ..sum
+        })
+    }
+}
+
+/// One status.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusReport {
+    /// The file.
+    pub file: String,
+    /// When its counts began, by the device's clock, in seconds since 1970 where it knows; `None` where it has none.
+    pub since: Option<u64>,
+    /// What was observed.
+    #[serde(flatten)]
+    pub watched: Watched,
+    /// Drifts found, oldest first.
+    pub events: Vec<EventReport>,
+    /// Older ones, which the device had no room for.
+    pub events_dropped: u32,
+}
+
+/// A drift that a device found.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventReport {
+    /// At which observation of the period.
+    pub row: u64,
+    /// What changed: `favourable rate`, `mean score`, `error rate`.
+    pub rate: &'static str,
+    /// The group whose gap to the reference changed; `None` where it was the rate of all records.
+    pub group: Option<String>,
+    /// Mean before.
+    pub before: f32,
+    /// Mean since.
+    pub after: f32,
+    /// Records behind it; of a gap, pairs of records.
+    pub records_before: u32,
+    /// Likewise.
+    pub records_after: u32,
+}
+
+impl EventReport {
+    fn new(names: &Names, event: &Event) -> Self {
+        Self {
+            row: event.at,
+            rate: event.watched.name(),
+            group: (event.group > 0).then(|| names.group(usize::from(event.group))),
+            before: event.change.before,
+            after: event.change.after,
+            records_before: event.change.records_before,
+            records_after: event.change.records_after,
+        }
+    }
+}
+
+/// Adds up statuses of one model, one at least, and measures the sum and each.
+///
+/// # Errors
+/// [`Error::Input`] without a status; [`Error::Status`] for one of another model or with other groups than the first or the names, and where a sum passes what
+/// a counter holds.
+pub fn report(received: &[Received], names: &Names) -> Result<Report, Error> {
+    let Some((first, others)) = received.split_first() else {
+        return Err(Error::Input("found no status, expected one at least".into()));
+    };
+    names.check(first)?;
+    let (mut ungrouped, mut groups) = (first.ungrouped, first.groups.clone());
+    for other in others {
+        names.check(other)?;
+        let shape = |received: &Received| (received.model, received.groups.len(), received.features.len());
+        if shape(other) != shape(first) {
+            let ((model, groups, _), (first_model, first_groups, _)) = (shape(other), shape(first));
+            return Err(refused(
+                &other.file,
+                format!(
+                    "found model {model:08x} and {groups} groups, expected those of {}, model {first_model:08x} and {first_groups} groups; \
+                     statuses of different monitors do not add up, look at them one by one",
+                    first.file.display()
+                ),
+            ));
+        }
+        ungrouped.merge(&other.ungrouped);
+        groups.iter_mut().zip(&other.groups).for_each(|(sum, tally)| sum.merge(tally));
+        if ungrouped.is_full() || groups.iter().any(Tally::is_full) {
+            let message = "found a sum past 4294967294, which no counter holds; look at fewer statuses at a time";
+            return Err(refused(&other.file, message.into()));
+        }
+    }
+    let status = |received: &Received| StatusReport {
+        file: received.file.display().to_string(),
+        since: (received.since > 0).then_some(received.since),
+        watched: Watched::new(received.observed, &received.ungrouped, &received.groups, names),
+        events: received.events.iter().map(|event| EventReport::new(names, event)).collect(),
+        events_dropped: received.events_dropped,
+    };
+    let feature = |index: usize| {
+        InputReport::new(
+            Some(names.feature(index)),
+            received.iter().filter_map(|received| received.features.get(index)),
+        )
+    };
+    let rows = received.iter().fold(0_u64, |rows, received| rows.saturating_add(received.observed));
+    Ok(Report {
+        model: format!("{:08x}", first.model),
+        threshold: first.threshold,
+        total: Watched::new(rows, &ungrouped, &groups, names),
+        groups: groups.iter().enumerate().map(|(index, tally)| GroupReport::new(names, index, tally)).collect(),
+        inputs: InputReport::new(None, received.iter().map(|received| &received.inputs)),
+        features: (0..first.features.len()).map(feature).collect(),
+        statuses: received.iter().map(status).collect(),
+    })
+}

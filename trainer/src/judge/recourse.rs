@@ -1,0 +1,439 @@
+//! Recourse for people: what would have turned a declined record's decision, by what its schema says can be changed.
+//!
+//! The search is the engine's ([`feamoe_engine::recourse`]); this module makes its rules of a schema, names what it found, and sums it up by group. Protected
+//! columns are never proposed to be changed.
+
+use feamoe_engine::fairness::Distances;
+use feamoe_engine::recourse::{Change, Direction, Rule, RuleErrorKind};
+use feamoe_engine::schema::Kind;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::encoder::parse;
+use crate::error::{Error, list};
+use crate::judge::binding::Binding;
+use crate::model::{FEATURES, HostAnswer, HostModel, HostRecord, HostRecourse, HostRules};
+use crate::rows::{Buffer, NO_GROUP, Row, Stream};
+use crate::schema::{Features, Schema};
+use crate::threads::PerThread;
+
+/// Declined records that are looked at together, on all threads: some megabytes.
+const BATCH: usize = 128;
+
+/// Makes the engine's rules for a model: those of the schema, over them the `wishes` of a user (the same keys), over both that protected columns, and
+/// those that the schema calls immutable, stay as they are.
+///
+/// Columns of the schema that the model does not see do not count. Without `steps` any number is proposed: a model does not know that its numbers were whole.
+///
+/// # Errors
+/// [`Error::Rule`]: a wish for a column that is no feature, is protected or, in the schema, immutable, or that contradicts another; a rule for numbers on a
+/// category; an empty range, a step or a cost out of range.
+pub fn rules(model: &HostModel<'_>, schema: &Schema, wishes: &Features) -> Result<HostRules, Error> {
+    let fault = |column: &str, message: String| Error::Rule { column: column.to_owned(), message };
+    let features = model.schema().features();
+    let names: Vec<&str> = (0..features.len()).filter_map(|index| model.schema().feature_name(index)).collect();
+    let mut rules = [Rule::FREE; FEATURES];
+    let ways = [
+        ("immutable", &wishes.immutable),
+        ("increase_only", &wishes.increase_only),
+        ("decrease_only", &wishes.decrease_only),
+    ];
+    for (index, (later, columns)) in ways.iter().enumerate() {
+        for (earlier, others) in ways.iter().take(index) {
+            if let Some(column) = columns.iter().find(|column| others.contains(column)) {
+                return Err(fault(column, format!("is asked to be {earlier} and {later}, expected one of them")));
+            }
+        }
+    }
+    for (said, is_wish) in [(&schema.features, false), (wishes, true)] {
+        for (key, column) in said.columns() {
+            let is_protected = schema.protected.iter().any(|protected| protected.column == *column);
+            if is_wish && is_protected {
+                return Err(fault(column, "is protected, which recourse never changes".into()));
+            }
+            if is_wish && key != "immutable" && schema.features.immutable.contains(column) {
+                return Err(fault(column, "is immutable in the schema, so recourse never changes it".into()));
+            }
+            let Some(index) = names.iter().position(|name| name == column) else {
+                if is_wish {
+                    return Err(fault(column, format!("is no feature of the model; those are {}", list(&names))));
+                }
+                continue;
+            };
+            let kind = features.get(index).map(|feature| feature.kind());
+            let is_number = matches!(kind, Some(Kind::Number { .. }));
+            if !is_number && matches!(key, "increase_only" | "decrease_only" | "ranges" | "steps") {
+                return Err(fault(column, format!("is a category of the model, features.{key} needs a number")));
+            }
+            if let Some(rule) = rules.get_mut(index) {
+                set(rule, said, key, column);
+            }
+            if let (true, "ranges", Some(Kind::Number { low, high, .. })) = (is_wish, key, kind) {
+                let [lowest, highest] = said.ranges[column];
+                if lowest <= highest && (lowest > f64::from(high) || highest < f64::from(low)) {
+                    let message = format!(
+                        "has the range {lowest}..{highest}, expected one that meets the training range {low}..{high}"
+                    );
+                    return Err(fault(column, message));
+                }
+            }
+        }
+    }
+    for (rule, name) in rules.iter_mut().zip(&names) {
+        if schema.protected.iter().any(|protected| protected.column == *name) {
+            rule.direction = Direction::Fixed;
+        }
+    }
+    HostRules::new(rules).map_err(|error| {
+        let Rule { low, high, step, cost, .. } = rules.get(error.feature).unwrap_or(&Rule::FREE);
+        let message = match error.kind {
+            RuleErrorKind::EmptyRange => {
+                format!("has the range {low}..{high}, expected LOW..HIGH with LOW not above HIGH")
+            }
+            RuleErrorKind::InvalidStep => {
+                format!("has the step {step}, expected a number above 0, or 0 for any number")
+            }
+            RuleErrorKind::InvalidCost => {
+                format!("has the cost {cost}, expected a number from {} to {}", Rule::LEAST_COST, Rule::MOST_COST)
+            }
+            _ => error.to_string(),
+        };
+        fault(names.get(error.feature).unwrap_or(&""), message)
+    })
+}
+
+/// Sets what one key says of a column.
+#[allow(clippy::cast_possible_truncation)] // the engine's precision
+fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
+    match key {
+        "immutable" => rule.direction = Direction::Fixed,
+        "increase_only" => rule.direction = Direction::Increase,
+        "decrease_only" => rule.direction = Direction::Decrease,
+        "ranges" => [rule.low, rule.high] = said.ranges[column].map(|end| end as f32),
+        "steps" => rule.step = said.steps[column] as f32,
+        "costs" => rule.cost = said.costs[column] as f32,
+        _ => {}
+    }
+}
+
+/// Looks for up to `answers` ways to a favourable decision for each record of a stream, or for the one numbered `row` alone; tells `on_progress` the number
+/// of rows now and then. Works on all threads of rayon's pool; their number changes no bit. Without `keep_each` only the summary is kept, in constant memory.
+///
+/// # Errors
+/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] where there is no record, or none of this number.
+pub fn recourse(
+    model: &HostModel<'_>,
+    stream: &mut Stream,
+    rules: &HostRules,
+    answers: usize,
+    row: Option<u64>,
+    keep_each: bool,
+    on_progress: &mut dyn FnMut(u64),
+) -> Result<RecourseReport, Error> {
+    let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
+    let mut report = RecourseReport::new(model, rules);
+    let mut tallies: Vec<Vec<Distances>> = vec![Vec::new(); stream.attributes().count()];
+    // Some hundred kilobytes each: too large for the stack.
+    let memory = PerThread::new(|| (Box::new(HostRecourse::new()), vec![HostAnswer::NONE; answers]));
+    let mut record = model.record();
+    let mut all = Distances::new();
+    let mut changed = [0; FEATURES];
+    let (mut last, mut more) = (0, true);
+    while more {
+        let mut rows = Buffer::new(stream);
+        let mut declined: Vec<(HostRecord<'_>, f32)> = Vec::new();
+        while more && declined.len() < BATCH {
+            let Some(found) = stream.next_row()? else {
+                more = false;
+                break;
+            };
+            last = found.position.number;
+            if row.is_some_and(|wanted| wanted != last) {
+                continue;
+            }
+            more = row.is_none();
+            binding.fill(&found, &mut record)?;
+            report.summary.rows += 1;
+            // A record of this very model: it cannot be another's.
+            let probability = model.score(&record).map_or(f32::NAN, |score| score.probability);
+            if probability < model.threshold() {
+                rows.push(&found);
+                declined.push((record.clone(), probability));
+            } else if row.is_some() {
+                report.favourable = Some(probability);
+            }
+        }
+        let search = |(record, _): &(HostRecord<'_>, f32)| {
+            memory.with(|(scratch, room)| {
+                let count = model.recourses_within(record, rules, scratch, room).unwrap_or(0);
+                room.get(..count).unwrap_or_default().to_vec()
+            })
+        };
+        let found: Vec<Vec<HostAnswer>> = declined.par_iter().with_max_len(1).map(search).collect();
+        for ((row, (_, probability)), answers) in rows.rows().zip(&declined).zip(&found) {
+            let distance = answers.first().map(|nearest| nearest.distance);
+            all.observe(distance);
+            for (tallies, group) in tallies.iter_mut().zip(row.groups).filter(|(_, group)| **group != NO_GROUP) {
+                let group = usize::from(*group);
+                tallies.resize(tallies.len().max(group + 1), Distances::new());
+                tallies[group].observe(distance);
+            }
+            let nearest = answers.first().map_or(&[][..], |nearest| &nearest.changes);
+            changed.iter_mut().zip(nearest).for_each(|(count, change)| *count += u64::from(change.is_some()));
+            if keep_each {
+                report.add(model, &binding, &row, *probability, answers);
+            }
+        }
+        on_progress(report.summary.rows);
+    }
+    stream.check_rows()?;
+    if let Some(row) = row.filter(|_| report.summary.rows == 0) {
+        let reason = format!("no record {row}, expected --row 1 to {last}");
+        return Err(Error::NoUsableRows { files: stream.files(), reason });
+    }
+    report.sum_up(&all, &changed, stream, &tallies);
+    Ok(report)
+}
+
+/// What was found; serialises to the JSON of `feamoe recourse`. Columns: an entry for each declined record, or for each answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RecourseReport {
+    /// The favourable outcome.
+    pub output_names: String,
+    /// Decision threshold.
+    pub threshold: f32,
+    /// What was allowed, by feature.
+    pub rules: Vec<FeatureRule>,
+    /// The declined records.
+    pub declined: Declined,
+    /// Their answers.
+    pub answers: Answers,
+    /// All of them together.
+    pub summary: Summary,
+    /// CRC-32 of the model, in hexadecimal.
+    pub model: String,
+    /// The probability of the one record that was asked for, where that is favourable.
+    #[serde(skip)]
+    pub favourable: Option<f32>,
+}
+
+/// What recourse may do with a feature.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FeatureRule {
+    /// The feature.
+    pub feature: String,
+    /// `any`, `increase`, `decrease` or `fixed`.
+    pub direction: &'static str,
+    /// Lowest and highest number proposed, beside the training range's; infinite (JSON: null) where there is no such rule.
+    pub low: f32,
+    /// See `low`.
+    pub high: f32,
+    /// Numbers proposed are multiples of it; 0 for any.
+    pub step: f32,
+    /// Factor of its part of the distance.
+    pub cost: f32,
+}
+
+/// Declined records: columns of the same length.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Declined {
+    /// Record numbers, from 1.
+    pub row: Vec<u64>,
+    /// Scores.
+    pub probability: Vec<f32>,
+    /// Answers found; 0: no recourse within the ranges.
+    pub answers: Vec<usize>,
+}
+
+/// Answers, each favourable when scored: columns of the same length, the nearest of a record first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Answers {
+    /// Record numbers.
+    pub row: Vec<u64>,
+    /// The answer's number within its record, from 1.
+    pub rank: Vec<usize>,
+    /// Distance, costs included, in standard deviations.
+    pub distance: Vec<f32>,
+    /// The score after the changes.
+    pub probability: Vec<f32>,
+    /// The features to change.
+    pub features: Vec<Vec<String>>,
+    /// Their cells as they are.
+    pub from: Vec<Vec<Value>>,
+    /// What to change them to.
+    pub to: Vec<Vec<Value>>,
+}
+
+/// A value of a feature, printed so that it reads back the same.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// A whole number: shown as 39, not 39.0.
+    Whole(i64),
+    /// Any other number.
+    Number(f32),
+    /// A level.
+    Level(String),
+}
+
+impl Value {
+    fn number(x: f32) -> Self {
+        // Below 2^24 every whole number is an f32.
+        #[allow(clippy::cast_possible_truncation)]
+        if x.fract() == 0.0 && x.abs() < 16_777_216.0 { Self::Whole(x as i64) } else { Self::Number(x) }
+    }
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(x) => write!(f, "{x}"),
+            Self::Number(x) => write!(f, "{x}"),
+            Self::Level(name) => f.write_str(name),
+        }
+    }
+}
+
+/// All declined records together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Records scored.
+    pub rows: u64,
+    /// Those declined.
+    pub declined: u64,
+    /// Of these, those with an answer.
+    pub with_recourse: u64,
+    /// And those without.
+    pub without_recourse: u64,
+    /// Mean distance of the nearest answers; NaN (JSON: null) without one.
+    pub mean_distance: f32,
+    /// Features by how many nearest answers change them, most first.
+    pub changed: Vec<Changed>,
+    /// Every protected group of which the data say who belongs to it.
+    pub groups: Vec<GroupRecourse>,
+}
+
+/// How often a feature is changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// The feature.
+    pub feature: String,
+    /// Records whose nearest answer changes it.
+    pub records: u64,
+}
+
+/// The recourse of a protected group.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupRecourse {
+    /// Protected column.
+    pub attribute: String,
+    /// The group.
+    pub group: String,
+    /// Its declined records.
+    pub declined: u64,
+    /// Those without an answer.
+    pub without_recourse: u64,
+    /// Mean distance of the nearest answers of the others.
+    pub mean_distance: f32,
+    /// The mean distance less that of the privileged group; of that one, 0.
+    pub gap: f32,
+}
+
+impl RecourseReport {
+    fn new(model: &HostModel<'_>, rules: &HostRules) -> Self {
+        let named = (0..).map_while(|index| model.schema().feature_name(index)).zip(rules.as_slice());
+        let rule = |(name, rule): (&str, &Rule)| FeatureRule {
+            feature: name.to_owned(),
+            direction: match rule.direction {
+                Direction::Any => "any",
+                Direction::Increase => "increase",
+                Direction::Decrease => "decrease",
+                Direction::Fixed => "fixed",
+            },
+            low: rule.low,
+            high: rule.high,
+            step: rule.step,
+            cost: rule.cost,
+        };
+        Self {
+            output_names: model.schema().positive_name().unwrap_or_default().to_owned(),
+            threshold: model.threshold(),
+            rules: named.map(rule).collect(),
+            declined: Declined::default(),
+            answers: Answers::default(),
+            summary: Summary::default(),
+            model: format!("{:08x}", model.crc32()),
+            favourable: None,
+        }
+    }
+
+    /// Adds a declined record.
+    fn add(&mut self, model: &HostModel<'_>, binding: &Binding, row: &Row<'_>, probability: f32, found: &[HostAnswer]) {
+        let (schema, number) = (model.schema(), row.position.number);
+        self.declined.row.push(number);
+        self.declined.probability.push(probability);
+        self.declined.answers.push(found.len());
+        for (rank, answer) in (1..).zip(found) {
+            let (mut features, mut from, mut to) = (Vec::new(), Vec::new(), Vec::new());
+            for (index, change) in answer.changes.iter().enumerate() {
+                let Some(change) = change else { continue };
+                let cell = binding.column(index).map_or(&[][..], |column| row.text(column));
+                let level = |name: &[u8]| Value::Level(String::from_utf8_lossy(name).into_owned());
+                features.push(schema.feature_name(index).unwrap_or_default().to_owned());
+                let (before, after) = match *change {
+                    Change::Number(x) => (parse(cell).map_or_else(|| level(cell), Value::number), Value::number(x)),
+                    Change::Level(code) => {
+                        let name = schema.level_names(index).nth(usize::from(code)).unwrap_or_default();
+                        (level(cell), level(name.as_bytes()))
+                    }
+                };
+                from.push(before);
+                to.push(after);
+            }
+            let answers = &mut self.answers;
+            answers.row.push(number);
+            answers.rank.push(rank);
+            answers.distance.push(answer.distance);
+            answers.probability.push(answer.probability);
+            answers.features.push(features);
+            answers.from.push(from);
+            answers.to.push(to);
+        }
+    }
+
+    fn sum_up(&mut self, all: &Distances, changed: &[u64], stream: &Stream, tallies: &[Vec<Distances>]) {
+        let changed = self.rules.iter().zip(changed).filter(|(_, records)| **records > 0);
+        let mut changed: Vec<Changed> =
+            changed.map(|(rule, records)| Changed { feature: rule.feature.clone(), records: *records }).collect();
+        changed.sort_by(|a, b| b.records.cmp(&a.records).then_with(|| a.feature.cmp(&b.feature)));
+        let mut groups = Vec::new();
+        let none = Distances::new();
+        for (attribute, tallies) in stream.attributes().zip(tallies) {
+            // Without the column nobody's group is known.
+            if attribute.rows().iter().all(|rows| *rows == 0) {
+                continue;
+            }
+            let reference = tallies.first().unwrap_or(&none).mean();
+            for (index, group) in attribute.groups().iter().enumerate() {
+                let tally = tallies.get(index).unwrap_or(&none);
+                groups.push(GroupRecourse {
+                    attribute: attribute.column().to_owned(),
+                    group: group.clone(),
+                    declined: tally.found() + tally.without(),
+                    without_recourse: tally.without(),
+                    mean_distance: tally.mean(),
+                    gap: tally.mean() - reference,
+                });
+            }
+        }
+        self.summary = Summary {
+            rows: self.summary.rows,
+            declined: all.found() + all.without(),
+            with_recourse: all.found(),
+            without_recourse: all.without(),
+            mean_distance: all.mean(),
+            changed,
+            groups,
+        };
+    }
+}

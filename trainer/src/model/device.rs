@@ -1,0 +1,101 @@
+//! A copy of a model for a device, which scores the same with fewer bytes: the background stays on the host, names where codes do.
+
+use feamoe_engine::LoadError;
+use feamoe_engine::format::{Blob, Description, FLAG_BACKGROUND, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
+use feamoe_engine::schema::Kind;
+
+use super::blob::{EncodeError, assemble};
+use crate::model::{AlignedBytes, check};
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// The engine refuses the model, or, as it should not, its copy.
+    #[error(transparent)]
+    Refused(#[from] LoadError),
+    /// The model has fewer background records.
+    #[error(
+        "the model has {found} background records, found --background {asked}; lower it, or train with a larger --background"
+    )]
+    TooFewBackgroundRows {
+        /// Records the model has.
+        found: usize,
+        /// Records asked for.
+        asked: u16,
+    },
+    /// The copy could not be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+/// Returns a copy of a blob with the first `background` of its background records, and with its names or without; weights, ranges and sections that this
+/// version does not know are taken over byte by byte. The copy has been read back through the engine.
+///
+/// # Errors
+/// See [`DeviceError`].
+pub fn device_copy(blob: &AlignedBytes, with_names: bool, background: u16) -> Result<AlignedBytes, DeviceError> {
+    check(blob)?;
+    let found = Blob::new(blob.as_slice())?.background_rows();
+    if found < usize::from(background) {
+        return Err(DeviceError::TooFewBackgroundRows { found, asked: background });
+    }
+    let copy = rewritten(blob.as_slice(), with_names, background)?;
+    check(&copy)?;
+    Ok(copy)
+}
+
+/// Writes a blob that the engine has checked again, section by section.
+fn rewritten(blob: &[u8], with_names: bool, background: u16) -> Result<AlignedBytes, EncodeError> {
+    let Sections { head, sections: found, values, .. } = Sections::of(blob)?;
+    let mut sections = Vec::new();
+    for (flag, section) in found {
+        match flag {
+            FLAG_NAMES if !with_names => {}
+            FLAG_BACKGROUND if background == 0 => {}
+            FLAG_BACKGROUND => {
+                let (rows, records) = postcard::take_from_bytes::<u16>(section)?;
+                let kept = &records[..records.len() / usize::from(rows) * usize::from(background)];
+                sections.push((flag, [&postcard::to_allocvec(&background)?, kept].concat()));
+            }
+            _ => sections.push((flag, section.to_vec())),
+        }
+    }
+    assemble(head.to_vec(), &sections, values)
+}
+
+/// A blob that the engine has checked, taken apart.
+pub(super) struct Sections<'a> {
+    pub description: Description,
+    pub kinds: Vec<Kind>,
+    /// The bytes of both.
+    pub head: &'a [u8],
+    /// With their flags, lowest first.
+    pub sections: Vec<(u16, &'a [u8])>,
+    pub values: &'a [u8],
+}
+
+impl<'a> Sections<'a> {
+    pub fn of(blob: &'a [u8]) -> postcard::Result<Self> {
+        let (header, payload) = blob.split_at_checked(HEADER_BYTES).unwrap_or_default();
+        let flags =
+            header.get(FLAGS_AT..).and_then(|rest| rest.first_chunk()).map_or(0, |flags| u16::from_le_bytes(*flags));
+        let (description, mut rest) = postcard::take_from_bytes::<Description>(payload)?;
+        let mut kinds = Vec::new();
+        for _ in 0..description.features {
+            let (kind, left) = postcard::take_from_bytes(rest)?;
+            kinds.push(kind);
+            rest = left;
+        }
+        let head = &payload[..payload.len() - rest.len()];
+        let mut take = || -> postcard::Result<&[u8]> {
+            let (bytes, left) = postcard::take_from_bytes(rest)?;
+            rest = left;
+            Ok(bytes)
+        };
+        let flags = (0..16).map(|bit| 1 << bit).filter(|flag| flags & flag != 0);
+        let sections = flags.map(|flag| Ok((flag, take()?))).collect::<postcard::Result<_>>()?;
+        let _padding = take()?;
+        Ok(Self { description, kinds, head, sections, values: take()? })
+    }
+}

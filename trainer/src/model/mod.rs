@@ -1,0 +1,332 @@
+//! Model files on the host: their bytes in memory, aligned as the engine needs them, and the capacity of this build.
+//!
+//! From model file to model file, without a learner: [`device_copy`] takes off what a device does not need, [`quantize()`] gives
+//! it integer weights, [`delta()`] tells a model by another one, [`constants()`] writes source code; [`mod@costs`] tells what a
+//! model costs on a microcontroller.
+
+mod blob;
+mod constants;
+pub mod costs;
+mod delta;
+mod device;
+mod quantize;
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use feamoe_engine::Value;
+use feamoe_engine::attribution::{Background, Workspace};
+use feamoe_engine::format::{Blob, HEADER_BYTES, Provenance, Weights};
+use feamoe_engine::limits::{MAX_BLOB_BYTES, MAX_EXPERTS};
+use feamoe_engine::recourse::{Answer, Rules};
+use feamoe_engine::schema::Note;
+use feamoe_engine::{
+    Attribution, FeatureIndex, LoadError, Method, Model, PredictError, Record, RecordError, Recourse, Schema, Score,
+    Scored, Space, Values, integer,
+};
+
+pub use blob::{Content, EncodeError, FeatureContent};
+pub use constants::{ConstantsError, Language, constants};
+pub use delta::{DeltaError, delta};
+pub use device::{DeviceError, device_copy};
+pub use quantize::{DequantizeError, QuantizeError, Width, dequantize, quantize};
+
+use crate::error::Error;
+
+/// Features a model may have on the host.
+pub const FEATURES: usize = 512;
+/// Experts a model may have on the host: as many as the format allows.
+pub const EXPERTS: usize = MAX_EXPERTS;
+
+/// A model of the host's capacity.
+pub type HostModel<'a> = Model<'a, FEATURES, EXPERTS>;
+/// A record of a [`HostModel`].
+pub type HostRecord<'m> = Record<'m, FEATURES>;
+/// A score of a [`HostModel`].
+pub type HostScore = Score<EXPERTS>;
+/// A model of the host's capacity with integer weights.
+pub type HostIntegerModel<'a> = integer::Model<'a, FEATURES, EXPERTS>;
+/// A record of a [`HostIntegerModel`].
+pub type HostIntegerRecord<'m> = integer::Record<'m, FEATURES>;
+/// Background records of a [`HostModel`].
+pub type HostBackground<'m> = Background<'m, FEATURES>;
+/// The memory of its Shapley values.
+pub type HostWorkspace = Workspace<FEATURES, EXPERTS>;
+/// An attribution of a [`HostModel`].
+pub type HostAttribution = Attribution<FEATURES, EXPERTS>;
+
+/// A recourse of a record of a [`HostModel`].
+pub type HostRecourse = Recourse<FEATURES>;
+/// The rules of one.
+pub type HostRules = Rules<FEATURES>;
+/// One answer of several.
+pub type HostAnswer = Answer<FEATURES>;
+
+/// A model of either weights: what scores, whichever they are.
+///
+/// The engine's [`feamoe_engine::Scorer`] is for code that is compiled for one kind; a command learns from the file
+/// which it has. Every such choice is made here, once, and not in each command.
+#[derive(Clone, Copy, Debug)]
+pub enum AnyModel<'m> {
+    /// Of float weights.
+    Float(&'m HostModel<'m>),
+    /// Of integer weights.
+    Integer {
+        /// The model.
+        model: &'m HostIntegerModel<'m>,
+        /// The float model that its weights stand for, where explanations need it: see [`crate::model::dequantize`].
+        floats: Option<&'m HostModel<'m>>,
+    },
+}
+
+/// What both models have by the same name.
+macro_rules! of_either {
+    ($($(#[$doc:meta])* $name:ident: $returned:ty,)*) => {
+        impl<'m> AnyModel<'m> {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $name(self) -> $returned {
+                    match self {
+                        Self::Float(model) => model.$name(),
+                        Self::Integer { model, .. } => model.$name(),
+                    }
+                }
+            )*
+        }
+    };
+}
+
+of_either! {
+    /// Returns the features: kinds, names, levels.
+    schema: Schema<'m>,
+    /// Returns the number of experts.
+    experts: usize,
+    /// Returns the decision threshold.
+    threshold: f32,
+    /// Returns where the model comes from.
+    provenance: &'m Provenance,
+    /// Returns the blob's checksum.
+    crc32: u32,
+    /// Returns the length of the blob, in bytes.
+    blob_bytes: usize,
+}
+
+impl<'m> AnyModel<'m> {
+    /// Returns a record of this model with every value missing.
+    #[must_use]
+    pub fn record(self) -> AnyRecord<'m> {
+        match self {
+            Self::Float(model) => AnyRecord::Float(model.record()),
+            Self::Integer { model, floats } => {
+                AnyRecord::Integer { record: model.record(), floats: floats.map(Model::record) }
+            }
+        }
+    }
+
+    /// Explains a record by [`Method::Frozen`], by the kernel of its weights, in floats.
+    ///
+    /// # Errors
+    /// [`PredictError::OtherModel`].
+    pub fn frozen_into(self, record: &AnyRecord<'_>, attribution: &mut HostAttribution) -> Result<(), PredictError> {
+        match (self, record) {
+            (Self::Float(model), AnyRecord::Float(record)) => model.frozen_into(record, attribution),
+            (Self::Integer { model, .. }, AnyRecord::Integer { record, .. }) => frozen_into(model, record, attribution),
+            _ => Err(PredictError::OtherModel),
+        }
+    }
+
+    /// Scores a record by the kernel of its weights.
+    ///
+    /// # Errors
+    /// [`PredictError::OtherModel`].
+    pub fn score(self, record: &AnyRecord<'_>) -> Result<HostScore, PredictError> {
+        match (self, record) {
+            (Self::Float(model), AnyRecord::Float(record)) => model.score(record),
+            (Self::Integer { model, .. }, AnyRecord::Integer { record, .. }) => {
+                model.score(record).map(|score| in_floats(&score))
+            }
+            _ => Err(PredictError::OtherModel),
+        }
+    }
+}
+
+/// A record of an [`AnyModel`].
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // both are of some kilobytes
+pub enum AnyRecord<'m> {
+    /// Of float weights.
+    Float(HostRecord<'m>),
+    /// Of integer weights.
+    Integer {
+        /// The record.
+        record: HostIntegerRecord<'m>,
+        /// The same values as a record of the float model, where there is one.
+        floats: Option<HostRecord<'m>>,
+    },
+}
+
+impl AnyRecord<'_> {
+    /// Sets one value.
+    ///
+    /// # Errors
+    /// As [`Record::set_value`].
+    pub fn set_value(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
+        match self {
+            Self::Float(record) => record.set_value(key, value),
+            Self::Integer { record, floats } => {
+                if let Some(floats) = floats {
+                    _ = floats.set_value(key, value)?;
+                }
+                record.set_value(key, value)
+            }
+        }
+    }
+
+    /// Makes every value missing again.
+    pub fn clear(&mut self) {
+        match self {
+            Self::Float(record) => record.clear(),
+            Self::Integer { record, floats } => {
+                record.clear();
+                if let Some(floats) = floats {
+                    floats.clear();
+                }
+            }
+        }
+    }
+
+    /// Returns what is to be noted of each feature's value, in their order.
+    pub fn notes(&self) -> &[Note] {
+        match self {
+            Self::Float(record) => record.notes(),
+            Self::Integer { record, .. } => record.notes(),
+        }
+    }
+}
+
+/// A record whose values a row can set.
+pub trait Fill {
+    /// Sets one value.
+    ///
+    /// # Errors
+    /// As [`Record::set_value`].
+    fn fill(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError>;
+}
+
+impl<R: Values> Fill for R {
+    #[inline]
+    fn fill(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
+        self.set_value(key, value)
+    }
+}
+
+/// Checks that a blob loads on the host, whatever its weights are.
+///
+/// # Errors
+/// What the engine says of it.
+pub fn check(bytes: &AlignedBytes) -> Result<(), LoadError> {
+    match Blob::new(bytes.as_slice())?.weights() {
+        Weights::F32(_) => check_floats(bytes),
+        Weights::I16(_) | Weights::I8(_) => HostIntegerModel::load(bytes.as_slice()).map(|_| ()),
+    }
+}
+
+/// Checks that a blob of float weights loads on the host, from a copy, as any machine can.
+///
+/// # Errors
+/// What the engine says of it.
+pub(crate) fn check_floats(bytes: &AlignedBytes) -> Result<(), LoadError> {
+    let bytes = bytes.as_slice();
+    HostModel::load_into(bytes, &mut vec![0.0; bytes.len() / size_of::<f32>()]).map(|_| ())
+}
+
+impl Fill for AnyRecord<'_> {
+    fn fill(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
+        self.set_value(key, value)
+    }
+}
+
+/// Returns a score of integers in floats.
+pub(crate) fn in_floats(score: &integer::Score<EXPERTS>) -> HostScore {
+    let mut floats = HostScore::new();
+    floats.probability = Scored::probability(score);
+    floats.decision = score.decision;
+    floats.gate = std::array::from_fn(|expert| Scored::gate(score, expert));
+    floats.expert_probabilities = std::array::from_fn(|expert| score.expert_probability(expert));
+    (floats.missing, floats.clamped, floats.unseen) = (score.missing, score.clamped, score.unseen);
+    floats
+}
+
+/// Explains a record of integer weights by [`Method::Frozen`], told in floats.
+///
+/// # Errors
+/// [`PredictError::OtherModel`].
+#[allow(clippy::cast_possible_truncation)] // 2^-16 in an f32: exact up to 256, past it to 24 bits
+pub(crate) fn frozen_into(
+    model: &HostIntegerModel<'_>,
+    record: &HostIntegerRecord<'_>,
+    attribution: &mut HostAttribution,
+) -> Result<(), PredictError> {
+    let mut integers = integer::Attribution::new();
+    model.frozen_into(record, &mut integers)?;
+    let log_odds = |value: i32| (f64::from(value) / 65536.0) as f32;
+    *attribution = HostAttribution::new();
+    (attribution.method, attribution.space) = (Method::Frozen, Space::LogOdds);
+    attribution.score = in_floats(&integers.score);
+    (attribution.base_value, attribution.output) = (log_odds(integers.base_value), log_odds(integers.output));
+    attribution.values = integers.values.map(log_odds);
+    Ok(())
+}
+
+/// Bytes at an address that is a multiple of 4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlignedBytes {
+    words: Vec<u32>,
+    length: usize,
+}
+
+impl AlignedBytes {
+    /// Copies bytes to an aligned place.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut words = vec![0_u32; bytes.len().div_ceil(4)];
+        for (to, from) in bytemuck::cast_slice_mut::<u32, u8>(&mut words).iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Self { words, length: bytes.len() }
+    }
+
+    /// Reads a whole file; of one that is too long for a blob, only as much as shows that it is.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        const MOST: u64 = (MAX_BLOB_BYTES + HEADER_BYTES) as u64 + 1;
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes));
+        read.map_err(|source| Error::Read { file: path.display().to_string(), source })?;
+        Ok(Self::new(&bytes))
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        let bytes = bytemuck::cast_slice::<u32, u8>(&self.words);
+        bytes.get(..self.length).unwrap_or(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_every_byte_whatever_the_length() {
+        for length in 0..9 {
+            let bytes: Vec<u8> = (0..length).collect();
+            assert_eq!(AlignedBytes::new(&bytes).as_slice(), bytes);
+        }
+    }
+}

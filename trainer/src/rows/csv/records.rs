@@ -1,0 +1,497 @@
+//! Records of one or more files with the same columns: header, column names, missing cells, positions.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::digest::Digest;
+use super::passed::Passed;
+use super::source::{Hashed, Input, SharedDigest, text_of};
+use super::splitter::Splitter;
+use crate::error::Error;
+use crate::schema::Table;
+
+/// Reads the records of files in the order given, in constant memory.
+///
+/// Column names are those of the first file's header, trimmed. Where a name occurs again, the first column keeps it and
+/// later ones are called `name.2`, `name.3`, ..., whatever their values; a column without a name is called `column.N`,
+/// `N` being its 1-based place. Later files may have the columns in another order, and further ones, which are passed over.
+pub struct Records {
+    /// What is still to be read, last first.
+    waiting: Vec<Source>,
+    table: Table,
+    missing: Arc<Missing>,
+    columns: Arc<[String]>,
+    /// Where the file being read has each of the columns; `None` where it has just these, in this order.
+    order: Option<Order>,
+    /// Names of the files opened so far.
+    files: Vec<String>,
+    splitter: Option<Splitter>,
+    /// The record the splitter is at was read ahead to learn the number of columns, and is still to be handed out.
+    ahead: bool,
+    /// 1-based number of the current record over all files.
+    number: u64,
+    digest: SharedDigest,
+    /// Of all records so far, where somebody wants to find the place again.
+    passed: Option<Passed>,
+}
+
+/// A file whose columns are not those of the first.
+struct Order {
+    /// Fields that a record of it has.
+    width: usize,
+    /// For each column, its index in the file.
+    places: Vec<usize>,
+    /// The fields of the current record, in the order of the columns.
+    fields: Vec<Range<u32>>,
+}
+
+/// A source not yet opened.
+enum Source {
+    Input(Input),
+    Reader(String, Box<dyn Read>),
+}
+
+impl Records {
+    /// Opens the first input and reads its header.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Input`] without inputs or with standard input twice; [`Error::Read`], [`Error::EmptyFile`] or any error of
+    /// the text.
+    pub fn open(inputs: &[Input], table: &Table) -> Result<Self, Error> {
+        Self::resume(inputs, table, &[], Digest::default())
+    }
+
+    /// Goes on after earlier files with these columns (none: there were none), whose bytes have this digest.
+    pub(in crate::rows) fn resume(
+        inputs: &[Input],
+        table: &Table,
+        columns: &[String],
+        digest: Digest,
+    ) -> Result<Self, Error> {
+        if inputs.is_empty() {
+            return Err(Error::Input("no data: name one or more CSV files, or - for standard input".into()));
+        }
+        if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
+            return Err(Error::Input("standard input (-) is named twice, but can be read once only".into()));
+        }
+        let waiting = inputs.iter().rev().cloned().map(Source::Input).collect();
+        Self::start(waiting, table, columns, digest)
+    }
+
+    /// Reads one source that is not a file; `name` stands for it in messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyFile`] or any error of the text.
+    pub fn from_reader(name: &str, reader: impl Read + 'static, table: &Table) -> Result<Self, Error> {
+        Self::start(vec![Source::Reader(name.into(), Box::new(reader))], table, &[], Digest::default())
+    }
+
+    fn start(waiting: Vec<Source>, table: &Table, columns: &[String], digest: Digest) -> Result<Self, Error> {
+        let mut records = Self {
+            waiting,
+            table: table.clone(),
+            missing: Arc::new(Missing::new(&table.missing)),
+            columns: columns.into(),
+            order: None,
+            files: Vec::new(),
+            splitter: None,
+            ahead: false,
+            number: 0,
+            digest: Rc::new(RefCell::new(digest)),
+            passed: None,
+        };
+        records.open_next()?;
+        Ok(records)
+    }
+
+    /// Returns the column names.
+    #[must_use]
+    pub fn columns(&self) -> &Arc<[String]> {
+        &self.columns
+    }
+
+    /// Returns the index of a column; `wanted_by` names who asks, such as `target.column`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingColumn`], listing the columns there are.
+    pub fn column(&self, name: &str, wanted_by: &str) -> Result<usize, Error> {
+        self.columns.iter().position(|column| column == name).ok_or_else(|| Error::MissingColumn {
+            file: self.file().into(),
+            column: name.into(),
+            wanted_by: wanted_by.into(),
+            columns: self.columns.to_vec(),
+        })
+    }
+
+    /// Returns the SHA-256 of the bytes read so far, as stored; at the end, that of all files one after the other.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        self.digest().finish()
+    }
+
+    /// Returns the digest of the bytes read so far.
+    pub(in crate::rows) fn digest(&self) -> Digest {
+        self.digest.borrow().clone()
+    }
+
+    /// Keeps count of the records from here on, the next of which has this 1-based number.
+    pub(in crate::rows) fn count_from(&mut self, number: u64) {
+        self.number = number.saturating_sub(1);
+        self.passed = Some(Passed::default());
+    }
+
+    /// Returns which records were read, where that is kept and the end was not reached.
+    pub(in crate::rows) fn passed(&self) -> Option<Passed> {
+        self.passed.filter(|_| self.splitter.is_some())
+    }
+
+    /// Returns the names of the files opened so far.
+    pub(in crate::rows) fn file_names(&self) -> &[String] {
+        &self.files
+    }
+
+    pub(in crate::rows) fn trim(&self) -> bool {
+        self.table.trim
+    }
+
+    pub(in crate::rows) fn missing(&self) -> Arc<Missing> {
+        Arc::clone(&self.missing)
+    }
+
+    /// Returns the name of the file being read.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        self.files.last().map_or("", String::as_str)
+    }
+
+    /// Returns the names of the files opened so far, for messages about all of them.
+    #[must_use]
+    pub fn files(&self) -> String {
+        self.files.join(", ")
+    }
+
+    /// Moves to the next record; false at the end of the last file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RaggedRow`], [`Error::HeaderMismatch`], or any error of the text.
+    pub fn advance(&mut self) -> Result<bool, Error> {
+        loop {
+            let Some(splitter) = &mut self.splitter else { return Ok(false) };
+            if std::mem::take(&mut self.ahead) || splitter.advance()? {
+                let (text, fields) = splitter.record();
+                let expected = self.order.as_ref().map_or(self.columns.len(), |order| order.width);
+                if fields.len() == expected {
+                    self.number += 1;
+                    if let Some(passed) = &mut self.passed {
+                        passed.take(text, fields);
+                    }
+                    if let Some(Order { places, fields: ordered, .. }) = &mut self.order {
+                        ordered.clear();
+                        ordered.extend(places.iter().filter_map(|place| fields.get(*place).cloned()));
+                    }
+                    return Ok(true);
+                }
+                // A line of blanks only is empty where blanks do not count.
+                if self.table.trim && fields.len() == 1 && text.trim_ascii().is_empty() {
+                    continue;
+                }
+                return Err(Error::RaggedRow {
+                    file: splitter.file().into(),
+                    line: splitter.line(),
+                    found: fields.len(),
+                    expected,
+                });
+            }
+            self.open_next()?;
+        }
+    }
+
+    /// Returns the record that [`advance`](Self::advance) moved to.
+    #[must_use]
+    pub fn record(&self) -> Record<'_> {
+        let (text, fields) = self.splitter.as_ref().map_or((&[][..], &[][..]), Splitter::record);
+        let line = self.splitter.as_ref().map_or(0, Splitter::line);
+        Record {
+            text,
+            fields: self.order.as_ref().map_or(fields, |order| &order.fields),
+            trim: self.table.trim,
+            missing: &self.missing,
+            position: Position { file: self.file(), line, number: self.number },
+        }
+    }
+
+    /// Opens the next source, if there is one, and reads or checks its header.
+    fn open_next(&mut self) -> Result<(), Error> {
+        self.splitter = None;
+        let Some(source) = self.waiting.pop() else { return Ok(()) };
+        let (file, reader) = match source {
+            Source::Input(input) => (input.to_string(), input.open()?),
+            Source::Reader(name, reader) => (name, reader),
+        };
+        let reader = text_of(Box::new(Hashed { reader, digest: Rc::clone(&self.digest) }), &file)?;
+        // Both characters were checked to be ASCII when the schema was read.
+        let comment = self.table.comment.map(|mark| mark as u8);
+        let mut splitter = Splitter::new(reader, file.clone(), self.table.delimiter as u8, comment);
+        if !splitter.advance()? {
+            return Err(Error::EmptyFile { file, header: self.table.header });
+        }
+        if self.table.header {
+            let (text, fields) = splitter.record();
+            let names = column_names(fields.iter().map(|field| String::from_utf8_lossy(slice(text, field))));
+            if self.columns.is_empty() {
+                self.columns = names.into();
+            } else {
+                self.order = order(&names, &self.columns).map_err(|lacking| Error::HeaderMismatch {
+                    file: file.clone(),
+                    first: self.files.first().map_or("the run so far".into(), String::clone),
+                    lacking,
+                    columns: names,
+                })?;
+            }
+        } else {
+            self.columns = self.table.columns.clone().into();
+            self.ahead = true;
+        }
+        self.files.push(file);
+        self.splitter = Some(splitter);
+        Ok(())
+    }
+}
+
+/// Where a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// The file's name in messages.
+    pub file: &'a str,
+    /// 1-based line of the file on which the record starts.
+    pub line: u64,
+    /// 1-based number of the record over all files, headers, comments and empty lines not counted.
+    pub number: u64,
+}
+
+/// One record: its cells by column index.
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    pub(in crate::rows) text: &'a [u8],
+    pub(in crate::rows) fields: &'a [Range<u32>],
+    pub(in crate::rows) trim: bool,
+    pub(in crate::rows) missing: &'a Missing,
+    /// Where it is.
+    pub position: Position<'a>,
+}
+
+impl<'a> Record<'a> {
+    /// Returns the text of a cell, without blanks around it if the table is trimmed. It is UTF-8.
+    #[inline]
+    #[must_use]
+    pub fn text(&self, column: usize) -> &'a [u8] {
+        let text = self.fields.get(column).map_or(&[][..], |field| slice(self.text, field));
+        if self.trim { text.trim_ascii() } else { text }
+    }
+
+    /// Returns a cell, `None` where the value is missing.
+    #[inline]
+    #[must_use]
+    pub fn cell(&self, column: usize) -> Option<&'a [u8]> {
+        let text = self.text(column);
+        (!self.missing.contains(text)).then_some(text)
+    }
+}
+
+/// The cells that mean *no value*.
+#[derive(Debug)]
+pub struct Missing {
+    tokens: Vec<Box<[u8]>>,
+    empty: bool,
+    /// Which bytes a token starts with: lets nearly every cell pass after one look.
+    first: [bool; 256],
+}
+
+impl Default for Missing {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+impl Missing {
+    fn new(tokens: &[String]) -> Self {
+        let mut first = [false; 256];
+        for byte in tokens.iter().filter_map(|token| token.as_bytes().first()) {
+            first[usize::from(*byte)] = true;
+        }
+        Self {
+            empty: tokens.iter().any(String::is_empty),
+            tokens: tokens.iter().map(|token| token.as_bytes().into()).collect(),
+            first,
+        }
+    }
+
+    #[inline]
+    fn contains(&self, cell: &[u8]) -> bool {
+        match cell.first() {
+            None => self.empty,
+            Some(byte) => self.first[usize::from(*byte)] && self.tokens.iter().any(|token| **token == *cell),
+        }
+    }
+}
+
+#[inline]
+fn slice<'a>(text: &'a [u8], field: &Range<u32>) -> &'a [u8] {
+    text.get(field.start as usize..field.end as usize).unwrap_or_default()
+}
+
+/// Makes names unique: see [`Records`].
+fn column_names<S: AsRef<str>>(header: impl Iterator<Item = S>) -> Vec<String> {
+    let header: Vec<S> = header.collect();
+    let given: BTreeSet<&str> = header.iter().map(|name| name.as_ref().trim()).collect();
+    let mut taken = BTreeSet::new();
+    let mut names = Vec::with_capacity(header.len());
+    for (index, name) in header.iter().enumerate() {
+        let mut name = name.as_ref().trim().to_string();
+        if name.is_empty() {
+            name = format!("column.{}", index + 1);
+        }
+        if taken.contains(&name) {
+            let numbered = (2..).map(|n| format!("{name}.{n}"));
+            let mut free = numbered.filter(|name| !taken.contains(name) && !given.contains(name.as_str()));
+            name = free.next().unwrap_or_default();
+        }
+        taken.insert(name.clone());
+        names.push(name);
+    }
+    names
+}
+
+/// Finds the columns expected among those of a file; names those that it lacks.
+fn order(found: &[String], expected: &[String]) -> Result<Option<Order>, Vec<String>> {
+    if found == expected {
+        return Ok(None);
+    }
+    let place = |name: &String| found.iter().position(|found| found == name);
+    let lacking: Vec<String> = expected.iter().filter(|name| place(name).is_none()).cloned().collect();
+    if !lacking.is_empty() {
+        return Err(lacking);
+    }
+    let places = expected.iter().filter_map(place).collect();
+    Ok(Some(Order { width: found.len(), places, fields: Vec::new() }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn open(text: &'static str, table: &Table) -> Result<Records, Error> {
+        Records::from_reader("f.csv", Cursor::new(text), table)
+    }
+
+    fn cells(text: &'static str, table: &Table) -> Vec<Vec<Option<String>>> {
+        let mut records = open(text, table).unwrap();
+        let mut all = Vec::new();
+        while records.advance().unwrap() {
+            let record = records.record();
+            let cell = |i| record.cell(i).map(|c| String::from_utf8(c.to_vec()).unwrap());
+            all.push((0..records.columns().len()).map(cell).collect());
+        }
+        all
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.into())
+    }
+
+    #[test]
+    fn cells_are_trimmed_and_missing_ones_known() {
+        let table = Table::default();
+        assert_eq!(cells("a, b\n 1 , ? \nNA,NAN\n  \n", &table), [[some("1"), None], [None, some("NAN")]]);
+        let table = Table { trim: false, missing: vec!["-".into()], ..table };
+        assert_eq!(cells("a,b\n 1,-\n,?\n", &table), [[some(" 1"), None], [some(""), some("?")]]);
+    }
+
+    #[test]
+    fn a_later_column_of_the_same_name_gets_a_number() {
+        let names = |text| open(text, &Table::default()).unwrap().columns().to_vec();
+        assert_eq!(names("a,b,a,a\n"), ["a", "b", "a.2", "a.3"]);
+        assert_eq!(names("a,a,a.2\n"), ["a", "a.3", "a.2"]);
+        assert_eq!(names(",a,\n"), ["column.1", "a", "column.3"]);
+    }
+
+    #[test]
+    fn headerless_tables_take_their_names_from_the_schema() {
+        let table = Table { header: false, columns: vec!["x".into(), "y".into()], ..Table::default() };
+        assert_eq!(cells("1,2\n3,4\n", &table), [[some("1"), some("2")], [some("3"), some("4")]]);
+        let error = open("1,2,3\n", &table).unwrap().advance().unwrap_err();
+        assert!(error.to_string().starts_with("f.csv:1: found 3 fields, expected 2;"), "{error}");
+    }
+
+    #[test]
+    fn positions_count_lines_per_file_and_records_over_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = ["one.csv", "two.csv"].map(|name| folder.path().join(name));
+        std::fs::write(&one, "a,b\n1,\"2\n\"\n\n3,4\n").unwrap();
+        std::fs::write(&two, "a,b\n5,6\n").unwrap();
+        let inputs = [Input::from(&*one), Input::from(&*two)];
+        let mut records = Records::open(&inputs, &Table::default()).unwrap();
+        let mut positions = Vec::new();
+        while records.advance().unwrap() {
+            let Position { file, line, number } = records.record().position;
+            positions.push((file.ends_with("two.csv"), line, number));
+        }
+        assert_eq!(positions, [(false, 2, 1), (false, 5, 2), (true, 2, 3)]);
+
+        std::fs::write(&two, "a,c\n5,6\n").unwrap();
+        let mut records = Records::open(&inputs, &Table::default()).unwrap();
+        let error = loop {
+            match records.advance() {
+                Ok(more) => assert!(more),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("one.csv: it lacks \"b\", it has \"a\", \"c\""), "{error}");
+    }
+
+    #[test]
+    fn later_files_may_have_their_columns_in_another_order_and_further_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let texts = ["a,b\n1,2\n", "b,c,a\n4,x,3\n\"6\",,5\n", "a,b\n7,8\n"];
+        let inputs = [0, 1, 2].map(|i| {
+            let path = folder.path().join(i.to_string());
+            std::fs::write(&path, texts[i]).unwrap();
+            Input::File(path)
+        });
+        let mut records = Records::open(&inputs, &Table::default()).unwrap();
+        for expected in [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"]] {
+            assert!(records.advance().unwrap());
+            assert_eq!([0, 1].map(|i| records.record().text(i)), expected.map(str::as_bytes));
+        }
+        assert!(!records.advance().unwrap());
+        std::fs::write(folder.path().join("1"), "b,c,a\n4,3\n").unwrap();
+        let mut records = Records::open(&inputs[1..], &Table::default()).unwrap();
+        assert!(records.advance().unwrap_err().to_string().contains("found 2 fields, expected 3"));
+    }
+
+    #[test]
+    fn unusable_inputs_say_why() {
+        let table = Table::default();
+        let message = |result: Result<Records, Error>| result.map(|_| ()).unwrap_err().to_string();
+        assert!(message(open("", &table)).starts_with("f.csv: the file is empty, expected a header line"));
+        assert!(message(Records::open(&[], &table)).starts_with("no data"));
+        assert!(message(Records::open(&[Input::Stdin, Input::Stdin], &table)).contains("named twice"));
+        let nowhere = Input::File("no/such/file.csv".into());
+        assert!(message(Records::open(&[nowhere], &table)).starts_with("cannot read no/such/file.csv: "));
+        let folder = tempfile::tempdir().unwrap();
+        assert!(message(Records::open(&[Input::from(folder.path())], &table)).starts_with("cannot read "));
+        let error = open("a,b\n1,2\n3\n", &table).and_then(|mut r| r.advance().and_then(|_| r.advance())).unwrap_err();
+        assert!(error.to_string().starts_with("f.csv:3: found 1 field, expected 2;"), "{error}");
+    }
+}

@@ -1,0 +1,173 @@
+//! A few rows of a stream, each as likely as any other, kept as text: the background of a model and what its export is checked on.
+
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
+
+use super::{Buffer, Row, Stream};
+use crate::random::{below, shuffle};
+
+/// Rows kept at least, whatever the background: an export is checked on them.
+const CHECKED_ROWS: u64 = 1000;
+
+/// Apart from the seeds of everything else that is drawn in a run.
+const SEED: u64 = u64::from_be_bytes(*b"reservoi");
+
+/// A uniform sample without replacement of the rows offered so far, in constant memory: Vitter (1985), algorithm R. One that was stored must be attached to
+/// a stream before it is used.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Reservoir {
+    rows: Buffer,
+    background: u16,
+    seed: u64,
+    offered: u64,
+    /// Follows from the seed and the rows offered: one draw for each past the capacity.
+    #[serde(skip, default = "unseeded")]
+    random: Pcg64Mcg,
+}
+
+fn unseeded() -> Pcg64Mcg {
+    Pcg64Mcg::new(0)
+}
+
+impl Reservoir {
+    /// Starts without rows, for rows of this stream; `background` of them will go into the model.
+    #[must_use]
+    pub fn new(stream: &Stream, background: u16, seed: u64) -> Self {
+        let mut reservoir = Self { rows: Buffer::new(stream), background, seed, offered: 0, random: unseeded() };
+        reservoir.attach(stream);
+        reservoir
+    }
+
+    /// Lets a stored reservoir go on with a stream of the same columns and schema.
+    pub(crate) fn attach(&mut self, stream: &Stream) {
+        self.rows.attach(stream);
+        self.random = Pcg64Mcg::seed_from_u64(self.seed ^ SEED);
+        self.random.advance(self.offered.saturating_sub(self.capacity()).into());
+    }
+
+    /// Returns whether a stored reservoir can be one; see [`Buffer`].
+    pub(crate) fn is_sound(&self, columns: usize, attributes: usize) -> bool {
+        self.rows.len() as u64 == self.offered.min(self.capacity()) && self.rows.is_sound(columns, attributes)
+    }
+
+    fn capacity(&self) -> u64 {
+        CHECKED_ROWS.max(self.background.into())
+    }
+
+    /// Takes the next row of the stream, or passes it over.
+    #[inline]
+    pub fn offer(&mut self, row: &Row<'_>) {
+        self.offered += 1;
+        if self.offered <= self.capacity() {
+            self.rows.push(row);
+        } else {
+            let place = below(self.offered, &mut self.random);
+            if place < self.capacity() {
+                self.rows.replace(place as usize, row);
+            }
+        }
+    }
+
+    /// Returns the rows kept, in no order that means anything.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.rows.rows()
+    }
+
+    /// Returns the background: as many rows as were asked for, or all. Their order is drawn, so that the first ones are a sample too: in their places, early
+    /// rows of the stream come first.
+    pub fn background(&self) -> impl Iterator<Item = Row<'_>> {
+        let mut order: Vec<u32> = (0..).take(self.rows.len()).collect();
+        shuffle(&mut order, &mut self.random.clone());
+        order.into_iter().take(self.background.into()).filter_map(|index| self.rows.row(index as usize))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::rows::Use;
+    use crate::schema::Schema;
+
+    /// A stream of so many rows, the first and the second half of different lengths, in files of a hundred rows.
+    fn over(rows: u64, background: u16, seed: u64) -> Reservoir {
+        let schema = Schema::from_toml("s", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n").unwrap();
+        let text: String = (0..rows).fold("x,y\n".into(), |text, i| {
+            let digits = if i < rows / 2 { 60 } else { 3 };
+            text + &format!("{i:0digits$},1\n")
+        });
+        let mut stream = Stream::from_reader("rows", std::io::Cursor::new(text), &schema, Use::Learn).unwrap();
+        let mut reservoir = Reservoir::new(&stream, background, seed);
+        while let Some(mut row) = stream.next_row().unwrap() {
+            let file = format!("file {}", row.position.number / 100);
+            row.record.position.file = &file;
+            reservoir.offer(&row);
+        }
+        assert!(reservoir.is_sound(2, 0));
+        reservoir
+    }
+
+    fn numbers<'a>(rows: impl Iterator<Item = Row<'a>>) -> Vec<u64> {
+        rows.map(|row| {
+            assert_eq!(row.position.file, format!("file {}", row.position.number / 100));
+            let cell = std::str::from_utf8(row.cell(0).unwrap()).unwrap();
+            assert_eq!(cell.parse::<u64>().unwrap(), row.position.number - 1);
+            row.position.number
+        })
+        .collect()
+    }
+
+    #[test]
+    fn keeps_every_row_of_a_short_stream_once() {
+        for rows in [1, 999, 1000] {
+            let reservoir = over(rows, 300, 1);
+            assert_eq!(numbers(reservoir.rows()), (1..=rows).collect::<Vec<_>>());
+            assert_eq!(reservoir.background().count() as u64, rows.min(300));
+        }
+        assert_eq!((over(5, 0, 1).background().count(), over(3_000, 2_000, 1).rows().count()), (0, 2_000));
+    }
+
+    /// Rows by tenths of the stream: of the background, of its first part, and of the whole reservoir. The bound is five standard deviations.
+    #[test]
+    fn every_row_is_as_likely() {
+        const ROWS: u64 = 4_000;
+        const SEEDS: u64 = 40;
+        let mut counts = [[0_u64; 10]; 3];
+        for seed in 0..SEEDS {
+            let reservoir = over(ROWS, 500, seed);
+            let parts =
+                [numbers(reservoir.background()), numbers(reservoir.background().take(50)), numbers(reservoir.rows())];
+            for (counts, numbers) in counts.iter_mut().zip(parts) {
+                numbers.iter().for_each(|number| counts[((number - 1) * 10 / ROWS) as usize] += 1);
+            }
+        }
+        for (counts, rows) in counts.into_iter().zip([500, 50, 1000]) {
+            let expected = (SEEDS * rows) as f64 / 10.0;
+            assert!(counts.iter().all(|count| (*count as f64 - expected).abs() < 5.0 * expected.sqrt()), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_and_nothing_else() {
+        let drawn = |seed| numbers(over(3_000, 100, seed).background());
+        assert_eq!(drawn(1), drawn(1));
+        assert_ne!(drawn(1), drawn(2));
+    }
+
+    #[test]
+    fn one_that_lacks_rows_or_has_too_many_is_refused() {
+        for (rows, offered) in [(5, 4), (5, 6), (1_000, 999), (1_200, 999)] {
+            let mut reservoir = over(rows, 0, 1);
+            reservoir.offered = offered;
+            assert!(!reservoir.is_sound(2, 0), "{rows} rows, {offered} offered");
+        }
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_stream() {
+        let bytes = |rows| postcard::to_allocvec(&over(rows, 0, 1)).unwrap().len();
+        let (short, long) = (bytes(2_000), bytes(60_000));
+        assert!(long < short, "{short} bytes, then {long}");
+    }
+}

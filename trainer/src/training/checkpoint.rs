@@ -1,0 +1,256 @@
+//! Checkpoints: everything a run has come to, so that it goes on later to the bytes it would have come to without a break.
+//!
+//! A checkpoint holds the schema, the place in the data, the encoder, the learner, the prequential windows and the reservoir of rows behind the
+//! model's background and the export's check: [`training::resume`](crate::training::resume) needs nothing else but newer data. Its size does not grow with the
+//! stream.
+//!
+//! A run of fewer rows than the encoder is fitted on holds those rows, as text, and a learner that has learned nothing: going on learns from them
+//! again, with an encoder fitted on as many rows as if there had been no break.
+//!
+//! # Format
+//!
+//! ```text
+//! 0        4        6        8                16                48                48 + length
+//! +--------+--------+--------+----------------+-----------------+-----------------+
+//! | "FEAC" | version| 0      | length         | SHA-256 of the  | payload:        |
+//! |        | u16    | u16    | u64            | payload         | postcard        |
+//! +--------+--------+--------+----------------+-----------------+-----------------+
+//!            little endian
+//! ```
+//!
+//! The payload is [`Checkpoint`] in [postcard](https://postcard.jamesmunns.com/wire-format)'s encoding: fields in the order of the structs, which
+//! is the format. Another layout, or a learner for which the same numbers mean something else, is another [`VERSION`]. Checkpoints of other versions
+//! are refused, not converted: what they stand for is exactly the state of that version's learner.
+//!
+//! Nothing is decoded before length and hash are known to be right; lengths inside the payload are never trusted with memory (vectors grow as
+//! elements are read). What is decoded must fit together ([`CheckpointError::Contradictory`]). The hash finds damage; it does not tell who wrote the file.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::encoder::{self, Encoder};
+use crate::error::{CheckpointError, Error};
+use crate::learner::Learner;
+use crate::output::write_file;
+use crate::rows::csv::digest::Digest;
+use crate::rows::{Buffer, Place, Reservoir};
+use crate::schema::Schema;
+use crate::training::prequential::Prequential;
+
+/// First bytes of a checkpoint.
+pub const MAGIC: [u8; 4] = *b"FEAC";
+/// Version of the format, the only one that is read. 1: the first.
+pub const VERSION: u16 = 1;
+/// Bytes before the payload.
+pub const HEADER_BYTES: usize = 48;
+
+/// Where the fields of the header end.
+const VERSION_AT: usize = 4;
+const LENGTH_AT: usize = 8;
+const HASH_AT: usize = 16;
+
+/// First bytes of a model, which is easily taken for a checkpoint.
+const MODEL_MAGIC: [u8; 4] = feamoe_engine::format::MAGIC;
+
+/// A run at some row, or at its end.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Checkpoint<'a> {
+    /// How the data are read.
+    pub schema: Cow<'a, Schema>,
+    /// How the encoder was fitted, or will be.
+    pub encoding: encoder::Options,
+    /// Where the run is in the data.
+    pub place: Place,
+    /// What turns rows into examples.
+    pub stage: Stage<'a>,
+    /// A sample of the rows that were learned from.
+    pub reservoir: Cow<'a, Reservoir>,
+    /// The learner.
+    pub learner: Cow<'a, Learner>,
+    /// Measures of the rows seen for the first time.
+    pub prequential: Cow<'a, Prequential>,
+    /// Rows learned from, repeated passes counted again.
+    pub rows: u64,
+}
+
+/// Whether the encoder is fitted yet.
+#[derive(Clone, Serialize, Deserialize)]
+pub enum Stage<'a> {
+    /// Not yet: all rows, fewer than it takes. Nothing was learned.
+    WarmingUp(Cow<'a, Buffer>),
+    /// It is.
+    Learning(Cow<'a, Encoder>),
+}
+
+impl Checkpoint<'_> {
+    /// Returns the file's bytes.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Undecodable`]; only where memory ends.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
+        let bytes = postcard::to_extend(self, vec![0; HEADER_BYTES])
+            .map_err(|_| CheckpointError::Undecodable { version: VERSION })?;
+        let mut bytes: Vec<u8> = bytes;
+        let (header, payload) = bytes.split_at_mut(HEADER_BYTES);
+        let fields =
+            [&MAGIC[..], &VERSION.to_le_bytes(), &[0; 2], &(payload.len() as u64).to_le_bytes(), &Digest::of(payload)];
+        for (to, from) in header.iter_mut().zip(fields.concat()) {
+            *to = from;
+        }
+        Ok(bytes)
+    }
+
+    /// Writes a file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; the place keeps what it held before.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let bytes = self.to_bytes().map_err(|error| Error::Checkpoint { file: path.display().to_string(), error })?;
+        Ok(write_file(path, &bytes)?)
+    }
+
+    /// Reads what [`Checkpoint::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let length = payload_bytes(bytes)?;
+        let payload = bytes.get(HEADER_BYTES..).unwrap_or_default();
+        if payload.len() as u64 != length {
+            return Err(CheckpointError::Length { found: payload.len() as u64, expected: length });
+        }
+        if bytes.get(HASH_AT..HEADER_BYTES) != Some(&Digest::of(payload)[..]) {
+            return Err(CheckpointError::Damaged);
+        }
+        let (checkpoint, rest) = postcard::take_from_bytes::<Self>(payload)
+            .map_err(|_| CheckpointError::Undecodable { version: VERSION })?;
+        if !rest.is_empty() {
+            return Err(CheckpointError::Undecodable { version: VERSION });
+        }
+        checkpoint.check()?;
+        Ok(checkpoint)
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Checkpoint`].
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let name = || path.display().to_string();
+        let read = |file: &mut dyn std::io::Read, bytes: &mut Vec<u8>, most: u64| {
+            file.take(most).read_to_end(bytes).map(drop).map_err(|source| Error::Read { file: name(), source })
+        };
+        let refuse = |error| Error::Checkpoint { file: name(), error };
+        let mut file = File::open(path).map_err(|source| Error::Read { file: name(), source })?;
+        let mut bytes = Vec::new();
+        // The header first: a file of another kind may be of any length, or endless.
+        read(&mut file, &mut bytes, HEADER_BYTES as u64)?;
+        let length = payload_bytes(&bytes).map_err(refuse)?;
+        // One byte more shows that there are too many.
+        read(&mut file, &mut bytes, length.saturating_add(1))?;
+        Self::from_bytes(&bytes).map_err(refuse)
+    }
+
+    /// Checks that the parts fit each other, so that going on meets no index without its place.
+    fn check(&self) -> Result<(), CheckpointError> {
+        let attributes = self.schema.protected.len() + self.schema.intersection.len();
+        let columns = self.place.columns();
+        let fits = |part, holds| if holds { Ok(()) } else { Err(CheckpointError::Contradictory { part }) };
+        fits("schema", self.schema.is_sound())?;
+        fits("place in the data", self.place.is_sound(&self.schema))?;
+        fits("learner", self.learner.is_sound(attributes))?;
+        fits("sample of rows", self.reservoir.is_sound(columns, attributes))?;
+        match &self.stage {
+            Stage::WarmingUp(rows) => fits("text of the first rows", rows.is_sound(columns, attributes)),
+            Stage::Learning(encoder) => fits("encoder", encoder.is_sound()),
+        }
+    }
+}
+
+/// Checks the header; returns the length of the payload that it says.
+fn payload_bytes(bytes: &[u8]) -> Result<u64, CheckpointError> {
+    let too_short = CheckpointError::TooShort { found: bytes.len(), expected: HEADER_BYTES };
+    let magic: [u8; 4] = array(bytes, 0).ok_or(too_short)?;
+    if magic == MODEL_MAGIC {
+        return Err(CheckpointError::Model);
+    }
+    if magic != MAGIC {
+        return Err(CheckpointError::Magic { found: magic, expected: MAGIC });
+    }
+    let version = array(bytes, VERSION_AT).map(u16::from_le_bytes).ok_or(too_short)?;
+    let zero = array(bytes, VERSION_AT + 2).map(u16::from_le_bytes).ok_or(too_short)?;
+    if version != VERSION {
+        return Err(CheckpointError::Version { found: version, expected: VERSION });
+    }
+    if zero != 0 {
+        return Err(CheckpointError::Damaged);
+    }
+    if bytes.len() < HEADER_BYTES {
+        return Err(too_short);
+    }
+    array(bytes, LENGTH_AT).map(u64::from_le_bytes).ok_or(too_short)
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::demo::{LendingStream, SCHEMA, write_csv};
+    use crate::learner::{Growth, LearnerOptions};
+    use crate::rows::Input;
+    use crate::training::{self, Options, Saving};
+    use feamoe_engine::fairness::Measure;
+
+    /// First bytes of the hash of all names of fields, in their places: it changes with the layout. Then raise [`VERSION`] (once a release) and put the
+    /// new value here.
+    const LAYOUT: [u8; 4] = [252, 25, 127, 231];
+
+    /// Writes the path of every field.
+    fn paths(value: &Value, path: &str, all: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, value)| paths(value, &format!("{path}.{name}"), all));
+            }
+            Value::Array(values) => values.iter().for_each(|value| paths(value, &format!("{path}[]"), all)),
+            _ => drop(all.insert(path.to_owned())),
+        }
+    }
+
+    #[test]
+    fn the_layout_is_that_of_the_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lending.csv");
+        write_csv(&mut File::create(&path).unwrap(), LendingStream::new(1).take(400)).unwrap();
+        let more = "[[protected]]\ncolumn = \"region\"\nprivileged = [\"north\"]\n[[intersection]]\ncolumns = [\"sex\", \"region\"]\n";
+        let schema = Schema::from_toml("lending.toml", &format!("{SCHEMA}{more}")).unwrap();
+        let targets = Measure::ALL.into_iter().fold(LearnerOptions::default(), |options, m| options.target(m, 0.1));
+        let learner = targets.growth(Growth { every: 100, ..Growth::NONE }).check().unwrap();
+        let mut all = BTreeSet::new();
+        for warmup in [200, 500] {
+            let encoder = encoder::Options { warmup, bins: 4 };
+            let options = Options { encoder, ..Options::new(learner.clone()) };
+            let mut note = |checkpoint: &Checkpoint<'_>| {
+                paths(&serde_json::to_value(checkpoint).unwrap(), "", &mut all);
+                Ok(())
+            };
+            let saving = Saving { every: 300, save: &mut note };
+            let run = training::run_saving(&[Input::File(path.clone())], &schema, &options, Some(saving), &mut |_| ());
+            note(&run.unwrap().checkpoint(&schema)).unwrap();
+        }
+        let names: Vec<String> = all.into_iter().collect();
+        let hash = Digest::of(names.join("\n").as_bytes());
+        assert_eq!(hash[..4], LAYOUT, "{}", names.join("\n"));
+    }
+}

@@ -1,0 +1,139 @@
+//! Distances to the decision boundary while learning: what a target on the recourse burden is steered by.
+//!
+//! They are the engine's ([`feamoe_engine::recourse`]), of the learner's deciding weights: now and then these are laid out as a blob in memory, and a declined
+//! record is looked at. That takes some hundred times as long as learning from a record. So it is done for one record in `EVERY` only; the log-odds of all
+//! others say how the mean moves meanwhile (see `learner::rates`). Nothing is done where no target asks for it.
+
+use feamoe_engine::FeatureIndex;
+use feamoe_engine::mixture::Term;
+use feamoe_engine::schema::Transform;
+
+use crate::encoder::{Encoder, Example, Kind};
+use crate::learner::Learner;
+use crate::model::{HostModel, HostRecord, HostRecourse};
+use crate::training::export::{Source, snapshot};
+
+/// One record in so many is looked at, if it is declined.
+const EVERY: u64 = 16;
+
+/// Measures distances for a learner.
+pub(crate) struct Gauge {
+    recourse: Box<HostRecourse>,
+}
+
+impl Gauge {
+    /// Returns a gauge where a target of the learner needs one.
+    pub(crate) fn new(learner: &Learner) -> Option<Self> {
+        learner.wants_distances().then(|| Self { recourse: Box::new(HostRecourse::new()) })
+    }
+
+    /// Tells the learner the distance of an example, where it is the turn of one, it is declined, and has a recourse.
+    pub(crate) fn look_at(&mut self, example: &Example, encoder: &Encoder, learner: &mut Learner) {
+        if !learner.rows_seen().is_multiple_of(EVERY) {
+            return;
+        }
+        let probability = learner.predict(&example.terms);
+        if probability >= learner.options().threshold() {
+            return;
+        }
+        if let Some(distance) = self.distance(&example.terms, encoder, learner) {
+            learner.observe_distance(&example.groups, probability, distance);
+        }
+    }
+
+    /// `None` as well where the weights cannot be laid out: then there is no model, and nothing to steer.
+    fn distance(&mut self, terms: &[Term], encoder: &Encoder, learner: &Learner) -> Option<f32> {
+        let weights = learner.deciding_weights();
+        let threshold = learner.options().threshold();
+        let provenance = feamoe_engine::format::Provenance::default();
+        let bytes = snapshot(&Source { encoder, weights, threshold, positive_name: "", provenance }).ok()?;
+        let model = HostModel::load(bytes.as_slice()).ok()?;
+        let mut record = model.record();
+        fill(&mut record, terms, encoder);
+        model.recourse_into(&record, &mut self.recourse).ok()?;
+        self.recourse.distance
+    }
+}
+
+/// Sets the values of a record of the blob that encoded terms stand for.
+fn fill(record: &mut HostRecord<'_>, terms: &[Term], encoder: &Encoder) {
+    let mut terms = terms.iter().peekable();
+    for (index, feature) in encoder.features().iter().enumerate() {
+        let key = FeatureIndex(index);
+        let Some(term) = terms.next() else { return };
+        // Rows and kinds are the encoder's own: no value can be refused.
+        _ = match feature.kind() {
+            Kind::Number(number) if term.row == number.missing_row() => record.set_missing(key),
+            Kind::Number(number) => {
+                // The bin, which follows from the number.
+                terms.next_if(|term| number.bin_rows().contains(&term.row));
+                let t = number.mean() + term.scale * number.sd();
+                record.set_number(key, if number.transform() == Transform::Log1p { libm::expm1f(t) } else { t })
+            }
+            Kind::Category(category) if term.row == category.missing_row() => record.set_missing(key),
+            Kind::Category(category) => {
+                let code = category.levels().iter().position(|level| level.row == term.row);
+                record.set_level(key, code.and_then(|code| u16::try_from(code).ok()))
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use feamoe_engine::fairness::Measure;
+
+    use super::*;
+    use crate::demo::{LendingStream, SCHEMA, write_csv};
+    use crate::encoder::{Examples, Options};
+    use crate::learner::LearnerOptions;
+    use crate::rows::{Stream, Use};
+    use crate::schema::Schema;
+    use crate::training::export::TOLERANCE;
+
+    fn learner(options: LearnerOptions) -> Learner {
+        Learner::new(options.check().unwrap(), 1)
+    }
+
+    #[test]
+    fn nothing_is_measured_without_the_target() {
+        assert!(Gauge::new(&learner(LearnerOptions::default().target(Measure::Burden, 0.1))).is_none());
+        assert!(Gauge::new(&learner(LearnerOptions::default().target(Measure::RecourseBurden, 0.1))).is_some());
+    }
+
+    /// What the engine is asked about is the very record: it scores as the learner scores the terms.
+    #[test]
+    fn terms_become_the_record_they_came_from() {
+        let mut csv = Vec::new();
+        write_csv(&mut csv, LendingStream::new(1).take(1_500)).unwrap();
+        // Missing numbers and categories, too.
+        let text = String::from_utf8(csv).unwrap().replace(",employed,", ",,").replace("0,", ",");
+        let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
+        let stream =
+            Stream::from_reader("f.csv", std::io::Cursor::new(text.into_bytes()), &schema, Use::Learn).unwrap();
+        let mut examples = Examples::new(stream, &schema, &Options { warmup: 500, bins: 16 }).unwrap();
+        let (mut example, mut learner) = (Example::default(), learner(LearnerOptions::default()));
+        let mut compared = 0;
+        while examples.next_example(&mut example).unwrap() {
+            learner.learn_one(&example);
+            if learner.rows_seen().is_multiple_of(50) {
+                let source = Source {
+                    encoder: examples.encoder(),
+                    weights: learner.deciding_weights(),
+                    threshold: 0.5,
+                    positive_name: "",
+                    provenance: feamoe_engine::format::Provenance::default(),
+                };
+                let bytes = snapshot(&source).unwrap();
+                let model = HostModel::load(bytes.as_slice()).unwrap();
+                let mut record = model.record();
+                fill(&mut record, &example.terms, examples.encoder());
+                let (found, expected) = (model.score(&record).unwrap().probability, learner.predict(&example.terms));
+                assert!((found - expected).abs() < TOLERANCE, "{found} for {expected}");
+                compared += 1;
+            }
+        }
+        assert_eq!(compared, 30);
+    }
+}

@@ -1,0 +1,159 @@
+//! Export of a learned model as a blob, checked before it counts as done.
+//!
+//! The bytes are read back through the engine, and a sample of the training rows is scored by both: the learner from its own weights, the
+//! engine from the raw cells. A difference above [`TOLERANCE`] is an error; so is a background record that does not score as its row.
+
+use feamoe_engine::LoadError;
+use feamoe_engine::format::Provenance;
+
+use super::layout::lay_out;
+use crate::encoder::{Encoder, Example};
+use crate::error::Error;
+use crate::judge::binding::Binding;
+use crate::learner::Weights;
+use crate::model::{AlignedBytes, Content, EncodeError, HostModel};
+use crate::rows::Reservoir;
+
+/// Largest difference in p between learner and blob. Both sum some dozens of f32 in another order, and centring rounds each weight once: a few
+/// 1e-6 in a logit of moderate size; a mistake in the layout moves scores by far more.
+pub const TOLERANCE: f32 = 5e-5;
+
+/// What an export needs to know of a learner.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The encoder that made the learner's rows.
+    pub encoder: &'a Encoder,
+    /// The weights to export.
+    pub weights: Weights<'a>,
+    /// Decision threshold.
+    pub threshold: f32,
+    /// Name of the favourable outcome.
+    pub positive_name: &'a str,
+    /// Where the model comes from.
+    pub provenance: Provenance,
+}
+
+/// A checked blob.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// The file's bytes.
+    pub bytes: AlignedBytes,
+    /// Its checksum.
+    pub crc32: u32,
+    /// Rows that learner and engine both scored.
+    pub checked_rows: u64,
+    /// Largest difference in p over them.
+    pub largest_difference: f32,
+}
+
+/// Why a model could not be exported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// Past the limits of the format.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The engine refused what was written.
+    #[error("the engine refuses the exported model; nothing was written. This is a fault in feamoe, please report it")]
+    Refused(#[from] LoadError),
+    /// A row could not be read again.
+    #[error(transparent)]
+    Data(#[from] Error),
+    /// Learner and engine disagree.
+    #[error(
+        "{file}:{line}: the learner says {learner}, the exported model {engine}: more than {TOLERANCE} apart; nothing was written. This is a fault in \
+         feamoe, please report it"
+    )]
+    Differs {
+        /// File of the row.
+        file: String,
+        /// Line of the row.
+        line: u64,
+        /// The learner's score.
+        learner: f32,
+        /// The engine's.
+        engine: f32,
+    },
+    /// A background record is not the row it was made from.
+    #[error(
+        "{file}:{line}: in the model's background the row scores otherwise; nothing was written. This is a fault in feamoe, please report it"
+    )]
+    Background {
+        /// File of the row.
+        file: String,
+        /// Line of the row.
+        line: u64,
+    },
+}
+
+/// Returns a model as it is, not checked against its learner, and without names.
+///
+/// # Errors
+/// Where it is past the limits of the format.
+pub(crate) fn snapshot(source: &Source<'_>) -> Result<AlignedBytes, EncodeError> {
+    content(source).to_bytes(false)
+}
+
+fn content(source: &Source<'_>) -> Content {
+    let layout = lay_out(source.encoder, source.weights);
+    Content {
+        threshold: source.threshold,
+        provenance: source.provenance,
+        experts: source.weights.experts,
+        features: layout.features,
+        positive_name: source.positive_name.to_owned(),
+        bias: layout.bias,
+        rows: layout.rows,
+        edges: layout.edges,
+        deviations: layout.deviations,
+        background: Vec::new(),
+    }
+}
+
+/// Lays out, encodes, reads back and checks a model with the reservoir's background. `predict` gives the learner's score of an encoded row; `column` finds a
+/// column of the reservoir's rows.
+///
+/// # Errors
+/// See [`ExportError`].
+pub fn export(
+    source: &Source<'_>,
+    reservoir: &Reservoir,
+    column: impl Fn(&str) -> Result<usize, Error>,
+    predict: impl Fn(&Example) -> f32,
+) -> Result<Export, ExportError> {
+    let mut content = content(source);
+    let bytes = content.to_bytes(true)?;
+    // Bound by the names of a model that has no background yet.
+    let binding = Binding::new(&HostModel::load(bytes.as_slice())?, column)?;
+    for row in reservoir.background() {
+        binding.write_background(&row, &mut content.background)?;
+    }
+    let bytes = content.to_bytes(true)?;
+    let model = HostModel::load(bytes.as_slice())?;
+    let (mut record, mut example) = (model.record(), Example::default());
+    let (mut checked_rows, mut largest_difference) = (0, 0.0_f32);
+    for row in reservoir.rows() {
+        binding.fill(&row, &mut record)?;
+        // A record of this very model: it cannot be another's.
+        let engine = model.score(&record).map_or(f32::NAN, |score| score.probability);
+        source.encoder.encode(&row, &mut example)?;
+        let learner = predict(&example);
+        let difference = (engine - learner).abs();
+        if difference.is_nan() || difference > TOLERANCE {
+            let (file, line) = (row.position.file.to_owned(), row.position.line);
+            return Err(ExportError::Differs { file, line, learner, engine });
+        }
+        largest_difference = largest_difference.max(difference);
+        checked_rows += 1;
+    }
+    for (index, row) in reservoir.background().enumerate() {
+        binding.fill(&row, &mut record)?;
+        let expected = model.score(&record).map(|score| score.probability);
+        let read = model.background_record(index, &mut record);
+        if read.is_err() || model.score(&record).map(|score| score.probability) != expected {
+            return Err(ExportError::Background { file: row.position.file.to_owned(), line: row.position.line });
+        }
+    }
+    let crc32 = model.crc32();
+    Ok(Export { crc32, checked_rows, largest_difference, bytes })
+}

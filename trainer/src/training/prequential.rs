@@ -1,0 +1,265 @@
+//! Prequential measures: every record is scored before it is learned from, and what came of it is counted in windows of the stream.
+//!
+//! Memory is bounded whatever the length: at [`MOST_WINDOWS`] windows neighbours are merged in pairs and the window length doubles. Counts add up, so a
+//! merged window is exactly the window of twice the length.
+
+use feamoe_engine::fairness::{Counts, Measure};
+use serde::{Deserialize, Serialize};
+
+use crate::judge::evaluation::log_loss;
+use crate::rows::NO_GROUP;
+
+/// Windows kept at most.
+pub const MOST_WINDOWS: usize = 512;
+/// Decisions over a stretch of the stream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    all: Counts,
+    log_loss: f64,
+    /// Per attribute, per group.
+    groups: Vec<Vec<Counts>>,
+    /// Records looked at for individual fairness, and the unfair ones.
+    flipped: u64,
+    unfair: u64,
+}
+
+impl Tally {
+    /// Counts one record.
+    pub fn observe(&mut self, label: bool, probability: f32, threshold: f32, groups: &[u8]) {
+        self.all.observe(label, probability, threshold);
+        self.log_loss += log_loss(label, probability);
+        if self.groups.len() < groups.len() {
+            self.groups.resize_with(groups.len(), Vec::new);
+        }
+        for (counts, group) in self.groups.iter_mut().zip(groups) {
+            if *group == NO_GROUP {
+                continue;
+            }
+            let index = usize::from(*group);
+            if counts.len() <= index {
+                counts.resize_with(index + 1, Counts::new);
+            }
+            if let Some(counts) = counts.get_mut(index) {
+                counts.observe(label, probability, threshold);
+            }
+        }
+    }
+
+    /// Counts whether the record was decided individually unfairly; one without any group is not judged.
+    pub fn observe_individual(&mut self, unfair: bool, groups: &[u8]) {
+        if groups.iter().any(|group| *group != NO_GROUP) {
+            self.flipped += 1;
+            self.unfair += u64::from(unfair);
+        }
+    }
+
+    /// Adds another stretch.
+    pub fn merge(&mut self, other: &Self) {
+        self.all.merge(&other.all);
+        self.log_loss += other.log_loss;
+        self.flipped += other.flipped;
+        self.unfair += other.unfair;
+        if self.groups.len() < other.groups.len() {
+            self.groups.resize_with(other.groups.len(), Vec::new);
+        }
+        for (into, from) in self.groups.iter_mut().zip(&other.groups) {
+            if into.len() < from.len() {
+                into.resize_with(from.len(), Counts::new);
+            }
+            for (into, from) in into.iter_mut().zip(from) {
+                into.merge(from);
+            }
+        }
+    }
+
+    /// Returns the counts of all records.
+    #[must_use]
+    pub fn all(&self) -> &Counts {
+        &self.all
+    }
+
+    /// Returns the counts by attribute and group.
+    #[must_use]
+    pub fn groups(&self) -> &[Vec<Counts>] {
+        &self.groups
+    }
+
+    /// Returns the mean log-loss; NaN without records.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn mean_log_loss(&self) -> f64 {
+        self.log_loss / self.all.rows() as f64
+    }
+
+    /// Returns the share of individually unfair decisions; `None` where they were not looked for.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn individual_unfairness(&self) -> Option<f64> {
+        (self.flipped > 0).then(|| self.unfair as f64 / self.flipped as f64)
+    }
+
+    /// Returns the signed gap of largest magnitude over all attributes and groups; `None` where no group supports it.
+    #[must_use]
+    pub fn worst(&self, measure: Measure) -> Option<f32> {
+        let gaps = self.groups.iter().flat_map(|counts| {
+            let reference = counts.first().map(Counts::rates);
+            counts.iter().skip(1).filter_map(move |u| Some(measure.gap(&u.rates(), &reference?)))
+        });
+        gaps.filter(|gap| !gap.is_nan()).max_by(|a, b| a.abs().total_cmp(&b.abs()))
+    }
+
+    fn summary(&self, from: u64) -> WindowSummary {
+        WindowSummary {
+            from,
+            rows: self.all.rows(),
+            accuracy: self.all.accuracy(),
+            balanced_accuracy: self.all.balanced_accuracy(),
+            log_loss: self.mean_log_loss(),
+            spd: self.worst(Measure::Spd),
+            aod: self.worst(Measure::Aod),
+            eodds: self.worst(Measure::Eodds),
+            eopp: self.worst(Measure::Eopp),
+            probability_burden: self.worst(Measure::Burden),
+            individual_unfairness: self.individual_unfairness(),
+        }
+    }
+}
+
+/// Measures over the stream, in windows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prequential {
+    threshold: f32,
+    /// Records a window; doubles when there are [`MOST_WINDOWS`].
+    length: u64,
+    windows: Vec<Tally>,
+}
+
+impl Prequential {
+    /// Starts without records. `window`: records a window, at least 1.
+    #[must_use]
+    pub fn new(threshold: f32, window: u64) -> Self {
+        Self { threshold, length: window.max(1), windows: Vec::new() }
+    }
+
+    /// Counts one record by the score it had before it was learned from.
+    pub fn observe(&mut self, label: bool, probability: f32, groups: &[u8]) {
+        if self.windows.last().is_none_or(|last| last.all.rows() >= self.length) {
+            if self.windows.len() == MOST_WINDOWS {
+                self.merge_neighbours();
+            }
+            self.windows.push(Tally::default());
+        }
+        if let Some(last) = self.windows.last_mut() {
+            last.observe(label, probability, self.threshold, groups);
+        }
+    }
+
+    /// Counts whether the record counted last was decided individually unfairly.
+    pub fn observe_individual(&mut self, unfair: bool, groups: &[u8]) {
+        if let Some(last) = self.windows.last_mut() {
+            last.observe_individual(unfair, groups);
+        }
+    }
+
+    fn merge_neighbours(&mut self) {
+        self.length *= 2;
+        let windows = std::mem::take(&mut self.windows);
+        let mut pairs = windows.into_iter();
+        while let Some(mut first) = pairs.next() {
+            if let Some(second) = pairs.next() {
+                first.merge(&second);
+            }
+            self.windows.push(first);
+        }
+    }
+
+    /// Returns the windows, oldest first.
+    #[must_use]
+    pub fn windows(&self) -> &[Tally] {
+        &self.windows
+    }
+
+    /// Returns all windows as one.
+    #[must_use]
+    pub fn total(&self) -> Tally {
+        let mut total = Tally::default();
+        for window in &self.windows {
+            total.merge(window);
+        }
+        total
+    }
+
+    /// Returns the report: the JSON of `feamoe train` under `prequential`.
+    #[must_use]
+    pub fn summary(&self) -> PrequentialSummary {
+        let total = self.total().summary(1);
+        let mut from = 1;
+        let windows = self.windows.iter().map(|window| {
+            let summary = window.summary(from);
+            from += summary.rows;
+            summary
+        });
+        PrequentialSummary { windows: windows.collect(), total }
+    }
+}
+
+/// The stream in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PrequentialSummary {
+    /// All records.
+    #[serde(flatten)]
+    pub total: WindowSummary,
+    /// The stream's windows, oldest first.
+    pub windows: Vec<WindowSummary>,
+}
+
+/// A stretch of the stream in numbers. Gaps are those of the worst group, signed; null where no group supports them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WindowSummary {
+    /// Its first row, counted from 1.
+    pub from: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// Share of right decisions.
+    pub accuracy: f32,
+    /// Mean of true positive and true negative rate.
+    pub balanced_accuracy: f32,
+    /// Mean negative log-likelihood, natural.
+    pub log_loss: f64,
+    /// Statistical parity difference.
+    pub spd: Option<f32>,
+    /// Average odds difference.
+    pub aod: Option<f32>,
+    /// Equalised odds gap.
+    pub eodds: Option<f32>,
+    /// Equal opportunity difference.
+    pub eopp: Option<f32>,
+    /// Burden gap.
+    pub probability_burden: Option<f32>,
+    /// Share of decisions that change when a protected column alone is changed; null where that was not asked for.
+    pub individual_unfairness: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_and_no_record_is_lost() {
+        let mut prequential = Prequential::new(0.5, 2);
+        let rows = 2 * MOST_WINDOWS as u64 * 3 + 5;
+        for i in 0..rows {
+            prequential.observe(i % 3 == 0, if i % 2 == 0 { 0.75 } else { 0.25 }, &[(i % 2) as u8]);
+        }
+        assert!(prequential.windows().len() <= MOST_WINDOWS);
+        let summary = prequential.summary();
+        assert_eq!(summary.total.rows, rows);
+        assert_eq!(summary.windows.iter().map(|w| w.rows).sum::<u64>(), rows);
+        assert!(summary.windows.iter().rev().skip(1).all(|w| w.rows == 8));
+        // Half of each label gets a yes.
+        assert!((summary.total.balanced_accuracy - 0.5).abs() < 1e-3);
+        // Group 0 gets every yes: the gap of group 1 is -1.
+        assert_eq!(summary.total.spd, Some(-1.0));
+        assert_eq!(summary.windows.last().map(|w| w.from + w.rows), Some(rows + 1));
+    }
+}

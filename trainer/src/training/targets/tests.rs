@@ -1,0 +1,181 @@
+//! Targets that can be held, that contradict each other, that have too few records; on streams of two groups.
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write as _;
+
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{RngCore, SeedableRng};
+
+use super::*;
+use crate::learner::LearnerOptions;
+use crate::rows::Input;
+use crate::schema::Schema;
+use crate::training::{self, Options};
+
+const SCHEMA: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"g\"\nprivileged = [\"r\"]\nas_feature = true\n";
+
+/// Records of the reference `r`, of `u`, whose chances are lower by `handicap`, and `rare` ones of a third group.
+fn run(handicap: f32, rows: usize, rare: usize, targets: &[(Measure, f32)]) -> Run {
+    let mut random = Pcg64Mcg::seed_from_u64(1);
+    let mut uniform = move || (random.next_u64() >> 40) as f32 / 16_777_216.0;
+    let mut text = String::from("a,g,y\n");
+    for row in 0..rows {
+        let group = if rare > 0 && row.is_multiple_of(rows / rare) {
+            "rare"
+        } else if uniform() < 0.4 {
+            "u"
+        } else {
+            "r"
+        };
+        let a = 2.0 * uniform() - 1.0 - if group == "u" { handicap } else { 0.0 };
+        let y = uniform() < 1.0 / (1.0 + libm::expf(-5.0 * a));
+        let _ = writeln!(text, "{a:.4},{group},{}", u8::from(y));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data.csv");
+    std::fs::write(&file, text).unwrap();
+    let learner =
+        targets.iter().fold(LearnerOptions::default(), |options, (measure, gap)| options.target(*measure, *gap));
+    let options = Options::new(learner.check().unwrap());
+    training::run(&[Input::from(&*file)], &Schema::from_toml("s.toml", SCHEMA).unwrap(), &options, &mut |_| ()).unwrap()
+}
+
+fn of<'a>(reports: &'a [TargetReport], measure: &str, group: &str) -> &'a TargetReport {
+    reports.iter().find(|report| report.measure == measure && report.group == group).unwrap()
+}
+
+#[test]
+fn targets_that_agree_are_held() {
+    let reports = targets(&run(0.5, 20_000, 0, &[(Measure::Aod, 0.1), (Measure::Burden, 0.05)]));
+    assert_eq!(reports.len(), 2);
+    for report in &reports {
+        assert!(report.verdict == Verdict::Held && report.gap.abs() <= report.target, "{report:#?}");
+        assert!(report.conflicts_with.is_none() && report.reason.is_none(), "{report:#?}");
+        assert_eq!((&*report.attribute, &*report.group, &*report.reference), ("g", "u", "r"));
+        assert_eq!((report.from, report.rows + report.reference_rows), (15_001, 5_000));
+    }
+}
+
+#[test]
+fn a_burden_without_anybody_declined_is_not_judged() {
+    let mut judged = Judged::default();
+    for row in 0..200 {
+        judged.u.observe(row % 4 > 0, 0.75, 0.5);
+        judged.r.observe(row % 4 > 0, 0.75, 0.5);
+    }
+    let options = LearnerOptions::default().target(Measure::Burden, 0.02).target(Measure::Spd, 0.1);
+    let learner = Learner::new(options.check().unwrap(), 1);
+    let names = Names { attribute: "g", group: "u", reference: "r" };
+    let reports = of_group(&learner, &judged, [0, 1], &names);
+    let burden = of(&reports, "burden", "u");
+    assert!(burden.gap.is_nan() && burden.verdict == Verdict::TooFew, "{burden:#?}");
+    let reason =
+        "nobody was declined in the group or in the reference (200 and 200 records): there is no burden to compare";
+    assert_eq!(burden.reason.as_deref(), Some(reason));
+    assert_eq!(of(&reports, "spd", "u").verdict, Verdict::Held);
+}
+
+#[test]
+fn parity_and_equal_odds_on_unequal_base_rates_are_a_conflict() {
+    let reports = targets(&run(0.7, 20_000, 0, &[(Measure::Spd, 0.02), (Measure::Eodds, 0.02)]));
+    for (measure, other) in [("spd", "eodds"), ("eodds", "spd")] {
+        // Whichever the controllers let go, and also where they hold both by deciding hardly anything.
+        let report = of(&reports, measure, "u");
+        assert_eq!(report.conflicts_with, Some(other), "{report:#?}");
+        let reason = report.reason.as_ref().unwrap();
+        assert!(reason.starts_with(&format!("contradicts the {other} target: ")), "{reason}");
+    }
+}
+
+/// Decisions by their rates: of `rows` records with so many positive ones.
+fn counts(rows: u64, positives: u64, tpr: f32, fpr: f32) -> Counts {
+    let mut counts = Counts::new();
+    for i in 0..rows {
+        let label = i < positives;
+        let (rank, all) = if label { (i, positives) } else { (i - positives, rows - positives) };
+        let rate = if label { tpr } else { fpr };
+        counts.observe(label, if (rank as f32) < rate * all as f32 - 0.5 { 1.0 } else { 0.0 }, 0.5);
+    }
+    counts
+}
+
+#[test]
+fn a_conflict_is_reported_with_the_gap_that_remains() {
+    let judged = |u, r| Judged { u, r, from: 1 };
+    let reports = |judged: &Judged| {
+        let options = LearnerOptions::default().target(Measure::Spd, 0.02).target(Measure::Eodds, 0.02);
+        let names = Names { attribute: "g", group: "u", reference: "r" };
+        of_group(&Learner::new(options.check().unwrap(), 1), judged, [0, 1], &names)
+    };
+    // Equal odds, 30 % and 50 % base rates: SPD is 0.6 * 0.2, and could be 2 * 0.7 * 0.02 less.
+    let missed = reports(&judged(counts(10_000, 3_000, 0.8, 0.2), counts(10_000, 5_000, 0.8, 0.2)));
+    let (spd, eodds) = (of(&missed, "spd", "u"), of(&missed, "eodds", "u"));
+    assert_eq!((spd.verdict, eodds.verdict), (Verdict::NotHeld, Verdict::Held));
+    assert!((spd.gap + 0.12).abs() < 1e-3 && (spd.smallest_possible.unwrap() - 0.092).abs() < 1e-3, "{spd:#?}");
+    assert_eq!(
+        spd.reason.as_deref(),
+        Some(
+            "contradicts the eodds target: 30.0 % of the group and 50.0 % of the reference have the favourable outcome, so that with TPR - FPR at 0.60 and \
+             eodds at its target, spd cannot be below 0.092; raise one of the two targets"
+        )
+    );
+    // Both are held by deciding hardly anything: (0.02 + 2 * 0.7 * 0.02) / 0.2 is the most that can be told.
+    let held = reports(&judged(counts(10_000, 3_000, 0.05, 0.01), counts(10_000, 5_000, 0.05, 0.01)));
+    assert!(
+        held.iter().all(|report| report.verdict == Verdict::Held && report.smallest_possible.is_none()),
+        "{held:#?}"
+    );
+    assert!(
+        of(&held, "eodds", "u").reason.as_ref().unwrap().contains("with TPR - FPR below 0.24 (here 0.04)"),
+        "{held:#?}"
+    );
+    // The same targets where base rates agree: nothing to report.
+    let equal = reports(&judged(counts(10_000, 5_000, 0.8, 0.2), counts(10_000, 5_000, 0.8, 0.2)));
+    assert!(
+        equal.iter().all(|report| report.verdict == Verdict::Held && report.conflicts_with.is_none()),
+        "{equal:#?}"
+    );
+}
+
+#[test]
+fn a_group_of_40_records_is_too_small_to_judge() {
+    let run = run(0.5, 10_000, 40, &[(Measure::Spd, 0.1)]);
+    let reports = targets(&run);
+    let rare = of(&reports, "spd", "rare");
+    assert_eq!((rare.verdict, rare.rows, rare.from), (Verdict::TooFew, 40, 1), "the whole stream was looked through");
+    assert!(rare.reason.as_ref().unwrap().starts_with("fewer than 30 records of either outcome"));
+    assert_ne!(of(&reports, "spd", "u").verdict, Verdict::TooFew);
+    let gaps = gaps(&run);
+    assert_eq!(
+        gaps.iter().map(|gaps| (&*gaps.group, gaps.too_small)).collect::<Vec<_>>(),
+        [("rare", true), ("u", false)]
+    );
+}
+
+/// The bound by the formula against every classifier of two groups on a grid.
+#[test]
+fn the_smallest_possible_gap_is_a_bound_that_is_reached() {
+    let (positives_u, positives_r) = (20, 60);
+    let r = counts(100, positives_r, 0.8, 0.2);
+    let mut least = [f32::INFINITY; 2];
+    let targets = [(Measure::Spd, 0.06), (Measure::Eodds, 0.05)];
+    let mut judged = Judged { u: counts(100, positives_u, 0.8, 0.2), r, from: 1 };
+    let bounds = [Measure::Spd, Measure::Eodds].map(|m| Trade::new(m, &targets, &judged).unwrap().smallest);
+    for tpr in 0..=20_u8 {
+        for fpr in 0..=80_u8 {
+            judged.u = counts(100, positives_u, f32::from(tpr) / 20.0, f32::from(fpr) / 80.0);
+            let (spd, eodds) = (judged.gap(Measure::Spd).abs(), judged.gap(Measure::Eodds));
+            if eodds <= 0.05 + 1e-6 {
+                least[0] = least[0].min(spd);
+            }
+            if spd <= 0.06 + 1e-6 {
+                least[1] = least[1].min(eodds);
+            }
+        }
+    }
+    // By hand: 0.6 * 0.4 - 2 * 0.8 * 0.05 = 0.16, (0.24 - 0.06) / 1.6 = 0.1125.
+    assert!((bounds[0] - 0.16).abs() < 1e-5 && (bounds[1] - 0.1125).abs() < 1e-5, "{bounds:?}");
+    for (least, bound) in least.into_iter().zip(bounds) {
+        assert!(least >= bound - 1e-5 && least < bound + 0.02, "{least} for {bound}");
+    }
+}
