@@ -45,6 +45,8 @@ fi
 step "lints"
 if cargo clippy --version >/dev/null 2>&1; then
     cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+    # As a library alone, without its command.
+    cargo clippy --quiet -p feamoe --lib --no-default-features --locked -- -D warnings
     # Of its own workspace, and without a panic only where it is optimised.
     cargo clippy --quiet --release --locked --manifest-path engine/c/Cargo.toml -- -D warnings
 else

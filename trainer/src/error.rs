@@ -206,7 +206,7 @@ pub enum Error {
     /// Data that are not those a run was reading when it broke off.
     #[error(
         "{file}: found {found}, expected the records that the run had read of {files} when it broke off, the first {records}; name the same data again, from the \
-         first file on, or go on with other data by --rest"
+         first file on, or go on with other data as the rest of them"
     )]
     OtherData {
         /// The file where that showed.
@@ -335,7 +335,7 @@ pub enum Error {
 pub enum CheckpointError {
     /// Too short for a header.
     #[error(
-        "found {found} bytes, expected a checkpoint of at least {expected}; name a file that --checkpoint wrote, or copy it again"
+        "found {found} bytes, expected a checkpoint of at least {expected}; name the checkpoint of a run, or copy it again"
     )]
     TooShort {
         /// Bytes found.
@@ -344,13 +344,11 @@ pub enum CheckpointError {
         expected: usize,
     },
     /// A model.
-    #[error(
-        "found a model, expected a checkpoint, which alone can be gone on with; name the file that --checkpoint wrote"
-    )]
+    #[error("found a model, expected a checkpoint, which alone can be gone on with; name the checkpoint of the run")]
     Model,
     /// Other first bytes.
     #[error(
-        "found the first bytes {found:02x?}, expected {expected:02x?}: not a checkpoint; name a file that --checkpoint wrote"
+        "found the first bytes {found:02x?}, expected {expected:02x?}: not a checkpoint; name the checkpoint of a run"
     )]
     Magic {
         /// Bytes found.
@@ -421,11 +419,10 @@ fn advice_on_columns(wanted: &str, columns: &[String]) -> String {
     if let Some(name) = columns.iter().find(|name| fold(name) == folded) {
         format!("; did you mean {name:?}?")
     } else if columns.iter().any(|name| name.parse::<f64>().is_ok()) {
-        "; if that is a record, the file has no header: name its columns in the [table] of a schema (header = false, columns = [...]) and give it \
-         with --schema"
+        "; if that is a record, the file has no header: name its columns in the [table] of a schema (header = false, columns = [...])"
             .into()
     } else if columns.len() == 1 {
-        "; if that is more than one, set table.delimiter or table.comment in a schema and give it with --schema".into()
+        "; if that is more than one, set table.delimiter or table.comment in a schema".into()
     } else {
         String::new()
     }

@@ -159,7 +159,7 @@ fn data_that_break_off_are_gone_on_with_from_where_they_did() {
     // Other data, fewer or changed, are not what was read.
     let message = folder.refusal(&update("parts", &["2.csv"], &every));
     let expected = "expected the records that the run had read of 1.csv when it broke off, the first 6000; name the same data again, from the \
-                    first file on, or go on with other data by --rest";
+                    first file on, or go on with other data as the rest of them (--rest)";
     assert_eq!(message, format!("2.csv: found fewer records, {expected}"));
     let one = good.replacen(",yes\n", ",no\n", 1);
     folder.write("changed.csv", one);

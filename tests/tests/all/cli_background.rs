@@ -314,7 +314,7 @@ fn what_cannot_be_is_refused() {
         (
             &["--background-where", "approved=yes"][..],
             format!(
-                "the model's background: no feature \"approved\"; the features are {features}; to choose by another column, name a file that has it by --background"
+                "the model's background: no feature \"approved\"; the features are {features}; to choose by another column, draw from a file that has it (--background FILE)"
             ),
         ),
         (
@@ -358,7 +358,10 @@ fn what_cannot_be_is_refused() {
         "--background-where",
         "aproved=yes",
     ]);
-    assert!(missing.starts_with("others.csv: no column \"aproved\", which --background-where needs; "), "{missing}");
+    assert!(
+        missing.starts_with("others.csv: no column \"aproved\", which the choice of background records needs; "),
+        "{missing}"
+    );
     let twice = folder.refusal(&["explain", "lending.feamoe", "-", "--background", "-"]);
     assert!(twice.starts_with("standard input (-) is named for the records and for --background"), "{twice}");
     for (options, expected) in [

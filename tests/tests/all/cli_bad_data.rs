@@ -103,7 +103,7 @@ fn a_file_without_a_header_is_recognised() {
     );
     assert!(message.contains("the file has no header: name its columns in the [table] of a schema"), "{message}");
     let folder = scoring(rows());
-    assert!(folder.refusal(&["score", "m.feamoe", "data.csv"]).contains("and give it with --schema"));
+    assert!(folder.refusal(&["score", "m.feamoe", "data.csv"]).contains("(--schema gives it)"));
 }
 
 #[test]
@@ -486,7 +486,7 @@ fn options_about_groups_need_groups() {
 fn a_row_to_explain_that_is_not_there_says_how_many_there_are() {
     let folder = scoring(good());
     let explain = |row| folder.run(&["explain", "m.feamoe", "data.csv", "--row", row]);
-    assert_eq!(explain("41").refused(), "data.csv: no record 41, expected --row 1 to 40");
+    assert_eq!(explain("41").refused(), "data.csv: no record 41, expected a row from 1 to 40");
     let expected = "invalid value '0' for '--row <N>': expected a whole number from 1 to 18446744073709551615";
     assert_eq!(explain("0").usage_refused(), expected);
 }
@@ -501,7 +501,7 @@ fn standard_input_cannot_be_read_twice() {
     folder.unchanged(|| {
         assert_eq!(
             train(&["-"], &["--epochs", "2"]).refused(),
-            "--epochs 2 reads the data again, but standard input can be read once only; add --shuffle, which keeps the rows in memory, \
+            "2 passes read the data again, but standard input can be read once only; shuffle the rows, which keeps them in memory, \
              or name a file"
         );
         let twice = "standard input (-) is named twice, but can be read once only";

@@ -463,7 +463,7 @@ fn what_cannot_be_combined_is_refused() {
         ),
         (
             &["--plot", "p.svg", "--plot-kind", "decision", "--method", "frozen"],
-            "a decision plot needs one base value, and with the gate held each record has its own; use another --method",
+            "a decision plot needs one base value, and with the gate held each record has its own; use another method",
         ),
         (&["--plot", "p.png"], "--plot writes SVG, found png; name the file .svg"),
         (&["--plot", "p.svg", "-o", "p.svg"], "--plot and --output name the same file; name two"),
@@ -475,7 +475,7 @@ fn what_cannot_be_combined_is_refused() {
             &["--row", "1", "-o", "new.csv"],
             "the output new.csv is the input new.csv, which it would replace; name another file after --output",
         ),
-        (&["--row", "41", "--plot", "p.svg"], "new.csv: no record 41, expected --row 1 to 40"),
+        (&["--row", "41", "--plot", "p.svg"], "new.csv: no record 41, expected a row from 1 to 40"),
     ] {
         assert_eq!(plot(options), message);
     }

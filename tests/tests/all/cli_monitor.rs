@@ -281,19 +281,19 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         (
             &["three.status", "--schema", "lending.toml"],
             "three.status: found 3 groups, expected the 2 that",
-            "by --attribute",
+            "choose another attribute (--attribute COLUMN)",
         ),
         (
             &["a.status", "--schema", "two.toml"],
-            "found none by --attribute, expected ",
-            "the schema has [\"sex\", \"race\"]",
+            "found none named, expected ",
+            "the schema has [\"sex\", \"race\"] (--attribute COLUMN)",
         ),
         (
             &["a.status", "--schema", "two.toml", "--attribute", "age"],
             "found \"age\", expected ",
-            "[\"sex\", \"race\"]",
+            "[\"sex\", \"race\"] (--attribute COLUMN)",
         ),
-        (&["a.status", "--schema", "none.toml"], "found none by --attribute", "the schema has []"),
+        (&["a.status", "--schema", "none.toml"], "found none named", "the schema has [] (--attribute COLUMN)"),
     ] {
         let message = refusal(arguments);
         assert!(message.starts_with(start) && message.ends_with(end), "{arguments:?}: {message}");

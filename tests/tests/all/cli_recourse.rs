@@ -138,7 +138,7 @@ fn one_record_is_told_what_to_change_or_that_nothing_helps() {
     assert!(text.contains("favourable already, nothing to change"), "{text}");
 
     let past = folder.refusal(&[&RECOURSE[..], &["--row", "201"]].concat());
-    assert_eq!(past, "new.csv: no record 201, expected --row 1 to 200");
+    assert_eq!(past, "new.csv: no record 201, expected a row from 1 to 200");
 }
 
 #[test]

@@ -215,11 +215,11 @@ fn the_command_says_which_file_what_and_what_to_do() {
     folder.write("longer", [&good[..], &[0; 100]].concat());
     let length = good.len() - HEADER_BYTES;
     for (file, expected) in [
-        ("short", "found 20 bytes, expected a checkpoint of at least 48; name a file that --checkpoint wrote, or copy it again".into()),
-        ("empty", "found 0 bytes, expected a checkpoint of at least 48; name a file that --checkpoint wrote, or copy it again".into()),
+        ("short", "found 20 bytes, expected a checkpoint of at least 48; name the checkpoint of a run, or copy it again (`feamoe train --checkpoint FILE` writes one)".into()),
+        ("empty", "found 0 bytes, expected a checkpoint of at least 48; name the checkpoint of a run, or copy it again (`feamoe train --checkpoint FILE` writes one)".into()),
         (
             "lending.feamoe",
-            "found a model, expected a checkpoint, which alone can be gone on with; name the file that --checkpoint wrote".into(),
+            "found a model, expected a checkpoint, which alone can be gone on with; name the checkpoint of the run (`feamoe train --checkpoint FILE` writes one)".into(),
         ),
         ("newer", "found checkpoint version 9, expected 1; go on with the feamoe that wrote it, or train again".into()),
         (

@@ -83,3 +83,21 @@ fn every_published_package_says_what_a_registry_asks() {
     published.sort_unstable();
     assert_eq!(published, ["feamoe", "feamoe-armv7em", "feamoe-engine"]);
 }
+
+#[test]
+fn the_library_takes_nothing_of_the_command() {
+    let crates = |arguments: &[&str]| {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let tree = ["tree", "--locked", "-p", "feamoe", "-e", "normal", "--prefix", "none", "--format", "{p}"];
+        let ran = finished(cargo.args(tree).args(arguments).current_dir(repository_file("")));
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let names: Vec<String> =
+            ran.stdout.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+        names
+    };
+    let (command, library) = (crates(&[]), crates(&["--no-default-features"]));
+    for name in ["clap", "indicatif", "anyhow"] {
+        assert!(command.iter().any(|found| found == name), "the command takes {name}");
+        assert!(!library.iter().any(|found| found == name), "the library takes {name}");
+    }
+}

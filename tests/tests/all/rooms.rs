@@ -1,5 +1,5 @@
 //! Promise: the rooms of the trainer stand on each other in one direction, as listed here: no circle,
-//! nothing imports upwards, and the library does not know its command.
+//! nothing imports upwards, and the library does not know its command: its messages name no flag.
 
 use std::fs;
 use std::path::Path;
@@ -24,6 +24,8 @@ const ROOMS: [&str; 15] = [
     "explanation",
     "plot",
 ];
+
+const OF_THE_COMMAND: [&str; 2] = ["cli", "main"];
 
 /// The code of a file: without comments, and without its tests, which may use anything.
 fn code(path: &Path) -> String {
@@ -84,7 +86,7 @@ fn nothing_imports_upwards() {
     for path in all {
         let inside = path.strip_prefix(&source).unwrap();
         let room = inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
-        if ["cli", "main", "lib"].contains(&room) || inside.ends_with("tests.rs") {
+        if inside.ends_with("tests.rs") || OF_THE_COMMAND.contains(&room) || room == "lib" {
             continue;
         }
         let floor = ROOMS.iter().position(|name| *name == room).unwrap_or_else(|| panic!("{room} is no listed room"));
@@ -103,4 +105,40 @@ fn nothing_imports_upwards() {
 fn what_is_used_is_found() {
     let code = "use crate::a::{b, c};\nuse crate::{d::e, f::{g, h}, i};\nfn j() { crate::k::l() }";
     assert_eq!(used(code), ["a", "d", "f", "i", "k"]);
+}
+
+/// Flags as a message would name them: two dashes and a letter, after a blank, a quote or a bracket.
+fn flags(code: &str) -> Vec<&str> {
+    let is_one = |at: usize| {
+        let before = code[..at].chars().next_back().unwrap_or(' ');
+        let after = code[at + 2..].chars().next().unwrap_or(' ');
+        after.is_ascii_lowercase() && (before.is_whitespace() || "\"`'([".contains(before))
+    };
+    let found = code.match_indices("--").filter(|(at, _)| is_one(*at));
+    found
+        .map(|(at, _)| code[at..].split(|c: char| c.is_whitespace() || "\"`'),;".contains(c)).next().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_librarys_messages_name_no_flag() {
+    assert_eq!(flags("x -- y; a--b; \"lower --experts, or `--bins`\""), ["--experts", "--bins"]);
+    let source = repository_file("trainer/src");
+    let mut all = Vec::new();
+    files(&source, &mut all);
+    let mut named = Vec::new();
+    for path in all {
+        let inside = path.strip_prefix(&source).unwrap();
+        let room = inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+        if OF_THE_COMMAND.contains(&room) {
+            continue;
+        }
+        for flag in flags(&code(&path)) {
+            // Says in a file what made it.
+            if flag != "--constants" {
+                named.push(format!("{}: {flag}", inside.display()));
+            }
+        }
+    }
+    assert!(named.is_empty(), "{named:#?}");
 }

@@ -16,6 +16,7 @@ mod print;
 mod progress;
 mod quantize;
 mod recourse;
+mod remedy;
 mod require;
 mod run;
 mod schema;
@@ -163,7 +164,8 @@ pub fn main() -> ExitCode {
         // The reader of a pipe had enough (`feamoe score ... | head`): nothing went wrong.
         Err(error) if error.downcast_ref().is_some_and(WriteError::is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
-            print::message(&format!("error: {error:#}"));
+            let remedy = remedy::remedy(&error).map_or_else(String::new, |remedy| format!(" ({remedy})"));
+            print::message(&format!("error: {error:#}{remedy}"));
             ExitCode::from(2)
         }
     }

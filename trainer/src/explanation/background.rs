@@ -121,7 +121,7 @@ impl BackgroundRecords {
         let columns = choice.only.iter().map(|condition| {
             names.features.iter().position(|name| *name == condition.column).ok_or_else(|| {
                 let message = format!(
-                    "no feature {:?}; the features are {}; to choose by another column, name a file that has it by --background",
+                    "no feature {:?}; the features are {}; to choose by another column, draw from a file that has it",
                     condition.column,
                     list(&names.features)
                 );
@@ -154,7 +154,8 @@ impl BackgroundRecords {
     pub fn read(model: &HostModel<'_>, inputs: &[Input], table: &Table, choice: &Choice) -> Result<Self, Error> {
         let mut records = Records::open(inputs, table)?;
         let binding = Binding::new(model, |name| records.column(name, "the model"))?;
-        let columns = choice.only.iter().map(|condition| records.column(&condition.column, "--background-where"));
+        let columns =
+            choice.only.iter().map(|condition| records.column(&condition.column, "the choice of background records"));
         let columns: Vec<usize> = columns.collect::<Result<_, _>>()?;
         let mut seen = vec![Seen::default(); columns.len()];
         let mut random = Pcg64Mcg::seed_from_u64(choice.seed ^ SEED);

@@ -89,7 +89,7 @@ impl Names {
             (None, _) => None,
         };
         let Some(found) = found else {
-            let wanted = attribute.map_or("none by --attribute".into(), |name| format!("{name:?}"));
+            let wanted = attribute.map_or("none named".into(), |name| format!("{name:?}"));
             return Err(Error::Input(format!(
                 "found {wanted}, expected the protected column that the monitor watched; the schema has [{}]",
                 list(&columns)
@@ -125,7 +125,7 @@ impl Names {
             return Err(refused(
                 &received.file,
                 format!(
-                    "found the status of model {found:08x}, expected that of --model, {model:08x}; name the model that the device runs"
+                    "found the status of model {found:08x}, expected that of {model:08x}, the model named; name the model that the device runs"
                 ),
             ));
         }
@@ -133,7 +133,7 @@ impl Names {
             return Err(refused(
                 &received.file,
                 format!(
-                    "found {found} groups, expected the {expected} that the schema lists for column {:?}; choose another by --attribute",
+                    "found {found} groups, expected the {expected} that the schema lists for column {:?}; choose another attribute",
                     self.attribute
                 ),
             ));

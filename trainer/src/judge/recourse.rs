@@ -188,7 +188,7 @@ pub fn recourse(
     }
     stream.check_rows()?;
     if let Some(row) = row.filter(|_| report.summary.rows == 0) {
-        let reason = format!("no record {row}, expected --row 1 to {last}");
+        let reason = format!("no record {row}, expected a row from 1 to {last}");
         return Err(Error::NoUsableRows { files: stream.files(), reason });
     }
     report.sum_up(&all, &changed, stream, &tallies);

@@ -55,20 +55,20 @@ pub enum EncodeError {
         found: usize,
     },
     /// More experts than the format allows.
-    #[error("the model has {found} experts, the format allows {MAX_EXPERTS}: lower --experts")]
+    #[error("the model has {found} experts, the format allows {MAX_EXPERTS}: grow fewer")]
     TooManyExperts {
         /// Experts there are.
         found: usize,
     },
     /// More background records than the format allows.
-    #[error("the model has {found} background records, the format allows {MAX_BACKGROUND_ROWS}: lower --background")]
+    #[error("the model has {found} background records, the format allows {MAX_BACKGROUND_ROWS}: keep fewer")]
     TooManyBackgroundRows {
         /// Records there are.
         found: usize,
     },
     /// More bytes than the format allows.
     #[error(
-        "the model has {found} bytes, the format allows {MAX_BLOB_BYTES}: lower --bins, --background or max_levels"
+        "the model has {found} bytes, the format allows {MAX_BLOB_BYTES}: use fewer bins, background records or levels (features.max_levels)"
     )]
     TooLarge {
         /// Bytes of the payload.
@@ -169,7 +169,8 @@ mod tests {
     #[test]
     fn what_the_format_has_no_room_for_is_refused_with_what_there_is() {
         let refusal = |content: Content| content.to_bytes(false).map(|_| ()).map_err(|error| error.to_string());
-        assert_eq!(refusal(content(MAX_FEATURES, MAX_EXPERTS, MAX_BACKGROUND_ROWS)), Ok(()));
+        assert_eq!(refusal(content(MAX_FEATURES, MAX_EXPERTS, 1)), Ok(()));
+        assert_eq!(refusal(content(1, 1, MAX_BACKGROUND_ROWS)), Ok(()));
         for (content, found) in [
             (content(MAX_FEATURES + 1, 1, 0), EncodeError::TooManyFeatures { found: MAX_FEATURES + 1 }),
             (content(1, MAX_EXPERTS + 1, 0), EncodeError::TooManyExperts { found: MAX_EXPERTS + 1 }),

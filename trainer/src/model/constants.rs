@@ -23,9 +23,7 @@ pub enum Language {
 #[non_exhaustive]
 pub enum ConstantsError {
     /// There is nothing to name them after.
-    #[error(
-        "the model has no names to make constants of: export them from the model it was made from, with --strip-names for a device without names"
-    )]
+    #[error("the model has no names to make constants of: make them from the model that it is a copy of")]
     NamesStripped,
 }
 

@@ -16,7 +16,7 @@ pub enum DeviceError {
     Refused(#[from] LoadError),
     /// The model has fewer background records.
     #[error(
-        "the model has {found} background records, found --background {asked}; lower it, or train with a larger --background"
+        "the model has {found} background records, fewer than the {asked} asked for; ask for fewer, or train with more"
     )]
     TooFewBackgroundRows {
         /// Records the model has.

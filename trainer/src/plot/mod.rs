@@ -39,9 +39,7 @@ pub enum PlotError {
     #[error("there is no such record to draw")]
     NoRecord,
     /// The records start from different base values.
-    #[error(
-        "a decision plot needs one base value, and with the gate held each record has its own; use another --method"
-    )]
+    #[error("a decision plot needs one base value, and with the gate held each record has its own; use another method")]
     SeveralBases,
 }
 

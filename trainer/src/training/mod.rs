@@ -237,7 +237,7 @@ pub fn run_saving(
 ) -> Result<Run, Error> {
     if options.epochs > 1 && !options.shuffle && inputs.contains(&Input::Stdin) {
         return Err(Error::Input(format!(
-            "--epochs {} reads the data again, but standard input can be read once only; add --shuffle, which keeps the rows in memory, or \
+            "{} passes read the data again, but standard input can be read once only; shuffle the rows, which keeps them in memory, or \
              name a file",
             options.epochs
         )));

@@ -300,7 +300,7 @@ impl<'o, 'm> Report<'o, 'm> {
         } else {
             let files = records.files();
             match (wanted, records.record().position.number) {
-                (Some(row), count @ 1..) => bail!("{files}: no record {row}, expected --row 1 to {count}"),
+                (Some(row), count @ 1..) => bail!("{files}: no record {row}, expected a row from 1 to {count}"),
                 _ => bail!("{files}: there are no records, only a header"),
             }
         }

@@ -1,0 +1,22 @@
+//! What to type against an error of the library, which knows no flags.
+
+use feamoe::error::{CheckpointError, Error};
+
+/// Returns what helps against the error, where a flag does.
+pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+    let error = error.chain().find_map(|cause| cause.downcast_ref::<Error>())?;
+    match error {
+        Error::OtherData { .. } => Some("--rest"),
+        Error::Checkpoint {
+            error: CheckpointError::TooShort { .. } | CheckpointError::Model | CheckpointError::Magic { .. },
+            ..
+        } => Some("`feamoe train --checkpoint FILE` writes one"),
+        Error::MissingColumn { .. } if error.to_string().contains("a schema") => Some("--schema gives it"),
+        Error::Background { .. } if error.to_string().ends_with("from a file that has it") => Some("--background FILE"),
+        Error::Input(message) if message.contains("the protected column that the monitor watched") => {
+            Some("--attribute COLUMN")
+        }
+        Error::Status { message, .. } if message.ends_with("choose another attribute") => Some("--attribute COLUMN"),
+        _ => None,
+    }
+}
