@@ -31,8 +31,8 @@ pub fn rows(content: &Content, file: &Path, table: &Table, numbers: &[u64]) -> V
 }
 
 fn cell(feature: &FeatureContent, record: &Record<'_>, column: usize) -> Cell {
-    let Some(text) = record.cell(column) else { return Cell::Missing };
-    let text = std::str::from_utf8(text).unwrap_or_else(|error| panic!("{error}"));
+    let Some(text) = record.cell(column).text() else { return Cell::Missing };
+    let text = std::str::from_utf8(&text).unwrap_or_else(|error| panic!("{error}"));
     match feature.kind {
         Kind::Number { .. } => Cell::Number(text.parse().unwrap_or_else(|error| panic!("`{text}`: {error}"))),
         Kind::Category { .. } => {

@@ -50,7 +50,7 @@ fn adult(folder: &Path) -> Result<(), Box<dyn Error>> {
     let training = [Input::from(folder.join("adult.data").as_path())];
     let learner = LearnerOptions::default().experts(EXPERTS).check()?;
     let run = training::run(&training, &schema, &Options::new(learner), &mut |_| ())?;
-    let bytes = run.export(&schema)?.bytes;
+    let bytes = run.model()?.bytes;
     let model = BenchModel::load(bytes.as_slice())?;
     println!("Adult: {} features, {} experts", model.schema().features().len(), model.experts());
     let test = [Input::from(folder.join("adult.test").as_path())];
@@ -185,8 +185,8 @@ fn records<'m>(
         for (index, feature) in model.schema().features().iter().enumerate() {
             let name = model.schema().feature_name(index).ok_or("no name")?;
             let row = file.record();
-            let Some(cell) = row.cell(file.column(name, "the model")?) else { continue };
-            let cell = std::str::from_utf8(cell)?;
+            let Some(cell) = row.cell(file.column(name, "the model")?).text() else { continue };
+            let cell = std::str::from_utf8(&cell)?;
             _ = match feature.kind() {
                 Kind::Number { .. } => record.set_number(FeatureIndex(index), cell.parse()?)?,
                 Kind::Category { .. } => record.set_category(FeatureIndex(index), cell)?,

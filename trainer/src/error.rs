@@ -250,6 +250,22 @@ pub enum Error {
         found: f32,
     },
 
+    /// The rows that the encoder is fitted on take too much memory.
+    #[error(
+        "{file}:{line}: the first {rows} rows take more than {limit} MB, expected less for all that the encoding is fitted on; drop columns of long \
+         text (features.drop), or fit on fewer rows"
+    )]
+    TooMuchMemory {
+        /// The source.
+        file: String,
+        /// 1-based line reached.
+        line: u64,
+        /// Rows so far.
+        rows: usize,
+        /// Megabytes allowed.
+        limit: usize,
+    },
+
     /// A column that should be numeric shows no number in the first rows, so it has no scale.
     #[error(
         "column {column:?}: none of the first {rows} rows has a number in it, so features.{wanted_by} cannot apply; \

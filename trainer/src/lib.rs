@@ -20,7 +20,7 @@
 //! let learner = LearnerOptions::default().target(Measure::Spd, 0.1).check()?;
 //! let options = Options::new(learner);
 //! let run = training::run(&[Input::from(path.as_path())], &schema, &options, &mut |_| ())?;
-//! let exported = run.export(&schema)?; // laid out, read back by the engine, compared row by row
+//! let exported = run.model()?; // laid out, read back by the engine, compared row by row
 //!
 //! let model = HostModel::load(exported.bytes.as_slice())?;
 //! let mut record = model.record();

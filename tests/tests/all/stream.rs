@@ -28,7 +28,7 @@ fn summary(files: &[&str], schema: &Schema) -> Option<Summary> {
     let columns = stream.columns().len();
     let (mut incomplete, mut positive) = (0, [0; 256]);
     while let Some(row) = stream.next_row().unwrap() {
-        incomplete += u64::from((0..columns).any(|column| row.cell(column).is_none()));
+        incomplete += u64::from((0..columns).any(|column| row.cell(column).is_missing()));
         positive[usize::from(row.groups[0])] += u64::from(row.label.unwrap());
     }
     stream.check().unwrap();
@@ -125,7 +125,7 @@ fn encode(file: &str, schema: &Schema) -> Option<(u64, Encoder)> {
         rows += 1;
         assert!(example.terms.iter().all(|term| term.scale.is_finite() && term.scale.abs() < 5.001));
     }
-    Some((rows, examples.into_parts().1))
+    Some((rows, examples.encoder().clone()))
 }
 
 #[test]

@@ -12,7 +12,7 @@ use anyhow::bail;
 use feamoe::error::Error;
 use feamoe::judge::evaluation::GroupGaps;
 use feamoe::output::{OutputFile, WriteError};
-use feamoe::schema::Schema;
+use feamoe::rows::Attribute;
 use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::export::Export;
 use feamoe::training::prequential::PrequentialSummary;
@@ -73,13 +73,13 @@ impl<'a> Outputs<'a> {
     }
 
     /// Writes the model, the report and the checkpoint, in this order.
-    pub fn finish(mut self, run: &Run, schema: &Schema, format: FormatOption) -> anyhow::Result<Outcome> {
-        let exported = run.export(schema)?;
+    pub fn finish(mut self, run: &Run, format: FormatOption) -> anyhow::Result<Outcome> {
+        let exported = run.model()?;
         self.model.write_whole(exported.bytes.as_slice())?;
         let path = self.model.path().to_owned();
         let stored = match self.store {
             Some(store) => {
-                let bytes = run.checkpoint(schema).to_bytes()?;
+                let bytes = run.checkpoint().to_bytes()?;
                 let mut file = OutputFile::create(store.path)?;
                 file.write_whole(&bytes)?;
                 Some((file, CheckpointReport { path: store.path.to_owned(), bytes: bytes.len() }))
@@ -152,18 +152,19 @@ struct CheckpointReport {
 
 #[allow(clippy::cast_precision_loss)]
 fn report(run: &Run, exported: &Export, path: PathBuf, checkpoint: Option<CheckpointReport>) -> Report {
-    let rows = (run.rows - run.earlier_rows) as f64;
+    let rows = (run.rows() - run.earlier_rows()) as f64;
+    let attributes: Vec<Attribute> = run.attributes().cloned().collect();
     Report {
-        rows: run.rows,
-        earlier_rows: run.earlier_rows,
-        skipped: run.counts.filtered + run.counts.unlabelled,
-        seed: run.learner.options().seed(),
-        experts: run.learner.experts(),
-        prequential: run.prequential.summary(),
+        rows: run.rows(),
+        earlier_rows: run.earlier_rows(),
+        skipped: run.counts().filtered + run.counts().unlabelled,
+        seed: run.learner().options().seed(),
+        experts: run.learner().experts(),
+        prequential: run.prequential().summary(),
         fairness: targets::gaps(run),
         targets: targets::targets(run),
-        events: run.learner.events().newest().iter().map(|event| EventReport::new(event, &run.attributes)).collect(),
-        events_dropped: run.learner.events().dropped(),
+        events: run.learner().events().newest().iter().map(|event| EventReport::new(event, &attributes)).collect(),
+        events_dropped: run.learner().events().dropped(),
         blob: BlobReport {
             path,
             bytes: exported.bytes.as_slice().len(),

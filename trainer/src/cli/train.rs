@@ -199,5 +199,5 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     let run = outputs
         .learn(|saving, on_progress| training::run_saving(&options.data, &schema, &learning, saving, on_progress))?;
-    outputs.finish(&run, &schema, options.format)
+    outputs.finish(&run, options.format)
 }

@@ -70,9 +70,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(freeze) = options.freeze {
         checkpoint.learner.to_mut().set_freeze(freeze);
     }
-    let schema = checkpoint.schema.clone().into_owned();
     let go_on = if options.rest { GoOn::Rest } else { GoOn::Same };
     let run =
         outputs.learn(|saving, on_progress| training::resume(checkpoint, &options.data, go_on, saving, on_progress))?;
-    outputs.finish(&run, &schema, options.format)
+    outputs.finish(&run, options.format)
 }

@@ -1,8 +1,8 @@
 //! Every row of a stream as an example, from the first one on.
 
-use super::{Encoder, Example, Options};
+use super::{Encoder, Example, Options, feature_columns};
 use crate::error::Error;
-use crate::rows::{Buffer, Reservoir, Stream};
+use crate::rows::{Buffer, Stream};
 use crate::schema::Schema;
 
 /// Fits an encoder on the first rows of a stream, then encodes them and all that follow, in order and in constant memory.
@@ -24,12 +24,9 @@ use crate::schema::Schema;
 pub struct Examples {
     stream: Stream,
     encoder: Encoder,
-    /// Rows the encoder is fitted on at most.
-    wanted: usize,
-    /// Rows the encoder was fitted on, until they have been given out; to the end where there were too few.
+    /// Rows the encoder was fitted on, until they have been given out.
     warmup: Option<Buffer>,
     given: usize,
-    reservoir: Reservoir,
 }
 
 impl Examples {
@@ -38,43 +35,15 @@ impl Examples {
     /// # Errors
     ///
     /// Those of the stream and of [`Encoder::fit`]; [`Error::NoUsableRows`].
-    pub fn new(stream: Stream, schema: &Schema, options: &Options) -> Result<Self, Error> {
-        Self::with_first(Buffer::new(&stream), Reservoir::new(&stream, 0, 0), stream, schema, options)
-    }
-
-    /// As [`Examples::new`], after rows of earlier streams, fewer than the encoder is fitted on. The reservoir is offered every row, these first: it must be
-    /// new.
-    ///
-    /// # Errors
-    ///
-    /// As [`Examples::new`].
-    pub fn with_first(
-        mut warmup: Buffer,
-        mut reservoir: Reservoir,
-        mut stream: Stream,
-        schema: &Schema,
-        options: &Options,
-    ) -> Result<Self, Error> {
-        let wanted = options.warmup.max(1);
-        warmup.attach(&stream);
-        reservoir.attach(&stream);
-        warmup.fill(&mut stream, wanted)?;
+    pub fn new(mut stream: Stream, schema: &Schema, options: &Options) -> Result<Self, Error> {
+        let kept = feature_columns(stream.columns(), &stream.files(), schema)?;
+        let mut warmup = Buffer::new(stream.columns().len(), &kept, stream.attributes().count());
+        warmup.fill(&mut stream, options.warmup.max(1))?;
         if warmup.is_empty() {
             stream.check_rows()?;
         }
-        let encoder = Encoder::fit(&warmup, &stream, schema, options)?;
-        Ok(Self { stream, encoder, wanted, warmup: Some(warmup), given: 0, reservoir })
-    }
-
-    /// Goes on with what an earlier stream came to.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MissingColumn`].
-    pub fn resume(stream: Stream, mut encoder: Encoder, mut reservoir: Reservoir) -> Result<Self, Error> {
-        encoder.bind(&stream)?;
-        reservoir.attach(&stream);
-        Ok(Self { stream, encoder, wanted: 0, warmup: None, given: 0, reservoir })
+        let encoder = Encoder::fit(&warmup, stream.columns(), schema, options)?;
+        Ok(Self { stream, encoder, warmup: Some(warmup), given: 0 })
     }
 
     /// Encodes the next row; false at the end of the stream.
@@ -86,20 +55,13 @@ impl Examples {
         if let Some(warmup) = &self.warmup {
             if let Some(row) = warmup.row(self.given) {
                 self.given += 1;
-                self.reservoir.offer(&row);
                 self.encoder.learn_one(&row, example)?;
                 return Ok(true);
-            }
-            if self.are_too_few() {
-                return Ok(false);
             }
             self.warmup = None;
         }
         match self.stream.next_row()? {
-            Some(row) => {
-                self.reservoir.offer(&row);
-                self.encoder.learn_one(&row, example).map(|()| true)
-            }
+            Some(row) => self.encoder.learn_one(&row, example).map(|()| true),
             None => Ok(false),
         }
     }
@@ -110,35 +72,9 @@ impl Examples {
         &self.stream
     }
 
-    /// Returns whether every row that was read has been given out: not while the stream is ahead.
-    #[must_use]
-    pub fn is_level(&self) -> bool {
-        self.warmup.as_ref().is_none_or(|warmup| self.given >= warmup.len())
-    }
-
-    /// Returns whether the stream ended before there were as many rows as the encoder is to be fitted on.
-    #[must_use]
-    pub fn are_too_few(&self) -> bool {
-        self.warmup.as_ref().is_some_and(|warmup| warmup.len() < self.wanted)
-    }
-
     /// Returns the encoder as it is after the last example.
     #[must_use]
     pub fn encoder(&self) -> &Encoder {
         &self.encoder
-    }
-
-    /// Returns a sample of the rows that were encoded.
-    #[must_use]
-    pub fn reservoir(&self) -> &Reservoir {
-        &self.reservoir
-    }
-
-    /// Returns the parts: the stream, the encoder, a sample of the rows that were encoded, and all rows where they were fewer than the encoder
-    /// is to be fitted on.
-    #[must_use]
-    pub fn into_parts(self) -> (Stream, Encoder, Reservoir, Option<Buffer>) {
-        let all = if self.are_too_few() { self.warmup } else { None };
-        (self.stream, self.encoder, self.reservoir, all)
     }
 }

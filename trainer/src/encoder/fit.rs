@@ -1,15 +1,17 @@
 //! Fits an encoder on the first rows: which columns are features, of which kind, on which scale, with which bins and levels.
 
+use std::borrow::Cow;
+
 use feamoe_engine::limits::MAX_BINS;
 use feamoe_engine::schema::{Transform, clamp};
 use rustc_hash::FxHashMap;
 
 use super::bins::edges;
 use super::levels::Levels;
-use super::{Category, Encoder, Feature, Kind, Number, Options, parse};
+use super::{Category, Encoder, Feature, Kind, Number, Options, number_of};
 use crate::error::Error;
 use crate::model::FEATURES;
-use crate::rows::{Buffer, Row, Stream};
+use crate::rows::{Buffer, Row, column};
 use crate::schema::{Features, Schema};
 
 /// Standardised values are clamped to this many standard deviations: outliers must not throw the learner off.
@@ -22,14 +24,15 @@ const LARGEST: f32 = 1e37;
 const SMALLEST_SD: f64 = 1e-20;
 
 /// Finds the feature columns and fits each.
-pub(super) fn fit(rows: &Buffer, stream: &Stream, schema: &Schema, options: &Options) -> Result<Encoder, Error> {
+pub(super) fn fit(rows: &Buffer, names: &[String], schema: &Schema, options: &Options) -> Result<Encoder, Error> {
     if options.bins > MAX_BINS {
         return Err(Error::Input(format!("found {} bins, expected 0 to {MAX_BINS}", options.bins)));
     }
-    let columns = feature_columns(stream, schema)?;
+    let file = rows.row(0).map_or_else(String::new, |row| row.position.file.to_owned());
+    let columns = feature_columns(names, &file, schema)?;
     let mut encoder = Encoder { features: Vec::with_capacity(columns.len()), ..Encoder::default() };
     for column in columns {
-        let name = stream.columns()[column].clone();
+        let name = names[column].clone();
         let kind = match numbers(rows, column, &name, &schema.features)? {
             Some(values) => Kind::Number(number(values, transform(&name, schema), options.bins, &mut encoder)),
             None => Kind::Category(category(rows, column, schema.features.max_levels, &mut encoder)),
@@ -40,18 +43,18 @@ pub(super) fn fit(rows: &Buffer, stream: &Stream, schema: &Schema, options: &Opt
     Ok(encoder)
 }
 
-/// Returns the columns that are features, in the order of the file.
-fn feature_columns(stream: &Stream, schema: &Schema) -> Result<Vec<usize>, Error> {
+/// Returns the columns that are features, in the order of the table; `file` stands for it in messages.
+pub(crate) fn feature_columns(names: &[String], file: &str, schema: &Schema) -> Result<Vec<usize>, Error> {
     let Features { drop, only, .. } = &schema.features;
     for (key, name) in schema.features.columns() {
-        stream.column(name, &format!("features.{key}"))?;
+        column(names, file, name, &format!("features.{key}"))?;
     }
     let is_feature = |name: &String| {
         let hidden = schema.protected.iter().any(|protected| protected.column == *name && !protected.as_feature);
         let chosen = only.is_empty() || only.contains(name);
         chosen && !hidden && *name != schema.target.column && !drop.contains(name)
     };
-    let names = stream.columns().iter().enumerate();
+    let names = names.iter().enumerate();
     let columns: Vec<usize> = names.filter(|(_, name)| is_feature(name)).map(|(index, _)| index).collect();
     // What this build could not load again must not be learned first.
     if !(1..=FEATURES).contains(&columns.len()) {
@@ -74,15 +77,18 @@ fn numbers(rows: &Buffer, column: usize, name: &String, features: &Features) -> 
     let wanted_by = numeric.into_iter().find(|key| features.columns().any(|entry| entry == (key, name)));
     let mut values = Vec::with_capacity(rows.len());
     for row in rows.rows() {
-        let Some(cell) = row.cell(column) else { continue };
-        match (parse(cell), wanted_by) {
+        let cell = row.cell(column);
+        if cell.is_missing() {
+            continue;
+        }
+        match (number_of(cell), wanted_by) {
             (Some(x), Some("log1p")) if x < 0.0 => return Err(negative(&row, name, x)),
             (Some(x), _) if x.is_finite() => values.push(x + 0.0), // -0.0 and 0.0 are one value
             (Some(_), _) => {}
             (None, None) => return Ok(None),
             (None, Some(key)) => {
                 let help = format!("features.{key} lists the column; take it off, or add the value to table.missing");
-                return Err(super::not_a_number(&row, name, cell, help));
+                return Err(row.not_a_number(name, cell, help));
             }
         }
     }
@@ -129,13 +135,13 @@ fn finite(x: f64) -> f32 {
 
 /// Keeps the most frequent levels, earlier ones first where equally frequent, with rows in the order of appearance.
 fn category(rows: &Buffer, column: usize, max_levels: usize, encoder: &mut Encoder) -> Category {
-    let mut index_of: FxHashMap<&[u8], usize> = FxHashMap::default();
-    let mut counted: Vec<(&[u8], u64)> = Vec::new();
+    let mut index_of: FxHashMap<Cow<'_, [u8]>, usize> = FxHashMap::default();
+    let mut counted: Vec<(Cow<'_, [u8]>, u64)> = Vec::new();
     let cells: Vec<Row<'_>> = rows.rows().collect();
-    for cell in cells.iter().filter_map(|row| row.cell(column)) {
-        let index = *index_of.entry(cell).or_insert(counted.len());
+    for level in cells.iter().filter_map(|row| row.cell(column).text()) {
+        let index = *index_of.entry(level.clone()).or_insert(counted.len());
         if index == counted.len() {
-            counted.push((cell, 0));
+            counted.push((level, 0));
         }
         counted[index].1 += 1;
     }
@@ -146,7 +152,7 @@ fn category(rows: &Buffer, column: usize, max_levels: usize, encoder: &mut Encod
     let unseen_row = encoder.add_rows(2);
     let mut levels = Levels::default();
     for index in kept {
-        levels.add(counted[index].0, encoder.add_rows(1));
+        levels.add(&counted[index].0, encoder.add_rows(1));
     }
     Category { levels, max_levels, unseen_row }
 }

@@ -5,8 +5,8 @@
 
 use feamoe_engine::mixture::Term;
 
-use super::{Encoder, Example, Feature, Kind, parse};
-use crate::rows::{Attribute, NO_GROUP};
+use super::{Encoder, Example, Feature, Kind, number_of};
+use crate::rows::{Attribute, Cell, NO_GROUP};
 
 /// The terms of a record under other groups' values; its buffers are reused from row to row.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,7 +91,7 @@ fn columns<'a>(encoder: &Encoder, attributes: impl Iterator<Item = &'a Attribute
 fn terms_of(kind: &Kind, value: &str) -> Option<Vec<Term>> {
     let mut terms = Vec::new();
     match kind {
-        Kind::Number(number) => number.push_terms(parse(value.as_bytes())?, &mut terms),
+        Kind::Number(number) => number.push_terms(number_of(Cell::Text(value.as_bytes()))?, &mut terms),
         Kind::Category(category) => terms.push(Term { row: category.levels.row(value.as_bytes())?, scale: 1.0 }),
     }
     Some(terms)

@@ -24,12 +24,13 @@ use feamoe_engine::schema::{Transform, bin, clamp};
 use serde::{Deserialize, Serialize};
 
 pub use examples::Examples;
+pub(crate) use fit::feature_columns;
 pub use flips::{Flipper, Flips};
 pub use levels::Level;
 
 use crate::error::Error;
 pub use crate::rows::NO_GROUP;
-use crate::rows::{Buffer, Record, Row, Stream};
+use crate::rows::{Buffer, Cell, Record, Row, column};
 use crate::schema::Schema;
 use levels::Levels;
 
@@ -47,7 +48,7 @@ pub struct Example {
 /// How an encoder is fitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
-    /// Rows it is fitted on: more see rarer levels and outer quantiles, and are kept in memory as text.
+    /// Rows it is fitted on: more see rarer levels and outer quantiles, and are kept in memory.
     pub warmup: usize,
     /// Most bins of a numeric feature, 0 or 1 for none.
     pub bins: usize,
@@ -222,7 +223,7 @@ impl Category {
 }
 
 impl Encoder {
-    /// Fits an encoder on the first rows of a stream; they are not counted as seen.
+    /// Fits an encoder on the first rows of a table of these columns; they are not counted as seen.
     ///
     /// A column is categorical if the schema says so, if a cell of it is no number, or if it has no value at all; else
     /// numeric.
@@ -231,18 +232,18 @@ impl Encoder {
     ///
     /// [`Error::MissingColumn`] for a column named under `features`, [`Error::FeatureCount`], and where the data contradict
     /// the schema [`Error::NotANumber`], [`Error::NegativeForLog`] or [`Error::NoNumbers`].
-    pub fn fit(rows: &Buffer, stream: &Stream, schema: &Schema, options: &Options) -> Result<Self, Error> {
-        fit::fit(rows, stream, schema, options)
+    pub fn fit(rows: &Buffer, columns: &[String], schema: &Schema, options: &Options) -> Result<Self, Error> {
+        fit::fit(rows, columns, schema, options)
     }
 
-    /// Finds the feature columns in another stream, by name.
+    /// Finds the feature columns among others, by name; `file` stands for the source in messages.
     ///
     /// # Errors
     ///
     /// [`Error::MissingColumn`].
-    pub fn bind(&mut self, stream: &Stream) -> Result<(), Error> {
+    pub fn bind(&mut self, columns: &[String], file: &str) -> Result<(), Error> {
         self.features.iter_mut().try_for_each(|feature| {
-            feature.column = stream.column(&feature.name, "the model")?;
+            feature.column = column(columns, file, &feature.name, "the model")?;
             Ok(())
         })
     }
@@ -355,8 +356,8 @@ impl Encoder {
     fn add_level(&mut self, feature: usize, row: &Row<'_>) {
         let id = self.add_rows(1);
         let Feature { column, kind, .. } = &mut self.features[feature];
-        if let (Kind::Category(category), Some(cell)) = (kind, row.cell(*column)) {
-            category.levels.add(cell, id);
+        if let (Kind::Category(category), Some(level)) = (kind, row.cell(*column).text()) {
+            category.levels.add(&level, id);
         }
     }
 
@@ -390,17 +391,18 @@ fn encode_terms(
         let cell = record.cell(feature.column);
         match &feature.kind {
             Kind::Number(number) => {
-                let x = match cell {
-                    None => f32::NAN,
-                    Some(cell) => parse(cell).ok_or_else(|| unexpected_text(record, &feature.name, cell))?,
-                };
+                let x = number_of(cell).ok_or_else(|| unexpected_text(record, &feature.name, cell))?;
                 on_number(index, x);
                 number.push_terms(x, terms);
             }
             Kind::Category(category) => {
                 let row = match cell {
-                    None => category.missing_row(),
-                    Some(cell) => level_row(index, category, category.levels.row(cell)),
+                    Cell::Missing => category.missing_row(),
+                    Cell::Text(level) => level_row(index, category, category.levels.row(level)),
+                    Cell::Number(_) => {
+                        let level = cell.text().and_then(|level| category.levels.row(&level));
+                        level_row(index, category, level)
+                    }
                 };
                 terms.push(Term { row, scale: 1.0 });
             }
@@ -409,27 +411,17 @@ fn encode_terms(
     Ok(())
 }
 
-/// Parses a number as every part of the product reads it: the nearest `f32`. `nan` counts as missing, `inf` is clamped.
+/// Returns the number of a cell, the nearest `f32`: NaN for a missing value, `None` for text that is none. `nan` counts as missing, `inf` is clamped.
 #[inline]
-pub(crate) fn parse(cell: &[u8]) -> Option<f32> {
-    fast_float2::parse(cell).ok()
+fn number_of(cell: Cell<'_>) -> Option<f32> {
+    cell.number().map(|x| x as f32)
 }
 
 #[cold]
-fn unexpected_text(record: &Record<'_>, column: &str, cell: &[u8]) -> Error {
+fn unexpected_text(record: &Record<'_>, column: &str, cell: Cell<'_>) -> Error {
     let help = "its first rows are all numbers; add the value to table.missing if it means that, or list the column under \
                 features.categorical";
-    not_a_number(record, column, cell, help.into())
-}
-
-pub(crate) fn not_a_number(record: &Record<'_>, column: &str, cell: &[u8], help: String) -> Error {
-    Error::NotANumber {
-        file: record.position.file.into(),
-        line: record.position.line,
-        column: column.into(),
-        found: String::from_utf8_lossy(cell).into_owned(),
-        help,
-    }
+    record.not_a_number(column, cell, help)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 use std::io::Cursor;
 
 use super::*;
-use crate::rows::Use;
+use crate::rows::{Stream, Use};
 
 const SCHEMA: &str = "
     [target]
@@ -37,7 +37,7 @@ fn examples(text: &str, options: &Options) -> Result<(Vec<Example>, Encoder), Er
     while examples.next_example(&mut example)? {
         all.push(example.clone());
     }
-    Ok((all, examples.into_parts().1))
+    Ok((all, examples.encoder().clone()))
 }
 
 fn number(encoder: &Encoder, feature: usize) -> &Number {
@@ -157,7 +157,7 @@ fn held_out_rows_change_nothing() {
     let before = postcard::to_allocvec(&encoder).unwrap();
     let text = "void,age,y,sex,gain,code\nnew,1e6,1,f,2,9\n";
     let mut stream = Stream::from_reader("g.csv", text.as_bytes(), &schema(), Use::Learn).unwrap();
-    encoder.bind(&stream).unwrap();
+    encoder.bind(stream.columns(), "g.csv").unwrap();
     let mut example = Example::default();
     encoder.encode(&stream.next_row().unwrap().unwrap(), &mut example).unwrap();
     assert_eq!(example.terms.last().unwrap().row, category(&encoder, 3).unseen_row());

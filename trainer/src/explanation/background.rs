@@ -1,5 +1,6 @@
 //! Background records on the host: where they come from, which of them are kept, and the file they are saved in.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
@@ -11,12 +12,11 @@ use feamoe_engine::{FeatureIndex, RecordError};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 
-use crate::encoder::parse;
 use crate::error::{Error, list};
 use crate::judge::binding::Binding;
 use crate::model::{HostBackground, HostModel};
 use crate::random::below;
-use crate::rows::{Input, Records, Seen};
+use crate::rows::{Input, Records, Seen, parse};
 use crate::schema::Table;
 
 /// Apart from the seeds of everything else that is drawn.
@@ -162,8 +162,9 @@ impl BackgroundRecords {
         let (mut kept, mut wanted) = (Vec::new(), 0_u64);
         while records.advance()? {
             let row = records.record();
-            seen.iter_mut().zip(&columns).for_each(|(seen, column)| seen.note(row.text(*column)));
-            if !choice.wants(|condition| row.cell(*columns.get(condition)?)) {
+            seen.iter_mut().zip(&columns).for_each(|(seen, column)| seen.note(&row.text(*column)));
+            let cells: Vec<Option<Cow<'_, [u8]>>> = columns.iter().map(|column| row.cell(*column).text()).collect();
+            if !choice.wants(|condition| cells.get(condition)?.as_deref()) {
                 continue;
             }
             wanted += 1;

@@ -1,5 +1,7 @@
 //! Explains the records of one model by one method: the only place that knows which method is which.
 
+use std::borrow::Cow;
+
 use std::time::{Duration, Instant};
 
 use feamoe_engine::attribution::{Game, MAX_PLAYERS, Sampling};
@@ -243,7 +245,8 @@ impl<'m> Explainer<'m> {
     #[must_use]
     pub fn cells(&self, binding: &Binding, row: &Record<'_>, record: &AnyRecord<'_>) -> Vec<Cell> {
         let cell = |feature: usize| {
-            let text = binding.column(feature).map_or("", |column| std::str::from_utf8(row.text(column)).unwrap_or(""));
+            let text = binding.column(feature).map_or_else(Cow::default, |column| row.text(column));
+            let text = std::str::from_utf8(&text).unwrap_or("");
             let note = record.notes().get(feature).copied().unwrap_or_default();
             feature_cell(self.model.schema(), feature, text, note)
         };

@@ -79,7 +79,7 @@ impl Head {
             let record = records.record();
             if count > 0 {
                 for (index, column) in columns.iter_mut().enumerate() {
-                    column.add(record.cell(index));
+                    column.add(record.cell(index).text().as_deref());
                 }
             }
             count += 1;

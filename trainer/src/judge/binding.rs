@@ -6,10 +6,9 @@ use feamoe_engine::schema::Kind;
 use feamoe_engine::{FeatureIndex, RecordError, Schema};
 use feamoe_engine::{Value, format::background::MISSING_NUMBER};
 
-use crate::encoder::{not_a_number, parse};
 use crate::error::Error;
 use crate::model::{Fill, HostModel};
-use crate::rows::Record;
+use crate::rows::{Cell, Record, parse};
 
 /// Where the features of a model are found in a file.
 #[derive(Clone, Debug)]
@@ -28,10 +27,14 @@ struct BoundFeature {
 impl BoundFeature {
     #[inline]
     fn value(&self, row: &Record<'_>) -> Result<Value, Error> {
-        Ok(match (row.cell(self.column), &self.levels) {
-            (None, _) => Value::Missing,
-            (Some(cell), Some(levels)) => levels.get(cell).map_or(Value::Unseen, |code| Value::Level(*code)),
-            (Some(cell), None) => Value::Number(number(row, &self.name, cell)?),
+        let cell = row.cell(self.column);
+        Ok(match (cell, &self.levels) {
+            (Cell::Missing, _) => Value::Missing,
+            (_, Some(levels)) => {
+                let level = cell.text().and_then(|level| levels.get(&*level).copied());
+                level.map_or(Value::Unseen, Value::Level)
+            }
+            (_, None) => Value::Number(number(row, &self.name, cell)?),
         })
     }
 }
@@ -129,17 +132,19 @@ impl Binding {
     pub fn set_if_known(&self, feature: usize, value: &[u8], record: &mut impl Fill) -> bool {
         let value = match self.features.get(feature).map(|feature| &feature.levels) {
             Some(Some(levels)) => levels.get(value).map(|code| Value::Level(*code)),
-            Some(None) => parse(value).map(Value::Number),
+            #[allow(clippy::cast_possible_truncation)]
+            Some(None) => parse(value).map(|x| Value::Number(x as f32)),
             None => None,
         };
         value.is_some_and(|value| record.fill(FeatureIndex(feature), value).is_ok())
     }
 }
 
-fn number(row: &Record<'_>, column: &str, cell: &[u8]) -> Result<f32, Error> {
-    parse(cell).ok_or_else(|| {
+#[allow(clippy::cast_possible_truncation)] // the nearest f32
+fn number(row: &Record<'_>, column: &str, cell: Cell<'_>) -> Result<f32, Error> {
+    cell.number().map(|x| x as f32).ok_or_else(|| {
         let help =
             "the model takes this column as a number; correct the cell, or leave it empty where the value is not known";
-        not_a_number(row, column, cell, help.into())
+        row.not_a_number(column, cell, help)
     })
 }

@@ -3,17 +3,18 @@
 //! The search is the engine's ([`feamoe_engine::recourse`]); this module makes its rules of a schema, names what it found, and sums it up by group. Protected
 //! columns are never proposed to be changed.
 
+use std::borrow::Cow;
+
 use feamoe_engine::fairness::Distances;
 use feamoe_engine::recourse::{Change, Direction, Rule, RuleErrorKind};
 use feamoe_engine::schema::Kind;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::encoder::parse;
 use crate::error::{Error, list};
 use crate::judge::binding::Binding;
 use crate::model::{FEATURES, HostAnswer, HostModel, HostRecord, HostRecourse, HostRules};
-use crate::rows::{Buffer, NO_GROUP, Row, Stream};
+use crate::rows::{Buffer, NO_GROUP, Row, Stream, parse};
 use crate::schema::{Features, Schema};
 use crate::threads::PerThread;
 
@@ -139,8 +140,10 @@ pub fn recourse(
     let mut all = Distances::new();
     let mut changed = [0; FEATURES];
     let (mut last, mut more) = (0, true);
+    let columns: Vec<usize> =
+        (0..model.schema().features().len()).filter_map(|feature| binding.column(feature)).collect();
     while more {
-        let mut rows = Buffer::new(stream);
+        let mut rows = Buffer::new(stream.columns().len(), &columns, stream.attributes().count());
         let mut declined: Vec<(HostRecord<'_>, f32)> = Vec::new();
         while more && declined.len() < BATCH {
             let Some(found) = stream.next_row()? else {
@@ -377,11 +380,14 @@ impl RecourseReport {
             let (mut features, mut from, mut to) = (Vec::new(), Vec::new(), Vec::new());
             for (index, change) in answer.changes.iter().enumerate() {
                 let Some(change) = change else { continue };
-                let cell = binding.column(index).map_or(&[][..], |column| row.text(column));
+                let cell = binding.column(index).map_or_else(Cow::default, |column| row.text(column));
+                let cell = &*cell;
                 let level = |name: &[u8]| Value::Level(String::from_utf8_lossy(name).into_owned());
                 features.push(schema.feature_name(index).unwrap_or_default().to_owned());
                 let (before, after) = match *change {
-                    Change::Number(x) => (parse(cell).map_or_else(|| level(cell), Value::number), Value::number(x)),
+                    Change::Number(x) => {
+                        (parse(cell).map_or_else(|| level(cell), |x| Value::number(x as f32)), Value::number(x))
+                    }
                     Change::Level(code) => {
                         let name = schema.level_names(index).nth(usize::from(code)).unwrap_or_default();
                         (level(cell), level(name.as_bytes()))

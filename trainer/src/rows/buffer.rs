@@ -1,70 +1,63 @@
-//! A few rows kept in memory: what an encoder is fitted on before the stream goes on, and a sample of them.
+//! A few rows kept in memory: what an encoder is fitted on before learning begins, and a sample of them.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::csv::records::{Missing, Position, Record};
+use super::record::{Held as HeldCells, Kept, NOT_KEPT, Position, Record};
 use super::{Row, Stream};
 use crate::error::Error;
 
-/// Rows of a stream, as text, in a few large allocations. One that was stored must be attached to a stream before its rows are read.
-#[derive(Clone, Serialize, Deserialize)]
+/// Rows, of which only the cells of some columns are kept: typed, and nothing of a row that was replaced.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Buffer {
-    text: Vec<u8>,
-    /// `fields_per_row` for each row, relative to the row's text.
-    fields: Vec<Range<u32>>,
-    fields_per_row: usize,
-    groups: Vec<u8>,
-    groups_per_row: usize,
-    rows: Vec<Place>,
-    files: Vec<String>,
-    #[serde(skip)]
-    trim: bool,
-    #[serde(skip)]
-    missing: Arc<Missing>,
+    /// Of each column its place among the cells of a row, or none.
+    places: Vec<u32>,
+    /// Cells of a row.
+    kept: usize,
+    /// Groups of a row.
+    attributes: usize,
+    rows: Vec<Held>,
 }
 
-/// What a row has besides its cells and groups.
-#[derive(Clone, Serialize, Deserialize)]
-struct Place {
-    text: Range<usize>,
-    file: usize,
+/// A row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Held {
+    cells: Box<[Kept]>,
+    text: Box<[u8]>,
+    groups: Box<[u8]>,
+    label: Option<bool>,
+    /// Not stored: a path is nobody's business.
+    #[serde(skip, default = "unknown")]
+    file: Arc<str>,
     line: u64,
     number: u64,
-    label: Option<bool>,
+}
+
+fn unknown() -> Arc<str> {
+    "the data of an earlier run".into()
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.cells) + self.text.len() + self.groups.len()
+    }
 }
 
 impl Buffer {
-    /// Starts without rows, for rows of this stream.
+    /// Starts without rows. `columns`: how many a record has; `kept`: those whose cells are kept.
     #[must_use]
-    pub fn new(stream: &Stream) -> Self {
-        Self {
-            text: Vec::new(),
-            fields: Vec::new(),
-            fields_per_row: stream.columns().len(),
-            groups: Vec::new(),
-            groups_per_row: stream.groups.len(),
-            rows: Vec::new(),
-            files: Vec::new(),
-            trim: stream.records.trim(),
-            missing: stream.records.missing(),
+    pub fn new(columns: usize, kept: &[usize], attributes: usize) -> Self {
+        let mut places = vec![NOT_KEPT; columns];
+        for (place, column) in (0..).zip(kept) {
+            if let Some(to) = places.get_mut(*column) {
+                *to = place;
+            }
         }
+        Self { places, kept: kept.len(), attributes, rows: Vec::new() }
     }
 
-    /// Takes up to `most` rows from the stream.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Stream::next_row`].
-    pub fn read(stream: &mut Stream, most: usize) -> Result<Self, Error> {
-        let mut buffer = Self::new(stream);
-        buffer.fill(stream, most)?;
-        Ok(buffer)
-    }
-
-    /// Takes more rows, up to `most` in all, from a stream that goes on with the one before.
+    /// Takes more rows from the stream, up to `most` in all.
     ///
     /// # Errors
     ///
@@ -77,77 +70,68 @@ impl Buffer {
         Ok(())
     }
 
-    /// Lets a stored buffer go on with a stream of the same columns and schema.
-    pub(crate) fn attach(&mut self, stream: &Stream) {
-        self.trim = stream.records.trim();
-        self.missing = stream.records.missing();
-    }
-
     /// Returns whether a stored buffer can be one, for this number of columns and protected attributes.
     pub(crate) fn is_sound(&self, columns: usize, attributes: usize) -> bool {
-        let all = |per_row: usize| self.rows.len().checked_mul(per_row);
-        (self.fields_per_row, self.groups_per_row) == (columns, attributes)
-            && all(columns) == Some(self.fields.len())
-            && all(attributes) == Some(self.groups.len())
-            && self
-                .rows
-                .iter()
-                .all(|place| place.file < self.files.len() && self.text.get(place.text.clone()).is_some())
-    }
-
-    /// Returns a buffer without rows, for rows of the same stream.
-    fn emptied(&self) -> Self {
-        Self {
-            text: Vec::new(),
-            fields: Vec::new(),
-            groups: Vec::new(),
-            rows: Vec::new(),
-            files: Vec::new(),
-            missing: Arc::clone(&self.missing),
-            ..*self
-        }
+        let mut places: Vec<u32> = self.places.iter().copied().filter(|place| *place != NOT_KEPT).collect();
+        places.sort_unstable();
+        let inside = |row: &Held, cell: &Kept| match cell {
+            Kept::Text(range) => row.text.get(range.start as usize..range.end as usize).is_some(),
+            Kept::Missing | Kept::Number(_) => true,
+        };
+        (self.places.len(), self.attributes) == (columns, attributes)
+            && (0..).take(self.kept).eq(places)
+            && self.rows.iter().all(|row| {
+                (row.cells.len(), row.groups.len()) == (self.kept, attributes)
+                    && row.cells.iter().all(|cell| inside(row, cell))
+            })
     }
 
     /// Adds a row.
     pub(crate) fn push(&mut self, row: &Row<'_>) {
-        let place = self.keep(row);
-        self.rows.push(place);
-        self.fields.extend_from_slice(row.record.fields);
-        self.groups.extend_from_slice(row.groups);
+        let held = self.hold(row);
+        self.rows.push(held);
     }
 
-    /// Puts a row in the place of another. What is left of rows replaced goes once it is the larger part: texts differ in length, and moving them each time
-    /// would cost more.
+    /// Puts a row in the place of another, of which nothing is left.
     #[cold]
     pub(super) fn replace(&mut self, index: usize, row: &Row<'_>) {
-        let place = self.keep(row);
-        self.rows[index] = place;
-        let span = |per_row: usize| index * per_row..(index + 1) * per_row;
-        self.fields[span(self.fields_per_row)]
-            .iter_mut()
-            .zip(row.record.fields)
-            .for_each(|(to, from)| *to = from.clone());
-        self.groups[span(self.groups_per_row)].iter_mut().zip(row.groups).for_each(|(to, from)| *to = *from);
-        let used: usize = self.rows.iter().map(|place| place.text.len()).sum();
-        if self.text.len() / 2 > used {
-            let mut tight = self.emptied();
-            self.rows().for_each(|row| tight.push(&row));
-            *self = tight;
+        let held = self.hold(row);
+        if let Some(place) = self.rows.get_mut(index) {
+            *place = held;
         }
     }
 
-    /// Keeps the text of a row and the name of its file.
-    fn keep(&mut self, row: &Row<'_>) -> Place {
+    fn hold(&self, row: &Row<'_>) -> Held {
+        let mut text = Vec::new();
+        let mut cells = vec![Kept::Missing; self.kept];
+        for (column, place) in self.places.iter().enumerate() {
+            if let Some(cell) = cells.get_mut(*place as usize) {
+                *cell = Kept::of(row.cell(column), &mut text);
+            }
+        }
         let Position { file, line, number } = row.position;
-        // Mostly the newest one.
-        let known = self.files.iter().rposition(|known| known == file);
-        let file = known.unwrap_or_else(|| {
-            self.files.push(file.into());
-            self.files.len() - 1
-        });
-        let start = self.text.len();
-        self.text.extend_from_slice(row.record.text);
-        Place { text: start..self.text.len(), file, line, number, label: row.label }
+        // Mostly that of the row before.
+        let known = self.rows.last().map(|row| &row.file).filter(|known| &***known == file);
+        Held {
+            cells: cells.into(),
+            text: text.into(),
+            groups: row.groups.into(),
+            label: row.label,
+            file: known.map_or_else(|| file.into(), Arc::clone),
+            line,
+            number,
+        }
+    }
+
+    /// Returns the bytes that the rows take in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.rows.iter().map(Held::bytes).sum()
+    }
+
+    /// Returns the bytes that the row added last takes in memory.
+    pub(crate) fn last_bytes(&self) -> usize {
+        self.rows.last().map_or(0, Held::bytes)
     }
 
     /// Returns the number of rows.
@@ -162,25 +146,16 @@ impl Buffer {
         self.rows.is_empty()
     }
 
-    /// Returns a row, in the order of the stream.
+    /// Returns a row, in the order in which they were added.
     #[must_use]
     pub fn row(&self, index: usize) -> Option<Row<'_>> {
-        let place = self.rows.get(index)?;
-        let span = |per_row: usize| index * per_row..(index + 1) * per_row;
-        Some(Row {
-            record: Record {
-                text: self.text.get(place.text.clone())?,
-                fields: self.fields.get(span(self.fields_per_row))?,
-                trim: self.trim,
-                missing: &self.missing,
-                position: Position { file: self.files.get(place.file)?, line: place.line, number: place.number },
-            },
-            label: place.label,
-            groups: self.groups.get(span(self.groups_per_row))?,
-        })
+        let Held { cells, text, groups, label, file, line, number } = self.rows.get(index)?;
+        let cells = HeldCells::Kept { cells, text, places: &self.places };
+        let position = Position { file, line: *line, number: *number };
+        Some(Row { record: Record { cells, position }, label: *label, groups })
     }
 
-    /// Returns the rows in the order of the stream.
+    /// Returns the rows in the order in which they were added.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         (0..self.len()).filter_map(|index| self.row(index))
     }

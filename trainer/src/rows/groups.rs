@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use super::record::{Cell, Record};
 use super::seen::Seen;
 use crate::error::{Error, list};
 use crate::schema::Protected;
@@ -114,6 +114,7 @@ impl Attribute {
 }
 
 /// Finds the group of a row.
+#[derive(Clone)]
 pub(super) struct Grouping {
     pub(super) attribute: Attribute,
     protected: Protected,
@@ -161,7 +162,7 @@ impl Grouping {
     pub(super) fn group(&mut self, record: &Record<'_>) -> u8 {
         let Some(index) = self.index else { return NO_GROUP };
         // A listed value counts even where it is a missing token too.
-        if let Some(&id) = self.ids.get(record.text(index)) {
+        if let Some(&id) = self.ids.get(&*record.text(index)) {
             self.attribute.rows[usize::from(id)] += 1;
             return id;
         }
@@ -169,9 +170,10 @@ impl Grouping {
     }
 
     #[cold]
-    fn new_value(&mut self, cell: Option<&[u8]>) -> u8 {
+    fn new_value(&mut self, cell: Cell<'_>) -> u8 {
         let mut id = NO_GROUP;
-        if let Some(value) = cell {
+        if let Some(value) = cell.text() {
+            let value = &*value;
             if self.attribute.open {
                 id = self.attribute.add(String::from_utf8_lossy(value).into_owned());
             }

@@ -14,6 +14,7 @@ use crate::schema;
 const AND: &str = " & ";
 
 /// Finds the group of a row from its groups in the parts.
+#[derive(Clone)]
 pub(super) struct Intersection {
     pub(super) attribute: Attribute,
     /// Places of the parts among the protected attributes.

@@ -1,7 +1,7 @@
-//! Labelled rows from CSV text, one at a time, in constant memory whatever the length.
+//! Labelled rows of a table, one at a time, in constant memory whatever the length.
 //!
-//! Three layers: bytes (`source`: files, standard input, gzip), records ([`Records`]: fields, header, missing cells) and
-//! rows ([`Stream`]: filters, label, protected groups). Scoring without a schema needs the first two only.
+//! A [`Source`] lends records ([`Record`]: cells by column): CSV text ([`csv`]), or what you implement it for. A [`Stream`] makes rows of
+//! them, as a schema says: filters, label, protected groups. Scoring without a schema needs records only.
 //!
 //! ```
 //! use feamoe::rows::{Stream, Use};
@@ -26,103 +26,52 @@
 //! # Ok::<(), feamoe::error::Error>(())
 //! ```
 
+mod admission;
 mod buffer;
 pub mod csv;
+mod digest;
 mod groups;
 mod intersection;
+mod passed;
 mod place;
+mod reader;
+mod record;
 mod reservoir;
 mod seen;
+mod source;
 mod split;
 
 use std::io::Read;
-use std::ops::Deref;
 use std::sync::Arc;
 
+pub(crate) use admission::Admission;
+pub use admission::{Counts, Row, Use};
 pub use buffer::Buffer;
-pub use csv::{Input, Position, Record, Records};
+pub use csv::{Input, Records};
+pub use digest::Digest;
 pub use groups::{Attribute, NO_GROUP};
+pub(crate) use place::Reading;
 pub use place::{GoOn, Place};
+pub(crate) use reader::Reader;
+pub(crate) use record::parse;
+pub use record::{Cell, Cells, Position, Record};
 pub use reservoir::Reservoir;
+pub(crate) use seen::Seen;
+pub use source::Source;
+pub(crate) use source::column;
 pub use split::{Part, Split};
 
-use crate::error::{Error, list};
-use crate::schema::{Filter, Schema, Target};
-use csv::digest::Digest;
-use groups::Grouping;
-use intersection::Intersection;
-use place::Within;
-pub(crate) use seen::Seen;
-use serde::{Deserialize, Serialize};
+use crate::error::Error;
+use crate::schema::Schema;
 
-/// What the rows are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// Learning and evaluating: the target and every protected column must be there, filters apply, each row has a label.
-    Learn,
-    /// Scoring: each record of the file gives a row; label and groups are known where the columns are there.
-    Score,
-}
-
-/// What became of the records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Records read.
-    pub read: u64,
-    /// Records left out by a filter.
-    pub filtered: u64,
-    /// Records left out because the target is neither positive nor negative.
-    pub unlabelled: u64,
-    /// Rows used that have the favourable outcome.
-    pub positive: u64,
-    /// Rows used that have the other outcome.
-    pub negative: u64,
-}
-
-/// Rows of CSV files, as a schema says.
+/// Rows of a source, as a schema says.
 pub struct Stream {
-    records: Records,
-    usage: Use,
-    target: Target,
-    /// Where the target is; `None` where scoring data has none.
-    target_index: Option<usize>,
-    filters: Vec<(usize, Filter)>,
-    groupings: Vec<Grouping>,
-    intersections: Vec<Intersection>,
-    counts: Counts,
-    /// Counts of the streams before this one.
-    earlier: Counts,
-    /// Digest of the bytes of the streams before this one.
-    opened: Digest,
-    /// Values of the target that are neither positive nor negative.
-    other_targets: Seen,
-    /// Values of the target that count as negative because the schema lists none.
-    implied_negatives: Seen,
-    label: Option<bool>,
-    groups: Vec<u8>,
-    split: Option<Split>,
-}
-
-/// One row: a record with its label and its group of each protected attribute.
-#[derive(Clone, Copy)]
-pub struct Row<'a> {
-    record: Record<'a>,
-    /// Whether the outcome is the favourable one; `None` only for [`Use::Score`].
-    pub label: Option<bool>,
-    /// Group per attribute, intersections after the protected columns: 0 privileged, 1.. the others, [`NO_GROUP`].
-    pub groups: &'a [u8],
-}
-
-impl<'a> Deref for Row<'a> {
-    type Target = Record<'a>;
-
-    fn deref(&self) -> &Record<'a> {
-        &self.record
-    }
+    source: Box<dyn Source>,
+    admission: Admission,
 }
 
 impl Stream {
-    /// Opens the files in the order given.
+    /// Opens CSV files in the order given.
     ///
     /// # Errors
     ///
@@ -131,221 +80,89 @@ impl Stream {
         Self::new(Records::open(inputs, &schema.table)?, schema, usage)
     }
 
-    /// Reads one source that is not a file; `name` stands for it in messages.
+    /// Reads CSV text that is not in a file; `name` stands for it in messages.
     ///
     /// # Errors
     ///
     /// As [`Stream::open`].
-    pub fn from_reader(name: &str, reader: impl Read + 'static, schema: &Schema, usage: Use) -> Result<Self, Error> {
+    pub fn from_reader(
+        name: &str,
+        reader: impl Read + Send + 'static,
+        schema: &Schema,
+        usage: Use,
+    ) -> Result<Self, Error> {
         Self::new(Records::from_reader(name, reader, &schema.table)?, schema, usage)
     }
 
-    fn new(records: Records, schema: &Schema, usage: Use) -> Result<Self, Error> {
-        let optional = |name: &str, wanted_by: &str| match records.column(name, wanted_by) {
-            Err(_) if usage == Use::Score => Ok(None),
-            found => found.map(Some),
-        };
-        let target_index = optional(&schema.target.column, "target.column")?;
-        let groupings = schema.protected.iter().map(|protected| {
-            let index = optional(&protected.column, "a [[protected]] table")?;
-            Ok(Grouping::new(protected, index))
-        });
-        let groupings = groupings.collect::<Result<Vec<_>, Error>>()?;
-        let intersections: Vec<_> = schema.intersection.iter().map(|i| Intersection::new(i, &groupings)).collect();
-        let filters = schema.filter.iter().filter(|_| usage == Use::Learn).map(|filter| {
-            let index = records.column(&filter.column, "a [[filter]] table")?;
-            Ok((index, filter.clone()))
-        });
-        Ok(Self {
-            target: schema.target.clone(),
-            target_index,
-            filters: filters.collect::<Result<_, Error>>()?,
-            groups: vec![NO_GROUP; groupings.len() + intersections.len()],
-            groupings,
-            intersections,
-            records,
-            usage,
-            counts: Counts::default(),
-            earlier: Counts::default(),
-            opened: Digest::default(),
-            other_targets: Seen::default(),
-            implied_negatives: Seen::default(),
-            label: None,
-            split: None,
-        })
-    }
-
-    /// Goes on where an earlier stream with the same schema stopped: with newer data after its end, or, where it broke off, as `go_on` says.
+    /// Reads any source.
     ///
     /// # Errors
     ///
-    /// As [`Stream::open`]; [`Error::OtherData`] where the inputs are not those that the earlier stream had begun to read.
-    pub fn resume(inputs: &[Input], schema: &Schema, place: &Place, go_on: GoOn) -> Result<Self, Error> {
-        let within = place.within.as_ref();
-        let (again, opened) = match (within, go_on) {
-            (Some(within), GoOn::Same) => (Some(within), &place.digest),
-            (Some(within), GoOn::Rest) => (None, &within.digest),
-            (None, _) => (None, &place.digest),
-        };
-        let records = Records::resume(inputs, &schema.table, &place.columns, opened.clone())?;
-        let mut stream = Self::new(records, schema, Use::Learn)?;
-        stream.opened = opened.clone();
-        stream.counts = place.counts;
-        // What is read again was counted as this stream's own.
-        stream.earlier = if again.is_some() { Counts::default() } else { place.counts };
-        stream.other_targets = place.other_targets.clone();
-        stream.implied_negatives = place.implied_negatives.clone();
-        for (grouping, (attribute, others)) in stream.groupings.iter_mut().zip(&place.attributes) {
-            grouping.go_on(attribute, others);
-        }
-        for (intersection, earlier) in stream.intersections.iter_mut().zip(&place.intersections) {
-            intersection.attribute = earlier.clone();
-        }
-        let read_again = again.map_or(0, |within| within.passed.records);
-        stream.records.count_from(place.counts.read.saturating_sub(read_again) + 1);
-        if let Some(within) = again {
-            stream.pass_over(within)?;
-        }
-        Ok(stream)
-    }
-
-    /// Passes over the records that were learned from before the stream broke off; makes sure that they are the same.
-    fn pass_over(&mut self, within: &Within) -> Result<(), Error> {
-        let other = |records: &Records, found| Error::OtherData {
-            file: records.file().into(),
-            found,
-            records: within.passed.records,
-            files: within.files.join(", "),
-        };
-        for _ in 0..within.passed.records {
-            if !self.records.advance()? {
-                return Err(other(&self.records, "fewer records"));
-            }
-        }
-        if self.records.passed() == Some(within.passed) { Ok(()) } else { Err(other(&self.records, "other records")) }
-    }
-
-    /// Keeps count of what is read, so that [`Stream::place`] can tell it from other data. Call it before the first row.
-    pub fn keep_place(&mut self) {
-        self.records.count_from(1);
+    /// [`Error::MissingColumn`] for the target, a protected attribute or a filter.
+    pub fn new(source: impl Source + 'static, schema: &Schema, usage: Use) -> Result<Self, Error> {
+        let file = source.names().last().cloned().unwrap_or_default();
+        let admission = Admission::new(source.columns(), &file, schema, usage)?;
+        Ok(Self { source: Box::new(source), admission })
     }
 
     /// Lets the protected groups keep the ids they had in an earlier stream (another pass): groups that the
     /// schema does not list are numbered by first appearance. Call it before the first row.
     pub fn resume_groups<'a>(&mut self, earlier: impl IntoIterator<Item = &'a Attribute>) {
-        let mut earlier = earlier.into_iter();
-        for (grouping, earlier) in self.groupings.iter_mut().zip(&mut earlier) {
-            grouping.resume(earlier);
-        }
-        for (intersection, earlier) in self.intersections.iter_mut().zip(earlier) {
-            intersection.resume(earlier);
-        }
+        self.admission.resume_groups(earlier);
     }
 
     /// Keeps one part of the rows from here on; the others are read, and not counted as filtered.
     pub fn keep(&mut self, split: Split) {
-        self.split = Some(split);
+        self.admission.keep(split);
     }
 
     /// Returns the column names.
     #[must_use]
     pub fn columns(&self) -> &Arc<[String]> {
-        self.records.columns()
+        self.source.columns()
     }
 
-    /// Returns the index of a column; see [`Records::column`].
+    /// Returns the index of a column; `wanted_by` names who asks, such as `target.column`.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingColumn`].
+    /// [`Error::MissingColumn`], listing the columns there are.
     pub fn column(&self, name: &str, wanted_by: &str) -> Result<usize, Error> {
-        self.records.column(name, wanted_by)
+        column(self.columns(), self.source.names().last().map_or("", String::as_str), name, wanted_by)
     }
 
-    /// Returns the names of the files opened so far; see [`Records::files`].
+    /// Returns the names of what was opened so far, for messages about all of it.
     #[must_use]
     pub fn files(&self) -> String {
-        self.records.files()
-    }
-
-    /// Returns the SHA-256 of the bytes read so far; see [`Records::sha256`].
-    #[must_use]
-    pub fn sha256(&self) -> [u8; 32] {
-        self.records.sha256()
+        self.source.names().join(", ")
     }
 
     /// Returns the protected attributes in the order of the schema, then the intersections, with the groups and counts so far.
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> + Clone {
-        let intersections = self.intersections.iter().map(|intersection| &intersection.attribute);
-        self.groupings.iter().map(|grouping| &grouping.attribute).chain(intersections)
+        self.admission.attributes()
     }
 
     /// Returns what became of the records so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.counts
+        self.admission.counts()
     }
 
-    /// Returns the next row, `None` at the end of the last file.
+    /// Returns the next row, `None` at the end.
     ///
     /// # Errors
     ///
-    /// See [`Records::advance`]; [`Error::NotANumber`] where a filter needs a number.
+    /// See [`Source::advance`]; [`Error::NotANumber`] where a filter needs a number.
     pub fn next_row(&mut self) -> Result<Option<Row<'_>>, Error> {
         loop {
-            if !self.records.advance()? {
+            if !self.source.advance()? {
                 return Ok(None);
             }
-            self.counts.read += 1;
-            if self.admit()? {
+            if self.admission.admit(&self.source.record())? {
                 break;
             }
         }
-        Ok(Some(Row { record: self.records.record(), label: self.label, groups: &self.groups }))
-    }
-
-    /// Decides whether the current record is used; finds its label and groups if so.
-    fn admit(&mut self) -> Result<bool, Error> {
-        let record = self.records.record();
-        if self.split.is_some_and(|split| !split.keeps(record.position.number)) {
-            return Ok(false);
-        }
-        for (index, filter) in &self.filters {
-            if !passes(filter, &record, *index)? {
-                self.counts.filtered += 1;
-                return Ok(false);
-            }
-        }
-        self.label = None;
-        if let Some(index) = self.target_index {
-            let text = record.text(index);
-            let listed = |values: &[String]| values.iter().any(|value| value.as_bytes() == text);
-            if listed(&self.target.positive) {
-                self.label = Some(true);
-                self.counts.positive += 1;
-            } else if listed(&self.target.negative) {
-                self.label = Some(false);
-                self.counts.negative += 1;
-            } else if self.target.negative.is_empty() && record.cell(index).is_some() {
-                self.label = Some(false);
-                self.counts.negative += 1;
-                self.implied_negatives.note(text);
-            } else {
-                self.counts.unlabelled += 1;
-                self.other_targets.note(text);
-                if self.usage == Use::Learn {
-                    return Ok(false);
-                }
-            }
-        }
-        for (grouping, group) in self.groupings.iter_mut().zip(&mut self.groups) {
-            *group = grouping.group(&record);
-        }
-        let (groups, combined) = self.groups.split_at_mut(self.groupings.len());
-        for (intersection, group) in self.intersections.iter_mut().zip(combined) {
-            *group = intersection.group(&self.groupings, groups);
-        }
-        Ok(true)
+        Ok(Some(self.admission.row(self.source.record())))
     }
 
     /// Checks, once the stream is read, that it could be learned from: rows of both outcomes, and none of the groups that
@@ -353,66 +170,9 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// Those of the other `check_` methods.
+    /// [`Error::NoUsableRows`], [`Error::OneOutcome`], [`Error::AbsentGroup`].
     pub fn check(&self) -> Result<(), Error> {
-        self.check_rows()?;
-        self.check_outcomes()?;
-        self.check_groups()
-    }
-
-    /// Checks that at least one row of this stream was used.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoUsableRows`].
-    pub fn check_rows(&self) -> Result<(), Error> {
-        let read = self.counts.read - self.earlier.read;
-        let filtered = self.counts.filtered - self.earlier.filtered;
-        let unlabelled = self.counts.unlabelled - self.earlier.unlabelled;
-        let Target { column, positive, .. } = &self.target;
-        let reason = if read == 0 {
-            "there are no records, only a header".to_string()
-        } else if filtered == read {
-            format!("none of the {read} records passes the filters; check the [[filter]] tables")
-        } else if self.usage == Use::Learn && filtered + unlabelled == read {
-            format!(
-                "column {column:?}: found {}, expected one of {}; correct target.positive and target.negative \
-                 ({read} records read, {filtered} filtered out)",
-                self.other_targets.list(),
-                list(&[positive.as_slice(), &self.target.negative].concat()),
-            )
-        } else {
-            return Ok(());
-        };
-        Err(Error::NoUsableRows { files: self.records.files(), reason })
-    }
-
-    /// Checks that both outcomes occurred.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OneOutcome`].
-    pub fn check_outcomes(&self) -> Result<(), Error> {
-        let Counts { positive, negative, .. } = self.counts;
-        if positive > 0 && negative > 0 {
-            return Ok(());
-        }
-        let Target { column, positive: favourable, negative: others } = &self.target;
-        let (found, missing, expected) = match (positive, others.is_empty()) {
-            (0, _) => ("negative", "positive", list(favourable)),
-            (_, false) => ("positive", "negative", list(others)),
-            (_, true) => ("positive", "negative", format!("all but {}", list(favourable))),
-        };
-        let unmatched = if others.is_empty() { &self.implied_negatives } else { &self.other_targets };
-        let advice = match unmatched.values().next() {
-            Some(_) => format!(", the data have {}; correct target.positive and target.negative", unmatched.list()),
-            None => "; use data with both outcomes".into(),
-        };
-        let reason = format!(
-            "column {column:?}: all {} rows are {found}, expected both outcomes; the {missing} values are {expected}{advice}",
-            positive + negative
-        );
-        Err(Error::OneOutcome { files: self.records.files(), reason })
+        self.admission.check(&self.files())
     }
 
     /// Checks that each protected group occurred: the privileged one, each listed one, and at least one to compare with.
@@ -421,31 +181,17 @@ impl Stream {
     ///
     /// [`Error::AbsentGroup`].
     pub fn check_groups(&self) -> Result<(), Error> {
-        let files = self.records.files();
-        self.groupings.iter().try_for_each(|grouping| grouping.check(&files))?;
-        self.intersections.iter().try_for_each(|intersection| intersection.check(&files))
+        self.admission.check_groups(&self.files())
     }
-}
 
-/// Whether a record passes a filter.
-fn passes(filter: &Filter, record: &Record<'_>, index: usize) -> Result<bool, Error> {
-    let text = record.text(index);
-    let listed = |values: &[String]| values.iter().any(|value| value.as_bytes() == text);
-    if listed(&filter.drop) || !(filter.keep.is_empty() || listed(&filter.keep)) {
-        return Ok(false);
+    /// Checks that at least one row of this stream was used.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoUsableRows`].
+    pub fn check_rows(&self) -> Result<(), Error> {
+        self.admission.check_rows(&self.files())
     }
-    if filter.min.is_none() && filter.max.is_none() {
-        return Ok(true);
-    }
-    let Some(cell) = record.cell(index) else { return Ok(false) };
-    let number: f64 = fast_float2::parse(cell).map_err(|_| Error::NotANumber {
-        file: record.position.file.into(),
-        line: record.position.line,
-        column: filter.column.clone(),
-        found: String::from_utf8_lossy(cell).into_owned(),
-        help: "its [[filter]] has min or max; add the value to table.missing if it means that".into(),
-    })?;
-    Ok(filter.min.is_none_or(|min| number >= min) && filter.max.is_none_or(|max| number <= max))
 }
 
 #[cfg(test)]

@@ -2,21 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::csv::digest::Digest;
-use super::csv::passed::Passed;
+use super::digest::Digest;
 use super::groups::{Attribute, Grouping};
 use super::intersection::Intersection;
+use super::passed::Passed;
 use super::seen::Seen;
-use super::{Counts, Stream};
+use super::{Admission, Counts};
 use crate::schema::Schema;
 
-/// What a stream has come to. It starts empty, before the first stream of a run.
+/// What the reading of a run has come to. It starts empty, before the first record.
 ///
-/// Between two streams it holds nothing of where the data came from but their hash. Within one it also holds which records were read since the
-/// stream was opened, so that the same data, opened again, can be told from others and passed over as far as they were learned from.
+/// Between two sources it holds nothing of where the data came from but their hash. Within one it also holds which records were read since
+/// it was opened, so that the same data, opened again, can be told from others and passed over as far as they were learned from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Place {
-    /// Empty before the first stream.
+    /// Empty before the first record.
     pub(super) columns: Vec<String>,
     pub(super) counts: Counts,
     /// Per protected attribute, its groups and the values without one.
@@ -25,27 +25,45 @@ pub struct Place {
     pub(super) intersections: Vec<Attribute>,
     pub(super) other_targets: Seen,
     pub(super) implied_negatives: Seen,
-    /// Of the bytes of all streams before this one.
-    pub(super) digest: Digest,
-    /// `None` between two streams.
-    pub(super) within: Option<Within>,
+    pub(crate) reading: Reading,
 }
 
-/// What was read of a stream that is not at its end.
+/// Where the reading of the data is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reading {
+    /// Of all sources before this one.
+    pub digest: Digest,
+    /// `None` between two sources.
+    pub within: Option<Within>,
+}
+
+/// What was read of a source that is not at its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Within {
+pub(crate) struct Within {
     pub passed: Passed,
-    /// Names of the files opened so far.
+    /// Names of the files opened so far, without their folders.
     pub files: Vec<String>,
     /// Of all bytes read so far: beyond the last record, as far as the reader was ahead.
     pub digest: Digest,
 }
 
+impl Reading {
+    /// Returns the digest of all that was read.
+    pub(crate) fn digest(&self) -> Digest {
+        self.within.as_ref().map_or(&self.digest, |within| &within.digest).clone()
+    }
+
+    /// Returns the names of what is being read.
+    pub(crate) fn files(&self) -> Option<String> {
+        self.within.as_ref().map(|within| within.files.join(", "))
+    }
+}
+
 impl Place {
-    /// Returns how many records of its files the stream had read and the names of those files, if it was not at its end.
+    /// Returns how many records of its files had been read and the names of those files, if the reading was not at its end.
     #[must_use]
     pub fn broke_off(&self) -> Option<(u64, String)> {
-        self.within.as_ref().map(|within| (within.passed.records, within.files.join(", ")))
+        self.reading.within.as_ref().map(|within| (within.passed.records, within.files.join(", ")))
     }
 
     /// Returns whether a stored place can be one in data of this schema.
@@ -56,21 +74,22 @@ impl Place {
         let new: Vec<Attribute> =
             groupings.iter().map(|grouping| grouping.attribute.clone()).chain(intersections).collect();
         let stored = self.attributes.iter().map(|(attribute, _)| attribute).chain(&self.intersections);
-        self.digest.is_sound()
-            && (self.attributes.len(), self.intersections.len()) == (schema.protected.len(), schema.intersection.len())
+        (self.attributes.len(), self.intersections.len()) == (schema.protected.len(), schema.intersection.len())
             && new.iter().zip(stored).all(|(new, stored)| new.can_become(stored))
-            && self.within.as_ref().is_none_or(|within| {
-                within.digest.is_sound() && within.passed.records <= self.counts.read && !within.files.is_empty()
-            })
+            && self
+                .reading
+                .within
+                .as_ref()
+                .is_none_or(|within| within.passed.records <= self.counts.read && !within.files.is_empty())
     }
 
-    /// Returns the number of columns.
-    pub(crate) fn columns(&self) -> usize {
-        self.columns.len()
+    /// Returns the column names.
+    pub(crate) fn columns(&self) -> &[String] {
+        &self.columns
     }
 }
 
-/// How to go on with a stream that broke off.
+/// How to go on with a reading that broke off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GoOn {
     /// The inputs are the same from the first on: what was read of them is passed over, once it is known to be the same.
@@ -80,26 +99,33 @@ pub enum GoOn {
     Rest,
 }
 
-impl Stream {
-    /// Returns where the stream is: what [`Stream::resume`] needs.
-    #[must_use]
-    pub fn place(&self) -> Place {
-        let digest = self.records.digest();
-        let (digest, within) = match self.records.passed() {
-            Some(passed) => {
-                (self.opened.clone(), Some(Within { passed, files: self.records.file_names().to_vec(), digest }))
-            }
-            None => (digest, None),
-        };
+impl Admission {
+    /// Returns what it has come to: with where the reading is, what [`Admission::go_on`] needs.
+    pub(crate) fn place(&self, reading: Reading) -> Place {
         Place {
-            columns: self.columns().to_vec(),
+            columns: self.columns.to_vec(),
             counts: self.counts,
             attributes: self.groupings.iter().map(Grouping::known).collect(),
             intersections: self.intersections.iter().map(|intersection| intersection.attribute.clone()).collect(),
             other_targets: self.other_targets.clone(),
             implied_negatives: self.implied_negatives.clone(),
-            digest,
-            within,
+            reading,
+        }
+    }
+
+    /// Goes on where an earlier one with the same schema stopped: with newer data after its end, or, where it broke off, as `go_on` says.
+    pub(crate) fn go_on(&mut self, place: &Place, go_on: GoOn) {
+        let reads_again = place.reading.within.is_some() && go_on == GoOn::Same;
+        self.counts = place.counts;
+        // What is read again was counted as this source's own.
+        self.earlier = if reads_again { Counts::default() } else { place.counts };
+        self.other_targets = place.other_targets.clone();
+        self.implied_negatives = place.implied_negatives.clone();
+        for (grouping, (attribute, others)) in self.groupings.iter_mut().zip(&place.attributes) {
+            grouping.go_on(attribute, others);
+        }
+        for (intersection, earlier) in self.intersections.iter_mut().zip(&place.intersections) {
+            intersection.attribute = earlier.clone();
         }
     }
 }
@@ -108,7 +134,7 @@ impl Stream {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::rows::Use;
+    use crate::rows::{Records, Use};
 
     #[test]
     fn groups_that_the_schema_does_not_have_are_no_place_in_its_data() {
@@ -116,9 +142,12 @@ mod tests {
                       [[protected]]\ncolumn = \"r\"\nprivileged = [\"w\"]\nunprivileged = [\"b\"]\n[[intersection]]\ncolumns = [\"s\", \"r\"]\n";
         let schema = Schema::from_toml("s.toml", schema).unwrap();
         let text = "s,r,y\nm,w,1\nf,b,0\n";
-        let mut stream = Stream::from_reader("f.csv", text.as_bytes(), &schema, Use::Learn).unwrap();
-        while stream.next_row().unwrap().is_some() {}
-        let place = stream.place();
+        let mut records = Records::from_reader("f.csv", text.as_bytes(), &schema.table).unwrap();
+        let mut admission = Admission::new(records.columns(), "f.csv", &schema, Use::Learn).unwrap();
+        while records.advance().unwrap() {
+            admission.admit(&records.record()).unwrap();
+        }
+        let place = admission.place(Reading::default());
         assert!(place.is_sound(&schema));
         let refused = |change: &dyn Fn(&mut Place)| {
             let mut other = place.clone();

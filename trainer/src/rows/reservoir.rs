@@ -1,10 +1,10 @@
-//! A few rows of a stream, each as likely as any other, kept as text: the background of a model and what its export is checked on.
+//! A few rows of a stream, each as likely as any other, kept: the background of a model and what its export is checked on.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
-use super::{Buffer, Row, Stream};
+use super::{Buffer, Row};
 use crate::random::{below, shuffle};
 
 /// Rows kept at least, whatever the background: an export is checked on them.
@@ -13,9 +13,9 @@ const CHECKED_ROWS: u64 = 1000;
 /// Apart from the seeds of everything else that is drawn in a run.
 const SEED: u64 = u64::from_be_bytes(*b"reservoi");
 
-/// A uniform sample without replacement of the rows offered so far, in constant memory: Vitter (1985), algorithm R. One that was stored must be attached to
-/// a stream before it is used.
-#[derive(Clone, Serialize, Deserialize)]
+/// A uniform sample without replacement of the rows offered so far, in constant memory: Vitter (1985), algorithm R. One that was stored must be told to go on
+/// before it is used.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reservoir {
     rows: Buffer,
     background: u16,
@@ -31,17 +31,16 @@ fn unseeded() -> Pcg64Mcg {
 }
 
 impl Reservoir {
-    /// Starts without rows, for rows of this stream; `background` of them will go into the model.
+    /// Starts without rows, to be kept in an empty buffer; `background` of them will go into the model.
     #[must_use]
-    pub fn new(stream: &Stream, background: u16, seed: u64) -> Self {
-        let mut reservoir = Self { rows: Buffer::new(stream), background, seed, offered: 0, random: unseeded() };
-        reservoir.attach(stream);
+    pub fn new(rows: Buffer, background: u16, seed: u64) -> Self {
+        let mut reservoir = Self { rows, background, seed, offered: 0, random: unseeded() };
+        reservoir.go_on();
         reservoir
     }
 
-    /// Lets a stored reservoir go on with a stream of the same columns and schema.
-    pub(crate) fn attach(&mut self, stream: &Stream) {
-        self.rows.attach(stream);
+    /// Lets a stored reservoir go on.
+    pub(crate) fn go_on(&mut self) {
         self.random = Pcg64Mcg::seed_from_u64(self.seed ^ SEED);
         self.random.advance(self.offered.saturating_sub(self.capacity()).into());
     }
@@ -87,7 +86,7 @@ impl Reservoir {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::rows::Use;
+    use crate::rows::{Stream, Use};
     use crate::schema::Schema;
 
     /// A stream of so many rows, the first and the second half of different lengths, in files of a hundred rows.
@@ -98,7 +97,7 @@ mod tests {
             text + &format!("{i:0digits$},1\n")
         });
         let mut stream = Stream::from_reader("rows", std::io::Cursor::new(text), &schema, Use::Learn).unwrap();
-        let mut reservoir = Reservoir::new(&stream, background, seed);
+        let mut reservoir = Reservoir::new(Buffer::new(2, &[0], 0), background, seed);
         while let Some(mut row) = stream.next_row().unwrap() {
             let file = format!("file {}", row.position.number / 100);
             row.record.position.file = &file;
@@ -111,8 +110,7 @@ mod tests {
     fn numbers<'a>(rows: impl Iterator<Item = Row<'a>>) -> Vec<u64> {
         rows.map(|row| {
             assert_eq!(row.position.file, format!("file {}", row.position.number / 100));
-            let cell = std::str::from_utf8(row.cell(0).unwrap()).unwrap();
-            assert_eq!(cell.parse::<u64>().unwrap(), row.position.number - 1);
+            assert_eq!(row.cell(0).number(), Some((row.position.number - 1) as f64));
             row.position.number
         })
         .collect()

@@ -17,6 +17,7 @@ use crate::training::export::{Source, snapshot};
 const EVERY: u64 = 16;
 
 /// Measures distances for a learner.
+#[derive(Clone)]
 pub(crate) struct Gauge {
     recourse: Box<HostRecourse>,
 }

@@ -5,7 +5,7 @@ use feamoe_engine::mixture::Term;
 use crate::encoder::Example;
 
 /// Encoded rows, packed.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Memory {
     terms: Vec<Term>,
     /// Where each row's terms end.

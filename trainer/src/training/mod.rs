@@ -10,27 +10,25 @@ mod layout;
 mod memory;
 pub mod prequential;
 pub mod targets;
+mod trainer;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::ops::Deref;
 use std::time::Instant;
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 
-use crate::encoder::{self, Encoder, Example, Examples, Flipper, Flips};
+pub use trainer::Trainer;
+
+use crate::encoder;
 use crate::error::Error;
-use crate::learner::Weights;
 use crate::learner::{Learner, ValidOptions};
 use crate::random::shuffle;
-use crate::rows::{Attribute, Buffer, Counts, GoOn, Input, Place, Reservoir, Split, Stream, Use};
+use crate::rows::{GoOn, Input, Reader, Records, Source, Split, Stream, Use};
 use crate::schema::Schema;
-use crate::training::checkpoint::{Checkpoint, Stage};
-use crate::training::distance::Gauge;
-use crate::training::export::{Export, ExportError, Source, export};
-use crate::training::prequential::Prequential;
-use feamoe_engine::format::Provenance;
-use memory::Memory;
+use checkpoint::Checkpoint;
+use prequential::Prequential;
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 8192;
@@ -103,90 +101,34 @@ impl Saving<'_> {
     pub const EVERY: u64 = 250_000;
 }
 
-/// A finished run.
+/// A finished run: the trainer after its last row.
 pub struct Run {
-    /// The learner after its last row.
-    pub learner: Learner,
-    /// The encoder that made its rows.
-    pub encoder: Encoder,
-    /// The protected attributes with the groups that occurred.
-    pub attributes: Vec<Attribute>,
-    /// What became of the records.
-    pub counts: Counts,
-    /// Measures of the first pass.
-    pub prequential: Prequential,
-    /// A sample of the rows of the first pass: the model's background, and what an export is checked on.
-    pub reservoir: Reservoir,
-    /// Column names of the data.
-    pub columns: Arc<[String]>,
-    /// SHA-256 of the data as read.
-    pub data_sha256: [u8; 32],
-    /// Rows learned from, repeated passes counted again.
-    pub rows: u64,
-    /// Those of earlier runs among them.
-    pub earlier_rows: u64,
+    trainer: Trainer,
+    /// Where there were too few rows to fit the encoder on: what the next run starts with.
+    unfitted: Option<Box<Trainer>>,
     /// How long it took.
     pub timing: Timing,
-    encoding: encoder::Options,
-    place: Place,
-    /// Where there were too few rows to fit the encoder on: what the next run starts with.
-    fresh: Option<Fresh>,
 }
 
-/// A run that has learned nothing yet.
-struct Fresh {
-    rows: Buffer,
-    reservoir: Reservoir,
-    learner: Learner,
-    prequential: Prequential,
+impl Deref for Run {
+    type Target = Trainer;
+
+    fn deref(&self) -> &Trainer {
+        &self.trainer
+    }
 }
 
 impl Run {
-    /// Returns what it takes to go on with newer data.
+    /// Returns the trainer, ready for newer data.
     #[must_use]
-    pub fn checkpoint<'a>(&'a self, schema: &'a Schema) -> Checkpoint<'a> {
-        let (stage, reservoir, learner, prequential, rows) = match &self.fresh {
-            Some(Fresh { rows, reservoir, learner, prequential }) => {
-                (Stage::WarmingUp(Cow::Borrowed(rows)), reservoir, learner, prequential, 0)
-            }
-            None => {
-                let stage = Stage::Learning(Cow::Borrowed(&self.encoder));
-                (stage, &self.reservoir, &self.learner, &self.prequential, self.rows)
-            }
-        };
-        Checkpoint {
-            schema: Cow::Borrowed(schema),
-            encoding: self.encoding.clone(),
-            place: self.place.clone(),
-            stage,
-            reservoir: Cow::Borrowed(reservoir),
-            learner: Cow::Borrowed(learner),
-            prequential: Cow::Borrowed(prequential),
-            rows,
-        }
+    pub fn trainer(&self) -> &Trainer {
+        self.unfitted.as_deref().unwrap_or(&self.trainer)
     }
 
-    /// Exports the learner with its background, checked on a sample of its data.
-    ///
-    /// # Errors
-    /// See [`ExportError`].
-    pub fn export(&self, schema: &Schema) -> Result<Export, ExportError> {
-        let learner = &self.learner;
-        let source = Source {
-            encoder: &self.encoder,
-            weights: Weights { experts: learner.experts(), bias: learner.bias(), rows: learner.rows() },
-            threshold: learner.options().threshold(),
-            positive_name: schema.target.positive.first().map_or("", String::as_str),
-            provenance: Provenance {
-                training_rows: self.rows,
-                data_sha256: self.data_sha256,
-                seed: learner.options().seed(),
-                trainer_version: version(),
-            },
-        };
-        // Every feature came from a column of these data.
-        let column = |name: &str| Ok(self.columns.iter().position(|column| column == name).unwrap_or_default());
-        export(&source, &self.reservoir, column, |example| learner.predict_exported(&example.terms))
+    /// Returns what it takes to go on with newer data.
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint<'_> {
+        self.trainer().checkpoint()
     }
 }
 
@@ -243,65 +185,59 @@ pub fn run_saving(
         )));
     }
     let started = Instant::now();
-    let open = || {
-        let mut stream = Stream::open(inputs, schema, Use::Learn)?;
-        if let Some(split) = options.split {
-            stream.keep(split);
-        }
-        Ok::<_, Error>(stream)
-    };
-    let mut stream = open()?;
-    if saving.is_some() {
-        stream.keep_place();
-    }
-    let attributes = stream.attributes().count();
-    let (first, reservoir) = (Buffer::new(&stream), Reservoir::new(&stream, options.background, options.seed));
-    let mut examples = Examples::with_first(first, reservoir, stream, schema, &options.encoder)?;
-    let learner = Learner::new(options.learner.clone(), attributes);
-    let mut pass = Pass::new(learner, Prequential::new(options.learner.threshold(), options.window), 0, on_progress);
+    let open = || Ok::<_, Error>(Box::new(Records::open(inputs, &schema.table)?));
+    let mut reader = Reader::new(open()?, saving.is_some());
+    let columns = reader.source().columns();
+    let mut trainer = Trainer::of_source(columns, reader.file(), schema.clone(), options)?;
     if !options.shuffle && options.epochs == 1 {
-        return pass.over(examples, schema, &options.encoder, saving, started);
+        return over(trainer, reader, saving, on_progress, started);
     }
 
-    let mut example = Example::default();
-    let mut memory = Memory::default();
-    while examples.next_example(&mut example)? {
-        if options.shuffle {
-            memory.push(&example);
-        } else {
-            pass.learn(&example, examples.encoder(), examples.stream());
+    if options.shuffle {
+        trainer.keep_examples();
+    }
+    while reader.advance()? {
+        if trainer.learn(&reader.record())?.is_some() {
+            report(&trainer, on_progress);
         }
     }
-    let (stream, encoder, reservoir, _) = examples.into_parts();
-    stream.check()?;
+    trainer.check(&reader.files())?;
+    trainer.fit()?;
+    trainer.read(reader.place());
 
-    let mut timing = Timing { rows_in_memory_bytes: memory.bytes(), ..Timing::default() };
+    let mut timing = Timing::default();
     if options.shuffle {
+        let memory = trainer.take_examples();
+        timing.rows_in_memory_bytes = memory.bytes();
         let learning = Instant::now();
         let mut random = Pcg64Mcg::seed_from_u64(options.seed);
         let mut order: Vec<u32> = (0..memory.len()).collect();
         for epoch in 1..=options.epochs {
-            pass.epoch = epoch;
+            trainer.begin_pass(epoch);
             shuffle(&mut order, &mut random);
             for index in &order {
-                memory.read(*index, &mut example);
-                pass.learn(&example, &encoder, &stream);
+                trainer.learn_again(&memory, *index);
+                report(&trainer, on_progress);
             }
         }
         timing.learning = Some(learning.elapsed().as_secs_f64());
     } else {
         for epoch in 2..=options.epochs {
-            pass.epoch = epoch;
-            let mut again = open()?;
-            again.resume_groups(stream.attributes());
+            trainer.begin_pass(epoch);
+            let mut again = Stream::new(*open()?, schema, Use::Learn)?;
+            if let Some(split) = options.split {
+                again.keep(split);
+            }
+            again.resume_groups(trainer.attributes());
             while let Some(row) = again.next_row()? {
-                encoder.encode(&row, &mut example)?;
-                pass.learn(&example, &encoder, &again);
+                trainer.learn_row_again(&row)?;
+                report(&trainer, on_progress);
             }
         }
     }
     timing.total = started.elapsed().as_secs_f64();
-    Ok(pass.done(Read { stream, encoder, reservoir, encoding: options.encoder.clone() }, None, 0, timing))
+    on_progress(&trainer.progress());
+    Ok(Run { trainer, unfitted: None, timing })
 }
 
 /// Goes on with an earlier run, in a single pass: over newer data, or where it broke off over the data it was reading, as `go_on` says.
@@ -316,157 +252,56 @@ pub fn resume(
     on_progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Run, Error> {
     let started = Instant::now();
-    let Checkpoint { schema, encoding, place, stage, reservoir, learner, prequential, rows } = checkpoint;
-    let reservoir = reservoir.into_owned();
-    let stream = Stream::resume(inputs, &schema, &place, go_on)?;
-    let examples = match stage {
-        Stage::WarmingUp(rows) => Examples::with_first(rows.into_owned(), reservoir, stream, &schema, &encoding)?,
-        Stage::Learning(encoder) => Examples::resume(stream, encoder.into_owned(), reservoir)?,
+    let (table, place) = (&checkpoint.schema.table, &checkpoint.place);
+    let open = |digest| {
+        let records = Records::resume(inputs, table, place.columns(), digest)?;
+        Ok::<Box<dyn Source>, Error>(Box::new(records))
     };
-    let pass = Pass::new(learner.into_owned(), prequential.into_owned(), rows, on_progress);
-    pass.over(examples, &schema, &encoding, saving, started)
+    let reader = Reader::resume(open, place, go_on)?;
+    let trainer = Trainer::resume(checkpoint, reader.source().columns(), reader.file(), go_on)?;
+    over(trainer, reader, saving, on_progress, started)
 }
 
-/// The state that moves along the rows.
-struct Pass<'a> {
-    /// Where the learner wants to know how records would be decided in other groups.
-    flipper: Option<Flipper>,
-    flips: Flips,
-    /// Where it wants to know how far declined records are from the boundary.
-    gauge: Option<Gauge>,
-    learner: Learner,
-    prequential: Prequential,
-    rows: u64,
-    epoch: u32,
-    on_progress: &'a mut dyn FnMut(&Progress<'_>),
+/// Learns from all records, once.
+fn over(
+    mut trainer: Trainer,
+    mut reader: Reader,
+    mut saving: Option<Saving<'_>>,
+    on_progress: &mut dyn FnMut(&Progress<'_>),
+    started: Instant,
+) -> Result<Run, Error> {
+    // As soon as there is something to store: whatever an earlier run left in its place must not be taken for this one.
+    let mut is_stored = trainer.encoder().is_some();
+    while reader.advance()? {
+        let before = trainer.rows();
+        trainer.learn(&reader.record())?;
+        if trainer.rows() == before {
+            continue;
+        }
+        report(&trainer, on_progress);
+        if let Some(Saving { every, save }) = &mut saving
+            && (!is_stored || trainer.rows().is_multiple_of(*every))
+        {
+            is_stored = true;
+            trainer.read(reader.place());
+            save(&trainer.checkpoint())?;
+        }
+    }
+    trainer.read(reader.place());
+    trainer.check(&reader.files())?;
+    let (trainer, unfitted) = match trainer.fitted()? {
+        Cow::Borrowed(_) => (trainer, None),
+        Cow::Owned(fitted) => (fitted, Some(Box::new(trainer))),
+    };
+    on_progress(&trainer.progress());
+    let timing = Timing { total: started.elapsed().as_secs_f64(), ..Timing::default() };
+    Ok(Run { trainer, unfitted, timing })
 }
 
-/// What is left of the data once they are read.
-struct Read {
-    stream: Stream,
-    encoder: Encoder,
-    reservoir: Reservoir,
-    encoding: encoder::Options,
-}
-
-impl<'a> Pass<'a> {
-    fn new(
-        learner: Learner,
-        prequential: Prequential,
-        rows: u64,
-        on_progress: &'a mut dyn FnMut(&Progress<'_>),
-    ) -> Self {
-        let flipper = learner.options().wants_flips().then(Flipper::default);
-        let gauge = Gauge::new(&learner);
-        Self { flipper, flips: Flips::default(), gauge, learner, prequential, rows, epoch: 1, on_progress }
-    }
-}
-
-impl Pass<'_> {
-    /// Learns from all examples, once.
-    fn over(
-        mut self,
-        mut examples: Examples,
-        schema: &Schema,
-        encoding: &encoder::Options,
-        mut saving: Option<Saving<'_>>,
-        started: Instant,
-    ) -> Result<Run, Error> {
-        let earlier_rows = self.rows;
-        let too_few = examples.are_too_few();
-        let fresh = too_few.then(|| (examples.reservoir().clone(), self.learner.clone(), self.prequential.clone()));
-        // As soon as there is something to store: whatever an earlier run left in its place must not be taken for this one.
-        let first = encoding.warmup as u64;
-        let mut example = Example::default();
-        while examples.next_example(&mut example)? {
-            self.learn(&example, examples.encoder(), examples.stream());
-            if let Some(Saving { every, save }) = &mut saving
-                && (self.rows.is_multiple_of(*every) || self.rows == first)
-                && examples.is_level()
-                && !too_few
-            {
-                save(&self.checkpoint(&examples, schema, encoding))?;
-            }
-        }
-        let (stream, encoder, reservoir, rows) = examples.into_parts();
-        stream.check()?;
-        let fresh = fresh.zip(rows).map(|((reservoir, learner, prequential), rows)| Fresh {
-            rows,
-            reservoir,
-            learner,
-            prequential,
-        });
-        let timing = Timing { total: started.elapsed().as_secs_f64(), ..Timing::default() };
-        Ok(self.done(Read { stream, encoder, reservoir, encoding: encoding.clone() }, fresh, earlier_rows, timing))
-    }
-
-    fn checkpoint<'a>(
-        &'a self,
-        examples: &'a Examples,
-        schema: &'a Schema,
-        encoding: &encoder::Options,
-    ) -> Checkpoint<'a> {
-        Checkpoint {
-            schema: Cow::Borrowed(schema),
-            encoding: encoding.clone(),
-            place: examples.stream().place(),
-            stage: Stage::Learning(Cow::Borrowed(examples.encoder())),
-            reservoir: Cow::Borrowed(examples.reservoir()),
-            learner: Cow::Borrowed(&self.learner),
-            prequential: Cow::Borrowed(&self.prequential),
-            rows: self.rows,
-        }
-    }
-
-    fn done(mut self, read: Read, fresh: Option<Fresh>, earlier_rows: u64, timing: Timing) -> Run {
-        self.report();
-        let Read { stream, encoder, reservoir, encoding } = read;
-        Run {
-            attributes: stream.attributes().cloned().collect(),
-            counts: stream.counts(),
-            columns: Arc::clone(stream.columns()),
-            data_sha256: stream.sha256(),
-            place: stream.place(),
-            learner: self.learner,
-            prequential: self.prequential,
-            rows: self.rows,
-            earlier_rows,
-            encoder,
-            reservoir,
-            timing,
-            encoding,
-            fresh,
-        }
-    }
-
-    #[inline]
-    fn learn(&mut self, example: &Example, encoder: &Encoder, stream: &Stream) {
-        if let Some(flipper) = &mut self.flipper {
-            flipper.flip(encoder, stream.attributes(), example, &mut self.flips);
-        }
-        if let Some(gauge) = &mut self.gauge {
-            gauge.look_at(example, encoder, &mut self.learner);
-        }
-        let prediction = self.learner.learn_one_with(example, &self.flips);
-        // Later passes have seen the row: their measures would flatter.
-        if self.epoch == 1 {
-            self.prequential.observe(example.label, prediction.probability, &example.groups);
-            if self.flipper.is_some() {
-                self.prequential.observe_individual(prediction.unfair, &example.groups);
-            }
-        }
-        self.rows += 1;
-        if self.rows.is_multiple_of(REPORT_EVERY) {
-            self.report();
-        }
-    }
-
-    fn report(&mut self) {
-        (self.on_progress)(&Progress {
-            rows: self.rows,
-            epoch: self.epoch,
-            learner: &self.learner,
-            prequential: &self.prequential,
-        });
+/// Tells of progress every few thousand rows.
+#[inline]
+fn report(trainer: &Trainer, on_progress: &mut dyn FnMut(&Progress<'_>)) {
+    if trainer.rows().is_multiple_of(REPORT_EVERY) {
+        on_progress(&trainer.progress());
     }
 }

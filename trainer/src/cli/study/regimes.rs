@@ -113,7 +113,7 @@ pub fn study(folder: &Path, setting: &Setting) -> Result<StudyRow, StudyError> {
         let figures = match setting.judged {
             Judged::Prequentially => prequential_figures(&run),
             Judged::HeldOut => {
-                let exported = run.export(&schema)?;
+                let exported = run.model()?;
                 let model = HostModel::load(exported.bytes.as_slice()).map_err(ExportError::from)?;
                 let mut rows = held_out(folder, setting, &schema, seed)?;
                 let evaluation = evaluate(AnyModel::Float(&model), &mut rows, RecourseBurden::LeftOut, &mut |_| ())?;
@@ -190,8 +190,8 @@ fn held_out_figures(evaluation: &Evaluation) -> Figures {
 }
 
 fn prequential_figures(run: &Run) -> Figures {
-    let total = run.prequential.total();
-    let stretches = stretches(&run.prequential);
+    let total = run.prequential().total();
+    let stretches = stretches(run.prequential());
     let mean = |measure: Measure| {
         let gaps: Vec<f64> =
             stretches.iter().filter_map(|stretch| stretch.worst(measure)).map(|gap| f64::from(gap.abs())).collect();
@@ -229,8 +229,8 @@ fn stretches(prequential: &Prequential) -> Vec<Tally> {
 impl Figures {
     fn add(&mut self, run_figures: &Self, run: &Run) {
         let (total, learning) = (run.timing.total, run.timing.learning);
-        self.rows_per_second += run.rows as f64 / learning.unwrap_or(total);
-        self.experts += run.learner.experts() as f64;
+        self.rows_per_second += run.rows() as f64 / learning.unwrap_or(total);
+        self.experts += run.learner().experts() as f64;
         self.largest_spd = self.largest_spd.max(run_figures.largest_spd);
         for (into, from) in self.means().into_iter().zip(run_figures.clone().means()) {
             *into += *from;

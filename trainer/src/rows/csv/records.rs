@@ -1,17 +1,16 @@
 //! Records of one or more files with the same columns: header, column names, missing cells, positions.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::Range;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use super::digest::Digest;
-use super::passed::Passed;
 use super::source::{Hashed, Input, SharedDigest, text_of};
 use super::splitter::Splitter;
 use crate::error::Error;
+use crate::rows::digest::Digest;
+use crate::rows::record::{Fields, Held, Missing, Position, Record, slice};
+use crate::rows::source::{self, Source};
 use crate::schema::Table;
 
 /// Reads the records of files in the order given, in constant memory.
@@ -21,7 +20,7 @@ use crate::schema::Table;
 /// `N` being its 1-based place. Later files may have the columns in another order, and further ones, which are passed over.
 pub struct Records {
     /// What is still to be read, last first.
-    waiting: Vec<Source>,
+    waiting: Vec<Waiting>,
     table: Table,
     missing: Arc<Missing>,
     columns: Arc<[String]>,
@@ -35,8 +34,6 @@ pub struct Records {
     /// 1-based number of the current record over all files.
     number: u64,
     digest: SharedDigest,
-    /// Of all records so far, where somebody wants to find the place again.
-    passed: Option<Passed>,
 }
 
 /// A file whose columns are not those of the first.
@@ -50,9 +47,9 @@ struct Order {
 }
 
 /// A source not yet opened.
-enum Source {
+enum Waiting {
     Input(Input),
-    Reader(String, Box<dyn Read>),
+    Reader(String, Box<dyn Read + Send>),
 }
 
 impl Records {
@@ -67,19 +64,14 @@ impl Records {
     }
 
     /// Goes on after earlier files with these columns (none: there were none), whose bytes have this digest.
-    pub(in crate::rows) fn resume(
-        inputs: &[Input],
-        table: &Table,
-        columns: &[String],
-        digest: Digest,
-    ) -> Result<Self, Error> {
+    pub(crate) fn resume(inputs: &[Input], table: &Table, columns: &[String], digest: Digest) -> Result<Self, Error> {
         if inputs.is_empty() {
             return Err(Error::Input("no data: name one or more CSV files, or - for standard input".into()));
         }
         if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
             return Err(Error::Input("standard input (-) is named twice, but can be read once only".into()));
         }
-        let waiting = inputs.iter().rev().cloned().map(Source::Input).collect();
+        let waiting = inputs.iter().rev().cloned().map(Waiting::Input).collect();
         Self::start(waiting, table, columns, digest)
     }
 
@@ -88,11 +80,11 @@ impl Records {
     /// # Errors
     ///
     /// [`Error::EmptyFile`] or any error of the text.
-    pub fn from_reader(name: &str, reader: impl Read + 'static, table: &Table) -> Result<Self, Error> {
-        Self::start(vec![Source::Reader(name.into(), Box::new(reader))], table, &[], Digest::default())
+    pub fn from_reader(name: &str, reader: impl Read + Send + 'static, table: &Table) -> Result<Self, Error> {
+        Self::start(vec![Waiting::Reader(name.into(), Box::new(reader))], table, &[], Digest::default())
     }
 
-    fn start(waiting: Vec<Source>, table: &Table, columns: &[String], digest: Digest) -> Result<Self, Error> {
+    fn start(waiting: Vec<Waiting>, table: &Table, columns: &[String], digest: Digest) -> Result<Self, Error> {
         let mut records = Self {
             waiting,
             table: table.clone(),
@@ -103,8 +95,7 @@ impl Records {
             splitter: None,
             ahead: false,
             number: 0,
-            digest: Rc::new(RefCell::new(digest)),
-            passed: None,
+            digest: Arc::new(Mutex::new(digest)),
         };
         records.open_next()?;
         Ok(records)
@@ -122,47 +113,13 @@ impl Records {
     ///
     /// [`Error::MissingColumn`], listing the columns there are.
     pub fn column(&self, name: &str, wanted_by: &str) -> Result<usize, Error> {
-        self.columns.iter().position(|column| column == name).ok_or_else(|| Error::MissingColumn {
-            file: self.file().into(),
-            column: name.into(),
-            wanted_by: wanted_by.into(),
-            columns: self.columns.to_vec(),
-        })
+        source::column(&self.columns, self.file(), name, wanted_by)
     }
 
     /// Returns the SHA-256 of the bytes read so far, as stored; at the end, that of all files one after the other.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
         self.digest().finish()
-    }
-
-    /// Returns the digest of the bytes read so far.
-    pub(in crate::rows) fn digest(&self) -> Digest {
-        self.digest.borrow().clone()
-    }
-
-    /// Keeps count of the records from here on, the next of which has this 1-based number.
-    pub(in crate::rows) fn count_from(&mut self, number: u64) {
-        self.number = number.saturating_sub(1);
-        self.passed = Some(Passed::default());
-    }
-
-    /// Returns which records were read, where that is kept and the end was not reached.
-    pub(in crate::rows) fn passed(&self) -> Option<Passed> {
-        self.passed.filter(|_| self.splitter.is_some())
-    }
-
-    /// Returns the names of the files opened so far.
-    pub(in crate::rows) fn file_names(&self) -> &[String] {
-        &self.files
-    }
-
-    pub(in crate::rows) fn trim(&self) -> bool {
-        self.table.trim
-    }
-
-    pub(in crate::rows) fn missing(&self) -> Arc<Missing> {
-        Arc::clone(&self.missing)
     }
 
     /// Returns the name of the file being read.
@@ -190,9 +147,6 @@ impl Records {
                 let expected = self.order.as_ref().map_or(self.columns.len(), |order| order.width);
                 if fields.len() == expected {
                     self.number += 1;
-                    if let Some(passed) = &mut self.passed {
-                        passed.take(text, fields);
-                    }
                     if let Some(Order { places, fields: ordered, .. }) = &mut self.order {
                         ordered.clear();
                         ordered.extend(places.iter().filter_map(|place| fields.get(*place).cloned()));
@@ -219,11 +173,9 @@ impl Records {
     pub fn record(&self) -> Record<'_> {
         let (text, fields) = self.splitter.as_ref().map_or((&[][..], &[][..]), Splitter::record);
         let line = self.splitter.as_ref().map_or(0, Splitter::line);
+        let fields = self.order.as_ref().map_or(fields, |order| &order.fields);
         Record {
-            text,
-            fields: self.order.as_ref().map_or(fields, |order| &order.fields),
-            trim: self.table.trim,
-            missing: &self.missing,
+            cells: Held::Fields(Fields { text, fields, trim: self.table.trim, missing: &self.missing }),
             position: Position { file: self.file(), line, number: self.number },
         }
     }
@@ -233,10 +185,10 @@ impl Records {
         self.splitter = None;
         let Some(source) = self.waiting.pop() else { return Ok(()) };
         let (file, reader) = match source {
-            Source::Input(input) => (input.to_string(), input.open()?),
-            Source::Reader(name, reader) => (name, reader),
+            Waiting::Input(input) => (input.to_string(), input.open()?),
+            Waiting::Reader(name, reader) => (name, reader),
         };
-        let reader = text_of(Box::new(Hashed { reader, digest: Rc::clone(&self.digest) }), &file)?;
+        let reader = text_of(Box::new(Hashed { reader, digest: Arc::clone(&self.digest) }), &file)?;
         // Both characters were checked to be ASCII when the schema was read.
         let comment = self.table.comment.map(|mark| mark as u8);
         let mut splitter = Splitter::new(reader, file.clone(), self.table.delimiter as u8, comment);
@@ -266,86 +218,26 @@ impl Records {
     }
 }
 
-/// Where a record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position<'a> {
-    /// The file's name in messages.
-    pub file: &'a str,
-    /// 1-based line of the file on which the record starts.
-    pub line: u64,
-    /// 1-based number of the record over all files, headers, comments and empty lines not counted.
-    pub number: u64,
-}
-
-/// One record: its cells by column index.
-#[derive(Clone, Copy)]
-pub struct Record<'a> {
-    pub(in crate::rows) text: &'a [u8],
-    pub(in crate::rows) fields: &'a [Range<u32>],
-    pub(in crate::rows) trim: bool,
-    pub(in crate::rows) missing: &'a Missing,
-    /// Where it is.
-    pub position: Position<'a>,
-}
-
-impl<'a> Record<'a> {
-    /// Returns the text of a cell, without blanks around it if the table is trimmed. It is UTF-8.
-    #[inline]
-    #[must_use]
-    pub fn text(&self, column: usize) -> &'a [u8] {
-        let text = self.fields.get(column).map_or(&[][..], |field| slice(self.text, field));
-        if self.trim { text.trim_ascii() } else { text }
+impl Source for Records {
+    fn columns(&self) -> &Arc<[String]> {
+        &self.columns
     }
 
-    /// Returns a cell, `None` where the value is missing.
-    #[inline]
-    #[must_use]
-    pub fn cell(&self, column: usize) -> Option<&'a [u8]> {
-        let text = self.text(column);
-        (!self.missing.contains(text)).then_some(text)
-    }
-}
-
-/// The cells that mean *no value*.
-#[derive(Debug)]
-pub struct Missing {
-    tokens: Vec<Box<[u8]>>,
-    empty: bool,
-    /// Which bytes a token starts with: lets nearly every cell pass after one look.
-    first: [bool; 256],
-}
-
-impl Default for Missing {
-    fn default() -> Self {
-        Self::new(&[])
-    }
-}
-
-impl Missing {
-    fn new(tokens: &[String]) -> Self {
-        let mut first = [false; 256];
-        for byte in tokens.iter().filter_map(|token| token.as_bytes().first()) {
-            first[usize::from(*byte)] = true;
-        }
-        Self {
-            empty: tokens.iter().any(String::is_empty),
-            tokens: tokens.iter().map(|token| token.as_bytes().into()).collect(),
-            first,
-        }
+    fn advance(&mut self) -> Result<bool, Error> {
+        self.advance()
     }
 
-    #[inline]
-    fn contains(&self, cell: &[u8]) -> bool {
-        match cell.first() {
-            None => self.empty,
-            Some(byte) => self.first[usize::from(*byte)] && self.tokens.iter().any(|token| **token == *cell),
-        }
+    fn record(&self) -> Record<'_> {
+        self.record()
     }
-}
 
-#[inline]
-fn slice<'a>(text: &'a [u8], field: &Range<u32>) -> &'a [u8] {
-    text.get(field.start as usize..field.end as usize).unwrap_or_default()
+    fn names(&self) -> &[String] {
+        &self.files
+    }
+
+    fn digest(&self) -> Digest {
+        self.digest.lock().map(|digest| digest.clone()).unwrap_or_default()
+    }
 }
 
 /// Makes names unique: see [`Records`].
@@ -400,7 +292,7 @@ mod tests {
         let mut all = Vec::new();
         while records.advance().unwrap() {
             let record = records.record();
-            let cell = |i| record.cell(i).map(|c| String::from_utf8(c.to_vec()).unwrap());
+            let cell = |i| record.cell(i).text().map(|c| String::from_utf8(c.to_vec()).unwrap());
             all.push((0..records.columns().len()).map(cell).collect());
         }
         all

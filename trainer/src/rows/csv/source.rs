@@ -1,16 +1,15 @@
 //! Where bytes come from: files or standard input, plain or gzip, told apart by their first bytes.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 
-use super::digest::Digest;
 use crate::error::Error;
+use crate::rows::digest::Digest;
 use flate2::bufread::MultiGzDecoder;
 
 /// Bytes looked at to recognise a format.
@@ -79,7 +78,7 @@ impl Input {
     }
 
     /// Opens the bytes as stored.
-    pub(crate) fn open(&self) -> Result<Box<dyn Read>, Error> {
+    pub(crate) fn open(&self) -> Result<Box<dyn Read + Send>, Error> {
         Ok(match self {
             Self::Stdin => Box::new(io::stdin()),
             Self::File(path) => {
@@ -91,35 +90,37 @@ impl Input {
 }
 
 /// The digest of all bytes read so far, shared by the sources of one stream.
-pub(super) type SharedDigest = Rc<RefCell<Digest>>;
+pub(super) type SharedDigest = Arc<Mutex<Digest>>;
 
 /// Passes bytes on and takes them into a digest: the stored bytes, before decompression, so that `sha256sum FILE` gives the same.
 pub(super) struct Hashed {
-    pub reader: Box<dyn Read>,
+    pub reader: Box<dyn Read + Send>,
     pub digest: SharedDigest,
 }
 
 impl Read for Hashed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.reader.read(buffer)?;
-        self.digest.borrow_mut().update(buffer.get(..length).unwrap_or_default());
+        if let Ok(mut digest) = self.digest.lock() {
+            digest.update(buffer.get(..length).unwrap_or_default());
+        }
         Ok(length)
     }
 }
 
 /// Looks at the first bytes of `raw` and returns the text inside: decompressed, without a byte order mark.
-pub(crate) fn text_of(mut raw: Box<dyn Read>, file: &str) -> Result<Box<dyn Read>, Error> {
+pub(crate) fn text_of(mut raw: Box<dyn Read + Send>, file: &str) -> Result<Box<dyn Read + Send>, Error> {
     let head = peek(&mut raw).map_err(|source| Error::Read { file: file.into(), source })?;
     if head.starts_with(GZIP) {
         let compressed = BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, io::Cursor::new(head).chain(raw));
-        let mut text: Box<dyn Read> = Box::new(MultiGzDecoder::new(compressed));
+        let mut text: Box<dyn Read + Send> = Box::new(MultiGzDecoder::new(compressed));
         let head = peek(&mut text).map_err(|error| read_error(error, file, 1))?;
         return without_mark(head, text, file);
     }
     without_mark(head, raw, file)
 }
 
-fn without_mark(mut head: Vec<u8>, rest: Box<dyn Read>, file: &str) -> Result<Box<dyn Read>, Error> {
+fn without_mark(mut head: Vec<u8>, rest: Box<dyn Read + Send>, file: &str) -> Result<Box<dyn Read + Send>, Error> {
     if let Some(&(_, found, help)) = FOREIGN.iter().find(|(magic, ..)| head.starts_with(magic)) {
         return Err(Error::NotText { file: file.into(), line: 1, found, help });
     }

@@ -21,7 +21,7 @@ const MAX_RECORD_BYTES: usize = 1 << 22;
 
 /// Splits one source.
 pub(crate) struct Splitter {
-    source: Box<dyn Read>,
+    source: Box<dyn Read + Send>,
     file: String,
     delimiter: u8,
     comment: Option<u8>,
@@ -56,7 +56,7 @@ struct Quoted {
 }
 
 impl Splitter {
-    pub(crate) fn new(source: Box<dyn Read>, file: String, delimiter: u8, comment: Option<u8>) -> Self {
+    pub(crate) fn new(source: Box<dyn Read + Send>, file: String, delimiter: u8, comment: Option<u8>) -> Self {
         Self {
             source,
             file,

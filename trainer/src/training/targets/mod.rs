@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::judge::evaluation::{GroupGaps, SMALL_GROUP};
 use crate::learner::{Learner, Steering};
 use crate::rows::Attribute;
-use crate::training::Run;
+use crate::training::Trainer;
 use crate::training::prequential::Prequential;
 
 /// Part of the stream that is judged.
@@ -94,15 +94,15 @@ pub struct TargetReport {
     pub reason: Option<String>,
 }
 
-/// Reports on every target of a run, for every group.
+/// Reports on every target, for every group.
 #[must_use]
-pub fn targets(run: &Run) -> Vec<TargetReport> {
+pub fn targets(trainer: &Trainer) -> Vec<TargetReport> {
     let mut reports = Vec::new();
-    for (index, attribute) in run.attributes.iter().enumerate() {
+    for (index, attribute) in trainer.attributes().enumerate() {
         for (group, name) in attribute.groups().iter().enumerate().skip(1) {
-            let judged = Judged::new(&run.prequential, index, group);
+            let judged = Judged::new(trainer.prequential(), index, group);
             let names = Names { attribute: attribute.column(), group: name, reference: reference(attribute) };
-            reports.extend(of_group(&run.learner, &judged, [index, group], &names));
+            reports.extend(of_group(trainer.learner(), &judged, [index, group], &names));
         }
     }
     reports
@@ -110,11 +110,11 @@ pub fn targets(run: &Run) -> Vec<TargetReport> {
 
 /// Reports the gaps of every group over the part of the run that is judged, as `feamoe evaluate` does.
 #[must_use]
-pub fn gaps(run: &Run) -> Vec<GroupGaps> {
+pub fn gaps(trainer: &Trainer) -> Vec<GroupGaps> {
     let mut gaps = Vec::new();
-    for (index, attribute) in run.attributes.iter().enumerate() {
+    for (index, attribute) in trainer.attributes().enumerate() {
         for (group, name) in attribute.groups().iter().enumerate().skip(1) {
-            let Judged { u, r, .. } = Judged::new(&run.prequential, index, group);
+            let Judged { u, r, .. } = Judged::new(trainer.prequential(), index, group);
             gaps.push(GroupGaps::new(attribute.column(), [name, reference(attribute)], [&u, &r]));
         }
     }

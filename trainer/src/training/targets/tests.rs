@@ -15,7 +15,7 @@ use crate::training::{self, Options};
 const SCHEMA: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"g\"\nprivileged = [\"r\"]\nas_feature = true\n";
 
 /// Records of the reference `r`, of `u`, whose chances are lower by `handicap`, and `rare` ones of a third group.
-fn run(handicap: f32, rows: usize, rare: usize, targets: &[(Measure, f32)]) -> Run {
+fn run(handicap: f32, rows: usize, rare: usize, targets: &[(Measure, f32)]) -> training::Run {
     let mut random = Pcg64Mcg::seed_from_u64(1);
     let mut uniform = move || (random.next_u64() >> 40) as f32 / 16_777_216.0;
     let mut text = String::from("a,g,y\n");

@@ -1,10 +1,11 @@
 //! Tells whether the records that are read again are those that were read before.
 
-use std::ops::Range;
-
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// The records read since a stream was opened.
+use super::record::{Held, Kept, Record};
+
+/// The records read since a source was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Passed {
     pub records: u64,
@@ -15,31 +16,36 @@ pub(crate) struct Passed {
 impl Passed {
     /// Takes in a record.
     #[inline]
-    pub(super) fn take(&mut self, text: &[u8], fields: &[Range<u32>]) {
+    pub(super) fn take(&mut self, record: &Record<'_>) {
         self.records += 1;
-        let (words, rest) = text.as_chunks();
-        words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
-        let mut last = [0; 8];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        self.mix(u64::from_le_bytes(last));
-        // Cheaper, and apart from the long chain above: only where quotes hid the delimiters does the text not tell where fields end.
-        let ends = fields.iter().fold(0_u64, |ends, field| ends.rotate_left(7) ^ u64::from(field.end));
-        self.mix(ends);
+        match record.cells {
+            Held::Fields(fields) => {
+                // Only where quotes hid the delimiters does the text not tell where fields end.
+                let ends = fields.fields.iter().fold(0_u64, |ends, field| ends.rotate_left(7) ^ u64::from(field.end));
+                self.mix(fields.text, ends);
+            }
+            Held::Kept { cells, text, .. } => cells.iter().for_each(|cell| match cell {
+                Kept::Missing => self.mix(&[], 0),
+                Kept::Number(x) => self.mix(&x.to_bits().to_le_bytes(), 1),
+                Kept::Text(range) => {
+                    self.mix(text.get(range.start as usize..range.end as usize).unwrap_or_default(), 2)
+                }
+            }),
+        }
     }
 
-    /// Multiplies by the golden ratio and folds the halves.
     #[inline]
-    fn mix(&mut self, word: u64) {
-        let product = u128::from(self.hash ^ word ^ 0x5851_f42d_4c95_7f2d) * 0x9e37_79b9_7f4a_7c15;
-        #[allow(clippy::cast_possible_truncation)]
-        let folded = (product as u64) ^ (product >> 64) as u64;
-        self.hash = folded;
+    fn mix(&mut self, bytes: &[u8], also: u64) {
+        self.hash = xxh3_64_with_seed(bytes, self.hash ^ also);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
+    use crate::rows::record::{Fields, Missing, Position};
 
     fn passed(records: &[&str]) -> Passed {
         let mut passed = Passed::default();
@@ -53,7 +59,9 @@ mod tests {
                     range
                 })
                 .collect();
-            passed.take(record.as_bytes(), &fields);
+            let missing = Missing::new(&[]);
+            let fields = Fields { text: record.as_bytes(), fields: &fields, trim: false, missing: &missing };
+            passed.take(&Record { cells: Held::Fields(fields), position: Position { file: "f", line: 1, number: 1 } });
         }
         passed
     }

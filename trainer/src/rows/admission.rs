@@ -1,0 +1,306 @@
+//! Which records are used, and what a row has besides its cells: filters, the label, protected groups, all counted.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Record;
+use super::groups::{Attribute, Grouping, NO_GROUP};
+use super::intersection::Intersection;
+use super::seen::Seen;
+use super::source::column;
+use super::split::Split;
+use crate::error::{Error, list};
+use crate::schema::{Filter, Schema, Target};
+
+/// What the rows are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Learning and evaluating: the target and every protected column must be there, filters apply, each row has a label.
+    Learn,
+    /// Scoring: each record of the file gives a row; label and groups are known where the columns are there.
+    Score,
+}
+
+/// What became of the records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Records read.
+    pub read: u64,
+    /// Records left out by a filter.
+    pub filtered: u64,
+    /// Records left out because the target is neither positive nor negative.
+    pub unlabelled: u64,
+    /// Rows used that have the favourable outcome.
+    pub positive: u64,
+    /// Rows used that have the other outcome.
+    pub negative: u64,
+}
+
+/// Takes records of the same columns in, as a schema says.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    pub(super) columns: Arc<[String]>,
+    usage: Use,
+    target: Target,
+    /// Where the target is; `None` where scoring data has none.
+    target_index: Option<usize>,
+    filters: Vec<(usize, Filter)>,
+    pub(super) groupings: Vec<Grouping>,
+    pub(super) intersections: Vec<Intersection>,
+    pub(super) counts: Counts,
+    /// Counts of the sources before this one.
+    pub(super) earlier: Counts,
+    /// Values of the target that are neither positive nor negative.
+    pub(super) other_targets: Seen,
+    /// Values of the target that count as negative because the schema lists none.
+    pub(super) implied_negatives: Seen,
+    label: Option<bool>,
+    groups: Vec<u8>,
+    split: Option<Split>,
+}
+
+/// One row: a record with its label and its group of each protected attribute.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    pub(super) record: Record<'a>,
+    /// Whether the outcome is the favourable one; `None` only for [`Use::Score`].
+    pub label: Option<bool>,
+    /// Group per attribute, intersections after the protected columns: 0 privileged, 1.. the others, [`NO_GROUP`].
+    pub groups: &'a [u8],
+}
+
+impl<'a> Deref for Row<'a> {
+    type Target = Record<'a>;
+
+    fn deref(&self) -> &Record<'a> {
+        &self.record
+    }
+}
+
+impl Admission {
+    /// Finds the schema's columns; `file` stands for the source in messages.
+    pub(crate) fn new(columns: &Arc<[String]>, file: &str, schema: &Schema, usage: Use) -> Result<Self, Error> {
+        let optional = |name: &str, wanted_by: &str| match column(columns, file, name, wanted_by) {
+            Err(_) if usage == Use::Score => Ok(None),
+            found => found.map(Some),
+        };
+        let target_index = optional(&schema.target.column, "target.column")?;
+        let groupings = schema.protected.iter().map(|protected| {
+            let index = optional(&protected.column, "a [[protected]] table")?;
+            Ok(Grouping::new(protected, index))
+        });
+        let groupings = groupings.collect::<Result<Vec<_>, Error>>()?;
+        let intersections: Vec<_> = schema.intersection.iter().map(|i| Intersection::new(i, &groupings)).collect();
+        let filters = schema.filter.iter().filter(|_| usage == Use::Learn).map(|filter| {
+            let index = column(columns, file, &filter.column, "a [[filter]] table")?;
+            Ok((index, filter.clone()))
+        });
+        Ok(Self {
+            columns: Arc::clone(columns),
+            target: schema.target.clone(),
+            target_index,
+            filters: filters.collect::<Result<_, Error>>()?,
+            groups: vec![NO_GROUP; groupings.len() + intersections.len()],
+            groupings,
+            intersections,
+            usage,
+            counts: Counts::default(),
+            earlier: Counts::default(),
+            other_targets: Seen::default(),
+            implied_negatives: Seen::default(),
+            label: None,
+            split: None,
+        })
+    }
+
+    /// Lets the protected groups keep the ids they had in an earlier pass: groups that the schema does not list are numbered by
+    /// first appearance. Call it before the first record.
+    pub(crate) fn resume_groups<'a>(&mut self, earlier: impl IntoIterator<Item = &'a Attribute>) {
+        let mut earlier = earlier.into_iter();
+        for (grouping, earlier) in self.groupings.iter_mut().zip(&mut earlier) {
+            grouping.resume(earlier);
+        }
+        for (intersection, earlier) in self.intersections.iter_mut().zip(earlier) {
+            intersection.resume(earlier);
+        }
+    }
+
+    /// Keeps one part of the records from here on; the others are not counted as filtered.
+    pub(crate) fn keep(&mut self, split: Split) {
+        self.split = Some(split);
+    }
+
+    /// Returns the column names.
+    pub(crate) fn columns(&self) -> &Arc<[String]> {
+        &self.columns
+    }
+
+    /// Returns the protected attributes in the order of the schema, then the intersections, with the groups and counts so far.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = &Attribute> + Clone {
+        let intersections = self.intersections.iter().map(|intersection| &intersection.attribute);
+        self.groupings.iter().map(|grouping| &grouping.attribute).chain(intersections)
+    }
+
+    /// Returns what became of the records so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Decides whether a record is used; finds its label and groups if so.
+    pub(crate) fn admit(&mut self, record: &Record<'_>) -> Result<bool, Error> {
+        self.counts.read += 1;
+        if self.split.is_some_and(|split| !split.keeps(record.position.number)) {
+            return Ok(false);
+        }
+        for (index, filter) in &self.filters {
+            if !passes(filter, record, *index)? {
+                self.counts.filtered += 1;
+                return Ok(false);
+            }
+        }
+        self.label = None;
+        if let Some(index) = self.target_index {
+            let text = record.text(index);
+            let listed = |values: &[String]| values.iter().any(|value| value.as_bytes() == &*text);
+            if listed(&self.target.positive) {
+                self.label = Some(true);
+                self.counts.positive += 1;
+            } else if listed(&self.target.negative) {
+                self.label = Some(false);
+                self.counts.negative += 1;
+            } else if self.target.negative.is_empty() && !record.cell(index).is_missing() {
+                self.label = Some(false);
+                self.counts.negative += 1;
+                self.implied_negatives.note(&text);
+            } else {
+                self.counts.unlabelled += 1;
+                self.other_targets.note(&text);
+                if self.usage == Use::Learn {
+                    return Ok(false);
+                }
+            }
+        }
+        for (grouping, group) in self.groupings.iter_mut().zip(&mut self.groups) {
+            *group = grouping.group(record);
+        }
+        let (groups, combined) = self.groups.split_at_mut(self.groupings.len());
+        for (intersection, group) in self.intersections.iter_mut().zip(combined) {
+            *group = intersection.group(&self.groupings, groups);
+        }
+        Ok(true)
+    }
+
+    /// Returns the record that was admitted last as a row.
+    pub(crate) fn row<'a>(&'a self, record: Record<'a>) -> Row<'a> {
+        Row { record, label: self.label, groups: &self.groups }
+    }
+
+    /// Checks, once all records are read, that they could be learned from: rows of both outcomes, and none of the groups that
+    /// the schema names empty.
+    ///
+    /// # Errors
+    ///
+    /// Those of the other `check_` methods.
+    pub(crate) fn check(&self, files: &str) -> Result<(), Error> {
+        self.check_rows(files)?;
+        self.check_learned(files)
+    }
+
+    /// Checks that all rows together, those of earlier sources too, can be learned from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OneOutcome`], [`Error::AbsentGroup`].
+    pub(crate) fn check_learned(&self, files: &str) -> Result<(), Error> {
+        self.check_outcomes(files)?;
+        self.check_groups(files)
+    }
+
+    /// Checks that at least one record since the start was used.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoUsableRows`].
+    pub(crate) fn check_rows(&self, files: &str) -> Result<(), Error> {
+        let read = self.counts.read - self.earlier.read;
+        let filtered = self.counts.filtered - self.earlier.filtered;
+        let unlabelled = self.counts.unlabelled - self.earlier.unlabelled;
+        let Target { column, positive, .. } = &self.target;
+        let reason = if read == 0 {
+            "there are no records, only a header".to_string()
+        } else if filtered == read {
+            format!("none of the {read} records passes the filters; check the [[filter]] tables")
+        } else if self.usage == Use::Learn && filtered + unlabelled == read {
+            format!(
+                "column {column:?}: found {}, expected one of {}; correct target.positive and target.negative \
+                 ({read} records read, {filtered} filtered out)",
+                self.other_targets.list(),
+                list(&[positive.as_slice(), &self.target.negative].concat()),
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::NoUsableRows { files: files.into(), reason })
+    }
+
+    /// Checks that both outcomes occurred.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OneOutcome`].
+    fn check_outcomes(&self, files: &str) -> Result<(), Error> {
+        let Counts { positive, negative, .. } = self.counts;
+        if positive > 0 && negative > 0 {
+            return Ok(());
+        }
+        let Target { column, positive: favourable, negative: others } = &self.target;
+        let (found, missing, expected) = match (positive, others.is_empty()) {
+            (0, _) => ("negative", "positive", list(favourable)),
+            (_, false) => ("positive", "negative", list(others)),
+            (_, true) => ("positive", "negative", format!("all but {}", list(favourable))),
+        };
+        let unmatched = if others.is_empty() { &self.implied_negatives } else { &self.other_targets };
+        let advice = match unmatched.values().next() {
+            Some(_) => format!(", the data have {}; correct target.positive and target.negative", unmatched.list()),
+            None => "; use data with both outcomes".into(),
+        };
+        let reason = format!(
+            "column {column:?}: all {} rows are {found}, expected both outcomes; the {missing} values are {expected}{advice}",
+            positive + negative
+        );
+        Err(Error::OneOutcome { files: files.into(), reason })
+    }
+
+    /// Checks that each protected group occurred: the privileged one, each listed one, and at least one to compare with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AbsentGroup`].
+    pub(crate) fn check_groups(&self, files: &str) -> Result<(), Error> {
+        self.groupings.iter().try_for_each(|grouping| grouping.check(files))?;
+        self.intersections.iter().try_for_each(|intersection| intersection.check(files))
+    }
+}
+
+/// Whether a record passes a filter.
+fn passes(filter: &Filter, record: &Record<'_>, index: usize) -> Result<bool, Error> {
+    let text = record.text(index);
+    let listed = |values: &[String]| values.iter().any(|value| value.as_bytes() == &*text);
+    if listed(&filter.drop) || !(filter.keep.is_empty() || listed(&filter.keep)) {
+        return Ok(false);
+    }
+    if filter.min.is_none() && filter.max.is_none() {
+        return Ok(true);
+    }
+    let cell = record.cell(index);
+    if cell.is_missing() {
+        return Ok(false);
+    }
+    let number = cell.number().ok_or_else(|| {
+        let help = "its [[filter]] has min or max; add the value to table.missing if it means that";
+        record.not_a_number(&filter.column, cell, help)
+    })?;
+    Ok(filter.min.is_none_or(|min| number >= min) && filter.max.is_none_or(|max| number <= max))
+}

@@ -1,0 +1,127 @@
+//! A source that a run can find its place in again.
+
+use super::digest::Digest;
+use super::passed::Passed;
+use super::place::{Reading, Within};
+use super::{GoOn, Place, Record, Source};
+use crate::error::Error;
+
+/// Lends the records of a source and keeps count of them.
+pub(crate) struct Reader {
+    source: Box<dyn Source>,
+    /// Of all records so far, where somebody wants to find the place again.
+    passed: Option<Passed>,
+    /// Digest of what was read before this source.
+    opened: Digest,
+    /// Records before this source.
+    earlier: u64,
+    is_at_end: bool,
+}
+
+impl Reader {
+    /// Starts with the first source of a run. `keep_place`: whether [`Reader::place`] is to tell what was read from other data.
+    pub(crate) fn new(source: Box<dyn Source>, keep_place: bool) -> Self {
+        let passed = keep_place.then(Passed::default);
+        Self { source, passed, opened: Digest::default(), earlier: 0, is_at_end: false }
+    }
+
+    /// Goes on where an earlier reader stopped: with newer data after its end, or, where it broke off, as `go_on` says. `open` opens
+    /// the source after data of a digest.
+    ///
+    /// # Errors
+    /// Those of `open`; [`Error::OtherData`] where the source is not what the earlier reader had begun to read.
+    pub(crate) fn resume(
+        open: impl FnOnce(Digest) -> Result<Box<dyn Source>, Error>,
+        place: &Place,
+        go_on: GoOn,
+    ) -> Result<Self, Error> {
+        let Reading { digest, within } = &place.reading;
+        let (again, opened) = match (within, go_on) {
+            (Some(within), GoOn::Same) => (Some(within), digest),
+            (Some(within), GoOn::Rest) => (None, &within.digest),
+            (None, _) => (None, digest),
+        };
+        let read_again = again.map_or(0, |within| within.passed.records);
+        let mut reader = Self {
+            source: open(opened.clone())?,
+            passed: Some(Passed::default()),
+            opened: opened.clone(),
+            earlier: place.counts.read.saturating_sub(read_again),
+            is_at_end: false,
+        };
+        if let Some(within) = again {
+            reader.pass_over(within)?;
+        }
+        Ok(reader)
+    }
+
+    /// Passes over the records that were learned from before the run broke off; makes sure that they are the same.
+    fn pass_over(&mut self, within: &Within) -> Result<(), Error> {
+        let other = |reader: &Self, found| Error::OtherData {
+            file: reader.file().into(),
+            found,
+            records: within.passed.records,
+            files: within.files.join(", "),
+        };
+        for _ in 0..within.passed.records {
+            if !self.advance()? {
+                return Err(other(self, "fewer records"));
+            }
+        }
+        if self.passed == Some(within.passed) { Ok(()) } else { Err(other(self, "other records")) }
+    }
+
+    /// Moves to the next record; false at the end.
+    ///
+    /// # Errors
+    /// Those of the source.
+    #[inline]
+    pub(crate) fn advance(&mut self) -> Result<bool, Error> {
+        if !self.source.advance()? {
+            self.is_at_end = true;
+            return Ok(false);
+        }
+        if let Some(passed) = &mut self.passed {
+            passed.take(&self.source.record());
+        }
+        Ok(true)
+    }
+
+    /// Returns the record moved to, numbered over all sources of the run.
+    #[inline]
+    pub(crate) fn record(&self) -> Record<'_> {
+        let mut record = self.source.record();
+        record.position.number += self.earlier;
+        record
+    }
+
+    /// Returns the source.
+    pub(crate) fn source(&self) -> &dyn Source {
+        &*self.source
+    }
+
+    /// Returns the name of what is being read.
+    pub(crate) fn file(&self) -> &str {
+        self.source.names().last().map_or("", String::as_str)
+    }
+
+    /// Returns the names of what was opened so far, for messages about all of it.
+    pub(crate) fn files(&self) -> String {
+        self.source.names().join(", ")
+    }
+
+    /// Returns where the reading is.
+    pub(crate) fn place(&self) -> Reading {
+        let digest = self.source.digest();
+        match self.passed.filter(|_| !self.is_at_end) {
+            // A path is spelled in many ways: a name tells enough.
+            Some(passed) => {
+                let names =
+                    self.source.names().iter().map(|name| name.rsplit(['/', '\\']).next().unwrap_or(name).into());
+                let within = Within { passed, files: names.collect(), digest };
+                Reading { digest: self.opened.clone(), within: Some(within) }
+            }
+            None => Reading { digest, within: None },
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! One record of a table, whatever its source: cells by column, each missing, a number or a text.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use crate::error::Error;
+
+/// Where a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// The source's name in messages: a file, or what its owner calls it.
+    pub file: &'a str,
+    /// 1-based line of the file on which the record starts; 0 where the source has no lines.
+    pub line: u64,
+    /// 1-based number of the record over all files, headers, comments and empty lines not counted.
+    pub number: u64,
+}
+
+/// What a column holds in a record, before any model. CSV gives text, a typed source numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell<'a> {
+    /// No value.
+    Missing,
+    /// A number.
+    Number(f64),
+    /// Text in UTF-8; where a number is wanted, it is read as one.
+    Text(&'a [u8]),
+}
+
+impl<'a> Cell<'a> {
+    /// Returns the number that the cell holds: NaN for a missing value, `None` for text that is no number.
+    #[inline]
+    #[must_use]
+    pub fn number(self) -> Option<f64> {
+        match self {
+            Self::Missing => Some(f64::NAN),
+            Self::Number(x) => Some(x),
+            Self::Text(text) => parse(text),
+        }
+    }
+
+    /// Returns the text that the cell holds, as a level or group is named: of a number its shortest decimals, `39` for 39.0;
+    /// `None` for a missing value.
+    #[inline]
+    #[must_use]
+    pub fn text(self) -> Option<Cow<'a, [u8]>> {
+        match self {
+            Self::Missing => None,
+            Self::Number(x) => Some(Cow::Owned(decimals(x).into_bytes())),
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+        }
+    }
+
+    /// Returns whether there is no value.
+    #[inline]
+    #[must_use]
+    pub fn is_missing(self) -> bool {
+        self == Self::Missing
+    }
+}
+
+/// Reads a number as every part of the product reads it.
+#[inline]
+pub(crate) fn parse(text: &[u8]) -> Option<f64> {
+    fast_float2::parse(text).ok()
+}
+
+#[cold]
+fn decimals(x: f64) -> String {
+    // -0.0 and 0.0 are one value.
+    format!("{}", x + 0.0)
+}
+
+/// A record: its cells by column index.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub(super) cells: Held<'a>,
+    /// Where it is.
+    pub position: Position<'a>,
+}
+
+/// The cells of a record, as its source holds them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Held<'a> {
+    /// Fields of a line of text.
+    Fields(Fields<'a>),
+    /// Cells that were kept: of each column its place among them, [`NOT_KEPT`] for none.
+    Kept { cells: &'a [Kept], text: &'a [u8], places: &'a [u32] },
+}
+
+/// A line of text and where its fields are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'a> {
+    pub text: &'a [u8],
+    pub fields: &'a [Range<u32>],
+    pub trim: bool,
+    pub missing: &'a Missing,
+}
+
+/// A cell in memory; texts lie one after the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Kept {
+    Missing,
+    Number(f64),
+    Text(Range<u32>),
+}
+
+/// Of a column that is not kept.
+pub(super) const NOT_KEPT: u32 = u32::MAX;
+
+impl Kept {
+    /// Keeps a cell, its text after the others. Text that is just what a number is written as is kept as that number.
+    pub(super) fn of(cell: Cell<'_>, texts: &mut Vec<u8>) -> Self {
+        match cell {
+            Cell::Missing => Self::Missing,
+            Cell::Number(x) => Self::Number(x),
+            Cell::Text(text) => match parse(text).filter(|x| decimals(*x).as_bytes() == text) {
+                Some(x) => Self::Number(x),
+                None => {
+                    let start = texts.len() as u32;
+                    texts.extend_from_slice(text);
+                    Self::Text(start..texts.len() as u32)
+                }
+            },
+        }
+    }
+
+    #[inline]
+    fn cell<'a>(&self, text: &'a [u8]) -> Cell<'a> {
+        match self {
+            Self::Missing => Cell::Missing,
+            Self::Number(x) => Cell::Number(*x),
+            Self::Text(range) => Cell::Text(text.get(range.start as usize..range.end as usize).unwrap_or_default()),
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    #[inline]
+    fn text(&self, column: usize) -> &'a [u8] {
+        let text = self.fields.get(column).map_or(&[][..], |field| slice(self.text, field));
+        if self.trim { text.trim_ascii() } else { text }
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Returns a cell; missing where there is no such column.
+    #[inline]
+    #[must_use]
+    pub fn cell(&self, column: usize) -> Cell<'a> {
+        match self.cells {
+            Held::Fields(fields) => {
+                let text = fields.text(column);
+                if fields.missing.contains(text) { Cell::Missing } else { Cell::Text(text) }
+            }
+            Held::Kept { cells, text, places } => {
+                let place = places.get(column).copied().unwrap_or(NOT_KEPT);
+                cells.get(place as usize).map_or(Cell::Missing, |cell| cell.cell(text))
+            }
+        }
+    }
+
+    /// Returns the text of a cell as it stands, also where it means that the value is missing; without blanks around it if the
+    /// table is trimmed.
+    #[inline]
+    #[must_use]
+    pub fn text(&self, column: usize) -> Cow<'a, [u8]> {
+        match self.cells {
+            Held::Fields(fields) => Cow::Borrowed(fields.text(column)),
+            Held::Kept { .. } => self.cell(column).text().unwrap_or_default(),
+        }
+    }
+
+    /// Takes its cells into a digest, each with what it is and how long.
+    pub(crate) fn hash_into(&self, digest: &mut Digest, columns: usize) {
+        for column in 0..columns {
+            match self.cell(column) {
+                Cell::Missing => digest.update(&[0]),
+                Cell::Number(x) => {
+                    digest.update(&[1]);
+                    digest.update(&x.to_bits().to_le_bytes());
+                }
+                Cell::Text(text) => {
+                    digest.update(&[2]);
+                    digest.update(&(text.len() as u64).to_le_bytes());
+                    digest.update(text);
+                }
+            }
+        }
+    }
+
+    /// Says that a cell is no number.
+    #[cold]
+    pub(crate) fn not_a_number(&self, column: &str, cell: Cell<'_>, help: impl Into<String>) -> Error {
+        Error::NotANumber {
+            file: self.position.file.into(),
+            line: self.position.line,
+            column: column.into(),
+            found: String::from_utf8_lossy(&cell.text().unwrap_or_default()).into_owned(),
+            help: help.into(),
+        }
+    }
+}
+
+/// Cells of one record after another, for a source or a caller that has values and no text; its memory is reused.
+#[derive(Clone, Debug)]
+pub struct Cells {
+    cells: Vec<Kept>,
+    text: Vec<u8>,
+    /// Every column in its place.
+    places: Vec<u32>,
+}
+
+impl Cells {
+    /// Starts with a record of so many columns, all missing.
+    #[must_use]
+    pub fn new(columns: usize) -> Self {
+        Self { cells: vec![Kept::Missing; columns], text: Vec::new(), places: (0..).take(columns).collect() }
+    }
+
+    /// Makes every cell missing again.
+    pub fn clear(&mut self) {
+        self.cells.fill(Kept::Missing);
+        self.text.clear();
+    }
+
+    /// Puts a cell in its column, once a record; a column past the last is passed over.
+    pub fn put(&mut self, column: usize, cell: Cell<'_>) {
+        if let Some(to) = self.cells.get_mut(column) {
+            *to = match cell {
+                Cell::Missing => Kept::Missing,
+                Cell::Number(x) => Kept::Number(x),
+                Cell::Text(text) => {
+                    let start = self.text.len() as u32;
+                    self.text.extend_from_slice(text);
+                    Kept::Text(start..self.text.len() as u32)
+                }
+            };
+        }
+    }
+
+    /// Takes the cells of a whole record; columns past the last one given are missing.
+    pub fn set(&mut self, cells: &[Cell<'_>]) {
+        self.clear();
+        cells.iter().enumerate().for_each(|(column, cell)| self.put(column, *cell));
+    }
+
+    /// Returns the record. `source` names it in messages, `number` is its 1-based number there.
+    #[must_use]
+    pub fn record<'a>(&'a self, source: &'a str, number: u64) -> Record<'a> {
+        let Self { cells, text, places } = self;
+        let position = Position { file: source, line: 0, number };
+        Record { cells: Held::Kept { cells, text, places }, position }
+    }
+}
+
+/// The cells that mean *no value*.
+#[derive(Debug)]
+pub(super) struct Missing {
+    tokens: Vec<Box<[u8]>>,
+    empty: bool,
+    /// Which bytes a token starts with: lets nearly every cell pass after one look.
+    first: [bool; 256],
+}
+
+impl Missing {
+    pub(super) fn new(tokens: &[String]) -> Self {
+        let mut first = [false; 256];
+        for byte in tokens.iter().filter_map(|token| token.as_bytes().first()) {
+            first[usize::from(*byte)] = true;
+        }
+        Self {
+            empty: tokens.iter().any(String::is_empty),
+            tokens: tokens.iter().map(|token| token.as_bytes().into()).collect(),
+            first,
+        }
+    }
+
+    #[inline]
+    fn contains(&self, cell: &[u8]) -> bool {
+        match cell.first() {
+            None => self.empty,
+            Some(byte) => self.first[usize::from(*byte)] && self.tokens.iter().any(|token| **token == *cell),
+        }
+    }
+}
+
+#[inline]
+pub(super) fn slice<'a>(text: &'a [u8], field: &Range<u32>) -> &'a [u8] {
+    text.get(field.start as usize..field.end as usize).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_kept_as_it_is_read_whatever_its_text() {
+        for text in
+            ["39", "39.0", "0.1", "-0", "007", "1e3", " 5", "nan", "inf", "", "x", "1_000", "0.30000000000000004"]
+        {
+            let mut texts = b"before".to_vec();
+            let kept = Kept::of(Cell::Text(text.as_bytes()), &mut texts);
+            let cell = kept.cell(&texts);
+            assert_eq!(cell.text().as_deref(), Some(text.as_bytes()), "{kept:?}");
+            let (read, expected) = (cell.number(), parse(text.as_bytes()));
+            assert_eq!(read.map(f64::to_bits), expected.map(f64::to_bits), "{kept:?}");
+        }
+        assert_eq!(Kept::of(Cell::Text(b"39"), &mut Vec::new()), Kept::Number(39.0));
+    }
+
+    #[test]
+    fn a_number_names_a_level_by_its_shortest_decimals() {
+        for (x, text) in [(39.0, "39"), (-0.0, "0"), (0.1, "0.1"), (1e21, "1000000000000000000000")] {
+            assert_eq!(Cell::Number(x).text().as_deref(), Some(text.as_bytes()));
+        }
+        assert_eq!(Cell::Missing.text(), None);
+    }
+}

@@ -1,0 +1,438 @@
+//! The whole learner as one state that records are pushed to: from raw cells to a model file.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use feamoe_engine::format::Provenance;
+
+use super::checkpoint::{Checkpoint, Stage};
+use super::distance::Gauge;
+use super::export::{Export, ExportError, Source, export};
+use super::memory::Memory;
+use super::prequential::Prequential;
+use super::{Options, Progress};
+use crate::encoder::{self, Encoder, Example, Flipper, Flips, feature_columns};
+use crate::error::{CheckpointError, Error};
+use crate::learner::{Learner, Prediction, Weights};
+use crate::rows::{Admission, Attribute, Buffer, Counts, GoOn, Place, Reading, Record, Reservoir, Row, Use, column};
+use crate::schema::Schema;
+
+/// Bytes that the rows which the encoder is fitted on may take in memory, and those of the sample behind the model.
+const MOST_BYTES: usize = 256 << 20;
+
+/// Learns from records as they come: labels and groups by the schema, an encoder fitted on the first rows, the learner, its
+/// measures, a sample of the rows for the model's background. A checkpoint or a model can be had after any record.
+///
+/// Its memory does not grow with the records.
+///
+/// ```
+/// use feamoe::learner::LearnerOptions;
+/// use feamoe::rows::{Cell, Cells};
+/// use feamoe::schema::Schema;
+/// use feamoe::training::{Options, Trainer};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let schema = Schema::from_toml("loans", "[target]\ncolumn = \"paid\"\npositive = [\"1\"]\n")?;
+/// let options = Options::new(LearnerOptions::default().check()?);
+/// let mut trainer = Trainer::new(&["income", "paid"], schema, &options)?;
+/// let mut cells = Cells::new(2);
+/// for row in 0..6_000_u32 {
+///     let income = f64::from(row * 7_919 % 1_000);
+///     cells.set(&[Cell::Number(income), Cell::Number(f64::from(u8::from(income > 500.0)))]);
+///     trainer.learn(&cells.record("memory", row.into()))?;
+/// }
+/// let model = trainer.model()?; // read back by the engine, compared row by row
+/// assert!(trainer.prequential().summary().total.accuracy > 0.9);
+///
+/// let stored = trainer.checkpoint().to_bytes()?; // goes on elsewhere, to the same bits
+/// let again = Trainer::from_bytes(&stored)?;
+/// assert_eq!(again.model()?.bytes, model.bytes);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Trainer {
+    schema: Schema,
+    encoding: encoder::Options,
+    admission: Admission,
+    encoder: Encoder,
+    /// All rows, fewer than the encoder is fitted on, and their bytes; `None` once it is. Until then nothing was learned.
+    waiting: Option<(Buffer, usize)>,
+    reservoir: Reservoir,
+    state: State,
+    earlier_rows: u64,
+    reading: Reading,
+    /// Hashes what is pushed, where nobody hashes what it is read from.
+    hashes: bool,
+    /// Keeps the examples instead of learning from them.
+    memory: Option<Memory>,
+}
+
+/// What moves along the examples.
+#[derive(Clone)]
+struct State {
+    /// Where the learner wants to know how records would be decided in other groups.
+    flipper: Option<Flipper>,
+    flips: Flips,
+    /// Where it wants to know how far declined records are from the boundary.
+    gauge: Option<Gauge>,
+    learner: Learner,
+    prequential: Prequential,
+    rows: u64,
+    epoch: u32,
+    example: Example,
+}
+
+impl State {
+    fn new(learner: Learner, prequential: Prequential, rows: u64) -> Self {
+        Self {
+            flipper: learner.options().wants_flips().then(Flipper::default),
+            flips: Flips::default(),
+            gauge: Gauge::new(&learner),
+            learner,
+            prequential,
+            rows,
+            epoch: 1,
+            example: Example::default(),
+        }
+    }
+
+    /// Learns from the example that was encoded last.
+    #[inline]
+    fn learn<'a>(&mut self, encoder: &Encoder, attributes: impl Iterator<Item = &'a Attribute> + Clone) -> Prediction {
+        let Self { flipper, flips, gauge, learner, prequential, rows, epoch, example } = self;
+        if let Some(flipper) = flipper {
+            flipper.flip(encoder, attributes, example, flips);
+        }
+        if let Some(gauge) = gauge {
+            gauge.look_at(example, encoder, learner);
+        }
+        let prediction = learner.learn_one_with(example, flips);
+        // Later passes have seen the row: their measures would flatter.
+        if *epoch == 1 {
+            prequential.observe(example.label, prediction.probability, &example.groups);
+            if flipper.is_some() {
+                prequential.observe_individual(prediction.unfair, &example.groups);
+            }
+        }
+        *rows += 1;
+        prediction
+    }
+}
+
+impl Trainer {
+    /// Starts with records of these columns.
+    ///
+    /// # Errors
+    /// [`Error::MissingColumn`] for a column that the schema names; [`Error::FeatureCount`]; [`Error::Input`] for options that
+    /// are for the reading of files: several passes, or an order of its own.
+    pub fn new<S: AsRef<str>>(columns: &[S], schema: Schema, options: &Options) -> Result<Self, Error> {
+        if options.epochs != 1 || options.shuffle {
+            return Err(Error::Input("records that are pushed are learned from once, in their order".into()));
+        }
+        let columns: Arc<[String]> = columns.iter().map(|name| name.as_ref().to_owned()).collect();
+        let mut trainer = Self::of_source(&columns, "the table", schema, options)?;
+        trainer.hashes = true;
+        Ok(trainer)
+    }
+
+    /// As [`Trainer::new`], of a source of this name that hashes what it reads.
+    pub(super) fn of_source(
+        columns: &Arc<[String]>,
+        file: &str,
+        schema: Schema,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let mut admission = Admission::new(columns, file, &schema, Use::Learn)?;
+        if let Some(split) = options.split {
+            admission.keep(split);
+        }
+        let attributes = admission.attributes().count();
+        let rows = Buffer::new(columns.len(), &feature_columns(columns, file, &schema)?, attributes);
+        let learner = Learner::new(options.learner.clone(), attributes);
+        let prequential = Prequential::new(options.learner.threshold(), options.window);
+        Ok(Self {
+            schema,
+            encoding: options.encoder.clone(),
+            admission,
+            reservoir: Reservoir::new(rows.clone(), options.background, options.seed),
+            encoder: Encoder::default(),
+            waiting: Some((rows, 0)),
+            state: State::new(learner, prequential, 0),
+            earlier_rows: 0,
+            reading: Reading::default(),
+            hashes: false,
+            memory: None,
+        })
+    }
+
+    /// Goes on from the bytes of a checkpoint, with records of the same columns.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let refuse = |error: CheckpointError| Error::Checkpoint { file: "the checkpoint".into(), error };
+        let checkpoint = Checkpoint::from_bytes(bytes).map_err(refuse)?;
+        let columns = checkpoint.place.columns().into();
+        let mut trainer = Self::resume(checkpoint, &columns, "the table", GoOn::Rest)?;
+        trainer.hashes = true;
+        Ok(trainer)
+    }
+
+    /// Goes on from a checkpoint with a source of these columns.
+    pub(super) fn resume(
+        checkpoint: Checkpoint<'_>,
+        columns: &Arc<[String]>,
+        file: &str,
+        go_on: GoOn,
+    ) -> Result<Self, Error> {
+        let Checkpoint { schema, encoding, place, stage, reservoir, learner, prequential, rows } = checkpoint;
+        let mut admission = Admission::new(columns, file, &schema, Use::Learn)?;
+        admission.go_on(&place, go_on);
+        let mut reservoir = reservoir.into_owned();
+        reservoir.go_on();
+        let (mut encoder, waiting) = match stage {
+            Stage::WarmingUp(rows) => {
+                let bytes = rows.bytes();
+                (Encoder::default(), Some((rows.into_owned(), bytes)))
+            }
+            Stage::Learning(encoder) => (encoder.into_owned(), None),
+        };
+        encoder.bind(columns, file)?;
+        let Place { reading, .. } = place;
+        Ok(Self {
+            schema: schema.into_owned(),
+            encoding,
+            admission,
+            encoder,
+            waiting,
+            reservoir,
+            state: State::new(learner.into_owned(), prequential.into_owned(), rows),
+            earlier_rows: rows,
+            reading,
+            hashes: false,
+            memory: None,
+        })
+    }
+
+    /// Learns from a record. Returns its score before that; `None` for a record that is not used, or while the encoder waits for
+    /// the rows it is fitted on, which are then learned from at once.
+    ///
+    /// *Cost:* a microsecond or two, a few times the experts times the features.
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`]; where the encoder is fitted, those of [`Encoder::fit`]. A record with an error was not learned from.
+    pub fn learn(&mut self, record: &Record<'_>) -> Result<Option<Prediction>, Error> {
+        if self.hashes {
+            record.hash_into(&mut self.reading.digest, self.admission.columns().len());
+        }
+        if !self.admission.admit(record)? {
+            return Ok(None);
+        }
+        let Self { admission, encoder, waiting, reservoir, state, memory, .. } = self;
+        let row = admission.row(*record);
+        let Some((rows, bytes)) = waiting else {
+            return take(&row, encoder, admission, reservoir, state, memory.as_mut());
+        };
+        rows.push(&row);
+        *bytes += rows.last_bytes();
+        if *bytes > MOST_BYTES {
+            return Err(Error::TooMuchMemory {
+                file: record.position.file.into(),
+                line: record.position.line,
+                rows: rows.len(),
+                limit: MOST_BYTES >> 20,
+            });
+        }
+        if rows.len() >= self.encoding.warmup.max(1) {
+            self.fit()?;
+        }
+        Ok(None)
+    }
+
+    /// Fits the encoder on the rows there are, and learns from them.
+    pub(super) fn fit(&mut self) -> Result<(), Error> {
+        let Self { schema, encoding, admission, encoder, waiting, reservoir, state, memory, .. } = self;
+        let Some((rows, _)) = waiting else { return Ok(()) };
+        *encoder = Encoder::fit(rows, admission.columns(), schema, encoding)?;
+        for row in rows.rows() {
+            take(&row, encoder, admission, reservoir, state, memory.as_mut())?;
+        }
+        *waiting = None;
+        Ok(())
+    }
+
+    /// Returns this trainer with its encoder fitted on the rows there are, where there were too few.
+    pub(super) fn fitted(&self) -> Result<Cow<'_, Self>, Error> {
+        if self.encoder().is_some() {
+            return Ok(Cow::Borrowed(self));
+        }
+        let mut fitted = self.clone();
+        fitted.fit()?;
+        Ok(Cow::Owned(fitted))
+    }
+
+    /// Returns the model as it is now, with its background, checked on a sample of the rows.
+    ///
+    /// # Errors
+    /// See [`ExportError`]; without rows of both outcomes and of every group that the schema names, [`ExportError::Data`].
+    pub fn model(&self) -> Result<Export, ExportError> {
+        let files = self.reading.files().unwrap_or_else(|| "the table".to_owned());
+        self.admission.check_learned(&files)?;
+        let fitted = self.fitted()?;
+        let Self { schema, admission, encoder, reservoir, state, reading, .. } = &*fitted;
+        let learner = &state.learner;
+        let source = Source {
+            encoder,
+            weights: Weights { experts: learner.experts(), bias: learner.bias(), rows: learner.rows() },
+            threshold: learner.options().threshold(),
+            positive_name: schema.target.positive.first().map_or("", String::as_str),
+            provenance: Provenance {
+                training_rows: state.rows,
+                data_sha256: reading.digest().finish(),
+                seed: learner.options().seed(),
+                trainer_version: super::version(),
+            },
+        };
+        let column = |name: &str| column(admission.columns(), "", name, "the model");
+        export(&source, reservoir, column, |example| learner.predict_exported(&example.terms))
+    }
+
+    /// Returns what it takes to go on, here or elsewhere.
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint<'_> {
+        Checkpoint {
+            schema: Cow::Borrowed(&self.schema),
+            encoding: self.encoding.clone(),
+            place: self.admission.place(self.reading.clone()),
+            stage: match &self.waiting {
+                Some((rows, _)) => Stage::WarmingUp(Cow::Borrowed(rows)),
+                None => Stage::Learning(Cow::Borrowed(&self.encoder)),
+            },
+            reservoir: Cow::Borrowed(&self.reservoir),
+            learner: Cow::Borrowed(&self.state.learner),
+            prequential: Cow::Borrowed(&self.state.prequential),
+            rows: self.state.rows,
+        }
+    }
+
+    /// Notes where the reading of the data is.
+    pub(super) fn read(&mut self, reading: Reading) {
+        self.reading = reading;
+    }
+
+    /// Keeps the examples of the first pass in memory instead of learning from them.
+    pub(super) fn keep_examples(&mut self) {
+        self.memory = Some(Memory::default());
+    }
+
+    /// Returns the examples that were kept.
+    pub(super) fn take_examples(&mut self) -> Memory {
+        self.memory.take().unwrap_or_default()
+    }
+
+    /// Learns from an example that was kept.
+    pub(super) fn learn_again(&mut self, memory: &Memory, index: u32) {
+        let Self { admission, encoder, state, .. } = self;
+        memory.read(index, &mut state.example);
+        state.learn(encoder, admission.attributes());
+    }
+
+    /// Learns in a later pass from a row that was learned from before.
+    pub(super) fn learn_row_again(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        let Self { admission, encoder, state, .. } = self;
+        encoder.encode(row, &mut state.example)?;
+        state.learn(encoder, admission.attributes());
+        Ok(())
+    }
+
+    /// Begins a pass, counted from 1.
+    pub(super) fn begin_pass(&mut self, epoch: u32) {
+        self.state.epoch = epoch;
+    }
+
+    /// Checks that what was read could be learned from.
+    pub(super) fn check(&self, files: &str) -> Result<(), Error> {
+        self.admission.check(files)
+    }
+
+    /// Returns where it is.
+    pub(super) fn progress(&self) -> Progress<'_> {
+        let State { rows, epoch, learner, prequential, .. } = &self.state;
+        Progress { rows: *rows, epoch: *epoch, learner, prequential }
+    }
+
+    /// Returns the schema.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Returns the learner.
+    #[must_use]
+    pub fn learner(&self) -> &Learner {
+        &self.state.learner
+    }
+
+    /// Returns the encoder, once it is fitted.
+    #[must_use]
+    pub fn encoder(&self) -> Option<&Encoder> {
+        self.waiting.is_none().then_some(&self.encoder)
+    }
+
+    /// Returns the measures of the rows seen for the first time.
+    #[must_use]
+    pub fn prequential(&self) -> &Prequential {
+        &self.state.prequential
+    }
+
+    /// Returns the protected attributes in the order of the schema, then the intersections, with the groups and counts so far.
+    pub fn attributes(&self) -> impl Iterator<Item = &Attribute> + Clone {
+        self.admission.attributes()
+    }
+
+    /// Returns what became of the records so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.admission.counts()
+    }
+
+    /// Returns the sample of the rows learned from.
+    #[must_use]
+    pub fn reservoir(&self) -> &Reservoir {
+        &self.reservoir
+    }
+
+    /// Returns the rows learned from, repeated passes counted again.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.state.rows
+    }
+
+    /// Returns those of earlier runs among them.
+    #[must_use]
+    pub fn earlier_rows(&self) -> u64 {
+        self.earlier_rows
+    }
+}
+
+/// Encodes a row, and learns from it or keeps its example.
+#[inline]
+fn take(
+    row: &Row<'_>,
+    encoder: &mut Encoder,
+    admission: &Admission,
+    reservoir: &mut Reservoir,
+    state: &mut State,
+    memory: Option<&mut Memory>,
+) -> Result<Option<Prediction>, Error> {
+    encoder.learn_one(row, &mut state.example)?;
+    reservoir.offer(row);
+    Ok(match memory {
+        Some(memory) => {
+            memory.push(&state.example);
+            None
+        }
+        None => Some(state.learn(encoder, admission.attributes())),
+    })
+}
