@@ -44,6 +44,7 @@ mod recourse;
 mod recourse_burden;
 mod recourse_rules;
 mod rooms;
+mod rows;
 mod sampled;
 mod service;
 mod shap_values;

@@ -21,21 +21,21 @@ use crate::schema::Schema;
 /// assert_eq!(examples.encoder().rows_seen(), 2);
 /// # Ok::<(), feamoe::error::Error>(())
 /// ```
-pub struct Examples {
-    stream: Stream,
+pub struct Examples<'s> {
+    stream: Stream<'s>,
     encoder: Encoder,
     /// Rows the encoder was fitted on, until they have been given out.
     warmup: Option<Buffer>,
     given: usize,
 }
 
-impl Examples {
+impl<'s> Examples<'s> {
     /// Reads the first rows and fits an encoder on them.
     ///
     /// # Errors
     ///
     /// Those of the stream and of [`Encoder::fit`]; [`Error::NoUsableRows`].
-    pub fn new(mut stream: Stream, schema: &Schema, options: &Options) -> Result<Self, Error> {
+    pub fn new(mut stream: Stream<'s>, schema: &Schema, options: &Options) -> Result<Self, Error> {
         let kept = feature_columns(stream.columns(), &stream.files(), schema)?;
         let mut warmup = Buffer::new(stream.columns().len(), &kept, stream.attributes().count());
         warmup.fill(&mut stream, options.warmup.max(1))?;
@@ -68,7 +68,7 @@ impl Examples {
 
     /// Returns the stream, for its counts and groups. While the first rows are given out, it is ahead of the examples.
     #[must_use]
-    pub fn stream(&self) -> &Stream {
+    pub fn stream(&self) -> &Stream<'s> {
         &self.stream
     }
 

@@ -7,3 +7,27 @@ pub mod individual;
 pub mod loss;
 pub mod monitor;
 pub mod recourse;
+
+use ndarray::Array1;
+
+use crate::error::Error;
+use crate::model::AnyModel;
+use crate::rows::{Source, column};
+use binding::Binding;
+
+/// Scores every record of a source: the probabilities of the favourable outcome, in their order.
+///
+/// # Errors
+/// Those of the source and of [`Binding`].
+pub fn scores(model: AnyModel<'_>, source: &mut impl Source) -> Result<Array1<f32>, Error> {
+    let file = source.names().last().cloned().unwrap_or_default();
+    let binding = Binding::of(model.schema(), |name| column(source.columns(), &file, name, "the model"))?;
+    let mut record = model.record();
+    let mut scores = Vec::new();
+    while source.advance()? {
+        binding.fill(&source.record(), &mut record)?;
+        // A record of this very model: it cannot be another's.
+        scores.push(model.score(&record).map_or(f32::NAN, |score| score.probability));
+    }
+    Ok(scores.into())
+}

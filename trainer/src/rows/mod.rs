@@ -27,6 +27,7 @@
 //! ```
 
 mod admission;
+mod array;
 mod buffer;
 pub mod csv;
 mod digest;
@@ -46,6 +47,7 @@ use std::sync::Arc;
 
 pub(crate) use admission::Admission;
 pub use admission::{Counts, Row, Use};
+pub use array::ArrayRows;
 pub use buffer::Buffer;
 pub use csv::{Input, Records};
 pub use digest::Digest;
@@ -65,12 +67,12 @@ use crate::error::Error;
 use crate::schema::Schema;
 
 /// Rows of a source, as a schema says.
-pub struct Stream {
-    source: Box<dyn Source>,
+pub struct Stream<'s> {
+    source: Box<dyn Source + 's>,
     admission: Admission,
 }
 
-impl Stream {
+impl<'s> Stream<'s> {
     /// Opens CSV files in the order given.
     ///
     /// # Errors
@@ -99,7 +101,7 @@ impl Stream {
     /// # Errors
     ///
     /// [`Error::MissingColumn`] for the target, a protected attribute or a filter.
-    pub fn new(source: impl Source + 'static, schema: &Schema, usage: Use) -> Result<Self, Error> {
+    pub fn new(source: impl Source + 's, schema: &Schema, usage: Use) -> Result<Self, Error> {
         let file = source.names().last().cloned().unwrap_or_default();
         let admission = Admission::new(source.columns(), &file, schema, usage)?;
         Ok(Self { source: Box::new(source), admission })
@@ -234,7 +236,7 @@ mod tests {
 
     type Used = (u64, Option<bool>, Vec<u8>);
 
-    fn read(text: &'static str, schema: &str, usage: Use) -> Result<(Vec<Used>, Stream), Error> {
+    fn read(text: &'static str, schema: &str, usage: Use) -> Result<(Vec<Used>, Stream<'static>), Error> {
         let schema = Schema::from_toml("s.toml", schema)?;
         let mut stream = Stream::from_reader("f.csv", text.as_bytes(), &schema, usage)?;
         let mut rows = Vec::new();

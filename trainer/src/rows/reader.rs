@@ -7,8 +7,8 @@ use super::{GoOn, Place, Record, Source};
 use crate::error::Error;
 
 /// Lends the records of a source and keeps count of them.
-pub(crate) struct Reader {
-    source: Box<dyn Source>,
+pub(crate) struct Reader<'s> {
+    source: Box<dyn Source + 's>,
     /// Of all records so far, where somebody wants to find the place again.
     passed: Option<Passed>,
     /// Digest of what was read before this source.
@@ -18,9 +18,9 @@ pub(crate) struct Reader {
     is_at_end: bool,
 }
 
-impl Reader {
+impl<'s> Reader<'s> {
     /// Starts with the first source of a run. `keep_place`: whether [`Reader::place`] is to tell what was read from other data.
-    pub(crate) fn new(source: Box<dyn Source>, keep_place: bool) -> Self {
+    pub(crate) fn new(source: Box<dyn Source + 's>, keep_place: bool) -> Self {
         let passed = keep_place.then(Passed::default);
         Self { source, passed, opened: Digest::default(), earlier: 0, is_at_end: false }
     }
@@ -31,7 +31,7 @@ impl Reader {
     /// # Errors
     /// Those of `open`; [`Error::OtherData`] where the source is not what the earlier reader had begun to read.
     pub(crate) fn resume(
-        open: impl FnOnce(Digest) -> Result<Box<dyn Source>, Error>,
+        open: impl FnOnce(Digest) -> Result<Box<dyn Source + 's>, Error>,
         place: &Place,
         go_on: GoOn,
     ) -> Result<Self, Error> {
@@ -96,7 +96,7 @@ impl Reader {
     }
 
     /// Returns the source.
-    pub(crate) fn source(&self) -> &dyn Source {
+    pub(crate) fn source(&self) -> &(dyn Source + 's) {
         &*self.source
     }
 

@@ -265,7 +265,7 @@ pub fn resume(
 /// Learns from all records, once.
 fn over(
     mut trainer: Trainer,
-    mut reader: Reader,
+    mut reader: Reader<'_>,
     mut saving: Option<Saving<'_>>,
     on_progress: &mut dyn FnMut(&Progress<'_>),
     started: Instant,

@@ -7,14 +7,16 @@ use feamoe_engine::format::Provenance;
 
 use super::checkpoint::{Checkpoint, Stage};
 use super::distance::Gauge;
-use super::export::{Export, ExportError, Source, export};
+use super::export::{Export, ExportError, Source as Learned, export};
 use super::memory::Memory;
 use super::prequential::Prequential;
 use super::{Options, Progress};
 use crate::encoder::{self, Encoder, Example, Flipper, Flips, feature_columns};
-use crate::error::{CheckpointError, Error};
+use crate::error::{CheckpointError, Error, list};
 use crate::learner::{Learner, Prediction, Weights};
-use crate::rows::{Admission, Attribute, Buffer, Counts, GoOn, Place, Reading, Record, Reservoir, Row, Use, column};
+use crate::rows::{
+    Admission, Attribute, Buffer, Counts, GoOn, Place, Reading, Record, Reservoir, Row, Source, Use, column,
+};
 use crate::schema::Schema;
 
 /// Bytes that the rows which the encoder is fitted on may take in memory, and those of the sample behind the model.
@@ -250,6 +252,21 @@ impl Trainer {
         Ok(None)
     }
 
+    /// Learns from every record of a source that has the columns the trainer was started with, in their order.
+    ///
+    /// # Errors
+    /// Those of the source and of [`Trainer::learn`]; [`Error::Input`] for other columns.
+    pub fn learn_all(&mut self, source: &mut impl Source) -> Result<(), Error> {
+        if source.columns() != self.admission.columns() {
+            let (found, expected) = (list(source.columns()), list(self.admission.columns()));
+            return Err(Error::Input(format!("found the columns {found}, expected {expected}, in this order")));
+        }
+        while source.advance()? {
+            self.learn(&source.record())?;
+        }
+        Ok(())
+    }
+
     /// Fits the encoder on the rows there are, and learns from them.
     pub(super) fn fit(&mut self) -> Result<(), Error> {
         let Self { schema, encoding, admission, encoder, waiting, reservoir, state, memory, .. } = self;
@@ -282,7 +299,7 @@ impl Trainer {
         let fitted = self.fitted()?;
         let Self { schema, admission, encoder, reservoir, state, reading, .. } = &*fitted;
         let learner = &state.learner;
-        let source = Source {
+        let source = Learned {
             encoder,
             weights: Weights { experts: learner.experts(), bias: learner.bias(), rows: learner.rows() },
             threshold: learner.options().threshold(),

@@ -1,0 +1,164 @@
+//! Promise: a table gives the same model wherever its rows come from: CSV text, an array in memory,
+//! records pushed one by one; and a trainer that was stored and went on gives it too.
+
+use feamoe::judge;
+use feamoe::learner::LearnerOptions;
+use feamoe::model::{AlignedBytes, AnyModel, HostModel};
+use feamoe::rows::{ArrayRows, Cell, Cells, Records, Source};
+use feamoe::schema::Schema;
+use feamoe::training::{self, Options, Trainer};
+use feamoe_engine::fairness::Measure;
+use feamoe_testkit::content::Content;
+use feamoe_testkit::generate::Draw;
+use ndarray::Array2;
+
+const COLUMNS: [&str; 6] = ["age", "income", "code", "noise", "sex", "paid"];
+const SCHEMA: &str = "
+    [target]
+    column = \"paid\"
+    positive = [\"1\"]
+    [features]
+    drop = [\"noise\"]
+    categorical = [\"code\"]
+    log1p = [\"income\"]
+    [[protected]]
+    column = \"sex\"
+    privileged = [\"1\"]
+";
+const ROWS: usize = 7_000;
+
+/// Numbers that text in decimals gives back, some of them missing; a category of numbers.
+fn table() -> Array2<f64> {
+    let mut draw = Draw::new(11);
+    Array2::from_shape_fn((ROWS, COLUMNS.len()), |(row, column)| {
+        let x = f64::from(draw.between(0.0, 1.0));
+        let value = match column {
+            0 => (x * 700.0).floor() / 10.0,
+            1 => x * x * 100_000.0,
+            2 => (x * 5.0).floor(),
+            3 => x,
+            4 => f64::from(u8::from(x < 0.6)),
+            _ => f64::from(u8::from((row * 7 + (x * 10.0) as usize) % 10 < 4)),
+        };
+        if column < 4 && draw.below(20) == 0 { f64::NAN } else { value }
+    })
+}
+
+fn csv(table: &Array2<f64>) -> String {
+    let line = |cells: Vec<String>| cells.join(",") + "\n";
+    let cell = |x: &f64| if x.is_nan() { String::new() } else { x.to_string() };
+    let rows = table.rows().into_iter().map(|row| line(row.iter().map(cell).collect()));
+    line(COLUMNS.map(str::to_owned).to_vec()) + &rows.collect::<String>()
+}
+
+fn options() -> Options {
+    Options::new(LearnerOptions::default().target(Measure::Spd, 0.05).check().unwrap())
+}
+
+/// The model but for the hash of what it was read from.
+fn without_hash(model: &AlignedBytes) -> Content {
+    let mut content = Content::read(model.as_slice());
+    content.provenance.data_sha256 = [0; 32];
+    content
+}
+
+#[test]
+fn csv_an_array_and_pushed_cells_give_the_same_model() {
+    let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
+    let table = table();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.csv");
+    std::fs::write(&path, csv(&table)).unwrap();
+    let from_csv = training::run(&[path.as_path().into()], &schema, &options(), &mut |_| ()).unwrap().model().unwrap();
+
+    let mut trainer = Trainer::new(&COLUMNS, schema.clone(), &options()).unwrap();
+    trainer.learn_all(&mut ArrayRows::new(table.view(), &COLUMNS).unwrap()).unwrap();
+    let from_array = trainer.model().unwrap();
+    assert_eq!(without_hash(&from_array.bytes), without_hash(&from_csv.bytes));
+
+    // As text and as numbers, stored and gone on with at odd places: before the encoder is fitted, and after.
+    let mut trainer = Trainer::new(&COLUMNS, schema, &options()).unwrap();
+    let mut cells = Cells::new(COLUMNS.len());
+    for (number, row) in (1..).zip(table.rows()) {
+        let texts: Vec<String> = row.iter().map(f64::to_string).collect();
+        cells.clear();
+        for (column, (text, x)) in texts.iter().zip(row).enumerate() {
+            match (x.is_nan(), number % 2) {
+                (true, _) => {}
+                (false, 0) => cells.put(column, Cell::Text(text.as_bytes())),
+                (false, _) => cells.put(column, Cell::Number(*x)),
+            }
+        }
+        trainer.learn(&cells.record("pushed", number)).unwrap();
+        if [1, 4_999, 5_000, 6_001].contains(&number) {
+            trainer = Trainer::from_bytes(&trainer.checkpoint().to_bytes().unwrap()).unwrap();
+        }
+    }
+    assert_eq!(without_hash(&trainer.model().unwrap().bytes), without_hash(&from_csv.bytes));
+    assert_eq!(trainer.rows(), ROWS as u64);
+}
+
+#[test]
+fn an_array_scores_as_its_text_does() {
+    let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
+    let table = table();
+    let mut trainer = Trainer::new(&COLUMNS, schema.clone(), &options()).unwrap();
+    trainer.learn_all(&mut ArrayRows::new(table.view(), &COLUMNS).unwrap()).unwrap();
+    let exported = trainer.model().unwrap();
+    let model = HostModel::load(exported.bytes.as_slice()).unwrap();
+    let from_array = judge::scores(AnyModel::Float(&model), &mut ArrayRows::new(table.view(), &COLUMNS).unwrap());
+    let mut text = Records::from_reader("t.csv", std::io::Cursor::new(csv(&table)), &schema.table).unwrap();
+    let from_text = judge::scores(AnyModel::Float(&model), &mut text).unwrap();
+    assert_eq!(from_array.unwrap(), from_text);
+    assert_eq!(from_text.len(), ROWS);
+}
+
+#[test]
+fn what_was_not_asked_for_is_in_no_file() {
+    // Dropped columns, a column that is only filtered by, rows that were replaced in the sample.
+    let secret = |row: usize| format!("secret-{row}-name");
+    let schema = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[features]\ndrop = [\"name\"]\n[[filter]]\ncolumn = \"town\"\n\
+                  drop = [\"secret town\"]\n[[protected]]\ncolumn = \"sex\"\nprivileged = [\"m\"]\n";
+    let schema =
+        Schema::from_toml("s.toml", &schema.replace("drop = [\"name\"]", "drop = [\"name\", \"town\"]")).unwrap();
+    for rows in [300, 9_000] {
+        let mut trainer = Trainer::new(&["name", "town", "sex", "kind", "y"], schema.clone(), &options()).unwrap();
+        let mut cells = Cells::new(5);
+        for row in 0..rows {
+            // A text that only one early row has: a level once the encoder is fitted, unless the row was late.
+            let kind = if row == 8_000 { "once-told".to_owned() } else { format!("kind {}", row % 3) };
+            let name = secret(row);
+            let sex = ["m", "f"][row % 2];
+            let y = ["0", "1"][usize::from(row % 5 > 2)];
+            cells.set(&[&name, "hidden town", sex, &kind, y].map(|text: &str| Cell::Text(text.as_bytes())));
+            trainer.learn(&cells.record("people", row as u64 + 1)).unwrap();
+        }
+        let files = [trainer.checkpoint().to_bytes().unwrap(), trainer.model().unwrap().bytes.as_slice().to_vec()];
+        for file in files {
+            let text = String::from_utf8_lossy(&file);
+            assert!(!text.contains("secret-") && !text.contains("hidden town") && !text.contains("people"), "{rows}");
+            assert!(text.contains("kind 1"));
+        }
+    }
+}
+
+#[test]
+fn a_source_of_other_columns_is_refused() {
+    let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
+    let table = table();
+    let mut names = COLUMNS;
+    names.swap(0, 1);
+    let mut trainer = Trainer::new(&COLUMNS, schema.clone(), &options()).unwrap();
+    let message = |result: Result<(), feamoe::error::Error>| result.unwrap_err().to_string();
+    let refused = message(trainer.learn_all(&mut ArrayRows::new(table.view(), &names).unwrap()));
+    assert!(refused.starts_with("found the columns \"income\", \"age\""), "{refused}");
+    let few = ArrayRows::new(table.view(), &COLUMNS[..5]).map(drop);
+    assert_eq!(message(few), "found 5 names, expected one for each of the 6 columns");
+    let twice = ArrayRows::new(table.view(), &["a", "b", "c", "d", "e", "a"]).map(drop);
+    assert_eq!(message(twice), "found two columns named \"a\", expected each name once");
+    let missing = message(Trainer::new(&COLUMNS[..5], schema, &options()).map(drop));
+    assert!(missing.starts_with("the table: no column \"paid\", which target.column needs"), "{missing}");
+    let mut rows = ArrayRows::new(table.view(), &COLUMNS).unwrap();
+    while rows.advance().unwrap() {}
+    assert!(!rows.advance().unwrap(), "the end stays the end");
+}
