@@ -162,7 +162,7 @@ fn options(setting: &Setting, seed: u64) -> Result<Options, StudyError> {
 }
 
 /// Opens the rows a setting is judged on.
-fn held_out(folder: &Path, setting: &Setting, schema: &Schema, seed: u64) -> Result<Stream, Error> {
+fn held_out(folder: &Path, setting: &Setting, schema: &Schema, seed: u64) -> Result<Stream<'static>, Error> {
     let file = setting.data.test_file().unwrap_or_else(|| setting.data.training_file());
     let mut stream = Stream::open(&[Input::from(folder.join(file).as_path())], schema, Use::Learn)?;
     if setting.data.test_file().is_none() {
