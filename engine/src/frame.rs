@@ -32,10 +32,10 @@ pub(crate) const CRC_AT: usize = 12;
 const _: () = assert!(VERSION_AT + 2 == FLAGS_AT && FLAGS_AT + 2 == LENGTH_AT && LENGTH_AT + 4 == CRC_AT);
 const _: () = assert!(CRC_AT + 4 == HEADER_BYTES);
 
-/// A device has a table-free CRC: the table takes 1 kB of flash to save some milliseconds at
-/// start-up.
+/// A device has a table-free CRC: a table takes flash to save some milliseconds at start-up. A host
+/// has sixteen, and takes 16 bytes at once.
 static TABLE_FREE: Crc<u32, crc::NoTable> = Crc::<u32, crc::NoTable>::new(&CRC_32_ISO_HDLC);
-static WITH_TABLE: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+static WITH_TABLES: Crc<u32, crc::Table<16>> = Crc::<u32, crc::Table<16>>::new(&CRC_32_ISO_HDLC);
 
 /// Returns the CRC-32 (ISO-HDLC) of several parts, one after the other.
 pub(crate) fn crc32<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> u32 {
@@ -44,7 +44,7 @@ pub(crate) fn crc32<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> u32 {
         parts.into_iter().for_each(|part| digest.update(part.as_ref()));
         digest.finalize()
     } else {
-        let mut digest = WITH_TABLE.digest();
+        let mut digest = WITH_TABLES.digest();
         parts.into_iter().for_each(|part| digest.update(part.as_ref()));
         digest.finalize()
     }

@@ -75,12 +75,25 @@ enum Writer {
 }
 
 impl OutputFile {
-    /// Opens a file beside `path`, in the same folder so that the rename stays within a file system.
+    /// Opens a file beside `path`, in the same folder so that the rename stays within a file system. It takes mode and owner (where
+    /// that is allowed) of the file it replaces; links are followed, also one to a file that is not there yet.
     ///
     /// # Errors
     /// Where the folder is missing or cannot be written.
     pub fn create(path: &Path) -> Result<Self, WriteError> {
-        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        Self::create_with(path, 0o666)
+    }
+
+    /// As [`OutputFile::create`]; a new file is for its owner alone.
+    ///
+    /// # Errors
+    /// As [`OutputFile::create`].
+    pub fn create_private(path: &Path) -> Result<Self, WriteError> {
+        Self::create_with(path, 0o600)
+    }
+
+    fn create_with(path: &Path, mode: u32) -> Result<Self, WriteError> {
+        let target = destination(path);
         let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
         let writer = if special {
             fs::OpenOptions::new().write(true).open(path).map(|file| Writer::Straight(BufWriter::new(file)))
@@ -90,8 +103,14 @@ impl OutputFile {
             let mut builder = tempfile::Builder::new();
             builder.prefix(".feamoe-");
             #[cfg(unix)]
-            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-            builder.tempfile_in(folder.unwrap_or(Path::new("."))).map(|file| Writer::Beside(BufWriter::new(file)))
+            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+            #[cfg(not(unix))]
+            let _ = mode;
+            let file = builder.tempfile_in(folder.unwrap_or(Path::new(".")));
+            file.and_then(|file| {
+                take_after(file.as_file(), &target)?;
+                Ok(Writer::Beside(BufWriter::new(file)))
+            })
         };
         match writer {
             Ok(writer) => Ok(Self { path: path.to_owned(), target, writer }),
@@ -119,7 +138,8 @@ impl OutputFile {
         let done = match self.writer {
             Writer::Beside(writer) => writer.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
                 file.as_file().sync_all()?;
-                file.persist(&self.target).map(drop).map_err(|error| error.error)
+                file.persist(&self.target).map(drop).map_err(|error| error.error)?;
+                sync_folder(&self.target)
             }),
             Writer::Straight(mut writer) => writer.flush(),
         };
@@ -131,6 +151,65 @@ impl OutputFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Returns the file that a path leads to, through whatever links, whether it is there yet or not: two spellings of one file give the
+/// same path.
+#[must_use]
+pub fn destination(path: &Path) -> PathBuf {
+    /// More links than any system follows.
+    const MOST_LINKS: usize = 64;
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        if let Ok(found) = fs::canonicalize(&path) {
+            return found;
+        }
+        let Ok(link) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(link);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(folder), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path,
+    }
+}
+
+/// Gives a new file mode and owner of the one it will replace, if there is one.
+#[cfg(unix)]
+fn take_after(file: &fs::File, target: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(old) = fs::metadata(target) else { return Ok(()) };
+    // Only root may give a file away; whoever may not keeps it.
+    let _ = std::os::unix::fs::fchown(file, Some(old.uid()), Some(old.gid()));
+    file.set_permissions(old.permissions())
+}
+
+#[cfg(not(unix))]
+fn take_after(_: &fs::File, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes a rename last: the folder is to the disk what the file's name is in.
+#[cfg(unix)]
+fn sync_folder(target: &Path) -> io::Result<()> {
+    let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match fs::File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Not every file system can, nor may every user read the folder; the file is in its place.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 impl Write for OutputFile {
@@ -198,5 +277,54 @@ mod tests {
         write_file(&link, b"new").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_keeps_its_mode_and_a_link_to_nothing_is_followed() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+        let write = |file: Result<OutputFile, WriteError>| {
+            let mut file = file.unwrap();
+            file.write_whole(b"x").unwrap();
+            file.commit().unwrap();
+        };
+        let path = folder.path().join("old");
+        fs::write(&path, b"old").unwrap();
+        for kept in [0o640, 0o604, 0o444] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(kept)).unwrap();
+            write(OutputFile::create(&path));
+            assert_eq!(mode("old"), kept);
+            write(OutputFile::create_private(&path));
+            assert_eq!(mode("old"), kept);
+        }
+        write(OutputFile::create_private(&folder.path().join("private")));
+        assert_eq!(mode("private"), 0o600);
+
+        fs::create_dir(folder.path().join("deep")).unwrap();
+        symlink("deep/link", folder.path().join("link")).unwrap();
+        symlink("../new", folder.path().join("deep/link")).unwrap();
+        write(OutputFile::create(&folder.path().join("link")));
+        assert!(fs::symlink_metadata(folder.path().join("link")).unwrap().is_symlink());
+        assert_eq!(fs::read(folder.path().join("new")).unwrap(), b"x");
+        symlink("round", folder.path().join("round")).unwrap();
+        assert!(destination(&folder.path().join("round")).ends_with("round"), "a link to itself leads nowhere");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn every_spelling_of_a_place_is_that_place() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("deep")).unwrap();
+        std::os::unix::fs::symlink("deep", folder.path().join("way")).unwrap();
+        std::os::unix::fs::symlink("deep/new", folder.path().join("link")).unwrap();
+        let place = destination(&folder.path().join("deep/new"));
+        for spelled in ["way/new", "deep/../deep/./new", "way/../deep/new", "link"] {
+            assert_eq!(destination(&folder.path().join(spelled)), place, "{spelled}");
+        }
+        fs::write(&place, b"").unwrap();
+        assert_eq!(destination(&folder.path().join("way/new")), place);
+        assert_ne!(destination(&folder.path().join("new")), place);
     }
 }

@@ -3,6 +3,7 @@
 
 use core::ops::Range;
 
+use crate::limits::IS_DEVICE;
 use crate::mixture::{LANE_MULTIPLE, Term, stride};
 use crate::model::Model;
 use crate::record::Record;
@@ -25,12 +26,11 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let weights = weights.get(from..).and_then(|weights| weights.get(..width)).unwrap_or_default();
         // For the usual numbers of experts, with the weights in registers. On a device each copy
         // takes a kilobyte: one will do.
-        let is_device = cfg!(target_arch = "arm");
         if let Ok(weights) = weights.try_into() {
             self.project_block::<12>(record, weights, from, values);
-        } else if let (false, Ok(weights)) = (is_device, weights.try_into()) {
+        } else if let (false, Ok(weights)) = (IS_DEVICE, weights.try_into()) {
             self.project_block::<8>(record, weights, from, values);
-        } else if let (false, Ok(weights)) = (is_device, weights.try_into()) {
+        } else if let (false, Ok(weights)) = (IS_DEVICE, weights.try_into()) {
             self.project_block::<16>(record, weights, from, values);
         } else {
             self.project_by(record, values, |term| Some(products(weights, self.row(term.row).get(from..)?)));

@@ -1,7 +1,7 @@
 //! Answers a file of records on the device, for the host to compare bit by bit, and prints what that cost.
 //!
 //! Reads `model.feamoe` and `records.bin` in the emulator's working folder, writes `answers.bin` (words as in [`firmware_example::vectors`]).
-//! Then, where something counts them, prints a line per cost: its name, fewest and most instructions over all records, most bytes of stack, instructions on average.
+//! Then, where something counts them, prints a line per cost: its name, fewest and most instructions over all records, most bytes of stack.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(unsafe_code)] // takes its statics
 
@@ -10,7 +10,6 @@ use core::hint::black_box;
 use feamoe_engine::Value;
 use feamoe_engine::attribution::{Background, Game};
 use feamoe_engine::mixture::Term;
-use feamoe_engine::monitor::Monitor;
 use feamoe_engine::{Aligned, Attribution, Model, Record, Score};
 use firmware_example::host::io::{Read, Write};
 use firmware_example::host::{create, open, println, process, read_model};
@@ -33,25 +32,20 @@ const ANSWER_BYTES: usize =
 /// Values that are copied where they cannot be used in place.
 const COPIED_VALUES: usize = if cfg!(target_endian = "big") { CAPACITY.blob_bytes / 4 } else { 0 };
 
-/// Groups that are watched.
-const GROUPS: usize = if cfg!(capacity = "small") { 0 } else { 3 };
-
 type Device<'a> = Model<'a, FEATURES, EXPERTS>;
-type Watch = Monitor<GROUPS, FEATURES>;
 
 // What is too large for a stack.
 static mut BLOB: Aligned<[u8; CAPACITY.blob_bytes]> = Aligned([0; CAPACITY.blob_bytes]);
 static mut COPIES: [f32; COPIED_VALUES] = [0.0; COPIED_VALUES];
 static mut MEMORY: Memory<FEATURES, EXPERTS> = Memory::new();
-static mut MONITOR: Watch = Monitor::new();
 
 #[cfg_attr(all(target_os = "none", target_arch = "arm"), cortex_m_rt::entry)]
 #[cfg_attr(all(target_os = "none", target_arch = "riscv32"), riscv_rt::entry)]
 fn main() -> ! {
     // SAFETY: `main` runs once, and nothing else names them.
     #[allow(static_mut_refs)]
-    let (blob, copies, memory, monitor) = unsafe { (&mut BLOB.0, &mut COPIES, &mut MEMORY, &mut MONITOR) };
-    match run(blob, copies, memory, monitor) {
+    let (blob, copies, memory) = unsafe { (&mut BLOB.0, &mut COPIES, &mut MEMORY) };
+    match run(blob, copies, memory) {
         Ok(()) => process::exit(0),
         Err(message) => {
             println!("parity: {message}");
@@ -60,18 +54,12 @@ fn main() -> ! {
     }
 }
 
-fn run(
-    blob: &mut [u8],
-    copies: &mut [f32],
-    memory: &mut Memory<FEATURES, EXPERTS>,
-    monitor: &mut Watch,
-) -> Result<(), &'static str> {
+fn run(blob: &mut [u8], copies: &mut [f32], memory: &mut Memory<FEATURES, EXPERTS>) -> Result<(), &'static str> {
     let meter = Meter::calibrate().map_err(|_| "the counter does not count instructions")?;
     let meter = meter.as_ref();
     let blob = read_model(blob)?;
     let model = if cfg!(target_endian = "big") { Device::load_into(blob, copies) } else { Device::load(blob) };
     let model = model.map_err(|_| "model.feamoe was refused")?;
-    monitor.start(&model, 0).map_err(|_| "the model has too many features to watch")?;
 
     let mut records = open(c"records.bin").map_err(|_| "records.bin could not be opened")?;
     let mut answers = create(c"answers.bin").map_err(|_| "answers.bin could not be created")?;
@@ -85,7 +73,6 @@ fn run(
     let none = Cost::NONE;
     let mut costs =
         Costs { set: none, score: none, frozen: none, path: none, exact: none, recourse: none, answers: none };
-    let (mut observe, mut label) = (none, none);
     for number in 0..bytes / words.as_flattened().len() {
         records.read_exact(words.as_flattened_mut()).map_err(|_| "records.bin could not be read")?;
         let mut values = [Value::Missing; FEATURES];
@@ -102,13 +89,6 @@ fn run(
         }
         answers.write_all(&bytes).map_err(|_| "answers.bin could not be written")?;
         costs.add(meter, &model, &mut record, values);
-        let probability = model.score(&record).map_err(|_| "a record could not be scored")?.probability;
-        let group = (number % GROUPS.max(1)) as u8;
-        let group = (usize::from(group) < GROUPS).then_some(group);
-        // A call is made twice where it is counted, and a token takes one label.
-        let mut tokens = heapless::Vec::<_, 2>::new();
-        observe.add(meter, || _ = monitor.observe(probability, record.notes(), group).map(|token| tokens.push(token)));
-        label.add(meter, || _ = tokens.pop().map(|token| monitor.label(token, number.is_multiple_of(3))));
         if number.is_multiple_of(EXACT_EVERY) {
             let mut terms = [[Term::default(); 2]; FEATURES];
             let mut background = Background::new(&model, terms.as_flattened_mut(), &mut []);
@@ -129,9 +109,8 @@ fn run(
     println!("records {}", bytes / words.as_flattened().len());
     let Costs { set, score, frozen, path, exact, recourse, answers } = costs;
     let by_name = [("set", set), ("score", score), ("frozen", frozen), ("path", path), ("recourse", recourse)];
-    let by_name = by_name.into_iter().chain([("answers", answers), ("exact", exact)]);
-    for (name, cost) in by_name.chain([("observe", observe), ("label", label)]) {
-        println!("{name} {} {} {} {}", cost.least, cost.most, cost.stack, cost.mean());
+    for (name, cost) in by_name.into_iter().chain([("answers", answers), ("exact", exact)]) {
+        println!("{name} {} {} {}", cost.least, cost.most, cost.stack);
     }
     Ok(())
 }

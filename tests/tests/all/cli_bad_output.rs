@@ -226,3 +226,48 @@ fn two_runs_to_one_place_leave_one_whole_file() {
     assert_eq!(folder.files().into_keys().collect::<Vec<_>>(), ["lending.csv", "lending.toml", "m.feamoe"]);
     let _ = folder.run(&["inspect", "m.feamoe"]).done();
 }
+
+#[test]
+fn a_model_and_a_checkpoint_in_one_place_are_refused_however_it_is_spelled() {
+    let folder = Folder::with_lending();
+    std::fs::create_dir(folder.path("deep")).unwrap();
+    std::os::unix::fs::symlink("deep", folder.path("way")).unwrap();
+    std::os::unix::fs::symlink("deep/both", folder.path("link")).unwrap();
+    for checkpoint in ["deep/both", "way/both", "deep/../way/both", "link"] {
+        let train = ["train", "lending.csv", "--schema", "lending.toml", "-o", "deep/both", "--checkpoint", checkpoint];
+        let message = folder.refusal(&train);
+        assert!(
+            message.ends_with("both the model and the checkpoint would be written there; name two files"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn paths_that_are_not_utf_8_are_read_and_written() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = Folder::with_lending();
+    let name = |bytes: &'static [u8]| OsStr::from_bytes(bytes).to_owned();
+    std::fs::rename(folder.path("lending.csv"), folder.path("").join(name(b"donn\xe9es.csv"))).unwrap();
+    let mut train =
+        folder.command(&["train", "--schema", "lending.toml", "--format", "json", "--checkpoint", "c", "-o"]);
+    let report = finished(train.arg(name(b"mod\xe8le")).arg(name(b"donn\xe9es.csv"))).json();
+    assert_eq!(report["blob"]["path"], "mod\u{fffd}le");
+    let mut score = folder.command(&["score"]);
+    let scores = finished(score.arg(name(b"mod\xe8le")).arg(name(b"donn\xe9es.csv"))).done();
+    assert_eq!(scores.lines().count(), 3_001);
+}
+
+#[test]
+fn a_new_checkpoint_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::with_lending();
+    let train = ["train", "lending.csv", "--schema", "lending.toml", "-o", "m.feamoe", "--checkpoint", "run.ckpt"];
+    let mode = |name: &str| std::fs::metadata(folder.path(name)).unwrap().permissions().mode() & 0o777;
+    let _ = folder.run(&train).done();
+    assert_eq!(mode("run.ckpt"), 0o600);
+    std::fs::set_permissions(folder.path("run.ckpt"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    let _ = folder.run(&train).done();
+    assert_eq!(mode("run.ckpt"), 0o640, "a checkpoint that is replaced keeps its mode");
+}

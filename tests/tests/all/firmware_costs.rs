@@ -175,9 +175,13 @@ fn instructions_and_stack_stay_within_budgets() {
     ] {
         table += &row(what, [Some(&logarithms[name]), None, Some(&small_logarithms[name])]);
     }
+    let watch = firmware::build("watch", "release", "").unwrap();
+    let printed = firmware::run(&watch, &firmware::folder()).unwrap();
+    println!("a monitor:\n{printed}");
+    let watch = read(&printed);
     for (what, name) in [("monitor, a score", "observe"), ("monitor, an outcome", "label")] {
-        let what = format!("{what}; {} on average", with_commas(many[name].mean.unwrap()));
-        table += &row(&what, [Some(&many[name]), None, None]);
+        let what = format!("{what}; {} on average", with_commas(watch[name].mean.unwrap()));
+        table += &row(&what, [Some(&watch[name]), None, None]);
     }
     for (name, _) in BIN_BUDGETS {
         let beside = if name == "frozen" { more(name) - more("score") } else { more(name) };
@@ -315,6 +319,11 @@ fn run(shape: &str, image: &Path, content: &Content, blob: &AlignedBytes, count:
     let words = firmware::words(&kinds, &records(content, 1, count).concat());
     let printed = firmware::answer(image, blob.as_slice(), &words).printed;
     println!("{shape}:\n{printed}");
+    read(&printed)
+}
+
+/// Reads the costs that a binary printed, by name.
+fn read(printed: &str) -> HashMap<String, Cost> {
     printed
         .lines()
         .filter_map(|line| {

@@ -1,6 +1,6 @@
 //! `feamoe export --delta`: what turns an older model into a newer one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use feamoe::model::{DeltaError, delta};
@@ -14,7 +14,7 @@ use super::{Format, FormatOption, Outcome, load_any, read_blob, refuse_overwriti
 /// The JSON document of `feamoe export --delta`.
 #[derive(Debug, Serialize)]
 struct Report {
-    path: PathBuf,
+    path: String,
     bytes: usize,
     /// Of the model that it gives.
     model_bytes: usize,
@@ -42,7 +42,7 @@ pub fn run(old: &Path, new: &Path, output: &Path, format: FormatOption) -> anyho
     file.write_whole(&bytes)?;
     file.commit()?;
     let report = Report {
-        path: output.to_owned(),
+        path: output.display().to_string(),
         bytes: bytes.len(),
         model_bytes: new_blob.as_slice().len(),
         old_crc32: format!("{:08x}", old_model.crc32()),
@@ -52,7 +52,7 @@ pub fn run(old: &Path, new: &Path, output: &Path, format: FormatOption) -> anyho
         Format::Json => print::json(&report)?,
         Format::Text => print::text(&format!(
             "wrote {} ({} bytes): turns {} (CRC-32 {}) into {} (CRC-32 {}, {} bytes)\n",
-            report.path.display(),
+            report.path,
             report.bytes,
             old.display(),
             report.old_crc32,

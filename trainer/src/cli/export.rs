@@ -79,7 +79,7 @@ fn word(text: &str) -> Result<u16, String> {
 /// The JSON document of `feamoe export`.
 #[derive(Debug, Serialize)]
 struct Report {
-    path: PathBuf,
+    path: String,
     bytes: usize,
     /// Of the model that was copied.
     bytes_before: usize,
@@ -152,7 +152,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         file.commit()?;
     }
     let report = Report {
-        path: options.output.clone(),
+        path: options.output.display().to_string(),
         bytes: copy.as_slice().len(),
         bytes_before: blob.as_slice().len(),
         crc32: format!("{:08x}", copied.any().crc32()),
@@ -168,7 +168,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             "{}{} {}{} ({} bytes of {}, CRC-32 {}): {} names, {} background records\n",
             report.integer.as_ref().map_or_else(String::new, quantize::Report::render),
             if tolerated { "wrote" } else { "did not write" },
-            report.path.display(),
+            report.path,
             match (options.constants, report.factory_bytes) {
                 (None, None) => String::new(),
                 (None, Some(bytes)) => format!(", {bytes} bytes, both slots of the model"),

@@ -4,14 +4,14 @@
 //! place, as far as the checkpoint knows, and can be repeated.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf, absolute};
+use std::path::Path;
 
 use crate::cli::memory::peak_memory_bytes;
 use crate::cli::progress::TrainingProgress;
 use anyhow::bail;
 use feamoe::error::Error;
 use feamoe::judge::evaluation::GroupGaps;
-use feamoe::output::{OutputFile, WriteError};
+use feamoe::output::{OutputFile, WriteError, destination};
 use feamoe::rows::Attribute;
 use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::export::Export;
@@ -48,10 +48,10 @@ impl<'a> Outputs<'a> {
         refuse_overwriting("--output", model, read.iter().copied())?;
         if let Some(Store { path, .. }) = store {
             refuse_overwriting("--checkpoint", path, read.iter().copied())?;
-            if absolute(path).ok() == absolute(model).ok() {
+            if destination(path) == destination(model) {
                 bail!("{}: both the model and the checkpoint would be written there; name two files", path.display());
             }
-            OutputFile::create(path)?;
+            OutputFile::create_private(path)?;
         }
         Ok(Self { model: OutputFile::create(model)?, store })
     }
@@ -76,13 +76,13 @@ impl<'a> Outputs<'a> {
     pub fn finish(mut self, run: &Run, format: FormatOption) -> anyhow::Result<Outcome> {
         let exported = run.model()?;
         self.model.write_whole(exported.bytes.as_slice())?;
-        let path = self.model.path().to_owned();
+        let path = self.model.path().display().to_string();
         let stored = match self.store {
             Some(store) => {
                 let bytes = run.checkpoint().to_bytes()?;
-                let mut file = OutputFile::create(store.path)?;
+                let mut file = OutputFile::create_private(store.path)?;
                 file.write_whole(&bytes)?;
-                Some((file, CheckpointReport { path: store.path.to_owned(), bytes: bytes.len() }))
+                Some((file, CheckpointReport { path: store.path.display().to_string(), bytes: bytes.len() }))
             }
             None => None,
         };
@@ -137,7 +137,7 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct BlobReport {
-    path: PathBuf,
+    path: String,
     bytes: usize,
     crc32: String,
     checked_rows: u64,
@@ -146,12 +146,12 @@ struct BlobReport {
 
 #[derive(Debug, Serialize)]
 struct CheckpointReport {
-    path: PathBuf,
+    path: String,
     bytes: usize,
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn report(run: &Run, exported: &Export, path: PathBuf, checkpoint: Option<CheckpointReport>) -> Report {
+fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<CheckpointReport>) -> Report {
     let rows = (run.rows() - run.earlier_rows()) as f64;
     let attributes: Vec<Attribute> = run.attributes().cloned().collect();
     Report {
@@ -250,14 +250,13 @@ fn render(report: &Report) -> String {
     let _ = writeln!(
         text,
         "\nwrote {} ({} bytes, CRC-32 {}); read back and compared on {} rows, largest difference {:.1e}",
-        report.blob.path.display(),
+        report.blob.path,
         report.blob.bytes,
         report.blob.crc32,
         report.blob.checked_rows,
         report.blob.largest_difference,
     );
     if let Some(CheckpointReport { path, bytes }) = &report.checkpoint {
-        let path = path.display();
         let _ = writeln!(text, "wrote {path} ({bytes} bytes); to go on: feamoe update {path} DATA -o MODEL");
     }
     text

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::encoder::{self, Encoder};
 use crate::error::{CheckpointError, Error};
 use crate::learner::Learner;
-use crate::output::write_file;
+use crate::output::OutputFile;
 use crate::rows::{Buffer, Digest, Place, Reservoir};
 use crate::schema::Schema;
 use crate::training::prequential::Prequential;
@@ -103,13 +103,15 @@ impl Checkpoint<'_> {
         Ok(bytes)
     }
 
-    /// Writes a file, whole or not at all.
+    /// Writes a file, whole or not at all; a new one for its owner alone, since it holds values of rows.
     ///
     /// # Errors
     /// [`Error::Write`]; the place keeps what it held before.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let bytes = self.to_bytes().map_err(|error| Error::Checkpoint { file: path.display().to_string(), error })?;
-        Ok(write_file(path, &bytes)?)
+        let mut file = OutputFile::create_private(path)?;
+        file.write_whole(&bytes)?;
+        Ok(file.commit()?)
     }
 
     /// Reads what [`Checkpoint::to_bytes`] wrote.

@@ -1,8 +1,9 @@
 //! Distances to the decision boundary while learning: what a target on the recourse burden is steered by.
 //!
-//! They are the engine's ([`feamoe_engine::recourse`]), of the learner's deciding weights: now and then these are laid out as a blob in memory, and a declined
-//! record is looked at. That takes some hundred times as long as learning from a record. So it is done for one record in `EVERY` only; the log-odds of all
-//! others say how the mean moves meanwhile (see `learner::rates`). Nothing is done where no target asks for it.
+//! They are the engine's ([`feamoe_engine::recourse`]), of the learner's deciding weights: now and then these are laid out as a blob in memory,
+//! and a declined record is looked at. That takes some hundred times as long as learning from a record. So it is done for one record in `EVERY`
+//! only, more often at first; the log-odds of all others say how the mean moves meanwhile (see `learner::rates`). With it a run takes twice as
+//! long as with any other target. Nothing is done where no target asks for it.
 
 use feamoe_engine::FeatureIndex;
 use feamoe_engine::mixture::Term;
@@ -14,7 +15,11 @@ use crate::model::{HostModel, HostRecord, HostRecourse};
 use crate::training::export::{Source, snapshot};
 
 /// One record in so many is looked at, if it is declined.
-const EVERY: u64 = 16;
+const EVERY: u64 = 128;
+/// The same of the first records, of which there are few to know the distances by.
+const EVERY_AT_FIRST: u64 = 16;
+/// How many those are.
+const AT_FIRST: u64 = 8_192;
 
 /// Measures distances for a learner.
 #[derive(Clone)]
@@ -30,7 +35,8 @@ impl Gauge {
 
     /// Tells the learner the distance of an example, where it is the turn of one, it is declined, and has a recourse.
     pub(crate) fn look_at(&mut self, example: &Example, encoder: &Encoder, learner: &mut Learner) {
-        if !learner.rows_seen().is_multiple_of(EVERY) {
+        let every = if learner.rows_seen() < AT_FIRST { EVERY_AT_FIRST } else { EVERY };
+        if !learner.rows_seen().is_multiple_of(every) {
             return;
         }
         let probability = learner.predict(&example.terms);

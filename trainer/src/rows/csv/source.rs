@@ -1,16 +1,17 @@
 //! Where bytes come from: files or standard input, plain or gzip, told apart by their first bytes.
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
 use crate::error::Error;
 use crate::rows::digest::Digest;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 /// Bytes looked at to recognise a format.
 const MAGIC_BYTES: usize = 6;
@@ -48,7 +49,13 @@ impl FromStr for Input {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(if text == "-" { Self::Stdin } else { Self::File(PathBuf::from(text)) })
+        Ok(Self::from(OsStr::new(text)))
+    }
+}
+
+impl From<&OsStr> for Input {
+    fn from(text: &OsStr) -> Self {
+        if text == "-" { Self::Stdin } else { Self::File(PathBuf::from(text)) }
     }
 }
 
@@ -113,11 +120,45 @@ pub(crate) fn text_of(mut raw: Box<dyn Read + Send>, file: &str) -> Result<Box<d
     let head = peek(&mut raw).map_err(|source| Error::Read { file: file.into(), source })?;
     if head.starts_with(GZIP) {
         let compressed = BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, io::Cursor::new(head).chain(raw));
-        let mut text: Box<dyn Read + Send> = Box::new(MultiGzDecoder::new(compressed));
+        let mut text: Box<dyn Read + Send> = Box::new(Members { current: Some(GzDecoder::new(compressed)) });
         let head = peek(&mut text).map_err(|error| read_error(error, file, 1))?;
         return without_mark(head, text, file);
     }
     without_mark(head, raw, file)
+}
+
+/// The members of a gzip file one after the other. Zeros after the last are padding, of tapes and block devices.
+struct Members<R: BufRead> {
+    /// `None` after the last.
+    current: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.current {
+            let length = member.read(buffer)?;
+            if length > 0 || buffer.is_empty() {
+                return Ok(length);
+            }
+            let Some(mut rest) = self.current.take().map(GzDecoder::into_inner) else { break };
+            let is_more = loop {
+                let bytes = rest.fill_buf()?;
+                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                match (bytes.is_empty(), zeros < bytes.len()) {
+                    (true, _) => break false,
+                    (_, true) => {
+                        rest.consume(zeros);
+                        break true;
+                    }
+                    (_, false) => rest.consume(zeros),
+                }
+            };
+            if is_more {
+                self.current = Some(GzDecoder::new(rest));
+            }
+        }
+        Ok(0)
+    }
 }
 
 fn without_mark(mut head: Vec<u8>, rest: Box<dyn Read + Send>, file: &str) -> Result<Box<dyn Read + Send>, Error> {
@@ -188,6 +229,16 @@ mod tests {
         assert_eq!(read(gzip(b"a,b\n1,2\n")).unwrap(), "a,b\n1,2\n");
         let joined = [gzip(b"a,b\n"), gzip(b"1,2\n")].concat();
         assert_eq!(read(joined).unwrap(), "a,b\n1,2\n");
+    }
+
+    #[test]
+    fn zeros_after_a_gzip_file_are_padding_and_anything_else_is_an_error() {
+        for padding in [1, 511, 70_000] {
+            let padded = [gzip(b"a,b\n"), vec![0; padding]].concat();
+            assert_eq!(read(padded.clone()).unwrap(), "a,b\n");
+            assert_eq!(read([padded.clone(), gzip(b"1,2\n")].concat()).unwrap(), "a,b\n1,2\n");
+            assert!(matches!(read([&padded[..], b"more"].concat()).unwrap_err(), Error::Gzip { .. }));
+        }
     }
 
     #[test]
