@@ -219,6 +219,18 @@ pub enum Error {
         files: String,
     },
 
+    /// Data that were learned from already.
+    #[error(
+        "{file}: the first {records} records are those that the run began with, expected newer data; name what came since, or say that \
+         they are to be learned from again"
+    )]
+    SameData {
+        /// The file.
+        file: String,
+        /// Records that are the same.
+        records: u64,
+    },
+
     /// A cell that should be a number is not.
     #[error("{file}:{line}: column {column:?}: found {found:?}, expected a number; {help}")]
     NotANumber {

@@ -452,3 +452,35 @@ fn a_checkpoint_does_not_grow_with_the_stream() {
     let after = folder.read("parts.ckpt").len();
     assert!(after < before + before / 4, "{before} bytes, then {after}");
 }
+
+#[test]
+fn data_that_were_learned_from_are_refused_unless_they_are_wanted_again() {
+    for rows in [40, 700, 2_500] {
+        let folder = parts(&[rows, 300]);
+        let both = folder.text("0.csv") + folder.text("1.csv").split_once('\n').unwrap().1;
+        folder.write("both.csv", both);
+        train(&folder, &["0.csv"], "parts", &[]);
+        let update = |data, options: &[&'static str]| folder.run(&update("parts", &[data], options));
+        let before = folder.read("parts.ckpt");
+        let refused = update("0.csv", &[]).refused();
+        let expected = format!("0.csv: the first {} records are those that the run began with", rows.min(1_000));
+        assert!(refused.starts_with(&expected) && refused.ends_with("(--again)"), "{refused}");
+        if rows >= 100 {
+            assert!(update("both.csv", &[]).refused().starts_with("both.csv: the first"), "{rows}");
+        }
+        assert!(folder.read("parts.ckpt") == before, "{rows}");
+        let _ = update("1.csv", &[]).done();
+        let _ = update("0.csv", &["--again"]).done();
+    }
+}
+
+#[test]
+fn a_checkpoint_is_exported_as_the_model_of_its_run() {
+    for rows in [400, 6_500] {
+        let folder = parts(&[rows]);
+        train(&folder, &["0.csv"], "run", &[]);
+        let export = ["export", "run.ckpt", "-o", "x.feamoe", "--background", if rows == 400 { "400" } else { "1000" }];
+        let _ = folder.run(&export).done();
+        assert!(folder.read("x.feamoe") == folder.read("run.feamoe"), "{rows}");
+    }
+}

@@ -40,7 +40,7 @@ const COMMANDS: [(&str, &[&str]); 12] = [
             "--format",
         ],
     ),
-    ("update", &["--output", "--checkpoint", "--checkpoint-every", "--rest", "--freeze", "--format"]),
+    ("update", &["--output", "--checkpoint", "--checkpoint-every", "--rest", "--again", "--freeze", "--format"]),
     ("evaluate", &["--schema", "--require", "--no-recourse", "--format", "--threads"]),
     ("score", &["--output", "--gate", "--schema"]),
     (

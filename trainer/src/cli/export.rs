@@ -1,11 +1,15 @@
 //! `feamoe export`: a copy of a model for a device.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use feamoe::model::{Language, constants, device_copy};
 use feamoe::output::OutputFile;
+use feamoe::training::Trainer;
+use feamoe::training::checkpoint::{self, Checkpoint};
 use feamoe_engine::Blob;
 use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
 use feamoe_engine::slots::{self, MAX_WORD, SlotError};
@@ -18,7 +22,7 @@ use super::{delta, print};
 /// The options of `feamoe export`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// The model
+    /// The model, or the checkpoint of a run: the model that it would give
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Where the copy goes
@@ -119,6 +123,12 @@ impl Options {
     }
 }
 
+/// Returns whether a file begins as a checkpoint does.
+fn is_checkpoint(path: &Path) -> bool {
+    let mut magic = [0; checkpoint::MAGIC.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == checkpoint::MAGIC
+}
+
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(old) = &options.delta {
@@ -126,7 +136,10 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     refuse_overwriting("--output", &options.output, [options.model.as_path()])?;
     let mut file = OutputFile::create(&options.output)?;
-    let blob = read_blob(&options.model)?;
+    let blob = match is_checkpoint(&options.model) {
+        true => Trainer::from_checkpoint(Checkpoint::read(&options.model)?)?.model()?.bytes,
+        false => read_blob(&options.model)?,
+    };
     let named = load_any(&options.model, &blob)?;
     let mut copy = device_copy(&blob, !options.strip_names, options.background)?;
     let mut integer = None;

@@ -7,6 +7,7 @@ pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
     let error = error.chain().find_map(|cause| cause.downcast_ref::<Error>())?;
     match error {
         Error::OtherData { .. } => Some("--rest"),
+        Error::SameData { .. } => Some("--again"),
         Error::Checkpoint {
             error: CheckpointError::TooShort { .. } | CheckpointError::Model | CheckpointError::Magic { .. },
             ..

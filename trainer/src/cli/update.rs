@@ -51,6 +51,9 @@ pub struct Options {
     /// DATA follow the last row learned from, also where the run broke off: for a pipe that cannot give its rows again
     #[arg(long)]
     rest: bool,
+    /// Learn from DATA also where they begin with the records that the run began with: once more
+    #[arg(long, conflicts_with = "rest")]
+    again: bool,
     /// Let only the gate and the newest expert learn, from here on and in later updates until --freeze=false
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     freeze: Option<bool>,
@@ -70,7 +73,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(freeze) = options.freeze {
         checkpoint.learner.to_mut().set_freeze(freeze);
     }
-    let go_on = if options.rest { GoOn::Rest } else { GoOn::Same };
+    let go_on = match (options.rest, options.again) {
+        (true, _) => GoOn::Rest,
+        (_, true) => GoOn::Again,
+        _ => GoOn::Same,
+    };
     let run =
         outputs.learn(|saving, on_progress| training::resume(checkpoint, &options.data, go_on, saving, on_progress))?;
     outputs.finish(&run, options.format)

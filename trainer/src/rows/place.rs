@@ -35,6 +35,8 @@ pub(crate) struct Reading {
     pub digest: Digest,
     /// `None` between two sources.
     pub within: Option<Within>,
+    /// The first records of all, to know them by when they are given again.
+    pub beginning: Passed,
 }
 
 /// What was read of a source that is not at its end.
@@ -92,11 +94,14 @@ impl Place {
 /// How to go on with a reading that broke off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GoOn {
-    /// The inputs are the same from the first on: what was read of them is passed over, once it is known to be the same.
+    /// Where the reading broke off, the inputs are the same from the first on: what was read of them is passed over, once it is known to be
+    /// the same. Else they are newer: not what the run began with.
     #[default]
     Same,
     /// The inputs are what follows the last record that was read.
     Rest,
+    /// As `Same`; and where nothing broke off, the inputs may begin with records that were learned from before.
+    Again,
 }
 
 impl Admission {
@@ -115,7 +120,7 @@ impl Admission {
 
     /// Goes on where an earlier one with the same schema stopped: with newer data after its end, or, where it broke off, as `go_on` says.
     pub(crate) fn go_on(&mut self, place: &Place, go_on: GoOn) {
-        let reads_again = place.reading.within.is_some() && go_on == GoOn::Same;
+        let reads_again = place.reading.within.is_some() && go_on != GoOn::Rest;
         self.counts = place.counts;
         // What is read again was counted as this source's own.
         self.earlier = if reads_again { Counts::default() } else { place.counts };

@@ -16,13 +16,24 @@ pub(crate) struct Reader<'s> {
     /// Records before this source.
     earlier: u64,
     is_at_end: bool,
+    /// The first records of all sources.
+    beginning: Passed,
+    /// What this source must not begin with.
+    refused: Option<Passed>,
+    is_passing_over: bool,
 }
+
+/// Records that a run is known by.
+const BEGINNING: u64 = 1_000;
+/// Fewer may be the same by chance, unless they are all there are.
+const ENOUGH: u64 = 100;
 
 impl<'s> Reader<'s> {
     /// Starts with the first source of a run. `keep_place`: whether [`Reader::place`] is to tell what was read from other data.
     pub(crate) fn new(source: Box<dyn Source + 's>, keep_place: bool) -> Self {
         let passed = keep_place.then(Passed::default);
-        Self { source, passed, opened: Digest::default(), earlier: 0, is_at_end: false }
+        let (opened, beginning) = (Digest::default(), Passed::default());
+        Self { source, passed, opened, earlier: 0, is_at_end: false, beginning, refused: None, is_passing_over: false }
     }
 
     /// Goes on where an earlier reader stopped: with newer data after its end, or, where it broke off, as `go_on` says. `open` opens
@@ -35,9 +46,9 @@ impl<'s> Reader<'s> {
         place: &Place,
         go_on: GoOn,
     ) -> Result<Self, Error> {
-        let Reading { digest, within } = &place.reading;
+        let Reading { digest, within, beginning } = &place.reading;
         let (again, opened) = match (within, go_on) {
-            (Some(within), GoOn::Same) => (Some(within), digest),
+            (Some(within), GoOn::Same | GoOn::Again) => (Some(within), digest),
             (Some(within), GoOn::Rest) => (None, &within.digest),
             (None, _) => (None, digest),
         };
@@ -48,6 +59,9 @@ impl<'s> Reader<'s> {
             opened: opened.clone(),
             earlier: place.counts.read.saturating_sub(read_again),
             is_at_end: false,
+            beginning: *beginning,
+            refused: (within.is_none() && go_on == GoOn::Same && beginning.records > 0).then_some(*beginning),
+            is_passing_over: again.is_some(),
         };
         if let Some(within) = again {
             reader.pass_over(within)?;
@@ -68,6 +82,7 @@ impl<'s> Reader<'s> {
                 return Err(other(self, "fewer records"));
             }
         }
+        self.is_passing_over = false;
         if self.passed == Some(within.passed) { Ok(()) } else { Err(other(self, "other records")) }
     }
 
@@ -79,12 +94,27 @@ impl<'s> Reader<'s> {
     pub(crate) fn advance(&mut self) -> Result<bool, Error> {
         if !self.source.advance()? {
             self.is_at_end = true;
-            return Ok(false);
+            return if self.refused.is_some_and(|old| Some(old) == self.passed) {
+                Err(self.same_data())
+            } else {
+                Ok(false)
+            };
         }
         if let Some(passed) = &mut self.passed {
             passed.take(&self.source.record());
+            if self.beginning.records < BEGINNING && !self.is_passing_over {
+                self.beginning.take(&self.source.record());
+            }
+            if passed.records >= ENOUGH && self.refused == Some(*passed) {
+                return Err(self.same_data());
+            }
         }
         Ok(true)
+    }
+
+    #[cold]
+    fn same_data(&self) -> Error {
+        Error::SameData { file: self.file().into(), records: self.passed.map_or(0, |passed| passed.records) }
     }
 
     /// Returns the record moved to, numbered over all sources of the run.
@@ -113,15 +143,16 @@ impl<'s> Reader<'s> {
     /// Returns where the reading is.
     pub(crate) fn place(&self) -> Reading {
         let digest = self.source.digest();
+        let beginning = self.beginning;
         match self.passed.filter(|_| !self.is_at_end) {
             // A path is spelled in many ways: a name tells enough.
             Some(passed) => {
                 let names =
                     self.source.names().iter().map(|name| name.rsplit(['/', '\\']).next().unwrap_or(name).into());
                 let within = Within { passed, files: names.collect(), digest };
-                Reading { digest: self.opened.clone(), within: Some(within) }
+                Reading { digest: self.opened.clone(), within: Some(within), beginning }
             }
-            None => Reading { digest, within: None },
+            None => Reading { digest, within: None, beginning },
         }
     }
 }

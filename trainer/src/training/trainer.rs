@@ -174,7 +174,14 @@ impl Trainer {
     /// [`Error::Checkpoint`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let refuse = |error: CheckpointError| Error::Checkpoint { file: "the checkpoint".into(), error };
-        let checkpoint = Checkpoint::from_bytes(bytes).map_err(refuse)?;
+        Self::from_checkpoint(Checkpoint::from_bytes(bytes).map_err(refuse)?)
+    }
+
+    /// Goes on from a checkpoint, with records of the same columns.
+    ///
+    /// # Errors
+    /// [`Error::MissingColumn`] for one that was put together wrongly.
+    pub fn from_checkpoint(checkpoint: Checkpoint<'_>) -> Result<Self, Error> {
         let columns = checkpoint.place.columns().into();
         let mut trainer = Self::resume(checkpoint, &columns, "the table", GoOn::Rest)?;
         trainer.hashes = true;
