@@ -22,6 +22,8 @@ struct BoundFeature {
     column: usize,
     /// Codes by level name; `None` for a number.
     levels: Option<HashMap<Vec<u8>, u16>>,
+    /// The names, in the order of their codes.
+    names: Vec<String>,
 }
 
 impl BoundFeature {
@@ -55,14 +57,13 @@ impl Binding {
     pub fn of(schema: Schema<'_>, column: impl Fn(&str) -> Result<usize, Error>) -> Result<Self, Error> {
         let features = schema.features().iter().enumerate().map(|(index, feature)| {
             let name = schema.feature_name(index).ok_or(Error::NamesStripped)?;
-            let levels = match feature.kind() {
-                Kind::Number { .. } => None,
-                Kind::Category { .. } => {
-                    Some((0..).zip(schema.level_names(index)).map(|(code, name)| (name.into(), code)).collect())
-                }
-            };
+            let (mut levels, mut names) = (None, Vec::new());
+            if let Kind::Category { .. } = feature.kind() {
+                levels = Some((0..).zip(schema.level_names(index)).map(|(code, name)| (name.into(), code)).collect());
+                names = schema.level_names(index).map(str::to_owned).collect();
+            }
             let column = column(name)?;
-            Ok(BoundFeature { name: name.to_owned(), column, levels })
+            Ok(BoundFeature { name: name.to_owned(), column, levels, names })
         });
         Ok(Self { features: features.collect::<Result<_, Error>>()? })
     }
@@ -71,6 +72,12 @@ impl Binding {
     #[must_use]
     pub fn column(&self, feature: usize) -> Option<usize> {
         self.features.get(feature).map(|feature| feature.column)
+    }
+
+    /// Returns the names of a feature's levels, in the order of their codes; none of a number.
+    #[must_use]
+    pub fn levels(&self, feature: usize) -> &[String] {
+        self.features.get(feature).map_or(&[], |feature| &feature.names)
     }
 
     /// Returns the feature of a name.

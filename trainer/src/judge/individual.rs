@@ -1,13 +1,16 @@
 //! Individual fairness: whether a record would be decided otherwise, had it belonged to another group and nothing else been different (FEAMOE, A.10).
 //!
-//! The protected value is replaced by each value of every *other* group known so far: those that the schema lists, and where it leaves a group open those that
-//! occurred; a privileged group of several values counts with each. One value that changes the decision makes the record unfair. Several protected columns are
+//! The protected value is replaced by each value of every *other* group: those that the schema lists, and where it leaves groups open every level that the model
+//! knows, so that the order of the rows does not matter (of a column that the model takes as a number, those that occurred so far); a privileged group of several
+//! values counts with each. One value that changes the decision makes the record unfair. Several protected columns are
 //! changed one at a time, never together; intersections are none of their own. Records without a group in a column are not judged by it.
 //!
 //! A column that is no feature of the model cannot change a decision: unfairness by it is 0, by definition. That says nothing of the columns that stand in for
 //! it: the group measures do.
 //!
 //! *Cost:* one score for every value tried.
+
+use std::borrow::Cow;
 
 use serde::Serialize;
 
@@ -27,8 +30,10 @@ pub(crate) struct IndividualFairness {
 struct Column {
     /// Its feature in the model, if it is one.
     feature: Option<usize>,
-    /// Group and text of the values known so far, in the order of [`Attribute::values`].
-    values: Vec<(u8, Vec<u8>)>,
+    /// Whether the values are those of the model's levels, and not those that occurred.
+    of_model: bool,
+    /// Whether each value is of the privileged group, and its text.
+    values: Vec<(bool, Vec<u8>)>,
     share: Share,
 }
 
@@ -54,19 +59,25 @@ impl Share {
 impl IndividualFairness {
     /// Finds the protected columns among the features of the model.
     pub(crate) fn new<'a>(binding: &Binding, attributes: impl IntoIterator<Item = &'a Attribute>) -> Self {
-        let column = |attribute: &Attribute| Column {
-            feature: binding.feature(attribute.column()),
-            values: Vec::new(),
-            share: Share::default(),
+        let column = |attribute: &Attribute| {
+            let feature = binding.feature(attribute.column());
+            let levels = feature.map_or(&[][..], |feature| binding.levels(feature));
+            let group = |level: &String| {
+                let listed = attribute.values().find(|(_, value)| value == level).map(|(group, _)| group == 0);
+                let value = listed.or_else(|| attribute.is_open().then_some(false))?;
+                Some((value, level.as_bytes().to_vec()))
+            };
+            let values: Vec<_> = levels.iter().filter_map(group).collect();
+            Column { feature, of_model: !levels.is_empty(), values, share: Share::default() }
         };
         Self { columns: attributes.into_iter().map(column).collect(), all: Share::default() }
     }
 
     /// Takes note of groups that came up since the last time.
     pub(crate) fn learn_groups<'a>(&mut self, attributes: impl IntoIterator<Item = &'a Attribute>) {
-        for (column, attribute) in self.columns.iter_mut().zip(attributes) {
+        for (column, attribute) in self.columns.iter_mut().zip(attributes).filter(|(column, _)| !column.of_model) {
             let new = attribute.values().skip(column.values.len());
-            let new: Vec<_> = new.map(|(group, value)| (group, value.as_bytes().to_vec())).collect();
+            let new: Vec<_> = new.map(|(group, value)| (group == 0, value.as_bytes().to_vec())).collect();
             column.values.extend(new);
         }
     }
@@ -88,7 +99,12 @@ impl IndividualFairness {
             let mut changes = false;
             if let Some(feature) = column.feature {
                 // A value that the model does not know could not be told from any other such value.
-                changes = column.values.iter().filter(|(group, _)| group != own).any(|(_, value)| {
+                let own_value = binding.column(feature).map_or_else(Cow::default, |column| row.text(column));
+                let others = column.values.iter().filter(|(privileged, value)| match *own {
+                    0 => !privileged,
+                    _ => *privileged || **value != *own_value,
+                });
+                changes = others.into_iter().any(|(_, value)| {
                     binding.set_if_known(feature, value, record)
                         && model.score(record).is_ok_and(|score| score.decision != decision)
                 });

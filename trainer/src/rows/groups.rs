@@ -87,6 +87,12 @@ impl Attribute {
         &self.groups
     }
 
+    /// Returns whether every value that the schema does not list is a group of its own.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Returns whether it is made of other attributes.
     #[must_use]
     pub fn is_intersection(&self) -> bool {
