@@ -1,4 +1,5 @@
-//! What counts instructions on a board, and two functions of known length to check it by: one of 2 n + 1 instructions, one of 1.
+//! What counts instructions on a board, and two functions of known length to check it by: one of 2
+//! n + 1 instructions, one of 1.
 #![allow(unsafe_code)] // registers are raw addresses
 
 #[cfg(counter = "mps2")]

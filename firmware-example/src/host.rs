@@ -1,4 +1,5 @@
-//! Files, output and exit code of the machine that runs the emulator: by semihosting on bare metal, by `std` under a user-mode emulator.
+//! Files, output and exit code of the machine that runs the emulator: by semihosting on bare metal,
+//! by `std` under a user-mode emulator.
 
 use core::ffi::CStr;
 

@@ -1,7 +1,9 @@
-//! Loads a model from flash, scores and explains a few records, and says what that costs on this core.
+//! Loads a model from flash, scores and explains a few records, and says what that costs on this
+//! core.
 //!
-//! `cargo run --release` runs it in the emulator with the model and the records of `feamoe demo`; `--target` picks another board than the Cortex-M4F. Your own: set `FEAMOE_BLOB` to a `.feamoe` file and
-//! `FEAMOE_RECORDS` to a CSV file with a header, both seen from this folder.
+//! `cargo run --release` runs it in the emulator with the model and the records of `feamoe demo`;
+//! `--target` picks another board than the Cortex-M4F. Your own: set `FEAMOE_BLOB` to a `.feamoe`
+//! file and `FEAMOE_RECORDS` to a CSV file with a header, both seen from this folder.
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,9 @@
-//! What a call costs on an emulated board with a counter: instructions (exact), stack (the deepest byte written); and, on any, flash and static RAM.
+//! What a call costs on an emulated board with a counter: instructions (exact), stack (the deepest
+//! byte written); and, on any, flash and static RAM.
 //!
-//! The emulator runs with `-icount`: every instruction takes the same virtual time, which the board's counter counts. Instructions are not cycles: a division
-//! counts 1 here and takes 14 cycles on silicon.
+//! The emulator runs with `-icount`: every instruction takes the same virtual time, which the
+//! board's counter counts. Instructions are not cycles: a division counts 1 here and takes 14
+//! cycles on silicon.
 #![allow(unsafe_code)] // the stack and the linker's symbols are raw addresses
 
 use core::hint::black_box;
@@ -11,7 +13,8 @@ use crate::counter::{instructions, known_loop, known_return, stack_pointer, star
 
 /// Rounds of the loop that [`Meter::calibrate`] checks itself against.
 const CHECK_ROUNDS: u32 = 100_000;
-/// Stack that [`stack_bytes`] paints and searches: thrice what the deepest call takes, and no more, for it takes longer than most calls.
+/// Stack that [`stack_bytes`] paints and searches: thrice what the deepest call takes, and no more,
+/// for it takes longer than most calls.
 const PAINTED_BYTES: usize = 16 * 1024;
 const PAINT: u32 = 0xA5A5_A5A5;
 
@@ -21,7 +24,8 @@ pub struct Meter {
     overhead: u32,
 }
 
-/// The counter does not count instructions: another board, or an emulator without the `-icount` of `boards.txt`.
+/// The counter does not count instructions: another board, or an emulator without the `-icount` of
+/// `boards.txt`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotCounting {
     /// Instructions of the loop that was counted.
@@ -31,7 +35,8 @@ pub struct NotCounting {
 }
 
 impl Meter {
-    /// Starts the counter and checks it against a loop of known length; `None` on a board without one.
+    /// Starts the counter and checks it against a loop of known length; `None` on a board without
+    /// one.
     ///
     /// # Errors
     /// [`NotCounting`] where the count is off by a single instruction.
@@ -72,7 +77,8 @@ impl Cost {
     /// The cost of nothing yet.
     pub const NONE: Self = Self { least: u32::MAX, most: 0, stack: 0, total: 0, calls: 0 };
 
-    /// Makes the call twice, once to count and once to look at the stack, and widens the range; without a meter makes it once.
+    /// Makes the call twice, once to count and once to look at the stack, and widens the range;
+    /// without a meter makes it once.
     pub fn add(&mut self, meter: Option<&Meter>, mut call: impl FnMut()) {
         let Some(meter) = meter else { return call() };
         let instructions = meter.instructions(&mut call);
@@ -90,8 +96,9 @@ impl Cost {
     }
 }
 
-/// Counts a call with what surrounds it. One instance for all calls, so that the surroundings are always the same instructions; the
-/// black box keeps the compiler from looking into the call and moving parts of it past the volatile reads.
+/// Counts a call with what surrounds it. One instance for all calls, so that the surroundings are
+/// always the same instructions; the black box keeps the compiler from looking into the call and
+/// moving parts of it past the volatile reads.
 #[inline(never)]
 fn count(call: &mut dyn FnMut()) -> u32 {
     let call = black_box(call);
@@ -100,7 +107,8 @@ fn count(call: &mut dyn FnMut()) -> u32 {
     instructions(ticks().wrapping_sub(start))
 }
 
-/// Returns the bytes of stack below the caller that `call` writes to: paints the stack, calls, looks for the deepest changed word.
+/// Returns the bytes of stack below the caller that `call` writes to: paints the stack, calls,
+/// looks for the deepest changed word.
 #[inline(never)]
 pub fn stack_bytes(call: &mut dyn FnMut()) -> usize {
     let call = black_box(call);
@@ -118,7 +126,8 @@ pub fn stack_bytes(call: &mut dyn FnMut()) -> usize {
 
 #[cfg(target_os = "none")]
 unsafe extern "C" {
-    // Borders of the sections, from the runtime's linker script, and where flash begins; only their addresses mean something.
+    // Borders of the sections, from the runtime's linker script, and where flash begins; only their
+    // addresses mean something.
     static __sdata: u32;
     static __edata: u32;
     static __ebss: u32;

@@ -1,10 +1,14 @@
-//! The parity test's language, shared by the firmware and the host: a record and an answer as 32-bit words.
+//! The parity test's language, shared by the firmware and the host: a record and an answer as
+//! 32-bit words.
 //!
-//! A record is one word a feature: the bits of a number (NaN is missing), the code of a level, `UNSEEN` or `MISSING`. An answer is the bits of everything a
-//! score, its explanations and, for one record in [`RECOURSE_EVERY`], the recourse hold, free and by rules, so that a single bit that differs between host
-//! and device is seen. Shapley values, exact and sampled, are those of one record in [`EXACT_EVERY`].
+//! A record is one word a feature: the bits of a number (NaN is missing), the code of a level,
+//! `UNSEEN` or `MISSING`. An answer is the bits of everything a score, its explanations and, for
+//! one record in [`RECOURSE_EVERY`], the recourse hold, free and by rules, so that a single bit
+//! that differs between host and device is seen. Shapley values, exact and sampled, are those of
+//! one record in [`EXACT_EVERY`].
 //!
-//! The answer of an integer model is its score and frozen explanation, from numbers that came as f32 and from numbers that came without floats.
+//! The answer of an integer model is its score and frozen explanation, from numbers that came as
+//! f32 and from numbers that came without floats.
 
 use feamoe_engine::Value;
 use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
@@ -19,7 +23,8 @@ pub const UNSEEN: u32 = u32::MAX - 1;
 /// Word of a category without a value.
 pub const MISSING: u32 = u32::MAX;
 
-/// The recourse is looked for from one record in so many, the first included: it takes some hundred times a score. The words of the others are 0.
+/// The recourse is looked for from one record in so many, the first included: it takes some hundred
+/// times a score. The words of the others are 0.
 pub const RECOURSE_EVERY: usize = 25;
 
 /// What the parity binary holds.
@@ -47,7 +52,8 @@ impl Capacity {
 /// Answers that are looked for by rules.
 pub const ANSWERS: usize = 2;
 
-/// Shapley values are computed for one record in so many, the first included, against the record without values.
+/// Shapley values are computed for one record in so many, the first included, against the record
+/// without values.
 pub const EXACT_EVERY: usize = 125;
 /// Coalitions up to which they are: ten features that differ.
 const MOST_COALITIONS: u64 = 1 << 10;
@@ -113,7 +119,8 @@ pub fn score_words<const EXPERTS: usize>(score: &Score<EXPERTS>, experts: usize,
     }
 }
 
-/// Scores and explains the record of a number, counted from 0, by both methods, and looks for its recourse; gives the words of all of it to `word`.
+/// Scores and explains the record of a number, counted from 0, by both methods, and looks for its
+/// recourse; gives the words of all of it to `word`.
 ///
 /// # Errors
 /// A record of another model.
@@ -231,7 +238,8 @@ pub enum Raw {
 }
 
 impl Raw {
-    /// Returns the value of a feature: numbers in the feature's own unit, and in coarser ones that have to be shifted to it.
+    /// Returns the value of a feature: numbers in the feature's own unit, and in coarser ones that
+    /// have to be shifted to it.
     pub fn of<const FEATURES: usize, const EXPERTS: usize>(
         model: &integer::Model<'_, FEATURES, EXPERTS>,
         feature: usize,

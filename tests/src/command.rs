@@ -1,4 +1,5 @@
-//! Runs the real `feamoe` command in a folder of its own, and looks at everything it did: exit code, both outputs, every file.
+//! Runs the real `feamoe` command in a folder of its own, and looks at everything it did: exit
+//! code, both outputs, every file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +14,8 @@ use tempfile::TempDir;
 
 /// Returns the path of the command, built by cargo on first use.
 ///
-/// It is the binary as it ships, without what the tests' dependencies would add to its own; only the profile is that of the tests.
+/// It is the binary as it ships, without what the tests' dependencies would add to its own; only
+/// the profile is that of the tests.
 ///
 /// # Panics
 /// Where it cannot be built.
@@ -43,7 +45,8 @@ impl Folder {
         Self(tempfile::tempdir().unwrap_or_else(|error| panic!("temporary folder: {error}")))
     }
 
-    /// Makes a folder with `lending.csv` (3,000 rows of the demo's stream), its schema `lending.toml`, and `lending.feamoe` trained on it.
+    /// Makes a folder with `lending.csv` (3,000 rows of the demo's stream), its schema
+    /// `lending.toml`, and `lending.feamoe` trained on it.
     #[must_use]
     pub fn with_model() -> Self {
         static MODEL: OnceLock<Vec<u8>> = OnceLock::new();
@@ -56,7 +59,8 @@ impl Folder {
         folder
     }
 
-    /// Makes a folder with `lending.csv` (3,000 rows of the demo's stream) and its schema `lending.toml`.
+    /// Makes a folder with `lending.csv` (3,000 rows of the demo's stream) and its schema
+    /// `lending.toml`.
     #[must_use]
     pub fn with_lending() -> Self {
         let folder = Self::new();
@@ -135,7 +139,8 @@ impl Folder {
         Ran::new(&command, &output.unwrap_or_else(|error| panic!("{command:?}: {error}")))
     }
 
-    /// Runs `feamoe`, which must refuse and leave every file as it was; returns the message after `error: `.
+    /// Runs `feamoe`, which must refuse and leave every file as it was; returns the message after
+    /// `error: `.
     #[must_use]
     pub fn refusal(&self, arguments: &[&str]) -> String {
         self.unchanged(|| self.run(arguments)).refused()
@@ -213,7 +218,8 @@ impl Ran {
         serde_json::from_str(&self.done()).unwrap_or_else(|error| panic!("{called}: {error}"))
     }
 
-    /// Returns the message of a command that refused, after `error: `: exit code 2, one line, no results.
+    /// Returns the message of a command that refused, after `error: `: exit code 2, one line, no
+    /// results.
     ///
     /// # Panics
     /// Where it did anything else.
@@ -250,7 +256,8 @@ pub fn lending(seed: u64, rows: usize) -> String {
     String::from_utf8(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Returns the keys of an object in the order of the document, which must have been printed by `feamoe`: two blanks an indent.
+/// Returns the keys of an object in the order of the document, which must have been printed by
+/// `feamoe`: two blanks an indent.
 #[must_use]
 pub fn keys_in_order(document: &str) -> Vec<&str> {
     document.lines().filter(|line| line.starts_with("  \"")).filter_map(|line| line.split('"').nth(1)).collect()

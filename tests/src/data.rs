@@ -9,7 +9,8 @@ use feamoe_engine::schema::Kind;
 use feamoe_testkit::content::{Content, FeatureContent};
 use feamoe_testkit::generate::Cell;
 
-/// Returns the rows of a file that have these record numbers, in their order, as the model of this content reads them.
+/// Returns the rows of a file that have these record numbers, in their order, as the model of this
+/// content reads them.
 ///
 /// # Panics
 /// Where the file, a row or a column is not there, or a number is none.

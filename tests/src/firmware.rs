@@ -1,6 +1,8 @@
-//! Builds the firmware and runs it in the emulator, where compiler and emulator are there (`setup.sh` brings them).
+//! Builds the firmware and runs it in the emulator, where compiler and emulator are there
+//! (`setup.sh` brings them).
 
-// The very file that the firmware uses: how words are made cannot differ between both sides, what is in them can.
+// The very file that the firmware uses: how words are made cannot differ between both sides, what
+// is in them can.
 #[path = "../../firmware-example/src/vectors.rs"]
 pub mod vectors;
 
@@ -14,7 +16,8 @@ use vectors::Capacity;
 
 use feamoe_testkit::generate::Cell;
 
-/// Targets that must not be skipped where a tool is missing, separated by blanks: those that `setup.sh` made ready.
+/// Targets that must not be skipped where a tool is missing, separated by blanks: those that
+/// `setup.sh` made ready.
 const REQUIRED: &str = "FEAMOE_REQUIRE_FIRMWARE";
 
 /// Vector table and start-up code, which every image has.
@@ -145,7 +148,8 @@ impl Board {
         self.build_with(binary, profile, features, &folder().join("target"), &[])
     }
 
-    /// As [`Board::build`], to another folder and with environment variables: those of its own `build.rs`.
+    /// As [`Board::build`], to another folder and with environment variables: those of its own
+    /// `build.rs`.
     ///
     /// # Errors
     /// As [`Board::build`].
@@ -165,7 +169,8 @@ impl Board {
             .arg(target_dir)
             .args(["--target", self.target])
             .current_dir(folder())
-            // The flags of this test's own build are not for the device, and would replace those of the folder's configuration.
+            // The flags of this test's own build are not for the device, and would replace those of
+            // the folder's configuration.
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .envs(variables.iter().copied())
@@ -179,7 +184,8 @@ impl Board {
     }
 }
 
-/// Runs an image in the emulator, which sees the files of `working_folder`; returns what it printed, as an error where it exits with another code than 0.
+/// Runs an image in the emulator, which sees the files of `working_folder`; returns what it
+/// printed, as an error where it exits with another code than 0.
 ///
 /// # Errors
 /// What the firmware printed.
@@ -221,7 +227,8 @@ pub fn section_bytes(image: &Path, names: &[&str]) -> usize {
     sections.map(|section| section.size() as usize).sum()
 }
 
-/// Returns what the engine takes in flash in an image: code and constants without vector table and start-up code, which every image has.
+/// Returns what the engine takes in flash in an image: code and constants without vector table and
+/// start-up code, which every image has.
 ///
 /// # Panics
 /// Where it is no image.

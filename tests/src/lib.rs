@@ -1,5 +1,5 @@
-//! Shared helpers of the tests: the command in a folder of its own ([`command`]), the firmware in the
-//! emulators ([`firmware`]), rows of files ([`data`]); the fuzz targets ([`fuzz`]). Models and
+//! Shared helpers of the tests: the command in a folder of its own ([`command`]), the firmware in
+//! the emulators ([`firmware`]), rows of files ([`data`]); the fuzz targets ([`fuzz`]). Models and
 //! records are those of `feamoe_testkit`.
 
 #![allow(clippy::panic)] // a test reports by panicking

@@ -1,6 +1,8 @@
-//! Reading and encoding speed on Adult, its records repeated: `FEAMOE_DATA=FOLDER cargo bench -p feamoe --bench encode`.
+//! Reading and encoding speed on Adult, its records repeated: `FEAMOE_DATA=FOLDER cargo bench -p
+//! feamoe --bench encode`.
 //!
-//! Prints microseconds per row of splitting, of rows (label, groups), and of encoded examples, best of five passes each.
+//! Prints microseconds per row of splitting, of rows (label, groups), and of encoded examples, best
+//! of five passes each.
 
 use std::error::Error;
 use std::fs;

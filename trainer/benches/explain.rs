@@ -1,8 +1,10 @@
-//! What scores and explanations take on one core: `FEAMOE_DATA=FOLDER cargo bench -p feamoe --bench explain`.
+//! What scores and explanations take on one core: `FEAMOE_DATA=FOLDER cargo bench -p feamoe --bench
+//! explain`.
 //!
-//! Prints microseconds a row, best of some passes, and the ratios that are promised. Two kinds of model: one learned from Adult with all its 14 features and
-//! 11 experts, against its own records; and drawn ones of 14 and 20 features, all of which differ from a single background record. `tests/peers` runs this
-//! beside other packages.
+//! Prints microseconds a row, best of some passes, and the ratios that are promised. Two kinds of
+//! model: one learned from Adult with all its 14 features and 11 experts, against its own records;
+//! and drawn ones of 14 and 20 features, all of which differ from a single background record.
+//! `tests/peers` runs this beside other packages.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -68,8 +70,8 @@ fn adult(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The yardstick of this machine: a score as a naive port computes it, by dense dot products with a one-hot record and the exponentials of the standard
-/// library. Returns and prints microseconds.
+/// The yardstick of this machine: a score as a naive port computes it, by dense dot products with a
+/// one-hot record and the exponentials of the standard library. Returns and prints microseconds.
 fn naive_score() -> f64 {
     const COLUMNS: usize = 108;
     let unit = |index: usize| (index as f32 * 0.618_034).fract();

@@ -1,7 +1,8 @@
 //! One model scored by several threads: `cargo bench -p feamoe --bench threads`.
 //!
-//! Nothing is shared but the model, which no thread changes: there is no lock to wait for, and throughput grows with the cores. Prints scores a second, best
-//! of some passes, for one thread and for as many as there are cores; `THREADS` sets another number.
+//! Nothing is shared but the model, which no thread changes: there is no lock to wait for, and
+//! throughput grows with the cores. Prints scores a second, best of some passes, for one thread and
+//! for as many as there are cores; `THREADS` sets another number.
 
 use std::error::Error;
 use std::hint::black_box;

@@ -1,11 +1,12 @@
-//! Puts load on a [service](../service/main.rs), swapping its model meanwhile: requests a second, latencies as the client sees them, and failures.
+//! Puts load on a [service](../service/main.rs), swapping its model meanwhile: requests a second,
+//! latencies as the client sees them, and failures.
 //!
 //! ```text
 //! cargo run --release -p feamoe --example load -- 127.0.0.1:8080 --connections 16 --seconds 10 --swap A.feamoe --swap B.feamoe
 //! ```
 //!
-//! Every connection sends one record after another, each when the last one was answered: a closed loop. An answer that is not 200, or that does not come, is a
-//! failure; then the exit code is 1.
+//! Every connection sends one record after another, each when the last one was answered: a closed
+//! loop. An answer that is not 200, or that does not come, is a failure; then the exit code is 1.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -145,7 +146,8 @@ impl Client {
         Ok(body)
     }
 
-    /// Returns a record of the model: numbers in the middle of their ranges, the first level of each category.
+    /// Returns a record of the model: numbers in the middle of their ranges, the first level of
+    /// each category.
     async fn record(&mut self) -> anyhow::Result<String> {
         let model: Value = serde_json::from_slice(&self.answer(Method::GET, "/model", Bytes::new()).await?)?;
         let mut record = Map::new();

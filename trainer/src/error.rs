@@ -1,4 +1,5 @@
-//! The one error of the trainer: every variant says where, what was found, what was expected, what to do.
+//! The one error of the trainer: every variant says where, what was found, what was expected, what
+//! to do.
 //!
 //! The command line prints it after `error: ` and exits with code 2.
 
@@ -15,7 +16,8 @@ pub enum Error {
     Read {
         /// The file, or `standard input`.
         file: String,
-        /// What the operating system said. Not a source of this error (hence the raw name): the message has it already.
+        /// What the operating system said. Not a source of this error (hence the raw name): the
+        /// message has it already.
         r#source: io::Error,
     },
 
@@ -319,7 +321,7 @@ pub enum Error {
         message: String,
     },
 
-    /// A checkpoint that cannot be gone on with.
+    /// A checkpoint that cannot be resumed.
     #[error("{file}: {error}")]
     Checkpoint {
         /// The file.
@@ -357,7 +359,7 @@ pub enum Error {
     },
 }
 
-/// Why bytes are no checkpoint that can be gone on with.
+/// Why bytes are no checkpoint that can be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -440,7 +442,8 @@ fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
 
-/// What may be wrong where a column is missing: its spelling, a file without a header, another delimiter.
+/// What may be wrong where a column is missing: its spelling, a file without a header, another
+/// delimiter.
 fn advice_on_columns(wanted: &str, columns: &[String]) -> String {
     let fold = |name: &str| name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
     let folded = fold(wanted);

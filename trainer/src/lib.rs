@@ -1,6 +1,8 @@
-//! Fair online learning of a mixture of logistic experts from CSV streams: train, evaluate, explain, export.
+//! Fair online learning of a mixture of logistic experts from CSV streams: train, evaluate,
+//! explain, export.
 //!
-//! The `feamoe` command is a thin layer over this library. The main path, from text to a checked model file:
+//! The `feamoe` command is a thin layer over this library. The main path, from text to a checked
+//! model file:
 //!
 //! ```
 //! use feamoe::model::HostModel;
@@ -33,20 +35,27 @@
 //! # Rooms
 //! Each uses those before it, and none after it.
 //!
-//! - [`schema`] says what the columns of a table mean; [`rows`] are the rows, from CSV text; [`infer`] guesses a schema.
-//! - [`model`] is a model file, and what is made of one: a device's copy, integers, a delta, constants, its costs.
+//! - [`schema`] says what the columns of a table mean; [`rows`] are the rows, from CSV text;
+//!   [`infer`] guesses a schema.
+//! - [`model`] is a model file, and what is made of one: a device's copy, integers, a delta,
+//!   constants, its costs.
 //! - [`encoder`] turns rows into terms; [`learner`] learns from them.
-//! - [`judge`] puts a model before rows: evaluation, recourse, individual fairness, what devices report.
-//! - [`training`] runs a learner over the data, measures it, judges its targets, goes on where an earlier run stopped, exports a model.
+//! - [`judge`] puts a model before rows: evaluation, recourse, individual fairness, what devices
+//!   report.
+//! - [`training`] runs a learner over the data, measures it, judges its targets, resumes where an
+//!   earlier run stopped, exports a model.
 //! - [`explanation`] says why; [`plot`] draws it.
 //! - [`output`], [`error`] and [`demo`] serve all.
 //!
 //! # Contract
 //! - The same data, options and seed give the same bytes on any machine.
-//! - Explanations and recourse of many records take all threads of rayon's pool; their number changes no bit.
-//! - Rows stream: memory does not grow with the data, but for `shuffle`, which says how much it keeps.
+//! - Explanations and recourse of many records take all threads of rayon's pool; their number
+//!   changes no bit.
+//! - Rows stream: memory does not grow with the data, but for `shuffle`, which says how much it
+//!   keeps.
 //! - A file that is written ([`output`]) is whole or not there.
-//! - Errors name file, line and column; nothing here panics on input. The forward pass and the fairness measures are the engine's.
+//! - Errors name file, line and column; nothing here panics on input. The forward pass and the
+//!   fairness measures are the engine's.
 
 pub mod demo;
 pub mod encoder;

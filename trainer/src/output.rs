@@ -1,7 +1,8 @@
 //! Files that are whole or not there: written beside their place, then renamed.
 //!
-//! A run that fails removes what it wrote. One that is killed cannot: it may leave a file named `.feamoe-` and some letters in the folder of its
-//! output, which nothing reads and which can be deleted.
+//! A run that fails removes what it wrote. One that is killed cannot: it may leave a file named
+//! `.feamoe-` and some letters in the folder of its output, which nothing reads and which can be
+//! deleted.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -38,7 +39,8 @@ impl WriteError {
     }
 }
 
-/// The system's words, without the temporary file's name that `tempfile` adds: nobody knows that name.
+/// The system's words, without the temporary file's name that `tempfile` adds: nobody knows that
+/// name.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" at path ").map_or(text.clone(), |(reason, _)| reason.to_owned())
@@ -61,7 +63,8 @@ fn advice(kind: io::ErrorKind) -> &'static str {
 pub struct OutputFile {
     /// As it was named.
     path: PathBuf,
-    /// The file itself, behind whatever links lead to it: a rename to `path` would replace the link.
+    /// The file itself, behind whatever links lead to it: a rename to `path` would replace the
+    /// link.
     target: PathBuf,
     writer: Writer,
 }
@@ -75,8 +78,9 @@ enum Writer {
 }
 
 impl OutputFile {
-    /// Opens a file beside `path`, in the same folder so that the rename stays within a file system. It takes mode and owner (where
-    /// that is allowed) of the file it replaces; links are followed, also one to a file that is not there yet.
+    /// Opens a file beside `path`, in the same folder so that the rename stays within a file
+    /// system. It takes mode and owner (where that is allowed) of the file it replaces; links are
+    /// followed, also one to a file that is not there yet.
     ///
     /// # Errors
     /// Where the folder is missing or cannot be written.
@@ -118,7 +122,8 @@ impl OutputFile {
         }
     }
 
-    /// Writes bytes, to the disk, naming the file where that fails: all that is left for [`OutputFile::commit`] is to put it in its place.
+    /// Writes bytes, to the disk, naming the file where that fails: all that is left for
+    /// [`OutputFile::commit`] is to put it in its place.
     ///
     /// # Errors
     /// Where the bytes do not fit.
@@ -153,8 +158,8 @@ impl OutputFile {
     }
 }
 
-/// Returns the file that a path leads to, through whatever links, whether it is there yet or not: two spellings of one file give the
-/// same path.
+/// Returns the file that a path leads to, through whatever links, whether it is there yet or not:
+/// two spellings of one file give the same path.
 #[must_use]
 pub fn destination(path: &Path) -> PathBuf {
     /// More links than any system follows.

@@ -3,7 +3,8 @@
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::RngCore;
 
-/// Draws a number below `n`, which is not 0: the high half of a 64-bit product is below its factor. The bias is under `n / 2^64`.
+/// Draws a number below `n`, which is not 0: the high half of a 64-bit product is below its factor.
+/// The bias is under `n / 2^64`.
 #[inline]
 pub(crate) fn below(n: u64, random: &mut Pcg64Mcg) -> u64 {
     ((u128::from(random.next_u64()) * u128::from(n)) >> 64) as u64

@@ -1,9 +1,10 @@
-//! Work on many records at once, on the threads of rayon's pool: each has memory of its own, and results stay in the order of the records, so that the
-//! number of threads changes no bit of them.
+//! Work on many records at once, on the threads of rayon's pool: each has memory of its own, and
+//! results stay in the order of the records, so that the number of threads changes no bit of them.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Memory for each thread of the pool: some engine calls need a megabyte, too much to make for each record.
+/// Memory for each thread of the pool: some engine calls need a megabyte, too much to make for each
+/// record.
 #[derive(Debug)]
 pub(crate) struct PerThread<T>(Vec<Mutex<T>>);
 
@@ -16,7 +17,8 @@ impl<T> PerThread<T> {
     /// Calls `work` with the memory of this thread; outside of the pool, with that of its first.
     pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         let index = rayon::current_thread_index().unwrap_or(0) % self.0.len();
-        // Nobody else has this one: the lock is free. What a panic leaves is overwritten, memory is nobody's state.
+        // Nobody else has this one: the lock is free. What a panic leaves is overwritten, memory is
+        // nobody's state.
         work(&mut self.0[index].lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,6 +1,8 @@
-//! As `parity`, for integer models: answers a file of records on the device, for the host to compare bit by bit, and prints what that cost.
+//! As `parity`, for integer models: answers a file of records on the device, for the host to
+//! compare bit by bit, and prints what that cost.
 //!
-//! Each record is set twice, its numbers as f32 and without floats. Costs: setting all values without floats, scoring, explaining (its score included).
+//! Each record is set twice, its numbers as f32 and without floats. Costs: setting all values
+//! without floats, scoring, explaining (its score included).
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(unsafe_code)] // takes its static
 

@@ -1,8 +1,9 @@
-//! Links only where no panic is reachable from loading, setting values by index and scoring, and from what the features of `all` add: its panic handler calls
-//! a function that does not exist.
+//! Links only where no panic is reachable from loading, setting values by index and scoring, and
+//! from what the features of `all` add: its panic handler calls a function that does not exist.
 //!
-//! Built by the tests at opt-levels 1, 3 and s. It is also the smallest firmware that does what its features say, so its size is what the engine costs in
-//! flash. It is not meant to be run. What joins the engine joins here: a module with its calls, a line in `main`, a feature in `all`.
+//! Built by the tests at opt-levels 1, 3 and s. It is also the smallest firmware that does what its
+//! features say, so its size is what the engine costs in flash. It is not meant to be run. What
+//! joins the engine joins here: a module with its calls, a line in `main`, a feature in `all`.
 #![cfg_attr(feature = "no-floats", allow(dead_code))]
 #![no_std]
 #![no_main]

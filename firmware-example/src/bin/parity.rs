@@ -1,7 +1,9 @@
-//! Answers a file of records on the device, for the host to compare bit by bit, and prints what that cost.
+//! Answers a file of records on the device, for the host to compare bit by bit, and prints what
+//! that cost.
 //!
-//! Reads `model.feamoe` and `records.bin` in the emulator's working folder, writes `answers.bin` (words as in [`firmware_example::vectors`]).
-//! Then, where something counts them, prints a line per cost: its name, fewest and most instructions over all records, most bytes of stack.
+//! Reads `model.feamoe` and `records.bin` in the emulator's working folder, writes `answers.bin`
+//! (words as in [`firmware_example::vectors`]). Then, where something counts them, prints a line
+//! per cost: its name, fewest and most instructions over all records, most bytes of stack.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(unsafe_code)] // takes its statics
 
@@ -115,7 +117,8 @@ fn run(blob: &mut [u8], copies: &mut [f32], memory: &mut Memory<FEATURES, EXPERT
     Ok(())
 }
 
-/// What setting all values, scoring, explaining and looking for a recourse cost; an explanation includes its score.
+/// What setting all values, scoring, explaining and looking for a recourse cost; an explanation
+/// includes its score.
 struct Costs {
     set: Cost,
     score: Cost,

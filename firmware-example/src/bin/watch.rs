@@ -1,6 +1,8 @@
-//! What a monitor costs on this core: of three groups, fed the scores of the demo's records and, for each, an outcome.
+//! What a monitor costs on this core: of three groups, fed the scores of the demo's records and,
+//! for each, an outcome.
 //!
-//! Prints a line per cost: its name, fewest and most instructions over all records, most bytes of stack, instructions on average.
+//! Prints a line per cost: its name, fewest and most instructions over all records, most bytes of
+//! stack, instructions on average.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // takes its static

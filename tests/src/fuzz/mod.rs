@@ -1,5 +1,6 @@
-//! What is fuzzed: one function a target, each for any bytes, which panics where a promise is broken. `tests/fuzz` wraps them for coverage-guided fuzzing;
-//! `tests/tests/all/fuzz_seeds.rs` plays the committed seeds and mutations of them, by any compiler.
+//! What is fuzzed: one function a target, each for any bytes, which panics where a promise is
+//! broken. `tests/fuzz` wraps them for coverage-guided fuzzing; `tests/tests/all/fuzz_seeds.rs`
+//! plays the committed seeds and mutations of them, by any compiler.
 
 mod explain;
 mod field;
@@ -60,7 +61,8 @@ impl Target {
     }
 }
 
-/// Changes bytes as a fuzzer would: a few times one of flipping a bit, setting a byte, cutting out, doubling, cutting off, going on as another seed.
+/// Changes bytes as a fuzzer would: a few times one of flipping a bit, setting a byte, cutting out,
+/// doubling, cutting off, going on as another seed.
 pub fn mutate(draw: &mut Draw, bytes: &mut Vec<u8>, other: &[u8]) {
     for _ in 0..=draw.below(4) {
         let at = draw.below(bytes.len() + 1);
@@ -76,8 +78,8 @@ pub fn mutate(draw: &mut Draw, bytes: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
-/// Loads the bytes as they are, and with a header that fits what stands behind it: no more than one mutation in four thousand million would pass the
-/// checksum.
+/// Loads the bytes as they are, and with a header that fits what stands behind it: no more than one
+/// mutation in four thousand million would pass the checksum.
 pub fn load(data: &[u8]) {
     load_as_is(data);
     let Some((header, payload)) = data.split_first_chunk::<HEADER_BYTES>() else { return };
@@ -87,7 +89,8 @@ pub fn load(data: &[u8]) {
     }
 }
 
-/// What loads scores and explains, and has no other encoding. In place or copied, it is the same model, or refused for the same reason.
+/// What loads scores and explains, and has no other encoding. In place or copied, it is the same
+/// model, or refused for the same reason.
 fn load_as_is(data: &[u8]) {
     let bytes = Bytes::new(data);
     let (in_place, mut memory) = (FuzzModel::load(bytes.as_slice()), Vec::new());
@@ -177,7 +180,8 @@ fn set_any(model: &FuzzModel<'_>, record: &mut Record<'_, FEATURES>, data: &mut 
     Ok(())
 }
 
-/// A score is a probability, its gate a share, its notes those of the record; past the model's experts is nothing.
+/// A score is a probability, its gate a share, its notes those of the record; past the model's
+/// experts is nothing.
 fn check_score(model: &FuzzModel<'_>, record: &Record<'_, FEATURES>) {
     use feamoe_engine::schema::Note;
 

@@ -8,7 +8,8 @@ use feamoe::schema::{Schema, Table};
 use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, VERSION};
 use sha2::{Digest as _, Sha256};
 
-/// Reads a table in one of 16 ways, guesses its schema, and streams it by that. The first byte says how.
+/// Reads a table in one of 16 ways, guesses its schema, and streams it by that. The first byte says
+/// how.
 pub fn csv(data: &[u8]) {
     let Some((how, text)) = data.split_first() else { return };
     let table = Table {
@@ -53,7 +54,8 @@ pub fn csv(data: &[u8]) {
     }
 }
 
-/// Reads a checkpoint as it is, and with a header that fits what stands behind it. What is read is written to bytes that are read again.
+/// Reads a checkpoint as it is, and with a header that fits what stands behind it. What is read is
+/// written to bytes that are read again.
 pub fn checkpoint(data: &[u8]) {
     read_checkpoint(data);
     let payload = data.get(HEADER_BYTES..).unwrap_or_default();

@@ -19,7 +19,8 @@ const CRC_AT: usize = 12;
 
 type FuzzMonitor = Monitor<GROUPS, FEATURES>;
 
-/// Reads the bytes as a status, as they are and with a header that fits; or, where the first one is odd, tells a monitor what they say.
+/// Reads the bytes as a status, as they are and with a header that fits; or, where the first one is
+/// odd, tells a monitor what they say.
 pub fn monitor(data: &[u8]) {
     match data.split_first() {
         Some((first, data)) if first & 1 == 1 => {

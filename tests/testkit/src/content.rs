@@ -1,5 +1,5 @@
-//! All that a blob holds, to bytes and back: a writer of its own beside the trainer's, so that each is
-//! a check of the other, and a reader with none of the engine's.
+//! All that a blob holds, to bytes and back: a writer of its own beside the trainer's, so that each
+//! is a check of the other, and a reader with none of the engine's.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Arbitrary valid models and records, drawn from a seed: the same on every machine, so that a failing seed is a complete report.
+//! Arbitrary valid models and records, drawn from a seed: the same on every machine, so that a
+//! failing seed is a complete report.
 
 use feamoe_engine::Value;
 use feamoe_engine::format::Provenance;
@@ -59,7 +60,8 @@ pub struct Recipe {
     pub experts: usize,
     /// Features, 1 to [`FEATURES`] for [`Recipe::any`].
     pub features: usize,
-    /// Bound of the gate logits, in log2 units: past 120 the model is not `bounded` and takes the safe path.
+    /// Bound of the gate logits, in log2 units: past 120 the model is not `bounded` and takes the
+    /// safe path.
     pub gate: f32,
     /// Bound of the experts' logits, in log2 units.
     pub outputs: f32,
@@ -207,7 +209,8 @@ impl From<Cell> for Value {
     }
 }
 
-/// Draws records of a model: inside and outside ranges, on edges and just below them, infinite, NaN, missing, unseen.
+/// Draws records of a model: inside and outside ranges, on edges and just below them, infinite,
+/// NaN, missing, unseen.
 #[must_use]
 pub fn records(content: &Content, seed: u64, count: usize) -> Vec<Vec<Cell>> {
     let mut draw = Draw::new(seed ^ 0xce11);

@@ -1,4 +1,5 @@
-//! The slow twin: the mixture in f64 with `libm`, straight from the formulas and a blob's content. It calls no kernel of the engine.
+//! The slow twin: the mixture in f64 with `libm`, straight from the formulas and a blob's content.
+//! It calls no kernel of the engine.
 
 use feamoe_engine::Space;
 use feamoe_engine::mixture::stride;
@@ -148,7 +149,8 @@ impl<'a> Reference<'a> {
         self.outcome(&self.logits(cells))
     }
 
-    /// Explains a record with the gate held still: LinearSHAP of each expert's log-odds, averaged by the record's gate.
+    /// Explains a record with the gate held still: LinearSHAP of each expert's log-odds, averaged
+    /// by the record's gate.
     #[must_use]
     pub fn frozen(&self, cells: &[Cell]) -> Explanation {
         let gate = self.score(cells).gate;
@@ -162,9 +164,10 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// Explains a record along the straight path from the mean record: the integral of the derivative of p in the direction of each
-    /// feature's contribution, by Simpson's rule over `steps` (even) steps, the derivative by central differences: no formula of the
-    /// engine's gradient is used.
+    /// Explains a record along the straight path from the mean record: the integral of the
+    /// derivative of p in the direction of each feature's contribution, by Simpson's rule over
+    /// `steps` (even) steps, the derivative by central differences: no formula of the engine's
+    /// gradient is used.
     #[must_use]
     pub fn path(&self, cells: &[Cell], steps: usize) -> Explanation {
         const H: f64 = 1e-5;
@@ -196,7 +199,8 @@ impl<'a> Reference<'a> {
         Explanation { base_value: p(&bias), output: p(&total), values, gate_values }
     }
 
-    /// Returns the score at some logits, in log2 units: p, or its natural log-odds, which stay finite where p rounds to 0 or 1.
+    /// Returns the score at some logits, in log2 units: p, or its natural log-odds, which stay
+    /// finite where p rounds to 0 or 1.
     #[must_use]
     pub fn value(&self, logits: &[f64], space: Space) -> f64 {
         if space == Space::Probability {
@@ -210,10 +214,13 @@ impl<'a> Reference<'a> {
         side(1.0) - side(-1.0)
     }
 
-    /// Returns the Shapley values of the whole mixture, by their definition: the value of every coalition of raw features, which have the record's
-    /// cells while the others have a background record's, averaged over the background; each difference a feature makes weighs `s! (d - 1 - s)! / d!`.
+    /// Returns the Shapley values of the whole mixture, by their definition: the value of every
+    /// coalition of raw features, which have the record's cells while the others have a background
+    /// record's, averaged over the background; each difference a feature makes weighs `s! (d - 1 -
+    /// s)! / d!`.
     ///
-    /// Features whose contributions are those of the background record change nothing and are left out: 2^d values for the `d` others.
+    /// Features whose contributions are those of the background record change nothing and are left
+    /// out: 2^d values for the `d` others.
     #[must_use]
     pub fn exact(&self, cells: &[Cell], background: &[Vec<Cell>], space: Space) -> Exact {
         let contributions = self.contributions(cells);
@@ -264,7 +271,8 @@ fn shapley_weights(players: usize) -> Vec<f64> {
     (0..players).map(|size| factorial(size) * factorial(players - 1 - size) / factorial(players)).collect()
 }
 
-/// Returns `start` plus the sum of every subset of `changes`; bit i of the index says whether change i is in.
+/// Returns `start` plus the sum of every subset of `changes`; bit i of the index says whether
+/// change i is in.
 fn subset_sums(start: &[f64], changes: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let mut sums = vec![start.to_vec()];
     for change in changes {

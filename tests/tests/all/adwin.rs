@@ -1,5 +1,5 @@
-//! Promise: the drift detector is ADWIN2 as its documentation states it: an independent twin in f64 gives the same alarms, one
-//! by one, with the same window and the same means.
+//! Promise: the drift detector is ADWIN2 as its documentation states it: an independent twin in f64
+//! gives the same alarms, one by one, with the same window and the same means.
 
 use feamoe_engine::drift::{Adwin, Change};
 use feamoe_engine::fairness::{Counts, Distances};
@@ -60,7 +60,8 @@ impl Twin {
             let inverse = 1.0 / (n_0 - 4.0) + 1.0 / (n_1 - 4.0);
             let bound = (2.0 * variance * log * inverse).sqrt() + 2.0 / 3.0 * log * inverse;
             is_change |= (mean_0 - mean_1).abs() > bound;
-            // Least deviation left within the parts: most between them. Only cuts that could pass the bound are asked.
+            // Least deviation left within the parts: most between them. Only cuts that could pass
+            // the bound are asked.
             let surplus = n_0 * (mean_0 - mean);
             if surplus * surplus * n <= 2.0 * log * variance * n_0 * n_1 {
                 continue;
@@ -133,7 +134,8 @@ fn a_rise_is_a_rise() {
     assert!(!change(0.2, 0.1).is_rise() && !change(0.2, 0.2).is_rise());
 }
 
-/// A counter at its end stops all counts it belongs to: of decisions, of labels and of distances, each on its own.
+/// A counter at its end stops all counts it belongs to: of decisions, of labels and of distances,
+/// each on its own.
 #[test]
 fn a_full_counter_is_reported() {
     let full = |bytes: &[u8]| postcard::from_bytes::<Tally>(bytes).unwrap();

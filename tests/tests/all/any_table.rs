@@ -1,7 +1,8 @@
 //! Whatever the columns hold, what was trained can be exported, scored, judged and explained.
 //!
-//! The export scores rows of the data with the learner and with the model it wrote, and fails where they differ: so a success here is a check of
-//! encoder, learner, layout and engine against each other, on tables nobody thought of.
+//! The export scores rows of the data with the learner and with the model it wrote, and fails where
+//! they differ: so a success here is a check of encoder, learner, layout and engine against each
+//! other, on tables nobody thought of.
 
 use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::Folder;
@@ -9,7 +10,8 @@ use feamoe_tests::command::Folder;
 /// Tables tried; each is a table and options drawn from its number.
 const TABLES: u64 = 60;
 
-/// A column's cells, by kind. Many are what people's files hold: codes, ids, times in seconds, money, levels with quotes and commas.
+/// A column's cells, by kind. Many are what people's files hold: codes, ids, times in seconds,
+/// money, levels with quotes and commas.
 fn cells(kind: &str, rows: usize, draw: &mut Draw) -> Vec<String> {
     let small = |draw: &mut Draw, n: usize| draw.below(n) as i64;
     (0..rows)
@@ -147,7 +149,8 @@ fn what_was_trained_can_be_used() {
     }
 }
 
-/// Levels that first occur after the encoder was fitted, each in one row only: that row picked the unseen row, their own was never learned.
+/// Levels that first occur after the encoder was fitted, each in one row only: that row picked the
+/// unseen row, their own was never learned.
 #[test]
 fn a_level_that_occurred_once_scores_as_an_unseen_one() {
     let (fitted_on, alone) = (5_000, 50);

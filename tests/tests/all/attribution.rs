@@ -112,7 +112,8 @@ fn path_agrees_with_a_fine_quadrature_where_the_gate_is_sharp() {
 fn path_reports_its_residual_honestly() {
     let mut open = 0;
     for seed in 0..200 {
-        // Gates that switch within a millionth of the path are among these: a residual is there to be seen.
+        // Gates that switch within a millionth of the path are among these: a residual is there to
+        // be seen.
         let recipe = Recipe { gate: if seed % 4 == 0 { 1e6 } else { SHARP }, ..Recipe::any(seed) };
         let content = recipe.content(seed);
         explained(&content, &records(&content, seed, 20), Method::Path, |_, found| {
@@ -151,7 +152,8 @@ fn hand_made(experts: usize, bias: &[f32], features: Vec<(Kind, Vec<Vec<f32>>)>)
 
 const NUMBER: Kind = Kind::Number { transform: Transform::Identity, low: -4.0, high: 4.0, centre: 0.0, bins: 0 };
 
-/// Two constant experts, 0.1 and 0.9, and one feature that moves only the gate: Theorem 1 credits it with nothing.
+/// Two constant experts, 0.1 and 0.9, and one feature that moves only the gate: Theorem 1 credits
+/// it with nothing.
 #[test]
 fn the_gate_alone_is_seen_by_path_and_not_by_frozen() {
     let ninth = libm::log2f(9.0);
@@ -244,7 +246,8 @@ fn permuting_features_permutes_values() {
                 let before = before.next().unwrap();
                 for feature in 0..5 {
                     let expected = f64::from(before.values[(feature + 1) % 5]);
-                    // Logits are summed in another order; values are at most 12 times as sensitive to them as p.
+                    // Logits are summed in another order; values are at most 12 times as sensitive
+                    // to them as p.
                     assert_close("value", seed, found.values[feature], expected, 12.0 * logit);
                 }
             });
@@ -252,7 +255,8 @@ fn permuting_features_permutes_values() {
     }
 }
 
-/// The values past the model's features, and the gate past its experts, are 0 whatever the memory held before.
+/// The values past the model's features, and the gate past its experts, are 0 whatever the memory
+/// held before.
 #[test]
 fn reused_memory_keeps_nothing_of_another_model() {
     let large = Recipe { experts: 9, features: 8, ..Recipe::any(1) }.content(1);
@@ -283,14 +287,15 @@ fn explain_is_by_path() {
     assert_eq!(found.score, model.score(&record).unwrap());
 }
 
-/// A gate that leaves an expert and returns within a hundredth of the path: the whole of what it does to the values was once
-/// missed, under a residual of 1e-7.
+/// A gate that leaves an expert and returns within a hundredth of the path: the whole of what it
+/// does to the values was once missed, under a residual of 1e-7.
 #[test]
 fn a_gate_that_leaves_and_returns_is_seen() {
     let number = Kind::Number { transform: Transform::Identity, low: 0.0, high: 1.0, centre: 0.0, bins: 0 };
     for (middle, width) in [(0.5, 0.06), (0.2, 0.06), (0.8, 0.08), (0.5, 0.1), (0.21, 0.05)] {
-        // Three gate lines whose middle one leads on a stretch of this width; the expert that leads there is the only one that
-        // says yes. Two features move the gate in opposite ways, so that p ends where it began.
+        // Three gate lines whose middle one leads on a stretch of this width; the expert that leads
+        // there is the only one that says yes. Two features move the gate in opposite ways, so that
+        // p ends where it began.
         let slope = 100.0_f32;
         let (first, last) = (middle - width / 2.0, middle + width / 2.0);
         let bias = [0.0, -slope * first, -slope * (first + last), -9.0, 9.0, -9.0];
@@ -312,8 +317,8 @@ fn a_gate_that_leaves_and_returns_is_seen() {
     }
 }
 
-/// Hostile gates, thousands of them: up to 40 log2 units, many crossings, experts that switch. Each value is near a fine
-/// quadrature in f64, or the residual says that it is not.
+/// Hostile gates, thousands of them: up to 40 log2 units, many crossings, experts that switch. Each
+/// value is near a fine quadrature in f64, or the residual says that it is not.
 #[test]
 fn hostile_gates_are_integrated_or_reported() {
     let (mut checked, mut worst) = (0, 0.0_f64);

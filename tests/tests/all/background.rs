@@ -1,5 +1,6 @@
-//! The background of a model is a uniform sample of the rows it learned from, as the model reads them, drawn in the first pass in the order of the data; a
-//! copy for a device goes without it and scores the same.
+//! The background of a model is a uniform sample of the rows it learned from, as the model reads
+//! them, drawn in the first pass in the order of the data; a copy for a device goes without it and
+//! scores the same.
 
 use std::collections::BTreeMap;
 

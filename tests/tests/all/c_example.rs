@@ -1,5 +1,6 @@
-//! Promise: C firmware links the engine: the header is that of the source, C99 and C++ compilers take it without a warning, misuse is an error code, no panic
-//! is linked, and the C example prints the same bits on a Cortex-M4F, on this machine and as the Rust engine computes them.
+//! Promise: C firmware links the engine: the header is that of the source, C99 and C++ compilers
+//! take it without a warning, misuse is an error code, no panic is linked, and the C example prints
+//! the same bits on a Cortex-M4F, on this machine and as the Rust engine computes them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -159,7 +160,8 @@ fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
     expected += &format!("integer {:08x}\n", narrow.score(&record).unwrap().probability);
     assert_eq!(printed, expected);
 
-    // The library's capacity is chosen where it is built. A program compiled for another is refused.
+    // The library's capacity is chosen where it is built. A program compiled for another is
+    // refused.
     let target = build.join("other-capacity");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);

@@ -1,5 +1,6 @@
-//! Every command of `feamoe` on good input: results on standard output and nowhere else, nothing on standard error, exit code 0; the
-//! JSON documents have the keys they are documented to have, and no others.
+//! Every command of `feamoe` on good input: results on standard output and nowhere else, nothing on
+//! standard error, exit code 0; the JSON documents have the keys they are documented to have, and
+//! no others.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
@@ -11,7 +12,8 @@ use feamoe::schema::Table;
 use feamoe_tests::command::{Folder, keys, lending};
 use serde_json::Value;
 
-/// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run by `every_option_works`.
+/// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
+/// by `every_option_works`.
 const COMMANDS: [(&str, &[&str]); 12] = [
     ("schema", &["--output"]),
     (
@@ -111,7 +113,8 @@ const COMMANDS: [(&str, &[&str]); 12] = [
     ("demo", &["--out"]),
 ];
 
-/// The first word of each line of the section `Commands:`, or the long options, that a help text lists.
+/// The first word of each line of the section `Commands:`, or the long options, that a help text
+/// lists.
 fn listed(help: &str, is_entry: impl Fn(&str) -> Option<String>) -> Vec<String> {
     help.lines().filter_map(is_entry).collect()
 }
@@ -631,7 +634,8 @@ fn columns_may_come_in_another_order_and_no_target_is_needed_for_scores() {
 fn numbers_of_any_size_are_learned_from_as_they_are_scored() {
     let folder = Folder::new();
     folder.write("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"yes\"]\n");
-    // Infinities and numbers past f32 are clamped, `nan` is missing, and a column of tiny numbers has no weight that could overflow.
+    // Infinities and numbers past f32 are clamped, `nan` is missing, and a column of tiny numbers
+    // has no weight that could overflow.
     for cells in [
         ["inf", "5", "6"],
         ["-inf", "inf", "5"],

@@ -1,5 +1,5 @@
-//! `feamoe explain` against background records: which they are, that they are named, that values add up to the score from their mean, and what the budget,
-//! groups and threads do.
+//! `feamoe explain` against background records: which they are, that they are named, that values
+//! add up to the score from their mean, and what the budget, groups and threads do.
 
 use feamoe_tests::command::{Folder, lending};
 use serde_json::{Value, json};
@@ -33,7 +33,8 @@ fn mean_score(folder: &Folder, file: &str, wanted: impl Fn(&str) -> bool) -> f64
     scores.iter().sum::<f64>() / scores.len() as f64
 }
 
-/// Checks that every record's values lead from the base to its output, and returns the base that all start from.
+/// Checks that every record's values lead from the base to its output, and returns the base that
+/// all start from.
 fn base(e: &Value) -> f64 {
     let (bases, outputs) = (numbers(&e["base_values"]), numbers(&e["output"]));
     assert_eq!(bases.len(), RECORDS);
@@ -109,7 +110,8 @@ fn a_table_without_a_header_has_its_background_saved_as_it_is_read() {
     assert_eq!(explain(&folder, &[&options[..], &["saved.csv"]].concat()), e);
 }
 
-/// A missing value in a table of one column is an empty line, which would be passed over if it were not quoted.
+/// A missing value in a table of one column is an empty line, which would be passed over if it were
+/// not quoted.
 #[test]
 fn a_missing_value_alone_in_its_line_is_saved() {
     let folder = Folder::with_lending();

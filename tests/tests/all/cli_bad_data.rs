@@ -1,5 +1,5 @@
-//! Data, schemas and options that cannot be used: one message that names file, line and column, exit code 2, nothing written, and a
-//! model that was there before is kept.
+//! Data, schemas and options that cannot be used: one message that names file, line and column,
+//! exit code 2, nothing written, and a model that was there before is kept.
 
 use std::io::Write as _;
 

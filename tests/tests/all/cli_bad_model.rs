@@ -1,4 +1,5 @@
-//! Model files that cannot be used, and data that do not fit a model: one message, exit code 2, nothing written.
+//! Model files that cannot be used, and data that do not fit a model: one message, exit code 2,
+//! nothing written.
 
 use feamoe_engine::format::{Provenance, VERSION, checksum};
 use feamoe_engine::mixture::stride;

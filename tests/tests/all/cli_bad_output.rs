@@ -1,5 +1,5 @@
-//! Places that cannot be written, full disks, runs that are killed: the old file is kept, and nothing is left beside it but, after a kill,
-//! a file named `.feamoe-`.
+//! Places that cannot be written, full disks, runs that are killed: the old file is kept, and
+//! nothing is left beside it but, after a kill, a file named `.feamoe-`.
 
 #![cfg(unix)]
 
@@ -80,8 +80,8 @@ fn an_input_is_not_overwritten() {
     }
 }
 
-/// Runs a command in a shell whose files may have at most this many blocks of 512 or 1,024 bytes; the limit's signal is ignored, so that writing fails
-/// as it does on a full disk.
+/// Runs a command in a shell whose files may have at most this many blocks of 512 or 1,024 bytes;
+/// the limit's signal is ignored, so that writing fails as it does on a full disk.
 fn with_little_space(folder: &Folder, blocks: u32, arguments: &[&str]) -> Ran {
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
     let mut shell = folder.command_of(Path::new("sh"), &["-c", &script, "sh"]);

@@ -1,4 +1,5 @@
-//! Promise: `feamoe export --constants` writes source code that compiles, whatever the names are, and that names what the model's indices and codes are.
+//! Promise: `feamoe export --constants` writes source code that compiles, whatever the names are,
+//! and that names what the model's indices and codes are.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -35,7 +36,8 @@ const FEATURES: [&str; 13] = [
 const LEVELS: [&str; 12] =
     ["<=50K", ">50K", "50K", "", "fn", "\u{202e}x", "日本", "a b", "a-b", "\"quoted\"", "back\\", "*/"];
 
-/// A model whose names are as odd as names can be; every second feature is a category of all the levels.
+/// A model whose names are as odd as names can be; every second feature is a category of all the
+/// levels.
 fn odd_model() -> Vec<u8> {
     let recipe = Recipe { experts: 3, features: FEATURES.len(), gate: 5.0, outputs: 5.0 };
     let mut content = recipe.content_of(1, |index, _| match index % 2 {
@@ -62,7 +64,8 @@ fn export(folder: &Folder, options: &[&str]) -> String {
     folder.run(&[&["export", "odd.feamoe"], options].concat()).done()
 }
 
-/// Compiles a program of C or C++ in the folder, without a warning, and runs it; `None` where there is no such compiler.
+/// Compiles a program of C or C++ in the folder, without a warning, and runs it; `None` where there
+/// is no such compiler.
 fn compiled(folder: &Folder, compiler: &str, flags: &[&str]) -> Option<Output> {
     if !Command::new(compiler).arg("--version").output().is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: no {compiler}");

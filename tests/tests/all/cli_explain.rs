@@ -1,4 +1,5 @@
-//! `feamoe explain`: text, CSV and JSON tell the same numbers, reasons are of unfavourable decisions, and plots are drawn to scale.
+//! `feamoe explain`: text, CSV and JSON tell the same numbers, reasons are of unfavourable
+//! decisions, and plots are drawn to scale.
 
 use feamoe::explanation::{Cell, Explained, Explainer, Explanation, Procedure};
 use feamoe::model::{AlignedBytes, AnyModel, HostAttribution, HostModel};

@@ -12,7 +12,8 @@ const GROUPS: usize = 2;
 const FEATURES: usize = 10;
 type Device = Monitor<GROUPS, FEATURES>;
 
-/// A monitor on the folder's model that was told of so many records, one in three labelled; women get a favourable decision less often by `bias`.
+/// A monitor on the folder's model that was told of so many records, one in three labelled; women
+/// get a favourable decision less often by `bias`.
 fn watched(folder: &Folder, seed: u64, records: u64, bias: impl Fn(u64) -> f32) -> Device {
     let blob = AlignedBytes::read(&folder.path("lending.feamoe")).unwrap();
     let model = HostModel::load(blob.as_slice()).unwrap();
@@ -40,7 +41,8 @@ fn write(folder: &Folder, name: &str, monitor: &Device) {
     folder.write(name, monitor.write(&mut [0; Device::STATUS_BYTES]).unwrap());
 }
 
-/// `a.status` of 9,000 records, of which women lose from row 4,000 on, `b.status` of 6,000, `few.status` of 40.
+/// `a.status` of 9,000 records, of which women lose from row 4,000 on, `b.status` of 6,000,
+/// `few.status` of 40.
 fn folder() -> Folder {
     let folder = Folder::with_model();
     write(&folder, "a.status", &watched(&folder, 1, 9_000, |record| if record < 4_000 { 0.0 } else { 0.3 }));

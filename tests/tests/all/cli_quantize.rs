@@ -1,4 +1,5 @@
-//! `feamoe export --quantize`: what it writes, what it refuses, and which commands take such a model.
+//! `feamoe export --quantize`: what it writes, what it refuses, and which commands take such a
+//! model.
 
 use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel};
 use feamoe::model::{Width, quantize};
@@ -190,7 +191,8 @@ fn warns_of_the_gate_as_the_float_model_does() {
 fn integer_models_have_constants_copies_and_factory_images() {
     let folder = folder();
     quantized(&folder, "i16");
-    // Names are stripped from an integer model, and constants are made while quantising or after it.
+    // Names are stripped from an integer model, and constants are made while quantising or after
+    // it.
     let bytes = folder.read("integer.feamoe").len();
     let _ = folder.run(&["export", "integer.feamoe", "-o", "bare.feamoe", "--strip-names"]).done();
     assert!(folder.read("bare.feamoe").len() < bytes);

@@ -1,4 +1,5 @@
-//! The road on real data, with the files of `FEAMOE_DATA`: Adult learned in one pass, in memory that does not grow with the file.
+//! The road on real data, with the files of `FEAMOE_DATA`: Adult learned in one pass, in memory
+//! that does not grow with the file.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -57,7 +58,8 @@ fn the_commands_of_the_readme_work_as_they_stand() {
     }
 }
 
-/// Trains on so many copies of a file through a pipe; returns the peak memory in bytes, where the system tells.
+/// Trains on so many copies of a file through a pipe; returns the peak memory in bytes, where the
+/// system tells.
 fn peak_memory(folder: &Folder, text: &[u8], copies: usize) -> Option<f64> {
     let train = ["train", "-", "--schema", &adult_schema(), "-o", "m.feamoe", "--format", "json"];
     let mut command = folder.command(&train);

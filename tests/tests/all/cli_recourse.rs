@@ -1,4 +1,5 @@
-//! `feamoe recourse`: each answer, written into the data, is favourable when scored; what may not be changed is not; and what it says of groups adds up.
+//! `feamoe recourse`: each answer, written into the data, is favourable when scored; what may not
+//! be changed is not; and what it says of groups adds up.
 
 use feamoe_tests::command::{Folder, keys, lending};
 use serde_json::Value;
@@ -107,7 +108,8 @@ fn the_document_has_its_keys_and_adds_up() {
     let text = folder.run(&RECOURSE).done();
     assert!(text.starts_with(&format!("rows 200  declined {}  with recourse ", rows.len())), "{text}");
     assert!(text.contains("sex: Female") && text.contains("changed by the nearest answers"), "{text}");
-    // Without the protected column's groups, there is nothing to compare; the model needs the column still.
+    // Without the protected column's groups, there is nothing to compare; the model needs the
+    // column still.
     assert_eq!(
         folder.run(&["recourse", "lending.feamoe", "new.csv", "--format", "json"]).json()["summary"]["groups"],
         Value::Array(vec![])

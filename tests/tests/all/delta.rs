@@ -1,4 +1,5 @@
-//! Delta blobs: applied to the old model they give the very bytes of the new one, whatever the two are; anything else is an error, and never a panic.
+//! Delta blobs: applied to the old model they give the very bytes of the new one, whatever the two
+//! are; anything else is an error, and never a panic.
 
 use feamoe::model::AlignedBytes;
 use feamoe::model::{DeltaError, Width, delta, quantize};
@@ -19,7 +20,8 @@ fn applied(old: &AlignedBytes, delta: &[u8]) -> Result<Vec<u8>, E> {
     apply(old.as_slice(), delta, &mut out).map(<[u8]>::to_vec)
 }
 
-/// Makes the delta of two models and applies it; returns its length, `None` where it would be no smaller.
+/// Makes the delta of two models and applies it; returns its length, `None` where it would be no
+/// smaller.
 fn round_trip(old: &Content, new: &Content) -> Option<usize> {
     let (old, new) = (aligned(&old.to_bytes(true)), aligned(&new.to_bytes(true)));
     let bytes = match delta(&old, &new) {
@@ -367,7 +369,8 @@ fn zeros_do_not_move_with_the_others() {
     });
     let mut new = old.clone();
     each_weight(&mut new, |_, _, weight| *weight += if *weight == 0.0 { 0.0 } else { 0.5 });
-    // One shift a run and lane, and no differences: zeros that moved would take dozens of bits each.
+    // One shift a run and lane, and no differences: zeros that moved would take dozens of bits
+    // each.
     let blocks = 4 * 9;
     assert!(round_trip(&old, &new).unwrap() < blocks * 38 / 8 + 160);
     assert_eq!(device::Width::F32.predicted(0, Some(0.5_f32.to_bits())), 0);

@@ -1,4 +1,5 @@
-//! The same data, options and seed give the same bytes, however the data come in and whatever else is asked for.
+//! The same data, options and seed give the same bytes, however the data come in and whatever else
+//! is asked for.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -6,9 +7,10 @@ use std::io::Write as _;
 use feamoe_tests::command::Folder;
 use feamoe_tests::repository_file;
 
-/// CRC-32 of the model that `feamoe demo` makes. Another machine or compiler must get the same; a change of the learner, the encoder, the
-/// stream, the blob or the version changes it, on purpose. Then print the new one with
-/// `cargo run --release -- demo` and `cargo run --release -- inspect feamoe-demo/lending.feamoe`.
+/// CRC-32 of the model that `feamoe demo` makes. Another machine or compiler must get the same; a
+/// change of the learner, the encoder, the stream, the blob or the version changes it, on purpose.
+/// Then print the new one with `cargo run --release -- demo` and `cargo run --release -- inspect
+/// feamoe-demo/lending.feamoe`.
 const DEMO_CRC32: &str = "c11f6e5e";
 /// Of its copy for the device, which is `firmware-example/demo.feamoe`.
 const DEVICE_CRC32: &str = "c0815123";
@@ -20,7 +22,8 @@ fn train(folder: &Folder, inputs: &[&str], pipe: &[u8], options: &[&str]) -> Vec
     folder.read("m.feamoe")
 }
 
-/// A model's bytes without what tells which files it was trained on: the hash of the data and the checksum over it.
+/// A model's bytes without what tells which files it was trained on: the hash of the data and the
+/// checksum over it.
 fn without_provenance(folder: &Folder, mut model: Vec<u8>) -> Vec<u8> {
     folder.write("inspected.feamoe", &model);
     let inspected = folder.run(&["inspect", "inspected.feamoe", "--format", "json"]).json();

@@ -1,11 +1,13 @@
-//! Promise: drifts of the stream are reported with row, cause and size, in JSON and in text, and answered by experts within the capacity.
+//! Promise: drifts of the stream are reported with row, cause and size, in JSON and in text, and
+//! answered by experts within the capacity.
 
 use feamoe::demo::{ACCURACY_DRIFT_AT, FAIRNESS_DRIFT_AT, SCHEMA, TRAINING_ROWS};
 use feamoe_tests::command::{Folder, lending};
 use serde_json::Value;
 
-/// Rows within which the drifts of the demo's stream are found. Its new concept is the easier one, so only the lag of the long average tells of it; its
-/// fairness drift is 0.1 in the gap of the base rates, which alone takes ADWIN 3,400 rows.
+/// Rows within which the drifts of the demo's stream are found. Its new concept is the easier one,
+/// so only the lag of the long average tells of it; its fairness drift is 0.1 in the gap of the
+/// base rates, which alone takes ADWIN 3,400 rows.
 const DELAY: u64 = 3_500;
 
 const TRAIN: [&str; 6] = ["train", "demo.csv", "--schema", "lending.toml", "-o", "m.feamoe"];

@@ -1,4 +1,5 @@
-//! Promise: `exact` gives the Shapley values of the whole mixture, gate included: against the slow twin's enumeration, and by the axioms.
+//! Promise: `exact` gives the Shapley values of the whole mixture, gate included: against the slow
+//! twin's enumeration, and by the axioms.
 
 use feamoe::explanation::Fastest;
 use feamoe_engine::attribution::tile::Portable;
@@ -21,7 +22,8 @@ const LOG_ODDS_AGREEMENT: f64 = 5e-6;
 /// How far base and values may be from adding up to the output, gate logits of 3,000 included.
 const RESIDUAL: f32 = 1e-6;
 
-/// Explains records against background records by each kernel, with stored factors and without: none of it may differ in a bit.
+/// Explains records against background records by each kernel, with stored factors and without:
+/// none of it may differ in a bit.
 fn explain(content: &Content, cells: &[Vec<Cell>], background: &[Vec<Cell>], game: Game<'_>) -> Vec<TestAttribution> {
     let [stored, computed] = [true, false].map(|stored| {
         against(content, background, stored, |model, set| {
@@ -86,9 +88,8 @@ fn agrees_with_an_enumeration_in_f64() {
     }
 }
 
-/// A model of categories of two levels, `no` and `yes`: `rows` gives what `yes` of a feature adds to gate and expert logits, in natural units, of which `no`
-/// has the
-/// opposite.
+/// A model of categories of two levels, `no` and `yes`: `rows` gives what `yes` of a feature adds
+/// to gate and expert logits, in natural units, of which `no` has the opposite.
 fn of_two_levels(experts: usize, bias: &[f32], rows: &[&[f32]]) -> Content {
     let padded = |logits: &[f32], sign: f32| -> Vec<f32> {
         let mut row: Vec<f32> = logits.iter().map(|logit| sign * logit * std::f32::consts::LOG2_E).collect();
@@ -125,7 +126,8 @@ fn assert_close(found: f32, expected: f64) {
     assert!((f64::from(found) - expected).abs() < AGREEMENT, "{found} for {expected}");
 }
 
-/// Two experts that never change, 0.9 and 0.1, and a gate that one feature decides: with the gate held, no feature does anything.
+/// Two experts that never change, 0.9 and 0.1, and a gate that one feature decides: with the gate
+/// held, no feature does anything.
 #[test]
 fn what_the_gate_does_is_seen() {
     let nine_tenths = 9.0_f32.ln();
@@ -150,7 +152,8 @@ fn one_expert_is_a_logistic_regression() {
     assert_close(found.values[0], 0.5 * (p(1.0, -1.0) - p(-1.0, -1.0) + p(1.0, 1.0) - p(-1.0, 1.0)));
     assert_close(found.values[1], 0.5 * (p(-1.0, 1.0) - p(-1.0, -1.0) + p(1.0, 1.0) - p(1.0, -1.0)));
 
-    // In log-odds, against records whose contributions have the mean 0, as have those the model is centred on: the linear game.
+    // In log-odds, against records whose contributions have the mean 0, as have those the model is
+    // centred on: the linear game.
     let all = [[NO, NO], [NO, YES], [YES, NO], [YES, YES]].map(Vec::from);
     let linear = explain(&content, &all, &all, in_space(Space::LogOdds));
     for (found, cells) in linear.iter().zip(&all) {
@@ -186,7 +189,8 @@ fn a_constant_gate_is_linear() {
     }
 }
 
-/// Features of the same weights and the same values share alike; one of the same value in both records, or of no weight, gets 0 exactly.
+/// Features of the same weights and the same values share alike; one of the same value in both
+/// records, or of no weight, gets 0 exactly.
 #[test]
 fn twins_share_alike_and_null_players_get_nothing() {
     let (twin, other): (&[f32], &[f32]) = (&[0.4, -1.0, 2.0, 0.3], &[-1.0, 0.5, 0.7, -2.0]);
@@ -265,7 +269,8 @@ fn a_background_is_the_mean_of_its_records() {
     assert_eq!(id(background).rows, 5);
 }
 
-/// Logits that f32 factors do not hold, to the largest that a blob may have: none is mistaken for another, none leaves another's trace.
+/// Logits that f32 factors do not hold, to the largest that a blob may have: none is mistaken for
+/// another, none leaves another's trace.
 #[test]
 fn logits_of_any_size_are_told_apart() {
     for size in [200.0_f32, 1e6, 1e18, 1e20, 1e28] {
@@ -276,11 +281,12 @@ fn logits_of_any_size_are_told_apart() {
         let found = of([YES, NO], [NO, NO]);
         assert_close(found.base_value, 0.0);
         assert_close(found.values[0], 1.0);
-        // What the large one adds does not hide the small one once it is gone: alone the second moves p as a logistic regression does.
+        // What the large one adds does not hide the small one once it is gone: alone the second
+        // moves p as a logistic regression does.
         let content = of_two_levels(1, &[0.0, 0.0], &[&[0.0, size], &[0.0, -size], &[0.0, 1.5]]);
         let found = explain(&content, &[vec![YES, YES, YES]], &[vec![NO, NO, NO]], Game::default())[0];
-        // With both large ones or neither: from sigmoid(-1.5) to sigmoid(1.5); with one, p is 0 or 1 either way. Orders with an even number of them before: 2
-        // of 3.
+        // With both large ones or neither: from sigmoid(-1.5) to sigmoid(1.5); with one, p is 0 or
+        // 1 either way. Orders with an even number of them before: 2 of 3.
         assert_close(found.values[2], 2.0 / 3.0 * (sigmoid(1.5) - sigmoid(-1.5)));
         assert!(found.residual.abs() <= RESIDUAL, "{size}: {:e}", found.residual);
     }
@@ -348,7 +354,8 @@ fn what_cannot_be_explained_is_an_error() {
     assert_eq!(explain(&all, &background, one), Ok(()));
 }
 
-/// A list of players that is too short names players that are no one's: refused, not taken for features.
+/// A list of players that is too short names players that are no one's: refused, not taken for
+/// features.
 #[test]
 fn a_short_list_of_players_is_an_error() {
     let content = Recipe { features: 5, ..Recipe::gentle(1) }.content(1);
@@ -368,8 +375,8 @@ fn a_short_list_of_players_is_an_error() {
     });
 }
 
-/// Stopped after any background record, exact values say so and leave nothing that looks like values; not stopped, they are
-/// the same bits.
+/// Stopped after any background record, exact values say so and leave nothing that looks like
+/// values; not stopped, they are the same bits.
 #[test]
 fn a_stopped_game_leaves_no_values() {
     let content = Recipe { features: 6, ..Recipe::gentle(2) }.content(2);

@@ -1,6 +1,6 @@
 //! Promise: what scoring, explaining and a recourse cost on a Cortex-M4F stays within budgets, for
-//! scoring does not depend on the record, and is what `engine/costs.md` says, the one page that tells
-//! of costs.
+//! scoring does not depend on the record, and is what `engine/costs.md` says, the one page that
+//! tells of costs.
 //!
 //! Instructions are counted exactly and are the same in every run; another compiler gives other
 //! figures, so a budget leaves some per cent, and so does the page.
@@ -28,7 +28,8 @@ const BINS: u16 = 16;
 
 /// Name of a cost, instructions, bytes of stack, where to look when it grows.
 type Budget = (&'static str, u32, u32, &'static str);
-/// Of Adult's shape without logarithms and bins. An explanation includes its score; setting the values is a cost of its own.
+/// Of Adult's shape without logarithms and bins. An explanation includes its score; setting the
+/// values is a cost of its own.
 const BUDGETS: [Budget; 4] = [
     ("set", 640, 190, "Record::set_all, resolve"),
     ("score", 1_520, 330, "mixture::whole_rows: 22 sums in registers? mixture::combine, Model::forward"),
@@ -58,10 +59,12 @@ const SEARCH_BUDGETS: [Budget; 3] = [
 ];
 /// What a binned number adds to a cost; to `frozen` beside what it adds to the score.
 const BIN_BUDGETS: [(&str, u32); 3] = [("set", 105), ("score", 58), ("frozen", 48)];
-/// Setting a value takes as long whatever it is, but for a few instructions by its kind: missing, unseen or usual.
+/// Setting a value takes as long whatever it is, but for a few instructions by its kind: missing,
+/// unseen or usual.
 const SET_SPREAD: u32 = 40;
-/// Budgets of Adult's shape in integers on a Cortex-M3, by the weights' width, as [`BUDGETS`]. A weight takes two instructions at least, and a record has 14
-/// terms of 24 lanes; the rest of a sum moves what 13 registers do not hold.
+/// Budgets of Adult's shape in integers on a Cortex-M3, by the weights' width, as [`BUDGETS`]. A
+/// weight takes two instructions at least, and a record has 14 terms of 24 lanes; the rest of a sum
+/// moves what 13 registers do not hold.
 const INTEGER_BUDGETS: [(Width, [Budget; 3]); 2] = [
     (
         Width::I16,
@@ -80,13 +83,15 @@ const INTEGER_BUDGETS: [(Width, [Budget; 3]); 2] = [
         ],
     ),
 ];
-/// A score in integers takes so many instructions more or fewer by the record: which gate is the largest.
+/// A score in integers takes so many instructions more or fewer by the record: which gate is the
+/// largest.
 const INTEGER_SPREAD: u32 = 8;
-/// Budget in flash for an image that loads, sets, scores and explains in integers, at opt-level s on a Cortex-M0: start-up and the reading of files too.
+/// Budget in flash for an image that loads, sets, scores and explains in integers, at opt-level s
+/// on a Cortex-M0: start-up and the reading of files too.
 const INTEGER_FLASH_BYTES: usize = 25 << 10;
-/// Budgets in flash, at opt-level 3 and s: load, set values by index, score; then each thing besides, alone with these; the
-/// explanations share code. That no name stands twice takes 0.8 kB of each, the solver of a logistic model, single changes and
-/// pairs 11 and 7 kB of `recourse`.
+/// Budgets in flash, at opt-level 3 and s: load, set values by index, score; then each thing
+/// besides, alone with these; the explanations share code. That no name stands twice takes 0.8 kB
+/// of each, the solver of a logistic model, single changes and pairs 11 and 7 kB of `recourse`.
 const FLASH_BYTES: [(&str, [usize; 2]); 15] = [
     ("", [18_900, 12_400]),
     ("names", [20_500, 13_700]),
@@ -285,8 +290,8 @@ fn assert_page(heading: &str, table: &str) {
     );
 }
 
-/// Runs the firmware, built with these features, on records of a drawn model of Adult's shape, whose numbers have these transforms and bins; prints and returns
-/// the costs by name.
+/// Runs the firmware, built with these features, on records of a drawn model of Adult's shape,
+/// whose numbers have these transforms and bins; prints and returns the costs by name.
 fn costs(
     shape: &str,
     profile: &str,

@@ -1,4 +1,5 @@
-//! Promise: every board gives the bits of the host, for scores, gates, explanations and recourse; and none can panic.
+//! Promise: every board gives the bits of the host, for scores, gates, explanations and recourse;
+//! and none can panic.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -17,10 +18,12 @@ use feamoe_tests::repository_file;
 /// Of another capacity than the device's: bits do not depend on it.
 type OtherModel<'a> = Model<'a, 64, 64>;
 
-/// Drawn models, records of each, and records of the trained model, on the first board: every feature kind, every number of experts, bounded and not.
+/// Drawn models, records of each, and records of the trained model, on the first board: every
+/// feature kind, every number of experts, bounded and not.
 const MANY: [usize; 3] = [24, 250, 2000];
-/// On the others: of the same models and records the first, as far as they fit. Without a floating-point unit an answer takes ten to thirty times as long;
-/// the recourse and the exact values of the first record and the recourse of one more are among them.
+/// On the others: of the same models and records the first, as far as they fit. Without a
+/// floating-point unit an answer takes ten to thirty times as long; the recourse and the exact
+/// values of the first record and the recourse of one more are among them.
 const FEW: [usize; 3] = [8, RECOURSE_EVERY + 1, RECOURSE_EVERY + 1];
 
 #[test]
@@ -79,7 +82,8 @@ fn assert_drawn_models(board: &Board, image: &Path, [models, count, _]: [usize; 
         let answers = assert_same_bits(&format!("{}, seed {seed}", board.target), image, &blob, &cells);
         scores.extend(answers.chunks(answers.len() / count).map(|answer| answer[0]));
     }
-    // Not a comparison of nothing with nothing: models that saturate repeat their scores, most do not.
+    // Not a comparison of nothing with nothing: models that saturate repeat their scores, most do
+    // not.
     assert!(scores.len() > models * count / 4, "{}: {} different scores", board.target, scores.len());
     models * count
 }
@@ -175,7 +179,8 @@ fn every_board_gives_the_integers_of_the_host() {
     }
 }
 
-/// Compares the answers of the device to those of this machine, at another capacity; returns the scores.
+/// Compares the answers of the device to those of this machine, at another capacity; returns the
+/// scores.
 fn assert_same_integers(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell]) -> Vec<u32> {
     let model: integer::Model<'_, 64, 64> = integer::Model::load(blob.as_slice()).unwrap();
     let kinds: Vec<_> = model.schema().features().iter().map(|feature| feature.kind()).collect();
@@ -201,7 +206,8 @@ fn assert_same_integers(name: &str, image: &Path, blob: &AlignedBytes, cells: &[
     scores
 }
 
-/// On a core with floating-point unit and on the smallest one, whose floats and divisions are calls.
+/// On a core with floating-point unit and on the smallest one, whose floats and divisions are
+/// calls.
 #[test]
 fn no_panic_is_reachable_at_any_opt_level() {
     for target in ["thumbv7em-none-eabihf", "thumbv6m-none-eabi"] {

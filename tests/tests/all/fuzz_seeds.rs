@@ -1,4 +1,5 @@
-//! The fuzz targets, by any compiler: every committed seed, and some thousand mutations of them, the same on every machine.
+//! The fuzz targets, by any compiler: every committed seed, and some thousand mutations of them,
+//! the same on every machine.
 
 use std::fs;
 use std::panic::catch_unwind;

@@ -1,7 +1,8 @@
 //! Blobs of released format versions load for ever and score to the same bits on every machine.
 //!
-//! `engine/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, and with integer weights, `v1-i16.feamoe`, and what must come out of
-//! each, `.txt`, are committed and never made again once a release reads them. Until then, or for a new version:
+//! `engine/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, and with
+//! integer weights, `v1-i16.feamoe`, and what must come out of each, `.txt`, are committed and
+//! never made again once a release reads them. Until then, or for a new version:
 //! `FEAMOE_OVERWRITE_GOLDEN=1 cargo test -p feamoe-tests golden_blob::`, and review the difference.
 
 use feamoe_testkit::content::{Content, FeatureContent};
@@ -220,7 +221,8 @@ fn version_1_gives_its_recorded_bits() {
     }
 }
 
-/// A background changes nothing but itself: the text of the model with it goes on where that of the model without ends.
+/// A background changes nothing but itself: the text of the model with it goes on where that of the
+/// model without ends.
 #[test]
 fn the_background_is_the_records() {
     let without_size = |text: &'static str| text.split_once('\n').unwrap().1;

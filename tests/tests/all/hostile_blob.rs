@@ -1,4 +1,5 @@
-//! Whatever the bytes, `load` returns a model or an error; what loads can score and explain any record.
+//! Whatever the bytes, `load` returns a model or an error; what loads can score and explain any
+//! record.
 
 use feamoe_engine::error::{FrameError as F, LoadError, LoadErrorKind as K};
 use feamoe_engine::format::background::MISSING_NUMBER;
@@ -20,7 +21,8 @@ fn load(bytes: &[u8]) -> Result<Model<'_, FEATURES, EXPERTS>, LoadError> {
     Model::load(bytes)
 }
 
-/// Returns why a blob is refused, the same whether its values are used in place or copied from an odd address.
+/// Returns why a blob is refused, the same whether its values are used in place or copied from an
+/// odd address.
 #[track_caller]
 fn refusal(bytes: &Bytes) -> LoadError {
     let found = load(bytes.as_slice());
@@ -142,7 +144,8 @@ fn kind(kind: Kind) -> Vec<u8> {
 
 const NUMBER: Kind = Kind::Number { transform: Transform::Identity, low: -1.0, high: 3.0, centre: 0.5, bins: 3 };
 
-/// Three experts (so that rows have padding lanes), a number of three bins, a category of two levels.
+/// Three experts (so that rows have padding lanes), a number of three bins, a category of two
+/// levels.
 fn small() -> Content {
     let feature = |name: &str, kind, levels: &[&str]| FeatureContent {
         name: name.to_owned(),
@@ -795,7 +798,8 @@ fn survives_random_bytes() {
     }
 }
 
-/// Payloads damaged and sealed again, so that the decoder and what comes after it are attacked, not the checksum.
+/// Payloads damaged and sealed again, so that the decoder and what comes after it are attacked, not
+/// the checksum.
 #[test]
 fn survives_damaged_payloads_under_a_right_checksum() {
     let mut draw = Draw::new(12);

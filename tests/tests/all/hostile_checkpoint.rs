@@ -1,4 +1,5 @@
-//! Whatever the bytes, reading a checkpoint gives a run that can be gone on with, or an error that says what is wrong and what to do.
+//! Whatever the bytes, reading a checkpoint gives a run that can be gone on with, or an error that
+//! says what is wrong and what to do.
 
 use std::borrow::Cow;
 use std::fs;
@@ -57,7 +58,8 @@ fn places(payload: &[u8]) -> impl Iterator<Item = usize> + use<> {
     (0..payload.len()).step_by((payload.len() / 1_000).max(1))
 }
 
-/// A file with this payload and a header that fits it, by the drawing in `feamoe::training::checkpoint`.
+/// A file with this payload and a header that fits it, by the drawing in
+/// `feamoe::training::checkpoint`.
 fn sealed(payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u64).to_le_bytes();
     [&MAGIC[..], &VERSION.to_le_bytes(), &[0, 0], &length, &Sha256::digest(payload), payload].concat()
@@ -151,7 +153,8 @@ fn content_with_the_right_hash_is_refused_or_can_be_gone_on_with() {
 
 #[test]
 fn lengths_are_never_trusted_with_memory() {
-    // The largest number, as postcard writes it, in the place of each byte: wherever a length stands, it is enormous.
+    // The largest number, as postcard writes it, in the place of each byte: wherever a length
+    // stands, it is enormous.
     let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     // As much as fits twice into the memory of no machine, but once into that of some.
     let terabyte = [0x80, 0x80, 0x80, 0x80, 0x80, 0x20];

@@ -1,4 +1,5 @@
-//! Individual unfairness is what scoring the changed records tells: checked against files in which the protected column was rewritten.
+//! Individual unfairness is what scoring the changed records tells: checked against files in which
+//! the protected column was rewritten.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -99,7 +100,8 @@ fn the_share_is_that_of_decisions_that_change_in_a_rewritten_file() {
                 })
                 .collect();
             let decided = decisions(&folder, &rewritten);
-            // Levels are the model's. Of a number a value that the schema does not list is known from its first row on.
+            // Levels are the model's. Of a number a value that the schema does not list is known
+            // from its first row on.
             let first = test.iter().position(|record| record[column] == value).unwrap();
             let first = if name != "zone" || privileged.contains(&value) { 0 } else { first };
             for row in first..ROWS {
@@ -160,7 +162,8 @@ fn a_column_that_the_model_does_not_see_changes_no_decision() {
     assert!(text.contains("rows: not a feature, so no decision depends on it directly"), "{text}");
 }
 
-/// The price that the paper names, against none: fewer decisions depend on a protected column, at hardly any accuracy.
+/// The price that the paper names, against none: fewer decisions depend on a protected column, at
+/// hardly any accuracy.
 #[test]
 fn a_price_on_unfair_decisions_makes_them_rarer() {
     let folder = Folder::new();
@@ -181,7 +184,8 @@ fn a_price_on_unfair_decisions_makes_them_rarer() {
     let (priced, priced_seen, accuracy) = judged("0.4");
     assert!(priced < 0.7 * free, "{priced}, free {free}");
     assert!(accuracy > free_accuracy - 0.03, "{accuracy}, free {free_accuracy}");
-    // What was seen while learning is what the model then does: the last 1,000 rows, by the deciding average.
+    // What was seen while learning is what the model then does: the last 1,000 rows, by the
+    // deciding average.
     assert!((free_seen - free).abs() < 0.08 && (priced_seen - priced).abs() < 0.08, "{free_seen} {priced_seen}");
 
     let train = |options: &[&str]| {
@@ -198,7 +202,8 @@ fn a_price_on_unfair_decisions_makes_them_rarer() {
     assert!(counted.unwrap() > 0.1 && model == train(&shuffled).1);
 }
 
-/// FEAMOE, A.10: an expert after so many unfair records, each M of them, and none where no decision can depend on a protected column.
+/// FEAMOE, A.10: an expert after so many unfair records, each M of them, and none where no decision
+/// can depend on a protected column.
 #[test]
 fn unfair_records_call_for_an_expert() {
     const EVERY: f64 = 200.0;

@@ -1,5 +1,5 @@
-//! Integer weights against the model they come from, and against their own slow twin in f64: scores, explanations, numbers without floats; and what the reader
-//! refuses.
+//! Integer weights against the model they come from, and against their own slow twin in f64:
+//! scores, explanations, numbers without floats; and what the reader refuses.
 
 use feamoe::judge::loss::loss_on_data;
 use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel};
@@ -32,7 +32,8 @@ fn set<const N: usize>(record: &mut Record<'_, N>, cells: &[Cell]) {
     }
 }
 
-/// Draws records whose numbers a fixed-point unit tells from the bin edges beside them: others may take the neighbouring bin.
+/// Draws records whose numbers a fixed-point unit tells from the bin edges beside them: others may
+/// take the neighbouring bin.
 fn told_apart(content: &Content, seed: u64, count: usize) -> Vec<Vec<Cell>> {
     let mut drawn = records(content, seed, count);
     for cells in &mut drawn {
@@ -114,9 +115,11 @@ fn compare(recipe: Recipe, seed: u64, width: Width, mut check: impl FnMut(&Conte
     }
 }
 
-/// The tables err by 4e-5 of a gate weight or an expert at most; the rest is for roundings of sums and of the numbers' scales.
+/// The tables err by 4e-5 of a gate weight or an expert at most; the rest is for roundings of sums
+/// and of the numbers' scales.
 const KERNEL: f64 = 1e-4;
-/// Integer weights against the floats they come from, logits within 12: what rounding weights to 16, and to 8 bits, adds.
+/// Integer weights against the floats they come from, logits within 12: what rounding weights to
+/// 16, and to 8 bits, adds.
 const LOSS: [(Width, f64, f64); 2] = [(Width::I16, 1e-4, 1e-3), (Width::I8, 1e-2, 5e-2)];
 
 #[test]
@@ -149,7 +152,8 @@ fn scores_and_explanations_agree_with_the_floats_and_the_slow_twin() {
     }
 }
 
-/// Models of any reach err in proportion to it, for the sums' bits are shared over it; what is too large for them is refused.
+/// Models of any reach err in proportion to it, for the sums' bits are shared over it; what is too
+/// large for them is refused.
 #[test]
 fn any_model_is_near_its_twin_or_refused() {
     for seed in 0..MODELS {
@@ -295,7 +299,8 @@ fn rejects_what_is_no_integer_weights() {
     for (index, wrong) in [(0, 0), (0, 12), (0, 32), (1, 0), (1, 23), (2, 32)] {
         assert_eq!(refusal(&changed(|bytes, section| bytes[section + index] = wrong)), LoadErrorKind::InvalidFormat);
     }
-    // 3 experts: half a row is 4 lanes, whose last is padding. Behind the bias rows of 8 lanes follow 6 edges.
+    // 3 experts: half a row is 4 lanes, whose last is padding. Behind the bias rows of 8 lanes
+    // follow 6 edges.
     let rows = 2 * 8 * (6 + 6 + 5);
     let (scales, edges, bias) = (rows + 16, rows + 16 + 24, rows + 16 + 24 + 32);
     for at in [scales - 6, scales - 14, rows - 6, 2, bias - 12] {
@@ -353,7 +358,8 @@ fn weights_of_16_bits_need_an_even_address_and_those_of_8_any() {
     }
 }
 
-/// Memory is part of the contract: a model of the common size, its record, score and attribution are 3 kB in all on a 32-bit target.
+/// Memory is part of the contract: a model of the common size, its record, score and attribution
+/// are 3 kB in all on a 32-bit target.
 #[test]
 fn sizes_are_as_stated() {
     assert_eq!(size_of::<integer::Model<32, 12>>() - size_of::<integer::Model<16, 12>>(), 48 * 16);

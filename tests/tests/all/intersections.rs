@@ -1,4 +1,5 @@
-//! A target holds for an intersection too: a stream whose labels treat each sex and each race alike, but not their combinations.
+//! A target holds for an intersection too: a stream whose labels treat each sex and each race
+//! alike, but not their combinations.
 
 use std::fmt::Write as _;
 
@@ -10,7 +11,8 @@ const TRAINING_ROWS: usize = 30_000;
 const TEST_ROWS: usize = 20_000;
 /// The gap asked for.
 const TARGET: f64 = 0.05;
-/// A rate of a group of a tenth of the test rows has a standard error of 0.01; so has the learner's hold on it.
+/// A rate of a group of a tenth of the test rows has a standard error of 0.01; so has the learner's
+/// hold on it.
 const NOISE: f64 = 0.025;
 
 const SCHEMA: &str = "
@@ -28,7 +30,8 @@ as_feature = true
 ";
 const INTERSECTION: &str = "[[intersection]]\ncolumns = [\"sex\", \"race\"]\n";
 
-/// Applications: approval favours men who are w and women who are b, by way of the district they live in.
+/// Applications: approval favours men who are w and women who are b, by way of the district they
+/// live in.
 fn applications(seed: u64, rows: usize) -> String {
     let mut draw = Draw::new(seed);
     let mut uniform = move || draw.between(0.0, 1.0);
@@ -93,7 +96,8 @@ fn a_run_that_goes_on_keeps_the_combinations() {
     let folder = Folder::new();
     let text = applications(3, 10_000);
     let (header, rows) = text.split_once('\n').unwrap();
-    // The first part is longer than what the encoder is fitted on, and has one combination less than the rest.
+    // The first part is longer than what the encoder is fitted on, and has one combination less
+    // than the rest.
     let (first, rest) = rows.split_at(rows.match_indices('\n').nth(8_000).unwrap().0 + 1);
     let first: Vec<&str> = first.lines().filter(|row| !row.starts_with("f,b")).collect();
     assert!(first.len() > 5_000);

@@ -1,4 +1,5 @@
-//! Promise: whatever the blob, `load` takes time in proportion to its bytes: what a blob declares without holding it costs nothing.
+//! Promise: whatever the blob, `load` takes time in proportion to its bytes: what a blob declares
+//! without holding it costs nothing.
 
 use feamoe_testkit::content::{Content, FeatureContent};
 use std::time::{Duration, Instant};
@@ -10,8 +11,9 @@ use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_engine::{Aligned, Model};
 
-/// Most that a load, or a refusal, may take, in passes of the checksum over the same bytes, which is table-driven, a byte at a time. The dearest are logarithms: a number
-/// takes two a lane, for two rows of weights.
+/// Most that a load, or a refusal, may take, in passes of the checksum over the same bytes, which
+/// is table-driven, a byte at a time. The dearest are logarithms: a number takes two a lane, for
+/// two rows of weights.
 const MOST_PASSES: f64 = 20.0;
 /// Best of some: others use the machine too.
 const RUNS: usize = 5;
@@ -90,7 +92,8 @@ fn a_load_takes_time_in_proportion_to_the_bytes() {
 #[test]
 fn what_is_declared_and_not_there_is_refused_at_once() {
     let few = content(1, 1, category(0)).to_bytes(false);
-    // Of the description's bytes the last is the number of features; the kind of one follows, its levels, the padding and the values.
+    // Of the description's bytes the last is the number of features; the kind of one follows, its
+    // levels, the padding and the values.
     let values = 4 * 3 * stride(1);
     let kind_at = few.as_slice().len() - values - 1 - 1 - 2;
     let kind_at =

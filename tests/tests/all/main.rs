@@ -1,5 +1,5 @@
-//! The promises of feamoe, one module each, in one binary: `cargo test -p feamoe-tests -- module::` runs
-//! one of them.
+//! The promises of feamoe, one module each, in one binary: `cargo test -p feamoe-tests -- module::`
+//! runs one of them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 

@@ -1,5 +1,5 @@
-//! Promise: a device that watches itself counts what the evaluation would count, finds drifts, alarms on nothing else, and sends a status that is read back
-//! exactly or refused.
+//! Promise: a device that watches itself counts what the evaluation would count, finds drifts,
+//! alarms on nothing else, and sends a status that is read back exactly or refused.
 
 use feamoe_testkit::load;
 use feamoe_tests::aligned;
@@ -67,7 +67,8 @@ fn told(seed: u64, records: usize) -> Device {
     monitor
 }
 
-/// What is counted and measured is what [`Counts`] and [`Distances`] give that were told of the same records in their order.
+/// What is counted and measured is what [`Counts`] and [`Distances`] give that were told of the
+/// same records in their order.
 #[test]
 fn counts_and_measures_are_those_of_the_evaluation() {
     let threshold = threshold();
@@ -193,7 +194,8 @@ fn a_token_can_be_stored() {
     assert_eq!(status(&monitor), before);
 }
 
-/// A stream of records with labels: half of the reference, a quarter of each other group. `chance` of a favourable decision and of an error, by record and group.
+/// A stream of records with labels: half of the reference, a quarter of each other group. `chance`
+/// of a favourable decision and of an error, by record and group.
 fn watched(seed: u64, records: u64, chances: impl Fn(u64, u8) -> (f32, f32)) -> Vec<Event> {
     let (mut draw, mut monitor) = (Draw::new(seed << 32), started(1));
     let mut events: Vec<Event> = Vec::new();
@@ -223,7 +225,8 @@ fn stationary_streams_give_no_alarm() {
 #[test]
 fn each_kind_of_drift_is_found_soon_and_named() {
     const AT: u64 = 6_000;
-    // What changes, in which group (0: everywhere), by how much, and the records within which it is found in every stream.
+    // What changes, in which group (0: everywhere), by how much, and the records within which it is
+    // found in every stream.
     for (what, group, by, delay) in [
         (Watched::Favourable, 0, 0.2, 1_500),
         (Watched::Error, 0, 0.2, 1_000),
@@ -241,7 +244,8 @@ fn each_kind_of_drift_is_found_soon_and_named() {
             let change = event.change.after - event.change.before;
             // Found so early, it looks larger than it is.
             assert!((change - by).abs() < 0.25, "{what:?} {group}: {event:?}");
-            // A decision rate moves scores, an error rate nothing else; and groups alike have no gap.
+            // A decision rate moves scores, an error rate nothing else; and groups alike have no
+            // gap.
             let related = |event: &&Event| (event.watched == Watched::Error) == (what == Watched::Error);
             assert!(events.iter().filter(related).count() == events.len(), "{events:?}");
             assert!(group != 0 || events.iter().all(|event| event.group == 0), "{events:?}");
@@ -349,7 +353,8 @@ fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A checksum proves no good will: what it covers is checked too. Whatever is read holds what records can give.
+/// A checksum proves no good will: what it covers is checked too. Whatever is read holds what
+/// records can give.
 #[test]
 fn a_sealed_forgery_is_refused_or_makes_sense() {
     let bytes = status(&told(1, 10_000));
@@ -386,7 +391,8 @@ fn each_contradiction_has_its_error() {
     with_model(1, |model| monitor.start(model, 0)).unwrap();
     let _ = monitor.observe(1.0, &USUAL, Some(0)).unwrap();
     let bytes = monitor.write(&mut [0; Device::STATUS_BYTES]).unwrap().to_vec();
-    // Places from the end: 3 bytes a feature; the tally before them, of 17, ends with the sum of distances, found, none, the sum of scores (4 bytes: 2^24).
+    // Places from the end: 3 bytes a feature; the tally before them, of 17, ends with the sum of
+    // distances, found, none, the sum of scores (4 bytes: 2^24).
     let end = bytes.len();
     let features = end - 3 * FEATURES;
     let edited = |at: usize, byte: u8| {
@@ -418,8 +424,8 @@ fn restored(bytes: &[u8]) -> Result<Device, RestoreError> {
     with_model(1, |model| monitor.restore(model, bytes)).map(|()| monitor)
 }
 
-/// Stored and restored at random points of a long life, a monitor gives the same statuses, the same alarms and the same state
-/// as one that never stopped.
+/// Stored and restored at random points of a long life, a monitor gives the same statuses, the same
+/// alarms and the same state as one that never stopped.
 #[test]
 fn a_restored_monitor_goes_on_as_if_it_had_never_stopped() {
     for seed in 0..6 {
@@ -480,7 +486,8 @@ fn a_damaged_or_foreign_state_is_refused_and_changes_nothing() {
     assert!(matches!(restored(&status(&monitor)), Err(RestoreError::State(StatusError::Frame(_)))));
 }
 
-/// Nonsense under a right checksum: what is restored can go on for ever without a panic, and stores what it was.
+/// Nonsense under a right checksum: what is restored can go on for ever without a panic, and stores
+/// what it was.
 #[test]
 fn a_sealed_state_of_nonsense_is_refused_or_sound() {
     let bytes = stored(&told(5, 1_500));
@@ -508,8 +515,8 @@ fn a_sealed_state_of_nonsense_is_refused_or_sound() {
     assert!(sound > 100, "{sound}");
 }
 
-/// An integer model is watched like a float model, and what counts as favourable is what its score decided, at the threshold
-/// too.
+/// An integer model is watched like a float model, and what counts as favourable is what its score
+/// decided, at the threshold too.
 #[test]
 fn integer_scores_count_as_they_were_decided() {
     let (mut checked, mut at_threshold) = (0, 0);
@@ -520,7 +527,8 @@ fn integer_scores_count_as_they_were_decided() {
         let first: integer::Model<'_, FEATURES, 4> = integer::Model::load(blob.as_slice()).unwrap();
         let cells = records(&content, seed, 40);
         for target in &cells {
-            // A threshold that is the score of a record, as nearly as an f32 can be, and its neighbours.
+            // A threshold that is the score of a record, as nearly as an f32 can be, and its
+            // neighbours.
             let mut record = first.record();
             set(&mut record, target);
             let p = first.score(&record).unwrap().probability();
@@ -556,7 +564,8 @@ fn set(record: &mut integer::Record<'_, FEATURES>, cells: &[Cell]) {
     record.set_all(&values).unwrap();
 }
 
-/// The overall detectors watch values in [0, 1] as such: half the range of a gap, found in less time.
+/// The overall detectors watch values in [0, 1] as such: half the range of a gap, found in less
+/// time.
 #[test]
 fn an_overall_change_is_found_sooner_than_a_gap_of_its_size() {
     let mut delays = [Vec::new(), Vec::new()];

@@ -1,12 +1,14 @@
-//! The regimes of the FEAMOE paper (its table 1) on UCI Adult: each penalty narrows the gap it is named after, all together every gap at once, at an
-//! accuracy near the paper's. As there: linear experts, one every 4,000 rows, competitive loss, increment 0.02.
+//! The regimes of the FEAMOE paper (its table 1) on UCI Adult: each penalty narrows the gap it is
+//! named after, all together every gap at once, at an accuracy near the paper's. As there: linear
+//! experts, one every 4,000 rows, competitive loss, increment 0.02.
 
 use feamoe_tests::command::Folder;
 use feamoe_tests::{data_file, repository_file};
 
 /// Accuracy of FEAMOE in the paper (its table 4).
 const PAPER_ACCURACY: f64 = 0.832;
-/// Its burden gap there. Its SPD and AOD there, 0.06 and 0.07, are means over five runs: one row order moves either by about 0.02.
+/// Its burden gap there. Its SPD and AOD there, 0.06 and 0.07, are means over five runs: one row
+/// order moves either by about 0.02.
 const PAPER_BURDEN: f64 = 0.03;
 /// What a penalty must take off its own gap at least: one row order moves a gap by less.
 const LESS: f64 = 0.02;

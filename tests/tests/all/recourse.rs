@@ -48,8 +48,9 @@ fn draw_kind(draw: &mut Draw) -> Kind {
     Kind::Number { transform, low, high, centre, bins: draw.one_of(&[0, 2, 4, 7]) }
 }
 
-/// The slow search: all combinations of a grid over each number, both sides of its edges and all levels, then ever smaller moves of one number or two. It uses
-/// no kernel of the engine, no gradient, and no order but that of the distance.
+/// The slow search: all combinations of a grid over each number, both sides of its edges and all
+/// levels, then ever smaller moves of one number or two. It uses no kernel of the engine, no
+/// gradient, and no order but that of the distance.
 struct Slow<'a> {
     reference: Reference<'a>,
     content: &'a Content,
@@ -111,7 +112,8 @@ impl<'a> Slow<'a> {
         self.reference.score(cells).probability >= f64::from(self.content.threshold)
     }
 
-    /// Returns the distance of the nearest favourable point of the grid, moved in ever smaller steps; infinite where there is none.
+    /// Returns the distance of the nearest favourable point of the grid, moved in ever smaller
+    /// steps; infinite where there is none.
     fn search(&mut self) -> f64 {
         let mut chosen = self.cells.clone();
         let logits = self.reference.bias();
@@ -190,7 +192,8 @@ impl<'a> Slow<'a> {
     }
 }
 
-/// Runs `check` on the declined ones of so many records of a model, with the model and what the engine found.
+/// Runs `check` on the declined ones of so many records of a model, with the model and what the
+/// engine found.
 fn declined(
     content: &Content,
     seed: u64,
@@ -263,8 +266,8 @@ fn one_feature_is_exact() {
     }
 }
 
-/// Two to four features: in 96 of 100 records nothing is nearer by more than a hundredth, in 97 by more than a fifth; of 100
-/// with an answer at most one is missed.
+/// Two to four features: in 96 of 100 records nothing is nearer by more than a hundredth, in 97 by
+/// more than a fifth; of 100 with an answer at most one is missed.
 #[test]
 fn is_near_what_an_exhaustive_search_finds() {
     let tally = tally(300, |seed| Recipe {
@@ -277,8 +280,8 @@ fn is_near_what_an_exhaustive_search_finds() {
     assert!(100 * tally.farther <= 4 * tally.found && 100 * tally.far <= 3 * tally.found, "{tally:?}");
 }
 
-/// Gates that leave one expert for another at once, which no direction sees from afar: 90 and 92 of 100; of 100 with an answer
-/// at most one is missed.
+/// Gates that leave one expert for another at once, which no direction sees from afar: 90 and 92 of
+/// 100; of 100 with an answer at most one is missed.
 #[test]
 fn is_near_what_an_exhaustive_search_finds_where_the_gate_is_sharp() {
     let tally = tally(300, |seed| Recipe {
@@ -291,8 +294,8 @@ fn is_near_what_an_exhaustive_search_finds_where_the_gate_is_sharp() {
     assert!(100 * tally.farther <= 10 * tally.found && 100 * tally.far <= 8 * tally.found, "{tally:?}");
 }
 
-/// The distance to a hyperplane, `|z| / ||w||` in standardised numbers, where the foot of the perpendicular lies in the ranges; less cannot be, and beyond the
-/// ranges it is more.
+/// The distance to a hyperplane, `|z| / ||w||` in standardised numbers, where the foot of the
+/// perpendicular lies in the ranges; less cannot be, and beyond the ranges it is more.
 #[test]
 fn logistic_regression_is_exact() {
     let number = Kind::Number { transform: Transform::Identity, low: -50.0, high: 50.0, centre: 0.0, bins: 0 };
@@ -346,8 +349,8 @@ fn logistic_regression_is_exact() {
     assert!(checked > 100, "{checked}");
 }
 
-/// Every answer, of any model and record: verified in f64, of the distance that its changes have, inside the ranges, without a change of what is missing,
-/// within the stated cost.
+/// Every answer, of any model and record: verified in f64, of the distance that its changes have,
+/// inside the ranges, without a change of what is missing, within the stated cost.
 #[test]
 fn every_answer_holds() {
     let (mut found, mut with_deviations) = (0, 0);
@@ -431,7 +434,8 @@ fn without_deviations_values_count_as_spread_evenly() {
     assert_eq!(model.schema().deviation(12), 0.0);
 }
 
-/// One expert, categories, numbers with bins and without: nothing is nearer by more than rounding, and none is missed.
+/// One expert, categories, numbers with bins and without: nothing is nearer by more than rounding,
+/// and none is missed.
 #[test]
 fn a_logistic_model_with_categories_is_exact() {
     let tally = tally(1_200, |seed| Recipe { experts: 1, features: 2 + seed as usize % 3, gate: 5.0, outputs: 8.0 });
@@ -439,7 +443,8 @@ fn a_logistic_model_with_categories_is_exact() {
     assert_eq!((tally.missed, tally.farther, tally.far), (0, 0, 0));
 }
 
-/// One feature of a real model free by the rules, the others fixed: where any of its values is favourable, an answer is found.
+/// One feature of a real model free by the rules, the others fixed: where any of its values is
+/// favourable, an answer is found.
 #[test]
 fn no_single_change_of_a_real_model_is_missed() {
     let bytes = Bytes::new(&std::fs::read(repository_file("engine/golden/adult-gated.feamoe")).unwrap());
@@ -524,8 +529,8 @@ fn a_stopped_search_keeps_the_best_answer_so_far() {
     assert!(stopped > 60 && kept > 60, "{stopped} {kept}");
 }
 
-/// Steps finer than the range's numbers are apart, and steps of hundredths at large numbers: nothing infinite, nothing past
-/// the rule's range, nothing that a decimal would not write.
+/// Steps finer than the range's numbers are apart, and steps of hundredths at large numbers:
+/// nothing infinite, nothing past the rule's range, nothing that a decimal would not write.
 #[test]
 fn fine_steps_propose_numbers_as_decimals_write_them() {
     let mut answers = 0;

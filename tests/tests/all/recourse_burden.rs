@@ -1,4 +1,5 @@
-//! Promise: with a target on the recourse burden, the exported model's gap, as `feamoe evaluate` measures it on other rows, falls to the target.
+//! Promise: with a target on the recourse burden, the exported model's gap, as `feamoe evaluate`
+//! measures it on other rows, falls to the target.
 
 use std::fmt::Write;
 
@@ -17,7 +18,8 @@ privileged = ["a"]
 as_feature = true
 "#;
 
-/// Rows in which those of group b have less of both numbers and are approved less often: by the numbers, and a little for being of group b.
+/// Rows in which those of group b have less of both numbers and are approved less often: by the
+/// numbers, and a little for being of group b.
 fn rows(seed: u64, count: usize) -> String {
     let mut draw = Draw::new(seed);
     let mut text = "group,savings,income,home,approved\n".to_owned();
@@ -35,7 +37,8 @@ fn rows(seed: u64, count: usize) -> String {
     text
 }
 
-/// Trains with these options on some rows, judges on others; returns the evaluation and what the training said of its targets.
+/// Trains with these options on some rows, judges on others; returns the evaluation and what the
+/// training said of its targets.
 fn evaluated(folder: &Folder, options: &[&str]) -> (Value, Value) {
     let train = ["train", "rows.csv", "--schema", "s.toml", "-o", "m.feamoe", "--format", "json"];
     let report = folder.run(&[&train[..], options].concat()).json();

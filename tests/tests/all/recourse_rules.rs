@@ -1,4 +1,5 @@
-//! Recourse by rules: against every point of the grid that steps and levels make, in f64; and what each answer must keep, whatever the rules.
+//! Recourse by rules: against every point of the grid that steps and levels make, in f64; and what
+//! each answer must keep, whatever the rules.
 
 use feamoe_engine::recourse::{Answer, Change, Direction, LEVEL_CHANGE, MAX_EVALUATIONS, Rule, Rules};
 use feamoe_engine::schema::{Kind, Transform};
@@ -63,12 +64,14 @@ fn draw_rules(content: &Content, seed: u64, on_steps: bool) -> Rules<FEATURES> {
     Rules::new(rules).unwrap()
 }
 
-/// Returns `n` steps as a decimal writes them: the f32 nearest to the product with the step's shortest decimal.
+/// Returns `n` steps as a decimal writes them: the f32 nearest to the product with the step's
+/// shortest decimal.
 fn multiple(n: f32, step: f32) -> f32 {
     (f64::from(n) * step.to_string().parse::<f64>().unwrap()) as f32
 }
 
-/// Returns a cell as the model takes it: a number that is none is missing, others are within the training range.
+/// Returns a cell as the model takes it: a number that is none is missing, others are within the
+/// training range.
 fn known(kind: Kind, cell: Cell) -> Cell {
     match (kind, cell) {
         (_, Cell::Number(x)) if x.is_nan() => Cell::Missing,
@@ -77,7 +80,8 @@ fn known(kind: Kind, cell: Cell) -> Cell {
     }
 }
 
-/// Returns what a feature's change adds to the squared distance, in f64; `None` where the rule forbids it.
+/// Returns what a feature's change adds to the squared distance, in f64; `None` where the rule
+/// forbids it.
 fn cost(content: &Content, index: usize, rule: &Rule, from: Cell, to: Cell) -> Option<f64> {
     let kind = content.features[index].kind;
     let from = known(kind, from);
@@ -110,8 +114,9 @@ fn cost(content: &Content, index: usize, rule: &Rule, from: Cell, to: Cell) -> O
     (rule.direction != Direction::Fixed).then(|| (moved * f64::from(rule.cost)).powi(2))
 }
 
-/// The slow search: every combination of what the rules allow of each feature, those left out that are farther than the best. Exact where every number has
-/// steps; else of a grid of numbers and the ends of the range.
+/// The slow search: every combination of what the rules allow of each feature, those left out that
+/// are farther than the best. Exact where every number has steps; else of a grid of numbers and the
+/// ends of the range.
 struct Slow<'a> {
     reference: Reference<'a>,
     /// By feature: squared distance and contribution of each cell, nearest first.
@@ -181,7 +186,8 @@ fn changed(cells: &[Cell], changes: &[Option<Change>]) -> Vec<Cell> {
     cells.iter().zip(changes).map(changed).collect()
 }
 
-/// Makes sure that an answer is allowed by the rules, of the distance it says, and favourable with the score it says.
+/// Makes sure that an answer is allowed by the rules, of the distance it says, and favourable with
+/// the score it says.
 fn assert_holds(
     content: &Content,
     model: &TestModel<'_>,
@@ -265,7 +271,8 @@ fn one_feature_is_exact() {
     }
 }
 
-/// Two to five features: in 99 of 100 records with an answer it is the nearest; of 314 with one, 2 are missed.
+/// Two to five features: in 99 of 100 records with an answer it is the nearest; of 314 with one, 2
+/// are missed.
 #[test]
 fn is_near_the_nearest_on_the_grid() {
     let tally = tally(600, true, |seed| Recipe {
@@ -291,8 +298,9 @@ fn is_near_the_nearest_on_the_grid_where_the_gate_is_sharp() {
     assert!(100 * tally.missed <= 2 * tally.found && 100 * tally.farther <= 3 * tally.found, "{tally:?}");
 }
 
-/// Several answers of any model, record and rules: each allowed and favourable, the nearest first and hardly farther than that of the single search,
-/// no two that change the same features; as many as there is room for, if there are.
+/// Several answers of any model, record and rules: each allowed and favourable, the nearest first
+/// and hardly farther than that of the single search, no two that change the same features; as many
+/// as there is room for, if there are.
 #[test]
 fn several_answers_differ_and_hold() {
     let (mut recourse, mut found) = (Recourse::new(), [0_usize; 5]);
@@ -337,8 +345,9 @@ fn several_answers_differ_and_hold() {
     assert!(found.iter().all(|count| *count > 20), "{found:?}");
 }
 
-/// Steps and costs so small or large that f32 hardly tells the numbers apart, most of all after a logarithm: what is proposed is allowed, and another number
-/// than the record's; and the search ends.
+/// Steps and costs so small or large that f32 hardly tells the numbers apart, most of all after a
+/// logarithm: what is proposed is allowed, and another number than the record's; and the search
+/// ends.
 #[test]
 fn numbers_hardly_told_apart_are_allowed_and_others() {
     let (mut recourse, mut found) = (Recourse::new(), 0);

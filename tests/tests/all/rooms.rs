@@ -1,5 +1,6 @@
-//! Promise: the rooms of the trainer stand on each other in one direction, as listed here: no circle,
-//! nothing imports upwards, and the library does not know its command: its messages name no flag.
+//! Promise: the rooms of the trainer stand on each other in one direction, as listed here: no
+//! circle, nothing imports upwards, and the library does not know its command: its messages name no
+//! flag.
 
 use std::fs;
 use std::path::Path;
@@ -107,7 +108,8 @@ fn what_is_used_is_found() {
     assert_eq!(used(code), ["a", "d", "f", "i", "k"]);
 }
 
-/// Flags as a message would name them: two dashes and a letter, after a blank, a quote or a bracket.
+/// Flags as a message would name them: two dashes and a letter, after a blank, a quote or a
+/// bracket.
 fn flags(code: &str) -> Vec<&str> {
     let is_one = |at: usize| {
         let before = code[..at].chars().next_back().unwrap_or(' ');

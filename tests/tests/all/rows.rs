@@ -76,7 +76,8 @@ fn csv_an_array_and_pushed_cells_give_the_same_model() {
     let from_array = trainer.model().unwrap();
     assert_eq!(without_hash(&from_array.bytes), without_hash(&from_csv.bytes));
 
-    // As text and as numbers, stored and gone on with at odd places: before the encoder is fitted, and after.
+    // As text and as numbers, stored and gone on with at odd places: before the encoder is fitted,
+    // and after.
     let mut trainer = Trainer::new(&COLUMNS, schema, &options()).unwrap();
     let mut cells = Cells::new(COLUMNS.len());
     for (number, row) in (1..).zip(table.rows()) {
@@ -125,7 +126,8 @@ fn what_was_not_asked_for_is_in_no_file() {
         let mut trainer = Trainer::new(&["name", "town", "sex", "kind", "y"], schema.clone(), &options()).unwrap();
         let mut cells = Cells::new(5);
         for row in 0..rows {
-            // A text that only one early row has: a level once the encoder is fitted, unless the row was late.
+            // A text that only one early row has: a level once the encoder is fitted, unless the
+            // row was late.
             let kind = if row == 8_000 { "once-told".to_owned() } else { format!("kind {}", row % 3) };
             let name = secret(row);
             let sex = ["m", "f"][row % 2];

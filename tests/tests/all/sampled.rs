@@ -1,4 +1,5 @@
-//! Promise: `sampled` estimates what `exact` gives, says how far it may be off, and is right about that; it ends when it is told to.
+//! Promise: `sampled` estimates what `exact` gives, says how far it may be off, and is right about
+//! that; it ends when it is told to.
 
 use feamoe_engine::attribution::{Game, Sampling, Workspace};
 use feamoe_engine::{Attribution, Method, Space};

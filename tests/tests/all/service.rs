@@ -1,4 +1,5 @@
-//! The example service, as a process behind a socket: what it answers has the model's bits, before, during and after a swap; a bad model changes nothing.
+//! The example service, as a process behind a socket: what it answers has the model's bits, before,
+//! during and after a swap; a bad model changes nothing.
 
 #![cfg(unix)]
 use std::fs;

@@ -1,4 +1,5 @@
-//! The ready-made schemas read the real files: every row counted, every label, group and missing cell as published.
+//! The ready-made schemas read the real files: every row counted, every label, group and missing
+//! cell as published.
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -10,10 +10,12 @@
 //! curl 127.0.0.1:8080/metrics                                                               latencies, for Prometheus
 //! ```
 //!
-//! A new model is checked as a whole before any request sees it; one that is refused leaves the old one in its place, and the answer (or stderr) says why.
-//! Every answer names its model by checksum. The first line on stdout is the address. SIGINT and SIGTERM let running requests end.
+//! A new model is checked as a whole before any request sees it; one that is refused leaves the old
+//! one in its place, and the answer (or stderr) says why. Every answer names its model by checksum.
+//! The first line on stdout is the address. SIGINT and SIGTERM let running requests end.
 //!
-//! Anyone who reaches the port can swap the model: listen on the loopback, or behind a proxy that asks who it is.
+//! Anyone who reaches the port can swap the model: listen on the loopback, or behind a proxy that
+//! asks who it is.
 
 mod answer;
 mod metrics;
@@ -41,7 +43,8 @@ struct Options {
     /// Address and port; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Maps the file instead of reading it: its memory is shared between processes, but it must only ever be replaced by a rename
+    /// Maps the file instead of reading it: its memory is shared between processes, but it must
+    /// only ever be replaced by a rename
     #[arg(long)]
     map: bool,
 }

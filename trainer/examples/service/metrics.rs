@@ -1,4 +1,5 @@
-//! Latencies by endpoint: histograms of atomic counters, which every thread adds to and none waits for.
+//! Latencies by endpoint: histograms of atomic counters, which every thread adds to and none waits
+//! for.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

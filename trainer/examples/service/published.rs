@@ -1,4 +1,5 @@
-//! A model as the service holds it: the blob, the model that reads it in place, and what is looked up by name.
+//! A model as the service holds it: the blob, the model that reads it in place, and what is looked
+//! up by name.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -31,8 +32,9 @@ impl Blob {
     pub fn map(path: &Path) -> anyhow::Result<Self> {
         let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
         // SAFETY: the bytes are those of an open file, which stays as it is as long as models are published by renaming a new file to the old one's name, as
-        // every `feamoe` command does. Written in place, it would change under the model; cut short, the next read past its end would be a SIGBUS. Where that
-        // cannot be ruled out the service reads the file, which is the default.
+        // every `feamoe` command does. Written in place, it would change under the model; cut
+        // short, the next read past its end would be a SIGBUS. Where that cannot be ruled out the
+        // service reads the file, which is the default.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) };
         Ok(Self::Mapped(map.with_context(|| format!("{}: cannot be mapped", path.display()))?))
@@ -132,7 +134,8 @@ impl Ready<'_> {
     }
 }
 
-/// Features and levels by name: found by hash, while the engine, which has no memory of its own, walks through them.
+/// Features and levels by name: found by hash, while the engine, which has no memory of its own,
+/// walks through them.
 pub struct Names<'m> {
     by_name: HashMap<&'m str, usize>,
     features: Vec<Named<'m>>,

@@ -1,7 +1,9 @@
-//! Records as JSON: an object by the features' names, or an array of such objects. Read straight into a record of the model: a request allocates no tree.
+//! Records as JSON: an object by the features' names, or an array of such objects. Read straight
+//! into a record of the model: a request allocates no tree.
 //!
-//! A number is a JSON number, a category a string; `null`, and a feature that is not named, are missing values. A level that the model does not know is no
-//! error: the answer notes it, as it does a number outside the training range.
+//! A number is a JSON number, a category a string; `null`, and a feature that is not named, are
+//! missing values. A level that the model does not know is no error: the answer notes it, as it
+//! does a number outside the training range.
 
 use std::fmt;
 
@@ -12,7 +14,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use super::published::{Names, Ready};
 
-/// Reads every record of a body and gives it to `then`, whose refusal is told with its place in the body. Returns how many there were.
+/// Reads every record of a body and gives it to `then`, whose refusal is told with its place in the
+/// body. Returns how many there were.
 pub fn read<'m>(
     body: &[u8],
     ready: &Ready<'m>,
@@ -119,7 +122,8 @@ impl Cell<'_, '_> {
         self.names.at(self.feature)?.levels.as_ref()
     }
 
-    /// Numbers past f32 are infinite here, and clamped to the training range like all that lie outside it.
+    /// Numbers past f32 are infinite here, and clamped to the training range like all that lie
+    /// outside it.
     #[allow(clippy::cast_possible_truncation)]
     fn number<E: Error>(self, number: f64) -> Result<Value, E> {
         match self.levels() {

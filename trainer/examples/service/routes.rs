@@ -22,7 +22,8 @@ use super::answer::{self, Json, Procedure, Refusal};
 use super::metrics::{Endpoint, Metrics};
 use super::published::{Blob, Published};
 
-/// What all requests share. Each takes the model that is current when its body is there, and keeps it to its end; nothing waits for a lock.
+/// What all requests share. Each takes the model that is current when its body is there, and keeps
+/// it to its end; nothing waits for a lock.
 pub struct Service {
     published: ArcSwap<Published>,
     metrics: Metrics,
@@ -34,7 +35,8 @@ impl Service {
         Ok(Self { published: ArcSwap::from_pointee(published), metrics: Metrics::new()? })
     }
 
-    /// Checks a blob as a whole, and only then puts it in the place of the model there is, which is dropped with its last request. Returns its checksum.
+    /// Checks a blob as a whole, and only then puts it in the place of the model there is, which is
+    /// dropped with its last request. Returns its checksum.
     pub fn publish(&self, blob: anyhow::Result<Blob>) -> anyhow::Result<String> {
         let published = Published::load(blob?)?;
         let crc = published.ready().crc();

@@ -1,4 +1,5 @@
-//! `feamoe demo`: the whole road on the built-in stream, through the same code as the other commands.
+//! `feamoe demo`: the whole road on the built-in stream, through the same code as the other
+//! commands.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,15 +11,18 @@ use feamoe::output::{OutputFile, WriteError, write_file};
 
 use super::{Cli, Outcome, print, run};
 
-/// Rows of the file that the model is judged on, decided by the rules that hold at the end of the training file.
+/// Rows of the file that the model is judged on, decided by the rules that hold at the end of the
+/// training file.
 const TEST_ROWS: usize = 8_000;
 /// Applications that are scored.
 const NEW_ROWS: usize = 500;
 /// Seeds of the three files: independent draws of the same stream.
 const SEEDS: [u64; 3] = [1, 2, 3];
-/// The record that is explained: one that is declined, so that there are reasons, and something to change.
+/// The record that is explained: one that is declined, so that there are reasons, and something to
+/// change.
 const EXPLAINED_ROW: u64 = 2;
-/// The gap the demo asks for. The labels are biased: equal error rates against them would repeat the bias, equal rates of approval do not.
+/// The gap the demo asks for. The labels are biased: equal error rates against them would repeat
+/// the bias, equal rates of approval do not.
 const TARGETS: &str = "spd=0.05";
 
 /// The options of `feamoe demo`.

@@ -23,7 +23,8 @@ pub struct Options {
     schema: PathBuf,
     #[command(flatten)]
     require: RequireOption,
-    /// Leave out the recourse burden, the distance of declined records to the decision boundary: looking for it takes most of the time
+    /// Leave out the recourse burden, the distance of declined records to the decision boundary:
+    /// looking for it takes most of the time
     #[arg(long)]
     no_recourse: bool,
     #[command(flatten)]

@@ -108,7 +108,8 @@ impl EventReport {
     }
 }
 
-/// Returns a line for each of the newest events that are not by the clock, and how many more there were; nothing where there was none.
+/// Returns a line for each of the newest events that are not by the clock, and how many more there
+/// were; nothing where there was none.
 pub fn render(events: &[EventReport], dropped: u64) -> String {
     let told: Vec<&EventReport> = events.iter().filter(|event| event.cause != "every").collect();
     let mut text = String::new();

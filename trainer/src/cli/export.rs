@@ -31,18 +31,22 @@ pub struct Options {
     /// Leave the names of features and levels out: records are then set by index and code
     #[arg(long)]
     strip_names: bool,
-    /// Background records that go along, the first ones of the model's; none are needed but for Shapley values on the device
+    /// Background records that go along, the first ones of the model's; none are needed but for
+    /// Shapley values on the device
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u16>(0..=MAX_BACKGROUND_ROWS as u64))]
     background: u16,
-    /// Write what turns this older model into MODEL, byte by byte, in place of a copy: both as devices have them, that is, copied for them before
+    /// Write what turns this older model into MODEL, byte by byte, in place of a copy: both as
+    /// devices have them, that is, copied for them before
     #[arg(long, value_name = "OLD", conflicts_with_all = ["strip_names", "background", "constants"])]
     delta: Option<PathBuf>,
-    /// Write no model file but source code: feature indices and level codes as constants, the checksum to compare with, and for C the copy itself as an array.
-    /// Identifiers of C start with the file's name
+    /// Write no model file but source code: feature indices and level codes as constants, the
+    /// checksum to compare with, and for C the copy itself as an array. Identifiers of C start with
+    /// the file's name
     #[arg(long, value_name = "LANGUAGE")]
     constants: Option<ConstantsOption>,
-    /// Write no model file but the image of both slots of a device, each of SLOT_BYTES and with the copy in it, confirmed: what a factory programs. SLOT_BYTES
-    /// is a whole number of the flash's erase units
+    /// Write no model file but the image of both slots of a device, each of SLOT_BYTES and with the
+    /// copy in it, confirmed: what a factory programs. SLOT_BYTES is a whole number of the flash's
+    /// erase units
     #[arg(long, value_name = "SLOT_BYTES", conflicts_with_all = ["delta", "constants"], value_parser = whole::<u32>(1..=1 << 30))]
     factory: Option<u32>,
     /// Bytes that the flash of --factory writes at once: 1 to 512, a power of two
@@ -62,7 +66,8 @@ pub struct Options {
 enum ConstantsOption {
     /// A header for C99 or later and C++
     C,
-    /// A module, for `mod` or `include!`; the model's file is exported without this option and embedded by include_model!
+    /// A module, for `mod` or `include!`; the model's file is exported without this option and
+    /// embedded by include_model!
     Rust,
 }
 
@@ -99,7 +104,8 @@ struct Report {
 }
 
 impl Options {
-    /// Returns the image of both slots: the second holds the older copy, which the first update replaces.
+    /// Returns the image of both slots: the second holds the older copy, which the first update
+    /// replaces.
     fn image(&self, blob: &[u8], slot_bytes: u32) -> anyhow::Result<Vec<u8>> {
         let erased = match self.erased {
             Erased::Ones => 0xff,

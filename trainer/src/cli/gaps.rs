@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use feamoe_engine::fairness::Measure;
 
-/// Measures, each with the largest gap allowed, above 0 and at most [`Measure::largest`]; no measure twice.
+/// Measures, each with the largest gap allowed, above 0 and at most [`Measure::largest`]; no
+/// measure twice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gaps(Vec<(Measure, f32)>);
 

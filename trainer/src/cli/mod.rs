@@ -1,4 +1,5 @@
-//! The command line: a file per command. Results go to standard output, everything else to standard error.
+//! The command line: a file per command. Results go to standard output, everything else to standard
+//! error.
 //!
 //! Exit codes: 0 done; 1 a check was not met; 2 usage, input or I/O.
 
@@ -56,7 +57,7 @@ enum Command {
     Schema(schema::Options),
     /// Learn a fair mixture from a stream of rows and export it
     Train(Box<train::Options>),
-    /// Go on learning from newer data, or where a run broke off, and export the model
+    /// Resume learning, with newer data or where a run broke off, and export the model
     Update(update::Options),
     /// Accuracy and every fairness measure by group, with intervals
     Evaluate(evaluate::Options),
@@ -116,13 +117,15 @@ enum Format {
 /// How many records are worked on at the same time.
 #[derive(Args, Clone, Copy, Debug)]
 struct ThreadsOption {
-    /// Threads that records are shared out to, 1 to 1024; no result depends on it [default: RAYON_NUM_THREADS, else one a core]
+    /// Threads that records are shared out to, 1 to 1024; no result depends on it [default:
+    /// RAYON_NUM_THREADS, else one a core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=1024))]
     threads: Option<usize>,
 }
 
 impl ThreadsOption {
-    /// Starts the threads, where their number was given; without it they start when they are needed.
+    /// Starts the threads, where their number was given; without it they start when they are
+    /// needed.
     fn start(self) -> anyhow::Result<()> {
         let Some(threads) = self.threads else { return Ok(()) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -133,7 +136,8 @@ impl ThreadsOption {
 /// How a CSV file is read where no target is needed.
 #[derive(Args, Clone, Debug)]
 struct TableOption {
-    /// Schema whose [table] says how to read the file; without it: a header line, commas, `?`, NA, NaN and empty cells missing
+    /// Schema whose [table] says how to read the file; without it: a header line, commas, `?`, NA,
+    /// NaN and empty cells missing
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
 }
@@ -147,7 +151,7 @@ impl TableOption {
     }
 }
 
-/// What a command that did not fail came to.
+/// The result of a command that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Done,
@@ -188,7 +192,8 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Refuses an output, named after an option, that is one of the files to be read: it would replace them.
+/// Refuses an output, named after an option, that is one of the files to be read: it would replace
+/// them.
 fn refuse_overwriting<'a>(option: &str, output: &Path, read: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<()> {
     let Ok(output_file) = fs::canonicalize(output) else { return Ok(()) };
     // Devices and pipes are not replaced.

@@ -18,7 +18,8 @@ use super::{Format, FormatOption, Outcome, load_any, read_blob};
 /// The options of `feamoe monitor`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// Statuses of one monitor, of several periods or devices: their counts are added up, and each is listed
+    /// Statuses of one monitor, of several periods or devices: their counts are added up, and each
+    /// is listed
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     status: Vec<PathBuf>,
     /// The model that was watched, for the names of its features; a status of another is refused

@@ -109,7 +109,8 @@ pub fn signed(x: impl Into<f64>) -> String {
     if x.is_nan() { "-".into() } else { format!("{x:+.4}") }
 }
 
-/// A bar from a line in the middle of `width` characters, to the right for a positive share of `[-1, 1]`; in steps of half a character.
+/// A bar from a line in the middle of `width` characters, to the right for a positive share of
+/// `[-1, 1]`; in steps of half a character.
 pub fn bar(share: f64, width: usize) -> String {
     let side = width.saturating_sub(1) / 2;
     let halves = (share.abs().clamp(0.0, 1.0) * (2 * side) as f64).round() as usize;

@@ -1,5 +1,5 @@
-//! Progress of long work on a terminal: rows and rows a second; of training also prequential accuracy, worst gap, experts. Nothing where standard error is no
-//! terminal.
+//! Progress of long work on a terminal: rows and rows a second; of training also prequential
+//! accuracy, worst gap, experts. Nothing where standard error is no terminal.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -22,7 +22,8 @@ impl RowsProgress {
         Self::with(ProgressBar::new_spinner(), "{spinner} {human_pos} rows  {rate}  {elapsed}  {msg}")
     }
 
-    /// Starts the line for a known number of rows: how much of them is done, and how long the rest will take.
+    /// Starts the line for a known number of rows: how much of them is done, and how long the rest
+    /// will take.
     #[must_use]
     pub fn of(rows: u64) -> Self {
         Self::with(ProgressBar::new(rows), "{bar:30} {human_pos} of {human_len} rows  {rate}  about {eta} left")

@@ -19,13 +19,17 @@ use super::print::{self, TextTable, share, signed};
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Integer weights")]
 pub struct QuantizeOptions {
-    /// Write integer weights, for cores without floats; nothing is written, with exit code 1, where they lose more than is tolerated
+    /// Write integer weights, for cores without floats; nothing is written, with exit code 1, where
+    /// they lose more than is tolerated
     ///
-    /// i16 is for any model, at half the bytes; i8 takes a quarter and loses some 125 times as much (UCI Adult: p moves by at most 0.032, with i16 by 0.00025).
-    /// The loss is measured on the rows of --data, or on the model's background records. Such a model scores, and explains by --method frozen.
+    /// i16 is for any model, at half the bytes; i8 takes a quarter and loses some 125 times as much
+    /// (UCI Adult: p moves by at most 0.032, with i16 by 0.00025). The loss is measured on the rows
+    /// of --data, or on the model's background records. Such a model scores, and explains by
+    /// --method frozen.
     #[arg(long, value_enum, value_name = "WIDTH", conflicts_with_all = ["background", "delta"])]
     quantize: Option<Width>,
-    /// Rows to measure the loss on, CSV files as for `evaluate`; without them, the model's background records
+    /// Rows to measure the loss on, CSV files as for `evaluate`; without them, the model's
+    /// background records
     #[arg(long, value_name = "FILE", requires = "schema", requires = "quantize")]
     data: Vec<Input>,
     /// Names the target and the protected columns of --data: fairness gaps are then compared too
@@ -37,7 +41,8 @@ pub struct QuantizeOptions {
     /// Largest share of decisions that may change, 0 to 1 [default: 0.002 for i16, 0.02 for i8]
     #[arg(long, value_name = "SHARE", requires = "quantize", allow_negative_numbers = true, value_parser = unit)]
     max_changed_decisions: Option<f32>,
-    /// Largest change of a fairness gap (SPD, AOD) between groups, 0 to 2 [default: 0.005 for i16, 0.02 for i8]
+    /// Largest change of a fairness gap (SPD, AOD) between groups, 0 to 2 [default: 0.005 for i16,
+    /// 0.02 for i8]
     #[arg(long, value_name = "GAP", requires = "data", allow_negative_numbers = true, value_parser = gap)]
     max_gap_change: Option<f32>,
 }
@@ -53,8 +58,9 @@ enum Width {
 impl Width {
     /// Returns what is tolerated: difference in p, share of changed decisions, change of a gap.
     ///
-    /// Adult's model moves p by at most 0.00025 with 16 bits and 0.032 with 8: twenty times less, and two thirds of what is tolerated here. A model that is
-    /// refused at 16 bits has something special about it; at 8 bits it may be an ordinary one.
+    /// Adult's model moves p by at most 0.00025 with 16 bits and 0.032 with 8: twenty times less,
+    /// and two thirds of what is tolerated here. A model that is refused at 16 bits has something
+    /// special about it; at 8 bits it may be an ordinary one.
     const fn tolerances(self) -> [f32; 3] {
         match self {
             Self::I16 => [0.005, 0.002, 0.005],
@@ -82,7 +88,8 @@ pub struct Quantized {
 }
 
 impl QuantizeOptions {
-    /// Returns a copy with integer weights of `copy`, compared with the model it came from; `None` where none was asked for.
+    /// Returns a copy with integer weights of `copy`, compared with the model it came from; `None`
+    /// where none was asked for.
     pub fn quantize(&self, model: &Loaded<'_>, copy: &AlignedBytes) -> anyhow::Result<Option<Quantized>> {
         let Some(width) = self.quantize else { return Ok(None) };
         let Loaded::Float(model) = model else {

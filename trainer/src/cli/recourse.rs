@@ -28,8 +28,9 @@ steps say so: a model does not know that its numbers were.";
 pub struct Options {
     #[command(flatten)]
     source: Source,
-    /// Says how to read the file, which columns are protected and so never changed, and in [features] what may be changed: immutable, increase_only,
-    /// decrease_only, ranges, steps, costs
+    /// Says how to read the file, which columns are protected and so never changed, and in
+    /// [features] what may be changed: immutable, increase_only, decrease_only, ranges, steps,
+    /// costs
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// Look at one record, counted from 1; without it, at all that are declined, with a summary
@@ -53,7 +54,8 @@ pub struct Options {
     /// Propose multiples of this for a column: 1 for whole numbers
     #[arg(long, value_name = "COLUMN=N", value_parser = entry(number, "COLUMN=N, such as income=100"))]
     step: Vec<(String, f64)>,
-    /// By how much a column's part of the distance is multiplied: above 1 where it is hard to change
+    /// By how much a column's part of the distance is multiplied: above 1 where it is hard to
+    /// change
     #[arg(long, value_name = "COLUMN=FACTOR", value_parser = entry(number, "COLUMN=FACTOR, such as income=2"))]
     cost: Vec<(String, f64)>,
     #[command(flatten)]
@@ -98,7 +100,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     options.threads.start()?;
     let schema = match &options.schema {
         Some(path) => Schema::open(path)?,
-        // Nothing is known but the usual table: the target is not looked for in data that are scored.
+        // Nothing is known but the usual table: the target is not looked for in data that are
+        // scored.
         None => Schema {
             table: Table::default(),
             target: Target { column: String::new(), positive: Vec::new(), negative: Vec::new() },

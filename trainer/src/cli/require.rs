@@ -9,7 +9,8 @@ use super::{Outcome, print};
 /// The bounds.
 #[derive(Args, Debug)]
 pub struct RequireOption {
-    /// Largest gaps that pass, such as spd=0.1,aod=0.05 (spd, aod, eodds, eopp, burden, recourse_burden); exit code 1 where a group is past one
+    /// Largest gaps that pass, such as spd=0.1,aod=0.05 (spd, aod, eodds, eopp, burden,
+    /// recourse_burden); exit code 1 where a group is past one
     #[arg(long, value_name = "MEASURE=GAP,...")]
     require: Option<Gaps>,
 }

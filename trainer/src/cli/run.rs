@@ -1,7 +1,9 @@
-//! A training run on the command line, begun by `train` or gone on with by `update`: its progress, its outputs, its report.
+//! A training run on the command line, begun by `train` or resumed by `update`: its progress,
+//! its outputs, its report.
 //!
-//! What is written at the end comes in an order: the model, the report, the checkpoint. A run that is killed before the last of them has not taken
-//! place, as far as the checkpoint knows, and can be repeated.
+//! What is written at the end comes in an order: the model, the report, the checkpoint. A run that
+//! is killed before the last of them has not taken place, as far as the checkpoint knows, and can
+//! be repeated.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -25,7 +27,7 @@ use super::events::{self, EventReport};
 use super::print::{self, TextTable, share, signed};
 use super::{Format, FormatOption, Outcome, refuse_overwriting};
 
-/// Windows in the text report at most: of more, every so manieth is shown.
+/// Windows in the text report at most: if there are more, every n-th is shown.
 const SHOWN_WINDOWS: usize = 10;
 
 /// Where the state of a run goes.
@@ -43,7 +45,8 @@ pub struct Outputs<'a> {
 }
 
 impl<'a> Outputs<'a> {
-    /// Opens the outputs first: a folder that cannot be written costs no training, and nothing that is `read` is replaced.
+    /// Opens the outputs first: a folder that cannot be written costs no training, and nothing that
+    /// is `read` is replaced.
     pub fn open(model: &Path, store: Option<Store<'a>>, read: &[&Path]) -> anyhow::Result<Self> {
         refuse_overwriting("--output", model, read.iter().copied())?;
         if let Some(Store { path, .. }) = store {

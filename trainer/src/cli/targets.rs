@@ -1,4 +1,5 @@
-//! What a training run came to by group, in tables: the gaps over its last rows, and what became of the targets.
+//! The results of a training run by group, in tables: the gaps over its last rows, and what became
+//! of the targets.
 
 use std::fmt::Write as _;
 

@@ -29,10 +29,12 @@ pub struct Options {
     output: PathBuf,
     #[command(flatten)]
     learning: Learning,
-    /// Where the state of the run goes: `feamoe update` goes on from there, with newer data or where the run broke off
+    /// Where the state of the run goes: `feamoe update` resumes from there, with newer data or
+    /// where the run broke off
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Rows between two checkpoints, default 250000; fewer lose less when the run breaks off. A run in several passes or shuffled is stored at its end only
+    /// Rows between two checkpoints, default 250000; fewer lose less when the run breaks off. A run
+    /// in several passes or shuffled is stored at its end only
     #[arg(long, value_name = "N", requires = "checkpoint", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     checkpoint_every: Option<u64>,
     #[command(flatten)]
@@ -42,33 +44,40 @@ pub struct Options {
 /// How the learner learns.
 #[derive(Args, Clone, Debug)]
 pub struct Learning {
-    /// Gaps to hold for every group, such as spd=0.05,aod=0.05,burden=0.02 (spd, aod, eodds, eopp, burden, recourse_burden); smaller gaps cost accuracy
+    /// Gaps to hold for every group, such as spd=0.05,aod=0.05,burden=0.02 (spd, aod, eodds, eopp,
+    /// burden, recourse_burden); smaller gaps cost accuracy
     #[arg(long, value_name = "MEASURE=GAP,...")]
     fair: Option<Gaps>,
-    /// How fairness is brought about: by holding the gaps that --fair names, or by the paper's penalties, which weigh more with every expert added
+    /// How fairness is brought about: by holding the gaps that --fair names, or by the paper's
+    /// penalties, which weigh more with every expert added
     #[arg(long, value_enum, default_value_t = FairnessName::Targets)]
     fairness: FairnessName,
-    /// With --fairness paper: what is penalised, some of spd,aod,burden, or none; all three by default
+    /// With --fairness paper: what is penalised, some of spd,aod,burden, or none; all three by
+    /// default
     #[arg(long, value_name = "NAME,...")]
     penalties: Option<Penalties>,
-    /// With --fairness paper: what each expert added adds to the weight of the penalties, above 0 and at most 0.1, 0.02 by default; larger ones buy
-    /// smaller gaps with accuracy
+    /// With --fairness paper: what each expert added adds to the weight of the penalties, above 0
+    /// and at most 0.1, 0.02 by default; larger ones buy smaller gaps with accuracy
     #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
     increment: Option<f32>,
-    /// Price of a decision that changes when a protected column alone is changed, 0 to 1: 0.4 in the paper, 0 counts such decisions only; a larger price
-    /// buys fewer of them with accuracy. Not looked for by default
+    /// Price of a decision that changes when a protected column alone is changed, 0 to 1: 0.4 in
+    /// the paper, 0 counts such decisions only; a larger price buys fewer of them with accuracy.
+    /// Not looked for by default
     #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
     individual: Option<f32>,
     /// Experts at most; more fit finer, need more memory and time on the device
     #[arg(long, value_name = "K", default_value_t = LearnerOptions::EXPERTS, allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_EXPERTS as u64))]
     experts: usize,
-    /// When an expert is added, policies with commas: every=N rows, drift (loss or fairness), unfair=M rows
+    /// When an expert is added, policies with commas: every=N rows, drift (loss or fairness),
+    /// unfair=M rows
     #[arg(long, value_name = "POLICY", default_value_t = Growth::default())]
     grow: Growth,
-    /// Let only the gate and the newest expert learn: each time an expert is added, the older ones stand still from then on
+    /// Let only the gate and the newest expert learn: each time an expert is added, the older ones
+    /// stand still from then on
     #[arg(long)]
     freeze: bool,
-    /// Accuracy loss: the mixture's negative log-likelihood, or the paper's sum of the experts' squared errors
+    /// Accuracy loss: the mixture's negative log-likelihood, or the paper's sum of the experts'
+    /// squared errors
     #[arg(long, value_enum, default_value_t = LossName::Nll)]
     loss: LossName,
     /// Bins of a numeric feature, 0 for none; more follow finer steps and make the model larger
@@ -80,10 +89,12 @@ pub struct Learning {
     /// Passes over the data; more fit static files better
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole::<u32>(1..=u32::MAX.into()))]
     epochs: u32,
-    /// Learn in an order drawn by the seed, for static files; keeps the rows in memory and says how much
+    /// Learn in an order drawn by the seed, for static files; keeps the rows in memory and says how
+    /// much
     #[arg(long)]
     shuffle: bool,
-    /// Rows drawn from the first pass that the model carries for explanations to compare with, 0 for none; more give steadier values and a larger file
+    /// Rows drawn from the first pass that the model carries for explanations to compare with, 0
+    /// for none; more give steadier values and a larger file
     #[arg(long, value_name = "N", default_value_t = training::Options::BACKGROUND, allow_negative_numbers = true, value_parser = whole::<u16>(0..=MAX_BACKGROUND_ROWS as u64))]
     background: u16,
     /// Seed of every random choice: the same data, options and seed give the same bytes

@@ -1,11 +1,13 @@
-//! `feamoe update`: goes on with a run, from its checkpoint.
+//! `feamoe update`: resumes a run from its checkpoint.
 //!
-//! Nothing but the data is needed: schema, options and all that was learned are in the checkpoint. After `train` over A, `update` with B gives the
-//! bytes that `train` over A and B gives, model and checkpoint. That holds in one pass; a period learned from in several passes, then newer ones in a single
-//! one, is the per-period start of the FEAMOE paper (section 4.2).
+//! Nothing but the data is needed: schema, options and all that was learned are in the checkpoint.
+//! After `train` over A, `update` with B gives the bytes that `train` over A and B gives, model and
+//! checkpoint. That holds in one pass; a period learned from in several passes, then newer ones in
+//! a single one, is the per-period start of the FEAMOE paper (section 4.2).
 //!
-//! The checkpoint on the way tells how much of DATA it has learned from; the one at the end knows of no DATA any more. So the same command, given again after a
-//! kill, goes on, and given again after its end it learns from the data again.
+//! The checkpoint on the way tells how much of DATA it has learned from; the one at the end knows
+//! of no DATA any more. So the same command, given again after a kill, resumes, and given again
+//! after its end it learns from the data again.
 
 use std::path::PathBuf;
 
@@ -35,8 +37,9 @@ pub struct Options {
     /// What `train --checkpoint` or an earlier update wrote
     #[arg(value_name = "CHECKPOINT")]
     from: PathBuf,
-    /// Newer labelled CSV files in the order given, plain or gzip; - for standard input. Where the run broke off: the same data again, from the first
-    /// file on, of which the rows it had learned from are passed over
+    /// Newer labelled CSV files in the order given, plain or gzip; - for standard input. Where the
+    /// run broke off: the same data again, from the first file on, of which the rows it had learned
+    /// from are passed over
     #[arg(value_name = "DATA", required = true)]
     data: Vec<Input>,
     /// Where the model goes
@@ -48,13 +51,15 @@ pub struct Options {
     /// Rows between two checkpoints, default 250000; fewer lose less when the run breaks off
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     checkpoint_every: Option<u64>,
-    /// DATA follow the last row learned from, also where the run broke off: for a pipe that cannot give its rows again
+    /// DATA follow the last row learned from, also where the run broke off: for a pipe that cannot
+    /// give its rows again
     #[arg(long)]
     rest: bool,
     /// Learn from DATA also where they begin with the records that the run began with: once more
     #[arg(long, conflicts_with = "rest")]
     again: bool,
-    /// Let only the gate and the newest expert learn, from here on and in later updates until --freeze=false
+    /// Let only the gate and the newest expert learn, from here on and in later updates until
+    /// --freeze=false
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     freeze: Option<bool>,
     #[command(flatten)]

@@ -1,4 +1,5 @@
-//! A stream of loan applications, seeded: two groups, correlated features, numbers and categories, missing values, biased labels and two drifts.
+//! A stream of loan applications, seeded: two groups, correlated features, numbers and categories,
+//! missing values, biased labels and two drifts.
 //!
 //! | rows | what holds |
 //! | --- | --- |
@@ -6,8 +7,9 @@
 //! | from [`ACCURACY_DRIFT_AT`] | *accuracy drift*: credit score counts a third, employment and income count double |
 //! | from [`FAIRNESS_DRIFT_AT`] | *fairness drift*: the bias against women grows to [`LATE_BIAS`] log-odds, men are judged a little more kindly |
 //!
-//! Each applicant has a hidden standing that income, credit score and employment all hang on; women have a lower mean income, so that
-//! leaving out the sex alone does not make decisions fair. Income is missing for one in twelve, for the self-employed one in four.
+//! Each applicant has a hidden standing that income, credit score and employment all hang on; women
+//! have a lower mean income, so that leaving out the sex alone does not make decisions fair. Income
+//! is missing for one in twelve, for the self-employed one in four.
 
 use std::io::{self, Write};
 
@@ -60,7 +62,8 @@ pub struct Application {
     pub approved: bool,
 }
 
-/// An endless, seeded stream of [`Application`]s: the same seed gives the same rows on every machine.
+/// An endless, seeded stream of [`Application`]s: the same seed gives the same rows on every
+/// machine.
 #[derive(Clone, Debug)]
 pub struct LendingStream {
     random: Pcg64Mcg,

@@ -1,11 +1,12 @@
 //! Bin edges of a numeric feature.
 
-/// Returns ascending edges that cut `values` into at most `most` bins; the bin of `x` is the number of edges `<= x`.
+/// Returns ascending edges that cut `values` into at most `most` bins; the bin of `x` is the number
+/// of edges `<= x`.
 ///
-/// With no more distinct values than bins, each value has its own bin. Otherwise every *heavy* value, one as frequent as an
-/// average bin, has a bin of its own, and the runs of values between heavy ones are cut into bins of equal frequency. An
-/// edge lies halfway between two neighbouring values. Fewer than three distinct values need no bins: the linear row tells
-/// them apart.
+/// With no more distinct values than bins, each value has its own bin. Otherwise every *heavy*
+/// value, one as frequent as an average bin, has a bin of its own, and the runs of values between
+/// heavy ones are cut into bins of equal frequency. An edge lies halfway between two neighbouring
+/// values. Fewer than three distinct values need no bins: the linear row tells them apart.
 ///
 /// Cost: a sort. `values` are finite.
 pub(super) fn edges(mut values: Vec<f32>, most: usize) -> Vec<f32> {
@@ -125,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_heavy_value_has_a_bin_of_its_own() {
-        // As capital gain on Adult: nearly all 0, the rest spread out, with a second peak at the upper end.
+        // As capital gain on Adult: nearly all 0, the rest spread out, with a second peak at the
+        // upper end.
         let mut values: Vec<f32> = vec![0.0; 9000];
         values.extend((1..=800).map(|i| i as f32 * 50.0));
         values.extend([99_999.0; 200]);

@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::rows::{Buffer, Stream};
 use crate::schema::Schema;
 
-/// Fits an encoder on the first rows of a stream, then encodes them and all that follow, in order and in constant memory.
+/// Fits an encoder on the first rows of a stream, then encodes them and all that follow, in order
+/// and in constant memory.
 ///
 /// ```
 /// # use feamoe::encoder::{Example, Examples, Options};
@@ -66,7 +67,8 @@ impl<'s> Examples<'s> {
         }
     }
 
-    /// Returns the stream, for its counts and groups. While the first rows are given out, it is ahead of the examples.
+    /// Returns the stream, for its counts and groups. While the first rows are given out, it is
+    /// ahead of the examples.
     #[must_use]
     pub fn stream(&self) -> &Stream<'s> {
         &self.stream

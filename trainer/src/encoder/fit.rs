@@ -1,4 +1,5 @@
-//! Fits an encoder on the first rows: which columns are features, of which kind, on which scale, with which bins and levels.
+//! Fits an encoder on the first rows: which columns are features, of which kind, on which scale,
+//! with which bins and levels.
 
 use std::borrow::Cow;
 
@@ -14,13 +15,15 @@ use crate::model::FEATURES;
 use crate::rows::{Buffer, Row, column};
 use crate::schema::{Features, Schema};
 
-/// Standardised values are clamped to this many standard deviations: outliers must not throw the learner off.
+/// Standardised values are clamped to this many standard deviations: outliers must not throw the
+/// learner off.
 const CLAMP_SD: f64 = 5.0;
 
 /// Values are clamped to this magnitude, so that no difference of two overflows.
 const LARGEST: f32 = 1e37;
 
-/// Standard deviations below this are taken for rounding: weights divided by it would pass what the engine's sums can hold.
+/// Standard deviations below this are taken for rounding: weights divided by it would pass what the
+/// engine's sums can hold.
 const SMALLEST_SD: f64 = 1e-20;
 
 /// Finds the feature columns and fits each.
@@ -43,7 +46,8 @@ pub(super) fn fit(rows: &Buffer, names: &[String], schema: &Schema, options: &Op
     Ok(encoder)
 }
 
-/// Returns the columns that are features, in the order of the table; `file` stands for it in messages.
+/// Returns the columns that are features, in the order of the table; `file` stands for it in
+/// messages.
 pub(crate) fn feature_columns(names: &[String], file: &str, schema: &Schema) -> Result<Vec<usize>, Error> {
     let Features { drop, only, .. } = &schema.features;
     for (key, name) in schema.features.columns() {
@@ -67,8 +71,8 @@ fn transform(name: &String, schema: &Schema) -> Transform {
     if schema.features.log1p.contains(name) { Transform::Log1p } else { Transform::Identity }
 }
 
-/// Returns the finite numbers of a column, or `None` if it is categorical: listed as such, or with a cell that is no
-/// number, or without any value.
+/// Returns the finite numbers of a column, or `None` if it is categorical: listed as such, or with
+/// a cell that is no number, or without any value.
 fn numbers(rows: &Buffer, column: usize, name: &String, features: &Features) -> Result<Option<Vec<f32>>, Error> {
     if features.categorical.contains(name) {
         return Ok(None);
@@ -133,7 +137,8 @@ fn finite(x: f64) -> f32 {
     x.clamp(f64::from(-LARGEST), f64::from(LARGEST)) as f32
 }
 
-/// Keeps the most frequent levels, earlier ones first where equally frequent, with rows in the order of appearance.
+/// Keeps the most frequent levels, earlier ones first where equally frequent, with rows in the
+/// order of appearance.
 fn category(rows: &Buffer, column: usize, max_levels: usize, encoder: &mut Encoder) -> Category {
     let mut index_of: FxHashMap<Cow<'_, [u8]>, usize> = FxHashMap::default();
     let mut counted: Vec<(Cow<'_, [u8]>, u64)> = Vec::new();

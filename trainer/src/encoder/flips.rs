@@ -1,7 +1,9 @@
-//! Records as they would be encoded, had one protected column another group's value: what individual fairness is learned from.
+//! Records as they would be encoded, had one protected column another group's value: what
+//! individual fairness is learned from.
 //!
-//! The values are those of [`crate::judge::individual`]: of every other group, as far as the encoder has learned them. Only the terms of the protected feature
-//! differ; all others are copied. *Cost:* nothing where it is not used; else the terms of the record again for each value.
+//! The values are those of [`crate::judge::individual`]: of every other group, as far as the
+//! encoder has learned them. Only the terms of the protected feature differ; all others are copied.
+//! *Cost:* nothing where it is not used; else the terms of the record again for each value.
 
 use feamoe_engine::mixture::Term;
 
@@ -50,7 +52,8 @@ struct Column {
 }
 
 impl Flipper {
-    /// Writes the flips of an example of this encoder into `flips`; none where no protected column is a feature.
+    /// Writes the flips of an example of this encoder into `flips`; none where no protected column
+    /// is a feature.
     pub fn flip<'a>(
         &mut self,
         encoder: &Encoder,

@@ -1,7 +1,7 @@
 //! Turns rows of a stream into *terms*: which rows of weights a record picks, with which scale.
 //!
-//! An [`Encoder`] is fitted on the first rows and learns levels from then on; [`Examples`] does both and gives every row of
-//! a stream, from the first, as an [`Example`]. A feature picks:
+//! An [`Encoder`] is fitted on the first rows and learns levels from then on; [`Examples`] does
+//! both and gives every row of a stream, from the first, as an [`Example`]. A feature picks:
 //!
 //! | value | terms |
 //! | --- | --- |
@@ -10,8 +10,8 @@
 //! | level not known yet, or too rare for a row | the *unseen* row, times 1 |
 //! | none | the *missing* row, times 1 |
 //!
-//! The first record with a new level picks the unseen row: that is what the row is for, and the only way it is learned.
-//! Row ids never change; new levels get the next free one.
+//! The first record with a new level picks the unseen row: that is what the row is for, and the
+//! only way it is learned. Row ids never change; new levels get the next free one.
 
 mod bins;
 mod examples;
@@ -41,7 +41,8 @@ pub struct Example {
     pub terms: Vec<Term>,
     /// Whether the outcome is the favourable one; false where it is not known.
     pub label: bool,
-    /// Group per protected attribute, intersections last: 0 privileged, 1.. the others, [`NO_GROUP`].
+    /// Group per protected attribute, intersections last: 0 privileged, 1.. the others,
+    /// [`NO_GROUP`].
     pub groups: Vec<u8>,
 }
 
@@ -60,7 +61,8 @@ impl Default for Options {
     }
 }
 
-/// The encoding of a data set: features, their scales, bins and levels, and how often each row of weights was picked.
+/// The encoding of a data set: features, their scales, bins and levels, and how often each row of
+/// weights was picked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Encoder {
     features: Vec<Feature>,
@@ -141,7 +143,8 @@ impl Number {
         self.mean
     }
 
-    /// Returns the standard deviation of the transformed values of the first rows, 1 where they were all the same.
+    /// Returns the standard deviation of the transformed values of the first rows, 1 where they
+    /// were all the same.
     #[must_use]
     pub fn sd(&self) -> f32 {
         self.sd
@@ -225,13 +228,14 @@ impl Category {
 impl Encoder {
     /// Fits an encoder on the first rows of a table of these columns; they are not counted as seen.
     ///
-    /// A column is categorical if the schema says so, if a cell of it is no number, or if it has no value at all; else
-    /// numeric.
+    /// A column is categorical if the schema says so, if a cell of it is no number, or if it has no
+    /// value at all; else numeric.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingColumn`] for a column named under `features`, [`Error::FeatureCount`], and where the data contradict
-    /// the schema [`Error::NotANumber`], [`Error::NegativeForLog`] or [`Error::NoNumbers`].
+    /// [`Error::MissingColumn`] for a column named under `features`, [`Error::FeatureCount`], and
+    /// where the data contradict the schema [`Error::NotANumber`], [`Error::NegativeForLog`] or
+    /// [`Error::NoNumbers`].
     pub fn fit(rows: &Buffer, columns: &[String], schema: &Schema, options: &Options) -> Result<Self, Error> {
         fit::fit(rows, columns, schema, options)
     }
@@ -266,28 +270,31 @@ impl Encoder {
         self.rows_seen
     }
 
-    /// Returns, per row of weights, the sum of the scales it was picked with over all rows learned from: a count for
-    /// every row but linear ones, the sum of the clamped standardised values for those. Divided by
-    /// [`rows_seen`](Self::rows_seen) it is the row's mean scale, so that `sum(mass / rows_seen * weights)` over a feature's
-    /// rows is its mean contribution to the logits.
+    /// Returns, per row of weights, the sum of the scales it was picked with over all rows learned
+    /// from: a count for every row but linear ones, the sum of the clamped standardised values for
+    /// those. Divided by [`rows_seen`](Self::rows_seen) it is the row's mean scale, so that
+    /// `sum(mass / rows_seen * weights)` over a feature's rows is its mean contribution to the
+    /// logits.
     #[must_use]
     pub fn mass(&self) -> &[f64] {
         &self.mass
     }
 
-    /// Returns the row that a level's weights are taken from: its own, or the unseen row where no record has picked its own yet.
+    /// Returns the row that a level's weights are taken from: its own, or the unseen row where no
+    /// record has picked its own yet.
     pub(crate) fn learned_row(&self, category: &Category, row: u32) -> u32 {
         if self.mass.get(row as usize).is_some_and(|mass| *mass > 0.0) { row } else { category.unseen_row }
     }
 
-    /// Returns the smallest and largest number, not yet clamped, of a feature (by index) learned from; `None` for a category, or
-    /// where there was none.
+    /// Returns the smallest and largest number, not yet clamped, of a feature (by index) learned
+    /// from; `None` for a category, or where there was none.
     #[must_use]
     pub fn extent(&self, feature: usize) -> Option<[f32; 2]> {
         self.extent.get(feature).copied().filter(|[low, high]| low <= high)
     }
 
-    /// Encodes a row that is learned from: counts it, and gives new levels a row while there is room.
+    /// Encodes a row that is learned from: counts it, and gives new levels a row while there is
+    /// room.
     ///
     /// # Errors
     ///
@@ -296,7 +303,8 @@ impl Encoder {
         let Self { features, mass, extent, rows_seen } = self;
         let mut new_levels = Vec::new();
         let on_number = |feature: usize, x: f32| {
-            // `min` and `max` pass over NaN. An infinity counts: it was learned from as the end of the range, and is to be scored as that.
+            // `min` and `max` pass over NaN. An infinity counts: it was learned from as the end of
+            // the range, and is to be scored as that.
             let [low, high] = &mut extent[feature];
             *low = low.min(x);
             *high = high.max(x);
@@ -321,8 +329,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Encodes a held-out row: nothing is counted, no level added. A level that no row was learned from but the first, which picked the unseen row, picks
-    /// that again.
+    /// Encodes a held-out row: nothing is counted, no level added. A level that no row was learned
+    /// from but the first, which picked the unseen row, picks that again.
     ///
     /// # Errors
     ///
@@ -377,7 +385,8 @@ impl Example {
     }
 }
 
-/// Writes the terms of a record; tells of each number, and asks which row stands for a level, given its own where it has one.
+/// Writes the terms of a record; tells of each number, and asks which row stands for a level, given
+/// its own where it has one.
 #[inline]
 fn encode_terms(
     features: &[Feature],
@@ -411,7 +420,8 @@ fn encode_terms(
     Ok(())
 }
 
-/// Returns the number of a cell, the nearest `f32`: NaN for a missing value, `None` for text that is none. `nan` counts as missing, `inf` is clamped.
+/// Returns the number of a cell, the nearest `f32`: NaN for a missing value, `None` for text that
+/// is none. `nan` counts as missing, `inf` is clamped.
 #[inline]
 fn number_of(cell: Cell<'_>) -> Option<f32> {
     cell.number().map(|x| x as f32)

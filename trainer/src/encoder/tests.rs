@@ -17,7 +17,8 @@ const SCHEMA: &str = "
     max_levels = 2
 ";
 
-/// `age` has a missing cell, `code` three levels of which `7` is the rarest, `void` no value at all.
+/// `age` has a missing cell, `code` three levels of which `7` is the rarest, `void` no value at
+/// all.
 const TEXT: &str = "age,gain,code,sex,void,y\n\
     20,0,5,m,,1\n\
     40,3,7,f,,0\n\
@@ -194,7 +195,8 @@ fn a_protected_column_is_a_feature_only_if_the_schema_says_so() {
     assert_eq!(names, ["age", "gain", "code", "sex", "void"]);
 }
 
-/// Encoded by hand: the flips of a row are the rows with each value of every other group in its place, one column after the other.
+/// Encoded by hand: the flips of a row are the rows with each value of every other group in its
+/// place, one column after the other.
 #[test]
 fn flips_are_the_rows_with_other_groups_values() {
     let schema = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n\

@@ -1,4 +1,5 @@
-//! Background records on the host: where they come from, which of them are kept, and the file they are saved in.
+//! Background records on the host: where they come from, which of them are kept, and the file they
+//! are saved in.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,12 +22,14 @@ use crate::schema::Table;
 
 /// Apart from the seeds of everything else that is drawn.
 const SEED: u64 = u64::from_be_bytes(*b"backgrou");
-/// Most bytes of stored exponentials; past them they are computed anew for each record, to the same bits.
+/// Most bytes of stored exponentials; past them they are computed anew for each record, to the same
+/// bits.
 const MOST_FACTOR_BYTES: usize = 256 << 20;
 /// What a level that training had not seen is saved as, where its name is not known.
 const UNSEEN: &str = "(unseen)";
 
-/// Keeps the records that have a value in a column: `approved=yes`. Numbers are compared as numbers; nothing after `=` is a missing value.
+/// Keeps the records that have a value in a column: `approved=yes`. Numbers are compared as
+/// numbers; nothing after `=` is a missing value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// The column.
@@ -103,7 +106,8 @@ impl Choice {
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackgroundRecords(Vec<Vec<Value>>);
 
-/// The memory of the engine's background: 8 bytes a term, and 8 bytes an expert and feature where that is not too much.
+/// The memory of the engine's background: 8 bytes a term, and 8 bytes an expert and feature where
+/// that is not too much.
 #[derive(Debug, Default)]
 pub struct BackgroundMemory {
     terms: Vec<Term>,
@@ -114,7 +118,8 @@ impl BackgroundRecords {
     /// Takes the first of the model's own records that are wanted: their order was drawn.
     ///
     /// # Errors
-    /// [`Error::Background`]: a condition on what is no feature, or no such record; [`Error::NamesStripped`].
+    /// [`Error::Background`]: a condition on what is no feature, or no such record;
+    /// [`Error::NamesStripped`].
     pub fn of_model(model: &HostModel<'_>, choice: &Choice) -> Result<Self, Error> {
         const FROM: &str = "the model's background";
         let names = Names::new(model)?;
@@ -146,11 +151,12 @@ impl BackgroundRecords {
         if kept.is_empty() { Err(choice.nothing(FROM, &seen)) } else { Ok(Self(kept)) }
     }
 
-    /// Draws from the records of files those that are wanted, without replacement: Vitter (1985), algorithm R. Where there are no more than `choice.most`,
-    /// it is all of them, in their order.
+    /// Draws from the records of files those that are wanted, without replacement: Vitter (1985),
+    /// algorithm R. Where there are no more than `choice.most`, it is all of them, in their order.
     ///
     /// # Errors
-    /// Those of the files, of [`Binding`] and of a condition's column; [`Error::Background`] for no such record.
+    /// Those of the files, of [`Binding`] and of a condition's column; [`Error::Background`] for no
+    /// such record.
     pub fn read(model: &HostModel<'_>, inputs: &[Input], table: &Table, choice: &Choice) -> Result<Self, Error> {
         let mut records = Records::open(inputs, table)?;
         let binding = Binding::new(model, |name| records.column(name, "the model"))?;
@@ -204,8 +210,9 @@ impl BackgroundRecords {
         Ok(background)
     }
 
-    /// Writes them as CSV that [`BackgroundRecords::read`] reads to the same records, as `table` says: without a header where it has none, then with columns
-    /// that are no features left missing.
+    /// Writes them as CSV that [`BackgroundRecords::read`] reads to the same records, as `table`
+    /// says: without a header where it has none, then with columns that are no features left
+    /// missing.
     ///
     /// # Errors
     /// Those of writing, and where the model has no names.

@@ -24,7 +24,8 @@ pub struct Slot<'m> {
     pub attribution: HostAttribution,
 }
 
-/// Records of a file, explained together: in their order, and to the same bits whatever the number of threads.
+/// Records of a file, explained together: in their order, and to the same bits whatever the number
+/// of threads.
 #[derive(Debug)]
 pub struct Batch<'e, 'm> {
     explainer: &'e Explainer<'m>,
@@ -79,7 +80,8 @@ impl<'e, 'm> Batch<'e, 'm> {
         Ok(true)
     }
 
-    /// Explains those that are left, on all threads, and returns all; the batch is then ready for others. `done` is called after each, by whichever thread.
+    /// Explains those that are left, on all threads, and returns all; the batch is then ready for
+    /// others. `done` is called after each, by whichever thread.
     ///
     /// # Errors
     /// Those of the engine's methods, of the first record that has one.

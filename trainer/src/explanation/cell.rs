@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 /// What a player holds in a record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cell {
-    /// The number, or the level's code: -1 for an unseen level; null where missing, and for a group.
+    /// The number, or the level's code: -1 for an unseen level; null where missing, and for a
+    /// group.
     pub data: Value,
     /// As the file has it; null where missing.
     pub display: Value,

@@ -1,4 +1,5 @@
-//! Explains the records of one model by one method: the only place that knows which method is which.
+//! Explains the records of one model by one method: the only place that knows which method is
+//! which.
 
 use std::borrow::Cow;
 
@@ -26,8 +27,8 @@ pub enum Procedure<'b> {
     /// [`Method::Path`].
     #[default]
     Path,
-    /// [`Method::Exact`], but [`Method::Sampled`] for a record that takes more coalitions than `budget`: a count and no time, so that no value depends on the
-    /// machine.
+    /// [`Method::Exact`], but [`Method::Sampled`] for a record that takes more coalitions than
+    /// `budget`: a count and no time, so that no value depends on the machine.
     Exact {
         /// What they are against.
         against: Against<'b>,
@@ -45,9 +46,10 @@ pub struct Against<'b> {
     pub background: &'b HostBackground<'b>,
     /// The space of the values.
     pub space: Space,
-    /// How long sampling goes on.
+    /// When sampling stops.
     pub sampling: Sampling,
-    /// The time after which sampling of a record ends, whatever it has: then results depend on the machine.
+    /// The time after which sampling of a record ends, whatever it has: then results depend on the
+    /// machine.
     pub most_time: Option<Duration>,
 }
 
@@ -144,9 +146,9 @@ impl<'m> Explainer<'m> {
         &self.players
     }
 
-    /// Explains a record; one of integer weights by [`Method::Frozen`], whatever the procedure. The attribution states the
-    /// gate's share: where its method cannot see the gate, the path can, for integer weights that of the float model that they
-    /// stand for, where the model has it.
+    /// Explains a record; one of integer weights by [`Method::Frozen`], whatever the procedure. The
+    /// attribution states the gate's share: where its method cannot see the gate, the path can, for
+    /// integer weights that of the float model that they stand for, where the model has it.
     ///
     /// # Errors
     /// Those of the engine's methods.
@@ -202,7 +204,8 @@ impl<'m> Explainer<'m> {
         Ok(())
     }
 
-    /// Returns the coalitions that exact values of a record take; `None` where it is sampled, or explained without coalitions.
+    /// Returns the coalitions that exact values of a record take; `None` where it is sampled, or
+    /// explained without coalitions.
     ///
     /// # Errors
     /// As [`Explainer::explain`].
@@ -223,7 +226,8 @@ impl<'m> Explainer<'m> {
         Game { space: against.space, player_of: self.player_of.as_deref() }
     }
 
-    /// Gives each player the sum of its features' values: what the values of a sum of features add up to where they do not depend on the other features.
+    /// Gives each player the sum of its features' values: what the values of a sum of features add
+    /// up to where they do not depend on the other features.
     #[allow(clippy::cast_possible_truncation)] // rounded to what is told
     fn add_up_players(&self, attribution: &mut HostAttribution) {
         if self.procedure.against().is_some() || self.player_of.is_none() {

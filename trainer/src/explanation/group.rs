@@ -34,7 +34,8 @@ impl FromStr for Group {
 /// Returns the players: the groups, and each feature in none, in the order of their first features.
 ///
 /// # Errors
-/// [`Error::NamesStripped`]; [`Error::Group`] for what is no feature, one that is named twice, or two players of the same name.
+/// [`Error::NamesStripped`]; [`Error::Group`] for what is no feature, one that is named twice, or
+/// two players of the same name.
 pub(super) fn players(schema: Schema<'_>, groups: &[Group]) -> Result<Vec<Player>, Error> {
     let names = (0..schema.features().len()).map(|index| schema.feature_name(index).ok_or(Error::NamesStripped));
     let names: Vec<&str> = names.collect::<Result<_, _>>()?;

@@ -1,5 +1,5 @@
-//! The inner kernel of exact values, compiled again for AVX2 and chosen when the program runs. The bits are the portable kernel's: lanes are the same,
-//! only more of them fit a register.
+//! The inner kernel of exact values, compiled again for AVX2 and chosen when the program runs. The
+//! bits are the portable kernel's: lanes are the same, only more of them fit a register.
 
 use feamoe_engine::attribution::tile::{Kernel, Tile, Weights};
 use multiversion::multiversion;

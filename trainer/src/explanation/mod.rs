@@ -1,7 +1,9 @@
-//! Explanations of records, as documents: columnar for `shap`'s plots ([`Explanation`]), in the mean over records ([`Summary`]), in words
-//! ([`Reason`]). [`Explainer`] makes them, one record at a time, [`Batch`] many on all threads; [`crate::plot`] draws them.
+//! Explanations of records, as documents: columnar for `shap`'s plots ([`Explanation`]), in the
+//! mean over records ([`Summary`]), in words ([`Reason`]). [`Explainer`] makes them, one record at
+//! a time, [`Batch`] many on all threads; [`crate::plot`] draws them.
 //!
-//! A value belongs to a [`Player`]: a feature, or a [`Group`] of several that act together. Exact and sampled values are against [`BackgroundRecords`].
+//! A value belongs to a [`Player`]: a feature, or a [`Group`] of several that act together. Exact
+//! and sampled values are against [`BackgroundRecords`].
 
 mod background;
 mod batch;
@@ -44,7 +46,8 @@ pub struct Explained<'a> {
     pub reasons: Vec<Reason>,
 }
 
-/// The explanations of some records, column by column; its first keys are the arguments of `shap.Explanation`.
+/// The explanations of some records, column by column; its first keys are the arguments of
+/// `shap.Explanation`.
 ///
 /// Grows with the records: some hundred bytes a feature and record.
 #[derive(Clone, Debug, Serialize)]
@@ -73,7 +76,8 @@ pub struct Explanation {
     /// How they were computed.
     #[serde(serialize_with = "method_name")]
     pub method: Method,
-    /// By record, how it was computed: where some were sampled because exact values take more than the budget.
+    /// By record, how it was computed: where some were sampled because exact values take more than
+    /// the budget.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<&'static str>,
     /// What the values add up in.
@@ -101,7 +105,8 @@ pub struct Explanation {
     pub threshold: f32,
     /// By record and player, `missing`, `clamped`, `unseen` or nothing.
     pub notes: Vec<Vec<&'static str>>,
-    /// By record, the features that pulled the score down most; none where the decision is favourable.
+    /// By record, the features that pulled the score down most; none where the decision is
+    /// favourable.
     pub reasons: Vec<Vec<Reason>>,
     /// The background records, for methods that need them.
     #[serde(skip_serializing_if = "Option::is_none")]

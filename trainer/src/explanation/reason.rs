@@ -26,9 +26,11 @@ pub struct Reason {
     pub text: String,
 }
 
-/// Returns the `most` players with the most negative values, in words; none where the decision is favourable.
+/// Returns the `most` players with the most negative values, in words; none where the decision is
+/// favourable.
 ///
-/// A number is held against the mean of the training rows, transformed back where the model takes its logarithm.
+/// A number is held against the mean of the training rows, transformed back where the model takes
+/// its logarithm.
 #[must_use]
 pub fn reasons(explainer: &Explainer<'_>, cells: &[Cell], attribution: &HostAttribution, most: usize) -> Vec<Reason> {
     if attribution.score.decision {
@@ -72,7 +74,7 @@ fn held(name: &str, cell: &Cell, kind: Option<Kind>) -> (String, Option<String>)
     (held, usual)
 }
 
-/// Returns a number rounded to so many significant digits, without an exponent.
+/// Returns a number rounded to `digits` significant digits, without an exponent.
 fn significant(x: f32, digits: usize) -> String {
     let rounded = format!("{:.*e}", digits.saturating_sub(1), x);
     rounded.parse::<f64>().map_or(rounded, |x| x.to_string())

@@ -6,9 +6,11 @@ use serde::Serialize;
 use super::{Background, Explainer, by_magnitude, method_name, space_name};
 use crate::model::HostAttribution;
 
-/// The mean over records of the magnitude of each player's value, and of the value itself; constant memory.
+/// The mean over records of the magnitude of each player's value, and of the value itself; constant
+/// memory.
 ///
-/// The mean value is near 0 where a player pulls some records up and others down; the mean magnitude is not.
+/// The mean value is near 0 where a player pulls some records up and others down; the mean
+/// magnitude is not.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// The players, those of the greatest mean magnitude first.

@@ -124,7 +124,8 @@ impl Column {
         (skew(self.numbers.iter().copied()), skew(self.numbers.iter().map(|x| libm::log1p(*x))))
     }
 
-    /// Values by frequency, the most frequent first, equally frequent ones in the order of appearance.
+    /// Values by frequency, the most frequent first, equally frequent ones in the order of
+    /// appearance.
     pub(super) fn by_frequency(&self) -> Vec<(&str, usize)> {
         let mut values: Vec<(&str, usize)> =
             self.values.iter().map(|(value, count)| (value.as_str(), *count)).collect();

@@ -241,7 +241,8 @@ fn target(head: &Head, candidates: &[usize]) -> Option<Target> {
     let binary = |index: &&usize| columns[**index].distinct() == Some(2);
     let named = |index: &&usize| has_word(&columns[**index].name, &TARGET_WORDS);
     let last = columns.len() - 1;
-    // A name says more than a place, two values more than several; of several the last, since targets stand at the end.
+    // A name says more than a place, two values more than several; of several the last, since
+    // targets stand at the end.
     let (column, evidence) = if let Some(index) = candidates.iter().filter(binary).rfind(named) {
         (*index, "It has the name of an outcome and two values")
     } else if candidates.contains(&last) && columns[last].distinct() == Some(2) {
@@ -273,8 +274,8 @@ fn target(head: &Head, candidates: &[usize]) -> Option<Target> {
     })
 }
 
-/// Finds the groups of a column, and the one that does best: with the highest share of the favourable outcome, or the
-/// largest one without a target.
+/// Finds the groups of a column, and the one that does best: with the highest share of the
+/// favourable outcome, or the largest one without a target.
 fn protection(
     columns: &[Column],
     index: usize,
@@ -317,7 +318,8 @@ fn protection(
     }
 }
 
-/// Per value of a column, its records and the share of them with the favourable outcome; the highest share first.
+/// Per value of a column, its records and the share of them with the favourable outcome; the
+/// highest share first.
 fn outcome_rates<'a>(column: &'a Column, outcome: &Column, positive: &str) -> Vec<(&'a str, usize, f64)> {
     let positive_code = outcome.values.iter().position(|(value, _)| value == positive);
     let mut positives = vec![0_usize; column.values.len()];

@@ -59,7 +59,8 @@ impl Head {
         let first = first_record(&file, &text, &table)?;
         let numbered = || (1..=first.len()).map(|n| format!("column.{n}")).collect();
 
-        // Read without a header first: the first record is then a cell of each column like any other.
+        // Read without a header first: the first record is then a cell of each column like any
+        // other.
         table.header = false;
         table.columns = numbered();
         let mut records = Records::from_reader(&file, Cursor::new(Arc::clone(&text)), &table)?;
@@ -132,11 +133,13 @@ fn first_record(file: &str, text: &Arc<[u8]>, table: &Table) -> Result<Vec<Strin
     Ok(fields.iter().map(cell).collect())
 }
 
-/// Returns the number of fields of each of the first records, and whether each starts with one of [`COMMENTS`].
+/// Returns the number of fields of each of the first records, and whether each starts with one of
+/// [`COMMENTS`].
 fn widths(file: &str, text: &Arc<[u8]>, delimiter: char) -> Result<Vec<(usize, Option<char>)>, Error> {
     let mut splitter = splitter(file, text, delimiter, None);
     let mut widths = Vec::new();
-    // A wrong delimiter may split inside quotes and leave one open: what was read until then still counts.
+    // A wrong delimiter may split inside quotes and leave one open: what was read until then still
+    // counts.
     while widths.len() < PROBE_LINES && matches!(splitter.advance(), Ok(true)) {
         let (bytes, fields) = splitter.record();
         let mark = bytes.first().map(|byte| char::from(*byte)).filter(|mark| COMMENTS.contains(mark));
@@ -152,7 +155,8 @@ fn widths(file: &str, text: &Arc<[u8]>, delimiter: char) -> Result<Vec<(usize, O
     Ok(widths)
 }
 
-/// The most frequent width (the larger one of two equally frequent ones), and how many records have it.
+/// The most frequent width (the larger one of two equally frequent ones), and how many records have
+/// it.
 fn usual_width(widths: &[(usize, Option<char>)]) -> (usize, usize) {
     let count = |width: usize| widths.iter().filter(|other| other.0 == width).count();
     widths.iter().map(|&(width, _)| (count(width), width)).max().map_or((1, 0), |(count, width)| (width, count))

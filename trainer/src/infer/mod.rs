@@ -1,5 +1,5 @@
-//! Infers a schema from the first records of a file: a starting point to read and correct, with the evidence for every
-//! guess in a comment beside it.
+//! Infers a schema from the first records of a file: a starting point to read and correct, with the
+//! evidence for every guess in a comment beside it.
 
 mod column;
 mod guess;
@@ -19,8 +19,8 @@ const MOST_LISTED: usize = 8;
 
 /// Returns the text of a schema for `input`, from its first records.
 ///
-/// The text parses as TOML and is a valid schema if a target was found; if not, `target.column` and `target.positive` are
-/// there but empty, for the user to fill in.
+/// The text parses as TOML and is a valid schema if a target was found; if not, `target.column` and
+/// `target.positive` are there but empty, for the user to fill in.
 ///
 /// # Errors
 ///
@@ -29,7 +29,8 @@ pub fn infer(input: &Input) -> Result<String, Error> {
     Ok(write(&Head::read(input)?))
 }
 
-/// Returns the text of a schema for data that are in memory; `file` stands for them in comments and messages.
+/// Returns the text of a schema for data that are in memory; `file` stands for them in comments and
+/// messages.
 ///
 /// # Errors
 ///

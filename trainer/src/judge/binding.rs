@@ -1,4 +1,5 @@
-//! Rows of a CSV file as records of a model: columns bound to features once, levels looked up by hash.
+//! Rows of a CSV file as records of a model: columns bound to features once, levels looked up by
+//! hash.
 
 use std::collections::HashMap;
 
@@ -45,7 +46,8 @@ impl Binding {
     /// Finds every feature of the model; `column` finds a column by name.
     ///
     /// # Errors
-    /// Those of `column` ([`Error::MissingColumn`]), [`Error::NamesStripped`] for a blob without names.
+    /// Those of `column` ([`Error::MissingColumn`]), [`Error::NamesStripped`] for a blob without
+    /// names.
     pub fn new(model: &HostModel<'_>, column: impl Fn(&str) -> Result<usize, Error>) -> Result<Self, Error> {
         Self::of(model.schema(), column)
     }
@@ -112,7 +114,8 @@ impl Binding {
         self.features.iter().map(|feature| feature.value(row)).collect()
     }
 
-    /// Adds every value of a row to `values`, as [`feamoe_engine::format::background`] draws a record.
+    /// Adds every value of a row to `values`, as [`feamoe_engine::format::background`] draws a
+    /// record.
     ///
     /// # Errors
     /// As [`Binding::fill`].
@@ -122,7 +125,8 @@ impl Binding {
             let unseen = feature.levels.as_ref().map(|levels| u16::try_from(levels.len()).unwrap_or(u16::MAX - 1));
             match (feature.value(row)?, unseen) {
                 (Value::Number(number), _) if !number.is_nan() => {
-                    // Infinities have no place in a blob; a record clamps them as it does the largest numbers.
+                    // Infinities have no place in a blob; a record clamps them as it does the
+                    // largest numbers.
                     values.extend(number.clamp(f32::MIN, f32::MAX).to_le_bytes());
                 }
                 (_, None) => values.extend(MISSING_NUMBER.to_le_bytes()),
@@ -134,7 +138,8 @@ impl Binding {
         Ok(())
     }
 
-    /// Sets one feature of `record` to a value, unless it is a level that the model does not know, or no number where one is needed.
+    /// Sets one feature of `record` to a value, unless it is a level that the model does not know,
+    /// or no number where one is needed.
     #[must_use]
     pub fn set_if_known(&self, feature: usize, value: &[u8], record: &mut impl Fill) -> bool {
         let value = match self.features.get(feature).map(|feature| &feature.levels) {

@@ -1,7 +1,9 @@
-//! Everything that is reported of decisions on labelled records: accuracy, ranking, calibration, and every fairness measure by group.
+//! Everything that is reported of decisions on labelled records: accuracy, ranking, calibration,
+//! and every fairness measure by group.
 //!
-//! The fairness measures and the distances are the engine's ([`feamoe_engine::fairness`], [`feamoe_engine::recourse`]); this module adds what a device has no
-//! use for. Memory does not grow with the records: 2 x 8 MiB for the ranking, some hundred bytes a group.
+//! The fairness measures and the distances are the engine's ([`feamoe_engine::fairness`],
+//! [`feamoe_engine::recourse`]); this module adds what a device has no use for. Memory does not
+//! grow with the records: 2 x 8 MiB for the ranking, some hundred bytes a group.
 
 use feamoe_engine::fairness::{Counts, Distances, Measure, disparate_impact, interval};
 use rayon::prelude::*;
@@ -18,7 +20,8 @@ use crate::threads::PerThread;
 const SCORE_STEPS: usize = 1 << 20;
 /// Bins of the calibration error, of equal width.
 const CALIBRATION_BINS: usize = 10;
-/// Log-loss takes no probability nearer to 0 or 1 than this, half the spacing of f32 below 1: else one sure and wrong score would make it infinite.
+/// Log-loss takes no probability nearer to 0 or 1 than this, half the spacing of f32 below 1: else
+/// one sure and wrong score would make it infinite.
 const SMALLEST_PROBABILITY: f64 = 3e-8;
 
 /// Returns the negative log-likelihood, natural, of a label under a score; finite.
@@ -28,7 +31,8 @@ pub fn log_loss(label: bool, probability: f32) -> f64 {
     -libm::log(p.max(SMALLEST_PROBABILITY))
 }
 
-/// Groups smaller than this, or with fewer than this many records of either label, are too small to judge.
+/// Groups smaller than this, or with fewer than this many records of either label, are too small to
+/// judge.
 pub const SMALL_GROUP: u64 = 30;
 
 /// Rows between two reports of progress.
@@ -36,7 +40,8 @@ const REPORT_EVERY: u64 = 512;
 /// Declined records that are looked at together: some 2 MB.
 const BATCH: usize = 256;
 
-/// Whether the recourse of declined records is looked for: it takes some hundred times as long as a score.
+/// Whether the recourse of declined records is looked for: it takes some hundred times as long as a
+/// score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecourseBurden {
     /// It is.
@@ -45,11 +50,12 @@ pub enum RecourseBurden {
     LeftOut,
 }
 
-/// Scores the labelled rows of a stream with the engine and gathers every measure; tells `on_progress` the number of rows now and then. Recourse burdens need
-/// float weights.
+/// Scores the labelled rows of a stream with the engine and gathers every measure; tells
+/// `on_progress` the number of rows now and then. Recourse burdens need float weights.
 ///
 /// # Errors
-/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row; a protected group that the schema names and that never occurs.
+/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row; a protected group
+/// that the schema names and that never occurs.
 pub fn evaluate(
     model: AnyModel<'_>,
     stream: &mut Stream,
@@ -94,7 +100,8 @@ pub fn evaluate(
     Ok(Evaluation { skipped, individual_unfairness, attributes, ..evaluator.report(stream.attributes()) })
 }
 
-/// Declined records whose distances are still to be found, on all threads; taken in by their order, so that the number of threads changes no bit.
+/// Declined records whose distances are still to be found, on all threads; taken in by their order,
+/// so that the number of threads changes no bit.
 struct Declined<'m> {
     model: &'m HostModel<'m>,
     /// With the groups of each.
@@ -158,7 +165,8 @@ struct CalibrationBin {
 }
 
 impl Evaluator {
-    /// Starts with no records. `attributes`: the number of groups of each may grow while records come in.
+    /// Starts with no records. `attributes`: the number of groups of each may grow while records
+    /// come in.
     #[must_use]
     pub fn new(threshold: f32, attributes: usize) -> Self {
         Self {
@@ -182,7 +190,8 @@ impl Evaluator {
         self.tallies(groups, |tally, threshold| tally.observe(label, probability, threshold));
     }
 
-    /// Takes in how far a declined record is from a favourable decision, `None` where no recourse was found.
+    /// Takes in how far a declined record is from a favourable decision, `None` where no recourse
+    /// was found.
     pub fn observe_distance(&mut self, distance: Option<f32>, groups: &[u8]) {
         self.tallies(groups, |tally, _| tally.distances.observe(distance));
     }
@@ -238,7 +247,8 @@ impl Evaluator {
         }
     }
 
-    /// Area under the ROC curve by the rank sum of the histogram, ties counted half; NaN where a label is missing.
+    /// Area under the ROC curve by the rank sum of the histogram, ties counted half; NaN where a
+    /// label is missing.
     #[allow(clippy::cast_precision_loss)]
     fn auc(&self) -> f64 {
         let (mut below, mut ordered) = (0.0_f64, 0.0_f64);
@@ -265,7 +275,8 @@ impl GroupTally {
         }
     }
 
-    /// Expected calibration error: mean over records of |mean score - share of positives| of their bin.
+    /// Expected calibration error: mean over records of |mean score - share of positives| of their
+    /// bin.
     #[allow(clippy::cast_precision_loss)]
     fn calibration_error(&self) -> f64 {
         let gap: f64 = self.bins.iter().map(|bin| (bin.probability - bin.positives as f64).abs()).sum();
@@ -290,7 +301,8 @@ impl GroupTally {
     }
 }
 
-/// The report of an evaluation; serialises to the JSON of `feamoe evaluate`. A measure that no record supports is NaN (JSON: null).
+/// The report of an evaluation; serialises to the JSON of `feamoe evaluate`. A measure that no
+/// record supports is NaN (JSON: null).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
     /// Records evaluated.
@@ -307,7 +319,8 @@ pub struct Evaluation {
     pub log_loss: f64,
     /// Decision threshold.
     pub threshold: f32,
-    /// Share of records whose decision changes when a protected column alone is changed, see [`crate::judge::individual`].
+    /// Share of records whose decision changes when a protected column alone is changed, see
+    /// [`crate::judge::individual`].
     pub individual_unfairness: f64,
     /// Every group against its reference.
     pub fairness: Vec<GroupGaps>,
@@ -318,7 +331,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Returns the largest magnitude of a measure over all groups large enough to judge; `None` without such a group.
+    /// Returns the largest magnitude of a measure over all groups large enough to judge; `None`
+    /// without such a group.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
         self.fairness
@@ -330,7 +344,8 @@ impl Evaluation {
     }
 }
 
-/// The gaps of one group against the reference: group minus reference; see [`feamoe_engine::fairness`] for the definitions.
+/// The gaps of one group against the reference: group minus reference; see
+/// [`feamoe_engine::fairness`] for the definitions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GroupGaps {
     /// Protected column.
@@ -353,7 +368,8 @@ pub struct GroupGaps {
     pub eopp: f32,
     /// Burden gap, as `threshold - p`.
     pub probability_burden: f32,
-    /// Burden gap, as the distance to the decision boundary in standard deviations (see [`feamoe_engine::recourse`]); NaN where it was not measured.
+    /// Burden gap, as the distance to the decision boundary in standard deviations (see
+    /// [`feamoe_engine::recourse`]); NaN where it was not measured.
     pub recourse_burden: f32,
     /// Ratio of the positive rates.
     pub disparate_impact: f32,
@@ -363,7 +379,8 @@ pub struct GroupGaps {
     pub aod_interval: Option<[f32; 2]>,
     /// 95 % interval of `eopp`.
     pub eopp_interval: Option<[f32; 2]>,
-    /// Fewer than [`SMALL_GROUP`] records of a label in the group or the reference: the gaps say little.
+    /// Fewer than [`SMALL_GROUP`] records of a label in the group or the reference: the gaps say
+    /// little.
     pub too_small: bool,
 }
 
@@ -441,7 +458,8 @@ pub struct GroupReport {
     pub accuracy: f32,
     /// Expected calibration error over ten bins.
     pub calibration_error: f64,
-    /// Mean distance of the declined records from a favourable decision, in standard deviations; of those with a recourse.
+    /// Mean distance of the declined records from a favourable decision, in standard deviations; of
+    /// those with a recourse.
     pub recourse_burden: f32,
     /// Declined records for which no recourse was found within the training ranges.
     pub without_recourse: u64,

@@ -1,12 +1,15 @@
-//! Individual fairness: whether a record would be decided otherwise, had it belonged to another group and nothing else been different (FEAMOE, A.10).
+//! Individual fairness: whether a record would be decided otherwise, had it belonged to another
+//! group and nothing else been different (FEAMOE, A.10).
 //!
-//! The protected value is replaced by each value of every *other* group: those that the schema lists, and where it leaves groups open every level that the model
-//! knows, so that the order of the rows does not matter (of a column that the model takes as a number, those that occurred so far); a privileged group of several
-//! values counts with each. One value that changes the decision makes the record unfair. Several protected columns are
-//! changed one at a time, never together; intersections are none of their own. Records without a group in a column are not judged by it.
+//! The protected value is replaced by each value of every *other* group: those that the schema
+//! lists, and where it leaves groups open every level that the model knows, so that the order of
+//! the rows does not matter (of a column that the model takes as a number, those that occurred so
+//! far); a privileged group of several values counts with each. One value that changes the decision
+//! makes the record unfair. Several protected columns are changed one at a time, never together;
+//! intersections are none of their own. Records without a group in a column are not judged by it.
 //!
-//! A column that is no feature of the model cannot change a decision: unfairness by it is 0, by definition. That says nothing of the columns that stand in for
-//! it: the group measures do.
+//! A column that is no feature of the model cannot change a decision: unfairness by it is 0, by
+//! definition. That says nothing of the columns that stand in for it: the group measures do.
 //!
 //! *Cost:* one score for every value tried.
 
@@ -119,7 +122,8 @@ impl IndividualFairness {
         Ok(())
     }
 
-    /// Returns the share of unfair records over all protected columns (NaN without records to judge), and by column.
+    /// Returns the share of unfair records over all protected columns (NaN without records to
+    /// judge), and by column.
     pub(crate) fn report<'a>(
         &self,
         attributes: impl IntoIterator<Item = &'a Attribute>,
@@ -144,6 +148,7 @@ pub struct IndividualUnfairness {
     pub is_feature: bool,
     /// Records with a group, which are judged.
     pub rows: u64,
-    /// Share of them whose decision changes with the column alone; NaN (JSON: null) without records.
+    /// Share of them whose decision changes with the column alone; NaN (JSON: null) without
+    /// records.
     pub individual_unfairness: f64,
 }

@@ -78,7 +78,8 @@ pub fn loss_on_background(float: &HostModel<'_>, integer: &HostIntegerModel<'_>)
     for row in 0..float.background_rows() {
         for (index, value) in float.background_values(row).into_iter().flatten().enumerate() {
             for record in &mut records {
-                // Of a model with the same features, whose background was checked: no value can be refused.
+                // Of a model with the same features, whose background was checked: no value can be
+                // refused.
                 let _ = record.set_value(FeatureIndex(index), value);
             }
         }
@@ -130,7 +131,8 @@ pub fn loss_on_data(
     Ok(loss)
 }
 
-/// Returns the scores of a record by both models. Each record is of its very model: it cannot be another's.
+/// Returns the scores of a record by both models. Each record is of its very model: it cannot be
+/// another's.
 fn scores(models: [AnyModel<'_>; 2], records: &[AnyRecord<'_>; 2]) -> [HostScore; 2] {
     let [float, integer] = models;
     [float.score(&records[0]), integer.score(&records[1])].map(Result::unwrap_or_default)

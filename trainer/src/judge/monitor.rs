@@ -1,6 +1,8 @@
-//! What devices that watch themselves sent home: the statuses of [`feamoe_engine::monitor`], one or a whole fleet's, added up and measured as an evaluation is.
+//! What devices that watch themselves sent home: the statuses of [`feamoe_engine::monitor`], one or
+//! a whole fleet's, added up and measured as an evaluation is.
 //!
-//! Counters and measures are the engine's; all counts add exactly. A status tells groups and features by number: names come from the schema and the model.
+//! Counters and measures are the engine's; all counts add exactly. A status tells groups and
+//! features by number: names come from the schema and the model.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -36,7 +38,8 @@ pub struct Received {
 }
 
 impl Received {
-    /// Reads a file, of one that is too long for a status only as much as shows that it is, and checks all of it.
+    /// Reads a file, of one that is too long for a status only as much as shows that it is, and
+    /// checks all of it.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::Status`].
@@ -77,7 +80,8 @@ pub struct Names {
 }
 
 impl Names {
-    /// Takes the names of the groups from a protected column of a schema: the one of this name, or without a name the only one.
+    /// Takes the names of the groups from a protected column of a schema: the one of this name, or
+    /// without a name the only one.
     ///
     /// # Errors
     /// [`Error::Input`] where there is no such column, or several to choose from.
@@ -142,7 +146,8 @@ impl Names {
     }
 }
 
-/// What one or more statuses say; serialises to the JSON of `feamoe monitor`. A measure that no record supports is NaN (JSON: null).
+/// What one or more statuses say; serialises to the JSON of `feamoe monitor`. A measure that no
+/// record supports is NaN (JSON: null).
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Checksum of the model that was watched.
@@ -197,7 +202,8 @@ impl Watched {
         }
     }
 
-    /// Returns the largest magnitude of a measure over the groups with enough records for it; `None` without such a group.
+    /// Returns the largest magnitude of a measure over the groups with enough records for it;
+    /// `None` without such a group.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
         let judged = self.fairness.iter().filter(|gaps| !gaps.too_few.contains(&measure.name()));
@@ -208,14 +214,16 @@ impl Watched {
 /// The gaps of a group, and how far they can be trusted.
 #[derive(Clone, Debug, Serialize)]
 pub struct WatchedGaps {
-    /// As in an evaluation; `rows` are decisions, and `too_small` says that they are fewer than [`SMALL_GROUP`].
+    /// As in an evaluation; `rows` are decisions, and `too_small` says that they are fewer than
+    /// [`SMALL_GROUP`].
     #[serde(flatten)]
     pub gaps: GroupGaps,
     /// Labelled records of the group.
     pub labelled: u64,
     /// Labelled records of the reference.
     pub reference_labelled: u64,
-    /// Measures that the group or the reference has fewer than [`SMALL_GROUP`] records for: decisions, records of either label, distances.
+    /// Measures that the group or the reference has fewer than [`SMALL_GROUP`] records for:
+    /// decisions, records of either label, distances.
     pub too_few: Vec<&'static str>,
     /// Further ones whose 95 % interval is wider than 0.1.
     pub uncertain: Vec<&'static str>,
@@ -281,11 +289,12 @@ pub struct GroupReport {
     pub accuracy: f32,
     /// Mean of `threshold - p` over the declined records.
     pub probability_burden: f32,
-    /// Mean distance of the declined records from a favourable decision, in standard deviations; of those whose distance the device found.
+    /// Mean distance of the declined records from a favourable decision, in standard deviations; of
+    /// those whose distance the device found.
     pub recourse_burden: f32,
     /// Declined records for which it found none.
     pub without_recourse: u64,
-    /// Whether a counter came to its end, so that the device counted no further.
+    /// Whether a counter reached its end, so that the device stopped counting.
     pub full: bool,
 }
 
@@ -342,7 +351,8 @@ impl InputReport {
 pub struct StatusReport {
     /// The file.
     pub file: String,
-    /// When its counts began, by the device's clock, in seconds since 1970 where it knows; `None` where it has none.
+    /// When its counts began, by the device's clock, in seconds since 1970 where it knows; `None`
+    /// where it has none.
     pub since: Option<u64>,
     /// What was observed.
     #[serde(flatten)]
@@ -389,8 +399,8 @@ impl EventReport {
 /// Adds up statuses of one model, one at least, and measures the sum and each.
 ///
 /// # Errors
-/// [`Error::Input`] without a status; [`Error::Status`] for one of another model or with other groups than the first or the names, and where a sum passes what
-/// a counter holds.
+/// [`Error::Input`] without a status; [`Error::Status`] for one of another model or with other
+/// groups than the first or the names, and where a sum passes what a counter holds.
 pub fn report(received: &[Received], names: &Names) -> Result<Report, Error> {
     let Some((first, others)) = received.split_first() else {
         return Err(Error::Input("found no status, expected one at least".into()));

@@ -1,7 +1,9 @@
-//! Recourse for people: what would have turned a declined record's decision, by what its schema says can be changed.
+//! Recourse for people: what would have turned a declined record's decision, by what its schema
+//! says can be changed.
 //!
-//! The search is the engine's ([`feamoe_engine::recourse`]); this module makes its rules of a schema, names what it found, and sums it up by group. Protected
-//! columns are never proposed to be changed.
+//! The search is the engine's ([`feamoe_engine::recourse`]); this module makes its rules of a
+//! schema, names what it found, and sums it up by group. Protected columns are never proposed to be
+//! changed.
 
 use std::borrow::Cow;
 
@@ -21,14 +23,17 @@ use crate::threads::PerThread;
 /// Declined records that are looked at together, on all threads: some megabytes.
 const BATCH: usize = 128;
 
-/// Makes the engine's rules for a model: those of the schema, over them the `wishes` of a user (the same keys), over both that protected columns, and
-/// those that the schema calls immutable, stay as they are.
+/// Makes the engine's rules for a model: those of the schema, over them the `wishes` of a user (the
+/// same keys), over both that protected columns, and those that the schema calls immutable, stay as
+/// they are.
 ///
-/// Columns of the schema that the model does not see do not count. Without `steps` any number is proposed: a model does not know that its numbers were whole.
+/// Columns of the schema that the model does not see do not count. Without `steps` any number is
+/// proposed: a model does not know that its numbers were whole.
 ///
 /// # Errors
-/// [`Error::Rule`]: a wish for a column that is no feature, is protected or, in the schema, immutable, or that contradicts another; a rule for numbers on a
-/// category; an empty range, a step or a cost out of range.
+/// [`Error::Rule`]: a wish for a column that is no feature, is protected or, in the schema,
+/// immutable, or that contradicts another; a rule for numbers on a category; an empty range, a step
+/// or a cost out of range.
 pub fn rules(model: &HostModel<'_>, schema: &Schema, wishes: &Features) -> Result<HostRules, Error> {
     let fault = |column: &str, message: String| Error::Rule { column: column.to_owned(), message };
     let features = model.schema().features();
@@ -117,11 +122,14 @@ fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
     }
 }
 
-/// Looks for up to `answers` ways to a favourable decision for each record of a stream, or for the one numbered `row` alone; tells `on_progress` the number
-/// of rows now and then. Works on all threads of rayon's pool; their number changes no bit. Without `keep_each` only the summary is kept, in constant memory.
+/// Looks for up to `answers` ways to a favourable decision for each record of a stream, or for the
+/// one numbered `row` alone; tells `on_progress` the number of rows now and then. Works on all
+/// threads of rayon's pool; their number changes no bit. Without `keep_each` only the summary is
+/// kept, in constant memory.
 ///
 /// # Errors
-/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] where there is no record, or none of this number.
+/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] where there is no record, or
+/// none of this number.
 pub fn recourse(
     model: &HostModel<'_>,
     stream: &mut Stream,
@@ -198,7 +206,8 @@ pub fn recourse(
     Ok(report)
 }
 
-/// What was found; serialises to the JSON of `feamoe recourse`. Columns: an entry for each declined record, or for each answer.
+/// What was found; serialises to the JSON of `feamoe recourse`. Columns: an entry for each declined
+/// record, or for each answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RecourseReport {
     /// The favourable outcome.
@@ -227,7 +236,8 @@ pub struct FeatureRule {
     pub feature: String,
     /// `any`, `increase`, `decrease` or `fixed`.
     pub direction: &'static str,
-    /// Lowest and highest number proposed, beside the training range's; infinite (JSON: null) where there is no such rule.
+    /// Lowest and highest number proposed, beside the training range's; infinite (JSON: null) where
+    /// there is no such rule.
     pub low: f32,
     /// See `low`.
     pub high: f32,

@@ -1,19 +1,23 @@
-//! Individual fairness while learning: a price on decisions that depend on a protected column alone (FEAMOE, A.10).
+//! Individual fairness while learning: a price on decisions that depend on a protected column alone
+//! (FEAMOE, A.10).
 //!
-//! The paper adds a constant, 0.4, to the loss of a record that is decided otherwise once its protected value is replaced. A constant has no gradient, so a
-//! record `x` and its flip `x'` with another decision are pulled together by the smooth form of the same price:
+//! The paper adds a constant, 0.4, to the loss of a record that is decided otherwise once its
+//! protected value is replaced. A constant has no gradient, so a record `x` and its flip `x'` with
+//! another decision are pulled together by the smooth form of the same price:
 //!
 //! ```text
 //! E = w [yhat(x) != yhat(x')]  ~  w |q(x) - q(x')|          q = 1 / (1 + exp(-slope (p - threshold)))
 //! dE/dp(x) = w s q'(x)         dE/dp(x') = -w s q'(x')      s = sign(p(x) - p(x'))
 //! ```
 //!
-//! Records that are decided alike cost nothing, as in the paper. Where several values change the decision, the one whose score is farthest away counts.
-//! Decisions are those of the deciding average (see `mixture`), the pull goes by the weights being trained.
+//! Records that are decided alike cost nothing, as in the paper. Where several values change the
+//! decision, the one whose score is farthest away counts. Decisions are those of the deciding
+//! average (see `mixture`), the pull goes by the weights being trained.
 //!
 //! *Cost:* two scores for every value tried, and a step more for every unfair record.
 
-/// Slope of the smooth decision, as that of the fairness targets: scores within about 0.2 of the threshold are pulled.
+/// Slope of the smooth decision, as that of the fairness targets: scores within about 0.2 of the
+/// threshold are pulled.
 const SLOPE: f32 = 10.0;
 
 /// The forces `dE/dp` on a record and on its flip, from their scores.

@@ -4,7 +4,8 @@ use feamoe_engine::math::LN_2;
 
 use super::options::Loss;
 
-/// Smallest likelihood divided by: a score of exactly 0 or 1 on the wrong side must not give an infinite step.
+/// Smallest likelihood divided by: a score of exactly 0 or 1 on the wrong side must not give an
+/// infinite step.
 const SMALLEST_LIKELIHOOD: f32 = 1e-12;
 
 /// One record as the forward pass saw it.
@@ -16,10 +17,12 @@ pub(super) struct Forward<'a> {
 }
 
 impl Forward<'_> {
-    /// Writes the gradient of the loss in the logits (log2 units: hence the factor ln 2), gate lanes then expert lanes.
+    /// Writes the gradient of the loss in the logits (log2 units: hence the factor ln 2), gate
+    /// lanes then expert lanes.
     ///
-    /// With `h_k` the posterior share of expert k, `g_k p(y given x, k) / p(y given x)`, the likelihood gives `g_k - h_k` for the gate and `h_k (o_k - y)`
-    /// for the expert. Expects `2K` lanes at least; those past `2K` are left alone.
+    /// With `h_k` the posterior share of expert k, `g_k p(y given x, k) / p(y given x)`, the
+    /// likelihood gives `g_k - h_k` for the gate and `h_k (o_k - y)` for the expert. Expects `2K`
+    /// lanes at least; those past `2K` are left alone.
     pub(super) fn loss_gradient(&self, loss: Loss, label: bool, gradient: &mut [f32]) {
         match loss {
             Loss::Nll => {
@@ -42,7 +45,8 @@ impl Forward<'_> {
         }
     }
 
-    /// Adds `weight` times the gradient of `sum_k g_k (y - o_k)^2`: the competitive loss, and how a penalty of the paper reaches the logits.
+    /// Adds `weight` times the gradient of `sum_k g_k (y - o_k)^2`: the competitive loss, and how a
+    /// penalty of the paper reaches the logits.
     pub(super) fn add_competitive_gradient(&self, weight: f32, y: bool, gradient: &mut [f32]) {
         let y = if y { 1.0 } else { 0.0 };
         let weight = LN_2 * weight;
@@ -55,7 +59,8 @@ impl Forward<'_> {
         }
     }
 
-    /// Adds `force` times the gradient of the score: how a fairness force, `dE/dp`, reaches the logits.
+    /// Adds `force` times the gradient of the score: how a fairness force, `dE/dp`, reaches the
+    /// logits.
     pub(super) fn add_score_gradient(&self, force: f32, gradient: &mut [f32]) {
         let force = LN_2 * force;
         let (gate_lanes, expert_lanes) = gradient.split_at_mut(self.gate.len());
@@ -73,7 +78,8 @@ mod tests {
 
     const EXPERTS: usize = 3;
     const LOGITS: [f64; 2 * EXPERTS] = [0.3, -1.1, 0.6, 1.7, -0.4, -2.2];
-    /// Central differences in f64 with this step are good to about 1e-9; the rest is f32 rounding in the kernel.
+    /// Central differences in f64 with this step are good to about 1e-9; the rest is f32 rounding
+    /// in the kernel.
     const STEP: f64 = 1e-5;
     const TOLERANCE: f64 = 2e-6;
 
@@ -120,7 +126,8 @@ mod tests {
         let mut found = [0.0; 2 * EXPERTS];
         seen.add_score_gradient(-0.7, &mut found);
         check(&found, |z| -0.7 * forward(z).2);
-        // A penalty comes on top of what is there: the paper's eq. 1 of an unprivileged record that was declined, all penalties.
+        // A penalty comes on top of what is there: the paper's eq. 1 of an unprivileged record that
+        // was declined, all penalties.
         let (lambda, threshold) = (0.3, 0.5);
         seen.loss_gradient(Loss::Competitive, false, &mut found);
         seen.add_competitive_gradient(lambda + lambda, true, &mut found);

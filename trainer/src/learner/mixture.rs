@@ -1,22 +1,31 @@
-//! The weights of the mixture, their AdaGrad steps, their running averages, and growth by one expert; at capacity, two experts become one.
+//! The weights of the mixture, their AdaGrad steps, their running averages, and growth by one
+//! expert; at capacity, two experts become one.
 //!
-//! The score that leaves the learner is that of *averaged* weights (Polyak and Juditsky 1992): single steps of the stochastic gradient, and of the
-//! fairness forces in it, leave the last weights noisy. Averages are taken over windows that grow with the stream, so that they follow drift, and in
-//! snapshots, so that they cost a record no more than two rows of weights. There are two:
+//! The score that leaves the learner is that of *averaged* weights (Polyak and Juditsky 1992):
+//! single steps of the stochastic gradient, and of the fairness forces in it, leave the last
+//! weights noisy. Averages are taken over windows that grow with the stream, so that they follow
+//! drift, and in snapshots, so that they cost a record no more than two rows of weights. There are
+//! two:
 //!
-//! - the *deciding* one, over up to `DECIDING_ROWS`, scores the stream and is what the fairness controllers see: a long window would delay them;
-//! - the *exported* one, over up to `EXPORTED_ROWS`, smooths out how the controllers swing around their targets. On Adult with three targets
-//!   (20 splits of the training file) the spread of the exported model's SPD fell from 0.033 to 0.012, that of AOD from 0.059 to 0.026, and accuracy rose
-//!   by 0.005. The price: an exported model follows a drift some thousand rows later than the stream's own scores.
+//! - the *deciding* one, over up to `DECIDING_ROWS`, scores the stream and is what the fairness
+//!   controllers see: a long window would delay them;
+//! - the *exported* one, over up to `EXPORTED_ROWS`, smooths out how the controllers swing around
+//!   their targets. On Adult with three targets (20 splits of the training file) the spread of the
+//!   exported model's SPD fell from 0.033 to 0.012, that of AOD from 0.059 to 0.026, and accuracy
+//!   rose by 0.005. The price: an exported model follows a drift some thousand rows later than the
+//!   stream's own scores.
 //!
-//! **After a drift of the loss** the learner has to be quick, and to keep what it knew, since concepts return:
+//! **After a drift of the loss** the learner has to be quick, and to keep what it knew, since
+//! concepts return:
 //!
 //! - the averages start anew: their windows grow again, from `AFTER_DRIFT` records;
-//! - the expert that is added is the mean of all the others, weighted by use, so that it can take over everywhere; they keep what they know while it learns
-//!   with fresh steps;
-//! - from the first drift on, the steps of the gate's biases no longer shrink, and the deciding average follows them within `GATE_RECORDS` records: experts
-//!   that know a concept which comes back get their say within some hundred records. On two concepts of opposite sign, in turn every 10,000 records, the
-//!   log-loss of the first 500 records is 0.91 where the second comes first, 0.6 at each return; without all this 1.6, then 1.7 to 1.9.
+//! - the expert that is added is the mean of all the others, weighted by use, so that it can take
+//!   over everywhere; they keep what they know while it learns with fresh steps;
+//! - from the first drift on, the steps of the gate's biases no longer shrink, and the deciding
+//!   average follows them within `GATE_RECORDS` records: experts that know a concept which comes
+//!   back get their say within some hundred records. On two concepts of opposite sign, in turn
+//!   every 10,000 records, the log-loss of the first 500 records is 0.91 where the second comes
+//!   first, 0.6 at each return; without all this 1.6, then 1.7 to 1.9.
 
 use std::ops::Range;
 
@@ -31,25 +40,31 @@ use super::weights::Weights;
 use super::growth::{Closeness, Merger};
 use super::loss::Forward;
 
-/// First value of the sums of squared gradients: bounds the first step of a weight by `learning rate / 2` or so.
+/// First value of the sums of squared gradients: bounds the first step of a weight by `learning
+/// rate / 2` or so.
 const FIRST_SQUARE: f32 = 5e-4;
-/// Decay of the weights of the active rows, per record, inside the gradient (so that AdaGrad scales it): rare rows stay near 0.
+/// Decay of the weights of the active rows, per record, inside the gradient (so that AdaGrad scales
+/// it): rare rows stay near 0.
 const DECAY: f32 = 7e-4;
 /// Half width of the uniform perturbation of a new expert, in log2 units.
 const PERTURBATION: f32 = 0.05;
-/// Terms of a record up to which each takes the full step; more share it, else the logit of a long record would overshoot.
+/// Terms of a record up to which each takes the full step; more share it, else the logit of a long
+/// record would overshoot.
 const FULL_STEP_TERMS: f32 = 20.0;
 /// Records between two looks at how close the experts are.
 const COMPARE_EVERY: u64 = 16;
-/// The deciding average reaches back over this share of the records seen, and no further than so many.
+/// The deciding average reaches back over this share of the records seen, and no further than so
+/// many.
 const DECIDING_SHARE: f32 = 1.0 / 32.0;
 const DECIDING_ROWS: f32 = 500.0;
 /// The same for the exported average.
 const EXPORTED_SHARE: f32 = 1.0 / 4.0;
 const EXPORTED_ROWS: f32 = 8000.0;
-/// Records since the start that the shares of the averages are added to, once a drift was a new start: there is no need to begin at 0.
+/// Records since the start that the shares of the averages are added to, once a drift was a new
+/// start: there is no need to begin at 0.
 const AFTER_DRIFT: f32 = 1600.0;
-/// Largest sum of squares of a gate bias after a drift: its steps stay as large as after a few records.
+/// Largest sum of squares of a gate bias after a drift: its steps stay as large as after a few
+/// records.
 const LARGEST_GATE_SQUARE: f32 = 0.1;
 /// Records that the gate biases of the deciding weights reach back over after a drift.
 const GATE_RECORDS: f32 = 5.0;
@@ -66,7 +81,8 @@ impl Table {
         Self { bias: vec![value; stride], rows: Vec::new() }
     }
 
-    /// Moves every number by `step` of the way to `other`'s; where there are lanes, only theirs, in rows of `stride`.
+    /// Moves every number by `step` of the way to `other`'s; where there are lanes, only theirs, in
+    /// rows of `stride`.
     fn move_towards(&mut self, other: &Self, step: f32, stride: usize, lanes: Option<&Lanes>) {
         for (own, other) in [(&mut self.bias, &other.bias), (&mut self.rows, &other.rows)] {
             let Some(lanes) = lanes else {
@@ -91,7 +107,8 @@ impl Table {
         }
     }
 
-    /// Inserts the lanes of one more expert in every row, filled with `value`, as are those past the last.
+    /// Inserts the lanes of one more expert in every row, filled with `value`, as are those past
+    /// the last.
     fn add_expert(&mut self, experts: usize, value: f32) {
         for values in [&mut self.bias, &mut self.rows] {
             let (old, new) = (stride(experts), stride(experts + 1));
@@ -117,7 +134,8 @@ fn approach(own: &mut [f32], other: &[f32], step: f32) {
     }
 }
 
-/// The lanes of a row that learn where older experts are frozen: those of the gate, and that of the newest expert.
+/// The lanes of a row that learn where older experts are frozen: those of the gate, and that of the
+/// newest expert.
 type Lanes = [Range<usize>; 2];
 
 /// Scratch of a forward pass.
@@ -273,9 +291,11 @@ impl Mixture {
 
     /// Steps down the gradient that `fill` writes for the record of the last [`Mixture::forward`].
     ///
-    /// AdaGrad (Duchi et al. 2011), per weight: `w -= rate d / sqrt(sum of d^2)`. Cost: `terms * stride` square roots and divisions.
+    /// AdaGrad (Duchi et al. 2011), per weight: `w -= rate d / sqrt(sum of d^2)`. Cost: `terms *
+    /// stride` square roots and divisions.
     ///
-    /// With `freeze`, only the gate and the newest expert learn: the weights of the others stand still, and so do their averages.
+    /// With `freeze`, only the gate and the newest expert learn: the weights of the others stand
+    /// still, and so do their averages.
     pub(super) fn step(
         &mut self,
         terms: &[Term],
@@ -289,7 +309,8 @@ impl Mixture {
         let seen = Forward { gate: &self.pass.gate, outputs: &self.pass.outputs, probability };
         fill(&seen, &mut self.gradient);
         for ((usage, g), de) in self.usage.iter_mut().zip(&self.pass.gate).zip(&self.gradient) {
-            // The posterior share, from the gradient of the gate's likelihood; any other loss counts the same in the long run.
+            // The posterior share, from the gradient of the gate's likelihood; any other loss
+            // counts the same in the long run.
             *usage += g - de;
         }
         let lanes = self.learning_lanes(freeze);
@@ -314,7 +335,8 @@ impl Mixture {
         (decisive, self.deciding_pass.run(&self.weights, terms, self.experts))
     }
 
-    /// Moves the score of terms that are no record of the stream against a force; they are not counted. Call it after [`Mixture::step`].
+    /// Moves the score of terms that are no record of the stream against a force; they are not
+    /// counted. Call it after [`Mixture::step`].
     pub(super) fn nudge(&mut self, terms: &[Term], force: f32, learning_rate: f32, freeze: bool) {
         let probability = self.pass.run(&self.weights, terms, self.experts);
         self.gradient.iter_mut().for_each(|lane| *lane = 0.0);
@@ -356,7 +378,8 @@ impl Mixture {
         }
     }
 
-    /// Moves the averages towards the weights by all the records since the last time, where enough have passed.
+    /// Moves the averages towards the weights by all the records since the last time, where enough
+    /// have passed.
     #[allow(clippy::cast_precision_loss)] // windows, not counts
     fn take_averages(&mut self, lanes: Option<&Lanes>) {
         let passed = self.records - self.averaged_at;
@@ -384,8 +407,9 @@ impl Mixture {
         self.experts - 1
     }
 
-    /// Fills a place with a perturbed copy of the expert that took the most responsibility since the last growth; the two halve its gate, so the score hardly
-    /// moves. Its step sizes start afresh. Returns the parent.
+    /// Fills a place with a perturbed copy of the expert that took the most responsibility since
+    /// the last growth; the two halve its gate, so the score hardly moves. Its step sizes start
+    /// afresh. Returns the parent.
     pub(super) fn fill_with_copy(&mut self, expert: usize, seed: u64) -> usize {
         let mut parent = 0;
         let mut most = f32::MIN;
@@ -410,10 +434,11 @@ impl Mixture {
         parent
     }
 
-    /// Fills a place with the mean of all other experts, weighted by the responsibility they took since the last growth; it gets a third of the gate wherever
-    /// the record lies.
+    /// Fills a place with the mean of all other experts, weighted by the responsibility they took
+    /// since the last growth; it gets a third of the gate wherever the record lies.
     ///
-    /// The gate of all, `log2(sum_k 2^a_k)`, is around the mean record `sum_k w_k a_k + H(w)`, H the entropy of the weights in bits.
+    /// The gate of all, `log2(sum_k 2^a_k)`, is around the mean record `sum_k w_k a_k + H(w)`, H
+    /// the entropy of the weights in bits.
     pub(super) fn fill_with_mean(&mut self, expert: usize) {
         self.usage[expert] = 0.0;
         let mut shares: Vec<f32> = self.usage.iter().map(|usage| usage.max(0.0)).collect();
@@ -446,10 +471,11 @@ impl Mixture {
         self.drifted_at = Some(self.records);
     }
 
-    /// Makes one expert of the two whose merging moves the score the least; returns the one that is both now and the one that is free.
+    /// Makes one expert of the two whose merging moves the score the least; returns the one that is
+    /// both now and the one that is free.
     ///
-    /// Their weights are averaged by use `w`. The gate of both was `log2(2^a + 2^b)`, which around the mean record is `w a + (1 - w) b + H(w)`, H the entropy
-    /// in bits.
+    /// Their weights are averaged by use `w`. The gate of both was `log2(2^a + 2^b)`, which around
+    /// the mean record is `w a + (1 - w) b + H(w)`, H the entropy in bits.
     pub(super) fn merge_closest(&mut self) -> Option<(usize, usize)> {
         let Merger { into, from, share: w } = self.closeness.cheapest()?;
         let entropy = -w * libm::log2f(w) - (1.0 - w) * libm::log2f(1.0 - w);
@@ -488,7 +514,8 @@ fn descend(weights: &mut [f32], squares: &mut [f32], gradient: &[f32], scale: f3
     }
 }
 
-/// One AdaGrad step on some lanes of a row; apart, so that nothing is paid for it where no expert is frozen.
+/// One AdaGrad step on some lanes of a row; apart, so that nothing is paid for it where no expert
+/// is frozen.
 #[inline(never)]
 fn descend_in(lanes: &Lanes, weights: &mut [f32], squares: &mut [f32], gradient: &[f32], scale: f32, rate: f32) {
     for lane in lanes.iter().cloned().flatten() {

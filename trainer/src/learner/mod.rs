@@ -1,8 +1,11 @@
-//! The online learner: a mixture of logistic experts under a softmax gate (Jacobs et al. 1991; FEAMOE, section 3), grown and kept fair as records come.
+//! The online learner: a mixture of logistic experts under a softmax gate (Jacobs et al. 1991;
+//! FEAMOE, section 3), grown and kept fair as records come.
 //!
-//! Per record, in order: score (by the averaged weights), watch for drift, take note of the decision, then step down the gradient of the loss plus the fairness
-//! forces: those of the targets (`control`) or the penalties of the paper (`paper`), and the price of decisions that depend on a protected column alone
-//! (`individual`). An expert that a policy of growth asks for is added before the next record.
+//! Per record, in order: score (by the averaged weights), watch for drift, take note of the
+//! decision, then step down the gradient of the loss plus the fairness forces: those of the targets
+//! (`control`) or the penalties of the paper (`paper`), and the price of decisions that depend on a
+//! protected column alone (`individual`). An expert that a policy of growth asks for is added
+//! before the next record.
 //!
 //! ```
 //! use feamoe::encoder::Example;
@@ -21,11 +24,14 @@
 //! # }
 //! ```
 //!
-//! The same options and the same examples in the same order give the same weights to the bit, on any machine.
+//! The same options and the same examples in the same order give the same weights to the bit, on
+//! any machine.
 //!
-//! *What it costs:* a record of `t` terms with K experts reads and writes `2 (t + 1)` rows of 2K numbers, reads as many again every other record, with as many
-//! square roots and divisions; no allocation once the rows are known. *Memory:* 4 x 4 bytes per lane and row (weights, step sizes, two averages), whatever
-//! the length of the stream; detectors 3.7 kB per protected group; the newest 1,000 events.
+//! *What it costs:* a record of `t` terms with K experts reads and writes `2 (t + 1)` rows of 2K
+//! numbers, reads as many again every other record, with as many square roots and divisions; no
+//! allocation once the rows are known. *Memory:* 4 x 4 bytes per lane and row (weights, step sizes,
+//! two averages), whatever the length of the stream; detectors 3.7 kB per protected group; the
+//! newest 1,000 events.
 
 mod control;
 mod growth;
@@ -59,7 +65,8 @@ pub struct Prediction {
     pub probability: f32,
     /// Whether it reaches the threshold.
     pub decision: bool,
-    /// Whether another group's value in a protected column alone would have changed the decision; false where that was not asked for.
+    /// Whether another group's value in a protected column alone would have changed the decision;
+    /// false where that was not asked for.
     pub unfair: bool,
 }
 
@@ -76,7 +83,8 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Returns a learner of one expert that scores everything 0.5, for examples with this number of protected attributes.
+    /// Returns a learner of one expert that scores everything 0.5, for examples with this number of
+    /// protected attributes.
     ///
     /// Groups are known as they come; so are rows of weights, which start at 0.
     #[must_use]
@@ -134,7 +142,8 @@ impl Learner {
         prediction
     }
 
-    /// Finds, of the flips that are decided otherwise, the one whose score is farthest away; returns it with its score by the current weights.
+    /// Finds, of the flips that are decided otherwise, the one whose score is farthest away;
+    /// returns it with its score by the current weights.
     fn unfair_flip<'a>(&mut self, averaged: f32, flips: &'a Flips) -> Option<(&'a [Term], f32)> {
         let decision = averaged >= self.options.threshold;
         let mut farthest = None;
@@ -150,13 +159,15 @@ impl Learner {
         farthest
     }
 
-    /// Scores a record as the stream is scored, by the deciding average; rows never learned from add nothing.
+    /// Scores a record as the stream is scored, by the deciding average; rows never learned from
+    /// add nothing.
     #[must_use]
     pub fn predict(&self, terms: &[Term]) -> f32 {
         self.mixture.predict(terms)
     }
 
-    /// Scores a record by the weights that [`Learner::bias`] and [`Learner::rows`] export, a longer average than the stream's own.
+    /// Scores a record by the weights that [`Learner::bias`] and [`Learner::rows`] export, a longer
+    /// average than the stream's own.
     #[must_use]
     pub fn predict_exported(&self, terms: &[Term]) -> f32 {
         self.mixture.predict_exported(terms)
@@ -182,7 +193,8 @@ impl Learner {
         });
     }
 
-    /// Adds an expert where one is due; at capacity the two closest become one first, but not for [`Growth::every`].
+    /// Adds an expert where one is due; at capacity the two closest become one first, but not for
+    /// [`Growth::every`].
     fn grow_if_due(&mut self) {
         let Self { options, mixture, grower, events, .. } = self;
         let record = mixture.records();
@@ -223,19 +235,21 @@ impl Learner {
         self.options.freeze = freeze;
     }
 
-    /// Returns whether [`Learner::observe_distance`] is of use: where the recourse burden is a target.
+    /// Returns whether [`Learner::observe_distance`] is of use: where the recourse burden is a
+    /// target.
     #[must_use]
     pub fn wants_distances(&self) -> bool {
         self.controller.holds_recourse()
     }
 
-    /// Takes note of how far a declined record, by its groups and its score ([`Learner::predict`]), is from the decision boundary, in standard deviations. A
-    /// sample will do.
+    /// Takes note of how far a declined record, by its groups and its score ([`Learner::predict`]),
+    /// is from the decision boundary, in standard deviations. A sample will do.
     pub fn observe_distance(&mut self, groups: &[u8], probability: f32, distance: f32) {
         self.controller.observe_distance(groups, probability, distance);
     }
 
-    /// Returns the recourse burden gap that a group is steered by, by index of attribute and group; NaN before there are distances of both.
+    /// Returns the recourse burden gap that a group is steered by, by index of attribute and group;
+    /// NaN before there are distances of both.
     #[must_use]
     pub fn recourse_gap(&self, place: [usize; 2]) -> f32 {
         self.controller.recourse_gap(place)
@@ -276,13 +290,15 @@ impl Learner {
         &self.events
     }
 
-    /// Returns the exported bias: one row of lanes as [`feamoe_engine::mixture`] lays them out, in log2 units.
+    /// Returns the exported bias: one row of lanes as [`feamoe_engine::mixture`] lays them out, in
+    /// log2 units.
     #[must_use]
     pub fn bias(&self) -> &[f32] {
         self.mixture.bias()
     }
 
-    /// Returns the exported rows of weights by row id, laid out as the bias; rows past the end were never learned from.
+    /// Returns the exported rows of weights by row id, laid out as the bias; rows past the end were
+    /// never learned from.
     #[must_use]
     pub fn rows(&self) -> &[f32] {
         self.mixture.rows()

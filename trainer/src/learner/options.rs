@@ -13,7 +13,8 @@ pub enum Loss {
     /// `-log p(y given x)` of the mixture.
     #[default]
     Nll,
-    /// `sum_k g_k (y - o_k)^2`: experts compete for records (Jacobs et al. 1991, eq. 1.2; the loss of the FEAMOE paper).
+    /// `sum_k g_k (y - o_k)^2`: experts compete for records (Jacobs et al. 1991, eq. 1.2; the loss
+    /// of the FEAMOE paper).
     Competitive,
 }
 
@@ -81,19 +82,22 @@ impl LearnerOptions {
     pub const LEARNING_RATE: f32 = 0.2;
     /// Default of [`LearnerOptions::increment`]: the paper's on Adult.
     pub const INCREMENT: f32 = 0.02;
-    /// Largest [`LearnerOptions::increment`]: beyond it the paper found models of poor accuracy (A.3).
+    /// Largest [`LearnerOptions::increment`]: beyond it the paper found models of poor accuracy
+    /// (A.3).
     pub const LARGEST_INCREMENT: f32 = 0.1;
 
-    /// Sets the number of experts the mixture may grow to: 1 to [`MAX_EXPERTS`], default 12. More experts fit finer interactions; each adds
-    /// its share to the cost of a record and to the size of the blob.
+    /// Sets the number of experts the mixture may grow to: 1 to [`MAX_EXPERTS`], default 12. More
+    /// experts fit finer interactions; each adds its share to the cost of a record and to the size
+    /// of the blob.
     #[must_use]
     pub fn experts(mut self, experts: usize) -> Self {
         self.0.experts = experts;
         self
     }
 
-    /// Sets when an expert is added: default every 500 records and on drift. Rarer growth leaves each expert more records alone; growth on drift, at capacity,
-    /// makes room by merging the two closest.
+    /// Sets when an expert is added: default every 500 records and on drift. Rarer growth leaves
+    /// each expert more records alone; growth on drift, at capacity, makes room by merging the two
+    /// closest.
     #[must_use]
     pub fn growth(mut self, growth: Growth) -> Self {
         self.0.growth = growth;
@@ -107,8 +111,9 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets the step of AdaGrad in log2 units: above 0 and at most 1, default 0.2. Records of more than 20 terms share it: their step is
-    /// 20 / terms of it. Raise it for short or fast drifting streams, lower it for noisy ones.
+    /// Sets the step of AdaGrad in log2 units: above 0 and at most 1, default 0.2. Records of more
+    /// than 20 terms share it: their step is 20 / terms of it. Raise it for short or fast drifting
+    /// streams, lower it for noisy ones.
     #[must_use]
     pub fn learning_rate(mut self, learning_rate: f32) -> Self {
         self.0.learning_rate = learning_rate;
@@ -129,8 +134,9 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets the largest gap of a measure between any group and its reference: above 0 and at most [`Measure::largest`]; replaces an earlier target of the
-    /// measure. No target by default. A smaller gap costs more accuracy.
+    /// Sets the largest gap of a measure between any group and its reference: above 0 and at most
+    /// [`Measure::largest`]; replaces an earlier target of the measure. No target by default. A
+    /// smaller gap costs more accuracy.
     #[must_use]
     pub fn target(mut self, measure: Measure, gap: f32) -> Self {
         self.0.targets.retain(|(other, _)| *other != measure);
@@ -138,31 +144,33 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets whether only the gate and the newest expert learn, default false. Older experts then keep what they know for when it returns, and cannot
-    /// follow what has changed.
+    /// Sets whether only the gate and the newest expert learn, default false. Older experts then
+    /// keep what they know for when it returns, and cannot follow what has changed.
     #[must_use]
     pub fn freeze(mut self, freeze: bool) -> Self {
         self.0.freeze = freeze;
         self
     }
 
-    /// Sets the penalties of the FEAMOE paper, none by default. They are another way to be fair than targets: not both.
+    /// Sets the penalties of the FEAMOE paper, none by default. They are another way to be fair
+    /// than targets: not both.
     #[must_use]
     pub fn penalties(mut self, penalties: Penalties) -> Self {
         self.0.penalties = penalties;
         self
     }
 
-    /// Sets by how much each expert added raises the weight of the penalties: above 0 and at most 0.1, default 0.02. A larger one buys smaller gaps
-    /// with accuracy.
+    /// Sets by how much each expert added raises the weight of the penalties: above 0 and at most
+    /// 0.1, default 0.02. A larger one buys smaller gaps with accuracy.
     #[must_use]
     pub fn increment(mut self, increment: f32) -> Self {
         self.0.increment = increment;
         self
     }
 
-    /// Sets the price of a decision that changes when a protected column alone is changed: 0 to 1, the paper's is 0.4 (A.10). At 0 such decisions are
-    /// counted only. Not looked for by default: each record then costs a score for every value that another group has.
+    /// Sets the price of a decision that changes when a protected column alone is changed: 0 to 1,
+    /// the paper's is 0.4 (A.10). At 0 such decisions are counted only. Not looked for by default:
+    /// each record then costs a score for every value that another group has.
     #[must_use]
     pub fn individual(mut self, weight: f32) -> Self {
         self.0.individual = Some(weight);
@@ -227,8 +235,8 @@ impl ValidOptions {
         self.seed
     }
 
-    /// Returns whether decisions are looked for that depend on a protected column alone: whether the learner wants
-    /// [`Flips`](crate::encoder::Flips).
+    /// Returns whether decisions are looked for that depend on a protected column alone: whether
+    /// the learner wants [`Flips`](crate::encoder::Flips).
     #[must_use]
     pub fn wants_flips(&self) -> bool {
         self.individual.is_some() || self.growth.unfair > 0

@@ -1,6 +1,8 @@
-//! The fairness of the FEAMOE paper: penalties on single decisions that weigh more with every expert (section 3.1, Algorithm 1).
+//! The fairness of the FEAMOE paper: penalties on single decisions that weigh more with every
+//! expert (section 3.1, Algorithm 1).
 //!
-//! Per record, with `yhat` the decision of the weights being trained, `u` any unprivileged group and `r` the reference of its attribute:
+//! Per record, with `yhat` the decision of the weights being trained, `u` any unprivileged group
+//! and `r` the reference of its attribute:
 //!
 //! ```text
 //! E_spd    = [u, yhat=0] sum_k g_k (1 - o_k)^2 + [r, yhat=1] sum_k g_k o_k^2
@@ -9,14 +11,17 @@
 //! E        = E_acc + lambda (E_spd + E_aod + E_burden)          lambda = increment (experts - 1)
 //! ```
 //!
-//! The first expert learns for accuracy alone, each one added raises lambda by the increment. The cells' weights, with C cells and N records of the
-//! attribute so far, give every cell the same say in the error rates; for two groups it is the paper's `N / (4 N_ay)`.
+//! The first expert learns for accuracy alone, each one added raises lambda by the increment. The
+//! cells' weights, with C cells and N records of the attribute so far, give every cell the same say
+//! in the error rates; for two groups it is the paper's `N / (4 N_ay)`.
 //!
 //! - *Several groups*: every unprivileged group is `u`, each a pair of cells of its own.
-//! - *Several attributes*: their penalties add up; a record without a group in one gets none from it.
+//! - *Several attributes*: their penalties add up; a record without a group in one gets none from
+//!   it.
 //!
-//! *Limits:* penalties push one way, also past parity, and no gap is named: which increment gives which gap is found by trying. Targets
-//! (`control`) do not have this limit. *Cost:* a few operations a record and attribute, 16 bytes a group.
+//! *Limits:* penalties push one way, also past parity, and no gap is named: which increment gives
+//! which gap is found by trying. Targets (`control`) do not have this limit. *Cost:* a few
+//! operations a record and attribute, 16 bytes a group.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +30,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::NO_GROUP;
 
-/// Largest weight of a cell. A rarer one counts as 1 % of two groups: the first record of a group in a million would otherwise undo what was learned.
+/// Largest weight of a cell. A rarer one counts as 1 % of two groups: the first record of a group
+/// in a million would otherwise undo what was learned.
 const LARGEST_CELL_WEIGHT: f32 = 25.0;
 
 /// The penalties that are added to the accuracy loss; none by default.
@@ -133,7 +139,8 @@ impl Paper {
         for (cells, group) in self.cells.iter_mut().zip(groups).filter(|(_, group)| **group != NO_GROUP) {
             let weight = count(cells, usize::from(*group), label);
             let is_reference = *group == 0;
-            // The reference accepted, any other group declined: the decisions that a gap is made of.
+            // The reference accepted, any other group declined: the decisions that a gap is made
+            // of.
             if decision != is_reference {
                 continue;
             }
@@ -220,7 +227,8 @@ mod tests {
             }
         };
         records(&mut paper);
-        // 50 of the 1,000 are of group 1 and positive: 1000 / (4 * 50) = 5; 600 of group 0 and negative.
+        // 50 of the 1,000 are of group 1 and positive: 1000 / (4 * 50) = 5; 600 of group 0 and
+        // negative.
         let rare = paper.clone().observe(&[1], true, false, 2).squares;
         assert!((rare - ONE * 5.0).abs() < 0.03 * rare, "{rare}");
         let common = paper.observe(&[0], false, true, 2).squares;

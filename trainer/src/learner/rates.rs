@@ -4,15 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use feamoe_engine::fairness::Rates;
 
-/// Step of a rate at the records of its cell: an average over about 100 of them, however rare they are.
+/// Step of a rate at the records of its cell: an average over about 100 of them, however rare they
+/// are.
 const STEP: f32 = 0.02;
-/// Step of the averages behind a distance: log-odds and distances spread more widely than decisions.
+/// Step of the averages behind a distance: log-odds and distances spread more widely than
+/// decisions.
 const SLOW_STEP: f32 = 0.005;
 /// Smallest part of a shift that a mean distance answers with.
 const SMALLEST_ANSWER: f32 = 0.2;
 /// Records from which on a rate fades: `1 / STEP`.
 const FADING_FROM: f32 = 50.0;
-/// Growth of the unit that records are weighed with: shares of groups and labels fade over 10,000 records.
+/// Growth of the unit that records are weighed with: shares of groups and labels fade over 10,000
+/// records.
 const UNIT_GROWTH: f32 = 1.0 + 1e-4;
 /// Where the unit is brought back to 1, far from overflow.
 const LARGEST_UNIT: f32 = 1e6;
@@ -57,7 +60,8 @@ pub(super) struct Scored {
     pub below: f32,
     /// Density of the kernel behind [`Scored::nearness`], per unit of score.
     pub density: f32,
-    /// Natural log-odds from the deciding score up to the threshold, 0 for one past it; `None` where nobody asks for distances.
+    /// Natural log-odds from the deciding score up to the threshold, 0 for one past it; `None`
+    /// where nobody asks for distances.
     pub log_odds: Option<f32>,
 }
 
@@ -81,8 +85,9 @@ pub(super) struct Group {
     pub recourse: Recourse,
 }
 
-/// How far the declined records of a group are from the boundary: a ratio estimate. Distances are dear, so they are measured on a sample; the log-odds of all
-/// of them say how the mean moves meanwhile. Empty where nobody asks for it.
+/// How far the declined records of a group are from the boundary: a ratio estimate. Distances are
+/// dear, so they are measured on a sample; the log-odds of all of them say how the mean moves
+/// meanwhile. Empty where nobody asks for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Recourse {
     /// Log-odds up to the threshold.
@@ -128,14 +133,16 @@ impl Recourse {
         self.log_odds.mean * self.worth()
     }
 
-    /// Returns the answer of the mean distance to a shift of the log-odds: all come nearer, but the nearest leave the mean.
+    /// Returns the answer of the mean distance to a shift of the log-odds: all come nearer, but the
+    /// nearest leave the mean.
     pub fn response(&self) -> f32 {
         self.worth() * (1.0 - self.lifted.mean * self.log_odds.mean).max(SMALLEST_ANSWER)
     }
 }
 
 impl Group {
-    /// A force `f` moves a score by about `f p (1 - p)`; a decision rate moves by that times the density of scores at the threshold.
+    /// A force `f` moves a score by about `f p (1 - p)`; a decision rate moves by that times the
+    /// density of scores at the threshold.
     fn observe(&mut self, s: &Scored) {
         let label = usize::from(s.label);
         let decision = s.decisive >= s.threshold;
@@ -145,7 +152,8 @@ impl Group {
             self.burden.observe(s.threshold - s.decisive);
         }
         let variance = s.current * (1.0 - s.current);
-        // What the features tell of the label: a force on one label's records also moves the other's that look alike.
+        // What the features tell of the label: a force on one label's records also moves the
+        // other's that look alike.
         let likely = [1.0 - s.current, s.current];
         if let Some(cell) = self.decided.get_mut(label) {
             cell.observe(decided);
@@ -303,7 +311,8 @@ mod tests {
         scored.current = 0.9;
         recourse.observe(&scored, 0.0);
         assert!((recourse.burden() - 3.0 * 0.4).abs() < 1e-6, "{}", recourse.burden());
-        // A unit of log-odds lifts 2 * 0.09 of the declined over the threshold: they were at 0 and no longer draw the mean down.
+        // A unit of log-odds lifts 2 * 0.09 of the declined over the threshold: they were at 0 and
+        // no longer draw the mean down.
         assert!((recourse.response() - 0.4 * (1.0 - 0.18 * 3.0)).abs() < 1e-6, "{}", recourse.response());
     }
 

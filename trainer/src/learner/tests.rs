@@ -12,7 +12,8 @@ const THRESHOLD: f32 = 0.5;
 /// Rows of weights that the stream uses.
 const ROWS: usize = 6;
 
-/// Two numbers, one of them shifted by group, a categorical proxy of the group, and a label that favours the reference group.
+/// Two numbers, one of them shifted by group, a categorical proxy of the group, and a label that
+/// favours the reference group.
 fn stream(seed: u64, records: usize) -> Vec<Example> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut uniform = move || (random.next_u64() >> 40) as f32 / 16_777_216.0;
@@ -228,7 +229,8 @@ fn with_freeze_an_expert_stands_still_once_the_next_is_added() {
     assert_eq!(lanes_of(&learner, 0)[0], stood);
 }
 
-/// Prequential counts by group, accuracy, and mean score minus base rate by group, over the records from `first` on.
+/// Prequential counts by group, accuracy, and mean score minus base rate by group, over the records
+/// from `first` on.
 fn measure(options: LearnerOptions, records: usize, first: usize) -> ([Counts; 2], f32, [f32; 2]) {
     let mut learner = learner(options);
     let mut counts = [Counts::new(), Counts::new()];

@@ -29,7 +29,8 @@ pub struct Content {
     pub edges: Vec<f32>,
     /// The standard deviation of every feature, 0 for a category; empty for a blob without them.
     pub deviations: Vec<f32>,
-    /// The background records, one after the other, as [`feamoe_engine::format::background`] draws them; empty for a blob without them.
+    /// The background records, one after the other, as [`feamoe_engine::format::background`] draws
+    /// them; empty for a blob without them.
     pub background: Vec<u8>,
 }
 
@@ -83,7 +84,8 @@ impl Content {
     /// Encodes the blob, with or without the names section.
     ///
     /// # Errors
-    /// Where the model is past the format's limits. Whether the content is consistent is for the engine's reader to say: read the blob back.
+    /// Where the model is past the format's limits. Whether the content is consistent is for the
+    /// engine's reader to say: read the blob back.
     pub fn to_bytes(&self, with_names: bool) -> Result<AlignedBytes, EncodeError> {
         let experts = u8::try_from(self.experts).ok().filter(|_| self.experts <= MAX_EXPERTS);
         let experts = experts.ok_or(EncodeError::TooManyExperts { found: self.experts })?;
@@ -126,7 +128,8 @@ impl Content {
     }
 }
 
-/// Puts a blob together: description and kinds, the sections in the order of their flags, padding, values.
+/// Puts a blob together: description and kinds, the sections in the order of their flags, padding,
+/// values.
 pub(super) fn assemble(head: Vec<u8>, sections: &[(u16, Vec<u8>)], values: &[u8]) -> Result<AlignedBytes, EncodeError> {
     let mut payload = head;
     for (_, section) in sections {

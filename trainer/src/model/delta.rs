@@ -9,7 +9,8 @@ use feamoe_engine::{Blob, LoadError};
 
 use crate::model::AlignedBytes;
 
-/// Bytes of the old blob that are looked for together: what a copy saves must be more than what telling of it takes.
+/// Bytes of the old blob that are looked for together: what a copy saves must be more than what
+/// telling of it takes.
 const BLOCK: usize = 8;
 /// Weights of a block whose own shift is tried for all of it.
 const SHIFTS_TRIED: usize = 16;
@@ -42,8 +43,8 @@ pub enum DeltaError {
     Wrong(#[from] delta::DeltaError),
 }
 
-/// Returns the delta that turns `old` into `new`, byte by byte; it has been applied once. Models of other features or encodings have one too, as long as it is
-/// smaller than the new model.
+/// Returns the delta that turns `old` into `new`, byte by byte; it has been applied once. Models of
+/// other features or encodings have one too, as long as it is smaller than the new model.
 ///
 /// # Errors
 /// See [`DeltaError`].
@@ -126,7 +127,8 @@ struct Run {
     from: Option<u32>,
 }
 
-/// Returns the runs of the new table: the bias, then each feature's. The rows of a run move by one mean, see `layout`.
+/// Returns the runs of the new table: the bias, then each feature's. The rows of a run move by one
+/// mean, see `layout`.
 fn runs(old: &Layout, new: &Layout) -> Vec<Run> {
     if new.table.rows == 0 || old.table.rows == 0 {
         return vec![Run { rows: new.table.rows, from: None }];
@@ -166,7 +168,8 @@ struct Weights<'a> {
 }
 
 impl Weights<'_> {
-    /// Returns a run of rows in the lane of an expert: the gate's or (`own`) its own. Zeros for rows that are not there.
+    /// Returns a run of rows in the lane of an expert: the gate's or (`own`) its own. Zeros for
+    /// rows that are not there.
     fn lane(&self, expert: u8, own: bool, from: Option<u32>, rows: u32) -> Vec<u32> {
         let Layout { table, width, .. } = self.layout;
         let weight = |row: u32| width.read(self.blob, table.weight(*width, row as usize, expert.into(), own));
@@ -233,7 +236,8 @@ impl Block {
         Self { k, shift, cost: cost + if shift.is_some() { 38 } else { 6 }, differences }
     }
 
-    /// Returns the shortest of those that some weights' own shifts give, and the one without a shift.
+    /// Returns the shortest of those that some weights' own shifts give, and the one without a
+    /// shift.
     fn best(width: Width, old: &[u32], new: &[u32]) -> Self {
         let shifts: Vec<u32> = if width == Width::F32 {
             let pairs = old.iter().zip(new).map(|(old, new)| (f32::from_bits(*old), f32::from_bits(*new)));

@@ -1,4 +1,5 @@
-//! A copy of a model for a device, which scores the same with fewer bytes: the background stays on the host, names where codes do.
+//! A copy of a model for a device, which scores the same with fewer bytes: the background stays on
+//! the host, names where codes do.
 
 use feamoe_engine::LoadError;
 use feamoe_engine::format::{Blob, Description, FLAG_BACKGROUND, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
@@ -29,8 +30,9 @@ pub enum DeviceError {
     Encode(#[from] EncodeError),
 }
 
-/// Returns a copy of a blob with the first `background` of its background records, and with its names or without; weights, ranges and sections that this
-/// version does not know are taken over byte by byte. The copy has been read back through the engine.
+/// Returns a copy of a blob with the first `background` of its background records, and with its
+/// names or without; weights, ranges and sections that this version does not know are taken over
+/// byte by byte. The copy has been read back through the engine.
 ///
 /// # Errors
 /// See [`DeviceError`].

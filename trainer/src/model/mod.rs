@@ -1,8 +1,9 @@
-//! Model files on the host: their bytes in memory, aligned as the engine needs them, and the capacity of this build.
+//! Model files on the host: their bytes in memory, aligned as the engine needs them, and the
+//! capacity of this build.
 //!
-//! From model file to model file, without a learner: [`device_copy`] takes off what a device does not need, [`quantize()`] gives
-//! it integer weights, [`delta()`] tells a model by another one, [`constants()`] writes source code; [`mod@costs`] tells what a
-//! model costs on a microcontroller.
+//! From model file to model file, without a learner: [`device_copy`] takes off what a device does
+//! not need, [`quantize()`] gives it integer weights, [`delta()`] tells a model by another one,
+//! [`constants()`] writes source code; [`mod@costs`] tells what a model costs on a microcontroller.
 
 mod blob;
 mod constants;
@@ -65,8 +66,9 @@ pub type HostAnswer = Answer<FEATURES>;
 
 /// A model of either weights: what scores, whichever they are.
 ///
-/// The engine's [`feamoe_engine::Scorer`] is for code that is compiled for one kind; a command learns from the file
-/// which it has. Every such choice is made here, once, and not in each command.
+/// The engine's [`feamoe_engine::Scorer`] is for code that is compiled for one kind; a command
+/// learns from the file which it has. Every such choice is made here, once, and not in each
+/// command.
 #[derive(Clone, Copy, Debug)]
 pub enum AnyModel<'m> {
     /// Of float weights.
@@ -75,7 +77,8 @@ pub enum AnyModel<'m> {
     Integer {
         /// The model.
         model: &'m HostIntegerModel<'m>,
-        /// The float model that its weights stand for, where explanations need it: see [`crate::model::dequantize`].
+        /// The float model that its weights stand for, where explanations need it: see
+        /// [`crate::model::dequantize`].
         floats: Option<&'m HostModel<'m>>,
     },
 }

@@ -12,7 +12,8 @@ const ROW: f64 = 26.0;
 const BAR: f64 = 16.0;
 const ROOM: f64 = 66.0;
 
-/// Draws the mean magnitude of each feature's values over records, the greatest first; those beyond [`MOST_PLAYERS`] together.
+/// Draws the mean magnitude of each feature's values over records, the greatest first; those beyond
+/// [`MOST_PLAYERS`] together.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`] for a summary of none.

@@ -1,4 +1,5 @@
-//! Every value of many records as a dot: how far a feature moves scores, and with which of its values.
+//! Every value of many records as a dot: how far a feature moves scores, and with which of its
+//! values.
 
 use std::fmt::Write as _;
 
@@ -9,7 +10,8 @@ use super::scale::Scale;
 use super::{MOST_PLAYERS, PlotError, Subject, evenly, grouped};
 use crate::explanation::{Explanation, by_magnitude};
 
-/// Dots of a feature; of more records, so many evenly by their value, the lowest and the highest among them.
+/// Dots of a feature; of more records, so many evenly by their value, the lowest and the highest
+/// among them.
 pub const MOST_DOTS: usize = 1_500;
 const ROW: f64 = 34.0;
 const DOT: f64 = 4.0;
@@ -21,10 +23,12 @@ const CATEGORY: &str = "#454b54";
 /// Of a missing value.
 const MISSING: &str = "#cc79a7";
 
-/// Draws a row of dots per feature, those of the greatest mean magnitude on top; dots within 4 pixels are stacked up and down.
+/// Draws a row of dots per feature, those of the greatest mean magnitude on top; dots within 4
+/// pixels are stacked up and down.
 ///
-/// Numbers are coloured from their 5th to their 95th percentile, or from the lowest to the highest where those are equal. Takes `O(n log n)` for the `n`
-/// values of a feature; the document has at most [`MOST_DOTS`] dots of about 12 bytes for each of [`MOST_PLAYERS`] features.
+/// Numbers are coloured from their 5th to their 95th percentile, or from the lowest to the highest
+/// where those are equal. Takes `O(n log n)` for the `n` values of a feature; the document has at
+/// most [`MOST_DOTS`] dots of about 12 bytes for each of [`MOST_PLAYERS`] features.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`] for none.

@@ -7,7 +7,8 @@ use svg::{Document, Node};
 
 use super::scale::Scale;
 
-/// Raises the score: blue of Okabe and Ito (2008), apart from [`LOWERS`] for every kind of colour vision, and in print.
+/// Raises the score: blue of Okabe and Ito (2008), apart from [`LOWERS`] for every kind of colour
+/// vision, and in print.
 pub const RAISES: &str = "#0072b2";
 /// Lowers the score: vermilion of the same.
 pub const LOWERS: &str = "#d55e00";
@@ -95,7 +96,8 @@ impl Canvas {
         self.put(text(x, TOP - 10.0, words, anchor, INK).set("font-size", 12));
     }
 
-    /// Writes what is left and right of a row: a name and, in grey, a value. Each ends before `right`.
+    /// Writes what is left and right of a row: a name and, in grey, a value. Each ends before
+    /// `right`.
     pub fn label(&mut self, columns: Columns, y: f64, name: &str, value: &str) {
         let baseline = y + SIZE * 0.35;
         self.fitted(MARGIN, baseline, name, columns.name, Anchor::Start, INK);
@@ -195,7 +197,8 @@ pub fn line(x1: f64, y1: f64, x2: f64, y2: f64, colour: &str, width: f64) -> Lin
     line.set("stroke", colour).set("stroke-width", width)
 }
 
-/// Returns a bar from one place to another around `y`, pointed at its end: its direction is seen without its colour.
+/// Returns a bar from one place to another around `y`, pointed at its end: its direction is seen
+/// without its colour.
 pub fn arrow(from: f64, to: f64, y: f64, height: f64) -> Polygon {
     let half = height / 2.0;
     let tip = (to - from).abs().min(half);
@@ -242,7 +245,8 @@ fn printable(content: &str) -> String {
         .collect()
 }
 
-/// Shortens text that is wider than a place: `…` stands for what is left out of the middle, since long names often differ at their end only.
+/// Shortens text that is wider than a place: `…` stands for what is left out of the middle, since
+/// long names often differ at their end only.
 fn fit(content: &str, place: f64) -> String {
     if width(content) <= place {
         return content.to_owned();

@@ -9,22 +9,26 @@ use super::{MOST_PLAYERS, PlotError, Subject, evenly, grouped, others};
 use crate::explanation::{Explanation, by_magnitude};
 
 const ROW: f64 = 27.0;
-/// Records that are drawn; of more, so many evenly by their score, the lowest and the highest among them.
+/// Records that are drawn; of more, so many evenly by their score, the lowest and the highest among
+/// them.
 pub const MOST_LINES: usize = 300;
 /// Records whose lines are numbered.
 const MOST_NUMBERED: usize = 12;
 /// Room between two of those numbers.
 const NUMBER_WIDTH: f64 = 40.0;
 
-/// How far bases may be apart that are one: means over the same background are rounded along the way, otherwise for each record.
+/// How far bases may be apart that are one: means over the same background are rounded along the
+/// way, otherwise for each record.
 const SAME_BASE: f32 = 1e-5;
 
-/// Draws a line per record, from the base at the foot to its score at the head; features as rows, those of the greatest mean magnitude on top.
+/// Draws a line per record, from the base at the foot to its score at the head; features as rows,
+/// those of the greatest mean magnitude on top.
 ///
 /// Lines that reach the threshold are blue, the others orange.
 ///
 /// # Errors
-/// [`PlotError::SeveralBases`] where the records start from different values, as with the gate held; [`PlotError::NoRecord`] for none.
+/// [`PlotError::SeveralBases`] where the records start from different values, as with the gate
+/// held; [`PlotError::NoRecord`] for none.
 #[allow(clippy::cast_precision_loss)]
 pub fn decision(e: &Explanation) -> Result<String, PlotError> {
     let base = *e.base_values.first().ok_or(PlotError::NoRecord)?;

@@ -1,4 +1,5 @@
-//! Plots of explanations as SVG: sober, colour-blind safe (blue raises, orange lowers, and the shape says it too), the same bytes on any machine.
+//! Plots of explanations as SVG: sober, colour-blind safe (blue raises, orange lowers, and the
+//! shape says it too), the same bytes on any machine.
 //!
 //! | plot | of | shows |
 //! | --- | --- | --- |
@@ -8,9 +9,10 @@
 //! | [`beeswarm`] | many records | each value as a dot, coloured by what the record holds |
 //! | [`decision`] | some records | their ways from the one base to their scores |
 //!
-//! Each is a whole document without identifiers, so that several can stand in one page. Text is set in the reader's sans serif. Where a name or a value
-//! is too long for its place, `…` stands in its middle, and the whole of it in the element's title. At most [`MOST_PLAYERS`] features have a row; the
-//! others share one, or are counted in the legend of the beeswarm.
+//! Each is a whole document without identifiers, so that several can stand in one page. Text is set
+//! in the reader's sans serif. Where a name or a value is too long for its place, `…` stands in its
+//! middle, and the whole of it in the element's title. At most [`MOST_PLAYERS`] features have a
+//! row; the others share one, or are counted in the legend of the beeswarm.
 
 mod bar;
 mod beeswarm;
@@ -94,7 +96,8 @@ fn grouped(count: u64) -> String {
     groups.join(",")
 }
 
-/// Returns `most` of `count` indices, evenly spread, the first and the last among them; all where there are no more.
+/// Returns `most` of `count` indices, evenly spread, the first and the last among them; all where
+/// there are no more.
 fn evenly(count: usize, most: usize) -> impl Iterator<Item = usize> {
     let kept = count.min(most);
     (0..kept).map(move |index| if kept > 1 { index * (count - 1) / (kept - 1) } else { index })

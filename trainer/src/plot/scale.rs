@@ -51,7 +51,8 @@ impl Scale {
         ticks
     }
 
-    /// Returns the smallest of 1, 2, 5 times a power of ten that leaves few enough ticks, and its decimals.
+    /// Returns the smallest of 1, 2, 5 times a power of ten that leaves few enough ticks, and its
+    /// decimals.
     fn step(&self) -> (f64, usize) {
         let range = self.high - self.low;
         let (mut power, mut decimals) = (1.0, 0);

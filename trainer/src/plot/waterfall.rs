@@ -1,4 +1,5 @@
-//! One record's way from the base to its score: a bar per feature, each from where the one above it ended.
+//! One record's way from the base to its score: a bar per feature, each from where the one above it
+//! ended.
 
 use feamoe_engine::Method;
 
@@ -21,10 +22,12 @@ struct Row {
     interval: Option<[f64; 2]>,
 }
 
-/// Draws the explanation of one record, by its position: base on top, features in the order of their magnitude, score at the bottom.
+/// Draws the explanation of one record, by its position: base on top, features in the order of
+/// their magnitude, score at the bottom.
 ///
-/// What features beyond [`MOST_PLAYERS`] add is one bar. Whiskers are 95 % intervals, where the method has them. The threshold is drawn where it lies no
-/// further away than the values reach; the title tells it always. A residual that the numbers would show has a bar of its own.
+/// What features beyond [`MOST_PLAYERS`] add is one bar. Whiskers are 95 % intervals, where the
+/// method has them. The threshold is drawn where it lies no further away than the values reach; the
+/// title tells it always. A residual that the numbers would show has a bar of its own.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`].
@@ -149,7 +152,8 @@ pub(super) fn title(e: &Explanation, record: usize) -> String {
     )
 }
 
-/// Returns the threshold in the space of the values; `None` for the frozen gate, whose averaged log-odds are not those of the score.
+/// Returns the threshold in the space of the values; `None` for the frozen gate, whose averaged
+/// log-odds are not those of the score.
 pub(super) fn threshold(e: &Explanation) -> Option<f64> {
     let threshold = f64::from(e.threshold);
     match (e.method, e.space) {

@@ -1,4 +1,5 @@
-//! Which records are used, and what a row has besides its cells: filters, the label, protected groups, all counted.
+//! Which records are used, and what a row has besides its cells: filters, the label, protected
+//! groups, all counted.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -17,9 +18,11 @@ use crate::schema::{Filter, Schema, Target};
 /// What the rows are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// Learning and evaluating: the target and every protected column must be there, filters apply, each row has a label.
+    /// Learning and evaluating: the target and every protected column must be there, filters apply,
+    /// each row has a label.
     Learn,
-    /// Scoring: each record of the file gives a row; label and groups are known where the columns are there.
+    /// Scoring: each record of the file gives a row; label and groups are known where the columns
+    /// are there.
     Score,
 }
 
@@ -67,7 +70,8 @@ pub struct Row<'a> {
     pub(super) record: Record<'a>,
     /// Whether the outcome is the favourable one; `None` only for [`Use::Score`].
     pub label: Option<bool>,
-    /// Group per attribute, intersections after the protected columns: 0 privileged, 1.. the others, [`NO_GROUP`].
+    /// Group per attribute, intersections after the protected columns: 0 privileged, 1.. the
+    /// others, [`NO_GROUP`].
     pub groups: &'a [u8],
 }
 
@@ -115,8 +119,8 @@ impl Admission {
         })
     }
 
-    /// Lets the protected groups keep the ids they had in an earlier pass: groups that the schema does not list are numbered by
-    /// first appearance. Call it before the first record.
+    /// Lets the protected groups keep the ids they had in an earlier pass: groups that the schema
+    /// does not list are numbered by first appearance. Call it before the first record.
     pub(crate) fn resume_groups<'a>(&mut self, earlier: impl IntoIterator<Item = &'a Attribute>) {
         let mut earlier = earlier.into_iter();
         for (grouping, earlier) in self.groupings.iter_mut().zip(&mut earlier) {
@@ -137,7 +141,8 @@ impl Admission {
         &self.columns
     }
 
-    /// Returns the protected attributes in the order of the schema, then the intersections, with the groups and counts so far.
+    /// Returns the protected attributes in the order of the schema, then the intersections, with
+    /// the groups and counts so far.
     pub(crate) fn attributes(&self) -> impl Iterator<Item = &Attribute> + Clone {
         let intersections = self.intersections.iter().map(|intersection| &intersection.attribute);
         self.groupings.iter().map(|grouping| &grouping.attribute).chain(intersections)
@@ -197,8 +202,8 @@ impl Admission {
         Row { record, label: self.label, groups: &self.groups }
     }
 
-    /// Checks, once all records are read, that they could be learned from: rows of both outcomes, and none of the groups that
-    /// the schema names empty.
+    /// Checks, once all records are read, that they could be learned from: rows of both outcomes,
+    /// and none of the groups that the schema names empty.
     ///
     /// # Errors
     ///
@@ -273,7 +278,8 @@ impl Admission {
         Err(Error::OneOutcome { files: files.into(), reason })
     }
 
-    /// Checks that each protected group occurred: the privileged one, each listed one, and at least one to compare with.
+    /// Checks that each protected group occurred: the privileged one, each listed one, and at least
+    /// one to compare with.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! A few rows kept in memory: what an encoder is fitted on before learning begins, and a sample of them.
+//! A few rows kept in memory: what an encoder is fitted on before learning begins, and a sample of
+//! them.
 
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use super::record::{Held as HeldCells, Kept, NOT_KEPT, Position, Record};
 use super::{Row, Stream};
 use crate::error::Error;
 
-/// Rows, of which only the cells of some columns are kept: typed, and nothing of a row that was replaced.
+/// Rows, of which only the cells of some columns are kept: typed, and nothing of a row that was
+/// replaced.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Buffer {
     /// Of each column its place among the cells of a row, or none.
@@ -70,7 +72,8 @@ impl Buffer {
         Ok(())
     }
 
-    /// Returns whether a stored buffer can be one, for this number of columns and protected attributes.
+    /// Returns whether a stored buffer can be one, for this number of columns and protected
+    /// attributes.
     pub(crate) fn is_sound(&self, columns: usize, attributes: usize) -> bool {
         let mut places: Vec<u32> = self.places.iter().copied().filter(|place| *place != NOT_KEPT).collect();
         places.sort_unstable();

@@ -1,4 +1,5 @@
-//! SHA-256 whose state can be stored: a run that goes on later hashes on, so that its data have one hash however often it was interrupted.
+//! SHA-256 whose state can be stored: a run that is resumed hashes on, so that its data have one
+//! hash however often it was interrupted.
 
 use std::fmt;
 use std::ops::Range;
@@ -72,7 +73,7 @@ impl<'de> Deserialize<'de> for Digest {
 mod tests {
     use super::*;
 
-    /// FIPS 180-4's examples, and that a state goes on wherever it was stored.
+    /// FIPS 180-4's examples, and that a stored state can be resumed anywhere.
     #[test]
     fn a_stored_state_goes_on() {
         let text = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq".repeat(5);

@@ -13,8 +13,9 @@ pub const NO_GROUP: u8 = u8::MAX;
 
 /// One protected attribute and its groups.
 ///
-/// Group 0 is the privileged one, however many values it has; every other group is one value. Where the schema lists no
-/// unprivileged values, a group is added for each new value, in the order of appearance.
+/// Group 0 is the privileged one, however many values it has; every other group is one value. Where
+/// the schema lists no unprivileged values, a group is added for each new value, in the order of
+/// appearance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attribute {
     column: String,
@@ -80,8 +81,8 @@ impl Attribute {
         &self.column
     }
 
-    /// Returns the names of the groups known so far, by id. The name of a privileged group of several values joins them
-    /// with `|`.
+    /// Returns the names of the groups known so far, by id. The name of a privileged group of
+    /// several values joins them with `|`.
     #[must_use]
     pub fn groups(&self) -> &[String] {
         &self.groups
@@ -99,8 +100,9 @@ impl Attribute {
         self.privileged.is_empty()
     }
 
-    /// Returns the column's values known so far, each with its group: those of the privileged group, then one for every other group. None of an intersection,
-    /// which has no column of its own.
+    /// Returns the column's values known so far, each with its group: those of the privileged
+    /// group, then one for every other group. None of an intersection, which has no column of its
+    /// own.
     pub fn values(&self) -> impl Iterator<Item = (u8, &str)> {
         let others = (0..NO_GROUP).zip(&self.groups).skip(1).filter(|_| !self.is_intersection());
         self.privileged.iter().map(|value| (0, value)).chain(others).map(|(group, value)| (group, value.as_str()))
@@ -143,7 +145,8 @@ impl Grouping {
         Self { attribute: Attribute::new(protected), protected: protected.clone(), index, ids, others: Seen::default() }
     }
 
-    /// Goes on with the groups (not the counts) of an earlier stream, so that open groups keep their ids.
+    /// Takes over the groups (not the counts) of an earlier stream, so that open groups keep
+    /// their ids.
     pub(super) fn resume(&mut self, earlier: &Attribute) {
         for (name, id) in earlier.groups.iter().zip(0..NO_GROUP).skip(self.attribute.groups.len()) {
             self.ids.insert(name.as_bytes().into(), id);
@@ -151,7 +154,7 @@ impl Grouping {
         }
     }
 
-    /// Goes on where an earlier stream stopped: groups, counts, and the values without a group.
+    /// Takes over the state of an earlier stream: groups, counts, and the values without a group.
     pub(super) fn go_on(&mut self, earlier: &Attribute, others: &Seen) {
         self.resume(earlier);
         self.attribute = earlier.clone();

@@ -1,8 +1,10 @@
-//! Intersections: an attribute made of others, such as sex and race together. A model may treat women and Black people like everyone else and still not
-//! Black women; only the groups of the intersection show it (Kearns et al. 2018, "fairness gerrymandering").
+//! Intersections: an attribute made of others, such as sex and race together. A model may treat
+//! women and Black people like everyone else and still not Black women; only the groups of the
+//! intersection show it (Kearns et al. 2018, "fairness gerrymandering").
 //!
-//! Its privileged group are the records privileged in every part. Any other combination that occurs is a group of its own, named `Female & Black`; a record
-//! without a group in one of the parts has none. *Cost:* one look-up a record.
+//! Its privileged group are the records privileged in every part. Any other combination that occurs
+//! is a group of its own, named `Female & Black`; a record without a group in one of the parts has
+//! none. *Cost:* one look-up a record.
 
 use rustc_hash::FxHashMap;
 
@@ -35,14 +37,15 @@ impl Intersection {
         Self { attribute, parts, ids: FxHashMap::default(), key: Vec::new() }
     }
 
-    /// Goes on with the groups (not the counts) of an earlier stream.
+    /// Takes over the groups (not the counts) of an earlier stream.
     pub(super) fn resume(&mut self, earlier: &Attribute) {
         for name in earlier.groups().iter().skip(self.attribute.groups().len()) {
             self.attribute.add(name.clone());
         }
     }
 
-    /// Returns the group of a record that has these groups in the protected attributes, and counts it.
+    /// Returns the group of a record that has these groups in the protected attributes, and counts
+    /// it.
     pub(super) fn group(&mut self, groupings: &[Grouping], groups: &[u8]) -> u8 {
         self.key.clear();
         self.key.extend(self.parts.iter().filter_map(|part| groups.get(*part)));
@@ -89,7 +92,8 @@ impl Intersection {
     }
 }
 
-/// Joins the names of the parts' groups; one that could be taken for several is quoted, as groups are told apart by name from stream to stream.
+/// Joins the names of the parts' groups; one that could be taken for several is quoted, as groups
+/// are told apart by name from stream to stream.
 fn name(groupings: &[Grouping], parts: &[usize], groups: &[u8]) -> String {
     let names = parts.iter().zip(groups).filter_map(|(part, group)| {
         groupings.get(*part).and_then(|grouping| grouping.attribute.groups().get(usize::from(*group)))

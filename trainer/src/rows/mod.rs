@@ -1,7 +1,8 @@
 //! Labelled rows of a table, one at a time, in constant memory whatever the length.
 //!
-//! A [`Source`] lends records ([`Record`]: cells by column): CSV text ([`csv`]), or what you implement it for. A [`Stream`] makes rows of
-//! them, as a schema says: filters, label, protected groups. Scoring without a schema needs records only.
+//! A [`Source`] lends records ([`Record`]: cells by column): CSV text ([`csv`]), or what you
+//! implement it for. A [`Stream`] makes rows of them, as a schema says: filters, label, protected
+//! groups. Scoring without a schema needs records only.
 //!
 //! ```
 //! use feamoe::rows::{Stream, Use};
@@ -77,7 +78,8 @@ impl<'s> Stream<'s> {
     ///
     /// # Errors
     ///
-    /// See [`Records::open`]; [`Error::MissingColumn`] for the target, a protected attribute or a filter.
+    /// See [`Records::open`]; [`Error::MissingColumn`] for the target, a protected attribute or a
+    /// filter.
     pub fn open(inputs: &[Input], schema: &Schema, usage: Use) -> Result<Self, Error> {
         Self::new(Records::open(inputs, &schema.table)?, schema, usage)
     }
@@ -107,8 +109,9 @@ impl<'s> Stream<'s> {
         Ok(Self { source: Box::new(source), admission })
     }
 
-    /// Lets the protected groups keep the ids they had in an earlier stream (another pass): groups that the
-    /// schema does not list are numbered by first appearance. Call it before the first row.
+    /// Lets the protected groups keep the ids they had in an earlier stream (another pass): groups
+    /// that the schema does not list are numbered by first appearance. Call it before the first
+    /// row.
     pub fn resume_groups<'a>(&mut self, earlier: impl IntoIterator<Item = &'a Attribute>) {
         self.admission.resume_groups(earlier);
     }
@@ -139,7 +142,8 @@ impl<'s> Stream<'s> {
         self.source.names().join(", ")
     }
 
-    /// Returns the protected attributes in the order of the schema, then the intersections, with the groups and counts so far.
+    /// Returns the protected attributes in the order of the schema, then the intersections, with
+    /// the groups and counts so far.
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> + Clone {
         self.admission.attributes()
     }
@@ -167,8 +171,8 @@ impl<'s> Stream<'s> {
         Ok(Some(self.admission.row(self.source.record())))
     }
 
-    /// Checks, once the stream is read, that it could be learned from: rows of both outcomes, and none of the groups that
-    /// the schema names empty.
+    /// Checks, once the stream is read, that it could be learned from: rows of both outcomes, and
+    /// none of the groups that the schema names empty.
     ///
     /// # Errors
     ///
@@ -177,7 +181,8 @@ impl<'s> Stream<'s> {
         self.admission.check(&self.files())
     }
 
-    /// Checks that each protected group occurred: the privileged one, each listed one, and at least one to compare with.
+    /// Checks that each protected group occurred: the privileged one, each listed one, and at least
+    /// one to compare with.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Where the reading of a run is: enough to go on with later data, or to find the place in the same data again.
+//! Where the reading of a run is: enough to continue with later data, or to find the place in the
+//! same data again.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +11,11 @@ use super::seen::Seen;
 use super::{Admission, Counts};
 use crate::schema::Schema;
 
-/// What the reading of a run has come to. It starts empty, before the first record.
+/// The state of a run's reading. It starts empty, before the first record.
 ///
-/// Between two sources it holds nothing of where the data came from but their hash. Within one it also holds which records were read since
-/// it was opened, so that the same data, opened again, can be told from others and passed over as far as they were learned from.
+/// Between two sources it holds nothing of where the data came from but their hash. Within one it
+/// also holds which records were read since it was opened, so that the same data, opened again, can
+/// be told from others and passed over as far as they were learned from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Place {
     /// Empty before the first record.
@@ -62,7 +64,8 @@ impl Reading {
 }
 
 impl Place {
-    /// Returns how many records of its files had been read and the names of those files, if the reading was not at its end.
+    /// Returns how many records of its files had been read and the names of those files, if the
+    /// reading was not at its end.
     #[must_use]
     pub fn broke_off(&self) -> Option<(u64, String)> {
         self.reading.within.as_ref().map(|within| (within.passed.records, within.files.join(", ")))
@@ -91,21 +94,23 @@ impl Place {
     }
 }
 
-/// How to go on with a reading that broke off.
+/// How to resume a reading that broke off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GoOn {
-    /// Where the reading broke off, the inputs are the same from the first on: what was read of them is passed over, once it is known to be
-    /// the same. Else they are newer: not what the run began with.
+    /// Where the reading broke off, the inputs are the same from the first on: what was read of
+    /// them is passed over, once it is known to be the same. Else they are newer: not what the run
+    /// began with.
     #[default]
     Same,
     /// The inputs are what follows the last record that was read.
     Rest,
-    /// As `Same`; and where nothing broke off, the inputs may begin with records that were learned from before.
+    /// As `Same`; and where nothing broke off, the inputs may begin with records that were learned
+    /// from before.
     Again,
 }
 
 impl Admission {
-    /// Returns what it has come to: with where the reading is, what [`Admission::go_on`] needs.
+    /// Returns its state with that of the reading: what [`Admission::go_on`] needs.
     pub(crate) fn place(&self, reading: Reading) -> Place {
         Place {
             columns: self.columns.to_vec(),
@@ -118,7 +123,8 @@ impl Admission {
         }
     }
 
-    /// Goes on where an earlier one with the same schema stopped: with newer data after its end, or, where it broke off, as `go_on` says.
+    /// Resumes where an earlier one with the same schema stopped: with newer data after its end,
+    /// or, where it broke off, as `go_on` says.
     pub(crate) fn go_on(&mut self, place: &Place, go_on: GoOn) {
         let reads_again = place.reading.within.is_some() && go_on != GoOn::Rest;
         self.counts = place.counts;

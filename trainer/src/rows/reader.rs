@@ -29,18 +29,20 @@ const BEGINNING: u64 = 1_000;
 const ENOUGH: u64 = 100;
 
 impl<'s> Reader<'s> {
-    /// Starts with the first source of a run. `keep_place`: whether [`Reader::place`] is to tell what was read from other data.
+    /// Starts with the first source of a run. `keep_place`: whether [`Reader::place`] is to tell
+    /// what was read from other data.
     pub(crate) fn new(source: Box<dyn Source + 's>, keep_place: bool) -> Self {
         let passed = keep_place.then(Passed::default);
         let (opened, beginning) = (Digest::default(), Passed::default());
         Self { source, passed, opened, earlier: 0, is_at_end: false, beginning, refused: None, is_passing_over: false }
     }
 
-    /// Goes on where an earlier reader stopped: with newer data after its end, or, where it broke off, as `go_on` says. `open` opens
-    /// the source after data of a digest.
+    /// Resumes where an earlier reader stopped: with newer data after its end, or, where it broke
+    /// off, as `go_on` says. `open` opens the source after data of a digest.
     ///
     /// # Errors
-    /// Those of `open`; [`Error::OtherData`] where the source is not what the earlier reader had begun to read.
+    /// Those of `open`; [`Error::OtherData`] where the source is not what the earlier reader had
+    /// begun to read.
     pub(crate) fn resume(
         open: impl FnOnce(Digest) -> Result<Box<dyn Source + 's>, Error>,
         place: &Place,
@@ -69,7 +71,8 @@ impl<'s> Reader<'s> {
         Ok(reader)
     }
 
-    /// Passes over the records that were learned from before the run broke off; makes sure that they are the same.
+    /// Passes over the records that were learned from before the run broke off; makes sure that
+    /// they are the same.
     fn pass_over(&mut self, within: &Within) -> Result<(), Error> {
         let other = |reader: &Self, found| Error::OtherData {
             file: reader.file().into(),

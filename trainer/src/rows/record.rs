@@ -31,7 +31,8 @@ pub enum Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
-    /// Returns the number that the cell holds: NaN for a missing value, `None` for text that is no number.
+    /// Returns the number that the cell holds: NaN for a missing value, `None` for text that is no
+    /// number.
     #[inline]
     #[must_use]
     pub fn number(self) -> Option<f64> {
@@ -42,8 +43,8 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Returns the text that the cell holds, as a level or group is named: of a number its shortest decimals, `39` for 39.0;
-    /// `None` for a missing value.
+    /// Returns the text that the cell holds, as a level or group is named: of a number its shortest
+    /// decimals, `39` for 39.0; `None` for a missing value.
     #[inline]
     #[must_use]
     pub fn text(self) -> Option<Cow<'a, [u8]>> {
@@ -112,7 +113,8 @@ pub(super) enum Kept {
 pub(super) const NOT_KEPT: u32 = u32::MAX;
 
 impl Kept {
-    /// Keeps a cell, its text after the others. Text that is just what a number is written as is kept as that number.
+    /// Keeps a cell, its text after the others. Text that is just what a number is written as is
+    /// kept as that number.
     pub(super) fn of(cell: Cell<'_>, texts: &mut Vec<u8>) -> Self {
         match cell {
             Cell::Missing => Self::Missing,
@@ -163,8 +165,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Returns the text of a cell as it stands, also where it means that the value is missing; without blanks around it if the
-    /// table is trimmed.
+    /// Returns the text of a cell as it stands, also where it means that the value is missing;
+    /// without blanks around it if the table is trimmed.
     #[inline]
     #[must_use]
     pub fn text(&self, column: usize) -> Cow<'a, [u8]> {
@@ -205,7 +207,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Cells of one record after another, for a source or a caller that has values and no text; its memory is reused.
+/// Cells of one record after another, for a source or a caller that has values and no text; its
+/// memory is reused.
 #[derive(Clone, Debug)]
 pub struct Cells {
     cells: Vec<Kept>,
@@ -215,7 +218,7 @@ pub struct Cells {
 }
 
 impl Cells {
-    /// Starts with a record of so many columns, all missing.
+    /// Starts with a record of this number of columns, all missing.
     #[must_use]
     pub fn new(columns: usize) -> Self {
         Self { cells: vec![Kept::Missing; columns], text: Vec::new(), places: (0..).take(columns).collect() }

@@ -1,4 +1,5 @@
-//! A few rows of a stream, each as likely as any other, kept: the background of a model and what its export is checked on.
+//! A few rows of a stream, each as likely as any other, kept: the background of a model and what
+//! its export is checked on.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
@@ -13,8 +14,8 @@ const CHECKED_ROWS: u64 = 1000;
 /// Apart from the seeds of everything else that is drawn in a run.
 const SEED: u64 = u64::from_be_bytes(*b"reservoi");
 
-/// A uniform sample without replacement of the rows offered so far, in constant memory: Vitter (1985), algorithm R. One that was stored must be told to go on
-/// before it is used.
+/// A uniform sample without replacement of the rows offered so far, in constant memory: Vitter
+/// (1985), algorithm R. One that was stored must be resumed by `go_on` before it is used.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reservoir {
     rows: Buffer,
@@ -31,7 +32,8 @@ fn unseeded() -> Pcg64Mcg {
 }
 
 impl Reservoir {
-    /// Starts without rows, to be kept in an empty buffer; `background` of them will go into the model.
+    /// Starts without rows, to be kept in an empty buffer; `background` of them will go into the
+    /// model.
     #[must_use]
     pub fn new(rows: Buffer, background: u16, seed: u64) -> Self {
         let mut reservoir = Self { rows, background, seed, offered: 0, random: unseeded() };
@@ -39,7 +41,7 @@ impl Reservoir {
         reservoir
     }
 
-    /// Lets a stored reservoir go on.
+    /// Resumes a stored reservoir.
     pub(crate) fn go_on(&mut self) {
         self.random = Pcg64Mcg::seed_from_u64(self.seed ^ SEED);
         self.random.advance(self.offered.saturating_sub(self.capacity()).into());
@@ -73,8 +75,8 @@ impl Reservoir {
         self.rows.rows()
     }
 
-    /// Returns the background: as many rows as were asked for, or all. Their order is drawn, so that the first ones are a sample too: in their places, early
-    /// rows of the stream come first.
+    /// Returns the background: as many rows as were asked for, or all. Their order is drawn, so
+    /// that the first ones are a sample too: in their places, early rows of the stream come first.
     pub fn background(&self) -> impl Iterator<Item = Row<'_>> {
         let mut order: Vec<u32> = (0..).take(self.rows.len()).collect();
         shuffle(&mut order, &mut self.random.clone());
@@ -89,7 +91,8 @@ mod tests {
     use crate::rows::{Stream, Use};
     use crate::schema::Schema;
 
-    /// A stream of so many rows, the first and the second half of different lengths, in files of a hundred rows.
+    /// A stream of `rows` rows, the first and the second half of different lengths, in files of a
+    /// hundred rows.
     fn over(rows: u64, background: u16, seed: u64) -> Reservoir {
         let schema = Schema::from_toml("s", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n").unwrap();
         let text: String = (0..rows).fold("x,y\n".into(), |text, i| {
@@ -126,7 +129,8 @@ mod tests {
         assert_eq!((over(5, 0, 1).background().count(), over(3_000, 2_000, 1).rows().count()), (0, 2_000));
     }
 
-    /// Rows by tenths of the stream: of the background, of its first part, and of the whole reservoir. The bound is five standard deviations.
+    /// Rows by tenths of the stream: of the background, of its first part, and of the whole
+    /// reservoir. The bound is five standard deviations.
     #[test]
     fn every_row_is_as_likely() {
         const ROWS: u64 = 4_000;

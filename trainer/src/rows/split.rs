@@ -9,7 +9,8 @@ pub enum Part {
     HeldOut,
 }
 
-/// A split of a stream by record number: the same seed gives the same parts in every pass, in constant memory.
+/// A split of a stream by record number: the same seed gives the same parts in every pass, in
+/// constant memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Split {
     /// Draws the parts.

@@ -10,7 +10,8 @@ use toml::de::{DeTable, DeValue};
 use super::{Features, Filter, Intersection, Protected, Schema, Table, Target};
 use crate::error::list;
 
-/// Most unprivileged groups of one attribute: group ids are a `u8`, 0 is the privileged group and 255 *no group*.
+/// Most unprivileged groups of one attribute: group ids are a `u8`, 0 is the privileged group and
+/// 255 *no group*.
 pub(crate) const MAX_UNPRIVILEGED: usize = 254;
 
 /// A step from a TOML value into one of its parts.
@@ -278,7 +279,8 @@ fn disjoint<'a>(names: &[String], others: &[String], other_key: &str, path: &[St
     Err(fault(path, format!("{} is listed under {other_key} too; it can be only one of the two", list(&both))))
 }
 
-/// Returns the byte offset of what `path` leads to, or of the nearest enclosing table that is in the text.
+/// Returns the byte offset of what `path` leads to, or of the nearest enclosing table that is in
+/// the text.
 pub(super) fn locate(text: &str, path: &[Step]) -> usize {
     let Ok(root) = DeTable::parse(text) else { return 0 };
     let mut offset = 0;

@@ -1,8 +1,10 @@
-//! The schema of a data set: how to read the table, what to predict, whom to protect, which rows and columns to use.
+//! The schema of a data set: how to read the table, what to predict, whom to protect, which rows
+//! and columns to use.
 //!
-//! A TOML file; [`Schema::from_toml`] refuses unknown keys and contradictions with line and column, so that a
-//! [`Schema`] read from a file is consistent in itself. Whether it fits the data is found out when both meet
-//! ([`Stream::open`](crate::rows::Stream::open), [`Encoder::fit`](crate::encoder::Encoder::fit)).
+//! A TOML file; [`Schema::from_toml`] refuses unknown keys and contradictions with line and column,
+//! so that a [`Schema`] read from a file is consistent in itself. Whether it fits the data is found
+//! out when both meet ([`Stream::open`](crate::rows::Stream::open),
+//! [`Encoder::fit`](crate::encoder::Encoder::fit)).
 //!
 //! ```
 //! let text = r#"
@@ -92,8 +94,8 @@ pub struct Target {
     pub column: String,
     /// Its values that are the favourable outcome.
     pub positive: Vec<String>,
-    /// Its values that are the other outcome; rows that are neither are left out and counted. Empty: every value that
-    /// is not positive, and not missing.
+    /// Its values that are the other outcome; rows that are neither are left out and counted.
+    /// Empty: every value that is not positive, and not missing.
     #[serde(default)]
     pub negative: Vec<String>,
 }
@@ -106,16 +108,17 @@ pub struct Protected {
     pub column: String,
     /// Its values that together are the privileged group, which every other group is compared with.
     pub privileged: Vec<String>,
-    /// Its values that are each an unprivileged group; rows with any other value have no group. Absent: every value
-    /// that is not privileged, and not missing, is a group of its own.
+    /// Its values that are each an unprivileged group; rows with any other value have no group.
+    /// Absent: every value that is not privileged, and not missing, is a group of its own.
     pub unprivileged: Option<Vec<String>>,
     /// Whether the model sees the column. If not, it is not needed at scoring time.
     #[serde(default)]
     pub as_feature: bool,
 }
 
-/// `[[intersection]]`: protected columns that together make one more attribute. Its privileged group is privileged in all of them; every other
-/// combination of their groups is a group. Targets hold for it as for any attribute, and each report has it.
+/// `[[intersection]]`: protected columns that together make one more attribute. Its privileged
+/// group is privileged in all of them; every other combination of their groups is a group. Targets
+/// hold for it as for any attribute, and each report has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Intersection {
@@ -123,8 +126,8 @@ pub struct Intersection {
     pub columns: Vec<String>,
 }
 
-/// `[[filter]]`: keeps the rows for which every condition given holds. A missing cell fails `min`, `max` and `keep`
-/// (unless `keep` lists it) and passes `drop` (unless `drop` lists it).
+/// `[[filter]]`: keeps the rows for which every condition given holds. A missing cell fails `min`,
+/// `max` and `keep` (unless `keep` lists it) and passes `drop` (unless `drop` lists it).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
@@ -142,7 +145,8 @@ pub struct Filter {
     pub drop: Vec<String>,
 }
 
-/// `[features]`: which columns the model sees, and how. All but the target and the protected ones, unless said here.
+/// `[features]`: which columns the model sees, and how. All but the target and the protected ones,
+/// unless said here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Features {
@@ -154,7 +158,8 @@ pub struct Features {
     pub categorical: Vec<String>,
     /// Numeric columns with a heavy tail, seen as `ln(1 + x)`; their values are 0 or more.
     pub log1p: Vec<String>,
-    /// Most levels of a categorical column that get weights of their own; rarer ones share the *unseen* row.
+    /// Most levels of a categorical column that get weights of their own; rarer ones share the
+    /// *unseen* row.
     pub max_levels: usize,
     /// Columns that recourse never changes, beside the protected ones.
     pub immutable: Vec<String>,
@@ -164,9 +169,11 @@ pub struct Features {
     pub decrease_only: Vec<String>,
     /// Per numeric column, the lowest and highest value that recourse may propose.
     pub ranges: BTreeMap<String, [f64; 2]>,
-    /// Per numeric column, of what number a value that recourse proposes is a multiple: 1 for whole numbers.
+    /// Per numeric column, of what number a value that recourse proposes is a multiple: 1 for whole
+    /// numbers.
     pub steps: BTreeMap<String, f64>,
-    /// Per column, how much harder its change is than that of others: its part of a recourse's distance is multiplied by this. Else 1.
+    /// Per column, how much harder its change is than that of others: its part of a recourse's
+    /// distance is multiplied by this. Else 1.
     pub costs: BTreeMap<String, f64>,
 }
 
@@ -229,8 +236,8 @@ impl Schema {
     ///
     /// # Errors
     ///
-    /// [`Error::Schema`] with line and column: not TOML, an unknown or missing key, a value of the wrong type, or a
-    /// contradiction.
+    /// [`Error::Schema`] with line and column: not TOML, an unknown or missing key, a value of the
+    /// wrong type, or a contradiction.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, Error> {
         let schema: Self = toml::from_str(text).map_err(|error| {
             let (line, column) = error.span().map_or((1, 1), |span| line_and_column(text, span.start));

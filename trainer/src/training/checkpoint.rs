@@ -1,11 +1,13 @@
-//! Checkpoints: everything a run has come to, so that it goes on later to the bytes it would have come to without a break.
+//! Checkpoints: the complete state of a run. Resuming gives the same bytes as never stopping.
 //!
-//! A checkpoint holds the schema, the place in the data, the encoder, the learner, the prequential windows and the reservoir of rows behind the
-//! model's background and the export's check: [`training::resume`](crate::training::resume) needs nothing else but newer data. Its size does not grow with the
-//! stream.
+//! A checkpoint holds the schema, the place in the data, the encoder, the learner, the prequential
+//! windows and the reservoir of rows behind the model's background and the export's check:
+//! [`training::resume`](crate::training::resume) needs nothing else but newer data. Its size does
+//! not grow with the stream.
 //!
-//! A run of fewer rows than the encoder is fitted on holds those rows, and a learner that has learned nothing: going on learns from them
-//! again, with an encoder fitted on as many rows as if there had been no break.
+//! A run of fewer rows than the encoder is fitted on holds those rows, and a learner that has
+//! learned nothing: resuming learns from them again, with an encoder fitted on as many rows as if
+//! there had been no break.
 //!
 //! # Format
 //!
@@ -18,12 +20,16 @@
 //!            little endian
 //! ```
 //!
-//! The payload is [`Checkpoint`] in [postcard](https://postcard.jamesmunns.com/wire-format)'s encoding: fields in the order of the structs, which
-//! is the format. Another layout, or a learner for which the same numbers mean something else, is another [`VERSION`]. Checkpoints of other versions
-//! are refused, not converted: what they stand for is exactly the state of that version's learner.
+//! The payload is [`Checkpoint`] in [postcard](https://postcard.jamesmunns.com/wire-format)'s
+//! encoding: fields in the order of the structs, which is the format. Another layout, or a learner
+//! for which the same numbers mean something else, is another [`VERSION`]. Checkpoints of other
+//! versions are refused, not converted: what they stand for is exactly the state of that version's
+//! learner.
 //!
-//! Nothing is decoded before length and hash are known to be right; lengths inside the payload are never trusted with memory (vectors grow as
-//! elements are read). What is decoded must fit together ([`CheckpointError::Contradictory`]). The hash finds damage; it does not tell who wrote the file.
+//! Nothing is decoded before length and hash are known to be right; lengths inside the payload are
+//! never trusted with memory (vectors grow as elements are read). What is decoded must fit together
+//! ([`CheckpointError::Contradictory`]). The hash finds damage; it does not tell who wrote the
+//! file.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -42,7 +48,8 @@ use crate::training::prequential::Prequential;
 
 /// First bytes of a checkpoint.
 pub const MAGIC: [u8; 4] = *b"FEAC";
-/// Version of the format, the only one that is read. 1: the first. 2: of rows that are kept, the typed values of the columns in use and nothing else.
+/// Version of the format, the only one that is read. 1: the first. 2: of rows that are kept, the
+/// typed values of the columns in use and nothing else.
 pub const VERSION: u16 = 2;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
@@ -103,7 +110,8 @@ impl Checkpoint<'_> {
         Ok(bytes)
     }
 
-    /// Writes a file, whole or not at all; a new one for its owner alone, since it holds values of rows.
+    /// Writes a file, whole or not at all; a new one for its owner alone, since it holds values of
+    /// rows.
     ///
     /// # Errors
     /// [`Error::Write`]; the place keeps what it held before.
@@ -156,7 +164,7 @@ impl Checkpoint<'_> {
         Self::from_bytes(&bytes).map_err(refuse)
     }
 
-    /// Checks that the parts fit each other, so that going on meets no index without its place.
+    /// Checks that the parts fit each other, so that resuming meets no index without its place.
     fn check(&self) -> Result<(), CheckpointError> {
         let attributes = self.schema.protected.len() + self.schema.intersection.len();
         let columns = self.place.columns().len();
@@ -214,8 +222,8 @@ mod tests {
     use crate::training::{self, Options, Saving};
     use feamoe_engine::fairness::Measure;
 
-    /// First bytes of the hash of all names of fields, in their places: it changes with the layout. Then raise [`VERSION`] (once a release) and put the
-    /// new value here.
+    /// First bytes of the hash of all names of fields, in their places: it changes with the layout.
+    /// Then raise [`VERSION`] (once a release) and put the new value here.
     const LAYOUT: [u8; 4] = [88, 164, 184, 194];
 
     /// Writes the path of every field.

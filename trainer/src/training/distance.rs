@@ -1,9 +1,12 @@
-//! Distances to the decision boundary while learning: what a target on the recourse burden is steered by.
+//! Distances to the decision boundary while learning: what a target on the recourse burden is
+//! steered by.
 //!
-//! They are the engine's ([`feamoe_engine::recourse`]), of the learner's deciding weights: now and then these are laid out as a blob in memory,
-//! and a declined record is looked at. That takes some hundred times as long as learning from a record. So it is done for one record in `EVERY`
-//! only, more often at first; the log-odds of all others say how the mean moves meanwhile (see `learner::rates`). With it a run takes twice as
-//! long as with any other target. Nothing is done where no target asks for it.
+//! They are the engine's ([`feamoe_engine::recourse`]), of the learner's deciding weights: now and
+//! then these are laid out as a blob in memory, and a declined record is looked at. That takes some
+//! hundred times as long as learning from a record. So it is done for one record in `EVERY` only,
+//! more often at first; the log-odds of all others say how the mean moves meanwhile (see
+//! `learner::rates`). With it a run takes twice as long as with any other target. Nothing is done
+//! where no target asks for it.
 
 use feamoe_engine::FeatureIndex;
 use feamoe_engine::mixture::Term;
@@ -14,7 +17,7 @@ use crate::learner::Learner;
 use crate::model::{HostModel, HostRecord, HostRecourse};
 use crate::training::export::{Source, snapshot};
 
-/// One record in so many is looked at, if it is declined.
+/// Of this number of records one is measured, if it is declined.
 const EVERY: u64 = 128;
 /// The same of the first records, of which there are few to know the distances by.
 const EVERY_AT_FIRST: u64 = 16;
@@ -33,7 +36,8 @@ impl Gauge {
         learner.wants_distances().then(|| Self { recourse: Box::new(HostRecourse::new()) })
     }
 
-    /// Tells the learner the distance of an example, where it is the turn of one, it is declined, and has a recourse.
+    /// Tells the learner the distance of an example, where it is the turn of one, it is declined,
+    /// and has a recourse.
     pub(crate) fn look_at(&mut self, example: &Example, encoder: &Encoder, learner: &mut Learner) {
         let every = if learner.rows_seen() < AT_FIRST { EVERY_AT_FIRST } else { EVERY };
         if !learner.rows_seen().is_multiple_of(every) {
@@ -48,7 +52,8 @@ impl Gauge {
         }
     }
 
-    /// `None` as well where the weights cannot be laid out: then there is no model, and nothing to steer.
+    /// `None` as well where the weights cannot be laid out: then there is no model, and nothing to
+    /// steer.
     fn distance(&mut self, terms: &[Term], encoder: &Encoder, learner: &Learner) -> Option<f32> {
         let weights = learner.deciding_weights();
         let threshold = learner.options().threshold();
@@ -109,7 +114,8 @@ mod tests {
         assert!(Gauge::new(&learner(LearnerOptions::default().target(Measure::RecourseBurden, 0.1))).is_some());
     }
 
-    /// What the engine is asked about is the very record: it scores as the learner scores the terms.
+    /// What the engine is asked about is the very record: it scores as the learner scores the
+    /// terms.
     #[test]
     fn terms_become_the_record_they_came_from() {
         let mut csv = Vec::new();

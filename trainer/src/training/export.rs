@@ -1,7 +1,8 @@
 //! Export of a learned model as a blob, checked before it counts as done.
 //!
-//! The bytes are read back through the engine, and a sample of the training rows is scored by both: the learner from its own weights, the
-//! engine from the raw cells. A difference above [`TOLERANCE`] is an error; so is a background record that does not score as its row.
+//! The bytes are read back through the engine, and a sample of the training rows is scored by both:
+//! the learner from its own weights, the engine from the raw cells. A difference above
+//! [`TOLERANCE`] is an error; so is a background record that does not score as its row.
 
 use feamoe_engine::LoadError;
 use feamoe_engine::format::Provenance;
@@ -14,8 +15,9 @@ use crate::learner::Weights;
 use crate::model::{AlignedBytes, Content, EncodeError, HostModel};
 use crate::rows::Reservoir;
 
-/// Largest difference in p between learner and blob. Both sum some dozens of f32 in another order, and centring rounds each weight once: a few
-/// 1e-6 in a logit of moderate size; a mistake in the layout moves scores by far more.
+/// Largest difference in p between learner and blob. Both sum some dozens of f32 in another order,
+/// and centring rounds each weight once: a few 1e-6 in a logit of moderate size; a mistake in the
+/// layout moves scores by far more.
 pub const TOLERANCE: f32 = 5e-5;
 
 /// What an export needs to know of a learner.
@@ -110,8 +112,8 @@ fn content(source: &Source<'_>) -> Content {
     }
 }
 
-/// Lays out, encodes, reads back and checks a model with the reservoir's background. `predict` gives the learner's score of an encoded row; `column` finds a
-/// column of the reservoir's rows.
+/// Lays out, encodes, reads back and checks a model with the reservoir's background. `predict`
+/// gives the learner's score of an encoded row; `column` finds a column of the reservoir's rows.
 ///
 /// # Errors
 /// See [`ExportError`].

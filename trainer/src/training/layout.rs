@@ -1,16 +1,21 @@
-//! Lays a learner's rows of weights out as the engine reads them: contiguous by feature, centred on the training mean, standardisation folded in.
+//! Lays a learner's rows of weights out as the engine reads them: contiguous by feature, centred on
+//! the training mean, standardisation folded in.
 //!
-//! The learner's linear row multiplies `s = (t(x) - mean) / sd` with the mean and sd of the first rows. With `f_r` the share of training records that
-//! picked row `r`, and `s_mean` the mean of `s` where the number was present, a feature's summand of the logits is rewritten without changing it:
+//! The learner's linear row multiplies `s = (t(x) - mean) / sd` with the mean and sd of the first
+//! rows. With `f_r` the share of training records that picked row `r`, and `s_mean` the mean of `s`
+//! where the number was present, a feature's summand of the logits is rewritten without changing
+//! it:
 //!
 //! ```text
 //! present:  w s + r_bin  =  (w / sd) (t(x) - centre)  +  (r_bin + w s_mean - m)  +  m         centre = mean + sd s_mean
 //! missing:  r_missing    =                               (r_missing - m)         +  m         m = mean of the second summand over all records
 //! ```
 //!
-//! and `m` moves into the bias. The centre is rounded to f32 first and `s_mean` taken from what is left, so that the sum stays the same where that
-//! rounding is coarse (a time in seconds since 1970 has steps of 128). Rows that no training record picked become 0: an average, instead of a weight that was
-//! never learned; a level that occurred once, when it was new, gets the content of the unseen row, which that record picked.
+//! and `m` moves into the bias. The centre is rounded to f32 first and `s_mean` taken from what is
+//! left, so that the sum stays the same where that rounding is coarse (a time in seconds since 1970
+//! has steps of 128). Rows that no training record picked become 0: an average, instead of a weight
+//! that was never learned; a level that occurred once, when it was new, gets the content of the
+//! unseen row, which that record picked.
 
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;
@@ -104,7 +109,8 @@ impl Writer<'_> {
         let mut looked_up = vec![LookedUp::own(number.missing_row(), false)];
         looked_up.extend(number.bin_rows().map(|row| LookedUp::own(row, true)));
         let bins = number.bin_rows().len();
-        // Without bins, a record with the number present still needs a row where others lacked it: else missing rows would shift the mean.
+        // Without bins, a record with the number present still needs a row where others lacked it:
+        // else missing rows would shift the mean.
         let one_bin = bins == 0 && missing > 0.0;
         if bins == 0 {
             looked_up.push(LookedUp::own(u32::MAX, true));
@@ -137,8 +143,8 @@ impl Writer<'_> {
         Kind::Category { levels: u16::try_from(category.levels().len()).unwrap_or(u16::MAX) }
     }
 
-    /// Writes rows of which each record picks one, centred, and moves their mean into the bias; `shift` is added where a row says *present*.
-    /// Returns where they start.
+    /// Writes rows of which each record picks one, centred, and moves their mean into the bias;
+    /// `shift` is added where a row says *present*. Returns where they start.
     #[allow(clippy::cast_possible_truncation)]
     fn looked_up(&mut self, looked_up: &[LookedUp], shift: &[f64]) -> usize {
         let start = self.rows.len();

@@ -1,7 +1,10 @@
-//! One training run: rows from the stream, encoded, learned from in one or more passes, measured prequentially; and going on with an earlier one.
+//! One training run: rows from the stream, encoded, learned from in one or more passes, measured
+//! prequentially; and resuming an earlier one.
 //!
-//! Going on ([`resume`]) from the checkpoint of a run over A with newer data B gives what one run over A and B gives, to the bit, wherever the run was
-//! interrupted. Runs of several passes, or in an order of their own, are stored once they are done; newer data are then learned from in a single pass.
+//! Resuming ([`resume`]) from the checkpoint of a run over A with newer data B gives what one run
+//! over A and B gives, to the bit, wherever the run was interrupted. Runs of several passes, or in
+//! an order of their own, are stored once they are done; newer data are then learned from in a
+//! single pass.
 
 pub mod checkpoint;
 mod distance;
@@ -42,7 +45,8 @@ pub struct Options {
     pub encoder: encoder::Options,
     /// Passes over the data, at least 1.
     pub epochs: u32,
-    /// Keep all rows in memory and learn from them in an order drawn by the seed, another one in each pass.
+    /// Keep all rows in memory and learn from them in an order drawn by the seed, another one in
+    /// each pass.
     pub shuffle: bool,
     /// Seed of the order; the learner has the same.
     pub seed: u64,
@@ -55,7 +59,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Background rows where nobody chose: a mean over them is within 3 % of its spread, in as many bytes as a model of usual size.
+    /// Background rows where nobody chose: a mean over them is within 3 % of its spread, in as many
+    /// bytes as a model of usual size.
     pub const BACKGROUND: u16 = 1000;
 
     /// One pass in the order of the data, with the encoder's defaults and windows of 1,000 rows.
@@ -97,7 +102,8 @@ pub struct Saving<'a> {
 }
 
 impl Saving<'_> {
-    /// Rows between two checkpoints where nobody chose: well under a second of learning is lost, and a checkpoint takes a hundredth of that.
+    /// Rows between two checkpoints where nobody chose: well under a second of learning is lost,
+    /// and a checkpoint takes a hundredth of that.
     pub const EVERY: u64 = 250_000;
 }
 
@@ -125,7 +131,7 @@ impl Run {
         self.unfitted.as_deref().unwrap_or(&self.trainer)
     }
 
-    /// Returns what it takes to go on with newer data.
+    /// Returns the state from which newer data can be learned.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint<'_> {
         self.trainer().checkpoint()
@@ -156,7 +162,8 @@ pub struct Timing {
 /// Runs over the data as the options say, telling `on_progress` every few thousand rows.
 ///
 /// # Errors
-/// Those of the stream and the encoder; [`Error::Input`] where standard input would have to be read again.
+/// Those of the stream and the encoder; [`Error::Input`] where standard input would have to be read
+/// again.
 pub fn run(
     inputs: &[Input],
     schema: &Schema,
@@ -240,10 +247,12 @@ pub fn run_saving(
     Ok(Run { trainer, unfitted: None, timing })
 }
 
-/// Goes on with an earlier run, in a single pass: over newer data, or where it broke off over the data it was reading, as `go_on` says.
+/// Resumes an earlier run, in a single pass: over newer data, or where it broke off over the
+/// data it was reading, as `go_on` says.
 ///
 /// # Errors
-/// As [`run_saving`]; [`Error::OtherData`] where the inputs are not those that the run was reading; [`Error::NoUsableRows`] where they have none.
+/// As [`run_saving`]; [`Error::OtherData`] where the inputs are not those that the run was reading;
+/// [`Error::NoUsableRows`] where they have none.
 pub fn resume(
     checkpoint: Checkpoint<'_>,
     inputs: &[Input],
@@ -270,7 +279,8 @@ fn over(
     on_progress: &mut dyn FnMut(&Progress<'_>),
     started: Instant,
 ) -> Result<Run, Error> {
-    // As soon as there is something to store: whatever an earlier run left in its place must not be taken for this one.
+    // As soon as there is something to store: whatever an earlier run left in its place must not be
+    // taken for this one.
     let mut is_stored = trainer.encoder().is_some();
     while reader.advance()? {
         let before = trainer.rows();

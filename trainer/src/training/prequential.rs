@@ -1,7 +1,9 @@
-//! Prequential measures: every record is scored before it is learned from, and what came of it is counted in windows of the stream.
+//! Prequential measures: every record is scored before it is learned from, and what came of it is
+//! counted in windows of the stream.
 //!
-//! Memory is bounded whatever the length: at [`MOST_WINDOWS`] windows neighbours are merged in pairs and the window length doubles. Counts add up, so a
-//! merged window is exactly the window of twice the length.
+//! Memory is bounded whatever the length: at [`MOST_WINDOWS`] windows neighbours are merged in
+//! pairs and the window length doubles. Counts add up, so a merged window is exactly the window of
+//! twice the length.
 
 use feamoe_engine::fairness::{Counts, Measure};
 use serde::{Deserialize, Serialize};
@@ -45,7 +47,8 @@ impl Tally {
         }
     }
 
-    /// Counts whether the record was decided individually unfairly; one without any group is not judged.
+    /// Counts whether the record was decided individually unfairly; one without any group is not
+    /// judged.
     pub fn observe_individual(&mut self, unfair: bool, groups: &[u8]) {
         if groups.iter().any(|group| *group != NO_GROUP) {
             self.flipped += 1;
@@ -98,7 +101,8 @@ impl Tally {
         (self.flipped > 0).then(|| self.unfair as f64 / self.flipped as f64)
     }
 
-    /// Returns the signed gap of largest magnitude over all attributes and groups; `None` where no group supports it.
+    /// Returns the signed gap of largest magnitude over all attributes and groups; `None` where no
+    /// group supports it.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
         let gaps = self.groups.iter().flat_map(|counts| {
@@ -213,7 +217,8 @@ pub struct PrequentialSummary {
     pub windows: Vec<WindowSummary>,
 }
 
-/// A stretch of the stream in numbers. Gaps are those of the worst group, signed; null where no group supports them.
+/// A stretch of the stream in numbers. Gaps are those of the worst group, signed; null where no
+/// group supports them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WindowSummary {
     /// Its first row, counted from 1.
@@ -236,7 +241,8 @@ pub struct WindowSummary {
     pub eopp: Option<f32>,
     /// Burden gap.
     pub probability_burden: Option<f32>,
-    /// Share of decisions that change when a protected column alone is changed; null where that was not asked for.
+    /// Share of decisions that change when a protected column alone is changed; null where that was
+    /// not asked for.
     pub individual_unfairness: Option<f64>,
 }
 

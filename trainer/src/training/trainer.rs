@@ -19,11 +19,13 @@ use crate::rows::{
 };
 use crate::schema::Schema;
 
-/// Bytes that the rows which the encoder is fitted on may take in memory, and those of the sample behind the model.
+/// Bytes that the rows which the encoder is fitted on may take in memory, and those of the sample
+/// behind the model.
 const MOST_BYTES: usize = 256 << 20;
 
-/// Learns from records as they come: labels and groups by the schema, an encoder fitted on the first rows, the learner, its
-/// measures, a sample of the rows for the model's background. A checkpoint or a model can be had after any record.
+/// Learns from records as they come: labels and groups by the schema, an encoder fitted on the
+/// first rows, the learner, its measures, a sample of the rows for the model's background. A
+/// checkpoint or a model can be had after any record.
 ///
 /// Its memory does not grow with the records.
 ///
@@ -46,7 +48,7 @@ const MOST_BYTES: usize = 256 << 20;
 /// let model = trainer.model()?; // read back by the engine, compared row by row
 /// assert!(trainer.prequential().summary().total.accuracy > 0.9);
 ///
-/// let stored = trainer.checkpoint().to_bytes()?; // goes on elsewhere, to the same bits
+/// let stored = trainer.checkpoint().to_bytes()?; // resumes elsewhere, to the same bits
 /// let again = Trainer::from_bytes(&stored)?;
 /// assert_eq!(again.model()?.bytes, model.bytes);
 /// # Ok(())
@@ -58,7 +60,8 @@ pub struct Trainer {
     encoding: encoder::Options,
     admission: Admission,
     encoder: Encoder,
-    /// All rows, fewer than the encoder is fitted on, and their bytes; `None` once it is. Until then nothing was learned.
+    /// All rows, fewer than the encoder is fitted on, and their bytes; `None` once it is. Until
+    /// then nothing was learned.
     waiting: Option<(Buffer, usize)>,
     reservoir: Reservoir,
     state: State,
@@ -126,8 +129,9 @@ impl Trainer {
     /// Starts with records of these columns.
     ///
     /// # Errors
-    /// [`Error::MissingColumn`] for a column that the schema names; [`Error::FeatureCount`]; [`Error::Input`] for options that
-    /// are for the reading of files: several passes, or an order of its own.
+    /// [`Error::MissingColumn`] for a column that the schema names; [`Error::FeatureCount`];
+    /// [`Error::Input`] for options that are for the reading of files: several passes, or an order
+    /// of its own.
     pub fn new<S: AsRef<str>>(columns: &[S], schema: Schema, options: &Options) -> Result<Self, Error> {
         if options.epochs != 1 || options.shuffle {
             return Err(Error::Input("records that are pushed are learned from once, in their order".into()));
@@ -168,7 +172,7 @@ impl Trainer {
         })
     }
 
-    /// Goes on from the bytes of a checkpoint, with records of the same columns.
+    /// Resumes from the bytes of a checkpoint, with records of the same columns.
     ///
     /// # Errors
     /// [`Error::Checkpoint`].
@@ -177,7 +181,7 @@ impl Trainer {
         Self::from_checkpoint(Checkpoint::from_bytes(bytes).map_err(refuse)?)
     }
 
-    /// Goes on from a checkpoint, with records of the same columns.
+    /// Resumes from a checkpoint, with records of the same columns.
     ///
     /// # Errors
     /// [`Error::MissingColumn`] for one that was put together wrongly.
@@ -188,7 +192,7 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Goes on from a checkpoint with a source of these columns.
+    /// Resumes from a checkpoint with a source of these columns.
     pub(super) fn resume(
         checkpoint: Checkpoint<'_>,
         columns: &Arc<[String]>,
@@ -224,13 +228,15 @@ impl Trainer {
         })
     }
 
-    /// Learns from a record. Returns its score before that; `None` for a record that is not used, or while the encoder waits for
-    /// the rows it is fitted on, which are then learned from at once.
+    /// Learns from a record. Returns its score before that; `None` for a record that is not used,
+    /// or while the encoder waits for the rows it is fitted on, which are then learned from at
+    /// once.
     ///
     /// *Cost:* a microsecond or two, a few times the experts times the features.
     ///
     /// # Errors
-    /// [`Error::NotANumber`]; where the encoder is fitted, those of [`Encoder::fit`]. A record with an error was not learned from.
+    /// [`Error::NotANumber`]; where the encoder is fitted, those of [`Encoder::fit`]. A record with
+    /// an error was not learned from.
     pub fn learn(&mut self, record: &Record<'_>) -> Result<Option<Prediction>, Error> {
         if self.hashes {
             record.hash_into(&mut self.reading.digest, self.admission.columns().len());
@@ -259,7 +265,8 @@ impl Trainer {
         Ok(None)
     }
 
-    /// Learns from every record of a source that has the columns the trainer was started with, in their order.
+    /// Learns from every record of a source that has the columns the trainer was started with, in
+    /// their order.
     ///
     /// # Errors
     /// Those of the source and of [`Trainer::learn`]; [`Error::Input`] for other columns.
@@ -286,7 +293,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Returns this trainer with its encoder fitted on the rows there are, where there were too few.
+    /// Returns this trainer with its encoder fitted on the rows there are, where there were too
+    /// few.
     pub(super) fn fitted(&self) -> Result<Cow<'_, Self>, Error> {
         if self.encoder().is_some() {
             return Ok(Cow::Borrowed(self));
@@ -299,7 +307,8 @@ impl Trainer {
     /// Returns the model as it is now, with its background, checked on a sample of the rows.
     ///
     /// # Errors
-    /// See [`ExportError`]; without rows of both outcomes and of every group that the schema names, [`ExportError::Data`].
+    /// See [`ExportError`]; without rows of both outcomes and of every group that the schema names,
+    /// [`ExportError::Data`].
     pub fn model(&self) -> Result<Export, ExportError> {
         let files = self.reading.files().unwrap_or_else(|| "the table".to_owned());
         self.admission.check_learned(&files)?;
@@ -322,7 +331,7 @@ impl Trainer {
         export(&source, reservoir, column, |example| learner.predict_exported(&example.terms))
     }
 
-    /// Returns what it takes to go on, here or elsewhere.
+    /// Returns the complete state, to resume here or elsewhere.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint<'_> {
         Checkpoint {
@@ -410,7 +419,8 @@ impl Trainer {
         &self.state.prequential
     }
 
-    /// Returns the protected attributes in the order of the schema, then the intersections, with the groups and counts so far.
+    /// Returns the protected attributes in the order of the schema, then the intersections, with
+    /// the groups and counts so far.
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> + Clone {
         self.admission.attributes()
     }

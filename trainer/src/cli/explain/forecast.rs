@@ -6,12 +6,14 @@ use feamoe::explanation::{Batch, Explainer};
 use feamoe::rows::{Input, Records};
 use feamoe::schema::Table;
 
-/// Records are explained for this long to learn how fast this machine is; none of that work is lost.
+/// Records are explained for this long to learn how fast this machine is; none of that work is
+/// lost.
 const CALIBRATION: Duration = Duration::from_millis(50);
 /// Less than this is not worth a word.
 const WORTH_A_WORD: Duration = Duration::from_secs(2);
 
-/// Counts the records of files; `None` where they cannot be read twice, or cannot be read: that is said when it is their turn.
+/// Counts the records of files; `None` where they cannot be read twice, or cannot be read: that is
+/// said when it is their turn.
 pub fn count(inputs: &[Input], table: &Table) -> Option<u64> {
     let are_files = inputs.iter().all(|input| input.stored_bytes().is_some());
     let mut records = are_files.then(|| Records::open(inputs, table).ok())??;
@@ -19,7 +21,8 @@ pub fn count(inputs: &[Input], table: &Table) -> Option<u64> {
     Some(records.record().position.number)
 }
 
-/// Explains some records of the first batch, and returns how long `records` of their kind will take; `None` where that is soon.
+/// Explains some records of the first batch, and returns how long `records` of their kind will
+/// take; `None` where that is soon.
 #[allow(clippy::cast_precision_loss)]
 pub fn forecast(
     explainer: &Explainer<'_>,

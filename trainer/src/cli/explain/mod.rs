@@ -42,19 +42,21 @@ pub struct Options {
     method: Option<MethodName>,
     /// Let features act together, as one that has one value, such as money=income+debt
     ///
-    /// May be given again for other features; the rest stay single. For exact and sampled values a group is one player; for path and frozen ones its value is
-    /// the sum of its features'.
+    /// May be given again for other features; the rest stay single. For exact and sampled values a
+    /// group is one player; for path and frozen ones its value is the sum of its features'.
     #[arg(long, value_name = "NAME=FEATURE+...")]
     groups: Vec<Group>,
     /// Tell of all records together: the mean magnitude of each feature's values
     ///
-    /// The unit is that of the values, probability or log-odds. Takes the same memory for any number of records.
+    /// The unit is that of the values, probability or log-odds. Takes the same memory for any
+    /// number of records.
     #[arg(long, conflicts_with = "row")]
     global: bool,
     /// Draw the explanation to this SVG file, beside what is printed
     ///
-    /// Values are in probability or log-odds, as --method has them. Without --row the printed text is then that of --global, which tells of the records what
-    /// the plot shows; all but bars keep the records in memory.
+    /// Values are in probability or log-odds, as --method has them. Without --row the printed text
+    /// is then that of --global, which tells of the records what the plot shows; all but bars keep
+    /// the records in memory.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm]
@@ -62,13 +64,15 @@ pub struct Options {
     plot_kind: Option<PlotKind>,
     /// Reasons that are told for an unfavourable decision, 0 to 10 [default: 4]
     ///
-    /// The features that pulled the score down most, in words. In text and JSON; CSV has the values only.
+    /// The features that pulled the score down most, in words. In text and JSON; CSV has the values
+    /// only.
     #[arg(long, value_name = "K", allow_negative_numbers = true, conflicts_with = "global",
         value_parser = whole::<usize>(0..=MAX_REASONS as u64))]
     reasons: Option<usize>,
     /// How the explanation is printed
     ///
-    /// Values have the digits that read back the same 32-bit float in JSON and CSV, four decimals in text.
+    /// Values have the digits that read back the same 32-bit float in JSON and CSV, four decimals
+    /// in text.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Where the explanation goes; without it, standard output
@@ -85,13 +89,16 @@ pub struct Options {
 /// The methods on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum MethodName {
-    /// Shapley values of the score against background records, gate included: every coalition of features
+    /// Shapley values of the score against background records, gate included: every coalition of
+    /// features
     Exact,
-    /// The same from random orders of the features, with standard errors: for very many features that differ
+    /// The same from random orders of the features, with standard errors: for very many features
+    /// that differ
     Sampled,
     /// From the mean record to this one, gate included, probability
     Path,
-    /// The gate held at the record: FEAMOE's Theorem 1, log-odds; not the Shapley value of the score
+    /// The gate held at the record: FEAMOE's Theorem 1, log-odds; not the Shapley value of the
+    /// score
     Frozen,
 }
 
@@ -210,7 +217,8 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
         ),
     };
     let procedure = options.shapley.procedure(method, background.as_ref());
-    // The gate's share of an explanation by integers is that of the float model that they stand for.
+    // The gate's share of an explanation by integers is that of the float model that they stand
+    // for.
     let floats_blob = match &model {
         Loaded::Float(_) => None,
         Loaded::Integer(_) => Some(dequantize(&blob)?),

@@ -163,8 +163,8 @@ pub fn render_summary(s: &Summary) -> String {
     text
 }
 
-/// Returns a table with a bar at the end of each row but the heading, the longest for the greatest magnitude; they fill the line, and leave out its
-/// left half where nothing is negative.
+/// Returns a table with a bar at the end of each row but the heading, the longest for the greatest
+/// magnitude; they fill the line, and leave out its left half where nothing is negative.
 fn with_bars(table: &TextTable, values: impl Iterator<Item = f32> + Clone) -> String {
     let rendered = table.render();
     let longest = rendered.lines().map(|line| line.chars().count()).max().unwrap_or(0);

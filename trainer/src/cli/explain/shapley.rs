@@ -29,37 +29,45 @@ pub struct Options {
     /// What the values add up in [default: probability]
     #[arg(long, value_enum, value_name = "SPACE")]
     space: Option<SpaceName>,
-    /// Explain against the records of this CSV file, read as DATA is; without it, against those that the model holds
+    /// Explain against the records of this CSV file, read as DATA is; without it, against those
+    /// that the model holds
     ///
-    /// May be given again for further files. Columns that the model does not use may be there too, and may be chosen by. Number and hash of the records stand
-    /// in every output.
+    /// May be given again for further files. Columns that the model does not use may be there too,
+    /// and may be chosen by. Number and hash of the records stand in every output.
     #[arg(long, value_name = "FILE")]
     background: Vec<Input>,
     /// Explain against those records only that have this value in this column, such as approved=yes
     ///
-    /// May be given again: of several columns all must fit, of several values of one column any. Without --background the column must be a feature.
+    /// May be given again: of several columns all must fit, of several values of one column any.
+    /// Without --background the column must be a feature.
     #[arg(long, value_name = "COLUMN=VALUE")]
     background_where: Vec<Condition>,
     /// Most background records, 1 to 65535 [default: 1000]
     ///
-    /// Of more in files so many are drawn by --seed, each as likely; of the model's own, whose order was drawn, the first. More take longer and vary less.
+    /// Of more in files so many are drawn by --seed, each as likely; of the model's own, whose
+    /// order was drawn, the first. More take longer and vary less.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=65_535))]
     background_rows: Option<usize>,
     /// Write the background records to this file, as CSV that --background reads to the same hash
     #[arg(long, value_name = "FILE")]
     save_background: Option<PathBuf>,
-    /// Most coalitions of a record for exact values, against all background records together [default: 16777216]
+    /// Most coalitions of a record for exact values, against all background records together
+    /// [default: 16777216]
     ///
-    /// A record that takes more is sampled, which is said. Each background record takes 2^d coalitions, for the d players that differ from it; 2 to 4 ns each.
+    /// A record that takes more is sampled, which is said. Each background record takes 2^d
+    /// coalitions, for the d players that differ from it; 2 to 4 ns each.
     #[arg(long, value_name = "COALITIONS", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     budget: Option<u64>,
-    /// Largest standard error with which sampling ends, above 0, in units of the space [default: 0.001]
+    /// Largest standard error with which sampling ends, above 0, in units of the space [default:
+    /// 0.001]
     #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = tolerance)]
     tolerance: Option<f32>,
-    /// Evaluations after which sampling of a record ends, whatever its errors are [default: 10000000]
+    /// Evaluations after which sampling of a record ends, whatever its errors are [default:
+    /// 10000000]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     max_evaluations: Option<u64>,
-    /// Seconds after which sampling of a record ends: results then depend on the machine [default: no limit]
+    /// Seconds after which sampling of a record ends: results then depend on the machine [default:
+    /// no limit]
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
     max_seconds: Option<Duration>,
     /// Seed of what is drawn: background records of a file, orders of sampled values [default: 1]
@@ -124,7 +132,8 @@ impl Options {
         Ok(())
     }
 
-    /// Returns the method: without one asked for exact, or where there are no background records, path, which is said.
+    /// Returns the method: without one asked for exact, or where there are no background records,
+    /// path, which is said.
     pub fn method(&self, asked: Option<MethodName>, model: &HostModel<'_>) -> anyhow::Result<MethodName> {
         let has_background = !self.background.is_empty() || model.background_rows() > 0;
         match (asked, self.first_given()) {

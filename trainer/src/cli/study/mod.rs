@@ -17,8 +17,8 @@ use super::{Format, FormatOption, Outcome};
 /// The options of `feamoe study`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// Folder with adult.data, adult.test, compas-scores-two-years.csv, diabetes_1999_2008.csv.gz, hmda_2014_2017.csv.gz; the schemas in trainer/schemas say
-    /// where to get them
+    /// Folder with adult.data, adult.test, compas-scores-two-years.csv, diabetes_1999_2008.csv.gz,
+    /// hmda_2014_2017.csv.gz; the schemas in trainer/schemas say where to get them
     #[arg(long, value_name = "DIR", env = "FEAMOE_DATA")]
     data: PathBuf,
     /// Only these data sets: adult, compas, diabetes, hmda

@@ -71,7 +71,8 @@ impl DataSet {
 pub enum Judged {
     /// Rows the learner never saw, scored by the engine from the exported model.
     HeldOut,
-    /// Every row of the stream, scored before it was learned from; gaps are means over ten stretches.
+    /// Every row of the stream, scored before it was learned from; gaps are means over ten
+    /// stretches.
     Prequentially,
 }
 
@@ -84,7 +85,8 @@ pub struct Setting {
     pub name: &'static str,
     /// Targets, as `--fair` takes them; empty for none.
     pub fair: &'static str,
-    /// Penalties of the paper instead, as `--penalties` takes them, with its loss and one more expert every 4,000 rows.
+    /// Penalties of the paper instead, as `--penalties` takes them, with its loss and one more
+    /// expert every 4,000 rows.
     pub penalties: Option<&'static str>,
     /// Passes.
     pub epochs: u32,

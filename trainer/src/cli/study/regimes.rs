@@ -1,7 +1,9 @@
-//! The published figures, repeatable by anyone: every data set, setting and seed behind the README's tables, through the same code as the commands.
+//! The published figures, repeatable by anyone: every data set, setting and seed behind the
+//! README's tables, through the same code as the commands.
 //!
-//! Each setting trains, exports, and is judged on held-out rows by the engine, or prequentially where the order of the rows matters. Figures
-//! are means over the runs; a gap is the mean of its magnitude.
+//! Each setting trains, exports, and is judged on held-out rows by the engine, or prequentially
+//! where the order of the rows matters. Figures are means over the runs; a gap is the mean of its
+//! magnitude.
 
 use std::path::Path;
 
@@ -52,7 +54,8 @@ pub enum StudyError {
     Penalties(#[from] PenaltiesError),
 }
 
-/// What a setting came to: means over its runs. Gaps are means of magnitudes; NaN (JSON: null) where it was not measured.
+/// The results of a setting: means over its runs. Gaps are means of magnitudes; NaN (JSON: null)
+/// where it was not measured.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
     /// Share of right decisions.
@@ -92,7 +95,7 @@ pub struct StudyRow {
     pub fair: &'static str,
     /// Runs: seeds or splits.
     pub runs: u64,
-    /// What it came to.
+    /// The results.
     #[serde(flatten)]
     pub figures: Figures,
 }

@@ -35,7 +35,8 @@ impl Forces {
         self.rates.abs().max(self.burden.abs()).max(self.shift.abs() * (LARGEST_FORCE / LARGEST_SHIFT))
     }
 
-    /// Returns the force on the score of a record of the group (sign 1) or of the reference (sign -1).
+    /// Returns the force on the score of a record of the group (sign 1) or of the reference (sign
+    /// -1).
     pub(super) fn on(&self, scored: &Scored, sign: f32) -> f32 {
         let bound = |force: f32| force.clamp(-LARGEST_FORCE, LARGEST_FORCE);
         let force = sign * (bound(self.rates) * scored.nearness - bound(self.burden) * scored.below);
@@ -43,7 +44,8 @@ impl Forces {
     }
 }
 
-/// Returns the force on a score that shifts a group's log-odds: records of the one label count `exp(shift)` times (prior shift, Elkan 2001).
+/// Returns the force on a score that shifts a group's log-odds: records of the one label count
+/// `exp(shift)` times (prior shift, Elkan 2001).
 fn shift_force(scored: &Scored, shift: f32) -> f32 {
     let excess = libm::expf(shift.abs().min(LARGEST_SHIFT)) - 1.0;
     match (scored.label, shift > 0.0) {
@@ -53,7 +55,8 @@ fn shift_force(scored: &Scored, shift: f32) -> f32 {
     }
 }
 
-/// Returns the largest force that the multipliers exert on a record of the group or of the reference.
+/// Returns the largest force that the multipliers exert on a record of the group or of the
+/// reference.
 pub(super) fn largest_force(held: &[(Held, f32)], multipliers: &[f32; HELD], weights: &[Weights; 2]) -> f32 {
     let mut largest = 0.0_f32;
     for weights in weights {

@@ -1,38 +1,55 @@
-//! Holds fairness gaps at targets: one damped Newton-PI controller per pair of an unprivileged group and its reference.
+//! Holds fairness gaps at targets: one damped Newton-PI controller per pair of an unprivileged
+//! group and its reference.
 //!
-//! The learner minimises loss subject to `|gap_m| <= target_m` for each measure m. As in the proxy Lagrangian of Cotter et al. (2019), multipliers
-//! follow the *hard* decision rates and the model descends a *smooth* surrogate: a force on the score, `dE/dp`, of the records near the
-//! threshold (rates) or below it (burden). What differs, and why:
+//! The learner minimises loss subject to `|gap_m| <= target_m` for each measure m. As in the proxy
+//! Lagrangian of Cotter et al. (2019), multipliers follow the *hard* decision rates and the model
+//! descends a *smooth* surrogate: a force on the score, `dE/dp`, of the records near the threshold
+//! (rates) or below it (burden). What differs, and why:
 //!
-//! - **One multiplier per measure, signed, drawn back to 0 once the gap is inside the target** (projected dual ascent). With a dead zone instead, noise
-//!   ratchets it up until the gap is 0, at the price of accuracy.
-//! - **Steps are divided by the plant's gain**: how much each gap answers to a unit force, estimated from the density of scores at the threshold. The same
-//!   constants then serve any base rate and spread of scores. The estimate is a matrix over the measures of a pair, since SPD and AOD, say, move
-//!   together: its diagonal is doubled, or the nearly singular part would be amplified.
-//! - **The clock of a measure runs with the root of the share of its rarest cell**: a rate over 1 % of the records is known, and steered, ten times more
-//!   slowly. (With the share itself, AOD took 60,000 rows of Adult to settle, with no clock at all it swings.)
-//! - **Forces are weighed by the inverse shares of the cells, scaled so that they sum to 1**: no record of a tiny group gets a step a hundred times the
-//!   usual, and multipliers mean the same for all group sizes.
-//! - **Forces go by the label that came**, though going by the score instead would halve their noise: where constraints contradict each other (SPD and AOD
-//!   with unequal base rates, TPR and FPR gaps of opposite sign) only the label tells apart the records on which both can be met.
-//! - **Company is taken into account**: pairs of one attribute share the force on their reference, and the gain is taken for larger by as many attributes as
-//!   there are. Otherwise several controllers answer the same gap at once: with three pairs in one attribute gaps swung by 0.1 for 30,000 rows.
-//! - **A price on SPD and AOD gaps themselves**, besides the multiplier: a force of up to `PRICE`, integrated, and of up to `PRICE_SLOPE` times the gap is
-//!   spent to bring the gap to 0. Where fairness is cheap the gap vanishes and is tracked through drift, where it is dear it stays at the target. A
-//!   force that another measure's multiplier has to undo is not worth its price. (A proportional price alone left 0.015 of SPD on the Diabetes stream, this
-//!   0.011.)
-//! - **Equalised odds share one allowance**, twice the target, between the TPR and the FPR gap; it moves to the one with the larger Lagrange multiplier, where
-//!   it saves more accuracy. (Half each cost 0.001 to 0.002 of Adult's accuracy.)
-//! - **Recourse burden moves with the boundary only**: forces below the threshold would rescale scores. A group's log-odds are shifted as a whole, the
-//!   reference's the other way. It is seen by the log-odds missing to the threshold, of every declined record, times the distance that a unit of them is
-//!   worth, which the engine measures on a sample (see [`crate::training::distance`]).
-//! - **Haste**: the integral runs faster in a pair's first rows, and again after a detected drift of its gap. (On the demo's stream the mean of the SPD's
-//!   magnitude from 3,000 to 6,000 rows after its fairness drift fell from 0.066 to 0.044.)
-//! - **Burden forces shift both groups' scores by the same amount**, so that neither group's calibration bears all of it, and fade near the threshold: a
-//!   record pushed over it leaves the average and undoes the work.
+//! - **One multiplier per measure, signed, drawn back to 0 once the gap is inside the target**
+//!   (projected dual ascent). With a dead zone instead, noise ratchets it up until the gap is 0, at
+//!   the price of accuracy.
+//! - **Steps are divided by the plant's gain**: how much each gap answers to a unit force,
+//!   estimated from the density of scores at the threshold. The same constants then serve any base
+//!   rate and spread of scores. The estimate is a matrix over the measures of a pair, since SPD and
+//!   AOD, say, move together: its diagonal is doubled, or the nearly singular part would be
+//!   amplified.
+//! - **The clock of a measure runs with the root of the share of its rarest cell**: a rate over 1 %
+//!   of the records is known, and steered, ten times more slowly. (With the share itself, AOD took
+//!   60,000 rows of Adult to settle, with no clock at all it swings.)
+//! - **Forces are weighed by the inverse shares of the cells, scaled so that they sum to 1**: no
+//!   record of a tiny group gets a step a hundred times the usual, and multipliers mean the same
+//!   for all group sizes.
+//! - **Forces go by the label that came**, though going by the score instead would halve their
+//!   noise: where constraints contradict each other (SPD and AOD with unequal base rates, TPR and
+//!   FPR gaps of opposite sign) only the label tells apart the records on which both can be met.
+//! - **Company is taken into account**: pairs of one attribute share the force on their reference,
+//!   and the gain is taken for larger by as many attributes as there are. Otherwise several
+//!   controllers answer the same gap at once: with three pairs in one attribute gaps swung by 0.1
+//!   for 30,000 rows.
+//! - **A price on SPD and AOD gaps themselves**, besides the multiplier: a force of up to `PRICE`,
+//!   integrated, and of up to `PRICE_SLOPE` times the gap is spent to bring the gap to 0. Where
+//!   fairness is cheap the gap vanishes and is tracked through drift, where it is dear it stays at
+//!   the target. A force that another measure's multiplier has to undo is not worth its price. (A
+//!   proportional price alone left 0.015 of SPD on the Diabetes stream, this 0.011.)
+//! - **Equalised odds share one allowance**, twice the target, between the TPR and the FPR gap; it
+//!   moves to the one with the larger Lagrange multiplier, where it saves more accuracy. (Half each
+//!   cost 0.001 to 0.002 of Adult's accuracy.)
+//! - **Recourse burden moves with the boundary only**: forces below the threshold would rescale
+//!   scores. A group's log-odds are shifted as a whole, the reference's the other way. It is seen
+//!   by the log-odds missing to the threshold, of every declined record, times the distance that a
+//!   unit of them is worth, which the engine measures on a sample (see
+//!   [`crate::training::distance`]).
+//! - **Haste**: the integral runs faster in a pair's first rows, and again after a detected drift
+//!   of its gap. (On the demo's stream the mean of the SPD's magnitude from 3,000 to 6,000 rows
+//!   after its fairness drift fell from 0.066 to 0.044.)
+//! - **Burden forces shift both groups' scores by the same amount**, so that neither group's
+//!   calibration bears all of it, and fade near the threshold: a record pushed over it leaves the
+//!   average and undoes the work.
 //!
-//! Decisions are those of the deciding average (see `mixture`). Controlled on the current weights, which answer sooner, the exported model
-//! misses its targets: steps leave the current weights noisy, and noisy decisions are more alike between groups.
+//! Decisions are those of the deciding average (see `mixture`). Controlled on the current weights,
+//! which answer sooner, the exported model misses its targets: steps leave the current weights
+//! noisy, and noisy decisions are more alike between groups.
 
 mod forces;
 mod steering;
@@ -51,36 +68,44 @@ const AIM: f32 = 0.95;
 const RECOURSE_AIM: f32 = 0.85;
 /// Integral gain, per record and root of the share of the rarest cell.
 const INTEGRAL: f32 = 1.5e-3;
-/// Records of the pair, and of the rarest cell, until which the integral gain is raised, in proportion: a stream's first rows know nothing of the multipliers.
+/// Records of the pair, and of the rarest cell, until which the integral gain is raised, in
+/// proportion: a stream's first rows know nothing of the multipliers.
 const EARLY_RECORDS: f32 = 14_000.0;
 const EARLY_CELL: f32 = 1000.0;
-/// Records that a pair counts as having seen after a drift of its gap: what the multipliers were found for no longer holds.
+/// Records that a pair counts as having seen after a drift of its gap: what the multipliers were
+/// found for no longer holds.
 const RECORDS_AFTER_DRIFT: u32 = 2000;
 /// Proportional gain on what passes the target.
 const PROPORTIONAL: f32 = 5.0;
-/// Largest integral part of a price, in units of force: a force of 1 moves a score at the threshold by up to 1/4.
+/// Largest integral part of a price, in units of force: a force of 1 moves a score at the threshold
+/// by up to 1/4.
 const PRICE: f32 = 0.5;
 /// Largest proportional part of a price, per unit of the gap: gaps of a few thousandths are noise.
 const PRICE_SLOPE: f32 = 20.0;
 /// Gains of the price; faster than those of the multiplier, since the price is bounded.
 const PRICE_INTEGRAL: f32 = 4.5e-3;
 const PRICE_PROPORTIONAL: f32 = 15.0;
-/// Pace at which the allowance of equalised odds moves, per record of the pair, and how far: neither gap is ever held at 0.
+/// Pace at which the allowance of equalised odds moves, per record of the pair, and how far:
+/// neither gap is ever held at 0.
 const ALLOWANCE: f32 = 3e-4;
 const LARGEST_TILT: f32 = 0.9;
-/// Slope of the surrogate `1 / (1 + exp(-slope (p - threshold)))`: forces reach scores within about 0.2 of the threshold, others keep their calibration.
+/// Slope of the surrogate `1 / (1 + exp(-slope (p - threshold)))`: forces reach scores within about
+/// 0.2 of the threshold, others keep their calibration.
 const SLOPE: f32 = 10.0;
-/// Largest force on a record. A force f moves the score at the threshold by up to f / 4; a larger one would only overflow.
+/// Largest force on a record. A force f moves the score at the threshold by up to f / 4; a larger
+/// one would only overflow.
 const LARGEST_FORCE: f32 = 8.0;
 /// Records of a cell at which its gap gets half its weight.
 const HALF_TRUST: f32 = 50.0;
-/// Added to the answer of a group's mean score to a burden force, for groups whose scores are all near 0.
+/// Added to the answer of a group's mean score to a burden force, for groups whose scores are all
+/// near 0.
 const SMALLEST_SCORE_RESPONSE: f32 = 0.01;
-/// Added to the gain. Where few scores are near the threshold (base rates of a few per cent) the noise of the rates, divided by the gain, would become a large
-/// force.
+/// Added to the gain. Where few scores are near the threshold (base rates of a few per cent) the
+/// noise of the rates, divided by the gain, would become a large force.
 const SMALLEST_GAIN: f32 = 7e-3;
 
-/// Scores below it count as it where their log-odds are taken: a few sure ones must not be all there is to a mean.
+/// Scores below it count as it where their log-odds are taken: a few sure ones must not be all
+/// there is to a mean.
 const SMALLEST_SCORE: f32 = 1e-4;
 
 /// A pair's weights and gains are planned anew at each of its first records, then now and then.
@@ -124,7 +149,8 @@ impl Held {
         }
     }
 
-    /// Derivative of the measure in the decision rates of label 0 and 1 of a group with these shares of the cells.
+    /// Derivative of the measure in the decision rates of label 0 and 1 of a group with these
+    /// shares of the cells.
     fn coefficients(self, [negative, positive]: [f32; 2]) -> [f32; 2] {
         match self {
             Self::Spd => [negative / (negative + positive), positive / (negative + positive)],
@@ -135,10 +161,11 @@ impl Held {
         }
     }
 
-    /// Force on a record of each label, for a multiplier of 1, up to the common scale: the derivative of the gap in the score of one record.
+    /// Force on a record of each label, for a multiplier of 1, up to the common scale: the
+    /// derivative of the gap in the score of one record.
     ///
-    /// Burden: the inverse of the answer of the group's mean score, so that the means of both groups move alike. Recourse: a shift of the log-odds, the same
-    /// for both.
+    /// Burden: the inverse of the answer of the group's mean score, so that the means of both
+    /// groups move alike. Recourse: a shift of the log-odds, the same for both.
     fn weights(self, group: &Group, shares: [f32; 2]) -> [f32; 2] {
         match self {
             Self::Burden => return [1.0 / (group.score_response() + SMALLEST_SCORE_RESPONSE); 2],
@@ -160,8 +187,9 @@ impl Held {
         }
     }
 
-    /// Whether its gap has a price inside the target. Not the error rates, whose gaps often differ in sign while one force moves both, and not the
-    /// burden, which is always paid for in calibration.
+    /// Whether its gap has a price inside the target. Not the error rates, whose gaps often differ
+    /// in sign while one force moves both, and not the burden, which is always paid for in
+    /// calibration.
     fn is_priced(self) -> bool {
         matches!(self, Self::Spd | Self::Aod)
     }
@@ -187,7 +215,8 @@ fn dot(a: [f32; 2], b: [f32; 2]) -> f32 {
     a[0] * b[0] + a[1] * b[1]
 }
 
-/// Adds to `gains` how far each gap (first index) falls under a unit of each force (second index) on the records of a group.
+/// Adds to `gains` how far each gap (first index) falls under a unit of each force (second index)
+/// on the records of a group.
 fn add_responses(
     gains: &mut [[f32; HELD]; HELD],
     held: &[(Held, f32)],
@@ -206,7 +235,8 @@ fn add_responses(
                 (Held::Burden, Held::Recourse) => group.recourse.burden_response.mean * weights[0],
                 (Held::Burden, _) => -dot(burden_to_rate, *weights),
                 (Held::Recourse, Held::Recourse) => group.recourse.response() * weights[0],
-                // Known last and least: it must not lean on the forces of others, which it would at times turn its own force round for.
+                // Known last and least: it must not lean on the forces of others, which it would at
+                // times turn its own force round for.
                 (Held::Recourse, _) => 0.0,
                 (_, Held::Recourse) => -dot(of, means(group.recourse.rate_response)) * weights[0],
                 // Burden forces raise the scores that rate forces would lower.
@@ -228,9 +258,11 @@ struct Attribute {
 /// Who else pushes the scores that a pair pushes.
 #[derive(Clone, Copy, Debug)]
 struct Company {
-    /// The pairs that share its reference, itself included: each has its part of the reference's force, else all of them together would swing it.
+    /// The pairs that share its reference, itself included: each has its part of the reference's
+    /// force, else all of them together would swing it.
     pairs: usize,
-    /// The attributes, its own included: each moves the same records, by as much as this one expects to.
+    /// The attributes, its own included: each moves the same records, by as much as this one
+    /// expects to.
     attributes: usize,
 }
 
@@ -240,13 +272,15 @@ struct Pair {
     multipliers: [f32; HELD],
     /// Integral part of each price.
     prices: [f32; HELD],
-    /// How much of the FPR gap's half of the allowance of equalised odds the TPR gap has, or gave if negative.
+    /// How much of the FPR gap's half of the allowance of equalised odds the TPR gap has, or gave
+    /// if negative.
     tilt: f32,
     /// Records of the pair so far; stops at the largest.
     records: u32,
     /// Force weights of the group and of the reference, as of the last plan.
     weights: [Weights; 2],
-    /// What the diagonal of the gains is multiplied with, as of the last plan: 1, and 1 more for every attribute whose controllers move the same scores.
+    /// What the diagonal of the gains is multiplied with, as of the last plan: 1, and 1 more for
+    /// every attribute whose controllers move the same scores.
     damping: f32,
     /// How far each gap falls under a unit of each force, as of the last plan.
     gains: [[f32; HELD]; HELD],
@@ -292,7 +326,8 @@ impl Controller {
         self.held.iter().any(|(held, _)| *held == Held::Recourse)
     }
 
-    /// Takes note of the distance of a declined record to the decision boundary, by the deciding score.
+    /// Takes note of the distance of a declined record to the decision boundary, by the deciding
+    /// score.
     pub(super) fn observe_distance(&mut self, groups: &[u8], decisive: f32, distance: f32) {
         let log_odds = missing_log_odds(decisive, self.threshold);
         for (attribute, group) in self.attributes.iter_mut().zip(groups) {
@@ -302,7 +337,8 @@ impl Controller {
         }
     }
 
-    /// Returns the recourse burden gap of a group, by index of attribute and group, as it is steered by; NaN before there are distances of both.
+    /// Returns the recourse burden gap of a group, by index of attribute and group, as it is
+    /// steered by; NaN before there are distances of both.
     pub(super) fn recourse_gap(&self, [attribute, group]: [usize; 2]) -> f32 {
         let groups = self.attributes.get(attribute).map(|attribute| &attribute.groups);
         let pair = groups.and_then(|groups| Some((groups.get(group)?, groups.get(0)?)));
@@ -310,7 +346,8 @@ impl Controller {
         known.map_or(f32::NAN, |(u, r)| Measure::RecourseBurden.gap(&u.rates(), &r.rates()))
     }
 
-    /// Makes the controllers of a group move faster for a while, after a drift of its gap to the reference.
+    /// Makes the controllers of a group move faster for a while, after a drift of its gap to the
+    /// reference.
     pub(super) fn hasten(&mut self, attribute: usize, group: usize) {
         if let Some(attribute) = self.attributes.get_mut(attribute) {
             attribute.hasten(group);
@@ -319,7 +356,8 @@ impl Controller {
 
     /// Takes note of a scored record and returns the force on its score: what to add to `dE/dp`.
     ///
-    /// `decisive` is the score that decides, `current` the one that the next step changes. Groups of [`NO_GROUP`] neither count nor push.
+    /// `decisive` is the score that decides, `current` the one that the next step changes. Groups
+    /// of [`NO_GROUP`] neither count nor push.
     pub(super) fn observe(&mut self, groups: &[u8], label: bool, decisive: f32, current: f32) -> f32 {
         if self.held.is_empty() {
             return 0.0;
@@ -496,7 +534,8 @@ impl Pair {
         }
     }
 
-    /// Returns the gains between the first `n` of `which`, the diagonal doubled at least: else the nearly singular part would be amplified.
+    /// Returns the gains between the first `n` of `which`, the diagonal doubled at least: else the
+    /// nearly singular part would be amplified.
     fn damped(&self, which: &[usize; HELD], n: usize) -> [[f32; HELD]; HELD] {
         let mut damped = [[0.0; HELD]; HELD];
         for (row, &i) in damped.iter_mut().zip(which).take(n) {
@@ -508,7 +547,8 @@ impl Pair {
     }
 }
 
-/// Solves `a x = b` in the first `n` unknowns by elimination with row exchange; an unknown without a pivot is 0.
+/// Solves `a x = b` in the first `n` unknowns by elimination with row exchange; an unknown without
+/// a pivot is 0.
 fn solve(mut a: [[f32; HELD]; HELD], mut b: [f32; HELD], n: usize) -> [f32; HELD] {
     const SMALLEST_PIVOT: f32 = 1e-12;
     for i in 0..n {

@@ -1,4 +1,5 @@
-//! The state of the controllers in a few words, for the report on the targets: what pulls against what, and whether there is force left.
+//! The state of the controllers in a few words, for the report on the targets: what pulls against
+//! what, and whether there is force left.
 
 use feamoe_engine::fairness::{Measure, Rates};
 
@@ -12,14 +13,16 @@ const AT_LIMIT: f32 = 0.98;
 /// How a target is being held for a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Steering {
-    /// The measure whose target pushes this gap outwards hardest, where that weighs against its own push.
+    /// The measure whose target pushes this gap outwards hardest, where that weighs against its own
+    /// push.
     pub opposed_by: Option<Measure>,
     /// Whether the group's forces are at their bound.
     pub at_limit: bool,
 }
 
 impl Controller {
-    /// Returns how the controllers of a measure steer a group, by index of attribute and group; `targets` are those it was made with.
+    /// Returns how the controllers of a measure steer a group, by index of attribute and group;
+    /// `targets` are those it was made with.
     pub(in super::super) fn steering(
         &self,
         measure: Measure,
@@ -46,7 +49,8 @@ impl Pair {
         let push = |gap: usize, force: usize| self.gains[gap][force] * self.multipliers[force];
         let (mut opposed_by, mut strongest) = (None, 0.0);
         for (i, (kind, _)) in held.iter().enumerate().filter(|(_, (kind, _))| of_measure.contains(kind)) {
-            // The side that is being pushed back: that of the multiplier, and the gap's where there is none.
+            // The side that is being pushed back: that of the multiplier, and the gap's where there
+            // is none.
             let side = if self.multipliers[i] == 0.0 { kind.gap(u, r) } else { self.multipliers[i] };
             for (j, (other, _)) in held.iter().enumerate().filter(|(_, (other, _))| !of_measure.contains(other)) {
                 let against = -push(i, j) * side.signum();

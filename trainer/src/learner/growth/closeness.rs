@@ -1,15 +1,16 @@
 //! Which two experts can become one at the least cost.
 //!
-//! With `w = E[g_a] / E[g_a + g_b]`, an expert that answers between `a` and `b`, nearer to the more used one, is off by `(1 - w) (o_a - o_b)` where `a` was
-//! asked, `w (o_a - o_b)` where `b` was. So the cost of merging is
+//! With `w = E[g_a] / E[g_a + g_b]`, an expert that answers between `a` and `b`, nearer to the more
+//! used one, is off by `(1 - w) (o_a - o_b)` where `a` was asked, `w (o_a - o_b)` where `b` was. So
+//! the cost of merging is
 //!
 //! ```text
 //! (1 - w)^2 E[g_a (o_a - o_b)^2] + w^2 E[g_b (o_a - o_b)^2]
 //! ```
 //!
-//! in units of squared score. It is small for two experts that agree, and for one that is hardly used: retiring the least used is the case `w = 1`. Means fade
-//! over
-//! [`REACH`] looks. *Cost:* K^2 products a look; *memory:* K (K + 2) numbers.
+//! in units of squared score. It is small for two experts that agree, and for one that is hardly
+//! used: retiring the least used is the case `w = 1`. Means fade over [`REACH`] looks. *Cost:* K^2
+//! products a look; *memory:* K (K + 2) numbers.
 
 use serde::{Deserialize, Serialize};
 

@@ -108,7 +108,8 @@ impl Events {
         self.counts.iter().sum::<u64>().saturating_sub(self.newest.len() as u64)
     }
 
-    /// Returns how many there were of each kind, in the order of [`EventKind`], those no longer kept included.
+    /// Returns how many there were of each kind, in the order of [`EventKind`], those no longer
+    /// kept included.
     #[must_use]
     pub fn counts(&self) -> [u64; EventKind::COUNT] {
         self.counts

@@ -1,9 +1,11 @@
 //! When an expert is added: growth policies and what they need to know.
 //!
-//! - `every=N`: every N records (FEAMOE, Algorithm 1), until the capacity is reached: past it there is nothing new to represent, and experts would only be
-//!   exchanged.
-//! - `drift`: when the loss or the relation between the groups has changed (see `growth/watch.rs`); at capacity, room is made.
-//! - `unfair=M`: when M records have been treated unfairly as individuals since the last expert (FEAMOE, A.10); at capacity, room is made.
+//! - `every=N`: every N records (FEAMOE, Algorithm 1), until the capacity is reached: past it there
+//!   is nothing new to represent, and experts would only be exchanged.
+//! - `drift`: when the loss or the relation between the groups has changed (see `growth/watch.rs`);
+//!   at capacity, room is made.
+//! - `unfair=M`: when M records have been treated unfairly as individuals since the last expert
+//!   (FEAMOE, A.10); at capacity, room is made.
 
 mod closeness;
 mod events;
@@ -111,7 +113,8 @@ impl Grower {
         self.asked = self.asked.or(Some(cause));
     }
 
-    /// Returns why an expert is due before the next record, if one is; `has_room` tells whether it can be added without another going.
+    /// Returns why an expert is due before the next record, if one is; `has_room` tells whether it
+    /// can be added without another going.
     pub(super) fn due(&mut self, growth: Growth, records: u64, has_room: bool) -> Option<Cause> {
         let Growth { every, drift, unfair } = growth;
         let by_drift = self.asked.take().filter(|_| drift);

@@ -16,7 +16,8 @@ const ROWS: usize = 6;
 const AT: u64 = 15_000;
 const AFTER: u64 = 10_000;
 
-/// Two numbers, one shifted by group, a category that tells of the group, the group itself. `log_odds(record, group, a, b)` makes the label.
+/// Two numbers, one shifted by group, a category that tells of the group, the group itself.
+/// `log_odds(record, group, a, b)` makes the label.
 fn stream(seed: u64, records: u64, log_odds: impl Fn(u64, bool, f32, f32) -> f32) -> impl Iterator<Item = Example> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut uniform = move || (random.next_u64() >> 40) as f32 / 16_777_216.0;
@@ -78,7 +79,8 @@ fn learned(options: &LearnerOptions, examples: impl Iterator<Item = Example>) ->
     learner
 }
 
-/// The records at which drifts of this kind were detected, and those at which an expert was added for it.
+/// The records at which drifts of this kind were detected, and those at which an expert was added
+/// for it.
 fn records(learner: &Learner, is_wanted: impl Fn(Cause) -> bool) -> (Vec<u64>, Vec<u64>) {
     let (mut detected, mut added) = (Vec::new(), Vec::new());
     for event in learner.events().newest().iter().filter(|event| is_wanted(event.cause)) {
@@ -126,7 +128,8 @@ fn an_accuracy_drift_is_found_and_answered_by_an_expert() {
     }
 }
 
-/// The group's bonus turns to a malus of the same size: what can be known of the labels stays as it is.
+/// The group's bonus turns to a malus of the same size: what can be known of the labels stays as it
+/// is.
 #[test]
 fn a_fairness_drift_without_an_accuracy_drift_is_found_and_answered_by_an_expert() {
     for options in with_and_without_targets() {
@@ -140,8 +143,8 @@ fn a_fairness_drift_without_an_accuracy_drift_is_found_and_answered_by_an_expert
     }
 }
 
-/// The labels of a group come to depend on something else, at the same rate: only error rates tell. With the policy, the learner is done with it before they
-/// can.
+/// The labels of a group come to depend on something else, at the same rate: only error rates tell.
+/// With the policy, the learner is done with it before they can.
 #[test]
 fn a_change_of_error_rates_alone_is_found() {
     let within = |group, a, b| if group { 2.0 * b - 0.9 } else { first_concept(group, a, b) };
@@ -206,14 +209,16 @@ fn merging_the_closest_hardly_moves_the_score() {
     assert!(sum < 0.005 && largest < 0.05, "{sum} {largest}");
 }
 
-/// Categories of a record of the recurring stream, and their levels: enough for a concept to take thousands of records to learn.
+/// Categories of a record of the recurring stream, and their levels: enough for a concept to take
+/// thousands of records to learn.
 const CATEGORIES: u32 = 8;
 const LEVELS: u32 = 25;
 /// Records of a concept, and how many of them are looked at after each change.
 const PHASE: usize = 10_000;
 const RETURN: usize = 500;
 
-/// Mean log-loss of the first [`RETURN`] records of each phase, of two concepts in turn that have nothing in common.
+/// Mean log-loss of the first [`RETURN`] records of each phase, of two concepts in turn that have
+/// nothing in common.
 fn losses_at_changes(options: &LearnerOptions, seed: u64) -> Vec<f32> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut uniform = move || (random.next_u64() >> 40) as f32 / 16_777_216.0;

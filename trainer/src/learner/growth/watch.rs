@@ -1,27 +1,36 @@
-//! Watches the stream for drift in the loss and in the relation between groups, with the engine's ADWIN.
+//! Watches the stream for drift in the loss and in the relation between groups, with the engine's
+//! ADWIN.
 //!
-//! **Loss.** Two detectors, both on the Brier score `(y - p)^2`, which is bounded as ADWIN needs it: over 20 synthetic streams it alarmed as fast as the
-//! log-loss, clipped, and faster than the error (medians 160, 190 and 220 records after an abrupt drift, no false alarm in any). Only a rise counts: learning
-//! itself makes the loss fall.
+//! **Loss.** Two detectors, both on the Brier score `(y - p)^2`, which is bounded as ADWIN needs
+//! it: over 20 synthetic streams it alarmed as fast as the log-loss, clipped, and faster than the
+//! error (medians 160, 190 and 220 records after an abrupt drift, no false alarm in any). Only a
+//! rise counts: learning itself makes the loss fall.
 //!
 //! - the *level* of the deciding score's loss;
-//! - its *lag*: the loss of the exported weights, a long average, minus that of the deciding ones, a short one. It rises wherever the short average
-//!   has learned what the long one has not, even where the new concept is the easier one and the level falls. Both averages make the same mistakes else, so it
-//!   is far less noisy. Not the current weights against the deciding ones: fairness controllers swing the current ones about, which would alarm every few
-//!   thousand records.
+//! - its *lag*: the loss of the exported weights, a long average, minus that of the deciding ones,
+//!   a short one. It rises wherever the short average has learned what the long one has not, even
+//!   where the new concept is the easier one and the level falls. Both averages make the same
+//!   mistakes else, so it is far less noisy. Not the current weights against the deciding ones:
+//!   fairness controllers swing the current ones about, which would alarm every few thousand
+//!   records.
 //!
-//! **Fairness.** What is watched is never a group's rate but the *gap* to the reference group. A rate moves for many reasons that concern everybody (learning,
-//! a change of mixture, an accuracy drift); rates by themselves gave 90 false alarms on 20 stationary streams with targets, gaps 7. Records are compared in
-//! pairs: all of the group since the last pair against all of the reference since then, as soon as there is one of each. So every record counts once and pairs
-//! are independent.
+//! **Fairness.** What is watched is never a group's rate but the *gap* to the reference group. A
+//! rate moves for many reasons that concern everybody (learning, a change of mixture, an accuracy
+//! drift); rates by themselves gave 90 false alarms on 20 stationary streams with targets, gaps 7.
+//! Records are compared in pairs: all of the group since the last pair against all of the reference
+//! since then, as soon as there is one of each. So every record counts once and pairs are
+//! independent.
 //!
 //! - the labels' gap: the world's own, which no controller can move; it alarms in both directions;
-//! - the gaps of decisions, true and false positive rates, and of label minus score (which has the smallest variance and alarms first): here only a widening
-//!   counts. A controller with a target narrows gaps on purpose, and no expert is needed for that.
+//! - the gaps of decisions, true and false positive rates, and of label minus score (which has the
+//!   smallest variance and alarms first): here only a widening counts. A controller with a target
+//!   narrows gaps on purpose, and no expert is needed for that.
 //!
-//! One drift shows in several detectors: for [`QUIET`] records after an alarm, further ones about the loss, or about the same group, are not reported.
+//! One drift shows in several detectors: for [`QUIET`] records after an alarm, further ones about
+//! the loss, or about the same group, are not reported.
 //!
-//! *Cost:* three updates and a few sums for a record, one more pass over the exported weights every other record. *Memory:* 3.7 kB per group.
+//! *Cost:* three updates and a few sums for a record, one more pass over the exported weights every
+//! other record. *Memory:* 3.7 kB per group.
 
 use feamoe_engine::drift::{Adwin, Change, Gap};
 use serde::{Deserialize, Serialize};
@@ -29,7 +38,8 @@ use serde::{Deserialize, Serialize};
 use super::Cause;
 use crate::encoder::NO_GROUP;
 
-/// Chance of a false alarm that a look of a detector is allowed; those found are a thousandth of it (see the engine's tests).
+/// Chance of a false alarm that a look of a detector is allowed; those found are a thousandth of it
+/// (see the engine's tests).
 const DELTA: f32 = 0.01;
 /// Bounds of the lag: a score changes by less between two averages.
 const LARGEST_LAG: f32 = 0.2;
@@ -143,7 +153,8 @@ impl Watch {
         }
     }
 
-    /// Takes note of a record; `exported` scores it by the exported weights, called where that is needed. Tells `report` of every drift.
+    /// Takes note of a record; `exported` scores it by the exported weights, called where that is
+    /// needed. Tells `report` of every drift.
     pub(in super::super) fn observe(
         &mut self,
         watched: &Watched<'_>,

@@ -28,9 +28,9 @@ impl From<postcard::Error> for DequantizeError {
     }
 }
 
-/// Returns the float model whose weights are those of an integer model, for what needs float arithmetic: the path along
-/// which a gate moves. Its scores differ from the integer model's by the rounding of the integer operations alone. A blob of
-/// float weights is returned as it is.
+/// Returns the float model whose weights are those of an integer model, for what needs float
+/// arithmetic: the path along which a gate moves. Its scores differ from the integer model's by the
+/// rounding of the integer operations alone. A blob of float weights is returned as it is.
 ///
 /// # Errors
 /// See [`DequantizeError`].

@@ -1,11 +1,13 @@
 //! A copy of a model with integer weights, for a core without floats, and what it loses.
 //!
-//! Each lane has one scale: the smallest for which its largest weight fits the integers, a multiple of a unit that all lanes share. A number's linear row is
-//! taken at the full range of the number, so that it fills the integers like a looked-up row. Weights are rounded to the nearest; the bias is kept in
-//! the finer unit of the sums and loses nothing that matters.
+//! Each lane has one scale: the smallest for which its largest weight fits the integers, a multiple
+//! of a unit that all lanes share. A number's linear row is taken at the full range of the number,
+//! so that it fills the integers like a looked-up row. Weights are rounded to the nearest; the bias
+//! is kept in the finer unit of the sums and loses nothing that matters.
 //!
-//! Powers of two would do as scales of 16-bit weights: over the 16,281 rows of UCI Adult's test set p moves by at most 0.00019 and no decision changes, beside
-//! 0.00025 and one with these. With 8 bits they lose more: 0.037 and 41 decisions, beside 0.032 and 33.
+//! Powers of two would do as scales of 16-bit weights: over the 16,281 rows of UCI Adult's test set
+//! p moves by at most 0.00019 and no decision changes, beside 0.00025 and one with these. With 8
+//! bits they lose more: 0.037 and 41 decisions, beside 0.032 and 33.
 
 mod dequantize;
 
@@ -22,7 +24,8 @@ use super::blob::{EncodeError, assemble};
 use super::device::Sections;
 use crate::model::{AlignedBytes, HostIntegerModel, check_floats};
 
-/// Fraction bits that numbers are given at least, where the sum of a lane would leave them fewer: its scale grows instead.
+/// Fraction bits that numbers are given at least, where the sum of a lane would leave them fewer:
+/// its scale grows instead.
 const LEAST_FRACTION: i32 = 13;
 /// Largest exponent of the unit: a finer one would need sums to be shifted by more than 31.
 const FINEST: i32 = 36;
@@ -54,7 +57,8 @@ pub enum QuantizeError {
     /// The engine refuses the model, or, as it should not, its copy.
     #[error(transparent)]
     Refused(#[from] LoadError),
-    /// The logits of some record are past what the integers of a sum hold beside the smallest weights.
+    /// The logits of some record are past what the integers of a sum hold beside the smallest
+    /// weights.
     #[error(
         "the model's logits reach too far for integer weights; keep float weights, or train with a lower learning rate or more regularisation"
     )]
@@ -70,8 +74,8 @@ impl From<postcard::Error> for QuantizeError {
     }
 }
 
-/// Returns a copy of a blob with integer weights, read back through the engine. Names are taken over, background records and deviations are not: what they
-/// are for needs float weights.
+/// Returns a copy of a blob with integer weights, read back through the engine. Names are taken
+/// over, background records and deviations are not: what they are for needs float weights.
 ///
 /// # Errors
 /// See [`QuantizeError`].
@@ -192,7 +196,8 @@ impl Lanes {
     }
 }
 
-/// Returns what a number's linear weight is multiplied by to be that of a scale of 1; 0 where the range is a single number, `None` for a category.
+/// Returns what a number's linear weight is multiplied by to be that of a scale of 1; 0 where the
+/// range is a single number, `None` for a category.
 fn full_range(kind: Kind) -> Option<f64> {
     let fraction = 13;
     let number = Number::new(kind, fraction)?;

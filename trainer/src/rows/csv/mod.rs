@@ -1,4 +1,5 @@
-//! CSV text: bytes (`source`: files, standard input, gzip) and records ([`Records`]: fields, header, missing cells).
+//! CSV text: bytes (`source`: files, standard input, gzip) and records ([`Records`]: fields,
+//! header, missing cells).
 
 mod records;
 pub(crate) mod source;

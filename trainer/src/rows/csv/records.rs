@@ -1,4 +1,5 @@
-//! Records of one or more files with the same columns: header, column names, missing cells, positions.
+//! Records of one or more files with the same columns: header, column names, missing cells,
+//! positions.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -15,21 +16,24 @@ use crate::schema::Table;
 
 /// Reads the records of files in the order given, in constant memory.
 ///
-/// Column names are those of the first file's header, trimmed. Where a name occurs again, the first column keeps it and
-/// later ones are called `name.2`, `name.3`, ..., whatever their values; a column without a name is called `column.N`,
-/// `N` being its 1-based place. Later files may have the columns in another order, and further ones, which are passed over.
+/// Column names are those of the first file's header, trimmed. Where a name occurs again, the first
+/// column keeps it and later ones are called `name.2`, `name.3`, ..., whatever their values; a
+/// column without a name is called `column.N`, `N` being its 1-based place. Later files may have
+/// the columns in another order, and further ones, which are passed over.
 pub struct Records {
     /// What is still to be read, last first.
     waiting: Vec<Waiting>,
     table: Table,
     missing: Arc<Missing>,
     columns: Arc<[String]>,
-    /// Where the file being read has each of the columns; `None` where it has just these, in this order.
+    /// Where the file being read has each of the columns; `None` where it has just these, in this
+    /// order.
     order: Option<Order>,
     /// Names of the files opened so far.
     files: Vec<String>,
     splitter: Option<Splitter>,
-    /// The record the splitter is at was read ahead to learn the number of columns, and is still to be handed out.
+    /// The record the splitter is at was read ahead to learn the number of columns, and is still to
+    /// be handed out.
     ahead: bool,
     /// 1-based number of the current record over all files.
     number: u64,
@@ -57,13 +61,14 @@ impl Records {
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] without inputs or with standard input twice; [`Error::Read`], [`Error::EmptyFile`] or any error of
-    /// the text.
+    /// [`Error::Input`] without inputs or with standard input twice; [`Error::Read`],
+    /// [`Error::EmptyFile`] or any error of the text.
     pub fn open(inputs: &[Input], table: &Table) -> Result<Self, Error> {
         Self::resume(inputs, table, &[], Digest::default())
     }
 
-    /// Goes on after earlier files with these columns (none: there were none), whose bytes have this digest.
+    /// Continues after earlier files with these columns (none: there were none), whose bytes have
+    /// this digest.
     pub(crate) fn resume(inputs: &[Input], table: &Table, columns: &[String], digest: Digest) -> Result<Self, Error> {
         if inputs.is_empty() {
             return Err(Error::Input("no data: name one or more CSV files, or - for standard input".into()));
@@ -116,7 +121,8 @@ impl Records {
         source::column(&self.columns, self.file(), name, wanted_by)
     }
 
-    /// Returns the SHA-256 of the bytes read so far, as stored; at the end, that of all files one after the other.
+    /// Returns the SHA-256 of the bytes read so far, as stored; at the end, that of all files one
+    /// after the other.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
         self.digest().finish()

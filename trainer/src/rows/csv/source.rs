@@ -99,7 +99,8 @@ impl Input {
 /// The digest of all bytes read so far, shared by the sources of one stream.
 pub(super) type SharedDigest = Arc<Mutex<Digest>>;
 
-/// Passes bytes on and takes them into a digest: the stored bytes, before decompression, so that `sha256sum FILE` gives the same.
+/// Passes bytes on and takes them into a digest: the stored bytes, before decompression, so that
+/// `sha256sum FILE` gives the same.
 pub(super) struct Hashed {
     pub reader: Box<dyn Read + Send>,
     pub digest: SharedDigest,
@@ -115,7 +116,8 @@ impl Read for Hashed {
     }
 }
 
-/// Looks at the first bytes of `raw` and returns the text inside: decompressed, without a byte order mark.
+/// Looks at the first bytes of `raw` and returns the text inside: decompressed, without a byte
+/// order mark.
 pub(crate) fn text_of(mut raw: Box<dyn Read + Send>, file: &str) -> Result<Box<dyn Read + Send>, Error> {
     let head = peek(&mut raw).map_err(|source| Error::Read { file: file.into(), source })?;
     if head.starts_with(GZIP) {
@@ -127,7 +129,8 @@ pub(crate) fn text_of(mut raw: Box<dyn Read + Send>, file: &str) -> Result<Box<d
     without_mark(head, raw, file)
 }
 
-/// The members of a gzip file one after the other. Zeros after the last are padding, of tapes and block devices.
+/// The members of a gzip file one after the other. Zeros after the last are padding, of tapes and
+/// block devices.
 struct Members<R: BufRead> {
     /// `None` after the last.
     current: Option<GzDecoder<R>>,
@@ -171,14 +174,16 @@ fn without_mark(mut head: Vec<u8>, rest: Box<dyn Read + Send>, file: &str) -> Re
     Ok(Box::new(io::Cursor::new(head).chain(rest)))
 }
 
-/// Reads the first bytes; fewer at the end of the input only, since a pipe may hand them out one by one.
+/// Reads the first bytes; fewer at the end of the input only, since a pipe may hand them out one by
+/// one.
 fn peek(raw: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(MAGIC_BYTES);
     raw.take(MAGIC_BYTES as u64).read_to_end(&mut head)?;
     Ok(head)
 }
 
-/// Tells a broken gzip stream (an error of the decoder, which has no system error code) from a failing device.
+/// Tells a broken gzip stream (an error of the decoder, which has no system error code) from a
+/// failing device.
 pub(crate) fn read_error(source: io::Error, file: &str, line: u64) -> Error {
     let problem = match source.kind() {
         io::ErrorKind::UnexpectedEof => "ends too early".to_string(),

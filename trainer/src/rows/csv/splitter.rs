@@ -1,8 +1,9 @@
 //! Splits text into records and fields, in constant memory and without allocation per record.
 //!
-//! A line without quotes, which is nearly every line of real files, is split where its delimiters are. A record with a
-//! quote goes through `csv-core`, which also joins the lines that a quoted field spans. Both ways give the same fields
-//! (tested against the `csv` crate); the first is several times faster.
+//! A line without quotes, which is nearly every line of real files, is split where its delimiters
+//! are. A record with a quote goes through `csv-core`, which also joins the lines that a quoted
+//! field spans. Both ways give the same fields (tested against the `csv` crate); the first is
+//! several times faster.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -122,7 +123,8 @@ impl Splitter {
         }
     }
 
-    /// Finds the line that starts at `start`: its length, and whether a line end follows. `None` at the end of the source.
+    /// Finds the line that starts at `start`: its length, and whether a line end follows. `None` at
+    /// the end of the source.
     fn find_line(&mut self) -> Result<Option<(usize, bool)>, Error> {
         if self.after_return {
             while self.start == self.end && !self.exhausted {
@@ -157,7 +159,8 @@ impl Splitter {
         }
     }
 
-    /// Splits the record at `start` by the rules of quoting. How many lines it has is known once it is parsed.
+    /// Splits the record at `start` by the rules of quoting. How many lines it has is known once it
+    /// is parsed.
     fn split_special(&mut self) -> Result<(), Error> {
         self.quoted.parser.reset();
         let (mut consumed, mut written, mut ended) = (0, 0, 0);
@@ -189,7 +192,8 @@ impl Splitter {
             return Err(self.binary());
         }
         check_utf8(raw, self.delimiter, &self.file, self.line)?;
-        // A record that not even a final line end ended, or one of several lines with an odd number of quotes.
+        // A record that not even a final line end ended, or one of several lines with an odd number
+        // of quotes.
         let odd = || memchr_iter(b'"', raw).count() % 2 == 1 && memchr(b'\n', raw).is_some();
         if end_of_source && (raw.ends_with(b"\n") || odd()) {
             return Err(Error::UnclosedQuote { file: self.file.clone(), line: self.line });
@@ -256,7 +260,8 @@ enum LineKind {
     Special,
 }
 
-/// Splits a line at its delimiters, eight bytes at a time, and looks out for bytes that need more care on the way.
+/// Splits a line at its delimiters, eight bytes at a time, and looks out for bytes that need more
+/// care on the way.
 fn split_line(line: &[u8], delimiter: u8, fields: &mut Vec<Range<u32>>) -> LineKind {
     const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
     /// Sets the high bit of each byte that is 0, and no other.
@@ -379,7 +384,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever the fields hold: what the `csv` crate writes is read back, at any size of the reads.
+        /// Whatever the fields hold: what the `csv` crate writes is read back, at any size of the
+        /// reads.
         #[test]
         fn what_was_written_is_read(
             records in proptest::collection::vec(proptest::collection::vec("[a,\"\n\r é|]{0,9}", 1..5), 0..9),

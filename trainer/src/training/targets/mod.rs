@@ -1,22 +1,30 @@
-//! What became of the targets: for every target and group, the gap reached, whether it is held, and if not, why.
+//! What became of the targets: for every target and group, the gap reached, whether it is held, and
+//! if not, why.
 //!
-//! Judged on decisions made before their record was learned from, over the last quarter of the first pass; where that has too few records of a group,
-//! over more of it. A target is *held* where the gap is within it, *uncertain* where the gap is past it by less than so many records can tell (95 % interval;
-//! for equalised odds that of average odds, which has the same spread; a burden gap has none and is taken as it is), else *not held*. Groups of fewer
-//! than [`SMALL_GROUP`] records of either label are not judged, nor is a burden where nobody was declined. A recourse burden gap is the learner's own, an
-//! average over its last records, as distances are measured on a sample only. The exported model is judged by `feamoe evaluate`, on rows of its own.
+//! Judged on decisions made before their record was learned from, over the last quarter of the
+//! first pass; where that has too few records of a group, over more of it. A target is *held* where
+//! the gap is within it, *uncertain* where the gap is past it by less than this number of records
+//! can show (95 % interval; for equalised odds that of average odds, which has the same spread; a
+//! burden gap has none and is taken as it is), else *not held*. Groups of fewer than
+//! [`SMALL_GROUP`] records of either label are not judged, nor is a burden where nobody was
+//! declined. A recourse burden gap is the learner's own, an average over its last records, as
+//! distances are measured on a sample only. The exported model is judged by `feamoe evaluate`, on
+//! rows of its own.
 //!
-//! **Why a target is not held** is told from the state of the controllers (which other target pulls the other way, whether the force is at its bound), and for
-//! SPD against equalised odds from the base rates `b`. With error rates `d1` and `d2` apart, as every classifier has it,
+//! **Why a target is not held** is told from the state of the controllers (which other target pulls
+//! the other way, whether the force is at its bound), and for SPD against equalised odds from the
+//! base rates `b`. With error rates `d1` and `d2` apart, as every classifier has it,
 //!
 //! ```text
 //! SPD = (TPR_r - FPR_r) (b_u - b_r) + d1 b_u + d2 (1 - b_u)          EOdds = (|d1| + |d2|) / 2
 //! |SPD| >= |(TPR_r - FPR_r) (b_u - b_r)| - 2 m EOdds                 m = max(b_u, 1 - b_u)
 //! ```
 //!
-//! so that with unequal base rates both vanish only where the decisions tell nothing (Kleinberg et al. 2016; Chouldechova 2017). The right side, at the error
-//! rates reached, is the smallest possible gap beside the other target. Read the other way it is the most that `TPR_r - FPR_r` can be under both targets: they
-//! can always be held by decisions that hardly tell the outcomes apart. That is reported as a conflict too.
+//! so that with unequal base rates both vanish only where the decisions tell nothing (Kleinberg et
+//! al. 2016; Chouldechova 2017). The right side, at the error rates reached, is the smallest
+//! possible gap beside the other target. Read the other way it is the most that `TPR_r - FPR_r` can
+//! be under both targets: they can always be held by decisions that hardly tell the outcomes apart.
+//! That is reported as a conflict too.
 
 use feamoe_engine::fairness::{Counts, Measure, interval};
 use serde::Serialize;
@@ -29,7 +37,8 @@ use crate::training::prequential::Prequential;
 
 /// Part of the stream that is judged.
 const JUDGED_PART: f64 = 0.25;
-/// Two targets that leave no more than this of TPR - FPR, which is 1 for decisions without error, are a conflict even where both are held.
+/// Two targets that leave no more than this of TPR - FPR, which is 1 for decisions without error,
+/// are a conflict even where both are held.
 const LEAST_DISCERNMENT: f32 = 0.5;
 
 /// Whether a target is held.
@@ -84,9 +93,11 @@ pub struct TargetReport {
     pub reference_rows: u64,
     /// Whether it is held.
     pub verdict: Verdict,
-    /// The target that pulls the other way, where this one is not held, or is held at the expense of what the decisions tell.
+    /// The target that pulls the other way, where this one is not held, or is held at the expense
+    /// of what the decisions tell.
     pub conflicts_with: Option<&'static str>,
-    /// The smallest gap that the base rates leave beside the other target, where that is past this one.
+    /// The smallest gap that the base rates leave beside the other target, where that is past this
+    /// one.
     pub smallest_possible: Option<f32>,
     /// Whether the controller's force is at its bound.
     pub at_limit: bool,
@@ -108,7 +119,8 @@ pub fn targets(trainer: &Trainer) -> Vec<TargetReport> {
     reports
 }
 
-/// Reports the gaps of every group over the part of the run that is judged, as `feamoe evaluate` does.
+/// Reports the gaps of every group over the part of the run that is judged, as `feamoe evaluate`
+/// does.
 #[must_use]
 pub fn gaps(trainer: &Trainer) -> Vec<GroupGaps> {
     let mut gaps = Vec::new();

@@ -1,4 +1,5 @@
-//! Targets that can be held, that contradict each other, that have too few records; on streams of two groups.
+//! Targets that can be held, that contradict each other, that have too few records; on streams of
+//! two groups.
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;
@@ -14,7 +15,8 @@ use crate::training::{self, Options};
 
 const SCHEMA: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"g\"\nprivileged = [\"r\"]\nas_feature = true\n";
 
-/// Records of the reference `r`, of `u`, whose chances are lower by `handicap`, and `rare` ones of a third group.
+/// Records of the reference `r`, of `u`, whose chances are lower by `handicap`, and `rare` ones of
+/// a third group.
 fn run(handicap: f32, rows: usize, rare: usize, targets: &[(Measure, f32)]) -> training::Run {
     let mut random = Pcg64Mcg::seed_from_u64(1);
     let mut uniform = move || (random.next_u64() >> 40) as f32 / 16_777_216.0;
@@ -79,7 +81,8 @@ fn a_burden_without_anybody_declined_is_not_judged() {
 fn parity_and_equal_odds_on_unequal_base_rates_are_a_conflict() {
     let reports = targets(&run(0.7, 20_000, 0, &[(Measure::Spd, 0.02), (Measure::Eodds, 0.02)]));
     for (measure, other) in [("spd", "eodds"), ("eodds", "spd")] {
-        // Whichever the controllers let go, and also where they hold both by deciding hardly anything.
+        // Whichever the controllers let go, and also where they hold both by deciding hardly
+        // anything.
         let report = of(&reports, measure, "u");
         assert_eq!(report.conflicts_with, Some(other), "{report:#?}");
         let reason = report.reason.as_ref().unwrap();
@@ -119,7 +122,8 @@ fn a_conflict_is_reported_with_the_gap_that_remains() {
              eodds at its target, spd cannot be below 0.092; raise one of the two targets"
         )
     );
-    // Both are held by deciding hardly anything: (0.02 + 2 * 0.7 * 0.02) / 0.2 is the most that can be told.
+    // Both are held by deciding hardly anything: (0.02 + 2 * 0.7 * 0.02) / 0.2 is the most that can
+    // be told.
     let held = reports(&judged(counts(10_000, 3_000, 0.05, 0.01), counts(10_000, 5_000, 0.05, 0.01)));
     assert!(
         held.iter().all(|report| report.verdict == Verdict::Held && report.smallest_possible.is_none()),
