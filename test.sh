@@ -73,10 +73,11 @@ check_by_oldest engine/Cargo.toml --all-features --examples
 check_by_oldest engine/c/Cargo.toml --release
 check_by_oldest trainer/Cargo.toml
 
-step "the engine's examples"
+step "the examples"
 for example in score field; do
     cargo run --quiet --locked -p feamoe-engine --example $example
 done
+cargo run --quiet --locked -p feamoe --example table
 
 step "every number of exp2's range"
 cargo test --quiet --release --locked -p feamoe-engine --lib -- --ignored
