@@ -233,6 +233,18 @@ pub enum Error {
         records: u64,
     },
 
+    /// Data that changed between two passes.
+    #[error(
+        "{files}: pass {epoch} found other data than the first one, expected the same in every pass; nothing was written: train again on files that \
+         nobody writes to"
+    )]
+    ChangedData {
+        /// The files.
+        files: String,
+        /// The pass, counted from 1.
+        epoch: u32,
+    },
+
     /// A cell that should be a number is not.
     #[error("{file}:{line}: column {column:?}: found {found:?}, expected a number; {help}")]
     NotANumber {

@@ -164,3 +164,43 @@ fn a_source_of_other_columns_is_refused() {
     while rows.advance().unwrap() {}
     assert!(!rows.advance().unwrap(), "the end stays the end");
 }
+
+#[cfg(unix)]
+#[test]
+fn several_passes_want_data_that_stay_as_they_are() {
+    let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
+    let table = table();
+    let folder = tempfile::tempdir().unwrap();
+    let [path, other] = ["table.csv", "other.csv"].map(|name| folder.path().join(name));
+    let text = csv(&table);
+    let long = text.clone() + text.split_once('\n').unwrap().1;
+    let options = Options { epochs: 2, ..options() };
+    let renamed = long.replacen("age,income", "income,age", 1);
+    let last = long.rfind(",0\n").unwrap();
+    let one_label = format!("{},1{}", &long[..last], &long[last + 2..]);
+    for (changed, refused) in [(&renamed, true), (&one_label, true), (&long, false)] {
+        std::fs::write(&path, &long).unwrap();
+        let mut is_first = true;
+        let run = training::run(&[path.as_path().into()], &schema, &options, &mut |_| {
+            // Another file in its place while the first pass reads.
+            if std::mem::take(&mut is_first) {
+                std::fs::write(&other, changed).unwrap();
+                std::fs::rename(&other, &path).unwrap();
+            }
+        });
+        match run {
+            Ok(_) => assert!(!refused),
+            Err(error) => {
+                assert!(refused, "{error}");
+                let message = error.to_string();
+                assert!(message.contains("table.csv: pass 2 found other data than the first one"), "{message}");
+            }
+        }
+    }
+    // Nobody writes to it: opening it would wait for ever.
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let refused = training::run(&[pipe.as_path().into()], &schema, &options, &mut |_| ()).err().unwrap().to_string();
+    assert!(refused.contains("pipe can be read once only; shuffle the rows"), "{refused}");
+}

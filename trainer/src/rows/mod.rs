@@ -154,6 +154,11 @@ impl<'s> Stream<'s> {
         self.admission.counts()
     }
 
+    /// Returns the digest of all that was read so far.
+    pub(crate) fn digest(&self) -> Digest {
+        self.source.digest()
+    }
+
     /// Returns the next row, `None` at the end.
     ///
     /// # Errors

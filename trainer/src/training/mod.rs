@@ -184,9 +184,12 @@ pub fn run_saving(
     saving: Option<Saving<'_>>,
     on_progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Run, Error> {
-    if options.epochs > 1 && !options.shuffle && inputs.contains(&Input::Stdin) {
+    if let Some(input) = inputs.iter().find(|input| !input.can_be_read_again())
+        && options.epochs > 1
+        && !options.shuffle
+    {
         return Err(Error::Input(format!(
-            "{} passes read the data again, but standard input can be read once only; shuffle the rows, which keeps them in memory, or \
+            "{} passes read the data again, but {input} can be read once only; shuffle the rows, which keeps them in memory, or \
              name a file",
             options.epochs
         )));
@@ -231,7 +234,12 @@ pub fn run_saving(
     } else {
         for epoch in 2..=options.epochs {
             trainer.begin_pass(epoch);
-            let mut again = Stream::new(*open()?, schema, Use::Learn)?;
+            let again = *open()?;
+            let changed = || Error::ChangedData { files: reader.files(), epoch };
+            if again.columns() != reader.source().columns() {
+                return Err(changed());
+            }
+            let mut again = Stream::new(again, schema, Use::Learn)?;
             if let Some(split) = options.split {
                 again.keep(split);
             }
@@ -239,6 +247,9 @@ pub fn run_saving(
             while let Some(row) = again.next_row()? {
                 trainer.learn_row_again(&row)?;
                 report(&trainer, on_progress);
+            }
+            if again.digest() != reader.source().digest() {
+                return Err(changed());
             }
         }
     }

@@ -84,6 +84,16 @@ impl Input {
         }
     }
 
+    /// Returns whether the bytes can be read a second time: not those of standard input or of a pipe.
+    #[must_use]
+    pub fn can_be_read_again(&self) -> bool {
+        match self {
+            Self::Stdin => false,
+            // One that is not there is refused when it is opened.
+            Self::File(path) => path.metadata().map_or(true, |found| found.is_file()),
+        }
+    }
+
     /// Opens the bytes as stored.
     pub(crate) fn open(&self) -> Result<Box<dyn Read + Send>, Error> {
         Ok(match self {
