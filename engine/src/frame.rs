@@ -32,10 +32,14 @@ pub(crate) const CRC_AT: usize = 12;
 const _: () = assert!(VERSION_AT + 2 == FLAGS_AT && FLAGS_AT + 2 == LENGTH_AT && LENGTH_AT + 4 == CRC_AT);
 const _: () = assert!(CRC_AT + 4 == HEADER_BYTES);
 
-/// A device has a table-free CRC: a table takes flash to save some milliseconds at start-up. A host
-/// has sixteen, and takes 16 bytes at once.
+/// A device has a table-free CRC: the table takes 1 kB of flash to save some milliseconds at
+/// start-up. With the feature `tables` there are sixteen, for 16 bytes at once.
 static TABLE_FREE: Crc<u32, crc::NoTable> = Crc::<u32, crc::NoTable>::new(&CRC_32_ISO_HDLC);
-static WITH_TABLES: Crc<u32, crc::Table<16>> = Crc::<u32, crc::Table<16>>::new(&CRC_32_ISO_HDLC);
+static WITH_TABLE: Crc<u32, Tables> = Crc::<u32, Tables>::new(&CRC_32_ISO_HDLC);
+#[cfg(feature = "tables")]
+type Tables = crc::Table<16>;
+#[cfg(not(feature = "tables"))]
+type Tables = crc::Table<1>;
 
 /// Returns the CRC-32 (ISO-HDLC) of several parts, one after the other.
 pub(crate) fn crc32<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> u32 {
@@ -44,7 +48,7 @@ pub(crate) fn crc32<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> u32 {
         parts.into_iter().for_each(|part| digest.update(part.as_ref()));
         digest.finalize()
     } else {
-        let mut digest = WITH_TABLES.digest();
+        let mut digest = WITH_TABLE.digest();
         parts.into_iter().for_each(|part| digest.update(part.as_ref()));
         digest.finalize()
     }
@@ -248,6 +252,6 @@ mod tests {
     #[test]
     fn the_checksum_is_iso_hdlc() {
         assert_eq!(crc32([&b"1234"[..], b"56789"]), 0xcbf4_3926);
-        assert_eq!(TABLE_FREE.checksum(b"123456789"), WITH_TABLES.checksum(b"123456789"));
+        assert_eq!(TABLE_FREE.checksum(b"123456789"), WITH_TABLE.checksum(b"123456789"));
     }
 }

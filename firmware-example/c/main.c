@@ -79,7 +79,7 @@ static feamoe_status show(size_t number)
     printf("\nrecord %u: p %.6f [%08lx], %s\n", (unsigned)number, (double)score.probability, bits(score.probability),
            score.decision ? "favourable" : "unfavourable");
     for (i = 0; i < DEMO_EXPERTS; i++)
-        printf("  gate of expert %2u %10.6f [%08lx]\n", (unsigned)i, (double)gate[i], bits(gate[i]));
+        printf("  gate of expert %2u %10.6f [%08lx]\n", (unsigned)i + 1, (double)gate[i], bits(gate[i]));
     printf("  %-20s frozen, log-odds       path, probability\n", "feature");
     printf("  %-20s %+10.6f [%08lx] %+10.6f [%08lx]\n", "(base)", (double)frozen.base_value, bits(frozen.base_value),
            (double)path.base_value, bits(path.base_value));

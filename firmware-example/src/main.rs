@@ -52,7 +52,7 @@ fn main() -> ! {
 
         let outcome = if score.decision { "favourable" } else { "unfavourable" };
         println!("\nrecord {number}: p {:.6} [{:08x}], {outcome}", score.probability, score.probability.to_bits());
-        for (expert, gate) in score.gate.iter().take(experts).enumerate() {
+        for (expert, gate) in (1..).zip(score.gate.iter().take(experts)) {
             println!("  gate of expert {expert:2} {gate:10.6} [{:08x}]", gate.to_bits());
         }
         println!("  {:20} {:>16}  frozen, log-odds       path, probability", "feature", "value");

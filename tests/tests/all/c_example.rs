@@ -281,7 +281,7 @@ fn the_example_prints_the_bits_of_the_engine() {
                 .iter()
                 .take(model.experts())
                 .enumerate()
-                .map(|(expert, gate)| format!("gate of expert {expert:2} {gate:10.6} [{:08x}]", gate.to_bits())),
+                .map(|(expert, gate)| format!("gate of expert {:2} {gate:10.6} [{:08x}]", expert + 1, gate.to_bits())),
         );
         let names = (0..model.schema().features().len()).map(|index| model.schema().feature_name(index).unwrap());
         let values =

@@ -231,7 +231,7 @@ fn the_training_report_has_its_keys() {
     ];
     assert_eq!(keys(&report["prequential"]), [&window[..], &["windows"]].concat());
     assert_eq!(keys(&report["prequential"]["windows"][1]), window);
-    let event = serde_json::json!({ "row": 500, "event": "expert added", "cause": "every", "expert": 1, "parent": 0 });
+    let event = serde_json::json!({ "row": 500, "event": "expert added", "cause": "every", "expert": 2, "parent": 1 });
     assert_eq!(report["events"][0], event);
     assert_eq!((report["rows"].as_u64(), report["skipped"].as_u64()), (Some(3_000), Some(0)));
 

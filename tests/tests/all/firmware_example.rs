@@ -42,7 +42,7 @@ fn assert_prints_the_bits_of_the_host(printed: &str) {
         model.frozen_into(&record, &mut frozen).unwrap();
         let p = path.score.probability;
         assert!(printed.contains(&format!("record {number}: p {p:.6} [{:08x}]", p.to_bits())), "{printed}");
-        for (expert, gate) in path.score.gate.iter().take(model.experts()).enumerate() {
+        for (expert, gate) in (1..).zip(path.score.gate.iter().take(model.experts())) {
             let bits = format!("gate of expert {expert:2} {gate:10.6} [{:08x}]", gate.to_bits());
             assert!(printed.contains(&bits), "{bits}: {printed}");
         }

@@ -18,7 +18,7 @@ pub struct EventReport {
     row: u64,
     event: &'static str,
     cause: &'static str,
-    /// The expert that was added, or that was given up when two were merged.
+    /// The expert, counted from 1, that was added, or that was given up when two were merged.
     #[serde(skip_serializing_if = "Option::is_none")]
     expert: Option<usize>,
     /// The expert it was copied from; none where it is the mean of all.
@@ -84,8 +84,12 @@ impl EventReport {
                     records_after: change.records_after,
                 });
             }
-            EventKind::ExpertAdded { expert, parent } => (report.expert, report.parent) = (Some(expert), parent),
-            EventKind::ExpertsMerged { into, expert } => (report.into, report.expert) = (Some(into), Some(expert)),
+            EventKind::ExpertAdded { expert, parent } => {
+                (report.expert, report.parent) = (Some(expert + 1), parent.map(|parent| parent + 1));
+            }
+            EventKind::ExpertsMerged { into, expert } => {
+                (report.into, report.expert) = (Some(into + 1), Some(expert + 1));
+            }
         }
         report
     }
