@@ -386,7 +386,7 @@ pub enum CheckpointError {
         expected: usize,
     },
     /// A model.
-    #[error("found a model, expected a checkpoint, which alone can be gone on with; name the checkpoint of the run")]
+    #[error("found a model, expected a checkpoint: a model alone cannot be resumed; name the checkpoint of the run")]
     Model,
     /// Other first bytes.
     #[error(

@@ -34,7 +34,7 @@
 //! | --- | --- |
 //! | one expert, at most 8 useful bins a number, no steps | exact, to rounding, also that there is none |
 //! | one feature free | exact, but for favourable stretches narrower than 1/32 of a deviation or 1/64 of a bin |
-//! | else | searched; `tests/tests/all/recourse.rs` and, by rules, `recourse_rules.rs` state how near an exhaustive search it comes |
+//! | else | searched; the tests `recourse` and `recourse_rules` state how near it comes |
 //!
 //! # Cost
 //! [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at

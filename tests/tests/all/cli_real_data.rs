@@ -58,7 +58,7 @@ fn the_commands_of_the_readme_work_as_they_stand() {
     }
 }
 
-/// Trains on so many copies of a file through a pipe; returns the peak memory in bytes, where the
+/// Trains on `copies` of a file through a pipe; returns the peak memory in bytes, where the
 /// system tells.
 fn peak_memory(folder: &Folder, text: &[u8], copies: usize) -> Option<f64> {
     let train = ["train", "-", "--schema", &adult_schema(), "-o", "m.feamoe", "--format", "json"];

@@ -243,7 +243,7 @@ struct Cost {
     fewest: u32,
     most: u32,
     stack: u32,
-    /// Instructions on average, where they were told.
+    /// Instructions on average, where the firmware printed them.
     mean: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! Whatever the bytes, reading a checkpoint gives a run that can be gone on with, or an error that
+//! Whatever the bytes, reading a checkpoint gives a run that can be resumed, or an error that
 //! says what is wrong and what to do.
 
 use std::borrow::Cow;
@@ -221,7 +221,7 @@ fn the_command_says_which_file_what_and_what_to_do() {
         ("empty", "found 0 bytes, expected a checkpoint of at least 48; name the checkpoint of a run, or copy it again (`feamoe train --checkpoint FILE` writes one)".into()),
         (
             "lending.feamoe",
-            "found a model, expected a checkpoint, which alone can be gone on with; name the checkpoint of the run (`feamoe train --checkpoint FILE` writes one)".into(),
+            "found a model, expected a checkpoint: a model alone cannot be resumed; name the checkpoint of the run (`feamoe train --checkpoint FILE` writes one)".into(),
         ),
         ("newer", "found checkpoint version 9, expected 2; go on with the feamoe that wrote it, or train again".into()),
         (

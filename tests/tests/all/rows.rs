@@ -76,7 +76,7 @@ fn csv_an_array_and_pushed_cells_give_the_same_model() {
     let from_array = trainer.model().unwrap();
     assert_eq!(without_hash(&from_array.bytes), without_hash(&from_csv.bytes));
 
-    // As text and as numbers, stored and gone on with at odd places: before the encoder is fitted,
+    // As text and as numbers, stored and resumed at odd places: before the encoder is fitted,
     // and after.
     let mut trainer = Trainer::new(&COLUMNS, schema, &options()).unwrap();
     let mut cells = Cells::new(COLUMNS.len());

@@ -1,4 +1,4 @@
-//! `feamoe demo`: the whole road on the built-in stream, through the same code as the other
+//! `feamoe demo`: end to end on the built-in stream, through the same code as the other
 //! commands.
 
 use std::fmt::Write as _;

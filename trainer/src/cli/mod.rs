@@ -75,7 +75,7 @@ enum Command {
     Monitor(monitor::Options),
     /// Repeat the published figures: every data set, setting and seed
     Study(study::Options),
-    /// The whole road on a built-in stream: data, model, scores, explanation, recourse
+    /// End to end on a built-in stream: data, model, scores, explanation, recourse
     Demo(demo::Options),
 }
 

@@ -128,7 +128,7 @@ impl Paper {
         self.penalties == penalties && self.increment == increment && self.cells.len() == attributes
     }
 
-    /// Takes note of a record and returns what its penalties ask, with so many experts.
+    /// Takes note of a record and returns what its penalties ask, with this number of experts.
     #[allow(clippy::cast_precision_loss)] // experts and shares need no more than 24 bits
     pub(super) fn observe(&mut self, groups: &[u8], label: bool, decision: bool, experts: usize) -> Pull {
         let mut pull = Pull::default();

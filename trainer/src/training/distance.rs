@@ -5,8 +5,8 @@
 //! then these are laid out as a blob in memory, and a declined record is looked at. That takes some
 //! hundred times as long as learning from a record. So it is done for one record in `EVERY` only,
 //! more often at first; the log-odds of all others say how the mean moves meanwhile (see
-//! `learner::rates`). With it a run takes twice as long as with any other target. Nothing is done
-//! where no target asks for it.
+//! `learner::rates`). With it a long run takes twice as long as with any other target, a short one
+//! longer. Nothing is done where no target asks for it.
 
 use feamoe_engine::FeatureIndex;
 use feamoe_engine::mixture::Term;

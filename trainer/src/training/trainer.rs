@@ -19,8 +19,7 @@ use crate::rows::{
 };
 use crate::schema::Schema;
 
-/// Bytes that the rows which the encoder is fitted on may take in memory, and those of the sample
-/// behind the model.
+/// Most bytes of memory for the rows that the encoder is fitted on.
 const MOST_BYTES: usize = 256 << 20;
 
 /// Learns from records as they come: labels and groups by the schema, an encoder fitted on the
@@ -232,7 +231,7 @@ impl Trainer {
     /// or while the encoder waits for the rows it is fitted on, which are then learned from at
     /// once.
     ///
-    /// *Cost:* a microsecond or two, a few times the experts times the features.
+    /// *Cost:* time in proportion to the experts times the features.
     ///
     /// # Errors
     /// [`Error::NotANumber`]; where the encoder is fitted, those of [`Encoder::fit`]. A record with

@@ -62,7 +62,7 @@ pub struct Options {
     /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm]
     #[arg(long, value_enum, value_name = "KIND", requires = "plot")]
     plot_kind: Option<PlotKind>,
-    /// Reasons that are told for an unfavourable decision, 0 to 10 [default: 4]
+    /// Reasons that are given for an unfavourable decision, 0 to 10 [default: 4]
     ///
     /// The features that pulled the score down most, in words. In text and JSON; CSV has the values
     /// only.
@@ -353,7 +353,7 @@ impl<'o, 'm> Report<'o, 'm> {
         Ok(())
     }
 
-    /// Writes what is told of all records together, and returns the plot.
+    /// Writes the report on all records together, and returns the plot.
     fn finish(self, out: &mut dyn Write) -> anyhow::Result<Option<String>> {
         let Self { options, kind, explainer, summarised, sums, explanation, text, .. } = self;
         if let (records, sampled @ 1..) = sums.records()

@@ -90,7 +90,7 @@ impl Closeness {
         cheapest
     }
 
-    /// Whether what was stored is of so many experts.
+    /// Returns whether the stored state is of this number of experts.
     pub(in super::super) fn is_sound(&self, experts: usize) -> bool {
         let known = self.experts.len();
         let is_whole =

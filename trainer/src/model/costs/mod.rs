@@ -1,4 +1,4 @@
-//! What a model costs on a microcontroller, told before it is flashed: instructions, stack, flash
+//! What a model costs on a microcontroller, predicted before it is flashed: instructions, stack, flash
 //! and RAM.
 //!
 //! Instructions are sums over the kinds of work there are ([`Shape::setting`], [`Shape::passing`],
@@ -36,9 +36,9 @@ pub const PASSING: usize = 19;
 pub const PARTING: usize = 4;
 /// Kinds of stack, see [`Shape::stacking`].
 pub const STACKING: usize = 3;
-/// Calls that are told of.
+/// Calls that are predicted.
 pub const CALLS: [&str; 4] = ["set_all", "score_into", "frozen_into", "path_into"];
-/// Code that is told of, and the features of the `panic-free` binary that link all up to it.
+/// Code that is predicted, and the features of the `panic-free` binary that link all up to it.
 pub const CODE: [(&str, &str); 4] = [
     ("load, set_all, score_into", ""),
     ("+ frozen_into", "frozen"),
