@@ -4,9 +4,9 @@ use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::rows::Records;
-use crate::rows::csv::source::{Input, read_error, text_of};
 use crate::rows::csv::splitter::Splitter;
+use crate::rows::csv::text::{read_error, text_of};
+use crate::rows::{Input, Records};
 use crate::schema::Table;
 
 use super::column::Column;

@@ -1,9 +1,8 @@
-//! CSV text: bytes (`source`: files, standard input, gzip) and records ([`Records`]: fields,
-//! header, missing cells).
+//! CSV: its text (`text`: plain or gzip) and its records ([`Records`]: fields, header, missing
+//! cells).
 
 mod records;
-pub(crate) mod source;
 pub(crate) mod splitter;
+pub(crate) mod text;
 
 pub use records::Records;
-pub use source::Input;

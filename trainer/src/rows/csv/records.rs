@@ -6,10 +6,11 @@ use std::io::Read;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use super::source::{Hashed, Input, SharedDigest, text_of};
 use super::splitter::Splitter;
+use super::text::text_of;
 use crate::error::Error;
 use crate::rows::digest::Digest;
+use crate::rows::input::{Hashed, Input, SharedDigest};
 use crate::rows::record::{Fields, Held, Missing, Position, Record, slice};
 use crate::rows::source::{self, Source};
 use crate::schema::Table;

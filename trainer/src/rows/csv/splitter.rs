@@ -11,7 +11,7 @@ use std::ops::Range;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use memchr::{memchr, memchr_iter, memchr2};
 
-use super::source::read_error;
+use super::text::read_error;
 use crate::error::Error;
 
 /// Bytes read at a time.

@@ -1,20 +1,11 @@
-//! Where bytes come from: files or standard input, plain or gzip, told apart by their first bytes.
+//! The text of a file, plain or gzip, told apart by its first bytes.
 
-use std::convert::Infallible;
-use std::ffi::OsStr;
-use std::fmt;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::sync::{Arc, Mutex};
 
-use crate::error::Error;
-use crate::rows::digest::Digest;
 use flate2::bufread::GzDecoder;
 
-/// Bytes looked at to recognise a format.
-const MAGIC_BYTES: usize = 6;
+use crate::error::Error;
+use crate::rows::input::peek;
 
 /// Buffer in front of the decompressor.
 const COMPRESSED_BUFFER_BYTES: usize = 1 << 16;
@@ -35,96 +26,6 @@ const FOREIGN: [(&[u8], &str, &str); 9] = [
 const GZIP: &[u8] = b"\x1f\x8b";
 
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
-
-/// One data source of a run, as named on the command line: a path, or `-` for standard input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// Standard input; it can be read once only.
-    Stdin,
-    /// A file.
-    File(PathBuf),
-}
-
-impl FromStr for Input {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self::from(OsStr::new(text)))
-    }
-}
-
-impl From<&OsStr> for Input {
-    fn from(text: &OsStr) -> Self {
-        if text == "-" { Self::Stdin } else { Self::File(PathBuf::from(text)) }
-    }
-}
-
-impl From<&Path> for Input {
-    fn from(path: &Path) -> Self {
-        Self::File(path.to_path_buf())
-    }
-}
-
-impl fmt::Display for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdin => f.write_str("standard input"),
-            Self::File(path) => path.display().fmt(f),
-        }
-    }
-}
-
-impl Input {
-    /// Returns the bytes of the file as stored, where that is known, to judge progress by.
-    #[must_use]
-    pub fn stored_bytes(&self) -> Option<u64> {
-        match self {
-            Self::Stdin => None,
-            Self::File(path) => path.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len()),
-        }
-    }
-
-    /// Returns whether the bytes can be read a second time: not those of standard input or of a pipe.
-    #[must_use]
-    pub fn can_be_read_again(&self) -> bool {
-        match self {
-            Self::Stdin => false,
-            // One that is not there is refused when it is opened.
-            Self::File(path) => path.metadata().map_or(true, |found| found.is_file()),
-        }
-    }
-
-    /// Opens the bytes as stored.
-    pub(crate) fn open(&self) -> Result<Box<dyn Read + Send>, Error> {
-        Ok(match self {
-            Self::Stdin => Box::new(io::stdin()),
-            Self::File(path) => {
-                let file = File::open(path).map_err(|source| Error::Read { file: self.to_string(), source })?;
-                Box::new(file)
-            }
-        })
-    }
-}
-
-/// The digest of all bytes read so far, shared by the sources of one stream.
-pub(super) type SharedDigest = Arc<Mutex<Digest>>;
-
-/// Passes bytes on and takes them into a digest: the stored bytes, before decompression, so that
-/// `sha256sum FILE` gives the same.
-pub(super) struct Hashed {
-    pub reader: Box<dyn Read + Send>,
-    pub digest: SharedDigest,
-}
-
-impl Read for Hashed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.reader.read(buffer)?;
-        if let Ok(mut digest) = self.digest.lock() {
-            digest.update(buffer.get(..length).unwrap_or_default());
-        }
-        Ok(length)
-    }
-}
 
 /// Looks at the first bytes of `raw` and returns the text inside: decompressed, without a byte
 /// order mark.
@@ -182,14 +83,6 @@ fn without_mark(mut head: Vec<u8>, rest: Box<dyn Read + Send>, file: &str) -> Re
         head.drain(..UTF8_BOM.len());
     }
     Ok(Box::new(io::Cursor::new(head).chain(rest)))
-}
-
-/// Reads the first bytes; fewer at the end of the input only, since a pipe may hand them out one by
-/// one.
-fn peek(raw: &mut dyn Read) -> io::Result<Vec<u8>> {
-    let mut head = Vec::with_capacity(MAGIC_BYTES);
-    raw.take(MAGIC_BYTES as u64).read_to_end(&mut head)?;
-    Ok(head)
 }
 
 /// Tells a broken gzip stream (an error of the decoder, which has no system error code) from a
