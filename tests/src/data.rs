@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use feamoe::rows::{Record, Records};
+use feamoe::rows::{Record, Records, Source};
 use feamoe::schema::Table;
 use feamoe_engine::schema::Kind;
 use feamoe_testkit::content::{Content, FeatureContent};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use feamoe::encoder::{Example, Examples, Options};
-use feamoe::rows::{Input, Records, Stream, Use};
+use feamoe::rows::{Input, Records, Source, Stream, Use};
 use feamoe::schema::Schema;
 
 /// How often the file is repeated: long enough that opening and fitting do not matter.

@@ -14,7 +14,7 @@ use std::time::Instant;
 use feamoe::explanation::Fastest;
 use feamoe::learner::LearnerOptions;
 use feamoe::model::{Content, FeatureContent};
-use feamoe::rows::{Input, Records};
+use feamoe::rows::{Input, Records, Source};
 use feamoe::schema::Schema;
 use feamoe::training::{self, Options};
 use feamoe_engine::attribution::tile::Portable;

@@ -107,6 +107,48 @@ pub enum Error {
         help: &'static str,
     },
 
+    /// A Parquet or Arrow file that cannot be read.
+    #[error(
+        "{file}: found a Parquet or Arrow file that cannot be read: {problem}; write it again, or export it as CSV"
+    )]
+    Arrow {
+        /// The file.
+        file: String,
+        /// What its reader says.
+        problem: String,
+    },
+
+    /// A column of a type that is neither numbers nor text.
+    #[error(
+        "{file}: column {column:?}: found the type {found}, expected numbers, text, booleans or dates; drop the column (features.drop), or convert it"
+    )]
+    ColumnType {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// What it holds.
+        found: String,
+    },
+
+    /// A file of another format than the first.
+    #[error(
+        "{file}: expected a Parquet or Arrow file, as the first one is; convert it, or read the files one after the other"
+    )]
+    OtherFormat {
+        /// The file.
+        file: String,
+    },
+
+    /// A format that cannot be read from a pipe.
+    #[error(
+        "{file}: found a Parquet file, expected text or an Arrow stream, since the index of a Parquet file is at its end; name the file"
+    )]
+    NoPipe {
+        /// The pipe.
+        file: String,
+    },
+
     /// Bytes that are not UTF-8.
     #[error(
         "{file}:{line}: field {field}: found byte 0x{byte:02x}, which is not UTF-8; convert the file first, \

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use feamoe::infer::infer_text;
-use feamoe::rows::{Records, Stream, Use};
+use feamoe::rows::{Records, Source, Stream, Use};
 use feamoe::schema::{Schema, Table};
 use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, VERSION};
 use sha2::{Digest as _, Sha256};
@@ -33,7 +33,7 @@ pub fn csv(data: &[u8]) {
         }
         // Once it is at its end, every byte was read and hashed.
         if records.advance().is_ok() {
-            assert_eq!(records.sha256(), <[u8; 32]>::from(Sha256::digest(text)));
+            assert_eq!(records.digest().finish(), <[u8; 32]>::from(Sha256::digest(text)));
         }
     }
 

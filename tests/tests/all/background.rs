@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use feamoe::judge::binding::Binding;
 use feamoe::model::device_copy;
 use feamoe::model::{AlignedBytes, HostModel, HostRecord};
-use feamoe::rows::{Input, Records};
+use feamoe::rows::{Input, Records, Source};
 use feamoe::schema::Table;
 use feamoe_testkit::content::Content;
 use feamoe_tests::command::Folder;

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use feamoe::judge::binding::Binding;
 use feamoe::model::{AlignedBytes, HostModel};
-use feamoe::rows::{Input, Records};
+use feamoe::rows::{Input, Records, Source};
 use feamoe::schema::Table;
 use feamoe_tests::command::{Folder, keys, lending};
 use serde_json::Value;

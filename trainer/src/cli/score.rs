@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use feamoe::judge::binding::Binding;
 use feamoe::model::{AnyModel, AnyRecord};
-use feamoe::rows::Records;
+use feamoe::rows::{Source as _, open};
 use feamoe_engine::schema::Note;
 
 use super::print::csv_field;
@@ -45,8 +45,9 @@ fn write_scores(
     table: &feamoe::schema::Table,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let mut records = Records::open(&options.source.data, table)?;
+    let mut records = open(&options.source.data, table)?;
     let binding = Binding::of(model.schema(), |name| records.column(name, "the model"))?;
+    records.want(&binding.columns());
     let names: Vec<&str> = (0..).map_while(|index| model.schema().feature_name(index)).collect();
 
     write!(out, "row,probability,decision")?;

@@ -17,7 +17,7 @@ use crate::error::{Error, list};
 use crate::judge::binding::Binding;
 use crate::model::{HostBackground, HostModel};
 use crate::random::below;
-use crate::rows::{Input, Records, Seen, parse};
+use crate::rows::{Input, Seen, Source, open, parse};
 use crate::schema::Table;
 
 /// Apart from the seeds of everything else that is drawn.
@@ -158,11 +158,12 @@ impl BackgroundRecords {
     /// Those of the files, of [`Binding`] and of a condition's column; [`Error::Background`] for no
     /// such record.
     pub fn read(model: &HostModel<'_>, inputs: &[Input], table: &Table, choice: &Choice) -> Result<Self, Error> {
-        let mut records = Records::open(inputs, table)?;
+        let mut records = open(inputs, table)?;
         let binding = Binding::new(model, |name| records.column(name, "the model"))?;
         let columns =
             choice.only.iter().map(|condition| records.column(&condition.column, "the choice of background records"));
         let columns: Vec<usize> = columns.collect::<Result<_, _>>()?;
+        records.want(&[binding.columns(), columns.clone()].concat());
         let mut seen = vec![Seen::default(); columns.len()];
         let mut random = Pcg64Mcg::seed_from_u64(choice.seed ^ SEED);
         let (mut kept, mut wanted) = (Vec::new(), 0_u64);

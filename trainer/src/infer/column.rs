@@ -30,6 +30,10 @@ pub(super) struct Column {
 }
 
 impl Column {
+    pub(super) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
     pub(super) fn add(&mut self, cell: Option<&[u8]>) {
         let Some(cell) = cell else {
             self.missing += 1;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::rows::csv::splitter::Splitter;
 use crate::rows::csv::text::{read_error, text_of};
-use crate::rows::{Input, Records};
+use crate::rows::{Input, Records, Source, TextOrTable, text_or_table};
 use crate::schema::Table;
 
 use super::column::Column;
@@ -32,16 +32,26 @@ pub(super) struct Head {
     pub(super) records: usize,
     /// Whether there is more than was looked at.
     pub(super) partial: bool,
-    pub(super) delimiter_evidence: String,
-    pub(super) comment_evidence: Option<String>,
-    pub(super) header_evidence: String,
+    /// Why text is read so; of a table whose cells have types there is nothing to tell.
+    pub(super) evidence: Option<Evidence>,
+}
+
+/// Why the text of a file is read as it is.
+pub(super) struct Evidence {
+    pub(super) delimiter: String,
+    pub(super) comment: Option<String>,
+    pub(super) header: String,
 }
 
 impl Head {
     pub(super) fn read(input: &Input) -> Result<Self, Error> {
         let file = input.to_string();
         let mut text = Vec::new();
-        let mut source = text_of(input.open()?, &file)?.take(MOST_BYTES);
+        let text_or_table = match text_or_table(input)? {
+            TextOrTable::Text(source) => source,
+            TextOrTable::Table(table) => return Self::of_table(file, table),
+        };
+        let mut source = text_of(text_or_table, &file)?.take(MOST_BYTES);
         source.read_to_end(&mut text).map_err(|error| read_error(error, &file, 1))?;
         Self::of(file, text)
     }
@@ -110,10 +120,38 @@ impl Head {
             columns,
             records: count,
             partial,
-            delimiter_evidence,
-            comment_evidence,
-            header_evidence,
+            evidence: Some(Evidence {
+                delimiter: delimiter_evidence,
+                comment: comment_evidence,
+                header: header_evidence,
+            }),
         })
+    }
+
+    fn of_table(file: String, mut rows: Box<dyn Source>) -> Result<Self, Error> {
+        let names = Arc::clone(rows.columns());
+        let unreadable = rows.unreadable();
+        rows.want(&(0..names.len()).filter(|column| !unreadable.contains(column)).collect::<Vec<_>>());
+        let mut columns: Vec<Column> = names.iter().map(|name| Column::new(name)).collect();
+        let mut records = 0;
+        let partial = loop {
+            if !rows.advance()? {
+                break false;
+            }
+            if records == RECORDS {
+                break true;
+            }
+            let record = rows.record();
+            for (index, column) in columns.iter_mut().enumerate() {
+                column.add(record.cell(index).text().as_deref());
+            }
+            records += 1;
+        };
+        if records == 0 {
+            let reason = "there are no records, so nothing can be inferred".into();
+            return Err(Error::NoUsableRows { files: file, reason });
+        }
+        Ok(Self { file, table: Table::default(), columns, records, partial, evidence: None })
     }
 }
 

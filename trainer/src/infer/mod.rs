@@ -107,12 +107,16 @@ fn describe(column: &Column) -> String {
 fn write_table(out: &mut Lines, head: &Head, guesses: &Guesses) {
     let Table { header, columns, delimiter, comment, .. } = &head.table;
     out.line(format_args!("\n[table]"));
-    out.line(format_args!("header = {header} # {}", head.header_evidence));
-    if !header {
-        out.line(format_args!("# The file has no names: give the columns better ones, here and below."));
-        out.line(format_args!("columns = {}", array(columns)));
+    if let Some(evidence) = &head.evidence {
+        out.line(format_args!("header = {header} # {}", evidence.header));
+        if !header {
+            out.line(format_args!("# The file has no names: give the columns better ones, here and below."));
+            out.line(format_args!("columns = {}", array(columns)));
+        }
+        out.line(format_args!("delimiter = {} # {}", quoted(&delimiter.to_string()), evidence.delimiter));
+    } else {
+        out.line(format_args!("# The file itself says which columns it has. Text in them:"));
     }
-    out.line(format_args!("delimiter = {} # {}", quoted(&delimiter.to_string()), head.delimiter_evidence));
     out.line(format_args!("trim = true"));
     if guesses.missing.is_empty() {
         out.line(format_args!("missing = {}", array(&head.table.missing)));
@@ -128,7 +132,8 @@ fn write_table(out: &mut Lines, head: &Head, guesses: &Guesses) {
         }
         out.line(format_args!("missing = {}", array(&missing)));
     }
-    if let (Some(mark), Some(evidence)) = (comment, &head.comment_evidence) {
+    let evidence = head.evidence.as_ref().and_then(|evidence| evidence.comment.as_ref());
+    if let (Some(mark), Some(evidence)) = (comment, evidence) {
         out.line(format_args!("comment = {} # {evidence}", quoted(&mark.to_string())));
     }
 }

@@ -70,6 +70,12 @@ impl Binding {
         Ok(Self { features: features.collect::<Result<_, Error>>()? })
     }
 
+    /// Returns the columns of all features.
+    #[must_use]
+    pub fn columns(&self) -> Vec<usize> {
+        self.features.iter().map(|feature| feature.column).collect()
+    }
+
     /// Returns the column of a feature.
     #[must_use]
     pub fn column(&self, feature: usize) -> Option<usize> {

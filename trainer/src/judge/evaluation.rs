@@ -67,6 +67,7 @@ pub fn evaluate(
         _ => None,
     };
     let binding = Binding::of(model.schema(), |name| stream.column(name, "the model"))?;
+    stream.want(&binding.columns());
     let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());
     let mut individual = IndividualFairness::new(&binding, stream.attributes());
     individual.learn_groups(stream.attributes());

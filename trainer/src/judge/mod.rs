@@ -22,6 +22,7 @@ use binding::Binding;
 pub fn scores(model: AnyModel<'_>, source: &mut impl Source) -> Result<Array1<f32>, Error> {
     let file = source.names().last().cloned().unwrap_or_default();
     let binding = Binding::of(model.schema(), |name| column(source.columns(), &file, name, "the model"))?;
+    source.want(&binding.columns());
     let mut record = model.record();
     let mut scores = Vec::new();
     while source.advance()? {

@@ -140,6 +140,7 @@ pub fn recourse(
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<RecourseReport, Error> {
     let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
+    stream.want(&binding.columns());
     let mut report = RecourseReport::new(model, rules);
     let mut tallies: Vec<Vec<Distances>> = vec![Vec::new(); stream.attributes().count()];
     // Some hundred kilobytes each: too large for the stack.

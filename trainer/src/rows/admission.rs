@@ -153,6 +153,12 @@ impl Admission {
         self.counts
     }
 
+    /// Returns the columns that it looks at.
+    pub(crate) fn wanted(&self) -> Vec<usize> {
+        let groups = self.groupings.iter().filter_map(Grouping::column);
+        self.filters.iter().map(|(index, _)| *index).chain(self.target_index).chain(groups).collect()
+    }
+
     /// Decides whether a record is used; finds its label and groups if so.
     pub(crate) fn admit(&mut self, record: &Record<'_>) -> Result<bool, Error> {
         self.counts.read += 1;

@@ -166,6 +166,11 @@ impl Grouping {
         (self.attribute.clone(), self.others.clone())
     }
 
+    /// Returns the column that it looks at.
+    pub(super) fn column(&self) -> Option<usize> {
+        self.index
+    }
+
     /// Returns the group of a record and counts it.
     #[inline]
     pub(super) fn group(&mut self, record: &Record<'_>) -> u8 {

@@ -85,6 +85,55 @@ impl Input {
     }
 }
 
+/// A source not yet opened.
+pub(super) enum Waiting {
+    Input(Input),
+    Reader(String, Box<dyn Read + Send>),
+}
+
+impl Waiting {
+    /// Takes inputs, last first.
+    pub(super) fn all(inputs: &[Input]) -> Result<Vec<Self>, Error> {
+        if inputs.is_empty() {
+            return Err(Error::Input("no data: name one or more files, or - for standard input".into()));
+        }
+        if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
+            return Err(Error::Input("standard input (-) is named twice, but can be read once only".into()));
+        }
+        Ok(inputs.iter().rev().cloned().map(Self::Input).collect())
+    }
+
+    /// Returns its name in messages.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Input(input) => input.to_string(),
+            Self::Reader(name, _) => name.clone(),
+        }
+    }
+
+    /// Opens the bytes as stored.
+    pub(super) fn open(self) -> Result<Box<dyn Read + Send>, Error> {
+        match self {
+            Self::Input(input) => input.open(),
+            Self::Reader(_, reader) => Ok(reader),
+        }
+    }
+
+    /// Returns the first bytes, and itself as it was: a pipe can be read once only.
+    #[cfg(feature = "parquet")]
+    pub(super) fn peek(self) -> Result<(Self, Vec<u8>), Error> {
+        let name = self.name();
+        let again = match &self {
+            Self::Input(input) if input.can_be_read_again() => Some(Self::Input(input.clone())),
+            _ => None,
+        };
+        let mut reader = self.open()?;
+        let head = peek(&mut reader).map_err(|source| Error::Read { file: name.clone(), source })?;
+        let read_on = || Self::Reader(name, Box::new(io::Cursor::new(head.clone()).chain(reader)));
+        Ok((again.unwrap_or_else(read_on), head))
+    }
+}
+
 /// The digest of all bytes read so far, shared by the sources of one stream.
 pub(super) type SharedDigest = Arc<Mutex<Digest>>;
 

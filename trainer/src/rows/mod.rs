@@ -1,7 +1,7 @@
 //! Labelled rows of a table, one at a time, in constant memory whatever the length.
 //!
-//! A [`Source`] lends records ([`Record`]: cells by column): CSV text ([`csv`]), or what you
-//! implement it for. A [`Stream`] makes rows of them, as a schema says: filters, label, protected
+//! A [`Source`] lends records ([`Record`]: cells by column): files ([`open()`]), tables in memory
+//! ([`ArrayRows`], with the feature `arrow` `ArrowRows`), or what you implement it for. A [`Stream`] makes rows of them, as a schema says: filters, label, protected
 //! groups. Scoring without a schema needs records only.
 //!
 //! ```
@@ -29,12 +29,15 @@
 
 mod admission;
 mod array;
+#[cfg(feature = "arrow")]
+mod arrow;
 mod buffer;
 pub mod csv;
 mod digest;
 mod groups;
 mod input;
 mod intersection;
+mod open;
 mod passed;
 mod place;
 mod reader;
@@ -50,11 +53,15 @@ use std::sync::Arc;
 pub(crate) use admission::Admission;
 pub use admission::{Counts, Row, Use};
 pub use array::ArrayRows;
+#[cfg(feature = "arrow")]
+pub use arrow::ArrowRows;
 pub use buffer::Buffer;
 pub use csv::Records;
 pub use digest::Digest;
 pub use groups::{Attribute, NO_GROUP};
 pub use input::Input;
+pub use open::open;
+pub(crate) use open::{TextOrTable, resume, text_or_table};
 pub(crate) use place::Reading;
 pub use place::{GoOn, Place};
 pub(crate) use reader::Reader;
@@ -76,14 +83,13 @@ pub struct Stream<'s> {
 }
 
 impl<'s> Stream<'s> {
-    /// Opens CSV files in the order given.
+    /// Opens files in the order given.
     ///
     /// # Errors
     ///
-    /// See [`Records::open`]; [`Error::MissingColumn`] for the target, a protected attribute or a
-    /// filter.
+    /// See [`open`]; [`Error::MissingColumn`] for the target, a protected attribute or a filter.
     pub fn open(inputs: &[Input], schema: &Schema, usage: Use) -> Result<Self, Error> {
-        Self::new(Records::open(inputs, &schema.table)?, schema, usage)
+        Self::new(open(inputs, &schema.table)?, schema, usage)
     }
 
     /// Reads CSV text that is not in a file; `name` stands for it in messages.
@@ -106,8 +112,7 @@ impl<'s> Stream<'s> {
     ///
     /// [`Error::MissingColumn`] for the target, a protected attribute or a filter.
     pub fn new(source: impl Source + 's, schema: &Schema, usage: Use) -> Result<Self, Error> {
-        let file = source.names().last().cloned().unwrap_or_default();
-        let admission = Admission::new(source.columns(), &file, schema, usage)?;
+        let admission = Admission::new(source.columns(), source.file(), schema, usage)?;
         Ok(Self { source: Box::new(source), admission })
     }
 
@@ -135,13 +140,19 @@ impl<'s> Stream<'s> {
     ///
     /// [`Error::MissingColumn`], listing the columns there are.
     pub fn column(&self, name: &str, wanted_by: &str) -> Result<usize, Error> {
-        column(self.columns(), self.source.names().last().map_or("", String::as_str), name, wanted_by)
+        self.source.column(name, wanted_by)
+    }
+
+    /// Says, before the first row, which columns will be asked for beside those that the schema
+    /// needs: others may be missing from then on, where that saves reading them.
+    pub fn want(&mut self, columns: &[usize]) {
+        self.source.want(&[columns, &self.admission.wanted()].concat());
     }
 
     /// Returns the names of what was opened so far, for messages about all of it.
     #[must_use]
     pub fn files(&self) -> String {
-        self.source.names().join(", ")
+        self.source.files()
     }
 
     /// Returns the protected attributes in the order of the schema, then the intersections, with

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+#[cfg(feature = "arrow")]
+use super::record::Cell;
 use super::record::{Held, Kept, Record};
 
 /// The records read since a source was opened.
@@ -31,6 +33,14 @@ impl Passed {
                     self.mix(text.get(range.start as usize..range.end as usize).unwrap_or_default(), 2)
                 }
             }),
+            #[cfg(feature = "arrow")]
+            Held::Batch { columns, row, .. } => {
+                columns.iter().for_each(|column| match column.as_it_stands(row) {
+                    Cell::Missing => self.mix(&[], 0),
+                    Cell::Number(x) => self.mix(&x.to_bits().to_le_bytes(), 1),
+                    Cell::Text(text) => self.mix(text, 2),
+                });
+            }
         }
     }
 

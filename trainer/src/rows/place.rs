@@ -145,7 +145,7 @@ impl Admission {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::rows::{Records, Use};
+    use crate::rows::{Records, Source, Use};
 
     #[test]
     fn groups_that_the_schema_does_not_have_are_no_place_in_its_data() {

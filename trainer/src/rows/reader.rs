@@ -135,12 +135,12 @@ impl<'s> Reader<'s> {
 
     /// Returns the name of what is being read.
     pub(crate) fn file(&self) -> &str {
-        self.source.names().last().map_or("", String::as_str)
+        self.source.file()
     }
 
     /// Returns the names of what was opened so far, for messages about all of it.
     pub(crate) fn files(&self) -> String {
-        self.source.names().join(", ")
+        self.source.files()
     }
 
     /// Returns where the reading is.

@@ -71,8 +71,12 @@ pub(crate) fn parse(text: &[u8]) -> Option<f64> {
 
 #[cold]
 fn decimals(x: f64) -> String {
-    // -0.0 and 0.0 are one value.
-    format!("{}", x + 0.0)
+    /// Whole numbers below are written fastest as such.
+    const WHOLE: f64 = 1e15;
+    if x.fract() == 0.0 && x.abs() < WHOLE {
+        return (x as i64).to_string();
+    }
+    x.to_string()
 }
 
 /// A record: its cells by column index.
@@ -90,6 +94,9 @@ pub(super) enum Held<'a> {
     Fields(Fields<'a>),
     /// Cells that were kept: of each column its place among them, [`NOT_KEPT`] for none.
     Kept { cells: &'a [Kept], text: &'a [u8], places: &'a [u32] },
+    /// A row of a record batch.
+    #[cfg(feature = "arrow")]
+    Batch { columns: &'a [super::arrow::Column], row: usize, missing: &'a Missing },
 }
 
 /// A line of text and where its fields are.
@@ -149,6 +156,12 @@ impl<'a> Fields<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// Returns a record without cells.
+    #[cfg(feature = "parquet")]
+    pub(super) fn empty(position: Position<'a>) -> Self {
+        Self { cells: Held::Kept { cells: &[], text: &[], places: &[] }, position }
+    }
+
     /// Returns a cell; missing where there is no such column.
     #[inline]
     #[must_use]
@@ -162,6 +175,10 @@ impl<'a> Record<'a> {
                 let place = places.get(column).copied().unwrap_or(NOT_KEPT);
                 cells.get(place as usize).map_or(Cell::Missing, |cell| cell.cell(text))
             }
+            #[cfg(feature = "arrow")]
+            Held::Batch { columns, row, missing } => {
+                columns.get(column).map_or(Cell::Missing, |column| column.cell(row, missing))
+            }
         }
     }
 
@@ -173,6 +190,10 @@ impl<'a> Record<'a> {
         match self.cells {
             Held::Fields(fields) => Cow::Borrowed(fields.text(column)),
             Held::Kept { .. } => self.cell(column).text().unwrap_or_default(),
+            #[cfg(feature = "arrow")]
+            Held::Batch { columns, row, .. } => {
+                columns.get(column).and_then(|column| column.as_it_stands(row).text()).unwrap_or_default()
+            }
         }
     }
 
@@ -264,6 +285,9 @@ impl Cells {
 #[derive(Debug)]
 pub(super) struct Missing {
     tokens: Vec<Box<[u8]>>,
+    /// Those that a number is written as.
+    #[cfg(feature = "arrow")]
+    numbers: Vec<f64>,
     empty: bool,
     /// Which bytes a token starts with: lets nearly every cell pass after one look.
     first: [bool; 256],
@@ -275,15 +299,25 @@ impl Missing {
         for byte in tokens.iter().filter_map(|token| token.as_bytes().first()) {
             first[usize::from(*byte)] = true;
         }
+        #[cfg(feature = "arrow")]
+        let is_decimals = |token: &&String| parse(token.as_bytes()).is_some_and(|x| decimals(x) == **token);
         Self {
+            #[cfg(feature = "arrow")]
+            numbers: tokens.iter().filter(is_decimals).filter_map(|token| parse(token.as_bytes())).collect(),
             empty: tokens.iter().any(String::is_empty),
             tokens: tokens.iter().map(|token| token.as_bytes().into()).collect(),
             first,
         }
     }
 
+    #[cfg(feature = "arrow")]
     #[inline]
-    fn contains(&self, cell: &[u8]) -> bool {
+    pub(super) fn has_number(&self, x: f64) -> bool {
+        !self.numbers.is_empty() && self.numbers.contains(&x)
+    }
+
+    #[inline]
+    pub(super) fn contains(&self, cell: &[u8]) -> bool {
         match cell.first() {
             None => self.empty,
             Some(byte) => self.first[usize::from(*byte)] && self.tokens.iter().any(|token| **token == *cell),

@@ -1,5 +1,6 @@
 //! What rows come from: anything that lends records of the same columns, one at a time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Record;
@@ -10,6 +11,18 @@ use crate::error::Error;
 pub trait Source: Send {
     /// Returns the column names.
     fn columns(&self) -> &Arc<[String]>;
+
+    /// Says, before the first record, which columns will be asked for: the cells of others may be
+    /// missing from then on, where that saves reading them. Without it there is every cell.
+    fn want(&mut self, columns: &[usize]) {
+        let _ = columns;
+    }
+
+    /// Returns the columns whose cells cannot be had, such as those of lists: reading one is an
+    /// error, unless others are wanted only.
+    fn unreadable(&self) -> Vec<usize> {
+        Vec::new()
+    }
 
     /// Moves to the next record; false at the end.
     ///
@@ -25,6 +38,54 @@ pub trait Source: Send {
 
     /// Returns the digest of all that was read so far.
     fn digest(&self) -> Digest;
+
+    /// Returns the name of what is being read.
+    fn file(&self) -> &str {
+        self.names().last().map_or("", String::as_str)
+    }
+
+    /// Returns the names of what was opened so far, for messages about all of it.
+    fn files(&self) -> String {
+        self.names().join(", ")
+    }
+
+    /// Returns the index of a column; `wanted_by` names who asks, such as `target.column`.
+    ///
+    /// # Errors
+    /// [`Error::MissingColumn`], listing the columns there are.
+    fn column(&self, name: &str, wanted_by: &str) -> Result<usize, Error> {
+        column(self.columns(), self.file(), name, wanted_by)
+    }
+}
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn columns(&self) -> &Arc<[String]> {
+        (**self).columns()
+    }
+
+    fn want(&mut self, columns: &[usize]) {
+        (**self).want(columns);
+    }
+
+    fn unreadable(&self) -> Vec<usize> {
+        (**self).unreadable()
+    }
+
+    fn advance(&mut self) -> Result<bool, Error> {
+        (**self).advance()
+    }
+
+    fn record(&self) -> Record<'_> {
+        (**self).record()
+    }
+
+    fn names(&self) -> &[String] {
+        (**self).names()
+    }
+
+    fn digest(&self) -> Digest {
+        (**self).digest()
+    }
 }
 
 /// Finds a column by name; `wanted_by` names who asks, such as `target.column`.
@@ -35,4 +96,47 @@ pub(crate) fn column(columns: &[String], file: &str, name: &str, wanted_by: &str
         wanted_by: wanted_by.into(),
         columns: columns.to_vec(),
     })
+}
+
+/// Makes the names of columns unique and trims them: the first column keeps its name, later ones are
+/// called `name.2`, `name.3`, ..., and one without a name `column.N`, `N` being its 1-based place.
+pub(super) fn column_names<S: AsRef<str>>(header: impl Iterator<Item = S>) -> Vec<String> {
+    let header: Vec<S> = header.collect();
+    let given: BTreeSet<&str> = header.iter().map(|name| name.as_ref().trim()).collect();
+    let mut taken = BTreeSet::new();
+    let mut names = Vec::with_capacity(header.len());
+    for (index, name) in header.iter().enumerate() {
+        let mut name = name.as_ref().trim().to_string();
+        if name.is_empty() {
+            name = format!("column.{}", index + 1);
+        }
+        if taken.contains(&name) {
+            let numbered = (2..).map(|n| format!("{name}.{n}"));
+            let mut free = numbered.filter(|name| !taken.contains(name) && !given.contains(name.as_str()));
+            name = free.next().unwrap_or_default();
+        }
+        taken.insert(name.clone());
+        names.push(name);
+    }
+    names
+}
+
+/// Finds each column expected among those of a file.
+///
+/// # Errors
+/// [`Error::HeaderMismatch`], naming those that the file lacks. `first` is the file that the columns
+/// are of, if it is not of an earlier run.
+pub(super) fn places(
+    found: &[String],
+    expected: &[String],
+    file: &str,
+    first: Option<&String>,
+) -> Result<Vec<usize>, Error> {
+    let place = |name: &String| found.iter().position(|found| found == name);
+    let lacking: Vec<String> = expected.iter().filter(|name| place(name).is_none()).cloned().collect();
+    if !lacking.is_empty() {
+        let (file, first) = (file.into(), first.map_or("the run so far".into(), String::clone));
+        return Err(Error::HeaderMismatch { file, first, lacking, columns: found.to_vec() });
+    }
+    Ok(expected.iter().filter_map(place).collect())
 }

@@ -28,7 +28,7 @@ use crate::encoder;
 use crate::error::Error;
 use crate::learner::{Learner, ValidOptions};
 use crate::random::shuffle;
-use crate::rows::{GoOn, Input, Reader, Records, Source, Split, Stream, Use};
+use crate::rows::{self, Admission, Digest, GoOn, Input, Reader, Source, Split, Stream, Use};
 use crate::schema::Schema;
 use checkpoint::Checkpoint;
 use prequential::Prequential;
@@ -195,7 +195,7 @@ pub fn run_saving(
         )));
     }
     let started = Instant::now();
-    let open = || Ok::<_, Error>(Box::new(Records::open(inputs, &schema.table)?));
+    let open = || open(inputs, schema, &[], Digest::default());
     let mut reader = Reader::new(open()?, saving.is_some());
     let columns = reader.source().columns();
     let mut trainer = Trainer::of_source(columns, reader.file(), schema.clone(), options)?;
@@ -234,7 +234,7 @@ pub fn run_saving(
     } else {
         for epoch in 2..=options.epochs {
             trainer.begin_pass(epoch);
-            let again = *open()?;
+            let again = open()?;
             let changed = || Error::ChangedData { files: reader.files(), epoch };
             if again.columns() != reader.source().columns() {
                 return Err(changed());
@@ -272,14 +272,21 @@ pub fn resume(
     on_progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Run, Error> {
     let started = Instant::now();
-    let (table, place) = (&checkpoint.schema.table, &checkpoint.place);
-    let open = |digest| {
-        let records = Records::resume(inputs, table, place.columns(), digest)?;
-        Ok::<Box<dyn Source>, Error>(Box::new(records))
-    };
+    let place = &checkpoint.place;
+    let open = |digest| open(inputs, &checkpoint.schema, place.columns(), digest);
     let reader = Reader::resume(open, place, go_on)?;
     let trainer = Trainer::resume(checkpoint, reader.source().columns(), reader.file(), go_on)?;
     over(trainer, reader, saving, on_progress, started)
+}
+
+/// Opens the data after earlier ones of these columns (none: there were none) and of this digest;
+/// no other columns are read than are learned from.
+fn open(inputs: &[Input], schema: &Schema, columns: &[String], digest: Digest) -> Result<Box<dyn Source>, Error> {
+    let mut source = rows::resume(inputs, &schema.table, columns, digest)?;
+    let admission = Admission::new(source.columns(), source.file(), schema, Use::Learn)?;
+    let features = encoder::feature_columns(source.columns(), source.file(), schema)?;
+    source.want(&[admission.wanted(), features].concat());
+    Ok(source)
 }
 
 /// Learns from all records, once.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use feamoe::explanation::{Batch, Explainer};
-use feamoe::rows::{Input, Records};
+use feamoe::rows::{Input, Source, open};
 use feamoe::schema::Table;
 
 /// Records are explained for this long to learn how fast this machine is; none of that work is
@@ -16,7 +16,8 @@ const WORTH_A_WORD: Duration = Duration::from_secs(2);
 /// said when it is their turn.
 pub fn count(inputs: &[Input], table: &Table) -> Option<u64> {
     let are_files = inputs.iter().all(|input| input.stored_bytes().is_some());
-    let mut records = are_files.then(|| Records::open(inputs, table).ok())??;
+    let mut records = are_files.then(|| open(inputs, table).ok())??;
+    records.want(&[]);
     while records.advance().ok()? {}
     Some(records.record().position.number)
 }

@@ -19,7 +19,7 @@ use feamoe::model::dequantize;
 use feamoe::model::{AnyModel, HostModel};
 use feamoe::output::OutputFile;
 use feamoe::plot;
-use feamoe::rows::Records;
+use feamoe::rows::{Source as _, open};
 use feamoe::schema::Table;
 
 use super::{
@@ -202,8 +202,9 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
     let table = options.table.table()?;
     let blob = read_blob(&options.source.model)?;
     let model = load_any(&options.source.model, &blob)?;
-    let records = Records::open(&options.source.data, &table)?;
+    let mut records = open(&options.source.data, &table)?;
     let binding = Binding::of(model.any().schema(), |name| records.column(name, "the model"))?;
+    records.want(&binding.columns());
     let mut memory = BackgroundMemory::default();
     let (method, background) = match &model {
         Loaded::Float(model) => match options.shapley.method(options.method, model)? {
@@ -270,7 +271,7 @@ impl<'o, 'm> Report<'o, 'm> {
         &mut self,
         model: AnyModel<'m>,
         table: &Table,
-        mut records: Records,
+        mut records: Box<dyn feamoe::rows::Source>,
         binding: &Binding,
         out: &mut dyn Write,
     ) -> anyhow::Result<()> {

@@ -1,7 +1,6 @@
 //! Records of one or more files with the same columns: header, column names, missing cells,
 //! positions.
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -10,9 +9,9 @@ use super::splitter::Splitter;
 use super::text::text_of;
 use crate::error::Error;
 use crate::rows::digest::Digest;
-use crate::rows::input::{Hashed, Input, SharedDigest};
+use crate::rows::input::{Hashed, Input, SharedDigest, Waiting};
 use crate::rows::record::{Fields, Held, Missing, Position, Record, slice};
-use crate::rows::source::{self, Source};
+use crate::rows::source::{Source, column_names, places};
 use crate::schema::Table;
 
 /// Reads the records of files in the order given, in constant memory.
@@ -51,12 +50,6 @@ struct Order {
     fields: Vec<Range<u32>>,
 }
 
-/// A source not yet opened.
-enum Waiting {
-    Input(Input),
-    Reader(String, Box<dyn Read + Send>),
-}
-
 impl Records {
     /// Opens the first input and reads its header.
     ///
@@ -65,20 +58,7 @@ impl Records {
     /// [`Error::Input`] without inputs or with standard input twice; [`Error::Read`],
     /// [`Error::EmptyFile`] or any error of the text.
     pub fn open(inputs: &[Input], table: &Table) -> Result<Self, Error> {
-        Self::resume(inputs, table, &[], Digest::default())
-    }
-
-    /// Continues after earlier files with these columns (none: there were none), whose bytes have
-    /// this digest.
-    pub(crate) fn resume(inputs: &[Input], table: &Table, columns: &[String], digest: Digest) -> Result<Self, Error> {
-        if inputs.is_empty() {
-            return Err(Error::Input("no data: name one or more CSV files, or - for standard input".into()));
-        }
-        if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
-            return Err(Error::Input("standard input (-) is named twice, but can be read once only".into()));
-        }
-        let waiting = inputs.iter().rev().cloned().map(Waiting::Input).collect();
-        Self::start(waiting, table, columns, digest)
+        Self::start(Waiting::all(inputs)?, table, &[], Digest::default())
     }
 
     /// Reads one source that is not a file; `name` stands for it in messages.
@@ -90,7 +70,14 @@ impl Records {
         Self::start(vec![Waiting::Reader(name.into(), Box::new(reader))], table, &[], Digest::default())
     }
 
-    fn start(waiting: Vec<Waiting>, table: &Table, columns: &[String], digest: Digest) -> Result<Self, Error> {
+    /// Continues after earlier files with these columns (none: there were none), whose bytes have
+    /// this digest.
+    pub(in crate::rows) fn start(
+        waiting: Vec<Waiting>,
+        table: &Table,
+        columns: &[String],
+        digest: Digest,
+    ) -> Result<Self, Error> {
         let mut records = Self {
             waiting,
             table: table.clone(),
@@ -107,46 +94,48 @@ impl Records {
         Ok(records)
     }
 
-    /// Returns the column names.
-    #[must_use]
-    pub fn columns(&self) -> &Arc<[String]> {
+    /// Opens the next source, if there is one, and reads or checks its header.
+    fn open_next(&mut self) -> Result<(), Error> {
+        self.splitter = None;
+        let Some(source) = self.waiting.pop() else { return Ok(()) };
+        let file = source.name();
+        let reader = source.open()?;
+        let reader = text_of(Box::new(Hashed { reader, digest: Arc::clone(&self.digest) }), &file)?;
+        // Both characters were checked to be ASCII when the schema was read.
+        let comment = self.table.comment.map(|mark| mark as u8);
+        let mut splitter = Splitter::new(reader, file.clone(), self.table.delimiter as u8, comment);
+        if !splitter.advance()? {
+            return Err(Error::EmptyFile { file, header: self.table.header });
+        }
+        if self.table.header {
+            let (text, fields) = splitter.record();
+            let names = column_names(fields.iter().map(|field| String::from_utf8_lossy(slice(text, field))));
+            if self.columns.is_empty() {
+                self.columns = names.into();
+            } else if *names != *self.columns {
+                let places = places(&names, &self.columns, &file, self.files.first())?;
+                self.order = Some(Order { width: names.len(), places, fields: Vec::new() });
+            } else {
+                self.order = None;
+            }
+        } else {
+            self.columns = self.table.columns.clone().into();
+            self.ahead = true;
+        }
+        self.files.push(file);
+        self.splitter = Some(splitter);
+        Ok(())
+    }
+}
+
+impl Source for Records {
+    fn columns(&self) -> &Arc<[String]> {
         &self.columns
     }
 
-    /// Returns the index of a column; `wanted_by` names who asks, such as `target.column`.
-    ///
     /// # Errors
-    ///
-    /// [`Error::MissingColumn`], listing the columns there are.
-    pub fn column(&self, name: &str, wanted_by: &str) -> Result<usize, Error> {
-        source::column(&self.columns, self.file(), name, wanted_by)
-    }
-
-    /// Returns the SHA-256 of the bytes read so far, as stored; at the end, that of all files one
-    /// after the other.
-    #[must_use]
-    pub fn sha256(&self) -> [u8; 32] {
-        self.digest().finish()
-    }
-
-    /// Returns the name of the file being read.
-    #[must_use]
-    pub fn file(&self) -> &str {
-        self.files.last().map_or("", String::as_str)
-    }
-
-    /// Returns the names of the files opened so far, for messages about all of them.
-    #[must_use]
-    pub fn files(&self) -> String {
-        self.files.join(", ")
-    }
-
-    /// Moves to the next record; false at the end of the last file.
-    ///
-    /// # Errors
-    ///
     /// [`Error::RaggedRow`], [`Error::HeaderMismatch`], or any error of the text.
-    pub fn advance(&mut self) -> Result<bool, Error> {
+    fn advance(&mut self) -> Result<bool, Error> {
         loop {
             let Some(splitter) = &mut self.splitter else { return Ok(false) };
             if std::mem::take(&mut self.ahead) || splitter.advance()? {
@@ -175,9 +164,7 @@ impl Records {
         }
     }
 
-    /// Returns the record that [`advance`](Self::advance) moved to.
-    #[must_use]
-    pub fn record(&self) -> Record<'_> {
+    fn record(&self) -> Record<'_> {
         let (text, fields) = self.splitter.as_ref().map_or((&[][..], &[][..]), Splitter::record);
         let line = self.splitter.as_ref().map_or(0, Splitter::line);
         let fields = self.order.as_ref().map_or(fields, |order| &order.fields);
@@ -187,57 +174,6 @@ impl Records {
         }
     }
 
-    /// Opens the next source, if there is one, and reads or checks its header.
-    fn open_next(&mut self) -> Result<(), Error> {
-        self.splitter = None;
-        let Some(source) = self.waiting.pop() else { return Ok(()) };
-        let (file, reader) = match source {
-            Waiting::Input(input) => (input.to_string(), input.open()?),
-            Waiting::Reader(name, reader) => (name, reader),
-        };
-        let reader = text_of(Box::new(Hashed { reader, digest: Arc::clone(&self.digest) }), &file)?;
-        // Both characters were checked to be ASCII when the schema was read.
-        let comment = self.table.comment.map(|mark| mark as u8);
-        let mut splitter = Splitter::new(reader, file.clone(), self.table.delimiter as u8, comment);
-        if !splitter.advance()? {
-            return Err(Error::EmptyFile { file, header: self.table.header });
-        }
-        if self.table.header {
-            let (text, fields) = splitter.record();
-            let names = column_names(fields.iter().map(|field| String::from_utf8_lossy(slice(text, field))));
-            if self.columns.is_empty() {
-                self.columns = names.into();
-            } else {
-                self.order = order(&names, &self.columns).map_err(|lacking| Error::HeaderMismatch {
-                    file: file.clone(),
-                    first: self.files.first().map_or("the run so far".into(), String::clone),
-                    lacking,
-                    columns: names,
-                })?;
-            }
-        } else {
-            self.columns = self.table.columns.clone().into();
-            self.ahead = true;
-        }
-        self.files.push(file);
-        self.splitter = Some(splitter);
-        Ok(())
-    }
-}
-
-impl Source for Records {
-    fn columns(&self) -> &Arc<[String]> {
-        &self.columns
-    }
-
-    fn advance(&mut self) -> Result<bool, Error> {
-        self.advance()
-    }
-
-    fn record(&self) -> Record<'_> {
-        self.record()
-    }
-
     fn names(&self) -> &[String] {
         &self.files
     }
@@ -245,42 +181,6 @@ impl Source for Records {
     fn digest(&self) -> Digest {
         self.digest.lock().map(|digest| digest.clone()).unwrap_or_default()
     }
-}
-
-/// Makes names unique: see [`Records`].
-fn column_names<S: AsRef<str>>(header: impl Iterator<Item = S>) -> Vec<String> {
-    let header: Vec<S> = header.collect();
-    let given: BTreeSet<&str> = header.iter().map(|name| name.as_ref().trim()).collect();
-    let mut taken = BTreeSet::new();
-    let mut names = Vec::with_capacity(header.len());
-    for (index, name) in header.iter().enumerate() {
-        let mut name = name.as_ref().trim().to_string();
-        if name.is_empty() {
-            name = format!("column.{}", index + 1);
-        }
-        if taken.contains(&name) {
-            let numbered = (2..).map(|n| format!("{name}.{n}"));
-            let mut free = numbered.filter(|name| !taken.contains(name) && !given.contains(name.as_str()));
-            name = free.next().unwrap_or_default();
-        }
-        taken.insert(name.clone());
-        names.push(name);
-    }
-    names
-}
-
-/// Finds the columns expected among those of a file; names those that it lacks.
-fn order(found: &[String], expected: &[String]) -> Result<Option<Order>, Vec<String>> {
-    if found == expected {
-        return Ok(None);
-    }
-    let place = |name: &String| found.iter().position(|found| found == name);
-    let lacking: Vec<String> = expected.iter().filter(|name| place(name).is_none()).cloned().collect();
-    if !lacking.is_empty() {
-        return Err(lacking);
-    }
-    let places = expected.iter().filter_map(place).collect();
-    Ok(Some(Order { width: found.len(), places, fields: Vec::new() }))
 }
 
 #[cfg(test)]

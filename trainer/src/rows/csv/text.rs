@@ -10,14 +10,22 @@ use crate::rows::input::peek;
 /// Buffer in front of the decompressor.
 const COMPRESSED_BUFFER_BYTES: usize = 1 << 16;
 
+/// Where one is met, the first file was text, or the build has no readers of tables.
+const NO_TABLES: &str = if cfg!(feature = "parquet") {
+    "name files of one format"
+} else {
+    "export it as CSV, or build with the feature parquet"
+};
+
 /// Formats that people hand in by mistake: first bytes, name, what to do.
-const FOREIGN: [(&[u8], &str, &str); 9] = [
+const FOREIGN: [(&[u8], &str, &str); 10] = [
     (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unzip it, or export the sheet as CSV"),
     (b"\x28\xb5\x2f\xfd", "zstd compression", "decompress it, for example: zstd -dc FILE | feamoe ... -"),
     (b"BZh", "bzip2 compression", "decompress it, for example: bzip2 -dc FILE | feamoe ... -"),
     (b"\xfd7zXZ", "xz compression", "decompress it, for example: xz -dc FILE | feamoe ... -"),
-    (b"PAR1", "a Parquet file", "export it as CSV"),
-    (b"ARROW1", "an Arrow file", "export it as CSV"),
+    (b"PAR1", "a Parquet file", NO_TABLES),
+    (b"ARROW1", "an Arrow file", NO_TABLES),
+    (b"\xff\xff\xff\xff", "an Arrow stream", NO_TABLES),
     (b"\xd0\xcf\x11\xe0", "an old spreadsheet file", "export the sheet as CSV"),
     (b"\xff\xfe", "UTF-16 text", "convert it, for example: iconv -f UTF-16 -t UTF-8 FILE"),
     (b"\xfe\xff", "UTF-16 text", "convert it, for example: iconv -f UTF-16 -t UTF-8 FILE"),
@@ -177,6 +185,7 @@ mod tests {
     fn foreign_formats_are_named() {
         let message = read(b"PK\x03\x04....".to_vec()).unwrap_err().to_string();
         assert!(message.contains("a zip archive") && message.contains("unzip it"), "{message}");
+        // Inside gzip it is no file that could be read from its end.
         let message = read(gzip(b"PAR1....")).unwrap_err().to_string();
         assert!(message.contains("a Parquet file"), "{message}");
     }

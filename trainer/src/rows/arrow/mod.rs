@@ -1,0 +1,223 @@
+//! Record batches of Arrow as rows.
+//!
+//! A cell of a number column is its number, whole or not; of 32-bit floats that of their shortest
+//! decimals, so that a table gives the same model from here and from text. Booleans are `true` and
+//! `false`, dates, times and decimals the text that CSV would have. Text is trimmed, and read as
+//! missing, as the schema's table says.
+
+mod column;
+#[cfg(feature = "parquet")]
+mod files;
+
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, RecordBatchReader};
+use arrow_schema::{ArrowError, FieldRef};
+
+pub(super) use column::Column;
+use column::{Rules, is_readable};
+#[cfg(feature = "parquet")]
+pub(super) use files::{ArrowFiles, Format};
+
+use super::record::{Held, Missing};
+use super::source::column_names;
+use super::{Digest, Position, Record, Source};
+use crate::error::Error;
+use crate::schema::Table;
+
+/// Rows that are made cells of at a time: whatever the batches, memory stays as it is.
+const ROWS: usize = 8192;
+
+/// The rows of a record batch reader: of Parquet, of another library by Arrow's C stream, of
+/// batches in memory ([`arrow_array::RecordBatchIterator`]).
+///
+/// ```
+/// # #[cfg(feature = "arrow")] {
+/// use std::sync::Arc;
+/// use arrow_array::{Float64Array, RecordBatch, RecordBatchIterator, StringArray};
+/// use arrow_schema::{DataType, Field, Schema};
+/// use feamoe::rows::{ArrowRows, Cell, Source};
+///
+/// let schema = Schema::new(vec![
+///     Field::new("age", DataType::Float64, true),
+///     Field::new("job", DataType::Utf8, true),
+/// ]);
+/// let columns: Vec<arrow_array::ArrayRef> = vec![
+///     Arc::new(Float64Array::from(vec![Some(39.0), None])),
+///     Arc::new(StringArray::from(vec!["clerk", "?"])),
+/// ];
+/// let schema = Arc::new(schema);
+/// let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+/// let reader = RecordBatchIterator::new([Ok(batch)], schema);
+/// let mut rows = ArrowRows::new("people", reader, &feamoe::schema::Table::default())?;
+/// assert!(rows.advance()?);
+/// assert_eq!(rows.record().cell(1), Cell::Text(b"clerk"));
+/// assert!(rows.advance()? && rows.record().cell(1) == Cell::Missing);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ArrowRows {
+    batches: Batches,
+    columns: Arc<[String]>,
+    unreadable: Vec<usize>,
+    rules: Rules,
+    names: [String; 1],
+    lent: u64,
+    digest: Digest,
+}
+
+impl ArrowRows {
+    /// Takes a reader; `name` stands for it in messages, `table` says which text means that a value
+    /// is missing and whether text is trimmed.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a reader without columns.
+    pub fn new(name: &str, reader: impl RecordBatchReader + Send + 'static, table: &Table) -> Result<Self, Error> {
+        let columns: Arc<[String]> = column_names(reader.schema().fields().iter().map(|field| field.name())).into();
+        if columns.is_empty() {
+            return Err(Error::Input(format!("{name}: found no columns, expected one or more")));
+        }
+        let unreadable = |field: &(usize, &FieldRef)| !is_readable(field.1.data_type());
+        let unreadable = reader.schema().fields().iter().enumerate().filter(unreadable).map(|found| found.0).collect();
+        let batches = Batches::new(reader, (0..columns.len()).map(Some).collect());
+        let rules = Rules { trim: table.trim, missing: Missing::new(&table.missing) };
+        Ok(Self { batches, columns, unreadable, rules, names: [name.into()], lent: 0, digest: Digest::default() })
+    }
+}
+
+impl Source for ArrowRows {
+    fn columns(&self) -> &Arc<[String]> {
+        &self.columns
+    }
+
+    fn want(&mut self, columns: &[usize]) {
+        self.batches.keep(&wanted(self.columns.len(), columns));
+    }
+
+    fn unreadable(&self) -> Vec<usize> {
+        self.unreadable.clone()
+    }
+
+    fn advance(&mut self) -> Result<bool, Error> {
+        let [name] = &self.names;
+        if !self.batches.advance(&self.rules).map_err(|problem| problem.of(name, &self.columns))? {
+            return Ok(false);
+        }
+        self.lent += 1;
+        let record = self.batches.record(&self.rules.missing, Position { file: "", line: 0, number: 0 });
+        record.hash_into(&mut self.digest, self.columns.len());
+        Ok(true)
+    }
+
+    fn record(&self) -> Record<'_> {
+        let [file] = &self.names;
+        self.batches.record(&self.rules.missing, Position { file, line: 0, number: self.lent })
+    }
+
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn digest(&self) -> Digest {
+        self.digest.clone()
+    }
+}
+
+/// Which of some columns are among those wanted.
+fn wanted(columns: usize, wanted: &[usize]) -> Vec<bool> {
+    (0..columns).map(|column| wanted.contains(&column)).collect()
+}
+
+/// The batches of a reader, a few thousand rows at a time, and one row after the other of these.
+struct Batches {
+    reader: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
+    /// Of each column its place in a batch; none where nobody wants it.
+    places: Vec<Option<usize>>,
+    /// What is left of a batch that has more rows than are taken at a time.
+    rest: Option<RecordBatch>,
+    columns: Vec<Column>,
+    rows: usize,
+    row: usize,
+}
+
+/// What stops the reading.
+enum Problem {
+    /// Of the reader.
+    Reader(ArrowError),
+    /// Of a column.
+    Column(usize, String),
+}
+
+impl Problem {
+    fn of(self, file: &str, columns: &[String]) -> Error {
+        let file = file.into();
+        match self {
+            Self::Reader(error) => Error::Arrow { file, problem: error.to_string() },
+            Self::Column(column, found) => {
+                Error::ColumnType { file, column: columns.get(column).cloned().unwrap_or_default(), found }
+            }
+        }
+    }
+}
+
+impl Batches {
+    fn new(
+        reader: impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + 'static,
+        places: Vec<Option<usize>>,
+    ) -> Self {
+        let mut columns = Vec::new();
+        columns.resize_with(places.len(), Column::default);
+        Self { reader: Box::new(reader), places, rest: None, columns, rows: 0, row: 0 }
+    }
+
+    /// Leaves the other columns out from the next batch on.
+    fn keep(&mut self, wanted: &[bool]) {
+        for ((place, wanted), column) in self.places.iter_mut().zip(wanted).zip(&mut self.columns) {
+            if !wanted {
+                *place = None;
+                *column = Column::default();
+            }
+        }
+    }
+
+    /// Moves to the next row; false after the last.
+    #[inline]
+    fn advance(&mut self, rules: &Rules) -> Result<bool, Problem> {
+        self.row += 1;
+        if self.row < self.rows {
+            return Ok(true);
+        }
+        self.take(rules)
+    }
+
+    /// Takes the next rows; false where there are none.
+    fn take(&mut self, rules: &Rules) -> Result<bool, Problem> {
+        (self.rows, self.row) = (0, 0);
+        let batch = loop {
+            let batch = match self.rest.take() {
+                Some(rest) => rest,
+                None => match self.reader.next() {
+                    None => return Ok(false),
+                    Some(batch) => batch.map_err(Problem::Reader)?,
+                },
+            };
+            if batch.num_rows() > 0 {
+                break batch;
+            }
+        };
+        let length = batch.num_rows().min(ROWS);
+        for (index, (place, column)) in self.places.iter().zip(&mut self.columns).enumerate() {
+            if let Some(array) = place.and_then(|place| batch.columns().get(place)) {
+                column.fill(&array.slice(0, length), rules).map_err(|found| Problem::Column(index, found))?;
+            }
+        }
+        self.rest = (length < batch.num_rows()).then(|| batch.slice(length, batch.num_rows() - length));
+        self.rows = length;
+        Ok(true)
+    }
+
+    #[inline]
+    fn record<'a>(&'a self, missing: &'a Missing, position: Position<'a>) -> Record<'a> {
+        Record { cells: Held::Batch { columns: &self.columns, row: self.row, missing }, position }
+    }
+}

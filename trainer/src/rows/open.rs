@@ -1,0 +1,77 @@
+//! Opens data of any format that rows are read of.
+
+use std::io::Read;
+
+use super::input::{Input, Waiting};
+use super::{Digest, Records, Source};
+use crate::error::Error;
+use crate::schema::Table;
+
+/// Opens files in the order given, in the format that the first bytes of each tell: CSV text, plain
+/// or gzip; with the feature `parquet` also Parquet and Arrow, all of one run either text or not.
+/// Standard input and pipes give text and Arrow.
+///
+/// `table` says how text is read, and of all of them which cells mean that a value is missing.
+///
+/// # Errors
+/// [`Error::Input`] without inputs or with standard input twice; [`Error::Read`],
+/// [`Error::EmptyFile`], [`Error::OtherFormat`], [`Error::NoPipe`], [`Error::Arrow`], or any error
+/// of the text.
+pub fn open(inputs: &[Input], table: &Table) -> Result<Box<dyn Source>, Error> {
+    resume(inputs, table, &[], Digest::default())
+}
+
+/// As [`open`], after earlier files with these columns (none: there were none), whose bytes have
+/// this digest.
+pub(crate) fn resume(
+    inputs: &[Input],
+    table: &Table,
+    columns: &[String],
+    digest: Digest,
+) -> Result<Box<dyn Source>, Error> {
+    match either(Waiting::all(inputs)?, table, columns, digest)? {
+        Opened::Table(table) => Ok(table),
+        Opened::Text(waiting, digest) => Ok(Box::new(Records::start(waiting, table, columns, digest)?)),
+    }
+}
+
+/// The text of a file, or a table whose cells have types.
+pub(crate) enum TextOrTable {
+    Text(Box<dyn Read + Send>),
+    Table(Box<dyn Source>),
+}
+
+/// Opens a file to find out how its text is to be read.
+pub(crate) fn text_or_table(input: &Input) -> Result<TextOrTable, Error> {
+    let waiting = Waiting::all(std::slice::from_ref(input))?;
+    Ok(match either(waiting, &Table::default(), &[], Digest::default())? {
+        Opened::Table(table) => TextOrTable::Table(table),
+        Opened::Text(mut waiting, _) => {
+            let waiting = waiting.pop().map_or_else(|| input.open(), Waiting::open)?;
+            TextOrTable::Text(waiting)
+        }
+    })
+}
+
+/// Files, as the first one is.
+enum Opened {
+    Text(Vec<Waiting>, Digest),
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code))]
+    Table(Box<dyn Source>),
+}
+
+#[cfg(feature = "parquet")]
+fn either(mut waiting: Vec<Waiting>, table: &Table, columns: &[String], digest: Digest) -> Result<Opened, Error> {
+    let Some(first) = waiting.pop() else { return Ok(Opened::Text(waiting, digest)) };
+    let (first, head) = first.peek()?;
+    waiting.push(first);
+    Ok(match super::arrow::Format::of(&head) {
+        Some(_) => Opened::Table(Box::new(super::arrow::ArrowFiles::start(waiting, table, columns, digest)?)),
+        None => Opened::Text(waiting, digest),
+    })
+}
+
+#[cfg(not(feature = "parquet"))]
+fn either(waiting: Vec<Waiting>, _: &Table, _: &[String], digest: Digest) -> Result<Opened, Error> {
+    Ok(Opened::Text(waiting, digest))
+}
