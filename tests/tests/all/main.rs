@@ -50,3 +50,5 @@ mod service;
 mod shap_values;
 mod slots;
 mod stream;
+#[cfg(feature = "tables")]
+mod tables;

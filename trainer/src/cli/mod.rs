@@ -160,6 +160,7 @@ enum Outcome {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    silence_damaged_tables();
     // clap prints usage errors itself and exits with 2.
     let cli = Cli::parse();
     match run(cli.command) {
@@ -172,6 +173,19 @@ pub fn main() -> ExitCode {
             print::message(&format!("error: {error:#}{remedy}"));
             ExitCode::from(2)
         }
+    }
+}
+
+/// Says nothing of a panic that becomes an error: a damaged table makes its reader panic.
+fn silence_damaged_tables() {
+    #[cfg(feature = "parquet")]
+    {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !feamoe::rows::is_reading_tables() {
+                usual(panic);
+            }
+        }));
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) const NO_CODE: u32 = u32::MAX;
 #[derive(Default)]
 pub(super) struct Column {
     pub(super) name: String,
+    /// Of a type that is neither numbers nor text.
+    pub(super) is_unreadable: bool,
     /// Per record, an index into `values`, or [`NO_CODE`].
     pub(super) codes: Vec<u32>,
     /// Distinct values in the order of appearance, with their number.
@@ -30,8 +32,8 @@ pub(super) struct Column {
 }
 
 impl Column {
-    pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::default() }
+    pub(super) fn new(name: &str, is_readable: bool) -> Self {
+        Self { name: name.to_owned(), is_unreadable: !is_readable, ..Self::default() }
     }
 
     pub(super) fn add(&mut self, cell: Option<&[u8]>) {

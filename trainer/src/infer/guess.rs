@@ -340,6 +340,9 @@ fn feature(columns: &[Column], index: usize, head: &Head) -> Role {
     let column = &columns[index];
     let distinct = column.distinct();
     let later = if head.partial { ", though later ones may differ" } else { "" };
+    if column.is_unreadable {
+        return Role::Drop("its cells are neither numbers nor text".into());
+    }
     if column.present() == 0 {
         return Role::Drop(format!("no value in these records{later}"));
     }

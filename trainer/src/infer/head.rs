@@ -47,11 +47,23 @@ impl Head {
     pub(super) fn read(input: &Input) -> Result<Self, Error> {
         let file = input.to_string();
         let mut text = Vec::new();
-        let text_or_table = match text_or_table(input)? {
-            TextOrTable::Text(source) => source,
-            TextOrTable::Table(table) => return Self::of_table(file, table),
+        let mut unreadable = Vec::new();
+        let source = loop {
+            let table = match text_or_table(input)? {
+                TextOrTable::Text(source) => break source,
+                TextOrTable::Table(table) => table,
+            };
+            unreadable.extend(table.unreadable());
+            let names = Arc::clone(table.columns());
+            match (Self::of_table(&file, table, &unreadable), input.can_be_read_again()) {
+                // Of some only the cells tell that they are no text.
+                (Err(Error::ColumnType { column, .. }), true) => {
+                    unreadable.extend(names.iter().position(|name| *name == column));
+                }
+                (read, _) => return read,
+            }
         };
-        let mut source = text_of(text_or_table, &file)?.take(MOST_BYTES);
+        let mut source = text_of(source, &file)?.take(MOST_BYTES);
         source.read_to_end(&mut text).map_err(|error| read_error(error, &file, 1))?;
         Self::of(file, text)
     }
@@ -128,11 +140,13 @@ impl Head {
         })
     }
 
-    fn of_table(file: String, mut rows: Box<dyn Source>) -> Result<Self, Error> {
+    /// Of a table whose cells have types.
+    fn of_table(file: &str, mut rows: Box<dyn Source>, unreadable: &[usize]) -> Result<Self, Error> {
         let names = Arc::clone(rows.columns());
-        let unreadable = rows.unreadable();
-        rows.want(&(0..names.len()).filter(|column| !unreadable.contains(column)).collect::<Vec<_>>());
-        let mut columns: Vec<Column> = names.iter().map(|name| Column::new(name)).collect();
+        let is_readable = |column: &usize| !unreadable.contains(column);
+        rows.want(&(0..names.len()).filter(is_readable).collect::<Vec<_>>());
+        let mut columns: Vec<Column> =
+            names.iter().enumerate().map(|(index, name)| Column::new(name, is_readable(&index))).collect();
         let mut records = 0;
         let partial = loop {
             if !rows.advance()? {
@@ -149,9 +163,9 @@ impl Head {
         };
         if records == 0 {
             let reason = "there are no records, so nothing can be inferred".into();
-            return Err(Error::NoUsableRows { files: file, reason });
+            return Err(Error::NoUsableRows { files: file.into(), reason });
         }
-        Ok(Self { file, table: Table::default(), columns, records, partial, evidence: None })
+        Ok(Self { file: file.into(), table: Table::default(), columns, records, partial, evidence: None })
     }
 }
 

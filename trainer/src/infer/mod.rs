@@ -81,6 +81,8 @@ fn describe(column: &Column) -> String {
         let (low, high) = column.extent();
         let whole = if column.is_whole() { "whole numbers" } else { "numbers" };
         let _ = write!(text, "{whole} {low} to {high}, mean {:.4}", column.mean());
+    } else if column.is_unreadable {
+        return "of a type that cannot be read".into();
     } else if column.present() == 0 {
         return "no value in these records".into();
     } else if column.is_date() {

@@ -55,6 +55,8 @@ pub use admission::{Counts, Row, Use};
 pub use array::ArrayRows;
 #[cfg(feature = "arrow")]
 pub use arrow::ArrowRows;
+#[cfg(feature = "parquet")]
+pub use arrow::is_reading_tables;
 pub use buffer::Buffer;
 pub use csv::Records;
 pub use digest::Digest;

@@ -1,14 +1,18 @@
 //! Parquet and Arrow files, and Arrow streams from standard input.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
-use arrow_ipc::reader::StreamReader;
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::StreamDecoder;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
 use super::column::{Rules, is_readable};
 use super::{Batches, ROWS, wanted};
@@ -21,10 +25,10 @@ use crate::schema::Table;
 
 const PARQUET: &[u8] = b"PAR1";
 
-/// Of an Arrow file, before, padded to [`PADDED`], and after what is an Arrow stream and an index of
-/// it.
+/// Of an Arrow file, before, padded by zeros to a multiple of [`PADDED`], and after what is an Arrow
+/// stream and an index of it.
 const ARROW_FILE: &[u8] = b"ARROW1";
-const PADDED: u64 = 8;
+const PADDED: usize = 8;
 
 /// Of an Arrow stream: the mark before each message.
 const ARROW_STREAM: &[u8] = b"\xff\xff\xff\xff";
@@ -62,6 +66,7 @@ pub(in crate::rows) struct ArrowFiles {
     opened: Option<Opened>,
     /// Columns of the first file that no cells can be had of.
     unreadable: Vec<usize>,
+    /// `None` after an error, too.
     batches: Option<Batches>,
     number: u64,
     digest: SharedDigest,
@@ -75,7 +80,7 @@ struct Opened {
 
 enum Content {
     Parquet(Box<ParquetRecordBatchReaderBuilder<File>>),
-    Arrow(Messages),
+    Arrow(Box<Messages>),
 }
 
 impl ArrowFiles {
@@ -123,13 +128,16 @@ impl ArrowFiles {
             (Some(Format::Parquet), Some(path)) => {
                 // Its index comes last, and is read first: its bytes are hashed on their own.
                 io::copy(&mut hashed, &mut io::sink()).map_err(failed)?;
-                Content::Parquet(Box::new(parquet(File::open(path).map_err(failed)?).map_err(of(&file))?))
+                let opened = File::open(path).map_err(failed)?;
+                Content::Parquet(Box::new(guarded(|| parquet(opened)).map_err(of(&file))?))
             }
             (Some(Format::ArrowFile), _) => {
-                io::copy(&mut hashed.by_ref().take(PADDED), &mut io::sink()).map_err(failed)?;
-                Content::Arrow(Messages::new(hashed, true).map_err(of(&file))?)
+                let stream = without_magic(hashed).map_err(failed)?;
+                Content::Arrow(Box::new(guarded(|| Messages::new(stream, true)).map_err(of(&file))?))
             }
-            (Some(Format::ArrowStream), _) => Content::Arrow(Messages::new(hashed, false).map_err(of(&file))?),
+            (Some(Format::ArrowStream), _) => {
+                Content::Arrow(Box::new(guarded(|| Messages::new(hashed, false)).map_err(of(&file))?))
+            }
         };
         let schema = content.schema();
         let names = column_names(schema.fields().iter().map(|field| field.name()));
@@ -164,8 +172,9 @@ impl ArrowFiles {
                     *place = roots.partition_point(|root| root < place);
                 }
                 let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-                let reader = builder.with_projection(mask).with_batch_size(ROWS).build();
-                Batches::new(reader.map_err(|error| of(&file)(error.into()))?, chosen)
+                let reader =
+                    guarded(|| builder.with_projection(mask).with_batch_size(ROWS).build().map_err(Into::into));
+                Batches::new(reader.map_err(of(&file))?, chosen)
             }
         };
         self.batches = Some(batches);
@@ -189,10 +198,17 @@ impl Source for ArrowFiles {
     fn advance(&mut self) -> Result<bool, Error> {
         loop {
             if let Some(batches) = &mut self.batches {
-                let more = batches.advance(&self.rules);
-                if more.map_err(|problem| problem.of(self.files.last().map_or("", |file| file), &self.columns))? {
-                    self.number += 1;
-                    return Ok(true);
+                let more = if batches.advance() { Ok(true) } else { guarded(|| batches.take(&self.rules)) };
+                match more {
+                    Ok(true) => {
+                        self.number += 1;
+                        return Ok(true);
+                    }
+                    Ok(false) => {}
+                    Err(problem) => {
+                        (self.batches, self.waiting) = (None, Vec::new());
+                        return Err(problem.of(self.file(), &self.columns));
+                    }
                 }
                 self.opened = self.open_next()?;
             }
@@ -217,10 +233,31 @@ impl Source for ArrowFiles {
     }
 }
 
+thread_local! {
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Returns whether this thread reads a Parquet or Arrow file right now, whose readers panic on some
+/// damaged files; that becomes an error. A panic hook that says nothing then leaves the word to it.
+#[must_use]
+pub fn is_reading_tables() -> bool {
+    IS_GUARDED.get()
+}
+
+/// Makes an error of a panic.
+fn guarded<T, E: From<ArrowError>>(read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    IS_GUARDED.set(true);
+    // What was being read is not read on after an error.
+    let result = catch_unwind(AssertUnwindSafe(read));
+    IS_GUARDED.set(false);
+    result.unwrap_or_else(|_| Err(ArrowError::ParseError("it is damaged".into()).into()))
+}
+
 /// Opens a Parquet file, its texts as dictionaries: what a text means is then looked up once for
 /// thousands of rows.
 fn parquet(file: File) -> Result<ParquetRecordBatchReaderBuilder<File>, ArrowError> {
     let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+    check_places(found.metadata(), file.metadata()?.len())?;
     let as_dictionary = |field: &Field| match field.data_type() {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
             let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
@@ -235,51 +272,133 @@ fn parquet(file: File) -> Result<ParquetRecordBatchReaderBuilder<File>, ArrowErr
     Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata))
 }
 
+/// Makes sure that all columns lie in the file: the reader takes that for granted.
+fn check_places(metadata: &ParquetMetaData, length: u64) -> Result<(), ArrowError> {
+    let is_inside = |column: &ColumnChunkMetaData| {
+        let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+        let [start, size, values] = [start, column.compressed_size(), column.num_values()].map(u64::try_from);
+        values.is_ok() && start.is_ok_and(|start| size.is_ok_and(|size| start.saturating_add(size) <= length))
+    };
+    let is_sound = |group: &RowGroupMetaData| group.num_rows() >= 0 && group.columns().iter().all(is_inside);
+    if metadata.row_groups().iter().all(is_sound) {
+        Ok(())
+    } else {
+        Err(ArrowError::ParquetError("its index is of another file".into()))
+    }
+}
+
+/// Passes over what is before the stream in an Arrow file.
+fn without_magic(mut file: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    let mut padded = [0; PADDED];
+    file.read_exact(&mut padded)?;
+    loop {
+        file.read_exact(&mut padded)?;
+        if padded != [0; PADDED] {
+            return Ok(Box::new(io::Cursor::new(padded).chain(file)));
+        }
+    }
+}
+
 /// The batches of an Arrow stream, and of a file as the stream that it holds.
+///
+/// What was read is decoded: a reader that believes the lengths it finds would ask for memory that
+/// no machine has.
 struct Messages {
-    reader: StreamReader<Tail>,
+    reader: Box<dyn Read + Send>,
     is_file: bool,
+    decoder: StreamDecoder,
+    /// Read, but not decoded.
+    ahead: Buffer,
+    /// Decoded, to learn the schema, but not handed out.
+    first: Option<RecordBatch>,
+    is_at_end: bool,
 }
 
 impl Messages {
     fn new(reader: impl Read + Send + 'static, is_file: bool) -> Result<Self, ArrowError> {
-        let reader = Tail { reader: Box::new(io::BufReader::new(reader)), last: [0; ARROW_FILE.len()] };
-        Ok(Self { reader: StreamReader::try_new(reader, None)?, is_file })
+        let decoder = StreamDecoder::new();
+        let reader = Box::new(reader);
+        let mut messages = Self { reader, is_file, decoder, ahead: Buffer::default(), first: None, is_at_end: false };
+        while messages.decoder.schema().is_none() && messages.first.is_none() && !messages.is_at_end {
+            messages.first = messages.decode()?;
+        }
+        if messages.decoder.schema().is_none() {
+            return Err(ArrowError::IpcError("it holds no table".into()));
+        }
+        Ok(messages)
     }
+
+    /// Reads on, and returns a batch if that completes one.
+    fn decode(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        if self.ahead.is_empty() {
+            self.ahead = self.read()?.into();
+            if self.ahead.is_empty() {
+                self.is_at_end = true;
+                self.decoder.finish()?;
+                return if self.is_file { Err(cut_short()) } else { Ok(None) };
+            }
+        }
+        match self.decoder.decode(&mut self.ahead) {
+            // The end is marked, and there is more.
+            Err(_) if self.decoder.finish().is_ok() => {
+                self.is_at_end = true;
+                self.check_tail()?;
+                Ok(None)
+            }
+            decoded => decoded,
+        }
+    }
+
+    /// Checks what comes after the batches, all of which belongs to the bytes that are hashed.
+    fn check_tail(&mut self) -> Result<(), ArrowError> {
+        if !self.is_file {
+            return Err(ArrowError::IpcError("there is more after its end, expected a single stream".into()));
+        }
+        let mut last = self.ahead.to_vec();
+        loop {
+            let more = self.read()?;
+            if more.is_empty() {
+                break;
+            }
+            last.extend(more);
+            last.drain(..last.len().saturating_sub(ARROW_FILE.len()));
+        }
+        if last.ends_with(ARROW_FILE) { Ok(()) } else { Err(cut_short()) }
+    }
+
+    /// Reads some bytes; none at the end.
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        const MOST: usize = 1 << 16;
+        let mut bytes = vec![0; MOST];
+        // What a pipe has by now: more may come much later.
+        let length = loop {
+            match self.reader.read(&mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+}
+
+fn cut_short() -> ArrowError {
+    ArrowError::IpcError("it ends too early".into())
 }
 
 impl Iterator for Messages {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(batch) = self.reader.next() {
-            return Some(batch);
+        if let Some(batch) = self.first.take() {
+            return Some(Ok(batch));
         }
-        // The rest belongs to the bytes that are hashed.
-        if let Err(error) = io::copy(self.reader.get_mut(), &mut io::sink()) {
-            return Some(Err(error.into()));
+        while !self.is_at_end {
+            if let Some(batch) = self.decode().transpose() {
+                return Some(batch);
+            }
         }
-        let is_whole = !self.is_file || self.reader.get_ref().last == ARROW_FILE;
-        self.is_file = false;
-        (!is_whole).then(|| Err(ArrowError::IpcError("the file ends too early".into())))
-    }
-}
-
-/// Passes bytes on and keeps the last ones, by which a whole file is known.
-struct Tail {
-    reader: Box<dyn Read + Send>,
-    last: [u8; ARROW_FILE.len()],
-}
-
-impl Read for Tail {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.reader.read(buffer)?;
-        let new = buffer.get(..length).unwrap_or_default();
-        let new = new.get(length.saturating_sub(self.last.len())..).unwrap_or_default();
-        self.last.rotate_left(new.len());
-        let kept = self.last.len() - new.len();
-        self.last.iter_mut().skip(kept).zip(new).for_each(|(to, from)| *to = *from);
-        Ok(length)
+        None
     }
 }
 
@@ -287,7 +406,7 @@ impl Content {
     fn schema(&self) -> SchemaRef {
         match self {
             Self::Parquet(builder) => Arc::clone(builder.schema()),
-            Self::Arrow(messages) => messages.reader.schema(),
+            Self::Arrow(messages) => messages.decoder.schema().unwrap_or_else(|| Arc::new(Schema::empty())),
         }
     }
 }

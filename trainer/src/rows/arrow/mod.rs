@@ -17,6 +17,8 @@ use arrow_schema::{ArrowError, FieldRef};
 pub(super) use column::Column;
 use column::{Rules, is_readable};
 #[cfg(feature = "parquet")]
+pub use files::is_reading_tables;
+#[cfg(feature = "parquet")]
 pub(super) use files::{ArrowFiles, Format};
 
 use super::record::{Held, Missing};
@@ -100,7 +102,10 @@ impl Source for ArrowRows {
 
     fn advance(&mut self) -> Result<bool, Error> {
         let [name] = &self.names;
-        if !self.batches.advance(&self.rules).map_err(|problem| problem.of(name, &self.columns))? {
+        let more = self.batches.advance() || {
+            self.batches.take(&self.rules).map_err(|problem| problem.of(name, &self.columns))?
+        };
+        if !more {
             return Ok(false);
         }
         self.lent += 1;
@@ -148,6 +153,12 @@ enum Problem {
     Column(usize, String),
 }
 
+impl From<ArrowError> for Problem {
+    fn from(error: ArrowError) -> Self {
+        Self::Reader(error)
+    }
+}
+
 impl Problem {
     fn of(self, file: &str, columns: &[String]) -> Error {
         let file = file.into();
@@ -180,17 +191,14 @@ impl Batches {
         }
     }
 
-    /// Moves to the next row; false after the last.
+    /// Moves to the next of the rows taken; false after the last, when it is time to take more.
     #[inline]
-    fn advance(&mut self, rules: &Rules) -> Result<bool, Problem> {
+    fn advance(&mut self) -> bool {
         self.row += 1;
-        if self.row < self.rows {
-            return Ok(true);
-        }
-        self.take(rules)
+        self.row < self.rows
     }
 
-    /// Takes the next rows; false where there are none.
+    /// Takes the next rows and moves to the first; false where there are none.
     fn take(&mut self, rules: &Rules) -> Result<bool, Problem> {
         (self.rows, self.row) = (0, 0);
         let batch = loop {
