@@ -1,11 +1,15 @@
-//! Trains on a table in memory, without a file of rows: an `ndarray` view, a checkpoint, newer rows,
-//! a model, scores and an explanation. `cargo run -p feamoe --example table`.
+//! Trains on a table in memory, without a file of rows: an `ndarray` view, a checkpoint, newer rows
+//! in batches of Arrow, a model, scores and explanations. `cargo run -p feamoe --example table`.
 
+use std::sync::Arc;
+
+use arrow_array::{Array, Float64Array, RecordBatch, RecordBatchIterator};
+use feamoe::explanation::{Explainer, Procedure, attributions};
 use feamoe::judge;
 use feamoe::learner::LearnerOptions;
 use feamoe::model::{AnyModel, HostModel};
-use feamoe::rows::{ArrayRows, Cell, Cells};
-use feamoe::schema::Schema;
+use feamoe::rows::{ArrayRows, ArrowRows};
+use feamoe::schema::{Schema, Table};
 use feamoe::training::{Options, Trainer};
 use feamoe_engine::fairness::Measure;
 use ndarray::{Array2, s};
@@ -52,17 +56,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut trainer = Trainer::new(&COLUMNS, schema, &Options::new(learner))?;
     trainer.learn_all(&mut ArrayRows::new(older, &COLUMNS)?)?;
 
-    // The complete state, to be kept wherever you like; then newer rows, one by one.
+    // The complete state, to be kept wherever you like; then newer rows, as Arrow has them.
     let stored = trainer.checkpoint().to_bytes()?;
     let mut trainer = Trainer::from_bytes(&stored)?;
-    let mut cells = Cells::new(COLUMNS.len());
-    for (number, row) in (1..).zip(newer.rows()) {
-        cells.clear();
-        for (column, value) in row.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
-            cells.put(column, Cell::Number(*value));
-        }
-        trainer.learn(&cells.record("newer applicants", number))?;
-    }
+    let batch = RecordBatch::try_from_iter(COLUMNS.iter().zip(newer.columns()).map(|(name, column)| {
+        let values: Arc<dyn Array> = Arc::new(Float64Array::from(column.to_vec()));
+        (name, values)
+    }))?;
+    let batches = RecordBatchIterator::new([Ok(batch.slice(0, 1_500)), Ok(batch.slice(1_500, 2_500))], batch.schema());
+    trainer.learn_all(&mut ArrowRows::new("newer applicants", batches, &Table::default())?)?;
     println!("learned from {} rows, {} bytes of state", trainer.rows(), stored.len());
     for window in trainer.prequential().summary().windows.iter().step_by(4) {
         let spd = window.spd.unwrap_or(f32::NAN);
@@ -81,13 +83,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = HostModel::load(exported.bytes.as_slice())?;
     let scores = judge::scores(AnyModel::Float(&model), &mut ArrayRows::new(newer, &COLUMNS)?)?;
     println!("{} scores, {:.3} on average", scores.len(), scores.mean().unwrap_or(f32::NAN));
-    let mut record = model.record();
-    _ = record.set_number("income", 41.0)?;
-    _ = record.set_number("debt", 25.0)?;
-    let why = model.explain(&record)?;
-    println!("an income of 41, a debt of 25: {:.3}", why.output);
-    for (index, value) in why.values.iter().take(model.schema().features().len()).enumerate() {
-        println!("  {:8} {value:+.3}", model.schema().feature_name(index).unwrap_or("?"));
+    let explainer = Explainer::new(AnyModel::Float(&model), Procedure::Path, &[])?;
+    let why = attributions(&explainer, &mut ArrayRows::new(newer, &COLUMNS)?)?;
+    for (player, values) in explainer.players().iter().zip(why.values.columns()) {
+        println!(
+            "  {:8} adds {:.3} up or down on average",
+            player.name,
+            values.mapv(f32::abs).mean().unwrap_or(f32::NAN)
+        );
     }
     Ok(())
 }

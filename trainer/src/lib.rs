@@ -1,28 +1,28 @@
-//! Fair online learning of a mixture of logistic experts from CSV streams: train, evaluate,
+//! Fair online learning of a mixture of logistic experts from streams of rows: train, evaluate,
 //! explain, export.
 //!
 //! The `feamoe` command is a thin layer over this library. The main path, from text to a checked
 //! model file:
 //!
 //! ```
-//! use feamoe::model::HostModel;
 //! use feamoe::demo::{LendingStream, SCHEMA, write_csv};
 //! use feamoe::learner::LearnerOptions;
+//! use feamoe::model::HostModel;
+//! use feamoe::rows::{Records, Source};
 //! use feamoe::schema::Schema;
-//! use feamoe::rows::Input;
-//! use feamoe::training::{self, Options};
+//! use feamoe::training::{Options, Trainer};
 //! use feamoe_engine::fairness::Measure;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let folder = tempfile::tempdir()?;
-//! let path = folder.path().join("lending.csv");
-//! write_csv(&mut std::fs::File::create(&path)?, LendingStream::new(1).take(2_000))?;
+//! let mut text = Vec::new();
+//! write_csv(&mut text, LendingStream::new(1).take(2_000))?;
 //!
 //! let schema = Schema::from_toml("lending.toml", SCHEMA)?;
+//! let mut rows = Records::from_reader("lending", std::io::Cursor::new(text), &schema.table)?;
 //! let learner = LearnerOptions::default().target(Measure::Spd, 0.1).check()?;
-//! let options = Options::new(learner);
-//! let run = training::run(&[Input::from(path.as_path())], &schema, &options, &mut |_| ())?;
-//! let exported = run.model()?; // laid out, read back by the engine, compared row by row
+//! let mut trainer = Trainer::new(rows.columns(), schema, &Options::new(learner))?;
+//! trainer.learn_all(&mut rows)?;
+//! let exported = trainer.model()?; // laid out, read back by the engine, compared row by row
 //!
 //! let model = HostModel::load(exported.bytes.as_slice())?;
 //! let mut record = model.record();
@@ -35,8 +35,8 @@
 //! # Rooms
 //! Each uses those before it, and none after it.
 //!
-//! - [`schema`] says what the columns of a table mean; [`rows`] are the rows, from CSV text;
-//!   [`infer`] guesses a schema.
+//! - [`schema`] says what the columns of a table mean; [`rows`] are the rows, from files
+//!   or memory; [`infer`] guesses a schema.
 //! - [`model`] is a model file, and what is made of one: a device's copy, integers, a delta,
 //!   constants, its costs.
 //! - [`encoder`] turns rows into terms; [`learner`] learns from them.

@@ -1,7 +1,8 @@
 //! Promise: a table gives the same model wherever its rows come from: CSV text, an array in memory,
 //! records pushed one by one; and a trainer that was stored and went on gives it too.
 
-use feamoe::judge;
+use feamoe::explanation::{Explainer, Procedure, attributions};
+use feamoe::judge::{self, binding::Binding};
 use feamoe::learner::LearnerOptions;
 use feamoe::model::{AlignedBytes, AnyModel, HostModel};
 use feamoe::rows::{ArrayRows, Cell, Cells, Records, Source};
@@ -112,6 +113,24 @@ fn an_array_scores_as_its_text_does() {
     let from_text = judge::scores(AnyModel::Float(&model), &mut text).unwrap();
     assert_eq!(from_array.unwrap(), from_text);
     assert_eq!(from_text.len(), ROWS);
+
+    // Explanations too, record by record those of the engine.
+    let explainer = Explainer::new(AnyModel::Float(&model), Procedure::Path, &[]).unwrap();
+    let mut rows = ArrayRows::new(table.view(), &COLUMNS).unwrap();
+    let why = attributions(&explainer, &mut rows).unwrap();
+    assert_eq!(why.values.dim(), (ROWS, model.schema().features().len()));
+    assert!(why.output.iter().zip(&from_text).all(|(output, score)| output == score));
+    let mut rows = ArrayRows::new(table.view(), &COLUMNS).unwrap();
+    let binding = Binding::new(&model, |name| rows.column(name, "the test")).unwrap();
+    let mut record = model.record();
+    for row in 0..ROWS {
+        assert!(rows.advance().unwrap());
+        binding.fill(&rows.record(), &mut record).unwrap();
+        let one = model.explain(&record).unwrap();
+        let values = why.values.row(row);
+        assert!(values.iter().zip(one.values).all(|(found, expected)| found.to_bits() == expected.to_bits()), "{row}");
+        assert_eq!((why.base_values[row], why.residual[row]), (one.base_value, one.residual));
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ struct Source {
     /// The model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// CSV files in the order given, plain or gzip; - for standard input
+    /// CSV (plain or gzip), Parquet or Arrow files in the order given; - for standard input
     #[arg(value_name = "DATA", required = true)]
     data: Vec<Input>,
 }

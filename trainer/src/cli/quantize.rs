@@ -28,7 +28,7 @@ pub struct QuantizeOptions {
     /// --method frozen.
     #[arg(long, value_enum, value_name = "WIDTH", conflicts_with_all = ["background", "delta"])]
     quantize: Option<Width>,
-    /// Rows to measure the loss on, CSV files as for `evaluate`; without them, the model's
+    /// Rows to measure the loss on, files as for `evaluate`; without them, the model's
     /// background records
     #[arg(long, value_name = "FILE", requires = "schema", requires = "quantize")]
     data: Vec<Input>,

@@ -12,7 +12,7 @@ use super::{Outcome, files, print, refuse_overwriting};
 /// The options of `feamoe schema`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// A CSV file, plain or gzip; - for standard input
+    /// A CSV (plain or gzip), Parquet or Arrow file; - for standard input
     #[arg(value_name = "DATA")]
     data: Input,
     /// Where the schema goes; without it, standard output

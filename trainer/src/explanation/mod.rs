@@ -1,10 +1,12 @@
 //! Explanations of records, as documents: columnar for `shap`'s plots ([`Explanation`]), in the
 //! mean over records ([`Summary`]), in words ([`Reason`]). [`Explainer`] makes them, one record at
-//! a time, [`Batch`] many on all threads; [`crate::plot`] draws them.
+//! a time, [`Batch`] many on all threads, [`attributions`] those of a whole table as arrays;
+//! [`crate::plot`] draws them.
 //!
 //! A value belongs to a [`Player`]: a feature, or a [`Group`] of several that act together. Exact
 //! and sampled values are against [`BackgroundRecords`].
 
+mod arrays;
 mod background;
 mod batch;
 mod cell;
@@ -19,6 +21,7 @@ use feamoe_engine::{BackgroundId, Method, Space};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+pub use arrays::{Attributions, attributions};
 pub use background::{BackgroundMemory, BackgroundRecords, Choice, Condition};
 pub use batch::{Batch, Slot};
 pub use cell::{Cell, note_name, shown};

@@ -12,7 +12,7 @@ use ndarray::Array1;
 
 use crate::error::Error;
 use crate::model::AnyModel;
-use crate::rows::{Source, column};
+use crate::rows::Source;
 use binding::Binding;
 
 /// Scores every record of a source: the probabilities of the favourable outcome, in their order.
@@ -20,8 +20,7 @@ use binding::Binding;
 /// # Errors
 /// Those of the source and of [`Binding`].
 pub fn scores(model: AnyModel<'_>, source: &mut impl Source) -> Result<Array1<f32>, Error> {
-    let file = source.names().last().cloned().unwrap_or_default();
-    let binding = Binding::of(model.schema(), |name| column(source.columns(), &file, name, "the model"))?;
+    let binding = Binding::of(model.schema(), |name| source.column(name, "the model"))?;
     source.want(&binding.columns());
     let mut record = model.record();
     let mut scores = Vec::new();

@@ -29,7 +29,7 @@ pub struct Options {
     /// What the values add up in [default: probability]
     #[arg(long, value_enum, value_name = "SPACE")]
     space: Option<SpaceName>,
-    /// Explain against the records of this CSV file, read as DATA is; without it, against those
+    /// Explain against the records of this file, read as DATA is; without it, against those
     /// that the model holds
     ///
     /// May be given again for further files. Columns that the model does not use may be there too,

@@ -1,0 +1,85 @@
+//! Explanations of a whole table as arrays.
+
+use ndarray::{Array1, Array2, ArrayView1};
+
+use super::{Batch, Explainer, Slot};
+use crate::error::Error;
+use crate::judge::binding::Binding;
+use crate::rows::Source;
+
+/// What the players of an explainer added to the scores of some records.
+///
+/// In each record `base_values + sum(values) + residual = output`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attributions {
+    /// By record and player, of shape (records, players).
+    pub values: Array2<f32>,
+    /// By record, standard errors of the values where it was sampled, else 0; of the same shape.
+    pub standard_errors: Array2<f32>,
+    /// By record, what its values start from.
+    pub base_values: Array1<f32>,
+    /// By record, what the values add up to, in the explainer's space.
+    pub output: Array1<f32>,
+    /// By record, what the values leave over.
+    pub residual: Array1<f32>,
+}
+
+/// Explains every record of a source, in their order, on all threads of rayon's pool; their number
+/// changes no bit.
+///
+/// *Cost:* that of the explainer's method a record; memory for two numbers a record and player.
+///
+/// # Errors
+/// Those of the source, of [`Binding`] and of the engine's methods.
+pub fn attributions(explainer: &Explainer<'_>, source: &mut impl Source) -> Result<Attributions, Error> {
+    let model = explainer.model();
+    let binding = Binding::of(model.schema(), |name| source.column(name, "the model"))?;
+    source.want(&binding.columns());
+    let players = explainer.players().len();
+    let mut all = Collected::default();
+    let mut record = model.record();
+    let mut batch = Batch::new(explainer);
+    while source.advance()? {
+        let found = source.record();
+        binding.fill(&found, &mut record)?;
+        batch.push(found.position.number, &record, Vec::new());
+        if batch.is_full() {
+            all.take(batch.explain(|| ())?, players);
+        }
+    }
+    all.take(batch.explain(|| ())?, players);
+    let Collected { values, standard_errors, base_values, output, residual } = all;
+    let by_player = |values: Vec<f32>| {
+        let shape = (base_values.len(), players);
+        // As many as records times players: each record added one a player.
+        Array2::from_shape_vec(shape, values).map_err(|error| Error::Input(error.to_string()))
+    };
+    Ok(Attributions {
+        values: by_player(values)?,
+        standard_errors: by_player(standard_errors)?,
+        base_values: ArrayView1::from(&base_values).to_owned(),
+        output: output.into(),
+        residual: residual.into(),
+    })
+}
+
+#[derive(Default)]
+struct Collected {
+    values: Vec<f32>,
+    standard_errors: Vec<f32>,
+    base_values: Vec<f32>,
+    output: Vec<f32>,
+    residual: Vec<f32>,
+}
+
+impl Collected {
+    fn take(&mut self, slots: &[Slot<'_>], players: usize) {
+        for Slot { attribution, .. } in slots {
+            self.values.extend(attribution.values.iter().take(players));
+            self.standard_errors.extend(attribution.standard_errors.iter().take(players));
+            self.base_values.push(attribution.base_value);
+            self.output.push(attribution.output);
+            self.residual.push(attribution.residual);
+        }
+    }
+}
