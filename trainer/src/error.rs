@@ -263,6 +263,23 @@ pub enum Error {
         files: String,
     },
 
+    /// A checkpoint that another run replaced.
+    #[error(
+        "{file}: another run wrote this checkpoint meanwhile, expected the one that this run goes on from; nothing was written: let one run after \
+             the other learn, or give each a checkpoint of its own"
+    )]
+    ChangedCheckpoint {
+        /// The file.
+        file: String,
+    },
+
+    /// A run that was asked to stop, and was stored.
+    #[error("stopped after {rows} rows, which the checkpoint holds")]
+    Stopped {
+        /// Rows learned from.
+        rows: u64,
+    },
+
     /// Data that were learned from already.
     #[error(
         "{file}: the first {records} records are those that the run began with, expected newer data; name what came since, or say that \

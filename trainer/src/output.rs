@@ -1,12 +1,14 @@
 //! Files that are whole or not there: written beside their place, then renamed.
 //!
-//! A run that fails removes what it wrote. One that is killed cannot: it may leave a file named
-//! `.feamoe-` and some letters in the folder of its output, which nothing reads and which can be
-//! deleted.
+//! A run that fails removes what it wrote; so does one that is asked to stop, by
+//! [`remove_unfinished`]. One that is killed cannot: it may leave a file named `.feamoe-` and some
+//! letters in the folder of its output, which nothing reads, and which the next output in that
+//! folder removes. A file in the making is locked, so that only those that nobody writes to are.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use tempfile::NamedTempFile;
 
@@ -72,7 +74,7 @@ pub struct OutputFile {
 #[derive(Debug)]
 enum Writer {
     /// Renamed into place at the end.
-    Beside(BufWriter<NamedTempFile>),
+    Beside(BufWriter<NamedTempFile>, Unfinished),
     /// A device or pipe, which must not be replaced by a file.
     Straight(BufWriter<fs::File>),
 }
@@ -105,15 +107,17 @@ impl OutputFile {
             let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty());
             // The permissions of a file made the usual way, not the temporary file's private ones.
             let mut builder = tempfile::Builder::new();
-            builder.prefix(".feamoe-");
+            builder.prefix(PREFIX);
             #[cfg(unix)]
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
             #[cfg(not(unix))]
             let _ = mode;
-            let file = builder.tempfile_in(folder.unwrap_or(Path::new(".")));
-            file.and_then(|file| {
+            let folder = folder.unwrap_or(Path::new("."));
+            remove_stale(folder);
+            locked(&builder, folder).and_then(|file| {
                 take_after(file.as_file(), &target)?;
-                Ok(Writer::Beside(BufWriter::new(file)))
+                let unfinished = Unfinished::new(file.path());
+                Ok(Writer::Beside(BufWriter::new(file), unfinished))
             })
         };
         match writer {
@@ -129,7 +133,7 @@ impl OutputFile {
     /// Where the bytes do not fit.
     pub fn write_whole(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         let written = self.write_all(bytes).and_then(|()| self.flush()).and_then(|()| match &self.writer {
-            Writer::Beside(writer) => writer.get_ref().as_file().sync_all(),
+            Writer::Beside(writer, _) => writer.get_ref().as_file().sync_all(),
             Writer::Straight(_) => Ok(()),
         });
         written.map_err(|cause| WriteError::new(&self.path, cause))
@@ -141,11 +145,15 @@ impl OutputFile {
     /// Where the last bytes or the rename fail; then the place is as it was.
     pub fn commit(self) -> Result<(), WriteError> {
         let done = match self.writer {
-            Writer::Beside(writer) => writer.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
-                file.as_file().sync_all()?;
-                file.persist(&self.target).map(drop).map_err(|error| error.error)?;
-                sync_folder(&self.target)
-            }),
+            Writer::Beside(writer, unfinished) => {
+                let done = writer.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
+                    file.as_file().sync_all()?;
+                    file.persist(&self.target).map(drop).map_err(|error| error.error)?;
+                    sync_folder(&self.target)
+                });
+                drop(unfinished);
+                done
+            }
             Writer::Straight(mut writer) => writer.flush(),
         };
         done.map_err(|cause| WriteError::new(&self.path, cause))
@@ -155,6 +163,68 @@ impl OutputFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// How the names of files in the making begin.
+const PREFIX: &str = ".feamoe-";
+
+/// Files in the making of this process.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Notes a file in the making until it is in its place or removed.
+#[derive(Debug)]
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn new(path: &Path) -> Self {
+        if let Ok(mut files) = UNFINISHED.lock() {
+            files.push(path.to_owned());
+        }
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Ok(mut files) = UNFINISHED.lock() {
+            files.retain(|file| *file != self.0);
+        }
+    }
+}
+
+/// Removes every file in the making of this process, which is about to end without more ado.
+pub fn remove_unfinished() {
+    if let Ok(files) = UNFINISHED.lock() {
+        files.iter().for_each(|file| _ = fs::remove_file(file));
+    }
+}
+
+/// Makes a file that others see is being written to.
+fn locked(builder: &tempfile::Builder<'_, '_>, folder: &Path) -> io::Result<NamedTempFile> {
+    loop {
+        let file = builder.tempfile_in(folder)?;
+        match file.as_file().try_lock() {
+            // Somebody who is removing what was left behind took it for that.
+            Err(fs::TryLockError::WouldBlock) => continue,
+            Ok(()) if !file.path().exists() => continue,
+            // Some file systems know no locks: then nothing of theirs is removed either.
+            Ok(()) | Err(fs::TryLockError::Error(_)) => return Ok(file),
+        }
+    }
+}
+
+/// Removes files that killed runs left in a folder.
+fn remove_stale(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let is_ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+        if is_ours
+            && let Ok(file) = fs::File::open(&path)
+            && file.try_lock().is_ok()
+        {
+            _ = fs::remove_file(&path);
+        }
     }
 }
 
@@ -220,14 +290,14 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.writer {
-            Writer::Beside(writer) => writer.write(bytes),
+            Writer::Beside(writer, _) => writer.write(bytes),
             Writer::Straight(writer) => writer.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.writer {
-            Writer::Beside(writer) => writer.flush(),
+            Writer::Beside(writer, _) => writer.flush(),
             Writer::Straight(writer) => writer.flush(),
         }
     }
@@ -247,6 +317,20 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_by_the_next_and_what_is_being_written_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || fs::read_dir(folder.path()).unwrap().count();
+        fs::write(folder.path().join(".feamoe-left"), b"half").unwrap();
+        let first = OutputFile::create(&folder.path().join("a")).unwrap();
+        assert_eq!(names(), 1, "the stale one is gone");
+        let second = OutputFile::create(&folder.path().join("b")).unwrap();
+        assert_eq!(names(), 2);
+        second.commit().unwrap();
+        first.commit().unwrap();
+        assert!(folder.path().join("a").exists() && folder.path().join("b").exists());
+    }
 
     #[test]
     fn an_abandoned_file_leaves_the_old_one_and_nothing_beside() {

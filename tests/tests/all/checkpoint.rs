@@ -484,3 +484,77 @@ fn a_checkpoint_is_exported_as_the_model_of_its_run() {
         assert!(folder.read("x.feamoe") == folder.read("run.feamoe"), "{rows}");
     }
 }
+
+/// Sends a signal to a process.
+#[cfg(unix)]
+fn signal(name: &str, child: &std::process::Child) {
+    let sent = std::process::Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// A run that was asked to stop finishes its row, stores itself, leaves nothing half written, and
+/// resumes to the bytes of a run that was never stopped.
+#[cfg(unix)]
+#[test]
+fn a_signal_stores_the_run_and_a_second_run_resumes_it() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let folder = parts(&[2_000, 60_000]);
+    train(&folder, &["0.csv", "1.csv"], "whole", &[]);
+    let mut stopped = 0;
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        for milliseconds in [40, 80, 120, 160, 240, 320] {
+            let outputs = ["s.feamoe", "--checkpoint", "s.ckpt"];
+            for file in ["s.feamoe", "s.ckpt"] {
+                let _ = std::fs::remove_file(folder.path(file));
+            }
+            let arguments = [&TRAIN[..], &outputs, &["0.csv", "1.csv"]].concat();
+            let mut command = folder.command(&arguments);
+            let child =
+                command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            signal(name, &child);
+            let ended = child.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+            assert!(folder.files().keys().all(|name| !name.starts_with(".feamoe-")), "{said}");
+            match ended.status.code() {
+                Some(0) => assert_same(&folder, "whole", "s", "it was done already"),
+                // Before it waited for signals.
+                None => assert!(ended.status.signal().is_some()),
+                Some(found) if !folder.path("s.ckpt").exists() => assert_eq!(found, code, "{said}"),
+                Some(found) => {
+                    assert_eq!(found, code, "{said}");
+                    assert!(said.contains("rows, which the checkpoint holds"), "{said}");
+                    assert!(!folder.path("s.feamoe").exists());
+                    let _ = folder.run(&["update", "s.ckpt", "0.csv", "1.csv", "-o", "s.feamoe"]).done();
+                    assert_same(&folder, "whole", "s", milliseconds);
+                    stopped += 1;
+                }
+            }
+        }
+    }
+    println!("{stopped} runs of 12 were stopped on their way");
+    assert!(stopped > 0);
+}
+
+#[test]
+fn two_updates_of_one_checkpoint_do_not_overwrite_each_other() {
+    let folder = parts(&[2_000, 1_000, 1_000]);
+    train(&folder, &["0.csv"], "both", &[]);
+    // The first waits for the rest of its rows, the second is done meanwhile.
+    let mut command = folder.command(&["update", "both.ckpt", "-", "-o", "first.feamoe"]);
+    let piped = std::process::Stdio::piped;
+    let mut first = command.stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
+    let mut pipe = first.stdin.take().unwrap();
+    let rows = folder.read("1.csv");
+    pipe.write_all(&rows[..rows.len() / 2]).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let _ = folder.run(&["update", "both.ckpt", "2.csv", "-o", "second.feamoe"]).done();
+    let stored = folder.read("both.ckpt");
+    pipe.write_all(&rows[rows.len() / 2..]).unwrap();
+    drop(pipe);
+    let ended = first.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("both.ckpt: another run wrote this checkpoint meanwhile"), "{said}");
+    assert!(folder.read("both.ckpt") == stored);
+}

@@ -6,6 +6,7 @@ use std::io::{Cursor, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arrow_array::types::Int8Type;
 use arrow_array::{
@@ -421,7 +422,9 @@ fn a_run_that_was_killed_resumes_in_the_file() {
     let input = [Input::File(folder.path("t.parquet"))];
     let whole = training::run(&input, &schema, &options(), &mut |_| ()).unwrap().model().unwrap();
     let mut stored = Vec::new();
+    let never = AtomicBool::new(false);
     let saving = training::Saving {
+        stop: &never,
         every: 500,
         save: &mut |checkpoint| {
             stored.push(checkpoint.to_bytes().unwrap());

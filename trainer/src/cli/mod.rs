@@ -22,6 +22,7 @@ mod require;
 mod run;
 mod schema;
 mod score;
+mod signals;
 mod study;
 mod targets;
 mod train;
@@ -161,6 +162,7 @@ enum Outcome {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     silence_damaged_tables();
+    signals::watch();
     // clap prints usage errors itself and exits with 2.
     let cli = Cli::parse();
     match run(cli.command) {
@@ -169,6 +171,12 @@ pub fn main() -> ExitCode {
         // The reader of a pipe had enough (`feamoe score ... | head`): nothing went wrong.
         Err(error) if error.downcast_ref().is_some_and(WriteError::is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
+            let is_stopped = matches!(error.downcast_ref(), Some(feamoe::error::Error::Stopped { .. }));
+            if is_stopped {
+                let remedy = remedy::remedy(&error).unwrap_or_default();
+                print::message(&format!("{error:#}: {remedy}"));
+                return signals::exit_code();
+            }
             let remedy = remedy::remedy(&error).map_or_else(String::new, |remedy| format!(" ({remedy})"));
             print::message(&format!("error: {error:#}{remedy}"));
             ExitCode::from(2)

@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use crate::cli::memory::peak_memory_bytes;
 use crate::cli::progress::TrainingProgress;
@@ -14,7 +15,7 @@ use anyhow::bail;
 use feamoe::error::Error;
 use feamoe::judge::evaluation::GroupGaps;
 use feamoe::output::{OutputFile, WriteError, destination};
-use feamoe::rows::Attribute;
+use feamoe::rows::{Attribute, Digest};
 use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::export::Export;
 use feamoe::training::prequential::PrequentialSummary;
@@ -25,7 +26,7 @@ use serde::Serialize;
 
 use super::events::{self, EventReport};
 use super::print::{self, TextTable, share, signed};
-use super::{Format, FormatOption, Outcome, refuse_overwriting};
+use super::{Format, FormatOption, Outcome, refuse_overwriting, signals};
 
 /// Windows in the text report at most: if there are more, every n-th is shown.
 const SHOWN_WINDOWS: usize = 10;
@@ -42,6 +43,36 @@ pub struct Store<'a> {
 pub struct Outputs<'a> {
     model: OutputFile,
     store: Option<Store<'a>>,
+    generation: Generation,
+}
+
+/// What a checkpoint's place is known to hold: where it holds anything else, another run wrote
+/// there meanwhile, and would be lost.
+#[derive(PartialEq, Eq)]
+struct Generation(Option<[u8; 32]>);
+
+impl Generation {
+    const NONE: Self = Self(None);
+
+    fn of(bytes: &[u8]) -> Self {
+        Self(Some(Digest::of(bytes)))
+    }
+
+    /// Returns that of a file; of none, or of what is no file.
+    fn at(path: &Path) -> Self {
+        match path.metadata() {
+            Ok(found) if found.is_file() => std::fs::read(path).map_or(Self::NONE, |bytes| Self::of(&bytes)),
+            _ => Self::NONE,
+        }
+    }
+
+    fn check(&self, path: &Path) -> Result<(), Error> {
+        if *self == Self::at(path) {
+            Ok(())
+        } else {
+            Err(Error::ChangedCheckpoint { file: path.display().to_string() })
+        }
+    }
 }
 
 impl<'a> Outputs<'a> {
@@ -56,21 +87,41 @@ impl<'a> Outputs<'a> {
             }
             OutputFile::create_private(path)?;
         }
-        Ok(Self { model: OutputFile::create(model)?, store })
+        let generation = store.map_or(Generation::NONE, |store| Generation::at(store.path));
+        Ok(Self { model: OutputFile::create(model)?, store, generation })
     }
 
-    /// Learns, with checkpoints on the way and a line of progress.
+    /// Learns, with checkpoints on the way and a line of progress. In a single pass (`can_stop`) a
+    /// signal lets the run store itself.
     pub fn learn(
-        &self,
+        &mut self,
+        can_stop: bool,
         learn: impl FnOnce(Option<Saving<'_>>, &mut dyn FnMut(&Progress<'_>)) -> Result<Run, Error>,
     ) -> Result<Run, Error> {
         let progress = TrainingProgress::new();
-        let mut save = |checkpoint: &Checkpoint<'_>| match self.store {
-            Some(Store { path, .. }) => checkpoint.write(path),
+        let (store, generation) = (self.store, &mut self.generation);
+        let mut save = |checkpoint: &Checkpoint<'_>| match store {
+            Some(Store { path, .. }) => {
+                let bytes = checkpoint
+                    .to_bytes()
+                    .map_err(|error| Error::Checkpoint { file: path.display().to_string(), error })?;
+                generation.check(path)?;
+                let mut file = OutputFile::create_private(path)?;
+                file.write_whole(&bytes)?;
+                file.commit()?;
+                *generation = Generation::of(&bytes);
+                Ok(())
+            }
             None => Ok(()),
         };
-        let saving = self.store.map(|store| Saving { every: store.every.unwrap_or(Saving::EVERY), save: &mut save });
+        let never = AtomicBool::new(false);
+        let saving = store.map(|store| Saving {
+            every: store.every.unwrap_or(Saving::EVERY),
+            save: &mut save,
+            stop: if can_stop { signals::heed() } else { &never },
+        });
         let run = learn(saving, &mut |at| progress.update(at));
+        signals::heed_no_more();
         progress.finish();
         run
     }
@@ -83,6 +134,7 @@ impl<'a> Outputs<'a> {
         let stored = match self.store {
             Some(store) => {
                 let bytes = run.checkpoint().to_bytes()?;
+                self.generation.check(store.path)?;
                 let mut file = OutputFile::create_private(store.path)?;
                 file.write_whole(&bytes)?;
                 Some((file, CheckpointReport { path: store.path.display().to_string(), bytes: bytes.len() }))

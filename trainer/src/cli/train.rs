@@ -201,7 +201,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     let store = options.checkpoint.as_deref().map(|path| Store { path, every: options.checkpoint_every });
     let read: Vec<&Path> = files(&options.data).chain([options.schema.as_path()]).collect();
-    let outputs = Outputs::open(&options.output, store, &read)?;
+    let mut outputs = Outputs::open(&options.output, store, &read)?;
     let schema = Schema::open(&options.schema)?;
     if let Some(flag) = options.learning.compares_groups().filter(|_| schema.protected.is_empty()) {
         bail!(
@@ -209,7 +209,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             options.schema.display()
         );
     }
-    let run = outputs
-        .learn(|saving, on_progress| training::run_saving(&options.data, &schema, &learning, saving, on_progress))?;
+    let is_single_pass = learning.epochs == 1 && !learning.shuffle;
+    let run = outputs.learn(is_single_pass, |saving, on_progress| {
+        training::run_saving(&options.data, &schema, &learning, saving, on_progress)
+    })?;
     outputs.finish(&run, options.format)
 }

@@ -73,7 +73,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         None => Store { path: &options.from, every: options.checkpoint_every },
     };
     refuse_overwriting("--output", &options.output, [options.from.as_path()])?;
-    let outputs = Outputs::open(&options.output, Some(store), &files(&options.data).collect::<Vec<_>>())?;
+    let mut outputs = Outputs::open(&options.output, Some(store), &files(&options.data).collect::<Vec<_>>())?;
     let mut checkpoint = Checkpoint::read(&options.from)?;
     if let Some(freeze) = options.freeze {
         checkpoint.learner.to_mut().set_freeze(freeze);
@@ -83,7 +83,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         (_, true) => GoOn::Again,
         _ => GoOn::Same,
     };
-    let run =
-        outputs.learn(|saving, on_progress| training::resume(checkpoint, &options.data, go_on, saving, on_progress))?;
+    let run = outputs
+        .learn(true, |saving, on_progress| training::resume(checkpoint, &options.data, go_on, saving, on_progress))?;
     outputs.finish(&run, options.format)
 }

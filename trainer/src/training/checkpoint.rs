@@ -212,6 +212,7 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::atomic::AtomicBool;
 
     use serde_json::Value;
 
@@ -254,7 +255,8 @@ mod tests {
                 paths(&serde_json::to_value(checkpoint).unwrap(), "", &mut all);
                 Ok(())
             };
-            let saving = Saving { every: 300, save: &mut note };
+            let never = AtomicBool::new(false);
+            let saving = Saving { every: 300, save: &mut note, stop: &never };
             let run = training::run_saving(&[Input::File(path.clone())], &schema, &options, Some(saving), &mut |_| ());
             note(&run.unwrap().checkpoint()).unwrap();
         }

@@ -17,6 +17,7 @@ mod trainer;
 
 use std::borrow::Cow;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rand_pcg::Pcg64Mcg;
@@ -99,6 +100,9 @@ pub struct Saving<'a> {
     pub every: u64,
     /// Stores one.
     pub save: &'a mut dyn FnMut(&Checkpoint<'_>) -> Result<(), Error>,
+    /// Becomes true where the run is to be stored and to end, with [`Error::Stopped`], before the
+    /// next row.
+    pub stop: &'a AtomicBool,
 }
 
 impl Saving<'_> {
@@ -300,14 +304,30 @@ fn over(
     // As soon as there is something to store: whatever an earlier run left in its place must not be
     // taken for this one.
     let mut is_stored = trainer.encoder().is_some();
-    while reader.advance()? {
+    let store_and_stop = |trainer: &mut Trainer, reader: &Reader<'_>, saving: &mut Option<Saving<'_>>| {
+        let Some(Saving { save, stop, .. }) = saving else { return Ok(()) };
+        if !stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        trainer.read(reader.place());
+        save(&trainer.checkpoint())?;
+        Err(Error::Stopped { rows: trainer.rows() })
+    };
+    loop {
+        let more = reader.advance()?;
+        // Whoever is asked to stop may find the data cut off: that is not their end.
+        if !more {
+            store_and_stop(&mut trainer, &reader, &mut saving)?;
+            break;
+        }
         let before = trainer.rows();
         trainer.learn(&reader.record())?;
+        store_and_stop(&mut trainer, &reader, &mut saving)?;
         if trainer.rows() == before {
             continue;
         }
         report(&trainer, on_progress);
-        if let Some(Saving { every, save }) = &mut saving
+        if let Some(Saving { every, save, .. }) = &mut saving
             && (!is_stored || trainer.rows().is_multiple_of(*every))
         {
             is_stored = true;
