@@ -351,6 +351,23 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A column whose numbers are one to a model.
+    #[error(
+        "column {column:?}: found {distinct} numbers, of which 32-bit floats hold {kept} apart ({} and {} are one), expected numbers that are told \
+         apart; subtract a fixed offset from the column, take a coarser unit, or drop it (features.drop)",
+        pair[0], pair[1]
+    )]
+    TooCloseTogether {
+        /// The column.
+        column: String,
+        /// Distinct numbers in the first rows.
+        distinct: usize,
+        /// Those that stay distinct.
+        kept: usize,
+        /// Two that do not.
+        pair: [f64; 2],
+    },
+
     /// A column that should be numeric shows no number in the first rows, so it has no scale.
     #[error(
         "column {column:?}: none of the first {rows} rows has a number in it, so features.{wanted_by} cannot apply; \

@@ -33,7 +33,7 @@ use crate::record::Record;
 
 /// Fewest pairs of a round, after which the standard errors are first believed: each pair gives
 /// them one degree of freedom.
-const FEWEST_PAIRS: usize = 32;
+const FEWEST_PAIRS: usize = 128;
 
 /// When sampling ends, and from where its orders come.
 #[derive(Clone, Copy, Debug, PartialEq)]

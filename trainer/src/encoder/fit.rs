@@ -12,7 +12,7 @@ use super::levels::Levels;
 use super::{Category, Encoder, Feature, Kind, Number, Options, number_of};
 use crate::error::Error;
 use crate::model::FEATURES;
-use crate::rows::{Buffer, Row, column};
+use crate::rows::{Buffer, Merged, Row, column, merged};
 use crate::schema::{Features, Schema};
 
 /// Standardised values are clamped to this many standard deviations: outliers must not throw the
@@ -99,7 +99,12 @@ fn numbers(rows: &Buffer, column: usize, name: &String, features: &Features) -> 
     match (values.is_empty(), wanted_by) {
         (true, Some(wanted_by)) => Err(Error::NoNumbers { column: name.clone(), wanted_by, rows: rows.len() }),
         (true, None) => Ok(None),
-        (false, _) => Ok(Some(values)),
+        (false, _) => match merged(rows.rows().filter_map(|row| row.cell(column).number())) {
+            Some(Merged { distinct, kept, pair }) => {
+                Err(Error::TooCloseTogether { column: name.clone(), distinct, kept, pair })
+            }
+            None => Ok(Some(values)),
+        },
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::rows::merged;
+
 /// Most distinct values remembered.
 const MOST_VALUES: usize = 2_000;
 
@@ -114,6 +116,11 @@ impl Column {
     pub(super) fn is_date(&self) -> bool {
         let all = self.values.iter();
         !self.is_number() && !self.values.is_empty() && all.clone().all(|(value, _)| starts_with_date(value))
+    }
+
+    /// Whether a model cannot tell its numbers apart.
+    pub(super) fn is_merged(&self) -> bool {
+        merged(self.numbers.iter().copied()).is_some()
     }
 
     /// Smallest and largest number.

@@ -370,6 +370,11 @@ fn feature(columns: &[Column], index: usize, head: &Head) -> Role {
     if !column.is_number() {
         return Role::Category;
     }
+    if column.is_merged() {
+        return Role::Drop(
+            "32-bit floats cannot hold its numbers apart: subtract a fixed offset, or take a coarser unit".into(),
+        );
+    }
     let (low, high) = column.extent();
     if column.is_whole() && has_word(&column.name, &CODE_WORDS) {
         let values = distinct.map_or_else(|| "a great many".into(), |count| count.to_string());

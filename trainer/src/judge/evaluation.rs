@@ -385,6 +385,19 @@ pub struct GroupGaps {
     pub too_small: bool,
 }
 
+/// Returns whether a group or its reference has too few records to be judged by a measure: fewer
+/// than [`SMALL_GROUP`] decisions, or of either label for a measure of label rates.
+#[must_use]
+pub fn is_too_few(measure: Measure, [u, r]: [&Counts; 2]) -> bool {
+    let few = |counts: &Counts| match measure {
+        Measure::Spd | Measure::Burden | Measure::RecourseBurden => counts.rows() < SMALL_GROUP,
+        Measure::Aod | Measure::Eodds | Measure::Eopp => {
+            counts.labelled(true) < SMALL_GROUP || counts.labelled(false) < SMALL_GROUP
+        }
+    };
+    few(u) || few(r)
+}
+
 impl GroupGaps {
     /// Compares a group with its reference, given the names and counts of both.
     #[must_use]
@@ -392,7 +405,6 @@ impl GroupGaps {
         let (rates, reference_rates) = (u.rates(), r.rates());
         let gap = |measure: Measure| measure.gap(&rates, &reference_rates);
         let ends = |measure| interval(measure, u, r).map(|interval| [interval.low, interval.high]);
-        let small = |c: &Counts| c.labelled(true) < SMALL_GROUP || c.labelled(false) < SMALL_GROUP;
         Self {
             attribute: attribute.to_owned(),
             group: group.to_owned(),
@@ -409,7 +421,7 @@ impl GroupGaps {
             spd_interval: ends(Measure::Spd),
             aod_interval: ends(Measure::Aod),
             eopp_interval: ends(Measure::Eopp),
-            too_small: small(u) || small(r),
+            too_small: is_too_few(Measure::Aod, [u, r]),
         }
     }
 

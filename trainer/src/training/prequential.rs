@@ -8,7 +8,7 @@
 use feamoe_engine::fairness::{Counts, Measure};
 use serde::{Deserialize, Serialize};
 
-use crate::judge::evaluation::log_loss;
+use crate::judge::evaluation::{is_too_few, log_loss};
 use crate::rows::NO_GROUP;
 
 /// Windows kept at most.
@@ -101,13 +101,15 @@ impl Tally {
         (self.flipped > 0).then(|| self.unfair as f64 / self.flipped as f64)
     }
 
-    /// Returns the signed gap of largest magnitude over all attributes and groups; `None` where no
-    /// group supports it.
+    /// Returns the signed gap of largest magnitude over all attributes and the groups with enough
+    /// records for it; `None` where there is no such group.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
         let gaps = self.groups.iter().flat_map(|counts| {
-            let reference = counts.first().map(Counts::rates);
-            counts.iter().skip(1).filter_map(move |u| Some(measure.gap(&u.rates(), &reference?)))
+            let (reference, others) = counts.split_first().map_or((None, &[][..]), |(r, others)| (Some(r), others));
+            let judged = reference.into_iter().flat_map(move |r| others.iter().map(move |u| (u, r)));
+            let judged = judged.filter(move |(u, r)| !is_too_few(measure, [u, r]));
+            judged.map(move |(u, r)| measure.gap(&u.rates(), &r.rates()))
         });
         gaps.filter(|gap| !gap.is_nan()).max_by(|a, b| a.abs().total_cmp(&b.abs()))
     }
@@ -218,7 +220,7 @@ pub struct PrequentialSummary {
 }
 
 /// A stretch of the stream in numbers. Gaps are those of the worst group, signed; null where no
-/// group supports them.
+/// group has enough records for them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WindowSummary {
     /// Its first row, counted from 1.
@@ -249,6 +251,24 @@ pub struct WindowSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Ten records, all declined, are no gap of a window in which a thousand others have a small
+    /// one.
+    #[test]
+    fn the_worst_group_is_not_the_smallest_one() {
+        let mut window = Tally::default();
+        for i in 0..1_000_u32 {
+            let is_approved = i % 10 < if i % 2 == 0 { 5 } else { 6 };
+            window.observe(i % 3 == 0, if is_approved { 0.75 } else { 0.25 }, 0.5, &[(i % 2) as u8]);
+        }
+        let alone = window.worst(Measure::Spd);
+        assert!(alone.is_some_and(|gap| gap.abs() < 0.3), "{alone:?}");
+        for _ in 0..10 {
+            window.observe(true, 0.25, 0.5, &[2]);
+        }
+        assert_eq!(window.worst(Measure::Spd), alone);
+        assert!(window.worst(Measure::Eopp).is_some_and(|gap| gap.abs() < 0.9));
+    }
 
     #[test]
     fn memory_is_bounded_and_no_record_is_lost() {

@@ -243,7 +243,6 @@ struct Report<'o, 'm> {
     kept: bool,
     sums: Sums,
     explanation: Explanation,
-    text: String,
 }
 
 impl<'o, 'm> Report<'o, 'm> {
@@ -257,7 +256,6 @@ impl<'o, 'm> Report<'o, 'm> {
             kept: !options.global && (options.format == Format::Json || kind.is_some()),
             sums: Sums::new(explainer),
             explanation: Explanation::new(explainer),
-            text: String::new(),
         }
     }
 
@@ -302,6 +300,8 @@ impl<'o, 'm> Report<'o, 'm> {
                 for slot in batch.explain(|| progress.advance())? {
                     self.push(slot, out)?;
                 }
+                // Whoever reads along need not wait for the last record.
+                out.flush()?;
             }
         }
         if let Some(progress) = progress {
@@ -345,7 +345,7 @@ impl<'o, 'm> Report<'o, 'm> {
             let reasons = reasons(self.explainer, cells, attribution, self.options.reasons.unwrap_or(REASONS));
             let explained = Explained { row: *row, cells, attribution, reasons };
             if self.in_words() {
-                self.text += &render(self.explainer, &explained);
+                out.write_all(render(self.explainer, &explained).as_bytes())?;
             }
             if self.kept {
                 self.explanation.push(explained);
@@ -356,7 +356,7 @@ impl<'o, 'm> Report<'o, 'm> {
 
     /// Writes the report on all records together, and returns the plot.
     fn finish(self, out: &mut dyn Write) -> anyhow::Result<Option<String>> {
-        let Self { options, kind, explainer, summarised, sums, explanation, text, .. } = self;
+        let Self { options, kind, explainer, summarised, sums, explanation, .. } = self;
         if let (records, sampled @ 1..) = sums.records()
             && matches!(explainer.procedure(), Procedure::Exact { .. })
         {
@@ -368,11 +368,11 @@ impl<'o, 'm> Report<'o, 'm> {
         let summary = sums.summary(explainer);
         match options.format {
             Format::Text if summarised => out.write_all(render_summary(&summary).as_bytes())?,
-            Format::Text => out.write_all(text.as_bytes())?,
             Format::Json if options.global => write_json(&summary, out)?,
             Format::Json => write_json(&explanation, out)?,
             Format::Csv if options.global => write_summary(&summary, out)?,
-            Format::Csv => {}
+            // Written record by record.
+            Format::Text | Format::Csv => {}
         }
         Ok(match kind {
             None => None,
