@@ -134,17 +134,50 @@ pub(crate) fn can_be_sum(units: u64, summands: u64) -> bool {
     units <= summands.saturating_mul(1 << UNIT_BITS)
 }
 
+/// What counts the records of a cell: 32 bits on a device, 64 where streams are longer than that.
+pub trait Cell: Copy + Ord + Into<u64> + sealed::Sealed {
+    /// The most it counts to.
+    const MAX: Self;
+
+    /// Returns the sum, at most [`Cell::MAX`].
+    #[must_use]
+    fn plus(self, other: Self) -> Self;
+}
+
+impl Cell for u32 {
+    const MAX: Self = Self::MAX;
+
+    fn plus(self, other: Self) -> Self {
+        self.saturating_add(other)
+    }
+}
+
+impl Cell for u64 {
+    const MAX: Self = Self::MAX;
+
+    fn plus(self, other: Self) -> Self {
+        self.saturating_add(other)
+    }
+}
+
+mod sealed {
+    /// Nobody else counts.
+    pub trait Sealed: From<bool> {}
+    impl Sealed for u32 {}
+    impl Sealed for u64 {}
+}
+
 /// The decisions of one group, counted: 24 bytes, any number of records up to `u32::MAX` a cell
-/// (then it saturates).
+/// (then it saturates); as [`WideCounts`] up to `u64::MAX`.
 ///
 /// The burden is summed in units of 2^-24, as an integer: the sum is exact, needs no f64 on a
 /// device and does not depend on the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    true_positive: u32,
-    false_positive: u32,
-    true_negative: u32,
-    false_negative: u32,
+pub struct Counts<N = u32> {
+    true_positive: N,
+    false_positive: N,
+    true_negative: N,
+    false_negative: N,
     burden: u64,
 }
 
@@ -154,7 +187,9 @@ impl Counts {
     pub const fn new() -> Self {
         Self { true_positive: 0, false_positive: 0, true_negative: 0, false_negative: 0, burden: 0 }
     }
+}
 
+impl<N: Cell> Counts<N> {
     /// Counts one record with its label, score and threshold.
     pub fn observe(&mut self, label: bool, probability: f32, threshold: f32) {
         let decision = probability >= threshold;
@@ -164,7 +199,7 @@ impl Counts {
             (false, false) => &mut self.true_negative,
             (true, false) => &mut self.false_negative,
         };
-        *cell = cell.saturating_add(1);
+        *cell = cell.plus(N::from(true));
         if !decision {
             self.burden = self.burden.saturating_add(units(threshold - probability));
         }
@@ -172,10 +207,10 @@ impl Counts {
 
     /// Adds the counts of another stretch of the same group.
     pub fn merge(&mut self, other: &Self) {
-        self.true_positive = self.true_positive.saturating_add(other.true_positive);
-        self.false_positive = self.false_positive.saturating_add(other.false_positive);
-        self.true_negative = self.true_negative.saturating_add(other.true_negative);
-        self.false_negative = self.false_negative.saturating_add(other.false_negative);
+        self.true_positive = self.true_positive.plus(other.true_positive);
+        self.false_positive = self.false_positive.plus(other.false_positive);
+        self.true_negative = self.true_negative.plus(other.true_negative);
+        self.false_negative = self.false_negative.plus(other.false_negative);
         self.burden = self.burden.saturating_add(other.burden);
     }
 
@@ -189,21 +224,21 @@ impl Counts {
     #[must_use]
     pub fn labelled(&self, label: bool) -> u64 {
         if label {
-            u64::from(self.true_positive).saturating_add(u64::from(self.false_negative))
+            self.cell(true, true).saturating_add(self.cell(true, false))
         } else {
-            u64::from(self.false_positive).saturating_add(u64::from(self.true_negative))
+            self.cell(false, true).saturating_add(self.cell(false, false))
         }
     }
 
     /// Returns the number of records with this label and decision.
     #[must_use]
     pub fn cell(&self, label: bool, decision: bool) -> u64 {
-        u64::from(match (label, decision) {
-            (true, true) => self.true_positive,
-            (false, true) => self.false_positive,
-            (false, false) => self.true_negative,
-            (true, false) => self.false_negative,
-        })
+        match (label, decision) {
+            (true, true) => self.true_positive.into(),
+            (false, true) => self.false_positive.into(),
+            (false, false) => self.true_negative.into(),
+            (true, false) => self.false_negative.into(),
+        }
     }
 
     /// Returns the number of records decided so.
@@ -248,12 +283,27 @@ impl Counts {
     /// Returns whether a cell can count no further: from then on rates would be wrong.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        [self.true_positive, self.false_positive, self.true_negative, self.false_negative].contains(&u32::MAX)
+        [self.true_positive, self.false_positive, self.true_negative, self.false_negative].contains(&N::MAX)
     }
 
     /// Whether records can have given these counts.
     pub(crate) fn is_sound(&self) -> bool {
         can_be_sum(self.burden, self.decided(false))
+    }
+}
+
+/// [`Counts`] of any number of records.
+pub type WideCounts = Counts<u64>;
+
+impl From<Counts> for WideCounts {
+    fn from(counts: Counts) -> Self {
+        Self {
+            true_positive: counts.true_positive.into(),
+            false_positive: counts.false_positive.into(),
+            true_negative: counts.true_negative.into(),
+            false_negative: counts.false_negative.into(),
+            burden: counts.burden,
+        }
     }
 }
 
@@ -359,11 +409,11 @@ const Z_95: f32 = 1.959_964;
 /// half sum (AOD): the same square-and-add rule (MOVER: Donner and Zou 2012), the two error rates
 /// being independent as they come from different labels.
 #[must_use]
-pub fn interval(measure: Measure, u: &Counts, r: &Counts) -> Option<Interval> {
-    let rate = |counts: &Counts, label: bool| Wilson::new(counts.cell(label, true), counts.labelled(label));
+pub fn interval<N: Cell>(measure: Measure, u: &Counts<N>, r: &Counts<N>) -> Option<Interval> {
+    let rate = |counts: &Counts<N>, label: bool| Wilson::new(counts.cell(label, true), counts.labelled(label));
     match measure {
         Measure::Spd => {
-            let positive = |counts: &Counts| Wilson::new(counts.decided(true), counts.rows());
+            let positive = |counts: &Counts<N>| Wilson::new(counts.decided(true), counts.rows());
             Some(difference(positive(u)?, positive(r)?))
         }
         Measure::Eopp => Some(difference(rate(u, true)?, rate(r, true)?)),
@@ -429,6 +479,22 @@ mod tests {
             }
         }
         counts
+    }
+
+    /// Past 2^32 records of a cell, rates are still right where counts are wide.
+    #[test]
+    fn wide_counts_go_on_where_a_device_s_are_full() {
+        let full = Counts { true_positive: u32::MAX, false_negative: u32::MAX, ..Counts::new() };
+        let mut wide = WideCounts::from(full);
+        assert!(full.is_full() && !wide.is_full());
+        for _ in 0..3 {
+            wide.merge(&wide.clone());
+        }
+        let mut more = WideCounts::default();
+        more.observe(true, 0.75, 0.5);
+        wide.merge(&more);
+        assert_eq!(wide.cell(true, true), 8 * u64::from(u32::MAX) + 1);
+        assert_eq!((wide.rows(), wide.rates().true_positive), (16 * u64::from(u32::MAX) + 1, 0.5));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! [`feamoe_engine::recourse`]); this module adds what a device has no use for. Memory does not
 //! grow with the records: 2 x 8 MiB for the ranking, some hundred bytes a group.
 
-use feamoe_engine::fairness::{Counts, Distances, Measure, disparate_impact, interval};
+use feamoe_engine::fairness::{Distances, Measure, WideCounts, disparate_impact, interval};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -144,7 +144,7 @@ impl<'m> Declined<'m> {
 #[derive(Clone, Debug)]
 pub struct Evaluator {
     threshold: f32,
-    all: Counts,
+    all: WideCounts,
     log_loss: f64,
     /// Records by score step: with a negative and with a positive label.
     scores: Vec<[u64; 2]>,
@@ -153,7 +153,7 @@ pub struct Evaluator {
 
 #[derive(Clone, Debug, Default)]
 struct GroupTally {
-    counts: Counts,
+    counts: WideCounts,
     distances: Distances,
     bins: [CalibrationBin; CALIBRATION_BINS],
 }
@@ -172,7 +172,7 @@ impl Evaluator {
     pub fn new(threshold: f32, attributes: usize) -> Self {
         Self {
             threshold,
-            all: Counts::new(),
+            all: WideCounts::default(),
             log_loss: 0.0,
             scores: vec![[0; 2]; SCORE_STEPS + 1],
             groups: vec![Vec::new(); attributes],
@@ -388,8 +388,8 @@ pub struct GroupGaps {
 /// Returns whether a group or its reference has too few records to be judged by a measure: fewer
 /// than [`SMALL_GROUP`] decisions, or of either label for a measure of label rates.
 #[must_use]
-pub fn is_too_few(measure: Measure, [u, r]: [&Counts; 2]) -> bool {
-    let few = |counts: &Counts| match measure {
+pub fn is_too_few(measure: Measure, [u, r]: [&WideCounts; 2]) -> bool {
+    let few = |counts: &WideCounts| match measure {
         Measure::Spd | Measure::Burden | Measure::RecourseBurden => counts.rows() < SMALL_GROUP,
         Measure::Aod | Measure::Eodds | Measure::Eopp => {
             counts.labelled(true) < SMALL_GROUP || counts.labelled(false) < SMALL_GROUP
@@ -401,7 +401,7 @@ pub fn is_too_few(measure: Measure, [u, r]: [&Counts; 2]) -> bool {
 impl GroupGaps {
     /// Compares a group with its reference, given the names and counts of both.
     #[must_use]
-    pub fn new(attribute: &str, [group, reference]: [&str; 2], [u, r]: [&Counts; 2]) -> Self {
+    pub fn new(attribute: &str, [group, reference]: [&str; 2], [u, r]: [&WideCounts; 2]) -> Self {
         let (rates, reference_rates) = (u.rates(), r.rates());
         let gap = |measure: Measure| measure.gap(&rates, &reference_rates);
         let ends = |measure| interval(measure, u, r).map(|interval| [interval.low, interval.high]);

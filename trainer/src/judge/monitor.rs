@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use feamoe_engine::fairness::{Measure, disparate_impact};
+use feamoe_engine::fairness::{Measure, WideCounts, disparate_impact};
 use feamoe_engine::monitor::{Event, InputCounts, MAX_STATUS_BYTES, Status, Tally};
 use serde::Serialize;
 
@@ -231,8 +231,8 @@ pub struct WatchedGaps {
 
 impl WatchedGaps {
     fn new(names: &Names, group: usize, u: &Tally, r: &Tally) -> Self {
-        let labels =
-            GroupGaps::new(&names.attribute, [&names.group(group), &names.group(0)], [u.labelled(), r.labelled()]);
+        let labelled = [u, r].map(|tally| WideCounts::from(*tally.labelled()));
+        let labels = GroupGaps::new(&names.attribute, [&names.group(group), &names.group(0)], labelled.each_ref());
         let gap = |measure| u.gap(measure, r);
         let ends = |measure| u.interval(measure, r).map(|interval| [interval.low, interval.high]);
         let (u_rates, r_rates) = (u.rates(), r.rates());

@@ -175,7 +175,7 @@ pub(super) struct Mixture {
     /// Records at the last drift of the loss.
     drifted_at: Option<u64>,
     /// Per expert, the responsibility it took since the last growth.
-    usage: Vec<f32>,
+    usage: Vec<f64>,
     closeness: Closeness,
     #[serde(skip)]
     pass: Pass,
@@ -245,6 +245,7 @@ impl Mixture {
     }
 
     /// The bias and the rows of the weights and of both averages.
+
     #[cfg(test)]
     pub(super) fn every_row(&self) -> impl Iterator<Item = &[f32]> {
         [&self.weights, &self.deciding, &self.exported].into_iter().flat_map(|table| [&*table.bias, &table.rows])
@@ -311,7 +312,7 @@ impl Mixture {
         for ((usage, g), de) in self.usage.iter_mut().zip(&self.pass.gate).zip(&self.gradient) {
             // The posterior share, from the gradient of the gate's likelihood; any other loss
             // counts the same in the long run.
-            *usage += g - de;
+            *usage += f64::from(g - de);
         }
         let lanes = self.learning_lanes(freeze);
         self.descend(terms, learning_rate, lanes.as_ref());
@@ -412,7 +413,7 @@ impl Mixture {
     /// afresh. Returns the parent.
     pub(super) fn fill_with_copy(&mut self, expert: usize, seed: u64) -> usize {
         let mut parent = 0;
-        let mut most = f32::MIN;
+        let mut most = f64::MIN;
         for (other, usage) in self.usage.iter().enumerate() {
             if *usage > most && other != expert {
                 (parent, most) = (other, *usage);
@@ -420,7 +421,7 @@ impl Mixture {
         }
         for table in [&mut self.deciding, &mut self.exported, &mut self.weights] {
             // The same perturbation for all: the averages must stay averages.
-            let mut random = Pcg64Mcg::seed_from_u64(seed.wrapping_add(expert as u64));
+            let mut random = Pcg64Mcg::seed_from_u64(perturbation_seed(seed, expert, self.records));
             table.for_each_row(self.experts, |gate, outputs| {
                 for lanes in [gate, outputs] {
                     lanes[expert] = lanes[parent] + PERTURBATION * symmetric(&mut random);
@@ -441,9 +442,10 @@ impl Mixture {
     /// the entropy of the weights in bits.
     pub(super) fn fill_with_mean(&mut self, expert: usize) {
         self.usage[expert] = 0.0;
-        let mut shares: Vec<f32> = self.usage.iter().map(|usage| usage.max(0.0)).collect();
-        let total: f32 = shares.iter().sum();
-        shares.iter_mut().for_each(|share| *share /= total);
+        let usage = self.usage.iter().map(|usage| usage.max(0.0));
+        let total: f64 = usage.clone().sum();
+        #[allow(clippy::cast_possible_truncation)] // in [0, 1]
+        let shares: Vec<f32> = usage.map(|usage| (usage / total) as f32).collect();
         let entropy: f32 = shares.iter().filter(|share| **share > 0.0).map(|share| -share * libm::log2f(*share)).sum();
         for table in [&mut self.deciding, &mut self.exported, &mut self.weights] {
             table.for_each_row(self.experts, |gate, outputs| {
@@ -528,4 +530,15 @@ fn descend_lane(w: &mut f32, s: &mut f32, g: f32, scale: f32, rate: f32) {
     let d = scale * g + DECAY * *w;
     *s += d * d;
     *w -= rate * d / s.sqrt();
+}
+
+/// Returns the seed of a copy's perturbation: no two copies of a run, nor of runs of other seeds,
+/// are perturbed alike (SplitMix64's finaliser, Steele et al. 2014, over all three).
+fn perturbation_seed(seed: u64, expert: usize, records: u64) -> u64 {
+    [expert as u64, records].into_iter().fold(seed, |hash, next| {
+        let mut x = (hash ^ next).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    })
 }

@@ -11,7 +11,7 @@ use crate::error::Error;
 
 /// Rows, of which only the cells of some columns are kept: typed, and nothing of a row that was
 /// replaced.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Buffer {
     /// Of each column its place among the cells of a row, or none.
     places: Vec<u32>,
@@ -93,6 +93,12 @@ impl Buffer {
     pub(crate) fn push(&mut self, row: &Row<'_>) {
         let held = self.hold(row);
         self.rows.push(held);
+    }
+
+    /// Returns some of the rows.
+    pub(crate) fn only<'i>(&self, indices: impl Iterator<Item = &'i u32>) -> Self {
+        let rows = indices.filter_map(|index| self.rows.get(*index as usize).cloned()).collect();
+        Self { places: self.places.clone(), rows, ..*self }
     }
 
     /// Puts a row in the place of another, of which nothing is left.

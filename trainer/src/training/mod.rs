@@ -10,7 +10,6 @@ pub mod checkpoint;
 mod distance;
 pub mod export;
 mod layout;
-mod memory;
 pub mod prequential;
 pub mod targets;
 mod trainer;
@@ -208,7 +207,7 @@ pub fn run_saving(
     }
 
     if options.shuffle {
-        trainer.keep_examples();
+        trainer.keep_rows();
     }
     while reader.advance()? {
         if trainer.learn(&reader.record())?.is_some() {
@@ -216,26 +215,35 @@ pub fn run_saving(
         }
     }
     trainer.check(&reader.files())?;
-    trainer.fit()?;
     trainer.read(reader.place());
 
     let mut timing = Timing::default();
     if options.shuffle {
-        let memory = trainer.take_examples();
-        timing.rows_in_memory_bytes = memory.bytes();
-        let learning = Instant::now();
         let mut random = Pcg64Mcg::seed_from_u64(options.seed);
-        let mut order: Vec<u32> = (0..memory.len()).collect();
+        let shuffled = |rows: usize| {
+            let mut order: Vec<u32> = (0..u32::try_from(rows).unwrap_or(u32::MAX)).collect();
+            shuffle(&mut order, &mut random);
+            order
+        };
+        let (rows, mut order) = trainer.take_rows(shuffled)?;
+        timing.rows_in_memory_bytes = rows.bytes();
+        let learning = Instant::now();
         for epoch in 1..=options.epochs {
             trainer.begin_pass(epoch);
-            shuffle(&mut order, &mut random);
-            for index in &order {
-                trainer.learn_again(&memory, *index);
+            if epoch > 1 {
+                shuffle(&mut order, &mut random);
+            }
+            for row in order.iter().filter_map(|index| rows.row(*index as usize)) {
+                match epoch {
+                    1 => trainer.learn_kept(&row)?,
+                    _ => trainer.learn_row_again(&row)?,
+                }
                 report(&trainer, on_progress);
             }
         }
         timing.learning = Some(learning.elapsed().as_secs_f64());
     } else {
+        trainer.fit()?;
         for epoch in 2..=options.epochs {
             trainer.begin_pass(epoch);
             let again = open()?;
@@ -351,5 +359,51 @@ fn over(
 fn report(trainer: &Trainer, on_progress: &mut dyn FnMut(&Progress<'_>)) {
     if trainer.rows().is_multiple_of(REPORT_EVERY) {
         on_progress(&trainer.progress());
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::demo::{LendingStream, SCHEMA, write_csv};
+    use crate::learner::LearnerOptions;
+    use crate::rows::Records;
+
+    /// What depends on the order of the rows, the encoder included, is as if the file had been
+    /// shuffled: the spread over seeds is that of shuffled files.
+    #[test]
+    fn shuffling_is_training_on_a_shuffled_file() {
+        let mut text = Vec::new();
+        write_csv(&mut text, LendingStream::new(3).take(7_000)).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let (header, rows) = text.split_once('\n').unwrap();
+        let rows: Vec<&str> = rows.lines().collect();
+        let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        std::fs::write(&path, &text).unwrap();
+        for seed in [1, 8] {
+            let learner = LearnerOptions::default().seed(seed).check().unwrap();
+            let options = Options { shuffle: true, ..Options::new(learner) };
+            let run = run(&[Input::from(path.as_path())], &schema, &options, &mut |_| ()).unwrap();
+
+            let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+            shuffle(&mut order, &mut Pcg64Mcg::seed_from_u64(seed));
+            let lines: Vec<&str> = order.iter().map(|index| rows[*index as usize]).collect();
+            let shuffled = Cursor::new(format!("{header}\n{}\n", lines.join("\n")));
+            let mut source = Records::from_reader("shuffled", shuffled, &schema.table).unwrap();
+            let options = Options { shuffle: false, ..options };
+            let mut trainer = Trainer::new(source.columns(), schema.clone(), &options).unwrap();
+            trainer.learn_all(&mut source).unwrap();
+            let bits = |trainer: &Trainer| {
+                let stored = trainer.checkpoint();
+                let learned = (&stored.learner, &stored.prequential, &trainer.encoder);
+                postcard::to_allocvec(&learned).unwrap()
+            };
+            assert!(bits(&run) == bits(&trainer), "seed {seed}");
+        }
     }
 }

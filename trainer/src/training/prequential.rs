@@ -5,7 +5,7 @@
 //! pairs and the window length doubles. Counts add up, so a merged window is exactly the window of
 //! twice the length.
 
-use feamoe_engine::fairness::{Counts, Measure};
+use feamoe_engine::fairness::{Measure, WideCounts};
 use serde::{Deserialize, Serialize};
 
 use crate::judge::evaluation::{is_too_few, log_loss};
@@ -16,10 +16,10 @@ pub const MOST_WINDOWS: usize = 512;
 /// Decisions over a stretch of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
-    all: Counts,
+    all: WideCounts,
     log_loss: f64,
     /// Per attribute, per group.
-    groups: Vec<Vec<Counts>>,
+    groups: Vec<Vec<WideCounts>>,
     /// Records looked at for individual fairness, and the unfair ones.
     flipped: u64,
     unfair: u64,
@@ -39,7 +39,7 @@ impl Tally {
             }
             let index = usize::from(*group);
             if counts.len() <= index {
-                counts.resize_with(index + 1, Counts::new);
+                counts.resize_with(index + 1, WideCounts::default);
             }
             if let Some(counts) = counts.get_mut(index) {
                 counts.observe(label, probability, threshold);
@@ -67,7 +67,7 @@ impl Tally {
         }
         for (into, from) in self.groups.iter_mut().zip(&other.groups) {
             if into.len() < from.len() {
-                into.resize_with(from.len(), Counts::new);
+                into.resize_with(from.len(), WideCounts::default);
             }
             for (into, from) in into.iter_mut().zip(from) {
                 into.merge(from);
@@ -77,13 +77,13 @@ impl Tally {
 
     /// Returns the counts of all records.
     #[must_use]
-    pub fn all(&self) -> &Counts {
+    pub fn all(&self) -> &WideCounts {
         &self.all
     }
 
     /// Returns the counts by attribute and group.
     #[must_use]
-    pub fn groups(&self) -> &[Vec<Counts>] {
+    pub fn groups(&self) -> &[Vec<WideCounts>] {
         &self.groups
     }
 

@@ -8,7 +8,6 @@ use feamoe_engine::format::Provenance;
 use super::checkpoint::{Checkpoint, Stage};
 use super::distance::Gauge;
 use super::export::{Export, ExportError, Source as Learned, export};
-use super::memory::Memory;
 use super::prequential::Prequential;
 use super::{Options, Progress};
 use crate::encoder::{self, Encoder, Example, Flipper, Flips, feature_columns};
@@ -58,7 +57,7 @@ pub struct Trainer {
     schema: Schema,
     encoding: encoder::Options,
     admission: Admission,
-    encoder: Encoder,
+    pub(super) encoder: Encoder,
     /// All rows, fewer than the encoder is fitted on, and their bytes; `None` once it is. Until
     /// then nothing was learned.
     waiting: Option<(Buffer, usize)>,
@@ -68,8 +67,8 @@ pub struct Trainer {
     reading: Reading,
     /// Hashes what is pushed, where nobody hashes what it is read from.
     hashes: bool,
-    /// Keeps the examples instead of learning from them.
-    memory: Option<Memory>,
+    /// Keeps all rows instead of learning from them.
+    keeps_rows: bool,
 }
 
 /// What moves along the examples.
@@ -167,7 +166,7 @@ impl Trainer {
             earlier_rows: 0,
             reading: Reading::default(),
             hashes: false,
-            memory: None,
+            keeps_rows: false,
         })
     }
 
@@ -223,7 +222,7 @@ impl Trainer {
             earlier_rows: rows,
             reading,
             hashes: false,
-            memory: None,
+            keeps_rows: false,
         })
     }
 
@@ -243,12 +242,16 @@ impl Trainer {
         if !self.admission.admit(record)? {
             return Ok(None);
         }
-        let Self { admission, encoder, waiting, reservoir, state, memory, .. } = self;
+        let Self { admission, encoder, waiting, reservoir, state, .. } = self;
         let row = admission.row(*record);
         let Some((rows, bytes)) = waiting else {
-            return take(&row, encoder, admission, reservoir, state, memory.as_mut());
+            return take(&row, encoder, admission, reservoir, state);
         };
         rows.push(&row);
+        if self.keeps_rows {
+            reservoir.offer(&row);
+            return Ok(None);
+        }
         *bytes += rows.last_bytes();
         if *bytes > MOST_BYTES {
             return Err(Error::TooMuchMemory {
@@ -282,11 +285,11 @@ impl Trainer {
 
     /// Fits the encoder on the rows there are, and learns from them.
     pub(super) fn fit(&mut self) -> Result<(), Error> {
-        let Self { schema, encoding, admission, encoder, waiting, reservoir, state, memory, .. } = self;
+        let Self { schema, encoding, admission, encoder, waiting, reservoir, state, .. } = self;
         let Some((rows, _)) = waiting else { return Ok(()) };
         *encoder = Encoder::fit(rows, admission.columns(), schema, encoding)?;
         for row in rows.rows() {
-            take(&row, encoder, admission, reservoir, state, memory.as_mut())?;
+            take(&row, encoder, admission, reservoir, state)?;
         }
         *waiting = None;
         Ok(())
@@ -353,21 +356,28 @@ impl Trainer {
         self.reading = reading;
     }
 
-    /// Keeps the examples of the first pass in memory instead of learning from them.
-    pub(super) fn keep_examples(&mut self) {
-        self.memory = Some(Memory::default());
+    /// Keeps the rows in memory instead of learning from them.
+    pub(super) fn keep_rows(&mut self) {
+        self.keeps_rows = true;
     }
 
-    /// Returns the examples that were kept.
-    pub(super) fn take_examples(&mut self) -> Memory {
-        self.memory.take().unwrap_or_default()
+    /// Returns the rows that were kept, and fits the encoder on the first of them in this order, as
+    /// if they had come in it.
+    pub(super) fn take_rows(&mut self, order: impl FnOnce(usize) -> Vec<u32>) -> Result<(Buffer, Vec<u32>), Error> {
+        let rows = self.waiting.take().map(|(rows, _)| rows).unwrap_or_default();
+        let order = order(rows.len());
+        let first = rows.only(order.iter().take(self.encoding.warmup.max(1)));
+        self.encoder = Encoder::fit(&first, self.admission.columns(), &self.schema, &self.encoding)?;
+        self.keeps_rows = false;
+        Ok((rows, order))
     }
 
-    /// Learns from an example that was kept.
-    pub(super) fn learn_again(&mut self, memory: &Memory, index: u32) {
+    /// Learns for the first time from a row that was kept.
+    pub(super) fn learn_kept(&mut self, row: &Row<'_>) -> Result<(), Error> {
         let Self { admission, encoder, state, .. } = self;
-        memory.read(index, &mut state.example);
+        encoder.learn_one(row, &mut state.example)?;
         state.learn(encoder, admission.attributes());
+        Ok(())
     }
 
     /// Learns in a later pass from a row that was learned from before.
@@ -449,7 +459,7 @@ impl Trainer {
     }
 }
 
-/// Encodes a row, and learns from it or keeps its example.
+/// Encodes a row and learns from it.
 #[inline]
 fn take(
     row: &Row<'_>,
@@ -457,15 +467,8 @@ fn take(
     admission: &Admission,
     reservoir: &mut Reservoir,
     state: &mut State,
-    memory: Option<&mut Memory>,
 ) -> Result<Option<Prediction>, Error> {
     encoder.learn_one(row, &mut state.example)?;
     reservoir.offer(row);
-    Ok(match memory {
-        Some(memory) => {
-            memory.push(&state.example);
-            None
-        }
-        None => Some(state.learn(encoder, admission.attributes())),
-    })
+    Ok(Some(state.learn(encoder, admission.attributes())))
 }

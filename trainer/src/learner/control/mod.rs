@@ -74,7 +74,7 @@ const EARLY_RECORDS: f32 = 14_000.0;
 const EARLY_CELL: f32 = 1000.0;
 /// Records that a pair counts as having seen after a drift of its gap: what the multipliers were
 /// found for no longer holds.
-const RECORDS_AFTER_DRIFT: u32 = 2000;
+const RECORDS_AFTER_DRIFT: u64 = 2000;
 /// Proportional gain on what passes the target.
 const PROPORTIONAL: f32 = 5.0;
 /// Largest integral part of a price, in units of force: a force of 1 moves a score at the threshold
@@ -109,8 +109,8 @@ const SMALLEST_GAIN: f32 = 7e-3;
 const SMALLEST_SCORE: f32 = 1e-4;
 
 /// A pair's weights and gains are planned anew at each of its first records, then now and then.
-const PLAN_FIRST: u32 = 64;
-const PLAN_EVERY: u32 = 16;
+const PLAN_FIRST: u64 = 64;
+const PLAN_EVERY: u64 = 16;
 
 /// Quantities held; equalised odds are two of them.
 const HELD: usize = 6;
@@ -275,8 +275,8 @@ struct Pair {
     /// How much of the FPR gap's half of the allowance of equalised odds the TPR gap has, or gave
     /// if negative.
     tilt: f32,
-    /// Records of the pair so far; stops at the largest.
-    records: u32,
+    /// Records of the pair so far.
+    records: u64,
     /// Force weights of the group and of the reference, as of the last plan.
     weights: [Weights; 2],
     /// What the diagonal of the gains is multiplied with, as of the last plan: 1, and 1 more for

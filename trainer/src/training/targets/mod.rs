@@ -26,7 +26,7 @@
 //! be under both targets: they can always be held by decisions that hardly tell the outcomes apart.
 //! That is reported as a conflict too.
 
-use feamoe_engine::fairness::{Counts, Measure, interval};
+use feamoe_engine::fairness::{Measure, WideCounts, interval};
 use serde::Serialize;
 
 use crate::judge::evaluation::{GroupGaps, SMALL_GROUP};
@@ -146,8 +146,8 @@ struct Names<'a> {
 /// The decisions that a group and its reference are judged by.
 #[derive(Clone, Copy, Debug, Default)]
 struct Judged {
-    u: Counts,
-    r: Counts,
+    u: WideCounts,
+    r: WideCounts,
     from: u64,
 }
 

@@ -91,8 +91,8 @@ fn parity_and_equal_odds_on_unequal_base_rates_are_a_conflict() {
 }
 
 /// Decisions by their rates: of `rows` records with so many positive ones.
-fn counts(rows: u64, positives: u64, tpr: f32, fpr: f32) -> Counts {
-    let mut counts = Counts::new();
+fn counts(rows: u64, positives: u64, tpr: f32, fpr: f32) -> WideCounts {
+    let mut counts = WideCounts::default();
     for i in 0..rows {
         let label = i < positives;
         let (rank, all) = if label { (i, positives) } else { (i - positives, rows - positives) };
