@@ -3,9 +3,31 @@
 //!
 //! The command line prints it after `error: ` and exits with code 2.
 
+use std::fmt;
 use std::io;
 
 use crate::output::WriteError;
+
+/// Where a record is, in a message: a file and its line, or a source without lines and the number of
+/// the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Where {
+    /// The source's name.
+    pub file: String,
+    /// 1-based line on which the record starts; 0 where the source has no lines.
+    pub line: u64,
+    /// 1-based number of the record.
+    pub number: u64,
+}
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: record {}", self.file, self.number),
+            line => write!(f, "{}:{line}", self.file),
+        }
+    }
+}
 
 /// Why a schema, a data file or an option cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -305,12 +327,10 @@ pub enum Error {
     },
 
     /// A cell that should be a number is not.
-    #[error("{file}:{line}: column {column:?}: found {found:?}, expected a number; {help}")]
+    #[error("{at}: column {column:?}: found {found:?}, expected a number; {help}")]
     NotANumber {
-        /// The file.
-        file: String,
-        /// 1-based line on which the record starts.
-        line: u64,
+        /// The record.
+        at: Where,
         /// The column.
         column: String,
         /// The cell.
@@ -321,33 +341,47 @@ pub enum Error {
 
     /// A number outside the domain of its column's transform.
     #[error(
-        "{file}:{line}: column {column:?}: found {found}, expected a number of 0 or more, since the column is listed in \
+        "{at}: column {column:?}: found {found}, expected a number of 0 or more, since the column is listed in \
          features.log1p; take it off that list"
     )]
     NegativeForLog {
-        /// The file.
-        file: String,
-        /// 1-based line on which the record starts.
-        line: u64,
+        /// The record.
+        at: Where,
         /// The column.
         column: String,
         /// The number.
         found: f32,
     },
 
-    /// The rows that the encoder is fitted on take too much memory.
+    /// Rows that are kept take too much memory.
     #[error(
-        "{file}:{line}: the first {rows} rows take more than {limit} MB, expected less for all that the encoding is fitted on; drop columns of long \
-         text (features.drop), or fit on fewer rows"
+        "{at}: the first {rows} rows take more than {limit} MB, expected less for {what}; drop columns of long text (features.drop), or keep \
+         fewer rows"
     )]
     TooMuchMemory {
-        /// The source.
-        file: String,
-        /// 1-based line reached.
-        line: u64,
+        /// The record reached.
+        at: Where,
+        /// What they are kept for.
+        what: &'static str,
         /// Rows so far.
         rows: usize,
         /// Megabytes allowed.
+        limit: usize,
+    },
+
+    /// A text too long for a level of a feature.
+    #[error(
+        "{at}: column {column:?}: found a text of {found} bytes, expected at most {limit} in a column that is a feature; drop the column \
+         (features.drop), or shorten its texts"
+    )]
+    LongText {
+        /// The record.
+        at: Where,
+        /// The column.
+        column: String,
+        /// Bytes found.
+        found: usize,
+        /// Bytes allowed.
         limit: usize,
     },
 
@@ -483,6 +517,16 @@ pub enum CheckpointError {
         found: u16,
         /// The one version that this build reads.
         expected: u16,
+    },
+    /// More bytes than any checkpoint has.
+    #[error(
+        "found a header that says {found} bytes of content, expected at most {limit}; copy the file again, or use an earlier checkpoint"
+    )]
+    TooLong {
+        /// Bytes the header says.
+        found: u64,
+        /// Bytes allowed.
+        limit: u64,
     },
     /// More or fewer bytes than the header says.
     #[error("found {found} bytes of content, expected {expected}; copy the file again, or use an earlier checkpoint")]

@@ -223,3 +223,80 @@ fn several_passes_want_data_that_stay_as_they_are() {
     let refused = training::run(&[pipe.as_path().into()], &schema, &options, &mut |_| ()).err().unwrap().to_string();
     assert!(refused.contains("pipe can be read once only; shuffle the rows"), "{refused}");
 }
+
+/// A trainer of `name,y` and what it says of one more record.
+fn said(name: &str, y: &str) -> Result<(), String> {
+    let schema = Schema::from_toml("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n").unwrap();
+    let mut trainer = Trainer::new(&["name", "y"], schema, &options_without_targets()).unwrap();
+    let mut cells = Cells::new(2);
+    for number in 1..=3 {
+        cells.set(&[Cell::Text(b"short"), Cell::Text(b"1")]);
+        trainer.learn(&cells.record("people", number)).unwrap();
+    }
+    cells.set(&[Cell::Text(name.as_bytes()), Cell::Text(y.as_bytes())]);
+    let said = trainer.learn(&cells.record("people", 4)).map(drop).map_err(|error| error.to_string());
+    // What was refused was not learned from; the next record is.
+    cells.set(&[Cell::Text(b"short"), Cell::Text(b"0")]);
+    trainer.learn(&cells.record("people", 5)).unwrap();
+    let counts = trainer.counts();
+    assert_eq!((counts.read, counts.negative), (5, 1));
+    said
+}
+
+fn options_without_targets() -> Options {
+    Options::new(LearnerOptions::default().check().unwrap())
+}
+
+#[test]
+fn a_text_too_long_to_keep_is_refused_with_its_place() {
+    assert_eq!(said(&"x".repeat(1_024), "1"), Ok(()));
+    assert_eq!(
+        said(&"x".repeat(1_025), "1").unwrap_err(),
+        "people: record 4: column \"name\": found a text of 1025 bytes, expected at most 1024 in a column that is a feature; drop the \
+         column (features.drop), or shorten its texts"
+    );
+    // No feature, so nothing is kept of it: neither outcome of the target.
+    assert_eq!(said("short", "1"), Ok(()));
+}
+
+#[test]
+fn columns_that_floats_cannot_hold_apart_are_refused() {
+    let schema = Schema::from_toml("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n").unwrap();
+    let train = |first: f64| {
+        let table = Array2::from_shape_fn((6_000, 2), |(row, column)| match column {
+            0 => first + row as f64 * 60.0,
+            _ => f64::from(u8::from(row % 3 == 0)),
+        });
+        let mut trainer = Trainer::new(&["seconds", "y"], schema.clone(), &options_without_targets()).unwrap();
+        trainer
+            .learn_all(&mut ArrayRows::new(table.view(), &["seconds", "y"]).unwrap())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(train(0.0), Ok(()));
+    let refused = train(1_700_000_000.0).unwrap_err();
+    assert!(refused.starts_with("column \"seconds\": found 5000 numbers, of which 32-bit floats hold "), "{refused}");
+    assert!(refused.contains("subtract a fixed offset from the column"), "{refused}");
+}
+
+#[test]
+fn files_of_another_kind_are_not_read_to_their_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("schema.toml");
+    std::fs::write(&path, "# nothing\n".repeat(500_000)).unwrap();
+    let refused = Schema::open(&path).unwrap_err().to_string();
+    assert!(refused.contains("found more than 4 MB, expected a schema in TOML"), "{refused}");
+
+    let path = folder.path().join("run.ckpt");
+    let mut bytes = Trainer::new(&COLUMNS, Schema::from_toml("s", SCHEMA).unwrap(), &options())
+        .unwrap()
+        .checkpoint()
+        .to_bytes()
+        .unwrap();
+    bytes[8..16].copy_from_slice(&(1_u64 << 40).to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let refused = training::checkpoint::Checkpoint::read(&path).unwrap_err().to_string();
+    assert!(
+        refused.contains("a header that says 1099511627776 bytes of content, expected at most 2147483648"),
+        "{refused}"
+    );
+}

@@ -110,7 +110,7 @@ fn numbers(rows: &Buffer, column: usize, name: &String, features: &Features) -> 
 
 #[cold]
 fn negative(row: &Row<'_>, name: &str, found: f32) -> Error {
-    Error::NegativeForLog { file: row.position.file.into(), line: row.position.line, column: name.into(), found }
+    Error::NegativeForLog { at: row.position.into(), column: name.into(), found }
 }
 
 /// Fits scale, range and bins on the values (not empty) of a numeric column.

@@ -138,9 +138,14 @@ impl Buffer {
         self.rows.iter().map(Held::bytes).sum()
     }
 
+    /// Returns the bytes that a row takes in memory.
+    pub(super) fn bytes_of(&self, index: usize) -> usize {
+        self.rows.get(index).map_or(0, Held::bytes)
+    }
+
     /// Returns the bytes that the row added last takes in memory.
     pub(crate) fn last_bytes(&self) -> usize {
-        self.rows.last().map_or(0, Held::bytes)
+        self.bytes_of(self.rows.len().saturating_sub(1))
     }
 
     /// Returns the number of rows.

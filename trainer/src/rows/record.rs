@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, Where};
 
 /// Where a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,12 @@ pub struct Position<'a> {
     pub line: u64,
     /// 1-based number of the record over all files, headers, comments and empty lines not counted.
     pub number: u64,
+}
+
+impl From<Position<'_>> for Where {
+    fn from(Position { file, line, number }: Position<'_>) -> Self {
+        Self { file: file.into(), line, number }
+    }
 }
 
 /// What a column holds in a record, before any model. CSV gives text, a typed source numbers.
@@ -197,6 +203,21 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Returns the first of some columns whose text is longer than `most` bytes, and how long it is.
+    #[inline]
+    pub(crate) fn long_text(&self, columns: &[usize], most: usize) -> Option<(usize, usize)> {
+        if let Held::Fields(fields) = self.cells
+            && fields.text.len() <= most
+        {
+            return None;
+        }
+        let length = |column: usize| match self.cell(column) {
+            Cell::Text(text) => text.len(),
+            Cell::Missing | Cell::Number(_) => 0,
+        };
+        columns.iter().map(|column| (*column, length(*column))).find(|(_, length)| *length > most)
+    }
+
     /// Takes its cells into a digest, each with what it is and how long.
     pub(crate) fn hash_into(&self, digest: &mut Digest, columns: usize) {
         for column in 0..columns {
@@ -219,8 +240,7 @@ impl<'a> Record<'a> {
     #[cold]
     pub(crate) fn not_a_number(&self, column: &str, cell: Cell<'_>, help: impl Into<String>) -> Error {
         Error::NotANumber {
-            file: self.position.file.into(),
-            line: self.position.line,
+            at: self.position.into(),
             column: column.into(),
             found: String::from_utf8_lossy(&cell.text().unwrap_or_default()).into_owned(),
             help: help.into(),

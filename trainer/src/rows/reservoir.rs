@@ -22,6 +22,9 @@ pub struct Reservoir {
     background: u16,
     seed: u64,
     offered: u64,
+    /// That the rows take in memory.
+    #[serde(skip)]
+    bytes: usize,
     /// Follows from the seed and the rows offered: one draw for each past the capacity.
     #[serde(skip, default = "unseeded")]
     random: Pcg64Mcg,
@@ -36,13 +39,14 @@ impl Reservoir {
     /// model.
     #[must_use]
     pub fn new(rows: Buffer, background: u16, seed: u64) -> Self {
-        let mut reservoir = Self { rows, background, seed, offered: 0, random: unseeded() };
+        let mut reservoir = Self { rows, background, seed, offered: 0, bytes: 0, random: unseeded() };
         reservoir.go_on();
         reservoir
     }
 
     /// Resumes a stored reservoir.
     pub(crate) fn go_on(&mut self) {
+        self.bytes = self.rows.bytes();
         self.random = Pcg64Mcg::seed_from_u64(self.seed ^ SEED);
         self.random.advance(self.offered.saturating_sub(self.capacity()).into());
     }
@@ -62,12 +66,21 @@ impl Reservoir {
         self.offered += 1;
         if self.offered <= self.capacity() {
             self.rows.push(row);
+            self.bytes += self.rows.last_bytes();
         } else {
             let place = below(self.offered, &mut self.random);
             if place < self.capacity() {
+                self.bytes -= self.rows.bytes_of(place as usize);
                 self.rows.replace(place as usize, row);
+                self.bytes += self.rows.bytes_of(place as usize);
             }
         }
+    }
+
+    /// Returns the bytes that the rows take in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Returns the rows kept, in no order that means anything.

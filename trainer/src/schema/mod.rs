@@ -26,11 +26,15 @@ mod check;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+
+/// Most bytes of a schema's file.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// A schema. Each field is a table of the TOML file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -223,7 +227,16 @@ impl Schema {
     /// [`Error::Read`], or [`Error::Schema`] with line and column.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = path.display().to_string();
-        let bytes = fs::read(path).map_err(|source| Error::Read { file: file.clone(), source })?;
+        let mut bytes = Vec::new();
+        let read = fs::File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
+        read.map_err(|source| Error::Read { file: file.clone(), source })?;
+        if bytes.len() as u64 > MOST_BYTES {
+            let message = format!(
+                "found more than {} MB, expected a schema in TOML; check that it is the right file",
+                MOST_BYTES >> 20
+            );
+            return Err(Error::Schema { file, line: 1, column: 1, message });
+        }
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let line = 1 + bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count();
             let message = "found bytes that are not UTF-8, expected a schema in TOML; check that it is the right file";

@@ -55,6 +55,8 @@ pub const VERSION: u16 = 2;
 pub const HEADER_BYTES: usize = 48;
 
 /// Where the fields of the header end.
+/// Most bytes of content: some thousand times what a learner of usual size takes.
+const MOST_BYTES: u64 = 2 << 30;
 const VERSION_AT: usize = 4;
 const LENGTH_AT: usize = 8;
 const HASH_AT: usize = 16;
@@ -159,6 +161,9 @@ impl Checkpoint<'_> {
         // The header first: a file of another kind may be of any length, or endless.
         read(&mut file, &mut bytes, HEADER_BYTES as u64)?;
         let length = payload_bytes(&bytes).map_err(refuse)?;
+        if length > MOST_BYTES {
+            return Err(refuse(CheckpointError::TooLong { found: length, limit: MOST_BYTES }));
+        }
         // One byte more shows that there are too many.
         read(&mut file, &mut bytes, length.saturating_add(1))?;
         Self::from_bytes(&bytes).map_err(refuse)

@@ -18,8 +18,10 @@ use crate::rows::{
 };
 use crate::schema::Schema;
 
-/// Most bytes of memory for the rows that the encoder is fitted on.
+/// Most bytes of memory for the rows that the encoder is fitted on, and for the sample of the rows.
 const MOST_BYTES: usize = 256 << 20;
+/// Most bytes of a text that a feature can have: levels are kept, and go into the model.
+const MOST_TEXT: usize = 1024;
 
 /// Learns from records as they come: labels and groups by the schema, an encoder fitted on the
 /// first rows, the learner, its measures, a sample of the rows for the model's background. A
@@ -57,6 +59,8 @@ pub struct Trainer {
     schema: Schema,
     encoding: encoder::Options,
     admission: Admission,
+    /// Columns of features.
+    features: Vec<usize>,
     pub(super) encoder: Encoder,
     /// All rows, fewer than the encoder is fitted on, and their bytes; `None` once it is. Until
     /// then nothing was learned.
@@ -152,13 +156,15 @@ impl Trainer {
             admission.keep(split);
         }
         let attributes = admission.attributes().count();
-        let rows = Buffer::new(columns.len(), &feature_columns(columns, file, &schema)?, attributes);
+        let features = feature_columns(columns, file, &schema)?;
+        let rows = Buffer::new(columns.len(), &features, attributes);
         let learner = Learner::new(options.learner.clone(), attributes);
         let prequential = Prequential::new(options.learner.threshold(), options.window);
         Ok(Self {
             schema,
             encoding: options.encoder.clone(),
             admission,
+            features,
             reservoir: Reservoir::new(rows.clone(), options.background, options.seed),
             encoder: Encoder::default(),
             waiting: Some((rows, 0)),
@@ -210,11 +216,13 @@ impl Trainer {
             Stage::Learning(encoder) => (encoder.into_owned(), None),
         };
         encoder.bind(columns, file)?;
+        let features = feature_columns(columns, file, &schema)?;
         let Place { reading, .. } = place;
         Ok(Self {
             schema: schema.into_owned(),
             encoding,
             admission,
+            features,
             encoder,
             waiting,
             reservoir,
@@ -242,6 +250,13 @@ impl Trainer {
         if !self.admission.admit(record)? {
             return Ok(None);
         }
+        if let Some((column, found)) = record.long_text(&self.features, MOST_TEXT) {
+            let column = self.admission.columns().get(column).cloned().unwrap_or_default();
+            return Err(Error::LongText { at: record.position.into(), column, found, limit: MOST_TEXT });
+        }
+        if self.reservoir.bytes() > MOST_BYTES {
+            return Err(self.too_much_memory(record, "the sample for the background", self.reservoir.rows().count()));
+        }
         let Self { admission, encoder, waiting, reservoir, state, .. } = self;
         let row = admission.row(*record);
         let Some((rows, bytes)) = waiting else {
@@ -254,17 +269,18 @@ impl Trainer {
         }
         *bytes += rows.last_bytes();
         if *bytes > MOST_BYTES {
-            return Err(Error::TooMuchMemory {
-                file: record.position.file.into(),
-                line: record.position.line,
-                rows: rows.len(),
-                limit: MOST_BYTES >> 20,
-            });
+            let rows = rows.len();
+            return Err(self.too_much_memory(record, "all that the encoding is fitted on", rows));
         }
         if rows.len() >= self.encoding.warmup.max(1) {
             self.fit()?;
         }
         Ok(None)
+    }
+
+    #[cold]
+    fn too_much_memory(&self, record: &Record<'_>, what: &'static str, rows: usize) -> Error {
+        Error::TooMuchMemory { at: record.position.into(), what, rows, limit: MOST_BYTES >> 20 }
     }
 
     /// Learns from every record of a source that has the columns the trainer was started with, in
