@@ -21,7 +21,7 @@ fn cells(kind: &str, rows: usize, draw: &mut Draw) -> Vec<String> {
             "heavy" => (1_u64 << draw.below(40)).to_string(),
             "tiny" => format!("{:e}", draw.between(0.0, 1.0) * 1e-20),
             "huge" => format!("{:e}", draw.between(-3e38, 3e38)),
-            "seconds" => (1_700_000_000 + small(draw, 1_000)).to_string(),
+            "seconds" => (1_700_000_000 + 1_000 * small(draw, 1_000)).to_string(),
             "endless" => draw.one_of(&["inf", "-inf", "1e300", "0", "1"]).to_owned(),
             "constant" => "7".to_owned(),
             "code" => draw.one_of(&["1", "2", "9"]).to_owned(),

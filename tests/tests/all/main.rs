@@ -49,6 +49,7 @@ mod sampled;
 mod service;
 mod shap_values;
 mod slots;
+mod snapshots;
 mod stream;
 #[cfg(feature = "tables")]
 mod tables;

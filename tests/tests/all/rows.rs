@@ -294,7 +294,7 @@ fn files_of_another_kind_are_not_read_to_their_end() {
         .unwrap();
     bytes[8..16].copy_from_slice(&(1_u64 << 40).to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
-    let refused = training::checkpoint::Checkpoint::read(&path).unwrap_err().to_string();
+    let refused = training::checkpoint::Checkpoint::read(&path).err().unwrap().to_string();
     assert!(
         refused.contains("a header that says 1099511627776 bytes of content, expected at most 2147483648"),
         "{refused}"

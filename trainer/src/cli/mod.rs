@@ -11,6 +11,7 @@ mod explain;
 mod export;
 mod gaps;
 mod inspect;
+mod manual;
 mod memory;
 mod monitor;
 mod print;
@@ -78,6 +79,10 @@ enum Command {
     Study(study::Options),
     /// End to end on a built-in stream: data, model, scores, explanation, recourse
     Demo(demo::Options),
+    /// Print what makes a shell complete commands, options and their values
+    Completions(manual::Completions),
+    /// Print the manual page, or write one for every command
+    Man(manual::Man),
 }
 
 /// A model and the data it is used on.
@@ -211,6 +216,8 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Monitor(options) => monitor::run(&options),
         Command::Study(options) => study::run(&options),
         Command::Demo(options) => demo::demo(&options),
+        Command::Completions(options) => manual::completions(&options),
+        Command::Man(options) => manual::man(&options),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Tables and JSON on standard output, messages on standard error.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use feamoe::output::{OutputFile, WriteError};
 use serde::Serialize;
+use terminal_size::{Width, terminal_size};
 
 /// Prints one JSON document.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
@@ -58,48 +60,33 @@ pub fn message(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// A table with aligned columns: the first to the left, the others to the right.
-#[derive(Debug, Default)]
-pub struct TextTable {
-    rows: Vec<Vec<String>>,
-}
+/// A table with aligned columns: the first to the left, the others to the right. On a terminal that
+/// is too narrow for it, cells are wrapped.
+pub struct TextTable(Table);
 
 impl TextTable {
     /// Starts a table with its headings.
     pub fn new(headings: &[&str]) -> Self {
-        Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()] }
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).add_row(headings);
+        if let Some((Width(width), _)) = io::stdout().is_terminal().then(terminal_size).flatten() {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        for (index, column) in table.column_iter_mut().enumerate() {
+            let (gap, alignment) = if index == 0 { (0, CellAlignment::Left) } else { (2, CellAlignment::Right) };
+            column.set_padding((gap, 0)).set_cell_alignment(alignment);
+        }
+        Self(table)
     }
 
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.0.add_row(cells.into_iter().collect::<Vec<_>>());
     }
 
     /// Returns the table's lines.
     pub fn render(&self) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut text = String::new();
-        for row in &self.rows {
-            let mut line = String::new();
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
-                if column == 0 {
-                    line.push_str(cell);
-                    line.push_str(&padding);
-                } else {
-                    line.push_str("  ");
-                    line.push_str(&padding);
-                    line.push_str(cell);
-                }
-            }
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
+        self.0.trim_fmt() + "\n"
     }
 }
 
