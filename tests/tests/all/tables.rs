@@ -65,8 +65,8 @@ fn drawn(rows: usize, seed: u64) -> Drawn {
         let share = if missing(&mut draw) { f64::NAN } else { f64::from(draw.between(0.0, 2.0)) };
         // Which of the two nearest f64 it is, the shortest decimals of an f32 decide.
         let tenth = (!missing(&mut draw)).then(|| (x * 100.0).round() / 10.0 + 0.1);
-        let text = ["clerk", " smith ", "?", "", "nurse"][draw.below(5) as usize];
-        let level = (!missing(&mut draw)).then(|| ["a", "b", "?"][draw.below(3) as usize]);
+        let text = ["clerk", " smith ", "?", "", "nurse"][draw.below(5)];
+        let level = (!missing(&mut draw)).then(|| ["a", "b", "?"][draw.below(3)]);
         let group = draw.below(2) as u8;
         let date = 15_000 + draw.below(3_000) as i32;
         let cents = draw.below(100_000) as i128;
@@ -174,7 +174,7 @@ fn the_same_table_gives_the_same_model_in_any_format() {
     for rows in [1, 777, 8_192, 9_000] {
         let reader = RecordBatchIterator::new(slices(&batch, rows).map(Ok).collect::<Vec<_>>(), batch.schema());
         let mut source = ArrowRows::new("batches", reader, &schema.table).unwrap();
-        let mut trainer = Trainer::new(&source.columns().to_vec(), schema.clone(), &options()).unwrap();
+        let mut trainer = Trainer::new(source.columns(), schema.clone(), &options()).unwrap();
         while source.advance().unwrap() {
             trainer.learn(&source.record()).unwrap();
             if [10, 5_500, 8_191].contains(&source.record().position.number) {

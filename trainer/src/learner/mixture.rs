@@ -245,7 +245,6 @@ impl Mixture {
     }
 
     /// The bias and the rows of the weights and of both averages.
-
     #[cfg(test)]
     pub(super) fn every_row(&self) -> impl Iterator<Item = &[f32]> {
         [&self.weights, &self.deciding, &self.exported].into_iter().flat_map(|table| [&*table.bias, &table.rows])
