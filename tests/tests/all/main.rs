@@ -30,6 +30,7 @@ mod firmware_example;
 mod firmware_parity;
 mod fuzz_seeds;
 mod golden_blob;
+mod golden_checkpoint;
 mod hostile_blob;
 mod hostile_checkpoint;
 mod individual;

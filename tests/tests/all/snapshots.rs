@@ -23,7 +23,7 @@ const COMMANDS: [&str; 14] = [
 
 /// Runs a command as on a terminal of this many columns.
 fn ran(folder: &Folder, columns: &str, arguments: &[&str]) -> String {
-    let output = folder.command(arguments).env("COLUMNS", columns).output().unwrap();
+    let output = folder.command(arguments).env("COLUMNS", columns).env_remove("FEAMOE_DATA").output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
