@@ -1,8 +1,8 @@
 //! Reading and encoding speed on Adult, its records repeated: `FEAMOE_DATA=FOLDER cargo bench -p
 //! feamoe --bench encode`.
 //!
-//! Prints microseconds per row of records, of rows (label, groups), and of encoded examples, best of
-//! five passes each, of the same table as CSV and as Parquet.
+//! Prints microseconds per row of records, of rows (label, groups), and of encoded examples, best
+//! of five passes each, of the same table as CSV and as Parquet.
 
 use std::error::Error;
 use std::fs;

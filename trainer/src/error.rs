@@ -8,8 +8,8 @@ use std::io;
 
 use crate::output::WriteError;
 
-/// Where a record is, in a message: a file and its line, or a source without lines and the number of
-/// the record.
+/// Where a record is, in a message: a file and its line, or a source without lines and the number
+/// of the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Where {
     /// The source's name.
@@ -387,8 +387,8 @@ pub enum Error {
 
     /// A column whose numbers are one to a model.
     #[error(
-        "column {column:?}: found {distinct} numbers, of which 32-bit floats hold {kept} apart ({} and {} are one), expected numbers that are told \
-         apart; subtract a fixed offset from the column, take a coarser unit, or drop it (features.drop)",
+        "column {column:?}: found {distinct} numbers, of which 32-bit floats hold {kept} apart ({} and {} are one), expected numbers that stay \
+         distinct; subtract a fixed offset from the column, take a coarser unit, or drop it (features.drop)",
         pair[0], pair[1]
     )]
     TooCloseTogether {

@@ -18,8 +18,8 @@ use super::{FormatOption, Outcome, files, whole};
 /// The options of `feamoe train`.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Labelled data: CSV (plain or gzip), Parquet or Arrow files in the order given; - for standard
-    /// input
+    /// Labelled data: CSV (plain or gzip), Parquet or Arrow files in the order given; - for
+    /// standard input
     #[arg(value_name = "DATA", required = true)]
     data: Vec<Input>,
     /// Names the target, the protected columns and the features; `feamoe schema` makes a first one

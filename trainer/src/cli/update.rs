@@ -37,9 +37,9 @@ pub struct Options {
     /// What `train --checkpoint` or an earlier update wrote
     #[arg(value_name = "CHECKPOINT")]
     from: PathBuf,
-    /// Newer labelled data: CSV (plain or gzip), Parquet or Arrow files in the order given; - for standard input. Where the
-    /// run broke off: the same data again, from the first file on, of which the rows it had learned
-    /// from are passed over
+    /// Newer labelled data: CSV (plain or gzip), Parquet or Arrow files in the order given; - for
+    /// standard input. Where the run broke off: the same data again, from the first file on, of
+    /// which the rows it had learned from are passed over
     #[arg(value_name = "DATA", required = true)]
     data: Vec<Input>,
     /// Where the model goes

@@ -63,7 +63,8 @@ impl Input {
         }
     }
 
-    /// Returns whether the bytes can be read a second time: not those of standard input or of a pipe.
+    /// Returns whether the bytes can be read a second time: not those of standard input or of a
+    /// pipe.
     #[must_use]
     pub fn can_be_read_again(&self) -> bool {
         match self {

@@ -1,8 +1,9 @@
 //! Labelled rows of a table, one at a time, in constant memory whatever the length.
 //!
 //! A [`Source`] lends records ([`Record`]: cells by column): files ([`open()`]), tables in memory
-//! ([`ArrayRows`], with the feature `arrow` `ArrowRows`), or what you implement it for. A [`Stream`] makes rows of them, as a schema says: filters, label, protected
-//! groups. Scoring without a schema needs records only.
+//! ([`ArrayRows`], with the feature `arrow` `ArrowRows`), or what you implement it for. A
+//! [`Stream`] makes rows of them, as a schema says: filters, label, protected groups. Scoring
+//! without a schema needs records only.
 //!
 //! ```
 //! use feamoe::rows::{Stream, Use};

@@ -203,7 +203,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Returns the first of some columns whose text is longer than `most` bytes, and how long it is.
+    /// Returns the first of some columns whose text is longer than `most` bytes, and how long it
+    /// is.
     #[inline]
     pub(crate) fn long_text(&self, columns: &[usize], most: usize) -> Option<(usize, usize)> {
         if let Held::Fields(fields) = self.cells

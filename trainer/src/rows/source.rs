@@ -98,8 +98,9 @@ pub(crate) fn column(columns: &[String], file: &str, name: &str, wanted_by: &str
     })
 }
 
-/// Makes the names of columns unique and trims them: the first column keeps its name, later ones are
-/// called `name.2`, `name.3`, ..., and one without a name `column.N`, `N` being its 1-based place.
+/// Makes the names of columns unique and trims them: the first column keeps its name, later ones
+/// are called `name.2`, `name.3`, ..., and one without a name `column.N`, `N` being its 1-based
+/// place.
 pub(super) fn column_names<S: AsRef<str>>(header: impl Iterator<Item = S>) -> Vec<String> {
     let header: Vec<S> = header.collect();
     let given: BTreeSet<&str> = header.iter().map(|name| name.as_ref().trim()).collect();
@@ -124,8 +125,8 @@ pub(super) fn column_names<S: AsRef<str>>(header: impl Iterator<Item = S>) -> Ve
 /// Finds each column expected among those of a file.
 ///
 /// # Errors
-/// [`Error::HeaderMismatch`], naming those that the file lacks. `first` is the file that the columns
-/// are of, if it is not of an earlier run.
+/// [`Error::HeaderMismatch`], naming those that the file lacks. `first` is the file that the
+/// columns are of, if it is not of an earlier run.
 pub(super) fn places(
     found: &[String],
     expected: &[String],

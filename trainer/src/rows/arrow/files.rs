@@ -25,8 +25,8 @@ use crate::schema::Table;
 
 const PARQUET: &[u8] = b"PAR1";
 
-/// Of an Arrow file, before, padded by zeros to a multiple of [`PADDED`], and after what is an Arrow
-/// stream and an index of it.
+/// Of an Arrow file, before, padded by zeros to a multiple of [`PADDED`], and after what is an
+/// Arrow stream and an index of it.
 const ARROW_FILE: &[u8] = b"ARROW1";
 const PADDED: usize = 8;
 
