@@ -521,10 +521,13 @@ fn a_signal_stores_the_run_and_a_second_run_resumes_it() {
                 // Before it waited for signals.
                 None => assert!(ended.status.signal().is_some()),
                 Some(found) if !folder.path("s.ckpt").exists() => assert_eq!(found, code, "{said}"),
+                // All but its last breath was over.
+                Some(_) if folder.read("s.ckpt") == folder.read("whole.ckpt") => {}
                 Some(found) => {
                     assert_eq!(found, code, "{said}");
-                    assert!(said.contains("rows, which the checkpoint holds"), "{said}");
-                    assert!(!folder.path("s.feamoe").exists());
+                    let on_its_way = said.contains("rows, which the checkpoint holds");
+                    assert!(on_its_way || said.contains("is the last that was stored"), "{said}");
+                    assert!(!on_its_way || !folder.path("s.feamoe").exists());
                     let _ = folder.run(&["update", "s.ckpt", "0.csv", "1.csv", "-o", "s.feamoe"]).done();
                     assert_same(&folder, "whole", "s", milliseconds);
                     stopped += 1;

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
 /// by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 12] = [
+const COMMANDS: [(&str, &[&str]); 14] = [
     ("schema", &["--output"]),
     (
         "train",
@@ -111,6 +111,8 @@ const COMMANDS: [(&str, &[&str]); 12] = [
     ("monitor", &["--status", "--model", "--schema", "--attribute", "--require", "--format"]),
     ("study", &["--data", "--only", "--format"]),
     ("demo", &["--out"]),
+    ("completions", &[]),
+    ("man", &["--output"]),
 ];
 
 /// The first word of each line of the section `Commands:`, or the long options, that a help text

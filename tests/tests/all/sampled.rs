@@ -138,8 +138,8 @@ fn it_ends_when_close_when_spent_and_when_told() {
         explain(&content, &cells[0], &cells[1..], Game::default(), [sampling], keep_going).1[0]
     };
     let close = |tolerance| run(Sampling { tolerance, ..Sampling::default() }, &mut |_| true);
-    let (rough, fine) = (close(1e-2), close(1e-3));
-    for (found, tolerance) in [(rough, 1e-2), (fine, 1e-3)] {
+    let (rough, fine) = (close(1e-2), close(3e-4));
+    for (found, tolerance) in [(rough, 1e-2), (fine, 3e-4)] {
         assert!(found.standard_errors.iter().all(|error| *error < tolerance) && found.standard_errors[0] > 0.0);
     }
     assert!(fine.evaluations > 10 * rough.evaluations, "{} {}", fine.evaluations, rough.evaluations);

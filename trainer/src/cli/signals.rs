@@ -13,8 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The signal that came; 0 before.
 static CAME: AtomicI32 = AtomicI32::new(0);
 static STOP: AtomicBool = AtomicBool::new(false);
-/// Whether a run looks at [`STOP`].
+/// Whether a run looks at [`STOP`], and whether one ever did: then there is a checkpoint.
 static IS_HEEDED: AtomicBool = AtomicBool::new(false);
+static WAS_HEEDED: AtomicBool = AtomicBool::new(false);
 
 /// Starts to wait for signals.
 #[cfg(unix)]
@@ -29,7 +30,6 @@ pub fn watch() {
             if is_first && IS_HEEDED.load(Ordering::SeqCst) {
                 std::thread::spawn(move || {
                     std::thread::sleep(PATIENCE);
-                    super::print::message("still waiting for data: the checkpoint is the last one that was stored");
                     leave(signal);
                 });
             } else {
@@ -42,16 +42,21 @@ pub fn watch() {
 #[cfg(not(unix))]
 pub fn watch() {}
 
-/// Ends the process at once.
+/// Ends the process at once: a run that stores itself waits for data, or writes its model.
 #[cfg(unix)]
 fn leave(signal: i32) {
     feamoe::output::remove_unfinished();
+    if WAS_HEEDED.load(Ordering::SeqCst) {
+        let last = "stopped: the checkpoint, if there is one, is the last that was stored";
+        super::print::message(&format!("{last}, and `feamoe update CHECKPOINT DATA -o MODEL` goes on from it"));
+    }
     std::process::exit(BY_SIGNAL + signal);
 }
 
 /// Returns what says that a run is to stop; it is looked at from here on.
 pub fn heed() -> &'static AtomicBool {
     IS_HEEDED.store(true, Ordering::SeqCst);
+    WAS_HEEDED.store(true, Ordering::SeqCst);
     &STOP
 }
 
