@@ -217,7 +217,8 @@ fn locked(builder: &tempfile::Builder<'_, '_>, folder: &Path) -> io::Result<Name
 /// Removes files that killed runs left in a folder.
 fn remove_stale(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+    let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+    for path in entries.filter_map(Result::ok).filter(is_file).map(|entry| entry.path()) {
         let is_ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
         if is_ours
             && let Ok(file) = fs::File::open(&path)

@@ -52,12 +52,12 @@ fn csv(table: &Array2<f64>) -> String {
     line(COLUMNS.map(str::to_owned).to_vec()) + &rows.collect::<String>()
 }
 
-fn options() -> Options {
+pub fn options() -> Options {
     Options::new(LearnerOptions::default().target(Measure::Spd, 0.05).check().unwrap())
 }
 
 /// The model but for the hash of what it was read from.
-fn without_hash(model: &AlignedBytes) -> Content {
+pub fn without_hash(model: &AlignedBytes) -> Content {
     let mut content = Content::read(model.as_slice());
     content.provenance.data_sha256 = [0; 32];
     content
@@ -255,8 +255,6 @@ fn a_text_too_long_to_keep_is_refused_with_its_place() {
         "people: record 4: column \"name\": found a text of 1025 bytes, expected at most 1024 in a column that is a feature; drop the \
          column (features.drop), or shorten its texts"
     );
-    // No feature, so nothing is kept of it: neither outcome of the target.
-    assert_eq!(said("short", "1"), Ok(()));
 }
 
 #[test]

@@ -37,6 +37,18 @@ fn rounds(seed: u64, evaluations: u64) -> Sampling {
     Sampling { tolerance: f32::MIN_POSITIVE, most_evaluations: evaluations, seed }
 }
 
+/// Counts the values, and those whose 95 % interval holds the exact one; values that hardly vary are
+/// off by the roundings of f32.
+fn count_inside(exact: &TestAttribution, sampled: &[TestAttribution], inside: &mut i32, all: &mut i32) {
+    for found in sampled {
+        let values = found.values.iter().zip(&found.standard_errors).zip(&exact.values);
+        for ((value, error), exact) in values.filter(|((_, error), _)| **error > 1e-5) {
+            *all += 1;
+            *inside += i32::from((value - exact).abs() <= 1.96 * error);
+        }
+    }
+}
+
 /// 95 % intervals hold the exact value 90 to 98 times in a hundred.
 #[test]
 fn standard_errors_are_honest() {
@@ -50,14 +62,7 @@ fn standard_errors_are_honest() {
             let samplings = (0..10).map(|run| rounds(100 * seed + run, 3_000));
             let game = Game { space, player_of: None };
             let (exact, sampled) = explain(&content, &explained[0], background, game, samplings, |_| true);
-            for found in sampled {
-                let values = found.values.iter().zip(&found.standard_errors).zip(&exact.values);
-                // Values that hardly vary are off by the roundings of f32.
-                for ((value, error), exact) in values.filter(|((_, error), _)| **error > 1e-5) {
-                    all += 1;
-                    inside += i32::from((value - exact).abs() <= 1.96 * error);
-                }
-            }
+            count_inside(&exact, &sampled, &mut inside, &mut all);
         }
         let share = f64::from(inside) / f64::from(all);
         println!("{rows} background records, {}: {share:.3} of {all}", space.name());
@@ -79,13 +84,7 @@ fn standard_errors_are_honest_where_sampling_stops_early() {
             let loose = |run| Sampling { tolerance: 3e-2, seed: 100 * seed + run, ..Sampling::default() };
             let game = Game::default();
             let (exact, sampled) = explain(&content, &explained[0], background, game, (0..10).map(loose), |_| true);
-            for found in sampled {
-                let values = found.values.iter().zip(&found.standard_errors).zip(&exact.values);
-                for ((value, error), exact) in values.filter(|((_, error), _)| **error > 1e-5) {
-                    all += 1;
-                    inside += i32::from((value - exact).abs() <= 1.96 * error);
-                }
-            }
+            count_inside(&exact, &sampled, &mut inside, &mut all);
         }
         let share = f64::from(inside) / f64::from(all);
         println!("{rows} background records, stopped early: {share:.3} of {all}");

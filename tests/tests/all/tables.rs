@@ -15,18 +15,17 @@ use arrow_array::{
     StringViewArray, TimestampMillisecondArray, UInt8Array,
 };
 use arrow_ipc::writer::{FileWriter, StreamWriter};
-use feamoe::learner::LearnerOptions;
-use feamoe::model::AlignedBytes;
 use feamoe::rows::{ArrowRows, Cell, Input, Source, open};
 use feamoe::schema::{Schema, Table};
-use feamoe::training::{self, Options, Trainer};
-use feamoe_engine::fairness::Measure;
+use feamoe::training::{self, Trainer};
 use feamoe_testkit::content::Content;
 use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::{Folder, Ran};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
+
+use crate::rows::{options, without_hash};
 
 const SCHEMA: &str = "
     [table]
@@ -131,17 +130,6 @@ fn arrow_stream(batch: &RecordBatch, rows: usize) -> Vec<u8> {
     let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
     slices(batch, rows).for_each(|slice| writer.write(&slice).unwrap());
     writer.into_inner().unwrap()
-}
-
-fn options() -> Options {
-    Options::new(LearnerOptions::default().target(Measure::Spd, 0.05).check().unwrap())
-}
-
-/// The model but for the hash of what it was read from.
-fn without_hash(model: &AlignedBytes) -> Content {
-    let mut content = Content::read(model.as_slice());
-    content.provenance.data_sha256 = [0; 32];
-    content
 }
 
 #[test]

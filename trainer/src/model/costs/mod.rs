@@ -1,5 +1,5 @@
-//! What a model costs on a microcontroller, predicted before it is flashed: instructions, stack, flash
-//! and RAM.
+//! What a model costs on a microcontroller, predicted before it is flashed: instructions, stack,
+//! flash and RAM.
 //!
 //! Instructions are sums over the kinds of work there are ([`Shape::setting`], [`Shape::passing`],
 //! [`Shape::parting`]), each times a constant of the device; so is the stack. The constants were

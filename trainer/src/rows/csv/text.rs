@@ -1,4 +1,4 @@
-//! The text of a file, plain or gzip, told apart by its first bytes.
+//! The text of a file, plain or gzip, as its first bytes show.
 
 use std::io::{self, BufRead, BufReader, Read};
 
