@@ -14,20 +14,36 @@ use tempfile::TempDir;
 
 /// Returns the path of the command, built by cargo on first use.
 ///
-/// It is the binary as it ships, without what the tests' dependencies would add to its own; only
-/// the profile is that of the tests.
-///
 /// # Panics
 /// Where it cannot be built.
 #[must_use]
 pub fn feamoe() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let profile = if cfg!(debug_assertions) { "test" } else { "release" };
-        let build = escargot::CargoBuild::new().package("feamoe").bin("feamoe").profile(profile);
-        let built = build.run().unwrap_or_else(|error| panic!("cargo build: {error}"));
-        built.path().to_owned()
-    })
+    BUILT.get_or_init(|| built("bin", "feamoe"))
+}
+
+/// Returns the path of a binary or an example of the trainer, built by cargo.
+///
+/// It is built beside the tests, of all that they were built of: cargo unites the features of what
+/// it builds together, and would compile the readers of Parquet once more for it alone.
+///
+/// # Panics
+/// Where it cannot be built.
+#[must_use]
+pub fn built(kind: &str, name: &str) -> PathBuf {
+    let profile = if cfg!(debug_assertions) { "test" } else { "release" };
+    let beside = ["--workspace", "--test", "all", &format!("--{kind}"), name];
+    let build = escargot::CargoBuild::new().args(beside).profile(profile);
+    let messages = build.exec().unwrap_or_else(|error| panic!("cargo build: {error}"));
+    let is_it = |path: &Path| path.file_stem().is_some_and(|stem| stem == name);
+    messages
+        .filter_map(|message| {
+            let message = message.unwrap_or_else(|error| panic!("cargo build: {error}"));
+            let message: Value = message.decode_custom().unwrap_or_else(|error| panic!("cargo build: {error}"));
+            message["executable"].as_str().map(PathBuf::from).filter(|path| is_it(path))
+        })
+        .last()
+        .unwrap_or_else(|| panic!("cargo build made no {name}"))
 }
 
 /// A temporary folder that commands run in; all names are relative to it.

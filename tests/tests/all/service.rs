@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel, HostRecord};
 use feamoe::model::{Width, quantize};
 use feamoe_engine::Scored;
-use feamoe_tests::command::Folder;
+use feamoe_tests::command::{self, Folder};
 use serde_json::{Value, json};
 
 /// Swaps while requests run.
@@ -41,12 +41,8 @@ impl Drop for Running {
 
 /// The program, built by cargo on first use.
 fn program() -> &'static Path {
-    static BUILT: OnceLock<escargot::CargoRun> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let profile = if cfg!(debug_assertions) { "test" } else { "release" };
-        escargot::CargoBuild::new().package("feamoe").example("service").profile(profile).run().unwrap()
-    });
-    built.path()
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| command::built("example", "service"))
 }
 
 /// Two models of the same features.
