@@ -150,7 +150,7 @@ fn every_real_file_is_encoded_to_the_end() {
                     number.bin_rows().chain([number.missing_row()]).map(|row| mass[row as usize]).sum()
                 }
                 Kind::Category(category) => {
-                    let levels = category.levels().iter().map(|level| level.row);
+                    let levels = category.levels().map(|(_, row)| row);
                     levels.chain([category.unseen_row(), category.missing_row()]).map(|row| mass[row as usize]).sum()
                 }
             };

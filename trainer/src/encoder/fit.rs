@@ -3,16 +3,17 @@
 
 use std::borrow::Cow;
 
+use feamoe_engine::Value;
 use feamoe_engine::limits::MAX_BINS;
 use feamoe_engine::schema::{Transform, clamp};
 use rustc_hash::FxHashMap;
 
 use super::bins::edges;
 use super::levels::Levels;
-use super::{Category, Encoder, Feature, Kind, Number, Options, number_of};
+use super::{Category, Encoder, Feature, Kind, Number, Options};
 use crate::error::Error;
 use crate::model::FEATURES;
-use crate::rows::{Buffer, Merged, Row, column, merged};
+use crate::rows::{Buffer, Merged, Row, column, merged, value};
 use crate::schema::{Features, Schema};
 
 /// Standardised values are clamped to this many standard deviations: outliers must not throw the
@@ -85,9 +86,9 @@ fn numbers(rows: &Buffer, column: usize, name: &String, features: &Features) -> 
         if cell.is_missing() {
             continue;
         }
-        match (number_of(cell), wanted_by) {
-            (Some(x), Some("log1p")) if x < 0.0 => return Err(negative(&row, name, x)),
-            (Some(x), _) if x.is_finite() => values.push(x + 0.0), // -0.0 and 0.0 are one value
+        match (value(cell, None), wanted_by) {
+            (Some(Value::Number(x)), Some("log1p")) if x < 0.0 => return Err(negative(&row, name, x)),
+            (Some(Value::Number(x)), _) if x.is_finite() => values.push(x + 0.0), // -0.0 and 0.0 are one value
             (Some(_), _) => {}
             (None, None) => return Ok(None),
             (None, Some(key)) => {

@@ -2,13 +2,13 @@
 //! individual fairness is learned from.
 //!
 //! The values are those of [`crate::judge::individual`]: of every other group, as far as the
-//! encoder has learned them. Only the terms of the protected feature differ; all others are copied.
+//! encoder knows them, whether a record of the group has been seen or not. Only the terms of the protected feature differ; all others are copied.
 //! *Cost:* nothing where it is not used; else the terms of the record again for each value.
 
 use feamoe_engine::mixture::Term;
 
-use super::{Encoder, Example, Feature, Kind, number_of};
-use crate::rows::{Attribute, Cell, NO_GROUP};
+use super::{Encoder, Example, Feature, Kind};
+use crate::rows::{Attribute, Cell, NO_GROUP, value as value_of};
 
 /// The terms of a record under other groups' values; its buffers are reused from row to row.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,21 +83,31 @@ impl Flipper {
 fn columns<'a>(encoder: &Encoder, attributes: impl Iterator<Item = &'a Attribute>) -> Vec<Column> {
     let column = |(index, attribute): (usize, &Attribute)| {
         let feature = encoder.features.iter().position(|feature| feature.name == attribute.column())?;
-        let kind = &encoder.features.get(feature)?.kind;
-        let values = attribute.values().filter_map(|(group, value)| Some((group, terms_of(kind, value)?)));
-        Some(Column { attribute: index, feature, values: values.collect() })
+        Some(Column { attribute: index, feature, values: values(&encoder.features.get(feature)?.kind, attribute) })
     };
     attributes.enumerate().filter_map(column).collect()
 }
 
-/// The terms of a value; `None` for a level without a row and for a number that is none.
-fn terms_of(kind: &Kind, value: &str) -> Option<Vec<Term>> {
-    let mut terms = Vec::new();
+/// The terms of every value, with its group: [`NO_GROUP`] of a level that none has been seen of.
+fn values(kind: &Kind, attribute: &Attribute) -> Vec<(u8, Vec<Term>)> {
+    let group_of = |name: &str| attribute.values().find(|(_, value)| *value == name).map(|(group, _)| group);
     match kind {
-        Kind::Number(number) => number.push_terms(number_of(Cell::Text(value.as_bytes()))?, &mut terms),
-        Kind::Category(category) => terms.push(Term { row: category.levels.row(value.as_bytes())?, scale: 1.0 }),
+        Kind::Number(number) => {
+            let terms = |value: &str| {
+                let mut terms = Vec::new();
+                number.push_terms(value_of(Cell::Text(value.as_bytes()), None)?, &mut terms);
+                Some(terms)
+            };
+            attribute.values().filter_map(|(group, value)| Some((group, terms(value)?))).collect()
+        }
+        Kind::Category(category) => {
+            let level = |(name, row)| {
+                let group = group_of(name).or_else(|| attribute.is_open().then_some(NO_GROUP))?;
+                Some((group, vec![Term { row, scale: 1.0 }]))
+            };
+            category.levels().filter_map(level).collect()
+        }
     }
-    Some(terms)
 }
 
 /// Where the terms of a feature are among those of a record.

@@ -1,52 +1,61 @@
 //! The levels of a categorical feature and the row of weights of each.
 
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-/// One level.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Level {
+use crate::rows;
+
+/// One level, as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Level {
     /// Its text in the data.
-    pub name: String,
+    name: String,
     /// Its row of weights.
-    pub row: u32,
+    row: u32,
 }
 
 /// Levels in the order in which they got their rows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Level>", into = "Vec<Level>")]
 pub(super) struct Levels {
-    list: Vec<Level>,
-    /// Looked up only, never iterated: the order of its entries has no effect.
-    rows: FxHashMap<Box<[u8]>, u32>,
+    known: rows::Levels,
+    /// By code.
+    rows: Vec<u32>,
 }
 
 impl Levels {
+    /// Returns the levels by their names.
+    pub(super) fn known(&self) -> &rows::Levels {
+        &self.known
+    }
+
+    /// Returns the row of weights of a code.
     #[inline]
-    pub(super) fn row(&self, cell: &[u8]) -> Option<u32> {
-        self.rows.get(cell).copied()
+    pub(super) fn row(&self, code: u16) -> Option<u32> {
+        self.rows.get(usize::from(code)).copied()
     }
 
     /// Adds a level that is not there yet.
-    pub(super) fn add(&mut self, cell: &[u8], row: u32) {
-        self.list.push(Level { name: String::from_utf8_lossy(cell).into_owned(), row });
-        self.rows.insert(cell.into(), row);
+    pub(super) fn add(&mut self, name: &[u8], row: u32) {
+        self.known.add(name);
+        self.rows.push(row);
     }
 
-    pub(super) fn list(&self) -> &[Level] {
-        &self.list
+    /// Returns every name and row.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, u32)> {
+        self.known.names().iter().map(String::as_str).zip(self.rows.iter().copied())
     }
 }
 
 impl From<Vec<Level>> for Levels {
     fn from(list: Vec<Level>) -> Self {
-        let rows = list.iter().map(|level| (level.name.as_bytes().into(), level.row)).collect();
-        Self { list, rows }
+        let mut levels = Self::default();
+        list.iter().for_each(|level| levels.add(level.name.as_bytes(), level.row));
+        levels
     }
 }
 
 impl From<Levels> for Vec<Level> {
     fn from(levels: Levels) -> Self {
-        levels.list
+        levels.iter().map(|(name, row)| Level { name: name.to_owned(), row }).collect()
     }
 }

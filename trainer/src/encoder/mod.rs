@@ -19,6 +19,7 @@ mod fit;
 mod flips;
 mod levels;
 
+use feamoe_engine::Value;
 use feamoe_engine::mixture::Term;
 use feamoe_engine::schema::{Transform, bin, clamp};
 use serde::{Deserialize, Serialize};
@@ -26,17 +27,19 @@ use serde::{Deserialize, Serialize};
 pub use examples::Examples;
 pub(crate) use fit::feature_columns;
 pub use flips::{Flipper, Flips};
-pub use levels::Level;
 
 use crate::error::Error;
 pub use crate::rows::NO_GROUP;
-use crate::rows::{Buffer, Cell, Record, Row, column};
+use crate::rows::{Buffer, Cell, Record, Row, column, value};
 use crate::schema::Schema;
 use levels::Levels;
 
 /// One encoded record; its buffers are reused from row to row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Example {
+    /// Per feature, its value as the engine's record takes it; a level has its code in the order in
+    /// which the levels got their rows.
+    pub values: Vec<Value>,
     /// At most two per numeric and one per categorical feature, in the order of the features.
     pub terms: Vec<Term>,
     /// Whether the outcome is the favourable one; false where it is not known.
@@ -128,6 +131,15 @@ impl Feature {
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
+
+    /// Returns what a cell is to it; `None` for text where a number is needed.
+    #[inline]
+    fn value(&self, cell: Cell<'_>) -> Option<Value> {
+        match &self.kind {
+            Kind::Number(_) => value(cell, None),
+            Kind::Category(category) => value(cell, Some(category.levels.known())),
+        }
+    }
 }
 
 impl Number {
@@ -188,9 +200,13 @@ impl Number {
         first..first + bins
     }
 
-    /// Pushes the terms of `x`, NaN for a missing value.
+    /// Pushes the terms of a value; of anything but a number, those of a missing one.
     #[inline]
-    fn push_terms(&self, x: f32, terms: &mut Vec<Term>) {
+    fn push_terms(&self, value: Value, terms: &mut Vec<Term>) {
+        let Value::Number(x) = value else {
+            terms.push(Term { row: self.missing_row(), scale: 1.0 });
+            return;
+        };
         if x.is_nan() {
             terms.push(Term { row: self.missing_row(), scale: 1.0 });
             return;
@@ -206,10 +222,9 @@ impl Number {
 }
 
 impl Category {
-    /// Returns the levels in the order in which they got their rows.
-    #[must_use]
-    pub fn levels(&self) -> &[Level] {
-        self.levels.list()
+    /// Returns the name and the row of every level, in the order in which they got their rows.
+    pub fn levels(&self) -> impl ExactSizeIterator<Item = (&str, u32)> {
+        self.levels.iter()
     }
 
     /// Returns the row of levels that have none of their own.
@@ -311,13 +326,13 @@ impl Encoder {
         };
         let level_row = |feature: usize, category: &Category, known: Option<u32>| {
             known.unwrap_or_else(|| {
-                if category.levels.list().len() < category.max_levels {
+                if category.levels().len() < category.max_levels {
                     new_levels.push(feature);
                 }
                 category.unseen_row
             })
         };
-        encode_terms(features, row, &mut example.terms, on_number, level_row)?;
+        example.encode(features, row, on_number, level_row)?;
         for term in &example.terms {
             mass[term.row as usize] += f64::from(term.scale);
         }
@@ -339,7 +354,7 @@ impl Encoder {
         let level_row = |_, category: &Category, known: Option<u32>| {
             known.map_or(category.unseen_row, |row| self.learned_row(category, row))
         };
-        encode_terms(&self.features, row, &mut example.terms, |_, _| {}, level_row)?;
+        example.encode(&self.features, row, |_, _| {}, level_row)?;
         example.take_rest(row);
         Ok(())
     }
@@ -354,7 +369,7 @@ impl Encoder {
                     number.low <= number.high && number.first_row as usize + 2 + bins <= self.mass.len()
                 }
                 Kind::Category(category) => {
-                    let mut rows = category.levels.list().iter().map(|level| level.row);
+                    let mut rows = category.levels().map(|(_, row)| row);
                     category.unseen_row < u32::MAX && exists(category.missing_row()) && rows.all(exists)
                 }
             })
@@ -378,53 +393,48 @@ impl Encoder {
 }
 
 impl Example {
+    /// Takes the values of a record and writes their terms; `on_number` gets each number, and
+    /// `level_row` says which row stands for a level, given its own where it has one.
+    #[inline]
+    fn encode(
+        &mut self,
+        features: &[Feature],
+        record: &Record<'_>,
+        mut on_number: impl FnMut(usize, f32),
+        mut level_row: impl FnMut(usize, &Category, Option<u32>) -> u32,
+    ) -> Result<(), Error> {
+        let Self { values, terms, .. } = self;
+        values.clear();
+        terms.clear();
+        for (index, feature) in features.iter().enumerate() {
+            let cell = record.cell(feature.column);
+            let value = feature.value(cell).ok_or_else(|| unexpected_text(record, &feature.name, cell))?;
+            values.push(value);
+            match &feature.kind {
+                Kind::Number(number) => {
+                    if let Value::Number(x) = value {
+                        on_number(index, x);
+                    }
+                    number.push_terms(value, terms);
+                }
+                Kind::Category(category) => {
+                    let row = match value {
+                        Value::Missing => category.missing_row(),
+                        Value::Level(code) => level_row(index, category, category.levels.row(code)),
+                        Value::Number(_) | Value::Unseen => level_row(index, category, None),
+                    };
+                    terms.push(Term { row, scale: 1.0 });
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn take_rest(&mut self, row: &Row<'_>) {
         self.label = row.label.unwrap_or(false);
         self.groups.clear();
         self.groups.extend_from_slice(row.groups);
     }
-}
-
-/// Writes the terms of a record; tells of each number, and asks which row stands for a level, given
-/// its own where it has one.
-#[inline]
-fn encode_terms(
-    features: &[Feature],
-    record: &Record<'_>,
-    terms: &mut Vec<Term>,
-    mut on_number: impl FnMut(usize, f32),
-    mut level_row: impl FnMut(usize, &Category, Option<u32>) -> u32,
-) -> Result<(), Error> {
-    terms.clear();
-    for (index, feature) in features.iter().enumerate() {
-        let cell = record.cell(feature.column);
-        match &feature.kind {
-            Kind::Number(number) => {
-                let x = number_of(cell).ok_or_else(|| unexpected_text(record, &feature.name, cell))?;
-                on_number(index, x);
-                number.push_terms(x, terms);
-            }
-            Kind::Category(category) => {
-                let row = match cell {
-                    Cell::Missing => category.missing_row(),
-                    Cell::Text(level) => level_row(index, category, category.levels.row(level)),
-                    Cell::Number(_) => {
-                        let level = cell.text().and_then(|level| category.levels.row(&level));
-                        level_row(index, category, level)
-                    }
-                };
-                terms.push(Term { row, scale: 1.0 });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Returns the number of a cell, the nearest `f32`: NaN for a missing value, `None` for text that
-/// is none. `nan` counts as missing, `inf` is clamped.
-#[inline]
-fn number_of(cell: Cell<'_>) -> Option<f32> {
-    cell.number().map(|x| x as f32)
 }
 
 #[cold]

@@ -1,15 +1,12 @@
 //! Rows of a CSV file as records of a model: columns bound to features once, levels looked up by
 //! hash.
 
-use std::collections::HashMap;
-
 use feamoe_engine::schema::Kind;
-use feamoe_engine::{FeatureIndex, RecordError, Schema};
-use feamoe_engine::{Value, format::background::MISSING_NUMBER};
+use feamoe_engine::{FeatureIndex, RecordError, Schema, Value, format::background::MISSING_NUMBER};
 
 use crate::error::Error;
 use crate::model::{Fill, HostModel};
-use crate::rows::{Cell, Record, parse};
+use crate::rows::{self, Cell, Levels, Record};
 
 /// Where the features of a model are found in a file.
 #[derive(Clone, Debug)]
@@ -21,24 +18,15 @@ pub struct Binding {
 struct BoundFeature {
     name: String,
     column: usize,
-    /// Codes by level name; `None` for a number.
-    levels: Option<HashMap<Vec<u8>, u16>>,
-    /// The names, in the order of their codes.
-    names: Vec<String>,
+    /// `None` of a number.
+    levels: Option<Levels>,
 }
 
 impl BoundFeature {
     #[inline]
     fn value(&self, row: &Record<'_>) -> Result<Value, Error> {
         let cell = row.cell(self.column);
-        Ok(match (cell, &self.levels) {
-            (Cell::Missing, _) => Value::Missing,
-            (_, Some(levels)) => {
-                let level = cell.text().and_then(|level| levels.get(&*level).copied());
-                level.map_or(Value::Unseen, Value::Level)
-            }
-            (_, None) => Value::Number(number(row, &self.name, cell)?),
-        })
+        rows::value(cell, self.levels.as_ref()).ok_or_else(|| unexpected_text(row, &self.name, cell))
     }
 }
 
@@ -59,13 +47,9 @@ impl Binding {
     pub fn of(schema: Schema<'_>, column: impl Fn(&str) -> Result<usize, Error>) -> Result<Self, Error> {
         let features = schema.features().iter().enumerate().map(|(index, feature)| {
             let name = schema.feature_name(index).ok_or(Error::NamesStripped)?;
-            let (mut levels, mut names) = (None, Vec::new());
-            if let Kind::Category { .. } = feature.kind() {
-                levels = Some((0..).zip(schema.level_names(index)).map(|(code, name)| (name.into(), code)).collect());
-                names = schema.level_names(index).map(str::to_owned).collect();
-            }
-            let column = column(name)?;
-            Ok(BoundFeature { name: name.to_owned(), column, levels, names })
+            let is_category = matches!(feature.kind(), Kind::Category { .. });
+            let levels = is_category.then(|| schema.level_names(index).collect());
+            Ok(BoundFeature { name: name.to_owned(), column: column(name)?, levels })
         });
         Ok(Self { features: features.collect::<Result<_, Error>>()? })
     }
@@ -85,7 +69,7 @@ impl Binding {
     /// Returns the names of a feature's levels, in the order of their codes; none of a number.
     #[must_use]
     pub fn levels(&self, feature: usize) -> &[String] {
-        self.features.get(feature).map_or(&[], |feature| &feature.names)
+        self.features.get(feature).and_then(|feature| feature.levels.as_ref()).map_or(&[], Levels::names)
     }
 
     /// Returns the feature of a name.
@@ -128,7 +112,8 @@ impl Binding {
     pub fn write_background(&self, row: &Record<'_>, values: &mut Vec<u8>) -> Result<(), Error> {
         for feature in &self.features {
             // At most `MAX_LEVELS`: the two codes past them fit.
-            let unseen = feature.levels.as_ref().map(|levels| u16::try_from(levels.len()).unwrap_or(u16::MAX - 1));
+            let unseen =
+                feature.levels.as_ref().map(|levels| u16::try_from(levels.names().len()).unwrap_or(u16::MAX - 1));
             match (feature.value(row)?, unseen) {
                 (Value::Number(number), _) if !number.is_nan() => {
                     // Infinities have no place in a blob; a record clamps them as it does the
@@ -148,21 +133,15 @@ impl Binding {
     /// or no number where one is needed.
     #[must_use]
     pub fn set_if_known(&self, feature: usize, value: &[u8], record: &mut impl Fill) -> bool {
-        let value = match self.features.get(feature).map(|feature| &feature.levels) {
-            Some(Some(levels)) => levels.get(value).map(|code| Value::Level(*code)),
-            #[allow(clippy::cast_possible_truncation)]
-            Some(None) => parse(value).map(|x| Value::Number(x as f32)),
-            None => None,
-        };
-        value.is_some_and(|value| record.fill(FeatureIndex(feature), value).is_ok())
+        let bound = self.features.get(feature);
+        let value = bound.and_then(|bound| rows::value(Cell::Text(value), bound.levels.as_ref()));
+        value.is_some_and(|value| value != Value::Unseen && record.fill(FeatureIndex(feature), value).is_ok())
     }
 }
 
-#[allow(clippy::cast_possible_truncation)] // the nearest f32
-fn number(row: &Record<'_>, column: &str, cell: Cell<'_>) -> Result<f32, Error> {
-    cell.number().map(|x| x as f32).ok_or_else(|| {
-        let help =
-            "the model takes this column as a number; correct the cell, or leave it empty where the value is not known";
-        row.not_a_number(column, cell, help)
-    })
+#[cold]
+fn unexpected_text(row: &Record<'_>, column: &str, cell: Cell<'_>) -> Error {
+    let help =
+        "the model takes this column as a number; correct the cell, or leave it empty where the value is not known";
+    row.not_a_number(column, cell, help)
 }

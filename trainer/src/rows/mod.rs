@@ -48,6 +48,7 @@ mod resolution;
 mod seen;
 mod source;
 mod split;
+mod value;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -77,6 +78,7 @@ pub(crate) use seen::Seen;
 pub use source::Source;
 pub(crate) use source::column;
 pub use split::{Part, Split};
+pub(crate) use value::{Levels, value};
 
 use crate::error::Error;
 use crate::schema::Schema;

@@ -8,11 +8,9 @@
 //! `learner::rates`). With it a long run takes twice as long as with any other target, a short one
 //! longer. Nothing is done where no target asks for it.
 
-use feamoe_engine::FeatureIndex;
-use feamoe_engine::mixture::Term;
-use feamoe_engine::schema::Transform;
+use feamoe_engine::{FeatureIndex, Value};
 
-use crate::encoder::{Encoder, Example, Kind};
+use crate::encoder::{Encoder, Example};
 use crate::learner::Learner;
 use crate::model::{HostModel, HostRecord, HostRecourse};
 use crate::training::export::{Source, snapshot};
@@ -47,48 +45,33 @@ impl Gauge {
         if probability >= learner.options().threshold() {
             return;
         }
-        if let Some(distance) = self.distance(&example.terms, encoder, learner) {
+        if let Some(distance) = self.distance(&example.values, encoder, learner) {
             learner.observe_distance(&example.groups, probability, distance);
         }
     }
 
     /// `None` as well where the weights cannot be laid out: then there is no model, and nothing to
     /// steer.
-    fn distance(&mut self, terms: &[Term], encoder: &Encoder, learner: &Learner) -> Option<f32> {
+    fn distance(&mut self, values: &[Value], encoder: &Encoder, learner: &Learner) -> Option<f32> {
         let weights = learner.deciding_weights();
         let threshold = learner.options().threshold();
         let provenance = feamoe_engine::format::Provenance::default();
         let bytes = snapshot(&Source { encoder, weights, threshold, positive_name: "", provenance }).ok()?;
         let model = HostModel::load(bytes.as_slice()).ok()?;
         let mut record = model.record();
-        fill(&mut record, terms, encoder);
+        fill(&mut record, values)?;
         model.recourse_into(&record, &mut self.recourse).ok()?;
         self.recourse.distance
     }
 }
 
-/// Sets the values of a record of the blob that encoded terms stand for.
-fn fill(record: &mut HostRecord<'_>, terms: &[Term], encoder: &Encoder) {
-    let mut terms = terms.iter().peekable();
-    for (index, feature) in encoder.features().iter().enumerate() {
-        let key = FeatureIndex(index);
-        let Some(term) = terms.next() else { return };
-        // Rows and kinds are the encoder's own: no value can be refused.
-        _ = match feature.kind() {
-            Kind::Number(number) if term.row == number.missing_row() => record.set_missing(key),
-            Kind::Number(number) => {
-                // The bin, which follows from the number.
-                terms.next_if(|term| number.bin_rows().contains(&term.row));
-                let t = number.mean() + term.scale * number.sd();
-                record.set_number(key, if number.transform() == Transform::Log1p { libm::expm1f(t) } else { t })
-            }
-            Kind::Category(category) if term.row == category.missing_row() => record.set_missing(key),
-            Kind::Category(category) => {
-                let code = category.levels().iter().position(|level| level.row == term.row);
-                record.set_level(key, code.and_then(|code| u16::try_from(code).ok()))
-            }
-        };
+/// Sets the values of a record; `None` where the blob has no such level.
+fn fill(record: &mut HostRecord<'_>, values: &[Value]) -> Option<()> {
+    for (feature, value) in values.iter().enumerate() {
+        // A note of a value that is clamped: it is scored as that.
+        let _ = record.set_value(FeatureIndex(feature), *value).ok()?;
     }
+    Some(())
 }
 
 #[cfg(test)]
@@ -114,10 +97,10 @@ mod tests {
         assert!(Gauge::new(&learner(LearnerOptions::default().target(Measure::RecourseBurden, 0.1))).is_some());
     }
 
-    /// What the engine is asked about is the very record: it scores as the learner scores the
-    /// terms.
+    /// What the engine is asked about is the very record: its values score there as the learner
+    /// scores their terms.
     #[test]
-    fn terms_become_the_record_they_came_from() {
+    fn values_score_as_their_terms() {
         let mut csv = Vec::new();
         write_csv(&mut csv, LendingStream::new(1).take(1_500)).unwrap();
         // Missing numbers and categories, too.
@@ -141,7 +124,7 @@ mod tests {
                 let bytes = snapshot(&source).unwrap();
                 let model = HostModel::load(bytes.as_slice()).unwrap();
                 let mut record = model.record();
-                fill(&mut record, &example.terms, examples.encoder());
+                fill(&mut record, &example.values).unwrap();
                 let (found, expected) = (model.score(&record).unwrap().probability, learner.predict(&example.terms));
                 assert!((found - expected).abs() < TOLERANCE, "{found} for {expected}");
                 compared += 1;

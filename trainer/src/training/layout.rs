@@ -72,7 +72,7 @@ pub(super) fn lay_out(encoder: &Encoder, weights: Weights<'_>) -> Layout {
             encoder::Kind::Category(category) => {
                 layout.deviations.push(0.0);
                 let kind = writer.category(category);
-                let levels = category.levels().iter().map(|level| level.name.clone()).collect();
+                let levels = category.levels().map(|(name, _)| name.to_owned()).collect();
                 FeatureContent { name: feature.name().to_owned(), kind, levels }
             }
         };
@@ -136,7 +136,7 @@ impl Writer<'_> {
 
     fn category(&mut self, category: &encoder::Category) -> Kind {
         let level = |row| LookedUp { weights_of: self.encoder.learned_row(category, row), ..LookedUp::own(row, false) };
-        let mut looked_up: Vec<LookedUp> = category.levels().iter().map(|known| level(known.row)).collect();
+        let mut looked_up: Vec<LookedUp> = category.levels().map(|(_, row)| level(row)).collect();
         looked_up.push(LookedUp::own(category.unseen_row(), false));
         looked_up.push(LookedUp::own(category.missing_row(), false));
         self.looked_up(&looked_up, &vec![0.0; self.stride]);

@@ -1,0 +1,55 @@
+//! What a cell is to a model: the one way from the cells of a table to the values of the engine.
+
+use feamoe_engine::Value;
+use rustc_hash::FxHashMap;
+
+use super::Cell;
+
+/// The names of a categorical feature's levels, in the order of their codes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Levels {
+    names: Vec<String>,
+    /// Looked up only, never iterated: the order of its entries has no effect.
+    codes: FxHashMap<Box<[u8]>, u16>,
+}
+
+impl Levels {
+    #[inline]
+    pub(crate) fn code(&self, name: &[u8]) -> Option<u16> {
+        self.codes.get(name).copied()
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Adds a level that is not there yet. A model has room for far fewer than there are codes.
+    pub(crate) fn add(&mut self, name: &[u8]) {
+        let code = u16::try_from(self.names.len()).unwrap_or(u16::MAX);
+        self.names.push(String::from_utf8_lossy(name).into_owned());
+        self.codes.insert(name.into(), code);
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Levels {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
+        let mut levels = Self::default();
+        names.into_iter().for_each(|name| levels.add(name.as_bytes()));
+        levels
+    }
+}
+
+/// Returns what a cell is to a feature: of one with levels a code, of one without the nearest
+/// `f32`; `None` for text that is no number where one is needed.
+#[inline]
+pub(crate) fn value(cell: Cell<'_>, levels: Option<&Levels>) -> Option<Value> {
+    match (cell, levels) {
+        (Cell::Missing, _) => Some(Value::Missing),
+        (Cell::Text(text), Some(levels)) => Some(levels.code(text).map_or(Value::Unseen, Value::Level)),
+        (Cell::Number(_), Some(levels)) => {
+            Some(cell.text().and_then(|text| levels.code(&text)).map_or(Value::Unseen, Value::Level))
+        }
+        #[allow(clippy::cast_possible_truncation)] // the nearest f32
+        (_, None) => cell.number().map(|x| Value::Number(x as f32)),
+    }
+}
