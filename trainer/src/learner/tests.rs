@@ -32,7 +32,7 @@ fn stream(seed: u64, records: usize) -> Vec<Example> {
                 Term { row: 2 + proxy, scale: 1.0 },
                 Term { row: 4 + u32::from(group), scale: 1.0 },
             ];
-            Example { terms, label, groups: vec![group] }
+            Example { terms, label, groups: vec![group], ..Example::default() }
         })
         .collect()
 }

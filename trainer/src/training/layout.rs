@@ -99,7 +99,7 @@ impl Writer<'_> {
         let missing = self.mass(number.missing_row());
         let present = self.rows_seen() - missing;
         let mean_scale = if present > 0.0 { self.mass(number.linear_row()) / present } else { 0.0 };
-        let linear: Vec<f64> = self.row(number.linear_row());
+        let linear: Vec<f64> = self.row(number.linear_row()).collect();
         self.rows.extend(linear.iter().map(|weight| (weight * f64::from(number.inv_sd())) as f32));
         let mean = f64::from(number.mean());
         let centre = (mean + mean_scale * f64::from(number.sd())) as f32;
@@ -147,37 +147,37 @@ impl Writer<'_> {
     /// `shift` is added where a row says *present*. Returns where they start.
     #[allow(clippy::cast_possible_truncation)]
     fn looked_up(&mut self, looked_up: &[LookedUp], shift: &[f64]) -> usize {
-        let start = self.rows.len();
+        let mut written = std::mem::take(self.rows);
+        let start = written.len();
         let mut mean = vec![0.0_f64; self.stride];
-        let mut contents = Vec::with_capacity(looked_up.len());
         let counted: f64 = looked_up.iter().map(|row| self.mass(row.row)).sum();
+        // The row that is only in the blob stands for all records that picked no other.
+        let mass = |row: u32| if row == u32::MAX { self.rows_seen() - counted } else { self.mass(row) };
         for row in looked_up {
-            // The row that is only in the blob stands for all records that picked no other.
-            let mass = if row.row == u32::MAX { self.rows_seen() - counted } else { self.mass(row.row) };
-            let share = if self.rows_seen() > 0.0 { mass / self.rows_seen() } else { 0.0 };
-            let mut content = self.row(row.weights_of);
-            if row.present {
-                content.iter_mut().zip(shift).for_each(|(weight, shift)| *weight += shift);
-            }
-            mean.iter_mut().zip(&content).for_each(|(mean, weight)| *mean += share * weight);
-            contents.push((mass > 0.0 || row.weights_of != row.row, content));
+            let share = if self.rows_seen() > 0.0 { mass(row.row) / self.rows_seen() } else { 0.0 };
+            self.content(row, shift).zip(&mut mean).for_each(|(weight, mean)| *mean += share * weight);
         }
-        for (picked, content) in contents {
-            self.rows.extend(
-                content.iter().zip(&mean).map(|(weight, mean)| if picked { (weight - mean) as f32 } else { 0.0 }),
-            );
+        for row in looked_up {
+            let picked = mass(row.row) > 0.0 || row.weights_of != row.row;
+            let centred = self.content(row, shift).zip(&mean).map(|(weight, mean)| (weight - mean) as f32);
+            written.extend(centred.map(|weight| if picked { weight } else { 0.0 }));
         }
+        *self.rows = written;
         self.bias.iter_mut().zip(mean).for_each(|(bias, mean)| *bias += mean);
         start
     }
 
+    /// Returns the weights that a row takes.
+    fn content<'a>(&'a self, row: &LookedUp, shift: &'a [f64]) -> impl Iterator<Item = f64> + use<'a> {
+        let present = row.present;
+        self.row(row.weights_of).zip(shift).map(move |(weight, shift)| if present { weight + shift } else { weight })
+    }
+
     /// Returns a row of the learner; zeros for one it never learned.
-    fn row(&self, id: u32) -> Vec<f64> {
+    fn row(&self, id: u32) -> impl Iterator<Item = f64> + use<'_> {
         let start = (id as usize).saturating_mul(self.stride);
-        match self.weights.rows.get(start..start.saturating_add(self.stride)) {
-            Some(row) => row.iter().map(|weight| f64::from(*weight)).collect(),
-            None => vec![0.0; self.stride],
-        }
+        let row = self.weights.rows.get(start..start.saturating_add(self.stride)).unwrap_or_default();
+        (0..self.stride).map(|lane| row.get(lane).copied().map_or(0.0, f64::from))
     }
 
     fn mass(&self, id: u32) -> f64 {

@@ -33,7 +33,7 @@ fn stream(seed: u64, records: u64, log_odds: impl Fn(u64, bool, f32, f32) -> f32
             Term { row: 2 + proxy, scale: 1.0 },
             Term { row: 4 + u32::from(group), scale: 1.0 },
         ];
-        Example { terms, label, groups: vec![u8::from(group)] }
+        Example { terms, label, groups: vec![u8::from(group)], ..Example::default() }
     })
 }
 
@@ -232,7 +232,7 @@ fn losses_at_changes(options: &LearnerOptions, seed: u64) -> Vec<f32> {
             let terms: Vec<Term> = (0..CATEGORIES).map(level).map(|row| Term { row, scale: 1.0 }).collect();
             let log_odds: f32 = terms.iter().map(|term| concepts[phase % 2][term.row as usize]).sum();
             let label = uniform() < 1.0 / (1.0 + libm::expf(-log_odds));
-            let p = learner.learn_one(&Example { terms, label, groups: Vec::new() }).probability;
+            let p = learner.learn_one(&Example { terms, label, groups: Vec::new(), ..Example::default() }).probability;
             if record < RETURN {
                 *loss -= libm::logf(if label { p } else { 1.0 - p }) / RETURN as f32;
             }
