@@ -27,8 +27,6 @@
 //!   every 10,000 records, the log-loss of the first 500 records is 0.91 where the second comes
 //!   first, 0.6 at each return; without all this 1.6, then 1.7 to 1.9.
 
-use std::ops::Range;
-
 use feamoe_engine::limits::MAX_EXPERTS;
 use feamoe_engine::mixture::{Term, combine, logits, stride, tame};
 use rand_pcg::Pcg64Mcg;
@@ -39,6 +37,7 @@ use super::weights::Weights;
 
 use super::growth::{Closeness, Merger};
 use super::loss::Forward;
+use super::table::{Lanes, Table};
 
 /// First value of the sums of squared gradients: bounds the first step of a weight by `learning
 /// rate / 2` or so.
@@ -69,75 +68,6 @@ const LARGEST_GATE_SQUARE: f32 = 0.1;
 /// Records that the gate biases of the deciding weights reach back over after a drift.
 const GATE_RECORDS: f32 = 5.0;
 
-/// A bias and rows of lanes, laid out as the engine's weights.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Table {
-    bias: Vec<f32>,
-    rows: Vec<f32>,
-}
-
-impl Table {
-    fn new(stride: usize, value: f32) -> Self {
-        Self { bias: vec![value; stride], rows: Vec::new() }
-    }
-
-    /// Moves every number by `step` of the way to `other`'s; where there are lanes, only theirs, in
-    /// rows of `stride`.
-    fn move_towards(&mut self, other: &Self, step: f32, stride: usize, lanes: Option<&Lanes>) {
-        for (own, other) in [(&mut self.bias, &other.bias), (&mut self.rows, &other.rows)] {
-            let Some(lanes) = lanes else {
-                approach(own, other, step);
-                continue;
-            };
-            for (own, other) in own.chunks_exact_mut(stride).zip(other.chunks_exact(stride)) {
-                for part in lanes {
-                    approach(&mut own[part.clone()], &other[part.clone()], step);
-                }
-            }
-        }
-    }
-
-    /// Calls `change` with the gate lanes and the expert lanes of every row.
-    fn for_each_row(&mut self, experts: usize, mut change: impl FnMut(&mut [f32], &mut [f32])) {
-        for values in [&mut self.bias, &mut self.rows] {
-            for row in values.chunks_exact_mut(stride(experts)) {
-                let (gate, rest) = row.split_at_mut(experts);
-                change(gate, rest);
-            }
-        }
-    }
-
-    /// Inserts the lanes of one more expert in every row, filled with `value`, as are those past
-    /// the last.
-    fn add_expert(&mut self, experts: usize, value: f32) {
-        for values in [&mut self.bias, &mut self.rows] {
-            let (old, new) = (stride(experts), stride(experts + 1));
-            let mut wider = Vec::with_capacity(values.len() / old * new);
-            for row in values.chunks_exact(old) {
-                let (gate, rest) = row.split_at(experts);
-                for part in [gate, rest.get(..experts).unwrap_or_default()] {
-                    wider.extend_from_slice(part);
-                    wider.push(value);
-                }
-                wider.resize(wider.len().next_multiple_of(new), value);
-            }
-            *values = wider;
-        }
-    }
-}
-
-/// Moves numbers by `step` of the way to others.
-#[inline]
-fn approach(own: &mut [f32], other: &[f32], step: f32) {
-    for (own, other) in own.iter_mut().zip(other) {
-        *own += step * (other - *own);
-    }
-}
-
-/// The lanes of a row that learn where older experts are frozen: those of the gate, and that of the
-/// newest expert.
-type Lanes = [Range<usize>; 2];
-
 /// Scratch of a forward pass.
 #[derive(Clone, Debug, Default)]
 struct Pass {
@@ -151,7 +81,8 @@ impl Pass {
         self.logits.resize(stride(experts), 0.0);
         self.gate.resize(experts, 0.0);
         self.outputs.resize(experts, 0.0);
-        logits(&table.bias, &table.rows, terms, &mut self.logits);
+        let [bias, rows] = table.slices();
+        logits(bias, rows, terms, &mut self.logits);
         tame(&mut self.logits, experts);
         combine(&self.logits, experts, &mut self.gate, &mut self.outputs)
     }
@@ -215,10 +146,9 @@ impl Mixture {
         if !(1..=MAX_EXPERTS).contains(&self.experts) {
             return false;
         }
-        let (stride, rows) = (stride(self.experts), self.weights.rows.len());
-        let has_lanes = |table: &Table| table.bias.len() == stride && table.rows.len() == rows;
-        rows.is_multiple_of(stride)
-            && [&self.weights, &self.squares, &self.deciding, &self.exported].into_iter().all(has_lanes)
+        let shape = [self.weights.rows().nrows(), stride(self.experts)];
+        let has_lanes = |table: &Table| table.bias.len() == shape[1] && table.rows().shape() == shape;
+        [&self.weights, &self.squares, &self.deciding, &self.exported].into_iter().all(has_lanes)
             && self.usage.len() == self.experts
             && self.newest < self.experts
             && self.averaged_at <= self.records
@@ -234,25 +164,24 @@ impl Mixture {
         self.records
     }
 
-    /// The exported bias.
-    pub(super) fn bias(&self) -> &[f32] {
-        &self.exported.bias
-    }
-
-    /// The exported rows.
-    pub(super) fn rows(&self) -> &[f32] {
-        &self.exported.rows
+    /// The exported weights.
+    pub(super) fn exported(&self) -> Weights<'_> {
+        self.weights_of(&self.exported)
     }
 
     /// The bias and the rows of the weights and of both averages.
     #[cfg(test)]
     pub(super) fn every_row(&self) -> impl Iterator<Item = &[f32]> {
-        [&self.weights, &self.deciding, &self.exported].into_iter().flat_map(|table| [&*table.bias, &table.rows])
+        [&self.weights, &self.deciding, &self.exported].into_iter().flat_map(Table::slices)
     }
 
     /// The deciding weights.
     pub(super) fn deciding(&self) -> Weights<'_> {
-        Weights { experts: self.experts, bias: &self.deciding.bias, rows: &self.deciding.rows }
+        self.weights_of(&self.deciding)
+    }
+
+    fn weights_of<'a>(&self, table: &'a Table) -> Weights<'a> {
+        Weights { experts: self.experts, bias: table.bias.view(), rows: table.rows() }
     }
 
     /// Scores by the deciding weights; the engine passes over rows that no record has named yet.
@@ -268,12 +197,11 @@ impl Mixture {
     /// Makes room for the rows of a record: they start at 0, where they change no score.
     fn admit(&mut self, terms: &[Term]) {
         let rows = terms.iter().map(|term| term.row as usize + 1).max().unwrap_or(0);
-        let needed = rows * stride(self.experts);
-        if needed > self.weights.rows.len() {
-            self.weights.rows.resize(needed, 0.0);
-            self.squares.rows.resize(needed, FIRST_SQUARE);
-            self.deciding.rows.resize(needed, 0.0);
-            self.exported.rows.resize(needed, 0.0);
+        if rows > self.weights.rows().nrows() {
+            for table in [&mut self.weights, &mut self.deciding, &mut self.exported] {
+                table.grow(rows, 0.0);
+            }
+            self.squares.grow(rows, FIRST_SQUARE);
         }
     }
 
@@ -367,12 +295,12 @@ impl Mixture {
     #[inline]
     fn for_active_rows(&mut self, terms: &[Term], descend: impl Fn(&mut [f32], &mut [f32], &[f32], f32)) {
         let stride = stride(self.experts);
-        descend(&mut self.weights.bias, &mut self.squares.bias, &self.gradient, 1.0);
+        let [bias, rows] = self.weights.slices_mut();
+        let [bias_squares, row_squares] = self.squares.slices_mut();
+        descend(bias, bias_squares, &self.gradient, 1.0);
         for term in terms {
             let range = term.row as usize * stride..(term.row as usize + 1) * stride;
-            if let (Some(weights), Some(squares)) =
-                (self.weights.rows.get_mut(range.clone()), self.squares.rows.get_mut(range))
-            {
+            if let (Some(weights), Some(squares)) = (rows.get_mut(range.clone()), row_squares.get_mut(range)) {
                 descend(weights, squares, &self.gradient, term.scale);
             }
         }
@@ -383,8 +311,7 @@ impl Mixture {
     #[allow(clippy::cast_precision_loss)] // windows, not counts
     fn take_averages(&mut self, lanes: Option<&Lanes>) {
         let passed = self.records - self.averaged_at;
-        let stride = stride(self.experts);
-        let rows = (self.weights.rows.len() / stride) as u64;
+        let rows = self.weights.rows().nrows() as u64;
         if passed < (self.records / 64).min(rows / 8) {
             return;
         }
@@ -392,8 +319,8 @@ impl Mixture {
         let since = self.drifted_at.map_or(self.records as f32, |at| (self.records - at) as f32 + AFTER_DRIFT);
         let step = |share: f32, most: f32| passed as f32 / (passed as f32 + (since * share).min(most));
         let (deciding, exported) = (step(DECIDING_SHARE, DECIDING_ROWS), step(EXPORTED_SHARE, EXPORTED_ROWS));
-        self.deciding.move_towards(&self.weights, deciding, stride, lanes);
-        self.exported.move_towards(&self.weights, exported, stride, lanes);
+        self.deciding.move_towards(&self.weights, deciding, lanes);
+        self.exported.move_towards(&self.weights, exported, lanes);
     }
 
     /// Makes place for one more expert, which has to be filled; returns its index.

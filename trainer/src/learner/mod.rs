@@ -13,7 +13,7 @@
 //! use feamoe_engine::mixture::Term;
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut learner = Learner::new(LearnerOptions::default().check()?, 0);
-//! let mut example = Example { terms: vec![Term { row: 0, scale: 1.0 }], label: true, groups: Vec::new() };
+//! let mut example = Example { terms: vec![Term { row: 0, scale: 1.0 }], label: true, ..Example::default() };
 //! for record in 0..100 {
 //!     example.label = record % 2 == 0;
 //!     example.terms[0].scale = if example.label { 1.0 } else { -1.0 };
@@ -41,6 +41,7 @@ mod mixture;
 mod options;
 mod paper;
 mod rates;
+mod table;
 mod weights;
 
 use feamoe_engine::fairness::Measure;
@@ -166,7 +167,7 @@ impl Learner {
         self.mixture.predict(terms)
     }
 
-    /// Scores a record by the weights that [`Learner::bias`] and [`Learner::rows`] export, a longer
+    /// Scores a record by the weights that [`Learner::weights`] exports, a longer
     /// average than the stream's own.
     #[must_use]
     pub fn predict_exported(&self, terms: &[Term]) -> f32 {
@@ -290,18 +291,10 @@ impl Learner {
         &self.events
     }
 
-    /// Returns the exported bias: one row of lanes as [`feamoe_engine::mixture`] lays them out, in
-    /// log2 units.
+    /// Returns the exported weights; rows past the end were never learned from.
     #[must_use]
-    pub fn bias(&self) -> &[f32] {
-        self.mixture.bias()
-    }
-
-    /// Returns the exported rows of weights by row id, laid out as the bias; rows past the end were
-    /// never learned from.
-    #[must_use]
-    pub fn rows(&self) -> &[f32] {
-        self.mixture.rows()
+    pub fn weights(&self) -> Weights<'_> {
+        self.mixture.exported()
     }
 }
 

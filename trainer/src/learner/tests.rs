@@ -46,7 +46,7 @@ fn small() -> LearnerOptions {
 }
 
 fn bits(learner: &Learner) -> Vec<u32> {
-    learner.bias().iter().chain(learner.rows()).map(|w| w.to_bits()).collect()
+    learner.weights().bias.iter().chain(learner.weights().rows).map(|w| w.to_bits()).collect()
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn grows_as_told_and_no_further() {
     for (record, example) in stream(3, 10_000).iter().enumerate() {
         learner.learn_one(example);
         if record == 1000 {
-            size = learner.bias().len() + learner.rows().len();
+            size = learner.weights().bias.len() + learner.weights().rows.len();
         }
     }
     assert_eq!(learner.experts(), 4);
@@ -102,7 +102,11 @@ fn grows_as_told_and_no_further() {
         })
         .collect();
     assert_eq!(added, [(300, 1), (600, 2), (900, 3)]);
-    assert_eq!(learner.bias().len() + learner.rows().len(), size, "memory must not grow with the stream");
+    assert_eq!(
+        learner.weights().bias.len() + learner.weights().rows.len(),
+        size,
+        "memory must not grow with the stream"
+    );
     assert_eq!(size, (1 + ROWS) * feamoe_engine::mixture::stride(4));
 }
 
@@ -189,7 +193,7 @@ fn frozen_experts_stand_still_to_the_bit_while_gate_and_newest_learn() {
         let stands = |learner: &Learner| lanes_of(learner, expert)[0] == lanes_of(&before, expert)[0];
         assert_eq!((stands(&learner), stands(&free)), (expert < 3, false), "expert {expert}");
     }
-    let gate = |learner: &Learner| learner.bias().iter().take(4).map(|w| w.to_bits()).collect::<Vec<_>>();
+    let gate = |learner: &Learner| learner.weights().bias.iter().take(4).map(|w| w.to_bits()).collect::<Vec<_>>();
     assert_ne!(gate(&learner), gate(&before));
 }
 

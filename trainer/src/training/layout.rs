@@ -85,15 +85,15 @@ pub(super) fn lay_out(encoder: &Encoder, weights: Weights<'_>) -> Layout {
     layout
 }
 
-struct Writer<'a> {
+struct Writer<'a, 'w> {
     encoder: &'a Encoder,
-    weights: Weights<'a>,
+    weights: Weights<'w>,
     stride: usize,
     bias: &'a mut [f64],
     rows: &'a mut Vec<f32>,
 }
 
-impl Writer<'_> {
+impl Writer<'_, '_> {
     #[allow(clippy::cast_possible_truncation)]
     fn number(&mut self, number: &encoder::Number, extent: Option<[f32; 2]>) -> Kind {
         let missing = self.mass(number.missing_row());
@@ -175,9 +175,8 @@ impl Writer<'_> {
 
     /// Returns a row of the learner; zeros for one it never learned.
     fn row(&self, id: u32) -> impl Iterator<Item = f64> + use<'_> {
-        let start = (id as usize).saturating_mul(self.stride);
-        let row = self.weights.rows.get(start..start.saturating_add(self.stride)).unwrap_or_default();
-        (0..self.stride).map(|lane| row.get(lane).copied().map_or(0.0, f64::from))
+        let rows = self.weights.rows;
+        (0..self.stride).map(move |lane| rows.get([id as usize, lane]).copied().map_or(0.0, f64::from))
     }
 
     fn mass(&self, id: u32) -> f64 {

@@ -12,7 +12,7 @@ use super::prequential::Prequential;
 use super::{Options, Progress};
 use crate::encoder::{self, Encoder, Example, Flipper, Flips, feature_columns};
 use crate::error::{CheckpointError, Error, list};
-use crate::learner::{Learner, Prediction, Weights};
+use crate::learner::{Learner, Prediction};
 use crate::rows::{
     Admission, Attribute, Buffer, Counts, GoOn, Place, Reading, Record, Reservoir, Row, Source, Use, column,
 };
@@ -335,7 +335,7 @@ impl Trainer {
         let learner = &state.learner;
         let source = Learned {
             encoder,
-            weights: Weights { experts: learner.experts(), bias: learner.bias(), rows: learner.rows() },
+            weights: learner.weights(),
             threshold: learner.options().threshold(),
             positive_name: schema.target.positive.first().map_or("", String::as_str),
             provenance: Provenance {

@@ -276,7 +276,7 @@ fn tables_and_events_are_bounded_however_often_it_drifts() {
         if record % 20_000 == 19_999 {
             sizes.push(postcard::to_stdvec(&(&learner.mixture, &learner.watch, &learner.grower)).unwrap().len());
             assert!(learner.events().newest().len() <= Events::MOST);
-            assert_eq!(learner.bias().len() + learner.rows().len(), (1 + ROWS) * stride(6));
+            assert_eq!(learner.weights().bias.len() + learner.weights().rows.len(), (1 + ROWS) * stride(6));
         }
     }
     let (detected, added) = records(&learner, is_loss);

@@ -1,0 +1,130 @@
+//! The tables of a mixture: one number for each lane of the bias and of every row of weights.
+
+use std::ops::Range;
+
+use feamoe_engine::mixture::stride;
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Slice, Zip};
+use serde::{Deserialize, Serialize};
+
+/// A bias and rows of lanes, laid out as the engine's weights: the gate's lane of every expert, the
+/// expert's own, then those that make the stride whole. The kernels run over slices of it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+pub(super) struct Table {
+    /// Stride lanes.
+    pub bias: Array1<f32>,
+    /// Rows by stride, in rows one after the other.
+    rows: Array2<f32>,
+}
+
+/// As it is stored.
+#[derive(Deserialize, Serialize)]
+struct Stored {
+    bias: Vec<f32>,
+    rows: Vec<f32>,
+}
+
+impl TryFrom<Stored> for Table {
+    type Error = ndarray::ShapeError;
+
+    fn try_from(Stored { bias, rows }: Stored) -> Result<Self, Self::Error> {
+        let stride = bias.len().max(1);
+        let rows = Array2::from_shape_vec((rows.len() / stride, stride), rows)?;
+        Ok(Self { bias: bias.into(), rows })
+    }
+}
+
+impl From<Table> for Stored {
+    fn from(Table { bias, rows }: Table) -> Self {
+        Self { bias: bias.into_iter().collect(), rows: rows.into_iter().collect() }
+    }
+}
+
+/// The lanes of a row that learn where older experts are frozen: those of the gate, and that of the
+/// newest expert.
+pub(super) type Lanes = [Range<usize>; 2];
+
+impl Table {
+    /// A bias without rows.
+    pub(super) fn new(stride: usize, value: f32) -> Self {
+        Self { bias: Array1::from_elem(stride, value), rows: Array2::zeros((0, stride)) }
+    }
+
+    /// Returns rows by stride.
+    pub(super) fn rows(&self) -> ArrayView2<'_, f32> {
+        self.rows.view()
+    }
+
+    /// Returns the numbers of the bias and of the rows, one after the other.
+    #[inline]
+    pub(super) fn slices(&self) -> [&[f32]; 2] {
+        [self.bias.as_slice(), self.rows.as_slice()].map(Option::unwrap_or_default)
+    }
+
+    /// As [`Table::slices`], to change them.
+    #[inline]
+    pub(super) fn slices_mut(&mut self) -> [&mut [f32]; 2] {
+        [self.bias.as_slice_mut(), self.rows.as_slice_mut()].map(Option::unwrap_or_default)
+    }
+
+    /// Makes it `count` rows, new ones filled with `value`.
+    pub(super) fn grow(&mut self, count: usize, value: f32) {
+        let [rows, stride] = [self.rows.nrows(), self.rows.ncols()];
+        let mut flat = std::mem::take(&mut self.rows).into_raw_vec_and_offset().0;
+        flat.resize(rows.max(count) * stride, value);
+        if let Ok(rows) = Array2::from_shape_vec((rows.max(count), stride), flat) {
+            self.rows = rows;
+        }
+    }
+
+    /// Returns the bias, as one row, and the rows.
+    fn parts_mut(&mut self) -> [ArrayViewMut2<'_, f32>; 2] {
+        [self.bias.view_mut().insert_axis(Axis(0)), self.rows.view_mut()]
+    }
+
+    /// Moves every number by `step` of the way to `other`'s; where there are lanes, only theirs.
+    pub(super) fn move_towards(&mut self, other: &Self, step: f32, lanes: Option<&Lanes>) {
+        let others = [other.bias.view().insert_axis(Axis(0)), other.rows.view()];
+        for (mut own, other) in self.parts_mut().into_iter().zip(others) {
+            let Some(lanes) = lanes else {
+                approach(own, other, step);
+                continue;
+            };
+            for lanes in lanes {
+                let lanes = Slice::from(lanes.clone());
+                approach(own.slice_axis_mut(Axis(1), lanes), other.slice_axis(Axis(1), lanes), step);
+            }
+        }
+    }
+
+    /// Calls `change` with the gate lanes and the expert lanes of every row.
+    pub(super) fn for_each_row(&mut self, experts: usize, mut change: impl FnMut(&mut [f32], &mut [f32])) {
+        for values in self.slices_mut() {
+            for row in values.chunks_exact_mut(stride(experts)) {
+                let (gate, rest) = row.split_at_mut(experts);
+                change(gate, rest);
+            }
+        }
+    }
+
+    /// Inserts the lanes of one more expert in every row, filled with `value`, as are those past
+    /// the last.
+    pub(super) fn add_expert(&mut self, experts: usize, value: f32) {
+        let wider = |old: ArrayView2<'_, f32>| {
+            let mut wider = Array2::from_elem((old.nrows(), stride(experts + 1)), value);
+            let [gate, outputs] = [0..experts, experts..2 * experts];
+            for (from, to) in [(gate, 0), (outputs, experts + 1)] {
+                let from = old.slice_axis(Axis(1), Slice::from(from));
+                wider.slice_axis_mut(Axis(1), Slice::from(to..to + experts)).assign(&from);
+            }
+            wider
+        };
+        self.bias = wider(self.bias.view().insert_axis(Axis(0))).into_flat();
+        self.rows = wider(self.rows.view());
+    }
+}
+
+/// Moves numbers by `step` of the way to others.
+fn approach(own: ArrayViewMut2<'_, f32>, other: ArrayView2<'_, f32>, step: f32) {
+    Zip::from(own).and(other).for_each(|own, other| *own += step * (other - *own));
+}
