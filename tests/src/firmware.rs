@@ -6,9 +6,11 @@
 #[path = "../../firmware-example/src/vectors.rs"]
 pub mod vectors;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use feamoe_engine::schema::Kind;
 use object::{Object as _, ObjectSection as _};
@@ -97,6 +99,13 @@ pub fn build_with(
     board.build_with(binary, profile, features, target_dir, variables)
 }
 
+/// Returns the lock of a folder for what is built.
+fn lock_of(target_dir: &Path) -> Arc<Mutex<()>> {
+    static LOCKS: LazyLock<Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
+    let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+    locks.entry(target_dir.to_owned()).or_default().clone()
+}
+
 impl Board {
     /// Returns whether firmware can be built for it and run here; says what is missing where not.
     ///
@@ -164,6 +173,9 @@ impl Board {
         target_dir: &Path,
         variables: &[(&str, &Path)],
     ) -> Result<PathBuf, String> {
+        // Builds of other features have the same name: each is copied before the next one.
+        let lock = lock_of(target_dir);
+        let _building = lock.lock().unwrap_or_else(PoisonError::into_inner);
         let output = Command::new("cargo")
             .args(["build", "--quiet", "--bin", binary, "--profile", profile, "--features", features, "--target-dir"])
             .arg(target_dir)
@@ -176,11 +188,13 @@ impl Board {
             .envs(variables.iter().copied())
             .output()
             .unwrap_or_else(|error| panic!("cargo: {error}"));
-        if output.status.success() {
-            Ok(target_dir.join(self.target).join(profile).join(binary))
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
+        let built = target_dir.join(self.target).join(profile);
+        let (image, copy) = (built.join(format!("{binary}+{features}")), built.join(format!("{binary}.copy")));
+        let copied = fs::copy(built.join(binary), &copy).and_then(|_| fs::rename(&copy, &image));
+        copied.map(|()| image).map_err(|error| format!("the image of {binary}: {error}"))
     }
 }
 

@@ -10,7 +10,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 use feamoe::model::costs::{CALLS, CODE, COMPILER, DEVICES, Device, INTEGER_CALLS, INTEGER_CODE, Integers, Shape, sum};
 use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel};
@@ -22,7 +21,6 @@ use feamoe_testkit::generate::{Cell, Draw, Recipe, draw_cell};
 use feamoe_tests::command::Folder;
 use feamoe_tests::firmware::{self, board};
 use feamoe_tests::repository_file;
-use tempfile::TempDir;
 
 /// Features and experts of models that constants are fitted to: the capacities of the `costs`
 /// binary but for those of [`OTHERS`], each number of experts.
@@ -81,7 +79,6 @@ struct Counted {
 /// The `costs` binary of a device, for the board that counts.
 struct Counter {
     image: PathBuf,
-    _folder: TempDir,
     board: &'static str,
     kinds: Kinds,
 }
@@ -121,16 +118,15 @@ impl Counter {
             return None;
         }
         let features = if kinds == Kinds::Floats { "" } else { "integer" };
-        // The images have one name: one at a time is built, and copied.
-        static BUILDING: Mutex<()> = Mutex::new(());
-        let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-        let on = [("FEAMOE_BOARD", Path::new(device.board))];
-        let target = firmware::folder().join("target");
-        let built = board(device.target).build_with("costs", "release", features, &target, &on).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let image = folder.path().join("costs");
-        fs::copy(built, &image).unwrap();
-        Some(Self { image, _folder: folder, board: device.board, kinds })
+        let own = board(device.target);
+        let image = if device.board == device.target {
+            own.build("costs", "release", features)
+        } else {
+            // In a folder of its own: a variable that changes has everything built anew.
+            let target = firmware::folder().join("target").join(format!("{}-on-{}", device.target, device.board));
+            own.build_with("costs", "release", features, &target, &[("FEAMOE_BOARD", Path::new(device.board))])
+        };
+        Some(Self { image: image.unwrap(), board: device.board, kinds })
     }
 
     /// Counts records of a model.

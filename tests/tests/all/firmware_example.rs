@@ -73,14 +73,16 @@ fn example_refuses_a_damaged_model() {
     if !firmware::available() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let damaged = folder.path().join("damaged.feamoe");
-    let mut bytes = fs::read(firmware::folder().join("demo.feamoe")).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    fs::write(&damaged, bytes).unwrap();
     // A folder of its own for what is built: the other test runs the example that loads.
     let target = firmware::folder().join("target/damaged");
+    fs::create_dir_all(&target).unwrap();
+    let damaged = target.join("damaged.feamoe");
+    let mut bytes = fs::read(firmware::folder().join("demo.feamoe")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    if fs::read(&damaged).ok().as_ref() != Some(&bytes) {
+        fs::write(&damaged, bytes).unwrap();
+    }
     let image = firmware::build_with("firmware-example", "release", "", &target, &[("FEAMOE_BLOB", &damaged)]).unwrap();
-    let message = firmware::run(&image, folder.path()).unwrap_err();
+    let message = firmware::run(&image, &target).unwrap_err();
     assert!(message.contains("firmware: model: checksum"), "{message}");
 }

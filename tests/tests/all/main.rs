@@ -24,6 +24,7 @@ mod delta;
 mod determinism;
 mod device_costs;
 mod drift;
+mod evaluation;
 mod exact;
 mod firmware_costs;
 mod firmware_example;

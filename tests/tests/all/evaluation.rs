@@ -1,0 +1,374 @@
+//! Evaluation against a twin that knows nothing of it: every figure again from the list of records,
+//! in f64, by its definition. The order of records and the numbers of groups change nothing, and
+//! counting in parts is counting once.
+
+use feamoe::judge::evaluation::{Evaluation, Evaluator, GroupGaps};
+use feamoe::rows::{Attribute, NO_GROUP};
+use feamoe::schema::Protected;
+use feamoe_engine::fairness::{Measure, WideCounts, interval};
+use feamoe_testkit::generate::Draw;
+
+/// Lists of records drawn.
+const LISTS: u64 = 3_000;
+/// Rates are f32, burdens sums of 2^-24.
+const TOLERANCE: f64 = 1e-6;
+/// Scores nearer to each other may count as ties.
+const TIE: f64 = 1e-6;
+/// Two-sided 95 % quantile of the standard normal distribution.
+const Z: f64 = 1.959_963_984_540_054;
+
+#[derive(Clone, Debug)]
+struct Record {
+    label: bool,
+    score: f32,
+    groups: Vec<u8>,
+    /// Of a declined record: its distance, where a recourse was found.
+    distance: Option<f32>,
+}
+
+struct List {
+    threshold: f32,
+    /// Number of groups per attribute.
+    attributes: Vec<usize>,
+    records: Vec<Record>,
+}
+
+impl List {
+    /// Draws records that sit on edges more often than real ones do.
+    fn draw(seed: u64) -> Self {
+        let mut draw = Draw::new(seed);
+        let threshold = draw.one_of(&[0.5, 0.5, 0.3, 0.999, 1e-6, f32::from_bits(0.5_f32.to_bits() - 1)]);
+        let attributes: Vec<usize> = (0..draw.below(4)).map(|_| 1 + draw.below(5)).collect();
+        let count = draw.one_of(&[0, 1, 2, 7, 60, 400]);
+        let [positive, coarse] = [draw.one_of(&[0.0, 0.02, 0.5, 1.0]), draw.one_of(&[true, false])];
+        let records = (0..count).map(|_| {
+            let score = match draw.below(8) {
+                0 => threshold,
+                1 => f32::from_bits(threshold.to_bits() - 1),
+                2 => draw.one_of(&[0.0, 1.0, f32::MIN_POSITIVE, 1.0 - f32::EPSILON / 2.0]),
+                _ if coarse => draw.below(11) as f32 / 10.0,
+                _ => draw.between(0.0, 1.0),
+            };
+            Record {
+                label: draw.between(0.0, 1.0) < positive,
+                score,
+                groups: attributes
+                    .iter()
+                    .map(|groups| match draw.below(groups + 1) {
+                        none if none == *groups => NO_GROUP,
+                        group => group as u8,
+                    })
+                    .collect(),
+                distance: (draw.below(5) > 0).then(|| draw.between(0.0, 4.0)),
+            }
+        });
+        let records = records.collect();
+        Self { threshold, attributes, records }
+    }
+
+    /// Groups of an attribute are named by number, the privileged one first.
+    fn attributes(&self) -> Vec<Attribute> {
+        let attribute = |(index, groups): (usize, &usize)| {
+            let name = |group: usize| format!("group {group}");
+            Attribute::new(&Protected {
+                column: format!("attribute {index}"),
+                privileged: vec![name(0)],
+                unprivileged: Some((1..*groups).map(name).collect()),
+                as_feature: false,
+            })
+        };
+        self.attributes.iter().enumerate().map(attribute).collect()
+    }
+
+    fn evaluate(&self) -> Evaluation {
+        let mut evaluator = Evaluator::new(self.threshold, self.attributes.len());
+        for record in &self.records {
+            evaluator.observe(record.label, record.score, &record.groups);
+            if record.score < self.threshold {
+                evaluator.observe_distance(record.distance, &record.groups);
+            }
+        }
+        evaluator.report(&self.attributes())
+    }
+
+    fn of_group(&self, attribute: usize, group: usize) -> Vec<&Record> {
+        self.records.iter().filter(|record| usize::from(record.groups[attribute]) == group).collect()
+    }
+
+    fn counts(&self, records: &[&Record]) -> WideCounts {
+        let mut counts = WideCounts::new();
+        records.iter().for_each(|record| counts.observe(record.label, record.score, self.threshold));
+        counts
+    }
+}
+
+/// The figures of some records, each by its definition; NaN where none supports it.
+struct Twin<'a> {
+    threshold: f32,
+    records: Vec<&'a Record>,
+}
+
+impl Twin<'_> {
+    fn mean_of(values: impl Iterator<Item = f64>) -> f64 {
+        let values: Vec<f64> = values.collect();
+        values.iter().sum::<f64>() / values.len() as f64
+    }
+
+    fn share(&self, among: impl Fn(&Record) -> bool, of: impl Fn(&Record) -> bool) -> f64 {
+        Self::mean_of(self.records.iter().filter(|r| among(r)).map(|r| f64::from(u8::from(of(r)))))
+    }
+
+    fn is_positive(&self, record: &Record) -> bool {
+        record.score >= self.threshold
+    }
+
+    fn positive(&self) -> f64 {
+        self.share(|_| true, |r| self.is_positive(r))
+    }
+
+    fn rate(&self, label: bool) -> f64 {
+        self.share(|r| r.label == label, |r| self.is_positive(r))
+    }
+
+    fn accuracy(&self) -> f64 {
+        self.share(|_| true, |r| self.is_positive(r) == r.label)
+    }
+
+    fn precision(&self) -> f64 {
+        self.share(|r| self.is_positive(r), |r| r.label)
+    }
+
+    fn declined(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().copied().filter(|record| !self.is_positive(record))
+    }
+
+    fn burden(&self) -> f64 {
+        Self::mean_of(self.declined().map(|r| f64::from(self.threshold) - f64::from(r.score)))
+    }
+
+    fn recourse(&self) -> f64 {
+        Self::mean_of(self.declined().filter_map(|r| r.distance).map(f64::from))
+    }
+
+    fn log_loss(&self) -> f64 {
+        Self::mean_of(self.records.iter().map(|r| {
+            let p = f64::from(if r.label { r.score } else { 1.0 - r.score });
+            -p.max(3e-8).ln()
+        }))
+    }
+
+    fn calibration_error(&self) -> f64 {
+        let in_bin = |bin: u32| {
+            let is_in = |r: &&&Record| ((r.score * 10.0) as u32).min(9) == bin;
+            let gap = |r: &&Record| f64::from(r.score) - f64::from(u8::from(r.label));
+            self.records.iter().filter(is_in).map(gap).sum::<f64>().abs()
+        };
+        (0..10).map(in_bin).sum::<f64>() / self.records.len() as f64
+    }
+
+    /// The area under the ROC curve, and how much ties may move it.
+    fn auc(&self) -> [f64; 2] {
+        let (mut ordered, mut near, mut pairs) = (0.0, 0.0, 0.0);
+        for positive in self.records.iter().filter(|r| r.label) {
+            for negative in self.records.iter().filter(|r| !r.label) {
+                let apart = f64::from(positive.score) - f64::from(negative.score);
+                pairs += 1.0;
+                ordered += if apart > 0.0 { 1.0 } else { f64::from(u8::from(apart == 0.0)) / 2.0 };
+                near += f64::from(u8::from(apart != 0.0 && apart.abs() <= TIE)) / 2.0;
+            }
+        }
+        [ordered / pairs, near / pairs]
+    }
+
+    /// Wilson's score interval of a share of `n`, with the share.
+    fn wilson(share: f64, n: usize) -> [f64; 3] {
+        let n = n as f64;
+        let centre = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
+        let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt() / (1.0 + Z * Z / n);
+        [centre - half, share, centre + half]
+    }
+
+    /// Newcombe's interval of the difference of two shares.
+    fn newcombe([u_low, u, u_high]: [f64; 3], [r_low, r, r_high]: [f64; 3]) -> [f64; 2] {
+        let gap = u - r;
+        [gap - (u - u_low).hypot(r_high - r), gap + (u_high - u).hypot(r - r_low)]
+    }
+}
+
+#[track_caller]
+fn assert_near(found: impl Into<f64>, expected: f64, what: &str) {
+    let found = found.into();
+    let is_near = (found.is_nan() && expected.is_nan()) || (found - expected).abs() <= TOLERANCE;
+    assert!(is_near, "{what}: found {found}, expected {expected}");
+}
+
+fn assert_gaps(gaps: &GroupGaps, u: &Twin<'_>, r: &Twin<'_>, what: &str) {
+    let [tpr, fpr] = [true, false].map(|label| u.rate(label) - r.rate(label));
+    assert_near(gaps.spd, u.positive() - r.positive(), &format!("{what}: SPD"));
+    assert_near(gaps.aod, (tpr + fpr) / 2.0, &format!("{what}: AOD"));
+    assert_near(gaps.eodds, (tpr.abs() + fpr.abs()) / 2.0, &format!("{what}: equalised odds"));
+    assert_near(gaps.eopp, tpr, &format!("{what}: equal opportunity"));
+    assert_near(gaps.probability_burden, u.burden() - r.burden(), &format!("{what}: burden"));
+    assert_near(gaps.recourse_burden, u.recourse() - r.recourse(), &format!("{what}: recourse burden"));
+    let impact = u.positive() / r.positive();
+    if impact.is_finite() && impact > 0.0 {
+        assert_near(f64::from(gaps.disparate_impact) / impact, 1.0, &format!("{what}: disparate impact"));
+    } else {
+        assert!(!gaps.disparate_impact.is_normal(), "{what}: impact {} of {impact}", gaps.disparate_impact);
+    }
+    let shares = |twin: &Twin<'_>, label: Option<bool>| {
+        let among: Vec<&&Record> = twin.records.iter().filter(|r| label.is_none_or(|label| r.label == label)).collect();
+        let share = label.map_or_else(|| twin.positive(), |label| twin.rate(label));
+        (!among.is_empty()).then(|| Twin::wilson(share, among.len()))
+    };
+    for (interval, label) in [(gaps.spd_interval, None), (gaps.eopp_interval, Some(true))] {
+        let expected = shares(u, label).zip(shares(r, label)).map(|(u, r)| Twin::newcombe(u, r));
+        assert_eq!(interval.is_some(), expected.is_some(), "{what}");
+        for (found, expected) in interval.into_iter().flatten().zip(expected.into_iter().flatten()) {
+            assert_near(found, expected, &format!("{what}: interval, label {label:?}"));
+        }
+    }
+    let is_small = |twin: &Twin<'_>| {
+        [true, false].into_iter().any(|label| twin.records.iter().filter(|record| record.label == label).count() < 30)
+    };
+    assert_eq!(gaps.too_small, is_small(u) || is_small(r), "{what}");
+}
+
+#[test]
+fn every_figure_is_that_of_a_naive_twin() {
+    let mut judged = 0;
+    for seed in 0..LISTS {
+        let list = List::draw(seed);
+        let found = list.evaluate();
+        let all = Twin { threshold: list.threshold, records: list.records.iter().collect() };
+        assert_eq!(found.rows, list.records.len() as u64);
+        assert_near(found.accuracy, all.accuracy(), "accuracy");
+        assert_near(found.balanced_accuracy, (all.rate(true) + 1.0 - all.rate(false)) / 2.0, "balanced accuracy");
+        assert_near(found.log_loss, all.log_loss(), "log-loss");
+        let [auc, ties] = all.auc();
+        let is_near = (found.auc.is_nan() && auc.is_nan()) || (found.auc - auc).abs() <= ties + 1e-9;
+        assert!(is_near, "list {seed}: AUC {} for {auc}", found.auc);
+        let mut gaps = found.fairness.iter();
+        let mut groups = found.groups.iter();
+        for (attribute, count) in list.attributes.iter().enumerate() {
+            let twin = |group| Twin { threshold: list.threshold, records: list.of_group(attribute, group) };
+            for group in 0..*count {
+                let what = format!("list {seed}, attribute {attribute}, group {group}");
+                let (u, report) = (twin(group), groups.next().unwrap());
+                assert_eq!(report.rows, u.records.len() as u64, "{what}");
+                assert_near(report.positive_rate, u.positive(), &what);
+                assert_near(report.tpr, u.rate(true), &what);
+                assert_near(report.fpr, u.rate(false), &what);
+                assert_near(report.accuracy, u.accuracy(), &what);
+                assert_near(report.precision, u.precision(), &what);
+                assert_near(report.calibration_error, u.calibration_error(), &what);
+                assert_near(report.recourse_burden, u.recourse(), &what);
+                let without = u.declined().filter(|record| record.distance.is_none()).count();
+                assert_eq!(report.without_recourse, without as u64, "{what}");
+                if group > 0 {
+                    assert_gaps(gaps.next().unwrap(), &u, &twin(0), &what);
+                    judged += 1;
+                }
+            }
+        }
+        assert!(gaps.next().is_none() && groups.next().is_none());
+        for measure in Measure::ALL {
+            let values = found.fairness.iter().filter(|gaps| !gaps.too_small).map(|gaps| gaps.measure(measure).abs());
+            assert_eq!(found.worst(measure), values.filter(|gap| !gap.is_nan()).max_by(f32::total_cmp));
+        }
+    }
+    assert!(judged > 5_000, "{judged}");
+}
+
+/// Bits, without those figures that are sums of f64 in the order of the records.
+fn bits(evaluation: &Evaluation) -> Vec<u32> {
+    let gaps = evaluation.fairness.iter().flat_map(|gaps| {
+        let ends = [gaps.spd_interval, gaps.aod_interval, gaps.eopp_interval];
+        Measure::ALL.map(|measure| gaps.measure(measure)).into_iter().chain(ends.into_iter().flatten().flatten())
+    });
+    let groups = evaluation.groups.iter().flat_map(|group| {
+        [group.positive_rate, group.tpr, group.fpr, group.precision, group.accuracy, group.recourse_burden]
+    });
+    let all = [evaluation.accuracy, evaluation.balanced_accuracy, evaluation.auc as f32];
+    all.into_iter().chain(gaps).chain(groups).map(f32::to_bits).collect()
+}
+
+#[test]
+fn the_order_of_records_changes_no_bit() {
+    for seed in 0..LISTS / 3 {
+        let mut list = List::draw(seed);
+        let before = list.evaluate();
+        let mut draw = Draw::new(!seed);
+        for end in (1..list.records.len()).rev() {
+            list.records.swap(end, draw.below(end + 1));
+        }
+        let after = list.evaluate();
+        assert_eq!(bits(&before), bits(&after), "list {seed}");
+        assert_near(after.log_loss, before.log_loss, "log-loss");
+    }
+}
+
+#[test]
+fn the_numbers_of_groups_change_no_gap() {
+    for seed in 0..LISTS / 3 {
+        let list = List::draw(seed);
+        let Some(groups) = list.attributes.first().filter(|groups| **groups > 2) else { continue };
+        // The unprivileged groups, in turn.
+        let turned = |group: u8| match usize::from(group) {
+            0 => 0,
+            group if group < *groups => (1 + group % (groups - 1)) as u8,
+            _ => group,
+        };
+        let records = list.records.iter().map(|record| {
+            let mut record = record.clone();
+            record.groups[0] = turned(record.groups[0]);
+            record
+        });
+        let other = List { records: records.collect(), attributes: list.attributes.clone(), threshold: list.threshold };
+        let (before, after) = (list.evaluate(), other.evaluate());
+        for group in 1..*groups {
+            let (a, b) = (&before.fairness[group - 1], &after.fairness[usize::from(turned(group as u8)) - 1]);
+            let gaps = |gaps: &GroupGaps| Measure::ALL.map(|measure| gaps.measure(measure).to_bits());
+            assert_eq!((gaps(a), a.rows, a.too_small), (gaps(b), b.rows, b.too_small), "list {seed}");
+        }
+    }
+}
+
+#[test]
+fn counting_in_parts_is_counting_once() {
+    for seed in 0..LISTS {
+        let list = List::draw(seed);
+        let records: Vec<&Record> = list.records.iter().collect();
+        let mut merged = WideCounts::new();
+        let mut rest = &records[..];
+        let mut draw = Draw::new(!seed);
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(1 + draw.below(rest.len()));
+            merged.merge(&list.counts(part));
+            rest = after;
+        }
+        assert_eq!(merged, list.counts(&records), "list {seed}");
+    }
+}
+
+/// What 32 bits cannot count.
+#[test]
+fn counts_past_32_bits_keep_their_rates() {
+    let mut counts = [WideCounts::new(); 2];
+    for (group, (label, score)) in [(true, 0.75), (false, 0.25), (false, 0.75), (true, 0.25)].into_iter().enumerate() {
+        counts[group % 2].observe(label, score, 0.5);
+        counts[0].observe(label, score, 0.5);
+    }
+    let rates = counts.map(|counts| counts.rates());
+    for counts in &mut counts {
+        for _ in 0..40 {
+            counts.merge(&counts.clone());
+        }
+    }
+    assert_eq!(counts[0].rows(), 6 << 40);
+    assert_eq!(counts.map(|counts| counts.rates()), rates);
+    let [u, r] = &counts;
+    let gap = Measure::Spd.gap(&rates[0], &rates[1]);
+    let interval = interval(Measure::Spd, u, r).unwrap();
+    assert!(interval.low <= gap && gap <= interval.high && interval.high - interval.low < 1e-5);
+}
