@@ -192,7 +192,7 @@ pub enum Error {
     Gzip {
         /// The file.
         file: String,
-        /// 1-based line reached when it broke off.
+        /// 1-based line reached when it stopped.
         line: u64,
         /// What is wrong with it.
         problem: String,
@@ -269,10 +269,10 @@ pub enum Error {
         columns: Vec<String>,
     },
 
-    /// Data that are not those a run was reading when it broke off.
+    /// Data that are not those a run was reading when it stopped.
     #[error(
-        "{file}: found {found}, expected the records that the run had read of {files} when it broke off, the first {records}; name the same data again, from the \
-         first file on, or go on with other data as the rest of them"
+        "{file}: found {found}, expected the records that the run had read of {files} when it stopped, the first {records}; name the same data again, from the \
+         first file on, or resume with other data as the rest of them"
     )]
     OtherData {
         /// The file where that showed.
@@ -287,7 +287,7 @@ pub enum Error {
 
     /// A checkpoint that another run replaced.
     #[error(
-        "{file}: another run wrote this checkpoint meanwhile, expected the one that this run goes on from; nothing was written: let one run after \
+        "{file}: another run wrote this checkpoint meanwhile, expected the one that this run began with; nothing was written: let one run after \
              the other learn, or give each a checkpoint of its own"
     )]
     ChangedCheckpoint {
@@ -304,7 +304,7 @@ pub enum Error {
 
     /// Data that were learned from already.
     #[error(
-        "{file}: the first {records} records are those that the run began with, expected newer data; name what came since, or say that \
+        "{file}: the run learned from the first {records} records before, expected newer data; name what came since, or say that \
          they are to be learned from again"
     )]
     SameData {
@@ -510,7 +510,7 @@ pub enum CheckpointError {
     },
     /// Another version of the format.
     #[error(
-        "found checkpoint version {found}, expected {expected}; go on with the feamoe that wrote it, or train again"
+        "found checkpoint version {found}, expected {expected}; resume with the feamoe that wrote it, or train again"
     )]
     Version {
         /// Version found.
@@ -543,7 +543,7 @@ pub enum CheckpointError {
     Damaged,
     /// Content that is no checkpoint, though its hash is right.
     #[error(
-        "the content cannot be decoded as a checkpoint of version {version}; go on with the feamoe that wrote it, or train again"
+        "the content cannot be decoded as a checkpoint of version {version}; resume with the feamoe that wrote it, or train again"
     )]
     Undecodable {
         /// The version it says it is of.

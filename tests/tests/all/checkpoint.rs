@@ -1,4 +1,4 @@
-//! A run goes on from its checkpoint to the bytes it would have come to without a break: with newer
+//! A run resumes from its checkpoint to the bytes it would have had without a break: with newer
 //! data, after a kill at any moment, after a full disk.
 
 use std::io::{Read as _, Write as _};
@@ -158,8 +158,8 @@ fn data_that_break_off_are_gone_on_with_from_where_they_did() {
 
     // Other data, fewer or changed, are not what was read.
     let message = folder.refusal(&update("parts", &["2.csv"], &every));
-    let expected = "expected the records that the run had read of 1.csv when it broke off, the first 6000; name the same data again, from the \
-                    first file on, or go on with other data as the rest of them (--rest)";
+    let expected = "expected the records that the run had read of 1.csv when it stopped, the first 6000; name the same data again, from the \
+                    first file on, or resume with other data as the rest of them (--rest)";
     assert_eq!(message, format!("2.csv: found fewer records, {expected}"));
     let one = good.replacen(",yes\n", ",no\n", 1);
     folder.write("changed.csv", one);
@@ -463,13 +463,20 @@ fn data_that_were_learned_from_are_refused_unless_they_are_wanted_again() {
         let update = |data, options: &[&'static str]| folder.run(&update("parts", &[data], options));
         let before = folder.read("parts.ckpt");
         let refused = update("0.csv", &[]).refused();
-        let expected = format!("0.csv: the first {} records are those that the run began with", rows.min(1_000));
+        let expected = format!("0.csv: the run learned from the first {} records before", rows.min(1_000));
         assert!(refused.starts_with(&expected) && refused.ends_with("(--again)"), "{refused}");
         if rows >= 100 {
-            assert!(update("both.csv", &[]).refused().starts_with("both.csv: the first"), "{rows}");
+            assert!(update("both.csv", &[]).refused().starts_with("both.csv: the run learned"), "{rows}");
         }
         assert!(folder.read("parts.ckpt") == before, "{rows}");
         let _ = update("1.csv", &[]).done();
+        // Of every update, not of the first data alone.
+        let before = folder.read("parts.ckpt");
+        for (data, records) in [("1.csv", 300), ("0.csv", rows.min(1_000))] {
+            let expected = format!("{data}: the run learned from the first {records} records before");
+            assert!(update(data, &[]).refused().starts_with(&expected), "{rows}");
+        }
+        assert!(folder.read("parts.ckpt") == before, "{rows}");
         let _ = update("0.csv", &["--again"]).done();
     }
 }

@@ -1,4 +1,4 @@
-//! Promise: a checkpoint of a version that this build reads goes on for ever: the golden file gives
+//! Promise: a checkpoint of a version that this build reads can be resumed for ever: the golden file gives
 //! the model that it gave when it was written, and learns on. It is never written again; a version
 //! that replaces this one gets a file of its own.
 
@@ -22,14 +22,25 @@ fn rows(from: usize, count: usize) -> Records {
 #[test]
 fn the_golden_checkpoint_gives_its_model_and_learns_on() {
     let read = |name: &str| std::fs::read(repository_file(&format!("tests/golden/{name}"))).unwrap();
-    let mut trainer = Trainer::from_bytes(&read("run-v3.ckpt")).unwrap();
+    let mut trainer = Trainer::from_bytes(&read("run-v4.ckpt")).unwrap();
     assert_eq!((trainer.rows(), trainer.counts().read), (ROWS as u64, ROWS as u64));
-    assert!(trainer.model().unwrap().bytes.as_slice() == read("run-v3.feamoe"));
+    assert!(trainer.model().unwrap().bytes.as_slice() == read("run-v4.feamoe"));
 
     trainer.learn_all(&mut rows(ROWS, 300)).unwrap();
     assert_eq!(trainer.rows(), ROWS as u64 + 300);
     assert!(trainer.prequential().summary().total.accuracy > 0.7);
     trainer.model().unwrap();
+}
+
+/// What an earlier version wrote stands for a state that this one does not have.
+#[test]
+fn a_checkpoint_of_an_earlier_version_is_refused_by_its_number() {
+    let bytes = std::fs::read(repository_file("tests/golden/run-v3.ckpt")).unwrap();
+    let error = Trainer::from_bytes(&bytes).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the checkpoint: found checkpoint version 3, expected 4; resume with the feamoe that wrote it, or train again"
+    );
 }
 
 /// How the golden files were made: `cargo test -p feamoe-tests golden_checkpoint:: -- --ignored`

@@ -8,7 +8,7 @@ use std::path::Path;
 use feamoe::encoder;
 use feamoe::error::CheckpointError as E;
 use feamoe::learner::{Growth, LearnerOptions};
-use feamoe::rows::{GoOn, Input};
+use feamoe::rows::{Input, ResumeFrom};
 use feamoe::schema::Schema;
 use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, Stage, VERSION};
 use feamoe::training::{self, Options};
@@ -66,8 +66,8 @@ fn sealed(payload: &[u8]) -> Vec<u8> {
 }
 
 /// Goes on with whatever was read; errors are fine.
-fn go_on(checkpoint: Checkpoint<'_>, input: &Input) {
-    let run = training::resume(checkpoint, std::slice::from_ref(input), GoOn::Same, None, &mut |_| ());
+fn resume(checkpoint: Checkpoint<'_>, input: &Input) {
+    let run = training::resume(checkpoint, std::slice::from_ref(input), ResumeFrom::Same, None, &mut |_| ());
     if let Ok(run) = run {
         let _ = run.model();
         let _ = run.checkpoint().to_bytes();
@@ -140,7 +140,7 @@ fn content_with_the_right_hash_is_refused_or_can_be_gone_on_with() {
                 match Checkpoint::from_bytes(&sealed(&payload)) {
                     Ok(checkpoint) => {
                         read += 1;
-                        go_on(checkpoint, &input);
+                        resume(checkpoint, &input);
                     }
                     Err(E::Undecodable { .. } | E::Contradictory { .. }) => refused += 1,
                     Err(error) => unreachable!("{error}"),
@@ -223,7 +223,7 @@ fn the_command_says_which_file_what_and_what_to_do() {
             "lending.feamoe",
             "found a model, expected a checkpoint: a model alone cannot be resumed; name the checkpoint of the run (`feamoe train --checkpoint FILE` writes one)".into(),
         ),
-        ("newer", "found checkpoint version 9, expected 3; go on with the feamoe that wrote it, or train again".into()),
+        ("newer", "found checkpoint version 9, expected 4; resume with the feamoe that wrote it, or train again".into()),
         (
             "damaged",
             "the content is damaged: its SHA-256 is not the one in the header; copy the file again, or use an earlier checkpoint".into(),

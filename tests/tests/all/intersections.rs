@@ -90,7 +90,7 @@ fn a_target_is_held_for_the_groups_of_an_intersection() {
     assert!(largest_spd(&both, "sex") < TARGET + NOISE && largest_spd(&both, "race") < TARGET + NOISE, "{both:#}");
 }
 
-/// Combinations are numbered by first appearance: a run that goes on must know which came first.
+/// Combinations are numbered by first appearance: a resumed run must know which came first.
 #[test]
 fn a_run_that_goes_on_keeps_the_combinations() {
     let folder = Folder::new();

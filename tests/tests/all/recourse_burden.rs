@@ -76,7 +76,7 @@ fn the_gap_falls_to_its_target() {
     assert!(missed.stderr.starts_with("not met: the largest recourse_burden gap is "), "{}", missed.stderr);
 }
 
-/// A run that goes on gives the bytes of one that was never stopped.
+/// A resumed run gives the bytes of one that was never stopped.
 #[test]
 fn a_run_with_the_target_goes_on_to_the_same_bytes() {
     let folder = Folder::new();

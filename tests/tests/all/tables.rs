@@ -424,7 +424,7 @@ fn a_run_that_was_killed_resumes_in_the_file() {
     for bytes in &stored {
         let resume = |data: &[Input]| {
             let checkpoint = training::checkpoint::Checkpoint::from_bytes(bytes).unwrap();
-            training::resume(checkpoint, data, feamoe::rows::GoOn::Same, None, &mut |_| ())
+            training::resume(checkpoint, data, feamoe::rows::ResumeFrom::Same, None, &mut |_| ())
         };
         assert_eq!(resume(&input).unwrap().model().unwrap().bytes.as_slice(), whole.bytes.as_slice());
         assert!(resume(&[Input::File(folder.path("t.csv"))]).is_err());

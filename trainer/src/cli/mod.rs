@@ -59,7 +59,7 @@ enum Command {
     Schema(schema::Options),
     /// Learn a fair mixture from a stream of rows and export it
     Train(Box<train::Options>),
-    /// Resume learning, with newer data or where a run broke off, and export the model
+    /// Resume learning, with newer data or where a run stopped, and export the model
     Update(update::Options),
     /// Accuracy and every fairness measure by group, with intervals
     Evaluate(evaluate::Options),

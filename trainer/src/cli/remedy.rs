@@ -6,7 +6,7 @@ use feamoe::error::{CheckpointError, Error};
 pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
     let error = error.chain().find_map(|cause| cause.downcast_ref::<Error>())?;
     match error {
-        Error::Stopped { .. } => Some("`feamoe update CHECKPOINT DATA -o MODEL` goes on"),
+        Error::Stopped { .. } => Some("`feamoe update CHECKPOINT DATA -o MODEL` resumes"),
         Error::OtherData { .. } => Some("--rest"),
         Error::SameData { .. } => Some("--again"),
         Error::Checkpoint {

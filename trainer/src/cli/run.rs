@@ -312,7 +312,7 @@ fn render(report: &Report) -> String {
         report.blob.largest_difference,
     );
     if let Some(CheckpointReport { path, bytes }) = &report.checkpoint {
-        let _ = writeln!(text, "wrote {path} ({bytes} bytes); to go on: feamoe update {path} DATA -o MODEL");
+        let _ = writeln!(text, "wrote {path} ({bytes} bytes); to resume: feamoe update {path} DATA -o MODEL");
     }
     text
 }

@@ -48,7 +48,7 @@ fn leave(signal: i32) {
     feamoe::output::remove_unfinished();
     if WAS_HEEDED.load(Ordering::SeqCst) {
         let last = "stopped: the checkpoint, if there is one, is the last that was stored";
-        super::print::message(&format!("{last}, and `feamoe update CHECKPOINT DATA -o MODEL` goes on from it"));
+        super::print::message(&format!("{last}, and `feamoe update CHECKPOINT DATA -o MODEL` resumes from it"));
     }
     std::process::exit(BY_SIGNAL + signal);
 }

@@ -12,7 +12,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use feamoe::rows::{GoOn, Input};
+use feamoe::rows::{Input, ResumeFrom};
 use feamoe::training;
 use feamoe::training::checkpoint::Checkpoint;
 
@@ -38,7 +38,7 @@ pub struct Options {
     #[arg(value_name = "CHECKPOINT")]
     from: PathBuf,
     /// Newer labelled data: CSV (plain or gzip), Parquet or Arrow files in the order given; - for
-    /// standard input. Where the run broke off: the same data again, from the first file on, of
+    /// standard input. Where the run stopped: the same data again, from the first file on, of
     /// which the rows it had learned from are passed over
     #[arg(value_name = "DATA", required = true)]
     data: Vec<Input>,
@@ -48,10 +48,10 @@ pub struct Options {
     /// Where the state of the run goes; without it, back to the checkpoint it came from
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Rows between two checkpoints, default 250000; fewer lose less when the run breaks off
+    /// Rows between two checkpoints, default 250000; fewer lose less when the run is interrupted
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     checkpoint_every: Option<u64>,
-    /// DATA follow the last row learned from, also where the run broke off: for a pipe that cannot
+    /// DATA follow the last row learned from, also where the run stopped: for a pipe that cannot
     /// give its rows again
     #[arg(long)]
     rest: bool,
@@ -78,12 +78,13 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(freeze) = options.freeze {
         checkpoint.learner.to_mut().set_freeze(freeze);
     }
-    let go_on = match (options.rest, options.again) {
-        (true, _) => GoOn::Rest,
-        (_, true) => GoOn::Again,
-        _ => GoOn::Same,
+    let resume_from = match (options.rest, options.again) {
+        (true, _) => ResumeFrom::Rest,
+        (_, true) => ResumeFrom::Again,
+        _ => ResumeFrom::Same,
     };
-    let run = outputs
-        .learn(true, |saving, on_progress| training::resume(checkpoint, &options.data, go_on, saving, on_progress))?;
+    let run = outputs.learn(true, |saving, on_progress| {
+        training::resume(checkpoint, &options.data, resume_from, saving, on_progress)
+    })?;
     outputs.finish(&run, options.format)
 }

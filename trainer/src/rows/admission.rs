@@ -124,7 +124,7 @@ impl Admission {
     pub(crate) fn resume_groups<'a>(&mut self, earlier: impl IntoIterator<Item = &'a Attribute>) {
         let mut earlier = earlier.into_iter();
         for (grouping, earlier) in self.groupings.iter_mut().zip(&mut earlier) {
-            grouping.resume(earlier);
+            grouping.resume_groups(earlier);
         }
         for (intersection, earlier) in self.intersections.iter_mut().zip(earlier) {
             intersection.resume(earlier);

@@ -147,7 +147,7 @@ impl Grouping {
 
     /// Takes over the groups (not the counts) of an earlier stream, so that open groups keep
     /// their ids.
-    pub(super) fn resume(&mut self, earlier: &Attribute) {
+    pub(super) fn resume_groups(&mut self, earlier: &Attribute) {
         for (name, id) in earlier.groups.iter().zip(0..NO_GROUP).skip(self.attribute.groups.len()) {
             self.ids.insert(name.as_bytes().into(), id);
             self.attribute.add(name.clone());
@@ -155,13 +155,13 @@ impl Grouping {
     }
 
     /// Takes over the state of an earlier stream: groups, counts, and the values without a group.
-    pub(super) fn go_on(&mut self, earlier: &Attribute, others: &Seen) {
-        self.resume(earlier);
+    pub(super) fn resume(&mut self, earlier: &Attribute, others: &Seen) {
+        self.resume_groups(earlier);
         self.attribute = earlier.clone();
         self.others = others.clone();
     }
 
-    /// Returns what [`Grouping::go_on`] needs.
+    /// Returns what [`Grouping::resume`] needs.
     pub(super) fn known(&self) -> (Attribute, Seen) {
         (self.attribute.clone(), self.others.clone())
     }

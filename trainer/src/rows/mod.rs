@@ -68,7 +68,7 @@ pub use input::Input;
 pub use open::open;
 pub(crate) use open::{TextOrTable, resume, text_or_table};
 pub(crate) use place::Reading;
-pub use place::{GoOn, Place};
+pub use place::{Place, ResumeFrom};
 pub(crate) use reader::Reader;
 pub(crate) use record::parse;
 pub use record::{Cell, Cells, Position, Record};

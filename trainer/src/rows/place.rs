@@ -37,8 +37,9 @@ pub(crate) struct Reading {
     pub digest: Digest,
     /// `None` between two sources.
     pub within: Option<Within>,
-    /// The first records of all, to know them by when they are given again.
-    pub beginning: Passed,
+    /// The first records of every source, to know them by when they are given again; the last one
+    /// is that of this source.
+    pub beginnings: Vec<Passed>,
 }
 
 /// What was read of a source that is not at its end.
@@ -67,7 +68,7 @@ impl Place {
     /// Returns how many records of its files had been read and the names of those files, if the
     /// reading was not at its end.
     #[must_use]
-    pub fn broke_off(&self) -> Option<(u64, String)> {
+    pub fn stopped_within(&self) -> Option<(u64, String)> {
         self.reading.within.as_ref().map(|within| (within.passed.records, within.files.join(", ")))
     }
 
@@ -94,23 +95,23 @@ impl Place {
     }
 }
 
-/// How to resume a reading that broke off.
+/// How to resume a reading that stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum GoOn {
-    /// Where the reading broke off, the inputs are the same from the first on: what was read of
+pub enum ResumeFrom {
+    /// Where the reading stopped, the inputs are the same from the first on: what was read of
     /// them is passed over, once it is known to be the same. Else they are newer: not what the run
     /// began with.
     #[default]
     Same,
     /// The inputs are what follows the last record that was read.
     Rest,
-    /// As `Same`; and where nothing broke off, the inputs may begin with records that were learned
+    /// As `Same`; and where nothing was left unread, the inputs may begin with records that were learned
     /// from before.
     Again,
 }
 
 impl Admission {
-    /// Returns its state with that of the reading: what [`Admission::go_on`] needs.
+    /// Returns its state with that of the reading: what [`Admission::resume`] needs.
     pub(crate) fn place(&self, reading: Reading) -> Place {
         Place {
             columns: self.columns.to_vec(),
@@ -124,16 +125,16 @@ impl Admission {
     }
 
     /// Resumes where an earlier one with the same schema stopped: with newer data after its end,
-    /// or, where it broke off, as `go_on` says.
-    pub(crate) fn go_on(&mut self, place: &Place, go_on: GoOn) {
-        let reads_again = place.reading.within.is_some() && go_on != GoOn::Rest;
+    /// or, where it stopped, as `resume_from` says.
+    pub(crate) fn resume(&mut self, place: &Place, resume_from: ResumeFrom) {
+        let reads_again = place.reading.within.is_some() && resume_from != ResumeFrom::Rest;
         self.counts = place.counts;
         // What is read again was counted as this source's own.
         self.earlier = if reads_again { Counts::default() } else { place.counts };
         self.other_targets = place.other_targets.clone();
         self.implied_negatives = place.implied_negatives.clone();
         for (grouping, (attribute, others)) in self.groupings.iter_mut().zip(&place.attributes) {
-            grouping.go_on(attribute, others);
+            grouping.resume(attribute, others);
         }
         for (intersection, earlier) in self.intersections.iter_mut().zip(&place.intersections) {
             intersection.attribute = earlier.clone();

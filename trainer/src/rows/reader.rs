@@ -3,7 +3,7 @@
 use super::digest::Digest;
 use super::passed::Passed;
 use super::place::{Reading, Within};
-use super::{GoOn, Place, Record, Source};
+use super::{Place, Record, ResumeFrom, Source};
 use crate::error::Error;
 
 /// Lends the records of a source and keeps count of them.
@@ -16,29 +16,39 @@ pub(crate) struct Reader<'s> {
     /// Records before this source.
     earlier: u64,
     is_at_end: bool,
-    /// The first records of all sources.
-    beginning: Passed,
+    /// The first records of every source, this one last.
+    beginnings: Vec<Passed>,
     /// What this source must not begin with.
-    refused: Option<Passed>,
+    refused: Vec<Passed>,
     is_passing_over: bool,
 }
 
-/// Records that a run is known by.
+/// Records that a source is known by.
 const BEGINNING: u64 = 1_000;
 /// Fewer may be the same by chance, unless they are all there are.
 const ENOUGH: u64 = 100;
+/// Sources that a run is known by: the last ones.
+const MOST_SOURCES: usize = 1_000;
 
 impl<'s> Reader<'s> {
     /// Starts with the first source of a run. `keep_place`: whether [`Reader::place`] is to tell
     /// what was read from other data.
     pub(crate) fn new(source: Box<dyn Source + 's>, keep_place: bool) -> Self {
         let passed = keep_place.then(Passed::default);
-        let (opened, beginning) = (Digest::default(), Passed::default());
-        Self { source, passed, opened, earlier: 0, is_at_end: false, beginning, refused: None, is_passing_over: false }
+        Self {
+            source,
+            passed,
+            opened: Digest::default(),
+            earlier: 0,
+            is_at_end: false,
+            beginnings: vec![Passed::default()],
+            refused: Vec::new(),
+            is_passing_over: false,
+        }
     }
 
-    /// Resumes where an earlier reader stopped: with newer data after its end, or, where it broke
-    /// off, as `go_on` says. `open` opens the source after data of a digest.
+    /// Resumes where an earlier reader stopped: with newer data after its end, or, where it was
+    /// interrupted, as `resume_from` says. `open` opens the source after data of a digest.
     ///
     /// # Errors
     /// Those of `open`; [`Error::OtherData`] where the source is not what the earlier reader had
@@ -46,23 +56,33 @@ impl<'s> Reader<'s> {
     pub(crate) fn resume(
         open: impl FnOnce(Digest) -> Result<Box<dyn Source + 's>, Error>,
         place: &Place,
-        go_on: GoOn,
+        resume_from: ResumeFrom,
     ) -> Result<Self, Error> {
-        let Reading { digest, within, beginning } = &place.reading;
-        let (again, opened) = match (within, go_on) {
-            (Some(within), GoOn::Same | GoOn::Again) => (Some(within), digest),
-            (Some(within), GoOn::Rest) => (None, &within.digest),
+        let Reading { digest, within, beginnings } = &place.reading;
+        let (again, opened) = match (within, resume_from) {
+            (Some(within), ResumeFrom::Same | ResumeFrom::Again) => (Some(within), digest),
+            (Some(within), ResumeFrom::Rest) => (None, &within.digest),
             (None, _) => (None, digest),
         };
         let read_again = again.map_or(0, |within| within.passed.records);
+        let mut beginnings = beginnings.clone();
+        let mut refused = Vec::new();
+        if within.is_none() {
+            if resume_from == ResumeFrom::Same {
+                refused.extend(beginnings.iter().filter(|beginning| beginning.records > 0));
+            }
+            let room = beginnings.len().saturating_sub(MOST_SOURCES - 1);
+            beginnings.drain(..room);
+            beginnings.push(Passed::default());
+        }
         let mut reader = Self {
             source: open(opened.clone())?,
             passed: Some(Passed::default()),
             opened: opened.clone(),
             earlier: place.counts.read.saturating_sub(read_again),
             is_at_end: false,
-            beginning: *beginning,
-            refused: (within.is_none() && go_on == GoOn::Same && beginning.records > 0).then_some(*beginning),
+            beginnings,
+            refused,
             is_passing_over: again.is_some(),
         };
         if let Some(within) = again {
@@ -71,7 +91,7 @@ impl<'s> Reader<'s> {
         Ok(reader)
     }
 
-    /// Passes over the records that were learned from before the run broke off; makes sure that
+    /// Passes over the records that were learned from before the run stopped; makes sure that
     /// they are the same.
     fn pass_over(&mut self, within: &Within) -> Result<(), Error> {
         let other = |reader: &Self, found| Error::OtherData {
@@ -97,18 +117,18 @@ impl<'s> Reader<'s> {
     pub(crate) fn advance(&mut self) -> Result<bool, Error> {
         if !self.source.advance()? {
             self.is_at_end = true;
-            return if self.refused.is_some_and(|old| Some(old) == self.passed) {
-                Err(self.same_data())
-            } else {
-                Ok(false)
-            };
+            let is_known = self.passed.is_some_and(|passed| self.refused.contains(&passed));
+            return if is_known { Err(self.same_data()) } else { Ok(false) };
         }
         if let Some(passed) = &mut self.passed {
             passed.take(&self.source.record());
-            if self.beginning.records < BEGINNING && !self.is_passing_over {
-                self.beginning.take(&self.source.record());
+            if let Some(beginning) = self.beginnings.last_mut()
+                && beginning.records < BEGINNING
+                && !self.is_passing_over
+            {
+                beginning.take(&self.source.record());
             }
-            if passed.records >= ENOUGH && self.refused == Some(*passed) {
+            if (ENOUGH..=BEGINNING).contains(&passed.records) && self.refused.contains(passed) {
                 return Err(self.same_data());
             }
         }
@@ -146,16 +166,16 @@ impl<'s> Reader<'s> {
     /// Returns where the reading is.
     pub(crate) fn place(&self) -> Reading {
         let digest = self.source.digest();
-        let beginning = self.beginning;
+        let beginnings = self.beginnings.clone();
         match self.passed.filter(|_| !self.is_at_end) {
             // A path is spelled in many ways: a name tells enough.
             Some(passed) => {
                 let names =
                     self.source.names().iter().map(|name| name.rsplit(['/', '\\']).next().unwrap_or(name).into());
                 let within = Within { passed, files: names.collect(), digest };
-                Reading { digest: self.opened.clone(), within: Some(within), beginning }
+                Reading { digest: self.opened.clone(), within: Some(within), beginnings }
             }
-            None => Reading { digest, within: None, beginning },
+            None => Reading { digest, within: None, beginnings },
         }
     }
 }

@@ -15,7 +15,7 @@ const CHECKED_ROWS: u64 = 1000;
 const SEED: u64 = u64::from_be_bytes(*b"reservoi");
 
 /// A uniform sample without replacement of the rows offered so far, in constant memory: Vitter
-/// (1985), algorithm R. One that was stored must be resumed by `go_on` before it is used.
+/// (1985), algorithm R. One that was stored must be resumed by `resume` before it is used.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reservoir {
     rows: Buffer,
@@ -40,12 +40,12 @@ impl Reservoir {
     #[must_use]
     pub fn new(rows: Buffer, background: u16, seed: u64) -> Self {
         let mut reservoir = Self { rows, background, seed, offered: 0, bytes: 0, random: unseeded() };
-        reservoir.go_on();
+        reservoir.resume();
         reservoir
     }
 
     /// Resumes a stored reservoir.
-    pub(crate) fn go_on(&mut self) {
+    pub(crate) fn resume(&mut self) {
         self.bytes = self.rows.bytes();
         self.random = Pcg64Mcg::seed_from_u64(self.seed ^ SEED);
         self.random.advance(self.offered.saturating_sub(self.capacity()).into());

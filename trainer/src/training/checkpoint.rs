@@ -50,7 +50,7 @@ use crate::training::prequential::Prequential;
 pub const MAGIC: [u8; 4] = *b"FEAC";
 /// Version of the format, the only one that is read. 1: the first. 2: of rows that are kept, the
 /// typed values of the columns in use and nothing else. 3: the experts' responsibilities in f64.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
 

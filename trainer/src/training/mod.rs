@@ -28,7 +28,7 @@ use crate::encoder;
 use crate::error::Error;
 use crate::learner::{Learner, ValidOptions};
 use crate::random::shuffle;
-use crate::rows::{self, Admission, Digest, GoOn, Input, Reader, Source, Split, Stream, Use};
+use crate::rows::{self, Admission, Digest, Input, Reader, ResumeFrom, Source, Split, Stream, Use};
 use crate::schema::Schema;
 use checkpoint::Checkpoint;
 use prequential::Prequential;
@@ -270,8 +270,8 @@ pub fn run_saving(
     Ok(Run { trainer, unfitted: None, timing })
 }
 
-/// Resumes an earlier run, in a single pass: over newer data, or where it broke off over the
-/// data it was reading, as `go_on` says.
+/// Resumes an earlier run, in a single pass: over newer data, or where it stopped over the
+/// data it was reading, as `resume_from` says.
 ///
 /// # Errors
 /// As [`run_saving`]; [`Error::OtherData`] where the inputs are not those that the run was reading;
@@ -279,15 +279,15 @@ pub fn run_saving(
 pub fn resume(
     checkpoint: Checkpoint<'_>,
     inputs: &[Input],
-    go_on: GoOn,
+    resume_from: ResumeFrom,
     saving: Option<Saving<'_>>,
     on_progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Run, Error> {
     let started = Instant::now();
     let place = &checkpoint.place;
     let open = |digest| open(inputs, &checkpoint.schema, place.columns(), digest);
-    let reader = Reader::resume(open, place, go_on)?;
-    let trainer = Trainer::resume(checkpoint, reader.source().columns(), reader.file(), go_on)?;
+    let reader = Reader::resume(open, place, resume_from)?;
+    let trainer = Trainer::resume(checkpoint, reader.source().columns(), reader.file(), resume_from)?;
     over(trainer, reader, saving, on_progress, started)
 }
 

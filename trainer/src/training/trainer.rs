@@ -14,7 +14,7 @@ use crate::encoder::{self, Encoder, Example, Flipper, Flips, feature_columns};
 use crate::error::{CheckpointError, Error, list};
 use crate::learner::{Learner, Prediction};
 use crate::rows::{
-    Admission, Attribute, Buffer, Counts, GoOn, Place, Reading, Record, Reservoir, Row, Source, Use, column,
+    Admission, Attribute, Buffer, Counts, Place, Reading, Record, Reservoir, ResumeFrom, Row, Source, Use, column,
 };
 use crate::schema::Schema;
 
@@ -191,7 +191,7 @@ impl Trainer {
     /// [`Error::MissingColumn`] for one that was put together wrongly.
     pub fn from_checkpoint(checkpoint: Checkpoint<'_>) -> Result<Self, Error> {
         let columns = checkpoint.place.columns().into();
-        let mut trainer = Self::resume(checkpoint, &columns, "the table", GoOn::Rest)?;
+        let mut trainer = Self::resume(checkpoint, &columns, "the table", ResumeFrom::Rest)?;
         trainer.hashes = true;
         Ok(trainer)
     }
@@ -201,13 +201,13 @@ impl Trainer {
         checkpoint: Checkpoint<'_>,
         columns: &Arc<[String]>,
         file: &str,
-        go_on: GoOn,
+        resume_from: ResumeFrom,
     ) -> Result<Self, Error> {
         let Checkpoint { schema, encoding, place, stage, reservoir, learner, prequential, rows } = checkpoint;
         let mut admission = Admission::new(columns, file, &schema, Use::Learn)?;
-        admission.go_on(&place, go_on);
+        admission.resume(&place, resume_from);
         let mut reservoir = reservoir.into_owned();
-        reservoir.go_on();
+        reservoir.resume();
         let (mut encoder, waiting) = match stage {
             Stage::WarmingUp(rows) => {
                 let bytes = rows.bytes();
