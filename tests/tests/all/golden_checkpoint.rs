@@ -36,7 +36,7 @@ fn the_golden_checkpoint_gives_its_model_and_learns_on() {
 #[test]
 fn a_checkpoint_of_an_earlier_version_is_refused_by_its_number() {
     let bytes = std::fs::read(repository_file("tests/golden/run-v3.ckpt")).unwrap();
-    let error = Trainer::from_bytes(&bytes).unwrap_err().to_string();
+    let error = Trainer::from_bytes(&bytes).err().unwrap().to_string();
     assert_eq!(
         error,
         "the checkpoint: found checkpoint version 3, expected 4; resume with the feamoe that wrote it, or train again"
