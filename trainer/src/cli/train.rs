@@ -34,8 +34,8 @@ pub struct Options {
     /// where the run stopped
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Rows between two checkpoints, default 250000; fewer lose less when the run is interrupted. A run
-    /// in several passes or shuffled is stored at its end only
+    /// Rows between two checkpoints, default 250000; fewer lose less when the run is interrupted. A
+    /// run in several passes or shuffled is stored at its end only
     #[arg(long, value_name = "N", requires = "checkpoint", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     checkpoint_every: Option<u64>,
     #[command(flatten)]

@@ -2,7 +2,9 @@
 //! individual fairness is learned from.
 //!
 //! The values are those of [`crate::judge::individual`]: of every other group, as far as the
-//! encoder knows them, whether a record of the group has been seen or not. Only the terms of the protected feature differ; all others are copied.
+//! encoder knows them, whether a record of the group has been seen or not. Only the terms of the
+//! protected feature differ; all others are copied.
+//!
 //! *Cost:* nothing where it is not used; else the terms of the record again for each value.
 
 use feamoe_engine::mixture::Term;

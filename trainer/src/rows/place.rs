@@ -105,8 +105,8 @@ pub enum ResumeFrom {
     Same,
     /// The inputs are what follows the last record that was read.
     Rest,
-    /// As `Same`; and where nothing was left unread, the inputs may begin with records that were learned
-    /// from before.
+    /// As `Same`; and where nothing was left unread, the inputs may begin with records that were
+    /// learned from before.
     Again,
 }
 
