@@ -69,7 +69,7 @@ pub fn evaluate(
     let binding = Binding::of(model.schema(), |name| stream.column(name, "the model"))?;
     stream.want(&binding.columns());
     let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());
-    let mut individual = IndividualFairness::new(&binding, stream.attributes());
+    let mut individual = IndividualFairness::new(model, &binding, stream.attributes());
     individual.learn_groups(stream.attributes());
     let mut record = model.record();
     let mut rows = 0_u64;

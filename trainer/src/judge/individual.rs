@@ -3,8 +3,9 @@
 //!
 //! The protected value is replaced by each value of every *other* group: those that the schema
 //! lists, and where it leaves groups open every level that the model knows, so that the order of
-//! the rows does not matter (of a column that the model takes as a number, those that occurred so
-//! far); a privileged group of several values counts with each. One value that changes the decision
+//! the rows does not matter. Of a column that the model takes as a number they are the numbers of
+//! its background; only without a background (or with a single number in it) those that occurred so
+//! far. A privileged group of several values counts with each. One value that changes the decision
 //! makes the record unfair. Several protected columns are changed one at a time, never together;
 //! intersections are none of their own. Records without a group in a column are not judged by it.
 //!
@@ -33,7 +34,7 @@ pub(crate) struct IndividualFairness {
 struct Column {
     /// Its feature in the model, if it is one.
     feature: Option<usize>,
-    /// Whether the values are those of the model's levels, and not those that occurred.
+    /// Whether the values are those that the model knows, and not those that occurred.
     of_model: bool,
     /// Whether each value is of the privileged group, and its text.
     values: Vec<(bool, Vec<u8>)>,
@@ -61,17 +62,31 @@ impl Share {
 
 impl IndividualFairness {
     /// Finds the protected columns among the features of the model.
-    pub(crate) fn new<'a>(binding: &Binding, attributes: impl IntoIterator<Item = &'a Attribute>) -> Self {
+    pub(crate) fn new<'a>(
+        model: AnyModel<'_>,
+        binding: &Binding,
+        attributes: impl IntoIterator<Item = &'a Attribute>,
+    ) -> Self {
         let column = |attribute: &Attribute| {
             let feature = binding.feature(attribute.column());
-            let levels = feature.map_or(&[][..], |feature| binding.levels(feature));
-            let group = |level: &String| {
-                let listed = attribute.values().find(|(_, value)| value == level).map(|(group, _)| group == 0);
-                let value = listed.or_else(|| attribute.is_open().then_some(false))?;
-                Some((value, level.as_bytes().to_vec()))
+            let mut known = feature.map_or_else(Vec::new, |feature| binding.levels(feature).to_vec());
+            if let Some(feature) = feature.filter(|_| known.is_empty() && attribute.is_open()) {
+                let numbers = model.background_numbers(feature);
+                let is_listed = |number: &f32| attribute.values().any(|(_, value)| value.parse() == Ok(*number));
+                // Listed values stay as the schema spells them.
+                let others = numbers.iter().filter(|number| numbers.len() > 1 && !is_listed(number));
+                known.extend(others.map(f32::to_string));
+                if !known.is_empty() {
+                    known.extend(attribute.values().map(|(_, value)| value.to_owned()));
+                }
+            }
+            let group = |value: &String| {
+                let listed = attribute.values().find(|(_, listed)| listed == value).map(|(group, _)| group == 0);
+                let privileged = listed.or_else(|| attribute.is_open().then_some(false))?;
+                Some((privileged, value.as_bytes().to_vec()))
             };
-            let values: Vec<_> = levels.iter().filter_map(group).collect();
-            Column { feature, of_model: !levels.is_empty(), values, share: Share::default() }
+            let values: Vec<_> = known.iter().filter_map(group).collect();
+            Column { feature, of_model: !known.is_empty(), values, share: Share::default() }
         };
         Self { columns: attributes.into_iter().map(column).collect(), all: Share::default() }
     }

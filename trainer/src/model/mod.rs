@@ -117,6 +117,23 @@ of_either! {
 }
 
 impl<'m> AnyModel<'m> {
+    /// Returns the distinct numbers that a feature has in the background records, in ascending
+    /// order; none without a background, of a category, or of integer weights alone.
+    #[must_use]
+    pub fn background_numbers(self, feature: usize) -> Vec<f32> {
+        let (Self::Float(model) | Self::Integer { floats: Some(model), .. }) = self else { return Vec::new() };
+        let values = (0..model.background_rows()).filter_map(|row| model.background_values(row)?.nth(feature));
+        let mut numbers: Vec<f32> = values
+            .filter_map(|value| match value {
+                Value::Number(number) => Some(number),
+                Value::Level(_) | Value::Unseen | Value::Missing => None,
+            })
+            .collect();
+        numbers.sort_unstable_by(f32::total_cmp);
+        numbers.dedup();
+        numbers
+    }
+
     /// Returns a record of this model with every value missing.
     #[must_use]
     pub fn record(self) -> AnyRecord<'m> {
