@@ -182,12 +182,12 @@ fn data_that_break_off_are_gone_on_with_from_where_they_did() {
 }
 
 #[test]
-fn a_file_named_again_after_its_end_is_newer_data() {
+fn a_file_learned_from_again_is_newer_data() {
     let folder = parts(&[6_000, 300]);
     train(&folder, &["0.csv", "1.csv", "1.csv"], "whole", &[]);
     train(&folder, &["0.csv"], "parts", &[]);
-    for _ in 0..2 {
-        let _ = folder.run(&update("parts", &["1.csv"], &[])).done();
+    for again in [&[][..], &["--again"]] {
+        let _ = folder.run(&update("parts", &["1.csv"], again)).done();
     }
     assert_same(&folder, "whole", "parts", "twice");
 }
@@ -460,6 +460,7 @@ fn data_that_were_learned_from_are_refused_unless_they_are_wanted_again() {
         let both = folder.text("0.csv") + folder.text("1.csv").split_once('\n').unwrap().1;
         folder.write("both.csv", both);
         train(&folder, &["0.csv"], "parts", &[]);
+        let of_several = update("parts", &["2.csv", "0.csv"], &[]);
         let update = |data, options: &[&'static str]| folder.run(&update("parts", &[data], options));
         let before = folder.read("parts.ckpt");
         let refused = update("0.csv", &[]).refused();
@@ -476,6 +477,10 @@ fn data_that_were_learned_from_are_refused_unless_they_are_wanted_again() {
             let expected = format!("{data}: the run learned from the first {records} records before");
             assert!(update(data, &[]).refused().starts_with(&expected), "{rows}");
         }
+        // Nor as a later one of several files.
+        folder.write("2.csv", folder.text("1.csv").replace("yes", "no"));
+        let several = folder.run(&of_several).refused();
+        assert!(several.starts_with("0.csv: the run learned from the first"), "{several}");
         assert!(folder.read("parts.ckpt") == before, "{rows}");
         let _ = update("0.csv", &["--again"]).done();
     }

@@ -55,7 +55,7 @@ pub struct Options {
     /// give its rows again
     #[arg(long)]
     rest: bool,
-    /// Learn from DATA also where they begin with the records that the run began with: once more
+    /// Learn from DATA also where they begin with records that the run learned from before: once more
     #[arg(long, conflicts_with = "rest")]
     again: bool,
     /// Let only the gate and the newest expert learn, from here on and in later updates until

@@ -37,8 +37,8 @@ pub(crate) struct Reading {
     pub digest: Digest,
     /// `None` between two sources.
     pub within: Option<Within>,
-    /// The first records of every source, to know them by when they are given again; the last one
-    /// is that of this source.
+    /// The first records of every file, to know them by when they are given again; the last one is
+    /// that of the current file.
     pub beginnings: Vec<Passed>,
 }
 

@@ -16,19 +16,21 @@ pub(crate) struct Reader<'s> {
     /// Records before this source.
     earlier: u64,
     is_at_end: bool,
-    /// The first records of every source, this one last.
+    /// The first records of every file, the current one last.
     beginnings: Vec<Passed>,
-    /// What this source must not begin with.
+    /// No file of this source must begin with one of these.
     refused: Vec<Passed>,
+    /// Files of this source opened so far.
+    files: usize,
     is_passing_over: bool,
 }
 
-/// Records that a source is known by.
+/// Records that a file is known by.
 const BEGINNING: u64 = 1_000;
 /// Fewer may be the same by chance, unless they are all there are.
 const ENOUGH: u64 = 100;
-/// Sources that a run is known by: the last ones.
-const MOST_SOURCES: usize = 1_000;
+/// Files that a run is known by: the last ones.
+const MOST_FILES: usize = 1_000;
 
 impl<'s> Reader<'s> {
     /// Starts with the first source of a run. `keep_place`: whether [`Reader::place`] is to tell
@@ -43,6 +45,7 @@ impl<'s> Reader<'s> {
             is_at_end: false,
             beginnings: vec![Passed::default()],
             refused: Vec::new(),
+            files: 0,
             is_passing_over: false,
         }
     }
@@ -65,26 +68,21 @@ impl<'s> Reader<'s> {
             (None, _) => (None, digest),
         };
         let read_again = again.map_or(0, |within| within.passed.records);
-        let mut beginnings = beginnings.clone();
-        let mut refused = Vec::new();
-        if within.is_none() {
-            if resume_from == ResumeFrom::Same {
-                refused.extend(beginnings.iter().filter(|beginning| beginning.records > 0));
-            }
-            let room = beginnings.len().saturating_sub(MOST_SOURCES - 1);
-            beginnings.drain(..room);
-            beginnings.push(Passed::default());
-        }
+        let is_newer = within.is_none() && resume_from == ResumeFrom::Same;
         let mut reader = Self {
             source: open(opened.clone())?,
             passed: Some(Passed::default()),
             opened: opened.clone(),
             earlier: place.counts.read.saturating_sub(read_again),
             is_at_end: false,
-            beginnings,
-            refused,
+            beginnings: beginnings.clone(),
+            refused: if is_newer { beginnings.clone() } else { Vec::new() },
+            files: 0,
             is_passing_over: again.is_some(),
         };
+        if within.is_none() {
+            reader.begin_file();
+        }
         if let Some(within) = again {
             reader.pass_over(within)?;
         }
@@ -117,27 +115,50 @@ impl<'s> Reader<'s> {
     pub(crate) fn advance(&mut self) -> Result<bool, Error> {
         if !self.source.advance()? {
             self.is_at_end = true;
-            let is_known = self.passed.is_some_and(|passed| self.refused.contains(&passed));
-            return if is_known { Err(self.same_data()) } else { Ok(false) };
+            self.check_file()?;
+            return Ok(false);
         }
-        if let Some(passed) = &mut self.passed {
-            passed.take(&self.source.record());
-            if let Some(beginning) = self.beginnings.last_mut()
-                && beginning.records < BEGINNING
-                && !self.is_passing_over
-            {
-                beginning.take(&self.source.record());
+        let Some(passed) = &mut self.passed else { return Ok(true) };
+        passed.take(&self.source.record());
+        let files = self.source.names().len();
+        if files != self.files {
+            if self.files > 0 && !self.is_passing_over {
+                self.check_file()?;
+                self.begin_file();
             }
-            if (ENOUGH..=BEGINNING).contains(&passed.records) && self.refused.contains(passed) {
-                return Err(self.same_data());
+            self.files = files;
+        }
+        if let Some(beginning) = self.beginnings.last_mut()
+            && beginning.records < BEGINNING
+            && !self.is_passing_over
+        {
+            beginning.take(&self.source.record());
+            if beginning.records >= ENOUGH {
+                self.check_file()?;
             }
         }
         Ok(true)
     }
 
+    /// Makes room for the first records of a file.
     #[cold]
-    fn same_data(&self) -> Error {
-        Error::SameData { file: self.file().into(), records: self.passed.map_or(0, |passed| passed.records) }
+    fn begin_file(&mut self) {
+        let too_many = self.beginnings.len().saturating_sub(MOST_FILES - 1);
+        self.beginnings.drain(..too_many);
+        self.beginnings.push(Passed::default());
+    }
+
+    /// Makes sure that the records of the current file so far are not those of an earlier one.
+    fn check_file(&self) -> Result<(), Error> {
+        let known = self.beginnings.last().filter(|beginning| beginning.records > 0);
+        match known.filter(|beginning| self.refused.contains(beginning)) {
+            Some(Passed { records, .. }) => {
+                let file =
+                    self.source.names().get(self.files.saturating_sub(1)).map_or_else(|| self.file(), String::as_str);
+                Err(Error::SameData { file: file.to_owned(), records: *records })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns the record moved to, numbered over all sources of the run.
