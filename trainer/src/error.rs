@@ -394,7 +394,7 @@ pub enum Error {
     TooCloseTogether {
         /// The column.
         column: String,
-        /// Distinct numbers in the first rows.
+        /// Distinct numbers found.
         distinct: usize,
         /// Those that stay distinct.
         kept: usize,

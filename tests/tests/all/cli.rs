@@ -214,6 +214,7 @@ fn the_training_report_has_its_keys() {
             "seed",
             "skipped",
             "targets",
+            "warnings",
         ]
     );
     assert_eq!((&report["checkpoint"], report["earlier_rows"].as_u64()), (&Value::Null, Some(0)));

@@ -276,6 +276,25 @@ fn columns_that_floats_cannot_hold_apart_are_refused() {
     assert!(refused.contains("subtract a fixed offset from the column"), "{refused}");
 }
 
+/// Hours while the encoding is fitted, later seconds.
+#[test]
+fn numbers_that_come_too_close_together_later_are_warned_of() {
+    let schema = Schema::from_toml("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n").unwrap();
+    let warnings = |later: f64| {
+        let table = Array2::from_shape_fn((60_000, 2), |(row, column)| match (column, row) {
+            (0, 0..6_000) => 1_700_000_000.0 + row as f64 * 3_600.0,
+            (0, _) => 1_721_600_000.0 + row as f64 * later,
+            _ => f64::from(u8::from(row % 3 == 0)),
+        });
+        let mut trainer = Trainer::new(&["seconds", "y"], schema.clone(), &options_without_targets()).unwrap();
+        trainer.learn_all(&mut ArrayRows::new(table.view(), &["seconds", "y"]).unwrap()).unwrap();
+        trainer.model().unwrap().warnings
+    };
+    assert!(warnings(3_600.0).is_empty());
+    let [warning] = &warnings(1.0)[..] else { panic!("one column") };
+    assert!(warning.starts_with("by a sample of the rows, column \"seconds\": found "), "{warning}");
+}
+
 #[test]
 fn files_of_another_kind_are_not_read_to_their_end() {
     let folder = tempfile::tempdir().unwrap();

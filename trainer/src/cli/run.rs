@@ -184,6 +184,8 @@ struct Report {
     rows_per_second: f64,
     /// Rows learned per second once in memory; null where rows were streamed.
     learning_rows_per_second: Option<f64>,
+    /// What the data have become since the encoding was fitted.
+    warnings: Vec<String>,
     /// Bytes the rows took in memory with --shuffle; 0 where they were streamed.
     rows_in_memory_bytes: usize,
     /// Peak resident memory of the process; null where the system does not tell.
@@ -230,6 +232,7 @@ fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<Checkpo
         checkpoint,
         rows_per_second: rows / run.timing.total,
         learning_rows_per_second: run.timing.learning.map(|seconds| rows / seconds),
+        warnings: exported.warnings.clone(),
         rows_in_memory_bytes: run.timing.rows_in_memory_bytes,
         peak_memory_bytes: peak_memory_bytes(),
     }
@@ -311,6 +314,9 @@ fn render(report: &Report) -> String {
         report.blob.checked_rows,
         report.blob.largest_difference,
     );
+    for warning in &report.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
     if let Some(CheckpointReport { path, bytes }) = &report.checkpoint {
         let _ = writeln!(text, "wrote {path} ({bytes} bytes); to resume: feamoe update {path} DATA -o MODEL");
     }

@@ -8,12 +8,12 @@ use feamoe_engine::LoadError;
 use feamoe_engine::format::Provenance;
 
 use super::layout::lay_out;
-use crate::encoder::{Encoder, Example};
+use crate::encoder::{Encoder, Example, Feature, Kind};
 use crate::error::Error;
 use crate::judge::binding::Binding;
 use crate::learner::Weights;
 use crate::model::{AlignedBytes, Content, EncodeError, HostModel};
-use crate::rows::Reservoir;
+use crate::rows::{Merged, Reservoir, merged};
 
 /// Largest difference in p between learner and blob. Both sum some dozens of f32 in another order,
 /// and centring rounds each weight once: a few 1e-6 in a logit of moderate size; a mistake in the
@@ -46,6 +46,9 @@ pub struct Export {
     pub checked_rows: u64,
     /// Largest difference in p over them.
     pub largest_difference: f32,
+    /// What the data have become since the encoding was fitted: a column whose numbers 32-bit
+    /// floats no longer hold apart, by the sample of the rows.
+    pub warnings: Vec<String>,
 }
 
 /// Why a model could not be exported.
@@ -126,7 +129,7 @@ pub fn export(
     let mut content = content(source);
     let bytes = content.to_bytes(true)?;
     // Bound by the names of a model that has no background yet.
-    let binding = Binding::new(&HostModel::load(bytes.as_slice())?, column)?;
+    let binding = Binding::new(&HostModel::load(bytes.as_slice())?, &column)?;
     for row in reservoir.background() {
         binding.write_background(&row, &mut content.background)?;
     }
@@ -157,5 +160,19 @@ pub fn export(
         }
     }
     let crc32 = model.crc32();
-    Ok(Export { crc32, checked_rows, largest_difference, bytes })
+    let warnings = source.encoder.features().iter().filter_map(|feature| too_close(feature, reservoir, &column));
+    Ok(Export { crc32, checked_rows, largest_difference, warnings: warnings.collect(), bytes })
+}
+
+/// Returns a message if the numbers of a feature lie too close together for a model.
+fn too_close(
+    feature: &Feature,
+    reservoir: &Reservoir,
+    column: impl Fn(&str) -> Result<usize, Error>,
+) -> Option<String> {
+    let Kind::Number(_) = feature.kind() else { return None };
+    let index = column(feature.name()).ok()?;
+    let Merged { distinct, kept, pair } = merged(reservoir.rows().filter_map(|row| row.cell(index).number()))?;
+    let error = Error::TooCloseTogether { column: feature.name().to_owned(), distinct, kept, pair };
+    Some(format!("by a sample of the rows, {error}"))
 }
