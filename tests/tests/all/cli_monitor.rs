@@ -231,7 +231,7 @@ fn bounds_are_held_as_evaluate_holds_them() {
     let ran = monitor("b.status", "spd=0.07");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.starts_with("not sure: spd of sex: Female - Male: -0.0"), "{}", ran.stderr);
-    assert!(ran.stderr.ends_with("; more records would tell\n"), "{}", ran.stderr);
+    assert!(ran.stderr.ends_with("; more records would decide it\n"), "{}", ran.stderr);
     let usage = folder.run(&["monitor", "--status", "a.status", "--require", "sdp=0.1"]).usage_refused();
     assert!(usage.contains("found measure `sdp`"), "{usage}");
 }

@@ -212,7 +212,7 @@ fn explain_into(
     why: &mut HostAttribution,
 ) -> Result<(), String> {
     thread_local! {
-        // A megabyte, made once by each thread that comes to exact values.
+        // A megabyte, made once by each thread that computes exact values.
         static WORKSPACE: RefCell<Box<HostWorkspace>> = RefCell::default();
     }
     let text = |error: ExplainError| error.to_string();

@@ -9,7 +9,7 @@ use histogram::{AtomicHistogram, Error, Quantile};
 
 /// Buckets of a histogram: relative error below 1 in 2^7.
 const GROUPING_POWER: u8 = 7;
-/// Longest latency told apart: 2^36 ns are 68 s.
+/// Longest latency that is distinguished: 2^36 ns are 68 s.
 const MAX_VALUE_POWER: u8 = 36;
 const LONGEST_NS: u64 = (1 << MAX_VALUE_POWER) - 1;
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];

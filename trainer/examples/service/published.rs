@@ -160,7 +160,7 @@ impl<'m> Names<'m> {
                 );
             };
             if names.by_name.insert(name, index).is_some() {
-                bail!("found two features of the name `{name}`, expected names that tell them apart");
+                bail!("found two features of the name `{name}`, expected names that differ");
             }
             let levels = matches!(feature.kind(), Kind::Category { .. });
             let levels = levels.then(|| schema.level_names(index).zip(0..).collect());

@@ -14,8 +14,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use super::published::{Names, Ready};
 
-/// Reads every record of a body and gives it to `then`, whose refusal is told with its place in the
-/// body. Returns how many there were.
+/// Reads every record of a body and gives it to `then`, whose refusal is reported with its place in
+/// the body. Returns how many there were.
 pub fn read<'m>(
     body: &[u8],
     ready: &Ready<'m>,

@@ -141,7 +141,7 @@ pub fn render(evaluation: &Evaluation) -> String {
         text.push_str(&gaps.render());
         text.push('\n');
         text.push_str(&groups.render());
-        text.push_str("\nrecourse: mean distance of those declined to the decision boundary, in standard deviations; without: for so many none was found\n");
+        text.push_str("\nrecourse: mean distance of declined rows to the decision boundary, in standard deviations; without: rows for which no recourse was found\n");
         let _ = writeln!(
             text,
             "\nindividual unfairness {}: decisions that change when a protected column alone is changed",

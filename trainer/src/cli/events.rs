@@ -115,17 +115,17 @@ impl EventReport {
 /// Returns a line for each of the newest events that are not by the clock, and how many more there
 /// were; nothing where there was none.
 pub fn render(events: &[EventReport], dropped: u64) -> String {
-    let told: Vec<&EventReport> = events.iter().filter(|event| event.cause != "every").collect();
+    let shown: Vec<&EventReport> = events.iter().filter(|event| event.cause != "every").collect();
     let mut text = String::new();
-    if told.is_empty() {
+    if shown.is_empty() {
         return text;
     }
-    let first = told.len().saturating_sub(SHOWN);
+    let first = shown.len().saturating_sub(SHOWN);
     text.push('\n');
     if first > 0 || dropped > 0 {
         let _ = writeln!(text, "({first} earlier events; --format json has the newest {})", events.len());
     }
-    for event in told.iter().skip(first) {
+    for event in shown.iter().skip(first) {
         let _ = writeln!(text, "{}", event.line());
     }
     text

@@ -1,4 +1,4 @@
-//! How much memory the process has taken, where the system tells.
+//! How much memory the process has taken, where the system reports it.
 
 /// Returns the peak resident set of this process in bytes, as Linux reports it; `None` elsewhere.
 #[must_use]

@@ -81,7 +81,7 @@ fn tell_if_unsure(watched: &WatchedGaps, measure: Measure, largest: f32) {
     let furthest = gaps.interval(measure).map_or(0.0, |[low, high]| low.abs().max(high.abs()));
     if found.abs() <= largest && furthest > largest && !watched.too_few.contains(&measure.name()) {
         print::message(&format!(
-            "not sure: {} of {}: {found:+.4} holds {largest}, but its 95 % interval reaches {furthest:.4}; more records would tell",
+            "not sure: {} of {}: {found:+.4} holds {largest}, but its 95 % interval reaches {furthest:.4}; more records would decide it",
             measure.name(),
             pair(watched)
         ));

@@ -55,7 +55,8 @@ pub fn csv_field(text: &str) -> String {
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
-/// Prints a line on standard error; where nothing can be written there, the exit code still tells.
+/// Prints a line on standard error; where nothing can be written there, the exit code still says
+/// so.
 pub fn message(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -131,18 +131,23 @@ impl Report {
     /// Returns whether the loss is within the tolerances; says on standard error what is not.
     pub fn check(&self) -> bool {
         let Self { loss, weights, .. } = self;
-        let tell = |what: &str, found: f64, allowed: f32, option: &str| {
+        let check = |what: &str, found: f64, allowed: f32, option: &str| {
             if found > f64::from(allowed) {
                 print::message(&format!(
                     "not met: with {weights} weights {what} {found:.6}, tolerated {allowed} ({option})"
                 ));
             }
         };
-        tell("the largest difference in p is", loss.largest_difference.into(), self.max_difference, "--max-difference");
+        check(
+            "the largest difference in p is",
+            loss.largest_difference.into(),
+            self.max_difference,
+            "--max-difference",
+        );
         let option = "--max-changed-decisions";
-        tell("the share of changed decisions is", loss.changed_share, self.max_changed_decisions, option);
+        check("the share of changed decisions is", loss.changed_share, self.max_changed_decisions, option);
         let change = loss.largest_gap_change().unwrap_or(0.0);
-        tell("the largest change of a fairness gap is", change.into(), self.max_gap_change, "--max-gap-change");
+        check("the largest change of a fairness gap is", change.into(), self.max_gap_change, "--max-gap-change");
         self.tolerated
     }
 

@@ -188,7 +188,7 @@ struct Report {
     warnings: Vec<String>,
     /// Bytes the rows took in memory with --shuffle; 0 where they were streamed.
     rows_in_memory_bytes: usize,
-    /// Peak resident memory of the process; null where the system does not tell.
+    /// Peak resident memory of the process; null where the system does not report it.
     peak_memory_bytes: Option<u64>,
 }
 

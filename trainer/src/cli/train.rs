@@ -145,7 +145,7 @@ impl Learning {
         Ok((Penalties::NONE, increment))
     }
 
-    /// Returns the flag that would come to nothing without protected columns, if one was given.
+    /// Returns the flag that has no effect without protected columns, if one was given.
     fn compares_groups(&self) -> Option<&'static str> {
         let is_paper = self.fairness == FairnessName::Paper && self.penalties != Some(Penalties::NONE);
         [

@@ -5,7 +5,7 @@
 //! checkpoint. That holds in one pass; a period learned from in several passes, then newer ones in
 //! a single one, is the per-period start of the FEAMOE paper (section 4.2).
 //!
-//! The checkpoint on the way tells how much of DATA it has learned from; the one at the end knows
+//! The checkpoint on the way states how much of DATA it has learned from; the one at the end knows
 //! of no DATA any more. So the same command, given again after a kill, resumes, and given again
 //! after its end it learns from the data again.
 
@@ -55,7 +55,8 @@ pub struct Options {
     /// give its rows again
     #[arg(long)]
     rest: bool,
-    /// Learn from DATA also where they begin with records that the run learned from before: once more
+    /// Learn from DATA also where they begin with records that the run learned from before: once
+    /// more
     #[arg(long, conflicts_with = "rest")]
     again: bool,
     /// Let only the gate and the newest expert learn, from here on and in later updates until

@@ -6,7 +6,7 @@
 /// With no more distinct values than bins, each value has its own bin. Otherwise every *heavy*
 /// value, one as frequent as an average bin, has a bin of its own, and the runs of values between
 /// heavy ones are cut into bins of equal frequency. An edge lies halfway between two neighbouring
-/// values. Fewer than three distinct values need no bins: the linear row tells them apart.
+/// values. Fewer than three distinct values need no bins: the linear row separates them.
 ///
 /// Cost: a sort. `values` are finite.
 pub(super) fn edges(mut values: Vec<f32>, most: usize) -> Vec<f32> {

@@ -228,7 +228,7 @@ impl<'m> Explainer<'m> {
 
     /// Gives each player the sum of its features' values: what the values of a sum of features add
     /// up to where they do not depend on the other features.
-    #[allow(clippy::cast_possible_truncation)] // rounded to what is told
+    #[allow(clippy::cast_possible_truncation)] // rounded to what is shown
     fn add_up_players(&self, attribution: &mut HostAttribution) {
         if self.procedure.against().is_some() || self.player_of.is_none() {
             return;

@@ -95,7 +95,7 @@ impl Column {
         self.is_number() && self.whole == self.numbers.len()
     }
 
-    /// Number of distinct values; `None` if more than can be told.
+    /// Number of distinct values; `None` if there are more than are counted.
     pub(super) fn distinct(&self) -> Option<usize> {
         (self.overflow == 0).then_some(self.values.len())
     }
@@ -118,7 +118,7 @@ impl Column {
         !self.is_number() && !self.values.is_empty() && all.clone().all(|(value, _)| starts_with_date(value))
     }
 
-    /// Whether a model cannot tell its numbers apart.
+    /// Whether a model cannot hold its numbers apart.
     pub(super) fn is_merged(&self) -> bool {
         merged(self.numbers.iter().copied()).is_some()
     }

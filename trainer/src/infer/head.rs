@@ -32,7 +32,7 @@ pub(super) struct Head {
     pub(super) records: usize,
     /// Whether there is more than was looked at.
     pub(super) partial: bool,
-    /// Why text is read so; of a table whose cells have types there is nothing to tell.
+    /// Why text is read so; empty for a table whose cells have types.
     pub(super) evidence: Option<Evidence>,
 }
 
@@ -56,7 +56,7 @@ impl Head {
             unreadable.extend(table.unreadable());
             let names = Arc::clone(table.columns());
             match (Self::of_table(&file, table, &unreadable), input.can_be_read_again()) {
-                // Of some only the cells tell that they are no text.
+                // Of some only the cells show that they are no text.
                 (Err(Error::ColumnType { column, .. }), true) => {
                     unreadable.extend(names.iter().position(|name| *name == column));
                 }

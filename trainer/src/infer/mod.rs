@@ -144,7 +144,7 @@ fn write_target(out: &mut Lines, head: &Head, guesses: &Guesses) {
     out.line(format_args!("\n[target]"));
     let Some(target) = &guesses.target else {
         out.line(format_args!(
-            "# Which column is to be predicted could not be told: fill in its name, and below the values of the"
+            "# Which column is to be predicted is not clear: fill in its name, and below the values of the"
         ));
         out.line(format_args!("# favourable outcome. Candidates, columns of a few values:"));
         for index in &guesses.target_candidates {

@@ -116,7 +116,8 @@ impl IndividualFairness {
         for (column, own) in self.columns.iter_mut().zip(row.groups).filter(|(_, own)| **own != NO_GROUP) {
             let mut changes = false;
             if let Some(feature) = column.feature {
-                // A value that the model does not know could not be told from any other such value.
+                // A value that the model does not know could not be distinguished from any other
+                // such value.
                 let own_value = binding.column(feature).map_or_else(Cow::default, |column| row.text(column));
                 let others = column.values.iter().filter(|(privileged, value)| match *own {
                     0 => !privileged,

@@ -1,7 +1,7 @@
 //! What devices that watch themselves sent home: the statuses of [`feamoe_engine::monitor`], one or
 //! a whole fleet's, added up and measured as an evaluation is.
 //!
-//! Counters and measures are the engine's; all counts add exactly. A status tells groups and
+//! Counters and measures are the engine's; all counts add exactly. A status lists groups and
 //! features by number: names come from the schema and the model.
 
 use std::fs::File;
@@ -267,7 +267,7 @@ impl WatchedGaps {
 /// What was counted of one group.
 #[derive(Clone, Debug, Serialize)]
 pub struct GroupReport {
-    /// Protected column; empty where no schema tells.
+    /// Protected column; empty without a schema.
     pub attribute: String,
     /// The group.
     pub group: String,

@@ -123,7 +123,7 @@ fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
 }
 
 /// Looks for up to `answers` ways to a favourable decision for each record of a stream, or for the
-/// one numbered `row` alone; tells `on_progress` the number of rows now and then. Works on all
+/// one numbered `row` alone; reports the number of rows to `on_progress` now and then. Works on all
 /// threads of rayon's pool; their number changes no bit. Without `keep_each` only the summary is
 /// kept, in constant memory.
 ///

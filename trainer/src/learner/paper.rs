@@ -216,7 +216,7 @@ mod tests {
         }
     }
 
-    /// Over a stream, the weighted records of each cell come to the same sum.
+    /// Over a stream, the weighted records of each cell have the same sum.
     #[test]
     fn every_cell_of_average_odds_has_the_same_say() {
         let mut paper = only("aod");

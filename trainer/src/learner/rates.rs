@@ -152,7 +152,7 @@ impl Group {
             self.burden.observe(s.threshold - s.decisive);
         }
         let variance = s.current * (1.0 - s.current);
-        // What the features tell of the label: a force on one label's records also moves the
+        // What the features say about the label: a force on one label's records also moves the
         // other's that look alike.
         let likely = [1.0 - s.current, s.current];
         if let Some(cell) = self.decided.get_mut(label) {

@@ -82,7 +82,7 @@ pub fn delta(old: &AlignedBytes, new: &AlignedBytes) -> Result<Vec<u8>, DeltaErr
     if bytes.len() >= new.len() {
         return Err(DeltaError::NoSmaller { found: bytes.len(), limit: new.len() });
     }
-    // Its CRC tells that the blob is the new one.
+    // Its CRC shows that the blob is the new one.
     apply(old, &bytes, &mut vec![0; new.len()])?;
     Ok(bytes)
 }
@@ -119,7 +119,7 @@ fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Rows of the new table that are told from rows of the old one, which follow one another in both.
+/// Rows of the new table that are coded as rows of the old one, which follow one another in both.
 #[derive(Clone, Copy)]
 struct Run {
     rows: u32,
@@ -329,22 +329,22 @@ impl<'a> Copies<'a> {
     /// Tells bytes by copies from the old blob, and what is not there literally.
     fn edits(&self, new: &[u8]) -> postcard::Result<Vec<u8>> {
         let mut edits = Vec::new();
-        // Up to where all is told, and where the next copy is looked for.
-        let (mut told, mut at) = (0, 0);
+        // Up to where all is coded, and where the next copy is looked for.
+        let (mut coded, mut at) = (0, 0);
         while let Some(bytes) = new.get(at..at + BLOCK) {
             let Some(&place) = self.places.get(bytes) else {
                 at += 1;
                 continue;
             };
-            let back = same(self.old[..place].iter().rev(), new[told..at].iter().rev());
+            let back = same(self.old[..place].iter().rev(), new[coded..at].iter().rev());
             let length = back + same(self.old[place..].iter(), new[at..].iter());
             let (start, from) = (at - back, place - back);
-            edits.extend(postcard::to_allocvec(&(&new[told..start], offset(from), offset(length)))?);
-            told = start + length;
-            at = told;
+            edits.extend(postcard::to_allocvec(&(&new[coded..start], offset(from), offset(length)))?);
+            coded = start + length;
+            at = coded;
         }
-        if told < new.len() {
-            edits.extend(postcard::to_allocvec(&(&new[told..], 0_u32, 0_u32))?);
+        if coded < new.len() {
+            edits.extend(postcard::to_allocvec(&(&new[coded..], 0_u32, 0_u32))?);
         }
         Ok(edits)
     }

@@ -2,8 +2,9 @@
 //! capacity of this build.
 //!
 //! From model file to model file, without a learner: [`device_copy`] takes off what a device does
-//! not need, [`quantize()`] gives it integer weights, [`delta()`] tells a model by another one,
-//! [`constants()`] writes source code; [`mod@costs`] tells what a model costs on a microcontroller.
+//! not need, [`quantize()`] gives it integer weights, [`delta()`] encodes a model as changes of
+//! another one, [`constants()`] writes source code; [`mod@costs`] states what a model costs on a
+//! microcontroller.
 
 mod blob;
 mod constants;
@@ -279,7 +280,7 @@ pub(crate) fn in_floats(score: &integer::Score<EXPERTS>) -> HostScore {
     floats
 }
 
-/// Explains a record of integer weights by [`Method::Frozen`], told in floats.
+/// Explains a record of integer weights by [`Method::Frozen`], in floats.
 ///
 /// # Errors
 /// [`PredictError::OtherModel`].

@@ -10,8 +10,8 @@ use super::scale::Scale;
 use super::{MOST_PLAYERS, PlotError, Subject, evenly, grouped};
 use crate::explanation::{Explanation, by_magnitude};
 
-/// Dots of a feature; of more records, so many evenly by their value, the lowest and the highest
-/// among them.
+/// Dots of a feature; if there are more records, this number of them, evenly by their value, the
+/// lowest and the highest among them.
 pub const MOST_DOTS: usize = 1_500;
 const ROW: f64 = 34.0;
 const DOT: f64 = 4.0;
@@ -74,7 +74,7 @@ pub(super) fn mean_magnitudes(e: &Explanation) -> Vec<f32> {
     (0..e.feature_names.len()).map(mean).collect()
 }
 
-/// Which colours the legend has to tell of.
+/// Which colours the legend has to explain.
 #[derive(Default)]
 struct Seen {
     numbers: bool,

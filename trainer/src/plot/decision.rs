@@ -9,8 +9,8 @@ use super::{MOST_PLAYERS, PlotError, Subject, evenly, grouped, others};
 use crate::explanation::{Explanation, by_magnitude};
 
 const ROW: f64 = 27.0;
-/// Records that are drawn; of more, so many evenly by their score, the lowest and the highest among
-/// them.
+/// Records that are drawn; if there are more, this number of them, evenly by their score, the
+/// lowest and the highest among them.
 pub const MOST_LINES: usize = 300;
 /// Records whose lines are numbered.
 const MOST_NUMBERED: usize = 12;

@@ -17,7 +17,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Spreads values over `left..right`, but for so many pixels of room at either side.
+    /// Spreads values over `left..right`, with this number of pixels of room at either side.
     pub fn new(values: impl IntoIterator<Item = f64>, left: f64, right: f64, room: [f64; 2]) -> Self {
         let finite = values.into_iter().filter(|value| value.is_finite());
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));

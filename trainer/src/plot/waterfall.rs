@@ -27,7 +27,7 @@ struct Row {
 ///
 /// What features beyond [`MOST_PLAYERS`] add is one bar. Whiskers are 95 % intervals, where the
 /// method has them. The threshold is drawn where it lies no further away than the values reach; the
-/// title tells it always. A residual that the numbers would show has a bar of its own.
+/// title always states it. A residual that the numbers would show has a bar of its own.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`].

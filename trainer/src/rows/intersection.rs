@@ -93,7 +93,7 @@ impl Intersection {
 }
 
 /// Joins the names of the parts' groups; one that could be taken for several is quoted, as groups
-/// are told apart by name from stream to stream.
+/// are known by name from stream to stream.
 fn name(groupings: &[Grouping], parts: &[usize], groups: &[u8]) -> String {
     let names = parts.iter().zip(groups).filter_map(|(part, group)| {
         groupings.get(*part).and_then(|grouping| grouping.attribute.groups().get(usize::from(*group)))

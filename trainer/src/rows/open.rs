@@ -7,7 +7,7 @@ use super::{Digest, Records, Source};
 use crate::error::Error;
 use crate::schema::Table;
 
-/// Opens files in the order given, in the format that the first bytes of each tell: CSV text, plain
+/// Opens files in the order given, in the format that the first bytes of each show: CSV text, plain
 /// or gzip; with the feature `parquet` also Parquet and Arrow, all of one run either text or not.
 /// Standard input and pipes give text and Arrow.
 ///

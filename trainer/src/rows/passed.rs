@@ -22,7 +22,7 @@ impl Passed {
         self.records += 1;
         match record.cells {
             Held::Fields(fields) => {
-                // Only where quotes hid the delimiters does the text not tell where fields end.
+                // Only where quotes hid the delimiters does the text not show where fields end.
                 let ends = fields.fields.iter().fold(0_u64, |ends, field| ends.rotate_left(7) ^ u64::from(field.end));
                 self.mix(fields.text, ends);
             }

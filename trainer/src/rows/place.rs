@@ -15,7 +15,7 @@ use crate::schema::Schema;
 ///
 /// Between two sources it holds nothing of where the data came from but their hash. Within one it
 /// also holds which records were read since it was opened, so that the same data, opened again, can
-/// be told from others and passed over as far as they were learned from.
+/// be recognised and passed over as far as they were learned from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Place {
     /// Empty before the first record.

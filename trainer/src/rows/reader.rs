@@ -33,8 +33,8 @@ const ENOUGH: u64 = 100;
 const MOST_FILES: usize = 1_000;
 
 impl<'s> Reader<'s> {
-    /// Starts with the first source of a run. `keep_place`: whether [`Reader::place`] is to tell
-    /// what was read from other data.
+    /// Starts with the first source of a run. `keep_place`: whether [`Reader::place`] has to
+    /// recognise what was read.
     pub(crate) fn new(source: Box<dyn Source + 's>, keep_place: bool) -> Self {
         let passed = keep_place.then(Passed::default);
         Self {
@@ -189,7 +189,7 @@ impl<'s> Reader<'s> {
         let digest = self.source.digest();
         let beginnings = self.beginnings.clone();
         match self.passed.filter(|_| !self.is_at_end) {
-            // A path is spelled in many ways: a name tells enough.
+            // A path is spelled in many ways: a name is enough.
             Some(passed) => {
                 let names =
                     self.source.names().iter().map(|name| name.rsplit(['/', '\\']).next().unwrap_or(name).into());

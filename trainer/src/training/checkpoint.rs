@@ -28,7 +28,7 @@
 //!
 //! Nothing is decoded before length and hash are known to be right; lengths inside the payload are
 //! never trusted with memory (vectors grow as elements are read). What is decoded must fit together
-//! ([`CheckpointError::Contradictory`]). The hash finds damage; it does not tell who wrote the
+//! ([`CheckpointError::Contradictory`]). The hash finds damage; it does not show who wrote the
 //! file.
 
 use std::borrow::Cow;

@@ -22,7 +22,7 @@
 //!   for all group sizes.
 //! - **Forces go by the label that came**, though going by the score instead would halve their
 //!   noise: where constraints contradict each other (SPD and AOD with unequal base rates, TPR and
-//!   FPR gaps of opposite sign) only the label tells apart the records on which both can be met.
+//!   FPR gaps of opposite sign) only the label separates the records on which both can be met.
 //! - **Company is taken into account**: pairs of one attribute share the force on their reference,
 //!   and the gain is taken for larger by as many attributes as there are. Otherwise several
 //!   controllers answer the same gap at once: with three pairs in one attribute gaps swung by 0.1

@@ -113,7 +113,7 @@ impl Grower {
         self.asked = self.asked.or(Some(cause));
     }
 
-    /// Returns why an expert is due before the next record, if one is; `has_room` tells whether it
+    /// Returns why an expert is due before the next record, if one is; `has_room` says whether it
     /// can be added without another going.
     pub(super) fn due(&mut self, growth: Growth, records: u64, has_room: bool) -> Option<Cause> {
         let Growth { every, drift, unfair } = growth;

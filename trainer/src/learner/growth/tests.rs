@@ -16,7 +16,7 @@ const ROWS: usize = 6;
 const AT: u64 = 15_000;
 const AFTER: u64 = 10_000;
 
-/// Two numbers, one shifted by group, a category that tells of the group, the group itself.
+/// Two numbers, one shifted by group, a category that depends on the group, the group itself.
 /// `log_odds(record, group, a, b)` makes the label.
 fn stream(seed: u64, records: u64, log_odds: impl Fn(u64, bool, f32, f32) -> f32) -> impl Iterator<Item = Example> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
@@ -50,7 +50,8 @@ fn biased(bias: f32) -> impl Fn(bool, f32, f32) -> f32 {
     move |group, a, b| first_concept(group, a, b) + if group { bias } else { 0.0 }
 }
 
-/// Two concepts one after the other, going over within so many records after [`AT`].
+/// Two concepts one after the other, the second replaces the first within this number of records
+/// after [`AT`].
 fn drifting(
     seed: u64,
     width: u64,
@@ -143,8 +144,8 @@ fn a_fairness_drift_without_an_accuracy_drift_is_found_and_answered_by_an_expert
     }
 }
 
-/// The labels of a group come to depend on something else, at the same rate: only error rates tell.
-/// With the policy, the learner is done with it before they can.
+/// The labels of a group begin to depend on something else, at the same rate: only error rates show
+/// it. With the policy, the learner is done with it before they can.
 #[test]
 fn a_change_of_error_rates_alone_is_found() {
     let within = |group, a, b| if group { 2.0 * b - 0.9 } else { first_concept(group, a, b) };

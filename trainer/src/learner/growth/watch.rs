@@ -50,7 +50,7 @@ const LAG_EVERY: u64 = 2;
 /// Records without a second report on the same.
 const QUIET: u64 = 1000;
 
-/// What tells of a drift in the loss, the Brier score.
+/// What shows a drift in the loss: the Brier score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LossSign {
     /// The loss of the score that decides.

@@ -10,7 +10,7 @@
 //! cargo test -p feamoe-tests device_costs:: -- --ignored
 //! ```
 //!
-//! counts them again and writes `constants.rs`; the same file's other tests compare what is told
+//! counts them again and writes `constants.rs`; the same file's other tests compare what is stated
 //! with what models of other shapes take. Sizes in RAM are exact: they follow from the types.
 //! Instructions are not cycles, and are those of opt-level 3.
 //!

@@ -108,7 +108,7 @@ struct Lanes {
     bias: Vec<f64>,
     /// The rows, each linear one at the full range of its number.
     rows: Vec<Vec<f64>>,
-    /// A scale is so many units.
+    /// Units of a scale.
     scales: Vec<u16>,
     /// A unit is `2^-exponent`.
     exponent: i32,

@@ -42,7 +42,7 @@ pub(in crate::rows) enum Format {
 }
 
 impl Format {
-    /// Returns the format that a file's first bytes tell.
+    /// Returns the format that a file's first bytes show.
     pub(in crate::rows) fn of(head: &[u8]) -> Option<Self> {
         let formats = [(PARQUET, Self::Parquet), (ARROW_FILE, Self::ArrowFile), (ARROW_STREAM, Self::ArrowStream)];
         formats.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, format)| format)

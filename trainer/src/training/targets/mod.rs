@@ -11,20 +11,20 @@
 //! distances are measured on a sample only. The exported model is judged by `feamoe evaluate`, on
 //! rows of its own.
 //!
-//! **Why a target is not held** is told from the state of the controllers (which other target pulls
-//! the other way, whether the force is at its bound), and for SPD against equalised odds from the
-//! base rates `b`. With error rates `d1` and `d2` apart, as every classifier has it,
+//! **The reason why a target is not held** comes from the state of the controllers (which other
+//! target pulls the other way, whether the force is at its bound), and for SPD against equalised
+//! odds from the base rates `b`. With error rates `d1` and `d2` apart, as every classifier has it,
 //!
 //! ```text
 //! SPD = (TPR_r - FPR_r) (b_u - b_r) + d1 b_u + d2 (1 - b_u)          EOdds = (|d1| + |d2|) / 2
 //! |SPD| >= |(TPR_r - FPR_r) (b_u - b_r)| - 2 m EOdds                 m = max(b_u, 1 - b_u)
 //! ```
 //!
-//! so that with unequal base rates both vanish only where the decisions tell nothing (Kleinberg et
-//! al. 2016; Chouldechova 2017). The right side, at the error rates reached, is the smallest
-//! possible gap beside the other target. Read the other way it is the most that `TPR_r - FPR_r` can
-//! be under both targets: they can always be held by decisions that hardly tell the outcomes apart.
-//! That is reported as a conflict too.
+//! so that with unequal base rates both vanish only where the decisions carry no information
+//! (Kleinberg et al. 2016; Chouldechova 2017). The right side, at the error rates reached, is the
+//! smallest possible gap beside the other target. Read the other way it is the most that `TPR_r -
+//! FPR_r` can be under both targets: they can always be held by decisions that hardly separate the
+//! outcomes. That is reported as a conflict too.
 
 use feamoe_engine::fairness::{Measure, WideCounts, interval};
 use serde::Serialize;
@@ -47,7 +47,7 @@ const LEAST_DISCERNMENT: f32 = 0.5;
 pub enum Verdict {
     /// The gap is within the target.
     Held,
-    /// The gap is past the target by less than the records can tell.
+    /// The gap is past the target by less than its sampling noise.
     Uncertain,
     /// The gap is past the target.
     NotHeld,
@@ -94,7 +94,7 @@ pub struct TargetReport {
     /// Whether it is held.
     pub verdict: Verdict,
     /// The target that pulls the other way, where this one is not held, or is held at the expense
-    /// of what the decisions tell.
+    /// of the information in the decisions.
     pub conflicts_with: Option<&'static str>,
     /// The smallest gap that the base rates leave beside the other target, where that is past this
     /// one.
@@ -193,7 +193,7 @@ impl Judged {
         [&self.u, &self.r].map(|counts| counts.labelled(true) as f32 / counts.rows() as f32)
     }
 
-    /// Returns how well the outcomes of the reference are told apart: TPR - FPR.
+    /// Returns how well the decisions separate the outcomes of the reference: TPR - FPR.
     fn discernment(&self) -> f32 {
         let rates = self.r.rates();
         rates.true_positive - rates.false_positive
@@ -308,7 +308,7 @@ fn reason(
         )),
         (Verdict::Held, ..) => None,
         (Verdict::Uncertain, ..) => Some(format!(
-            "past the target by less than {rows} records of the group and {reference_rows} of the reference can tell"
+            "past the target by less than the sampling noise of {rows} records of the group and {reference_rows} of the reference"
         )),
         (Verdict::NotHeld, ..) => Some(match steering {
             Steering { opposed_by: Some(other), .. } => {

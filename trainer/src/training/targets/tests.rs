@@ -90,7 +90,7 @@ fn parity_and_equal_odds_on_unequal_base_rates_are_a_conflict() {
     }
 }
 
-/// Decisions by their rates: of `rows` records with so many positive ones.
+/// Decisions by their rates: of `rows` records, this number of them positive.
 fn counts(rows: u64, positives: u64, tpr: f32, fpr: f32) -> WideCounts {
     let mut counts = WideCounts::default();
     for i in 0..rows {
