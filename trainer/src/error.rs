@@ -385,6 +385,19 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A schema for another favourable outcome than the model's.
+    #[error(
+        "target.positive: found {}, expected {expected:?} among them, the favourable outcome that the model was trained for; take the schema \
+         that it was trained with, or add {expected:?} if it means the same",
+        list(found)
+    )]
+    OtherOutcome {
+        /// The schema's favourable outcomes.
+        found: Vec<String>,
+        /// The model's.
+        expected: String,
+    },
+
     /// A column whose numbers are one to a model.
     #[error(
         "column {column:?}: found {distinct} numbers, of which 32-bit floats hold {kept} apart ({} and {} are one), expected numbers that stay \

@@ -510,3 +510,25 @@ fn standard_input_cannot_be_read_twice() {
     let text = train(&["-"], &["--epochs", "2", "--shuffle"]).done();
     assert!(text.starts_with("learned from 80 rows"), "{text}");
 }
+
+/// Every figure would be that of the other outcome, and none would look wrong.
+#[test]
+fn a_schema_for_the_other_outcome_is_refused() {
+    let folder = Folder::with_model();
+    let swapped = folder.text("lending.toml").replace("positive = [\"yes\"]", "positive = [\"no\"]");
+    assert_ne!(swapped, folder.text("lending.toml"), "the demo's outcome has another name");
+    folder.write("swapped.toml", swapped.replace("negative = [\"no\"]", "negative = [\"yes\"]"));
+    for command in ["evaluate", "recourse"] {
+        let refused = folder.refusal(&[command, "lending.feamoe", "lending.csv", "--schema", "swapped.toml"]);
+        assert_eq!(
+            refused,
+            "target.positive: found \"no\", expected \"yes\" among them, the favourable outcome that the model was trained for; take the schema \
+             that it was trained with, or add \"yes\" if it means the same",
+            "{command}"
+        );
+    }
+    // What it means may be spelled in several ways.
+    let wider = folder.text("lending.toml").replace("positive = [\"yes\"]", "positive = [\"paid back\", \"yes\"]");
+    folder.write("wider.toml", wider);
+    let _ = folder.run(&["evaluate", "lending.feamoe", "lending.csv", "--schema", "wider.toml"]).done();
+}

@@ -40,12 +40,17 @@ pub struct Options {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut names = Names::default();
-    if let Some(path) = &options.schema {
-        names.name_groups(&Schema::open(path)?, options.attribute.as_deref())?;
+    let schema = options.schema.as_deref().map(Schema::open).transpose()?;
+    if let Some(schema) = &schema {
+        names.name_groups(schema, options.attribute.as_deref())?;
     }
     if let Some(path) = &options.model {
         let blob = read_blob(path)?;
-        names.name_features(load_any(path, &blob)?.any());
+        let model = load_any(path, &blob)?;
+        if let Some(schema) = &schema {
+            schema.target.check_model(model.any().schema())?;
+        }
+        names.name_features(model.any());
     }
     let mut seen = Vec::new();
     let mut received = Vec::new();

@@ -55,7 +55,7 @@ pub enum RecourseBurden {
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row; a protected group
-/// that the schema names and that never occurs.
+/// that the schema names and that never occurs; [`Error::OtherOutcome`].
 pub fn evaluate(
     model: AnyModel<'_>,
     stream: &mut Stream,
@@ -66,6 +66,7 @@ pub fn evaluate(
         AnyModel::Float(model) if recourse_burden == RecourseBurden::Measured => Some(Declined::new(model)),
         _ => None,
     };
+    stream.target().check_model(model.schema())?;
     let binding = Binding::of(model.schema(), |name| stream.column(name, "the model"))?;
     stream.want(&binding.columns());
     let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());

@@ -129,7 +129,7 @@ fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] where there is no record, or
-/// none of this number.
+/// none of this number; [`Error::OtherOutcome`].
 pub fn recourse(
     model: &HostModel<'_>,
     stream: &mut Stream,
@@ -139,6 +139,7 @@ pub fn recourse(
     keep_each: bool,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<RecourseReport, Error> {
+    stream.target().check_model(model.schema())?;
     let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
     stream.want(&binding.columns());
     let mut report = RecourseReport::new(model, rules);

@@ -136,6 +136,11 @@ impl Admission {
         self.split = Some(split);
     }
 
+    /// Returns the target that the schema names.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// Returns the column names.
     pub(crate) fn columns(&self) -> &Arc<[String]> {
         &self.columns

@@ -81,7 +81,7 @@ pub use split::{Part, Split};
 pub(crate) use value::{Levels, value};
 
 use crate::error::Error;
-use crate::schema::Schema;
+use crate::schema::{Schema, Target};
 
 /// Rows of a source, as a schema says.
 pub struct Stream<'s> {
@@ -133,6 +133,12 @@ impl<'s> Stream<'s> {
     /// Keeps one part of the rows from here on; the others are read, and not counted as filtered.
     pub fn keep(&mut self, split: Split) {
         self.admission.keep(split);
+    }
+
+    /// Returns the target that the schema names.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        self.admission.target()
     }
 
     /// Returns the column names.

@@ -104,6 +104,26 @@ pub struct Target {
     pub negative: Vec<String>,
 }
 
+impl Target {
+    /// Makes sure that a model's favourable outcome is one of `positive`: else every figure would
+    /// be that of the other outcome. Numbers are compared as numbers. A model without names, or a
+    /// schema without outcomes, cannot be checked.
+    ///
+    /// # Errors
+    /// [`Error::OtherOutcome`].
+    pub fn check_model(&self, model: feamoe_engine::Schema<'_>) -> Result<(), Error> {
+        let Some(expected) = model.positive_name().filter(|name| !name.is_empty()) else { return Ok(()) };
+        let same = |value: &String| {
+            let numbers = [value, expected].map(str::parse::<f64>);
+            value == expected || matches!(numbers, [Ok(a), Ok(b)] if a == b)
+        };
+        if self.positive.is_empty() || self.positive.iter().any(same) {
+            return Ok(());
+        }
+        Err(Error::OtherOutcome { found: self.positive.clone(), expected: expected.to_owned() })
+    }
+}
+
 /// `[[protected]]`: one protected attribute.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
