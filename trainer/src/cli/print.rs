@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use feamoe::output::{OutputFile, WriteError};
 use serde::Serialize;
 use terminal_size::{Width, terminal_size};
@@ -62,19 +62,28 @@ pub fn message(text: &str) {
 }
 
 /// A table with aligned columns: the first to the left, the others to the right. On a terminal that
-/// is too narrow for it, cells are wrapped.
+/// is too narrow for it, cells are wrapped between words: no number is ever split.
 pub struct TextTable(Table);
+
+/// Blanks between two columns.
+const GAP: u16 = 2;
 
 impl TextTable {
     /// Starts a table with its headings.
     pub fn new(headings: &[&str]) -> Self {
+        let terminal = io::stdout().is_terminal().then(terminal_size).flatten();
+        Self::within(headings, terminal.map(|(Width(width), _)| width))
+    }
+
+    /// As [`TextTable::new`], for a terminal of this many columns.
+    fn within(headings: &[&str], width: Option<u16>) -> Self {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING).add_row(headings);
-        if let Some((Width(width), _)) = io::stdout().is_terminal().then(terminal_size).flatten() {
+        if let Some(width) = width {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
         for (index, column) in table.column_iter_mut().enumerate() {
-            let (gap, alignment) = if index == 0 { (0, CellAlignment::Left) } else { (2, CellAlignment::Right) };
+            let (gap, alignment) = if index == 0 { (0, CellAlignment::Left) } else { (GAP, CellAlignment::Right) };
             column.set_padding((gap, 0)).set_cell_alignment(alignment);
         }
         Self(table)
@@ -87,7 +96,21 @@ impl TextTable {
 
     /// Returns the table's lines.
     pub fn render(&self) -> String {
-        self.0.trim_fmt() + "\n"
+        let mut table = self.0.clone();
+        let words = |cell: &Cell| {
+            let content = cell.content();
+            content.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0)
+        };
+        let mut longest: Vec<usize> = vec![0; table.column_count()];
+        for row in table.row_iter() {
+            longest.iter_mut().zip(row.cell_iter()).for_each(|(longest, cell)| *longest = words(cell).max(*longest));
+        }
+        for ((index, column), longest) in table.column_iter_mut().enumerate().zip(longest) {
+            let gap = if index == 0 { 0 } else { GAP };
+            let least = u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(gap);
+            column.set_constraint(ColumnConstraint::LowerBoundary(comfy_table::Width::Fixed(least)));
+        }
+        table.trim_fmt() + "\n"
     }
 }
 
@@ -119,7 +142,28 @@ pub fn share(x: impl Into<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::bar;
+    use super::{TextTable, bar};
+
+    /// However narrow the terminal, every word of a cell stands in one line.
+    #[test]
+    fn no_number_is_split() {
+        let headings = ["gap to the reference", "rows", "SPD", "95 %", "calibration error"];
+        let cells = ["sex: Female - Male", "5421", "-0.0331", "-0.042 -0.023", "0.0752"];
+        for width in [None, Some(200), Some(72), Some(40), Some(20), Some(1)] {
+            let mut table = TextTable::within(&headings, width);
+            table.row(cells.map(str::to_owned));
+            let text = table.render();
+            for word in headings.iter().chain(&cells).flat_map(|cell| cell.split_whitespace()) {
+                assert!(text.split_whitespace().any(|found| found == word), "{width:?}: {word} in\n{text}");
+            }
+        }
+        let mut wide = TextTable::within(&headings, Some(200));
+        wide.row(cells.map(str::to_owned));
+        assert_eq!(wide.render().lines().count(), 2);
+        let mut narrow = TextTable::within(&headings, Some(50));
+        narrow.row(cells.map(str::to_owned));
+        assert!(narrow.render().lines().all(|line| line.chars().count() <= 50), "{}", narrow.render());
+    }
 
     #[test]
     fn bars_have_one_width_and_grow_from_the_middle() {
