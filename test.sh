@@ -82,8 +82,9 @@ cargo run --quiet --locked -p feamoe --example table
 step "every number of exp2's range"
 cargo test --quiet --release --locked -p feamoe-engine --lib -- --ignored
 
-# As for a registry: each package is packed, and passes its tests where its archive is unpacked. Cargo's own check after packing is not asked for: at a
-# path where the same version was packed before it builds what it unpacked then.
+# As for a registry: each package is packed, and passes its tests where its archive is unpacked.
+# Cargo's own check after packing is left out: it builds an old copy if the same version was packed
+# in this folder before.
 step "the packages"
 if [ "${CARGO_NET_OFFLINE:-}" = true ]; then
     left_out+=("the packages: packing asks the registry, which is out of reach")

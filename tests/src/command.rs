@@ -24,8 +24,8 @@ pub fn feamoe() -> &'static Path {
 
 /// Returns the path of a binary or an example of the trainer, built by cargo.
 ///
-/// It is built beside the tests, of all that they were built of: cargo unites the features of what
-/// it builds together, and would compile the readers of Parquet once more for it alone.
+/// It is built together with the tests and shares their dependencies. Cargo unifies features over
+/// all that it builds at once: alone, it would have the readers of Parquet compiled again.
 ///
 /// # Panics
 /// Where it cannot be built.

@@ -518,13 +518,15 @@ fn a_schema_for_the_other_outcome_is_refused() {
     let swapped = folder.text("lending.toml").replace("positive = [\"yes\"]", "positive = [\"no\"]");
     assert_ne!(swapped, folder.text("lending.toml"), "the demo's outcome has another name");
     folder.write("swapped.toml", swapped.replace("negative = [\"no\"]", "negative = [\"yes\"]"));
-    for command in ["evaluate", "recourse"] {
-        let refused = folder.refusal(&[command, "lending.feamoe", "lending.csv", "--schema", "swapped.toml"]);
+    let of_rows = |command| [command, "lending.feamoe", "lending.csv", "--schema", "swapped.toml"];
+    let monitor = ["monitor", "--status", "any", "--model", "lending.feamoe", "--schema", "swapped.toml"];
+    for command in [&of_rows("evaluate")[..], &of_rows("recourse"), &monitor] {
+        let refused = folder.refusal(command);
         assert_eq!(
             refused,
             "target.positive: found \"no\", expected \"yes\" among them, the favourable outcome that the model was trained for; take the schema \
              that it was trained with, or add \"yes\" if it means the same",
-            "{command}"
+            "{command:?}"
         );
     }
     // What it means may be spelled in several ways.

@@ -292,7 +292,7 @@ fn numbers_that_come_too_close_together_later_are_warned_of() {
     };
     assert!(warnings(3_600.0).is_empty());
     let [warning] = &warnings(1.0)[..] else { panic!("one column") };
-    assert!(warning.starts_with("by a sample of the rows, column \"seconds\": found "), "{warning}");
+    assert!(warning.starts_with("in a sample of the rows, column \"seconds\": found "), "{warning}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn rounds(seed: u64, evaluations: u64) -> Sampling {
     Sampling { tolerance: f32::MIN_POSITIVE, most_evaluations: evaluations, seed }
 }
 
-/// Counts the values, and those whose 95 % interval holds the exact one; values that hardly vary are
+/// Counts the values, and those whose 95 % interval has the exact one; values that hardly vary are
 /// off by the roundings of f32.
 fn count_inside(exact: &TestAttribution, sampled: &[TestAttribution], inside: &mut i32, all: &mut i32) {
     for found in sampled {

@@ -184,7 +184,7 @@ struct Report {
     rows_per_second: f64,
     /// Rows learned per second once in memory; null where rows were streamed.
     learning_rows_per_second: Option<f64>,
-    /// What the data have become since the encoding was fitted.
+    /// Messages about columns that changed since the encoding was fitted.
     warnings: Vec<String>,
     /// Bytes the rows took in memory with --shuffle; 0 where they were streamed.
     rows_in_memory_bytes: usize,

@@ -90,7 +90,8 @@ fn columns<'a>(encoder: &Encoder, attributes: impl Iterator<Item = &'a Attribute
     attributes.enumerate().filter_map(column).collect()
 }
 
-/// The terms of every value, with its group: [`NO_GROUP`] of a level that none has been seen of.
+/// Returns the terms of every value, with its group: [`NO_GROUP`] if no record of the group has
+/// been seen.
 fn values(kind: &Kind, attribute: &Attribute) -> Vec<(u8, Vec<Term>)> {
     let group_of = |name: &str| attribute.values().find(|(_, value)| *value == name).map(|(group, _)| group);
     match kind {

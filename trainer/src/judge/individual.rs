@@ -3,11 +3,12 @@
 //!
 //! The protected value is replaced by each value of every *other* group: those that the schema
 //! lists, and where it leaves groups open every level that the model knows, so that the order of
-//! the rows does not matter. Of a column that the model takes as a number they are the numbers of
-//! its background; only without a background (or with a single number in it) those that occurred so
-//! far. A privileged group of several values counts with each. One value that changes the decision
-//! makes the record unfair. Several protected columns are changed one at a time, never together;
-//! intersections are none of their own. Records without a group in a column are not judged by it.
+//! the rows does not matter. Of a column that the model takes as a number they are the numbers in
+//! its background. Without a background, or with a single number in it, they are those that
+//! occurred so far. A privileged group of several values counts with each. One value that changes
+//! the decision makes the record unfair. Several protected columns are changed one at a time, never
+//! together; intersections are none of their own. Records without a group in a column are not
+//! judged by it.
 //!
 //! A column that is no feature of the model cannot change a decision: unfairness by it is 0, by
 //! definition. That says nothing of the columns that stand in for it: the group measures do.

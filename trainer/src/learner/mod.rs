@@ -13,7 +13,8 @@
 //! use feamoe_engine::mixture::Term;
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut learner = Learner::new(LearnerOptions::default().check()?, 0);
-//! let mut example = Example { terms: vec![Term { row: 0, scale: 1.0 }], label: true, ..Example::default() };
+//! let terms = vec![Term { row: 0, scale: 1.0 }];
+//! let mut example = Example { terms, label: true, ..Example::default() };
 //! for record in 0..100 {
 //!     example.label = record % 2 == 0;
 //!     example.terms[0].scale = if example.label { 1.0 } else { -1.0 };

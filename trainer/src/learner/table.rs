@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub(super) struct Table {
-    /// Stride lanes.
+    /// One number a lane: stride of them.
     pub bias: Array1<f32>,
-    /// Rows by stride, in rows one after the other.
+    /// Rows times stride, in row-major order.
     rows: Array2<f32>,
 }
 
@@ -45,17 +45,17 @@ impl From<Table> for Stored {
 pub(super) type Lanes = [Range<usize>; 2];
 
 impl Table {
-    /// A bias without rows.
+    /// Returns a bias of this value in every lane, without rows.
     pub(super) fn new(stride: usize, value: f32) -> Self {
         Self { bias: Array1::from_elem(stride, value), rows: Array2::zeros((0, stride)) }
     }
 
-    /// Returns rows by stride.
+    /// Returns the rows: rows times stride.
     pub(super) fn rows(&self) -> ArrayView2<'_, f32> {
         self.rows.view()
     }
 
-    /// Returns the numbers of the bias and of the rows, one after the other.
+    /// Returns the numbers of the bias, and those of the rows in row-major order.
     #[inline]
     pub(super) fn slices(&self) -> [&[f32]; 2] {
         [self.bias.as_slice(), self.rows.as_slice()].map(Option::unwrap_or_default)
@@ -67,7 +67,7 @@ impl Table {
         [self.bias.as_slice_mut(), self.rows.as_slice_mut()].map(Option::unwrap_or_default)
     }
 
-    /// Makes it `count` rows, new ones filled with `value`.
+    /// Grows the table to `count` rows; new ones are filled with `value`.
     pub(super) fn grow(&mut self, count: usize, value: f32) {
         let [rows, stride] = [self.rows.nrows(), self.rows.ncols()];
         let mut flat = std::mem::take(&mut self.rows).into_raw_vec_and_offset().0;

@@ -29,7 +29,7 @@ pub(crate) struct Reader<'s> {
 const BEGINNING: u64 = 1_000;
 /// Fewer may be the same by chance, unless they are all there are.
 const ENOUGH: u64 = 100;
-/// Files that a run is known by: the last ones.
+/// A run is known by this number of files, the last ones: earlier ones are not recognised.
 const MOST_FILES: usize = 1_000;
 
 impl<'s> Reader<'s> {

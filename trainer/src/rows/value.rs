@@ -1,4 +1,4 @@
-//! What a cell is to a model: the one way from the cells of a table to the values of the engine.
+//! The one way from the cells of a table to the values of the engine.
 
 use feamoe_engine::Value;
 use rustc_hash::FxHashMap;
@@ -39,8 +39,8 @@ impl<'a> FromIterator<&'a str> for Levels {
     }
 }
 
-/// Returns what a cell is to a feature: of one with levels a code, of one without the nearest
-/// `f32`; `None` for text that is no number where one is needed.
+/// Returns the engine's value of a cell: the code of its level for a feature with `levels`, else
+/// the nearest `f32`. `None` for text that is no number where one is needed.
 #[inline]
 pub(crate) fn value(cell: Cell<'_>, levels: Option<&Levels>) -> Option<Value> {
     match (cell, levels) {

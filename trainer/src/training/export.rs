@@ -46,8 +46,8 @@ pub struct Export {
     pub checked_rows: u64,
     /// Largest difference in p over them.
     pub largest_difference: f32,
-    /// What the data have become since the encoding was fitted: a column whose numbers 32-bit
-    /// floats no longer hold apart, by the sample of the rows.
+    /// Messages about columns that changed since the encoding was fitted: in the sample of the
+    /// rows, 32-bit floats no longer hold their numbers apart.
     pub warnings: Vec<String>,
 }
 
@@ -174,5 +174,5 @@ fn too_close(
     let index = column(feature.name()).ok()?;
     let Merged { distinct, kept, pair } = merged(reservoir.rows().filter_map(|row| row.cell(index).number()))?;
     let error = Error::TooCloseTogether { column: feature.name().to_owned(), distinct, kept, pair };
-    Some(format!("by a sample of the rows, {error}"))
+    Some(format!("in a sample of the rows, {error}"))
 }

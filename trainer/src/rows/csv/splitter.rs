@@ -166,7 +166,7 @@ impl Splitter {
         let (mut consumed, mut written, mut ended) = (0, 0, 0);
         loop {
             let pending = &self.buffer[self.start + consumed..self.end];
-            // An empty input is the end to the parser.
+            // An empty input marks the end for the parser.
             let Quoted { parser, text, ends } = &mut self.quoted;
             let (result, input, output, fields) = parser.read_record(pending, &mut text[written..], &mut ends[ended..]);
             let end_of_source = pending.is_empty();
