@@ -290,3 +290,15 @@ pub fn keys(value: &Value) -> Vec<&str> {
     keys.sort_unstable();
     keys
 }
+
+/// The keys of a comparison, and more.
+#[must_use]
+pub fn gap_keys(more: &[&str]) -> Vec<String> {
+    let measures = ["spd", "aod", "eodds", "eopp", "burden", "recourse_burden", "impact"];
+    let of_measures =
+        measures.iter().flat_map(|name| ["", "_interval", "_corrected"].map(|end| format!("{name}{end}")));
+    let others = ["attribute", "group", "reference", "reference_rows", "rows", "too_few"];
+    let mut keys: Vec<String> = of_measures.chain(others.iter().chain(more).map(|key| (*key).to_owned())).collect();
+    keys.sort_unstable();
+    keys
+}

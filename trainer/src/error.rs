@@ -478,6 +478,24 @@ pub enum Error {
         reason: String,
     },
 
+    /// A third value of the target where the schema lists the favourable ones only.
+    #[error(
+        "{at}: column {column:?}: found {found:?}, expected the favourable outcome, {positive}, or the one other value, {known:?}; \
+         with more than two values target.negative must list those of the other outcome (rows of neither are left out and counted)"
+    )]
+    ThirdLabel {
+        /// Where it is.
+        at: Where,
+        /// The target.
+        column: String,
+        /// The value.
+        found: String,
+        /// The other value that is not favourable.
+        known: String,
+        /// The favourable values, quoted.
+        positive: String,
+    },
+
     /// A protected group of the schema that no row belongs to.
     #[error("{files}: column {column:?}: no row belongs to the {role} group {group}; {seen}")]
     AbsentGroup {

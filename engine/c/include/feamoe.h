@@ -240,7 +240,7 @@ typedef enum feamoe_measure {
     FEAMOE_MEASURE_SPD = 0,
     // Average odds difference.
     FEAMOE_MEASURE_AOD = 1,
-    // Equalised odds gap.
+    // Equalised odds: the larger gap of the two error rates.
     FEAMOE_MEASURE_EODDS = 2,
     // Equal opportunity difference.
     FEAMOE_MEASURE_EOPP = 3,
@@ -248,6 +248,8 @@ typedef enum feamoe_measure {
     FEAMOE_MEASURE_BURDEN = 4,
     // Recourse burden gap, of the distances given.
     FEAMOE_MEASURE_RECOURSE_BURDEN = 5,
+    // Disparate impact, the ratio of the selection rates: 1 where they are equal; needs no labels.
+    FEAMOE_MEASURE_IMPACT = 6,
 } feamoe_measure;
 
 // The values of one record, opaque, in memory of yours.

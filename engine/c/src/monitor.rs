@@ -46,7 +46,7 @@ pub enum Measure {
     Spd = 0,
     /// Average odds difference.
     Aod = 1,
-    /// Equalised odds gap.
+    /// Equalised odds: the larger gap of the two error rates.
     Eodds = 2,
     /// Equal opportunity difference.
     Eopp = 3,
@@ -54,6 +54,8 @@ pub enum Measure {
     Burden = 4,
     /// Recourse burden gap, of the distances given.
     RecourseBurden = 5,
+    /// Disparate impact, the ratio of the selection rates: 1 where they are equal; needs no labels.
+    Impact = 6,
 }
 
 /// What was counted of a group.
@@ -218,13 +220,14 @@ pub unsafe extern "C" fn feamoe_monitor_gap(monitor: *mut Monitor, group: u32, m
 }
 
 const _: () = {
-    let [a, b, c, d, e, f] = EngineMeasure::ALL;
+    let [a, b, c, d, e, f, g] = EngineMeasure::ALL;
     assert!(matches!(a, EngineMeasure::Spd) && Measure::Spd as u32 == 0);
     assert!(matches!(b, EngineMeasure::Aod) && Measure::Aod as u32 == 1);
     assert!(matches!(c, EngineMeasure::Eodds) && Measure::Eodds as u32 == 2);
     assert!(matches!(d, EngineMeasure::Eopp) && Measure::Eopp as u32 == 3);
     assert!(matches!(e, EngineMeasure::Burden) && Measure::Burden as u32 == 4);
     assert!(matches!(f, EngineMeasure::RecourseBurden) && Measure::RecourseBurden as u32 == 5);
+    assert!(matches!(g, EngineMeasure::Impact) && Measure::Impact as u32 == 6);
 };
 
 /// Writes the status, which `feamoe monitor` reads, to an array of length bytes,

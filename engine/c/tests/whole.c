@@ -241,7 +241,7 @@ static void watch(void)
     EXPECT_OK(feamoe_monitor_observe(&monitor, &other, score.probability, FEAMOE_NO_GROUP, NULL));
     EXPECT_OK(feamoe_monitor_gap(&monitor, 1, FEAMOE_MEASURE_SPD, &gap));
     EXPECT_TRUE(gap == -1.0f);
-    EXPECT(feamoe_monitor_gap(&monitor, 1, 6, &gap), FEAMOE_STATUS_NO_SUCH_CHOICE);
+    EXPECT(feamoe_monitor_gap(&monitor, 1, 7, &gap), FEAMOE_STATUS_NO_SUCH_CHOICE);
     EXPECT_OK(feamoe_monitor_group(&monitor, 1, &group));
     EXPECT_TRUE(group.rows == 1 && group.favourable == 0 && group.labelled == 1);
 

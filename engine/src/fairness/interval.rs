@@ -2,7 +2,7 @@
 
 use super::{Cell, Counts, Measure, ratio};
 
-/// A 95 % confidence interval of a signed gap.
+/// A confidence interval of a measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Interval {
@@ -13,34 +13,55 @@ pub struct Interval {
 }
 
 /// Two-sided 95 % quantile of the standard normal distribution.
-const Z_95: f32 = 1.959_964;
+pub const Z_95: f32 = 1.959_964;
 
-/// Returns the 95 % interval of a gap between counts of group `u` and reference `r`; `None` for the
-/// measures without one (equalised odds folds signs, burdens are no proportions) and where a rate
-/// has no records.
-///
-/// Differences of proportions: Newcombe (1998), method 10, from Wilson's score intervals. Their
-/// half sum (AOD): the same square-and-add rule (MOVER: Donner and Zou 2012), the two error rates
-/// being independent as they come from different labels.
+/// Returns the 95 % interval of a measure between counts of group `u` and reference `r`: see
+/// [`interval_at`].
 #[must_use]
 pub fn interval<N: Cell>(measure: Measure, u: &Counts<N>, r: &Counts<N>) -> Option<Interval> {
-    let rate = |counts: &Counts<N>, label: bool| Wilson::new(counts.cell(label, true), counts.labelled(label));
+    interval_at(measure, u, r, Z_95)
+}
+
+/// Returns the interval of a measure between counts of group `u` and reference `r`, at the
+/// two-sided quantile `z` of the standard normal distribution. `None` for the burdens, whose spread
+/// [`Counts`] do not know, where a rate has no records, and for [`Measure::Impact`] where nobody of
+/// the reference was selected.
+///
+/// | measure | interval |
+/// | --- | --- |
+/// | SPD, EOpp | difference of proportions from Wilson's score intervals: Newcombe (1998), method 10 |
+/// | AOD | half sum of two such differences by the same square-and-add rule (MOVER: Donner and Zou 2012); the error rates are independent, as they come from different labels |
+/// | EOdds | the larger lower and the larger upper end of both magnitudes; the lower ends at a quantile that misses half as often, as either of two gaps may exclude 0 by chance |
+/// | impact | ratio of proportions from Wilson's intervals by MOVER-R (Donner and Zou 2012; Fagerland and Newcombe 2013) |
+///
+/// Simulated coverage: `cargo test -p feamoe-tests --test all -- intervals::`.
+#[must_use]
+pub fn interval_at<N: Cell>(measure: Measure, u: &Counts<N>, r: &Counts<N>, z: f32) -> Option<Interval> {
+    let selected = |counts: &Counts<N>| Wilson::new(counts.decided(true), counts.rows(), z);
+    let error = |label: bool, z: f32| {
+        let rate = |counts: &Counts<N>| Wilson::new(counts.cell(label, true), counts.labelled(label), z);
+        Some(Difference::new(rate(u)?, rate(r)?))
+    };
     match measure {
-        Measure::Spd => {
-            let positive = |counts: &Counts<N>| Wilson::new(counts.decided(true), counts.rows());
-            Some(difference(positive(u)?, positive(r)?))
-        }
-        Measure::Eopp => Some(difference(rate(u, true)?, rate(r, true)?)),
+        Measure::Spd => Some(Difference::new(selected(u)?, selected(r)?).interval()),
+        Measure::Eopp => Some(error(true, z)?.interval()),
         Measure::Aod => {
-            let tpr = (rate(u, true)?, rate(r, true)?);
-            let fpr = (rate(u, false)?, rate(r, false)?);
-            let centre = 0.5 * ((tpr.0.rate - tpr.1.rate) + (fpr.0.rate - fpr.1.rate));
-            let (a, b) = (difference(tpr.0, tpr.1), difference(fpr.0, fpr.1));
-            let below = hypotenuse(tpr.0.rate - tpr.1.rate - a.low, fpr.0.rate - fpr.1.rate - b.low);
-            let above = hypotenuse(a.high - tpr.0.rate + tpr.1.rate, b.high - fpr.0.rate + fpr.1.rate);
-            Some(Interval { low: centre - 0.5 * below, high: centre + 0.5 * above })
+            let (tpr, fpr) = (error(true, z)?, error(false, z)?);
+            let centre = 0.5 * (tpr.gap + fpr.gap);
+            Some(Interval {
+                low: centre - 0.5 * hypotenuse(tpr.below, fpr.below),
+                high: centre + 0.5 * hypotenuse(tpr.above, fpr.above),
+            })
         }
-        Measure::Eodds | Measure::Burden | Measure::RecourseBurden => None,
+        Measure::Eodds => {
+            // P(|Z| > sqrt(z^2 + 2 ln 2)) <= P(|Z| > z) / 2: the tail falls faster than exp(-z^2 / 2).
+            let rarer = libm::sqrtf(z * z + 2.0 * core::f32::consts::LN_2);
+            let high = error(true, z)?.magnitude().high.max(error(false, z)?.magnitude().high);
+            let low = error(true, rarer)?.magnitude().low.max(error(false, rarer)?.magnitude().low);
+            Some(Interval { low, high })
+        }
+        Measure::Impact => ratio_of(selected(u)?, selected(r)?),
+        Measure::Burden | Measure::RecourseBurden => None,
     }
 }
 
@@ -55,24 +76,63 @@ struct Wilson {
 impl Wilson {
     /// `None` without records.
     #[allow(clippy::cast_precision_loss)]
-    fn new(part: u64, whole: u64) -> Option<Self> {
+    fn new(part: u64, whole: u64, z: f32) -> Option<Self> {
         if whole == 0 {
             return None;
         }
         let (rate, n) = (ratio(part, whole), whole as f32);
-        let z2 = Z_95 * Z_95;
+        let z2 = z * z;
         let centre = (rate + z2 / (2.0 * n)) / (1.0 + z2 / n);
-        let half = Z_95 * libm::sqrtf(rate * (1.0 - rate) / n + z2 / (4.0 * n * n)) / (1.0 + z2 / n);
+        let half = z * libm::sqrtf(rate * (1.0 - rate) / n + z2 / (4.0 * n * n)) / (1.0 + z2 / n);
         Some(Self { rate, low: centre - half, high: centre + half })
     }
 }
 
-fn difference(u: Wilson, r: Wilson) -> Interval {
-    let gap = u.rate - r.rate;
-    Interval {
-        low: gap - hypotenuse(u.rate - u.low, r.high - r.rate),
-        high: gap + hypotenuse(u.high - u.rate, r.rate - r.low),
+/// A difference of two proportions, and how far its interval reaches below and above.
+#[derive(Clone, Copy)]
+struct Difference {
+    gap: f32,
+    below: f32,
+    above: f32,
+}
+
+impl Difference {
+    fn new(u: Wilson, r: Wilson) -> Self {
+        Self {
+            gap: u.rate - r.rate,
+            below: hypotenuse(u.rate - u.low, r.high - r.rate),
+            above: hypotenuse(u.high - u.rate, r.rate - r.low),
+        }
     }
+
+    fn interval(self) -> Interval {
+        Interval { low: self.gap - self.below, high: self.gap + self.above }
+    }
+
+    /// Returns the interval of the magnitude.
+    fn magnitude(self) -> Interval {
+        let Interval { low, high } = self.interval();
+        Interval { low: low.max(-high).max(0.0), high: high.max(-low) }
+    }
+}
+
+/// Returns the interval of `u / r`; `None` where `r` is 0.
+///
+/// The published closed form, rearranged so that nothing of nearly equal size is subtracted:
+/// `l (2 p - l) = p^2 - (p - l)^2`.
+fn ratio_of(u: Wilson, r: Wilson) -> Option<Interval> {
+    if r.rate <= 0.0 {
+        return None;
+    }
+    let product = u.rate * r.rate;
+    let root = |a: f32, b: f32| libm::sqrtf((a * a * r.rate * r.rate + b * b * (u.rate * u.rate - a * a)).max(0.0));
+    let (a, b) = (u.rate - u.low, r.high - r.rate);
+    let low = (u.rate - a) * (u.rate + a) / (product + root(a, b));
+    let (a, b) = (u.high - u.rate, r.rate - r.low);
+    let below = (r.rate - b) * (r.rate + b);
+    let high = if below > 0.0 { (product + root(a, b)) / below } else { f32::INFINITY };
+    // Nobody of the group was selected: 0 / 0 stands for 0.
+    Some(Interval { low: if low > 0.0 { low } else { 0.0 }, high })
 }
 
 fn hypotenuse(a: f32, b: f32) -> f32 {
@@ -113,5 +173,44 @@ mod tests {
         let half = core::f32::consts::FRAC_1_SQRT_2;
         assert!((found.low - (0.2 - half * (0.2 - 0.0524))).abs() < 1e-4, "{found:?}");
         assert!((found.high - (0.2 + half * (0.3339 - 0.2))).abs() < 1e-4, "{found:?}");
+    }
+
+    /// MOVER-R against values by the published formula, in f64.
+    #[test]
+    fn the_interval_of_impact_is_mover_r() {
+        let wilson = |part: f64, n: f64| {
+            let z2 = 1.959_963_985_f64.powi(2);
+            let (p, d) = (part / n, 1.0 + z2 / n);
+            let half = (z2 * (p * (1.0 - p) / n + z2 / (4.0 * n * n))).sqrt() / d;
+            [p, (p + z2 / (2.0 * n)) / d - half, (p + z2 / (2.0 * n)) / d + half]
+        };
+        for (part_u, whole_u, part_r, whole_r) in
+            [(56, 70, 48, 80), (9, 10, 3, 10), (10, 40, 20, 40), (1, 1000, 3, 900), (40, 40, 20, 40), (0, 50, 5, 50)]
+        {
+            let (u, r) = (counts(part_u, 0, whole_u - part_u, 0), counts(part_r, 0, whole_r - part_r, 0));
+            let [p1, l1, u1] = wilson(f64::from(part_u), f64::from(whole_u));
+            let [p2, l2, u2] = wilson(f64::from(part_r), f64::from(whole_r));
+            let squared = (p1 * p2) * (p1 * p2);
+            let root = |a: f64, b: f64| (squared - a * b * (2.0 * p1 - a) * (2.0 * p2 - b)).max(0.0).sqrt();
+            let low = (p1 * p2 - root(l1, u2)) / (u2 * (2.0 * p2 - u2));
+            let high = (p1 * p2 + root(u1, l2)) / (l2 * (2.0 * p2 - l2));
+            let Some(found) = interval(Measure::Impact, &u, &r) else { unreachable!("the reference has selected") };
+            let near = |found: f32, expected: f64| (f64::from(found) - expected).abs() < 2e-5 * expected.max(1.0);
+            assert!(near(found.low, low.max(0.0)) && near(found.high, high), "{low} {high}: {found:?}");
+        }
+        assert_eq!(interval(Measure::Impact, &counts(5, 0, 5, 0), &counts(0, 0, 5, 5)), None);
+    }
+
+    #[test]
+    fn the_interval_of_equalised_odds_is_that_of_the_larger_gap() {
+        let (u, r) = (counts(56, 50, 50, 14), counts(48, 50, 50, 32));
+        let ends = |measure| interval(measure, &u, &r).map(|found| (found.low, found.high));
+        let (Some(eodds), Some(eopp)) = (ends(Measure::Eodds), ends(Measure::Eopp)) else {
+            unreachable!("both labels are there")
+        };
+        assert_eq!(eodds.1, eopp.1, "the false positive rates are equal");
+        assert!(0.0 < eodds.0 && eodds.0 < eopp.0, "{eodds:?} {eopp:?}");
+        let Some(equal) = interval(Measure::Eodds, &r, &r) else { unreachable!("both labels are there") };
+        assert!(equal.low == 0.0 && equal.high > 0.1, "{equal:?}");
     }
 }

@@ -8,11 +8,13 @@
 //! | --- | --- |
 //! | [`Measure::Spd`] | `P(yhat=1 given u) - P(yhat=1 given r)` |
 //! | [`Measure::Aod`] | `((TPR_u - TPR_r) + (FPR_u - FPR_r)) / 2` |
-//! | [`Measure::Eodds`] | `(abs(TPR_u - TPR_r) + abs(FPR_u - FPR_r)) / 2`, which does not cancel |
+//! | [`Measure::Eodds`] | `max(abs(TPR_u - TPR_r), abs(FPR_u - FPR_r))`, which does not cancel |
 //! | [`Measure::Eopp`] | `TPR_u - TPR_r` |
 //! | [`Measure::Burden`] | `B_u - B_r`, `B` = mean of `threshold - p` over the records with `yhat=0` |
 //! | [`Measure::RecourseBurden`] | the same, `B` = mean distance of those records to the decision boundary, see [`Distances`] |
+//! | [`Measure::Impact`] | `P(yhat=1 given u) / P(yhat=1 given r)`, the ratio of the four-fifths rule |
 //!
+//! All but the last are gaps, 0 where both groups are treated alike; impact is a ratio, then 1.
 //! A rate without a record behind it is NaN, and so is every measure that needs it.
 //!
 //! ```
@@ -28,16 +30,16 @@ mod interval;
 
 use serde::{Deserialize, Serialize};
 
-pub use interval::{Interval, interval};
+pub use interval::{Interval, Z_95, interval, interval_at};
 
-/// A group fairness measure, as a gap between a group and the reference group.
+/// A group fairness measure: compares a group with the reference group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Measure {
     /// Statistical parity difference.
     Spd,
     /// Average odds difference.
     Aod,
-    /// Equalised odds gap, in [0, 1].
+    /// Equalised odds: the larger gap of the two error rates, in [0, 1].
     Eodds,
     /// Equal opportunity difference.
     Eopp,
@@ -45,11 +47,14 @@ pub enum Measure {
     Burden,
     /// Recourse burden gap, in standard deviations: see [`crate::recourse`].
     RecourseBurden,
+    /// Disparate impact: the ratio of the selection rates, at least 0.
+    Impact,
 }
 
 impl Measure {
     /// All measures, in the order of the reports.
-    pub const ALL: [Self; 6] = [Self::Spd, Self::Aod, Self::Eodds, Self::Eopp, Self::Burden, Self::RecourseBurden];
+    pub const ALL: [Self; 7] =
+        [Self::Spd, Self::Aod, Self::Eodds, Self::Eopp, Self::Burden, Self::RecourseBurden, Self::Impact];
 
     /// The name used in flags and JSON.
     #[must_use]
@@ -61,10 +66,11 @@ impl Measure {
             Self::Eopp => "eopp",
             Self::Burden => "burden",
             Self::RecourseBurden => "recourse_burden",
+            Self::Impact => "impact",
         }
     }
 
-    /// Returns the largest gap that can be asked for: rates and scores differ by 1 at most,
+    /// Returns the largest limit that can be asked for: rates and scores differ by 1 at most,
     /// distances by more.
     #[must_use]
     pub const fn largest(self) -> f32 {
@@ -74,8 +80,9 @@ impl Measure {
         }
     }
 
-    /// Returns the gap of group `u` against the reference `r`: signed, but for [`Measure::Eodds`].
-    /// NaN where a rate is.
+    /// Returns the value of group `u` against the reference `r`: a signed gap, of
+    /// [`Measure::Eodds`] a magnitude, of [`Measure::Impact`] a ratio. NaN where a rate is, and
+    /// for impact where nobody of either group was selected.
     #[must_use]
     pub fn gap(self, u: &Rates, r: &Rates) -> f32 {
         let tpr = u.true_positive - r.true_positive;
@@ -83,19 +90,36 @@ impl Measure {
         match self {
             Self::Spd => u.positive - r.positive,
             Self::Aod => 0.5 * (tpr + fpr),
-            Self::Eodds => 0.5 * (tpr.abs() + fpr.abs()),
+            // Not `f32::max`, which passes over a NaN.
+            Self::Eodds if tpr.abs() > fpr.abs() => tpr.abs(),
+            Self::Eodds => fpr.abs() + 0.0 * tpr,
             Self::Eopp => tpr,
             Self::Burden => u.burden - r.burden,
             Self::RecourseBurden => u.recourse_burden - r.recourse_burden,
+            Self::Impact => u.positive / r.positive,
         }
     }
-}
 
-/// Returns the disparate impact ratio `P(yhat=1 given u) / P(yhat=1 given r)`; NaN where a rate is,
-/// or both are 0.
-#[must_use]
-pub fn disparate_impact(u: &Rates, r: &Rates) -> f32 {
-    u.positive / r.positive
+    /// Returns how unequally a value treats the groups, from 0 for alike: the magnitude of a gap;
+    /// of a ratio, how much the smaller selection rate lacks of the larger one, `1 - min(x, 1 / x)`.
+    #[must_use]
+    pub fn magnitude(self, value: f32) -> f32 {
+        match self {
+            Self::Impact if value > 1.0 => 1.0 - 1.0 / value,
+            Self::Impact => 1.0 - value,
+            _ => value.abs(),
+        }
+    }
+
+    /// Returns the largest [`Measure::magnitude`] within a limit: that of a gap is the limit
+    /// itself; [`Measure::Impact`] has a smallest ratio as its limit, such as 0.8.
+    #[must_use]
+    pub fn allowance(self, limit: f32) -> f32 {
+        match self {
+            Self::Impact => 1.0 - limit,
+            _ => limit,
+        }
+    }
 }
 
 /// The decision rates of one group; a rate without records is NaN.
@@ -432,11 +456,12 @@ mod tests {
         assert!((gap(Measure::Spd) - (0.4 - 0.375)).abs() < 1e-6);
         assert!((gap(Measure::Eopp) - 0.5).abs() < 1e-6);
         assert!((gap(Measure::Aod) - 0.5 * (0.5 + 1.0 / 6.0 - 0.5)).abs() < 1e-6);
-        assert!((gap(Measure::Eodds) - 0.5 * (0.5 + 0.5 - 1.0 / 6.0)).abs() < 1e-6);
+        assert!((gap(Measure::Eodds) - 0.5).abs() < 1e-6);
+        assert_eq!(Measure::Eodds.gap(&r.rates(), &u.rates()), gap(Measure::Eodds));
         let burden_u = (5.0 * 0.25 + 0.1) / 6.0;
         let burden_r = (2.0 * 0.25 + 3.0 * 0.1) / 5.0;
         assert!((gap(Measure::Burden) - (burden_u - burden_r)).abs() < 1e-6);
-        assert!((disparate_impact(&u.rates(), &r.rates()) - 0.4 / 0.375).abs() < 1e-6);
+        assert!((gap(Measure::Impact) - 0.4 / 0.375).abs() < 1e-6);
         assert!((u.accuracy() - 0.8).abs() < 1e-6);
         assert!((u.precision() - 0.75).abs() < 1e-6);
         assert!((u.balanced_accuracy() - 0.5 * (0.75 + 5.0 / 6.0)).abs() < 1e-6);
@@ -446,8 +471,27 @@ mod tests {
     fn a_rate_without_records_is_nan() {
         let empty = Counts::new();
         assert!(empty.rates().positive.is_nan() && empty.accuracy().is_nan());
-        assert!(Measure::Spd.gap(&empty.rates(), &counts(1, 1, 1, 1).rates()).is_nan());
+        for (measure, one_label) in
+            Measure::ALL.into_iter().flat_map(|m| [(m, counts(1, 0, 0, 1)), (m, counts(0, 1, 1, 0))])
+        {
+            assert!(measure.gap(&empty.rates(), &counts(1, 1, 1, 1).rates()).is_nan(), "{measure:?}");
+            let needs_labels = matches!(measure, Measure::Aod | Measure::Eodds);
+            let is_nan = measure.gap(&one_label.rates(), &counts(1, 1, 1, 1).rates()).is_nan();
+            assert!(is_nan || !needs_labels, "{measure:?}");
+        }
         assert_eq!(interval(Measure::Spd, &empty, &counts(1, 1, 1, 1)), None);
+    }
+
+    /// A group that is selected half as often is as far from equal as one selected twice as often.
+    #[test]
+    fn magnitudes_are_compared_with_what_a_limit_allows() {
+        for value in [0.5, 2.0] {
+            assert_eq!(Measure::Impact.magnitude(value), 0.5);
+        }
+        assert_eq!(Measure::Impact.magnitude(f32::INFINITY), 1.0);
+        assert!(Measure::Impact.magnitude(f32::NAN).is_nan());
+        assert!(Measure::Impact.magnitude(0.75) > Measure::Impact.allowance(0.8));
+        assert_eq!((Measure::Spd.magnitude(-0.5), Measure::Spd.allowance(0.5)), (0.5, 0.5));
     }
 
     #[test]

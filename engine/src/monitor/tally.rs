@@ -34,6 +34,13 @@ impl Tally {
         self.decisions.rows()
     }
 
+    /// Returns every decision, as if each label were unfavourable: whether the outcome is known or
+    /// not.
+    #[must_use]
+    pub fn decisions(&self) -> &Counts {
+        &self.decisions
+    }
+
     /// Returns the number of favourable decisions.
     #[must_use]
     pub fn favourable(&self) -> u64 {
@@ -81,7 +88,10 @@ impl Tally {
     /// Returns its 95 % interval, see [`fairness::interval`].
     #[must_use]
     pub fn interval(&self, measure: Measure, reference: &Self) -> Option<Interval> {
-        let counts = |tally: &Self| if measure == Measure::Spd { tally.decisions } else { tally.labelled };
+        let counts = |tally: &Self| match measure {
+            Measure::Spd | Measure::Impact => tally.decisions,
+            _ => tally.labelled,
+        };
         fairness::interval(measure, &counts(self), &counts(reference))
     }
 

@@ -9,7 +9,7 @@ use feamoe::judge::binding::Binding;
 use feamoe::model::{AlignedBytes, HostModel};
 use feamoe::rows::{Input, Records, Source};
 use feamoe::schema::Table;
-use feamoe_tests::command::{Folder, keys, lending};
+use feamoe_tests::command::{Folder, gap_keys, keys, lending};
 use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
@@ -43,7 +43,7 @@ const COMMANDS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("update", &["--output", "--checkpoint", "--checkpoint-every", "--rest", "--again", "--freeze", "--format"]),
-    ("evaluate", &["--schema", "--require", "--no-recourse", "--format", "--threads"]),
+    ("evaluate", &["--schema", "--require", "--strict", "--no-recourse", "--format", "--threads"]),
     ("score", &["--output", "--gate", "--schema"]),
     (
         "explain",
@@ -108,7 +108,7 @@ const COMMANDS: [(&str, &[&str]); 14] = [
             "--format",
         ],
     ),
-    ("monitor", &["--status", "--model", "--schema", "--attribute", "--require", "--format"]),
+    ("monitor", &["--status", "--model", "--schema", "--attribute", "--require", "--strict", "--format"]),
     ("study", &["--data", "--only", "--format"]),
     ("demo", &["--out"]),
     ("completions", &[]),
@@ -198,6 +198,7 @@ fn the_training_report_has_its_keys() {
     assert_eq!(
         keys(&report),
         [
+            "attributes",
             "blob",
             "checkpoint",
             "earlier_rows",
@@ -206,6 +207,7 @@ fn the_training_report_has_its_keys() {
             "experts",
             "fairness",
             "learning_rows_per_second",
+            "other_labels",
             "peak_memory_bytes",
             "prequential",
             "rows",
@@ -223,12 +225,13 @@ fn the_training_report_has_its_keys() {
         "accuracy",
         "aod",
         "balanced_accuracy",
+        "burden",
         "eodds",
         "eopp",
         "from",
+        "impact",
         "individual_unfairness",
         "log_loss",
-        "probability_burden",
         "rows",
         "spd",
     ];
@@ -252,7 +255,7 @@ fn the_training_report_has_its_keys() {
 }
 
 #[test]
-fn every_target_is_reported_by_group_held_or_not() {
+fn every_target_is_reported_by_group_met_or_not() {
     let folder = Folder::with_lending();
     let train = ["train", "lending.csv", "--schema", "lending.toml", "-o", "m.feamoe", "--fair", "spd=0.02,eodds=0.9"];
     let report = folder.run(&[&train[..], &["--format", "json"]].concat()).json();
@@ -284,7 +287,7 @@ fn every_target_is_reported_by_group_held_or_not() {
         // The last quarter of 3,000 rows, in whole windows.
         assert_eq!(target["from"].as_u64(), Some(2_001));
         let past = target["gap"].as_f64().unwrap().abs() > gap;
-        assert_eq!(past, target["verdict"] != "held", "{target}");
+        assert_eq!(past, target["verdict"] == "not met", "{target}");
         assert!(!past || target["reason"].is_string(), "{target}");
     }
     let gaps = &report["fairness"][0];
@@ -295,7 +298,7 @@ fn every_target_is_reported_by_group_held_or_not() {
         text.contains("sex: Female - Male: spd 0.02  ") && text.contains("sex: Female - Male: eodds 0.9  "),
         "{text}"
     );
-    assert!(text.contains("gap over the last rows") && text.contains("held"), "{text}");
+    assert!(text.contains("the exported weights over the last rows") && text.contains("  met\n"), "{text}");
     let free = folder.run(&[&train[..6], &["--format", "json"]].concat()).json();
     assert_eq!(
         (free["targets"].as_array().map(Vec::len), free["fairness"].as_array().map(Vec::len)),
@@ -315,50 +318,41 @@ fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
             "attributes",
             "auc",
             "balanced_accuracy",
+            "calibration_error",
             "fairness",
+            "favourable_outcome",
             "groups",
             "individual_unfairness",
             "log_loss",
+            "other_labels",
+            "requirements",
             "rows",
+            "selection_rate",
             "skipped",
             "threshold"
         ]
     );
     let gaps = &report["fairness"][0];
-    assert_eq!(
-        keys(gaps),
-        [
-            "aod",
-            "aod_interval",
-            "attribute",
-            "disparate_impact",
-            "eodds",
-            "eopp",
-            "eopp_interval",
-            "group",
-            "probability_burden",
-            "recourse_burden",
-            "reference",
-            "reference_rows",
-            "rows",
-            "spd",
-            "spd_interval",
-            "too_small",
-        ]
-    );
+    assert_eq!(keys(gaps), gap_keys(&[]));
     let groups = &report["groups"];
     assert_eq!(
         keys(&groups[0]),
         [
             "accuracy",
             "attribute",
+            "base_rate",
             "calibration_error",
+            "fn",
+            "fnr",
+            "fp",
             "fpr",
             "group",
-            "positive_rate",
             "precision",
             "recourse_burden",
             "rows",
+            "selection_rate",
+            "tn",
+            "tp",
             "tpr",
             "without_recourse"
         ]
@@ -367,7 +361,7 @@ fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
         (&gaps["attribute"], &gaps["group"], &gaps["reference"]),
         (&"sex".into(), &"Female".into(), &"Male".into())
     );
-    let rate = |group: usize| groups[group]["positive_rate"].as_f64().unwrap();
+    let rate = |group: usize| groups[group]["selection_rate"].as_f64().unwrap();
     assert!((gaps["spd"].as_f64().unwrap() - (rate(1) - rate(0))).abs() < 1e-6, "{gaps}");
     assert_eq!(
         report["rows"].as_u64().unwrap(),
@@ -387,6 +381,14 @@ fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
         let object = without.pointer_mut(left_out).unwrap();
         assert_eq!(object["recourse_burden"], Value::Null);
         object["recourse_burden"] = measured["recourse_burden"].clone();
+        if left_out == "/fairness/0" {
+            assert_eq!(object["too_few"][0]["measure"], "recourse_burden");
+            // Without the recourse burden there is one comparison less.
+            for key in gap_keys(&[]).iter().filter(|key| key.ends_with("_corrected") || key.starts_with("recourse")) {
+                object[key] = measured[key].clone();
+            }
+            object["too_few"] = measured["too_few"].clone();
+        }
     }
     assert_eq!(without, report);
 }
@@ -397,20 +399,33 @@ fn a_requirement_that_is_not_met_is_exit_code_1_with_the_report_still_printed() 
     let require = |gaps: &str| {
         folder.run(&["evaluate", "lending.feamoe", "lending.csv", "--schema", "lending.toml", "--require", gaps])
     };
-    let report = require("spd=1,aod=1,eodds=1,eopp=1,burden=1").done();
+    let passed = require("spd=1,aod=1,eodds=1,eopp=1,burden=1,recourse_burden=100,impact=0.01");
+    assert_eq!(passed.code, Some(0), "{}", passed.stderr);
+    let report = passed.stdout;
     let ran = require("spd=0.0001,aod=1");
     assert_eq!((ran.code, ran.stdout), (Some(1), report));
-    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
-    assert!(
-        ran.stderr.starts_with("not met: the largest spd gap is 0.") && ran.stderr.ends_with("required 0.0001\n"),
-        "{}",
-        ran.stderr
-    );
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let [missed, met] = lines[..] else { unreachable!("{}", ran.stderr) };
+    assert!(missed.starts_with("not met: spd at most 0.0001: the furthest is -0."), "{missed}");
+    for line in [missed, met] {
+        assert!(line.contains(" (95 % ") && line.contains("sex: Female - Male; judged: sex: Female ("), "{line}");
+    }
+    assert!(met.starts_with("met: aod at most 1: the furthest is "), "{met}");
 
     // Ten rows say nothing about a group: that is not a pass.
     folder.write("few.csv", lending(1, 10));
     let ran = folder.run(&["evaluate", "lending.feamoe", "few.csv", "--schema", "lending.toml", "--require", "spd=1"]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), "not met: spd: no group is large enough to judge\n"));
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stderr.starts_with("not shown: spd at most 1: no group could be judged\nnot judged by spd: sex: Female ("),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains(" records in the group, ") && ran.stderr.ends_with(" more are needed\n"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -429,9 +444,18 @@ fn a_requirement_that_nothing_can_be_said_of_says_what_is_lacking() {
         assert_eq!(ran.code, Some(1));
         ran.stderr
     };
-    assert_eq!(evaluate("all.toml"), "not met: burden: nobody was declined in the groups to compare\n");
+    assert_eq!(
+        evaluate("all.toml"),
+        "not shown: spd at most 0.1: the furthest is 0.0000 (95 % -0.0188 to 0.0188), sex: f - m; hardly anybody is selected, or nearly everybody, \
+         so that the limit could not be passed; judged: sex: f (200 rows)\n\
+         not shown: burden at most 0.1: no group could be judged\n\
+         not judged by burden: sex: f (200 rows), no value: 0 declined records in the group, 30 more are needed\n"
+    );
     let no_groups = "the schema has no [[protected]] groups to compare\n";
-    assert_eq!(evaluate("none.toml"), format!("not met: spd: {no_groups}not met: burden: {no_groups}"));
+    assert_eq!(
+        evaluate("none.toml"),
+        format!("not shown: spd at most 0.1: {no_groups}not shown: burden at most 0.1: {no_groups}")
+    );
 }
 
 /// Scores of the engine itself, called without the command.

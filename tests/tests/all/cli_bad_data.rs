@@ -281,10 +281,15 @@ fn a_protected_group_that_never_occurs_is_named_with_the_values_there_are() {
          privileged list"
     );
     let folder = scoring(good().replace(",f,", ",m,"));
-    let message = folder.refusal(&["evaluate", "m.feamoe", "data.csv", "--schema", "schema.toml"]);
+    let evaluate = ["evaluate", "m.feamoe", "data.csv", "--schema", "schema.toml"];
+    // A slice that lacks a group is evaluated for the others; without any it is a mistake.
+    let text = folder.run(&evaluate).done();
+    assert!(text.contains("sex: no row is in the group f\n"), "{text}");
+    folder.write("schema.toml", SCHEMA.replace("[\"m\"]", "[\"M\"]").replace("[\"f\"]", "[\"F\"]"));
+    let message = folder.refusal(&evaluate);
     assert_eq!(
         message,
-        "data.csv: column \"sex\": no row belongs to the unprivileged group \"f\"; the values are \"m\"; correct the unprivileged list"
+        "data.csv: column \"sex\": no row belongs to the privileged group \"M\"; the values are \"m\"; correct the privileged list"
     );
 }
 
@@ -408,16 +413,16 @@ fn options_out_of_their_range_say_the_range() {
              for a single expert",
         ),
         (
-            "--fair <MEASURE=GAP,...>",
+            "--fair <MEASURE=LIMIT,...>",
             "parity=0.1",
-            "found measure `parity`, expected one of spd, aod, eodds, eopp, burden, recourse_burden",
+            "found measure `parity`, expected one of spd, aod, eodds, eopp, burden, recourse_burden, impact",
         ),
         (
-            "--fair <MEASURE=GAP,...>",
+            "--fair <MEASURE=LIMIT,...>",
             "spd=0",
-            "spd: found `0`, expected a gap above 0 and at most 1, for example spd=0.05",
+            "spd: found `0`, expected a limit above 0 and at most 1, for example spd=0.05",
         ),
-        ("--fair <MEASURE=GAP,...>", "spd=0.1,spd=0.2", "spd is named twice"),
+        ("--fair <MEASURE=LIMIT,...>", "spd=0.1,spd=0.2", "spd is named twice"),
         ("--penalties <NAME,...>", "eodds", "found penalty `eodds`, expected some of spd,aod,burden, or none"),
     ] {
         let flag = option.split(' ').next().unwrap();

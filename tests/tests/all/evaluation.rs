@@ -2,7 +2,8 @@
 //! in f64, by its definition. The order of records and the numbers of groups change nothing, and
 //! counting in parts is counting once.
 
-use feamoe::judge::evaluation::{Evaluation, Evaluator, GroupGaps};
+use feamoe::judge::evaluation::{Evaluation, Evaluator};
+use feamoe::judge::gaps::GroupGaps;
 use feamoe::rows::{Attribute, NO_GROUP};
 use feamoe::schema::Protected;
 use feamoe_engine::fairness::{Measure, Rates, WideCounts, interval};
@@ -183,10 +184,10 @@ impl Twin<'_> {
     }
 
     /// Wilson's score interval of a share of `n`, with the share.
-    fn wilson(share: f64, n: usize) -> [f64; 3] {
+    fn wilson(share: f64, n: usize, z: f64) -> [f64; 3] {
         let n = n as f64;
-        let centre = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
-        let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt() / (1.0 + Z * Z / n);
+        let centre = (share + z * z / (2.0 * n)) / (1.0 + z * z / n);
+        let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt() / (1.0 + z * z / n);
         [centre - half, share, centre + half]
     }
 
@@ -209,37 +210,115 @@ fn assert_within(tolerance: f64, found: impl Into<f64>, expected: f64, what: &st
     assert!(is_near, "{what}: found {found}, expected {expected}");
 }
 
-fn assert_gaps(gaps: &GroupGaps, u: &Twin<'_>, r: &Twin<'_>, what: &str) {
-    let [tpr, fpr] = [true, false].map(|label| u.rate(label) - r.rate(label));
-    assert_near(gaps.spd, u.positive() - r.positive(), &format!("{what}: SPD"));
-    assert_near(gaps.aod, (tpr + fpr) / 2.0, &format!("{what}: AOD"));
-    assert_near(gaps.eodds, (tpr.abs() + fpr.abs()) / 2.0, &format!("{what}: equalised odds"));
-    assert_near(gaps.eopp, tpr, &format!("{what}: equal opportunity"));
-    assert_near(gaps.probability_burden, u.burden() - r.burden(), &format!("{what}: burden"));
-    let distances = u.recourse() - r.recourse();
-    assert_within(DISTANCE_TOLERANCE, gaps.recourse_burden, distances, &format!("{what}: recourse burden"));
-    let impact = u.positive() / r.positive();
-    if impact.is_finite() && impact > 0.0 {
-        assert_near(f64::from(gaps.disparate_impact) / impact, 1.0, &format!("{what}: disparate impact"));
-    } else {
-        assert!(!gaps.disparate_impact.is_normal(), "{what}: impact {} of {impact}", gaps.disparate_impact);
-    }
-    let shares = |twin: &Twin<'_>, label: Option<bool>| {
+/// Squared standard error of the mean.
+fn squared_error(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (n - 1.0) / n
+}
+
+/// The intervals, each by its definition; `None` where a rate has no records.
+fn intervals(u: &Twin<'_>, r: &Twin<'_>) -> [Option<[f64; 2]>; 7] {
+    let shares_at = |twin: &Twin<'_>, label: Option<bool>, z: f64| {
         let among: Vec<&&Record> = twin.records.iter().filter(|r| label.is_none_or(|label| r.label == label)).collect();
         let share = label.map_or_else(|| twin.positive(), |label| twin.rate(label));
-        (!among.is_empty()).then(|| Twin::wilson(share, among.len()))
+        (!among.is_empty()).then(|| Twin::wilson(share, among.len(), z))
     };
-    for (interval, label) in [(gaps.spd_interval, None), (gaps.eopp_interval, Some(true))] {
-        let expected = shares(u, label).zip(shares(r, label)).map(|(u, r)| Twin::newcombe(u, r));
-        assert_eq!(interval.is_some(), expected.is_some(), "{what}");
-        for (found, expected) in interval.into_iter().flatten().zip(expected.into_iter().flatten()) {
-            assert_near(found, expected, &format!("{what}: interval, label {label:?}"));
+    let shares = |twin: &Twin<'_>, label| shares_at(twin, label, Z);
+    let difference = |label| Some(Twin::newcombe(shares(u, label)?, shares(r, label)?));
+    let errors = difference(Some(true)).zip(difference(Some(false)));
+    let gap = |label: bool| u.rate(label) - r.rate(label);
+    let halves = errors.map(|(tpr, fpr)| {
+        let centre = (gap(true) + gap(false)) / 2.0;
+        let reach = |end: usize| (tpr[end] - gap(true)).hypot(fpr[end] - gap(false)) / 2.0;
+        [centre - reach(0), centre + reach(1)]
+    });
+    let folded = |[low, high]: [f64; 2]| {
+        [if low * high < 0.0 { 0.0 } else { low.abs().min(high.abs()) }, low.abs().max(high.abs())]
+    };
+    // The lower end at a quantile that is passed half as often.
+    let rarer = (Z * Z + 2.0 * 2_f64.ln()).sqrt();
+    let error = |label, z| Some(folded(Twin::newcombe(shares_at(u, Some(label), z)?, shares_at(r, Some(label), z)?)));
+    let larger_at = |z| error(true, z).zip(error(false, z)).map(|(tpr, fpr)| [0, 1].map(|end| tpr[end].max(fpr[end])));
+    let larger = larger_at(rarer).zip(larger_at(Z)).map(|([low, _], [_, high])| [low, high]);
+    let means = |of: &dyn Fn(&Twin<'_>) -> Vec<f64>| {
+        let (u, r) = (of(u), of(r));
+        let half = Z * (squared_error(&u) + squared_error(&r)).sqrt();
+        let gap = Twin::mean_of(u.into_iter()) - Twin::mean_of(r.into_iter());
+        (!half.is_nan()).then_some([gap - half, gap + half])
+    };
+    let burdens = |twin: &Twin<'_>| -> Vec<f64> {
+        twin.declined().map(|record| f64::from(twin.threshold) - f64::from(record.score)).collect()
+    };
+    let distances = |twin: &Twin<'_>| twin.declined().filter_map(|record| record.distance).map(f64::from).collect();
+    let ratio = shares(u, None).zip(shares(r, None)).filter(|(_, r)| r[1] > 0.0).map(|([l1, p1, u1], [l2, p2, u2])| {
+        let root = |a: f64, b: f64| ((p1 * p2).powi(2) - a * b * (2.0 * p1 - a) * (2.0 * p2 - b)).max(0.0).sqrt();
+        let low = if p1 > 0.0 { l1 * (2.0 * p1 - l1) / (p1 * p2 + root(l1, u2)) } else { 0.0 };
+        [low, (p1 * p2 + root(u1, l2)) / (l2 * (2.0 * p2 - l2))]
+    });
+    [difference(None), halves, larger, difference(Some(true)), means(&burdens), means(&distances), ratio]
+}
+
+/// What each measure needs 30 of, as numbers of records.
+fn needs(measure: Measure, twin: &Twin<'_>) -> Vec<usize> {
+    let labelled = |label: bool| twin.records.iter().filter(|record| record.label == label).count();
+    match measure {
+        Measure::Spd | Measure::Impact => vec![twin.records.len()],
+        Measure::Eopp => vec![labelled(true)],
+        Measure::Aod | Measure::Eodds => vec![labelled(true), labelled(false)],
+        Measure::Burden => vec![twin.declined().count()],
+        Measure::RecourseBurden => vec![twin.declined().filter(|record| record.distance.is_some()).count()],
+    }
+}
+
+fn assert_gaps(gaps: &GroupGaps, u: &Twin<'_>, r: &Twin<'_>, what: &str) {
+    let [tpr, fpr] = [true, false].map(|label| u.rate(label) - r.rate(label));
+    let larger = if tpr.is_nan() || fpr.is_nan() { f64::NAN } else { tpr.abs().max(fpr.abs()) };
+    let expected = [
+        u.positive() - r.positive(),
+        (tpr + fpr) / 2.0,
+        larger,
+        tpr,
+        u.burden() - r.burden(),
+        u.recourse() - r.recourse(),
+        u.positive() / r.positive(),
+    ];
+    for ((measure, expected), ends) in Measure::ALL.into_iter().zip(expected).zip(intervals(u, r)) {
+        let what = format!("{what}: {measure:?}");
+        let found = gaps.measure(measure);
+        let (tolerance, scale) = match measure {
+            Measure::RecourseBurden => (DISTANCE_TOLERANCE, 1.0),
+            Measure::Impact if expected.is_infinite() => {
+                assert!(found.is_infinite(), "{what}");
+                continue;
+            }
+            // A ratio is as far off as its size.
+            Measure::Impact => (4e-6, if expected.is_nan() { 1.0 } else { expected.max(1.0) }),
+            _ => (TOLERANCE, 1.0),
+        };
+        assert_within(tolerance * scale, found, expected, &what);
+        let found = gaps.interval(measure);
+        assert_eq!(found.is_some(), ends.is_some(), "{what}");
+        for (found, expected) in found.into_iter().flatten().zip(ends.into_iter().flatten()) {
+            if !(expected.is_infinite() || found.is_infinite()) {
+                assert_within(
+                    10.0 * tolerance * expected.abs().max(1.0),
+                    found,
+                    expected,
+                    &format!("{what}: interval"),
+                );
+            }
+        }
+        let is_few = |twin: &Twin<'_>| needs(measure, twin).into_iter().any(|records| records < 30);
+        let nobody = measure == Measure::Impact && u.positive() + r.positive() == 0.0;
+        assert_eq!(gaps.too_few(measure).is_some(), is_few(u) || is_few(r) || nobody, "{what}");
+        if let Some(few) = gaps.too_few(measure) {
+            let of = |twin| needs(measure, twin).into_iter().find(|records| *records < 30);
+            let found = of(u).or_else(|| of(r)).unwrap_or_default() as u64;
+            let needed = if nobody && !is_few(u) && !is_few(r) { 1 } else { 30 };
+            assert_eq!((few.found, few.missing), (found, needed - found), "{what}");
         }
     }
-    let is_small = |twin: &Twin<'_>| {
-        [true, false].into_iter().any(|label| twin.records.iter().filter(|record| record.label == label).count() < 30)
-    };
-    assert_eq!(gaps.too_small, is_small(u) || is_small(r), "{what}");
 }
 
 #[test]
@@ -253,6 +332,8 @@ fn every_figure_is_that_of_a_naive_twin() {
         assert_near(found.accuracy, all.accuracy(), "accuracy");
         assert_near(found.balanced_accuracy, (all.rate(true) + 1.0 - all.rate(false)) / 2.0, "balanced accuracy");
         assert_near(found.log_loss, all.log_loss(), "log-loss");
+        assert_near(found.calibration_error, all.calibration_error(), "calibration error");
+        assert_near(found.selection_rate, all.positive(), "selection rate");
         let [auc, ties] = all.auc();
         let is_near = (found.auc.is_nan() && auc.is_nan()) || (found.auc - auc).abs() <= ties + 1e-9;
         assert!(is_near, "list {seed}: AUC {} for {auc}", found.auc);
@@ -264,7 +345,14 @@ fn every_figure_is_that_of_a_naive_twin() {
                 let what = format!("list {seed}, attribute {attribute}, group {group}");
                 let (u, report) = (twin(group), groups.next().unwrap());
                 assert_eq!(report.rows, u.records.len() as u64, "{what}");
-                assert_near(report.positive_rate, u.positive(), &what);
+                assert_near(report.selection_rate, u.positive(), &what);
+                assert_near(report.base_rate, u.share(|_| true, |r| r.label), &what);
+                assert_near(report.fnr, 1.0 - u.rate(true), &what);
+                let cell = |label, decision| {
+                    u.records.iter().filter(|r| r.label == label && u.is_positive(r) == decision).count()
+                };
+                let cells = [cell(true, true), cell(false, true), cell(false, false), cell(true, false)];
+                assert_eq!([report.tp, report.fp, report.tn, report.r#fn], cells.map(|cell| cell as u64), "{what}");
                 assert_near(report.tpr, u.rate(true), &what);
                 assert_near(report.fpr, u.rate(false), &what);
                 assert_near(report.accuracy, u.accuracy(), &what);
@@ -281,8 +369,13 @@ fn every_figure_is_that_of_a_naive_twin() {
         }
         assert!(gaps.next().is_none() && groups.next().is_none());
         for measure in Measure::ALL {
-            let values = found.fairness.iter().filter(|gaps| !gaps.too_small).map(|gaps| gaps.measure(measure).abs());
-            assert_eq!(found.worst(measure), values.filter(|gap| !gap.is_nan()).max_by(f32::total_cmp));
+            let judged = found.fairness.iter().filter(|gaps| gaps.too_few(measure).is_none());
+            let unequal = |value: f32| match measure {
+                Measure::Impact => 1.0 - value.min(1.0 / value),
+                _ => value.abs(),
+            };
+            let largest = judged.map(|gaps| unequal(gaps.measure(measure))).max_by(f32::total_cmp);
+            assert_eq!(found.worst(measure).map(unequal), largest, "list {seed}: {measure:?}");
         }
     }
     assert!(judged > 5_000, "{judged}");
@@ -291,11 +384,11 @@ fn every_figure_is_that_of_a_naive_twin() {
 /// Bits, without those figures that are sums of f64 in the order of the records.
 fn bits(evaluation: &Evaluation) -> Vec<u32> {
     let gaps = evaluation.fairness.iter().flat_map(|gaps| {
-        let ends = [gaps.spd_interval, gaps.aod_interval, gaps.eopp_interval];
-        Measure::ALL.map(|measure| gaps.measure(measure)).into_iter().chain(ends.into_iter().flatten().flatten())
+        let ends = Measure::ALL.into_iter().flat_map(|measure| [gaps.interval(measure), gaps.corrected(measure)]);
+        Measure::ALL.map(|measure| gaps.measure(measure)).into_iter().chain(ends.flatten().flatten())
     });
     let groups = evaluation.groups.iter().flat_map(|group| {
-        [group.positive_rate, group.tpr, group.fpr, group.precision, group.accuracy, group.recourse_burden]
+        [group.selection_rate, group.tpr, group.fpr, group.precision, group.accuracy, group.recourse_burden]
     });
     let all = [evaluation.accuracy, evaluation.balanced_accuracy, evaluation.auc as f32];
     all.into_iter().chain(gaps).chain(groups).map(f32::to_bits).collect()
@@ -337,7 +430,9 @@ fn the_numbers_of_groups_change_no_gap() {
         for group in 1..*groups {
             let (a, b) = (&before.fairness[group - 1], &after.fairness[usize::from(turned(group as u8)) - 1]);
             let gaps = |gaps: &GroupGaps| Measure::ALL.map(|measure| gaps.measure(measure).to_bits());
-            assert_eq!((gaps(a), a.rows, a.too_small), (gaps(b), b.rows, b.too_small), "list {seed}");
+            assert_eq!((gaps(a), a.rows, &a.too_few), (gaps(b), b.rows, &b.too_few), "list {seed}");
+            let ends = |gaps: &GroupGaps| Measure::ALL.map(|measure| gaps.corrected(measure));
+            assert_eq!(ends(a), ends(b), "list {seed}");
         }
     }
 }

@@ -22,9 +22,9 @@ fn rows(from: usize, count: usize) -> Records {
 #[test]
 fn the_golden_checkpoint_gives_its_model_and_learns_on() {
     let read = |name: &str| std::fs::read(repository_file(&format!("tests/golden/{name}"))).unwrap();
-    let mut trainer = Trainer::from_bytes(&read("run-v4.ckpt")).unwrap();
+    let mut trainer = Trainer::from_bytes(&read("run-v5.ckpt")).unwrap();
     assert_eq!((trainer.rows(), trainer.counts().read), (ROWS as u64, ROWS as u64));
-    assert!(trainer.model().unwrap().bytes.as_slice() == read("run-v4.feamoe"));
+    assert!(trainer.model().unwrap().bytes.as_slice() == read("run-v5.feamoe"));
 
     trainer.learn_all(&mut rows(ROWS, 300)).unwrap();
     assert_eq!(trainer.rows(), ROWS as u64 + 300);
@@ -35,11 +35,11 @@ fn the_golden_checkpoint_gives_its_model_and_learns_on() {
 /// What an earlier version wrote stands for a state that this one does not have.
 #[test]
 fn a_checkpoint_of_an_earlier_version_is_refused_by_its_number() {
-    let bytes = std::fs::read(repository_file("tests/golden/run-v3.ckpt")).unwrap();
+    let bytes = std::fs::read(repository_file("tests/golden/run-v4.ckpt")).unwrap();
     let error = Trainer::from_bytes(&bytes).err().unwrap().to_string();
     assert_eq!(
         error,
-        "the checkpoint: found checkpoint version 3, expected 4; resume with the feamoe that wrote it, or train again"
+        "the checkpoint: found checkpoint version 4, expected 5; resume with the feamoe that wrote it, or train again"
     );
 }
 

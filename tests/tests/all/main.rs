@@ -37,6 +37,7 @@ mod hostile_checkpoint;
 mod individual;
 mod integer;
 mod intersections;
+mod intervals;
 mod load_cost;
 mod monitor;
 mod packages;

@@ -110,7 +110,7 @@ fn counts_and_measures_are_those_of_the_evaluation() {
             assert!((f64::from(tally.score_mean()) - mean).abs() < 2e-7, "{} for {mean}", tally.score_mean());
             for measure in Measure::ALL {
                 let of = |group: usize| match measure {
-                    Measure::Spd | Measure::Burden => decided[group].rates(),
+                    Measure::Spd | Measure::Burden | Measure::Impact => decided[group].rates(),
                     _ => labelled[group].rates(),
                 };
                 let expected = match measure {
@@ -118,7 +118,8 @@ fn counts_and_measures_are_those_of_the_evaluation() {
                     _ => measure.gap(&of(group), &of(0)),
                 };
                 assert_eq!(tally.gap(measure, &monitor.groups()[0]).to_bits(), expected.to_bits(), "{measure:?}");
-                let counts = if measure == Measure::Spd { &decided } else { &labelled };
+                let needs_no_label = matches!(measure, Measure::Spd | Measure::Impact);
+                let counts = if needs_no_label { &decided } else { &labelled };
                 let expected = interval(measure, &counts[group], &counts[0]);
                 assert_eq!(tally.interval(measure, &monitor.groups()[0]), expected, "{measure:?}");
             }

@@ -29,7 +29,7 @@ fn every_penalty_narrows_its_gap_on_adult() {
         assert_eq!(report["experts"].as_u64(), Some(9)); // one, and one after each whole 4,000 of 32,561 rows
         let report = folder.run(&["evaluate", "m.feamoe", test, "--schema", schema, "--format", "json"]).json();
         let gap = |name: &str| report["fairness"][0][name].as_f64().unwrap().abs();
-        let figures = [report["accuracy"].as_f64().unwrap(), gap("spd"), gap("aod"), gap("probability_burden")];
+        let figures = [report["accuracy"].as_f64().unwrap(), gap("spd"), gap("aod"), gap("burden")];
         println!("{penalties}: accuracy, SPD, AOD, burden {figures:.4?}");
         figures
     };

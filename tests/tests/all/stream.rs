@@ -35,7 +35,7 @@ fn summary(files: &[&str], schema: &Schema) -> Option<Summary> {
     stream.check().unwrap();
     let attribute = stream.attributes().next().unwrap();
     let groups = attribute.rows().iter().copied().zip(positive).collect();
-    Some(Summary { counts: stream.counts(), incomplete, groups, unknown: attribute.unknown() })
+    Some(Summary { counts: stream.counts(), incomplete, groups, unknown: attribute.without_group().rows() })
 }
 
 #[test]

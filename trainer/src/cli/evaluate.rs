@@ -3,18 +3,23 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use crate::cli::gaps::MEASURES;
 use crate::cli::progress::RowsProgress;
 use clap::Args;
+use feamoe::judge::attribute::{AttributeReport, OtherLabels, UnlistedValue};
 use feamoe::judge::evaluation::{Evaluation, RecourseBurden, evaluate};
+use feamoe::judge::gaps::{GroupGaps, TooFew};
 use feamoe::rows::{Stream, Use};
 use feamoe::schema::Schema;
+use feamoe_engine::fairness::Measure;
 
 use super::print::{self, TextTable, share, signed};
-use super::require::RequireOption;
+use super::require::{RequireOption, named};
 use super::{Format, FormatOption, Loaded, Outcome, Source, ThreadsOption, load_any, read_blob};
 
 /// The options of `feamoe evaluate`.
 #[derive(Args, Debug)]
+#[command(after_long_help = MEASURES)]
 pub struct Options {
     #[command(flatten)]
     source: Source,
@@ -47,18 +52,14 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let progress = RowsProgress::new();
     let evaluation = evaluate(model.any(), &mut stream, recourse_burden, &mut |rows| progress.update(rows));
     progress.finish();
-    let evaluation = evaluation?;
+    let mut evaluation = evaluation?;
+    evaluation.requirements = options.require.judge(&evaluation.fairness);
     match options.format.format {
         Format::Json => print::json(&evaluation)?,
         Format::Text => print::text(&render(&evaluation))?,
     }
-    let why = |_| match evaluation.fairness.iter().any(|gaps| !gaps.too_small) {
-        _ if evaluation.fairness.is_empty() => "the schema has no [[protected]] groups to compare",
-        // What a large group may lack for a measure is a declined record.
-        true => "nobody was declined in the groups to compare",
-        false => "no group is large enough to judge",
-    };
-    Ok(options.require.check(|measure| evaluation.worst(measure), why))
+    let nobody = "the schema has no [[protected]] groups to compare";
+    Ok(options.require.check(&evaluation.requirements, nobody))
 }
 
 /// Returns the tables for people.
@@ -67,54 +68,101 @@ pub fn render(evaluation: &Evaluation) -> String {
     let e = evaluation;
     let _ = writeln!(
         text,
-        "rows {}  skipped {}  accuracy {}  balanced accuracy {}  AUC {}  log-loss {}  threshold {}\n",
+        "rows {}  skipped {}  accuracy {}  balanced accuracy {}  AUC {}  log-loss {}  calibration error {}  selected {}  threshold {}{}\n",
         e.rows,
         e.skipped,
         share(e.accuracy),
         share(e.balanced_accuracy),
         share(e.auc),
         share(e.log_loss),
-        e.threshold
+        share(e.calibration_error),
+        share(e.selection_rate),
+        e.threshold,
+        if e.favourable_outcome.is_empty() { String::new() } else { format!("  favourable {}", e.favourable_outcome) },
     );
-    let mut gaps = TextTable::new(&[
-        "gap to the reference",
-        "rows",
-        "SPD",
-        "95 %",
-        "AOD",
-        "95 %",
-        "EOdds",
-        "EOpp",
-        "burden",
-        "recourse",
-        "impact",
-    ]);
-    let interval = |ends: Option<[f32; 2]>| ends.map_or("-".into(), |[low, high]| format!("{low:+.3} {high:+.3}"));
-    for g in &e.fairness {
-        gaps.row([
-            format!(
-                "{}: {} - {}{}",
-                g.attribute,
-                g.group,
-                g.reference,
-                if g.too_small { " (too small to judge)" } else { "" }
-            ),
-            g.rows.to_string(),
-            signed(g.spd),
-            interval(g.spd_interval),
-            signed(g.aod),
-            interval(g.aod_interval),
-            share(g.eodds),
-            signed(g.eopp),
-            signed(g.probability_burden),
-            signed(g.recourse_burden),
-            share(g.disparate_impact),
-        ]);
+    if let Some(decision) = same_decision(e.selection_rate) {
+        let _ = writeln!(text, "all decisions are the same: {decision}; gaps of decision rates say nothing\n");
     }
-    let mut groups = TextTable::new(&[
+    text.push_str(&other_labels(&e.other_labels));
+    if e.groups.is_empty() {
+        return text;
+    }
+    text.push_str(&gaps(&e.fairness));
+    text.push('\n');
+    text.push_str(&groups(e));
+    text.push_str("\nrecourse: mean distance of declined rows to the decision boundary, in standard deviations; without: rows for which no recourse was found\n");
+    text.push_str(&without_group(&e.attributes));
+    let _ = writeln!(
+        text,
+        "\nindividual unfairness {}: decisions that change when a protected column alone is changed",
+        share(e.individual_unfairness)
+    );
+    for a in &e.attributes {
+        let Some(individual) = &a.individual else { continue };
+        let why = if individual.is_feature { "" } else { ": not a feature, so no decision depends on it directly" };
+        let unfair = share(individual.individual_unfairness);
+        let _ = writeln!(text, "  {} {unfair} of {} rows{why}", a.attribute, a.rows);
+    }
+    text
+}
+
+/// Returns the decision that all records have, if they have one.
+fn same_decision(selection_rate: f32) -> Option<&'static str> {
+    match selection_rate {
+        0.0 => Some("declined"),
+        1.0 => Some("selected"),
+        _ => None,
+    }
+}
+
+/// Returns the gaps of every group: for each measure the value, with its 95 % interval below.
+pub fn gaps(fairness: &[GroupGaps]) -> String {
+    let headings = ["gap to the reference", "rows", "SPD", "AOD", "EOdds", "EOpp", "burden", "recourse", "impact"];
+    let mut table = TextTable::new(&headings);
+    let interval = |ends: Option<[f32; 2]>| ends.map_or(String::new(), |[low, high]| format!("{low:.3} {high:.3}"));
+    for g in fairness {
+        let pair = named(&g.attribute, &format!("{} - {}", g.group, g.reference));
+        let value = |measure: Measure| match measure {
+            Measure::Eodds | Measure::Impact => share(g.measure(measure)),
+            _ => signed(g.measure(measure)),
+        };
+        table.row([pair, g.rows.to_string()].into_iter().chain(Measure::ALL.map(value)));
+        let ends = Measure::ALL.map(|measure| interval(g.interval(measure)));
+        table.row(["  95 % interval".to_owned(), String::new()].into_iter().chain(ends));
+        if fairness.len() > 1 {
+            let ends = Measure::ALL.map(|measure| interval(g.corrected(measure)));
+            table.row(["  of all groups at once".to_owned(), String::new()].into_iter().chain(ends));
+        }
+    }
+    let mut text = table.render();
+    for g in fairness {
+        for few in &g.too_few {
+            let is_same = |other: &&TooFew| (other.of, other.side) == (few.of, few.side);
+            let measures: Vec<&str> = g.too_few.iter().filter(is_same).map(|few| few.measure).collect();
+            // Each reason once, where it comes first.
+            if measures.first() == Some(&few.measure) {
+                let _ = writeln!(
+                    text,
+                    "{}: {} {} in the {}, too few to judge {}: {} more are needed",
+                    named(&g.attribute, &g.group),
+                    few.found,
+                    few.of,
+                    few.side,
+                    measures.join(", "),
+                    few.missing
+                );
+            }
+        }
+    }
+    text
+}
+
+fn groups(e: &Evaluation) -> String {
+    let mut table = TextTable::new(&[
         "group",
         "rows",
-        "positive rate",
+        "selected",
+        "base rate",
         "TPR",
         "FPR",
         "precision",
@@ -124,10 +172,11 @@ pub fn render(evaluation: &Evaluation) -> String {
         "without",
     ]);
     for g in &e.groups {
-        groups.row([
+        table.row([
             format!("{}: {}", g.attribute, g.group),
             g.rows.to_string(),
-            share(g.positive_rate),
+            share(g.selection_rate),
+            share(g.base_rate),
             share(g.tpr),
             share(g.fpr),
             share(g.precision),
@@ -137,19 +186,37 @@ pub fn render(evaluation: &Evaluation) -> String {
             g.without_recourse.to_string(),
         ]);
     }
-    if !e.groups.is_empty() {
-        text.push_str(&gaps.render());
-        text.push('\n');
-        text.push_str(&groups.render());
-        text.push_str("\nrecourse: mean distance of declined rows to the decision boundary, in standard deviations; without: rows for which no recourse was found\n");
-        let _ = writeln!(
-            text,
-            "\nindividual unfairness {}: decisions that change when a protected column alone is changed",
-            share(e.individual_unfairness)
-        );
-        for a in &e.attributes {
-            let why = if a.is_feature { "" } else { ": not a feature, so no decision depends on it directly" };
-            let _ = writeln!(text, "  {} {} of {} rows{why}", a.attribute, share(a.individual_unfairness), a.rows);
+    table.render()
+}
+
+/// Returns a line on the rows of neither outcome; nothing where there are none.
+pub fn other_labels(labels: &OtherLabels) -> String {
+    match labels.rows {
+        0 => String::new(),
+        rows => format!("{rows} rows were left out, their label being neither outcome{}\n\n", values(&labels.values)),
+    }
+}
+
+fn values(values: &[UnlistedValue]) -> String {
+    let one = |v: &UnlistedValue| {
+        let name = v.value.as_ref().map_or("missing".to_owned(), |value| format!("{value:?}"));
+        let like = v.resembles.as_ref().map_or(String::new(), |like| format!(", almost {like:?}"));
+        format!("{name} ({} rows{like})", v.rows)
+    };
+    let all: Vec<String> = values.iter().map(one).collect();
+    if all.is_empty() { String::new() } else { format!(": {}", all.join(", ")) }
+}
+
+/// Returns a line for each attribute with rows of no group, or with groups of no row.
+pub fn without_group(attributes: &[AttributeReport]) -> String {
+    let mut text = String::new();
+    for a in attributes {
+        if a.without_group > 0 {
+            let values = values(&a.values_without_group);
+            let _ = writeln!(text, "\n{}: {} rows are in no group{values}", a.attribute, a.without_group);
+        }
+        if !a.absent_groups.is_empty() {
+            let _ = writeln!(text, "\n{}: no row is in the group {}", a.attribute, a.absent_groups.join(", "));
         }
     }
     text

@@ -4,19 +4,22 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
+use crate::cli::gaps::MEASURES;
 use anyhow::bail;
 use clap::Args;
-use feamoe::judge::evaluation::SMALL_GROUP;
-use feamoe::judge::monitor::{EventReport, Names, Received, Report, WatchedGaps, report};
+use feamoe::judge::gaps::GroupGaps;
+use feamoe::judge::monitor::{EventReport, Names, Received, Report, report};
 use feamoe::schema::Schema;
 use feamoe_engine::fairness::Measure;
 
+use super::evaluate::gaps;
 use super::print::{self, TextTable, share, signed};
-use super::require::RequireOption;
+use super::require::{RequireOption, named};
 use super::{Format, FormatOption, Outcome, load_any, read_blob};
 
 /// The options of `feamoe monitor`.
 #[derive(Args, Debug)]
+#[command(after_long_help = MEASURES)]
 pub struct Options {
     /// Statuses of one monitor, of several periods or devices: their counts are added up, and each
     /// is listed
@@ -62,43 +65,13 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         }
         seen.push(file);
     }
-    let report = report(&received, &names)?;
+    let mut report = report(&received, &names)?;
+    report.requirements = options.require.judge(report.total.fairness.iter().map(|watched| &watched.gaps));
     match options.format.format {
         Format::Json => print::json(&report)?,
         Format::Text => print::text(&render(&report))?,
     }
-    let total = &report.total;
-    let why = |measure: Measure| match total.fairness.iter().all(|gaps| gaps.too_few.contains(&measure.name())) {
-        _ if total.fairness.is_empty() => "the monitor has no groups to compare",
-        true => "no group is large enough to judge",
-        false => "nobody was declined in the groups to compare",
-    };
-    for (measure, largest) in options.require.bounds() {
-        total.fairness.iter().for_each(|gaps| tell_if_unsure(gaps, measure, largest));
-    }
-    Ok(options.require.check(|measure| total.worst(measure), why))
-}
-
-/// Says where a gap holds its bound and its interval does not.
-fn tell_if_unsure(watched: &WatchedGaps, measure: Measure, largest: f32) {
-    let gaps = &watched.gaps;
-    let found = gaps.measure(measure);
-    let furthest = gaps.interval(measure).map_or(0.0, |[low, high]| low.abs().max(high.abs()));
-    if found.abs() <= largest && furthest > largest && !watched.too_few.contains(&measure.name()) {
-        print::message(&format!(
-            "not sure: {} of {}: {found:+.4} holds {largest}, but its 95 % interval reaches {furthest:.4}; more records would decide it",
-            measure.name(),
-            pair(watched)
-        ));
-    }
-}
-
-fn pair(watched: &WatchedGaps) -> String {
-    named(&watched.gaps.attribute, &format!("{} - {}", watched.gaps.group, watched.gaps.reference))
-}
-
-fn named(attribute: &str, group: &str) -> String {
-    if attribute.is_empty() { group.to_owned() } else { format!("{attribute}: {group}") }
+    Ok(options.require.check(&report.requirements, "the monitor has no groups to compare"))
 }
 
 /// Returns the tables for people.
@@ -114,56 +87,22 @@ fn render(report: &Report) -> String {
         report.threshold,
         total.rows,
         total.labelled,
-        total.ungrouped,
+        total.without_group,
         share(total.score_mean),
         share(total.accuracy)
     );
-    gaps(&mut text, &total.fairness);
+    let fairness: Vec<GroupGaps> = total.fairness.iter().map(|watched| watched.gaps.clone()).collect();
+    if !fairness.is_empty() {
+        let _ = writeln!(text, "{}", gaps(&fairness));
+    }
     groups(&mut text, report);
     inputs(&mut text, report);
     statuses(&mut text, report);
     text
 }
 
-fn gaps(text: &mut String, fairness: &[WatchedGaps]) {
-    if fairness.is_empty() {
-        return;
-    }
-    let headings =
-        ["gap to the reference", "rows", "SPD", "95 %", "burden", "impact", "labelled", "AOD", "95 %", "EOdds"];
-    let mut table = TextTable::new(&[&headings[..], &["EOpp", "recourse"]].concat());
-    let interval = |ends: Option<[f32; 2]>| ends.map_or("-".into(), |[low, high]| format!("{low:+.3} {high:+.3}"));
-    let mut doubts = String::new();
-    for watched in fairness {
-        let g = &watched.gaps;
-        table.row([
-            pair(watched),
-            g.rows.to_string(),
-            signed(g.spd),
-            interval(g.spd_interval),
-            signed(g.probability_burden),
-            share(g.disparate_impact),
-            watched.labelled.to_string(),
-            signed(g.aod),
-            interval(g.aod_interval),
-            share(g.eodds),
-            signed(g.eopp),
-            signed(g.recourse_burden),
-        ]);
-        let few = format!("fewer than {SMALL_GROUP} records in a group");
-        for (measures, why) in
-            [(&watched.too_few, few.as_str()), (&watched.uncertain, "the interval is wider than 0.1")]
-        {
-            if !measures.is_empty() {
-                let _ = writeln!(doubts, "{}: too few records to judge {}: {why}", pair(watched), measures.join(", "));
-            }
-        }
-    }
-    let _ = writeln!(text, "{}{doubts}", table.render());
-}
-
 fn groups(text: &mut String, report: &Report) {
-    let headings = ["group", "rows", "positive rate", "mean score", "labelled", "TPR", "FPR", "precision", "accuracy"];
+    let headings = ["group", "rows", "selected", "mean score", "labelled", "TPR", "FPR", "precision", "accuracy"];
     let mut table = TextTable::new(&[&headings[..], &["recourse", "without"]].concat());
     let mut full = String::new();
     for g in &report.groups {
@@ -174,7 +113,7 @@ fn groups(text: &mut String, report: &Report) {
         table.row([
             name,
             g.rows.to_string(),
-            share(g.positive_rate),
+            share(g.selection_rate),
             share(g.score_mean),
             g.labelled.to_string(),
             share(g.tpr),

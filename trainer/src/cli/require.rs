@@ -1,40 +1,105 @@
-//! `--require`: the largest gaps that pass.
+//! `--require`: the limits that must be met.
+
+use std::fmt::Write as _;
 
 use crate::cli::gaps::Gaps;
 use clap::Args;
+use feamoe::judge::gaps::GroupGaps;
+use feamoe::judge::verdict::{NotJudged, Requirement, Verdict};
 use feamoe_engine::fairness::Measure;
 
 use super::{Outcome, print};
 
-/// The bounds.
+/// Groups that a message names at most.
+const MOST_NAMED: usize = 12;
+
+/// The limits.
 #[derive(Args, Debug)]
 pub struct RequireOption {
-    /// Largest gaps that pass, such as spd=0.1,aod=0.05 (spd, aod, eodds, eopp, burden,
-    /// recourse_burden); exit code 1 where a group is past one
-    #[arg(long, value_name = "MEASURE=GAP,...")]
+    /// Limits that every group must meet, such as spd=0.1,impact=0.8: a largest gap of spd, aod,
+    /// eodds, eopp, burden or recourse_burden, or a smallest ratio of impact. Exit code 1 where a
+    /// limit is not met, or no group could be judged
+    #[arg(long, value_name = "MEASURE=LIMIT,...")]
     require: Option<Gaps>,
+    /// Exit code 1 also where a limit is not shown to be met, the 95 % interval reaching past it,
+    /// and where a group has too few records to be judged
+    #[arg(long, requires = "require")]
+    strict: bool,
 }
 
 impl RequireOption {
-    /// Returns each bound with its measure.
-    pub fn bounds(&self) -> impl Iterator<Item = (Measure, f32)> {
+    /// Returns each limit with its measure.
+    pub fn limits(&self) -> impl Iterator<Item = (Measure, f32)> {
         self.require.iter().flat_map(Gaps::as_slice).copied()
     }
 
-    /// Says which bounds the largest gaps do not hold; where there is no gap, `why`.
-    pub fn check(&self, worst: impl Fn(Measure) -> Option<f32>, why: impl Fn(Measure) -> &'static str) -> Outcome {
+    /// Judges all groups by every limit.
+    pub fn judge<'a>(&self, gaps: impl IntoIterator<Item = &'a GroupGaps> + Clone) -> Vec<Requirement> {
+        self.limits().map(|(measure, limit)| Requirement::of(measure, limit, gaps.clone())).collect()
+    }
+
+    /// Says of every limit whether it is met, and who was judged; `nobody` says why there are no
+    /// groups at all.
+    pub fn check(&self, requirements: &[Requirement], nobody: &str) -> Outcome {
         let mut outcome = Outcome::Done;
-        for (measure, largest) in self.bounds() {
-            let name = measure.name();
-            match worst(measure) {
-                Some(found) if found <= largest => continue,
-                Some(found) => {
-                    print::message(&format!("not met: the largest {name} gap is {found:.4}, required {largest}"));
-                }
-                None => print::message(&format!("not met: {name}: {}", why(measure))),
+        for requirement in requirements {
+            print::message(&line(requirement, nobody));
+            for group in &requirement.not_judged {
+                print::message(&not_judged(requirement.measure, group));
             }
-            outcome = Outcome::CheckNotMet;
+            let is_missed = requirement.verdict == Verdict::NotMet || requirement.judged.is_empty();
+            let is_open = requirement.verdict == Verdict::NotShown || !requirement.not_judged.is_empty();
+            if is_missed || (self.strict && is_open) {
+                outcome = Outcome::CheckNotMet;
+            }
         }
         outcome
     }
+}
+
+/// Returns the name of a group, with its protected column where that is known.
+pub fn named(attribute: &str, group: &str) -> String {
+    if attribute.is_empty() { group.to_owned() } else { format!("{attribute}: {group}") }
+}
+
+/// Returns an interval in words; nothing without one.
+fn reach(interval: Option<[f32; 2]>) -> String {
+    interval.map_or(String::new(), |[low, high]| format!(" (95 % {low:.4} to {high:.4})"))
+}
+
+fn line(requirement: &Requirement, nobody: &str) -> String {
+    let Requirement { measure, limit, verdict, judged, not_judged, .. } = requirement;
+    let bound = if *measure == Measure::Impact.name() { "at least" } else { "at most" };
+    let mut text = format!("{}: {measure} {bound} {limit}: ", verdict.name());
+    let worst = requirement.largest.zip(requirement.group.as_ref()).zip(requirement.reference.as_ref());
+    let Some(((largest, group), reference)) = worst else {
+        let why = if not_judged.is_empty() { nobody } else { "no group could be judged" };
+        text.push_str(why);
+        return text;
+    };
+    let pair = named(requirement.attribute.as_deref().unwrap_or_default(), &format!("{group} - {reference}"));
+    let _ = write!(text, "the furthest is {largest:.4}{}, {pair}", reach(requirement.interval));
+    if requirement.is_vacuous {
+        text.push_str("; hardly anybody is selected, or nearly everybody, so that the limit could not be passed");
+    } else if *verdict == Verdict::NotShown {
+        text.push_str("; the interval of a group reaches past the limit, or there is none: more records would decide");
+    }
+    let all: Vec<String> = judged
+        .iter()
+        .take(MOST_NAMED)
+        .map(|j| format!("{} ({} rows)", named(&j.attribute, &j.group), j.rows))
+        .collect();
+    let more = judged.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let _ = write!(text, "; judged: {}{more}", all.join(", "));
+    text
+}
+
+fn not_judged(measure: &str, group: &NotJudged) -> String {
+    let NotJudged { attribute, group, rows, value, interval, too_few } = group;
+    let value = if value.is_nan() { "no value".to_owned() } else { format!("{value:.4}") };
+    let why = too_few.as_ref().map_or(String::new(), |few| {
+        format!(": {} {} in the {}, {} more are needed", few.found, few.of, few.side, few.missing)
+    });
+    format!("not judged by {measure}: {} ({rows} rows), {value}{}{why}", named(attribute, group), reach(*interval))
 }

@@ -13,12 +13,14 @@ use crate::cli::memory::peak_memory_bytes;
 use crate::cli::progress::TrainingProgress;
 use anyhow::bail;
 use feamoe::error::Error;
-use feamoe::judge::evaluation::GroupGaps;
+use feamoe::judge::attribute::{AttributeReport, OtherLabels};
+use feamoe::judge::gaps::GroupGaps;
 use feamoe::output::{OutputFile, WriteError, destination};
 use feamoe::rows::{Attribute, Digest};
 use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::export::Export;
 use feamoe::training::prequential::PrequentialSummary;
+use feamoe::training::remarks::Remark;
 use feamoe::training::targets;
 use feamoe::training::targets::TargetReport;
 use feamoe::training::{Progress, Run, Saving};
@@ -166,10 +168,14 @@ struct Report {
     /// Rows among them that earlier runs had learned from; 0 for train.
     earlier_rows: u64,
     skipped: u64,
+    /// Those of them with neither target value.
+    other_labels: OtherLabels,
     seed: u64,
     experts: usize,
     prequential: PrequentialSummary,
-    /// Every group against its reference, over the last rows.
+    /// Who was learned from, by protected attribute.
+    attributes: Vec<AttributeReport>,
+    /// Every group against its reference, by decisions of the exported weights: see `targets`.
     fairness: Vec<GroupGaps>,
     /// What became of every target.
     targets: Vec<TargetReport>,
@@ -184,7 +190,8 @@ struct Report {
     rows_per_second: f64,
     /// Rows learned per second once in memory; null where rows were streamed.
     learning_rows_per_second: Option<f64>,
-    /// Messages about columns that changed since the encoding was fitted.
+    /// Messages about the rows, the decisions, and columns that changed since the encoding was
+    /// fitted.
     warnings: Vec<String>,
     /// Bytes the rows took in memory with --shuffle; 0 where they were streamed.
     rows_in_memory_bytes: usize,
@@ -215,9 +222,11 @@ fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<Checkpo
         rows: run.rows(),
         earlier_rows: run.earlier_rows(),
         skipped: run.counts().filtered + run.counts().unlabelled,
+        other_labels: OtherLabels::new(run.other_labels(), &run.schema().target),
         seed: run.learner().options().seed(),
         experts: run.learner().experts(),
         prequential: run.prequential().summary(),
+        attributes: attributes.iter().map(|attribute| AttributeReport::new(attribute, None)).collect(),
         fairness: targets::gaps(run),
         targets: targets::targets(run),
         events: run.learner().events().newest().iter().map(|event| EventReport::new(event, &attributes)).collect(),
@@ -232,10 +241,21 @@ fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<Checkpo
         checkpoint,
         rows_per_second: rows / run.timing.total,
         learning_rows_per_second: run.timing.learning.map(|seconds| rows / seconds),
-        warnings: exported.warnings.clone(),
+        warnings: warnings(run, exported),
         rows_in_memory_bytes: run.timing.rows_in_memory_bytes,
         peak_memory_bytes: peak_memory_bytes(),
     }
+}
+
+/// Returns what to warn of, with a remedy where there is one.
+fn warnings(run: &Run, exported: &Export) -> Vec<String> {
+    let remedy = |remark: &Remark| match remark {
+        Remark::Sorted { .. } => "; for a file, shuffle the rows with --shuffle",
+        _ => "",
+    };
+    let remarks = run.remarks();
+    let remarks = remarks.iter().map(|remark| format!("{remark}{}", remedy(remark)));
+    remarks.chain(exported.warnings.iter().cloned()).collect()
 }
 
 /// Returns the tables for people.
@@ -261,6 +281,7 @@ fn render(report: &Report) -> String {
         )),
         report.peak_memory_bytes.map_or(String::new(), |bytes| format!(", peak memory {:.1} MB", bytes as f64 / 1e6)),
     );
+    text.push_str(&super::evaluate::other_labels(&report.other_labels));
     let unfair = total
         .individual_unfairness
         .map_or(String::new(), |unfair| format!(", individual unfairness {}", share(unfair)));
@@ -296,7 +317,7 @@ fn render(report: &Report) -> String {
             gap(window.aod),
             gap(window.eodds),
             gap(window.eopp),
-            gap(window.probability_burden),
+            gap(window.burden),
         ]);
     }
     text.push_str(&table.render());
@@ -305,6 +326,7 @@ fn render(report: &Report) -> String {
     }
     text.push_str(&events::render(&report.events, report.events_dropped));
     text.push_str(&super::targets::render(&report.fairness, &report.targets));
+    text.push_str(&super::evaluate::without_group(&report.attributes));
     let _ = writeln!(
         text,
         "\nwrote {} ({} bytes, CRC-32 {}); read back and compared on {} rows, largest difference {:.1e}",

@@ -3,29 +3,27 @@
 
 use std::fmt::Write as _;
 
-use feamoe::judge::evaluation::GroupGaps;
+use feamoe::judge::gaps::GroupGaps;
+use feamoe::judge::verdict::Verdict;
 use feamoe::training::targets::TargetReport;
+
+use feamoe_engine::fairness::Measure;
 
 use super::print::{TextTable, signed};
 
 /// Returns the tables for people; nothing without protected groups.
 pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
     let mut text = String::new();
+    let heading = match targets.iter().any(|target| target.from.is_none()) {
+        true => "the model, on one row in ten that no pass but the first learned from:",
+        false => "the exported weights over the last rows, each row before it was learned from:",
+    };
     let interval = |ends: Option<[f32; 2]>| ends.map_or("-".into(), |[low, high]| format!("{low:+.3} {high:+.3}"));
     if !gaps.is_empty() {
-        let mut table = TextTable::new(&["gap over the last rows", "rows", "SPD", "95 %", "AOD", "95 %"]);
-        for g in gaps {
-            let small = if g.too_small { " (too small to judge)" } else { "" };
-            table.row([
-                format!("{}: {} - {}{small}", g.attribute, g.group, g.reference),
-                g.rows.to_string(),
-                signed(g.spd),
-                interval(g.spd_interval),
-                signed(g.aod),
-                interval(g.aod_interval),
-            ]);
-        }
-        let _ = write!(text, "\n{}", table.render());
+        let mut gaps = gaps.to_vec();
+        // Nobody looked for distances.
+        gaps.iter_mut().for_each(|gaps| gaps.too_few.retain(|few| few.measure != Measure::RecourseBurden.name()));
+        let _ = write!(text, "\n{heading}\n{}", super::evaluate::gaps(&gaps));
     }
     if !targets.is_empty() {
         let mut table = TextTable::new(&["target", "gap", "95 %", "from row", "verdict"]);
@@ -34,16 +32,20 @@ pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
                 format!("{}: {} - {}: {} {}", t.attribute, t.group, t.reference, t.measure, t.target),
                 signed(t.gap),
                 interval(t.interval),
-                t.from.to_string(),
-                t.verdict.name().to_owned(),
+                t.from.map_or("held out".into(), |from| from.to_string()),
+                verdict(t).to_owned(),
             ]);
         }
         let _ = write!(text, "\n{}", table.render());
         for t in targets {
             if let Some(reason) = &t.reason {
-                let _ = writeln!(text, "{}: {}: {} {}: {reason}", t.attribute, t.group, t.measure, t.verdict.name());
+                let _ = writeln!(text, "{}: {}: {} {}: {reason}", t.attribute, t.group, t.measure, verdict(t));
             }
         }
     }
     text
+}
+
+fn verdict(target: &TargetReport) -> &'static str {
+    target.verdict.map_or("not judged", Verdict::name)
 }

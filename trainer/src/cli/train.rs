@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::gaps::Gaps;
+use crate::cli::gaps::{Gaps, MEASURES};
 use anyhow::bail;
 use clap::Args;
 use feamoe::encoder;
@@ -17,6 +17,7 @@ use super::{FormatOption, Outcome, files, whole};
 
 /// The options of `feamoe train`.
 #[derive(Args, Clone, Debug)]
+#[command(after_long_help = MEASURES)]
 pub struct Options {
     /// Labelled data: CSV (plain or gzip), Parquet or Arrow files in the order given; - for
     /// standard input
@@ -45,11 +46,11 @@ pub struct Options {
 /// How the learner learns.
 #[derive(Args, Clone, Debug)]
 pub struct Learning {
-    /// Gaps to hold for every group, such as spd=0.05,aod=0.05,burden=0.02 (spd, aod, eodds, eopp,
-    /// burden, recourse_burden); smaller gaps cost accuracy
-    #[arg(long, value_name = "MEASURE=GAP,...")]
+    /// Targets to meet for every group, such as spd=0.05,aod=0.05,burden=0.02 or impact=0.8 (spd,
+    /// aod, eodds, eopp, burden, recourse_burden, impact); closer ones cost accuracy
+    #[arg(long, value_name = "MEASURE=LIMIT,...")]
     fair: Option<Gaps>,
-    /// How fairness is brought about: by holding the gaps that --fair names, or by the paper's
+    /// How fairness is enforced: by holding the targets that --fair names, or by the paper's
     /// penalties, which weigh more with every expert added
     #[arg(long, value_enum, default_value_t = FairnessName::Targets)]
     fairness: FairnessName,

@@ -5,13 +5,17 @@
 //! [`feamoe_engine::recourse`]); this module adds what a device has no use for. Memory does not
 //! grow with the records: 2 x 8 MiB for the ranking, some hundred bytes a group.
 
-use feamoe_engine::fairness::{Distances, Measure, WideCounts, disparate_impact, interval};
+use feamoe_engine::fairness::{Distances, Measure, WideCounts};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::attribute::{AttributeReport, OtherLabels};
+use super::binding::Binding;
+use super::gaps::{GroupGaps, correct};
+use super::individual::IndividualFairness;
+use super::tally::{Decisions, Moments, Side};
+use super::verdict::Requirement;
 use crate::error::Error;
-use crate::judge::binding::Binding;
-use crate::judge::individual::{IndividualFairness, IndividualUnfairness};
 use crate::model::{AnyModel, HostModel, HostRecord, HostRecourse};
 use crate::rows::{Attribute, NO_GROUP, Row, Stream};
 use crate::threads::PerThread;
@@ -30,10 +34,6 @@ pub fn log_loss(label: bool, probability: f32) -> f64 {
     let p = f64::from(if label { probability } else { 1.0 - probability });
     -libm::log(p.max(SMALLEST_PROBABILITY))
 }
-
-/// Groups smaller than this, or with fewer than this many records of either label, are too small to
-/// judge.
-pub const SMALL_GROUP: u64 = 30;
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 512;
@@ -54,8 +54,8 @@ pub enum RecourseBurden {
 /// the number of rows to `on_progress` now and then. Recourse burdens need float weights.
 ///
 /// # Errors
-/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row; a protected group
-/// that the schema names and that never occurs; [`Error::OtherOutcome`].
+/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row;
+/// [`Error::AbsentGroup`] for a protected column of which no group occurs; [`Error::OtherOutcome`].
 pub fn evaluate(
     model: AnyModel<'_>,
     stream: &mut Stream,
@@ -95,11 +95,16 @@ pub fn evaluate(
         declined.look(&mut evaluator);
     }
     stream.check_rows()?;
-    stream.check_groups()?;
+    stream.check_any_group()?;
     let counts = stream.counts();
-    let (individual_unfairness, attributes) = individual.report(stream.attributes());
+    let (individual_unfairness, individual) = individual.report(stream.attributes());
+    let attributes = stream.attributes().zip(individual);
+    let attributes = attributes.map(|(attribute, individual)| AttributeReport::new(attribute, individual)).collect();
     let skipped = counts.filtered + counts.unlabelled;
-    Ok(Evaluation { skipped, individual_unfairness, attributes, ..evaluator.report(stream.attributes()) })
+    let favourable_outcome = model.schema().positive_name().unwrap_or_default().to_owned();
+    let report = evaluator.report(stream.attributes());
+    let other_labels = OtherLabels::new(stream.other_labels(), stream.target());
+    Ok(Evaluation { skipped, other_labels, favourable_outcome, individual_unfairness, attributes, ..report })
 }
 
 /// Declined records whose distances are still to be found, on all threads; taken in by their order,
@@ -145,7 +150,7 @@ impl<'m> Declined<'m> {
 #[derive(Clone, Debug)]
 pub struct Evaluator {
     threshold: f32,
-    all: WideCounts,
+    all: GroupTally,
     log_loss: f64,
     /// Records by score step: with a negative and with a positive label.
     scores: Vec<[u64; 2]>,
@@ -154,8 +159,9 @@ pub struct Evaluator {
 
 #[derive(Clone, Debug, Default)]
 struct GroupTally {
-    counts: WideCounts,
+    decisions: Decisions,
     distances: Distances,
+    spread: Moments,
     bins: [CalibrationBin; CALIBRATION_BINS],
 }
 
@@ -173,7 +179,7 @@ impl Evaluator {
     pub fn new(threshold: f32, attributes: usize) -> Self {
         Self {
             threshold,
-            all: WideCounts::default(),
+            all: GroupTally::default(),
             log_loss: 0.0,
             scores: vec![[0; 2]; SCORE_STEPS + 1],
             groups: vec![Vec::new(); attributes],
@@ -195,7 +201,7 @@ impl Evaluator {
     /// Takes in how far a declined record is from a favourable decision, `None` where no recourse
     /// was found.
     pub fn observe_distance(&mut self, distance: Option<f32>, groups: &[u8]) {
-        self.tallies(groups, |tally, _| tally.distances.observe(distance));
+        self.tallies(groups, |tally, _| tally.observe_distance(distance));
     }
 
     /// Does something with the tallies of a record's groups, and the threshold.
@@ -218,34 +224,40 @@ impl Evaluator {
     #[must_use]
     pub fn report<'a>(&self, attributes: impl IntoIterator<Item = &'a Attribute>) -> Evaluation {
         let empty = GroupTally::default();
-        let (mut fairness, mut groups) = (Vec::new(), Vec::new());
+        let (mut fairness, mut sides, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         for (attribute, tallies) in attributes.into_iter().zip(&self.groups) {
             let tally = |group: usize| tallies.get(group).unwrap_or(&empty);
             let reference = attribute.groups().first().map_or("", String::as_str);
             for (index, name) in attribute.groups().iter().enumerate() {
                 groups.push(tally(index).report(attribute.column(), name));
                 if index > 0 {
-                    let counts = [&tally(index).counts, &tally(0).counts];
-                    let gaps = GroupGaps::new(attribute.column(), [name, reference], counts);
-                    let recourse_burden = tally(index).distances.mean() - tally(0).distances.mean();
-                    fairness.push(GroupGaps { recourse_burden, ..gaps });
+                    let pair = [tally(index).side(), tally(0).side()];
+                    fairness.push(GroupGaps::new(attribute.column(), [name, reference], pair.each_ref()));
+                    sides.push(pair);
                 }
             }
         }
+        correct(&mut fairness, &sides);
+        let all = &self.all.decisions.counts;
         #[allow(clippy::cast_precision_loss)]
-        let rows = self.all.rows() as f64;
+        let rows = all.rows() as f64;
         Evaluation {
-            rows: self.all.rows(),
+            rows: all.rows(),
             skipped: 0,
-            accuracy: self.all.accuracy(),
-            balanced_accuracy: self.all.balanced_accuracy(),
+            other_labels: OtherLabels::default(),
+            accuracy: all.accuracy(),
+            balanced_accuracy: all.balanced_accuracy(),
             auc: self.auc(),
             log_loss: self.log_loss / rows,
+            calibration_error: self.all.calibration_error(),
             threshold: self.threshold,
+            selection_rate: all.rates().positive,
+            favourable_outcome: String::new(),
             individual_unfairness: f64::NAN,
+            attributes: Vec::new(),
             fairness,
             groups,
-            attributes: Vec::new(),
+            requirements: Vec::new(),
         }
     }
 
@@ -267,7 +279,7 @@ impl Evaluator {
 
 impl GroupTally {
     fn observe(&mut self, label: bool, probability: f32, threshold: f32) {
-        self.counts.observe(label, probability, threshold);
+        self.decisions.observe(label, probability, threshold);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
         let bin = (probability * CALIBRATION_BINS as f32) as usize;
         if let Some(bin) = self.bins.get_mut(bin.min(CALIBRATION_BINS - 1)) {
@@ -282,25 +294,49 @@ impl GroupTally {
     #[allow(clippy::cast_precision_loss)]
     fn calibration_error(&self) -> f64 {
         let gap: f64 = self.bins.iter().map(|bin| (bin.probability - bin.positives as f64).abs()).sum();
-        gap / self.counts.rows() as f64
+        gap / self.decisions.counts.rows() as f64
+    }
+
+    fn observe_distance(&mut self, distance: Option<f32>) {
+        self.distances.observe(distance);
+        if let Some(distance) = distance {
+            self.spread.observe(distance);
+        }
+    }
+
+    fn side(&self) -> Side {
+        Side { distances: self.distances, spread: Some(self.spread), ..Side::of(&self.decisions) }
     }
 
     fn report(&self, attribute: &str, group: &str) -> GroupReport {
-        let rates = self.counts.rates();
+        let counts = &self.decisions.counts;
+        let rates = counts.rates();
         GroupReport {
             attribute: attribute.to_owned(),
             group: group.to_owned(),
-            rows: self.counts.rows(),
-            positive_rate: rates.positive,
+            rows: counts.rows(),
+            selection_rate: rates.positive,
+            base_rate: base_rate(counts),
             tpr: rates.true_positive,
             fpr: rates.false_positive,
-            precision: self.counts.precision(),
-            accuracy: self.counts.accuracy(),
+            fnr: 1.0 - rates.true_positive,
+            precision: counts.precision(),
+            accuracy: counts.accuracy(),
             calibration_error: self.calibration_error(),
+            tp: counts.cell(true, true),
+            fp: counts.cell(false, true),
+            tn: counts.cell(false, false),
+            r#fn: counts.cell(true, false),
             recourse_burden: self.distances.mean(),
             without_recourse: self.distances.without(),
         }
     }
+}
+
+/// Returns the share of records with the favourable outcome; NaN without records.
+#[allow(clippy::cast_precision_loss)]
+fn base_rate(counts: &WideCounts) -> f32 {
+    counts.labelled(true) as f32 / counts.rows() as f32
 }
 
 /// The report of an evaluation; serialises to the JSON of `feamoe evaluate`. A measure that no
@@ -311,6 +347,8 @@ pub struct Evaluation {
     pub rows: u64,
     /// Records left out: filtered, or with neither target value.
     pub skipped: u64,
+    /// Those of them with neither target value.
+    pub other_labels: OtherLabels,
     /// Share of right decisions.
     pub accuracy: f32,
     /// Mean of true positive and true negative rate.
@@ -319,135 +357,39 @@ pub struct Evaluation {
     pub auc: f64,
     /// Mean negative log-likelihood, natural.
     pub log_loss: f64,
+    /// Expected calibration error over ten bins of equal width.
+    pub calibration_error: f64,
     /// Decision threshold.
     pub threshold: f32,
+    /// Share of favourable decisions.
+    pub selection_rate: f32,
+    /// The outcome that a decision of 1 stands for; empty where the model has no names.
+    pub favourable_outcome: String,
     /// Share of records whose decision changes when a protected column alone is changed, see
     /// [`crate::judge::individual`].
     pub individual_unfairness: f64,
+    /// Who was judged, by protected attribute.
+    pub attributes: Vec<AttributeReport>,
     /// Every group against its reference.
     pub fairness: Vec<GroupGaps>,
     /// Every group.
     pub groups: Vec<GroupReport>,
-    /// Individual unfairness by protected column.
-    pub attributes: Vec<IndividualUnfairness>,
+    /// The verdicts on required limits; empty where none is required.
+    pub requirements: Vec<Requirement>,
 }
 
 impl Evaluation {
-    /// Returns the largest magnitude of a measure over all groups large enough to judge; `None`
-    /// without such a group.
+    /// Returns the value of a measure that is furthest from equal treatment, over the groups that
+    /// can be judged by it; `None` without such a group.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
-        self.fairness
-            .iter()
-            .filter(|gaps| !gaps.too_small)
-            .map(|gaps| gaps.measure(measure).abs())
-            .filter(|gap| !gap.is_nan())
-            .max_by(f32::total_cmp)
-    }
-}
-
-/// The gaps of one group against the reference: group minus reference; see
-/// [`feamoe_engine::fairness`] for the definitions.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GroupGaps {
-    /// Protected column.
-    pub attribute: String,
-    /// The unprivileged group.
-    pub group: String,
-    /// The privileged group.
-    pub reference: String,
-    /// Records of the group.
-    pub rows: u64,
-    /// Records of the reference.
-    pub reference_rows: u64,
-    /// Statistical parity difference.
-    pub spd: f32,
-    /// Average odds difference.
-    pub aod: f32,
-    /// Equalised odds gap, not negative.
-    pub eodds: f32,
-    /// Equal opportunity difference.
-    pub eopp: f32,
-    /// Burden gap, as `threshold - p`.
-    pub probability_burden: f32,
-    /// Burden gap, as the distance to the decision boundary in standard deviations (see
-    /// [`feamoe_engine::recourse`]); NaN where it was not measured.
-    pub recourse_burden: f32,
-    /// Ratio of the positive rates.
-    pub disparate_impact: f32,
-    /// 95 % interval of `spd`.
-    pub spd_interval: Option<[f32; 2]>,
-    /// 95 % interval of `aod`.
-    pub aod_interval: Option<[f32; 2]>,
-    /// 95 % interval of `eopp`.
-    pub eopp_interval: Option<[f32; 2]>,
-    /// Fewer than [`SMALL_GROUP`] records of a label in the group or the reference: the gaps say
-    /// little.
-    pub too_small: bool,
-}
-
-/// Returns whether a group or its reference has too few records to be judged by a measure: fewer
-/// than [`SMALL_GROUP`] decisions, or of either label for a measure of label rates.
-#[must_use]
-pub fn is_too_few(measure: Measure, [u, r]: [&WideCounts; 2]) -> bool {
-    let few = |counts: &WideCounts| match measure {
-        Measure::Spd | Measure::Burden | Measure::RecourseBurden => counts.rows() < SMALL_GROUP,
-        Measure::Aod | Measure::Eodds | Measure::Eopp => {
-            counts.labelled(true) < SMALL_GROUP || counts.labelled(false) < SMALL_GROUP
-        }
-    };
-    few(u) || few(r)
-}
-
-impl GroupGaps {
-    /// Compares a group with its reference, given the names and counts of both.
-    #[must_use]
-    pub fn new(attribute: &str, [group, reference]: [&str; 2], [u, r]: [&WideCounts; 2]) -> Self {
-        let (rates, reference_rates) = (u.rates(), r.rates());
-        let gap = |measure: Measure| measure.gap(&rates, &reference_rates);
-        let ends = |measure| interval(measure, u, r).map(|interval| [interval.low, interval.high]);
-        Self {
-            attribute: attribute.to_owned(),
-            group: group.to_owned(),
-            reference: reference.to_owned(),
-            rows: u.rows(),
-            reference_rows: r.rows(),
-            spd: gap(Measure::Spd),
-            aod: gap(Measure::Aod),
-            eodds: gap(Measure::Eodds),
-            eopp: gap(Measure::Eopp),
-            probability_burden: gap(Measure::Burden),
-            recourse_burden: f32::NAN,
-            disparate_impact: disparate_impact(&rates, &reference_rates),
-            spd_interval: ends(Measure::Spd),
-            aod_interval: ends(Measure::Aod),
-            eopp_interval: ends(Measure::Eopp),
-            too_small: is_too_few(Measure::Aod, [u, r]),
-        }
+        let judged = self.fairness.iter().filter_map(|gaps| Some((gaps.magnitude(measure)?, gaps.measure(measure))));
+        judged.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, value)| value)
     }
 
-    /// Returns one of the measures.
-    #[must_use]
-    pub fn measure(&self, measure: Measure) -> f32 {
-        match measure {
-            Measure::Spd => self.spd,
-            Measure::Aod => self.aod,
-            Measure::Eodds => self.eodds,
-            Measure::Eopp => self.eopp,
-            Measure::Burden => self.probability_burden,
-            Measure::RecourseBurden => self.recourse_burden,
-        }
-    }
-
-    /// Returns the 95 % interval of one of the measures, where it has one.
-    #[must_use]
-    pub fn interval(&self, measure: Measure) -> Option<[f32; 2]> {
-        match measure {
-            Measure::Spd => self.spd_interval,
-            Measure::Aod => self.aod_interval,
-            Measure::Eopp => self.eopp_interval,
-            Measure::Eodds | Measure::Burden | Measure::RecourseBurden => None,
-        }
+    /// Adds the verdict on a required limit.
+    pub fn require(&mut self, measure: Measure, limit: f32) {
+        self.requirements.push(Requirement::of(measure, limit, &self.fairness));
     }
 }
 
@@ -461,17 +403,29 @@ pub struct GroupReport {
     /// Its records.
     pub rows: u64,
     /// Share of favourable decisions.
-    pub positive_rate: f32,
+    pub selection_rate: f32,
+    /// Share of favourable outcomes.
+    pub base_rate: f32,
     /// True positive rate.
     pub tpr: f32,
     /// False positive rate.
     pub fpr: f32,
+    /// False negative rate.
+    pub fnr: f32,
     /// Share of right ones among the favourable decisions.
     pub precision: f32,
     /// Share of right decisions.
     pub accuracy: f32,
-    /// Expected calibration error over ten bins.
+    /// Expected calibration error over ten bins of equal width.
     pub calibration_error: f64,
+    /// Favourable decisions on favourable outcomes.
+    pub tp: u64,
+    /// Favourable decisions on other outcomes.
+    pub fp: u64,
+    /// Records of other outcomes that were declined.
+    pub tn: u64,
+    /// Records of favourable outcomes that were declined.
+    pub r#fn: u64,
     /// Mean distance of the declined records from a favourable decision, in standard deviations; of
     /// those with a recourse.
     pub recourse_burden: f32,
@@ -512,8 +466,9 @@ mod tests {
         assert!((report.log_loss + libm::log(0.75)).abs() < 1e-7);
         assert!(report.groups.iter().all(|group| (group.calibration_error - 0.25).abs() < 1e-7));
         let gaps = &report.fairness[0];
-        assert_eq!((gaps.rows, gaps.reference_rows, gaps.spd, gaps.too_small), (1, 1, -1.0, true));
-        assert_eq!(report.worst(Measure::Spd), None);
+        assert_eq!((gaps.rows, gaps.reference_rows, gaps.measure(Measure::Spd)), (1, 1, -1.0));
+        assert_eq!((gaps.too_few.len(), report.worst(Measure::Spd)), (Measure::ALL.len(), None));
+        assert!((report.calibration_error - 0.25).abs() < 1e-7);
     }
 
     #[test]
@@ -525,7 +480,7 @@ mod tests {
         }
         evaluator.observe(true, 0.9, &[1]);
         let report = evaluator.report([&attribute()]);
-        assert_eq!(report.fairness[0].recourse_burden, 1.0);
+        assert_eq!(report.fairness[0].measure(Measure::RecourseBurden), 1.0);
         let groups: Vec<_> = report.groups.iter().map(|g| (g.recourse_burden, g.without_recourse)).collect();
         assert_eq!(groups, [(1.5, 0), (2.5, 1)]);
         assert!(report.groups[0].precision.is_nan() && report.groups[1].precision == 1.0);

@@ -140,17 +140,16 @@ impl IndividualFairness {
     }
 
     /// Returns the share of unfair records over all protected columns (NaN without records to
-    /// judge), and by column.
+    /// judge), and by attribute, `None` for intersections.
     pub(crate) fn report<'a>(
         &self,
         attributes: impl IntoIterator<Item = &'a Attribute>,
-    ) -> (f64, Vec<IndividualUnfairness>) {
-        let columns = self.columns.iter().zip(attributes).filter(|(_, attribute)| !attribute.is_intersection());
-        let columns = columns.map(|(column, attribute)| IndividualUnfairness {
-            attribute: attribute.column().to_owned(),
-            is_feature: column.feature.is_some(),
-            rows: column.share.rows,
-            individual_unfairness: column.share.value(),
+    ) -> (f64, Vec<Option<IndividualUnfairness>>) {
+        let columns = self.columns.iter().zip(attributes).map(|(column, attribute)| {
+            (!attribute.is_intersection()).then(|| IndividualUnfairness {
+                is_feature: column.feature.is_some(),
+                individual_unfairness: column.share.value(),
+            })
         });
         (self.all.value(), columns.collect())
     }
@@ -159,13 +158,9 @@ impl IndividualFairness {
 /// Individual unfairness by one protected column.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct IndividualUnfairness {
-    /// The column.
-    pub attribute: String,
     /// Whether the model sees it; if not, `individual_unfairness` is 0 by definition.
     pub is_feature: bool,
-    /// Records with a group, which are judged.
-    pub rows: u64,
-    /// Share of them whose decision changes with the column alone; NaN (JSON: null) without
+    /// Share of the records with a group whose decision changes with the column alone; NaN (JSON: null) without
     /// records.
     pub individual_unfairness: f64,
 }

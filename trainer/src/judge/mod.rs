@@ -1,12 +1,16 @@
 //! A model on rows: what it says of them, how accurate and how fair it is, what would change its
 //! decisions, what devices report of it.
 
+pub mod attribute;
 pub mod binding;
 pub mod evaluation;
+pub mod gaps;
 pub mod individual;
 pub mod loss;
 pub mod monitor;
 pub mod recourse;
+pub mod tally;
+pub mod verdict;
 
 use ndarray::Array1;
 

@@ -8,18 +8,17 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use feamoe_engine::fairness::{Measure, WideCounts, disparate_impact};
+use feamoe_engine::fairness::{Measure, WideCounts};
 use feamoe_engine::monitor::{Event, InputCounts, MAX_STATUS_BYTES, Status, Tally};
 use serde::Serialize;
 
+use super::gaps::{GroupGaps, correct};
+use super::tally::Side;
+use super::verdict::Requirement;
 use crate::error::{Error, list};
-use crate::judge::evaluation::{GroupGaps, SMALL_GROUP};
 use crate::model::AnyModel;
 use crate::rows::Attribute;
 use crate::schema::Schema;
-
-/// A gap whose 95 % interval is wider is uncertain: it may be twice the usual bound off.
-const WIDE_INTERVAL: f32 = 0.1;
 
 /// One status, as read from a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,6 +164,8 @@ pub struct Report {
     pub features: Vec<InputReport>,
     /// Each status by itself, in the order given.
     pub statuses: Vec<StatusReport>,
+    /// The verdicts on required limits, of all statuses together; empty where none is required.
+    pub requirements: Vec<Requirement>,
 }
 
 /// What was observed.
@@ -174,8 +175,8 @@ pub struct Watched {
     pub rows: u64,
     /// Those whose outcome is known.
     pub labelled: u64,
-    /// Those without a group.
-    pub ungrouped: u64,
+    /// Those without a group: no measure by group counts them.
+    pub without_group: u64,
     /// Mean score.
     pub score_mean: f32,
     /// Share of right decisions, of the labelled ones.
@@ -184,84 +185,66 @@ pub struct Watched {
     pub fairness: Vec<WatchedGaps>,
 }
 
+/// The side of a tally. A device sums burdens and distances, not their squares: those gaps have no
+/// interval.
+fn side(tally: &Tally) -> Side {
+    Side {
+        decisions: WideCounts::from(*tally.decisions()),
+        labelled: WideCounts::from(*tally.labelled()),
+        burden: None,
+        distances: *tally.distances(),
+        spread: None,
+    }
+}
+
 impl Watched {
     fn new(rows: u64, ungrouped: &Tally, groups: &[Tally], names: &Names) -> Self {
         let mut all = *ungrouped;
         groups.iter().for_each(|tally| all.merge(tally));
-        let against = |reference| {
-            let others = groups.iter().enumerate().skip(1);
-            others.map(|(index, tally)| WatchedGaps::new(names, index, tally, reference)).collect()
+        let sides: Vec<[Side; 2]> = match groups {
+            [reference, others @ ..] => others.iter().map(|tally| [side(tally), side(reference)]).collect(),
+            [] => Vec::new(),
         };
+        let pair = |(index, pair): (usize, &[Side; 2])| {
+            GroupGaps::new(&names.attribute, [&names.group(index + 1), &names.group(0)], pair.each_ref())
+        };
+        let mut gaps: Vec<GroupGaps> = sides.iter().enumerate().map(pair).collect();
+        correct(&mut gaps, &sides);
+        let fairness = gaps.into_iter().zip(&sides).map(|(gaps, [u, r])| WatchedGaps {
+            gaps,
+            labelled: u.labelled.rows(),
+            reference_labelled: r.labelled.rows(),
+        });
         Self {
             rows,
             labelled: all.labelled().rows(),
-            ungrouped: ungrouped.rows(),
+            without_group: ungrouped.rows(),
             score_mean: all.score_mean(),
             accuracy: all.labelled().accuracy(),
-            fairness: groups.first().map_or_else(Vec::new, against),
+            fairness: fairness.collect(),
         }
     }
 
-    /// Returns the largest magnitude of a measure over the groups with enough records for it;
-    /// `None` without such a group.
+    /// Returns the value of a measure that is furthest from equal treatment, over the groups that
+    /// can be judged by it; `None` without such a group.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
-        let judged = self.fairness.iter().filter(|gaps| !gaps.too_few.contains(&measure.name()));
-        judged.map(|gaps| gaps.gaps.measure(measure).abs()).filter(|gap| !gap.is_nan()).max_by(f32::total_cmp)
+        let judged = self.fairness.iter().map(|watched| &watched.gaps);
+        let judged = judged.filter_map(|gaps| Some((gaps.magnitude(measure)?, gaps.measure(measure))));
+        judged.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, value)| value)
     }
 }
 
-/// The gaps of a group, and how far they can be trusted.
+/// The gaps of a group, and how many records have an outcome.
 #[derive(Clone, Debug, Serialize)]
 pub struct WatchedGaps {
-    /// As in an evaluation; `rows` are decisions, and `too_small` says that they are fewer than
-    /// [`SMALL_GROUP`].
+    /// As in an evaluation; `rows` are decisions.
     #[serde(flatten)]
     pub gaps: GroupGaps,
     /// Labelled records of the group.
     pub labelled: u64,
     /// Labelled records of the reference.
     pub reference_labelled: u64,
-    /// Measures that the group or the reference has fewer than [`SMALL_GROUP`] records for:
-    /// decisions, records of either label, distances.
-    pub too_few: Vec<&'static str>,
-    /// Further ones whose 95 % interval is wider than 0.1.
-    pub uncertain: Vec<&'static str>,
-}
-
-impl WatchedGaps {
-    fn new(names: &Names, group: usize, u: &Tally, r: &Tally) -> Self {
-        let labelled = [u, r].map(|tally| WideCounts::from(*tally.labelled()));
-        let labels = GroupGaps::new(&names.attribute, [&names.group(group), &names.group(0)], labelled.each_ref());
-        let gap = |measure| u.gap(measure, r);
-        let ends = |measure| u.interval(measure, r).map(|interval| [interval.low, interval.high]);
-        let (u_rates, r_rates) = (u.rates(), r.rates());
-        let few = |of: &dyn Fn(&Tally) -> u64| of(u) < SMALL_GROUP || of(r) < SMALL_GROUP;
-        let is_too_few = |measure: &Measure| match measure {
-            Measure::Spd | Measure::Burden => few(&Tally::rows),
-            Measure::RecourseBurden => few(&|tally| tally.distances().found()),
-            Measure::Aod | Measure::Eodds | Measure::Eopp => labels.too_small,
-        };
-        let (too_few, enough): (Vec<Measure>, Vec<Measure>) = Measure::ALL.into_iter().partition(is_too_few);
-        let is_wide = |measure: &&Measure| ends(**measure).is_some_and(|[low, high]| high - low > WIDE_INTERVAL);
-        Self {
-            labelled: labels.rows,
-            reference_labelled: labels.reference_rows,
-            too_few: too_few.iter().map(|measure| measure.name()).collect(),
-            uncertain: enough.iter().filter(is_wide).map(|measure| measure.name()).collect(),
-            gaps: GroupGaps {
-                rows: u.rows(),
-                reference_rows: r.rows(),
-                spd: gap(Measure::Spd),
-                probability_burden: gap(Measure::Burden),
-                recourse_burden: gap(Measure::RecourseBurden),
-                disparate_impact: disparate_impact(&u_rates, &r_rates),
-                spd_interval: ends(Measure::Spd),
-                too_small: few(&Tally::rows),
-                ..labels
-            },
-        }
-    }
 }
 
 /// What was counted of one group.
@@ -274,7 +257,7 @@ pub struct GroupReport {
     /// Its observations.
     pub rows: u64,
     /// Share of favourable decisions.
-    pub positive_rate: f32,
+    pub selection_rate: f32,
     /// Mean score.
     pub score_mean: f32,
     /// Records whose outcome is known; the next four are of these.
@@ -288,7 +271,7 @@ pub struct GroupReport {
     /// Share of right decisions.
     pub accuracy: f32,
     /// Mean of `threshold - p` over the declined records.
-    pub probability_burden: f32,
+    pub burden: f32,
     /// Mean distance of the declined records from a favourable decision, in standard deviations; of
     /// those whose distance the device found.
     pub recourse_burden: f32,
@@ -305,14 +288,14 @@ impl GroupReport {
             attribute: names.attribute.clone(),
             group: names.group(index),
             rows: tally.rows(),
-            positive_rate: rates.positive,
+            selection_rate: rates.positive,
             score_mean: tally.score_mean(),
             labelled: labelled.rows(),
             tpr: rates.true_positive,
             fpr: rates.false_positive,
             precision: labelled.precision(),
             accuracy: labelled.accuracy(),
-            probability_burden: rates.burden,
+            burden: rates.burden,
             recourse_burden: rates.recourse_burden,
             without_recourse: tally.distances().without(),
             full: tally.is_full(),
@@ -450,5 +433,6 @@ pub fn report(received: &[Received], names: &Names) -> Result<Report, Error> {
         inputs: InputReport::new(None, received.iter().map(|received| &received.inputs)),
         features: (0..first.features.len()).map(feature).collect(),
         statuses: received.iter().map(status).collect(),
+        requirements: Vec::new(),
     })
 }

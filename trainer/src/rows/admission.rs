@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Record;
+use super::alike::is_same_number;
 use super::groups::{Attribute, Grouping, NO_GROUP};
 use super::intersection::Intersection;
 use super::seen::Seen;
@@ -179,20 +180,26 @@ impl Admission {
         self.label = None;
         if let Some(index) = self.target_index {
             let text = record.text(index);
-            let listed = |values: &[String]| values.iter().any(|value| value.as_bytes() == &*text);
-            if listed(&self.target.positive) {
+            let is_missing = record.cell(index).is_missing();
+            if is_listed(&self.target.positive, &text) {
                 self.label = Some(true);
                 self.counts.positive += 1;
-            } else if listed(&self.target.negative) {
+            } else if is_listed(&self.target.negative, &text) {
                 self.label = Some(false);
                 self.counts.negative += 1;
-            } else if self.target.negative.is_empty() && !record.cell(index).is_missing() {
-                self.label = Some(false);
-                self.counts.negative += 1;
+            } else if self.target.negative.is_empty() && !is_missing {
                 self.implied_negatives.note(&text);
+                if self.usage == Use::Learn && self.implied_negatives.values().nth(1).is_some() {
+                    return Err(self.third_label(record, &text));
+                }
+                self.label = Some(false);
+                self.counts.negative += 1;
             } else {
                 self.counts.unlabelled += 1;
-                self.other_targets.note(&text);
+                match is_missing {
+                    true => self.other_targets.note_missing(),
+                    false => self.other_targets.note(&text),
+                }
                 if self.usage == Use::Learn {
                     return Ok(false);
                 }
@@ -206,6 +213,22 @@ impl Admission {
             *group = intersection.group(&self.groupings, groups);
         }
         Ok(true)
+    }
+
+    #[cold]
+    fn third_label(&self, record: &Record<'_>, found: &[u8]) -> Error {
+        Error::ThirdLabel {
+            at: record.position.into(),
+            column: self.target.column.clone(),
+            found: String::from_utf8_lossy(found).into_owned(),
+            known: self.implied_negatives.values().next().map(|(value, _)| value).unwrap_or_default(),
+            positive: list(&self.target.positive),
+        }
+    }
+
+    /// Returns the labels of rows with neither outcome.
+    pub(crate) fn other_labels(&self) -> &Seen {
+        &self.other_targets
     }
 
     /// Returns the record that was admitted last as a row.
@@ -299,6 +322,22 @@ impl Admission {
         self.groupings.iter().try_for_each(|grouping| grouping.check(files))?;
         self.intersections.iter().try_for_each(|intersection| intersection.check(files))
     }
+
+    /// Checks that of each protected column at least one group occurred.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AbsentGroup`].
+    pub(crate) fn check_any_group(&self, files: &str) -> Result<(), Error> {
+        self.groupings.iter().try_for_each(|grouping| grouping.check_any(files))
+    }
+}
+
+/// Whether a label is one of these, as a value: 1, 1.0 and "1" are the same.
+#[inline]
+fn is_listed(values: &[String], label: &[u8]) -> bool {
+    values.iter().any(|value| value.as_bytes() == label)
+        || std::str::from_utf8(label).is_ok_and(|label| values.iter().any(|value| is_same_number(value, label)))
 }
 
 /// Whether a record passes a filter.

@@ -25,8 +25,8 @@ pub struct Attribute {
     groups: Vec<String>,
     /// Rows in each group.
     rows: Vec<u64>,
-    /// Rows in none.
-    unknown: u64,
+    /// Rows in none, with the values of the column that are no group's.
+    without: Seen,
     /// Whether new values become groups.
     open: bool,
 }
@@ -42,14 +42,21 @@ impl Attribute {
             privileged: protected.privileged.clone(),
             rows: vec![0; groups.len()],
             groups,
-            unknown: 0,
+            without: Seen::default(),
             open: protected.unprivileged.is_none(),
         }
     }
 
     /// Starts with the privileged group alone; others are added as they come.
     pub(super) fn open(column: String, privileged: String) -> Self {
-        Self { column, privileged: Vec::new(), groups: vec![privileged], rows: vec![0], unknown: 0, open: true }
+        Self {
+            column,
+            privileged: Vec::new(),
+            groups: vec![privileged],
+            rows: vec![0],
+            without: Seen::default(),
+            open: true,
+        }
     }
 
     /// Adds a group and returns its id, [`NO_GROUP`] where there are too many.
@@ -62,9 +69,13 @@ impl Attribute {
         id
     }
 
-    /// Counts a row of a group, or of none.
-    pub(super) fn count(&mut self, group: u8) {
-        *self.rows.get_mut(usize::from(group)).unwrap_or(&mut self.unknown) += 1;
+    /// Counts a row of a group, or of none: with the value that is no group's, where there is one.
+    pub(super) fn count(&mut self, group: u8, value: Option<&[u8]>) {
+        match (self.rows.get_mut(usize::from(group)), value) {
+            (Some(rows), _) => *rows += 1,
+            (None, Some(value)) => self.without.note(value),
+            (None, None) => self.without.note_missing(),
+        }
     }
 
     /// Returns whether a stored attribute can be what this one, without rows, grew to.
@@ -114,10 +125,11 @@ impl Attribute {
         &self.rows
     }
 
-    /// Returns the rows that belong to no group.
+    /// Returns the rows that belong to no group, with their values: missing ones, and those that
+    /// are not listed. Of an intersection all count as missing.
     #[must_use]
-    pub fn unknown(&self) -> u64 {
-        self.unknown
+    pub fn without_group(&self) -> &Seen {
+        &self.without
     }
 }
 
@@ -129,8 +141,6 @@ pub(super) struct Grouping {
     /// Where the column is; `None` where scoring data has none.
     index: Option<usize>,
     ids: FxHashMap<Box<[u8]>, u8>,
-    /// Values without a group, for messages.
-    others: Seen,
 }
 
 impl Grouping {
@@ -142,7 +152,7 @@ impl Grouping {
         for (value, id) in protected.unprivileged.iter().flatten().zip(1..NO_GROUP) {
             ids.insert(value.as_bytes().into(), id);
         }
-        Self { attribute: Attribute::new(protected), protected: protected.clone(), index, ids, others: Seen::default() }
+        Self { attribute: Attribute::new(protected), protected: protected.clone(), index, ids }
     }
 
     /// Takes over the groups (not the counts) of an earlier stream, so that open groups keep
@@ -155,15 +165,9 @@ impl Grouping {
     }
 
     /// Takes over the state of an earlier stream: groups, counts, and the values without a group.
-    pub(super) fn resume(&mut self, earlier: &Attribute, others: &Seen) {
+    pub(super) fn resume(&mut self, earlier: &Attribute) {
         self.resume_groups(earlier);
         self.attribute = earlier.clone();
-        self.others = others.clone();
-    }
-
-    /// Returns what [`Grouping::resume`] needs.
-    pub(super) fn known(&self) -> (Attribute, Seen) {
-        (self.attribute.clone(), self.others.clone())
     }
 
     /// Returns the column that it looks at.
@@ -186,19 +190,20 @@ impl Grouping {
     #[cold]
     fn new_value(&mut self, cell: Cell<'_>) -> u8 {
         let mut id = NO_GROUP;
-        if let Some(value) = cell.text() {
-            let value = &*value;
-            if self.attribute.open {
-                id = self.attribute.add(String::from_utf8_lossy(value).into_owned());
-            }
-            if id == NO_GROUP {
-                self.others.note(value);
-            } else {
+        let value = cell.text();
+        if let Some(value) = value.as_deref().filter(|_| self.attribute.open) {
+            id = self.attribute.add(String::from_utf8_lossy(value).into_owned());
+            if id != NO_GROUP {
                 self.ids.insert(value.into(), id);
             }
         }
-        self.attribute.count(id);
+        self.attribute.count(id, value.as_deref());
         id
+    }
+
+    /// Fails if no row has a group.
+    pub(super) fn check_any(&self, files: &str) -> Result<(), Error> {
+        if self.attribute.rows.iter().all(|rows| *rows == 0) { self.check(files) } else { Ok(()) }
     }
 
     /// Fails if a group of the schema, or every unprivileged group, had no row.
@@ -207,7 +212,7 @@ impl Grouping {
         let absent = |role, group| {
             let mut seen: Vec<String> =
                 groups.iter().zip(rows).filter(|(_, rows)| **rows > 0).map(|(name, _)| name.clone()).collect();
-            seen.extend(self.others.values());
+            seen.extend(self.attribute.without.values().map(|(value, _)| value));
             let seen = match seen.is_empty() {
                 true => "every value is missing".to_string(),
                 false => format!("the values are {}; correct the {role} list", list(&seen)),

@@ -56,7 +56,7 @@ impl Intersection {
         } else {
             self.new_combination(groupings)
         };
-        self.attribute.count(id);
+        self.attribute.count(id, None);
         id
     }
 

@@ -29,6 +29,7 @@
 //! ```
 
 mod admission;
+mod alike;
 mod array;
 #[cfg(feature = "arrow")]
 mod arrow;
@@ -55,6 +56,7 @@ use std::sync::Arc;
 
 pub(crate) use admission::Admission;
 pub use admission::{Counts, Row, Use};
+pub(crate) use alike::resembling;
 pub use array::ArrayRows;
 #[cfg(feature = "arrow")]
 pub use arrow::ArrowRows;
@@ -74,7 +76,7 @@ pub(crate) use record::parse;
 pub use record::{Cell, Cells, Position, Record};
 pub use reservoir::Reservoir;
 pub(crate) use resolution::{Merged, merged};
-pub(crate) use seen::Seen;
+pub use seen::{MOST_KEPT as MOST_SEEN, Seen};
 pub use source::Source;
 pub(crate) use source::column;
 pub use split::{Part, Split};
@@ -180,6 +182,12 @@ impl<'s> Stream<'s> {
         self.admission.counts()
     }
 
+    /// Returns the labels of rows that were left out because they have neither outcome.
+    #[must_use]
+    pub fn other_labels(&self) -> &Seen {
+        self.admission.other_labels()
+    }
+
     /// Returns the digest of all that was read so far.
     pub(crate) fn digest(&self) -> Digest {
         self.source.digest()
@@ -212,14 +220,13 @@ impl<'s> Stream<'s> {
         self.admission.check(&self.files())
     }
 
-    /// Checks that each protected group occurred: the privileged one, each listed one, and at least
-    /// one to compare with.
+    /// Checks that of each protected column at least one group occurred.
     ///
     /// # Errors
     ///
     /// [`Error::AbsentGroup`].
-    pub fn check_groups(&self) -> Result<(), Error> {
-        self.admission.check_groups(&self.files())
+    pub fn check_any_group(&self) -> Result<(), Error> {
+        self.admission.check_any_group(&self.files())
     }
 
     /// Checks that at least one row of this stream was used.
@@ -297,9 +304,12 @@ mod tests {
         let counts = Counts { read: 10, filtered: 4, unlabelled: 1, positive: 2, negative: 3 };
         assert_eq!(stream.counts(), counts);
         let [sex, race]: [&Attribute; 2] = stream.attributes().collect::<Vec<_>>().try_into().unwrap();
-        assert_eq!((sex.groups(), sex.rows(), sex.unknown()), (&["m".into(), "f".into()][..], &[2, 2][..], 1));
+        assert_eq!(
+            (sex.groups(), sex.rows(), sex.without_group().rows()),
+            (&["m".into(), "f".into()][..], &[2, 2][..], 1)
+        );
         assert_eq!(race.groups(), ["w|W", "b", "a"]);
-        assert_eq!((race.rows(), race.unknown()), (&[1, 2, 1][..], 1));
+        assert_eq!((race.rows(), race.without_group().rows()), (&[1, 2, 1][..], 1));
         stream.check().unwrap();
     }
 
@@ -316,9 +326,15 @@ mod tests {
     #[test]
     fn without_a_negative_list_every_other_value_is_negative_but_a_missing_one_is_none() {
         let schema = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n";
-        let (rows, stream) = read("y\n1\n0\n2\n?\n", schema, Use::Learn).unwrap();
-        assert_eq!(rows.iter().map(|r| r.1).collect::<Vec<_>>(), [Some(true), Some(false), Some(false)]);
-        assert_eq!(stream.counts().unlabelled, 1);
+        let (rows, stream) = read("y\n1\n0\n1.0\n?\n0\n", schema, Use::Learn).unwrap();
+        let labels: Vec<_> = rows.iter().map(|r| r.1).collect();
+        assert_eq!(labels, [Some(true), Some(false), Some(true), Some(false)]);
+        assert_eq!((stream.counts().unlabelled, stream.other_labels().missing()), (1, 1));
+        // A third value is neither surely.
+        let error = read("y\n1\n0\n0\nmaybe\n", schema, Use::Learn).err().unwrap().to_string();
+        let expected = "f.csv:5: column \"y\": found \"maybe\", expected the favourable outcome, \"1\", or the one other value, \"0\"; ";
+        assert!(error.starts_with(expected), "{error}");
+        assert_eq!(read("y\n1\n0\nmaybe\n", schema, Use::Score).unwrap().0.len(), 3);
     }
 
     #[test]
@@ -351,7 +367,7 @@ mod tests {
             (both.column(), both.groups()),
             ("race & sex", &["w|W & m", "b & f", "a & f", "b & m"].map(String::from)[..])
         );
-        assert_eq!((both.rows(), both.unknown()), (&[1, 1, 1, 1][..], 1));
+        assert_eq!((both.rows(), both.without_group().rows()), (&[1, 1, 1, 1][..], 1));
         stream.check().unwrap();
 
         let schema = Schema::from_toml("s.toml", &schema).unwrap();
@@ -392,7 +408,7 @@ mod tests {
             groups.push(row.groups[0]);
         }
         assert_eq!((groups[253], groups[254], groups[299]), (254, NO_GROUP, NO_GROUP));
-        assert_eq!(stream.attributes().next().unwrap().unknown(), 46);
+        assert_eq!(stream.attributes().next().unwrap().without_group().rows(), 46);
     }
 
     #[test]

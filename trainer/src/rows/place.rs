@@ -21,8 +21,8 @@ pub struct Place {
     /// Empty before the first record.
     pub(super) columns: Vec<String>,
     pub(super) counts: Counts,
-    /// Per protected attribute, its groups and the values without one.
-    pub(super) attributes: Vec<(Attribute, Seen)>,
+    /// The groups of each protected attribute.
+    pub(super) attributes: Vec<Attribute>,
     /// The groups of each intersection.
     pub(super) intersections: Vec<Attribute>,
     pub(super) other_targets: Seen,
@@ -79,7 +79,7 @@ impl Place {
         let intersections = schema.intersection.iter().map(|parts| Intersection::new(parts, &groupings).attribute);
         let new: Vec<Attribute> =
             groupings.iter().map(|grouping| grouping.attribute.clone()).chain(intersections).collect();
-        let stored = self.attributes.iter().map(|(attribute, _)| attribute).chain(&self.intersections);
+        let stored = self.attributes.iter().chain(&self.intersections);
         (self.attributes.len(), self.intersections.len()) == (schema.protected.len(), schema.intersection.len())
             && new.iter().zip(stored).all(|(new, stored)| new.can_become(stored))
             && self
@@ -116,7 +116,7 @@ impl Admission {
         Place {
             columns: self.columns.to_vec(),
             counts: self.counts,
-            attributes: self.groupings.iter().map(Grouping::known).collect(),
+            attributes: self.groupings.iter().map(|grouping| grouping.attribute.clone()).collect(),
             intersections: self.intersections.iter().map(|intersection| intersection.attribute.clone()).collect(),
             other_targets: self.other_targets.clone(),
             implied_negatives: self.implied_negatives.clone(),
@@ -133,8 +133,8 @@ impl Admission {
         self.earlier = if reads_again { Counts::default() } else { place.counts };
         self.other_targets = place.other_targets.clone();
         self.implied_negatives = place.implied_negatives.clone();
-        for (grouping, (attribute, others)) in self.groupings.iter_mut().zip(&place.attributes) {
-            grouping.resume(attribute, others);
+        for (grouping, earlier) in self.groupings.iter_mut().zip(&place.attributes) {
+            grouping.resume(earlier);
         }
         for (intersection, earlier) in self.intersections.iter_mut().zip(&place.intersections) {
             intersection.attribute = earlier.clone();
@@ -168,10 +168,10 @@ mod tests {
         };
         // Without groups there is none to count the first row in.
         let nothing = || {
-            serde_json::from_str(r#"{"column":"s","privileged":["m"],"groups":[],"rows":[],"unknown":0,"open":true}"#)
+            serde_json::from_str(r#"{"column":"s","privileged":["m"],"groups":[],"rows":[],"without":{"values":[],"others":0,"missing":0},"open":true}"#)
                 .unwrap()
         };
-        assert!(refused(&|place| place.attributes[0].0 = nothing()));
+        assert!(refused(&|place| place.attributes[0] = nothing()));
         assert!(refused(&|place| place.intersections[0] = nothing()));
         assert!(refused(&|place| place.attributes.swap(0, 1)));
         assert!(refused(&|place| place.attributes.truncate(1)));

@@ -1,40 +1,92 @@
-//! The first few distinct values of a column that match nothing, to name them in a message.
+//! The first distinct values of a column that match nothing, counted, to name them in a message or
+//! a report.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::list;
 
 /// Most values kept.
-const MOST_KEPT: usize = 8;
+pub const MOST_KEPT: usize = 10;
+/// Most bytes kept of a value. Longer values that begin alike count as one.
+const MOST_BYTES: usize = 256;
 
-/// A handful of values, in order of appearance.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The first distinct values, in order of appearance, with the rows of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    values: Vec<Box<[u8]>>,
-    more: bool,
+    values: Vec<(Box<[u8]>, u64)>,
+    /// Rows of further values.
+    others: u64,
+    /// Rows whose value is missing.
+    missing: u64,
 }
 
 impl Seen {
     pub(crate) fn note(&mut self, value: &[u8]) {
-        if !self.more && !self.values.iter().any(|known| **known == *value) {
-            self.more = self.values.len() == MOST_KEPT;
-            if !self.more {
-                self.values.push(value.into());
-            }
+        let value = value.get(..MOST_BYTES).unwrap_or(value);
+        if let Some((_, rows)) = self.values.iter_mut().find(|(known, _)| **known == *value) {
+            *rows += 1;
+        } else if self.values.len() < MOST_KEPT {
+            self.values.push((value.into(), 1));
+        } else {
+            self.others += 1;
         }
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = String> {
-        self.values.iter().map(|value| String::from_utf8_lossy(value).into_owned())
+    pub(crate) fn note_missing(&mut self) {
+        self.missing += 1;
+    }
+
+    /// Returns the number of rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.values.iter().map(|(_, rows)| rows).sum::<u64>() + self.others + self.missing
+    }
+
+    /// Returns the number of rows whose value is missing.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// Returns the number of rows of values past the first [`MOST_KEPT`].
+    #[must_use]
+    pub fn others(&self) -> u64 {
+        self.others
+    }
+
+    /// Returns the first distinct values, each with its rows.
+    pub fn values(&self) -> impl Iterator<Item = (String, u64)> {
+        self.values.iter().map(|(value, rows)| (String::from_utf8_lossy(value).into_owned(), *rows))
     }
 
     /// Writes `"a", "b"`, or `nothing`.
     pub(crate) fn list(&self) -> String {
-        let values: Vec<String> = self.values().collect();
-        match (values.is_empty(), self.more) {
+        let values: Vec<String> = self.values().map(|(value, _)| value).collect();
+        match (values.is_empty(), self.others > 0) {
             (true, _) => "nothing".into(),
             (false, false) => list(&values),
             (false, true) => format!("{}, ...", list(&values)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_counted_and_the_first_values_are_named() {
+        let mut seen = Seen::default();
+        for row in 0..100_u32 {
+            seen.note((row % 12).to_string().as_bytes());
+        }
+        seen.note_missing();
+        assert_eq!((seen.rows(), seen.missing(), seen.others()), (101, 1, 16));
+        assert_eq!(seen.values().next(), Some(("0".into(), 9)));
+        assert!(seen.list().ends_with("\"9\", ..."), "{}", seen.list());
+        let mut long = Seen::default();
+        long.note(&[b'a'; 1_000]);
+        long.note(&[b'a'; 2_000]);
+        assert_eq!(long.values().map(|(value, rows)| (value.len(), rows)).collect::<Vec<_>>(), [(MOST_BYTES, 2)]);
     }
 }

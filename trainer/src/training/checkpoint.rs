@@ -44,19 +44,20 @@ use crate::learner::Learner;
 use crate::output::OutputFile;
 use crate::rows::{Buffer, Digest, Place, Reservoir};
 use crate::schema::Schema;
-use crate::training::prequential::Prequential;
+use crate::training::trainer::Measured;
 
 /// First bytes of a checkpoint.
 pub const MAGIC: [u8; 4] = *b"FEAC";
 /// Version of the format, the only one that is read. 1: the first. 2: of rows that are kept, the
 /// typed values of the columns in use and nothing else. 3: the experts' responsibilities in f64.
-pub const VERSION: u16 = 4;
+/// 4: where each file began. 5: the decisions of the exported weights, and the rows' order.
+pub const VERSION: u16 = 5;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
 
-/// Where the fields of the header end.
 /// Most bytes of content: some thousand times what a learner of usual size takes.
 const MOST_BYTES: u64 = 2 << 30;
+/// Where the fields of the header begin.
 const VERSION_AT: usize = 4;
 const LENGTH_AT: usize = 8;
 const HASH_AT: usize = 16;
@@ -80,7 +81,7 @@ pub struct Checkpoint<'a> {
     /// The learner.
     pub learner: Cow<'a, Learner>,
     /// Measures of the rows seen for the first time.
-    pub prequential: Cow<'a, Prequential>,
+    pub measured: Cow<'a, Measured>,
     /// Rows learned from, repeated passes counted again.
     pub rows: u64,
 }
@@ -230,7 +231,7 @@ mod tests {
 
     /// First bytes of the hash of all names of fields, in their places: it changes with the layout.
     /// Then raise [`VERSION`] (once a release) and put the new value here.
-    const LAYOUT: [u8; 4] = [136, 99, 224, 119];
+    const LAYOUT: [u8; 4] = [218, 236, 190, 112];
 
     /// Writes the path of every field.
     fn paths(value: &Value, path: &str, all: &mut BTreeSet<String>) {

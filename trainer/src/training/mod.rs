@@ -10,7 +10,9 @@ pub mod checkpoint;
 mod distance;
 pub mod export;
 mod layout;
+mod order;
 pub mod prequential;
+pub mod remarks;
 pub mod targets;
 mod trainer;
 
@@ -28,13 +30,17 @@ use crate::encoder;
 use crate::error::Error;
 use crate::learner::{Learner, ValidOptions};
 use crate::random::shuffle;
-use crate::rows::{self, Admission, Digest, Input, Reader, ResumeFrom, Source, Split, Stream, Use};
+use crate::rows::{self, Admission, Digest, Input, Part, Reader, ResumeFrom, Source, Split, Stream, Use};
 use crate::schema::Schema;
 use checkpoint::Checkpoint;
 use prequential::Prequential;
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 8192;
+/// Part of the rows that only the first of several passes learns from, where there are targets: the
+/// finished model is judged on them. A target that is met on rows learned from again and again is
+/// missed on new ones.
+const RESERVED_PART: f64 = 0.1;
 
 /// How a run goes over the data.
 #[derive(Clone, Debug)]
@@ -206,6 +212,9 @@ pub fn run_saving(
         return over(trainer, reader, saving, on_progress, started);
     }
 
+    let reserves = options.epochs > 1 && !options.learner.targets().is_empty();
+    let reserved = Split { seed: options.seed, training_share: 1.0 - RESERVED_PART, part: Part::HeldOut };
+    let is_reserved = |number: u64| reserves && reserved.keeps(number);
     if options.shuffle {
         trainer.keep_rows();
     }
@@ -233,19 +242,29 @@ pub fn run_saving(
             if epoch > 1 {
                 shuffle(&mut order, &mut random);
             }
-            for row in order.iter().filter_map(|index| rows.row(*index as usize)) {
+            for index in &order {
+                let Some(row) = rows.row(*index as usize) else { continue };
                 match epoch {
                     1 => trainer.learn_kept(&row)?,
+                    _ if is_reserved(u64::from(*index)) => continue,
                     _ => trainer.learn_row_again(&row)?,
                 }
                 report(&trainer, on_progress);
             }
         }
+        for row in (0..rows.len()).filter(|index| is_reserved(*index as u64)).filter_map(|index| rows.row(index)) {
+            trainer.judge_reserved(&row)?;
+        }
         timing.learning = Some(learning.elapsed().as_secs_f64());
     } else {
         trainer.fit()?;
-        for epoch in 2..=options.epochs {
-            trainer.begin_pass(epoch);
+        // The rows that were reserved are judged in one more reading.
+        let last = options.epochs + u32::from(reserves);
+        for epoch in 2..=last {
+            let is_judged = epoch > options.epochs;
+            if !is_judged {
+                trainer.begin_pass(epoch);
+            }
             let again = open()?;
             let changed = || Error::ChangedData { files: reader.files(), epoch };
             if again.columns() != reader.source().columns() {
@@ -256,9 +275,17 @@ pub fn run_saving(
                 again.keep(split);
             }
             again.resume_groups(trainer.attributes());
+            let mut number = 0;
             while let Some(row) = again.next_row()? {
-                trainer.learn_row_again(&row)?;
-                report(&trainer, on_progress);
+                match (is_judged, is_reserved(number)) {
+                    (false, false) => {
+                        trainer.learn_row_again(&row)?;
+                        report(&trainer, on_progress);
+                    }
+                    (true, true) => trainer.judge_reserved(&row)?,
+                    _ => {}
+                }
+                number += 1;
             }
             if again.digest() != reader.source().digest() {
                 return Err(changed());
@@ -400,7 +427,7 @@ mod tests {
             trainer.learn_all(&mut source).unwrap();
             let bits = |trainer: &Trainer| {
                 let stored = trainer.checkpoint();
-                let learned = (&stored.learner, &stored.prequential, &trainer.encoder);
+                let learned = (&stored.learner, &stored.measured, &trainer.encoder);
                 postcard::to_allocvec(&learned).unwrap()
             };
             assert!(bits(&run) == bits(&trainer), "seed {seed}");

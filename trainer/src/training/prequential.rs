@@ -8,7 +8,9 @@
 use feamoe_engine::fairness::{Measure, WideCounts};
 use serde::{Deserialize, Serialize};
 
-use crate::judge::evaluation::{is_too_few, log_loss};
+use crate::judge::evaluation::log_loss;
+use crate::judge::gaps::too_few;
+use crate::judge::tally::{Decisions, Side};
 use crate::rows::NO_GROUP;
 
 /// Windows kept at most.
@@ -19,7 +21,7 @@ pub struct Tally {
     all: WideCounts,
     log_loss: f64,
     /// Per attribute, per group.
-    groups: Vec<Vec<WideCounts>>,
+    groups: Vec<Vec<Decisions>>,
     /// Records looked at for individual fairness, and the unfair ones.
     flipped: u64,
     unfair: u64,
@@ -39,7 +41,7 @@ impl Tally {
             }
             let index = usize::from(*group);
             if counts.len() <= index {
-                counts.resize_with(index + 1, WideCounts::default);
+                counts.resize_with(index + 1, Decisions::default);
             }
             if let Some(counts) = counts.get_mut(index) {
                 counts.observe(label, probability, threshold);
@@ -67,7 +69,7 @@ impl Tally {
         }
         for (into, from) in self.groups.iter_mut().zip(&other.groups) {
             if into.len() < from.len() {
-                into.resize_with(from.len(), WideCounts::default);
+                into.resize_with(from.len(), Decisions::default);
             }
             for (into, from) in into.iter_mut().zip(from) {
                 into.merge(from);
@@ -83,7 +85,7 @@ impl Tally {
 
     /// Returns the counts by attribute and group.
     #[must_use]
-    pub fn groups(&self) -> &[Vec<WideCounts>] {
+    pub fn groups(&self) -> &[Vec<Decisions>] {
         &self.groups
     }
 
@@ -101,17 +103,19 @@ impl Tally {
         (self.flipped > 0).then(|| self.unfair as f64 / self.flipped as f64)
     }
 
-    /// Returns the signed gap of largest magnitude over all attributes and the groups with enough
-    /// records for it; `None` where there is no such group.
+    /// Returns the value of a measure that is furthest from equal treatment, over all attributes
+    /// and the groups with enough records for it; `None` where there is no such group.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
-        let gaps = self.groups.iter().flat_map(|counts| {
-            let (reference, others) = counts.split_first().map_or((None, &[][..]), |(r, others)| (Some(r), others));
-            let judged = reference.into_iter().flat_map(move |r| others.iter().map(move |u| (u, r)));
-            let judged = judged.filter(move |(u, r)| !is_too_few(measure, [u, r]));
+        let values = self.groups.iter().flat_map(|groups| {
+            let mut sides = groups.iter().map(Side::of);
+            let reference = sides.next();
+            let pairs = sides.filter_map(move |u| Some((u, reference?)));
+            let judged = pairs.filter(move |(u, r)| too_few(measure, [u, r]).is_none());
             judged.map(move |(u, r)| measure.gap(&u.rates(), &r.rates()))
         });
-        gaps.filter(|gap| !gap.is_nan()).max_by(|a, b| a.abs().total_cmp(&b.abs()))
+        let magnitude = |value: &f32| measure.magnitude(*value);
+        values.filter(|value| !value.is_nan()).max_by(|a, b| magnitude(a).total_cmp(&magnitude(b)))
     }
 
     fn summary(&self, from: u64) -> WindowSummary {
@@ -125,7 +129,8 @@ impl Tally {
             aod: self.worst(Measure::Aod),
             eodds: self.worst(Measure::Eodds),
             eopp: self.worst(Measure::Eopp),
-            probability_burden: self.worst(Measure::Burden),
+            burden: self.worst(Measure::Burden),
+            impact: self.worst(Measure::Impact),
             individual_unfairness: self.individual_unfairness(),
         }
     }
@@ -219,8 +224,8 @@ pub struct PrequentialSummary {
     pub windows: Vec<WindowSummary>,
 }
 
-/// A stretch of the stream in numbers. Gaps are those of the worst group, signed; null where no
-/// group has enough records for them.
+/// A stretch of the stream in numbers. Measures are those of the group that is treated most
+/// unequally; null where no group has enough records for them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WindowSummary {
     /// Its first row, counted from 1.
@@ -242,7 +247,9 @@ pub struct WindowSummary {
     /// Equal opportunity difference.
     pub eopp: Option<f32>,
     /// Burden gap.
-    pub probability_burden: Option<f32>,
+    pub burden: Option<f32>,
+    /// Disparate impact, a ratio.
+    pub impact: Option<f32>,
     /// Share of decisions that change when a protected column alone is changed; null where that was
     /// not asked for.
     pub individual_unfairness: Option<f64>,

@@ -4,17 +4,20 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use feamoe_engine::format::Provenance;
+use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, Stage};
 use super::distance::Gauge;
 use super::export::{Export, ExportError, Source as Learned, export};
-use super::prequential::Prequential;
+use super::order::Order;
+use super::prequential::{Prequential, Tally};
+use super::remarks::{Remark, remarks};
 use super::{Options, Progress};
 use crate::encoder::{self, Encoder, Example, Flipper, Flips, feature_columns};
 use crate::error::{CheckpointError, Error, list};
 use crate::learner::{Learner, Prediction};
 use crate::rows::{
-    Admission, Attribute, Buffer, Counts, Place, Reading, Record, Reservoir, ResumeFrom, Row, Source, Use, column,
+    Admission, Attribute, Buffer, Counts, Place, Reading, Record, Reservoir, ResumeFrom, Row, Seen, Source, Use, column,
 };
 use crate::schema::Schema;
 
@@ -84,20 +87,40 @@ struct State {
     /// Where it wants to know how far declined records are from the boundary.
     gauge: Option<Gauge>,
     learner: Learner,
-    prequential: Prequential,
+    measured: Measured,
+    /// Decisions of the finished model on rows that no later pass learned from.
+    reserved: Option<Tally>,
     rows: u64,
     epoch: u32,
     example: Example,
 }
 
+/// What is measured of the rows seen for the first time, before they are learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Decisions as the stream sees them.
+    pub(super) prequential: Prequential,
+    /// Decisions by the weights that are exported, a longer average.
+    exported: Prequential,
+    order: Order,
+}
+
+impl Measured {
+    fn new(threshold: f32, window: u64) -> Self {
+        let prequential = Prequential::new(threshold, window);
+        Self { exported: prequential.clone(), prequential, order: Order::default() }
+    }
+}
+
 impl State {
-    fn new(learner: Learner, prequential: Prequential, rows: u64) -> Self {
+    fn new(learner: Learner, measured: Measured, rows: u64) -> Self {
         Self {
             flipper: learner.options().wants_flips().then(Flipper::default),
             flips: Flips::default(),
             gauge: Gauge::new(&learner),
             learner,
-            prequential,
+            measured,
+            reserved: None,
             rows,
             epoch: 1,
             example: Example::default(),
@@ -107,16 +130,21 @@ impl State {
     /// Learns from the example that was encoded last.
     #[inline]
     fn learn<'a>(&mut self, encoder: &Encoder, attributes: impl Iterator<Item = &'a Attribute> + Clone) -> Prediction {
-        let Self { flipper, flips, gauge, learner, prequential, rows, epoch, example } = self;
+        let Self { flipper, flips, gauge, learner, measured, rows, epoch, example, .. } = self;
         if let Some(flipper) = flipper {
             flipper.flip(encoder, attributes, example, flips);
         }
         if let Some(gauge) = gauge {
             gauge.look_at(example, encoder, learner);
         }
-        let prediction = learner.learn_one_with(example, flips);
         // Later passes have seen the row: their measures would flatter.
+        if *epoch == 1 && !example.groups.is_empty() {
+            measured.exported.observe(example.label, learner.predict_exported(&example.terms), &example.groups);
+        }
+        let prediction = learner.learn_one_with(example, flips);
         if *epoch == 1 {
+            let Measured { prequential, order, .. } = measured;
+            order.observe(example.label, &example.groups);
             prequential.observe(example.label, prediction.probability, &example.groups);
             if flipper.is_some() {
                 prequential.observe_individual(prediction.unfair, &example.groups);
@@ -159,7 +187,7 @@ impl Trainer {
         let features = feature_columns(columns, file, &schema)?;
         let rows = Buffer::new(columns.len(), &features, attributes);
         let learner = Learner::new(options.learner.clone(), attributes);
-        let prequential = Prequential::new(options.learner.threshold(), options.window);
+        let measured = Measured::new(options.learner.threshold(), options.window);
         Ok(Self {
             schema,
             encoding: options.encoder.clone(),
@@ -168,7 +196,7 @@ impl Trainer {
             reservoir: Reservoir::new(rows.clone(), options.background, options.seed),
             encoder: Encoder::default(),
             waiting: Some((rows, 0)),
-            state: State::new(learner, prequential, 0),
+            state: State::new(learner, measured, 0),
             earlier_rows: 0,
             reading: Reading::default(),
             hashes: false,
@@ -203,7 +231,7 @@ impl Trainer {
         file: &str,
         resume_from: ResumeFrom,
     ) -> Result<Self, Error> {
-        let Checkpoint { schema, encoding, place, stage, reservoir, learner, prequential, rows } = checkpoint;
+        let Checkpoint { schema, encoding, place, stage, reservoir, learner, measured, rows } = checkpoint;
         let mut admission = Admission::new(columns, file, &schema, Use::Learn)?;
         admission.resume(&place, resume_from);
         let mut reservoir = reservoir.into_owned();
@@ -226,7 +254,7 @@ impl Trainer {
             encoder,
             waiting,
             reservoir,
-            state: State::new(learner.into_owned(), prequential.into_owned(), rows),
+            state: State::new(learner.into_owned(), measured.into_owned(), rows),
             earlier_rows: rows,
             reading,
             hashes: false,
@@ -362,7 +390,7 @@ impl Trainer {
             },
             reservoir: Cow::Borrowed(&self.reservoir),
             learner: Cow::Borrowed(&self.state.learner),
-            prequential: Cow::Borrowed(&self.state.prequential),
+            measured: Cow::Borrowed(&self.state.measured),
             rows: self.state.rows,
         }
     }
@@ -416,8 +444,8 @@ impl Trainer {
 
     /// Returns where it is.
     pub(super) fn progress(&self) -> Progress<'_> {
-        let State { rows, epoch, learner, prequential, .. } = &self.state;
-        Progress { rows: *rows, epoch: *epoch, learner, prequential }
+        let State { rows, epoch, learner, measured, .. } = &self.state;
+        Progress { rows: *rows, epoch: *epoch, learner, prequential: &measured.prequential }
     }
 
     /// Returns the schema.
@@ -441,13 +469,66 @@ impl Trainer {
     /// Returns the measures of the rows seen for the first time.
     #[must_use]
     pub fn prequential(&self) -> &Prequential {
-        &self.state.prequential
+        &self.state.measured.prequential
+    }
+
+    /// Returns the measures of the exported weights on the rows seen for the first time, before
+    /// they were learned from. Empty without protected attributes.
+    pub(super) fn exported(&self) -> &Prequential {
+        &self.state.measured.exported
+    }
+
+    /// Returns the decisions of the finished model on rows that no later pass learned from; `None`
+    /// after a single pass.
+    pub(super) fn reserved(&self) -> Option<&Tally> {
+        self.state.reserved.as_ref()
+    }
+
+    /// Judges the finished model on a row that no later pass learned from.
+    pub(super) fn judge_reserved(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        let State { learner, reserved, example, .. } = &mut self.state;
+        self.encoder.encode(row, example)?;
+        let probability = learner.predict_exported(&example.terms);
+        let reserved = reserved.get_or_insert_default();
+        reserved.observe(example.label, probability, learner.options().threshold(), &example.groups);
+        Ok(())
+    }
+
+    /// Returns whether the rows are sorted, so that no target can be judged.
+    pub(super) fn is_sorted(&self) -> bool {
+        self.remarks().iter().any(|remark| matches!(remark, Remark::Sorted { .. }))
+    }
+
+    /// Returns the decisions that the finished model is judged by: on reserved rows, or over the
+    /// last part of the stream.
+    pub(super) fn last_decisions(&self) -> Tally {
+        match self.reserved() {
+            Some(reserved) => reserved.clone(),
+            None => super::targets::last(self.exported().windows()),
+        }
+    }
+
+    /// Returns the rows that the encoder is fitted on.
+    pub(super) fn wanted_rows(&self) -> usize {
+        self.encoding.warmup
+    }
+
+    /// Returns what is remarkable about the rows and the decisions on them.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<Remark> {
+        remarks(self, &self.state.measured.order)
     }
 
     /// Returns the protected attributes in the order of the schema, then the intersections, with
     /// the groups and counts so far.
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> + Clone {
         self.admission.attributes()
+    }
+
+    /// Returns the labels of rows that were left out because they have neither outcome.
+    #[must_use]
+    pub fn other_labels(&self) -> &Seen {
+        self.admission.other_labels()
     }
 
     /// Returns what became of the records so far.

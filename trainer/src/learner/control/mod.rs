@@ -32,9 +32,8 @@
 //!   fairness is cheap the gap vanishes and is tracked through drift, where it is dear it stays at
 //!   the target. A force that another measure's multiplier has to undo is not worth its price. (A
 //!   proportional price alone left 0.015 of SPD on the Diabetes stream, this 0.011.)
-//! - **Equalised odds share one allowance**, twice the target, between the TPR and the FPR gap; it
-//!   moves to the one with the larger Lagrange multiplier, where it saves more accuracy. (Half each
-//!   cost 0.001 to 0.002 of Adult's accuracy.)
+//! - **Impact is held as a statistical parity difference**: a ratio of the selection rates of at
+//!   least `t` is a difference of at most `1 - t` times the larger rate, as it is at the time.
 //! - **Recourse burden moves with the boundary only**: forces below the threshold would rescale
 //!   scores. A group's log-odds are shifted as a whole, the reference's the other way. It is seen
 //!   by the log-odds missing to the threshold, of every declined record, times the distance that a
@@ -85,10 +84,6 @@ const PRICE_SLOPE: f32 = 20.0;
 /// Gains of the price; faster than those of the multiplier, since the price is bounded.
 const PRICE_INTEGRAL: f32 = 4.5e-3;
 const PRICE_PROPORTIONAL: f32 = 15.0;
-/// Pace at which the allowance of equalised odds moves, per record of the pair, and how far:
-/// neither gap is ever held at 0.
-const ALLOWANCE: f32 = 3e-4;
-const LARGEST_TILT: f32 = 0.9;
 /// Slope of the surrogate `1 / (1 + exp(-slope (p - threshold)))`: forces reach scores within about
 /// 0.2 of the threshold, others keep their calibration.
 const SLOPE: f32 = 10.0;
@@ -129,7 +124,7 @@ impl Held {
     /// What is held for a measure.
     fn of(measure: Measure) -> &'static [Self] {
         match measure {
-            Measure::Spd => &[Self::Spd],
+            Measure::Spd | Measure::Impact => &[Self::Spd],
             Measure::Aod => &[Self::Aod],
             Measure::Eodds => &[Self::Tpr, Self::Fpr],
             Measure::Eopp => &[Self::Tpr],
@@ -272,9 +267,6 @@ struct Pair {
     multipliers: [f32; HELD],
     /// Integral part of each price.
     prices: [f32; HELD],
-    /// How much of the FPR gap's half of the allowance of equalised odds the TPR gap has, or gave
-    /// if negative.
-    tilt: f32,
     /// Records of the pair so far.
     records: u64,
     /// Force weights of the group and of the reference, as of the last plan.
@@ -284,8 +276,6 @@ struct Pair {
     damping: f32,
     /// How far each gap falls under a unit of each force, as of the last plan.
     gains: [[f32; HELD]; HELD],
-    /// Lagrange multiplier of each measure per unit of its multiplier here, as of the last plan.
-    scales: [f32; HELD],
     /// Pace of each price, and how much faster the multiplier's is for now, as of the last plan.
     clocks: [f32; HELD],
     haste: [f32; HELD],
@@ -296,15 +286,23 @@ struct Pair {
 pub(super) struct Controller {
     /// What is held, each with the largest gap aimed at; at most [`HELD`].
     held: Vec<(Held, f32)>,
+    /// Where a ratio of the selection rates is a target: the largest SPD aimed at, as a part of the
+    /// larger rate.
+    impact: Option<f32>,
     threshold: f32,
     attributes: Vec<Attribute>,
 }
 
 impl Controller {
     pub(super) fn new(targets: &[(Measure, f32)], threshold: f32, attributes: usize) -> Self {
-        let mut held: Vec<(Held, f32)> = Vec::new();
-        for (measure, gap) in targets {
-            let aim = gap * if *measure == Measure::RecourseBurden { RECOURSE_AIM } else { AIM };
+        let (mut held, mut impact): (Vec<(Held, f32)>, _) = (Vec::new(), None);
+        for (measure, limit) in targets {
+            let share = if *measure == Measure::RecourseBurden { RECOURSE_AIM } else { AIM };
+            let mut aim = share * measure.allowance(*limit);
+            if *measure == Measure::Impact {
+                // A difference of rates is never past 1: no limit of its own.
+                impact = Some(std::mem::replace(&mut aim, 1.0));
+            }
             for kind in Held::of(*measure) {
                 match held.iter_mut().find(|(other, _)| other == kind) {
                     Some((_, target)) => *target = target.min(aim),
@@ -312,13 +310,15 @@ impl Controller {
                 }
             }
         }
-        Self { held, threshold, attributes: vec![Attribute::default(); attributes] }
+        Self { held, impact, threshold, attributes: vec![Attribute::default(); attributes] }
     }
 
     /// Returns whether a stored controller can be one that was made of these.
     pub(super) fn is_sound(&self, targets: &[(Measure, f32)], threshold: f32, attributes: usize) -> bool {
         let new = Self::new(targets, threshold, attributes);
-        self.held == new.held && self.threshold == new.threshold && self.attributes.len() == attributes
+        (&self.held, self.impact) == (&new.held, new.impact)
+            && self.threshold == new.threshold
+            && self.attributes.len() == attributes
     }
 
     /// Returns whether the distances of declined records are wanted.
@@ -377,7 +377,7 @@ impl Controller {
         let (mut force, attributes) = (0.0, self.attributes.len());
         for (attribute, group) in self.attributes.iter_mut().zip(groups) {
             if *group != NO_GROUP {
-                force += attribute.observe(usize::from(*group), &scored, attributes, &self.held);
+                force += attribute.observe(usize::from(*group), &scored, attributes, (&self.held, self.impact));
             }
         }
         force
@@ -392,7 +392,13 @@ impl Attribute {
         }
     }
 
-    fn observe(&mut self, group: usize, scored: &Scored, attributes: usize, held: &[(Held, f32)]) -> f32 {
+    fn observe(
+        &mut self,
+        group: usize,
+        scored: &Scored,
+        attributes: usize,
+        (held, impact): (&[(Held, f32)], Option<f32>),
+    ) -> f32 {
         self.groups.observe(group, scored);
         self.pairs.resize_with(self.groups.len(), Pair::default);
         let unprivileged = if group == 0 { 1..self.groups.len() } else { group..group + 1 };
@@ -407,7 +413,7 @@ impl Attribute {
                     pair.plan([known, reference], shares, company, held);
                 }
                 pair.records = pair.records.saturating_add(1);
-                force += pair.steer([known, reference], held, scored, group == 0);
+                force += pair.steer([known, reference], (held, impact), scored, group == 0);
             }
         }
         force
@@ -424,7 +430,6 @@ impl Pair {
             let scale = 1.0 / (of[0][0].max(of[0][1]) + of[1][0].max(of[1][1]));
             self.weights[0][i] = of[0].map(|weight| weight * scale);
             self.weights[1][i] = of[1].map(|weight| weight * scale);
-            self.scales[i] = scale;
             self.clocks[i] = kind.rarest(shares[0], shares[1]).sqrt();
             self.haste[i] =
                 1.0 + EARLY_CELL / (kind.least_count(u, r) + 1.0) + EARLY_RECORDS / (self.records as f32 + 1.0);
@@ -435,11 +440,20 @@ impl Pair {
     }
 
     /// Moves the multipliers by one record and returns the force on that record.
-    fn steer(&mut self, [u, r]: [&Group; 2], held: &[(Held, f32)], scored: &Scored, is_reference: bool) -> f32 {
-        self.share_allowance(held);
+    fn steer(
+        &mut self,
+        [u, r]: [&Group; 2],
+        (held, impact): (&[(Held, f32)], Option<f32>),
+        scored: &Scored,
+        is_reference: bool,
+    ) -> f32 {
         let (u_rates, r_rates) = (u.rates(), r.rates());
-        let (mut gaps, mut trusts) = ([0.0; HELD], [0.0; HELD]);
-        for (i, (kind, _)) in held.iter().enumerate() {
+        let (mut gaps, mut trusts, mut limits) = ([0.0; HELD], [0.0; HELD], [0.0; HELD]);
+        for (i, (kind, limit)) in held.iter().enumerate() {
+            limits[i] = match impact.filter(|_| *kind == Held::Spd) {
+                Some(part) => limit.min(part * u_rates.positive.max(r_rates.positive)),
+                None => *limit,
+            };
             let count = kind.least_count(u, r);
             if count > 0.0 {
                 gaps[i] = kind.gap(&u_rates, &r_rates);
@@ -447,31 +461,9 @@ impl Pair {
             }
         }
         let mut total = self.price(held, &gaps, &trusts);
-        self.hold(held, &gaps, &trusts, &mut total);
+        self.hold(held, &limits, [&gaps, &trusts], &mut total);
         let (weights, sign) = if is_reference { (&self.weights[1], -1.0) } else { (&self.weights[0], 1.0) };
         Forces::new(held, &total, weights, scored.label).on(scored, sign)
-    }
-
-    /// Moves the allowance of equalised odds to the gap on which it saves more.
-    fn share_allowance(&mut self, held: &[(Held, f32)]) {
-        let multiplier = |kind| {
-            let i = held.iter().position(|(other, _)| *other == kind)?;
-            Some((self.multipliers[i] * self.scales[i]).abs())
-        };
-        if let (Some(tpr), Some(fpr)) = (multiplier(Held::Tpr), multiplier(Held::Fpr))
-            && tpr + fpr > 0.0
-        {
-            self.tilt = (self.tilt + ALLOWANCE * (tpr - fpr) / (tpr + fpr)).clamp(-LARGEST_TILT, LARGEST_TILT);
-        }
-    }
-
-    /// Returns the largest gap aimed at.
-    fn target(&self, (kind, target): (Held, f32)) -> f32 {
-        match kind {
-            Held::Tpr => target * (1.0 + self.tilt),
-            Held::Fpr => target * (1.0 - self.tilt),
-            _ => target,
-        }
     }
 
     /// Moves the integral part of the prices and returns the forces they are worth.
@@ -498,12 +490,17 @@ impl Pair {
     }
 
     /// Moves the multipliers and adds them, and the proportional part, to the forces.
-    fn hold(&mut self, held: &[(Held, f32)], gaps: &[f32; HELD], trusts: &[f32; HELD], total: &mut [f32; HELD]) {
+    fn hold(
+        &mut self,
+        held: &[(Held, f32)],
+        limits: &[f32; HELD],
+        [gaps, trusts]: [&[f32; HELD]; 2],
+        total: &mut [f32; HELD],
+    ) {
         // The active set: what has its multiplier up or its gap outside.
         let (mut active, mut n) = ([0; HELD], 0);
         let (mut integral, mut proportional) = ([0.0; HELD], [0.0; HELD]);
-        for (i, kind) in held.iter().enumerate() {
-            let target = self.target(*kind);
+        for (i, target) in limits.iter().copied().enumerate().take(held.len()) {
             let (gap, multiplier) = (gaps[i], self.multipliers[i]);
             let outside = gap - gap.clamp(-target, target);
             if trusts[i] == 0.0 || (multiplier == 0.0 && outside == 0.0) {

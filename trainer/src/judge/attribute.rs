@@ -1,0 +1,93 @@
+//! Who was judged: of each protected attribute, the rows with and without a group.
+
+use serde::Serialize;
+
+use super::individual::IndividualUnfairness;
+use crate::rows::{Attribute, MOST_SEEN, Seen, resembling};
+use crate::schema::Target;
+
+/// The rows of one protected attribute.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AttributeReport {
+    /// Protected column; columns of an intersection.
+    pub attribute: String,
+    /// Its groups, the reference first.
+    pub groups: Vec<String>,
+    /// Those among them that no row belongs to.
+    pub absent_groups: Vec<String>,
+    /// Rows with a group.
+    pub rows: u64,
+    /// Rows without one: no measure by group counts them.
+    pub without_group: u64,
+    /// The first distinct values of those rows, at most 10. An intersection has none.
+    pub values_without_group: Vec<UnlistedValue>,
+    /// Whether the model sees the column, and the share of records whose decision changes with the
+    /// column alone; not of intersections, nor of a training run.
+    #[serde(flatten)]
+    pub individual: Option<IndividualUnfairness>,
+}
+
+/// A value of a protected column that is in no group, or of the target that is neither outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnlistedValue {
+    /// The value; `None` where it is missing.
+    pub value: Option<String>,
+    /// Its rows.
+    pub rows: u64,
+    /// The listed value that it differs from only in case, blanks, Unicode form or as a number is
+    /// written.
+    pub resembles: Option<String>,
+}
+
+impl AttributeReport {
+    /// Reports on an attribute after the rows it has counted.
+    #[must_use]
+    pub fn new(attribute: &Attribute, individual: Option<IndividualUnfairness>) -> Self {
+        let without = attribute.without_group();
+        let listed: Vec<&str> = attribute.values().map(|(_, value)| value).collect();
+        let values = if attribute.is_intersection() { Vec::new() } else { unlisted(without, &listed) };
+        let groups = attribute.groups();
+        let absent = groups.iter().zip(attribute.rows()).filter(|(_, rows)| **rows == 0);
+        Self {
+            attribute: attribute.column().to_owned(),
+            groups: groups.to_vec(),
+            absent_groups: absent.map(|(group, _)| group.clone()).collect(),
+            rows: attribute.rows().iter().sum(),
+            without_group: without.rows(),
+            values_without_group: values,
+            individual,
+        }
+    }
+}
+
+/// Returns the first distinct values among those seen, the missing ones first.
+pub(crate) fn unlisted(seen: &Seen, listed: &[&str]) -> Vec<UnlistedValue> {
+    let mut values: Vec<UnlistedValue> = Vec::new();
+    if seen.missing() > 0 {
+        values.push(UnlistedValue { value: None, rows: seen.missing(), resembles: None });
+    }
+    values.extend(seen.values().map(|(value, rows)| {
+        let resembles = resembling(&value, listed.iter().copied()).map(str::to_owned);
+        UnlistedValue { value: Some(value), rows, resembles }
+    }));
+    values.truncate(MOST_SEEN);
+    values
+}
+
+/// Rows that were left out because their label is neither outcome.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OtherLabels {
+    /// The rows.
+    pub rows: u64,
+    /// The first distinct labels, at most 10.
+    pub values: Vec<UnlistedValue>,
+}
+
+impl OtherLabels {
+    /// Reports on the labels seen, given the target that does not list them.
+    #[must_use]
+    pub fn new(seen: &Seen, target: &Target) -> Self {
+        let listed: Vec<&str> = target.positive.iter().chain(&target.negative).map(String::as_str).collect();
+        Self { rows: seen.rows(), values: unlisted(seen, &listed) }
+    }
+}

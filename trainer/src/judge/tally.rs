@@ -1,0 +1,140 @@
+//! What is counted of one group so that it can be compared with another: decisions, and the sums
+//! that the intervals of mean burdens and distances need.
+
+use feamoe_engine::fairness::{Distances, Rates, WideCounts};
+use serde::{Deserialize, Serialize};
+
+/// One over the unit in which [`Moments`] are summed: 2^-20.
+const UNITS: f64 = (1_u64 << 20) as f64;
+
+/// Number, sum and sum of squares of values from 0, summed as integers: the sums do not depend on
+/// the order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moments {
+    count: u64,
+    sum: u128,
+    squares: u128,
+}
+
+impl Moments {
+    /// Adds a value.
+    pub fn observe(&mut self, value: f32) {
+        // Float to integer saturates and maps NaN to 0.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let units = u128::from((f64::from(value) * UNITS + 0.5) as u64);
+        self.count += 1;
+        self.sum = self.sum.saturating_add(units);
+        self.squares = self.squares.saturating_add(units * units);
+    }
+
+    /// Adds the values of another stretch.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum = self.sum.saturating_add(other.sum);
+        self.squares = self.squares.saturating_add(other.squares);
+    }
+
+    /// Returns the number of values.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Returns the squared standard error of the mean; NaN for fewer than two values.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn squared_error(&self) -> f64 {
+        let n = self.count as f64;
+        let mean = self.sum as f64 / n;
+        let variance = (self.squares as f64 / n - mean * mean).max(0.0) * n / (n - 1.0);
+        variance / n / (UNITS * UNITS)
+    }
+}
+
+/// The decisions of one group, and how far its declined records are below the threshold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decisions {
+    /// Decisions by label.
+    pub counts: WideCounts,
+    /// `threshold - p` of the declined records.
+    pub burden: Moments,
+}
+
+impl Decisions {
+    /// Counts one record with its label, score and threshold.
+    pub fn observe(&mut self, label: bool, probability: f32, threshold: f32) {
+        self.counts.observe(label, probability, threshold);
+        if probability < threshold {
+            self.burden.observe(threshold - probability);
+        }
+    }
+
+    /// Adds another stretch of the same group.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.merge(&other.counts);
+        self.burden.merge(&other.burden);
+    }
+}
+
+/// One side of a comparison: a group or its reference.
+#[derive(Clone, Copy, Debug)]
+pub struct Side {
+    /// All decisions; their labels may be unknown.
+    pub decisions: WideCounts,
+    /// Decisions on records whose outcome is known.
+    pub labelled: WideCounts,
+    /// `threshold - p` of the declined records; `None` where only its mean is known.
+    pub burden: Option<Moments>,
+    /// Distances of the declined records to the decision boundary.
+    pub distances: Distances,
+    /// The same distances; `None` where only their mean is known.
+    pub spread: Option<Moments>,
+}
+
+impl Side {
+    /// Returns the side of decisions whose outcomes are all known, without distances.
+    #[must_use]
+    pub fn of(decisions: &Decisions) -> Self {
+        Self {
+            decisions: decisions.counts,
+            labelled: decisions.counts,
+            burden: Some(decisions.burden),
+            distances: Distances::new(),
+            spread: None,
+        }
+    }
+
+    /// Returns the rates that the measures compare.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        let decisions = self.decisions.rates();
+        Rates {
+            positive: decisions.positive,
+            burden: decisions.burden,
+            recourse_burden: self.distances.mean(),
+            ..self.labelled.rates()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_squared_error_is_that_of_a_mean() {
+        let mut moments = Moments::default();
+        for value in [0.25, 0.5, 0.125, 0.125] {
+            moments.observe(value);
+        }
+        // Mean 0.25; squares of the deviations 0, 1/16, 1/64, 1/64: 3/32 over 3, over 4.
+        assert!((moments.squared_error() - 3.0 / 32.0 / 3.0 / 4.0).abs() < 1e-12);
+        let mut one = Moments::default();
+        one.observe(1.0);
+        assert!(one.squared_error().is_nan() && Moments::default().squared_error().is_nan());
+        for hostile in [f32::NAN, f32::INFINITY, -1.0, f32::MAX] {
+            one.observe(hostile);
+        }
+        assert_eq!(one.count(), 5);
+    }
+}

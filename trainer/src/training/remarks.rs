@@ -1,0 +1,96 @@
+//! What is remarkable about a run: circumstances under which its measures, or its verdicts, say
+//! less than they seem to.
+
+use std::fmt;
+
+use super::Trainer;
+use super::order::Order;
+
+/// Part of the windows with one outcome only from which on that is remarkable.
+const MOST_OF_ONE_OUTCOME: f64 = 0.1;
+
+/// A remarkable circumstance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remark {
+    /// The rows are sorted by their outcome, or by a protected column.
+    Sorted {
+        /// `the outcome`, or the protected column.
+        by: String,
+    },
+    /// Windows of the stream have one outcome only.
+    OneOutcome {
+        /// So many.
+        windows: usize,
+        /// Of so many.
+        of: usize,
+    },
+    /// Fewer rows than the encoder is usually fitted on.
+    FewRows {
+        /// The rows.
+        rows: u64,
+        /// How many it is fitted on.
+        wanted: usize,
+    },
+    /// The last decisions are all the same.
+    SameDecisions {
+        /// Whether they are favourable.
+        selected: bool,
+        /// How many.
+        rows: u64,
+    },
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sorted { by } => write!(
+                f,
+                "the rows are sorted by {by}: in one pass in this order the model learns the last block, and the measures above are those of repeating \
+                 it; no target is judged"
+            ),
+            Self::OneOutcome { windows, of } => {
+                write!(f, "{windows} of {of} windows have one outcome only: their accuracy says little")
+            }
+            Self::FewRows { rows, wanted } => {
+                write!(f, "the encoding was fitted on all {rows} rows; {wanted} or more make it reliable")
+            }
+            Self::SameDecisions { selected, rows } => write!(
+                f,
+                "the last {rows} decisions are all the same ({}): gaps of decision rates say nothing",
+                if *selected { "selected" } else { "declined" }
+            ),
+        }
+    }
+}
+
+/// Finds what is remarkable.
+pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    if order.is_sorted_by_outcome() {
+        remarks.push(Remark::Sorted { by: "the outcome".into() });
+    }
+    for (index, attribute) in trainer.attributes().enumerate() {
+        if order.is_sorted_by_group(index) {
+            remarks.push(Remark::Sorted { by: format!("{:?}", attribute.column()) });
+        }
+    }
+    let windows = trainer.prequential().windows();
+    let of_one = windows.iter().filter(|window| [true, false].iter().any(|label| window.all().labelled(*label) == 0));
+    let of_one = of_one.count();
+    #[allow(clippy::cast_precision_loss)]
+    if of_one as f64 > MOST_OF_ONE_OUTCOME * windows.len() as f64 {
+        remarks.push(Remark::OneOutcome { windows: of_one, of: windows.len() });
+    }
+    if trainer.wanted_rows() as u64 > trainer.rows() {
+        remarks.push(Remark::FewRows { rows: trainer.rows(), wanted: trainer.wanted_rows() });
+    }
+    let last = trainer.last_decisions();
+    let all = last.all();
+    for selected in [true, false] {
+        if all.rows() > 0 && all.decided(selected) == all.rows() {
+            remarks.push(Remark::SameDecisions { selected, rows: all.rows() });
+        }
+    }
+    remarks
+}
