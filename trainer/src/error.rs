@@ -480,7 +480,7 @@ pub enum Error {
 
     /// A third value of the target where the schema lists the favourable ones only.
     #[error(
-        "{at}: column {column:?}: found {found:?}, expected the favourable outcome, {positive}, or the one other value, {known:?}; \
+        "{at}: column {column:?}: found {found:?}, expected {expected}; \
          with more than two values target.negative must list those of the other outcome (rows of neither are left out and counted)"
     )]
     ThirdLabel {
@@ -490,10 +490,8 @@ pub enum Error {
         column: String,
         /// The value.
         found: String,
-        /// The other value that is not favourable.
-        known: String,
-        /// The favourable values, quoted.
-        positive: String,
+        /// The favourable values and the other one.
+        expected: String,
     },
 
     /// A protected group of the schema that no row belongs to.

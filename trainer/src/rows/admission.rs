@@ -217,12 +217,13 @@ impl Admission {
 
     #[cold]
     fn third_label(&self, record: &Record<'_>, found: &[u8]) -> Error {
+        let (known, _) = self.implied_negatives.values().next().unwrap_or_default();
+        let favourable = list(&self.target.positive);
         Error::ThirdLabel {
             at: record.position.into(),
             column: self.target.column.clone(),
             found: String::from_utf8_lossy(found).into_owned(),
-            known: self.implied_negatives.values().next().map(|(value, _)| value).unwrap_or_default(),
-            positive: list(&self.target.positive),
+            expected: format!("the favourable outcome, {favourable}, or the one other value, {known:?}"),
         }
     }
 

@@ -66,7 +66,7 @@ fn a_burden_without_anybody_declined_is_not_judged() {
     let options = LearnerOptions::default().target(Measure::Burden, 0.02).target(Measure::Spd, 0.1);
     let reports = reports(options, &judged);
     let burden = of(&reports, "burden", "u");
-    assert!(burden.gap.is_nan() && burden.verdict == None, "{burden:#?}");
+    assert!(burden.gap.is_nan() && burden.verdict.is_none(), "{burden:#?}");
     let reason = "0 declined records in the group, 30 more are needed";
     assert_eq!(burden.reason.as_deref(), Some(reason));
     let spd = of(&reports, "spd", "u");
