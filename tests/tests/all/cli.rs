@@ -109,7 +109,7 @@ const COMMANDS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("monitor", &["--status", "--model", "--schema", "--attribute", "--require", "--strict", "--format"]),
-    ("study", &["--data", "--only", "--format"]),
+    ("study", &["--data", "--only", "--runs", "--format"]),
     ("demo", &["--out"]),
     ("completions", &[]),
     ("man", &["--output"]),

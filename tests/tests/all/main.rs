@@ -6,6 +6,7 @@
 mod adwin;
 mod any_table;
 mod attribution;
+mod audit;
 mod background;
 mod c_example;
 mod checkpoint;

@@ -87,7 +87,8 @@ pub fn render(evaluation: &Evaluation) -> String {
     if e.groups.is_empty() {
         return text;
     }
-    text.push_str(&gaps(&e.fairness));
+    let has_distances = e.groups.iter().any(|g| !g.recourse_burden.is_nan() || g.without_recourse > 0);
+    text.push_str(&gaps(&e.fairness, has_distances));
     text.push('\n');
     text.push_str(&groups(e));
     text.push_str("\nrecourse: mean distance of declined rows to the decision boundary, in standard deviations; without: rows for which no recourse was found\n");
@@ -115,8 +116,9 @@ fn same_decision(selection_rate: f32) -> Option<&'static str> {
     }
 }
 
-/// Returns the gaps of every group: for each measure the value, with its 95 % interval below.
-pub fn gaps(fairness: &[GroupGaps]) -> String {
+/// Returns the gaps of every group: for each measure the value, with its 95 % interval below. Where
+/// nobody looked for distances, nothing is said of their absence.
+pub fn gaps(fairness: &[GroupGaps], has_distances: bool) -> String {
     let headings = ["gap to the reference", "rows", "SPD", "AOD", "EOdds", "EOpp", "burden", "recourse", "impact"];
     let mut table = TextTable::new(&headings);
     let interval = |ends: Option<[f32; 2]>| ends.map_or(String::new(), |[low, high]| format!("{low:.3} {high:.3}"));
@@ -136,7 +138,8 @@ pub fn gaps(fairness: &[GroupGaps]) -> String {
     }
     let mut text = table.render();
     for g in fairness {
-        for few in &g.too_few {
+        let is_known = |few: &&TooFew| has_distances || few.measure != Measure::RecourseBurden.name();
+        for few in g.too_few.iter().filter(is_known) {
             let is_same = |other: &&TooFew| (other.of, other.side) == (few.of, few.side);
             let measures: Vec<&str> = g.too_few.iter().filter(is_same).map(|few| few.measure).collect();
             // Each reason once, where it comes first.

@@ -92,8 +92,9 @@ fn render(report: &Report) -> String {
         share(total.accuracy)
     );
     let fairness: Vec<GroupGaps> = total.fairness.iter().map(|watched| watched.gaps.clone()).collect();
+    let has_distances = report.groups.iter().any(|g| !g.recourse_burden.is_nan() || g.without_recourse > 0);
     if !fairness.is_empty() {
-        let _ = writeln!(text, "{}", gaps(&fairness));
+        let _ = writeln!(text, "{}", gaps(&fairness, has_distances));
     }
     groups(&mut text, report);
     inputs(&mut text, report);
@@ -152,7 +153,7 @@ fn statuses(text: &mut String, report: &Report) {
             status.watched.rows.to_string(),
             status.watched.labelled.to_string(),
             share(status.watched.accuracy),
-            share(status.watched.worst(Measure::Spd).unwrap_or(f32::NAN)),
+            signed(status.watched.worst(Measure::Spd).unwrap_or(f32::NAN)),
             (status.events.len() as u64 + u64::from(status.events_dropped)).to_string(),
         ]);
     }

@@ -7,8 +7,6 @@ use feamoe::judge::gaps::GroupGaps;
 use feamoe::judge::verdict::Verdict;
 use feamoe::training::targets::TargetReport;
 
-use feamoe_engine::fairness::Measure;
-
 use super::print::{TextTable, signed};
 
 /// Returns the tables for people; nothing without protected groups.
@@ -20,10 +18,7 @@ pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
     };
     let interval = |ends: Option<[f32; 2]>| ends.map_or("-".into(), |[low, high]| format!("{low:+.3} {high:+.3}"));
     if !gaps.is_empty() {
-        let mut gaps = gaps.to_vec();
-        // Nobody looked for distances.
-        gaps.iter_mut().for_each(|gaps| gaps.too_few.retain(|few| few.measure != Measure::RecourseBurden.name()));
-        let _ = write!(text, "\n{heading}\n{}", super::evaluate::gaps(&gaps));
+        let _ = write!(text, "\n{heading}\n{}", super::evaluate::gaps(gaps, false));
     }
     if !targets.is_empty() {
         let mut table = TextTable::new(&["target", "gap", "95 %", "from row", "verdict"]);

@@ -31,6 +31,18 @@ impl Verdict {
         }
     }
 
+    /// Returns whether the whole 95 % interval of one group is past the limit, on one side.
+    #[must_use]
+    pub fn is_refuted(measure: Measure, limit: f32, gaps: &GroupGaps) -> bool {
+        let allowed = measure.allowance(limit);
+        let is_past = |[low, high]: [f32; 2]| {
+            let equal = if measure == Measure::Impact { 1.0 } else { 0.0 };
+            let is_one_sided = low > equal || high < equal;
+            is_one_sided && [low, high].iter().all(|end| measure.magnitude(*end) > allowed)
+        };
+        gaps.magnitude(measure).is_some() && gaps.interval(measure).is_some_and(is_past)
+    }
+
     /// Returns the verdict on one group; `None` where the measure cannot be judged.
     #[must_use]
     pub fn of(measure: Measure, limit: f32, gaps: &GroupGaps) -> Option<Self> {
@@ -169,6 +181,16 @@ mod tests {
         assert_eq!(
             [500, 420, 390, 640].map(impact).map(Option::unwrap).map(Verdict::name),
             ["met", "not shown", "not met", "not met"]
+        );
+    }
+
+    #[test]
+    fn a_limit_is_refuted_where_the_whole_interval_is_past_it() {
+        let refuted = |measure, limit, selected| Verdict::is_refuted(measure, limit, &gaps("f", side(1_000, selected)));
+        assert_eq!([350, 380, 500, 620, 650].map(|n| refuted(Measure::Spd, 0.1, n)), [true, false, false, false, true]);
+        assert_eq!(
+            [300, 380, 500, 620, 800].map(|n| refuted(Measure::Impact, 0.8, n)),
+            [true, false, false, false, true]
         );
     }
 

@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+use super::alike::is_same_number;
 use super::record::{Cell, Record};
 use super::seen::Seen;
 use crate::error::{Error, list};
@@ -13,9 +14,9 @@ pub const NO_GROUP: u8 = u8::MAX;
 
 /// One protected attribute and its groups.
 ///
-/// Group 0 is the privileged one, however many values it has; every other group is one value. Where
-/// the schema lists no unprivileged values, a group is added for each new value, in the order of
-/// appearance.
+/// Group 0 is the privileged one, however many values it has; every other group is one value.
+/// Values are compared as text, numbers as numbers: 1.0 is 1. Where the schema lists no
+/// unprivileged values, a group is added for each new value, in the order of appearance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attribute {
     column: String,
@@ -191,8 +192,15 @@ impl Grouping {
     fn new_value(&mut self, cell: Cell<'_>) -> u8 {
         let mut id = NO_GROUP;
         let value = cell.text();
-        if let Some(value) = value.as_deref().filter(|_| self.attribute.open) {
-            id = self.attribute.add(String::from_utf8_lossy(value).into_owned());
+        if let Some(value) = value.as_deref() {
+            let name = String::from_utf8_lossy(value);
+            // 1.0 is 1.
+            let same = self.attribute.values().find(|(_, known)| is_same_number(known, &name)).map(|(group, _)| group);
+            id = match same {
+                Some(group) => group,
+                None if self.attribute.open => self.attribute.add(name.into_owned()),
+                None => NO_GROUP,
+            };
             if id != NO_GROUP {
                 self.ids.insert(value.into(), id);
             }

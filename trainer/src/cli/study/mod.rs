@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
-use regimes::{StudyRow, settings, study};
+use regimes::{StudyRow, Verdicts, settings, study};
 
 use super::print::{self, TextTable, share};
-use super::{Format, FormatOption, Outcome};
+use super::{Format, FormatOption, Outcome, whole};
 
 /// The options of `feamoe study`.
 #[derive(Args, Debug)]
@@ -24,6 +24,9 @@ pub struct Options {
     /// Only these data sets: adult, compas, diabetes, hmda
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
+    /// Runs of each setting, seeds or splits from its first one on; the published number by default
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=1000))]
+    runs: Option<u64>,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -40,7 +43,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut rows = Vec::new();
     for setting in settings.iter().filter(|setting| wanted(setting.data.name())) {
         let _ = writeln!(std::io::stderr(), "{}: {} {}", setting.data.name(), setting.name, setting.fair);
-        rows.push(study(&options.data, setting)?);
+        rows.push(study(&options.data, setting, options.runs)?);
     }
     match options.format.format {
         Format::Json => print::json(&rows)?,
@@ -83,5 +86,16 @@ fn render(rows: &[StudyRow]) -> String {
             format!("{:.0}", f.rows_per_second),
         ]);
     }
-    table.render()
+    let mut verdicts =
+        TextTable::new(&["data, setting, targets", "by training", "on held-out rows", "met, but refuted there"]);
+    let words = |v: &Verdicts| {
+        let judged = format!("{} met, {} not shown, {} not met", v.met, v.not_shown, v.not_met);
+        if v.not_judged > 0 { format!("{judged}, {} not judged", v.not_judged) } else { judged }
+    };
+    for row in rows.iter().filter(|row| !row.fair.is_empty()) {
+        let held_out = if row.held_out.is_empty() { "-".into() } else { words(&row.held_out) };
+        let refuted = if row.held_out.is_empty() { "-".into() } else { row.refuted.to_string() };
+        verdicts.row([format!("{}, {}, {}", row.data, row.setting, row.fair), words(&row.trained), held_out, refuted]);
+    }
+    format!("{}\nverdicts on the targets, over all runs and groups:\n{}", table.render(), verdicts.render())
 }

@@ -16,13 +16,15 @@ use crate::cli::gaps::{Gaps, GapsError};
 use feamoe::encoder;
 use feamoe::error::Error;
 use feamoe::judge::evaluation::{Evaluation, RecourseBurden, evaluate};
+use feamoe::judge::gaps::GroupGaps;
+use feamoe::judge::verdict::Verdict;
 use feamoe::learner::{Growth, LearnerOptions, Loss, OptionError, Penalties, PenaltiesError};
 use feamoe::model::{AnyModel, HostModel};
 use feamoe::rows::{Input, Part, Split, Stream, Use};
 use feamoe::schema::Schema;
 use feamoe::training::export::ExportError;
 use feamoe::training::prequential::{Prequential, Tally};
-use feamoe::training::{self, Options, Run};
+use feamoe::training::{self, Options, Run, targets};
 
 /// Rows of a prequential window; stretches of a stream are put together from whole ones.
 const WINDOW: u64 = 200;
@@ -95,24 +97,64 @@ pub struct StudyRow {
     pub fair: &'static str,
     /// Runs: seeds or splits.
     pub runs: u64,
+    /// What training says of the targets, over all runs and groups.
+    pub trained: Verdicts,
+    /// What held-out rows say of them; empty where there are none.
+    pub held_out: Verdicts,
+    /// Targets that training calls met and held-out rows refute: their whole interval is past it.
+    pub refuted: u64,
     /// The results.
     #[serde(flatten)]
     pub figures: Figures,
 }
 
-/// Runs one setting on the files in `folder`.
+/// How often each verdict was given.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Verdicts {
+    /// Met.
+    pub met: u64,
+    /// Not shown.
+    pub not_shown: u64,
+    /// Not met.
+    pub not_met: u64,
+    /// Not judged.
+    pub not_judged: u64,
+}
+
+impl Verdicts {
+    /// Returns whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.met + self.not_shown + self.not_met + self.not_judged == 0
+    }
+
+    fn add(&mut self, verdict: Option<Verdict>) {
+        *match verdict {
+            Some(Verdict::Met) => &mut self.met,
+            Some(Verdict::NotShown) => &mut self.not_shown,
+            Some(Verdict::NotMet) => &mut self.not_met,
+            None => &mut self.not_judged,
+        } += 1;
+    }
+}
+
+/// Runs one setting on the files in `folder`, with its seeds, or this many from the first one on.
 ///
 /// # Errors
 /// See [`StudyError`]; a missing file is [`Error::Read`].
-pub fn study(folder: &Path, setting: &Setting) -> Result<StudyRow, StudyError> {
+pub fn study(folder: &Path, setting: &Setting, runs: Option<u64>) -> Result<StudyRow, StudyError> {
     let mut schema = Schema::from_toml(setting.data.schema_name(), setting.data.schema())?;
     schema.protected.iter_mut().for_each(|protected| protected.as_feature = setting.as_feature);
     let training = vec![Input::from(folder.join(setting.data.training_file()).as_path()); setting.repeated];
     let mut sum = Figures::default();
+    let seeds = setting.seeds();
+    let seeds = seeds.start..runs.map_or(seeds.end, |runs| seeds.start + runs);
+    let (mut trained, mut held_out_verdicts, mut refuted) = (Verdicts::default(), Verdicts::default(), 0);
     let mut runs = 0;
-    for seed in setting.seeds() {
+    for seed in seeds {
         let options = options(setting, seed)?;
         let run = training::run(&training, &schema, &options, &mut |_| ())?;
+        let targets = targets::targets(&run);
+        targets.iter().for_each(|target| trained.add(target.verdict));
         let figures = match setting.judged {
             Judged::Prequentially => prequential_figures(&run),
             Judged::HeldOut => {
@@ -120,6 +162,15 @@ pub fn study(folder: &Path, setting: &Setting) -> Result<StudyRow, StudyError> {
                 let model = HostModel::load(exported.bytes.as_slice()).map_err(ExportError::from)?;
                 let mut rows = held_out(folder, setting, &schema, seed)?;
                 let evaluation = evaluate(AnyModel::Float(&model), &mut rows, RecourseBurden::LeftOut, &mut |_| ())?;
+                for target in &targets {
+                    let is_its =
+                        |gaps: &&GroupGaps| (&gaps.attribute, &gaps.group) == (&target.attribute, &target.group);
+                    let measure = Measure::ALL.into_iter().find(|measure| measure.name() == target.measure);
+                    let Some((measure, gaps)) = measure.zip(evaluation.fairness.iter().find(is_its)) else { continue };
+                    held_out_verdicts.add(Verdict::of(measure, target.target, gaps));
+                    let is_refuted = Verdict::is_refuted(measure, target.target, gaps);
+                    refuted += u64::from(target.verdict == Some(Verdict::Met) && is_refuted);
+                }
                 held_out_figures(&evaluation)
             }
         };
@@ -131,6 +182,9 @@ pub fn study(folder: &Path, setting: &Setting) -> Result<StudyRow, StudyError> {
         setting: setting.name,
         fair: setting.fair,
         runs,
+        trained,
+        held_out: held_out_verdicts,
+        refuted,
         figures: sum.divided_by(runs),
     })
 }
@@ -175,7 +229,7 @@ fn held_out(folder: &Path, setting: &Setting, schema: &Schema, seed: u64) -> Res
 }
 
 fn held_out_figures(evaluation: &Evaluation) -> Figures {
-    let gap = |measure| evaluation.worst(measure).map_or(f64::NAN, f64::from);
+    let gap = |measure| evaluation.worst(measure).map_or(f64::NAN, |gap| f64::from(gap.abs()));
     let calibration = evaluation.groups.iter().map(|group| group.calibration_error);
     Figures {
         accuracy: evaluation.accuracy.into(),
