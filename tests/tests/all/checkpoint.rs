@@ -63,6 +63,7 @@ fn training_and_updating_is_training_on_both() {
         (&[WARMUP, 1, 3_000], &["--experts", "3", "--bins", "7", "--lr", "0.1"]),
         (&[WARMUP + 1, 1_000], &["--grow", "every=900,drift", "--window", "3"]),
         (&[6_000, 3_000], &["--fair", "eodds=0.05,aod=0.05", "--freeze"]),
+        (&[6_000, 3_000], &["--fair", "impact=0.8", "--threshold", "auto:balanced"]),
         (&[6_000, 2_000], &["--fairness", "paper", "--individual", "0.4"]),
         (&[600, 700, 6_000], &["--background", "0"]),
         (&[1_500, 5_000, 300], &["--background", "1600"]),

@@ -57,3 +57,4 @@ mod snapshots;
 mod stream;
 #[cfg(feature = "tables")]
 mod tables;
+mod threshold;

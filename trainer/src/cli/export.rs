@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
-use feamoe::model::{Language, constants, device_copy};
+use feamoe::judge;
+use feamoe::learner::ThresholdRule;
+use feamoe::model::{AnyModel, Language, constants, device_copy, with_threshold};
 use feamoe::output::OutputFile;
+use feamoe::rows::{Stream, Use};
+use feamoe::schema::Schema;
 use feamoe::training::Trainer;
 use feamoe::training::checkpoint::{self, Checkpoint};
 use feamoe_engine::Blob;
@@ -15,8 +19,8 @@ use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
 use feamoe_engine::slots::{self, MAX_WORD, SlotError};
 use serde::Serialize;
 
-use super::quantize::{self, QuantizeOptions, Quantized};
-use super::{Format, FormatOption, Outcome, load_any, read_blob, refuse_overwriting, whole};
+use super::quantize::{self, QuantizeOptions, Quantized, RowsOptions};
+use super::{Format, FormatOption, Outcome, files, load_any, read_blob, refuse_overwriting, whole};
 use super::{delta, print};
 
 /// The options of `feamoe export`.
@@ -35,9 +39,14 @@ pub struct Options {
     /// Shapley values on the device
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u16>(0..=MAX_BACKGROUND_ROWS as u64))]
     background: u16,
+    /// Decide by this score, or by what is chosen on the rows of --data: see train
+    #[arg(long, value_name = "T|auto:...", allow_negative_numbers = true)]
+    threshold: Option<ThresholdRule>,
+    #[command(flatten)]
+    rows: RowsOptions,
     /// Write what turns this older model into MODEL, byte by byte, in place of a copy: both as
     /// devices have them, that is, copied for them before
-    #[arg(long, value_name = "OLD", conflicts_with_all = ["strip_names", "background", "constants"])]
+    #[arg(long, value_name = "OLD", conflicts_with_all = ["strip_names", "background", "constants", "threshold"])]
     delta: Option<PathBuf>,
     /// Write no model file but source code: feature indices and level codes as constants, the
     /// checksum to compare with, and for C the copy itself as an array. Identifiers of C start with
@@ -93,6 +102,8 @@ struct Report {
     /// Of the model that was copied.
     bytes_before: usize,
     crc32: String,
+    /// Decision threshold of the copy.
+    threshold: f32,
     names: bool,
     background_rows: usize,
     /// The language of the constants that were written, null where the file is the copy.
@@ -104,6 +115,27 @@ struct Report {
 }
 
 impl Options {
+    /// Returns the threshold asked for, if any.
+    fn threshold(&self, model: AnyModel<'_>) -> anyhow::Result<Option<f32>> {
+        match (self.threshold, &self.rows.schema) {
+            (Some(ThresholdRule::Fixed(_)) | None, Some(_)) if !self.quantize.is_asked() => {
+                bail!("--data is for --threshold auto:... and --quantize; add one of them, or leave --data out")
+            }
+            (None, _) => Ok(None),
+            (Some(ThresholdRule::Fixed(threshold)), _) => Ok(Some(threshold)),
+            (Some(rule), None) => {
+                bail!("--threshold {rule} is chosen on labelled rows; name them with --data and --schema")
+            }
+            (Some(ThresholdRule::Auto(objective)), Some(path)) => {
+                let schema = Schema::open(path)?;
+                let mut stream = Stream::open(&self.rows.data, &schema, Use::Learn)?;
+                let chosen = judge::threshold(model, &mut stream, objective)?;
+                ensure!(chosen.is_some(), "the rows have one outcome only; a threshold is chosen on both");
+                Ok(chosen)
+            }
+        }
+    }
+
     /// Returns the image of both slots: the second holds the older copy, which the first update
     /// replaces.
     fn image(&self, blob: &[u8], slot_bytes: u32) -> anyhow::Result<Vec<u8>> {
@@ -140,16 +172,19 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(old) = &options.delta {
         return delta::run(old, &options.model, &options.output, options.format);
     }
-    refuse_overwriting("--output", &options.output, [options.model.as_path()])?;
+    let read = files(&options.rows.data).chain(options.rows.schema.as_deref()).chain([options.model.as_path()]);
+    refuse_overwriting("--output", &options.output, read)?;
     let mut file = OutputFile::create(&options.output)?;
     let blob = match is_checkpoint(&options.model) {
         true => Trainer::from_checkpoint(Checkpoint::read(&options.model)?)?.model()?.bytes,
         false => read_blob(&options.model)?,
     };
+    let threshold = options.threshold(load_any(&options.model, &blob)?.any())?;
+    let blob = threshold.map(|threshold| with_threshold(&blob, threshold)).transpose()?.unwrap_or(blob);
     let named = load_any(&options.model, &blob)?;
     let mut copy = device_copy(&blob, !options.strip_names, options.background)?;
     let mut integer = None;
-    if let Some(Quantized { bytes, report }) = options.quantize.quantize(&named, &copy)? {
+    if let Some(Quantized { bytes, report }) = options.quantize.quantize(&named, &copy, &options.rows)? {
         (copy, integer) = (bytes, Some(report));
     }
     let copied = load_any(&options.output, &copy)?;
@@ -175,6 +210,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         bytes: copy.as_slice().len(),
         bytes_before: blob.as_slice().len(),
         crc32: format!("{:08x}", copied.any().crc32()),
+        threshold: copied.any().threshold(),
         names: copied.any().schema().positive_name().is_some(),
         background_rows: options.background.into(),
         constants: options.constants,
@@ -184,7 +220,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     match options.format.format {
         Format::Json => print::json(&report)?,
         Format::Text => print::text(&format!(
-            "{}{} {}{} ({} bytes of {}, CRC-32 {}): {} names, {} background records\n",
+            "{}{} {}{} ({} bytes of {}, CRC-32 {}): threshold {}, {} names, {} background records\n",
             report.integer.as_ref().map_or_else(String::new, quantize::Report::render),
             if tolerated { "wrote" } else { "did not write" },
             report.path,
@@ -197,6 +233,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             report.bytes,
             report.bytes_before,
             report.crc32,
+            report.threshold,
             if report.names { "with" } else { "without" },
             report.background_rows,
         ))?,

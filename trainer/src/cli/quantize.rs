@@ -15,6 +15,19 @@ use serde::Serialize;
 use super::Loaded;
 use super::print::{self, TextTable, share, signed};
 
+/// Labelled rows that a finished model is looked at on.
+#[derive(Args, Debug)]
+pub struct RowsOptions {
+    /// Labelled rows, files as for `evaluate`: --threshold auto:... chooses on them, --quantize
+    /// measures its loss on them, without them on the model's background records
+    #[arg(long, value_name = "FILE", requires = "schema")]
+    pub data: Vec<Input>,
+    /// Names the target and the protected columns of --data: --quantize then compares fairness gaps
+    /// too
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub schema: Option<PathBuf>,
+}
+
 /// The options of integer weights.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Integer weights")]
@@ -28,13 +41,6 @@ pub struct QuantizeOptions {
     /// --method frozen.
     #[arg(long, value_enum, value_name = "WIDTH", conflicts_with_all = ["background", "delta"])]
     quantize: Option<Width>,
-    /// Rows to measure the loss on, files as for `evaluate`; without them, the model's
-    /// background records
-    #[arg(long, value_name = "FILE", requires = "schema", requires = "quantize")]
-    data: Vec<Input>,
-    /// Names the target and the protected columns of --data: fairness gaps are then compared too
-    #[arg(long, value_name = "FILE", requires = "data")]
-    schema: Option<PathBuf>,
     /// Largest difference in p that is tolerated, 0 to 1 [default: 0.005 for i16, 0.05 for i8]
     #[arg(long, value_name = "P", requires = "quantize", allow_negative_numbers = true, value_parser = unit)]
     max_difference: Option<f32>,
@@ -88,16 +94,26 @@ pub struct Quantized {
 }
 
 impl QuantizeOptions {
+    /// Returns whether integer weights are asked for.
+    pub fn is_asked(&self) -> bool {
+        self.quantize.is_some()
+    }
+
     /// Returns a copy with integer weights of `copy`, compared with the model it came from; `None`
-    /// where none was asked for.
-    pub fn quantize(&self, model: &Loaded<'_>, copy: &AlignedBytes) -> anyhow::Result<Option<Quantized>> {
+    /// where none was asked for. The loss is measured on the rows, if there are any.
+    pub fn quantize(
+        &self,
+        model: &Loaded<'_>,
+        copy: &AlignedBytes,
+        rows: &RowsOptions,
+    ) -> anyhow::Result<Option<Quantized>> {
         let Some(width) = self.quantize else { return Ok(None) };
         let Loaded::Float(model) = model else {
             bail!(
                 "the model has integer weights already; leave out --quantize, or name the model it was exported from"
             );
         };
-        let schema = self.schema.as_deref().map(Schema::open).transpose()?;
+        let schema = rows.schema.as_deref().map(Schema::open).transpose()?;
         let bytes = model::quantize(
             copy,
             match width {
@@ -107,7 +123,7 @@ impl QuantizeOptions {
         )?;
         let integer = HostIntegerModel::load(bytes.as_slice()).context("the integer copy cannot be read back")?;
         let loss = match &schema {
-            Some(schema) => loss_on_data(model, &integer, &self.data, schema)?,
+            Some(schema) => loss_on_data(model, &integer, &rows.data, schema)?,
             None => loss_on_background(model, &integer),
         };
         ensure!(

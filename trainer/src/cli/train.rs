@@ -6,7 +6,7 @@ use crate::cli::gaps::{Gaps, MEASURES};
 use anyhow::bail;
 use clap::Args;
 use feamoe::encoder;
-use feamoe::learner::{Growth, LearnerOptions, Loss, Penalties};
+use feamoe::learner::{Growth, LearnerOptions, Loss, Penalties, ThresholdRule};
 use feamoe::rows::Input;
 use feamoe::schema::Schema;
 use feamoe::training;
@@ -88,6 +88,12 @@ pub struct Learning {
     /// Step size, above 0 and at most 1; larger ones follow drift faster and are noisier
     #[arg(long, visible_alias = "learning-rate", value_name = "RATE", default_value_t = LearnerOptions::LEARNING_RATE, allow_negative_numbers = true)]
     lr: f32,
+    /// Score from which on a decision is favourable, above 0 and below 1; or what it is chosen for
+    /// while the stream goes on: auto:accuracy, auto:balanced (mean of both true rates), auto:cost=R
+    /// (a false negative costs R false positives), auto:select=Q (the share selected). The model
+    /// gets that of the last rows
+    #[arg(long, value_name = "T|auto:...", default_value_t = ThresholdRule::default(), allow_negative_numbers = true)]
+    threshold: ThresholdRule,
     /// Passes over the data; more fit static files better
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole::<u32>(1..=u32::MAX.into()))]
     epochs: u32,
@@ -177,7 +183,8 @@ impl Learning {
             .loss(loss)
             .learning_rate(self.lr)
             .seed(self.seed)
-            .freeze(self.freeze);
+            .freeze(self.freeze)
+            .threshold_rule(self.threshold);
         let learner = self.individual.iter().fold(learner, |learner, weight| learner.individual(*weight));
         let targets = self.fair.iter().flat_map(Gaps::as_slice);
         let learner = targets.fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap));

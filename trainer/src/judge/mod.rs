@@ -15,8 +15,9 @@ pub mod verdict;
 use ndarray::Array1;
 
 use crate::error::Error;
+use crate::learner::{Objective, Scores};
 use crate::model::AnyModel;
-use crate::rows::Source;
+use crate::rows::{Source, Stream};
 use binding::Binding;
 
 /// Scores every record of a source: the probabilities of the favourable outcome, in their order.
@@ -34,4 +35,25 @@ pub fn scores(model: AnyModel<'_>, source: &mut impl Source) -> Result<Array1<f3
         scores.push(model.score(&record).map_or(f32::NAN, |score| score.probability));
     }
     Ok(scores.into())
+}
+
+/// Returns the threshold of a model that an objective asks for on the labelled rows of a stream;
+/// `None` where an outcome that it needs does not occur.
+///
+/// # Errors
+/// Those of the stream and of [`Binding`]; [`Error::OtherOutcome`]; [`Error::NoUsableRows`].
+pub fn threshold(model: AnyModel<'_>, stream: &mut Stream, objective: Objective) -> Result<Option<f32>, Error> {
+    stream.target().check_model(model.schema())?;
+    let binding = Binding::of(model.schema(), |name| stream.column(name, "the model"))?;
+    stream.want(&binding.columns());
+    let mut record = model.record();
+    let mut scores = Scores::default();
+    while let Some(row) = stream.next_row()? {
+        binding.fill(&row, &mut record)?;
+        if let (Some(label), Ok(score)) = (row.label, model.score(&record)) {
+            scores.observe(label, score.probability);
+        }
+    }
+    stream.check_rows()?;
+    Ok(scores.threshold(objective))
 }

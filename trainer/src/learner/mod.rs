@@ -43,6 +43,7 @@ mod options;
 mod paper;
 mod rates;
 mod table;
+mod threshold;
 mod weights;
 
 use feamoe_engine::fairness::Measure;
@@ -58,6 +59,8 @@ use mixture::Mixture;
 pub use options::{LearnerOptions, Loss, OptionError, ValidOptions};
 use paper::Paper;
 pub use paper::{Penalties, PenaltiesError};
+use threshold::Follower;
+pub use threshold::{Objective, Scores, ThresholdError, ThresholdRule};
 pub use weights::Weights;
 
 /// The score of a record, before it was learned from.
@@ -65,6 +68,8 @@ pub use weights::Weights;
 pub struct Prediction {
     /// p(x), in [0, 1].
     pub probability: f32,
+    /// The score from which on the decision is favourable.
+    pub threshold: f32,
     /// Whether it reaches the threshold.
     pub decision: bool,
     /// Whether another group's value in a protected column alone would have changed the decision;
@@ -82,6 +87,9 @@ pub struct Learner {
     watch: Watch,
     grower: Grower,
     events: Events,
+    /// Where the threshold is chosen: that of the stream's decisions, and that of the exported
+    /// weights.
+    thresholds: Option<[Follower; 2]>,
 }
 
 impl Learner {
@@ -93,11 +101,15 @@ impl Learner {
     pub fn new(options: ValidOptions, attributes: usize) -> Self {
         Self {
             mixture: Mixture::new(),
-            controller: Controller::new(&options.targets, options.threshold, attributes),
+            controller: Controller::new(&options.targets, attributes),
             paper: Paper::new(options.penalties, options.increment, attributes),
             watch: Watch::new(attributes),
             grower: Grower::default(),
             events: Events::default(),
+            thresholds: match options.threshold {
+                ThresholdRule::Fixed(_) => None,
+                ThresholdRule::Auto(objective) => Some([objective; 2].map(Follower::new)),
+            },
             options,
         }
     }
@@ -110,21 +122,22 @@ impl Learner {
     /// Scores a record, then learns from it and from how it would be decided in other groups.
     pub fn learn_one_with(&mut self, example: &Example, flips: &Flips) -> Prediction {
         self.grow_if_due();
+        let threshold = self.threshold();
         let (averaged, current) = self.mixture.forward(&example.terms);
         let unfair = self.unfair_flip(averaged, flips);
         if unfair.is_some() {
             self.grower.note_unfair();
         }
-        let decision = averaged >= self.options.threshold;
-        let prediction = Prediction { probability: averaged, decision, unfair: unfair.is_some() };
+        let decision = averaged >= threshold;
+        let prediction = Prediction { probability: averaged, threshold, decision, unfair: unfair.is_some() };
         self.watch_for_drift(example, prediction);
-        let force = self.controller.observe(&example.groups, example.label, averaged, current);
-        let decision = current >= self.options.threshold;
+        let force = self.controller.observe(&example.groups, example.label, threshold, [averaged, current]);
+        let decision = current >= threshold;
         let pull = self.paper.observe(&example.groups, example.label, decision, self.mixture.experts());
         let mut force = force + pull.force;
         let mut flip_force = 0.0;
         if let (Some(weight), Some((_, flipped))) = (self.options.individual, unfair) {
-            let (own, flip) = individual::forces(weight, self.options.threshold, current, flipped);
+            let (own, flip) = individual::forces(weight, threshold, current, flipped);
             force += own;
             flip_force = flip;
         }
@@ -141,19 +154,23 @@ impl Learner {
         if let Some((terms, _)) = unfair.filter(|_| flip_force != 0.0) {
             self.mixture.nudge(terms, flip_force, learning_rate, freeze);
         }
+        if let Some([deciding, _]) = &mut self.thresholds {
+            deciding.observe(example.label, averaged);
+        }
         prediction
     }
 
     /// Finds, of the flips that are decided otherwise, the one whose score is farthest away;
     /// returns it with its score by the current weights.
     fn unfair_flip<'a>(&mut self, averaged: f32, flips: &'a Flips) -> Option<(&'a [Term], f32)> {
-        let decision = averaged >= self.options.threshold;
+        let threshold = self.threshold();
+        let decision = averaged >= threshold;
         let mut farthest = None;
         let mut distance = 0.0;
         for terms in flips.iter() {
             let (decisive, current) = self.mixture.glance(terms);
             let away = (decisive - averaged).abs();
-            if (decisive >= self.options.threshold) != decision && away > distance {
+            if (decisive >= threshold) != decision && away > distance {
                 distance = away;
                 farthest = Some((terms, current));
             }
@@ -225,10 +242,14 @@ impl Learner {
 
     /// Returns whether a stored learner can be one, for this number of protected attributes.
     pub(crate) fn is_sound(&self, attributes: usize) -> bool {
-        let ValidOptions { targets, threshold, penalties, increment, .. } = &self.options;
+        let ValidOptions { targets, penalties, increment, .. } = &self.options;
         self.options.is_sound()
             && self.mixture.is_sound()
-            && self.controller.is_sound(targets, *threshold, attributes)
+            && self.controller.is_sound(targets, attributes)
+            && match (self.options.threshold, &self.thresholds) {
+                (ThresholdRule::Auto(objective), Some(both)) => both.iter().all(|one| one.is_sound(objective)),
+                (rule, both) => matches!(rule, ThresholdRule::Fixed(_)) && both.is_none(),
+            }
             && self.paper.is_sound(*penalties, *increment, attributes)
     }
 
@@ -247,7 +268,42 @@ impl Learner {
     /// Takes note of how far a declined record, by its groups and its score ([`Learner::predict`]),
     /// is from the decision boundary, in standard deviations. A sample will do.
     pub fn observe_distance(&mut self, groups: &[u8], probability: f32, distance: f32) {
-        self.controller.observe_distance(groups, probability, distance);
+        self.controller.observe_distance(groups, self.threshold(), probability, distance);
+    }
+
+    /// Returns whether the threshold is chosen while the stream goes on, so that
+    /// [`Learner::observe_exported`] is of use.
+    #[must_use]
+    pub fn chooses_threshold(&self) -> bool {
+        self.thresholds.is_some()
+    }
+
+    /// Returns the score from which on the stream's decisions are favourable, as of the records so
+    /// far.
+    #[must_use]
+    pub fn threshold(&self) -> f32 {
+        self.threshold_of(|[deciding, _]| deciding)
+    }
+
+    /// Returns the same for the exported weights: see [`Learner::observe_exported`].
+    #[must_use]
+    pub fn exported_threshold(&self) -> f32 {
+        self.threshold_of(|[_, exported]| exported)
+    }
+
+    fn threshold_of(&self, which: impl FnOnce(&[Follower; 2]) -> &Follower) -> f32 {
+        match (self.options.threshold, &self.thresholds) {
+            (ThresholdRule::Fixed(threshold), _) => threshold,
+            (_, both) => both.as_ref().map_or(0.5, |both| which(both).value()),
+        }
+    }
+
+    /// Takes in the score of a record by the exported weights, before it is learned from. Where the
+    /// threshold is chosen, that of the exported weights is chosen by these.
+    pub fn observe_exported(&mut self, label: bool, probability: f32) {
+        if let Some([_, exported]) = &mut self.thresholds {
+            exported.observe(label, probability);
+        }
     }
 
     /// Returns the recourse burden gap that a group is steered by, by index of attribute and group;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::growth::Growth;
 use super::paper::Penalties;
+use super::threshold::{Objective, ThresholdRule};
 
 /// The loss on the outcome, before any fairness force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ pub struct ValidOptions {
     pub(super) loss: Loss,
     pub(super) learning_rate: f32,
     pub(super) seed: u64,
-    pub(super) threshold: f32,
+    pub(super) threshold: ThresholdRule,
     pub(super) targets: Vec<(Measure, f32)>,
     pub(super) freeze: bool,
     pub(super) penalties: Penalties,
@@ -65,7 +66,7 @@ impl Default for LearnerOptions {
             loss: Loss::default(),
             learning_rate: Self::LEARNING_RATE,
             seed: 1,
-            threshold: 0.5,
+            threshold: ThresholdRule::default(),
             targets: Vec::new(),
             freeze: false,
             penalties: Penalties::NONE,
@@ -127,10 +128,17 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets the score from which on the decision is positive: inside (0, 1), default 0.5.
+    /// Sets the score from which on a decision is favourable: inside (0, 1), default 0.5.
     #[must_use]
-    pub fn threshold(mut self, threshold: f32) -> Self {
-        self.0.threshold = threshold;
+    pub fn threshold(self, threshold: f32) -> Self {
+        self.threshold_rule(ThresholdRule::Fixed(threshold))
+    }
+
+    /// Sets the score from which on a decision is favourable, or what it is chosen for while the
+    /// stream goes on.
+    #[must_use]
+    pub fn threshold_rule(mut self, rule: ThresholdRule) -> Self {
+        self.0.threshold = rule;
         self
     }
 
@@ -190,7 +198,12 @@ impl LearnerOptions {
             "above 0, at most 1",
             v.learning_rate > 0.0 && v.learning_rate <= 1.0,
         )?;
-        within("threshold", v.threshold, "above 0, below 1", v.threshold > 0.0 && v.threshold < 1.0)?;
+        let allowed = match v.threshold {
+            ThresholdRule::Auto(Objective::Cost(_)) => "a cost above 0",
+            ThresholdRule::Auto(_) => "a share above 0, below 1",
+            ThresholdRule::Fixed(_) => "above 0, below 1",
+        };
+        within("threshold", v.threshold, allowed, v.threshold.is_valid())?;
         for (measure, gap) in &v.targets {
             let (largest, allowed) = (measure.largest(), format!("a gap above 0, at most {}", measure.largest()));
             within(measure.name(), gap, &allowed, *gap > 0.0 && *gap <= largest)?;
@@ -223,9 +236,9 @@ impl ValidOptions {
         self.experts
     }
 
-    /// Returns the score from which on the decision is positive.
+    /// Returns the score from which on a decision is favourable, or what it is chosen for.
     #[must_use]
-    pub fn threshold(&self) -> f32 {
+    pub fn threshold(&self) -> ThresholdRule {
         self.threshold
     }
 

@@ -47,6 +47,24 @@ pub fn device_copy(blob: &AlignedBytes, with_names: bool, background: u16) -> Re
     Ok(copy)
 }
 
+/// Returns a copy of a blob that decides by another threshold, inside (0, 1); all else is taken
+/// over byte by byte. The copy has been read back through the engine.
+///
+/// # Errors
+/// See [`DeviceError`].
+pub fn with_threshold(blob: &AlignedBytes, threshold: f32) -> Result<AlignedBytes, DeviceError> {
+    check(blob)?;
+    let Sections { description, head, sections, values, .. } =
+        Sections::of(blob.as_slice()).map_err(EncodeError::from)?;
+    let encode = |description: &Description| postcard::to_allocvec(description).map_err(EncodeError::from);
+    let kinds = head.get(encode(&description)?.len()..).unwrap_or_default();
+    let head = [encode(&Description { threshold, ..description })?.as_slice(), kinds].concat();
+    let sections: Vec<_> = sections.into_iter().map(|(flag, section)| (flag, section.to_vec())).collect();
+    let copy = assemble(head, &sections, values)?;
+    check(&copy)?;
+    Ok(copy)
+}
+
 /// Writes a blob that the engine has checked again, section by section.
 fn rewritten(blob: &[u8], with_names: bool, background: u16) -> Result<AlignedBytes, EncodeError> {
     let Sections { head, sections: found, values, .. } = Sections::of(blob)?;

@@ -31,7 +31,7 @@ use feamoe_engine::{
 pub use blob::{Content, EncodeError, FeatureContent};
 pub use constants::{ConstantsError, Language, constants};
 pub use delta::{DeltaError, delta};
-pub use device::{DeviceError, device_copy};
+pub use device::{DeviceError, device_copy, with_threshold};
 pub use quantize::{DequantizeError, QuantizeError, Width, dequantize, quantize};
 
 use crate::error::Error;

@@ -50,7 +50,8 @@ use crate::training::trainer::Measured;
 pub const MAGIC: [u8; 4] = *b"FEAC";
 /// Version of the format, the only one that is read. 1: the first. 2: of rows that are kept, the
 /// typed values of the columns in use and nothing else. 3: the experts' responsibilities in f64.
-/// 4: where each file began. 5: the decisions of the exported weights, and the rows' order.
+/// 4: where each file began. 5: the decisions of the exported weights, the rows' order, a chosen
+/// threshold.
 pub const VERSION: u16 = 5;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
@@ -224,14 +225,14 @@ mod tests {
 
     use super::*;
     use crate::demo::{LendingStream, SCHEMA, write_csv};
-    use crate::learner::{Growth, LearnerOptions};
+    use crate::learner::{Growth, LearnerOptions, Objective, ThresholdRule};
     use crate::rows::Input;
     use crate::training::{self, Options, Saving};
     use feamoe_engine::fairness::Measure;
 
     /// First bytes of the hash of all names of fields, in their places: it changes with the layout.
     /// Then raise [`VERSION`] (once a release) and put the new value here.
-    const LAYOUT: [u8; 4] = [218, 236, 190, 112];
+    const LAYOUT: [u8; 4] = [135, 164, 203, 179];
 
     /// Writes the path of every field.
     fn paths(value: &Value, path: &str, all: &mut BTreeSet<String>) {
@@ -252,7 +253,8 @@ mod tests {
         let more = "[[protected]]\ncolumn = \"region\"\nprivileged = [\"north\"]\n[[intersection]]\ncolumns = [\"sex\", \"region\"]\n";
         let schema = Schema::from_toml("lending.toml", &format!("{SCHEMA}{more}")).unwrap();
         let targets = Measure::ALL.into_iter().fold(LearnerOptions::default(), |options, m| options.target(m, 0.1));
-        let learner = targets.growth(Growth { every: 100, ..Growth::NONE }).check().unwrap();
+        let learner = targets.growth(Growth { every: 100, ..Growth::NONE });
+        let learner = learner.threshold_rule(ThresholdRule::Auto(Objective::Balanced)).check().unwrap();
         let mut all = BTreeSet::new();
         for warmup in [200, 500] {
             let encoder = encoder::Options { warmup, bins: 4 };

@@ -49,7 +49,7 @@ impl Gauge {
             return;
         }
         let probability = learner.predict(&example.terms);
-        if probability >= learner.options().threshold() {
+        if probability >= learner.threshold() {
             return;
         }
         if let Some(distance) = self.distance(&example.values, encoder, learner) {
@@ -61,7 +61,7 @@ impl Gauge {
     /// no model to steer.
     fn distance(&mut self, values: &[Value], encoder: &Encoder, learner: &Learner) -> Option<f32> {
         let weights = learner.deciding_weights();
-        let threshold = learner.options().threshold();
+        let threshold = learner.threshold();
         let provenance = feamoe_engine::format::Provenance::default();
         let bytes = snapshot(&Source { encoder, weights, threshold, positive_name: "", provenance }).ok()?;
         let model = HostModel::load(bytes.as_slice()).ok()?;

@@ -139,7 +139,6 @@ impl Tally {
 /// Measures over the stream, in windows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prequential {
-    threshold: f32,
     /// Records a window; doubles when there are [`MOST_WINDOWS`].
     length: u64,
     windows: Vec<Tally>,
@@ -148,12 +147,12 @@ pub struct Prequential {
 impl Prequential {
     /// Starts without records. `window`: records a window, at least 1.
     #[must_use]
-    pub fn new(threshold: f32, window: u64) -> Self {
-        Self { threshold, length: window.max(1), windows: Vec::new() }
+    pub fn new(window: u64) -> Self {
+        Self { length: window.max(1), windows: Vec::new() }
     }
 
-    /// Counts one record by the score it had before it was learned from.
-    pub fn observe(&mut self, label: bool, probability: f32, groups: &[u8]) {
+    /// Counts one record by the score and the threshold it had before it was learned from.
+    pub fn observe(&mut self, label: bool, probability: f32, threshold: f32, groups: &[u8]) {
         if self.windows.last().is_none_or(|last| last.all.rows() >= self.length) {
             if self.windows.len() == MOST_WINDOWS {
                 self.merge_neighbours();
@@ -161,7 +160,7 @@ impl Prequential {
             self.windows.push(Tally::default());
         }
         if let Some(last) = self.windows.last_mut() {
-            last.observe(label, probability, self.threshold, groups);
+            last.observe(label, probability, threshold, groups);
         }
     }
 
@@ -279,10 +278,10 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_no_record_is_lost() {
-        let mut prequential = Prequential::new(0.5, 2);
+        let mut prequential = Prequential::new(2);
         let rows = 2 * MOST_WINDOWS as u64 * 3 + 5;
         for i in 0..rows {
-            prequential.observe(i % 3 == 0, if i % 2 == 0 { 0.75 } else { 0.25 }, &[(i % 2) as u8]);
+            prequential.observe(i % 3 == 0, if i % 2 == 0 { 0.75 } else { 0.25 }, 0.5, &[(i % 2) as u8]);
         }
         assert!(prequential.windows().len() <= MOST_WINDOWS);
         let summary = prequential.summary();

@@ -106,8 +106,8 @@ pub struct Measured {
 }
 
 impl Measured {
-    fn new(threshold: f32, window: u64) -> Self {
-        let prequential = Prequential::new(threshold, window);
+    fn new(window: u64) -> Self {
+        let prequential = Prequential::new(window);
         Self { exported: prequential.clone(), prequential, order: Order::default() }
     }
 }
@@ -138,14 +138,21 @@ impl State {
             gauge.look_at(example, encoder, learner);
         }
         // Later passes have seen the row: their measures would flatter.
-        if *epoch == 1 && !example.groups.is_empty() {
-            measured.exported.observe(example.label, learner.predict_exported(&example.terms), &example.groups);
+        let is_first = *epoch == 1;
+        let follows = learner.chooses_threshold();
+        if follows || (is_first && !example.groups.is_empty()) {
+            let probability = learner.predict_exported(&example.terms);
+            if is_first {
+                let threshold = learner.exported_threshold();
+                measured.exported.observe(example.label, probability, threshold, &example.groups);
+            }
+            learner.observe_exported(example.label, probability);
         }
         let prediction = learner.learn_one_with(example, flips);
         if *epoch == 1 {
             let Measured { prequential, order, .. } = measured;
             order.observe(example.label, &example.groups);
-            prequential.observe(example.label, prediction.probability, &example.groups);
+            prequential.observe(example.label, prediction.probability, prediction.threshold, &example.groups);
             if flipper.is_some() {
                 prequential.observe_individual(prediction.unfair, &example.groups);
             }
@@ -187,7 +194,7 @@ impl Trainer {
         let features = feature_columns(columns, file, &schema)?;
         let rows = Buffer::new(columns.len(), &features, attributes);
         let learner = Learner::new(options.learner.clone(), attributes);
-        let measured = Measured::new(options.learner.threshold(), options.window);
+        let measured = Measured::new(options.window);
         Ok(Self {
             schema,
             encoding: options.encoder.clone(),
@@ -364,7 +371,7 @@ impl Trainer {
         let source = Learned {
             encoder,
             weights: learner.weights(),
-            threshold: learner.options().threshold(),
+            threshold: learner.exported_threshold(),
             positive_name: schema.target.positive.first().map_or("", String::as_str),
             provenance: Provenance {
                 training_rows: state.rows,
@@ -490,7 +497,7 @@ impl Trainer {
         self.encoder.encode(row, example)?;
         let probability = learner.predict_exported(&example.terms);
         let reserved = reserved.get_or_insert_default();
-        reserved.observe(example.label, probability, learner.options().threshold(), &example.groups);
+        reserved.observe(example.label, probability, learner.exported_threshold(), &example.groups);
         Ok(())
     }
 

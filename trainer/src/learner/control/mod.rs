@@ -289,12 +289,11 @@ pub(super) struct Controller {
     /// Where a ratio of the selection rates is a target: the largest SPD aimed at, as a part of the
     /// larger rate.
     impact: Option<f32>,
-    threshold: f32,
     attributes: Vec<Attribute>,
 }
 
 impl Controller {
-    pub(super) fn new(targets: &[(Measure, f32)], threshold: f32, attributes: usize) -> Self {
+    pub(super) fn new(targets: &[(Measure, f32)], attributes: usize) -> Self {
         let (mut held, mut impact): (Vec<(Held, f32)>, _) = (Vec::new(), None);
         for (measure, limit) in targets {
             let share = if *measure == Measure::RecourseBurden { RECOURSE_AIM } else { AIM };
@@ -310,15 +309,13 @@ impl Controller {
                 }
             }
         }
-        Self { held, impact, threshold, attributes: vec![Attribute::default(); attributes] }
+        Self { held, impact, attributes: vec![Attribute::default(); attributes] }
     }
 
     /// Returns whether a stored controller can be one that was made of these.
-    pub(super) fn is_sound(&self, targets: &[(Measure, f32)], threshold: f32, attributes: usize) -> bool {
-        let new = Self::new(targets, threshold, attributes);
-        (&self.held, self.impact) == (&new.held, new.impact)
-            && self.threshold == new.threshold
-            && self.attributes.len() == attributes
+    pub(super) fn is_sound(&self, targets: &[(Measure, f32)], attributes: usize) -> bool {
+        let new = Self::new(targets, attributes);
+        (&self.held, self.impact) == (&new.held, new.impact) && self.attributes.len() == attributes
     }
 
     /// Returns whether the distances of declined records are wanted.
@@ -328,8 +325,8 @@ impl Controller {
 
     /// Takes note of the distance of a declined record to the decision boundary, by the deciding
     /// score.
-    pub(super) fn observe_distance(&mut self, groups: &[u8], decisive: f32, distance: f32) {
-        let log_odds = missing_log_odds(decisive, self.threshold);
+    pub(super) fn observe_distance(&mut self, groups: &[u8], threshold: f32, decisive: f32, distance: f32) {
+        let log_odds = missing_log_odds(decisive, threshold);
         for (attribute, group) in self.attributes.iter_mut().zip(groups) {
             if let Some(group) = attribute.groups.get_mut(usize::from(*group)) {
                 group.recourse.observe_distance(log_odds, distance);
@@ -356,23 +353,23 @@ impl Controller {
 
     /// Takes note of a scored record and returns the force on its score: what to add to `dE/dp`.
     ///
-    /// `decisive` is the score that decides, `current` the one that the next step changes. Groups
-    /// of [`NO_GROUP`] neither count nor push.
-    pub(super) fn observe(&mut self, groups: &[u8], label: bool, decisive: f32, current: f32) -> f32 {
+    /// `decisive` is the score that decides by the threshold, `current` the one that the next step
+    /// changes. Groups of [`NO_GROUP`] neither count nor push.
+    pub(super) fn observe(&mut self, groups: &[u8], label: bool, threshold: f32, [decisive, current]: [f32; 2]) -> f32 {
         if self.held.is_empty() {
             return 0.0;
         }
-        let q = logistic(SLOPE * (current - self.threshold));
+        let q = logistic(SLOPE * (current - threshold));
         let nearness = 4.0 * q * (1.0 - q);
         let scored = Scored {
             label,
             decisive,
             current,
-            threshold: self.threshold,
+            threshold,
             nearness,
-            below: if current < self.threshold { 1.0 - nearness } else { 0.0 },
+            below: if current < threshold { 1.0 - nearness } else { 0.0 },
             density: 0.25 * SLOPE * nearness,
-            log_odds: self.holds_recourse().then(|| missing_log_odds(decisive, self.threshold)),
+            log_odds: self.holds_recourse().then(|| missing_log_odds(decisive, threshold)),
         };
         let (mut force, attributes) = (0.0, self.attributes.len());
         for (attribute, group) in self.attributes.iter_mut().zip(groups) {
@@ -600,7 +597,7 @@ mod tests {
 
     #[test]
     fn eodds_and_eopp_share_the_tighter_target() {
-        let controller = Controller::new(&[(Measure::Eodds, 0.1), (Measure::Eopp, 0.05)], 0.5, 1);
+        let controller = Controller::new(&[(Measure::Eodds, 0.1), (Measure::Eopp, 0.05)], 1);
         assert_eq!(controller.held, [(Held::Tpr, AIM * 0.05), (Held::Fpr, AIM * 0.1)]);
     }
 }

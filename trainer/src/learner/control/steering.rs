@@ -97,7 +97,7 @@ mod tests {
     fn what_opposes_is_named_as_the_target_was() {
         for named in [Measure::Eodds, Measure::Eopp] {
             let targets = [(Measure::Spd, 0.02), (named, 0.02)];
-            let mut controller = Controller::new(&targets, 0.5, 1);
+            let mut controller = Controller::new(&targets, 1);
             let scored = Scored {
                 label: true,
                 decisive: 0.5,
