@@ -157,7 +157,7 @@ fn export_says_what_it_wrote() {
     let inspected = folder.run(&["inspect", "device.feamoe", "--format", "json"]).json();
     let after = folder.read("device.feamoe").len();
     let expected = serde_json::json!({
-        "path": "device.feamoe", "bytes": after, "bytes_before": before, "crc32": inspected["crc32"], "names": false, "background_rows": 0,
+        "path": "device.feamoe", "bytes": after, "bytes_before": before, "crc32": inspected["crc32"], "threshold": 0.5, "names": false, "background_rows": 0,
         "integer": null, "constants": null, "factory_bytes": null
     });
     assert_eq!(report, expected);
@@ -167,7 +167,7 @@ fn export_says_what_it_wrote() {
     let (bytes, crc32) = (folder.read("device.feamoe").len(), &text[text.find("CRC-32 ").unwrap() + 7..][..8]);
     assert_eq!(
         text,
-        format!("wrote device.feamoe ({bytes} bytes of {before}, CRC-32 {crc32}): with names, 2 background records\n")
+        format!("wrote device.feamoe ({bytes} bytes of {before}, CRC-32 {crc32}): threshold 0.5, with names, 2 background records\n")
     );
 }
 
