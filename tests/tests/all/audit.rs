@@ -245,3 +245,43 @@ fn the_model_that_is_shipped_is_the_one_that_is_judged() {
         assert!(report["targets"].as_array().unwrap().iter().all(|target| target["from"].is_null()));
     }
 }
+
+#[test]
+fn features_that_tell_too_much_are_named() {
+    let folder = Folder::new();
+    let mut draw = Draw::new(13);
+    let mut rows = |count: usize| {
+        let mut text = String::from("sum,settled,district,team,paid\n");
+        for _ in 0..count {
+            let (team, sum) = (draw.one_of(&["Ash", "Oak"]), draw.between(-1.0, 1.0));
+            let paid = draw.between(0.0, 1.0) < usual(team, sum);
+            // Known only once it is settled; and most live among their own.
+            let settled = if paid { draw.between(0.5, 9.0) } else { draw.between(-9.0, -0.5) };
+            let district = if draw.below(10) == 0 { "mill" } else { team };
+            text += &format!("{sum:.3},{settled:.2},{district},{team},{}\n", if paid { "yes" } else { "no" });
+        }
+        text
+    };
+    folder.write("s.toml", format!("{TARGET}[[protected]]\ncolumn = \"team\"\nprivileged = [\"Oak\"]\n"));
+    folder.write("train.csv", rows(3_000));
+    folder.write("test.csv", rows(1_000));
+    let train = ["train", "train.csv", "--schema", "s.toml", "-o", "m.feamoe"];
+    let texts = [folder.run(&train).done(), folder.run(&EVALUATE).done()];
+    for text in texts {
+        assert!(
+            text.contains(
+                "settled is the outcome again, or its complement (AUC 1.000 on 1000 rows): is it known at scoring time?"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("features that tell a group from its reference: district (team: Ash, AUC 0.9"), "{text}");
+    }
+    for report in [
+        folder.run(&[&train[..], &["--format", "json"]].concat()).json(),
+        folder.run(&[&EVALUATE[..], &["--format", "json"]].concat()).json(),
+    ] {
+        let found: Vec<&str> =
+            report["proxies"].as_array().unwrap().iter().map(|p| p["feature"].as_str().unwrap()).collect();
+        assert_eq!(found, ["settled", "district"]);
+    }
+}

@@ -167,7 +167,9 @@ fn export_says_what_it_wrote() {
     let (bytes, crc32) = (folder.read("device.feamoe").len(), &text[text.find("CRC-32 ").unwrap() + 7..][..8]);
     assert_eq!(
         text,
-        format!("wrote device.feamoe ({bytes} bytes of {before}, CRC-32 {crc32}): threshold 0.5, with names, 2 background records\n")
+        format!(
+            "wrote device.feamoe ({bytes} bytes of {before}, CRC-32 {crc32}): threshold 0.5, with names, 2 background records\n"
+        )
     );
 }
 

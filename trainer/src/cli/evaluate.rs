@@ -9,6 +9,7 @@ use clap::Args;
 use feamoe::judge::attribute::{AttributeReport, OtherLabels, UnlistedValue};
 use feamoe::judge::evaluation::{Evaluation, RecourseBurden, evaluate};
 use feamoe::judge::gaps::{GroupGaps, TooFew};
+use feamoe::judge::proxies::{IS_TARGET, Proxy};
 use feamoe::rows::{Stream, Use};
 use feamoe::schema::Schema;
 use feamoe_engine::fairness::Measure;
@@ -93,6 +94,7 @@ pub fn render(evaluation: &Evaluation) -> String {
     text.push_str(&groups(e));
     text.push_str("\nrecourse: mean distance of declined rows to the decision boundary, in standard deviations; without: rows for which no recourse was found\n");
     text.push_str(&without_group(&e.attributes));
+    text.push_str(&proxies(&e.proxies));
     let _ = writeln!(
         text,
         "\nindividual unfairness {}: decisions that change when a protected column alone is changed",
@@ -190,6 +192,34 @@ fn groups(e: &Evaluation) -> String {
         ]);
     }
     table.render()
+}
+
+/// Returns a line for each feature that tells the outcome, and one on those that tell groups.
+pub fn proxies(all: &[Proxy]) -> String {
+    let mut text = String::new();
+    for p in all.iter().filter(|p| p.attribute.is_none()) {
+        let what = if p.auc >= IS_TARGET {
+            "is the outcome again, or its complement"
+        } else {
+            "tells the outcome almost alone"
+        };
+        let _ = writeln!(
+            text,
+            "\n{} {what} (AUC {:.3} on {} rows): is it known at scoring time?",
+            p.feature, p.auc, p.rows
+        );
+    }
+    let of_groups: Vec<String> = all
+        .iter()
+        .filter_map(|p| {
+            let of = named(p.attribute.as_ref()?, p.group.as_ref()?);
+            Some(format!("{} ({of}, AUC {:.2})", p.feature, p.auc))
+        })
+        .collect();
+    if !of_groups.is_empty() {
+        let _ = writeln!(text, "\nfeatures that tell a group from its reference: {}", of_groups.join(", "));
+    }
+    text
 }
 
 /// Returns a line on the rows of neither outcome; nothing where there are none.

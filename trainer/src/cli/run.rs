@@ -15,6 +15,7 @@ use anyhow::bail;
 use feamoe::error::Error;
 use feamoe::judge::attribute::{AttributeReport, OtherLabels};
 use feamoe::judge::gaps::GroupGaps;
+use feamoe::judge::proxies::Proxy;
 use feamoe::output::{OutputFile, WriteError, destination};
 use feamoe::rows::{Attribute, Digest};
 use feamoe::training::checkpoint::Checkpoint;
@@ -179,6 +180,8 @@ struct Report {
     fairness: Vec<GroupGaps>,
     /// What became of every target.
     targets: Vec<TargetReport>,
+    /// Features that tell the outcome almost alone, or a group.
+    proxies: Vec<Proxy>,
     /// The newest, at most 1,000.
     events: Vec<EventReport>,
     /// Older ones, no longer kept.
@@ -229,6 +232,7 @@ fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<Checkpo
         attributes: attributes.iter().map(|attribute| AttributeReport::new(attribute, None)).collect(),
         fairness: targets::gaps(run),
         targets: targets::targets(run),
+        proxies: run.proxies(),
         events: run.learner().events().newest().iter().map(|event| EventReport::new(event, &attributes)).collect(),
         events_dropped: run.learner().events().dropped(),
         blob: BlobReport {
@@ -327,6 +331,7 @@ fn render(report: &Report) -> String {
     text.push_str(&events::render(&report.events, report.events_dropped));
     text.push_str(&super::targets::render(&report.fairness, &report.targets));
     text.push_str(&super::evaluate::without_group(&report.attributes));
+    text.push_str(&super::evaluate::proxies(&report.proxies));
     let _ = writeln!(
         text,
         "\nwrote {} ({} bytes, CRC-32 {}); read back and compared on {} rows, largest difference {:.1e}",

@@ -60,6 +60,11 @@ impl Binding {
         self.features.iter().map(|feature| feature.column).collect()
     }
 
+    /// Returns the features by name, each with its column.
+    pub(crate) fn named_columns(&self) -> Vec<(String, usize)> {
+        self.features.iter().map(|feature| (feature.name.to_string(), feature.column)).collect()
+    }
+
     /// Returns the column of a feature.
     #[must_use]
     pub fn column(&self, feature: usize) -> Option<usize> {

@@ -13,11 +13,12 @@ use super::attribute::{AttributeReport, OtherLabels};
 use super::binding::Binding;
 use super::gaps::{GroupGaps, correct};
 use super::individual::IndividualFairness;
+use super::proxies::{Proxy, proxies};
 use super::tally::{Decisions, Moments, Side};
 use super::verdict::Requirement;
 use crate::error::Error;
 use crate::model::{AnyModel, HostModel, HostRecord, HostRecourse};
-use crate::rows::{Attribute, NO_GROUP, Row, Stream};
+use crate::rows::{Attribute, Buffer, NO_GROUP, Reservoir, Row, Stream};
 use crate::threads::PerThread;
 
 /// Steps of the score histogram behind the AUC: scores closer than 1e-6 count as ties.
@@ -37,6 +38,8 @@ pub fn log_loss(label: bool, probability: f32) -> f64 {
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 512;
+/// Bytes of the sample that is searched for proxies, past which no row is added: texts may be long.
+const MOST_BYTES: usize = 64 << 20;
 /// Declined records that are looked at together: some 2 MB.
 const BATCH: usize = 256;
 
@@ -72,6 +75,8 @@ pub fn evaluate(
     let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());
     let mut individual = IndividualFairness::new(model, &binding, stream.attributes());
     individual.learn_groups(stream.attributes());
+    let kept = Buffer::new(stream.columns().len(), &binding.columns(), stream.attributes().count());
+    let mut sample = Reservoir::new(kept, 0, 0);
     let mut record = model.record();
     let mut rows = 0_u64;
     while let Some(row) = stream.next_row()? {
@@ -83,6 +88,9 @@ pub fn evaluate(
         // A record of this very model: it cannot be another's.
         let probability = model.score(&record).map_or(f32::NAN, |score| score.probability);
         if let Some(label) = row.label {
+            if sample.bytes() < MOST_BYTES {
+                sample.offer(&row);
+            }
             evaluator.observe(label, probability, row.groups);
             if let Some(declined) = declined.as_mut().filter(|_| probability < model.threshold()) {
                 declined.push(&binding, &row, &mut evaluator)?;
@@ -101,10 +109,12 @@ pub fn evaluate(
     let attributes = stream.attributes().zip(individual);
     let attributes = attributes.map(|(attribute, individual)| AttributeReport::new(attribute, individual)).collect();
     let skipped = counts.filtered + counts.unlabelled;
+    let sample: Vec<Row<'_>> = sample.rows().collect();
+    let proxies = proxies(&sample, &binding.named_columns(), &stream.attributes().collect::<Vec<_>>());
     let favourable_outcome = model.schema().positive_name().unwrap_or_default().to_owned();
     let report = evaluator.report(stream.attributes());
     let other_labels = OtherLabels::new(stream.other_labels(), stream.target());
-    Ok(Evaluation { skipped, other_labels, favourable_outcome, individual_unfairness, attributes, ..report })
+    Ok(Evaluation { skipped, proxies, other_labels, favourable_outcome, individual_unfairness, attributes, ..report })
 }
 
 /// Declined records whose distances are still to be found, on all threads; taken in by their order,
@@ -258,6 +268,7 @@ impl Evaluator {
             fairness,
             groups,
             requirements: Vec::new(),
+            proxies: Vec::new(),
         }
     }
 
@@ -376,6 +387,8 @@ pub struct Evaluation {
     pub groups: Vec<GroupReport>,
     /// The verdicts on required limits; empty where none is required.
     pub requirements: Vec<Requirement>,
+    /// Features that tell the outcome almost alone, or a group.
+    pub proxies: Vec<Proxy>,
 }
 
 impl Evaluation {

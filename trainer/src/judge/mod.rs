@@ -8,6 +8,7 @@ pub mod gaps;
 pub mod individual;
 pub mod loss;
 pub mod monitor;
+pub mod proxies;
 pub mod recourse;
 pub mod tally;
 pub mod verdict;

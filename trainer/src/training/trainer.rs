@@ -15,6 +15,7 @@ use super::remarks::{Remark, remarks};
 use super::{Options, Progress};
 use crate::encoder::{self, Encoder, Example, Flipper, Flips, feature_columns};
 use crate::error::{CheckpointError, Error, list};
+use crate::judge::proxies::{Proxy, proxies};
 use crate::learner::{Learner, Prediction};
 use crate::rows::{
     Admission, Attribute, Buffer, Counts, Place, Reading, Record, Reservoir, ResumeFrom, Row, Seen, Source, Use, column,
@@ -499,6 +500,16 @@ impl Trainer {
         let reserved = reserved.get_or_insert_default();
         reserved.observe(example.label, probability, learner.exported_threshold(), &example.groups);
         Ok(())
+    }
+
+    /// Returns the features that tell the outcome almost alone, or a group, by the sample of the rows.
+    #[must_use]
+    pub fn proxies(&self) -> Vec<Proxy> {
+        let rows: Vec<Row<'_>> = self.reservoir.rows().collect();
+        let feature = |name: &str| Some((name.to_owned(), column(self.admission.columns(), "", name, "").ok()?));
+        let features: Vec<(String, usize)> =
+            self.encoder.features().iter().filter_map(|known| feature(known.name())).collect();
+        proxies(&rows, &features, &self.attributes().collect::<Vec<_>>())
     }
 
     /// Returns whether the rows are sorted, so that no target can be judged.
