@@ -54,7 +54,8 @@ pub fn interval_at<N: Cell>(measure: Measure, u: &Counts<N>, r: &Counts<N>, z: f
             })
         }
         Measure::Eodds => {
-            // P(|Z| > sqrt(z^2 + 2 ln 2)) <= P(|Z| > z) / 2: the tail falls faster than exp(-z^2 / 2).
+            // P(|Z| > sqrt(z^2 + 2 ln 2)) <= P(|Z| > z) / 2: the tail falls faster than
+            // exp(-z^2 / 2).
             let rarer = libm::sqrtf(z * z + 2.0 * core::f32::consts::LN_2);
             let high = error(true, z)?.magnitude().high.max(error(false, z)?.magnitude().high);
             let low = error(true, rarer)?.magnitude().low.max(error(false, rarer)?.magnitude().low);

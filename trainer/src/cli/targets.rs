@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use feamoe::judge::gaps::GroupGaps;
 use feamoe::judge::verdict::Verdict;
 use feamoe::training::targets::TargetReport;
+use feamoe_engine::fairness::Measure;
 
-use super::print::{TextTable, signed};
+use super::print::{TextTable, share, signed};
 
 /// Returns the tables for people; nothing without protected groups.
 pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
@@ -16,7 +17,6 @@ pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
         true => "the model, on one row in ten that no pass but the first learned from:",
         false => "the exported weights over the last rows, each row before it was learned from:",
     };
-    let interval = |ends: Option<[f32; 2]>| ends.map_or("-".into(), |[low, high]| format!("{low:+.3} {high:+.3}"));
     if !gaps.is_empty() {
         let _ = write!(text, "\n{heading}\n{}", super::evaluate::gaps(gaps, false));
     }
@@ -25,8 +25,8 @@ pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
         for t in targets {
             table.row([
                 format!("{}: {} - {}: {} {}", t.attribute, t.group, t.reference, t.measure, t.target),
-                signed(t.gap),
-                interval(t.interval),
+                if is_signed(t) { signed(t.gap) } else { share(t.gap) },
+                t.interval.map_or("-".into(), |[low, high]| format!("{low:.3} {high:.3}")),
                 t.from.map_or("held out".into(), |from| from.to_string()),
                 verdict(t).to_owned(),
             ]);
@@ -39,6 +39,11 @@ pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
         }
     }
     text
+}
+
+/// Whether values of the measure lie on both sides of equal treatment.
+fn is_signed(target: &TargetReport) -> bool {
+    ![Measure::Eodds, Measure::Impact].iter().any(|measure| measure.name() == target.measure)
 }
 
 fn verdict(target: &TargetReport) -> &'static str {

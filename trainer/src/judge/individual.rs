@@ -160,7 +160,7 @@ impl IndividualFairness {
 pub struct IndividualUnfairness {
     /// Whether the model sees it; if not, `individual_unfairness` is 0 by definition.
     pub is_feature: bool,
-    /// Share of the records with a group whose decision changes with the column alone; NaN (JSON: null) without
-    /// records.
+    /// Share of the records with a group whose decision changes with the column alone; NaN (JSON:
+    /// null) without records.
     pub individual_unfairness: f64,
 }

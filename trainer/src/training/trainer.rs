@@ -502,7 +502,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Returns the features that tell the outcome almost alone, or a group, by the sample of the rows.
+    /// Returns the features that tell the outcome almost alone, or a group, by the sample of the
+    /// rows.
     #[must_use]
     pub fn proxies(&self) -> Vec<Proxy> {
         let rows: Vec<Row<'_>> = self.reservoir.rows().collect();
