@@ -297,7 +297,16 @@ pub fn gap_keys(more: &[&str]) -> Vec<String> {
     let measures = ["spd", "aod", "eodds", "eopp", "burden", "recourse_burden", "impact"];
     let of_measures =
         measures.iter().flat_map(|name| ["", "_interval", "_corrected"].map(|end| format!("{name}{end}")));
-    let others = ["attribute", "group", "reference", "reference_rows", "rows", "too_few"];
+    let others = [
+        "attribute",
+        "group",
+        "reference",
+        "reference_rows",
+        "rows",
+        "too_few",
+        "without_recourse",
+        "reference_without_recourse",
+    ];
     let mut keys: Vec<String> = of_measures.chain(others.iter().chain(more).map(|key| (*key).to_owned())).collect();
     keys.sort_unstable();
     keys

@@ -1,10 +1,13 @@
 //! `feamoe explain`: text, CSV and JSON tell the same numbers, reasons are of unfavourable
 //! decisions, and plots are drawn to scale.
 
+use std::collections::BTreeSet;
+
 use feamoe::explanation::{Cell, Explained, Explainer, Explanation, Procedure};
 use feamoe::model::{AlignedBytes, AnyModel, HostAttribution, HostModel};
 use feamoe::plot;
 use feamoe_engine::{BackgroundId, Method};
+use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::{Folder, keys_in_order, lending};
 use roxmltree::{Document, Node};
 use serde_json::Value;
@@ -245,6 +248,46 @@ fn the_global_explanation_is_the_mean_over_the_records() {
     }
 }
 
+/// Reasons that rest on a protected column say so where the schema names it, and what is typical
+/// occurs.
+#[test]
+fn reasons_name_protected_grounds_and_values_that_occur() {
+    let folder = Folder::new();
+    let schema = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"g\"\nprivileged = [\"a\"]\nas_feature = true\n";
+    folder.write("s.toml", schema);
+    let mut draw = Draw::new(1);
+    let mut text = String::from("amount,g,job,y\n");
+    let mut amounts = BTreeSet::new();
+    for _ in 0..3_000 {
+        let amount = (100.0 * draw.between(1.0, 9.0).exp()).round();
+        let (g, job) = (draw.one_of(&["a", "a", "b"]), draw.one_of(&["cook", "cook", "cook", "smith", "clerk"]));
+        let chance = 0.1 * amount.ln() - if g == "b" { 0.5 } else { 0.0 } - if job == "clerk" { 0.4 } else { 0.0 };
+        text += &format!("{amount},{g},{job},{}\n", u8::from(draw.between(0.0, 1.0) < chance));
+        amounts.insert(amount.to_string());
+    }
+    folder.write("rows.csv", &text);
+    folder.write("new.csv", "amount,g,job\n300,b,clerk\n");
+    let _ = folder.run(&["train", "rows.csv", "--schema", "s.toml", "-o", "m.feamoe"]).done();
+    let explained = |more: &[&str]| {
+        let report = folder.run(&[&["explain", "m.feamoe", "new.csv", "--format", "json"], more].concat()).json();
+        report["reasons"][0].as_array().unwrap().clone()
+    };
+    let reasons = explained(&["--schema", "s.toml"]);
+    assert_eq!(reasons.len(), 3, "{reasons:?}");
+    for reason in &reasons {
+        let (feature, text) = (reason["feature"].as_str().unwrap(), reason["text"].as_str().unwrap());
+        assert_eq!(reason["protected"].as_bool(), Some(feature == "g"));
+        assert_eq!(text.ends_with("; a protected ground"), feature == "g", "{text}");
+        let typical = text.split("a typical value is ").nth(1).unwrap().split(')').next().unwrap();
+        match feature {
+            "amount" => assert!(amounts.contains(typical), "{text}"),
+            "job" => assert_eq!(typical, "cook"),
+            _ => assert_eq!(typical, "a"),
+        }
+    }
+    assert!(explained(&[]).iter().all(|reason| reason["protected"] == false));
+}
+
 #[test]
 fn reasons_are_the_most_negative_values_of_unfavourable_decisions() {
     let folder = folder();
@@ -260,6 +303,9 @@ fn reasons_are_the_most_negative_values_of_unfavourable_decisions() {
         let values = numbers(&e["values"][record]);
         let mut order: Vec<usize> = (0..values.len()).filter(|feature| values[*feature] < 0.0).collect();
         order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+        // Less than a twentieth of all that pulled down is no reason.
+        let all: f64 = order.iter().map(|feature| values[*feature]).sum();
+        order = order[..1].iter().chain(order[1..].iter().filter(|f| values[**f] <= 0.05 * all)).copied().collect();
         assert_eq!(reasons.len(), order.len().min(3));
         for (reason, feature) in reasons.iter().zip(order) {
             assert_eq!(

@@ -283,6 +283,8 @@ fn assert_gaps(gaps: &GroupGaps, u: &Twin<'_>, r: &Twin<'_>, what: &str) {
         u.recourse() - r.recourse(),
         u.positive() / r.positive(),
     ];
+    let without = |twin: &Twin<'_>| twin.declined().filter(|record| record.distance.is_none()).count() as u64;
+    assert_eq!((gaps.without_recourse, gaps.reference_without_recourse), (without(u), without(r)), "{what}");
     for ((measure, expected), ends) in Measure::ALL.into_iter().zip(expected).zip(intervals(u, r)) {
         let what = format!("{what}: {measure:?}");
         let found = gaps.measure(measure);

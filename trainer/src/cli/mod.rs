@@ -155,6 +155,12 @@ impl TableOption {
             None => Table::default(),
         })
     }
+
+    /// Returns the protected columns; none without a schema.
+    fn protected(&self) -> anyhow::Result<Vec<String>> {
+        let schema = self.schema.as_deref().map(Schema::open).transpose()?;
+        Ok(schema.into_iter().flat_map(|schema| schema.protected).map(|protected| protected.column).collect())
+    }
 }
 
 /// The result of a command that did not fail.

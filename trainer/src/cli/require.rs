@@ -79,6 +79,11 @@ fn line(requirement: &Requirement, nobody: &str) -> String {
     };
     let pair = named(requirement.attribute.as_deref().unwrap_or_default(), &format!("{group} - {reference}"));
     let _ = write!(text, "the furthest is {largest:.4}{}, {pair}", reach(requirement.interval));
+    if let ([group, reference], true) = (requirement.without_recourse, *measure == Measure::RecourseBurden.name())
+        && group + reference > 0
+    {
+        let _ = write!(text, ", {group} and {reference} declined rows without a recourse left out");
+    }
     if requirement.is_vacuous {
         text.push_str("; hardly anybody is selected, or nearly everybody, so that the limit could not be passed");
     } else if *verdict == Verdict::NotShown {

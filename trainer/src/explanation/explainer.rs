@@ -12,6 +12,7 @@ use feamoe_engine::{ExplainError, Method, Space};
 use super::cell::{Cell, feature_cell};
 use super::group::{Group, players};
 use super::kernel::Fastest;
+use super::typical::typical;
 use crate::error::Error;
 use crate::judge::binding::Binding;
 use crate::model::{
@@ -102,6 +103,10 @@ pub struct Explainer<'m> {
     players: Vec<Player>,
     /// The player of each feature, where some act together.
     player_of: Option<Vec<u16>>,
+    /// A usual value of each feature.
+    typical: Vec<Option<String>>,
+    /// Whether each player has a protected column.
+    protected: Vec<bool>,
 }
 
 /// The memory that explaining a record takes, about a megabyte.
@@ -125,7 +130,18 @@ impl<'m> Explainer<'m> {
             }
             player_of
         });
-        Ok(Self { model, procedure, players, player_of })
+        let (typical, protected) = (typical(model), vec![false; players.len()]);
+        Ok(Self { model, procedure, players, player_of, typical, protected })
+    }
+
+    /// Names the protected columns: reasons that rest on one say so.
+    #[must_use]
+    pub fn protecting(mut self, columns: &[String]) -> Self {
+        let name = |feature: &usize| self.model.schema().feature_name(*feature);
+        let is_protected =
+            |feature: &usize| name(feature).is_some_and(|name| columns.iter().any(|column| column == name));
+        self.protected = self.players.iter().map(|player| player.features.iter().any(is_protected)).collect();
+        self
     }
 
     /// Returns the model.
@@ -274,6 +290,20 @@ impl<'m> Explainer<'m> {
     /// Returns the model's CRC-32, 8 hex digits.
     pub(super) fn model_crc(&self) -> String {
         format!("{:08x}", self.model.crc32())
+    }
+
+    /// Returns a usual value of the feature that is a player by itself; `None` for a group, and
+    /// without a background.
+    pub(super) fn typical(&self, player: usize) -> Option<&str> {
+        match self.players.get(player)?.features.as_slice() {
+            [feature] => self.typical.get(*feature)?.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a player has a protected column.
+    pub(super) fn is_protected(&self, player: usize) -> bool {
+        self.protected.get(player).copied().unwrap_or_default()
     }
 
     /// Returns the kind of the feature that is a player by itself; `None` for a group.

@@ -15,6 +15,7 @@ mod group;
 mod kernel;
 mod reason;
 mod summary;
+mod typical;
 
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{BackgroundId, Method, Space};

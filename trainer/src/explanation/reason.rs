@@ -12,6 +12,8 @@ use crate::model::HostAttribution;
 pub const REASONS: usize = 4;
 /// The most reasons of a decision.
 pub const MAX_REASONS: usize = 10;
+/// A feature that makes up less of all that pulled the score down is no reason.
+const MATERIAL: f32 = 0.05;
 
 /// One feature that pulled a score down.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,15 +24,19 @@ pub struct Reason {
     pub value: Value,
     /// How much it pulled the score down, negative, in the explanation's space.
     pub attribution: f32,
+    /// Whether it rests on a protected column, as far as the schema was given.
+    pub protected: bool,
     /// The same in words.
     pub text: String,
 }
 
 /// Returns the `most` players with the most negative values, in words; none where the decision is
-/// favourable.
+/// favourable. Players with less than a twentieth of all that pulled the score down are left
+/// out, but for the strongest.
 ///
-/// A number is held against the mean of the training rows, transformed back where the model takes
-/// its logarithm.
+/// A value is held against one that occurs in the model's background: the median number, or the most
+/// frequent level. Without a background a number is held against the mean of the training rows,
+/// transformed back where the model takes its logarithm.
 #[must_use]
 pub fn reasons(explainer: &Explainer<'_>, cells: &[Cell], attribution: &HostAttribution, most: usize) -> Vec<Reason> {
     if attribution.score.decision {
@@ -39,26 +45,32 @@ pub fn reasons(explainer: &Explainer<'_>, cells: &[Cell], attribution: &HostAttr
     let players = explainer.players().iter().zip(cells).zip(&attribution.values).enumerate();
     let mut down: Vec<_> = players.filter(|(_, (_, value))| **value < 0.0).collect();
     down.sort_by(|(_, (_, a)), (_, (_, b))| a.total_cmp(b));
+    let all: f32 = down.iter().map(|(_, (_, value))| **value).sum();
+    let mut is_strongest = true;
+    down.retain(|(_, (_, value))| std::mem::take(&mut is_strongest) || **value <= MATERIAL * all);
     let (space, outcome) = (attribution.space.name(), explainer.outcome());
     let reason = |(index, ((player, cell), value)): (usize, ((&super::Player, &Cell), &f32))| {
-        let (held, usual) = held(&player.name, cell, explainer.kind(index));
+        let (held, usual) = held(&player.name, cell, explainer.kind(index), explainer.typical(index));
+        let protected = explainer.is_protected(index);
+        let ground = if protected { "; a protected ground" } else { "" };
         let usual = usual.map_or(String::new(), |usual| format!(" ({usual})"));
-        let text = format!("{held} lowered the {space} of {outcome} by {}{usual}", significant(-value, 2));
-        Reason { feature: player.name.clone(), value: cell.display.clone(), attribution: *value, text }
+        let text = format!("{held} lowered the {space} of {outcome} by {}{usual}{ground}", significant(-value, 2));
+        Reason { feature: player.name.clone(), value: cell.display.clone(), attribution: *value, protected, text }
     };
     down.into_iter().take(most).map(reason).collect()
 }
 
 /// Returns what the record has in words, and what it is held against.
-fn held(name: &str, cell: &Cell, kind: Option<Kind>) -> (String, Option<String>) {
+fn held(name: &str, cell: &Cell, kind: Option<Kind>, typical: Option<&str>) -> (String, Option<String>) {
     let shown = cell.shown();
-    let usual = match kind {
-        Some(Kind::Number { transform, centre, .. }) => {
+    let usual = match (kind, typical) {
+        (_, Some(typical)) => (shown != typical).then(|| format!("a typical value is {typical}")),
+        (Some(Kind::Number { transform, centre, .. }), None) => {
             let mean = match transform {
                 Transform::Identity => centre,
                 Transform::Log1p => libm::expm1f(centre),
             };
-            Some(format!("a typical value is {}", significant(mean, 3)))
+            Some(format!("the mean is {}", significant(mean, 3)))
         }
         _ => None,
     };
@@ -107,26 +119,25 @@ mod tests {
         let category = Some(Kind::Category { levels: 3 });
         let cell = |display: Value, note| Cell { data: Value::Null, display, note };
         for (cell, kind, expected, usual) in [
-            (cell(json!(30), N::Usual), number(Transform::Identity), "x of 30", Some("a typical value is 5")),
-            (cell(json!(0), N::Usual), number(Transform::Log1p), "x of 0", Some("a typical value is 147")),
+            (cell(json!(30), N::Usual), number(Transform::Identity), "x of 30", Some("the mean is 5")),
+            (cell(json!(0), N::Usual), number(Transform::Log1p), "x of 0", Some("the mean is 147")),
             (
                 cell(json!(95.5), N::Clamped),
                 number(Transform::Identity),
                 "x of 95.5, outside of the training range of 17 to 90,",
-                Some("a typical value is 5"),
+                Some("the mean is 5"),
             ),
-            (
-                cell(Value::Null, N::Missing),
-                number(Transform::Identity),
-                "x is missing, which",
-                Some("a typical value is 5"),
-            ),
+            (cell(Value::Null, N::Missing), number(Transform::Identity), "x is missing, which", Some("the mean is 5")),
             (cell(Value::Null, N::Missing), category, "x is missing, which", None),
             (cell(json!("Sales"), N::Usual), category, "x of Sales", None),
             (cell(json!("robot"), N::Unseen), category, "x of robot, which training had not seen,", None),
             (cell(json!("a = 1, b = missing"), N::Missing), None, "x (a = 1, b = missing)", None),
         ] {
-            assert_eq!(held("x", &cell, kind), (expected.to_owned(), usual.map(str::to_owned)));
+            assert_eq!(held("x", &cell, kind, None), (expected.to_owned(), usual.map(str::to_owned)));
         }
+        let sales = cell(json!("Sales"), N::Usual);
+        let typical = |typical| held("x", &sales, category, Some(typical)).1;
+        assert_eq!(typical("Clerk").as_deref(), Some("a typical value is Clerk"));
+        assert_eq!(typical("Sales"), None, "it is the typical one");
     }
 }

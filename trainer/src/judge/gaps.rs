@@ -32,6 +32,11 @@ pub struct GroupGaps {
     pub rows: u64,
     /// Records of the reference.
     pub reference_rows: u64,
+    /// Declined records of the group for which no recourse was found: `recourse_burden` does not count
+    /// them.
+    pub without_recourse: u64,
+    /// The same of the reference.
+    pub reference_without_recourse: u64,
     /// Value and intervals by measure.
     #[serde(flatten)]
     measures: Measures,
@@ -185,6 +190,8 @@ impl GroupGaps {
             reference: reference.to_owned(),
             rows: u.decisions.rows(),
             reference_rows: r.decisions.rows(),
+            without_recourse: u.distances.without(),
+            reference_without_recourse: r.distances.without(),
             measures: Measures(Measure::ALL.map(compared)),
             too_few: Measure::ALL.into_iter().filter_map(|measure| too_few(measure, sides)).collect(),
         }

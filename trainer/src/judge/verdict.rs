@@ -75,6 +75,8 @@ pub struct Requirement {
     pub interval: Option<[f32; 2]>,
     /// The verdict; `not shown` where no group was judged.
     pub verdict: Verdict,
+    /// Declined records without a recourse, in that group and in the reference.
+    pub without_recourse: [u64; 2],
     /// Whether in some group hardly anybody, or nearly everybody, is selected, so that the limit
     /// could not be passed.
     pub is_vacuous: bool,
@@ -145,6 +147,7 @@ impl Requirement {
             group: worst.map(|found| found.group.clone()),
             reference: worst.map(|found| found.reference.clone()),
             interval: worst.and_then(|found| found.interval(measure)),
+            without_recourse: worst.map_or([0; 2], |found| [found.without_recourse, found.reference_without_recourse]),
             verdict: judged.iter().map(|judged| judged.verdict).max().unwrap_or(Verdict::NotShown),
             is_vacuous,
             judged,

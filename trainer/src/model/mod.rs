@@ -118,12 +118,19 @@ of_either! {
 }
 
 impl<'m> AnyModel<'m> {
+    /// Returns the value that a feature has in each background record; none without a background,
+    /// or of integer weights alone.
+    #[must_use]
+    pub fn background_values(self, feature: usize) -> Vec<Value> {
+        let (Self::Float(model) | Self::Integer { floats: Some(model), .. }) = self else { return Vec::new() };
+        (0..model.background_rows()).filter_map(|row| model.background_values(row)?.nth(feature)).collect()
+    }
+
     /// Returns the distinct numbers that a feature has in the background records, in ascending
     /// order; none without a background, of a category, or of integer weights alone.
     #[must_use]
     pub fn background_numbers(self, feature: usize) -> Vec<f32> {
-        let (Self::Float(model) | Self::Integer { floats: Some(model), .. }) = self else { return Vec::new() };
-        let values = (0..model.background_rows()).filter_map(|row| model.background_values(row)?.nth(feature));
+        let values = self.background_values(feature).into_iter();
         let mut numbers: Vec<f32> = values
             .filter_map(|value| match value {
                 Value::Number(number) => Some(number),

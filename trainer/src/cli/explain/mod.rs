@@ -226,7 +226,7 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
     };
     let floats = floats_blob.as_ref().map(|blob| HostModel::load(blob.as_slice()).map(Box::new)).transpose()?;
     let model = model.any_with(floats.as_deref());
-    let explainer = Explainer::new(model, procedure, &options.groups)?;
+    let explainer = Explainer::new(model, procedure, &options.groups)?.protecting(&options.table.protected()?);
     let mut report = Report::new(options, kind, &explainer);
     report.read(model, &table, records, &binding, out)?;
     report.finish(out)
