@@ -100,8 +100,9 @@ impl Measure {
         }
     }
 
-    /// Returns how unequally a value treats the groups, from 0 for alike: the magnitude of a gap; of
-    /// a ratio, how much the smaller selection rate lacks of the larger one, `1 - min(x, 1 / x)`.
+    /// Returns how unequally a value treats the groups, from 0 for alike: the magnitude of a gap;
+    /// of a ratio, how much the smaller selection rate lacks of the larger one,
+    /// `1 - min(x, 1 / x)`.
     #[must_use]
     pub fn magnitude(self, value: f32) -> f32 {
         match self {

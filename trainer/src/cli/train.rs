@@ -89,9 +89,9 @@ pub struct Learning {
     #[arg(long, visible_alias = "learning-rate", value_name = "RATE", default_value_t = LearnerOptions::LEARNING_RATE, allow_negative_numbers = true)]
     lr: f32,
     /// Score from which on a decision is favourable, above 0 and below 1; or what it is chosen for
-    /// while the stream goes on: auto:accuracy, auto:balanced (mean of both true rates), auto:cost=R
-    /// (a false negative costs R false positives), auto:select=Q (the share selected). The model
-    /// gets that of the last rows
+    /// while the stream goes on: auto:accuracy, auto:balanced (mean of both true rates),
+    /// auto:cost=R (a false negative costs R false positives), auto:select=Q (the share selected).
+    /// The model gets that of the last rows
     #[arg(long, value_name = "T|auto:...", default_value_t = ThresholdRule::default(), allow_negative_numbers = true)]
     threshold: ThresholdRule,
     /// Passes over the data; more fit static files better

@@ -34,8 +34,8 @@ pub struct Reason {
 /// favourable. Players with less than a twentieth of all that pulled the score down are left
 /// out, but for the strongest.
 ///
-/// A value is held against one that occurs in the model's background: the median number, or the most
-/// frequent level. Without a background a number is held against the mean of the training rows,
+/// A value is held against one that occurs in the model's background: the median number, or the
+/// most frequent level. Without a background a number is held against the mean of the training rows,
 /// transformed back where the model takes its logarithm.
 #[must_use]
 pub fn reasons(explainer: &Explainer<'_>, cells: &[Cell], attribution: &HostAttribution, most: usize) -> Vec<Reason> {

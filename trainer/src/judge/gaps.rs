@@ -32,8 +32,8 @@ pub struct GroupGaps {
     pub rows: u64,
     /// Records of the reference.
     pub reference_rows: u64,
-    /// Declined records of the group for which no recourse was found: `recourse_burden` does not count
-    /// them.
+    /// Declined records of the group for which no recourse was found: `recourse_burden` does not
+    /// count them.
     pub without_recourse: u64,
     /// The same of the reference.
     pub reference_without_recourse: u64,

@@ -82,8 +82,9 @@ pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
     if of_one as f64 > MOST_OF_ONE_OUTCOME * windows.len() as f64 {
         remarks.push(Remark::OneOutcome { windows: of_one, of: windows.len() });
     }
-    if trainer.wanted_rows() as u64 > trainer.rows() {
-        remarks.push(Remark::FewRows { rows: trainer.rows(), wanted: trainer.wanted_rows() });
+    let rows = trainer.counts().positive + trainer.counts().negative;
+    if trainer.wanted_rows() as u64 > rows {
+        remarks.push(Remark::FewRows { rows, wanted: trainer.wanted_rows() });
     }
     let last = trainer.last_decisions();
     let all = last.all();
