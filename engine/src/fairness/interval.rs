@@ -27,12 +27,13 @@ pub fn interval<N: Cell>(measure: Measure, u: &Counts<N>, r: &Counts<N>) -> Opti
 /// [`Counts`] do not know, where a rate has no records, and for [`Measure::Impact`] where nobody of
 /// the reference was selected.
 ///
-/// | measure | interval |
-/// | --- | --- |
-/// | SPD, EOpp | difference of proportions from Wilson's score intervals: Newcombe (1998), method 10 |
-/// | AOD | half sum of two such differences by the same square-and-add rule (MOVER: Donner and Zou 2012); the error rates are independent, as they come from different labels |
-/// | EOdds | the larger lower and the larger upper end of both magnitudes; the lower ends at a quantile that misses half as often, as either of two gaps may exclude 0 by chance |
-/// | impact | ratio of proportions from Wilson's intervals by MOVER-R (Donner and Zou 2012; Fagerland and Newcombe 2013) |
+/// - SPD, EOpp: difference of proportions from Wilson's score intervals (Newcombe 1998, method 10).
+/// - AOD: half sum of two such differences by the same square-and-add rule (MOVER: Donner and Zou
+///   2012). The error rates are independent, as they come from different labels.
+/// - EOdds: the larger lower and the larger upper end of both magnitudes. The lower ends are taken
+///   at a quantile that is passed half as often, as either of two gaps may exclude 0 by chance.
+/// - Impact: ratio of proportions from Wilson's intervals by MOVER-R (Donner and Zou 2012; Fagerland
+///   and Newcombe 2013).
 ///
 /// Simulated coverage: `cargo test -p feamoe-tests --test all -- intervals::`.
 #[must_use]

@@ -12,7 +12,7 @@
 //! | [`Measure::Eopp`] | `TPR_u - TPR_r` |
 //! | [`Measure::Burden`] | `B_u - B_r`, `B` = mean of `threshold - p` over the records with `yhat=0` |
 //! | [`Measure::RecourseBurden`] | the same, `B` = mean distance of those records to the decision boundary, see [`Distances`] |
-//! | [`Measure::Impact`] | `P(yhat=1 given u) / P(yhat=1 given r)`, the ratio of the four-fifths rule |
+//! | [`Measure::Impact`] | `P(yhat=1 given u) / P(yhat=1 given r)`: the four-fifths rule |
 //!
 //! All but the last are gaps, 0 where both groups are treated alike; impact is a ratio, then 1.
 //! A rate without a record behind it is NaN, and so is every measure that needs it.
@@ -68,6 +68,12 @@ impl Measure {
             Self::RecourseBurden => "recourse_burden",
             Self::Impact => "impact",
         }
+    }
+
+    /// Returns whether the measure compares error rates, which need records whose outcome is known.
+    #[must_use]
+    pub const fn needs_labels(self) -> bool {
+        matches!(self, Self::Aod | Self::Eodds | Self::Eopp)
     }
 
     /// Returns the largest limit that can be asked for: rates and scores differ by 1 at most,
@@ -137,6 +143,16 @@ pub struct Rates {
     /// Mean distance of those with a recourse, in standard deviations. [`Counts`] do not know it:
     /// it is NaN unless [`Distances::mean`] is put here.
     pub recourse_burden: f32,
+}
+
+impl Rates {
+    /// Returns the rates of a group: of all `decisions` where no label is needed, else of those
+    /// whose outcome is known.
+    #[must_use]
+    pub fn new<N: Cell>(decisions: &Counts<N>, labelled: &Counts<N>, distances: &Distances) -> Self {
+        let Self { positive, burden, .. } = decisions.rates();
+        Self { positive, burden, recourse_burden: distances.mean(), ..labelled.rates() }
+    }
 }
 
 /// Bits of the unit in which burdens and scores are summed: 2^-24, the resolution of an f32 in

@@ -70,13 +70,7 @@ impl Tally {
     /// the labelled ones.
     #[must_use]
     pub fn rates(&self) -> Rates {
-        let decisions = self.decisions.rates();
-        Rates {
-            positive: decisions.positive,
-            burden: decisions.burden,
-            recourse_burden: self.distances.mean(),
-            ..self.labelled.rates()
-        }
+        Rates::new(&self.decisions, &self.labelled, &self.distances)
     }
 
     /// Returns the gap to the reference group; NaN where a rate is.
@@ -88,10 +82,7 @@ impl Tally {
     /// Returns its 95 % interval, see [`fairness::interval`].
     #[must_use]
     pub fn interval(&self, measure: Measure, reference: &Self) -> Option<Interval> {
-        let counts = |tally: &Self| match measure {
-            Measure::Spd | Measure::Impact => tally.decisions,
-            _ => tally.labelled,
-        };
+        let counts = |tally: &Self| if measure.needs_labels() { tally.labelled } else { tally.decisions };
         fairness::interval(measure, &counts(self), &counts(reference))
     }
 

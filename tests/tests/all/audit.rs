@@ -121,6 +121,10 @@ fn rows_without_a_group_are_counted_and_shown_everywhere() {
             assert_eq!(found["resembles"].as_str(), resembles, "{found}");
         }
     }
+    let required = folder.run(&[&EVALUATE[..], &["--require", "spd=0.5"]].concat());
+    let without = report["attributes"][0]["without_group"].as_u64().unwrap();
+    let expected = format!("team: {without} rows are in no group, and are not judged\n");
+    assert!(required.stderr.starts_with(&expected), "{}", required.stderr);
     for text in [folder.run(&EVALUATE).done(), folder.run(&trained).done()] {
         assert!(text.contains(" rows are in no group: missing ("), "{text}");
         assert!(text.contains("\"ash\" (") && text.contains(", almost \"Ash\")"), "{text}");
@@ -149,22 +153,32 @@ fn sorted_rows_are_recognised_and_no_target_is_judged() {
         let train = ["train", "sorted.csv", "--schema", "s.toml", "-o", "x.feamoe", "--fair", "spd=0.2,aod=0.2"];
         let report = folder.run(&[&train[..], more, &["--format", "json"]].concat()).json();
         let warnings = report["warnings"].to_string();
-        let is_told = warnings.contains(&format!("the rows are sorted by {by}")) && warnings.contains("--shuffle");
+        let is_named = warnings.contains(&format!("the rows are sorted by {by}")) && warnings.contains("--shuffle");
         let verdicts: Vec<Option<String>> =
             report["targets"].as_array().unwrap().iter().map(|t| t["verdict"].as_str().map(str::to_owned)).collect();
-        (is_told, verdicts, warnings)
+        (is_named, verdicts, warnings)
     };
-    let (is_told, verdicts, _) = sorted("", &lines, &[]);
-    assert!(!is_told && verdicts.iter().all(Option::is_some), "{verdicts:?}");
+    let (is_named, verdicts, _) = sorted("", &lines, &[]);
+    assert!(!is_named && verdicts.iter().all(Option::is_some), "{verdicts:?}");
     lines.sort_by_key(|line| line.rsplit(',').next().unwrap());
-    let (is_told, verdicts, warnings) = sorted("the outcome", &lines, &[]);
-    assert!(is_told && verdicts.iter().all(Option::is_none), "{verdicts:?} {warnings}");
+    let (is_named, verdicts, warnings) = sorted("the outcome", &lines, &[]);
+    assert!(is_named && verdicts.iter().all(Option::is_none), "{verdicts:?} {warnings}");
     assert!(warnings.contains(" windows have one outcome only"), "{warnings}");
-    let (is_told, verdicts, _) = sorted("the outcome", &lines, &["--shuffle"]);
-    assert!(!is_told && verdicts.iter().all(Option::is_some), "{verdicts:?}");
+    let (is_named, verdicts, _) = sorted("the outcome", &lines, &["--shuffle"]);
+    assert!(!is_named && verdicts.iter().all(Option::is_some), "{verdicts:?}");
     lines.sort_by_key(|line| line.split(',').nth(1).unwrap());
-    let (is_told, verdicts, warnings) = sorted("\\\"team\\\"", &lines, &[]);
-    assert!(is_told && verdicts.iter().all(Option::is_none), "{verdicts:?} {warnings}");
+    let (is_named, verdicts, warnings) = sorted("\\\"team\\\"", &lines, &[]);
+    assert!(is_named && verdicts.iter().all(Option::is_none), "{verdicts:?} {warnings}");
+}
+
+/// Without protected columns too.
+#[test]
+fn decisions_that_are_all_the_same_are_said() {
+    let folder = Folder::new();
+    folder.write("s.toml", TARGET);
+    folder.write("train.csv", rows(14, 6_000, teams, |_, _| 0.002));
+    let report = folder.run(&["train", "train.csv", "--schema", "s.toml", "-o", "m.feamoe", "--format", "json"]).json();
+    assert!(report["warnings"].to_string().contains("decisions are all the same (declined)"), "{}", report["warnings"]);
 }
 
 #[test]
@@ -247,7 +261,7 @@ fn the_model_that_is_shipped_is_the_one_that_is_judged() {
 }
 
 #[test]
-fn features_that_tell_too_much_are_named() {
+fn features_that_predict_too_much_are_named() {
     let folder = Folder::new();
     let mut draw = Draw::new(13);
     let mut rows = |count: usize| {
@@ -274,7 +288,7 @@ fn features_that_tell_too_much_are_named() {
             ),
             "{text}"
         );
-        assert!(text.contains("features that tell a group from its reference: district (team: Ash, AUC 0.9"), "{text}");
+        assert!(text.contains("features that predict a group: district (team: Ash, AUC 0.9"), "{text}");
     }
     for report in [
         folder.run(&[&train[..], &["--format", "json"]].concat()).json(),

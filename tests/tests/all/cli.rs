@@ -219,6 +219,8 @@ fn the_training_report_has_its_keys() {
             "seed",
             "skipped",
             "targets",
+            "threshold",
+            "threshold_rule",
             "warnings",
         ]
     );
@@ -410,11 +412,11 @@ fn a_requirement_that_is_not_met_is_exit_code_1_with_the_report_still_printed() 
     assert_eq!((ran.code, ran.stdout), (Some(1), report));
     let lines: Vec<&str> = ran.stderr.lines().collect();
     let [missed, met] = lines[..] else { unreachable!("{}", ran.stderr) };
-    assert!(missed.starts_with("not met: spd at most 0.0001: the furthest is -0."), "{missed}");
+    assert!(missed.starts_with("not met: spd at most 0.0001: the most unequal value is -0."), "{missed}");
     for line in [missed, met] {
         assert!(line.contains(" (95 % ") && line.contains("sex: Female - Male; judged: sex: Female ("), "{line}");
     }
-    assert!(met.starts_with("met: aod at most 1: the furthest is "), "{met}");
+    assert!(met.starts_with("met: aod at most 1: the most unequal value is "), "{met}");
 
     // Ten rows say nothing about a group: that is not a pass.
     folder.write("few.csv", lending(1, 10));
@@ -450,7 +452,7 @@ fn a_requirement_that_nothing_can_be_said_of_says_what_is_lacking() {
     };
     assert_eq!(
         evaluate("all.toml"),
-        "not shown: spd at most 0.1: the furthest is 0.0000 (95 % -0.0188 to 0.0188), sex: f - m; hardly anybody is selected, or nearly everybody, \
+        "not shown: spd at most 0.1: the most unequal value is 0.0000 (95 % -0.0188 to 0.0188), sex: f - m; hardly anybody is selected, or nearly everybody, \
          so that the limit could not be passed; judged: sex: f (200 rows)\n\
          not shown: burden at most 0.1: no group could be judged\n\
          not judged by burden: sex: f (200 rows), no value: 0 declined records in the group, 30 more are needed\n"

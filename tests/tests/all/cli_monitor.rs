@@ -205,7 +205,7 @@ fn bounds_are_held_as_evaluate_holds_them() {
     let report = passed.stdout;
     let ran = monitor("a.status", "spd=0.05,aod=1");
     assert_eq!((ran.code, ran.stdout), (Some(1), report));
-    assert!(ran.stderr.starts_with("not met: spd at most 0.05: the furthest is -0."), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("not met: spd at most 0.05: the most unequal value is -0."), "{}", ran.stderr);
     assert_eq!(ran.stderr.lines().count(), 2, "{}", ran.stderr);
     let ran = monitor("few.status", "aod=1");
     assert_eq!(ran.code, Some(1));
@@ -217,7 +217,7 @@ fn bounds_are_held_as_evaluate_holds_them() {
     // It holds, by this much luck.
     let ran = monitor("b.status", "spd=0.07");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(ran.stderr.starts_with("not shown: spd at most 0.07: the furthest is -0.0"), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("not shown: spd at most 0.07: the most unequal value is -0.0"), "{}", ran.stderr);
     assert!(ran.stderr.contains(": more records would decide; judged: "), "{}", ran.stderr);
     let strict = folder.run(&["monitor", "--status", "b.status", "--require", "spd=0.07", "--strict"]);
     assert_eq!(strict.code, Some(1), "{}", strict.stderr);

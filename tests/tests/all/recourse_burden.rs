@@ -73,7 +73,11 @@ fn the_gap_falls_to_its_target() {
     assert_eq!(ran("recourse_burden=1.5").code, Some(0));
     let missed = ran("recourse_burden=0.001");
     assert_eq!(missed.code, Some(1));
-    assert!(missed.stderr.starts_with("not met: recourse_burden at most 0.001: the furthest is "), "{}", missed.stderr);
+    assert!(
+        missed.stderr.starts_with("not met: recourse_burden at most 0.001: the most unequal value is "),
+        "{}",
+        missed.stderr
+    );
 }
 
 /// A resumed run gives the bytes of one that was never stopped.

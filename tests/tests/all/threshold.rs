@@ -89,6 +89,13 @@ fn the_threshold_follows_the_stream_and_targets_hold_at_it() {
     assert!((judged["selection_rate"].as_f64().unwrap() - 0.2).abs() < 0.03, "{}", judged["selection_rate"]);
     assert!(judged["threshold"].as_f64().unwrap() > 0.45, "{}", judged["threshold"]);
     assert!(judged["fairness"][0]["spd"].as_f64().unwrap().abs() < 0.1);
+    // Training says which threshold the model got.
+    assert_eq!(
+        (&report["threshold"], report["threshold_rule"].as_str()),
+        (&judged["threshold"], Some("auto:select=0.2"))
+    );
+    let text = folder.run(&[&TRAIN[..], &options[..4]].concat()).done();
+    assert!(text.contains("\nthreshold 0.") && text.contains(", chosen by auto:select=0.2\n"), "{text}");
 }
 
 #[test]

@@ -60,7 +60,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         Format::Text => print::text(&render(&evaluation))?,
     }
     let nobody = "the schema has no [[protected]] groups to compare";
-    Ok(options.require.check(&evaluation.requirements, nobody))
+    let without_group = evaluation.attributes.iter().map(|a| (a.attribute.as_str(), a.without_group));
+    Ok(options.require.check(&evaluation.requirements, nobody, without_group))
 }
 
 /// Returns the tables for people.
@@ -194,14 +195,14 @@ fn groups(e: &Evaluation) -> String {
     table.render()
 }
 
-/// Returns a line for each feature that tells the outcome, and one on those that tell groups.
+/// Returns a line for each feature that predicts the outcome, and one on those that predict groups.
 pub fn proxies(all: &[Proxy]) -> String {
     let mut text = String::new();
     for p in all.iter().filter(|p| p.attribute.is_none()) {
         let what = if p.auc >= IS_TARGET {
             "is the outcome again, or its complement"
         } else {
-            "tells the outcome almost alone"
+            "predicts the outcome almost alone"
         };
         let _ = writeln!(
             text,
@@ -217,7 +218,7 @@ pub fn proxies(all: &[Proxy]) -> String {
         })
         .collect();
     if !of_groups.is_empty() {
-        let _ = writeln!(text, "\nfeatures that tell a group from its reference: {}", of_groups.join(", "));
+        let _ = writeln!(text, "\nfeatures that predict a group: {}", of_groups.join(", "));
     }
     text
 }

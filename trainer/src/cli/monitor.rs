@@ -71,7 +71,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         Format::Json => print::json(&report)?,
         Format::Text => print::text(&render(&report))?,
     }
-    Ok(options.require.check(&report.requirements, "the monitor has no groups to compare"))
+    let without_group = [("", report.total.without_group)];
+    Ok(options.require.check(&report.requirements, "the monitor has no groups to compare", without_group))
 }
 
 /// Returns the tables for people.

@@ -38,10 +38,18 @@ impl RequireOption {
         self.limits().map(|(measure, limit)| Requirement::of(measure, limit, gaps.clone())).collect()
     }
 
-    /// Says of every limit whether it is met, and who was judged; `nobody` says why there are no
-    /// groups at all.
-    pub fn check(&self, requirements: &[Requirement], nobody: &str) -> Outcome {
+    /// Says of every limit whether it is met, and who was judged: `nobody` says why there are no
+    /// groups at all, `without_group` how many rows of each attribute belong to none.
+    pub fn check<'a>(
+        &self,
+        requirements: &[Requirement],
+        nobody: &str,
+        without_group: impl IntoIterator<Item = (&'a str, u64)>,
+    ) -> Outcome {
         let mut outcome = Outcome::Done;
+        for (attribute, rows) in without_group.into_iter().filter(|(_, rows)| *rows > 0 && !requirements.is_empty()) {
+            print::message(&named(attribute, &format!("{rows} rows are in no group, and are not judged")));
+        }
         for requirement in requirements {
             print::message(&line(requirement, nobody));
             for group in &requirement.not_judged {
@@ -78,7 +86,7 @@ fn line(requirement: &Requirement, nobody: &str) -> String {
         return text;
     };
     let pair = named(requirement.attribute.as_deref().unwrap_or_default(), &format!("{group} - {reference}"));
-    let _ = write!(text, "the furthest is {largest:.4}{}, {pair}", reach(requirement.interval));
+    let _ = write!(text, "the most unequal value is {largest:.4}{}, {pair}", reach(requirement.interval));
     if let ([group, reference], true) = (requirement.without_recourse, *measure == Measure::RecourseBurden.name())
         && group + reference > 0
     {

@@ -173,6 +173,10 @@ struct Report {
     other_labels: OtherLabels,
     seed: u64,
     experts: usize,
+    /// Decision threshold of the model.
+    threshold: f32,
+    /// The same, or what it is chosen for, as `--threshold` takes it.
+    threshold_rule: String,
     prequential: PrequentialSummary,
     /// Who was learned from, by protected attribute.
     attributes: Vec<AttributeReport>,
@@ -180,7 +184,7 @@ struct Report {
     fairness: Vec<GroupGaps>,
     /// What became of every target.
     targets: Vec<TargetReport>,
-    /// Features that tell the outcome almost alone, or a group.
+    /// Features that predict the outcome almost alone, or a group.
     proxies: Vec<Proxy>,
     /// The newest, at most 1,000.
     events: Vec<EventReport>,
@@ -228,6 +232,8 @@ fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<Checkpo
         other_labels: OtherLabels::new(run.other_labels(), &run.schema().target),
         seed: run.learner().options().seed(),
         experts: run.learner().experts(),
+        threshold: run.learner().exported_threshold(),
+        threshold_rule: run.learner().options().threshold().to_string(),
         prequential: run.prequential().summary(),
         attributes: attributes.iter().map(|attribute| AttributeReport::new(attribute, None)).collect(),
         fairness: targets::gaps(run),
@@ -285,6 +291,9 @@ fn render(report: &Report) -> String {
         )),
         report.peak_memory_bytes.map_or(String::new(), |bytes| format!(", peak memory {:.1} MB", bytes as f64 / 1e6)),
     );
+    if report.threshold.to_string() != report.threshold_rule {
+        let _ = writeln!(text, "threshold {}, chosen by {}", share(report.threshold), report.threshold_rule);
+    }
     text.push_str(&super::evaluate::other_labels(&report.other_labels));
     let unfair = total
         .individual_unfairness

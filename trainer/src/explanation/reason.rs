@@ -35,8 +35,8 @@ pub struct Reason {
 /// out, but for the strongest.
 ///
 /// A value is held against one that occurs in the model's background: the median number, or the
-/// most frequent level. Without a background a number is held against the mean of the training rows,
-/// transformed back where the model takes its logarithm.
+/// most frequent level. Without a background a number is held against the mean of the training
+/// rows, transformed back where the model takes its logarithm.
 #[must_use]
 pub fn reasons(explainer: &Explainer<'_>, cells: &[Cell], attribution: &HostAttribution, most: usize) -> Vec<Reason> {
     if attribution.score.decision {

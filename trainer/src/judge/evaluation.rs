@@ -387,7 +387,7 @@ pub struct Evaluation {
     pub groups: Vec<GroupReport>,
     /// The verdicts on required limits; empty where none is required.
     pub requirements: Vec<Requirement>,
-    /// Features that tell the outcome almost alone, or a group.
+    /// Features that predict the outcome almost alone, or a group.
     pub proxies: Vec<Proxy>,
 }
 

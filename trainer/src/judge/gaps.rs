@@ -148,8 +148,8 @@ fn interval(measure: Measure, [u, r]: [&Side; 2], z: f32) -> Option<[f32; 2]> {
     let found = match measure {
         Measure::Burden => return means(gap(), &u.burden, &r.burden),
         Measure::RecourseBurden => return means(gap(), &u.spread, &r.spread),
-        Measure::Spd | Measure::Impact => interval_at(measure, &u.decisions, &r.decisions, z),
-        Measure::Aod | Measure::Eodds | Measure::Eopp => interval_at(measure, &u.labelled, &r.labelled, z),
+        _ if measure.needs_labels() => interval_at(measure, &u.labelled, &r.labelled, z),
+        _ => interval_at(measure, &u.decisions, &r.decisions, z),
     };
     found.map(|found| [found.low, found.high])
 }

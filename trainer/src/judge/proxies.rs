@@ -1,5 +1,6 @@
-//! Features that tell too much: the outcome almost alone, so that they may be known only after it,
-//! or the group of a protected attribute, so that leaving the protected column out hides nothing.
+//! Features that predict too much: the outcome almost alone, so that they may be known only after
+//! it, or the group of a protected attribute, so that leaving the protected column out hides
+//! nothing.
 //!
 //! Each feature is asked alone, on a sample of the rows: the area under the ROC curve of its values
 //! for the question. Numbers by their order, either way; values by the share of rows for which the
@@ -14,36 +15,36 @@ use serde::Serialize;
 use super::gaps::SMALL_GROUP;
 use crate::rows::{Attribute, Row};
 
-/// A feature that tells the outcome at least this well is named.
-pub const TELLS_TARGET: f64 = 0.98;
+/// A feature that predicts the outcome at least this well is named.
+pub const PREDICTS_TARGET: f64 = 0.98;
 /// The target itself, or its complement, under another name.
 pub const IS_TARGET: f64 = 0.9995;
-/// A feature that tells a group from the reference at least this well is named.
-pub const TELLS_GROUP: f64 = 0.8;
+/// A feature that separates a group from the reference at least this well is named.
+pub const PREDICTS_GROUP: f64 = 0.8;
 /// Numbers with at most this many values are asked as values too.
 const FEW_VALUES: usize = 20;
 
-/// A feature that tells the outcome or a group.
+/// A feature that predicts the outcome or a group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Proxy {
     /// The feature.
     pub feature: String,
-    /// The protected column whose group it tells; `None` for the target.
+    /// The protected column whose group it predicts; `None` for the target.
     pub attribute: Option<String>,
-    /// The group that it tells from the reference.
+    /// The group that it separates from the reference.
     pub group: Option<String>,
-    /// Area under the ROC curve of the feature alone, 0.5 for one that tells nothing.
+    /// Area under the ROC curve of the feature alone, 0.5 for one that predicts nothing.
     pub auc: f64,
     /// Rows that it was measured on.
     pub rows: u64,
 }
 
-/// Finds the features that tell the outcome or a group, by a sample of rows; a feature is a name
+/// Finds the features that predict the outcome or a group, by a sample of rows; a feature is a name
 /// and a column. The best of each question come first.
 pub fn proxies(rows: &[Row<'_>], features: &[(String, usize)], attributes: &[&Attribute]) -> Vec<Proxy> {
     let mut found = Vec::new();
     let target = |row: &Row<'_>| row.label;
-    ask(rows, features, &target, TELLS_TARGET, &mut found, |feature, auc, rows| Proxy {
+    ask(rows, features, &target, PREDICTS_TARGET, &mut found, |feature, auc, rows| Proxy {
         feature,
         attribute: None,
         group: None,
@@ -59,7 +60,7 @@ pub fn proxies(rows: &[Row<'_>], features: &[(String, usize)], attributes: &[&At
                 Some(own) if *own == group => Some(true),
                 _ => None,
             };
-            ask(rows, &others, &is_group, TELLS_GROUP, &mut found, |feature, auc, rows| Proxy {
+            ask(rows, &others, &is_group, PREDICTS_GROUP, &mut found, |feature, auc, rows| Proxy {
                 feature,
                 attribute: Some(attribute.column().to_owned()),
                 group: Some(name.clone()),
@@ -89,7 +90,7 @@ fn ask(
     let mut own: Vec<Proxy> = features
         .iter()
         .filter_map(|(name, column)| {
-            let auc = tells(&asked, *column);
+            let auc = area(&asked, *column);
             (auc >= least).then(|| proxy(name.clone(), auc, all))
         })
         .collect();
@@ -98,7 +99,7 @@ fn ask(
 }
 
 /// Returns how well a column alone answers.
-fn tells(asked: &[(&Row<'_>, bool)], column: usize) -> f64 {
+fn area(asked: &[(&Row<'_>, bool)], column: usize) -> f64 {
     let numbers: Option<Vec<(f64, bool)>> = asked
         .iter()
         .filter(|(row, _)| !row.cell(column).is_missing())
@@ -167,7 +168,7 @@ mod tests {
         assert!(auc(vec![(1.0, true)]).is_nan());
     }
 
-    /// A copy, its complement as text, a number that follows it, one that tells the group, noise
+    /// A copy, its complement as text, a number that follows it, one that follows the group, noise
     /// in as many values as rows, a constant.
     #[test]
     fn copies_and_stand_ins_are_found_and_noise_is_not() {

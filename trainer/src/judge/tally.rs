@@ -107,13 +107,7 @@ impl Side {
     /// Returns the rates that the measures compare.
     #[must_use]
     pub fn rates(&self) -> Rates {
-        let decisions = self.decisions.rates();
-        Rates {
-            positive: decisions.positive,
-            burden: decisions.burden,
-            recourse_burden: self.distances.mean(),
-            ..self.labelled.rates()
-        }
+        Rates::new(&self.decisions, &self.labelled, &self.distances)
     }
 }
 

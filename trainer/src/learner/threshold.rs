@@ -99,7 +99,7 @@ const PER_UNIT: f32 = BINS as f32 / (2.0 * REACH);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Weight of the records of each bin, with the other and with the favourable outcome.
-    bins: Vec<[f32; 2]>,
+    bins: Vec<[f64; 2]>,
 }
 
 impl Default for Scores {
@@ -114,7 +114,7 @@ impl Scores {
         self.add(label, probability, 1.0);
     }
 
-    fn add(&mut self, label: bool, probability: f32, weight: f32) {
+    fn add(&mut self, label: bool, probability: f32, weight: f64) {
         let log_odds = libm::logf(probability / (1.0 - probability));
         // Float to integer saturates and maps NaN to 0.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -129,18 +129,18 @@ impl Scores {
     ///
     /// Of several nearly as good ones their middle: the best of a noisy curve is any of them.
     fn choose(&self, objective: Objective) -> Option<f32> {
-        let sum = |label: usize| self.bins.iter().map(|bin| bin[label]).sum::<f32>();
+        let sum = |label: usize| self.bins.iter().map(|bin| bin[label]).sum::<f64>();
         let (negatives, positives) = (sum(0), sum(1));
         let all = negatives + positives;
         let needs_both = !matches!(objective, Objective::Select(_));
         if all <= 0.0 || (needs_both && (negatives <= 0.0 || positives <= 0.0)) {
             return None;
         }
-        let gain = |[fp, tp]: [f32; 2]| match objective {
+        let gain = |[fp, tp]: [f64; 2]| match objective {
             Objective::Accuracy => (tp - fp) / all,
             Objective::Balanced => 0.5 * (tp / positives - fp / negatives),
-            Objective::Cost(ratio) => (ratio * tp - fp) / ((1.0 + ratio) * all),
-            Objective::Select(share) => -((tp + fp) / all - share).abs(),
+            Objective::Cost(ratio) => (f64::from(ratio) * tp - fp) / ((1.0 + f64::from(ratio)) * all),
+            Objective::Select(share) => -((tp + fp) / all - f64::from(share)).abs(),
         };
         // From the highest score down: what is selected with the threshold below this bin.
         let mut selected = [0.0; 2];
@@ -149,7 +149,7 @@ impl Scores {
             selected = [selected[0] + bin[0], selected[1] + bin[1]];
             gains.push((edge, gain(selected)));
         }
-        let best = gains.iter().map(|(_, gain)| *gain).fold(f32::NEG_INFINITY, f32::max);
+        let best = gains.iter().map(|(_, gain)| *gain).fold(f64::NEG_INFINITY, f64::max);
         let near = if needs_both { NEARLY_AS_GOOD } else { 0.0 };
         let (mut edges, mut count) = (0.0, 0.0);
         for (edge, _) in gains.iter().filter(|(edge, gain)| *edge > 0 && *gain >= best - near) {
@@ -168,11 +168,11 @@ impl Scores {
 }
 
 /// A threshold this much below the best gain is nearly as good.
-const NEARLY_AS_GOOD: f32 = 5e-4;
+const NEARLY_AS_GOOD: f64 = 5e-4;
 /// Growth of a record's weight: scores fade over 5,000 records.
-const GROWTH: f32 = 1.0 + 2e-4;
+const GROWTH: f64 = 1.0 + 2e-4;
 /// Where the weight is brought back to 1, far from overflow.
-const LARGEST_WEIGHT: f32 = 1e6;
+const LARGEST_WEIGHT: f64 = 1e6;
 /// Records before the first choice, and between two.
 const FIRST: u64 = 256;
 const EVERY: u64 = 64;
@@ -184,7 +184,7 @@ const STEP: f32 = 0.2;
 pub(super) struct Follower {
     objective: Objective,
     scores: Scores,
-    weight: f32,
+    weight: f64,
     records: u64,
     log_odds: f32,
 }
@@ -242,8 +242,8 @@ mod tests {
     fn calibrated(scores: &[f32]) -> Scores {
         let mut all = Scores::default();
         for score in scores {
-            all.add(true, *score, *score);
-            all.add(false, *score, 1.0 - *score);
+            all.add(true, *score, f64::from(*score));
+            all.add(false, *score, f64::from(1.0 - *score));
         }
         all
     }

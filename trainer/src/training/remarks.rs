@@ -20,9 +20,9 @@ pub enum Remark {
     },
     /// Windows of the stream have one outcome only.
     OneOutcome {
-        /// So many.
+        /// Number of such windows.
         windows: usize,
-        /// Of so many.
+        /// Number of all windows.
         of: usize,
     },
     /// Fewer rows than the encoder is usually fitted on.
@@ -46,8 +46,8 @@ impl fmt::Display for Remark {
         match self {
             Self::Sorted { by } => write!(
                 f,
-                "the rows are sorted by {by}: in one pass in this order the model learns the last block, and the measures above are those of repeating \
-                 it; no target is judged"
+                "the rows are sorted by {by}: one pass in this order fits the last block of rows, so that the measures above do not describe the model; \
+                 no target is judged"
             ),
             Self::OneOutcome { windows, of } => {
                 write!(f, "{windows} of {of} windows have one outcome only: their accuracy says little")

@@ -150,7 +150,7 @@ impl State {
             learner.observe_exported(example.label, probability);
         }
         let prediction = learner.learn_one_with(example, flips);
-        if *epoch == 1 {
+        if is_first {
             let Measured { prequential, order, .. } = measured;
             order.observe(example.label, &example.groups);
             prequential.observe(example.label, prediction.probability, prediction.threshold, &example.groups);
@@ -502,7 +502,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Returns the features that tell the outcome almost alone, or a group, by the sample of the
+    /// Returns the features that predict the outcome almost alone, or a group, by the sample of the
     /// rows.
     #[must_use]
     pub fn proxies(&self) -> Vec<Proxy> {
@@ -518,12 +518,14 @@ impl Trainer {
         self.remarks().iter().any(|remark| matches!(remark, Remark::Sorted { .. }))
     }
 
-    /// Returns the decisions that the finished model is judged by: on reserved rows, or over the
-    /// last part of the stream.
+    /// Returns the decisions that the model is judged by: on reserved rows, or over the last part of
+    /// the stream.
     pub(super) fn last_decisions(&self) -> Tally {
-        match self.reserved() {
-            Some(reserved) => reserved.clone(),
-            None => super::targets::last(self.exported().windows()),
+        match (self.reserved(), self.exported().windows()) {
+            (Some(reserved), _) => reserved.clone(),
+            // Without protected attributes the exported weights are not asked.
+            (None, []) => super::targets::last(self.prequential().windows()),
+            (None, windows) => super::targets::last(windows),
         }
     }
 

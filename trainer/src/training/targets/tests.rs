@@ -125,8 +125,8 @@ fn a_conflict_is_reported_with_the_gap_that_remains() {
              eodds at its target, spd cannot be below 0.070; raise one of the two targets"
         )
     );
-    // Both are met by deciding hardly anything: (0.02 + 0.05) / 0.2 is the most that can be told
-    // apart.
+    // Both are met by deciding hardly anything: (0.02 + 0.05) / 0.2 is the most that TPR - FPR
+    // can be.
     let held = reports(&judged(counts(10_000, 3_000, 0.05, 0.01), counts(10_000, 5_000, 0.05, 0.01)));
     assert!(
         held.iter().all(|report| report.verdict != Some(Verdict::NotMet) && report.smallest_possible.is_none()),
