@@ -32,8 +32,8 @@ pub fn interval<N: Cell>(measure: Measure, u: &Counts<N>, r: &Counts<N>) -> Opti
 ///   2012). The error rates are independent, as they come from different labels.
 /// - EOdds: the larger lower and the larger upper end of both magnitudes. The lower ends are taken
 ///   at a quantile that is passed half as often, as either of two gaps may exclude 0 by chance.
-/// - Impact: ratio of proportions from Wilson's intervals by MOVER-R (Donner and Zou 2012; Fagerland
-///   and Newcombe 2013).
+/// - Impact: ratio of proportions from Wilson's intervals by MOVER-R (Donner and Zou 2012;
+///   Fagerland and Newcombe 2013).
 ///
 /// Simulated coverage: `cargo test -p feamoe-tests --test all -- intervals::`.
 #[must_use]

@@ -131,6 +131,18 @@ fn rows_without_a_group_are_counted_and_shown_everywhere() {
     }
 }
 
+/// Of many values the first ten are named, the rows of the others counted.
+#[test]
+fn no_row_without_a_group_is_passed_over() {
+    let folder = folder();
+    let names: Vec<String> = (0..20).map(|team| format!("team {team}")).collect();
+    let body: String = (0..100).map(|row| format!("0.1,{},yes\n", names[row % 20])).collect();
+    folder.write("test.csv", rows(15, 500, teams, usual) + &body);
+    let text = folder.run(&EVALUATE).done();
+    assert!(text.contains("team: 100 rows are in no group: \"team 0\" (5 rows), "), "{text}");
+    assert!(text.contains("\"team 9\" (5 rows), others (50 rows)\n"), "{text}");
+}
+
 #[test]
 fn a_slice_without_the_reference_says_so_and_meets_nothing() {
     let folder = folder();

@@ -227,17 +227,24 @@ pub fn proxies(all: &[Proxy]) -> String {
 pub fn other_labels(labels: &OtherLabels) -> String {
     match labels.rows {
         0 => String::new(),
-        rows => format!("{rows} rows were left out, their label being neither outcome{}\n\n", values(&labels.values)),
+        rows => {
+            format!("{rows} rows were left out, their label being neither outcome{}\n\n", values(&labels.values, rows))
+        }
     }
 }
 
-fn values(values: &[UnlistedValue]) -> String {
+/// Returns the first values of `rows` rows, and how many rows have others.
+fn values(values: &[UnlistedValue], rows: u64) -> String {
     let one = |v: &UnlistedValue| {
         let name = v.value.as_ref().map_or("missing".to_owned(), |value| format!("{value:?}"));
         let like = v.resembles.as_ref().map_or(String::new(), |like| format!(", almost {like:?}"));
         format!("{name} ({} rows{like})", v.rows)
     };
-    let all: Vec<String> = values.iter().map(one).collect();
+    let mut all: Vec<String> = values.iter().map(one).collect();
+    let others = rows - values.iter().map(|value| value.rows).sum::<u64>();
+    if others > 0 && !all.is_empty() {
+        all.push(format!("others ({others} rows)"));
+    }
     if all.is_empty() { String::new() } else { format!(": {}", all.join(", ")) }
 }
 
@@ -246,7 +253,7 @@ pub fn without_group(attributes: &[AttributeReport]) -> String {
     let mut text = String::new();
     for a in attributes {
         if a.without_group > 0 {
-            let values = values(&a.values_without_group);
+            let values = values(&a.values_without_group, a.without_group);
             let _ = writeln!(text, "\n{}: {} rows are in no group{values}", a.attribute, a.without_group);
         }
         if !a.absent_groups.is_empty() {

@@ -518,8 +518,8 @@ impl Trainer {
         self.remarks().iter().any(|remark| matches!(remark, Remark::Sorted { .. }))
     }
 
-    /// Returns the decisions that the model is judged by: on reserved rows, or over the last part of
-    /// the stream.
+    /// Returns the decisions that the model is judged by: on reserved rows, or over the last part
+    /// of the stream.
     pub(super) fn last_decisions(&self) -> Tally {
         match (self.reserved(), self.exported().windows()) {
             (Some(reserved), _) => reserved.clone(),
