@@ -17,8 +17,9 @@
 //!   definition; so are the values: a big-endian target copies them.
 //! - Flags: one bit for each optional part of the payload. Bits 0..8 are *mandatory*: a reader that
 //!   does not know one refuses the blob. Bits 8..16 are *optional*: a reader skips an unknown one
-//!   by its length. [`FLAG_INTEGER`], [`FLAG_NAMES`], [`FLAG_BACKGROUND`] and [`FLAG_DEVIATIONS`]
-//!   are known. With [`FLAG_INTEGER`] the values are integers, drawn in [`crate::integer`].
+//!   by its length, and so [`FLAG_CARD`], which is the host's. [`FLAG_INTEGER`], [`FLAG_NAMES`],
+//!   [`FLAG_BACKGROUND`] and [`FLAG_DEVIATIONS`] are known. With [`FLAG_INTEGER`] the values are
+//!   integers, drawn in [`crate::integer`].
 //! - A weight row has [`stride`] lanes: gate lanes, expert lanes, zeros. Weights are in log2 units
 //!   and centred (see [`crate::schema`]). [`crate::Model::load`] uses the values in place and
 //!   copies nothing. They must then lie on a multiple of 4 in memory: reading unaligned bytes costs
@@ -70,6 +71,9 @@ pub const FLAG_BACKGROUND: u16 = 1 << 9;
 /// transform over the training rows, above 0; 0 for a category. It is what [`crate::recourse`]
 /// measures distances in.
 pub const FLAG_DEVIATIONS: u16 = 1 << 10;
+/// The card section: a JSON object, for people and for the host, that says how the model was made.
+/// This reader skips it.
+pub const FLAG_CARD: u16 = 1 << 11;
 /// Sections this reader knows.
 const KNOWN_FLAGS: u16 = FLAG_INTEGER | FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS;
 

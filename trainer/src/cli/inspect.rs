@@ -5,14 +5,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use feamoe::model::card::Card;
 use feamoe::model::costs::{Call, Costs, DEVICES, Device, Shape};
 use feamoe_engine::format::VERSION;
 use feamoe_engine::integer::Number;
 use feamoe_engine::schema::{Kind, Transform};
 use serde::Serialize;
 
+use super::card;
 use super::print::{self, TextTable};
-use super::{Format, FormatOption, Loaded, Outcome, load_any, read_blob};
+use super::{Format, FormatOption, Loaded, Outcome, load_any, read_blob, read_card};
 
 /// The options of `feamoe inspect`.
 #[derive(Args, Debug)]
@@ -50,6 +52,8 @@ struct Inspection {
     /// Null where the model carries no records to compare with.
     background: Option<Background>,
     training: Training,
+    /// How it was made, its card; null where it carries none.
+    card: Option<Card>,
     features: Vec<FeatureView>,
     /// What it costs on the device that was asked for; else null.
     device: Option<Costs>,
@@ -112,6 +116,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         Loaded::Float(model) => Shape::of(model),
         Loaded::Integer(model) => Shape::of_integers(model),
     };
+    let card = read_card(&options.model, &blob)?;
     let device = options.device.map(|device| device.costs(&shape));
     let model = model.any();
     let schema = model.schema();
@@ -167,6 +172,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             seed: provenance.seed,
             trainer_version: format!("{major}.{minor}.{patch}"),
         },
+        card,
         features: features.collect(),
         device,
     };
@@ -226,7 +232,9 @@ fn render(i: &Inspection) -> String {
         let name = feature.name.clone().unwrap_or_default();
         table.row([name, feature.index.to_string(), feature.kind.into(), values]);
     }
-    text + &table.render() + &i.device.as_ref().map(render_costs).unwrap_or_default()
+    text.push_str(&table.render());
+    text.push_str(&i.card.as_ref().map_or_else(String::new, card::render));
+    text + &i.device.as_ref().map(render_costs).unwrap_or_default()
 }
 
 fn render_costs(costs: &Costs) -> String {

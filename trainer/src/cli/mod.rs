@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done; 1 a check was not met; 2 usage, input or I/O.
 
+mod card;
 mod delta;
 mod demo;
 mod evaluate;
@@ -36,6 +37,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use feamoe::model::card::Card;
 use feamoe::model::{AlignedBytes, AnyModel, HostIntegerModel, HostModel};
 use feamoe::output::WriteError;
 use feamoe::rows::Input;
@@ -156,10 +158,11 @@ impl TableOption {
         })
     }
 
-    /// Returns the protected columns; none without a schema.
-    fn protected(&self) -> anyhow::Result<Vec<String>> {
-        let schema = self.schema.as_deref().map(Schema::open).transpose()?;
-        Ok(schema.into_iter().flat_map(|schema| schema.protected).map(|protected| protected.column).collect())
+    /// Returns the schemas that are known of a model: that it was trained with, then the one that
+    /// was named.
+    fn schemas(&self, card: Option<Card>) -> anyhow::Result<Vec<Schema>> {
+        let named = self.schema.as_deref().map(Schema::open).transpose()?;
+        Ok(card.map(|card| card.schema).into_iter().chain(named).collect())
     }
 }
 
@@ -263,6 +266,11 @@ fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result
 /// Reads a model file's bytes; load them with [`load_model`].
 fn read_blob(path: &Path) -> anyhow::Result<AlignedBytes> {
     Ok(AlignedBytes::read(path)?)
+}
+
+/// Reads how a model was made, where it says so.
+fn read_card(path: &Path, blob: &AlignedBytes) -> anyhow::Result<Option<Card>> {
+    Card::of(blob).with_context(|| path.display().to_string())
 }
 
 /// Loads a model of float weights: what most commands need.

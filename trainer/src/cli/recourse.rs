@@ -9,10 +9,10 @@ use crate::cli::progress::RowsProgress;
 use clap::Args;
 use feamoe::judge::recourse::{RecourseReport, recourse, rules};
 use feamoe::rows::{Stream, Use};
-use feamoe::schema::{Features, Schema, Table, Target};
+use feamoe::schema::{Features, Schema};
 
 use super::print::{self, TextTable, share, signed};
-use super::{Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob, whole};
+use super::{Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob, read_card, whole};
 
 /// The JSON document, for `--help`.
 const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability, answers: how many were found), \
@@ -30,7 +30,7 @@ pub struct Options {
     source: Source,
     /// Says how to read the file, which columns are protected and so never changed, and in
     /// [features] what may be changed: immutable, increase_only, decrease_only, ranges, steps,
-    /// costs
+    /// costs. Without it, what the model was trained with decides what may be changed
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// Look at one record, counted from 1; without it, at all that are declined, with a summary
@@ -98,19 +98,7 @@ fn by_column<T: Copy>(flag: &str, entries: &[(String, T)]) -> anyhow::Result<BTr
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     options.threads.start()?;
-    let schema = match &options.schema {
-        Some(path) => Schema::open(path)?,
-        // Nothing is known but the usual table: the target is not looked for in data that are
-        // scored.
-        None => Schema {
-            table: Table::default(),
-            target: Target { column: String::new(), positive: Vec::new(), negative: Vec::new() },
-            protected: Vec::new(),
-            intersection: Vec::new(),
-            filter: Vec::new(),
-            features: Features::default(),
-        },
-    };
+    let schema = options.schema.as_deref().map(Schema::open).transpose()?;
     let wishes = Features {
         immutable: options.fix.clone(),
         increase_only: options.increase_only.clone(),
@@ -122,8 +110,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     };
     let blob = read_blob(&options.source.model)?;
     let model = load_model(&options.source.model, &blob)?;
-    let rules = rules(&model, &schema, &wishes)?;
-    let mut stream = Stream::open(&options.source.data, &schema, Use::Score)?;
+    let card = read_card(&options.source.model, &blob)?;
+    let rules = rules(&model, card.as_ref(), schema.as_ref(), &wishes)?;
+    // Without a schema nothing is known of the table: the target is not looked for in data that are
+    // scored.
+    let mut stream = Stream::open(&options.source.data, &schema.unwrap_or_default(), Use::Score)?;
     let progress = RowsProgress::new();
     // The summary as text is all that needs no record by itself.
     let keep_each = options.row.is_some() || matches!(options.format.format, Format::Json);

@@ -261,6 +261,9 @@ fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<Checkpo
 fn warnings(run: &Run, exported: &Export) -> Vec<String> {
     let remedy = |remark: &Remark| match remark {
         Remark::Sorted { .. } => "; for a file, shuffle the rows with --shuffle",
+        Remark::SortedByFeature { .. } => {
+            "; for a file, shuffle the rows with --shuffle; of a stream in time, leave the column out with [features] drop"
+        }
         _ => "",
     };
     let remarks = run.remarks();

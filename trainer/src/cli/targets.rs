@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use feamoe::judge::gaps::GroupGaps;
 use feamoe::judge::verdict::Verdict;
 use feamoe::training::targets::TargetReport;
-use feamoe_engine::fairness::Measure;
 
-use super::print::{TextTable, share, signed};
+use super::card::shown;
+use super::print::TextTable;
 
 /// Returns the tables for people; nothing without protected groups.
 pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
@@ -25,7 +25,7 @@ pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
         for t in targets {
             table.row([
                 format!("{}: {} - {}: {} {}", t.attribute, t.group, t.reference, t.measure, t.target),
-                if is_signed(t) { signed(t.gap) } else { share(t.gap) },
+                shown(t.measure, t.gap),
                 t.interval.map_or("-".into(), |[low, high]| format!("{low:.3} {high:.3}")),
                 t.from.map_or("held out".into(), |from| from.to_string()),
                 verdict(t).to_owned(),
@@ -39,11 +39,6 @@ pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
         }
     }
     text
-}
-
-/// Whether values of the measure lie on both sides of equal treatment.
-fn is_signed(target: &TargetReport) -> bool {
-    ![Measure::Eodds, Measure::Impact].iter().any(|measure| measure.name() == target.measure)
 }
 
 fn verdict(target: &TargetReport) -> &'static str {

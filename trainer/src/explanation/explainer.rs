@@ -19,6 +19,7 @@ use crate::model::{
     AnyModel, AnyRecord, FEATURES, HostAttribution, HostBackground, HostModel, HostRecord, HostWorkspace, frozen_into,
 };
 use crate::rows::Record;
+use crate::schema::Schema;
 
 /// How scores are taken apart, with what each way needs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,6 +108,8 @@ pub struct Explainer<'m> {
     typical: Vec<Option<String>>,
     /// Whether each player has a protected column.
     protected: Vec<bool>,
+    /// The name of the favourable outcome.
+    outcome: String,
 }
 
 /// The memory that explaining a record takes, about a megabyte.
@@ -131,16 +134,24 @@ impl<'m> Explainer<'m> {
             player_of
         });
         let (typical, protected) = (typical(model), vec![false; players.len()]);
-        Ok(Self { model, procedure, players, player_of, typical, protected })
+        let outcome = model.schema().positive_name().unwrap_or_default().to_owned();
+        Ok(Self { model, procedure, players, player_of, typical, protected, outcome })
     }
 
-    /// Names the protected columns: reasons that rest on one say so.
+    /// Takes from a schema the name of the favourable outcome, where it has one, and the protected
+    /// columns: reasons that rest on one say so.
     #[must_use]
-    pub fn protecting(mut self, columns: &[String]) -> Self {
+    pub fn informed_by(mut self, schema: &Schema) -> Self {
         let name = |feature: &usize| self.model.schema().feature_name(*feature);
-        let is_protected =
-            |feature: &usize| name(feature).is_some_and(|name| columns.iter().any(|column| column == name));
-        self.protected = self.players.iter().map(|player| player.features.iter().any(is_protected)).collect();
+        let is_protected = |feature: &usize| {
+            name(feature).is_some_and(|name| schema.protected.iter().any(|protected| protected.column == name))
+        };
+        for (protected, player) in self.protected.iter_mut().zip(&self.players) {
+            *protected |= player.features.iter().any(is_protected);
+        }
+        if let Some(label) = &schema.target.label {
+            self.outcome.clone_from(label);
+        }
         self
     }
 
@@ -283,8 +294,8 @@ impl<'m> Explainer<'m> {
 
     /// Returns the name of the favourable outcome.
     #[must_use]
-    pub fn outcome(&self) -> &'m str {
-        self.model.schema().positive_name().unwrap_or_default()
+    pub fn outcome(&self) -> &str {
+        &self.outcome
     }
 
     /// Returns the model's CRC-32, 8 hex digits.

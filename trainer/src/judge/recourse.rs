@@ -2,8 +2,8 @@
 //! says can be changed.
 //!
 //! The search is the engine's ([`feamoe_engine::recourse`]); this module makes its rules of a
-//! schema, names what it found, and sums it up by group. Protected columns are never proposed to be
-//! changed.
+//! schema, or of the card that the model carries, names what it found, and sums it up by group.
+//! Protected columns are never proposed to be changed.
 
 use std::borrow::Cow;
 
@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::error::{Error, list};
 use crate::judge::binding::Binding;
+use crate::model::card::Card;
 use crate::model::{FEATURES, HostAnswer, HostModel, HostRecord, HostRecourse, HostRules};
 use crate::rows::{Buffer, NO_GROUP, Row, Stream, parse};
 use crate::schema::{Features, Schema};
@@ -23,18 +24,26 @@ use crate::threads::PerThread;
 /// Declined records that are looked at together, on all threads: some megabytes.
 const BATCH: usize = 128;
 
-/// Makes the engine's rules for a model: those of the schema, over them the `wishes` of a user (the
-/// same keys), over both that protected columns, and those that the schema calls immutable, stay as
-/// they are.
+/// Makes the engine's rules for a model: those of a schema, or without one of the model's card; over
+/// them the `wishes` of a user (the same keys); over both that what either calls protected or
+/// immutable stays as it is.
 ///
 /// Columns of the schema that the model does not see do not count. Without `steps` any number is
 /// proposed: a model does not know that its numbers were whole.
 ///
 /// # Errors
-/// [`Error::Rule`]: a wish for a column that is no feature, is protected or, in the schema,
-/// immutable, or that contradicts another; a rule for numbers on a category; an empty range, a step
+/// [`Error::Rule`]: a wish for a column that is no feature, is protected or immutable, or that contradicts another; a rule for numbers on a category; an empty range, a step
 /// or a cost out of range.
-pub fn rules(model: &HostModel<'_>, schema: &Schema, wishes: &Features) -> Result<HostRules, Error> {
+pub fn rules(
+    model: &HostModel<'_>,
+    card: Option<&Card>,
+    schema: Option<&Schema>,
+    wishes: &Features,
+) -> Result<HostRules, Error> {
+    let known = || card.map(|card| &card.schema).into_iter().chain(schema);
+    let is_protected = |column: &str| known().any(|known| known.protected.iter().any(|p| p.column == column));
+    let is_immutable = |column: &str| known().any(|known| known.features.immutable.iter().any(|name| name == column));
+    let base = known().last().map(|known| &known.features);
     let fault = |column: &str, message: String| Error::Rule { column: column.to_owned(), message };
     let features = model.schema().features();
     let names: Vec<&str> = (0..features.len()).filter_map(|index| model.schema().feature_name(index)).collect();
@@ -51,14 +60,13 @@ pub fn rules(model: &HostModel<'_>, schema: &Schema, wishes: &Features) -> Resul
             }
         }
     }
-    for (said, is_wish) in [(&schema.features, false), (wishes, true)] {
+    for (said, is_wish) in base.map(|base| (base, false)).into_iter().chain([(wishes, true)]) {
         for (key, column) in said.columns() {
-            let is_protected = schema.protected.iter().any(|protected| protected.column == *column);
-            if is_wish && is_protected {
+            if is_wish && is_protected(column) {
                 return Err(fault(column, "is protected, which recourse never changes".into()));
             }
-            if is_wish && key != "immutable" && schema.features.immutable.contains(column) {
-                return Err(fault(column, "is immutable in the schema, so recourse never changes it".into()));
+            if is_wish && key != "immutable" && is_immutable(column) {
+                return Err(fault(column, "is immutable by the schema, so recourse never changes it".into()));
             }
             let Some(index) = names.iter().position(|name| name == column) else {
                 if is_wish {
@@ -86,7 +94,7 @@ pub fn rules(model: &HostModel<'_>, schema: &Schema, wishes: &Features) -> Resul
         }
     }
     for (rule, name) in rules.iter_mut().zip(&names) {
-        if schema.protected.iter().any(|protected| protected.column == *name) {
+        if is_protected(name) || is_immutable(name) {
             rule.direction = Direction::Fixed;
         }
     }

@@ -242,6 +242,42 @@ impl ValidOptions {
         self.threshold
     }
 
+    /// Returns when an expert is added.
+    #[must_use]
+    pub fn growth(&self) -> Growth {
+        self.growth
+    }
+
+    /// Returns the loss.
+    #[must_use]
+    pub fn loss(&self) -> Loss {
+        self.loss
+    }
+
+    /// Returns the step of AdaGrad.
+    #[must_use]
+    pub fn learning_rate(&self) -> f32 {
+        self.learning_rate
+    }
+
+    /// Returns whether only the gate and the newest expert learn.
+    #[must_use]
+    pub fn freezes(&self) -> bool {
+        self.freeze
+    }
+
+    /// Returns the paper's penalties and their increment, where there are some.
+    #[must_use]
+    pub fn paper(&self) -> Option<(Penalties, f32)> {
+        (self.penalties != Penalties::NONE).then_some((self.penalties, self.increment))
+    }
+
+    /// Returns the price of an individually unfair decision; `None` where none is looked for.
+    #[must_use]
+    pub fn individual(&self) -> Option<f32> {
+        self.individual
+    }
+
     /// Returns the seed.
     #[must_use]
     pub fn seed(&self) -> u64 {

@@ -1,11 +1,12 @@
-//! A copy of a model for a device, which scores the same with fewer bytes: the background stays on
-//! the host, names where codes do.
+//! A copy of a model for a device, which scores the same with fewer bytes: the card and the
+//! background stay on the host, names where codes do.
 
 use feamoe_engine::LoadError;
-use feamoe_engine::format::{Blob, Description, FLAG_BACKGROUND, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
+use feamoe_engine::format::{Blob, Description, FLAG_BACKGROUND, FLAG_CARD, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
 use feamoe_engine::schema::Kind;
 
 use super::blob::{EncodeError, assemble};
+use super::card::{Card, CardError};
 use crate::model::{AlignedBytes, check};
 
 /// Why there is no copy.
@@ -25,13 +26,16 @@ pub enum DeviceError {
         /// Records asked for.
         asked: u16,
     },
+    /// Its card cannot be read.
+    #[error(transparent)]
+    Card(#[from] CardError),
     /// The copy could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
 }
 
-/// Returns a copy of a blob with the first `background` of its background records, and with its
-/// names or without; weights, ranges and sections that this version does not know are taken over
+/// Returns a copy of a blob without its card, with the first `background` of its background
+/// records, and with its names or without; weights, ranges and sections that this version does not know are taken over
 /// byte by byte. The copy has been read back through the engine.
 ///
 /// # Errors
@@ -47,8 +51,8 @@ pub fn device_copy(blob: &AlignedBytes, with_names: bool, background: u16) -> Re
     Ok(copy)
 }
 
-/// Returns a copy of a blob that decides by another threshold, inside (0, 1); all else is taken
-/// over byte by byte. The copy has been read back through the engine.
+/// Returns a copy of a blob that decides by another threshold, inside (0, 1); its card says no
+/// longer what was measured by the old one, all else is taken over byte by byte. The copy has been read back through the engine.
 ///
 /// # Errors
 /// See [`DeviceError`].
@@ -62,7 +66,10 @@ pub fn with_threshold(blob: &AlignedBytes, threshold: f32) -> Result<AlignedByte
     let sections: Vec<_> = sections.into_iter().map(|(flag, section)| (flag, section.to_vec())).collect();
     let copy = assemble(head, &sections, values)?;
     check(&copy)?;
-    Ok(copy)
+    match Card::of(&copy)? {
+        Some(card) => Ok(Card { measured: None, ..card }.put_into(&copy)?),
+        None => Ok(copy),
+    }
 }
 
 /// Writes a blob that the engine has checked again, section by section.
@@ -71,6 +78,7 @@ fn rewritten(blob: &[u8], with_names: bool, background: u16) -> Result<AlignedBy
     let mut sections = Vec::new();
     for (flag, section) in found {
         match flag {
+            FLAG_CARD => {}
             FLAG_NAMES if !with_names => {}
             FLAG_BACKGROUND if background == 0 => {}
             FLAG_BACKGROUND => {

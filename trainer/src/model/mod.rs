@@ -7,6 +7,7 @@
 //! microcontroller.
 
 mod blob;
+pub mod card;
 mod constants;
 pub mod costs;
 mod delta;

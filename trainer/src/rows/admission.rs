@@ -295,7 +295,7 @@ impl Admission {
         if positive > 0 && negative > 0 {
             return Ok(());
         }
-        let Target { column, positive: favourable, negative: others } = &self.target;
+        let Target { column, positive: favourable, negative: others, .. } = &self.target;
         let (found, missing, expected) = match (positive, others.is_empty()) {
             (0, _) => ("negative", "positive", list(favourable)),
             (_, false) => ("positive", "negative", list(others)),

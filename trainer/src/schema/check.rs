@@ -101,6 +101,9 @@ fn check_target(target: &Target) -> Outcome<'_> {
     }
     distinct(&target.positive, &at("positive"))?;
     distinct(&target.negative, &at("negative"))?;
+    if let Some(label) = &target.label {
+        named(label, &at("label"))?;
+    }
     disjoint(&target.negative, &target.positive, "positive", &at("negative"))
 }
 

@@ -36,8 +36,9 @@ use crate::error::Error;
 /// Most bytes of a schema's file.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// A schema. Each field is a table of the TOML file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A schema. Each field is a table of the TOML file. The default one names no target: it is for
+/// rows that are scored only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schema {
     /// How the text is read.
@@ -91,7 +92,7 @@ impl Default for Table {
 }
 
 /// `[target]`: what is predicted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The column.
@@ -102,6 +103,10 @@ pub struct Target {
     /// Empty: every value that is not positive, and not missing.
     #[serde(default)]
     pub negative: Vec<String>,
+    /// What the favourable outcome is called in reasons and letters, such as `loan approved`; the
+    /// first of `positive` where it is absent.
+    #[serde(default)]
+    pub label: Option<String>,
 }
 
 impl Target {

@@ -44,6 +44,7 @@ use crate::learner::Learner;
 use crate::output::OutputFile;
 use crate::rows::{Buffer, Digest, Place, Reservoir};
 use crate::schema::Schema;
+use crate::training::Passes;
 use crate::training::trainer::Measured;
 
 /// First bytes of a checkpoint.
@@ -51,8 +52,9 @@ pub const MAGIC: [u8; 4] = *b"FEAC";
 /// Version of the format, the only one that is read. 1: the first. 2: of rows that are kept, the
 /// typed values of the columns in use and nothing else. 3: the experts' responsibilities in f64.
 /// 4: where each file began. 5: the decisions of the exported weights, the rows' order, a chosen
-/// threshold.
-pub const VERSION: u16 = 5;
+/// threshold. 6: the
+/// passes, the decisions after several of them, the name of the outcome.
+pub const VERSION: u16 = 6;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
 
@@ -73,6 +75,8 @@ pub struct Checkpoint<'a> {
     pub schema: Cow<'a, Schema>,
     /// How the encoder was fitted, or will be.
     pub encoding: encoder::Options,
+    /// How the run went over its data, before any newer data.
+    pub passes: Passes,
     /// Where the run is in the data.
     pub place: Place,
     /// What turns rows into examples.

@@ -12,6 +12,7 @@ use crate::encoder::{Encoder, Example, Feature, Kind};
 use crate::error::Error;
 use crate::judge::binding::Binding;
 use crate::learner::Weights;
+use crate::model::card::Card;
 use crate::model::{AlignedBytes, Content, EncodeError, HostModel};
 use crate::rows::{Merged, Reservoir, merged};
 
@@ -115,13 +116,15 @@ fn content(source: &Source<'_>) -> Content {
     }
 }
 
-/// Lays out, encodes, reads back and checks a model with the reservoir's background. `predict`
+/// Lays out, encodes, reads back and checks a model with its card and the reservoir's background.
+/// `predict`
 /// gives the learner's score of an encoded row; `column` finds a column of the reservoir's rows.
 ///
 /// # Errors
 /// See [`ExportError`].
 pub fn export(
     source: &Source<'_>,
+    card: &Card,
     reservoir: &Reservoir,
     column: impl Fn(&str) -> Result<usize, Error>,
     predict: impl Fn(&Example) -> f32,
@@ -133,7 +136,7 @@ pub fn export(
     for row in reservoir.background() {
         binding.write_background(&row, &mut content.background)?;
     }
-    let bytes = content.to_bytes(true)?;
+    let bytes = card.put_into(&content.to_bytes(true)?)?;
     let model = HostModel::load(bytes.as_slice())?;
     let (mut record, mut example) = (model.record(), Example::default());
     let (mut checked_rows, mut largest_difference) = (0, 0.0_f32);

@@ -6,6 +6,7 @@
 //! an order of their own, are stored once they are done; newer data are then learned from in a
 //! single pass.
 
+mod card;
 pub mod checkpoint;
 mod distance;
 pub mod export;
@@ -23,6 +24,7 @@ use std::time::Instant;
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
 
 pub use trainer::Trainer;
 
@@ -84,6 +86,15 @@ impl Options {
             split: None,
         }
     }
+}
+
+/// How often, and in which order, a run went over its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passes {
+    /// Passes, at least 1.
+    pub epochs: u32,
+    /// Whether their order was drawn by the seed.
+    pub shuffled: bool,
 }
 
 /// Where a run is.

@@ -18,6 +18,11 @@ pub enum Remark {
         /// `the outcome`, or the protected column.
         by: String,
     },
+    /// The rows are sorted by a feature, such as a date.
+    SortedByFeature {
+        /// Its column.
+        column: String,
+    },
     /// Windows of the stream have one outcome only.
     OneOutcome {
         /// Number of such windows.
@@ -49,6 +54,11 @@ impl fmt::Display for Remark {
                 "the rows are sorted by {by}: one pass in this order fits the last block of rows, so that the measures above do not describe the model; \
                  no target is judged"
             ),
+            Self::SortedByFeature { column } => write!(
+                f,
+                "the rows are sorted by {column:?}: the model has seen each of its values in one stretch of the rows only, so that the measures above \
+                 do not describe it; no target is judged"
+            ),
             Self::OneOutcome { windows, of } => {
                 write!(f, "{windows} of {of} windows have one outcome only: their accuracy says little")
             }
@@ -75,6 +85,8 @@ pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
             remarks.push(Remark::Sorted { by: format!("{:?}", attribute.column()) });
         }
     }
+    let columns = trainer.columns_sorted_by();
+    remarks.extend(columns.map(|column| Remark::SortedByFeature { column: column.to_owned() }));
     let windows = trainer.prequential().windows();
     let of_one = windows.iter().filter(|window| [true, false].iter().any(|label| window.all().labelled(*label) == 0));
     let of_one = of_one.count();

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use feamoe_engine::format::Provenance;
 use serde::{Deserialize, Serialize};
 
+use super::card::card;
 use super::checkpoint::{Checkpoint, Stage};
 use super::distance::Gauge;
 use super::export::{Export, ExportError, Source as Learned, export};
 use super::order::Order;
 use super::prequential::{Prequential, Tally};
 use super::remarks::{Remark, remarks};
-use super::{Options, Progress};
+use super::{Options, Passes, Progress};
 use crate::encoder::{self, Encoder, Example, Flipper, Flips, feature_columns};
 use crate::error::{CheckpointError, Error, list};
 use crate::judge::proxies::{Proxy, proxies};
@@ -72,6 +73,7 @@ pub struct Trainer {
     reservoir: Reservoir,
     state: State,
     earlier_rows: u64,
+    passes: Passes,
     reading: Reading,
     /// Hashes what is pushed, where nobody hashes what it is read from.
     hashes: bool,
@@ -89,27 +91,29 @@ struct State {
     gauge: Option<Gauge>,
     learner: Learner,
     measured: Measured,
-    /// Decisions of the finished model on rows that no later pass learned from.
-    reserved: Option<Tally>,
     rows: u64,
     epoch: u32,
     example: Example,
 }
 
-/// What is measured of the rows seen for the first time, before they are learned from.
+/// What is measured of rows that the model has not learned from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Decisions as the stream sees them.
+    /// Decisions on rows seen for the first time, before they are learned from, as the stream sees
+    /// them.
     pub(super) prequential: Prequential,
-    /// Decisions by the weights that are exported, a longer average.
+    /// Those by the weights that are exported, a longer average.
     exported: Prequential,
     order: Order,
+    /// Decisions of the model after several passes on rows that only the first learned from; `None`
+    /// once it has learned on.
+    reserved: Option<Tally>,
 }
 
 impl Measured {
     fn new(window: u64) -> Self {
         let prequential = Prequential::new(window);
-        Self { exported: prequential.clone(), prequential, order: Order::default() }
+        Self { exported: prequential.clone(), prequential, order: Order::default(), reserved: None }
     }
 }
 
@@ -121,7 +125,6 @@ impl State {
             gauge: Gauge::new(&learner),
             learner,
             measured,
-            reserved: None,
             rows,
             epoch: 1,
             example: Example::default(),
@@ -151,7 +154,8 @@ impl State {
         }
         let prediction = learner.learn_one_with(example, flips);
         if is_first {
-            let Measured { prequential, order, .. } = measured;
+            let Measured { prequential, order, reserved, .. } = measured;
+            *reserved = None;
             order.observe(example.label, &example.groups);
             prequential.observe(example.label, prediction.probability, prediction.threshold, &example.groups);
             if flipper.is_some() {
@@ -206,6 +210,7 @@ impl Trainer {
             waiting: Some((rows, 0)),
             state: State::new(learner, measured, 0),
             earlier_rows: 0,
+            passes: Passes { epochs: options.epochs, shuffled: options.shuffle },
             reading: Reading::default(),
             hashes: false,
             keeps_rows: false,
@@ -239,7 +244,7 @@ impl Trainer {
         file: &str,
         resume_from: ResumeFrom,
     ) -> Result<Self, Error> {
-        let Checkpoint { schema, encoding, place, stage, reservoir, learner, measured, rows } = checkpoint;
+        let Checkpoint { schema, encoding, passes, place, stage, reservoir, learner, measured, rows } = checkpoint;
         let mut admission = Admission::new(columns, file, &schema, Use::Learn)?;
         admission.resume(&place, resume_from);
         let mut reservoir = reservoir.into_owned();
@@ -264,6 +269,7 @@ impl Trainer {
             reservoir,
             state: State::new(learner.into_owned(), measured.into_owned(), rows),
             earlier_rows: rows,
+            passes,
             reading,
             hashes: false,
             keeps_rows: false,
@@ -293,10 +299,10 @@ impl Trainer {
         if self.reservoir.bytes() > MOST_BYTES {
             return Err(self.too_much_memory(record, "the sample for the background", self.reservoir.rows().count()));
         }
-        let Self { admission, encoder, waiting, reservoir, state, .. } = self;
+        let Self { admission, features, encoder, waiting, reservoir, state, .. } = self;
         let row = admission.row(*record);
         let Some((rows, bytes)) = waiting else {
-            return take(&row, encoder, admission, reservoir, state);
+            return take(&row, features, encoder, admission, reservoir, state);
         };
         rows.push(&row);
         if self.keeps_rows {
@@ -337,11 +343,11 @@ impl Trainer {
 
     /// Fits the encoder on the rows there are, and learns from them.
     pub(super) fn fit(&mut self) -> Result<(), Error> {
-        let Self { schema, encoding, admission, encoder, waiting, reservoir, state, .. } = self;
+        let Self { schema, encoding, admission, features, encoder, waiting, reservoir, state, .. } = self;
         let Some((rows, _)) = waiting else { return Ok(()) };
         *encoder = Encoder::fit(rows, admission.columns(), schema, encoding)?;
         for row in rows.rows() {
-            take(&row, encoder, admission, reservoir, state)?;
+            take(&row, features, encoder, admission, reservoir, state)?;
         }
         *waiting = None;
         Ok(())
@@ -358,7 +364,7 @@ impl Trainer {
         Ok(Cow::Owned(fitted))
     }
 
-    /// Returns the model as it is now, with its background, checked on a sample of the rows.
+    /// Returns the model as it is now, with its background and its card, checked on a sample of the rows.
     ///
     /// # Errors
     /// See [`ExportError`]; without rows of both outcomes and of every group that the schema names,
@@ -367,7 +373,7 @@ impl Trainer {
         let files = self.reading.files().unwrap_or_else(|| "the table".to_owned());
         self.admission.check_learned(&files)?;
         let fitted = self.fitted()?;
-        let Self { schema, admission, encoder, reservoir, state, reading, .. } = &*fitted;
+        let Self { schema, encoding, admission, encoder, reservoir, state, reading, .. } = &*fitted;
         let learner = &state.learner;
         let source = Learned {
             encoder,
@@ -382,7 +388,8 @@ impl Trainer {
             },
         };
         let column = |name: &str| column(admission.columns(), "", name, "the model");
-        export(&source, reservoir, column, |example| learner.predict_exported(&example.terms))
+        let card = card(&fitted, encoding, self.passes);
+        export(&source, &card, reservoir, column, |example| learner.predict_exported(&example.terms))
     }
 
     /// Returns the complete state, to resume here or elsewhere.
@@ -391,6 +398,7 @@ impl Trainer {
         Checkpoint {
             schema: Cow::Borrowed(&self.schema),
             encoding: self.encoding.clone(),
+            passes: self.passes,
             place: self.admission.place(self.reading.clone()),
             stage: match &self.waiting {
                 Some((rows, _)) => Stage::WarmingUp(Cow::Borrowed(rows)),
@@ -489,12 +497,12 @@ impl Trainer {
     /// Returns the decisions of the finished model on rows that no later pass learned from; `None`
     /// after a single pass.
     pub(super) fn reserved(&self) -> Option<&Tally> {
-        self.state.reserved.as_ref()
+        self.state.measured.reserved.as_ref()
     }
 
     /// Judges the finished model on a row that no later pass learned from.
     pub(super) fn judge_reserved(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        let State { learner, reserved, example, .. } = &mut self.state;
+        let State { learner, measured: Measured { reserved, .. }, example, .. } = &mut self.state;
         self.encoder.encode(row, example)?;
         let probability = learner.predict_exported(&example.terms);
         let reserved = reserved.get_or_insert_default();
@@ -515,7 +523,15 @@ impl Trainer {
 
     /// Returns whether the rows are sorted, so that no target can be judged.
     pub(super) fn is_sorted(&self) -> bool {
-        self.remarks().iter().any(|remark| matches!(remark, Remark::Sorted { .. }))
+        let is_order = |remark: &Remark| matches!(remark, Remark::Sorted { .. } | Remark::SortedByFeature { .. });
+        self.remarks().iter().any(is_order)
+    }
+
+    /// Returns the columns of the features that the rows are sorted by.
+    pub(super) fn columns_sorted_by(&self) -> impl Iterator<Item = &str> {
+        let features = self.state.measured.order.sorted_by_features();
+        let column = |feature: usize| Some(self.admission.columns().get(*self.features.get(feature)?)?.as_str());
+        features.filter_map(column)
     }
 
     /// Returns the decisions that the model is judged by: on reserved rows, or over the last part
@@ -581,6 +597,7 @@ impl Trainer {
 #[inline]
 fn take(
     row: &Row<'_>,
+    features: &[usize],
     encoder: &mut Encoder,
     admission: &Admission,
     reservoir: &mut Reservoir,
@@ -588,5 +605,6 @@ fn take(
 ) -> Result<Option<Prediction>, Error> {
     encoder.learn_one(row, &mut state.example)?;
     reservoir.offer(row);
+    state.measured.order.observe_features(row, features);
     Ok(Some(state.learn(encoder, admission.attributes())))
 }

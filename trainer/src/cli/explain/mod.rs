@@ -23,7 +23,8 @@ use feamoe::rows::{Source as _, open};
 use feamoe::schema::Table;
 
 use super::{
-    Loaded, Outcome, Source, TableOption, ThreadsOption, files, load_any, print, read_blob, refuse_overwriting, whole,
+    Loaded, Outcome, Source, TableOption, ThreadsOption, files, load_any, print, read_blob, read_card,
+    refuse_overwriting, whole,
 };
 use render::{render, render_summary, write_header, write_json, write_line, write_summary};
 
@@ -226,7 +227,8 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
     };
     let floats = floats_blob.as_ref().map(|blob| HostModel::load(blob.as_slice()).map(Box::new)).transpose()?;
     let model = model.any_with(floats.as_deref());
-    let explainer = Explainer::new(model, procedure, &options.groups)?.protecting(&options.table.protected()?);
+    let schemas = options.table.schemas(read_card(&options.source.model, &blob)?)?;
+    let explainer = schemas.iter().fold(Explainer::new(model, procedure, &options.groups)?, Explainer::informed_by);
     let mut report = Report::new(options, kind, &explainer);
     report.read(model, &table, records, &binding, out)?;
     report.finish(out)

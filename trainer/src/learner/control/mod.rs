@@ -79,9 +79,9 @@ const RECORDS_AFTER_DRIFT: u64 = 2000;
 const PROPORTIONAL: f32 = 5.0;
 /// Largest integral part of a price, in units of force: a force of 1 moves a score at the threshold
 /// by up to 1/4.
-const PRICE: f32 = 0.5;
+const PRICE: f32 = 0.0;
 /// Largest proportional part of a price, per unit of the gap: gaps of a few thousandths are noise.
-const PRICE_SLOPE: f32 = 20.0;
+const PRICE_SLOPE: f32 = 0.0;
 /// Gains of the price; faster than those of the multiplier, since the price is bounded.
 const PRICE_INTEGRAL: f32 = 4.5e-3;
 const PRICE_PROPORTIONAL: f32 = 15.0;
@@ -481,7 +481,7 @@ impl Pair {
             let opposing: f32 = opposed.map(|(_, (multiplier, _))| multiplier.abs()).sum();
             let price = (PRICE - opposing).max(0.0);
             self.prices[i] = (self.prices[i] + PRICE_INTEGRAL * self.clocks[i] * step).clamp(-price, price);
-            let largest = PRICE_SLOPE * gap.abs() * (price / PRICE);
+            let largest = PRICE_SLOPE * gap.abs() * (price / PRICE.max(1e-9));
             total[i] = self.prices[i] + (PRICE_PROPORTIONAL * step).clamp(-largest, largest);
         }
         total

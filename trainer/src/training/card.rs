@@ -1,0 +1,90 @@
+//! What a model's card says of the run that made it.
+
+use std::collections::BTreeMap;
+
+use feamoe_engine::fairness::Measure;
+
+use super::{Passes, Trainer, targets};
+use crate::encoder;
+use crate::judge::gaps::GroupGaps;
+use crate::learner::{Loss, ValidOptions};
+use crate::model::card::{Card, Gap, Measured, Target};
+use targets::TargetReport;
+
+/// Makes the card of the model as it is now.
+pub(super) fn card(trainer: &Trainer, encoding: &encoder::Options, passes: Passes) -> Card {
+    let total = trainer.prequential().summary().total;
+    #[allow(clippy::cast_possible_truncation)] // as precise as it is read
+    let measured = Measured {
+        accuracy: total.accuracy,
+        balanced_accuracy: finite(total.balanced_accuracy),
+        log_loss: total.log_loss as f32,
+        gaps: targets::gaps(trainer).iter().map(gap).collect(),
+        targets: targets::targets(trainer).iter().map(target).collect(),
+    };
+    Card {
+        schema: trainer.schema().clone(),
+        options: options(trainer.learner().options(), encoding, passes),
+        measured: Some(measured),
+    }
+}
+
+fn options(learner: &ValidOptions, encoding: &encoder::Options, passes: Passes) -> BTreeMap<String, String> {
+    let mut options = BTreeMap::new();
+    let mut say = |flag: &str, value: String| _ = options.insert(flag.to_owned(), value);
+    say("experts", learner.experts().to_string());
+    say("grow", learner.growth().to_string());
+    say("loss", if learner.loss() == Loss::Nll { "nll" } else { "competitive" }.into());
+    say("lr", learner.learning_rate().to_string());
+    say("seed", learner.seed().to_string());
+    say("threshold", learner.threshold().to_string());
+    say("bins", encoding.bins.to_string());
+    say("epochs", passes.epochs.to_string());
+    let targets: Vec<String> =
+        learner.targets().iter().map(|(measure, limit)| format!("{}={limit}", measure.name())).collect();
+    if !targets.is_empty() {
+        say("fair", targets.join(","));
+    }
+    if let Some((penalties, increment)) = learner.paper() {
+        say("fairness", "paper".into());
+        say("penalties", penalties.to_string());
+        say("increment", increment.to_string());
+    }
+    if let Some(weight) = learner.individual() {
+        say("individual", weight.to_string());
+    }
+    for (flag, is_set) in [("freeze", learner.freezes()), ("shuffle", passes.shuffled)] {
+        if is_set {
+            say(flag, "yes".into());
+        }
+    }
+    options
+}
+
+fn gap(gaps: &GroupGaps) -> Gap {
+    let judged = Measure::ALL.into_iter().filter(|measure| gaps.magnitude(*measure).is_some());
+    Gap {
+        attribute: gaps.attribute.clone(),
+        group: gaps.group.clone(),
+        reference: gaps.reference.clone(),
+        rows: gaps.rows,
+        reference_rows: gaps.reference_rows,
+        measures: judged.map(|measure| (measure.name().to_owned(), gaps.measure(measure))).collect(),
+    }
+}
+
+fn target(report: &TargetReport) -> Target {
+    Target {
+        attribute: report.attribute.clone(),
+        group: report.group.clone(),
+        measure: report.measure.to_owned(),
+        target: report.target,
+        value: finite(report.gap),
+        interval: report.interval,
+        verdict: report.verdict.map(|verdict| verdict.name().to_owned()),
+    }
+}
+
+fn finite(value: f32) -> Option<f32> {
+    value.is_finite().then_some(value)
+}
