@@ -38,7 +38,7 @@ impl Fading {
     }
 
     /// As [`Fading::observe`], fading more slowly.
-    fn observe_slowly(&mut self, value: f32) {
+    pub fn observe_slowly(&mut self, value: f32) {
         self.count += 1.0;
         let step = if self.count < 1.0 / SLOW_STEP { 1.0 / self.count } else { SLOW_STEP };
         self.mean += step * (value - self.mean);
