@@ -20,6 +20,9 @@ use crate::schema::{Features, Schema};
 /// learner off.
 const CLAMP_SD: f64 = 5.0;
 
+/// See [`fence`].
+const FENCE: f32 = 3.0;
+
 /// Values are clamped to this magnitude, so that no difference of two overflows.
 const LARGEST: f32 = 1e37;
 
@@ -120,7 +123,8 @@ fn number(mut values: Vec<f32>, transform: Transform, bins: usize, encoder: &mut
         *x = clamp(*x, -LARGEST, LARGEST);
     }
     let count = values.len() as f64;
-    let transformed = || values.iter().map(|x| f64::from(transform.apply(*x)));
+    let fence = fence(values.iter().map(|x| transform.apply(*x)).collect());
+    let transformed = || values.iter().map(|x| f64::from(clamp(transform.apply(*x), fence[0], fence[1])));
     let mean = transformed().sum::<f64>() / count;
     let variance = transformed().map(|t| (t - mean) * (t - mean)).sum::<f64>() / count;
     // A column that is constant so far, or nearly, keeps its unit.
@@ -137,6 +141,18 @@ fn number(mut values: Vec<f32>, transform: Transform, bins: usize, encoder: &mut
     let first_row = encoder.add_rows(2 + bin_rows);
     let (sd, inv_sd) = (finite(sd), finite(1.0 / sd));
     Number { transform, mean: finite(mean), sd, inv_sd, low, high, edges, first_row }
+}
+
+/// Returns the range outside which values count as its ends in mean and standard deviation:
+/// [`FENCE`] times the width of the inner 98 % beyond it. A single slip of the pen, 999999999 for
+/// 9,999, would else be the unit of the whole column. Unbounded where the inner 98 % are one value:
+/// then those that differ are what there is to know.
+fn fence(mut values: Vec<f32>) -> [f32; 2] {
+    values.sort_unstable_by(f32::total_cmp);
+    let at = |share: f64| values.get((share * (values.len() - 1) as f64).round() as usize).copied().unwrap_or(0.0);
+    let [low, high] = [at(0.01), at(0.99)];
+    let margin = FENCE * (high - low);
+    if margin > 0.0 { [low - margin, high + margin] } else { [f32::NEG_INFINITY, f32::INFINITY] }
 }
 
 fn finite(x: f64) -> f32 {
@@ -166,4 +182,28 @@ fn category(rows: &Buffer, column: usize, max_levels: usize, encoder: &mut Encod
         levels.add(&counted[index].0, encoder.add_rows(1));
     }
     Category { levels, max_levels, unseen_row }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_not_the_unit_of_a_column() {
+        let unit = |values: Vec<f32>| number(values, Transform::Identity, 0, &mut Encoder::default()).sd();
+        let amounts = |slips: &[f32]| (0..5_000_u16).map(f32::from).chain(slips.iter().copied()).collect::<Vec<_>>();
+        let plain = unit(amounts(&[]));
+        for slips in [&[999_999_999.0][..], &[-1e30], &[1e9; 20]] {
+            let found = unit(amounts(slips));
+            assert!((found / plain - 1.0).abs() < 0.3, "{slips:?}: {found} for {plain}");
+        }
+        // Values that differ from a usual one in less than 1 % of the rows, and a long tail.
+        let mut rare = vec![0.0; 4_990];
+        rare.extend([1.0; 10]);
+        assert!((unit(rare) - 0.0447).abs() < 1e-3);
+        let tail: Vec<f32> = (1..5_000_u16).map(|rank| 1e4 / f32::from(rank)).collect();
+        let [inner, whole] = [fence(tail.clone()), [f32::MIN, f32::MAX]];
+        let within = |ends: [f32; 2]| tail.iter().filter(|x| ends[0] <= **x && **x <= ends[1]).count();
+        assert!(within(whole) - within(inner) < 30, "all but the outermost values count as they are");
+    }
 }
