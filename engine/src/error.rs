@@ -78,6 +78,8 @@ pub enum LoadErrorKind {
         /// The feature.
         feature: usize,
     },
+    /// A number of the calibration section is not finite, or out of range.
+    InvalidCalibration,
     /// A number's standard deviation is not a normal f32 above 0, or a category's is not 0.
     InvalidDeviation {
         /// The feature.
@@ -157,6 +159,7 @@ impl fmt::Display for LoadError {
             K::ThresholdOutOfRange => f.write_str("threshold is not inside (0, 1)")?,
             K::InvalidRange { feature } => write!(f, "feature {feature}: its range is empty or not finite")?,
             K::InvalidShape { feature } => write!(f, "feature {feature}: too many bins or levels")?,
+            K::InvalidCalibration => write!(f, "a number of the calibration is out of range")?,
             K::InvalidDeviation { feature } => write!(f, "feature {feature}: its standard deviation is out of range")?,
             K::InvalidBackground { record, feature } => {
                 write!(f, "background record {record}, feature {feature}: not a value of the feature")?;

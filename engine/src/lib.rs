@@ -79,6 +79,7 @@ fn golden<const FEATURES: usize, const EXPERTS: usize>() -> Model<'static, FEATU
 }
 
 pub mod attribution;
+pub mod calibration;
 #[doc = include_str!("../costs.md")]
 pub mod costs {}
 pub mod delta;

@@ -4,7 +4,7 @@ use bytemuck::try_cast_slice;
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
 use crate::error::{LoadError, LoadErrorKind, PredictError, RecordError};
-use crate::format::{Blob, FLAGS_AT, HEADER_BYTES, Provenance, Weights, stride};
+use crate::format::{Blob, Calibration, FLAGS_AT, HEADER_BYTES, Provenance, Weights, stride};
 use crate::invariant::certain;
 use crate::limits::{MAX_LOGIT, MAX_REACH};
 use crate::mixture::{combine, live_logits, tame};
@@ -41,6 +41,7 @@ pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
     pub(crate) bias: &'a [f32],
     pub(crate) rows: &'a [f32],
     pub(crate) background: &'a [u8],
+    pub(crate) calibration: Calibration<'a>,
     bounded: bool,
     mean_probability: f32,
     provenance: Provenance,
@@ -160,7 +161,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
 
     /// Loads a blob that lies at any address, on a target of any endianness, and copies its values
     /// to `memory`: four bytes each, [`Model::values_needed`] of them. It is also for weights in
-    /// RAM, where flash is slow. Names, background records and deviations stay in the blob.
+    /// RAM, where flash is slow. Names, background records, deviations and calibration stay in the blob.
     ///
     /// ```
     /// use feamoe_engine::{Model, include_model};
@@ -233,6 +234,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             bias,
             rows,
             background: blob.background,
+            calibration: blob.calibration,
             bounded: largest <= MAX_LOGIT,
             mean_probability: 0.0,
             provenance: description.provenance,
@@ -549,7 +551,7 @@ mod tests {
         assert_eq!(size_of::<Score<EXPERTS>>(), 8 + 8 * EXPERTS);
         assert_eq!(size_of::<Attribution<FEATURES, EXPERTS>>(), size_of::<Score<EXPERTS>>() + 12 * FEATURES + 48);
         #[cfg(target_pointer_width = "64")]
-        assert_eq!((size_of::<Model<FEATURES, EXPERTS>>(), size_of::<Record<FEATURES>>()), (712, 280));
+        assert_eq!((size_of::<Model<FEATURES, EXPERTS>>(), size_of::<Record<FEATURES>>()), (728, 280));
     }
 
     /// Bits do not depend on the capacity of the build.

@@ -221,6 +221,7 @@ fn drawn(features: usize) -> Content {
         rows: (0..4 * features).flat_map(|_| row()).collect(),
         edges: Vec::new(),
         deviations: Vec::new(),
+        calibration: Vec::new(),
         background: Vec::new(),
         features: (0..features)
             .map(|feature| FeatureContent {

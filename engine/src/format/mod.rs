@@ -18,8 +18,8 @@
 //! - Flags: one bit for each optional part of the payload. Bits 0..8 are *mandatory*: a reader that
 //!   does not know one refuses the blob. Bits 8..16 are *optional*: a reader skips an unknown one
 //!   by its length, and so [`FLAG_CARD`], which is the host's. [`FLAG_INTEGER`], [`FLAG_NAMES`],
-//!   [`FLAG_BACKGROUND`] and [`FLAG_DEVIATIONS`] are known. With [`FLAG_INTEGER`] the values are
-//!   integers, drawn in [`crate::integer`].
+//!   [`FLAG_BACKGROUND`], [`FLAG_DEVIATIONS`] and [`FLAG_CALIBRATION`] are known. With
+//!   [`FLAG_INTEGER`] the values are integers, drawn in [`crate::integer`].
 //! - A weight row has [`stride`] lanes: gate lanes, expert lanes, zeros. Weights are in log2 units
 //!   and centred (see [`crate::schema`]). [`crate::Model::load`] uses the values in place and
 //!   copies nothing. They must then lie on a multiple of 4 in memory: reading unaligned bytes costs
@@ -32,6 +32,7 @@
 //! Worked example, `Kind::Category { levels: 300 }`: `01` (variant) `ac 02` (varint 300).
 
 pub mod background;
+mod calibration;
 mod kind;
 mod names;
 mod reader;
@@ -43,6 +44,8 @@ use crate::error::{LoadError, LoadErrorKind};
 use crate::frame::{self, Frame, FrameError};
 pub use crate::frame::{FLAGS_AT, HEADER_BYTES, checksum};
 use crate::limits::{MAX_BINS, MAX_EXPERTS, MAX_FEATURES, MAX_LEVELS};
+pub(crate) use calibration::Calibration;
+pub use calibration::MOST as MOST_CALIBRATION;
 pub use kind::{Kind, Transform};
 pub(crate) use names::Names;
 pub(crate) use reader::Reader;
@@ -71,11 +74,15 @@ pub const FLAG_BACKGROUND: u16 = 1 << 9;
 /// transform over the training rows, above 0; 0 for a category. It is what [`crate::recourse`]
 /// measures distances in.
 pub const FLAG_DEVIATIONS: u16 = 1 << 10;
+/// The calibration section: f32, slope, bias and one for each row of weights but the bias row, at
+/// most [`MOST_CALIBRATION`] in magnitude: what [`crate::calibration`] makes a probability of a
+/// score by.
+pub const FLAG_CALIBRATION: u16 = 1 << 12;
 /// The card section: a JSON object, for people and for the host, that says how the model was made.
 /// This reader skips it.
 pub const FLAG_CARD: u16 = 1 << 11;
 /// Sections this reader knows.
-const KNOWN_FLAGS: u16 = FLAG_INTEGER | FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS;
+const KNOWN_FLAGS: u16 = FLAG_INTEGER | FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS | FLAG_CALIBRATION;
 
 /// What stands first in the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,6 +140,7 @@ pub struct Blob<'a> {
     pub(crate) background: &'a [u8],
     /// An f32 for each feature, or none.
     pub(crate) deviations: &'a [[u8; 4]],
+    pub(crate) calibration: Calibration<'a>,
     weights: Weights<'a>,
     /// The number of bin edges.
     pub(crate) edges: usize,
@@ -202,6 +210,7 @@ impl<'a> Blob<'a> {
         let kinds = || Kinds { reader: Reader { blob: bytes, at: kinds_at }, left: description.features };
 
         let (mut names, mut background, mut deviations, mut integer) = (None, &[][..], &[][..], None);
+        let mut calibration = Calibration::default();
         for flag in (0..16).map(|bit| 1_u16 << bit).filter(|flag| flags & flag != 0) {
             let section = reader.bytes()?;
             let start = reader.at.wrapping_sub(section.len());
@@ -215,6 +224,9 @@ impl<'a> Blob<'a> {
                 background = background::check(section, record_bytes, kinds()).map_err(placed)?;
             } else if flag == FLAG_DEVIATIONS {
                 deviations = check_deviations(section, kinds()).map_err(|kind| LoadError { kind, at: start })?;
+            } else if flag == FLAG_CALIBRATION {
+                let checked = Calibration::check(section, rows as usize);
+                calibration = checked.map_err(|kind| LoadError { kind, at: start })?;
             }
         }
 
@@ -238,8 +250,19 @@ impl<'a> Blob<'a> {
         let shape = Shape { experts: description.experts.into(), rows: rows as usize, edges: edges as usize };
         let weights = Weights::F32(&[]);
         let edges = shape.edges;
-        let blob =
-            Self { bytes, crc32, description, kinds_at, names, background, deviations, weights, edges, values_at };
+        let blob = Self {
+            bytes,
+            crc32,
+            description,
+            kinds_at,
+            names,
+            background,
+            deviations,
+            calibration,
+            weights,
+            edges,
+            values_at,
+        };
         Ok(Parsed { blob, values, shape, integer })
     }
 

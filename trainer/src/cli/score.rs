@@ -50,7 +50,9 @@ fn write_scores(
     records.want(&binding.columns());
     let names: Vec<&str> = (0..).map_while(|index| model.schema().feature_name(index)).collect();
 
-    write!(out, "row,probability,decision")?;
+    // The score that decides, where that is not the probability.
+    let is_calibrated = model.is_calibrated();
+    write!(out, "row,probability,decision{}", if is_calibrated { ",score" } else { "" })?;
     if options.gate {
         for expert in 1..=model.experts() {
             write!(out, ",gate_{expert}")?;
@@ -62,8 +64,12 @@ fn write_scores(
         let row = records.record();
         binding.fill(&row, &mut record)?;
         let score = model.score(&record)?;
+        let probability = model.calibrated(&record, &score)?;
         // `{}` of an f32 prints the fewest digits that read back the same f32.
-        write!(out, "{},{},{}", row.position.number, score.probability, u8::from(score.decision))?;
+        write!(out, "{},{probability},{}", row.position.number, u8::from(score.decision))?;
+        if is_calibrated {
+            write!(out, ",{}", score.probability)?;
+        }
         if options.gate {
             for weight in score.gate.iter().take(model.experts()) {
                 write!(out, ",{weight}")?;

@@ -86,12 +86,14 @@ pub fn evaluate(
             on_progress(rows);
         }
         // A record of this very model: it cannot be another's.
-        let probability = model.score(&record).map_or(f32::NAN, |score| score.probability);
+        let score = model.score(&record);
+        let calibrated = score.as_ref().map_or(f32::NAN, |score| model.calibrated(&record, score).unwrap_or(f32::NAN));
+        let probability = score.map_or(f32::NAN, |score| score.probability);
         if let Some(label) = row.label {
             if sample.bytes() < MOST_BYTES {
                 sample.offer(&row);
             }
-            evaluator.observe(label, probability, row.groups);
+            evaluator.observe_calibrated(label, [probability, calibrated], row.groups);
             if let Some(declined) = declined.as_mut().filter(|_| probability < model.threshold()) {
                 declined.push(&binding, &row, &mut evaluator)?;
             }
@@ -198,14 +200,20 @@ impl Evaluator {
 
     /// Takes in one record: its label, score, and group in each attribute ([`NO_GROUP`] for none).
     pub fn observe(&mut self, label: bool, probability: f32, groups: &[u8]) {
-        self.all.observe(label, probability, self.threshold);
-        self.log_loss += log_loss(label, probability);
+        self.observe_calibrated(label, [probability; 2], groups);
+    }
+
+    /// As [`Evaluator::observe`], for a record whose probability is not the score that decides:
+    /// decisions and AUC are of the first, log-loss and calibration of the second.
+    pub fn observe_calibrated(&mut self, label: bool, [probability, calibrated]: [f32; 2], groups: &[u8]) {
+        self.all.observe(label, [probability, calibrated], self.threshold);
+        self.log_loss += log_loss(label, calibrated);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
         let step = (probability * SCORE_STEPS as f32) as usize;
         if let Some(cell) = self.scores.get_mut(step.min(SCORE_STEPS)).and_then(|c| c.get_mut(usize::from(label))) {
             *cell += 1;
         }
-        self.tallies(groups, |tally, threshold| tally.observe(label, probability, threshold));
+        self.tallies(groups, |tally, threshold| tally.observe(label, [probability, calibrated], threshold));
     }
 
     /// Takes in how far a declined record is from a favourable decision, `None` where no recourse
@@ -260,6 +268,7 @@ impl Evaluator {
             auc: self.auc(),
             log_loss: self.log_loss / rows,
             calibration_error: self.all.calibration_error(),
+            reliability: self.all.reliability(),
             threshold: self.threshold,
             selection_rate: all.rates().positive,
             favourable_outcome: String::new(),
@@ -289,19 +298,31 @@ impl Evaluator {
 }
 
 impl GroupTally {
-    fn observe(&mut self, label: bool, probability: f32, threshold: f32) {
+    fn observe(&mut self, label: bool, [probability, calibrated]: [f32; 2], threshold: f32) {
         self.decisions.observe(label, probability, threshold);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-        let bin = (probability * CALIBRATION_BINS as f32) as usize;
+        let bin = (calibrated * CALIBRATION_BINS as f32) as usize;
         if let Some(bin) = self.bins.get_mut(bin.min(CALIBRATION_BINS - 1)) {
             bin.rows += 1;
             bin.positives += u64::from(label);
-            bin.probability += f64::from(probability);
+            bin.probability += f64::from(calibrated);
         }
     }
 
-    /// Expected calibration error: mean over records of |mean score - share of positives| of their
-    /// bin.
+    /// Returns the bins that have records.
+    #[allow(clippy::cast_precision_loss)]
+    fn reliability(&self) -> Vec<ReliabilityBin> {
+        let bins = self.bins.iter().filter(|bin| bin.rows > 0);
+        let bins = bins.map(|bin| ReliabilityBin {
+            rows: bin.rows,
+            positives: bin.positives,
+            probability: bin.probability / bin.rows as f64,
+        });
+        bins.collect()
+    }
+
+    /// Expected calibration error: mean over records of |mean probability - share of positives| of
+    /// their bin.
     #[allow(clippy::cast_precision_loss)]
     fn calibration_error(&self) -> f64 {
         let gap: f64 = self.bins.iter().map(|bin| (bin.probability - bin.positives as f64).abs()).sum();
@@ -334,6 +355,7 @@ impl GroupTally {
             precision: counts.precision(),
             accuracy: counts.accuracy(),
             calibration_error: self.calibration_error(),
+            reliability: self.reliability(),
             tp: counts.cell(true, true),
             fp: counts.cell(false, true),
             tn: counts.cell(false, false),
@@ -364,12 +386,14 @@ pub struct Evaluation {
     pub accuracy: f32,
     /// Mean of true positive and true negative rate.
     pub balanced_accuracy: f32,
-    /// Area under the ROC curve.
+    /// Area under the ROC curve, of the scores that decide.
     pub auc: f64,
-    /// Mean negative log-likelihood, natural.
+    /// Mean negative log-likelihood of the calibrated probabilities, natural.
     pub log_loss: f64,
     /// Expected calibration error over ten bins of equal width.
     pub calibration_error: f64,
+    /// The bins that have records.
+    pub reliability: Vec<ReliabilityBin>,
     /// Decision threshold.
     pub threshold: f32,
     /// Share of favourable decisions.
@@ -431,6 +455,8 @@ pub struct GroupReport {
     pub accuracy: f32,
     /// Expected calibration error over ten bins of equal width.
     pub calibration_error: f64,
+    /// The bins that have records.
+    pub reliability: Vec<ReliabilityBin>,
     /// Favourable decisions on favourable outcomes.
     pub tp: u64,
     /// Favourable decisions on other outcomes.
@@ -444,6 +470,17 @@ pub struct GroupReport {
     pub recourse_burden: f32,
     /// Declined records for which no recourse was found within the training ranges.
     pub without_recourse: u64,
+}
+
+/// Records whose probability is in the same tenth of [0, 1].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ReliabilityBin {
+    /// The records.
+    pub rows: u64,
+    /// Those with the favourable outcome.
+    pub positives: u64,
+    /// Their mean probability.
+    pub probability: f64,
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@
 //! two averages), whatever the length of the stream; detectors 3.7 kB per protected group; the
 //! newest 1,000 events.
 
+mod calibration;
 mod control;
 mod growth;
 mod individual;
@@ -51,6 +52,7 @@ use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Example, Flips};
+pub use calibration::Calibrator;
 use control::Controller;
 pub use control::Steering;
 pub use growth::{Cause, Event, EventKind, Events, Growth, GrowthError, LossSign, Rate};
@@ -90,6 +92,8 @@ pub struct Learner {
     /// Where the threshold is chosen: that of the stream's decisions, and that of the exported
     /// weights.
     thresholds: Option<[Follower; 2]>,
+    /// Where scores are moved by more than the log-loss.
+    calibrator: Option<Calibrator>,
 }
 
 impl Learner {
@@ -110,6 +114,7 @@ impl Learner {
                 ThresholdRule::Fixed(_) => None,
                 ThresholdRule::Auto(objective) => Some([objective; 2].map(Follower::new)),
             },
+            calibrator: options.distorts().then(Calibrator::new),
             options,
         }
     }
@@ -251,6 +256,8 @@ impl Learner {
                 (rule, both) => matches!(rule, ThresholdRule::Fixed(_)) && both.is_none(),
             }
             && self.paper.is_sound(*penalties, *increment, attributes)
+            && self.calibrator.is_some() == self.options.distorts()
+            && self.calibrator.as_ref().is_none_or(Calibrator::is_sound)
     }
 
     /// Changes [`LearnerOptions::freeze`] from here on.
@@ -276,6 +283,33 @@ impl Learner {
     #[must_use]
     pub fn chooses_threshold(&self) -> bool {
         self.thresholds.is_some()
+    }
+
+    /// Returns whether probabilities are calibrated apart from the score that decides, so that
+    /// [`Learner::calibrate`] is of use: where fairness or a loss of its own moves the score.
+    #[must_use]
+    pub fn calibrates(&self) -> bool {
+        self.calibrator.is_some()
+    }
+
+    /// Learns what a score means from a record that was not learned from yet, by its score of the
+    /// exported weights.
+    pub fn calibrate(&mut self, example: &Example, score: f32) {
+        if let Some(calibrator) = &mut self.calibrator {
+            calibrator.observe(&example.terms, score, example.label, self.options.learning_rate);
+        }
+    }
+
+    /// Returns the calibrated probability of a record by its score of the exported weights: that
+    /// score where nothing is calibrated.
+    #[must_use]
+    pub fn calibrated(&self, terms: &[Term], score: f32) -> f32 {
+        self.calibrator.as_ref().map_or(score, |calibrator| calibrator.probability(terms, score))
+    }
+
+    /// Returns what calibrates, for export.
+    pub(crate) fn calibrator(&self) -> Option<&Calibrator> {
+        self.calibrator.as_ref()
     }
 
     /// Returns the score from which on the stream's decisions are favourable, as of the records so

@@ -291,6 +291,14 @@ impl ValidOptions {
         self.individual.is_some() || self.growth.unfair > 0
     }
 
+    /// Returns whether anything but the log-loss moves scores, so that they are no probabilities.
+    pub(super) fn distorts(&self) -> bool {
+        !self.targets.is_empty()
+            || self.penalties != Penalties::NONE
+            || self.individual.is_some_and(|weight| weight > 0.0)
+            || self.loss != Loss::Nll
+    }
+
     /// Returns the fairness targets, in the order they were set.
     #[must_use]
     pub fn targets(&self) -> &[(Measure, f32)] {

@@ -1,7 +1,7 @@
 //! Writes a blob: the engine's own types and checksum, in the order `feamoe_engine::format` draws.
 
 use feamoe_engine::format::{
-    Description, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance, header,
+    Description, FLAG_BACKGROUND, FLAG_CALIBRATION, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance, header,
 };
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BLOB_BYTES, MAX_EXPERTS, MAX_FEATURES};
 use feamoe_engine::schema::Kind;
@@ -29,6 +29,8 @@ pub struct Content {
     pub edges: Vec<f32>,
     /// The standard deviation of every feature, 0 for a category; empty for a blob without them.
     pub deviations: Vec<f32>,
+    /// Slope, bias and rows of the calibration; empty for a blob without one.
+    pub calibration: Vec<f32>,
     /// The background records, one after the other, as [`feamoe_engine::format::background`] draws
     /// them; empty for a blob without them.
     pub background: Vec<u8>,
@@ -111,6 +113,10 @@ impl Content {
             let deviations = self.deviations.iter().flat_map(|deviation| deviation.to_le_bytes()).collect();
             sections.push((FLAG_DEVIATIONS, deviations));
         }
+        if !self.calibration.is_empty() {
+            let calibration = self.calibration.iter().flat_map(|number| number.to_le_bytes()).collect();
+            sections.push((FLAG_CALIBRATION, calibration));
+        }
         let values: Vec<u8> =
             self.bias.iter().chain(&self.rows).chain(&self.edges).flat_map(|value| value.to_le_bytes()).collect();
         assemble(head, &sections, &values)
@@ -165,6 +171,7 @@ mod tests {
             rows: Vec::new(),
             edges: Vec::new(),
             deviations: Vec::new(),
+            calibration: Vec::new(),
             background: vec![0; rows * features * kind.value_bytes()],
         }
     }

@@ -166,6 +166,25 @@ impl<'m> AnyModel<'m> {
         }
     }
 
+    /// Returns whether it has calibrated probabilities beside its scores; never with integer
+    /// weights.
+    #[must_use]
+    pub fn is_calibrated(self) -> bool {
+        matches!(self, Self::Float(model) if model.is_calibrated())
+    }
+
+    /// Returns the calibrated probability of a record that was scored: its score where the model
+    /// has no other.
+    ///
+    /// # Errors
+    /// [`PredictError::OtherModel`].
+    pub fn calibrated(self, record: &AnyRecord<'_>, score: &HostScore) -> Result<f32, PredictError> {
+        match (self, record) {
+            (Self::Float(model), AnyRecord::Float(record)) => model.calibrated(record, score),
+            _ => Ok(score.probability),
+        }
+    }
+
     /// Scores a record by the kernel of its weights.
     ///
     /// # Errors

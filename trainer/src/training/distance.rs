@@ -63,7 +63,8 @@ impl Gauge {
         let weights = learner.deciding_weights();
         let threshold = learner.threshold();
         let provenance = feamoe_engine::format::Provenance::default();
-        let bytes = snapshot(&Source { encoder, weights, threshold, positive_name: "", provenance }).ok()?;
+        let bytes =
+            snapshot(&Source { encoder, weights, calibrator: None, threshold, positive_name: "", provenance }).ok()?;
         let model = HostModel::load(bytes.as_slice()).ok()?;
         let mut record = model.record();
         fill(&mut record, values)?;
@@ -125,6 +126,7 @@ mod tests {
                     encoder: examples.encoder(),
                     weights: learner.deciding_weights(),
                     threshold: 0.5,
+                    calibrator: None,
                     positive_name: "",
                     provenance: feamoe_engine::format::Provenance::default(),
                 };

@@ -7,11 +7,11 @@
 use feamoe_engine::LoadError;
 use feamoe_engine::format::Provenance;
 
-use super::layout::lay_out;
+use super::layout::{lay_out, lay_out_calibration};
 use crate::encoder::{Encoder, Example, Feature, Kind};
 use crate::error::Error;
 use crate::judge::binding::Binding;
-use crate::learner::Weights;
+use crate::learner::{Calibrator, Weights};
 use crate::model::card::Card;
 use crate::model::{AlignedBytes, Content, EncodeError, HostModel};
 use crate::rows::{Merged, Reservoir, merged};
@@ -28,6 +28,8 @@ pub struct Source<'a> {
     pub encoder: &'a Encoder,
     /// The weights to export.
     pub weights: Weights<'a>,
+    /// What makes probabilities of their scores, where that is not the scores themselves.
+    pub calibrator: Option<&'a Calibrator>,
     /// Decision threshold.
     pub threshold: f32,
     /// Name of the favourable outcome.
@@ -112,13 +114,16 @@ fn content(source: &Source<'_>) -> Content {
         rows: layout.rows,
         edges: layout.edges,
         deviations: layout.deviations,
+        calibration: source
+            .calibrator
+            .map_or_else(Vec::new, |calibrator| lay_out_calibration(source.encoder, calibrator)),
         background: Vec::new(),
     }
 }
 
 /// Lays out, encodes, reads back and checks a model with its card and the reservoir's background.
 /// `predict`
-/// gives the learner's score of an encoded row; `column` finds a column of the reservoir's rows.
+/// gives the learner's score of an encoded row, and its calibrated probability; `column` finds a column of the reservoir's rows.
 ///
 /// # Errors
 /// See [`ExportError`].
@@ -127,7 +132,7 @@ pub fn export(
     card: &Card,
     reservoir: &Reservoir,
     column: impl Fn(&str) -> Result<usize, Error>,
-    predict: impl Fn(&Example) -> f32,
+    predict: impl Fn(&Example) -> [f32; 2],
 ) -> Result<Export, ExportError> {
     let mut content = content(source);
     let bytes = content.to_bytes(true)?;
@@ -143,15 +148,18 @@ pub fn export(
     for row in reservoir.rows() {
         binding.fill(&row, &mut record)?;
         // A record of this very model: it cannot be another's.
-        let engine = model.score(&record).map_or(f32::NAN, |score| score.probability);
+        let engine = model
+            .score(&record)
+            .map_or([f32::NAN; 2], |score| [score.probability, model.calibrated(&record, &score).unwrap_or(f32::NAN)]);
         source.encoder.encode(&row, &mut example)?;
-        let learner = predict(&example);
-        let difference = (engine - learner).abs();
-        if difference.is_nan() || difference > TOLERANCE {
-            let (file, line) = (row.position.file.to_owned(), row.position.line);
-            return Err(ExportError::Differs { file, line, learner, engine });
+        for (learner, engine) in predict(&example).into_iter().zip(engine) {
+            let difference = (engine - learner).abs();
+            if difference.is_nan() || difference > TOLERANCE {
+                let (file, line) = (row.position.file.to_owned(), row.position.line);
+                return Err(ExportError::Differs { file, line, learner, engine });
+            }
+            largest_difference = largest_difference.max(difference);
         }
-        largest_difference = largest_difference.max(difference);
         checked_rows += 1;
     }
     for (index, row) in reservoir.background().enumerate() {

@@ -19,9 +19,10 @@
 
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;
+use ndarray::{ArrayView1, ArrayView2};
 
 use crate::encoder::{self, Encoder};
-use crate::learner::Weights;
+use crate::learner::{Calibrator, Weights};
 use crate::model::FeatureContent;
 
 /// Features, bias, rows and edges in the engine's order.
@@ -83,6 +84,19 @@ pub(super) fn lay_out(encoder: &Encoder, weights: Weights<'_>) -> Layout {
         *to = from as f32;
     }
     layout
+}
+
+/// Lays out what calibrates, as the engine's section is drawn: slope, bias, rows. They are laid out
+/// as the lane of an expert would be.
+pub(super) fn lay_out_calibration(encoder: &Encoder, calibrator: &Calibrator) -> Vec<f32> {
+    let ([slope, bias], stride) = (calibrator.line(), stride(1));
+    let lane = |value: f32| std::iter::once(value).chain(std::iter::repeat_n(0.0, stride - 1));
+    let (first, rows): (Vec<f32>, Vec<f32>) = (lane(bias).collect(), calibrator.rows().flat_map(lane).collect());
+    let rows = ArrayView2::from_shape((rows.len() / stride, stride), &rows);
+    let Ok(rows) = rows else { return Vec::new() };
+    let Layout { bias, rows, .. } = lay_out(encoder, Weights { experts: 1, bias: ArrayView1::from(&first), rows });
+    let first = |lanes: &[f32]| lanes.first().copied().unwrap_or_default();
+    [slope, first(&bias)].into_iter().chain(rows.chunks(stride).map(first)).collect()
 }
 
 struct Writer<'a, 'w> {

@@ -39,9 +39,9 @@ use prequential::Prequential;
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 8192;
-/// Part of the rows that only the first of several passes learns from, where there are targets: the
-/// finished model is judged on them. A target that is met on rows learned from again and again is
-/// missed on new ones.
+/// Part of the rows that only the first of several passes learns from, where fairness moves scores:
+/// probabilities are calibrated on them, and the finished model is judged on them. A target that is
+/// met on rows learned from again and again is missed on new ones.
 const RESERVED_PART: f64 = 0.1;
 
 /// How a run goes over the data.
@@ -223,7 +223,7 @@ pub fn run_saving(
         return over(trainer, reader, saving, on_progress, started);
     }
 
-    let reserves = options.epochs > 1 && !options.learner.targets().is_empty();
+    let reserves = options.epochs > 1 && trainer.learner().calibrates();
     let reserved = Split { seed: options.seed, training_share: 1.0 - RESERVED_PART, part: Part::HeldOut };
     let is_reserved = |number: u64| reserves && reserved.keeps(number);
     if options.shuffle {
@@ -257,7 +257,10 @@ pub fn run_saving(
                 let Some(row) = rows.row(*index as usize) else { continue };
                 match epoch {
                     1 => trainer.learn_kept(&row)?,
-                    _ if is_reserved(u64::from(*index)) => continue,
+                    _ if is_reserved(u64::from(*index)) => {
+                        trainer.calibrate(&row)?;
+                        continue;
+                    }
                     _ => trainer.learn_row_again(&row)?,
                 }
                 report(&trainer, on_progress);
@@ -293,6 +296,7 @@ pub fn run_saving(
                         trainer.learn_row_again(&row)?;
                         report(&trainer, on_progress);
                     }
+                    (false, true) => trainer.calibrate(&row)?,
                     (true, true) => trainer.judge_reserved(&row)?,
                     _ => {}
                 }

@@ -144,11 +144,12 @@ impl State {
         // Later passes have seen the row: their measures would flatter.
         let is_first = *epoch == 1;
         let follows = learner.chooses_threshold();
-        if follows || (is_first && !example.groups.is_empty()) {
+        if follows || (is_first && (learner.calibrates() || !example.groups.is_empty())) {
             let probability = learner.predict_exported(&example.terms);
             if is_first {
                 let threshold = learner.exported_threshold();
                 measured.exported.observe(example.label, probability, threshold, &example.groups);
+                learner.calibrate(example, probability);
             }
             learner.observe_exported(example.label, probability);
         }
@@ -378,6 +379,7 @@ impl Trainer {
         let source = Learned {
             encoder,
             weights: learner.weights(),
+            calibrator: learner.calibrator(),
             threshold: learner.exported_threshold(),
             positive_name: schema.target.positive.first().map_or("", String::as_str),
             provenance: Provenance {
@@ -389,7 +391,10 @@ impl Trainer {
         };
         let column = |name: &str| column(admission.columns(), "", name, "the model");
         let card = card(&fitted, encoding, self.passes);
-        export(&source, &card, reservoir, column, |example| learner.predict_exported(&example.terms))
+        export(&source, &card, reservoir, column, |example| {
+            let score = learner.predict_exported(&example.terms);
+            [score, learner.calibrated(&example.terms, score)]
+        })
     }
 
     /// Returns the complete state, to resume here or elsewhere.
@@ -498,6 +503,15 @@ impl Trainer {
     /// after a single pass.
     pub(super) fn reserved(&self) -> Option<&Tally> {
         self.state.measured.reserved.as_ref()
+    }
+
+    /// Learns what a score means, in a later pass, from a row that it does not learn from.
+    pub(super) fn calibrate(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        let State { learner, example, .. } = &mut self.state;
+        self.encoder.encode(row, example)?;
+        let score = learner.predict_exported(&example.terms);
+        learner.calibrate(example, score);
+        Ok(())
     }
 
     /// Judges the finished model on a row that no later pass learned from.

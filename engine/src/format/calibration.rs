@@ -1,0 +1,38 @@
+//! The calibration section: what makes a probability of a score, in [`crate::calibration`].
+//!
+//! ```text
+//! slope f32, bias f32, then an f32 for each row of weights but the bias row
+//! ```
+//!
+//! All are at most [`MOST`] in magnitude.
+
+use crate::error::LoadErrorKind;
+
+/// Largest magnitude of a number of the section.
+pub const MOST: f32 = 1e6;
+
+/// The calibration section of a checked blob, or none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Calibration<'a> {
+    numbers: &'a [[u8; 4]],
+}
+
+impl<'a> Calibration<'a> {
+    /// Checks the section of a blob with this number of rows.
+    pub fn check(section: &'a [u8], rows: usize) -> Result<Self, LoadErrorKind> {
+        let (numbers, rest) = section.as_chunks::<4>();
+        if numbers.len() != rows.wrapping_add(2) || !rest.is_empty() {
+            return Err(LoadErrorKind::Malformed);
+        }
+        // Not a number is not at most anything.
+        let fits = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes).abs() <= MOST;
+        if numbers.iter().all(fits) { Ok(Self { numbers }) } else { Err(LoadErrorKind::InvalidCalibration) }
+    }
+
+    /// Returns slope, bias and rows; `None` where there is no section.
+    #[inline]
+    pub fn parts(&self) -> Option<(f32, f32, &'a [[u8; 4]])> {
+        let ([slope, bias], rows) = self.numbers.split_first_chunk()?;
+        Some((f32::from_le_bytes(*slope), f32::from_le_bytes(*bias), rows))
+    }
+}
