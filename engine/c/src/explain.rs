@@ -134,6 +134,23 @@ pub unsafe extern "C" fn feamoe_record_score(
     })
 }
 
+/// Writes the calibrated probability of a record: what its chances are, where the model was made fair
+/// and its score decides only. That score where the model has no other.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_record_calibrated(record: *const Record, probability: *mut f32) -> Status {
+    status(|| {
+        // SAFETY: by the header's contract.
+        let (model, record) = unsafe { memory::filled(record.cast::<Filled>()) }?;
+        let probability = memory::place(probability)?;
+        let mut score = EngineScore::new();
+        model.score_into(record, &mut score)?;
+        let found = model.calibrated(record, &score)?;
+        // SAFETY: a checked place of the caller's.
+        unsafe { probability.write(found) };
+        Ok(())
+    })
+}
+
 /// As feamoe_record_score, by integers alone; the weights of the gate in units of 2^-16, which sum
 /// to 65536.
 #[unsafe(no_mangle)]

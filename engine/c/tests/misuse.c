@@ -147,6 +147,10 @@ static void records(void)
     EXPECT(feamoe_record_path(&record, &why, NULL, DEMO_FEATURES), FEAMOE_STATUS_NULL_POINTER);
     EXPECT(feamoe_record_frozen(&record, NULL, values, DEMO_FEATURES), FEAMOE_STATUS_NULL_POINTER);
     EXPECT_TRUE(again.probability == -1.0f && why.output == -1.0f && gate[0] == 0.0f && values[0] == 0.0f);
+    EXPECT(feamoe_record_calibrated(&record, NULL), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT(feamoe_record_calibrated(NULL, values), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT_OK(feamoe_record_calibrated(&record, values));
+    EXPECT_TRUE(values[0] >= 0.0f && values[0] <= 1.0f);
     EXPECT_OK(feamoe_record_score(&record, &again, gate, DEMO_EXPERTS));
     EXPECT_OK(feamoe_record_path(&record, &why, values, DEMO_FEATURES));
     EXPECT_TRUE(again.probability == score.probability && why.score.probability == score.probability && values[0] != 0.0f);

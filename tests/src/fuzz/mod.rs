@@ -12,7 +12,9 @@ use feamoe_testkit::explain_into;
 use std::path::PathBuf;
 
 use arbitrary::{Result, Unstructured};
-use feamoe_engine::format::{self, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
+use feamoe_engine::format::{
+    self, FLAG_BACKGROUND, FLAG_CALIBRATION, FLAG_DEVIATIONS, FLAG_NAMES, FLAGS_AT, HEADER_BYTES,
+};
 use feamoe_engine::{FeatureIndex, Method, Model, Record, Score};
 use feamoe_testkit::content::Bytes;
 
@@ -129,7 +131,7 @@ fn load_as_is(data: &[u8]) {
     }
     let flags = u16::from_le_bytes([data[FLAGS_AT], data[FLAGS_AT + 1]]);
     // Sections that this version does not know are passed over, and not written again.
-    if flags & !(FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS) == 0 {
+    if flags & !(FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS | FLAG_CALIBRATION) == 0 {
         let again = Content::read(data).to_bytes(flags & FLAG_NAMES != 0);
         assert_eq!(again.as_slice(), data, "another encoding of the same model");
     }
@@ -185,10 +187,11 @@ fn set_any(model: &FuzzModel<'_>, record: &mut Record<'_, FEATURES>, data: &mut 
 fn check_score(model: &FuzzModel<'_>, record: &Record<'_, FEATURES>) {
     use feamoe_engine::schema::Note;
 
-    let found = model.score(record).map_err(|error| error.to_string());
-    let Score { probability, decision, gate, expert_probabilities, missing, clamped, unseen, .. } =
-        found.unwrap_or_else(|error| panic!("{error}"));
+    let found = model.score(record).unwrap_or_else(|error| panic!("{error}"));
+    let calibrated = model.calibrated(record, &found);
+    let Score { probability, decision, gate, expert_probabilities, missing, clamped, unseen, .. } = found;
     let unit = |value: &f32| (0.0..=1.0).contains(value);
+    assert!(calibrated.is_ok_and(|calibrated| unit(&calibrated)), "{calibrated:?}");
     assert!(unit(&probability) && decision == (probability >= model.threshold()), "{probability}");
     assert!(gate.iter().all(unit) && expert_probabilities.iter().all(unit), "{gate:?} {expert_probabilities:?}");
     let sum: f32 = gate.iter().sum();

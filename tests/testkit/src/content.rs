@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use feamoe_engine::format::{
-    Description, FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance, header,
+    Description, FLAG_BACKGROUND, FLAG_CALIBRATION, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance, header,
 };
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;
@@ -32,6 +32,8 @@ pub struct Content {
     pub edges: Vec<f32>,
     /// The standard deviation of every feature, 0 for a category; empty for a blob without them.
     pub deviations: Vec<f32>,
+    /// Slope, bias and rows of the calibration; empty for a blob without one.
+    pub calibration: Vec<f32>,
     /// The background records as [`feamoe_engine::format::background`] draws them; empty for a blob
     /// without them.
     pub background: Vec<u8>,
@@ -68,6 +70,9 @@ impl Content {
         }
         if !self.deviations.is_empty() {
             sections.push((FLAG_DEVIATIONS, bytes_of(&self.deviations)));
+        }
+        if !self.calibration.is_empty() {
+            sections.push((FLAG_CALIBRATION, bytes_of(&self.calibration)));
         }
         let values = [&self.bias[..], &self.rows, &self.edges].map(bytes_of).concat();
 
@@ -131,6 +136,7 @@ impl Content {
             rows: rest_of_weights,
             edges,
             deviations: sections.get(&FLAG_DEVIATIONS).map_or_else(Vec::new, |bytes| floats(bytes)),
+            calibration: sections.get(&FLAG_CALIBRATION).map_or_else(Vec::new, |bytes| floats(bytes)),
             background: sections.get(&FLAG_BACKGROUND).copied().map_or_else(Vec::new, |mut section| {
                 let _rows: u16 = take(&mut section);
                 section.to_vec()

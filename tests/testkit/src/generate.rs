@@ -118,6 +118,7 @@ impl Recipe {
             rows: Vec::new(),
             edges: Vec::new(),
             deviations: Vec::new(),
+            calibration: Vec::new(),
             background: Vec::new(),
         };
         // Each feature and the bias may move a logit by one share.

@@ -142,6 +142,7 @@ fn hand_made(experts: usize, bias: &[f32], features: Vec<(Kind, Vec<Vec<f32>>)>)
         rows: features.iter().flat_map(|(_, rows)| rows.iter().flat_map(|row| padded(row))).collect(),
         edges: Vec::new(),
         deviations: Vec::new(),
+        calibration: Vec::new(),
         background: Vec::new(),
         features: features
             .iter()

@@ -181,6 +181,21 @@ fn sorted_rows_are_recognised_and_no_target_is_judged() {
     lines.sort_by_key(|line| line.split(',').nth(1).unwrap());
     let (is_named, verdicts, warnings) = sorted("\\\"team\\\"", &lines, &[]);
     assert!(is_named && verdicts.iter().all(Option::is_none), "{verdicts:?} {warnings}");
+    // As by a date, or anything else the model sees.
+    lines.sort_by(|a, b| {
+        a.split(',').next().unwrap().parse::<f32>().unwrap().total_cmp(&b.split(',').next().unwrap().parse().unwrap())
+    });
+    for is_descending in [false, true] {
+        let (is_named, verdicts, warnings) = sorted("\\\"sum\\\"", &lines, &[]);
+        assert!(is_named && verdicts.iter().all(Option::is_none), "{is_descending} {verdicts:?} {warnings}");
+        lines.reverse();
+    }
+    let dated: Vec<String> =
+        (0..).zip(&lines).map(|(day, line)| format!("2026-{:02}-{:02},{line}", 1 + day / 800, day / 25 % 32)).collect();
+    folder.write("dated.csv", format!("day,{header}\n{}\n", dated.join("\n")));
+    let train = ["train", "dated.csv", "--schema", "s.toml", "-o", "x.feamoe", "--format", "json"];
+    let warnings = folder.run(&train).json()["warnings"].to_string();
+    assert!(warnings.contains("sorted by \\\"day\\\""), "{warnings}");
 }
 
 /// Without protected columns too.

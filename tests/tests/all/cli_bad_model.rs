@@ -102,6 +102,7 @@ fn model(features: usize, names: bool) -> Vec<u8> {
         rows: vec![0.0; 2 * features * stride(experts)],
         edges: Vec::new(),
         deviations: Vec::new(),
+        calibration: Vec::new(),
         background: Vec::new(),
     };
     content.to_bytes(names).as_slice().to_vec()

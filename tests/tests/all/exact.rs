@@ -110,6 +110,7 @@ fn of_two_levels(experts: usize, bias: &[f32], rows: &[&[f32]]) -> Content {
         rows: rows.iter().flat_map(|row| [-1.0, 1.0, 0.0, 0.0].map(|sign| padded(row, sign)).concat()).collect(),
         edges: Vec::new(),
         deviations: Vec::new(),
+        calibration: Vec::new(),
         ..Recipe { experts, features: 1, gate: 1.0, outputs: 1.0 }.content(1)
     }
 }

@@ -76,6 +76,7 @@ fn content() -> Content {
         rows,
         edges: vec![20.0, 39.5, 45.0, 1000.0],
         deviations: Vec::new(),
+        calibration: Vec::new(),
         background: Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 
 use feamoe_engine::error::{FrameError as F, LoadError, LoadErrorKind as K};
 use feamoe_engine::format::background::MISSING_NUMBER;
-use feamoe_engine::format::{FLAG_BACKGROUND, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance};
+use feamoe_engine::format::{FLAG_BACKGROUND, FLAG_CALIBRATION, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance};
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_BLOB_BYTES, MAX_REACH};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
@@ -164,6 +164,7 @@ fn small() -> Content {
         rows: rows(5 + 4),
         edges: vec![0.0, 1.5],
         deviations: Vec::new(),
+        calibration: Vec::new(),
         background: Vec::new(),
     }
 }
@@ -305,7 +306,7 @@ fn rejects_unknown_mandatory_sections() {
 fn passes_over_unknown_optional_sections() {
     let plain = redrafted(|_| {});
     let names = byte_string(&["yes", "age", "sex", "f", "m"].map(|name| byte_string(name.as_bytes())).concat());
-    for bit in [11, 12, 13, 14, 15] {
+    for bit in [11, 13, 14, 15] {
         for content in [&[][..], &[0xff; 300]] {
             let bytes = redrafted(|draft| {
                 draft.flags = FLAG_NAMES | 1 << bit;
@@ -350,6 +351,32 @@ fn rejects_a_deviation_out_of_its_range() {
     }
     for wrong in [-0.0, 1.0] {
         assert_eq!(refusal(&with_deviations(&floats(&[1.0, wrong]))).kind, K::InvalidDeviation { feature: 1 });
+    }
+}
+
+/// The small model with this calibration section.
+fn with_calibration(section: &[u8]) -> Bytes {
+    redrafted(|draft| {
+        draft.flags = FLAG_CALIBRATION;
+        draft.sections = byte_string(section);
+    })
+}
+
+#[test]
+fn rejects_a_calibration_of_other_rows_or_out_of_range() {
+    let rows = small().features.iter().map(|feature| feature.kind.rows() as usize).sum::<usize>();
+    let usual = vec![0.5; rows + 2];
+    assert_eq!(with_calibration(&floats(&usual)), changed(|content| content.calibration.clone_from(&usual)));
+    assert!(load(with_calibration(&floats(&usual)).as_slice()).unwrap().is_calibrated());
+    for section in [floats(&usual[1..]), floats(&[&usual[..], &[0.0]].concat()), vec![0; 7], Vec::new()] {
+        assert_eq!(refusal(&with_calibration(&section)).kind, K::Malformed, "{section:?}");
+    }
+    for wrong in [f32::NAN, f32::INFINITY, -f32::INFINITY, 1.1e6, -1.1e6] {
+        for place in [0, 1, rows + 1] {
+            let mut numbers = usual.clone();
+            numbers[place] = wrong;
+            assert_eq!(refusal(&with_calibration(&floats(&numbers))).kind, K::InvalidCalibration, "{wrong}");
+        }
     }
 }
 

@@ -70,6 +70,7 @@ fn content(experts: usize, features: usize, kind: Kind) -> Content {
         rows: row.repeat(features * kind.rows() as usize),
         edges: (0..features).flat_map(|_| 0..kind.edges()).map(|edge| edge as f32).collect(),
         deviations: Vec::new(),
+        calibration: Vec::new(),
         background: Vec::new(),
     }
 }

@@ -9,6 +9,8 @@ mod attribution;
 mod audit;
 mod background;
 mod c_example;
+mod calibration;
+mod card;
 mod checkpoint;
 mod cli;
 mod cli_background;

@@ -10,9 +10,9 @@
 //!
 //! p is the score of the exported weights. With the rows of a protected feature this is Platt's
 //! scaling (1999) with an intercept of its own for each group; where the group is not seen, the
-//! other features stand for it as far as they can. One term and one row each cost the same whether
-//! or not the group is known. Learned from the records as they come, each before the mixture learns
-//! from it, by AdaGrad on the log-loss of q.
+//! other features stand for it as far as they can. Learned from the records as they come, each before
+//! the mixture learns from it, by AdaGrad on the log-loss of q; exported are averages of the weights,
+//! and only where q has the smaller log-loss of late. Without a target the score is left as it is.
 
 use std::f32::consts::LN_2;
 
@@ -22,21 +22,45 @@ use serde::{Deserialize, Serialize};
 
 /// First value of the sums of squared gradients.
 const FIRST_SQUARE: f32 = 5e-4;
-/// Decay of the rows of a record, inside the gradient: rare rows stay near 0.
-const DECAY: f32 = 7e-4;
+/// Part of the learner's rate: a score is nearly right already.
+const RATE: f32 = 0.5;
+/// Records that a row is drawn to 0 as strongly as: the rows are as many as the mixture's, and each
+/// costs log-loss that the score had not lost. (On Adult with `spd=0.05` the log-loss was 0.2851
+/// without, 0.2830 with.)
+const PRIOR_RECORDS: f32 = 300.0;
+/// Curvature of the log-loss, and squared gradient, of a usual record: what the prior's share of a
+/// row's records is known by.
+const CURVATURE: f32 = 0.1;
+const USUAL_SQUARE: f32 = 0.04;
+/// Largest decay: in a row's first records.
+const LARGEST_DECAY: f32 = 0.1;
 /// Terms of a record up to which each takes the full step.
 const FULL_STEP_TERMS: f32 = 20.0;
 
-/// A weight and the sum of its squared gradients.
+/// The average reaches back over this share of the records, and no further than so many; it is moved
+/// once in so many records.
+const AVERAGED_SHARE: f32 = 1.0 / 4.0;
+const AVERAGED_RECORDS: f32 = 8000.0;
+const AVERAGE_EVERY: u64 = 16;
+
+/// Returns the log-loss of a probability, in nats.
+fn log_loss(probability: f32, label: bool) -> f32 {
+    let odds = log2_odds(probability);
+    // Of log-odds z: ln(1 + exp(-z)), finite.
+    LN_2 * libm::log2f(1.0 + libm::exp2f(if label { -odds } else { odds }))
+}
+
+/// A weight, its average, and the sum of its squared gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Weight {
     value: f32,
     square: f32,
+    average: f32,
 }
 
 impl Weight {
     const fn new(value: f32) -> Self {
-        Self { value, square: FIRST_SQUARE }
+        Self { value, square: FIRST_SQUARE, average: value }
     }
 
     fn step(&mut self, rate: f32, gradient: f32) {
@@ -51,11 +75,14 @@ pub struct Calibrator {
     slope: Weight,
     bias: Weight,
     rows: Vec<Weight>,
+    records: u64,
+    /// Mean log-loss of late, of the score and of the calibrated probability.
+    losses: [f32; 2],
 }
 
 impl Calibrator {
     pub(super) fn new() -> Self {
-        Self { slope: Weight::new(1.0), bias: Weight::new(0.0), rows: Vec::new() }
+        Self { slope: Weight::new(1.0), bias: Weight::new(0.0), rows: Vec::new(), records: 0, losses: [0.0; 2] }
     }
 
     /// Learns from a record that the exported weights give this score, and have not learned from.
@@ -64,43 +91,66 @@ impl Calibrator {
         if self.rows.len() < needed {
             self.rows.resize(needed, Weight::new(0.0));
         }
+        self.records += 1;
+        let window = (self.records as f32 * AVERAGED_SHARE).clamp(1.0, AVERAGED_RECORDS);
+        let both = [score, self.averaged(terms, score)];
+        for (loss, probability) in self.losses.iter_mut().zip(both) {
+            *loss += (log_loss(probability, label) - *loss) / window;
+        }
         let odds = log2_odds(score);
-        let z = self.log2_odds(terms, score);
+        let z = self.log2_odds(terms, score, |weight| weight.value);
         let error = LN_2 * (probability(z) - if label { 1.0 } else { 0.0 });
-        let rate = learning_rate * (FULL_STEP_TERMS / terms.len() as f32).min(1.0);
+        let rate = RATE * learning_rate * (FULL_STEP_TERMS / terms.len() as f32).min(1.0);
         self.bias.step(rate, error);
         self.slope.step(rate, error * odds);
         for term in terms {
             if let Some(weight) = self.rows.get_mut(term.row as usize) {
-                weight.step(rate, error * term.scale + DECAY * weight.value);
+                let decay = (PRIOR_RECORDS * CURVATURE * USUAL_SQUARE / weight.square).min(LARGEST_DECAY);
+                weight.step(rate, error * term.scale + decay * weight.value);
+            }
+        }
+        if self.records.is_multiple_of(AVERAGE_EVERY) {
+            let part = (AVERAGE_EVERY as f32 / window).min(1.0);
+            for weight in [&mut self.slope, &mut self.bias].into_iter().chain(&mut self.rows) {
+                weight.average += part * (weight.value - weight.average);
             }
         }
     }
 
-    fn log2_odds(&self, terms: &[Term], score: f32) -> f32 {
-        let row = |term: &Term| self.rows.get(term.row as usize).map_or(0.0, |weight| term.scale * weight.value);
+    fn log2_odds(&self, terms: &[Term], score: f32, of: impl Fn(&Weight) -> f32) -> f32 {
+        let row = |term: &Term| self.rows.get(term.row as usize).map_or(0.0, |weight| term.scale * of(weight));
         let sum: f32 = terms.iter().map(row).sum();
-        self.bias.value + self.slope.value * log2_odds(score) + sum
+        of(&self.bias) + of(&self.slope) * log2_odds(score) + sum
+    }
+
+    /// Returns whether it pays: where the score is a better probability, nothing is to be exported.
+    pub(crate) fn pays(&self) -> bool {
+        let [of_score, calibrated] = self.losses;
+        calibrated <= of_score
     }
 
     /// Returns the calibrated probability of a record of this score.
-    pub(super) fn probability(&self, terms: &[Term], score: f32) -> f32 {
-        probability(self.log2_odds(terms, score))
+    pub(super) fn averaged(&self, terms: &[Term], score: f32) -> f32 {
+        probability(self.log2_odds(terms, score, |weight| weight.average))
     }
 
     /// Returns slope and bias.
     pub(crate) fn line(&self) -> [f32; 2] {
-        [self.slope.value, self.bias.value]
+        [self.slope.average, self.bias.average]
     }
 
     /// Returns the weight of every row.
     pub(crate) fn rows(&self) -> impl Iterator<Item = f32> {
-        self.rows.iter().map(|weight| weight.value)
+        self.rows.iter().map(|weight| weight.average)
     }
 
     /// Returns whether a stored calibrator can be one.
     pub(super) fn is_sound(&self) -> bool {
         let mut all = [self.slope, self.bias].into_iter().chain(self.rows.iter().copied());
-        all.all(|weight| weight.value.is_finite() && weight.square.is_finite() && weight.square > 0.0)
+        all.all(|weight| {
+            [weight.value, weight.average].iter().all(|x| x.is_finite())
+                && weight.square.is_finite()
+                && weight.square > 0.0
+        }) && self.losses.iter().all(|loss| loss.is_finite())
     }
 }

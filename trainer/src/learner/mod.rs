@@ -304,12 +304,12 @@ impl Learner {
     /// score where nothing is calibrated.
     #[must_use]
     pub fn calibrated(&self, terms: &[Term], score: f32) -> f32 {
-        self.calibrator.as_ref().map_or(score, |calibrator| calibrator.probability(terms, score))
+        self.calibrator().map_or(score, |calibrator| calibrator.averaged(terms, score))
     }
 
-    /// Returns what calibrates, for export.
+    /// Returns what calibrates, where it pays.
     pub(crate) fn calibrator(&self) -> Option<&Calibrator> {
-        self.calibrator.as_ref()
+        self.calibrator.as_ref().filter(|calibrator| calibrator.pays())
     }
 
     /// Returns the score from which on the stream's decisions are favourable, as of the records so
