@@ -102,8 +102,11 @@ fn rows(seed: u64, count: usize) -> String {
     let mut draw = Draw::new(seed);
     let mut text = String::from("u,v,g,y\n");
     for _ in 0..count {
-        let (u, v, g) = (draw.between(-1.0, 1.0), draw.between(-1.0, 1.0), draw.one_of(&["a", "a", "b"]));
-        let log_odds = 3.0 * u + 2.0 * v + if g == "a" { 0.7 } else { -1.0 };
+        let g = draw.one_of(&["a", "a", "b"]);
+        // What tells the group, and with it most of what it is worth.
+        let u = draw.between(-1.0, 1.0) + if g == "a" { 0.4 } else { -0.4 };
+        let v = draw.between(-1.0, 1.0);
+        let log_odds = 3.0 * u + 2.0 * v + if g == "a" { 0.3 } else { -0.5 };
         let y = draw.between(0.0, 1.0) < 1.0 / (1.0 + (-log_odds).exp());
         text += &format!("{u:.4},{v:.4},{g},{}\n", u8::from(y));
     }
@@ -152,12 +155,11 @@ fn fair_decisions_leave_honest_probabilities() {
             }
             let off = |bias: [f64; 2]| bias[0].abs().max(bias[1].abs());
             assert!(off(of_score) > 0.02, "{of_score:?}");
-            // Where the group is not seen, nothing in these rows stands for it.
-            if as_feature {
-                assert!(off(of_probability) < 0.01 && worst(&fair) < 0.03, "{of_probability:?} {}", worst(&fair));
-                let lost = fair["log_loss"].as_f64().unwrap() - unconstrained["log_loss"].as_f64().unwrap();
-                assert!(lost < 0.01, "{lost}");
-            }
+            // Where the group is not seen, u stands for it in part.
+            let [bias, error] = if as_feature { [0.008, 0.045] } else { [0.02, 0.06] };
+            assert!(off(of_probability) < bias && worst(&fair) < error, "{of_probability:?} {}", worst(&fair));
+            let lost = fair["log_loss"].as_f64().unwrap() - unconstrained["log_loss"].as_f64().unwrap();
+            assert!(lost < 0.01, "{lost}");
             let bins = |report: &Value| -> Vec<[u64; 2]> {
                 let bins = report["reliability"].as_array().unwrap().iter();
                 bins.map(|bin| ["rows", "positives"].map(|key| bin[key].as_u64().unwrap())).collect()

@@ -102,7 +102,7 @@ fn recourse_and_reasons_keep_to_it_without_a_schema() {
     let report = folder.run(&["recourse", "m.feamoe", "test.csv", "--format", "json"]).json();
     let to = report["answers"]["to"].as_array().unwrap().iter().map(|to| to[0].as_f64().unwrap());
     assert!(to.into_iter().all(|to| (2.0 * to).fract() == 0.0));
-    let explain = ["explain", "m.feamoe", "test.csv", "--row", "1", "--reasons", "3", "--format", "json"];
+    let explain = ["explain", "m.feamoe", "test.csv", "--reasons", "3", "--format", "json"];
     let report = folder.run(&explain).json();
     assert_eq!(report["output_names"], "loan granted");
     assert!(report["reasons"].to_string().contains("\"protected\":true"), "{}", report["reasons"]);
