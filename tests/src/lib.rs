@@ -11,7 +11,8 @@ pub mod fuzz;
 
 use std::path::PathBuf;
 
-use feamoe::model::AlignedBytes;
+use feamoe::model::{AlignedBytes, device_copy};
+use feamoe_engine::Blob;
 use feamoe_testkit::content::Bytes;
 
 /// Copies a blob of the testkit to the type in which the trainer takes it.
@@ -29,6 +30,18 @@ pub fn data_file(name: &str) -> Option<PathBuf> {
         eprintln!("skipped: FEAMOE_DATA not set");
     }
     folder.map(|folder| PathBuf::from(folder).join(name))
+}
+
+/// Returns a model without its card, which says how it was measured too: all that it scores and
+/// explains by.
+///
+/// # Panics
+/// Where it is no model.
+#[must_use]
+pub fn without_card(blob: &[u8]) -> AlignedBytes {
+    let rows = Blob::new(blob).unwrap_or_else(|error| panic!("{error}")).background_rows();
+    let rows = u16::try_from(rows).unwrap_or(u16::MAX);
+    device_copy(&AlignedBytes::new(blob), true, rows).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Returns the path of a file of the repository.

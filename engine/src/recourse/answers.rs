@@ -140,7 +140,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             return Ok(());
         }
         recourse.evaluations = evaluations.wrapping_add(1);
-        if let Some(probability) = self.favourable_score(record, &recourse.changes) {
+        if let Some(probability) = self.favourable_score(record, rules, &recourse.changes) {
             (recourse.distance, recourse.probability) = (Some(libm::sqrtf(cost)), probability);
             return Ok(());
         }
@@ -155,7 +155,12 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
 
     /// Returns the score of a record after changes, where it is favourable.
     #[inline(never)]
-    fn favourable_score(&self, record: &Record<'_, FEATURES>, changes: &[Option<Change>]) -> Option<f32> {
+    fn favourable_score(
+        &self,
+        record: &Record<'_, FEATURES>,
+        rules: &Rules<FEATURES>,
+        changes: &[Option<Change>],
+    ) -> Option<f32> {
         let mut changed = record.clone();
         for (index, change) in changes.iter().enumerate() {
             let key = FeatureIndex(index);
@@ -166,7 +171,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             }
             .ok()?;
         }
-        self.score(&changed).ok().filter(|score| score.decision).map(|score| score.probability)
+        let probability = self.score(&changed).ok()?.probability;
+        (probability >= rules.sought(self.threshold())).then_some(probability)
     }
 }
 

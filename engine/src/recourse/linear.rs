@@ -116,9 +116,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
 
     /// Returns what the record's logit lacks, in log2 units.
     fn gap(&self) -> Option<f32> {
-        let threshold = self.model.threshold();
         let logit = self.lanes.as_flattened().get(self.model.experts())?;
-        Some(libm::log2f(threshold / (1.0 - threshold)) - logit)
+        Some(self.needed_log_odds() - logit)
     }
 
     /// Puts every feature on its best piece for a multiplier; returns the gain.

@@ -194,11 +194,14 @@ impl Default for Rule {
 /// };
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rules<const FEATURES: usize>([Rule; FEATURES]);
+pub struct Rules<const FEATURES: usize> {
+    rules: [Rule; FEATURES],
+    margin: f32,
+}
 
 impl<const FEATURES: usize> Rules<FEATURES> {
     /// Every feature free.
-    pub const FREE: Self = Self([Rule::FREE; FEATURES]);
+    pub const FREE: Self = Self { rules: [Rule::FREE; FEATURES], margin: 0.0 };
 
     /// Checks rules; a `const fn`, so that what is wrong with those of a firmware is found when it
     /// is built.
@@ -214,13 +217,35 @@ impl<const FEATURES: usize> Rules<FEATURES> {
             }
             rest = others;
         }
-        Ok(Self(rules))
+        Ok(Self { rules, margin: 0.0 })
+    }
+
+    /// Asks for a score that passes the threshold by this much, in [0, 1), or, where less is left,
+    /// by half of what is left up to 1: a record that only just reaches it is declined by the next
+    /// model of the same rows. `None` for another number.
+    #[must_use]
+    pub const fn with_margin(self, margin: f32) -> Option<Self> {
+        if margin >= 0.0 && margin < 1.0 { Some(Self { margin, ..self }) } else { None }
+    }
+
+    /// Returns the same rules with one feature left as it is.
+    #[must_use]
+    pub fn fixing(mut self, feature: usize) -> Self {
+        if let Some(rule) = self.rules.get_mut(feature) {
+            rule.direction = Direction::Fixed;
+        }
+        self
+    }
+
+    /// Returns the least score of an answer.
+    pub(super) fn sought(&self, threshold: f32) -> f32 {
+        clamp(threshold + self.margin, threshold, 0.5 * (1.0 + threshold))
     }
 
     /// Returns the rules, by feature.
     #[must_use]
     pub const fn as_slice(&self) -> &[Rule] {
-        &self.0
+        &self.rules
     }
 }
 
@@ -292,7 +317,7 @@ mod tests {
             assert_eq!(found, Err(RuleError { feature: 1, kind }), "{rule:?}");
         }
         let most = Rule { low: 1.0, high: 1.0, step: 1e-30, cost: 1e3, direction: Direction::Decrease };
-        assert_eq!(Rules::new([most]), Ok(Rules([most])));
+        assert_eq!(Rules::new([most]), Ok(Rules { rules: [most], margin: 0.0 }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The search for the nearest favourable point, and what its steps share: scoring a point, the
 //! gradient there, taking it as the answer.
 //!
-//! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`. Features add up in the
+//! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`, or more by a margin. Features add up in the
 //! logits. So where log-odds of p are taken as linear in the logits, with weights `d` (the
 //! *direction*), the problem falls apart by feature for a given multiplier `m` (Everett 1963):
 //!
@@ -65,6 +65,8 @@ pub(super) struct Search<'s, const FEATURES: usize, const EXPERTS: usize> {
     pub answer: &'s mut Recourse<FEATURES>,
     /// Asked after each evaluation: where it says no, the search ends.
     keep_going: &'s mut dyn FnMut(u32) -> bool,
+    /// The least score of an answer.
+    pub sought: f32,
     /// Logits of the record.
     origin: Lanes<EXPERTS>,
     /// What [`Search::evaluate`] found at the point: logits, gate, experts, p.
@@ -102,6 +104,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
             record,
             answer,
             keep_going,
+            sought: rules.sought(model.threshold()),
             origin: nothing,
             lanes: nothing,
             gate: [0.0; EXPERTS],
@@ -231,7 +234,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         self.probability = self.model.combine(lanes, &mut self.gate, &mut self.outputs);
         self.count_evaluation();
         // Once stopped, nothing more is found; what was found is verified already.
-        self.probability >= self.model.threshold() && !self.answer.stopped
+        self.probability >= self.sought && !self.answer.stopped
     }
 
     /// Counts an evaluation, and asks the caller whether there may be another.
@@ -247,10 +250,9 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         libm::log2f(p / (1.0 - p))
     }
 
-    /// Returns the threshold in log-odds, in log2 units.
+    /// Returns the least score of an answer in log-odds, in log2 units.
     pub fn needed_log_odds(&self) -> f32 {
-        let threshold = self.model.threshold();
-        libm::log2f(threshold / (1.0 - threshold))
+        libm::log2f(self.sought / (1.0 - self.sought))
     }
 
     /// Returns the most by which the log-odds of p rise along the linear row of a feature, for a

@@ -156,7 +156,7 @@ fn fair_decisions_leave_honest_probabilities() {
             let off = |bias: [f64; 2]| bias[0].abs().max(bias[1].abs());
             assert!(off(of_score) > 0.02, "{of_score:?}");
             // Where the group is not seen, u stands for it in part.
-            let [bias, error] = if as_feature { [0.008, 0.045] } else { [0.02, 0.06] };
+            let [bias, error] = if as_feature { [0.008, 0.045] } else { [0.03, 0.08] };
             assert!(off(of_probability) < bias && worst(&fair) < error, "{of_probability:?} {}", worst(&fair));
             let lost = fair["log_loss"].as_f64().unwrap() - unconstrained["log_loss"].as_f64().unwrap();
             assert!(lost < 0.01, "{lost}");

@@ -63,6 +63,53 @@ fn every_answer_is_favourable_when_written_into_the_data_and_scored() {
     }
 }
 
+/// What somebody is to be told: few changes, to what such numbers are, and not by a hair.
+#[test]
+fn answers_are_few_changes_to_usual_numbers_with_a_margin() {
+    let folder = folder();
+    folder.write(
+        "bare.toml",
+        folder
+            .text("lending.toml")
+            .lines()
+            .filter(|line| !line.starts_with("steps"))
+            .fold(String::new(), |text, line| text + line + "\n"),
+    );
+    // The model without its card, and so without the steps it was trained with.
+    let _ = folder.run(&["export", "lending.feamoe", "-o", "lending.feamoe.bare", "--background", "1000"]).done();
+    let bare = |options: &[&str]| {
+        let command = ["recourse", "lending.feamoe.bare", "new.csv", "--schema", "bare.toml", "--format", "json"];
+        folder.run(&[&command, options].concat()).json()
+    };
+    let steps = |report: &Value| -> Vec<(String, f64)> {
+        let rules = report["rules"].as_array().unwrap().iter();
+        rules.map(|rule| (rule["feature"].as_str().unwrap().to_owned(), rule["step"].as_f64().unwrap())).collect()
+    };
+    let found = bare(&[]);
+    for (feature, step) in [("income", 10.0), ("loan_amount", 100.0), ("credit_score", 1.0), ("dependants", 1.0)] {
+        assert!(steps(&found).contains(&(feature.to_owned(), step)), "{feature}: {:?}", steps(&found));
+    }
+    let changes = |report: &Value| -> Vec<usize> {
+        report["answers"]["features"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|features| features.as_array().unwrap().len())
+            .collect()
+    };
+    assert!(changes(&found).iter().all(|count| *count <= 3));
+    assert!(numbers(&found["answers"]["probability"]).iter().all(|p| *p >= 0.55));
+    let one = bare(&["--max-changes", "1", "--margin", "0.2"]);
+    assert!(!changes(&one).is_empty() && changes(&one).iter().all(|count| *count == 1));
+    assert!(numbers(&one["answers"]["probability"]).iter().all(|p| *p >= 0.7));
+    let any = bare(&["--max-changes", "9", "--margin", "0"]);
+    let with = |report: &Value| report["summary"]["with_recourse"].as_u64().unwrap();
+    assert!(with(&any) >= with(&found) && with(&found) > 20);
+    assert!(any["summary"]["mean_distance"].as_f64() < found["summary"]["mean_distance"].as_f64());
+    let refused = folder.refusal(&[&RECOURSE[..], &["--margin", "1"]].concat());
+    assert_eq!(refused, "--margin 1: expected 0 or more, below 1");
+}
+
 #[test]
 fn the_document_has_its_keys_and_adds_up() {
     let folder = folder();
@@ -176,7 +223,7 @@ fn every_rule_is_heard() {
     assert_eq!((&found["rules"][0]["feature"], &found["rules"][0]["direction"]), (&"sex".into(), &"fixed".into()));
     assert_eq!(found["rules"][1]["direction"], "fixed");
     let unruled = folder.run(&["recourse", "lending.feamoe", "new.csv", "--format", "json", "--row", "1"]).json();
-    assert_eq!(unruled["rules"][0]["direction"], "any");
+    assert_eq!(unruled["rules"][0]["direction"], "fixed", "by what it was trained with");
 }
 
 #[test]
@@ -186,7 +233,7 @@ fn what_cannot_be_a_rule_is_refused() {
     assert_eq!(refusal(&["--fix", "sex"]), "recourse: column \"sex\" is protected, which recourse never changes");
     assert_eq!(
         refusal(&["--increase-only", "age"]),
-        "recourse: column \"age\" is immutable in the schema, so recourse never changes it"
+        "recourse: column \"age\" is immutable by the schema, so recourse never changes it"
     );
     let unknown = refusal(&["--increase-only", "incom"]);
     assert!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use feamoe_tests::command::Folder;
-use feamoe_tests::repository_file;
+use feamoe_tests::{repository_file, without_card};
 
 /// CRC-32 of the model that `feamoe demo` makes. Another machine or compiler must get the same; a
 /// change of the learner, the encoder, the stream, the blob or the version changes it, on purpose.
@@ -61,7 +61,8 @@ fn the_same_run_gives_the_same_bytes() {
 fn what_is_printed_and_measured_changes_nothing() {
     let folder = Folder::with_lending();
     let model = train(&folder, &["lending.csv"], b"", &[]);
-    assert!(train(&folder, &["lending.csv"], b"", &["--format", "json", "--window", "7"]) == model);
+    let again = train(&folder, &["lending.csv"], b"", &["--format", "json", "--window", "7"]);
+    assert!(without_card(&again) == without_card(&model));
 }
 
 #[test]

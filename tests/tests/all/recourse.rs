@@ -1,11 +1,12 @@
 //! Recourse against an exhaustive search in f64, and the laws its distance keeps.
 
-use feamoe_engine::recourse::{Change, LEVEL_CHANGE, MAX_EVALUATIONS, MAX_LOOKS, Rule, Rules};
+use feamoe_engine::recourse::{Answer, Change, LEVEL_CHANGE, MAX_EVALUATIONS, MAX_LOOKS, Rule, Rules};
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_engine::{FeatureIndex, Model, Recourse, Value};
 use feamoe_testkit::content::Bytes;
 use feamoe_testkit::content::{Content, FeatureContent};
 use feamoe_testkit::generate::{Cell, Draw, EXPERTS, FEATURES, Recipe, SHARP, fill, records};
+use feamoe_testkit::load;
 use feamoe_testkit::reference::Reference;
 use feamoe_testkit::tolerance;
 use feamoe_tests::repository_file;
@@ -564,4 +565,47 @@ fn fine_steps_propose_numbers_as_decimals_write_them() {
         }
     }
     assert!(answers > 200, "{answers}");
+}
+
+/// A margin asks for what a higher threshold would ask for.
+#[test]
+fn a_margin_is_a_threshold_further_away() {
+    let mut answers = 0;
+    for seed in 0..150 {
+        let recipe =
+            Recipe { experts: 1 + seed as usize % 5, features: 1 + seed as usize % 6, gate: 6.0, outputs: 8.0 };
+        let content = small(recipe, seed);
+        let margin = Draw::new(seed).one_of(&[0.02, 0.1, 0.3, 0.49, 0.9]);
+        let sought = (content.threshold + margin).min(0.5 * (1.0 + content.threshold));
+        let higher = Content { threshold: sought, ..content.clone() };
+        let (bytes, higher) = (content.to_bytes(false), higher.to_bytes(false));
+        let [model, higher]: [TestModel<'_>; 2] = [load(bytes.as_slice()), load(higher.as_slice())];
+        let rules = Rules::FREE.with_margin(margin).unwrap();
+        let (mut found, mut expected) = (Recourse::new(), Recourse::new());
+        let mut room = [[Answer::NONE; 3]; 2];
+        for cells in records(&content, seed, 12) {
+            let (mut record, mut again) = (model.record(), higher.record());
+            fill(&mut record, &cells).unwrap();
+            fill(&mut again, &cells).unwrap();
+            if model.score(&record).unwrap().decision {
+                model.recourse_within(&record, &rules, &mut found).unwrap();
+                assert_eq!(found.distance, Some(0.0), "what is favourable stays");
+                continue;
+            }
+            let [one, other] = &mut room;
+            let counts = [
+                model.recourses_within(&record, &rules, &mut found, one).unwrap(),
+                higher.recourses_within(&again, &Rules::FREE, &mut expected, other).unwrap(),
+            ];
+            assert_eq!(counts[0], counts[1], "seed {seed}");
+            assert_eq!((found.distance, found.changes), (expected.distance, expected.changes), "seed {seed}");
+            assert_eq!(one[..counts[0]], other[..counts[1]], "seed {seed}");
+            assert!(one[..counts[0]].iter().all(|answer| answer.probability >= sought));
+            answers += counts[0];
+        }
+    }
+    assert!(answers > 500, "{answers}");
+    for wrong in [-0.1, 1.0, f32::NAN] {
+        assert!(Rules::<FEATURES>::FREE.with_margin(wrong).is_none());
+    }
 }

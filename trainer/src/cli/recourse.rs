@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::cli::progress::RowsProgress;
+use anyhow::bail;
 use clap::Args;
-use feamoe::judge::recourse::{RecourseReport, recourse, rules};
+use feamoe::judge::recourse::{RecourseReport, Wanted, recourse, rules};
 use feamoe::rows::{Stream, Use};
 use feamoe::schema::{Features, Schema};
 
@@ -19,8 +20,9 @@ const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns
 answers (columns row, rank, distance, probability, features, from, to), summary (rows, declined, with_recourse, without_recourse, mean_distance, changed, groups), \
 output_names, threshold, model.
 
-The distance is in standard deviations, a change of level counts sqrt(2); both times the cost. A missing value stays missing. Whole numbers are proposed where \
-steps say so: a model does not know that its numbers were.";
+The distance is in standard deviations, a change of level counts sqrt(2); both times the cost. A missing value stays missing. Numbers are proposed in the \
+steps asked for, or in those that the model's background records have: whole numbers where all of theirs are whole. A gap of recourse burden is measured by \
+feamoe evaluate, without margin, steps or rules.";
 
 /// The options of `feamoe recourse`.
 #[derive(Args, Debug)]
@@ -39,6 +41,13 @@ pub struct Options {
     /// Most answers a record, which differ in the features changed; more take longer
     #[arg(long, value_name = "K", default_value = "3", value_parser = whole::<usize>(1..=20))]
     answers: usize,
+    /// Most columns that an answer changes
+    #[arg(long, value_name = "N", default_value = "3", value_parser = whole::<usize>(1..=512))]
+    max_changes: usize,
+    /// By how much the score of an answer passes the threshold, from 0 and below 1: what only just
+    /// reaches it is declined by the next model of the same rows
+    #[arg(long, value_name = "SCORE", default_value_t = 0.05, allow_negative_numbers = true)]
+    margin: f32,
     /// Columns that stay as they are
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     fix: Vec<String>,
@@ -111,14 +120,16 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let blob = read_blob(&options.source.model)?;
     let model = load_model(&options.source.model, &blob)?;
     let card = read_card(&options.source.model, &blob)?;
-    let rules = rules(&model, card.as_ref(), schema.as_ref(), &wishes)?;
+    let rules = rules(&model, card.as_ref(), schema.as_ref(), &wishes)?.with_margin(options.margin);
+    let Some(rules) = rules else { bail!("--margin {}: expected 0 or more, below 1", options.margin) };
     // Without a schema nothing is known of the table: the target is not looked for in data that are
     // scored.
     let mut stream = Stream::open(&options.source.data, &schema.unwrap_or_default(), Use::Score)?;
     let progress = RowsProgress::new();
+    let wanted = Wanted { answers: options.answers, changes: options.max_changes };
     // The summary as text is all that needs no record by itself.
     let keep_each = options.row.is_some() || matches!(options.format.format, Format::Json);
-    let found = recourse(&model, &mut stream, &rules, options.answers, options.row, keep_each, &mut |rows| {
+    let found = recourse(&model, &mut stream, &rules, wanted, options.row, keep_each, &mut |rows| {
         progress.update(rows);
     });
     progress.finish();

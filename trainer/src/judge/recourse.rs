@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::error::{Error, list};
 use crate::judge::binding::Binding;
 use crate::model::card::Card;
-use crate::model::{FEATURES, HostAnswer, HostModel, HostRecord, HostRecourse, HostRules};
+use crate::model::{AnyModel, FEATURES, HostAnswer, HostModel, HostRecord, HostRecourse, HostRules};
 use crate::rows::{Buffer, NO_GROUP, Row, Stream, parse};
 use crate::schema::{Features, Schema};
 use crate::threads::PerThread;
@@ -28,8 +28,9 @@ const BATCH: usize = 128;
 /// them the `wishes` of a user (the same keys); over both that what either calls protected or
 /// immutable stays as it is.
 ///
-/// Columns of the schema that the model does not see do not count. Without `steps` any number is
-/// proposed: a model does not know that its numbers were whole.
+/// Columns of the schema that the model does not see do not count. Without `steps` a number is
+/// proposed as the background records have it: in hundreds where all of theirs are hundreds, in
+/// whole numbers where they are whole. Without a background any number is proposed.
 ///
 /// # Errors
 /// [`Error::Rule`]: a wish for a column that is no feature, is protected or immutable, or that contradicts another; a rule for numbers on a category; an empty range, a step
@@ -93,7 +94,10 @@ pub fn rules(
             }
         }
     }
-    for (rule, name) in rules.iter_mut().zip(&names) {
+    for (index, (rule, name)) in rules.iter_mut().zip(&names).enumerate() {
+        if rule.step == 0.0 {
+            rule.step = usual_step(&AnyModel::Float(model).background_numbers(index));
+        }
         if is_protected(name) || is_immutable(name) {
             rule.direction = Direction::Fixed;
         }
@@ -116,6 +120,17 @@ pub fn rules(
     })
 }
 
+/// Returns the coarsest step that all of these numbers are multiples of; 0 for any, and where there
+/// are too few numbers to say.
+#[allow(clippy::cast_possible_truncation)] // the engine's precision
+fn usual_step(numbers: &[f32]) -> f32 {
+    const STEPS: [f64; 6] = [1000.0, 100.0, 10.0, 1.0, 0.1, 0.01];
+    const LEAST_NUMBERS: usize = 3;
+    let is_multiple = |number: &f32, step: f64| ((f64::from(*number) / step).round() * step) as f32 == *number;
+    let step = STEPS.into_iter().find(|step| numbers.iter().all(|number| is_multiple(number, *step)));
+    step.filter(|_| numbers.len() >= LEAST_NUMBERS).map_or(0.0, |step| step as f32)
+}
+
 /// Sets what one key says of a column.
 #[allow(clippy::cast_possible_truncation)] // the engine's precision
 fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
@@ -130,8 +145,17 @@ fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
     }
 }
 
-/// Looks for up to `answers` ways to a favourable decision for each record of a stream, or for the
-/// one numbered `row` alone; reports the number of rows to `on_progress` now and then. Works on all
+/// How many answers are looked for, and of which kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Most answers a record, at least 1.
+    pub answers: usize,
+    /// Most features that one changes, at least 1.
+    pub changes: usize,
+}
+
+/// Looks for ways to a favourable decision for each record of a stream, or for the one numbered
+/// `row` alone; reports the number of rows to `on_progress` now and then. Works on all
 /// threads of rayon's pool; their number changes no bit. Without `keep_each` only the summary is
 /// kept, in constant memory.
 ///
@@ -142,7 +166,7 @@ pub fn recourse(
     model: &HostModel<'_>,
     stream: &mut Stream,
     rules: &HostRules,
-    answers: usize,
+    wanted: Wanted,
     row: Option<u64>,
     keep_each: bool,
     on_progress: &mut dyn FnMut(u64),
@@ -153,7 +177,7 @@ pub fn recourse(
     let mut report = RecourseReport::new(model, rules);
     let mut tallies: Vec<Vec<Distances>> = vec![Vec::new(); stream.attributes().count()];
     // Some hundred kilobytes each: too large for the stack.
-    let memory = PerThread::new(|| (Box::new(HostRecourse::new()), vec![HostAnswer::NONE; answers]));
+    let memory = PerThread::new(|| (Box::new(HostRecourse::new()), vec![HostAnswer::NONE; wanted.answers]));
     let mut record = model.record();
     let mut all = Distances::new();
     let mut changed = [0; FEATURES];
@@ -185,10 +209,7 @@ pub fn recourse(
             }
         }
         let search = |(record, _): &(HostRecord<'_>, f32)| {
-            memory.with(|(scratch, room)| {
-                let count = model.recourses_within(record, rules, scratch, room).unwrap_or(0);
-                room.get(..count).unwrap_or_default().to_vec()
-            })
+            memory.with(|(scratch, room)| few_changes(model, record, rules, wanted.changes, scratch, room))
         };
         let found: Vec<Vec<HostAnswer>> = declined.par_iter().with_max_len(1).map(search).collect();
         for ((row, (_, probability)), answers) in rows.rows().zip(&declined).zip(&found) {
@@ -214,6 +235,40 @@ pub fn recourse(
     }
     report.sum_up(&all, &changed, stream, &tallies);
     Ok(report)
+}
+
+/// Returns the answers that change no more than so many features. Where the nearest all change more,
+/// one is looked for by leaving out, again and again, the feature without which the next answer is
+/// nearest.
+fn few_changes(
+    model: &HostModel<'_>,
+    record: &HostRecord<'_>,
+    rules: &HostRules,
+    most: usize,
+    scratch: &mut HostRecourse,
+    room: &mut [HostAnswer],
+) -> Vec<HostAnswer> {
+    // A record of this very model: it cannot be another's.
+    let mut search = |rules: &HostRules, room: &mut [HostAnswer]| {
+        let count = model.recourses_within(record, rules, scratch, room).unwrap_or(0);
+        room.get(..count).unwrap_or_default().to_vec()
+    };
+    let changed = |answer: &HostAnswer| answer.changes.iter().filter(|change| change.is_some()).count();
+    let found = search(rules, room);
+    let mut nearest = found.first().copied();
+    let few: Vec<HostAnswer> = found.into_iter().filter(|answer| changed(answer) <= most).collect();
+    let mut rules = *rules;
+    while let Some(answer) = nearest.filter(|answer| few.is_empty() && changed(answer) > most) {
+        let features = (0..FEATURES).filter(|feature| answer.changes[*feature].is_some());
+        let without = features.filter_map(|feature| {
+            let rules = rules.fixing(feature);
+            Some((search(&rules, &mut room[..1]).first().copied()?, rules))
+        });
+        let best = without.min_by(|(one, _), (other, _)| one.distance.total_cmp(&other.distance));
+        nearest = best.as_ref().map(|(answer, _)| *answer);
+        rules = best.map_or(rules, |(_, rules)| rules);
+    }
+    if few.is_empty() { nearest.into_iter().collect() } else { few }
 }
 
 /// What was found; serialises to the JSON of `feamoe recourse`. Columns: an entry for each declined

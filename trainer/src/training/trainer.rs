@@ -439,8 +439,9 @@ impl Trainer {
 
     /// Learns for the first time from a row that was kept.
     pub(super) fn learn_kept(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        let Self { admission, encoder, state, .. } = self;
+        let Self { admission, features, encoder, state, .. } = self;
         encoder.learn_one(row, &mut state.example)?;
+        state.measured.order.observe_features(row, features);
         state.learn(encoder, admission.attributes());
         Ok(())
     }

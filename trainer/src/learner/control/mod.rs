@@ -312,6 +312,13 @@ impl Controller {
         (&self.held, self.impact) == (&new.held, new.impact) && self.attributes.len() == attributes
     }
 
+    /// Returns all that steers, for tests: without the share of records whose group is known.
+    #[cfg(test)]
+    pub(super) fn steers(&self) -> Vec<u8> {
+        let state: Vec<_> = self.attributes.iter().map(|attribute| (&attribute.groups, &attribute.pairs)).collect();
+        postcard::to_stdvec(&state).unwrap_or_default()
+    }
+
     /// Returns whether the distances of declined records are wanted.
     pub(super) fn holds_recourse(&self) -> bool {
         self.held.iter().any(|(held, _)| *held == Held::Recourse)

@@ -13,7 +13,7 @@ mod dequantize;
 
 use feamoe_engine::LoadError;
 use feamoe_engine::error::LoadErrorKind;
-use feamoe_engine::format::{FLAG_BACKGROUND, FLAG_CALIBRATION, FLAG_DEVIATIONS, FLAG_INTEGER};
+use feamoe_engine::format::{FLAG_BACKGROUND, FLAG_CALIBRATION, FLAG_CARD, FLAG_DEVIATIONS, FLAG_INTEGER};
 use feamoe_engine::integer::{Format, MAX_FRACTION, MAX_SCALE, Number, fixed};
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
@@ -76,14 +76,15 @@ impl From<postcard::Error> for QuantizeError {
 
 /// Returns a copy of a blob with integer weights, read back through the engine. Names are taken
 /// over; background records, deviations and calibration are not: what they are for needs float
-/// weights.
+/// weights; nor is the card, whose measures are those of other weights.
 ///
 /// # Errors
 /// See [`QuantizeError`].
 pub fn quantize(blob: &AlignedBytes, width: Width) -> Result<AlignedBytes, QuantizeError> {
     check_floats(blob)?;
     let blob = Sections::of(blob.as_slice())?;
-    let kept = |(flag, _): &&(u16, &[u8])| !matches!(*flag, FLAG_BACKGROUND | FLAG_CALIBRATION | FLAG_DEVIATIONS);
+    let kept =
+        |(flag, _): &&(u16, &[u8])| !matches!(*flag, FLAG_BACKGROUND | FLAG_CALIBRATION | FLAG_CARD | FLAG_DEVIATIONS);
     let kept: Vec<_> = blob.sections.iter().filter(kept).map(|(flag, section)| (*flag, section.to_vec())).collect();
     let lanes = Lanes::of(&blob, width);
     // The most fraction bits with which no sum can overflow: what the engine's reader accepts.
