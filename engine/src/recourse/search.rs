@@ -385,7 +385,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         let (mut lanes, mut score) = ([[0.0; EXPERTS]; 2], Score::<EXPERTS>::new());
         model.forward(&changed, lanes.as_flattened_mut(), &mut score).ok()?;
         self.count_evaluation();
-        if !score.decision || cost >= self.cost {
+        if score.probability < self.sought || cost >= self.cost {
             return None;
         }
         (self.answer.probability, self.answer.changes) = (score.probability, changes);

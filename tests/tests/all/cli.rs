@@ -356,6 +356,7 @@ fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
             "group",
             "precision",
             "recourse_burden",
+            "reliability",
             "rows",
             "selection_rate",
             "tn",
