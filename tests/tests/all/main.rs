@@ -29,6 +29,7 @@ mod device_costs;
 mod drift;
 mod evaluation;
 mod exact;
+mod fair_by;
 mod firmware_costs;
 mod firmware_example;
 mod firmware_parity;

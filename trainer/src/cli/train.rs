@@ -6,7 +6,7 @@ use crate::cli::gaps::{Gaps, MEASURES};
 use anyhow::bail;
 use clap::Args;
 use feamoe::encoder;
-use feamoe::learner::{Growth, LearnerOptions, Loss, Penalties, ThresholdRule};
+use feamoe::learner::{FairBy, Growth, LearnerOptions, Loss, Penalties, ThresholdRule};
 use feamoe::rows::Input;
 use feamoe::schema::Schema;
 use feamoe::training;
@@ -50,6 +50,13 @@ pub struct Learning {
     /// aod, eodds, eopp, burden, recourse_burden, impact); closer ones cost accuracy
     #[arg(long, value_name = "MEASURE=LIMIT,...")]
     fair: Option<Gaps>,
+    /// How the targets are held: by the scores, which need no group at decision time; or by a
+    /// threshold for each group, in effect, of the one protected column that the model sees. That
+    /// settles at once and in several passes loses less accuracy (Adult, spd=0.05: 0.8586 for
+    /// 0.8560), but measures people by different thresholds, which the law on credit, work or
+    /// housing often forbids
+    #[arg(long, value_enum, default_value_t = FairByName::Score)]
+    fair_by: FairByName,
     /// How fairness is enforced: by holding the targets that --fair names, or by the paper's
     /// penalties, which weigh more with every expert added
     #[arg(long, value_enum, default_value_t = FairnessName::Targets)]
@@ -122,6 +129,15 @@ enum LossName {
     Competitive,
 }
 
+/// The ways to hold targets on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FairByName {
+    /// By what the scores learn
+    Score,
+    /// By a threshold for each group
+    Threshold,
+}
+
 /// The ways to be fair on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum FairnessName {
@@ -184,7 +200,11 @@ impl Learning {
             .learning_rate(self.lr)
             .seed(self.seed)
             .freeze(self.freeze)
-            .threshold_rule(self.threshold);
+            .threshold_rule(self.threshold)
+            .fair_by(match self.fair_by {
+                FairByName::Score => FairBy::Score,
+                FairByName::Threshold => FairBy::Threshold,
+            });
         let learner = self.individual.iter().fold(learner, |learner, weight| learner.individual(*weight));
         let targets = self.fair.iter().flat_map(Gaps::as_slice);
         let learner = targets.fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap));

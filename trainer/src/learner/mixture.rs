@@ -77,12 +77,16 @@ struct Pass {
 }
 
 impl Pass {
-    fn run(&mut self, table: &Table, terms: &[Term], experts: usize) -> f32 {
+    /// `shift`: added to the log-odds of every expert.
+    fn run(&mut self, table: &Table, terms: &[Term], experts: usize, shift: f32) -> f32 {
         self.logits.resize(stride(experts), 0.0);
         self.gate.resize(experts, 0.0);
         self.outputs.resize(experts, 0.0);
         let [bias, rows] = table.slices();
         logits(bias, rows, terms, &mut self.logits);
+        if shift != 0.0 {
+            self.logits.iter_mut().skip(experts).take(experts).for_each(|lane| *lane += shift);
+        }
         tame(&mut self.logits, experts);
         combine(&self.logits, experts, &mut self.gate, &mut self.outputs)
     }
@@ -186,12 +190,34 @@ impl Mixture {
 
     /// Scores by the deciding weights; the engine passes over rows that no record has named yet.
     pub(super) fn predict(&self, terms: &[Term]) -> f32 {
-        Pass::default().run(&self.deciding, terms, self.experts)
+        Pass::default().run(&self.deciding, terms, self.experts, 0.0)
     }
 
-    /// Scores by the exported weights.
-    pub(super) fn predict_exported(&self, terms: &[Term]) -> f32 {
-        Pass::default().run(&self.exported, terms, self.experts)
+    /// Scores by the exported weights, with a shift of every expert's log-odds.
+    pub(super) fn predict_exported(&self, terms: &[Term], shift: f32) -> f32 {
+        Pass::default().run(&self.exported, terms, self.experts, shift)
+    }
+
+    /// Returns the least shift of every expert's log-odds, between `-farthest` and `farthest`, with
+    /// which the exported weights' score of a record reaches the threshold, found to `2^(1 -
+    /// halvings)` of `farthest` and not below; the score grows with it.
+    pub(super) fn needed_shift(&self, terms: &[Term], threshold: f32, farthest: f32, halvings: u32) -> f32 {
+        let (mut pass, experts) = (Pass::default(), self.experts);
+        _ = pass.run(&self.exported, terms, experts, 0.0);
+        let logits = pass.logits.clone();
+        let [mut low, mut high] = [-farthest, farthest];
+        for _ in 0..halvings {
+            let middle = 0.5 * (low + high);
+            let shifted = logits
+                .iter()
+                .enumerate()
+                .map(|(lane, logit)| if (experts..2 * experts).contains(&lane) { logit + middle } else { *logit });
+            pass.logits.iter_mut().zip(shifted).for_each(|(to, logit)| *to = logit);
+            tame(&mut pass.logits, experts);
+            let score = combine(&pass.logits, experts, &mut pass.gate, &mut pass.outputs);
+            *(if score >= threshold { &mut high } else { &mut low }) = middle;
+        }
+        high
     }
 
     /// Makes room for the rows of a record: they start at 0, where they change no score.
@@ -206,15 +232,15 @@ impl Mixture {
     }
 
     /// Scores a record by the deciding and by the current weights, in this order.
-    pub(super) fn forward(&mut self, terms: &[Term]) -> (f32, f32) {
+    pub(super) fn forward(&mut self, terms: &[Term], shift: f32) -> (f32, f32) {
         self.admit(terms);
-        let decisive = self.deciding_pass.run(&self.deciding, terms, self.experts);
-        (decisive, self.pass.run(&self.weights, terms, self.experts))
+        let decisive = self.deciding_pass.run(&self.deciding, terms, self.experts, shift);
+        (decisive, self.pass.run(&self.weights, terms, self.experts, 0.0))
     }
 
     /// Scores a record by the exported weights, after [`Mixture::forward`].
     pub(super) fn forward_exported(&mut self, terms: &[Term]) -> f32 {
-        self.exported_pass.run(&self.exported, terms, self.experts)
+        self.exported_pass.run(&self.exported, terms, self.experts, 0.0)
     }
 
     /// Steps down the gradient that `fill` writes for the record of the last [`Mixture::forward`].
@@ -259,14 +285,14 @@ impl Mixture {
 
     /// Scores terms that are no record of the stream, by the deciding and by the current weights.
     pub(super) fn glance(&mut self, terms: &[Term]) -> (f32, f32) {
-        let decisive = self.deciding_pass.run(&self.deciding, terms, self.experts);
-        (decisive, self.deciding_pass.run(&self.weights, terms, self.experts))
+        let decisive = self.deciding_pass.run(&self.deciding, terms, self.experts, 0.0);
+        (decisive, self.deciding_pass.run(&self.weights, terms, self.experts, 0.0))
     }
 
     /// Moves the score of terms that are no record of the stream against a force; they are not
     /// counted. Call it after [`Mixture::step`].
     pub(super) fn nudge(&mut self, terms: &[Term], force: f32, learning_rate: f32, freeze: bool) {
-        let probability = self.pass.run(&self.weights, terms, self.experts);
+        let probability = self.pass.run(&self.weights, terms, self.experts, 0.0);
         self.gradient.iter_mut().for_each(|lane| *lane = 0.0);
         let seen = Forward { gate: &self.pass.gate, outputs: &self.pass.outputs, probability };
         seen.add_score_gradient(force, &mut self.gradient);

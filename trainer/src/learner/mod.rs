@@ -36,6 +36,7 @@
 
 mod calibration;
 mod control;
+mod group_thresholds;
 mod growth;
 mod individual;
 mod loss;
@@ -55,10 +56,11 @@ use crate::encoder::{Example, Flips};
 pub use calibration::Calibrator;
 use control::Controller;
 pub use control::Steering;
+use group_thresholds::{FARTHEST, GroupThresholds, HALVINGS};
 pub use growth::{Cause, Event, EventKind, Events, Growth, GrowthError, LossSign, Rate};
 use growth::{Grower, Watch, Watched};
 use mixture::Mixture;
-pub use options::{LearnerOptions, Loss, OptionError, ValidOptions};
+pub use options::{FairBy, LearnerOptions, Loss, OptionError, ValidOptions};
 use paper::Paper;
 pub use paper::{Penalties, PenaltiesError};
 use threshold::Follower;
@@ -94,6 +96,8 @@ pub struct Learner {
     thresholds: Option<[Follower; 2]>,
     /// Where scores are moved by more than the log-loss.
     calibrator: Option<Calibrator>,
+    /// Where targets are held by thresholds.
+    group_thresholds: Option<GroupThresholds>,
 }
 
 impl Learner {
@@ -105,7 +109,7 @@ impl Learner {
     pub fn new(options: ValidOptions, attributes: usize) -> Self {
         Self {
             mixture: Mixture::new(),
-            controller: Controller::new(&options.targets, attributes),
+            controller: Controller::new(options.targets_of(FairBy::Score), attributes),
             paper: Paper::new(options.penalties, options.increment, attributes),
             watch: Watch::new(attributes),
             grower: Grower::default(),
@@ -115,6 +119,7 @@ impl Learner {
                 ThresholdRule::Auto(objective) => Some([objective; 2].map(Follower::new)),
             },
             calibrator: options.distorts().then(Calibrator::new),
+            group_thresholds: options.holds_by_thresholds(),
             options,
         }
     }
@@ -128,7 +133,7 @@ impl Learner {
     pub fn learn_one_with(&mut self, example: &Example, flips: &Flips) -> Prediction {
         self.grow_if_due();
         let threshold = self.threshold();
-        let (averaged, current) = self.mixture.forward(&example.terms);
+        let (averaged, current) = self.mixture.forward(&example.terms, self.shift(&example.groups));
         let unfair = self.unfair_flip(averaged, flips);
         if unfair.is_some() {
             self.grower.note_unfair();
@@ -183,18 +188,30 @@ impl Learner {
         farthest
     }
 
-    /// Scores a record as the stream is scored, by the deciding average; rows never learned from
-    /// add nothing.
+    /// Scores a record as the stream is scored, by the deciding average and without the shift of a
+    /// group; rows never learned from add nothing.
     #[must_use]
     pub fn predict(&self, terms: &[Term]) -> f32 {
         self.mixture.predict(terms)
     }
 
-    /// Scores a record by the weights that [`Learner::weights`] exports, a longer
-    /// average than the stream's own.
+    /// Scores a record, by its terms and groups, as the exported model does: by the weights that
+    /// [`Learner::weights`] exports, a longer average than the stream's own, and by its group's
+    /// shift.
     #[must_use]
-    pub fn predict_exported(&self, terms: &[Term]) -> f32 {
-        self.mixture.predict_exported(terms)
+    pub fn predict_exported(&self, terms: &[Term], groups: &[u8]) -> f32 {
+        self.mixture.predict_exported(terms, self.shift(groups))
+    }
+
+    fn shift(&self, groups: &[u8]) -> f32 {
+        self.group_thresholds.as_ref().map_or(0.0, |thresholds| thresholds.of(groups))
+    }
+
+    /// Returns what is added to the log-odds of every expert, in log2 units, by group of the only
+    /// protected attribute; nothing where targets are held by the scores.
+    #[must_use]
+    pub fn shifts(&self) -> &[f32] {
+        self.group_thresholds.as_ref().map_or(&[], GroupThresholds::shifts)
     }
 
     fn watch_for_drift(&mut self, example: &Example, prediction: Prediction) {
@@ -250,7 +267,11 @@ impl Learner {
         let ValidOptions { targets, penalties, increment, .. } = &self.options;
         self.options.is_sound()
             && self.mixture.is_sound()
-            && self.controller.is_sound(targets, attributes)
+            && self.controller.is_sound(self.options.targets_of(FairBy::Score), attributes)
+            && match (&self.group_thresholds, self.options.fair_by) {
+                (Some(thresholds), FairBy::Threshold) => thresholds.is_sound(targets),
+                (thresholds, fair_by) => thresholds.is_none() && fair_by == FairBy::Score,
+            }
             && match (self.options.threshold, &self.thresholds) {
                 (ThresholdRule::Auto(objective), Some(both)) => both.iter().all(|one| one.is_sound(objective)),
                 (rule, both) => matches!(rule, ThresholdRule::Fixed(_)) && both.is_none(),
@@ -297,6 +318,11 @@ impl Learner {
     pub fn calibrate(&mut self, example: &Example, score: f32) {
         if let Some(calibrator) = &mut self.calibrator {
             calibrator.observe(&example.terms, score, example.label, self.options.learning_rate);
+        }
+        let threshold = self.exported_threshold();
+        if let Some(thresholds) = &mut self.group_thresholds {
+            let needed = self.mixture.needed_shift(&example.terms, threshold, FARTHEST, HALVINGS);
+            thresholds.observe(&example.groups, needed, example.label, threshold);
         }
     }
 

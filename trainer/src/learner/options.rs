@@ -4,6 +4,7 @@ use feamoe_engine::fairness::Measure;
 use feamoe_engine::limits::MAX_EXPERTS;
 use serde::{Deserialize, Serialize};
 
+use super::group_thresholds::{GroupThresholds, HELD};
 use super::growth::Growth;
 use super::paper::Penalties;
 use super::threshold::{Objective, ThresholdRule};
@@ -17,6 +18,16 @@ pub enum Loss {
     /// `sum_k g_k (y - o_k)^2`: experts compete for records (Jacobs et al. 1991, eq. 1.2; the loss
     /// of the FEAMOE paper).
     Competitive,
+}
+
+/// How targets are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FairBy {
+    /// By what the scores learn: no group is asked for at decision time.
+    #[default]
+    Score,
+    /// By a threshold for each group, see [`LearnerOptions::fair_by`].
+    Threshold,
 }
 
 /// Unchecked options; [`LearnerOptions::check`] makes them usable.
@@ -42,6 +53,7 @@ pub struct ValidOptions {
     pub(super) seed: u64,
     pub(super) threshold: ThresholdRule,
     pub(super) targets: Vec<(Measure, f32)>,
+    pub(super) fair_by: FairBy,
     pub(super) freeze: bool,
     pub(super) penalties: Penalties,
     pub(super) increment: f32,
@@ -68,6 +80,7 @@ impl Default for LearnerOptions {
             seed: 1,
             threshold: ThresholdRule::default(),
             targets: Vec::new(),
+            fair_by: FairBy::Score,
             freeze: false,
             penalties: Penalties::NONE,
             increment: Self::INCREMENT,
@@ -152,6 +165,16 @@ impl LearnerOptions {
         self
     }
 
+    /// Sets how the targets are held, default by the scores. Thresholds for each group, in effect,
+    /// leave the mixture to the outcomes and need no time to settle, but ask for the group at
+    /// decision time, which law may forbid; they hold measures of decisions (not the burdens), of one protected attribute
+    /// that the model sees.
+    #[must_use]
+    pub fn fair_by(mut self, fair_by: FairBy) -> Self {
+        self.0.fair_by = fair_by;
+        self
+    }
+
     /// Sets whether only the gate and the newest expert learn, default false. Older experts then
     /// keep what they know for when it returns, and cannot follow what has changed.
     #[must_use]
@@ -213,6 +236,17 @@ impl LearnerOptions {
         within("increment", v.increment, &format!("above 0, at most {largest}"), allowed)?;
         let individual = v.individual.unwrap_or_default();
         within("individual", individual, "0 to 1", (0.0..=1.0).contains(&individual))?;
+        if v.fair_by == FairBy::Threshold {
+            let held = v.targets.iter().find(|(measure, _)| !HELD.contains(measure));
+            within(
+                "fair-by",
+                "threshold",
+                "score for a target of a burden: thresholds hold measures of decisions",
+                held.is_none(),
+            )?;
+            within("fair-by", "threshold", "with at least one target", !v.targets.is_empty())?;
+            within("fair-by", "threshold", "score beside a price on unfair decisions", v.individual.is_none())?;
+        }
         let one_way = v.targets.is_empty() || v.penalties == Penalties::NONE;
         within(
             "penalties",
@@ -240,6 +274,12 @@ impl ValidOptions {
     #[must_use]
     pub fn threshold(&self) -> ThresholdRule {
         self.threshold
+    }
+
+    /// Returns how the targets are held.
+    #[must_use]
+    pub fn fair_by(&self) -> FairBy {
+        self.fair_by
     }
 
     /// Returns when an expert is added.
@@ -297,6 +337,16 @@ impl ValidOptions {
             || self.penalties != Penalties::NONE
             || self.individual.is_some_and(|weight| weight > 0.0)
             || self.loss != Loss::Nll
+    }
+
+    /// Returns the targets that are held this way.
+    pub(super) fn targets_of(&self, fair_by: FairBy) -> &[(Measure, f32)] {
+        if self.fair_by == fair_by { &self.targets } else { &[] }
+    }
+
+    /// Starts to hold the targets by thresholds, where they are to be.
+    pub(super) fn holds_by_thresholds(&self) -> Option<GroupThresholds> {
+        (self.fair_by == FairBy::Threshold).then(|| GroupThresholds::new(&self.targets))
     }
 
     /// Returns the fairness targets, in the order they were set.

@@ -7,7 +7,7 @@ use feamoe_engine::fairness::Measure;
 use super::{Passes, Trainer, targets};
 use crate::encoder;
 use crate::judge::gaps::GroupGaps;
-use crate::learner::{Loss, ValidOptions};
+use crate::learner::{FairBy, Loss, ValidOptions};
 use crate::model::card::{Card, Gap, Measured, Target};
 use targets::TargetReport;
 
@@ -44,6 +44,9 @@ fn options(learner: &ValidOptions, encoding: &encoder::Options, passes: Passes) 
         learner.targets().iter().map(|(measure, limit)| format!("{}={limit}", measure.name())).collect();
     if !targets.is_empty() {
         say("fair", targets.join(","));
+    }
+    if learner.fair_by() == FairBy::Threshold {
+        say("fair-by", "threshold".into());
     }
     if let Some((penalties, increment)) = learner.paper() {
         say("fairness", "paper".into());

@@ -14,6 +14,7 @@ mod layout;
 mod order;
 pub mod prequential;
 pub mod remarks;
+mod shifts;
 pub mod targets;
 mod trainer;
 

@@ -13,7 +13,7 @@ use super::export::{Export, ExportError, Source as Learned, export};
 use super::order::Order;
 use super::prequential::{Prequential, Tally};
 use super::remarks::{Remark, remarks};
-use super::{Options, Passes, Progress};
+use super::{Options, Passes, Progress, shifts};
 use crate::encoder::{self, Encoder, Example, Flipper, Flips, feature_columns};
 use crate::error::{CheckpointError, Error, list};
 use crate::judge::proxies::{Proxy, proxies};
@@ -145,7 +145,7 @@ impl State {
         let is_first = *epoch == 1;
         let follows = learner.chooses_threshold();
         if follows || (is_first && (learner.calibrates() || !example.groups.is_empty())) {
-            let probability = learner.predict_exported(&example.terms);
+            let probability = learner.predict_exported(&example.terms, &example.groups);
             if is_first {
                 let threshold = learner.exported_threshold();
                 measured.exported.observe(example.label, probability, threshold, &example.groups);
@@ -198,6 +198,8 @@ impl Trainer {
         }
         let attributes = admission.attributes().count();
         let features = feature_columns(columns, file, &schema)?;
+        let is_feature = |name: &str| features.iter().any(|feature| columns.get(*feature).is_some_and(|c| c == name));
+        shifts::check(&schema, options.learner.fair_by(), is_feature)?;
         let rows = Buffer::new(columns.len(), &features, attributes);
         let learner = Learner::new(options.learner.clone(), attributes);
         let measured = Measured::new(options.window);
@@ -376,9 +378,14 @@ impl Trainer {
         let fitted = self.fitted()?;
         let Self { schema, encoding, admission, encoder, reservoir, state, reading, .. } = &*fitted;
         let learner = &state.learner;
+        let shifted = shifts::folded(learner, encoder, admission.attributes().next())?;
+        let mut weights = learner.weights();
+        if let Some(rows) = &shifted {
+            weights.rows = rows.view();
+        }
         let source = Learned {
             encoder,
-            weights: learner.weights(),
+            weights,
             calibrator: learner.calibrator(),
             threshold: learner.exported_threshold(),
             positive_name: schema.target.positive.first().map_or("", String::as_str),
@@ -392,7 +399,7 @@ impl Trainer {
         let column = |name: &str| column(admission.columns(), "", name, "the model");
         let card = card(&fitted, encoding, self.passes);
         export(&source, &card, reservoir, column, |example| {
-            let score = learner.predict_exported(&example.terms);
+            let score = learner.predict_exported(&example.terms, &example.groups);
             [score, learner.calibrated(&example.terms, score)]
         })
     }
@@ -510,7 +517,7 @@ impl Trainer {
     pub(super) fn calibrate(&mut self, row: &Row<'_>) -> Result<(), Error> {
         let State { learner, example, .. } = &mut self.state;
         self.encoder.encode(row, example)?;
-        let score = learner.predict_exported(&example.terms);
+        let score = learner.predict_exported(&example.terms, &example.groups);
         learner.calibrate(example, score);
         Ok(())
     }
@@ -519,7 +526,7 @@ impl Trainer {
     pub(super) fn judge_reserved(&mut self, row: &Row<'_>) -> Result<(), Error> {
         let State { learner, measured: Measured { reserved, .. }, example, .. } = &mut self.state;
         self.encoder.encode(row, example)?;
-        let probability = learner.predict_exported(&example.terms);
+        let probability = learner.predict_exported(&example.terms, &example.groups);
         let reserved = reserved.get_or_insert_default();
         reserved.observe(example.label, probability, learner.exported_threshold(), &example.groups);
         Ok(())

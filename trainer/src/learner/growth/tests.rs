@@ -192,7 +192,7 @@ fn merging_the_closest_hardly_moves_the_score() {
     let mut learner = learned(&options, stream(3, 20_000, |_, group, a, b| first_concept(group, a, b)));
     let examples: Vec<Example> = stream(4, 2_000, |_, group, a, b| first_concept(group, a, b)).collect();
     type Score = fn(&Learner, &Example) -> f32;
-    let both: [Score; 2] = [|l, e| l.predict(&e.terms), |l, e| l.predict_exported(&e.terms)];
+    let both: [Score; 2] = [|l, e| l.predict(&e.terms), |l, e| l.predict_exported(&e.terms, &e.groups)];
     let before: Vec<[f32; 2]> = examples.iter().map(|e| both.map(|score| score(&learner, e))).collect();
     // The one that is free is given no records until it is put to use: here, as a copy.
     let (_, free) = learner.mixture.merge_closest().unwrap();
