@@ -204,17 +204,18 @@ impl GroupThresholds {
 #[cfg(test)]
 mod tests {
     use feamoe_engine::calibration::log2_odds;
+    use rand_pcg::Pcg64Mcg;
+    use rand_pcg::rand_core::{RngCore as _, SeedableRng as _};
 
     use super::*;
 
     /// Groups whose scores say what they are: of the group, the chances are squared.
     fn filled(targets: &[(Measure, f32)]) -> GroupThresholds {
         let mut thresholds = GroupThresholds::new(targets);
+        let mut random = Pcg64Mcg::seed_from_u64(7);
         for record in 0_u32..20_000 {
-            let unit = |salt: u32| {
-                let bits = u64::from(record * 2 + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                (bits >> 40) as f32 / 16_777_216.0
-            };
+            let drawn = [(); 2].map(|()| (random.next_u64() >> 40) as f32 / 16_777_216.0);
+            let unit = |draw: usize| drawn[draw];
             let group = u8::from(record % 3 == 0);
             let chance = if group == 1 { unit(0) * unit(0) } else { unit(0) };
             thresholds.observe(&[group], -log2_odds(chance), unit(1) < chance, 0.5);
@@ -241,8 +242,8 @@ mod tests {
             assert!(measure.magnitude(before) > limit, "{measure:?} {before}");
             // A step of the grid moves a rate by some hundredths.
             assert!(measure.magnitude(after) <= AIM * limit + 0.003, "{measure:?} {after}");
-            // The cost is flat there, so that chance has a say.
-            assert!(measure.magnitude(after) > 0.2 * limit, "{measure:?} {after}");
+            // Near the target the cost is flat, so that chance has a say.
+            assert!(measure.magnitude(after) > 0.4 * limit, "{measure:?} {after}");
         }
         let impact = filled(&[(Measure::Impact, 0.8)]);
         assert!(gap(&impact, Measure::Impact, impact.shifts()) >= 0.8);

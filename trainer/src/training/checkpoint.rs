@@ -53,7 +53,8 @@ pub const MAGIC: [u8; 4] = *b"FEAC";
 /// typed values of the columns in use and nothing else. 3: the experts' responsibilities in f64.
 /// 4: where each file began. 5: the decisions of the exported weights, the rows' order, a chosen
 /// threshold. 6: the
-/// passes, the decisions after several of them, the name of the outcome.
+/// passes, the decisions after several of them, the name of the outcome, what calibrates, thresholds
+/// for each group, the share of known groups.
 pub const VERSION: u16 = 6;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
@@ -229,14 +230,14 @@ mod tests {
 
     use super::*;
     use crate::demo::{LendingStream, SCHEMA, write_csv};
-    use crate::learner::{Growth, LearnerOptions, Objective, ThresholdRule};
+    use crate::learner::{FairBy, Growth, LearnerOptions, Objective, ThresholdRule};
     use crate::rows::Input;
     use crate::training::{self, Options, Saving};
     use feamoe_engine::fairness::Measure;
 
     /// First bytes of the hash of all names of fields, in their places: it changes with the layout.
     /// Then raise [`VERSION`] (once a release) and put the new value here.
-    const LAYOUT: [u8; 4] = [135, 164, 203, 179];
+    const LAYOUT: [u8; 4] = [190, 44, 128, 126];
 
     /// Writes the path of every field.
     fn paths(value: &Value, path: &str, all: &mut BTreeSet<String>) {
@@ -259,8 +260,13 @@ mod tests {
         let targets = Measure::ALL.into_iter().fold(LearnerOptions::default(), |options, m| options.target(m, 0.1));
         let learner = targets.growth(Growth { every: 100, ..Growth::NONE });
         let learner = learner.threshold_rule(ThresholdRule::Auto(Objective::Balanced)).check().unwrap();
+        let of_one = Schema::from_toml("lending.toml", SCHEMA).unwrap();
+        let by_thresholds = LearnerOptions::default().target(Measure::Spd, 0.1).fair_by(FairBy::Threshold);
+        let by_thresholds = by_thresholds.check().unwrap();
         let mut all = BTreeSet::new();
-        for warmup in [200, 500] {
+        for (warmup, learner, schema) in
+            [(200, &learner, &schema), (500, &learner, &schema), (200, &by_thresholds, &of_one)]
+        {
             let encoder = encoder::Options { warmup, bins: 4 };
             let options = Options { encoder, ..Options::new(learner.clone()) };
             let mut note = |checkpoint: &Checkpoint<'_>| {
@@ -269,7 +275,7 @@ mod tests {
             };
             let never = AtomicBool::new(false);
             let saving = Saving { every: 300, save: &mut note, stop: &never };
-            let run = training::run_saving(&[Input::File(path.clone())], &schema, &options, Some(saving), &mut |_| ());
+            let run = training::run_saving(&[Input::File(path.clone())], schema, &options, Some(saving), &mut |_| ());
             note(&run.unwrap().checkpoint()).unwrap();
         }
         let names: Vec<String> = all.into_iter().collect();
