@@ -72,9 +72,7 @@ fn it_says_options_groups_and_verdicts() {
         assert_eq!(card["measured"]["gaps"][0]["measures"][measure], report["fairness"][0][measure], "{measure}");
     }
     let text = folder.run(&["inspect", "m.feamoe"]).done();
-    for part in
-        ["how it was made", "fair aod=0.1", "\"team\", Oak against Ash; seen by the model", "immutable: \"age\""]
-    {
+    for part in ["how it was made", "fair aod=0.1", "\"team\", Oak against Ash; seen by the model", "immutable: age"] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

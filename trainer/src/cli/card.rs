@@ -21,8 +21,8 @@ pub fn render(card: &Card) -> String {
         let seen = if *as_feature { "seen by the model" } else { "not seen by the model" };
         let _ = writeln!(text, "protected: {column:?}, {others} against {}; {seen}", privileged.join(", "));
     }
-    for column in &schema.features.immutable {
-        let _ = writeln!(text, "immutable: {column:?}");
+    if !schema.features.immutable.is_empty() {
+        let _ = writeln!(text, "immutable: {}", schema.features.immutable.join(", "));
     }
     let Some(measured) = measured else {
         text.push_str("what was measured when it was trained no longer holds: its threshold was changed since\n");
