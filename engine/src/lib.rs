@@ -45,9 +45,9 @@
 //! # The rooms
 //! Each uses those before it: [`frame`] (one header for everything stored), [`mod@format`] (the
 //! model file, [`Blob`]), [`schema`], record, [`mixture`] (the kernel), model; on these stand
-//! [`attribution`], [`recourse`], [`monitor`] (made of [`fairness`] and [`drift`]), [`slots`],
-//! [`delta`], and beside the float model [`integer`], for cores without floats. [`Scorer`] is what
-//! both models have in common.
+//! [`calibration`], [`attribution`], [`recourse`], [`monitor`] (made of [`fairness`] and
+//! [`drift`]), [`slots`], [`delta`], and beside the float model [`integer`], for cores without
+//! floats. [`Scorer`] is what both models have in common.
 //!
 //! # Features
 //! `armv7em`, off by default: assembly for the loop over the terms, from a crate of its own; the
