@@ -69,6 +69,20 @@ mod names {
     }
 }
 
+#[cfg(feature = "calibration")]
+mod calibration {
+    use super::{Device, EXPERTS, FEATURES, PredictError, Record, Score, black_box};
+
+    #[inline(never)]
+    fn calibrated(model: &Device, record: &Record<'_, FEATURES>, score: &Score<EXPERTS>) -> Result<f32, PredictError> {
+        model.calibrated(record, score)
+    }
+
+    pub fn link(model: &Device, record: &Record<'_, FEATURES>, score: &Score<EXPERTS>) {
+        _ = black_box(calibrated(model, record, score));
+    }
+}
+
 #[cfg(feature = "frozen")]
 mod frozen {
     use feamoe_engine::Attribution;
@@ -423,6 +437,8 @@ fn main() -> ! {
         names::link(&mut record);
         #[cfg(feature = "background")]
         background::link(&model, &mut record);
+        #[cfg(feature = "calibration")]
+        calibration::link(&model, &record, &scored);
         #[cfg(feature = "frozen")]
         frozen::link(&model, &record);
         #[cfg(feature = "path")]

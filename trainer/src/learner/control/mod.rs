@@ -64,7 +64,7 @@ pub use steering::Steering;
 /// Share of the target that is aimed at: the rest is for the noise of the decisions to come. What is
 /// inside the target has no force at all: pushing on to 0 cost 0.005 of accuracy on Adult at
 /// `spd=0.1`.
-const AIM: f32 = 0.9;
+const AIM: f32 = 0.85;
 /// The same for the recourse burden, of which less is known: distances are those of a sample.
 const RECOURSE_AIM: f32 = 0.85;
 /// Integral gain, per record and root of the share of the rarest cell.
@@ -80,7 +80,7 @@ const EARLY_CELL: f32 = 1000.0;
 /// found for no longer holds.
 const RECORDS_AFTER_DRIFT: u64 = 2000;
 /// Proportional gain on what passes the target.
-const PROPORTIONAL: f32 = 5.0;
+const PROPORTIONAL: f32 = 10.0;
 /// Slope of the surrogate `1 / (1 + exp(-slope (p - threshold)))`: forces reach scores within about
 /// 0.2 of the threshold, others keep their calibration.
 const SLOPE: f32 = 10.0;
