@@ -22,6 +22,7 @@ const COMMANDS: [(&str, &[&str]); 14] = [
             "--schema",
             "--output",
             "--fair",
+            "--fair-by",
             "--fairness",
             "--penalties",
             "--increment",
