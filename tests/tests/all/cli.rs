@@ -81,6 +81,8 @@ const COMMANDS: [(&str, &[&str]); 14] = [
             "--answers",
             "--fix",
             "--increase-only",
+            "--margin",
+            "--max-changes",
             "--decrease-only",
             "--range",
             "--step",
