@@ -161,7 +161,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
 
     /// Loads a blob that lies at any address, on a target of any endianness, and copies its values
     /// to `memory`: four bytes each, [`Model::values_needed`] of them. It is also for weights in
-    /// RAM, where flash is slow. Names, background records, deviations and calibration stay in the blob.
+    /// RAM, where flash is slow. Names, background records, deviations and calibration stay in the
+    /// blob.
     ///
     /// ```
     /// use feamoe_engine::{Model, include_model};

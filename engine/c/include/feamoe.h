@@ -490,8 +490,8 @@ enum feamoe_status feamoe_record_score(const struct feamoe_record *record,
                                        float *gate,
                                        size_t gate_length);
 
-// Writes the calibrated probability of a record: what its chances are, where the model was made fair
-// and its score decides only. That score where the model has no other.
+// Writes the calibrated probability of a record: what its chances are, where the model was made
+// fair and its score decides only. That score where the model has no other.
 enum feamoe_status feamoe_record_calibrated(const struct feamoe_record *record, float *probability);
 
 // As feamoe_record_score, by integers alone; the weights of the gate in units of 2^-16, which sum

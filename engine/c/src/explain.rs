@@ -134,8 +134,8 @@ pub unsafe extern "C" fn feamoe_record_score(
     })
 }
 
-/// Writes the calibrated probability of a record: what its chances are, where the model was made fair
-/// and its score decides only. That score where the model has no other.
+/// Writes the calibrated probability of a record: what its chances are, where the model was made
+/// fair and its score decides only. That score where the model has no other.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_calibrated(record: *const Record, probability: *mut f32) -> Status {
     status(|| {

@@ -1,9 +1,10 @@
 //! The search for the nearest favourable point, and what its steps share: scoring a point, the
 //! gradient there, taking it as the answer.
 //!
-//! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`, or more by a margin. Features add up in the
-//! logits. So where log-odds of p are taken as linear in the logits, with weights `d` (the
-//! *direction*), the problem falls apart by feature for a given multiplier `m` (Everett 1963):
+//! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`, or more by a margin.
+//! Features add up in the logits. So where log-odds of p are taken as linear in the logits, with
+//! weights `d` (the *direction*), the problem falls apart by feature for a given multiplier `m`
+//! (Everett 1963):
 //!
 //! ```text
 //! x_j(m) = argmax over the places of feature j:   m * d . (the logits it adds)  -  c_j

@@ -24,8 +24,8 @@ use crate::threads::PerThread;
 /// Declined records that are looked at together, on all threads: some megabytes.
 const BATCH: usize = 128;
 
-/// Makes the engine's rules for a model: those of a schema, or without one of the model's card; over
-/// them the `wishes` of a user (the same keys); over both that what either calls protected or
+/// Makes the engine's rules for a model: those of a schema, or without one of the model's card;
+/// over them the `wishes` of a user (the same keys); over both that what either calls protected or
 /// immutable stays as it is.
 ///
 /// Columns of the schema that the model does not see do not count. Without `steps` a number is
@@ -33,8 +33,9 @@ const BATCH: usize = 128;
 /// whole numbers where they are whole. Without a background any number is proposed.
 ///
 /// # Errors
-/// [`Error::Rule`]: a wish for a column that is no feature, is protected or immutable, or that contradicts another; a rule for numbers on a category; an empty range, a step
-/// or a cost out of range.
+/// [`Error::Rule`]: a wish for a column that is no feature, is protected or immutable, or that
+/// contradicts another; a rule for numbers on a category; an empty range, a step or a cost out of
+/// range.
 pub fn rules(
     model: &HostModel<'_>,
     card: Option<&Card>,
@@ -237,9 +238,8 @@ pub fn recourse(
     Ok(report)
 }
 
-/// Returns the answers that change no more than so many features. Where the nearest all change more,
-/// one is looked for by leaving out, again and again, the feature without which the next answer is
-/// nearest.
+/// Returns the answers that change at most `most` features. Where the nearest all change more, one is looked for by leaving out, again and again, the feature without which the next
+/// answer is nearest.
 fn few_changes(
     model: &HostModel<'_>,
     record: &HostRecord<'_>,

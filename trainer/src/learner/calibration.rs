@@ -10,9 +10,10 @@
 //!
 //! p is the score of the exported weights. With the rows of a protected feature this is Platt's
 //! scaling (1999) with an intercept of its own for each group; where the group is not seen, the
-//! other features stand for it as far as they can. Learned from the records as they come, each before
-//! the mixture learns from it, by AdaGrad on the log-loss of q; exported are averages of the weights,
-//! and only where q has the smaller log-loss of late. Without a target the score is left as it is.
+//! other features stand for it as far as they can. Learned from the records as they come, each
+//! before the mixture learns from it, by AdaGrad on the log-loss of q; exported are averages of the
+//! weights, and only where q has the smaller log-loss of late. Without a target the score is left
+//! as it is.
 
 use std::f32::consts::LN_2;
 
@@ -37,8 +38,8 @@ const LARGEST_DECAY: f32 = 0.1;
 /// Terms of a record up to which each takes the full step.
 const FULL_STEP_TERMS: f32 = 20.0;
 
-/// The average reaches back over this share of the records, and no further than so many; it is moved
-/// once in so many records.
+/// The average reaches back over this share of the records, at most `AVERAGED_RECORDS`; it is moved
+/// every `AVERAGE_EVERY` records.
 const AVERAGED_SHARE: f32 = 1.0 / 4.0;
 const AVERAGED_RECORDS: f32 = 8000.0;
 const AVERAGE_EVERY: u64 = 16;

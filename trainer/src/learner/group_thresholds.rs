@@ -22,7 +22,8 @@ pub(super) const HELD: [Measure; 5] = [Measure::Spd, Measure::Aod, Measure::Eodd
 
 /// Share of a target that is aimed at.
 const AIM: f32 = 0.9;
-/// Shifts tried, in log2 units: from `-FARTHEST` to `FARTHEST`, halved so often, in steps of `STEP`.
+/// Shifts tried, in log2 units: from `-FARTHEST` to `FARTHEST` in steps of `STEP`, which is that
+/// range halved `HALVINGS` times.
 pub(super) const FARTHEST: f32 = 8.0;
 pub(super) const HALVINGS: u32 = 7;
 const STEP: f32 = 2.0 * FARTHEST / (1 << HALVINGS) as f32;
@@ -31,7 +32,7 @@ const SHIFTS: usize = (1 << HALVINGS) + 1;
 const CHOOSE_EVERY: u64 = 256;
 /// Records until which a group is not shifted: its rates say nothing.
 const LEAST_RECORDS: f32 = 50.0;
-/// The histograms reach back over this share of the records, and no further than so many.
+/// The histograms reach back over this share of the records, at most `RECORDS`.
 const SHARE: f32 = 1.0 / 4.0;
 const RECORDS: f32 = 8000.0;
 

@@ -167,8 +167,8 @@ impl LearnerOptions {
 
     /// Sets how the targets are held, default by the scores. Thresholds for each group, in effect,
     /// leave the mixture to the outcomes and need no time to settle, but ask for the group at
-    /// decision time, which law may forbid; they hold measures of decisions (not the burdens), of one protected attribute
-    /// that the model sees.
+    /// decision time, which law may forbid; they hold measures of decisions (not the burdens), of
+    /// one protected attribute that the model sees.
     #[must_use]
     pub fn fair_by(mut self, fair_by: FairBy) -> Self {
         self.0.fair_by = fair_by;

@@ -35,8 +35,8 @@ pub enum DeviceError {
 }
 
 /// Returns a copy of a blob without its card, with the first `background` of its background
-/// records, and with its names or without; weights, ranges and sections that this version does not know are taken over
-/// byte by byte. The copy has been read back through the engine.
+/// records, and with its names or without; weights, ranges and sections that this version does not
+/// know are taken over byte by byte. The copy has been read back through the engine.
 ///
 /// # Errors
 /// See [`DeviceError`].
@@ -52,7 +52,8 @@ pub fn device_copy(blob: &AlignedBytes, with_names: bool, background: u16) -> Re
 }
 
 /// Returns a copy of a blob that decides by another threshold, inside (0, 1); its card says no
-/// longer what was measured by the old one, all else is taken over byte by byte. The copy has been read back through the engine.
+/// longer what was measured by the old one, all else is taken over byte by byte. The copy has been
+/// read back through the engine.
 ///
 /// # Errors
 /// See [`DeviceError`].

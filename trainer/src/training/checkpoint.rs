@@ -50,11 +50,10 @@ use crate::training::trainer::Measured;
 /// First bytes of a checkpoint.
 pub const MAGIC: [u8; 4] = *b"FEAC";
 /// Version of the format, the only one that is read. 1: the first. 2: of rows that are kept, the
-/// typed values of the columns in use and nothing else. 3: the experts' responsibilities in f64.
-/// 4: where each file began. 5: the decisions of the exported weights, the rows' order, a chosen
-/// threshold. 6: the
-/// passes, the decisions after several of them, the name of the outcome, what calibrates, thresholds
-/// for each group, the share of known groups.
+/// typed values of the columns in use and nothing else. 3: the experts' responsibilities in f64. 4:
+/// where each file began. 5: the decisions of the exported weights, the rows' order, a chosen
+/// threshold. 6: the passes, the decisions after several of them, the name of the outcome, what
+/// calibrates, thresholds for each group, the share of known groups.
 pub const VERSION: u16 = 6;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;

@@ -122,8 +122,8 @@ fn content(source: &Source<'_>) -> Content {
 }
 
 /// Lays out, encodes, reads back and checks a model with its card and the reservoir's background.
-/// `predict`
-/// gives the learner's score of an encoded row, and its calibrated probability; `column` finds a column of the reservoir's rows.
+/// `predict` gives the learner's score of an encoded row, and its calibrated probability; `column`
+/// finds a column of the reservoir's rows.
 ///
 /// # Errors
 /// See [`ExportError`].

@@ -9,8 +9,8 @@ use crate::learner::{FairBy, Learner};
 use crate::rows::Attribute;
 use crate::schema::Schema;
 
-/// Makes sure that targets which are to be held by thresholds can be: of one protected column, which
-/// is a feature, so that the model knows the group.
+/// Makes sure that targets which are to be held by thresholds can be: of one protected column,
+/// which is a feature, so that the model knows the group.
 pub(super) fn check(schema: &Schema, fair_by: FairBy, is_feature: impl Fn(&str) -> bool) -> Result<(), Error> {
     let fault = |what: String| {
         Err(Error::Input(format!("thresholds for each group need one protected column that is a feature; {what}")))
@@ -29,8 +29,8 @@ pub(super) fn check(schema: &Schema, fair_by: FairBy, is_feature: impl Fn(&str) 
 /// Returns the rows of the exported weights with the shifts in them; `None` where there are none.
 ///
 /// # Errors
-/// [`Error::Input`] where a group that is shifted has no weights of its own: a number, or one of more
-/// levels than the schema keeps.
+/// [`Error::Input`] where a group that is shifted has no weights of its own: a number, or one of
+/// more levels than the schema keeps.
 pub(super) fn folded(
     learner: &Learner,
     encoder: &Encoder,

@@ -367,7 +367,8 @@ impl Trainer {
         Ok(Cow::Owned(fitted))
     }
 
-    /// Returns the model as it is now, with its background and its card, checked on a sample of the rows.
+    /// Returns the model as it is now, with its background and its card, checked on a sample of the
+    /// rows.
     ///
     /// # Errors
     /// See [`ExportError`]; without rows of both outcomes and of every group that the schema names,

@@ -20,8 +20,8 @@
 //!   But never faster than the rate of that cell is known: without this bound a group of 271 rows
 //!   (race `Other` of Adult, `spd=0.05`) ended up to 0.09 past equality on the other side, with it
 //!   0.05 short of it, and the model lost less accuracy.
-//! - **Only records whose group is known are pushed**, so that the answer to a force is taken for as
-//!   much smaller as they are fewer.
+//! - **Only records whose group is known are pushed**, so that the answer to a force is taken for
+//!   as much smaller as they are fewer.
 //! - **Forces are weighed by the inverse shares of the cells, scaled so that they sum to 1**: no
 //!   record of a tiny group gets a step a hundred times the usual, and multipliers mean the same
 //!   for all group sizes.
@@ -61,8 +61,8 @@ use crate::encoder::NO_GROUP;
 use forces::{Forces, largest_force};
 pub use steering::Steering;
 
-/// Share of the target that is aimed at: the rest is for the noise of the decisions to come. What is
-/// inside the target has no force at all: pushing on to 0 cost 0.005 of accuracy on Adult at
+/// Share of the target that is aimed at: the rest is for the noise of the decisions to come. What
+/// is inside the target has no force at all: pushing on to 0 cost 0.005 of accuracy on Adult at
 /// `spd=0.1`.
 const AIM: f32 = 0.85;
 /// The same for the recourse burden, of which less is known: distances are those of a sample.
