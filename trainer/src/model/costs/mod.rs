@@ -297,7 +297,7 @@ impl Shape {
         // An attribution and a workspace hold numbers of eight bytes, which the others are padded
         // to.
         [
-            (format!("Model<{f}, {e}>"), 136 + 32 * f),
+            (format!("Model<{f}, {e}>"), 144 + 32 * f),
             (format!("Record<{f}>"), (4 + 17 * f).next_multiple_of(4)),
             (format!("Score<{e}>"), 8 + 8 * e),
             (format!("Attribution<{f}, {e}>"), (52 + 8 * e + 12 * f).next_multiple_of(8)),
