@@ -30,7 +30,7 @@ pub fn log2_odds(score: f32) -> f32 {
     log2f(inside) - log2f(1.0 - inside)
 }
 
-/// Returns the probability of log-odds to base 2.
+/// Returns the probability, in [0, 1], of log-odds to base 2; those past 126 count as 126.
 #[must_use]
 pub fn probability(log2_odds: f32) -> f32 {
     1.0 / (1.0 + exp2(-clamp(log2_odds, -FARTHEST, FARTHEST)))

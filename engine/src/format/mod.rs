@@ -74,13 +74,13 @@ pub const FLAG_BACKGROUND: u16 = 1 << 9;
 /// transform over the training rows, above 0; 0 for a category. It is what [`crate::recourse`]
 /// measures distances in.
 pub const FLAG_DEVIATIONS: u16 = 1 << 10;
-/// The calibration section: f32, slope, bias and one for each row of weights but the bias row, at
-/// most [`MOST_CALIBRATION`] in magnitude: what [`crate::calibration`] makes a probability of a
-/// score by.
-pub const FLAG_CALIBRATION: u16 = 1 << 12;
 /// The card section: a JSON object, for people and for the host, that says how the model was made.
 /// This reader skips it.
 pub const FLAG_CARD: u16 = 1 << 11;
+/// The calibration section: f32 each, slope, bias and a number for each row of weights but the bias
+/// row, at most [`MOST_CALIBRATION`] in magnitude. [`crate::calibration`] turns a score into a
+/// probability by it.
+pub const FLAG_CALIBRATION: u16 = 1 << 12;
 /// Sections this reader knows.
 const KNOWN_FLAGS: u16 = FLAG_INTEGER | FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS | FLAG_CALIBRATION;
 

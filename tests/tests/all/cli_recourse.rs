@@ -63,7 +63,8 @@ fn every_answer_is_favourable_when_written_into_the_data_and_scored() {
     }
 }
 
-/// What somebody is to be told: few changes, to what such numbers are, and not by a hair.
+/// Answers fit for a letter: few changes, to numbers as the data have them, not just past the
+/// threshold.
 #[test]
 fn answers_are_few_changes_to_usual_numbers_with_a_margin() {
     let folder = folder();

@@ -17,7 +17,8 @@ use super::{Outcome, Source, TableOption, load_any, print, read_blob};
 pub struct Options {
     #[command(flatten)]
     source: Source,
-    /// Where the scores go; without it, standard output
+    /// Where the scores go; without it, standard output. Columns: row, probability, decision, the
+    /// score that decides where it is not the probability, notes
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Adds a column per expert with its gate weight

@@ -238,8 +238,9 @@ pub fn recourse(
     Ok(report)
 }
 
-/// Returns the answers that change at most `most` features. Where the nearest all change more, one is looked for by leaving out, again and again, the feature without which the next
-/// answer is nearest.
+/// Returns the answers that change at most `most` features. Where the nearest all change more, one
+/// is looked for by leaving out, again and again, the feature without which the next answer is
+/// nearest.
 fn few_changes(
     model: &HostModel<'_>,
     record: &HostRecord<'_>,
