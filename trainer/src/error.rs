@@ -200,8 +200,7 @@ pub enum Error {
 
     /// A record with more or fewer fields than the header.
     #[error(
-        "{file}:{line}: found {found} field{}, expected {expected}; \
-         quote fields that contain the delimiter, or check table.delimiter and table.header", plural(*.found)
+        "{file}:{line}: found {found} field{}, expected {expected}; {help}", plural(*.found)
     )]
     RaggedRow {
         /// The file.
@@ -212,6 +211,19 @@ pub enum Error {
         found: usize,
         /// Fields expected.
         expected: usize,
+        /// What to do.
+        help: &'static str,
+    },
+
+    /// A file whose first line names another delimiter than the schema.
+    #[error("{file}:1: found \"sep={found}\", expected the delimiter {expected:?}; correct table.delimiter")]
+    OtherDelimiter {
+        /// The file.
+        file: String,
+        /// Its delimiter.
+        found: char,
+        /// That of the schema.
+        expected: char,
     },
 
     /// A quote that is never closed.

@@ -10,16 +10,22 @@ use super::print::{TextTable, share, signed};
 
 /// Returns the tables for people.
 pub fn render(card: &Card) -> String {
-    let Card { schema, options, measured } = card;
+    let Card { schema, options, measured, .. } = card;
     let mut text = String::from("\nhow it was made\n");
     let options: Vec<String> = options.iter().map(|(flag, value)| format!("{flag} {value}")).collect();
     let _ = writeln!(text, "options: {}", options.join(", "));
     let Target { column, positive, .. } = &schema.target;
     let _ = writeln!(text, "target: {column:?}, favourable {}", positive.join(", "));
-    for Protected { column, privileged, unprivileged, as_feature } in &schema.protected {
+    for Protected { column, privileged, unprivileged, as_feature, cuts, dummies } in &schema.protected {
+        let cuts: Vec<String> = cuts.iter().map(f64::to_string).collect();
+        let made = match (cuts.is_empty(), dummies.is_empty()) {
+            (false, _) => format!(" cut at {}", cuts.join(", ")),
+            (_, false) => format!(" of {}", dummies.join(", ")),
+            _ => String::new(),
+        };
         let others = unprivileged.as_ref().map_or_else(|| "every other value".to_owned(), |groups| groups.join(", "));
         let seen = if *as_feature { "seen by the model" } else { "not seen by the model" };
-        let _ = writeln!(text, "protected: {column:?}, {others} against {}; {seen}", privileged.join(", "));
+        let _ = writeln!(text, "protected: {column:?}{made}, {others} against {}; {seen}", privileged.join(", "));
     }
     if !schema.features.immutable.is_empty() {
         let _ = writeln!(text, "immutable: {}", schema.features.immutable.join(", "));

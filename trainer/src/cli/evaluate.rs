@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::cli::gaps::MEASURES;
 use crate::cli::progress::RowsProgress;
+use anyhow::bail;
 use clap::Args;
 use feamoe::judge::attribute::{AttributeReport, OtherLabels, UnlistedValue};
 use feamoe::judge::evaluation::{Evaluation, RecourseBurden, evaluate};
@@ -16,7 +17,9 @@ use feamoe_engine::fairness::Measure;
 
 use super::print::{self, TextTable, share, signed};
 use super::require::{RequireOption, named};
-use super::{Format, FormatOption, Loaded, Outcome, Source, ThreadsOption, load_any, read_blob};
+use super::{
+    CellsOption, Format, FormatOption, Loaded, Outcome, Source, ThreadsOption, load_any, read_blob, read_card,
+};
 
 /// The options of `feamoe evaluate`.
 #[derive(Args, Debug)]
@@ -24,9 +27,12 @@ use super::{Format, FormatOption, Loaded, Outcome, Source, ThreadsOption, load_a
 pub struct Options {
     #[command(flatten)]
     source: Source,
-    /// Names the target and the protected columns of the data
+    /// Names the target and the protected columns of the data; without it those that the model was
+    /// trained with
     #[arg(long, value_name = "FILE")]
-    schema: PathBuf,
+    schema: Option<PathBuf>,
+    #[command(flatten)]
+    cells: CellsOption,
     #[command(flatten)]
     require: RequireOption,
     /// Leave out the recourse burden, the distance of declined records to the decision boundary:
@@ -42,8 +48,17 @@ pub struct Options {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     options.threads.start()?;
-    let schema = Schema::open(&options.schema)?;
     let blob = read_blob(&options.source.model)?;
+    let card = read_card(&options.source.model, &blob)?;
+    let mut schema = match (&options.schema, &card) {
+        (Some(path), _) => Schema::open(path)?,
+        (None, Some(card)) => card.schema.clone(),
+        (None, None) => bail!(
+            "{}: the model does not say which column is the target; name a schema with --schema",
+            options.source.model.display()
+        ),
+    };
+    options.cells.apply(&mut schema.table);
     let model = load_any(&options.source.model, &blob)?;
     let recourse_burden = if options.no_recourse { RecourseBurden::LeftOut } else { RecourseBurden::Measured };
     if matches!(model, Loaded::Integer(_)) && !options.no_recourse {
@@ -51,9 +66,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     let mut stream = Stream::open(&options.source.data, &schema, Use::Learn)?;
     let progress = RowsProgress::new();
-    let evaluation = evaluate(model.any(), &mut stream, recourse_burden, &mut |rows| progress.update(rows));
+    let evaluation =
+        evaluate(model.any(), card.as_ref(), &mut stream, recourse_burden, &mut |rows| progress.update(rows));
     progress.finish();
     let mut evaluation = evaluation?;
+    print::warnings(&stream.notes(), &evaluation.warnings);
     evaluation.requirements = options.require.judge(&evaluation.fairness);
     match options.format.format {
         Format::Json => print::json(&evaluation)?,

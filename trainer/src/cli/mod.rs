@@ -41,7 +41,7 @@ use feamoe::model::card::Card;
 use feamoe::model::{AlignedBytes, AnyModel, HostIntegerModel, HostModel};
 use feamoe::output::WriteError;
 use feamoe::rows::Input;
-use feamoe::schema::{Schema, Table};
+use feamoe::schema::{BadCells, Schema, Table};
 use feamoe_engine::LoadError;
 use feamoe_engine::error::LoadErrorKind;
 
@@ -141,21 +141,54 @@ impl ThreadsOption {
     }
 }
 
-/// How a CSV file is read where no target is needed.
+/// What becomes of cells that are no numbers.
+#[derive(Args, Clone, Copy, Debug)]
+struct CellsOption {
+    /// What becomes of text in a column of numbers, in any row: an error that says where it is, or
+    /// a missing value, which is counted and reported [default: as table.bad_cells of the schema
+    /// says, which a model knows of its training: else error]
+    #[arg(long, value_enum, value_name = "OUTCOME")]
+    bad_cells: Option<BadCellsName>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum BadCellsName {
+    /// An error with line, column and remedy
+    Error,
+    /// A missing value, counted
+    Missing,
+}
+
+impl CellsOption {
+    fn apply(self, table: &mut Table) {
+        table.bad_cells = match self.bad_cells {
+            None => return,
+            Some(BadCellsName::Error) => BadCells::Error,
+            Some(BadCellsName::Missing) => BadCells::Missing,
+        };
+    }
+}
+
+/// How a table is read where no target is needed.
 #[derive(Args, Clone, Debug)]
 struct TableOption {
-    /// Schema whose [table] says how to read the file; without it: a header line, commas, `?`, NA,
-    /// NaN and empty cells missing
+    /// Schema whose [table] says how to read the file; without it as the training data was read,
+    /// which the model knows
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
+    #[command(flatten)]
+    cells: CellsOption,
 }
 
 impl TableOption {
-    fn table(&self) -> anyhow::Result<Table> {
-        Ok(match &self.schema {
-            Some(path) => Schema::open(path)?.table,
-            None => Table::default(),
-        })
+    fn table(&self, card: Option<&Card>) -> anyhow::Result<Table> {
+        let mut table = match (&self.schema, card) {
+            (Some(path), _) => Schema::open(path)?.table,
+            (None, Some(card)) => card.schema.table.clone(),
+            (None, None) => Table::default(),
+        };
+        self.cells.apply(&mut table);
+        Ok(table)
     }
 
     /// Returns the schemas that are known of a model: that it was trained with, then the one that

@@ -1,5 +1,6 @@
 //! Tables and JSON on standard output, messages on standard error.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
@@ -18,7 +19,7 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints lines of text.
 pub fn text(text: &str) -> anyhow::Result<()> {
-    to_standard_output(|out| out.write_all(text.as_bytes()))
+    to_standard_output(|out| out.write_all(safe(text).as_bytes()))
 }
 
 /// Writes to standard output, through a buffer since its own ends at every line.
@@ -58,7 +59,51 @@ pub fn csv_field(text: &str) -> String {
 /// Prints a line on standard error; where nothing can be written there, the exit code still says
 /// so.
 pub fn message(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", safe(text));
+}
+
+/// Prints what there is to say of the data that were read: notes of the reader, warnings of columns.
+pub fn warnings(notes: &[String], warnings: &[String]) {
+    for note in notes {
+        message(&format!("note: {note}"));
+    }
+    for warning in warnings {
+        message(&format!("warning: {warning}"));
+    }
+}
+
+/// Writes control characters, and those that turn the direction of writing, as escapes: names and
+/// cells of a table are data, not orders to a terminal. Line ends stay.
+pub fn safe(text: &str) -> Cow<'_, str> {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let is_unsafe = |c: char| (c.is_control() && c != '\n' && c != '\t') || turns(c);
+    if !text.contains(is_unsafe) {
+        return text.into();
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_unsafe(c) { safe.extend(c.escape_default()) } else { safe.push(c) }
+    }
+    safe.into()
+}
+
+/// Returns names of data under which none is that of an own column: those that would be get a
+/// prefix.
+pub fn names_apart(names: &[String], own: &[&str], prefix: &str) -> Vec<String> {
+    let mut taken: Vec<String> = Vec::new();
+    for name in names {
+        let mut apart = name.clone();
+        while own.contains(&apart.as_str()) || taken.contains(&apart) || (apart != *name && names.contains(&apart)) {
+            apart.insert_str(0, prefix);
+        }
+        taken.push(apart);
+    }
+    taken
+}
+
+/// As [`safe`], on one line.
+fn on_one_line(text: &str) -> String {
+    safe(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// A table with aligned columns: the first to the left, the others to the right. On a terminal that
@@ -91,7 +136,7 @@ impl TextTable {
 
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.0.add_row(cells.into_iter().collect::<Vec<_>>());
+        self.0.add_row(cells.into_iter().map(|cell| on_one_line(&cell)).collect::<Vec<_>>());
     }
 
     /// Returns the table's lines.

@@ -13,7 +13,9 @@ use feamoe::rows::{Stream, Use};
 use feamoe::schema::{Features, Schema};
 
 use super::print::{self, TextTable, share, signed};
-use super::{Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob, read_card, whole};
+use super::{
+    CellsOption, Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob, read_card, whole,
+};
 
 /// The JSON document, for `--help`.
 const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability, answers: how many were found), \
@@ -32,9 +34,11 @@ pub struct Options {
     source: Source,
     /// Says how to read the file, which columns are protected and so never changed, and in
     /// [features] what may be changed: immutable, increase_only, decrease_only, ranges, steps,
-    /// costs. Without it, what the model was trained with decides what may be changed
+    /// costs. Without it, the schema that the model was trained with says so
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
+    #[command(flatten)]
+    cells: CellsOption,
     /// Look at one record, counted from 1; without it, at all that are declined, with a summary
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     row: Option<u64>,
@@ -122,18 +126,19 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let card = read_card(&options.source.model, &blob)?;
     let rules = rules(&model, card.as_ref(), schema.as_ref(), &wishes)?.with_margin(options.margin);
     let Some(rules) = rules else { bail!("--margin {}: expected 0 or more, below 1", options.margin) };
-    // Without a schema nothing is known of the table: the target is not looked for in data that are
-    // scored.
-    let mut stream = Stream::open(&options.source.data, &schema.unwrap_or_default(), Use::Score)?;
+    let mut schema = schema.or_else(|| card.as_ref().map(|card| card.schema.clone())).unwrap_or_default();
+    options.cells.apply(&mut schema.table);
+    let mut stream = Stream::open(&options.source.data, &schema, Use::Score)?;
     let progress = RowsProgress::new();
-    let wanted = Wanted { answers: options.answers, changes: options.max_changes };
+    let wanted = Wanted { answers: options.answers, changes: options.max_changes, row: options.row };
     // The summary as text is all that needs no record by itself.
     let keep_each = options.row.is_some() || matches!(options.format.format, Format::Json);
-    let found = recourse(&model, &mut stream, &rules, wanted, options.row, keep_each, &mut |rows| {
+    let found = recourse(&model, &mut stream, card.as_ref(), &rules, wanted, keep_each, &mut |rows| {
         progress.update(rows);
     });
     progress.finish();
     let report = found?;
+    print::warnings(&stream.notes(), &report.warnings);
     match (options.format.format, options.row) {
         (Format::Json, _) => print::json(&report)?,
         (Format::Text, Some(row)) => print::text(&render_record(&report, row))?,

@@ -16,8 +16,9 @@ use feamoe::error::Error;
 use feamoe::judge::attribute::{AttributeReport, OtherLabels};
 use feamoe::judge::gaps::GroupGaps;
 use feamoe::judge::proxies::Proxy;
+use feamoe::model::card::FeatureCells;
 use feamoe::output::{OutputFile, WriteError, destination};
-use feamoe::rows::{Attribute, Digest};
+use feamoe::rows::{Attribute, Digest, MOST_SEEN};
 use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::export::Export;
 use feamoe::training::prequential::PrequentialSummary;
@@ -178,6 +179,8 @@ struct Report {
     /// The same, or what it is chosen for, as `--threshold` takes it.
     threshold_rule: String,
     prequential: PrequentialSummary,
+    /// What the cells of every feature were.
+    features: Vec<FeatureCells>,
     /// Who was learned from, by protected attribute.
     attributes: Vec<AttributeReport>,
     /// Every group against its reference, by decisions of the exported weights: see `targets`.
@@ -235,6 +238,7 @@ fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<Checkpo
         threshold: run.learner().exported_threshold(),
         threshold_rule: run.learner().options().threshold().to_string(),
         prequential: run.prequential().summary(),
+        features: run.feature_cells(),
         attributes: attributes.iter().map(|attribute| AttributeReport::new(attribute, None)).collect(),
         fairness: targets::gaps(run),
         targets: targets::targets(run),
@@ -266,9 +270,27 @@ fn warnings(run: &Run, exported: &Export) -> Vec<String> {
         }
         _ => "",
     };
+    let bad = run.feature_cells().into_iter().filter(|cells| cells.bad > 0);
+    let bad: Vec<String> = bad
+        .map(|FeatureCells { feature, bad, bad_values, .. }| {
+            let values: Vec<String> = bad_values.iter().map(|value| format!("{value:?}")).collect();
+            let more = if bad_values.len() < MOST_SEEN { "" } else { ", ..." };
+            format!("column {feature:?}: {bad} cells are no numbers and count as missing: {}{more}", values.join(", "))
+        })
+        .collect();
     let remarks = run.remarks();
     let remarks = remarks.iter().map(|remark| format!("{remark}{}", remedy(remark)));
-    remarks.chain(exported.warnings.iter().cloned()).collect()
+    run.notes.iter().cloned().chain(bad).chain(remarks).chain(exported.warnings.iter().cloned()).collect()
+}
+
+/// Returns a line for every feature: what its cells were.
+fn features(features: &[FeatureCells]) -> String {
+    let mut table = TextTable::new(&["feature", "kind", "missing", "bad cells", "clamped", "unseen"]);
+    for FeatureCells { feature, kind, missing, bad, clamped, unseen, .. } in features {
+        let counts = [missing, bad, clamped, unseen].map(u64::to_string);
+        table.row([feature.clone(), kind.clone()].into_iter().chain(counts));
+    }
+    table.render()
 }
 
 /// Returns the tables for people.
@@ -340,6 +362,7 @@ fn render(report: &Report) -> String {
     if step > 1 {
         let _ = writeln!(text, "(one window in {step}; --format json has all {})", report.prequential.windows.len());
     }
+    let _ = write!(text, "\n{}", features(&report.features));
     text.push_str(&events::render(&report.events, report.events_dropped));
     text.push_str(&super::targets::render(&report.fairness, &report.targets));
     text.push_str(&super::evaluate::without_group(&report.attributes));

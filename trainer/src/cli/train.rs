@@ -13,7 +13,7 @@ use feamoe::training;
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 
 use super::run::{Outputs, Store};
-use super::{FormatOption, Outcome, files, whole};
+use super::{CellsOption, FormatOption, Outcome, files, whole};
 
 /// The options of `feamoe train`.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Options {
     /// Where the model goes
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    cells: CellsOption,
     #[command(flatten)]
     learning: Learning,
     /// Where the state of the run goes: `feamoe update` resumes from there, with newer data or
@@ -230,7 +232,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let store = options.checkpoint.as_deref().map(|path| Store { path, every: options.checkpoint_every });
     let read: Vec<&Path> = files(&options.data).chain([options.schema.as_path()]).collect();
     let mut outputs = Outputs::open(&options.output, store, &read)?;
-    let schema = Schema::open(&options.schema)?;
+    let mut schema = Schema::open(&options.schema)?;
+    options.cells.apply(&mut schema.table);
     if let Some(flag) = options.learning.compares_groups().filter(|_| schema.protected.is_empty()) {
         bail!(
             "{flag} is about the groups of protected columns, of which {} names none; add a [[protected]] table, or leave out {flag}",

@@ -17,7 +17,7 @@ use feamoe::training;
 use feamoe::training::checkpoint::Checkpoint;
 
 use super::run::{Outputs, Store};
-use super::{FormatOption, Outcome, files, refuse_overwriting, whole};
+use super::{CellsOption, FormatOption, Outcome, files, refuse_overwriting, whole};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,6 +64,8 @@ pub struct Options {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     freeze: Option<bool>,
     #[command(flatten)]
+    cells: CellsOption,
+    #[command(flatten)]
     format: FormatOption,
 }
 
@@ -79,6 +81,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(freeze) = options.freeze {
         checkpoint.learner.to_mut().set_freeze(freeze);
     }
+    options.cells.apply(&mut checkpoint.schema.to_mut().table);
     let resume_from = match (options.rest, options.again) {
         (true, _) => ResumeFrom::Rest,
         (_, true) => ResumeFrom::Again,

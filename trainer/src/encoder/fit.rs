@@ -10,10 +10,10 @@ use rustc_hash::FxHashMap;
 
 use super::bins::edges;
 use super::levels::Levels;
-use super::{Category, Encoder, Feature, Kind, Number, Options};
+use super::{Category, Encoder, Feature, Kind, Number, Options, Quality, bad_cell};
 use crate::error::Error;
 use crate::model::FEATURES;
-use crate::rows::{Buffer, Merged, Row, column, merged, value};
+use crate::rows::{BadCells, Buffer, Merged, Row, column, is_number_column, merged, value};
 use crate::schema::{Features, Schema};
 
 /// Standardised values are clamped to this many standard deviations: outliers must not throw the
@@ -37,14 +37,19 @@ pub(super) fn fit(rows: &Buffer, names: &[String], schema: &Schema, options: &Op
     }
     let file = rows.row(0).map_or_else(String::new, |row| row.position.file.to_owned());
     let columns = feature_columns(names, &file, schema)?;
-    let mut encoder = Encoder { features: Vec::with_capacity(columns.len()), ..Encoder::default() };
+    let mut encoder = Encoder {
+        features: Vec::with_capacity(columns.len()),
+        bad_cells: schema.table.bad_cells,
+        ..Encoder::default()
+    };
     for column in columns {
         let name = names[column].clone();
-        let kind = match numbers(rows, column, &name, &schema.features)? {
+        let kind = match numbers(rows, column, &name, &schema.features, schema.table.bad_cells)? {
             Some(values) => Kind::Number(number(values, transform(&name, schema), options.bins, &mut encoder)),
             None => Kind::Category(category(rows, column, schema.features.max_levels, &mut encoder)),
         };
         encoder.extent.push([f32::INFINITY, f32::NEG_INFINITY]);
+        encoder.quality.push(Quality::default());
         encoder.features.push(Feature { name, column, kind });
     }
     Ok(encoder)
@@ -57,8 +62,14 @@ pub(crate) fn feature_columns(names: &[String], file: &str, schema: &Schema) -> 
     for (key, name) in schema.features.columns() {
         column(names, file, name, &format!("features.{key}"))?;
     }
+    for name in schema.table.missing_in.keys() {
+        column(names, file, name, "table.missing_in")?;
+    }
     let is_feature = |name: &String| {
-        let hidden = schema.protected.iter().any(|protected| protected.column == *name && !protected.as_feature);
+        let hidden = schema
+            .protected
+            .iter()
+            .any(|protected| !protected.as_feature && protected.columns().any(|column| column == name));
         let chosen = only.is_empty() || only.contains(name);
         chosen && !hidden && *name != schema.target.column && !drop.contains(name)
     };
@@ -75,30 +86,57 @@ fn transform(name: &String, schema: &Schema) -> Transform {
     if schema.features.log1p.contains(name) { Transform::Log1p } else { Transform::Identity }
 }
 
-/// Returns the finite numbers of a column, or `None` if it is categorical: listed as such, or with
-/// a cell that is no number, or without any value.
-fn numbers(rows: &Buffer, column: usize, name: &String, features: &Features) -> Result<Option<Vec<f32>>, Error> {
+/// Returns the finite numbers of a column, or `None` if it is categorical: listed as such, without
+/// any value, or with many cells that are no numbers.
+fn numbers(
+    rows: &Buffer,
+    column: usize,
+    name: &String,
+    features: &Features,
+    bad_cells: BadCells,
+) -> Result<Option<Vec<f32>>, Error> {
     if features.categorical.contains(name) {
         return Ok(None);
     }
     let numeric = ["log1p", "ranges", "steps", "increase_only", "decrease_only"];
     let wanted_by = numeric.into_iter().find(|key| features.columns().any(|entry| entry == (key, name)));
     let mut values = Vec::with_capacity(rows.len());
+    let mut others: Vec<(Row<'_>, String)> = Vec::new();
     for row in rows.rows() {
         let cell = row.cell(column);
         if cell.is_missing() {
             continue;
         }
         match (value(cell, None), wanted_by) {
-            (Some(Value::Number(x)), Some("log1p")) if x < 0.0 => return Err(negative(&row, name, x)),
+            (Some(Value::Number(x)), Some("log1p")) if x < 0.0 => {
+                if bad_cells == BadCells::Error {
+                    return Err(bad_cell(&row, name, cell));
+                }
+            }
             (Some(Value::Number(x)), _) if x.is_finite() => values.push(x + 0.0), // -0.0 and 0.0 are one value
             (Some(_), _) => {}
-            (None, None) => return Ok(None),
-            (None, Some(key)) => {
-                let help = format!("features.{key} lists the column; take it off, or add the value to table.missing");
-                return Err(row.not_a_number(name, cell, help));
+            (None, _) => {
+                let text = cell.text().unwrap_or_default();
+                others.push((row, String::from_utf8_lossy(&text).into_owned()));
             }
         }
+    }
+    let counted = others.iter().map(|(_, text)| (text.as_str(), 1));
+    if wanted_by.is_none() && !is_number_column(values.len() as u64, counted) {
+        return Ok(None);
+    }
+    if let (BadCells::Error, Some((row, _))) = (bad_cells, others.first()) {
+        let cell = row.cell(column);
+        return Err(match wanted_by {
+            None => bad_cell(row, name, cell),
+            Some(key) => {
+                let help = format!(
+                    "features.{key} lists the column; take it off, or name the cell under table.missing_in if it means that the value is \
+                     not known"
+                );
+                row.not_a_number(name, cell, help)
+            }
+        });
     }
     match (values.is_empty(), wanted_by) {
         (true, Some(wanted_by)) => Err(Error::NoNumbers { column: name.clone(), wanted_by, rows: rows.len() }),
@@ -110,11 +148,6 @@ fn numbers(rows: &Buffer, column: usize, name: &String, features: &Features) -> 
             None => Ok(Some(values)),
         },
     }
-}
-
-#[cold]
-fn negative(row: &Row<'_>, name: &str, found: f32) -> Error {
-    Error::NegativeForLog { at: row.position.into(), column: name.into(), found }
 }
 
 /// Fits scale, range and bins on the values (not empty) of a numeric column.

@@ -30,7 +30,7 @@ pub use flips::{Flipper, Flips};
 
 use crate::error::Error;
 pub use crate::rows::NO_GROUP;
-use crate::rows::{Buffer, Cell, Record, Row, column, value};
+use crate::rows::{BadCells, Buffer, Cell, Record, Row, Seen, column, value};
 use crate::schema::Schema;
 use levels::Levels;
 
@@ -73,8 +73,26 @@ pub struct Encoder {
     mass: Vec<f64>,
     /// Per feature, the smallest and largest number learned from.
     extent: Vec<[f32; 2]>,
+    /// Per feature, the cells that were not just a value.
+    quality: Vec<Quality>,
+    /// As the schema has it.
+    #[serde(skip)]
+    bad_cells: BadCells,
     /// Rows learned from.
     rows_seen: u64,
+}
+
+/// What the cells of a feature were beside values, over all rows learned from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Missing cells.
+    pub missing: u64,
+    /// Cells that are no value of the feature, taken as missing; see [`BadCells`].
+    pub bad: Seen,
+    /// Numbers outside the range that the feature was fitted to.
+    pub clamped: u64,
+    /// Levels without a row of weights at that time.
+    pub unseen: u64,
 }
 
 /// One feature.
@@ -132,11 +150,15 @@ impl Feature {
         &self.kind
     }
 
-    /// Returns what a cell is to it; `None` for text where a number is needed.
+    /// Returns what a cell is to it; `None` for text where a number is needed, or a number below 0
+    /// where its logarithm is.
     #[inline]
     fn value(&self, cell: Cell<'_>) -> Option<Value> {
         match &self.kind {
-            Kind::Number(_) => value(cell, None),
+            Kind::Number(number) => value(cell, None).filter(|value| match value {
+                Value::Number(x) => !(*x < 0.0 && number.transform == Transform::Log1p),
+                _ => true,
+            }),
             Kind::Category(category) => value(cell, Some(category.levels.known())),
         }
     }
@@ -243,8 +265,9 @@ impl Category {
 impl Encoder {
     /// Fits an encoder on the first rows of a table of these columns; they are not counted as seen.
     ///
-    /// A column is categorical if the schema says so, if a cell of it is no number, or if it has no
-    /// value at all; else numeric.
+    /// A column is categorical if the schema says so, if it has no value at all, or if fewer than
+    /// 95 % of its cells are numbers, words for *no value* aside, or the others are codes such as
+    /// `V57`; else numeric.
     ///
     /// # Errors
     ///
@@ -265,6 +288,11 @@ impl Encoder {
             feature.column = column(columns, file, &feature.name, "the model")?;
             Ok(())
         })
+    }
+
+    /// Says what becomes of cells that are no value of their feature.
+    pub(crate) fn set_bad_cells(&mut self, bad_cells: BadCells) {
+        self.bad_cells = bad_cells;
     }
 
     /// Returns the features, in the order of the columns.
@@ -308,6 +336,12 @@ impl Encoder {
         self.extent.get(feature).copied().filter(|[low, high]| low <= high)
     }
 
+    /// Returns what the cells of every feature were beside values.
+    #[must_use]
+    pub fn quality(&self) -> &[Quality] {
+        &self.quality
+    }
+
     /// Encodes a row that is learned from: counts it, and gives new levels a row while there is
     /// room.
     ///
@@ -315,15 +349,8 @@ impl Encoder {
     ///
     /// [`Error::NotANumber`].
     pub fn learn_one(&mut self, row: &Row<'_>, example: &mut Example) -> Result<(), Error> {
-        let Self { features, mass, extent, rows_seen } = self;
-        let mut new_levels = Vec::new();
-        let on_number = |feature: usize, x: f32| {
-            // `min` and `max` pass over NaN. An infinity counts: it was learned from as the end of
-            // the range, and is to be scored as that.
-            let [low, high] = &mut extent[feature];
-            *low = low.min(x);
-            *high = high.max(x);
-        };
+        let Self { features, mass, extent, quality, bad_cells, rows_seen } = self;
+        let (mut new_levels, mut bad) = (Vec::new(), Vec::new());
         let level_row = |feature: usize, category: &Category, known: Option<u32>| {
             known.unwrap_or_else(|| {
                 if category.levels().len() < category.max_levels {
@@ -332,9 +359,29 @@ impl Encoder {
                 category.unseen_row
             })
         };
-        example.encode(features, row, on_number, level_row)?;
+        example.encode(features, row, (*bad_cells, &mut bad), level_row)?;
         for term in &example.terms {
             mass[term.row as usize] += f64::from(term.scale);
+        }
+        for (((value, feature), [low, high]), quality) in
+            example.values.iter().zip(&*features).zip(extent).zip(&mut *quality)
+        {
+            match (*value, &feature.kind) {
+                (Value::Number(x), Kind::Number(number)) => {
+                    // `min` and `max` pass over NaN. An infinity counts: it was learned from as the
+                    // end of the range, and is to be scored as that.
+                    (*low, *high) = (low.min(x), high.max(x));
+                    quality.missing += u64::from(x.is_nan());
+                    quality.clamped += u64::from(x < number.low || x > number.high);
+                }
+                (Value::Missing, _) => quality.missing += 1,
+                (Value::Unseen, _) => quality.unseen += 1,
+                (Value::Number(_) | Value::Level(_), _) => {}
+            }
+        }
+        for index in bad {
+            quality[index].missing -= 1;
+            quality[index].bad.note(&row.text(features[index].column));
         }
         *rows_seen += 1;
         for feature in new_levels {
@@ -354,7 +401,7 @@ impl Encoder {
         let level_row = |_, category: &Category, known: Option<u32>| {
             known.map_or(category.unseen_row, |row| self.learned_row(category, row))
         };
-        example.encode(&self.features, row, |_, _| {}, level_row)?;
+        example.encode(&self.features, row, (self.bad_cells, &mut Vec::new()), level_row)?;
         example.take_rest(row);
         Ok(())
     }
@@ -362,7 +409,7 @@ impl Encoder {
     /// Returns whether a stored encoder can be one: every row of weights has its place.
     pub(crate) fn is_sound(&self) -> bool {
         let exists = |row: u32| (row as usize) < self.mass.len();
-        self.extent.len() == self.features.len()
+        (self.extent.len(), self.quality.len()) == (self.features.len(), self.features.len())
             && self.features.iter().all(|feature| match &feature.kind {
                 Kind::Number(number) => {
                     let bins = if number.edges.is_empty() { 0 } else { number.edges.len() + 1 };
@@ -393,14 +440,15 @@ impl Encoder {
 }
 
 impl Example {
-    /// Takes the values of a record and writes their terms; `on_number` gets each number, and
-    /// `level_row` says which row stands for a level, given its own where it has one.
+    /// Takes the values of a record and writes their terms; `level_row` says which row stands for a
+    /// level, given its own where it has one. Features whose cell holds no value they can have are
+    /// added to `bad`, and are missing.
     #[inline]
     fn encode(
         &mut self,
         features: &[Feature],
         record: &Record<'_>,
-        mut on_number: impl FnMut(usize, f32),
+        (bad_cells, bad): (BadCells, &mut Vec<usize>),
         mut level_row: impl FnMut(usize, &Category, Option<u32>) -> u32,
     ) -> Result<(), Error> {
         let Self { values, terms, .. } = self;
@@ -408,13 +456,17 @@ impl Example {
         terms.clear();
         for (index, feature) in features.iter().enumerate() {
             let cell = record.cell(feature.column);
-            let value = feature.value(cell).ok_or_else(|| unexpected_text(record, &feature.name, cell))?;
+            let value = match (feature.value(cell), bad_cells) {
+                (Some(value), _) => value,
+                (None, BadCells::Missing) => {
+                    bad.push(index);
+                    Value::Missing
+                }
+                (None, BadCells::Error) => return Err(bad_cell(record, &feature.name, cell)),
+            };
             values.push(value);
             match &feature.kind {
                 Kind::Number(number) => {
-                    if let Value::Number(x) = value {
-                        on_number(index, x);
-                    }
                     number.push_terms(value, terms);
                 }
                 Kind::Category(category) => {
@@ -437,11 +489,18 @@ impl Example {
     }
 }
 
+/// Says what is wrong with a cell of a numeric feature.
 #[cold]
-fn unexpected_text(record: &Record<'_>, column: &str, cell: Cell<'_>) -> Error {
-    let help = "its first rows are all numbers; add the value to table.missing if it means that, or list the column under \
-                features.categorical";
-    record.not_a_number(column, cell, help)
+fn bad_cell(record: &Record<'_>, column: &str, cell: Cell<'_>) -> Error {
+    match cell.number() {
+        #[allow(clippy::cast_possible_truncation)] // as it would be learned from
+        Some(x) => Error::NegativeForLog { at: record.position.into(), column: column.into(), found: x as f32 },
+        None => {
+            let help = "nearly all of its first rows are numbers; correct the cell, name it under table.missing_in if it means that \
+                        the value is not known, or list the column under features.categorical";
+            record.not_a_number(column, cell, help)
+        }
+    }
 }
 
 #[cfg(test)]

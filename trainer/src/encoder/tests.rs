@@ -89,7 +89,7 @@ fn a_number_is_standardised_by_the_mean_and_sd_of_the_first_rows() {
 
 #[test]
 fn outliers_are_clamped_before_transform_and_bin() {
-    let text = format!("{TEXT}1e9,-4,5,m,,1\ninf,1e30,5,m,,1\n-inf,nan,5,m,,1\n");
+    let text = format!("{TEXT}1e9,0,5,m,,1\ninf,1e30,5,m,,1\n-inf,nan,5,m,,1\n");
     let (all, encoder) = examples(&text, &Options { warmup: 5, bins: 64 }).unwrap();
     let (age, gain) = (number(&encoder, 0), number(&encoder, 1));
     let scale = |example: usize, term: usize| all[example].terms[term].scale;
@@ -101,7 +101,7 @@ fn outliers_are_clamped_before_transform_and_bin() {
     assert!((scale(6, 2) - 5.0).abs() < 1e-5);
     assert_eq!(all[7].terms[2], Term { row: gain.missing_row(), scale: 1.0 });
     assert_eq!(encoder.extent(0), Some([f32::NEG_INFINITY, f32::INFINITY]));
-    assert_eq!(encoder.extent(1), Some([-4.0, 1e30]));
+    assert_eq!(encoder.extent(1), Some([0.0, 1e30]));
     assert_eq!(encoder.extent(2), None);
 }
 
@@ -172,17 +172,49 @@ fn held_out_rows_change_nothing() {
 fn what_the_data_contradict_is_said_with_line_and_column() {
     let message = |text: &str, warmup| examples(text, &Options { warmup, bins: 0 }).unwrap_err().to_string();
     let late = message(&format!("{TEXT}old,0,5,m,,1\n"), 5);
-    assert!(late.starts_with("f.csv:7: column \"age\": found \"old\", expected a number; its first rows"), "{late}");
+    assert!(late.starts_with("f.csv:7: column \"age\": found \"old\", expected a number; nearly all of its"), "{late}");
     let log = message(&TEXT.replace("60,0", "60,much"), 5);
     assert!(log.starts_with("f.csv:5: column \"gain\": found \"much\", expected a number; features.log1p"), "{log}");
     let negative = message(&TEXT.replace("60,0", "60,-2"), 5);
     assert!(negative.starts_with("f.csv:5: column \"gain\": found -2, expected a number of 0 or more"), "{negative}");
+    // The same in any row.
+    let late = message(&format!("{TEXT}61,-2,5,m,,1\n"), 5);
+    assert!(late.starts_with("f.csv:7: column \"gain\": found -2, expected a number of 0 or more"), "{late}");
     let unknown = message("age,code,sex,y\n1,2,m,1\n", 5);
     assert!(unknown.starts_with("f.csv: no column \"gain\", which features.log1p needs"), "{unknown}");
     let none = message("gain,code,sex,y\n?,2,m,1\n", 5);
     assert!(none.starts_with("column \"gain\": none of the first 1 rows has a number"), "{none}");
     let header = message("gain,code,sex,y\n", 5);
     assert!(header.starts_with("f.csv: there are no records"), "{header}");
+}
+
+/// A cell that is no number is treated the same in any row, whichever side of the warm-up it is on.
+#[test]
+fn bad_cells_are_errors_or_missing_and_counted_in_every_row() {
+    let rows: String =
+        (0..300).map(|i| format!("{},{},5,{},,{}\n", 20 + i % 40, i % 7, ["m", "f"][i % 2], i % 3 % 2)).collect();
+    let (head, tail) = rows.split_at(rows.match_indices('\n').nth(99).unwrap().0 + 1);
+    let with = |bad: &str| {
+        let header = TEXT.lines().next().unwrap();
+        [format!("{header}\n{bad}{rows}"), format!("{header}\n{head}{bad}{tail}"), format!("{header}\n{rows}{bad}")]
+    };
+    for bad in ["n.a.,1,5,m,,1\n", "old,1,5,m,,1\n", "12 years,1,5,m,,1\n", "30,-1,5,m,,1\n"] {
+        let feature = usize::from(bad.starts_with("30"));
+        for text in with(bad) {
+            let refused = examples(&text, &Options { warmup: 50, bins: 8 }).unwrap_err().to_string();
+            assert!(refused.starts_with("f.csv:") && refused.contains("found"), "{refused}");
+            let schema = format!("[table]\nbad_cells = \"missing\"\n{SCHEMA}");
+            let schema = Schema::from_toml("s.toml", &schema).unwrap();
+            let stream = Stream::from_reader("f.csv", std::io::Cursor::new(text), &schema, Use::Learn).unwrap();
+            let mut examples = Examples::new(stream, &schema, &Options { warmup: 50, bins: 8 }).unwrap();
+            let mut example = Example::default();
+            while examples.next_example(&mut example).unwrap() {}
+            let quality = &examples.encoder().quality()[feature];
+            assert!(matches!(examples.encoder().features()[0].kind(), Kind::Number(_)));
+            assert_eq!((quality.missing, quality.bad.rows(), quality.bad.values().count()), (0, 1, 1), "{bad}");
+            assert_eq!(examples.encoder().mass()[number(examples.encoder(), feature).missing_row() as usize], 1.0);
+        }
+    }
 }
 
 #[test]

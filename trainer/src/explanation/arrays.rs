@@ -34,6 +34,7 @@ pub struct Attributions {
 pub fn attributions(explainer: &Explainer<'_>, source: &mut impl Source) -> Result<Attributions, Error> {
     let model = explainer.model();
     let binding = Binding::of(model.schema(), |name| source.column(name, "the model"))?;
+    let binding = binding.with_bad_cells(source.bad_cells());
     source.want(&binding.columns());
     let players = explainer.players().len();
     let mut all = Collected::default();

@@ -160,6 +160,7 @@ impl BackgroundRecords {
     pub fn read(model: &HostModel<'_>, inputs: &[Input], table: &Table, choice: &Choice) -> Result<Self, Error> {
         let mut records = open(inputs, table)?;
         let binding = Binding::new(model, |name| records.column(name, "the model"))?;
+        let binding = binding.with_bad_cells(table.bad_cells);
         let columns =
             choice.only.iter().map(|condition| records.column(&condition.column, "the choice of background records"));
         let columns: Vec<usize> = columns.collect::<Result<_, _>>()?;

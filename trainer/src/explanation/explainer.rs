@@ -19,7 +19,7 @@ use crate::model::{
     AnyModel, AnyRecord, FEATURES, HostAttribution, HostBackground, HostModel, HostRecord, HostWorkspace, frozen_into,
 };
 use crate::rows::Record;
-use crate::schema::Schema;
+use crate::schema::{Protected, Schema};
 
 /// How scores are taken apart, with what each way needs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -144,7 +144,8 @@ impl<'m> Explainer<'m> {
     pub fn informed_by(mut self, schema: &Schema) -> Self {
         let name = |feature: &usize| self.model.schema().feature_name(*feature);
         let is_protected = |feature: &usize| {
-            name(feature).is_some_and(|name| schema.protected.iter().any(|protected| protected.column == name))
+            name(feature)
+                .is_some_and(|name| schema.protected.iter().flat_map(Protected::columns).any(|column| column == name))
         };
         for (protected, player) in self.protected.iter_mut().zip(&self.players) {
             *protected |= player.features.iter().any(is_protected);

@@ -1,17 +1,20 @@
 //! Rows of a CSV file as records of a model: columns bound to features once, levels looked up by
 //! hash.
 
+use std::sync::{Arc, Mutex};
+
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{FeatureIndex, RecordError, Schema, Value, format::background::MISSING_NUMBER};
 
 use crate::error::Error;
 use crate::model::{Fill, HostModel};
-use crate::rows::{self, Cell, Levels, Record};
+use crate::rows::{self, BadCells, Cell, Levels, Record, Seen};
 
 /// Where the features of a model are found in a file.
 #[derive(Clone, Debug)]
 pub struct Binding {
     features: Vec<BoundFeature>,
+    bad_cells: BadCells,
 }
 
 #[derive(Clone, Debug)]
@@ -20,13 +23,26 @@ struct BoundFeature {
     column: usize,
     /// `None` of a number.
     levels: Option<Levels>,
+    /// Cells that are no number where one is needed, as far as they were met.
+    bad: Arc<Mutex<Seen>>,
 }
 
 impl BoundFeature {
     #[inline]
-    fn value(&self, row: &Record<'_>) -> Result<Value, Error> {
+    fn value(&self, row: &Record<'_>, bad_cells: BadCells) -> Result<Value, Error> {
         let cell = row.cell(self.column);
-        rows::value(cell, self.levels.as_ref()).ok_or_else(|| unexpected_text(row, &self.name, cell))
+        rows::value(cell, self.levels.as_ref()).map_or_else(|| self.bad_cell(row, cell, bad_cells), Ok)
+    }
+
+    #[cold]
+    fn bad_cell(&self, row: &Record<'_>, cell: Cell<'_>, bad_cells: BadCells) -> Result<Value, Error> {
+        if bad_cells == BadCells::Error {
+            return Err(unexpected_text(row, &self.name, cell));
+        }
+        if let Ok(mut bad) = self.bad.lock() {
+            bad.note(&cell.text().unwrap_or_default());
+        }
+        Ok(Value::Missing)
     }
 }
 
@@ -49,9 +65,22 @@ impl Binding {
             let name = schema.feature_name(index).ok_or(Error::NamesStripped)?;
             let is_category = matches!(feature.kind(), Kind::Category { .. });
             let levels = is_category.then(|| schema.level_names(index).collect());
-            Ok(BoundFeature { name: name.to_owned(), column: column(name)?, levels })
+            Ok(BoundFeature { name: name.to_owned(), column: column(name)?, levels, bad: Arc::default() })
         });
-        Ok(Self { features: features.collect::<Result<_, Error>>()? })
+        Ok(Self { features: features.collect::<Result<_, Error>>()?, bad_cells: BadCells::Error })
+    }
+
+    /// Says what becomes of cells that are no number where one is needed; without it they are
+    /// errors.
+    #[must_use]
+    pub fn with_bad_cells(mut self, bad_cells: BadCells) -> Self {
+        self.bad_cells = bad_cells;
+        self
+    }
+
+    /// Returns, per feature, the bad cells that were met.
+    pub fn bad_cells(&self) -> impl Iterator<Item = Seen> {
+        self.features.iter().map(|feature| feature.bad.lock().map(|bad| bad.clone()).unwrap_or_default())
     }
 
     /// Returns the columns of all features.
@@ -97,7 +126,7 @@ impl Binding {
     /// As [`Binding::fill`].
     pub fn set(&self, feature: usize, row: &Record<'_>, record: &mut impl Fill) -> Result<(), Error> {
         let Some(bound) = self.features.get(feature) else { return Ok(()) };
-        let set = record.fill(FeatureIndex(feature), bound.value(row)?);
+        let set = record.fill(FeatureIndex(feature), bound.value(row, self.bad_cells)?);
         set.map(|_| ()).map_err(|error: RecordError| Error::Record { feature: bound.name.clone(), error })
     }
 
@@ -106,7 +135,7 @@ impl Binding {
     /// # Errors
     /// As [`Binding::fill`].
     pub fn values(&self, row: &Record<'_>) -> Result<Vec<Value>, Error> {
-        self.features.iter().map(|feature| feature.value(row)).collect()
+        self.features.iter().map(|feature| feature.value(row, self.bad_cells)).collect()
     }
 
     /// Adds every value of a row to `values`, as [`feamoe_engine::format::background`] draws a
@@ -119,7 +148,7 @@ impl Binding {
             // At most `MAX_LEVELS`: the two codes past them fit.
             let unseen =
                 feature.levels.as_ref().map(|levels| u16::try_from(levels.names().len()).unwrap_or(u16::MAX - 1));
-            match (feature.value(row)?, unseen) {
+            match (feature.value(row, self.bad_cells)?, unseen) {
                 (Value::Number(number), _) if !number.is_nan() => {
                     // Infinities have no place in a blob; a record clamps them as it does the
                     // largest numbers.

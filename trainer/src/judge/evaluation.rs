@@ -13,10 +13,12 @@ use super::attribute::{AttributeReport, OtherLabels};
 use super::binding::Binding;
 use super::gaps::{GroupGaps, correct};
 use super::individual::IndividualFairness;
+use super::inputs::{Input, Inputs};
 use super::proxies::{Proxy, proxies};
 use super::tally::{Decisions, Moments, Side};
 use super::verdict::Requirement;
 use crate::error::Error;
+use crate::model::card::Card;
 use crate::model::{AnyModel, HostModel, HostRecord, HostRecourse};
 use crate::rows::{Attribute, Buffer, NO_GROUP, Reservoir, Row, Stream};
 use crate::threads::PerThread;
@@ -61,6 +63,7 @@ pub enum RecourseBurden {
 /// [`Error::AbsentGroup`] for a protected column of which no group occurs; [`Error::OtherOutcome`].
 pub fn evaluate(
     model: AnyModel<'_>,
+    card: Option<&Card>,
     stream: &mut Stream,
     recourse_burden: RecourseBurden,
     on_progress: &mut dyn FnMut(u64),
@@ -71,6 +74,7 @@ pub fn evaluate(
     };
     stream.target().check_model(model.schema())?;
     let binding = Binding::of(model.schema(), |name| stream.column(name, "the model"))?;
+    let binding = binding.with_bad_cells(stream.bad_cells());
     stream.want(&binding.columns());
     let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());
     let mut individual = IndividualFairness::new(model, &binding, stream.attributes());
@@ -78,9 +82,11 @@ pub fn evaluate(
     let kept = Buffer::new(stream.columns().len(), &binding.columns(), stream.attributes().count());
     let mut sample = Reservoir::new(kept, 0, 0);
     let mut record = model.record();
+    let mut inputs = Inputs::new(model.schema(), card);
     let mut rows = 0_u64;
     while let Some(row) = stream.next_row()? {
         binding.fill(&row, &mut record)?;
+        inputs.observe(record.notes());
         rows += 1;
         if rows.is_multiple_of(REPORT_EVERY) {
             on_progress(rows);
@@ -116,7 +122,17 @@ pub fn evaluate(
     let favourable_outcome = model.schema().positive_name().unwrap_or_default().to_owned();
     let report = evaluator.report(stream.attributes());
     let other_labels = OtherLabels::new(stream.other_labels(), stream.target());
-    Ok(Evaluation { skipped, proxies, other_labels, favourable_outcome, individual_unfairness, attributes, ..report })
+    Ok(Evaluation {
+        skipped,
+        proxies,
+        other_labels,
+        favourable_outcome,
+        individual_unfairness,
+        attributes,
+        inputs: inputs.report(&binding),
+        warnings: inputs.warnings(&binding),
+        ..report
+    })
 }
 
 /// Declined records whose distances are still to be found, on all threads; taken in by their order,
@@ -278,6 +294,8 @@ impl Evaluator {
             groups,
             requirements: Vec::new(),
             proxies: Vec::new(),
+            inputs: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -413,6 +431,10 @@ pub struct Evaluation {
     pub requirements: Vec<Requirement>,
     /// Features that predict the outcome almost alone, or a group.
     pub proxies: Vec<Proxy>,
+    /// What the cells of every feature were beside values.
+    pub inputs: Vec<Input>,
+    /// What is remarkable about them.
+    pub warnings: Vec<String>,
 }
 
 impl Evaluation {
@@ -493,7 +515,7 @@ mod tests {
             column: "sex".into(),
             privileged: vec!["Male".into()],
             unprivileged: Some(vec!["Female".into()]),
-            as_feature: false,
+            ..Protected::default()
         })
     }
 

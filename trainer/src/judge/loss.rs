@@ -101,6 +101,7 @@ pub fn loss_on_data(
     let models = [AnyModel::Float(float), AnyModel::Integer { model: integer, floats: None }];
     let mut stream = Stream::open(data, schema, Use::Learn)?;
     let binding = Binding::new(float, |name| stream.column(name, "the model"))?;
+    let binding = binding.with_bad_cells(stream.bad_cells());
     stream.want(&binding.columns());
     let (mut loss, mut records) = (Loss::default(), models.map(AnyModel::record));
     let mut evaluators = models.map(|model| Evaluator::new(model.threshold(), stream.attributes().count()));

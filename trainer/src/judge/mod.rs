@@ -6,6 +6,7 @@ pub mod binding;
 pub mod evaluation;
 pub mod gaps;
 pub mod individual;
+pub mod inputs;
 pub mod loss;
 pub mod monitor;
 pub mod proxies;
@@ -27,6 +28,7 @@ use binding::Binding;
 /// Those of the source and of [`Binding`].
 pub fn scores(model: AnyModel<'_>, source: &mut impl Source) -> Result<Array1<f32>, Error> {
     let binding = Binding::of(model.schema(), |name| source.column(name, "the model"))?;
+    let binding = binding.with_bad_cells(source.bad_cells());
     source.want(&binding.columns());
     let mut record = model.record();
     let mut scores = Vec::new();
@@ -46,6 +48,7 @@ pub fn scores(model: AnyModel<'_>, source: &mut impl Source) -> Result<Array1<f3
 pub fn threshold(model: AnyModel<'_>, stream: &mut Stream, objective: Objective) -> Result<Option<f32>, Error> {
     stream.target().check_model(model.schema())?;
     let binding = Binding::of(model.schema(), |name| stream.column(name, "the model"))?;
+    let binding = binding.with_bad_cells(stream.bad_cells());
     stream.want(&binding.columns());
     let mut record = model.record();
     let mut scores = Scores::default();

@@ -15,10 +15,11 @@ use serde::Serialize;
 
 use crate::error::{Error, list};
 use crate::judge::binding::Binding;
+use crate::judge::inputs::Inputs;
 use crate::model::card::Card;
 use crate::model::{AnyModel, FEATURES, HostAnswer, HostModel, HostRecord, HostRecourse, HostRules};
 use crate::rows::{Buffer, NO_GROUP, Row, Stream, parse};
-use crate::schema::{Features, Schema};
+use crate::schema::{Features, Protected, Schema};
 use crate::threads::PerThread;
 
 /// Declined records that are looked at together, on all threads: some megabytes.
@@ -43,7 +44,9 @@ pub fn rules(
     wishes: &Features,
 ) -> Result<HostRules, Error> {
     let known = || card.map(|card| &card.schema).into_iter().chain(schema);
-    let is_protected = |column: &str| known().any(|known| known.protected.iter().any(|p| p.column == column));
+    let is_protected = |column: &str| {
+        known().any(|known| known.protected.iter().flat_map(Protected::columns).any(|name| name == column))
+    };
     let is_immutable = |column: &str| known().any(|known| known.features.immutable.iter().any(|name| name == column));
     let base = known().last().map(|known| &known.features);
     let fault = |column: &str, message: String| Error::Rule { column: column.to_owned(), message };
@@ -153,6 +156,8 @@ pub struct Wanted {
     pub answers: usize,
     /// Most features that one changes, at least 1.
     pub changes: usize,
+    /// The only record looked at, counted from 1; `None` for all.
+    pub row: Option<u64>,
 }
 
 /// Looks for ways to a favourable decision for each record of a stream, or for the one numbered
@@ -166,16 +171,19 @@ pub struct Wanted {
 pub fn recourse(
     model: &HostModel<'_>,
     stream: &mut Stream,
+    card: Option<&Card>,
     rules: &HostRules,
     wanted: Wanted,
-    row: Option<u64>,
     keep_each: bool,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<RecourseReport, Error> {
     stream.target().check_model(model.schema())?;
     let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
+    let binding = binding.with_bad_cells(stream.bad_cells());
     stream.want(&binding.columns());
     let mut report = RecourseReport::new(model, rules);
+    let mut inputs = Inputs::new(model.schema(), card);
+    let row = wanted.row;
     let mut tallies: Vec<Vec<Distances>> = vec![Vec::new(); stream.attributes().count()];
     // Some hundred kilobytes each: too large for the stack.
     let memory = PerThread::new(|| (Box::new(HostRecourse::new()), vec![HostAnswer::NONE; wanted.answers]));
@@ -199,6 +207,7 @@ pub fn recourse(
             }
             more = row.is_none();
             binding.fill(&found, &mut record)?;
+            inputs.observe(record.notes());
             report.summary.rows += 1;
             // A record of this very model: it cannot be another's.
             let probability = model.score(&record).map_or(f32::NAN, |score| score.probability);
@@ -235,6 +244,7 @@ pub fn recourse(
         return Err(Error::NoUsableRows { files: stream.files(), reason });
     }
     report.sum_up(&all, &changed, stream, &tallies);
+    report.warnings = inputs.warnings(&binding);
     Ok(report)
 }
 
@@ -293,6 +303,8 @@ pub struct RecourseReport {
     /// The probability of the one record that was asked for, where that is favourable.
     #[serde(skip)]
     pub favourable: Option<f32>,
+    /// What is remarkable about the cells of the records.
+    pub warnings: Vec<String>,
 }
 
 /// What recourse may do with a feature.
@@ -443,6 +455,7 @@ impl RecourseReport {
             summary: Summary::default(),
             model: format!("{:08x}", model.crc32()),
             favourable: None,
+            warnings: Vec::new(),
         }
     }
 

@@ -22,8 +22,32 @@ pub struct Card {
     pub schema: Schema,
     /// The options of the run, by the name of the flag that sets them.
     pub options: BTreeMap<String, String>,
+    /// What the cells of every feature were in training.
+    #[serde(default)]
+    pub features: Vec<FeatureCells>,
     /// What the trainer measured; `None` where the model was changed since.
     pub measured: Option<Measured>,
+}
+
+/// What the cells of a feature were in the rows that the model learned from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeatureCells {
+    /// The feature.
+    pub feature: String,
+    /// `number` or `category`.
+    pub kind: String,
+    /// Rows.
+    pub rows: u64,
+    /// Missing cells among them.
+    pub missing: u64,
+    /// Cells that are no number where one is needed, taken as missing.
+    pub bad: u64,
+    /// The first of those, at most 10.
+    pub bad_values: Vec<String>,
+    /// Numbers outside the range that the encoding was fitted to.
+    pub clamped: u64,
+    /// Levels that had no weights of their own at that time.
+    pub unseen: u64,
 }
 
 /// What the trainer measured of a model at the end of its run.

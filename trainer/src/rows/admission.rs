@@ -93,8 +93,9 @@ impl Admission {
         };
         let target_index = optional(&schema.target.column, "target.column")?;
         let groupings = schema.protected.iter().map(|protected| {
-            let index = optional(&protected.column, "a [[protected]] table")?;
-            Ok(Grouping::new(protected, index))
+            let columns = protected.columns().map(|column| optional(column, "a [[protected]] table"));
+            let columns = columns.collect::<Result<Option<Vec<_>>, Error>>()?;
+            Ok(Grouping::new(protected, &columns.unwrap_or_default()))
         });
         let groupings = groupings.collect::<Result<Vec<_>, Error>>()?;
         let intersections: Vec<_> = schema.intersection.iter().map(|i| Intersection::new(i, &groupings)).collect();
@@ -161,7 +162,7 @@ impl Admission {
 
     /// Returns the columns that it looks at.
     pub(crate) fn wanted(&self) -> Vec<usize> {
-        let groups = self.groupings.iter().filter_map(Grouping::column);
+        let groups = self.groupings.iter().flat_map(|grouping| grouping.columns().iter().copied());
         self.filters.iter().map(|(index, _)| *index).chain(self.target_index).chain(groups).collect()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Held as HeldCells, Kept, NOT_KEPT, Position, Record};
+use super::record::{Derived, Held as HeldCells, Kept, NOT_KEPT, Position, Record};
 use super::{Row, Stream};
 use crate::error::Error;
 
@@ -166,7 +166,7 @@ impl Buffer {
         let Held { cells, text, groups, label, file, line, number } = self.rows.get(index)?;
         let cells = HeldCells::Kept { cells, text, places: &self.places };
         let position = Position { file, line: *line, number: *number };
-        Some(Row { record: Record { cells, position }, label: *label, groups })
+        Some(Row { record: Record { cells, derived: Derived::NONE, position }, label: *label, groups })
     }
 
     /// Returns the rows in the order in which they were added.

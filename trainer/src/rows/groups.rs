@@ -30,6 +30,8 @@ pub struct Attribute {
     without: Seen,
     /// Whether new values become groups.
     open: bool,
+    /// Whether the groups are made of numbers or of several columns.
+    made: bool,
 }
 
 impl Attribute {
@@ -45,6 +47,7 @@ impl Attribute {
             groups,
             without: Seen::default(),
             open: protected.unprivileged.is_none(),
+            made: !protected.is_plain(),
         }
     }
 
@@ -57,6 +60,7 @@ impl Attribute {
             rows: vec![0],
             without: Seen::default(),
             open: true,
+            made: false,
         }
     }
 
@@ -81,7 +85,8 @@ impl Attribute {
 
     /// Returns whether a stored attribute can be what this one, without rows, grew to.
     pub(super) fn can_become(&self, stored: &Self) -> bool {
-        (&self.column, &self.privileged, self.open) == (&stored.column, &stored.privileged, stored.open)
+        (&self.column, &self.privileged, self.open, self.made)
+            == (&stored.column, &stored.privileged, stored.open, stored.made)
             && stored.groups.starts_with(&self.groups)
             && stored.groups.len() == stored.rows.len()
             && stored.groups.len() <= usize::from(NO_GROUP)
@@ -113,9 +118,14 @@ impl Attribute {
     }
 
     /// Returns the column's values known so far, each with its group: those of the privileged
-    /// group, then one for every other group. None of an intersection, which has no column of its
-    /// own.
+    /// group, then one for every other group. None of an intersection, nor where groups are made of
+    /// numbers or of several columns: they are no values of a column.
     pub fn values(&self) -> impl Iterator<Item = (u8, &str)> {
+        self.names().filter(|_| !self.made)
+    }
+
+    /// Returns what is looked up to find a group.
+    fn names(&self) -> impl Iterator<Item = (u8, &str)> {
         let others = (0..NO_GROUP).zip(&self.groups).skip(1).filter(|_| !self.is_intersection());
         self.privileged.iter().map(|value| (0, value)).chain(others).map(|(group, value)| (group, value.as_str()))
     }
@@ -134,18 +144,43 @@ impl Attribute {
     }
 }
 
+/// Whether a cell says that its column applies: 1, true or yes.
+fn is_one(cell: Cell<'_>) -> bool {
+    cell.number() == Some(1.0)
+        || matches!(cell, Cell::Text(text) if ["true", "yes"].iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes())))
+}
+
 /// Finds the group of a row.
 #[derive(Clone)]
 pub(super) struct Grouping {
     pub(super) attribute: Attribute,
     protected: Protected,
-    /// Where the column is; `None` where scoring data has none.
-    index: Option<usize>,
+    source: GroupSource,
     ids: FxHashMap<Box<[u8]>, u8>,
 }
 
+/// What the group of a record is found by.
+#[derive(Clone)]
+enum GroupSource {
+    /// Scoring data has no such column.
+    Absent,
+    /// The value of a column.
+    Value(usize),
+    /// A number between others; with the names of the groups.
+    Cuts(usize, Vec<String>),
+    /// Columns of which one is 1.
+    Dummies(Vec<usize>),
+}
+
 impl Grouping {
-    pub(super) fn new(protected: &Protected, index: Option<usize>) -> Self {
+    /// `columns`: where those of [`Protected::columns`] are, as far as they are there.
+    pub(super) fn new(protected: &Protected, columns: &[usize]) -> Self {
+        let source = match (columns, protected.cuts.is_empty()) {
+            ([], _) => GroupSource::Absent,
+            _ if !protected.dummies.is_empty() => GroupSource::Dummies(columns.to_vec()),
+            ([column, ..], true) => GroupSource::Value(*column),
+            ([column, ..], false) => GroupSource::Cuts(*column, protected.cut_names()),
+        };
         let mut ids = FxHashMap::default();
         for value in &protected.privileged {
             ids.insert(value.as_bytes().into(), 0);
@@ -153,7 +188,7 @@ impl Grouping {
         for (value, id) in protected.unprivileged.iter().flatten().zip(1..NO_GROUP) {
             ids.insert(value.as_bytes().into(), id);
         }
-        Self { attribute: Attribute::new(protected), protected: protected.clone(), index, ids }
+        Self { attribute: Attribute::new(protected), protected: protected.clone(), source, ids }
     }
 
     /// Takes over the groups (not the counts) of an earlier stream, so that open groups keep
@@ -171,21 +206,68 @@ impl Grouping {
         self.attribute = earlier.clone();
     }
 
-    /// Returns the column that it looks at.
-    pub(super) fn column(&self) -> Option<usize> {
-        self.index
+    /// Returns the columns that it looks at.
+    pub(super) fn columns(&self) -> &[usize] {
+        match &self.source {
+            GroupSource::Absent => &[],
+            GroupSource::Value(column) | GroupSource::Cuts(column, _) => std::slice::from_ref(column),
+            GroupSource::Dummies(columns) => columns,
+        }
     }
 
     /// Returns the group of a record and counts it.
     #[inline]
     pub(super) fn group(&mut self, record: &Record<'_>) -> u8 {
-        let Some(index) = self.index else { return NO_GROUP };
+        let index = match &self.source {
+            GroupSource::Value(index) => *index,
+            GroupSource::Absent => return NO_GROUP,
+            GroupSource::Cuts(..) | GroupSource::Dummies(_) => return self.made_group(record),
+        };
         // A listed value counts even where it is a missing token too.
         if let Some(&id) = self.ids.get(&*record.text(index)) {
             self.attribute.rows[usize::from(id)] += 1;
             return id;
         }
         self.new_value(record.cell(index))
+    }
+
+    /// Returns the group of a record that is made of a number or of several columns.
+    fn made_group(&mut self, record: &Record<'_>) -> u8 {
+        let name = match &self.source {
+            GroupSource::Cuts(column, names) => match record.cell(*column) {
+                Cell::Missing => None,
+                cell => Some(match cell.number() {
+                    Some(x) if x.is_nan() => return self.new_value(Cell::Missing),
+                    Some(x) => names.get(self.protected.cuts.partition_point(|cut| *cut <= x)).cloned(),
+                    // Counted as the value it is, of no group.
+                    None => {
+                        self.attribute.count(NO_GROUP, cell.text().as_deref());
+                        return NO_GROUP;
+                    }
+                }),
+            }
+            .flatten(),
+            GroupSource::Dummies(columns) => {
+                let mut ones =
+                    columns.iter().zip(&self.protected.dummies).filter(|(column, _)| is_one(record.cell(**column)));
+                match (ones.next(), ones.next()) {
+                    (Some(_), Some(_)) => Some(Protected::SEVERAL.to_owned()),
+                    (Some((_, name)), None) => Some(name.clone()),
+                    (None, _) if columns.iter().any(|column| record.cell(*column).is_missing()) => None,
+                    (None, _) => Some(Protected::NONE.to_owned()),
+                }
+            }
+            GroupSource::Absent | GroupSource::Value(_) => None,
+        };
+        let known = name.as_ref().and_then(|name| self.ids.get(name.as_bytes()).copied());
+        match (known, &name) {
+            (Some(id), _) => {
+                self.attribute.rows[usize::from(id)] += 1;
+                id
+            }
+            (None, Some(name)) => self.new_value(Cell::Text(name.as_bytes())),
+            (None, None) => self.new_value(Cell::Missing),
+        }
     }
 
     #[cold]
@@ -195,7 +277,7 @@ impl Grouping {
         if let Some(value) = value.as_deref() {
             let name = String::from_utf8_lossy(value);
             // 1.0 is 1.
-            let same = self.attribute.values().find(|(_, known)| is_same_number(known, &name)).map(|(group, _)| group);
+            let same = self.attribute.names().find(|(_, known)| is_same_number(known, &name)).map(|(group, _)| group);
             id = match same {
                 Some(group) => group,
                 None if self.attribute.open => self.attribute.add(name.into_owned()),

@@ -35,10 +35,12 @@ mod array;
 mod arrow;
 mod buffer;
 pub mod csv;
+mod dates;
 mod digest;
 mod groups;
 mod input;
 mod intersection;
+mod number;
 mod open;
 mod passed;
 mod place;
@@ -46,10 +48,12 @@ mod reader;
 mod record;
 mod reservoir;
 mod resolution;
+mod rules;
 mod seen;
 mod source;
 mod split;
 mod value;
+mod words;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -64,15 +68,17 @@ pub use arrow::ArrowRows;
 pub use arrow::is_reading_tables;
 pub use buffer::Buffer;
 pub use csv::Records;
+use dates::Dated;
+pub(crate) use dates::moment;
 pub use digest::Digest;
 pub use groups::{Attribute, NO_GROUP};
 pub use input::Input;
+pub(crate) use number::{Marks, parse};
 pub use open::open;
 pub(crate) use open::{TextOrTable, resume, text_or_table};
 pub(crate) use place::Reading;
 pub use place::{Place, ResumeFrom};
 pub(crate) use reader::Reader;
-pub(crate) use record::parse;
 pub use record::{Cell, Cells, Position, Record};
 pub use reservoir::Reservoir;
 pub(crate) use resolution::{Merged, merged};
@@ -81,8 +87,10 @@ pub use source::Source;
 pub(crate) use source::column;
 pub use split::{Part, Split};
 pub(crate) use value::{Levels, value};
+pub(crate) use words::{is_number_column, means_missing};
 
 use crate::error::Error;
+pub use crate::schema::BadCells;
 use crate::schema::{Schema, Target};
 
 /// Rows of a source, as a schema says.
@@ -112,7 +120,8 @@ impl<'s> Stream<'s> {
         schema: &Schema,
         usage: Use,
     ) -> Result<Self, Error> {
-        Self::new(Records::from_reader(name, reader, &schema.table)?, schema, usage)
+        let records = Records::from_reader(name, reader, &schema.table)?;
+        Self::new(Dated::of(Box::new(records), &schema.table)?, schema, usage)
     }
 
     /// Reads any source.
@@ -186,6 +195,18 @@ impl<'s> Stream<'s> {
     #[must_use]
     pub fn other_labels(&self) -> &Seen {
         self.admission.other_labels()
+    }
+
+    /// Returns what becomes of cells that are no number where one is needed.
+    #[must_use]
+    pub fn bad_cells(&self) -> BadCells {
+        self.source.bad_cells()
+    }
+
+    /// Returns what was passed over or taken in another way than it stands, in words.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.source.notes()
     }
 
     /// Returns the digest of all that was read so far.

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use super::dates::Dated;
 use super::input::{Input, Waiting};
 use super::{Digest, Records, Source};
 use crate::error::Error;
@@ -29,10 +30,14 @@ pub(crate) fn resume(
     columns: &[String],
     digest: Digest,
 ) -> Result<Box<dyn Source>, Error> {
-    match either(Waiting::all(inputs)?, table, columns, digest)? {
-        Opened::Table(table) => Ok(table),
-        Opened::Text(waiting, digest) => Ok(Box::new(Records::start(waiting, table, columns, digest)?)),
-    }
+    // An earlier run had the columns that are made of dates as well.
+    let own = columns.len() - table.dates.values().map(|dates| dates.parts.len()).sum::<usize>().min(columns.len());
+    let columns = columns.get(..own).unwrap_or_default();
+    let source: Box<dyn Source> = match either(Waiting::all(inputs)?, table, columns, digest)? {
+        Opened::Table(table) => table,
+        Opened::Text(waiting, digest) => Box::new(Records::start(waiting, table, columns, digest)?),
+    };
+    Dated::of(source, table)
 }
 
 /// The text of a file, or a table whose cells have types.

@@ -55,7 +55,9 @@ mod tests {
     use std::ops::Range;
 
     use super::*;
-    use crate::rows::record::{Fields, Missing, Position};
+    use crate::rows::record::{Derived, Fields, Position};
+    use crate::rows::rules::Rules;
+    use crate::schema::Table;
 
     fn passed(records: &[&str]) -> Passed {
         let mut passed = Passed::default();
@@ -69,9 +71,10 @@ mod tests {
                     range
                 })
                 .collect();
-            let missing = Missing::new(&[]);
-            let fields = Fields { text: record.as_bytes(), fields: &fields, trim: false, missing: &missing };
-            passed.take(&Record { cells: Held::Fields(fields), position: Position { file: "f", line: 1, number: 1 } });
+            let rules = Rules::new(&Table { trim: false, missing: Vec::new(), ..Table::default() }, &[]);
+            let fields = Fields { text: record.as_bytes(), fields: &fields, rules: &rules };
+            let position = Position { file: "f", line: 1, number: 1 };
+            passed.take(&Record { cells: Held::Fields(fields), derived: Derived::NONE, position });
         }
         passed
     }

@@ -74,8 +74,7 @@ impl Place {
 
     /// Returns whether a stored place can be one in data of this schema.
     pub(crate) fn is_sound(&self, schema: &Schema) -> bool {
-        let groupings: Vec<Grouping> =
-            schema.protected.iter().map(|protected| Grouping::new(protected, None)).collect();
+        let groupings: Vec<Grouping> = schema.protected.iter().map(|protected| Grouping::new(protected, &[])).collect();
         let intersections = schema.intersection.iter().map(|parts| Intersection::new(parts, &groupings).attribute);
         let new: Vec<Attribute> =
             groupings.iter().map(|grouping| grouping.attribute.clone()).chain(intersections).collect();
@@ -168,7 +167,7 @@ mod tests {
         };
         // Without groups there is none to count the first row in.
         let nothing = || {
-            serde_json::from_str(r#"{"column":"s","privileged":["m"],"groups":[],"rows":[],"without":{"values":[],"others":0,"missing":0},"open":true}"#)
+            serde_json::from_str(r#"{"column":"s","privileged":["m"],"groups":[],"rows":[],"without":{"values":[],"others":0,"missing":0},"open":true,"made":false}"#)
                 .unwrap()
         };
         assert!(refused(&|place| place.attributes[0] = nothing()));

@@ -6,6 +6,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::number::parse;
+use super::rules::Rules;
 use crate::error::{Error, Where};
 
 /// Where a record is.
@@ -69,14 +71,8 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// Reads a number as every part of the product reads it.
-#[inline]
-pub(crate) fn parse(text: &[u8]) -> Option<f64> {
-    fast_float2::parse(text).ok()
-}
-
 #[cold]
-fn decimals(x: f64) -> String {
+pub(super) fn decimals(x: f64) -> String {
     /// Whole numbers below are written fastest as such.
     const WHOLE: f64 = 1e15;
     if x.fract() == 0.0 && x.abs() < WHOLE {
@@ -89,8 +85,27 @@ fn decimals(x: f64) -> String {
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     pub(super) cells: Held<'a>,
+    /// Cells of further columns.
+    pub(super) derived: Derived<'a>,
     /// Where it is.
     pub position: Position<'a>,
+}
+
+/// Cells of columns that are made of others and come after them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Derived<'a> {
+    /// Column of the first.
+    first: usize,
+    cells: &'a [Kept],
+    text: &'a [u8],
+}
+
+impl<'a> Derived<'a> {
+    pub(super) const NONE: Self = Self { first: usize::MAX, cells: &[], text: &[] };
+
+    pub(super) fn new(first: usize, cells: &'a Cells) -> Self {
+        Self { first, cells: &cells.cells, text: &cells.text }
+    }
 }
 
 /// The cells of a record, as its source holds them.
@@ -102,7 +117,7 @@ pub(super) enum Held<'a> {
     Kept { cells: &'a [Kept], text: &'a [u8], places: &'a [u32] },
     /// A row of a record batch.
     #[cfg(feature = "arrow")]
-    Batch { columns: &'a [super::arrow::Column], row: usize, missing: &'a Missing },
+    Batch { columns: &'a [super::arrow::Column], row: usize, rules: &'a Rules },
 }
 
 /// A line of text and where its fields are.
@@ -110,8 +125,7 @@ pub(super) enum Held<'a> {
 pub(super) struct Fields<'a> {
     pub text: &'a [u8],
     pub fields: &'a [Range<u32>],
-    pub trim: bool,
-    pub missing: &'a Missing,
+    pub rules: &'a Rules,
 }
 
 /// A cell in memory; texts lie one after the other.
@@ -157,7 +171,7 @@ impl<'a> Fields<'a> {
     #[inline]
     fn text(&self, column: usize) -> &'a [u8] {
         let text = self.fields.get(column).map_or(&[][..], |field| slice(self.text, field));
-        if self.trim { text.trim_ascii() } else { text }
+        self.rules.column(column).trimmed(text)
     }
 }
 
@@ -165,25 +179,25 @@ impl<'a> Record<'a> {
     /// Returns a record without cells.
     #[cfg(feature = "parquet")]
     pub(super) fn empty(position: Position<'a>) -> Self {
-        Self { cells: Held::Kept { cells: &[], text: &[], places: &[] }, position }
+        Self { cells: Held::Kept { cells: &[], text: &[], places: &[] }, derived: Derived::NONE, position }
     }
 
     /// Returns a cell; missing where there is no such column.
     #[inline]
     #[must_use]
     pub fn cell(&self, column: usize) -> Cell<'a> {
+        if let Some(place) = column.checked_sub(self.derived.first) {
+            return self.derived.cells.get(place).map_or(Cell::Missing, |cell| cell.cell(self.derived.text));
+        }
         match self.cells {
-            Held::Fields(fields) => {
-                let text = fields.text(column);
-                if fields.missing.contains(text) { Cell::Missing } else { Cell::Text(text) }
-            }
+            Held::Fields(fields) => fields.rules.column(column).cell(fields.text(column)),
             Held::Kept { cells, text, places } => {
                 let place = places.get(column).copied().unwrap_or(NOT_KEPT);
                 cells.get(place as usize).map_or(Cell::Missing, |cell| cell.cell(text))
             }
             #[cfg(feature = "arrow")]
-            Held::Batch { columns, row, missing } => {
-                columns.get(column).map_or(Cell::Missing, |column| column.cell(row, missing))
+            Held::Batch { columns, row, rules } => {
+                columns.get(column).map_or(Cell::Missing, |cells| cells.cell(row, rules.column(column)))
             }
         }
     }
@@ -193,6 +207,9 @@ impl<'a> Record<'a> {
     #[inline]
     #[must_use]
     pub fn text(&self, column: usize) -> Cow<'a, [u8]> {
+        if column >= self.derived.first {
+            return self.cell(column).text().unwrap_or_default();
+        }
         match self.cells {
             Held::Fields(fields) => Cow::Borrowed(fields.text(column)),
             Held::Kept { .. } => self.cell(column).text().unwrap_or_default(),
@@ -298,51 +315,7 @@ impl Cells {
     pub fn record<'a>(&'a self, source: &'a str, number: u64) -> Record<'a> {
         let Self { cells, text, places } = self;
         let position = Position { file: source, line: 0, number };
-        Record { cells: Held::Kept { cells, text, places }, position }
-    }
-}
-
-/// The cells that mean *no value*.
-#[derive(Debug)]
-pub(super) struct Missing {
-    tokens: Vec<Box<[u8]>>,
-    /// Those that a number is written as.
-    #[cfg(feature = "arrow")]
-    numbers: Vec<f64>,
-    empty: bool,
-    /// Which bytes a token starts with: lets nearly every cell pass after one look.
-    first: [bool; 256],
-}
-
-impl Missing {
-    pub(super) fn new(tokens: &[String]) -> Self {
-        let mut first = [false; 256];
-        for byte in tokens.iter().filter_map(|token| token.as_bytes().first()) {
-            first[usize::from(*byte)] = true;
-        }
-        #[cfg(feature = "arrow")]
-        let is_decimals = |token: &&String| parse(token.as_bytes()).is_some_and(|x| decimals(x) == **token);
-        Self {
-            #[cfg(feature = "arrow")]
-            numbers: tokens.iter().filter(is_decimals).filter_map(|token| parse(token.as_bytes())).collect(),
-            empty: tokens.iter().any(String::is_empty),
-            tokens: tokens.iter().map(|token| token.as_bytes().into()).collect(),
-            first,
-        }
-    }
-
-    #[cfg(feature = "arrow")]
-    #[inline]
-    pub(super) fn has_number(&self, x: f64) -> bool {
-        !self.numbers.is_empty() && self.numbers.contains(&x)
-    }
-
-    #[inline]
-    pub(super) fn contains(&self, cell: &[u8]) -> bool {
-        match cell.first() {
-            None => self.empty,
-            Some(byte) => self.first[usize::from(*byte)] && self.tokens.iter().any(|token| **token == *cell),
-        }
+        Record { cells: Held::Kept { cells, text, places }, derived: Derived::NONE, position }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Record;
 use super::digest::Digest;
+use super::{BadCells, Record};
 use crate::error::Error;
 
 /// Records of a table, lent one at a time.
@@ -38,6 +38,16 @@ pub trait Source: Send {
 
     /// Returns the digest of all that was read so far.
     fn digest(&self) -> Digest;
+
+    /// Returns what becomes of cells that are no number where one is needed.
+    fn bad_cells(&self) -> BadCells {
+        BadCells::Error
+    }
+
+    /// Returns what was passed over or taken in another way than it stands, in words.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Returns the name of what is being read.
     fn file(&self) -> &str {
@@ -85,6 +95,14 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
     fn digest(&self) -> Digest {
         (**self).digest()
+    }
+
+    fn bad_cells(&self) -> BadCells {
+        (**self).bad_cells()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        (**self).notes()
     }
 }
 

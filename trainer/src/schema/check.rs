@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use chrono::NaiveDate;
+use chrono::format::{Item, StrftimeItems};
 use feamoe_engine::limits::MAX_LEVELS;
 use feamoe_engine::recourse::{Rule, Rules};
 use toml::Spanned;
@@ -79,6 +81,35 @@ fn check_table(table: &Table) -> Outcome<'_> {
             ),
         ));
     }
+    let is_mark = |mark: char| !(mark.is_alphanumeric() || mark.is_control() || matches!(mark, '+' | '-' | '"'));
+    if !is_mark(table.decimal) {
+        return Err(fault(
+            &at("decimal"),
+            format!("found decimal {:?}, expected a mark such as a comma", table.decimal),
+        ));
+    }
+    if let Some(mark) = table.thousands.filter(|mark| !is_mark(*mark) || *mark == table.decimal) {
+        let expected = "a mark such as a point, other than the decimal mark";
+        return Err(fault(&at("thousands"), format!("found thousands {mark:?}, expected {expected}")));
+    }
+    for (column, dates) in &table.dates {
+        let at = |key| [at("dates")[0], at("dates")[1], Step::Key(column), Step::Key(key)];
+        if StrftimeItems::new(&dates.format).any(|item| matches!(item, Item::Error)) || !dates.format.contains('%') {
+            let message =
+                format!("found the format {:?}, expected the notation of strftime, such as %Y-%m-%d", dates.format);
+            return Err(fault(&at("format"), message));
+        }
+        if let Some(day) = dates.since.as_ref().filter(|day| day.parse::<NaiveDate>().is_err()) {
+            return Err(fault(&at("since"), format!("found {day:?}, expected a day such as 2015-01-31")));
+        }
+        if dates.parts.is_empty() || (1..).zip(&dates.parts).any(|(next, part)| dates.parts[next..].contains(part)) {
+            let message = "expected one or more of days, year, month, weekday, hour, each once";
+            return Err(fault(&at("parts"), message.into()));
+        }
+    }
+    for (column, words) in &table.missing_in {
+        distinct(words, &[at("missing_in")[0], at("missing_in")[1], Step::Key(column)])?;
+    }
     match (table.header, table.columns.is_empty()) {
         (false, true) => Err(fault(
             &at("header"),
@@ -110,12 +141,13 @@ fn check_target(target: &Target) -> Outcome<'_> {
 fn check_protected<'a>(attribute: &'a Protected, target: &Target, [table, index]: [Step<'a>; 2]) -> Outcome<'a> {
     let at = |key| [table, index, Step::Key(key)];
     named(&attribute.column, &at("column"))?;
-    if attribute.column == target.column {
+    if attribute.columns().any(|column| *column == target.column) {
         return Err(fault(
             &at("column"),
             format!("column {:?} is the target, it cannot be protected too", target.column),
         ));
     }
+    check_made_groups(attribute, [table, index])?;
     if attribute.privileged.is_empty() {
         return Err(fault(&at("privileged"), "list at least one value of the privileged group".into()));
     }
@@ -132,6 +164,42 @@ fn check_protected<'a>(attribute: &'a Protected, target: &Target, [table, index]
     }
     distinct(unprivileged, &at("unprivileged"))?;
     disjoint(unprivileged, &attribute.privileged, "privileged", &at("unprivileged"))
+}
+
+/// Checks groups that are not the values of the column.
+fn check_made_groups<'a>(attribute: &'a Protected, [table, index]: [Step<'a>; 2]) -> Outcome<'a> {
+    let at = |key| [table, index, Step::Key(key)];
+    let Protected { cuts, dummies, privileged, unprivileged, .. } = attribute;
+    if attribute.is_plain() {
+        return Ok(());
+    }
+    if !cuts.is_empty() && !dummies.is_empty() {
+        return Err(fault(
+            &at("cuts"),
+            "found cuts and dummies, expected one of the two: groups are made in one way".into(),
+        ));
+    }
+    if !(cuts.iter().all(|cut| cut.is_finite()) && cuts.windows(2).all(|two| two[0] < two[1])) {
+        return Err(fault(&at("cuts"), "expected ascending numbers, such as [30, 62]".into()));
+    }
+    if dummies.len() == 1 {
+        return Err(fault(
+            &at("dummies"),
+            "found one column, expected two or more; leave the key out, and name it as column".into(),
+        ));
+    }
+    distinct(dummies, &at("dummies"))?;
+    let mut names = attribute.cut_names();
+    if names.is_empty() {
+        names =
+            dummies.iter().map(String::as_str).chain([Protected::NONE, Protected::SEVERAL]).map(String::from).collect();
+    }
+    for (key, listed) in [("privileged", Some(privileged)), ("unprivileged", unprivileged.as_ref())] {
+        if let Some(other) = listed.into_iter().flatten().find(|value| !names.contains(value)) {
+            return Err(fault(&at(key), format!("found {other:?}, expected some of {}", list(&names))));
+        }
+    }
+    Ok(())
 }
 
 fn check_intersection<'a>(
@@ -194,17 +262,17 @@ fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Prot
             return Err(fault(&at(key), format!("column {:?} is the target, it cannot be a feature", target.column)));
         }
     }
-    if let Some(hidden) = protected.iter().find(|p| !p.as_feature && features.only.contains(&p.column)) {
+    let of = |as_feature| protected.iter().filter(move |p| p.as_feature == as_feature).flat_map(Protected::columns);
+    if let Some(hidden) = of(false).find(|column| features.only.contains(column)) {
         return Err(fault(
             &at("only"),
             format!(
-                "column {:?} is protected; set as_feature = true in its [[protected]] table to let the model see it",
-                hidden.column
+                "column {hidden:?} is protected; set as_feature = true in its [[protected]] table to let the model see it"
             ),
         ));
     }
-    if let Some(seen) = protected.iter().find(|p| p.as_feature && features.drop.contains(&p.column)) {
-        return Err(fault(&at("drop"), format!("column {:?} is protected with as_feature = true", seen.column)));
+    if let Some(seen) = of(true).find(|column| features.drop.contains(column)) {
+        return Err(fault(&at("drop"), format!("column {seen:?} is protected with as_feature = true")));
     }
     disjoint(&features.log1p, &features.categorical, "categorical", &at("log1p"))?;
     if !(1..=MAX_LEVELS).contains(&features.max_levels) {
@@ -318,7 +386,7 @@ mod tests {
         [[intersection]]\ncolumns = [\"sex\", \"race\"]\n\n[[intersection]]\ncolumns = [\"race\", \"sex\"]";
 
     /// Text after a minimal head, the position expected and a part of the message.
-    const FAULTS: [(&str, &str, &str); 36] = [
+    const FAULTS: [(&str, &str, &str); 47] = [
         ("negative = [\"0\", \"1\"]", "4:12", "\"1\" is listed under positive too"),
         ("negative = [\"0\", \"0\"]", "4:12", "\"0\" is listed twice"),
         ("[table]\nheader = false", "5:10", "needs the column names"),
@@ -329,6 +397,19 @@ mod tests {
         ("[table]\ncomment = \",\"", "5:11", "other than the delimiter"),
         ("[[protected]]\ncolumn = \"y\"\nprivileged = [\"a\"]", "5:10", "is the target"),
         ("[[protected]]\ncolumn = \"s\"\nprivileged = []", "6:14", "at least one value"),
+        ("[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\ncuts = [3, 2]", "7:8", "expected ascending numbers"),
+        (
+            "[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\ncuts = [3]",
+            "6:14",
+            "found \"a\", expected some of \"below 3\", \"3 and more\"",
+        ),
+        (
+            "[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\ncuts = [3]\ndummies = [\"a\", \"b\"]",
+            "7:8",
+            "one of the two",
+        ),
+        ("[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\ndummies = [\"a\"]", "7:11", "found one column"),
+        ("[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\ndummies = [\"a\", \"y\"]", "5:10", "is the target"),
         ("[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\nunprivileged = []", "7:16", "found 0 values"),
         ("[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\nunprivileged = [\"a\"]", "7:16", "privileged too"),
         (
@@ -336,6 +417,12 @@ mod tests {
             "8:10",
             "protected twice",
         ),
+        ("[table]\ndecimal = \"5\"", "5:11", "expected a mark such as a comma"),
+        ("[table]\nthousands = \".\"", "5:13", "other than the decimal mark"),
+        ("[table.missing_in]\nage = [\"-1\", \"-1\"]", "5:7", "\"-1\" is listed twice"),
+        ("[table.dates.d]\nformat = \"%Q\"\nparts = [\"days\"]", "5:10", "expected the notation of strftime"),
+        ("[table.dates.d]\nformat = \"%Y\"\nparts = []", "6:9", "one or more of days"),
+        ("[table.dates.d]\nformat = \"%Y\"\nsince = \"1.1.2020\"\nparts = [\"days\"]", "6:9", "expected a day"),
         ("[[intersection]]\ncolumns = []", "5:11", "found 0 columns, expected two or more"),
         (SEX_AND_ONE, "9:11", "column \"race\" is not protected"),
         (SEX_TWICE, "9:11", "\"sex\" is listed twice"),

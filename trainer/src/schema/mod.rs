@@ -29,6 +29,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -74,8 +75,19 @@ pub struct Table {
     pub trim: bool,
     /// Cells that mean *no value*.
     pub missing: Vec<String>,
+    /// The mark before the decimals of a number.
+    pub decimal: char,
+    /// The mark between groups of three digits, where numbers have one beside blanks and
+    /// apostrophes.
+    pub thousands: Option<char>,
     /// Lines that start with this ASCII character are passed over.
     pub comment: Option<char>,
+    /// What becomes of text in a column of numbers.
+    pub bad_cells: BadCells,
+    /// Per column, further cells that mean *no value* in it, such as `-1` for never.
+    pub missing_in: BTreeMap<String, Vec<String>>,
+    /// Per column of dates, the columns of numbers that are made of it.
+    pub dates: BTreeMap<String, Dates>,
 }
 
 impl Default for Table {
@@ -86,9 +98,77 @@ impl Default for Table {
             delimiter: ',',
             trim: true,
             missing: ["", "NA", "NaN", "?"].map(String::from).to_vec(),
+            decimal: '.',
+            thousands: None,
             comment: None,
+            bad_cells: BadCells::Error,
+            missing_in: BTreeMap::new(),
+            dates: BTreeMap::new(),
         }
     }
+}
+
+/// How a column of dates becomes columns of numbers, called `COLUMN.days` and so forth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dates {
+    /// How a date is written, in the notation of `strftime`, such as `%Y-%m-%d`. A time after it is
+    /// passed over.
+    pub format: String,
+    /// The day that days are counted from, as `2015-01-31`; 1970-01-01 where it is absent.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// What is made of the date.
+    pub parts: Vec<DatePart>,
+}
+
+impl Dates {
+    /// Returns the day that days are counted from.
+    pub(crate) fn since(&self) -> NaiveDate {
+        self.since.as_deref().and_then(|day| day.parse().ok()).unwrap_or_default()
+    }
+}
+
+/// A number that is made of a date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatePart {
+    /// Days since a day, negative before it.
+    Days,
+    /// The year.
+    Year,
+    /// The month, 1 to 12.
+    Month,
+    /// The day of the week: 1, Monday, to 7, Sunday.
+    Weekday,
+    /// The hour, 0 to 23, of the time after the date; 0 without one.
+    Hour,
+}
+
+impl DatePart {
+    /// Returns its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Days => "days",
+            Self::Year => "year",
+            Self::Month => "month",
+            Self::Weekday => "weekday",
+            Self::Hour => "hour",
+        }
+    }
+}
+
+/// What becomes of a cell that is no number, in a column of numbers; of a number below 0, where its
+/// logarithm is learned from. Every row is treated the same, wherever it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadCells {
+    /// An error says where it is.
+    #[default]
+    Error,
+    /// It is missing, and counted.
+    Missing,
 }
 
 /// `[target]`: what is predicted.
@@ -130,7 +210,7 @@ impl Target {
 }
 
 /// `[[protected]]`: one protected attribute.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Protected {
     /// The column.
@@ -143,6 +223,43 @@ pub struct Protected {
     /// Whether the model sees the column. If not, it is not needed at scoring time.
     #[serde(default)]
     pub as_feature: bool,
+    /// Where the column holds numbers: what divides them into groups, ascending. `[30, 62]` makes
+    /// the groups `below 30`, `30 to below 62` and `62 and more`.
+    #[serde(default)]
+    pub cuts: Vec<f64>,
+    /// Columns of 0 and 1 that together are the attribute, which then goes by the name `column`.
+    /// Each is the group of the records that have 1 in it; without any 1 the group is `none of
+    /// these`.
+    #[serde(default)]
+    pub dummies: Vec<String>,
+}
+
+impl Protected {
+    /// Group of a record that has 1 in none of `dummies`.
+    pub const NONE: &str = "none of these";
+    /// Group of a record that has 1 in more than one of `dummies`.
+    pub const SEVERAL: &str = "several of these";
+
+    /// Returns the columns that the attribute is read from.
+    pub fn columns(&self) -> impl Iterator<Item = &String> {
+        let own = Some(&self.column).filter(|_| self.dummies.is_empty());
+        own.into_iter().chain(&self.dummies)
+    }
+
+    /// Returns whether the groups are the values of its column, not made of them.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.cuts.is_empty() && self.dummies.is_empty()
+    }
+
+    /// Returns the names of the groups that `cuts` makes, in ascending order.
+    #[must_use]
+    pub fn cut_names(&self) -> Vec<String> {
+        let (Some(first), Some(last)) = (self.cuts.first(), self.cuts.last()) else { return Vec::new() };
+        let between = self.cuts.iter().zip(self.cuts.iter().skip(1));
+        let between = between.map(|(low, high)| format!("{low} to below {high}"));
+        [format!("below {first}")].into_iter().chain(between).chain([format!("{last} and more")]).collect()
+    }
 }
 
 /// `[[intersection]]`: protected columns that together make one more attribute. Its privileged

@@ -25,6 +25,7 @@ pub(super) fn card(trainer: &Trainer, encoding: &encoder::Options, passes: Passe
     Card {
         schema: trainer.schema().clone(),
         options: options(trainer.learner().options(), encoding, passes),
+        features: trainer.feature_cells(),
         measured: Some(measured),
     }
 }

@@ -53,8 +53,9 @@ pub const MAGIC: [u8; 4] = *b"FEAC";
 /// typed values of the columns in use and nothing else. 3: the experts' responsibilities in f64. 4:
 /// where each file began. 5: the decisions of the exported weights, the rows' order, a chosen
 /// threshold. 6: the passes, the decisions after several of them, the name of the outcome, what
-/// calibrates, thresholds for each group, the share of known groups.
-pub const VERSION: u16 = 6;
+/// calibrates, thresholds for each group, the share of known groups. 7: how numbers and dates are
+/// written, words for *no value* by column, groups that are made, what the cells of features were.
+pub const VERSION: u16 = 7;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
 
@@ -236,7 +237,7 @@ mod tests {
 
     /// First bytes of the hash of all names of fields, in their places: it changes with the layout.
     /// Then raise [`VERSION`] (once a release) and put the new value here.
-    const LAYOUT: [u8; 4] = [190, 44, 128, 126];
+    const LAYOUT: [u8; 4] = [70, 34, 237, 245];
 
     /// Writes the path of every field.
     fn paths(value: &Value, path: &str, all: &mut BTreeSet<String>) {
@@ -254,7 +255,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lending.csv");
         write_csv(&mut File::create(&path).unwrap(), LendingStream::new(1).take(400)).unwrap();
-        let more = "[[protected]]\ncolumn = \"region\"\nprivileged = [\"north\"]\n[[intersection]]\ncolumns = [\"sex\", \"region\"]\n";
+        let more = "[[protected]]\ncolumn = \"age\"\nprivileged = [\"40 and more\"]\ncuts = [40]\n[[protected]]\ncolumn = \"region\"\nprivileged = [\"north\"]\n[[intersection]]\ncolumns = [\"sex\", \"region\"]\n\
+                    [table.missing_in]\nage = [\"-1\"]\n[table.dates.application]\nformat = \"%Y\"\nparts = [\"year\"]\n";
         let schema = Schema::from_toml("lending.toml", &format!("{SCHEMA}{more}")).unwrap();
         let targets = Measure::ALL.into_iter().fold(LearnerOptions::default(), |options, m| options.target(m, 0.1));
         let learner = targets.growth(Growth { every: 100, ..Growth::NONE });

@@ -135,6 +135,8 @@ pub struct Run {
     unfitted: Option<Box<Trainer>>,
     /// How long it took.
     pub timing: Timing,
+    /// What the reading passed over, in words.
+    pub notes: Vec<String>,
 }
 
 impl Deref for Run {
@@ -310,7 +312,7 @@ pub fn run_saving(
     }
     timing.total = started.elapsed().as_secs_f64();
     on_progress(&trainer.progress());
-    Ok(Run { trainer, unfitted: None, timing })
+    Ok(Run { trainer, unfitted: None, timing, notes: reader.source().notes() })
 }
 
 /// Resumes an earlier run, in a single pass: over newer data, or where it stopped over the
@@ -394,7 +396,7 @@ fn over(
     };
     on_progress(&trainer.progress());
     let timing = Timing { total: started.elapsed().as_secs_f64(), ..Timing::default() };
-    Ok(Run { trainer, unfitted, timing })
+    Ok(Run { trainer, unfitted, timing, notes: reader.source().notes() })
 }
 
 /// Tells of progress every few thousand rows.

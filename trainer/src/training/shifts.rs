@@ -18,6 +18,9 @@ pub(super) fn check(schema: &Schema, fair_by: FairBy, is_feature: impl Fn(&str) 
     match (fair_by, schema.protected.as_slice()) {
         (FairBy::Score, _) => Ok(()),
         (_, _) if !schema.intersection.is_empty() => fault("the schema has intersections, leave them out".into()),
+        (_, [only]) if !only.is_plain() => {
+            fault(format!("the groups of {:?} are made of numbers or of several columns", only.column))
+        }
         (_, [only]) if is_feature(&only.column) => Ok(()),
         (_, [only]) => {
             fault(format!("column {:?} is none: set as_feature = true, and list it under features.only", only.column))

@@ -14,10 +14,11 @@ use super::order::Order;
 use super::prequential::{Prequential, Tally};
 use super::remarks::{Remark, remarks};
 use super::{Options, Passes, Progress, shifts};
-use crate::encoder::{self, Encoder, Example, Flipper, Flips, feature_columns};
+use crate::encoder::{self, Encoder, Example, Flipper, Flips, Kind, Quality, feature_columns};
 use crate::error::{CheckpointError, Error, list};
 use crate::judge::proxies::{Proxy, proxies};
 use crate::learner::{Learner, Prediction};
+use crate::model::card::FeatureCells;
 use crate::rows::{
     Admission, Attribute, Buffer, Counts, Place, Reading, Record, Reservoir, ResumeFrom, Row, Seen, Source, Use, column,
 };
@@ -260,6 +261,7 @@ impl Trainer {
             Stage::Learning(encoder) => (encoder.into_owned(), None),
         };
         encoder.bind(columns, file)?;
+        encoder.set_bad_cells(schema.table.bad_cells);
         let features = feature_columns(columns, file, &schema)?;
         let Place { reading, .. } = place;
         Ok(Self {
@@ -542,6 +544,28 @@ impl Trainer {
         let features: Vec<(String, usize)> =
             self.encoder.features().iter().filter_map(|known| feature(known.name())).collect();
         proxies(&rows, &features, &self.attributes().collect::<Vec<_>>())
+    }
+
+    /// Returns what the cells of every feature were in the rows learned from.
+    #[must_use]
+    pub fn feature_cells(&self) -> Vec<FeatureCells> {
+        let rows = self.encoder.rows_seen();
+        let features = self.encoder.features().iter().zip(self.encoder.quality());
+        let cells = features.map(|(feature, Quality { missing, bad, clamped, unseen })| FeatureCells {
+            feature: feature.name().to_owned(),
+            kind: match feature.kind() {
+                Kind::Number(_) => "number",
+                Kind::Category(_) => "category",
+            }
+            .into(),
+            rows,
+            missing: *missing,
+            bad: bad.rows(),
+            bad_values: bad.values().map(|(value, _)| value).collect(),
+            clamped: *clamped,
+            unseen: *unseen,
+        });
+        cells.collect()
     }
 
     /// Returns whether the rows are sorted, so that no target can be judged.

@@ -15,6 +15,7 @@ use feamoe::explanation::{
     reasons,
 };
 use feamoe::judge::binding::Binding;
+use feamoe::judge::inputs::Inputs;
 use feamoe::model::dequantize;
 use feamoe::model::{AnyModel, HostModel};
 use feamoe::output::OutputFile;
@@ -200,11 +201,13 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 
 /// Writes the explanation, and returns the plot.
 fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> anyhow::Result<Option<String>> {
-    let table = options.table.table()?;
     let blob = read_blob(&options.source.model)?;
+    let card = read_card(&options.source.model, &blob)?;
+    let table = options.table.table(card.as_ref())?;
     let model = load_any(&options.source.model, &blob)?;
     let mut records = open(&options.source.data, &table)?;
     let binding = Binding::of(model.any().schema(), |name| records.column(name, "the model"))?;
+    let binding = binding.with_bad_cells(table.bad_cells);
     records.want(&binding.columns());
     let mut memory = BackgroundMemory::default();
     let (method, background) = match &model {
@@ -227,9 +230,10 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
     };
     let floats = floats_blob.as_ref().map(|blob| HostModel::load(blob.as_slice()).map(Box::new)).transpose()?;
     let model = model.any_with(floats.as_deref());
-    let schemas = options.table.schemas(read_card(&options.source.model, &blob)?)?;
+    let inputs = Inputs::new(model.schema(), card.as_ref());
+    let schemas = options.table.schemas(card)?;
     let explainer = schemas.iter().fold(Explainer::new(model, procedure, &options.groups)?, Explainer::informed_by);
-    let mut report = Report::new(options, kind, &explainer);
+    let mut report = Report::new(options, kind, &explainer, inputs);
     report.read(model, &table, records, &binding, out)?;
     report.finish(out)
 }
@@ -245,10 +249,11 @@ struct Report<'o, 'm> {
     kept: bool,
     sums: Sums,
     explanation: Explanation,
+    inputs: Inputs,
 }
 
 impl<'o, 'm> Report<'o, 'm> {
-    fn new(options: &'o Options, kind: Option<PlotKind>, explainer: &'o Explainer<'m>) -> Self {
+    fn new(options: &'o Options, kind: Option<PlotKind>, explainer: &'o Explainer<'m>, inputs: Inputs) -> Self {
         let drawn = kind.is_some() && options.row.is_none() && options.format == Format::Text;
         Self {
             options,
@@ -258,6 +263,7 @@ impl<'o, 'm> Report<'o, 'm> {
             kept: !options.global && (options.format == Format::Json || kind.is_some()),
             sums: Sums::new(explainer),
             explanation: Explanation::new(explainer),
+            inputs,
         }
     }
 
@@ -289,6 +295,7 @@ impl<'o, 'm> Report<'o, 'm> {
                     continue;
                 }
                 binding.fill(&found, &mut record)?;
+                self.inputs.observe(record.notes());
                 let shown = self.kept || self.in_words();
                 let cells = if shown { explainer.cells(binding, &found, &record) } else { Vec::new() };
                 batch.push(row, &record, cells);
@@ -308,6 +315,7 @@ impl<'o, 'm> Report<'o, 'm> {
         }
         if let Some(progress) = progress {
             progress.finish();
+            print::warnings(&records.notes(), &self.inputs.warnings(binding));
         } else {
             let files = records.files();
             match (wanted, records.record().position.number) {
@@ -347,7 +355,7 @@ impl<'o, 'm> Report<'o, 'm> {
             let reasons = reasons(self.explainer, cells, attribution, self.options.reasons.unwrap_or(REASONS));
             let explained = Explained { row: *row, cells, attribution, reasons };
             if self.in_words() {
-                out.write_all(render(self.explainer, &explained).as_bytes())?;
+                out.write_all(print::safe(&render(self.explainer, &explained)).as_bytes())?;
             }
             if self.kept {
                 self.explanation.push(explained);
@@ -369,7 +377,7 @@ impl<'o, 'm> Report<'o, 'm> {
         }
         let summary = sums.summary(explainer);
         match options.format {
-            Format::Text if summarised => out.write_all(render_summary(&summary).as_bytes())?,
+            Format::Text if summarised => out.write_all(print::safe(&render_summary(&summary)).as_bytes())?,
             Format::Json if options.global => write_json(&summary, out)?,
             Format::Json => write_json(&explanation, out)?,
             Format::Csv if options.global => write_summary(&summary, out)?,

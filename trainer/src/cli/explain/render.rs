@@ -7,7 +7,7 @@ use feamoe::explanation::{Background, Explained, Explainer, Summary, by_magnitud
 use feamoe::model::HostAttribution;
 use feamoe_engine::{BackgroundId, Method};
 
-use super::super::print::{TextTable, bar, csv_field, share, signed};
+use super::super::print::{TextTable, bar, csv_field, names_apart, share, signed};
 
 /// Above this share of the attribution through the gate, the frozen game misleads.
 const GATE_SHARE_WARNING: f32 = 0.1;
@@ -24,12 +24,14 @@ pub fn write_json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow:
 
 /// Writes the header of a line per record.
 pub fn write_header(explainer: &Explainer<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
-    write!(out, "row,probability,decision,base_value,output,residual,gate_share")?;
+    let mut own = vec!["row", "probability", "decision", "base_value", "output", "residual", "gate_share"];
     if explainer.procedure().against().is_some() {
-        write!(out, ",method,evaluations,largest_standard_error,background_rows,background_hash")?;
+        own.extend(["method", "evaluations", "largest_standard_error", "background_rows", "background_hash"]);
     }
-    for player in explainer.players() {
-        write!(out, ",{}", csv_field(&player.name))?;
+    write!(out, "{}", own.join(","))?;
+    let names: Vec<String> = explainer.players().iter().map(|player| player.name.clone()).collect();
+    for name in names_apart(&names, &own, "feature.") {
+        write!(out, ",{}", csv_field(&name))?;
     }
     Ok(writeln!(out)?)
 }

@@ -161,7 +161,8 @@ pub fn study(folder: &Path, setting: &Setting, runs: Option<u64>) -> Result<Stud
                 let exported = run.model()?;
                 let model = HostModel::load(exported.bytes.as_slice()).map_err(ExportError::from)?;
                 let mut rows = held_out(folder, setting, &schema, seed)?;
-                let evaluation = evaluate(AnyModel::Float(&model), &mut rows, RecourseBurden::LeftOut, &mut |_| ())?;
+                let evaluation =
+                    evaluate(AnyModel::Float(&model), None, &mut rows, RecourseBurden::LeftOut, &mut |_| ())?;
                 for target in &targets {
                     let is_its =
                         |gaps: &&GroupGaps| (&gaps.attribute, &gaps.group) == (&target.attribute, &target.group);

@@ -9,7 +9,9 @@ use arrow_array::{Array, ArrayRef};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::DataType;
 
-use crate::rows::record::{Cell, Missing, parse};
+use crate::rows::number::parse;
+use crate::rows::record::Cell;
+use crate::rows::rules::ColumnRules;
 
 /// Of a value that is null.
 const NULL: u32 = u32::MAX;
@@ -51,13 +53,6 @@ struct Level {
     is_missing: bool,
 }
 
-/// How text is read.
-#[derive(Debug)]
-pub(super) struct Rules {
-    pub trim: bool,
-    pub missing: Missing,
-}
-
 /// Returns whether cells can be had of a column of this type.
 pub(super) fn is_readable(kind: &DataType) -> bool {
     use DataType as D;
@@ -69,7 +64,7 @@ pub(super) fn is_readable(kind: &DataType) -> bool {
 
 impl Column {
     /// Takes the column of a batch; what is wrong with it where it cannot be read.
-    pub(super) fn fill(&mut self, array: &ArrayRef, rules: &Rules) -> Result<(), String> {
+    pub(super) fn fill(&mut self, array: &ArrayRef, rules: ColumnRules<'_>) -> Result<(), String> {
         use DataType as D;
         match array.data_type() {
             D::Dictionary(_, values) if values.is_numeric() || **values == D::Boolean => {
@@ -143,15 +138,15 @@ impl Column {
 
     /// Returns the cell of a row.
     #[inline]
-    pub(in crate::rows) fn cell(&self, row: usize, missing: &Missing) -> Cell<'_> {
+    pub(in crate::rows) fn cell(&self, row: usize, rules: ColumnRules<'_>) -> Cell<'_> {
         match self.holds {
             Holds::Nothing => Cell::Missing,
             Holds::Numbers => match self.numbers.get(row) {
-                Some(x) if !x.is_nan() && !missing.has_number(*x) => Cell::Number(*x),
+                Some(x) if !x.is_nan() && !rules.is_missing_number(*x) => Cell::Number(*x),
                 _ => Cell::Missing,
             },
             Holds::Texts => match self.texts.level(row) {
-                Some(level) if !level.is_missing => Cell::Text(self.texts.text(level)),
+                Some(level) if !level.is_missing => rules.present(self.texts.text(level)),
                 _ => Cell::Missing,
             },
         }
@@ -189,16 +184,20 @@ impl Column {
 
 impl Texts {
     /// Adds a level.
-    fn add(&mut self, text: &[u8], rules: &Rules) {
-        let text = if rules.trim { text.trim_ascii() } else { text };
+    fn add(&mut self, text: &[u8], rules: ColumnRules<'_>) {
+        let text = rules.trimmed(text);
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(text);
-        let is_missing = rules.missing.contains(text);
+        let is_missing = rules.is_missing(text);
         self.levels.push(Level { text: start..self.bytes.len() as u32, is_missing });
     }
 
     /// Takes one text a row.
-    fn fill<'a>(&mut self, texts: impl Iterator<Item = Option<&'a [u8]>>, rules: &Rules) -> Result<(), String> {
+    fn fill<'a>(
+        &mut self,
+        texts: impl Iterator<Item = Option<&'a [u8]>>,
+        rules: ColumnRules<'_>,
+    ) -> Result<(), String> {
         for text in texts {
             match text {
                 None => self.keys.push(NULL),
@@ -213,7 +212,7 @@ impl Texts {
     }
 
     /// Takes the levels once, and a key a row.
-    fn fill_dictionary(&mut self, array: &ArrayRef, rules: &Rules) -> Result<(), String> {
+    fn fill_dictionary(&mut self, array: &ArrayRef, rules: ColumnRules<'_>) -> Result<(), String> {
         let dictionary = array.as_any_dictionary();
         let levels = cast(dictionary.values(), &DataType::LargeUtf8)?;
         let levels = levels.as_string::<i64>();

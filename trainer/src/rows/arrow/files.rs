@@ -14,14 +14,14 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
-use super::column::{Rules, is_readable};
+use super::column::is_readable;
 use super::{Batches, ROWS, wanted};
 use crate::error::Error;
 use crate::rows::input::{Hashed, SharedDigest, Waiting, peek};
-use crate::rows::record::Missing;
+use crate::rows::rules::Rules;
 use crate::rows::source::{column_names, places};
 use crate::rows::{Digest, Input, Position, Record, Source};
-use crate::schema::Table;
+use crate::schema::{BadCells, Table};
 
 const PARQUET: &[u8] = b"PAR1";
 
@@ -96,7 +96,7 @@ impl ArrowFiles {
             waiting,
             columns: columns.into(),
             wanted: None,
-            rules: Rules { trim: table.trim, missing: Missing::new(&table.missing) },
+            rules: Rules::new(table, columns),
             files: Vec::new(),
             opened: None,
             unreadable: Vec::new(),
@@ -105,6 +105,7 @@ impl ArrowFiles {
             digest: Arc::new(Mutex::new(digest)),
         };
         files.opened = files.open_next()?;
+        files.rules = Rules::new(table, &files.columns);
         Ok(files)
     }
 
@@ -221,11 +222,15 @@ impl Source for ArrowFiles {
 
     fn record(&self) -> Record<'_> {
         let position = Position { file: self.file(), line: 0, number: self.number };
-        self.batches.as_ref().map_or(Record::empty(position), |batches| batches.record(&self.rules.missing, position))
+        self.batches.as_ref().map_or(Record::empty(position), |batches| batches.record(&self.rules, position))
     }
 
     fn names(&self) -> &[String] {
         &self.files
+    }
+
+    fn bad_cells(&self) -> BadCells {
+        self.rules.bad_cells
     }
 
     fn digest(&self) -> Digest {

@@ -15,17 +15,18 @@ use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, FieldRef};
 
 pub(super) use column::Column;
-use column::{Rules, is_readable};
+use column::is_readable;
 #[cfg(feature = "parquet")]
 pub use files::is_reading_tables;
 #[cfg(feature = "parquet")]
 pub(super) use files::{ArrowFiles, Format};
 
-use super::record::{Held, Missing};
+use super::record::{Derived, Held};
+use super::rules::Rules;
 use super::source::column_names;
 use super::{Digest, Position, Record, Source};
 use crate::error::Error;
-use crate::schema::Table;
+use crate::schema::{BadCells, Table};
 
 /// Rows that are made cells of at a time: whatever the batches, memory stays as it is.
 const ROWS: usize = 8192;
@@ -82,7 +83,7 @@ impl ArrowRows {
         let unreadable = |field: &(usize, &FieldRef)| !is_readable(field.1.data_type());
         let unreadable = reader.schema().fields().iter().enumerate().filter(unreadable).map(|found| found.0).collect();
         let batches = Batches::new(reader, (0..columns.len()).map(Some).collect());
-        let rules = Rules { trim: table.trim, missing: Missing::new(&table.missing) };
+        let rules = Rules::new(table, &columns);
         Ok(Self { batches, columns, unreadable, rules, names: [name.into()], lent: 0, digest: Digest::default() })
     }
 }
@@ -109,18 +110,22 @@ impl Source for ArrowRows {
             return Ok(false);
         }
         self.lent += 1;
-        let record = self.batches.record(&self.rules.missing, Position { file: "", line: 0, number: 0 });
+        let record = self.batches.record(&self.rules, Position { file: "", line: 0, number: 0 });
         record.hash_into(&mut self.digest, self.columns.len());
         Ok(true)
     }
 
     fn record(&self) -> Record<'_> {
         let [file] = &self.names;
-        self.batches.record(&self.rules.missing, Position { file, line: 0, number: self.lent })
+        self.batches.record(&self.rules, Position { file, line: 0, number: self.lent })
     }
 
     fn names(&self) -> &[String] {
         &self.names
+    }
+
+    fn bad_cells(&self) -> BadCells {
+        self.rules.bad_cells
     }
 
     fn digest(&self) -> Digest {
@@ -216,7 +221,9 @@ impl Batches {
         let length = batch.num_rows().min(ROWS);
         for (index, (place, column)) in self.places.iter().zip(&mut self.columns).enumerate() {
             if let Some(array) = place.and_then(|place| batch.columns().get(place)) {
-                column.fill(&array.slice(0, length), rules).map_err(|found| Problem::Column(index, found))?;
+                column
+                    .fill(&array.slice(0, length), rules.column(index))
+                    .map_err(|found| Problem::Column(index, found))?;
             }
         }
         self.rest = (length < batch.num_rows()).then(|| batch.slice(length, batch.num_rows() - length));
@@ -225,7 +232,7 @@ impl Batches {
     }
 
     #[inline]
-    fn record<'a>(&'a self, missing: &'a Missing, position: Position<'a>) -> Record<'a> {
-        Record { cells: Held::Batch { columns: &self.columns, row: self.row, missing }, position }
+    fn record<'a>(&'a self, rules: &'a Rules, position: Position<'a>) -> Record<'a> {
+        Record { cells: Held::Batch { columns: &self.columns, row: self.row, rules }, derived: Derived::NONE, position }
     }
 }

@@ -10,9 +10,10 @@ use super::text::text_of;
 use crate::error::Error;
 use crate::rows::digest::Digest;
 use crate::rows::input::{Hashed, Input, SharedDigest, Waiting};
-use crate::rows::record::{Fields, Held, Missing, Position, Record, slice};
+use crate::rows::record::{Derived, Fields, Held, Position, Record, slice};
+use crate::rows::rules::Rules;
 use crate::rows::source::{Source, column_names, places};
-use crate::schema::Table;
+use crate::schema::{BadCells, Table};
 
 /// Reads the records of files in the order given, in constant memory.
 ///
@@ -24,7 +25,7 @@ pub struct Records {
     /// What is still to be read, last first.
     waiting: Vec<Waiting>,
     table: Table,
-    missing: Arc<Missing>,
+    rules: Rules,
     columns: Arc<[String]>,
     /// Where the file being read has each of the columns; `None` where it has just these, in this
     /// order.
@@ -37,6 +38,10 @@ pub struct Records {
     ahead: bool,
     /// 1-based number of the current record over all files.
     number: u64,
+    /// The names of the file being read, as a line of it would have them.
+    header: Vec<String>,
+    /// Lines that repeat them, and where the first is.
+    repeated: Option<(u64, String)>,
     digest: SharedDigest,
 }
 
@@ -81,16 +86,19 @@ impl Records {
         let mut records = Self {
             waiting,
             table: table.clone(),
-            missing: Arc::new(Missing::new(&table.missing)),
+            rules: Rules::new(table, columns),
             columns: columns.into(),
             order: None,
             files: Vec::new(),
             splitter: None,
             ahead: false,
             number: 0,
+            header: Vec::new(),
+            repeated: None,
             digest: Arc::new(Mutex::new(digest)),
         };
         records.open_next()?;
+        records.rules = Rules::new(table, &records.columns);
         Ok(records)
     }
 
@@ -104,12 +112,16 @@ impl Records {
         // Both characters were checked to be ASCII when the schema was read.
         let comment = self.table.comment.map(|mark| mark as u8);
         let mut splitter = Splitter::new(reader, file.clone(), self.table.delimiter as u8, comment);
-        if !splitter.advance()? {
+        if !splitter.advance()? || (names_delimiter(&splitter, self.table.delimiter)? && !splitter.advance()?) {
             return Err(Error::EmptyFile { file, header: self.table.header });
         }
-        if self.table.header {
-            let (text, fields) = splitter.record();
-            let names = column_names(fields.iter().map(|field| String::from_utf8_lossy(slice(text, field))));
+        let (text, fields) = splitter.record();
+        self.header =
+            fields.iter().map(|field| String::from_utf8_lossy(slice(text, field)).trim().to_owned()).collect();
+        // Of columns that the schema names, the file may name them too.
+        let is_header = self.table.header || is_header_of(&self.header, &self.table.columns);
+        if is_header {
+            let names = column_names(self.header.iter());
             if self.columns.is_empty() {
                 self.columns = names.into();
             } else if *names != *self.columns {
@@ -120,11 +132,53 @@ impl Records {
             }
         } else {
             self.columns = self.table.columns.clone().into();
+            self.header = self.table.columns.clone();
             self.ahead = true;
         }
         self.files.push(file);
         self.splitter = Some(splitter);
         Ok(())
+    }
+}
+
+/// Returns whether a first line is that of a spreadsheet which names the delimiter, `sep=;`.
+fn names_delimiter(splitter: &Splitter, delimiter: char) -> Result<bool, Error> {
+    let (text, _) = splitter.record();
+    let Some(named) = text.strip_prefix(b"sep=").and_then(|rest| rest.first()).filter(|_| text.len() == 5) else {
+        return Ok(false);
+    };
+    if *named == delimiter as u8 {
+        return Ok(true);
+    }
+    Err(Error::OtherDelimiter { file: splitter.file().into(), found: char::from(*named), expected: delimiter })
+}
+
+/// Returns whether the first line of a file without a header, as the schema has it, names the
+/// columns nevertheless.
+fn is_header_of(line: &[String], columns: &[String]) -> bool {
+    columns.len() > 1 && columns.iter().all(|name| line.contains(name))
+}
+
+/// Returns whether a record is the header again, as where files were joined.
+#[inline]
+fn repeats(text: &[u8], fields: &[Range<u32>], header: &[String]) -> bool {
+    fields.len() > 1
+        && fields.len() == header.len()
+        && fields.iter().zip(header).all(|(field, name)| slice(text, field).trim_ascii() == name.as_bytes())
+}
+
+/// Returns what to do about a record of too few or too many fields.
+fn ragged_help(first: &[u8], found: usize, expected: usize, line: u64) -> &'static str {
+    let word =
+        first.trim_ascii().split(|byte| !byte.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_lowercase();
+    let is_footer =
+        [&b"total"[..], b"sum", b"source", b"note", b"notes", b"grand", b"generated", b"end"].contains(&&*word);
+    if is_footer && found != expected {
+        "this looks like the end of a report: take the line out"
+    } else if expected == 1 && line <= 5 {
+        "the line before it looks like a title, where the names of the columns are expected: take it out; or correct table.delimiter"
+    } else {
+        "quote fields that contain the delimiter, or check table.delimiter and table.header"
     }
 }
 
@@ -142,6 +196,11 @@ impl Source for Records {
                 let (text, fields) = splitter.record();
                 let expected = self.order.as_ref().map_or(self.columns.len(), |order| order.width);
                 if fields.len() == expected {
+                    if repeats(text, fields, &self.header) {
+                        let place = || format!("{}:{}", splitter.file(), splitter.line());
+                        self.repeated.get_or_insert_with(|| (0, place())).0 += 1;
+                        continue;
+                    }
                     self.number += 1;
                     if let Some(Order { places, fields: ordered, .. }) = &mut self.order {
                         ordered.clear();
@@ -153,11 +212,13 @@ impl Source for Records {
                 if self.table.trim && fields.len() == 1 && text.trim_ascii().is_empty() {
                     continue;
                 }
+                let first = fields.first().map_or(&[][..], |field| slice(text, field));
                 return Err(Error::RaggedRow {
                     file: splitter.file().into(),
                     line: splitter.line(),
                     found: fields.len(),
                     expected,
+                    help: ragged_help(first, fields.len(), expected, splitter.line()),
                 });
             }
             self.open_next()?;
@@ -169,13 +230,26 @@ impl Source for Records {
         let line = self.splitter.as_ref().map_or(0, Splitter::line);
         let fields = self.order.as_ref().map_or(fields, |order| &order.fields);
         Record {
-            cells: Held::Fields(Fields { text, fields, trim: self.table.trim, missing: &self.missing }),
+            cells: Held::Fields(Fields { text, fields, rules: &self.rules }),
+            derived: Derived::NONE,
             position: Position { file: self.file(), line, number: self.number },
         }
     }
 
     fn names(&self) -> &[String] {
         &self.files
+    }
+
+    fn bad_cells(&self) -> BadCells {
+        self.table.bad_cells
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let note = |(lines, place): &(u64, String)| match lines {
+            1 => format!("{place} repeats the header: passed over"),
+            _ => format!("{lines} lines repeat the header, {place} the first: passed over"),
+        };
+        self.repeated.iter().map(note).collect()
     }
 
     fn digest(&self) -> Digest {

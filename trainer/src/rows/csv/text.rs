@@ -18,7 +18,7 @@ const NO_TABLES: &str = if cfg!(feature = "parquet") {
 };
 
 /// Formats that people hand in by mistake: first bytes, name, what to do.
-const FOREIGN: [(&[u8], &str, &str); 10] = [
+const FOREIGN: [(&[u8], &str, &str); 14] = [
     (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unzip it, or export the sheet as CSV"),
     (b"\x28\xb5\x2f\xfd", "zstd compression", "decompress it, for example: zstd -dc FILE | feamoe ... -"),
     (b"BZh", "bzip2 compression", "decompress it, for example: bzip2 -dc FILE | feamoe ... -"),
@@ -27,9 +27,16 @@ const FOREIGN: [(&[u8], &str, &str); 10] = [
     (b"ARROW1", "an Arrow file", NO_TABLES),
     (b"\xff\xff\xff\xff", "an Arrow stream", NO_TABLES),
     (b"\xd0\xcf\x11\xe0", "an old spreadsheet file", "export the sheet as CSV"),
+    (b"{\"", "JSON", JSON_HELP),
+    (b"{ ", "JSON", JSON_HELP),
+    (b"{\n", "JSON", JSON_HELP),
+    (b"[{", "JSON", JSON_HELP),
     (b"\xff\xfe", "UTF-16 text", "convert it, for example: iconv -f UTF-16 -t UTF-8 FILE"),
     (b"\xfe\xff", "UTF-16 text", "convert it, for example: iconv -f UTF-16 -t UTF-8 FILE"),
 ];
+
+const JSON_HELP: &str = "convert it, for example: \
+    duckdb -c \"copy (from read_json_auto('FILE')) to 'FILE.csv'\", or pandas.read_json(FILE, lines=True).to_csv(...)";
 
 const GZIP: &[u8] = b"\x1f\x8b";
 

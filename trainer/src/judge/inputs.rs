@@ -1,0 +1,115 @@
+//! What the records of a data set were like beside their values: missing, clamped, unseen, bad.
+
+use feamoe_engine::Schema;
+use feamoe_engine::schema::Note;
+use serde::Serialize;
+
+use super::binding::Binding;
+use crate::model::card::Card;
+
+/// Part of the records from which on a feature is remarkable.
+const MOST: f64 = 0.5;
+
+/// Counts by feature.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    features: Vec<Input>,
+    rows: u64,
+    /// By feature, the part of the training rows in which it was missing; `None` where the model
+    /// does not say.
+    missing_in_training: Vec<Option<f64>>,
+}
+
+/// What the cells of one feature were.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// The feature.
+    pub feature: String,
+    /// Records without a value, bad cells among them.
+    pub missing: u64,
+    /// Cells that are no number where one is needed, taken as missing.
+    pub bad: u64,
+    /// Numbers outside the training range.
+    pub clamped: u64,
+    /// Levels that training had not seen, or too rarely.
+    pub unseen: u64,
+}
+
+impl Inputs {
+    /// Starts without records. What a card says of the training rows is compared with.
+    #[must_use]
+    pub fn new(schema: Schema<'_>, card: Option<&Card>) -> Self {
+        let names = (0..schema.features().len()).map(|index| schema.feature_name(index).unwrap_or_default());
+        let features: Vec<Input> = names.map(|name| Input { feature: name.to_owned(), ..Input::default() }).collect();
+        let missing_in_training = features.iter().map(|input| missing_in_training(card?, &input.feature)).collect();
+        Self { features, rows: 0, missing_in_training }
+    }
+
+    /// Counts a record by what was noted of its values.
+    pub fn observe(&mut self, notes: &[Note]) {
+        self.rows += 1;
+        for (input, note) in self.features.iter_mut().zip(notes) {
+            match note {
+                Note::Usual => {}
+                Note::Missing => input.missing += 1,
+                Note::Clamped => input.clamped += 1,
+                Note::Unseen => input.unseen += 1,
+            }
+        }
+    }
+
+    /// Returns whether a feature, by index, was never missing in training, as far as is known.
+    #[must_use]
+    pub fn was_never_missing(&self, feature: usize) -> bool {
+        self.missing_in_training.get(feature).copied().flatten() == Some(0.0)
+    }
+
+    /// Returns the counts of every feature, with the bad cells that a binding met.
+    #[must_use]
+    pub fn report(&self, binding: &Binding) -> Vec<Input> {
+        let mut inputs = self.features.clone();
+        for (input, bad) in inputs.iter_mut().zip(binding.bad_cells()) {
+            input.bad = bad.rows();
+        }
+        inputs
+    }
+
+    /// Returns a line for every feature that says little in these records: missing, clamped or
+    /// unseen in most of them, missing though it never was in training, or with bad cells.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn warnings(&self, binding: &Binding) -> Vec<String> {
+        let Self { features, rows, missing_in_training } = self;
+        let mut lines = Vec::new();
+        for ((input, bad), training) in features.iter().zip(binding.bad_cells()).zip(missing_in_training) {
+            let Input { feature, missing, clamped, unseen, .. } = input;
+            let mut say = |what: String| lines.push(format!("column {feature:?}: {what}"));
+            if bad.rows() > 0 {
+                say(format!("{} cells are no numbers and count as missing: {}", bad.rows(), bad.list()));
+            }
+            let most = |count: u64| *rows > 0 && count as f64 >= MOST * *rows as f64;
+            match training {
+                Some(0.0) if *missing > 0 => say(format!("missing in {missing} of {rows} records, never in training")),
+                Some(part) if most(*missing) && *part < MOST * (*missing as f64 / *rows as f64) => {
+                    say(format!("missing in {missing} of {rows} records, in training in {:.1} %", 100.0 * part));
+                }
+                None if most(*missing) => say(format!("missing in {missing} of {rows} records")),
+                _ => {}
+            }
+            if most(*clamped) {
+                say(format!("outside the training range in {clamped} of {rows} records"));
+            }
+            if most(*unseen) {
+                say(format!("a level that training had not seen, or too rarely, in {unseen} of {rows} records"));
+            }
+        }
+        lines
+    }
+}
+
+/// Returns the part of the training rows in which a feature was missing.
+#[allow(clippy::cast_precision_loss)]
+fn missing_in_training(card: &Card, feature: &str) -> Option<f64> {
+    let known = card.features.iter().find(|known| known.feature == feature)?;
+    Some((known.missing + known.bad) as f64 / known.rows as f64)
+}

@@ -1,0 +1,125 @@
+//! Words by which people say that there is no value.
+
+/// In lower case.
+const WORDS: [&str; 66] = [
+    "na",
+    "n.a.",
+    "n.a",
+    "n/a",
+    "n\\a",
+    "n-a",
+    "#n/a",
+    "#na",
+    "<na>",
+    "<n/a>",
+    "(na)",
+    "(n/a)",
+    "na.",
+    "nan",
+    "-nan",
+    "+nan",
+    "nat",
+    "null",
+    "(null)",
+    "<null>",
+    "nil",
+    "none",
+    "<none>",
+    "(none)",
+    "\\n",
+    "-",
+    "--",
+    "---",
+    "\u{2013}",
+    "\u{2014}",
+    ".",
+    "..",
+    "...",
+    "?",
+    "??",
+    "*",
+    "**",
+    "_",
+    "#",
+    "missing",
+    "(missing)",
+    "<missing>",
+    "blank",
+    "(blank)",
+    "<blank>",
+    "empty",
+    "(empty)",
+    "unknown",
+    "(unknown)",
+    "unk",
+    "undefined",
+    "unspecified",
+    "not available",
+    "not applicable",
+    "not known",
+    "not reported",
+    "not provided",
+    "not specified",
+    "no data",
+    "n.d.",
+    "n/d",
+    "n.k.",
+    "k.a.",
+    "tbd",
+    "1.#qnan",
+    "-1.#ind",
+];
+
+/// Returns whether a text says that there is no value, in any case: such as `n.a.`, `--` or
+/// `#DIV/0!`. In a column of text it may be a value nevertheless.
+pub(crate) fn means_missing(text: &str) -> bool {
+    let text = text.trim().to_lowercase();
+    // The errors of spreadsheets.
+    let is_error = text.strip_prefix('#').is_some_and(|rest| rest.ends_with(['!', '?']));
+    is_error || WORDS.contains(&text.as_str())
+}
+
+/// Returns whether a text is a letter or two before digits, as codes are: V57, E850.3.
+pub(crate) fn is_code(text: &str) -> bool {
+    let digits = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let letters = text.len() - digits.len();
+    (1..=3).contains(&letters)
+        && digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// Share of the cells that must be numbers in a column of numbers.
+pub(crate) const MOSTLY: f64 = 0.95;
+
+/// Returns whether a column is one of numbers: nearly all cells are, words for *no value* aside,
+/// and the others are no codes.
+pub(crate) fn is_number_column<'w>(numbers: u64, others: impl Iterator<Item = (&'w str, u64)> + Clone) -> bool {
+    let others = others.filter(|(text, _)| !means_missing(text));
+    let odd: u64 = others.clone().map(|(_, count)| count).sum();
+    let are_codes = odd > 0 && others.clone().all(|(text, _)| is_code(text));
+    numbers > 0 && !are_codes && numbers as f64 >= MOSTLY * (numbers + odd) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_codes() {
+        for word in ["NA", "n.a.", "N/A", "Null", "--", ".", "#DIV/0!", "(Blank)", "\\N", "NaT", " UNKNOWN ", "<NA>"] {
+            assert!(means_missing(word), "{word}");
+        }
+        for word in ["no", "0", "north", "#5", "other", ""] {
+            assert!(!means_missing(word), "{word}");
+        }
+        assert!(is_code("V57") && is_code("E850.3") && !is_code("57") && !is_code("n.a.") && !is_code("approx5x"));
+    }
+
+    #[test]
+    fn nearly_all_cells_of_a_number_column_are_numbers() {
+        let is = |numbers, others: &[(&'static str, u64)]| is_number_column(numbers, others.iter().copied());
+        assert!(is(1, &[]) && is(95, &[("abc", 5)]) && is(10, &[("n.a.", 90)]));
+        assert!(!is(0, &[]) && !is(94, &[("abc", 6)]) && !is(990, &[("V57", 5), ("E85", 5)]));
+        assert!(is(990, &[("V57", 5), ("oops", 1)]));
+    }
+}
