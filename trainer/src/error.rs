@@ -215,6 +215,22 @@ pub enum Error {
         help: &'static str,
     },
 
+    /// Lines before the names of the columns.
+    #[error(
+        "{file}:1: found a title, expected the names of the columns: nearly all lines have {fields} fields; take out {lines}, for example: \
+         tail -n +{first} FILE"
+    )]
+    Title {
+        /// The file.
+        file: String,
+        /// Which lines.
+        lines: String,
+        /// Fields of the others.
+        fields: usize,
+        /// The first line that is not one of them, from 1, empty lines not counted.
+        first: usize,
+    },
+
     /// A file whose first line names another delimiter than the schema.
     #[error("{file}:1: found \"sep={found}\", expected the delimiter {expected:?}; correct table.delimiter")]
     OtherDelimiter {

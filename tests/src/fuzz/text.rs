@@ -37,7 +37,8 @@ pub fn csv(data: &[u8]) {
         }
     }
 
-    let Ok(schema) = infer_text("fuzz.csv", text) else { return };
+    let Ok(inferred) = infer_text("fuzz.csv", text, &feamoe::infer::Options::default()) else { return };
+    let schema = inferred.text;
     match Schema::from_toml("fuzz.toml", &schema) {
         Ok(schema) => {
             let open = Stream::from_reader("fuzz.csv", Cursor::new(text.to_vec()), &schema, Use::Learn);

@@ -180,7 +180,7 @@ fn a_real_gzip_file_cut_short_is_an_error_that_says_so() {
 fn an_inferred_schema_reads_the_file_it_was_inferred_from() {
     for (file, rows) in [("adult.test", 16_281), ("compas-scores-two-years.csv", 7_214)] {
         let Some(path) = data_file(file) else { return };
-        let text = feamoe::infer::infer(&Input::File(path)).unwrap();
+        let text = feamoe::infer::infer(&Input::File(path), &feamoe::infer::Options::default()).unwrap().text;
         let schema = Schema::from_toml("inferred.toml", &text).unwrap();
         assert_eq!(encode(file, &schema).unwrap().0, rows, "{file}");
     }

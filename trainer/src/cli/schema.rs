@@ -2,15 +2,23 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
-use feamoe::infer::infer;
+use feamoe::infer::{self, Inferred, Open, infer};
 use feamoe::output::write_file;
 use feamoe::rows::Input;
 
-use super::{Outcome, files, print, refuse_overwriting};
+use super::{Outcome, files, print, refuse_overwriting, whole};
+
+const EXIT: &str = "\
+Exit codes: 0 done; 2 also where it is not clear which column is the target, or which of its values is the favourable outcome: the schema is written with \
+empty places, and --target and --positive fill them.
+
+What was decided, what should be looked at and the next command go to standard error.";
 
 /// The options of `feamoe schema`.
 #[derive(Args, Debug)]
+#[command(after_help = EXIT)]
 pub struct Options {
     /// A CSV (plain or gzip), Parquet or Arrow file; - for standard input
     #[arg(value_name = "DATA")]
@@ -18,6 +26,19 @@ pub struct Options {
     /// Where the schema goes; without it, standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// The column that is to be predicted
+    #[arg(long, value_name = "COLUMN")]
+    target: Option<String>,
+    /// The value of the target that is the favourable outcome; every other value is the other
+    #[arg(long, value_name = "VALUE")]
+    positive: Option<String>,
+    /// Columns to protect: numbers of many values are cut into groups. Others that have the name of
+    /// a protected attribute become comments
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    protected: Vec<String>,
+    /// Look at the first N records only; without it at all of them, of which a sample is kept
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
+    rows: Option<u64>,
 }
 
 /// Runs the command.
@@ -25,10 +46,26 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(path) = &options.output {
         refuse_overwriting("--output", path, files(std::slice::from_ref(&options.data)))?;
     }
-    let text = infer(&options.data)?;
+    let known = infer::Options {
+        rows: options.rows.unwrap_or(u64::MAX),
+        target: options.target.clone(),
+        positive: options.positive.clone(),
+        protected: options.protected.clone(),
+    };
+    let Inferred { text, summary, open } = infer(&options.data, &known)?;
     match &options.output {
         Some(path) => write_file(path, text.as_bytes())?,
         None => print::text(&text)?,
     }
+    summary.iter().for_each(|line| print::message(line));
+    let schema = options.output.as_ref().map_or_else(|| "SCHEMA".into(), |path| path.display().to_string());
+    let missing = open.map(|open| match open {
+        Open::Target(message) => (message, "--target COLUMN"),
+        Open::Outcome(message) => (message, "--positive VALUE"),
+    });
+    if let Some((message, flag)) = missing {
+        bail!("{}: {message}; say it with {flag}, or fill it in in {schema}", options.data);
+    }
+    print::message(&format!("next: feamoe train {} --schema {schema} -o MODEL", options.data));
     Ok(Outcome::Done)
 }

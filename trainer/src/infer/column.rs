@@ -1,150 +1,354 @@
-//! What the first records show of one column.
+//! What the records show of one column: counts over all of them, and the cells of a sample.
 
 use std::collections::BTreeMap;
 
-use crate::rows::merged;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Most distinct values remembered.
+use crate::rows::{Cell, is_number_column, means_missing, merged, moment};
+
+/// Most distinct values counted.
 const MOST_VALUES: usize = 2_000;
 
-/// Words for *no value* that are no missing tokens yet.
-const MISSING_WORDS: [&str; 12] =
-    ["N/A", "n/a", "na", "null", "NULL", "None", "none", "#N/A", "-", ".", "unknown", "Unknown"];
+/// Bytes kept of a value.
+const MOST_BYTES: usize = 200;
 
-/// Marks a missing cell, and a value that is not remembered any more.
+/// Formats of dates, each with an example.
+pub(super) const DATE_FORMATS: [&str; 12] = [
+    "%Y-%m-%d",
+    "%d.%m.%Y",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%Y/%m/%d",
+    "%d-%m-%Y",
+    "%m/%d/%y",
+    "%d/%m/%y",
+    "%d.%m.%y",
+    "%d-%b-%Y",
+    "%b %d, %Y",
+    "%Y%m%d",
+];
+
+/// Marks a missing cell, and a value that is not counted any more.
 pub(super) const NO_CODE: u32 = u32::MAX;
 
-/// The cells of a column: a code per record, and the values the codes stand for.
-#[derive(Default)]
+/// The cells of a column.
 pub(super) struct Column {
     pub(super) name: String,
     /// Of a type that is neither numbers nor text.
     pub(super) is_unreadable: bool,
-    /// Per record, an index into `values`, or [`NO_CODE`].
-    pub(super) codes: Vec<u32>,
+    /// Records.
+    pub(super) records: usize,
+    /// Cells without text.
+    pub(super) missing: usize,
     /// Distinct values in the order of appearance, with their number.
     pub(super) values: Vec<(String, usize)>,
     code_of: BTreeMap<Box<[u8]>, u32>,
-    pub(super) missing: usize,
-    /// The numbers in it, and how many of them are whole.
-    numbers: Vec<f64>,
-    whole: usize,
-    /// Cells too many to be remembered.
+    /// Cells of values past those that are counted.
     overflow: usize,
+    /// Cells that are numbers, those that are whole among them, and those that begin with a zero
+    /// before another digit.
+    numbers: usize,
+    whole: usize,
+    zeros: usize,
+    sum: f64,
+    /// The two smallest and the two largest distinct numbers, each with how often it occurs.
+    pub(super) lowest: Extremes,
+    pub(super) highest: Extremes,
+    /// Cells that are no numbers, by text, as far as they are few.
+    others: BTreeMap<String, u64>,
+    other_cells: u64,
+    /// Whether the numbers ascend, without one twice.
+    ascends: bool,
+    last: f64,
+    /// Cells that are dates, by format.
+    dates: [u64; DATE_FORMATS.len()],
+    /// Lengths of the shortest and the longest cell.
+    lengths: (usize, usize),
+    /// Of all cells: the same for columns that hold the same.
+    pub(super) hash: u64,
+    /// Of the sampled records, the code of the value and the number, NaN for none.
+    pub(super) sample: Vec<(u32, f64)>,
+}
+
+/// The two outermost distinct numbers of a column, the outer one first, with their counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Extremes([Option<(f64, usize)>; 2]);
+
+impl Extremes {
+    /// Takes a number; `is_outer` says whether the first of two lies further out.
+    fn take(&mut self, x: f64, is_outer: impl Fn(f64, f64) -> bool) {
+        let [first, second] = &mut self.0;
+        for place in [&mut *first, &mut *second] {
+            if let Some((known, count)) = place
+                && *known == x
+            {
+                *count += 1;
+                return;
+            }
+        }
+        if first.is_none_or(|(known, _)| is_outer(x, known)) {
+            *second = *first;
+            *first = Some((x, 1));
+        } else if second.is_none_or(|(known, _)| is_outer(x, known)) {
+            *second = Some((x, 1));
+        }
+    }
+
+    pub(super) fn outer(self) -> Option<(f64, usize)> {
+        self.0[0]
+    }
+
+    pub(super) fn next(self) -> Option<(f64, usize)> {
+        self.0[1]
+    }
+}
+
+/// What the cells of a column are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Empty,
+    Number,
+    /// With the format.
+    Dates(&'static str),
+    Text,
 }
 
 impl Column {
     pub(super) fn new(name: &str, is_readable: bool) -> Self {
-        Self { name: name.to_owned(), is_unreadable: !is_readable, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            is_unreadable: !is_readable,
+            records: 0,
+            missing: 0,
+            values: Vec::new(),
+            code_of: BTreeMap::new(),
+            overflow: 0,
+            numbers: 0,
+            whole: 0,
+            zeros: 0,
+            sum: 0.0,
+            lowest: Extremes::default(),
+            highest: Extremes::default(),
+            others: BTreeMap::new(),
+            other_cells: 0,
+            ascends: true,
+            last: f64::NEG_INFINITY,
+            dates: [0; DATE_FORMATS.len()],
+            lengths: (usize::MAX, 0),
+            hash: 0,
+            sample: Vec::new(),
+        }
     }
 
-    pub(super) fn add(&mut self, cell: Option<&[u8]>) {
-        let Some(cell) = cell else {
+    /// Counts a cell; returns it as the sample keeps it.
+    pub(super) fn add(&mut self, cell: Cell<'_>) -> (u32, f64) {
+        self.records += 1;
+        let Some(text) = cell.text() else {
             self.missing += 1;
-            self.codes.push(NO_CODE);
-            return;
+            self.hash = xxh3_64_with_seed(b"", self.hash.rotate_left(1));
+            return (NO_CODE, f64::NAN);
         };
-        if let Some(number) = fast_float2::parse::<f64, _>(cell).ok().filter(|number| number.is_finite()) {
-            self.whole += usize::from(number.fract() == 0.0);
-            self.numbers.push(number);
+        self.hash = xxh3_64_with_seed(&text, self.hash ^ 1);
+        self.lengths = (self.lengths.0.min(text.len()), self.lengths.1.max(text.len()));
+        let number = cell.number().filter(|x| x.is_finite());
+        match number {
+            Some(x) => self.add_number(x, &text),
+            None => self.add_other(&text),
         }
-        let code = match self.code_of.get(cell) {
+        (self.code(&text), number.unwrap_or(f64::NAN))
+    }
+
+    fn add_number(&mut self, x: f64, text: &[u8]) {
+        self.numbers += 1;
+        self.whole += usize::from(x.fract() == 0.0);
+        self.zeros += usize::from(matches!(text, [b'0', b'0'..=b'9', ..]));
+        self.sum += x;
+        self.ascends &= x > self.last;
+        self.last = x;
+        self.lowest.take(x, |a, b| a < b);
+        self.highest.take(x, |a, b| a > b);
+        if text.len() == 8 && self.dates[DATE_FORMATS.len() - 1] + 1 >= self.numbers as u64 {
+            self.count_date(DATE_FORMATS.len() - 1, text);
+        }
+    }
+
+    fn add_other(&mut self, text: &[u8]) {
+        self.other_cells += 1;
+        let short = text.get(..MOST_BYTES).unwrap_or(text);
+        let short = String::from_utf8_lossy(short).into_owned();
+        if let Some(count) = self.others.get_mut(&short) {
+            *count += 1;
+        } else if self.others.len() < MOST_VALUES {
+            self.others.insert(short, 1);
+        }
+        // Only formats that fit all cells so far, words for no value aside, are tried.
+        if text.len() <= 40 && text.iter().any(u8::is_ascii_digit) {
+            for format in 0..DATE_FORMATS.len() {
+                self.count_date(format, text);
+            }
+        }
+    }
+
+    fn count_date(&mut self, format: usize, text: &[u8]) {
+        if std::str::from_utf8(text).is_ok_and(|text| moment(text, DATE_FORMATS[format]).is_some()) {
+            self.dates[format] += 1;
+        }
+    }
+
+    fn code(&mut self, text: &[u8]) -> u32 {
+        let text = text.get(..MOST_BYTES).unwrap_or(text);
+        let code = match self.code_of.get(text) {
             Some(&code) => code,
             None if self.values.len() < MOST_VALUES => {
                 let code = self.values.len() as u32;
-                self.code_of.insert(cell.into(), code);
-                self.values.push((String::from_utf8_lossy(cell).into_owned(), 0));
+                self.code_of.insert(text.into(), code);
+                self.values.push((String::from_utf8_lossy(text).into_owned(), 0));
                 code
             }
             None => {
                 self.overflow += 1;
-                NO_CODE
+                return NO_CODE;
             }
         };
-        if let Some((_, count)) = self.values.get_mut(code as usize) {
-            *count += 1;
-        }
-        self.codes.push(code);
+        self.values[code as usize].1 += 1;
+        code
     }
 
+    /// Cells with text.
     pub(super) fn present(&self) -> usize {
-        self.codes.len() - self.missing
+        self.records - self.missing
     }
 
     pub(super) fn has(&self, value: &str) -> bool {
         self.code_of.contains_key(value.as_bytes())
     }
 
-    /// Whether all its values, words for *no value* aside, are numbers.
+    pub(super) fn kind(&self) -> Kind {
+        if self.present() == 0 {
+            return Kind::Empty;
+        }
+        let best = (0..DATE_FORMATS.len()).rev().max_by_key(|format| self.dates[*format]).unwrap_or_default();
+        let words: u64 = self.words().map(|(_, count)| count).sum();
+        let there = self.present() as u64 - words;
+        if self.dates[best] > 0 && self.dates[best] * 20 >= there * 19 {
+            return Kind::Dates(DATE_FORMATS[best]);
+        }
+        let others = self.others.iter().map(|(text, count)| (text.as_str(), *count));
+        let are_listed = self.others.values().sum::<u64>() == self.other_cells;
+        if are_listed && is_number_column(self.numbers as u64, others) { Kind::Number } else { Kind::Text }
+    }
+
     pub(super) fn is_number(&self) -> bool {
-        !self.numbers.is_empty()
-            && self.numbers.len() + self.missing_words().map(|(_, n)| n).sum::<usize>() == self.present()
+        self.kind() == Kind::Number
     }
 
-    /// Words that stand for *no value*, if all its other values are numbers.
-    pub(super) fn words_among_numbers(&self) -> Vec<&str> {
-        if self.is_number() { self.missing_words().map(|(word, _)| word).collect() } else { Vec::new() }
+    /// Words that say that there is no value, with their number.
+    pub(super) fn words(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.others.iter().map(|(text, count)| (text.as_str(), *count)).filter(|(text, _)| means_missing(text))
     }
 
-    fn missing_words(&self) -> impl Iterator<Item = (&str, usize)> {
-        let words = self.values.iter().map(|(value, count)| (value.as_str(), *count));
-        words.filter(|(value, _)| MISSING_WORDS.contains(value))
+    /// Cells of a column of numbers that are neither numbers nor such words, with their number.
+    pub(super) fn odd_cells(&self) -> Vec<(&str, u64)> {
+        let odd = self.others.iter().filter(|(text, _)| self.is_number() && !means_missing(text));
+        odd.map(|(text, count)| (text.as_str(), *count)).collect()
     }
 
     pub(super) fn is_whole(&self) -> bool {
-        self.is_number() && self.whole == self.numbers.len()
+        self.is_number() && self.whole == self.numbers
     }
 
-    /// Number of distinct values; `None` if there are more than are counted.
+    /// Whether numbers begin with zeros, all of one length: then they are codes.
+    pub(super) fn has_leading_zeros(&self) -> bool {
+        self.zeros > 0 && self.lengths.0 == self.lengths.1
+    }
+
+    /// Number of distinct values, words for no value aside; `None` if there are more than are
+    /// counted.
     pub(super) fn distinct(&self) -> Option<usize> {
-        (self.overflow == 0).then_some(self.values.len())
+        (self.overflow == 0).then(|| self.known_values().count())
+    }
+
+    /// Values with their number, words for no value in a column of numbers aside.
+    pub(super) fn known_values(&self) -> impl Iterator<Item = (&str, usize)> {
+        let is_number = self.is_number();
+        let values = self.values.iter().map(|(value, count)| (value.as_str(), *count));
+        values.filter(move |(value, _)| !is_strong(value) && !(is_number && means_missing(value)))
     }
 
     /// Whether no value occurs twice, in a column of text or of ascending whole numbers.
     pub(super) fn is_unique(&self) -> bool {
-        let repeats = self.values.iter().any(|(_, count)| *count > 1);
-        let counter = self.is_whole() && self.numbers.is_sorted();
-        !repeats && self.missing == 0 && (counter || !self.is_number())
+        let repeats = self.values.iter().any(|(_, count)| *count > 1) || !self.sample_is_unique();
+        let counter = self.is_whole() && self.ascends;
+        self.missing == 0 && (counter || (!repeats && !self.is_number()))
     }
 
-    /// Whether every cell is the same as in the other column.
-    pub(super) fn repeats(&self, other: &Self) -> bool {
-        self.overflow == 0 && self.codes == other.codes && self.values == other.values
+    /// Whether sampled cells past those that are counted could all be different.
+    fn sample_is_unique(&self) -> bool {
+        let codes: Vec<u32> = self.sample.iter().map(|(code, _)| *code).filter(|code| *code != NO_CODE).collect();
+        let mut distinct = codes.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        distinct.len() == codes.len()
     }
 
-    /// Whether its values look like dates or times: text that starts with a date.
-    pub(super) fn is_date(&self) -> bool {
-        let all = self.values.iter();
-        !self.is_number() && !self.values.is_empty() && all.clone().all(|(value, _)| starts_with_date(value))
+    /// Whether most values occur once or twice.
+    pub(super) fn rarely_repeats(&self) -> bool {
+        match self.overflow {
+            0 => self.values.len() * 2 > self.present(),
+            // The values that are counted came first: how few cells they are tells of the rest.
+            overflow => {
+                overflow * 2 > self.present()
+                    && self.values.iter().filter(|(_, count)| *count <= 2).count() * 2 > MOST_VALUES
+            }
+        }
     }
 
     /// Whether a model cannot hold its numbers apart.
     pub(super) fn is_merged(&self) -> bool {
-        merged(self.numbers.iter().copied()).is_some()
+        merged(self.sample_numbers()).is_some()
+    }
+
+    pub(super) fn sample_numbers(&self) -> impl Iterator<Item = f64> + Clone {
+        self.sample.iter().map(|(_, x)| *x).filter(|x| x.is_finite())
     }
 
     /// Smallest and largest number.
     pub(super) fn extent(&self) -> (f64, f64) {
-        self.numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(*x), high.max(*x)))
+        let of = |extremes: Extremes| extremes.outer().map_or(f64::NAN, |(x, _)| x);
+        (of(self.lowest), of(self.highest))
     }
 
     pub(super) fn mean(&self) -> f64 {
-        self.numbers.iter().sum::<f64>() / self.numbers.len() as f64
+        self.sum / self.numbers as f64
     }
 
-    /// Third standardised moment of the numbers, and of their `ln(1 + x)`.
+    /// Third standardised moment of the sampled numbers, and of their `ln(1 + x)`.
     pub(super) fn skews(&self) -> (f64, f64) {
-        (skew(self.numbers.iter().copied()), skew(self.numbers.iter().map(|x| libm::log1p(*x))))
+        (skew(self.sample_numbers()), skew(self.sample_numbers().map(libm::log1p)))
     }
 
     /// Values by frequency, the most frequent first, equally frequent ones in the order of
     /// appearance.
     pub(super) fn by_frequency(&self) -> Vec<(&str, usize)> {
-        let mut values: Vec<(&str, usize)> =
-            self.values.iter().map(|(value, count)| (value.as_str(), *count)).collect();
+        let mut values: Vec<(&str, usize)> = self.known_values().collect();
         values.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         values
     }
+
+    /// Returns the code of a value.
+    pub(super) fn code_of(&self, value: &str) -> Option<u32> {
+        self.code_of.get(value.as_bytes()).copied()
+    }
+}
+
+/// Whether a word says that there is no value in a column of text too, where "none" and "unknown"
+/// may be values.
+pub(super) fn is_strong(value: &str) -> bool {
+    const STRONG: [&str; 18] = [
+        "na", "n.a.", "n.a", "n/a", "#n/a", "#na", "<na>", "(na)", "(n/a)", "nan", "-nan", "nat", "null", "(null)",
+        "<null>", "nil", "\\n", "?",
+    ];
+    STRONG.contains(&value.trim().to_lowercase().as_str())
 }
 
 fn skew(numbers: impl Iterator<Item = f64> + Clone) -> f64 {
@@ -158,22 +362,15 @@ fn skew(numbers: impl Iterator<Item = f64> + Clone) -> f64 {
     if variance > 0.0 { third / count / (variance * variance.sqrt()) } else { 0.0 }
 }
 
-/// Whether the text starts as `2013-08-14`, `14.08.2013` or `8/14/13`.
-fn starts_with_date(text: &str) -> bool {
-    let first = text.split([' ', 'T']).next().unwrap_or_default();
-    let parts: Vec<&str> = first.split(['-', '/', '.']).collect();
-    parts.len() == 3
-        && parts.iter().all(|part| (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn column(cells: &[&str]) -> Column {
-        let mut column = Column::default();
+        let mut column = Column::new("c", true);
         for cell in cells {
-            column.add((!cell.is_empty()).then_some(cell.as_bytes()));
+            let kept = column.add(if cell.is_empty() { Cell::Missing } else { Cell::Text(cell.as_bytes()) });
+            column.sample.push(kept);
         }
         column
     }
@@ -181,30 +378,39 @@ mod tests {
     #[test]
     fn kinds() {
         assert!(column(&["1", "2.5", ""]).is_number() && !column(&["1", "2.5"]).is_whole());
-        assert!(column(&["1", "-2"]).is_whole());
-        assert!(!column(&["1", "x"]).is_number() && !column(&["", ""]).is_number());
-        assert_eq!(column(&["1", "N/A", "2"]).words_among_numbers(), ["N/A"]);
-        assert!(column(&["None", "Norm", "1"]).words_among_numbers().is_empty());
-        assert!(column(&["2013-08-14 06:03:42", "8/14/13"]).is_date() && !column(&["2013-08-14", "later"]).is_date());
+        assert!(column(&["1", "-2"]).is_whole() && column(&["$1", "2 %"]).is_number());
+        assert!(!column(&["1", "x"]).is_number() && column(&["", ""]).kind() == Kind::Empty);
+        assert_eq!(column(&["1", "N/A", "2"]).words().collect::<Vec<_>>(), [("N/A", 1)]);
+        let many: Vec<String> = (0..99).map(|i| i.to_string()).chain(["12 years".into()]).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(column(&many).odd_cells(), [("12 years", 1)]);
+        assert_eq!(column(&["2013-08-14 06:03:42", "2013-08-15"]).kind(), Kind::Dates("%Y-%m-%d"));
+        assert_eq!(column(&["31.12.2013", "n.a.", "01.02.2014"]).kind(), Kind::Dates("%d.%m.%Y"));
+        assert_eq!(column(&["8/14/13", "8/15/13"]).kind(), Kind::Dates("%m/%d/%y"));
+        assert_eq!(column(&["20130814", "20130815"]).kind(), Kind::Dates("%Y%m%d"));
+        assert_eq!(column(&["2013-08-14", "later", "x"]).kind(), Kind::Text);
+        assert!(column(&["01067", "20095"]).has_leading_zeros() && !column(&["0", "10"]).has_leading_zeros());
         assert!(column(&["a", "b"]).is_unique() && !column(&["a", "a"]).is_unique());
         assert!(column(&["1", "5"]).is_unique() && !column(&["5", "1"]).is_unique());
         assert!(!column(&["1.5", "2.5"]).is_unique() && !column(&["1", ""]).is_unique());
-        assert!(column(&["1", "x", ""]).repeats(&column(&["1", "x", ""])));
-        assert!(!column(&["1", "x", ""]).repeats(&column(&["1", "y", ""])));
+        assert_eq!(column(&["1", "x", ""]).hash, column(&["1", "x", ""]).hash);
+        assert_ne!(column(&["1", "x", ""]).hash, column(&["1", "", "x"]).hash);
     }
 
     #[test]
     fn values_are_counted() {
-        let column = column(&["b", "a", "a", "", "c"]);
+        let column = column(&["b", "a", "a", "", "c", "null"]);
         assert_eq!(column.by_frequency(), [("a", 2), ("b", 1), ("c", 1)]);
-        assert_eq!((column.present(), column.missing, column.distinct()), (4, 1, Some(3)));
-        assert_eq!(column.codes, [0, 1, 1, NO_CODE, 2]);
+        assert_eq!((column.present(), column.missing, column.distinct()), (5, 1, Some(3)));
+        let codes: Vec<u32> = column.sample.iter().map(|(code, _)| *code).collect();
+        assert_eq!(codes, [0, 1, 1, NO_CODE, 2, 3]);
     }
 
     #[test]
-    fn moments() {
+    fn moments_and_extremes() {
         let column = column(&["0", "0", "0", "4"]);
         assert_eq!((column.extent(), column.mean()), ((0.0, 4.0), 1.0));
+        assert_eq!((column.lowest.outer(), column.lowest.next()), (Some((0.0, 3)), Some((4.0, 1))));
         // Two-point distribution with p = 1/4: (1 - 2p) / sqrt(p (1 - p)).
         assert!((column.skews().0 - 0.5 / 0.1875_f64.sqrt()).abs() < 1e-12);
         assert_eq!(self::column(&["5", "5"]).skews().0, 0.0);

@@ -1,94 +1,216 @@
-//! Infers a schema from the first records of a file: a starting point to read and correct, with the
-//! evidence for every guess in a comment beside it.
+//! Infers a schema from a file: a starting point to read and correct, with the evidence for every
+//! guess in a comment beside it. What cannot be known is asked.
 
 mod column;
 mod guess;
-mod head;
+mod layout;
+mod names;
+mod survey;
+mod write;
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Read as _;
 
 use crate::error::Error;
 use crate::rows::Input;
-use crate::schema::Table;
-use column::Column;
-use guess::{Guesses, Protection, Role};
-use head::Head;
+use crate::rows::csv::text::text_of;
+use column::{Column, Kind};
+use guess::{Guesses, Role};
+use survey::{Survey, in_memory};
 
 /// Most values that a comment lists.
 const MOST_LISTED: usize = 8;
 
-/// Returns the text of a schema for `input`, from its first records.
-///
-/// The text parses as TOML and is a valid schema if a target was found; if not, `target.column` and
-/// `target.positive` are there but empty, for the user to fill in.
+/// What is known beforehand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Most records read: for files so long that reading all of them takes too long.
+    pub rows: u64,
+    /// The column that is to be predicted.
+    pub target: Option<String>,
+    /// Its value that is the favourable outcome; the other outcome are all others.
+    pub positive: Option<String>,
+    /// Columns to protect; others with the name of a protected attribute are then proposed only.
+    pub protected: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { rows: u64::MAX, target: None, positive: None, protected: Vec::new() }
+    }
+}
+
+/// A schema, and what is to be said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inferred {
+    /// The TOML text. It is a valid schema unless something is `open`.
+    pub text: String,
+    /// What was decided, and what should be looked at.
+    pub summary: Vec<String>,
+    /// What could not be decided, and is left to be filled in.
+    pub open: Option<Open>,
+}
+
+/// What could not be decided, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// Which column is the target.
+    Target(String),
+    /// Which of its values is the favourable outcome.
+    Outcome(String),
+}
+
+/// Infers a schema for `input`: counts over all records and a uniform sample of them, in one pass
+/// and in constant memory.
 ///
 /// # Errors
-///
-/// Those of reading the file; [`Error::NoUsableRows`] if it has a header only.
-pub fn infer(input: &Input) -> Result<String, Error> {
-    Ok(write(&Head::read(input)?))
+/// Those of reading the file; [`Error::Title`] for lines before the names of the columns;
+/// [`Error::NoUsableRows`] if it has a header only; [`Error::Input`] for a column or a value of the
+/// options that the file does not have.
+pub fn infer(input: &Input, options: &Options) -> Result<Inferred, Error> {
+    of_survey(&Survey::read(input, options.rows)?, options)
 }
 
 /// Returns the text of a schema for data that are in memory; `file` stands for them in comments and
 /// messages.
 ///
 /// # Errors
-///
 /// As [`infer()`].
-pub fn infer_text(file: &str, text: &[u8]) -> Result<String, Error> {
-    Ok(write(&Head::of(file.into(), text.to_vec())?))
+pub fn infer_text(file: &str, text: &[u8], options: &Options) -> Result<Inferred, Error> {
+    let mut plain = Vec::new();
+    let mut reader = text_of(Box::new(in_memory(text)), file)?;
+    reader.read_to_end(&mut plain).map_err(|error| crate::rows::csv::text::read_error(error, file, 1))?;
+    of_survey(&Survey::of_text(file, in_memory(&plain), options.rows)?, options)
 }
 
-/// Collects lines; a macro-free `writeln!` to a `String`, which cannot fail.
-struct Lines(String);
+fn of_survey(survey: &Survey, options: &Options) -> Result<Inferred, Error> {
+    let guesses =
+        guess::guess(survey, options).map_err(|message| Error::Input(format!("{}: {message}", survey.file)))?;
+    let open = open(survey, &guesses);
+    Ok(Inferred { text: write::write(survey, &guesses), summary: summary(survey, &guesses), open })
+}
 
-impl Lines {
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        let _ = self.0.write_fmt(line);
-        self.0.push('\n');
+/// Returns what is left to be said.
+fn open(survey: &Survey, guesses: &Guesses) -> Option<Open> {
+    let Some(target) = &guesses.target else {
+        let mut candidates: Vec<String> = guesses
+            .target_candidates
+            .iter()
+            .take(MOST_LISTED)
+            .map(|index| format!("{} ({})", plain(&survey.columns[*index].name), counted(&survey.columns[*index])))
+            .collect();
+        if candidates.is_empty() {
+            candidates.push("none: columns of two values that are no protected characteristic".into());
+        }
+        let message = format!("which column is the target is not clear; candidates: {}", candidates.join("; "));
+        return Some(Open::Target(message));
+    };
+    let column = &survey.columns[target.column];
+    target.positive.is_empty().then(|| {
+        Open::Outcome(format!(
+            "which value of the target {} is the favourable outcome is not clear; its values: {}",
+            plain(&column.name),
+            counted(column)
+        ))
+    })
+}
+
+/// Says what was decided.
+fn summary(survey: &Survey, guesses: &Guesses) -> Vec<String> {
+    let mut lines = Vec::new();
+    let Survey { file, records, partial, columns, .. } = survey;
+    let extent = if *partial { format!("the first {records} records, of more") } else { format!("{records} records") };
+    lines.push(format!("{file}: {extent}, {} columns", columns.len()));
+    if let Some(target) = &guesses.target {
+        let favourable = match target.positive.first() {
+            Some(value) => format!(", favourable {} ({})", plain(value), target.positive_evidence),
+            None => String::new(),
+        };
+        lines.push(format!("target: {}{favourable}", plain(&columns[target.column].name)));
     }
-}
-
-fn write(head: &Head) -> String {
-    let guesses = guess::guess(head);
-    let mut out = Lines(String::new());
-    let extent = if head.partial { "the first" } else { "all" };
-    out.line(format_args!(
-        "# Inferred by `feamoe schema` from {extent} {} records of {}.",
-        head.records,
-        plain(&head.file)
+    for protection in guesses.protected.iter().filter(|protection| !protection.suggested) {
+        let attribute = &protection.attribute;
+        let others = attribute.unprivileged.as_ref().map_or_else(|| "every other group".into(), |all| join(all));
+        lines.push(format!(
+            "protected: {}, {others} against {}",
+            plain(&attribute.column),
+            join(&attribute.privileged)
+        ));
+    }
+    let proposed: Vec<String> =
+        guesses.protected.iter().filter(|p| p.suggested).map(|p| plain(&p.attribute.column)).collect();
+    if !proposed.is_empty() {
+        lines.push(format!("protected in some places, a comment in the schema: {}", proposed.join(", ")));
+    }
+    let count = |wanted: fn(&Role) -> bool| guesses.roles.iter().filter(|role| wanted(role)).count();
+    lines.push(format!(
+        "features: {} numbers, {} categories",
+        count(|role| matches!(role, Role::Number | Role::HeavyTail(_) | Role::FewValues(_))),
+        count(|role| matches!(role, Role::Category | Role::Code(_)))
     ));
-    out.line(format_args!("# Every guess has its evidence beside it. Read it through and correct it before training."));
-    write_columns(&mut out, head, &guesses);
-    write_table(&mut out, head, &guesses);
-    write_target(&mut out, head, &guesses);
-    write_protected(&mut out, head, &guesses);
-    write_features(&mut out, head, &guesses);
-    out.0
+    for (column, role) in columns.iter().zip(&guesses.roles) {
+        if let Role::Drop(why) = role {
+            lines.push(format!("left out: {}: {why}", plain(&column.name)));
+        }
+    }
+    lines.extend(warnings(survey, guesses).into_iter().map(|warning| format!("look at: {warning}")));
+    lines
 }
 
-fn write_columns(out: &mut Lines, head: &Head, guesses: &Guesses) {
-    out.line(format_args!("#\n# The columns:"));
-    for (column, role) in head.columns.iter().zip(&guesses.roles) {
-        out.line(format_args!("#   {}: {}; {}", plain(&column.name), describe(column), role.text()));
+/// Says what should be looked at before training.
+fn warnings(survey: &Survey, guesses: &Guesses) -> Vec<String> {
+    let mut lines = survey.notes.clone();
+    let reading = &guesses.reading;
+    if let Some(layout) = &survey.layout {
+        let renamed = layout.renamed.iter().map(|name| match name.is_empty() {
+            true => "a column has no name: it is called column.N by its place".to_owned(),
+            false => format!("several columns are called {name:?}: the later ones are {:?}, ...", format!("{name}.2")),
+        });
+        lines.extend(renamed);
+        lines.extend(layout.marks.iter().map(|marks| format!("{marks}: table.decimal and table.thousands say so")));
     }
+    if let Some(footer) = survey.footer() {
+        lines.push(format!(
+            "the last record begins with {footer:?}, like the end of a report: if it is, take the line out"
+        ));
+    }
+    for column in &reading.na_is_a_value {
+        lines.push(format!("NA is taken for a value of {}, one of many codes of two letters", plain(column)));
+    }
+    for (column, words) in &reading.missing_in {
+        let words: Vec<String> = words.iter().map(|(word, count)| format!("{word:?} ({count})")).collect();
+        lines.push(format!("{}: taken as missing: {}", plain(column), words.join(", ")));
+    }
+    for (column, cells) in &reading.odd {
+        let all: u64 = cells.iter().map(|(_, count)| count).sum();
+        let shown: Vec<String> =
+            cells.iter().take(MOST_LISTED).map(|(text, count)| format!("{} ({count})", plain(text))).collect();
+        lines.push(format!(
+            "{}: {all} cells are no numbers: {}; correct them, or list them under table.missing_in, where they are a comment",
+            plain(column),
+            shown.join(", ")
+        ));
+    }
+    for (column, value, why) in &reading.sentinels {
+        lines.push(format!("{}: {value} {why}: does it mean that the value is not known?", plain(column)));
+    }
+    lines
 }
 
 /// Kind, missing share and values of a column.
 fn describe(column: &Column) -> String {
     let mut text = String::new();
-    if column.is_number() {
-        let (low, high) = column.extent();
-        let whole = if column.is_whole() { "whole numbers" } else { "numbers" };
-        let _ = write!(text, "{whole} {low} to {high}, mean {:.4}", column.mean());
-    } else if column.is_unreadable {
-        return "of a type that cannot be read".into();
-    } else if column.present() == 0 {
-        return "no value in these records".into();
-    } else if column.is_date() {
-        text.push_str("dates");
-    } else {
-        text.push_str("text");
+    let kind = column.kind();
+    match kind {
+        _ if column.is_unreadable => return "of a type that cannot be read".into(),
+        Kind::Empty => return "no value in these records".into(),
+        Kind::Number => {
+            let (low, high) = column.extent();
+            let whole = if column.is_whole() { "whole numbers" } else { "numbers" };
+            let _ = write!(text, "{whole} {low} to {high}, mean {:.4}", column.mean());
+        }
+        Kind::Dates(_) => text.push_str("dates"),
+        Kind::Text => text.push_str("text"),
     }
     match column.distinct() {
         Some(1) => text.push_str(", 1 value"),
@@ -97,151 +219,15 @@ fn describe(column: &Column) -> String {
         }
         None => text.push_str(", a great many values"),
     }
-    if column.missing > 0 {
-        let _ = write!(text, ", {} missing", percent(column.missing, column.codes.len()));
+    let words: u64 = if kind == Kind::Text { 0 } else { column.words().map(|(_, count)| count).sum() };
+    let missing = column.missing + usize::try_from(words).unwrap_or_default();
+    if missing > 0 {
+        let _ = write!(text, ", {} missing", percent(missing, column.records));
     }
-    if !column.is_number() && !column.is_date() && !column.is_unique() {
+    if kind == Kind::Text && !column.is_unique() {
         let _ = write!(text, " ({})", counted(column));
     }
     text
-}
-
-fn write_table(out: &mut Lines, head: &Head, guesses: &Guesses) {
-    let Table { header, columns, delimiter, comment, .. } = &head.table;
-    out.line(format_args!("\n[table]"));
-    if let Some(evidence) = &head.evidence {
-        out.line(format_args!("header = {header} # {}", evidence.header));
-        if !header {
-            out.line(format_args!("# The file has no names: give the columns better ones, here and below."));
-            out.line(format_args!("columns = {}", array(columns)));
-        }
-        out.line(format_args!("delimiter = {} # {}", quoted(&delimiter.to_string()), evidence.delimiter));
-    } else {
-        out.line(format_args!("# The file itself says which columns it has. Text in them:"));
-    }
-    out.line(format_args!("trim = true"));
-    if guesses.missing.is_empty() {
-        out.line(format_args!("missing = {}", array(&head.table.missing)));
-    } else {
-        let words: Vec<String> =
-            guesses.missing.iter().map(|(word, column)| format!("{word:?} in {}", plain(column))).collect();
-        out.line(format_args!("# Words among numbers that seem to mean no value: {}.", words.join(", ")));
-        let mut missing = head.table.missing.clone();
-        for (word, _) in guesses.missing.iter().filter(|(word, _)| !head.table.missing.contains(word)) {
-            if !missing.contains(word) {
-                missing.push(word.clone());
-            }
-        }
-        out.line(format_args!("missing = {}", array(&missing)));
-    }
-    let evidence = head.evidence.as_ref().and_then(|evidence| evidence.comment.as_ref());
-    if let (Some(mark), Some(evidence)) = (comment, evidence) {
-        out.line(format_args!("comment = {} # {evidence}", quoted(&mark.to_string())));
-    }
-}
-
-fn write_target(out: &mut Lines, head: &Head, guesses: &Guesses) {
-    out.line(format_args!("\n[target]"));
-    let Some(target) = &guesses.target else {
-        out.line(format_args!(
-            "# Which column is to be predicted is not clear: fill in its name, and below the values of the"
-        ));
-        out.line(format_args!("# favourable outcome. Candidates, columns of a few values:"));
-        for index in &guesses.target_candidates {
-            let column = &head.columns[*index];
-            out.line(format_args!("#   {}: {}", plain(&column.name), counted(column)));
-        }
-        if guesses.target_candidates.is_empty() {
-            out.line(format_args!("#   none"));
-        }
-        out.line(format_args!("column = \"\"\npositive = []\nnegative = []"));
-        return;
-    };
-    let column = &head.columns[target.column];
-    out.line(format_args!("# {}; its values: {}.", target.evidence, counted(column)));
-    out.line(format_args!("column = {}", quoted(&column.name)));
-    out.line(format_args!(
-        "# The favourable outcome: {}. Swap the two lists if it is the other one.",
-        target.positive_evidence
-    ));
-    out.line(format_args!("positive = {}", array(&[&target.positive])));
-    out.line(format_args!("negative = {}", array(&target.negative)));
-}
-
-fn write_protected(out: &mut Lines, head: &Head, guesses: &Guesses) {
-    if guesses.protected.is_empty() {
-        out.line(format_args!("\n# No column has the name of a usual protected attribute. To protect one:"));
-        out.line(format_args!("# [[protected]]\n# column = \"\"\n# privileged = [\"\"]"));
-    }
-    for Protection { column, evidence, privileged, unprivileged, rates, suggested } in &guesses.protected {
-        // What is only a suggestion is a comment.
-        let mark = if *suggested { "# " } else { "" };
-        let column = &head.columns[*column];
-        out.line(format_args!("\n# {evidence}: {rates}."));
-        out.line(format_args!("{mark}[[protected]]"));
-        out.line(format_args!("{mark}column = {}", quoted(&column.name)));
-        out.line(format_args!("{mark}privileged = {}", array(&[privileged])));
-        if !unprivileged.is_empty() {
-            let groups = array(unprivileged);
-            out.line(format_args!("{mark}unprivileged = {groups} # the others with 1 % of the records or more"));
-        }
-        out.line(format_args!(
-            "{mark}as_feature = false # the model does not see it, and it is not needed for scoring"
-        ));
-    }
-    for (column, hint) in &guesses.hints {
-        out.line(format_args!("\n# {}: {hint}.", plain(&head.columns[*column].name)));
-    }
-}
-
-fn write_features(out: &mut Lines, head: &Head, guesses: &Guesses) {
-    let names = |wanted: fn(&Role) -> bool| -> Vec<(&Column, &Role)> {
-        head.columns.iter().zip(&guesses.roles).filter(|(_, role)| wanted(role)).collect()
-    };
-    out.line(format_args!("\n[features]"));
-    let list = |out: &mut Lines, key: &str, columns: &[(&Column, &Role)]| {
-        if columns.is_empty() {
-            out.line(format_args!("{key} = []"));
-            return;
-        }
-        out.line(format_args!("{key} = ["));
-        for (column, role) in columns {
-            out.line(format_args!("    {}, # {}", quoted(&column.name), role.evidence()));
-        }
-        out.line(format_args!("]"));
-    };
-    list(out, "drop", &names(|role| matches!(role, Role::Drop(_))));
-    list(out, "categorical", &names(|role| matches!(role, Role::Code(_))));
-    let few = names(|role| matches!(role, Role::FewValues(_)));
-    if !few.is_empty() {
-        out.line(format_args!(
-            "# Whole numbers with few values: add those that are codes rather than amounts to `categorical`."
-        ));
-        for (column, role) in few {
-            out.line(format_args!("#   {}: {}", quoted(&column.name), role.evidence()));
-        }
-    }
-    list(out, "log1p", &names(|role| matches!(role, Role::HeavyTail(_))));
-    let many = |column: &Column| column.distinct().is_none_or(|count| count > 64) && !column.is_number();
-    for (column, _) in names(|role| matches!(role, Role::Category)).iter().filter(|(column, _)| many(column)) {
-        out.line(format_args!(
-            "# {} has more levels than this; the rarer ones share one row of weights.",
-            plain(&column.name)
-        ));
-    }
-    out.line(format_args!("max_levels = 64"));
-    let fixed: Vec<&str> = guesses.immutable.iter().map(|index| head.columns[*index].name.as_str()).collect();
-    out.line(format_args!("immutable = {} # what recourse must not propose to change", array(&fixed)));
-    let amounts = names(|role| matches!(role, Role::Number | Role::HeavyTail(_) | Role::FewValues(_)));
-    let whole = amounts.iter().filter(|(column, _)| column.is_whole() && !fixed.contains(&column.name.as_str()));
-    for (index, (column, _)) in whole.enumerate() {
-        if index == 0 {
-            out.line(format_args!(
-                "\n[features.steps] # all whole numbers: what recourse proposes is a multiple of the step"
-            ));
-        }
-        out.line(format_args!("{} = 1", quoted(&column.name)));
-    }
 }
 
 /// The most frequent values with their shares.
@@ -249,7 +235,7 @@ fn counted(column: &Column) -> String {
     let values = column.by_frequency();
     let shown = values.iter().take(MOST_LISTED);
     let mut text = shown
-        .map(|(value, count)| format!("{} {}", plain(value), percent(*count, column.codes.len())))
+        .map(|(value, count)| format!("{} {}", plain(value), percent(*count, column.records)))
         .collect::<Vec<_>>()
         .join(", ");
     if values.len() > MOST_LISTED {
@@ -268,25 +254,9 @@ fn plain(text: &str) -> String {
     format!("{short:?}")
 }
 
-/// A TOML string on one line.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            '\t' => quoted.push_str("\\t"),
-            c if c.is_control() => {
-                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-fn array<S: AsRef<str>>(values: &[S]) -> String {
-    format!("[{}]", values.iter().map(|value| quoted(value.as_ref())).collect::<Vec<_>>().join(", "))
+fn join(values: &[String]) -> String {
+    let shown: Vec<String> = values.iter().take(MOST_LISTED).map(|value| plain(value)).collect();
+    shown.join(", ")
 }
 
 #[cfg(test)]

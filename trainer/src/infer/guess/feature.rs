@@ -1,0 +1,118 @@
+//! What a column is as a feature.
+
+use super::super::column::{Column, Kind};
+use super::super::names::{CODE_WORDS, ID_WORDS, has_word};
+use super::super::survey::Survey;
+use super::super::{percent, plain};
+use super::Role;
+
+/// Skewness from which a column of amounts counts as heavy-tailed.
+const HEAVY_SKEW: f64 = 2.0;
+
+/// Most distinct values of a whole number that may be a code.
+const FEW_VALUES: usize = 20;
+
+/// Records below which a column without repeats is no sign of an identifier.
+const ENOUGH_RECORDS: usize = 50;
+
+/// Decides; `outcome` is 1, 0 or NaN per sampled record, where the target is known.
+pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) -> Role {
+    let columns = &survey.columns;
+    let column = &columns[index];
+    let distinct = column.distinct();
+    let later = if survey.partial { ", though later ones may differ" } else { "" };
+    if column.is_unreadable {
+        return Role::Drop("its cells are neither numbers nor text".into());
+    }
+    let words: u64 = column.words().map(|(_, count)| count).sum();
+    if column.present() as u64 == words || distinct == Some(0) {
+        return Role::Drop(format!("no value in these records{later}"));
+    }
+    if distinct == Some(1) && column.missing == 0 && words == 0 {
+        return Role::Drop(format!("always {} in these records{later}", plain(&column.values[0].0)));
+    }
+    if let Some(same) = columns[..index].iter().find(|earlier| earlier.hash == column.hash) {
+        return Role::Drop(format!("the same as {}", plain(&same.name)));
+    }
+    if let Kind::Dates(format) = column.kind() {
+        return Role::Drop(format!("dates, written as {format}: [table.dates] makes numbers of them"));
+    }
+    let is_number = column.is_number();
+    if survey.records >= ENOUGH_RECORDS {
+        if column.is_unique() {
+            return Role::Drop("no value occurs twice: an identifier?".into());
+        }
+        if column.rarely_repeats() && !is_number {
+            return Role::Drop(match unit(column) {
+                Some(unit) => format!("numbers with {} beside them: take that out to use the column", plain(&unit)),
+                None => "most values occur once: free text or an identifier?".into(),
+            });
+        }
+        if column.rarely_repeats() && column.is_whole() && has_word(&column.name, &ID_WORDS) {
+            return Role::Drop("has the name of an identifier, and most values occur once".into());
+        }
+    }
+    if !is_number {
+        return Role::Category;
+    }
+    let values = || distinct.map_or_else(|| "a great many".into(), |count| count.to_string());
+    if column.has_leading_zeros() {
+        return Role::Code(format!("numbers of one length, some with zeros before them; {} values", values()));
+    }
+    if column.is_merged() {
+        return Role::Drop(
+            "32-bit floats cannot hold its numbers apart: subtract a fixed offset, or take a coarser unit".into(),
+        );
+    }
+    let (low, high) = column.extent();
+    if column.is_whole() && has_word(&column.name, &CODE_WORDS) && distinct != Some(2) {
+        return Role::Code(format!("whole numbers with {} values, and the name of a code", values()));
+    }
+    let (skew, after) = column.skews();
+    if low >= 0.0 && skew > HEAVY_SKEW && after.abs() < skew && distinct != Some(2) && log_helps(column, outcome) {
+        return Role::HeavyTail(format!("skew {skew:.1}, after log1p {after:.1}; {low} to {high}"));
+    }
+    match distinct {
+        Some(count) if count > 2 && count <= FEW_VALUES && column.is_whole() => Role::FewValues(format!(
+            "{count} values from {low} to {high}, {} missing",
+            percent(column.missing, column.records)
+        )),
+        _ => Role::Number,
+    }
+}
+
+/// Whether the outcome goes along with the logarithm of a column's numbers at least as much as with
+/// the numbers, as far as the outcome is known.
+fn log_helps(column: &Column, outcome: Option<&[f64]>) -> bool {
+    let Some(outcome) = outcome else { return true };
+    let pairs =
+        || column.sample.iter().zip(outcome).map(|((_, x), y)| (*x, *y)).filter(|(x, y)| x.is_finite() && !y.is_nan());
+    let plain = correlation(pairs());
+    let log = correlation(pairs().map(|(x, y)| (libm::log1p(x), y)));
+    log.is_nan() || plain.is_nan() || log.abs() >= plain.abs()
+}
+
+fn correlation(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
+    let count = pairs.clone().count() as f64;
+    let (x, y) = pairs.clone().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / count, b + y / count));
+    let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);
+    for (a, b) in pairs {
+        xy += (a - x) * (b - y);
+        xx += (a - x) * (a - x);
+        yy += (b - y) * (b - y);
+    }
+    xy / (xx * yy).sqrt()
+}
+
+/// Returns the text that stands beside a number in nearly every cell, such as ` km`.
+fn unit(column: &Column) -> Option<String> {
+    let beside = |text: &str| -> Option<String> {
+        let digits = |c: char| c.is_ascii_digit();
+        let (first, last) = (text.find(digits)?, text.rfind(digits)?);
+        Some(format!("{}{}", &text[..first], &text[last + 1..]))
+    };
+    let values = || column.known_values().take(200);
+    let unit = values().find_map(|(value, _)| beside(value))?;
+    let same = values().filter(|(value, _)| beside(value).as_ref() == Some(&unit)).count();
+    (!unit.trim().is_empty() && same * 10 >= values().count() * 9).then_some(unit)
+}

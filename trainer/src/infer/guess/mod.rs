@@ -1,0 +1,122 @@
+//! What each column is probably for, and why.
+
+mod feature;
+mod protected;
+mod reading;
+mod target;
+
+use super::column::{Column, Kind, NO_CODE};
+use super::names::{Family, family_of_values};
+use super::survey::Survey;
+use super::{Options, plain};
+pub(super) use protected::Protection;
+pub(super) use reading::Reading;
+pub(super) use target::Target;
+
+/// What a column is probably for, with the evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Target,
+    Protected,
+    Drop(String),
+    Number,
+    HeavyTail(String),
+    FewValues(String),
+    Code(String),
+    Category,
+}
+
+impl Role {
+    pub(super) fn evidence(&self) -> &str {
+        match self {
+            Self::Drop(why) | Self::HeavyTail(why) | Self::FewValues(why) | Self::Code(why) => why,
+            Self::Target | Self::Protected | Self::Number | Self::Category => "",
+        }
+    }
+
+    pub(super) fn text(&self) -> &'static str {
+        match self {
+            Self::Target => "the target",
+            Self::Protected => "protected",
+            Self::Drop(_) => "left out",
+            Self::Number | Self::FewValues(_) => "number",
+            Self::HeavyTail(_) => "number, log1p",
+            Self::Code(_) | Self::Category => "category",
+        }
+    }
+}
+
+/// Everything guessed.
+pub(super) struct Guesses {
+    pub(super) target: Option<Target>,
+    pub(super) target_candidates: Vec<usize>,
+    pub(super) protected: Vec<Protection>,
+    pub(super) roles: Vec<Role>,
+    pub(super) reading: Reading,
+    pub(super) immutable: Vec<usize>,
+    /// Columns of dates that could be features, each with the format.
+    pub(super) dates: Vec<(usize, &'static str)>,
+}
+
+/// Returns what a column is protected as: by its name, or by its values.
+fn family(column: &Column) -> Option<Family> {
+    let name = Family::of_name(&column.name);
+    name.or_else(|| family_of_values(column.known_values().map(|(value, _)| value)))
+}
+
+pub(super) fn guess(survey: &Survey, options: &Options) -> Result<Guesses, String> {
+    let columns = &survey.columns;
+    let families: Vec<Option<Family>> = columns.iter().map(family).collect();
+    let place = |name: &String| {
+        columns.iter().position(|column| column.name == *name).ok_or_else(|| {
+            let names: Vec<String> = columns.iter().map(|column| plain(&column.name)).collect();
+            format!("no column {name:?}; the columns are {}", names.join(", "))
+        })
+    };
+    let wanted = options.protected.iter().map(place).collect::<Result<Vec<_>, String>>()?;
+    let given = options.target.as_ref().map(place).transpose()?;
+    if let Some(both) = given.filter(|given| wanted.contains(given)) {
+        return Err(format!(
+            "column {:?} is named as target and as protected, expected it as one of the two",
+            columns[both].name
+        ));
+    }
+    let is_protected = |index: usize| families[index].is_some() || wanted.contains(&index);
+    let (target, target_candidates) = target::target(survey, given, options.positive.as_deref(), &is_protected)?;
+    let target_column = target.as_ref().map(|target| target.column);
+    let protected = protected::protections(survey, &families, target.as_ref(), &wanted);
+    let active = |index: usize| protected.iter().any(|p| !p.suggested && p.columns.contains(&index));
+    let outcome = target.as_ref().and_then(|target| outcome(survey, target));
+    let mut dates = Vec::new();
+    let mut roles = Vec::with_capacity(columns.len());
+    for index in 0..columns.len() {
+        roles.push(if Some(index) == target_column {
+            Role::Target
+        } else if active(index) {
+            Role::Protected
+        } else {
+            feature::feature(survey, index, outcome.as_deref())
+        });
+        if let (Kind::Dates(format), Some(Role::Drop(_))) = (columns[index].kind(), roles.last()) {
+            dates.push((index, format));
+        }
+    }
+    let is_kept = |index: &usize| Some(*index) != target_column && !matches!(roles[*index], Role::Drop(_));
+    let immutable = (0..columns.len()).filter(|index| is_protected(*index)).filter(is_kept).collect();
+    let reading = Reading::of(survey, &roles);
+    Ok(Guesses { target, target_candidates, protected, roles, reading, immutable, dates })
+}
+
+/// Returns, per sampled record, whether it has the favourable outcome; NaN where that is not known.
+fn outcome(survey: &Survey, target: &Target) -> Option<Vec<f64>> {
+    let column = &survey.columns[target.column];
+    let positive: Vec<u32> = target.positive.iter().filter_map(|value| column.code_of(value)).collect();
+    let negative: Vec<u32> = target.negative.iter().filter_map(|value| column.code_of(value)).collect();
+    let of = |code: u32| match (positive.contains(&code), negative.contains(&code)) {
+        (true, _) => 1.0,
+        (_, true) => 0.0,
+        _ => f64::NAN,
+    };
+    (!positive.is_empty())
+        .then(|| column.sample.iter().map(|(code, _)| if *code == NO_CODE { f64::NAN } else { of(*code) }).collect())
+}

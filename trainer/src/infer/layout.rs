@@ -1,0 +1,368 @@
+//! How the text of a file is to be read: delimiter, comment lines, header, the marks in numbers.
+//! Found out from its beginning.
+
+use std::io::Cursor;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::rows::csv::splitter::Splitter;
+use crate::rows::{Marks, parse};
+use crate::schema::Table;
+
+/// Lines from which the delimiter is judged.
+const PROBE_LINES: usize = 200;
+
+/// Lines from which header and marks are judged.
+const MOST_LINES: usize = 20_000;
+
+const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
+
+const COMMENTS: [char; 3] = ['#', '|', '%'];
+
+/// How the text is read, and why so.
+pub(super) struct Layout {
+    pub(super) table: Table,
+    /// Names of columns that the file does not have once: empty, or twice.
+    pub(super) renamed: Vec<String>,
+    pub(super) delimiter: String,
+    pub(super) comment: Option<String>,
+    pub(super) header: String,
+    /// Why numbers have other marks than a point.
+    pub(super) marks: Option<String>,
+}
+
+impl Layout {
+    /// Looks at the beginning of a text, whole lines.
+    pub(super) fn of(file: &str, text: &Arc<[u8]>) -> Result<Self, Error> {
+        let named = named_delimiter(text);
+        let (delimiter, delimiter_evidence) = match named {
+            Some(named) => (named, "the first line names it".to_owned()),
+            None => delimiter(file, text)?,
+        };
+        let (comment, comment_evidence) = comment(file, text, delimiter)?;
+        let mut table = Table { delimiter, comment, ..Table::default() };
+        refuse_title(file, text, &table, named.is_some())?;
+        let mut lines = Lines::new(file, text, &table, named.is_some());
+        let Some(first) = lines.next()? else { return Err(Error::EmptyFile { file: file.into(), header: true }) };
+        let mut below: Vec<Below> = Vec::new();
+        below.resize_with(first.len(), Below::default);
+        let mut count = 0;
+        while count < MOST_LINES {
+            // What is wrong further down is said when the records are read.
+            let Ok(Some(cells)) = lines.next() else { break };
+            // The header of another file, where files were joined.
+            if cells == first {
+                continue;
+            }
+            count += 1;
+            below.iter_mut().zip(&cells).zip(&first).for_each(|((below, cell), name)| below.add(cell, name));
+        }
+        let (header, header_evidence) = header(&first, &below, count);
+        table.header = header;
+        if !header {
+            table.columns = (1..=first.len()).map(|n| format!("column.{n}")).collect();
+        }
+        let marks = marks(&below, delimiter);
+        if let Some((decimal, thousands, _)) = marks {
+            (table.decimal, table.thousands) = (decimal, thousands);
+        }
+        let twice = |(index, name): (usize, &String)| {
+            header && (name.is_empty() || first.iter().take(index).any(|earlier| earlier == name))
+        };
+        let renamed = first.iter().enumerate().filter(|(index, name)| twice((*index, name)));
+        Ok(Self {
+            renamed: renamed.map(|(_, name)| name.clone()).collect(),
+            table,
+            delimiter: delimiter_evidence,
+            comment: comment_evidence,
+            header: header_evidence,
+            marks: marks.map(|(.., evidence)| evidence),
+        })
+    }
+}
+
+/// What the first lines show of a column below its name.
+#[derive(Default)]
+struct Below {
+    /// Cells with text, and those among them that are numbers, or would be with other marks.
+    present: usize,
+    numbers: usize,
+    /// With a comma for decimals, with one between thousands, with either.
+    decimal_commas: usize,
+    thousands_commas: usize,
+    either: usize,
+    /// With points between thousands only: 1.234, 1.234.567
+    points: usize,
+    other_points: usize,
+    several_points: usize,
+    /// Whole numbers of four digits or more without any mark.
+    unmarked: usize,
+    /// The name occurs as a cell.
+    has_name: bool,
+    an_example: Option<String>,
+}
+
+impl Below {
+    fn add(&mut self, cell: &str, name: &str) {
+        const DECIMAL: Marks = Marks { decimal: Some(','), thousands: Some('.') };
+        const THOUSANDS: Marks = Marks { decimal: None, thousands: Some(',') };
+        self.has_name |= cell == name;
+        if cell.is_empty() {
+            return;
+        }
+        self.present += 1;
+        if cell.contains('.') && !cell.contains(',') {
+            match DECIMAL.number(cell.as_bytes()) {
+                Some(_) => {
+                    self.points += 1;
+                    self.several_points += usize::from(cell.matches('.').count() > 1);
+                }
+                None => self.other_points += 1,
+            }
+        }
+        if parse(cell.as_bytes()).is_some() {
+            self.numbers += 1;
+            self.unmarked += usize::from(cell.len() >= 4 && cell.bytes().all(|byte| byte.is_ascii_digit()));
+            return;
+        }
+        if !cell.contains(',') {
+            self.numbers += usize::from(DECIMAL.number(cell.as_bytes()).is_some());
+            return;
+        }
+        let [decimal, thousands] = [DECIMAL, THOUSANDS].map(|marks| marks.number(cell.as_bytes()).is_some());
+        match (decimal, thousands) {
+            (true, true) => self.either += 1,
+            (true, false) => self.decimal_commas += 1,
+            (false, true) => self.thousands_commas += 1,
+            (false, false) => return,
+        }
+        self.numbers += 1;
+        self.an_example.get_or_insert_with(|| cell.to_owned());
+    }
+
+    /// Whether it is a column of numbers, however they are written.
+    fn is_number(&self) -> bool {
+        self.numbers > 0 && self.numbers * 10 >= self.present * 8
+    }
+}
+
+/// Decides what commas and points in numbers mean; `None` where they are as in program text.
+fn marks(below: &[Below], delimiter: char) -> Option<(char, Option<char>, String)> {
+    let numbers = || below.iter().filter(|below| below.is_number());
+    let sum = |of: fn(&Below) -> usize| numbers().map(of).sum::<usize>();
+    let (decimal, thousands) = (sum(|below| below.decimal_commas), sum(|below| below.thousands_commas));
+    let either = sum(|below| below.either);
+    let example = numbers().find_map(|below| below.an_example.clone()).unwrap_or_default();
+    // Points between thousands: with a comma in the same cell, several of them, or nowhere other
+    // points than those in a column.
+    let points = numbers().any(|below| below.several_points > 0 || (below.points > 0 && below.other_points == 0));
+    let several = sum(|below| below.several_points) > 0;
+    let both = || example.contains('.') && example.contains(',');
+    // Of whole thousands alone it may be either: in a column that has unmarked thousands beside
+    // them, or between semicolons where nothing else is said, the comma is for decimals.
+    let is_decimal = decimal > thousands
+        || (decimal == thousands && either > 0 && numbers().any(|below| below.either > 0 && below.unmarked > 0));
+    if decimal + thousands + either == 0 {
+        return several
+            .then(|| (',', Some('.'), "numbers have several points, which stand between thousands".to_owned()));
+    }
+    let doubt = if decimal + thousands == 0 { "; it could be the other mark: look at it" } else { "" };
+    Some(if is_decimal {
+        let thousands = (points || both()).then_some('.');
+        (',', thousands, format!("numbers are written like {example}{doubt}"))
+    } else {
+        let semicolons = if doubt.is_empty() || delimiter == ',' { "" } else { " all the more between semicolons" };
+        ('.', Some(','), format!("numbers are written like {example}{doubt}{semicolons}"))
+    })
+}
+
+/// The records of the beginning of a text, as trimmed cells.
+struct Lines {
+    splitter: Splitter,
+}
+
+impl Lines {
+    fn new(file: &str, text: &Arc<[u8]>, table: &Table, names_delimiter: bool) -> Self {
+        let mut splitter = splitter(file, text, table.delimiter, table.comment);
+        if names_delimiter {
+            let _ = splitter.advance();
+        }
+        Self { splitter }
+    }
+
+    fn next(&mut self) -> Result<Option<Vec<String>>, Error> {
+        if !self.splitter.advance()? {
+            return Ok(None);
+        }
+        let (bytes, fields) = self.splitter.record();
+        let cell = |field: &Range<u32>| {
+            let cell = bytes.get(field.start as usize..field.end as usize).unwrap_or_default();
+            String::from_utf8_lossy(cell.trim_ascii()).into_owned()
+        };
+        Ok(Some(fields.iter().map(cell).collect()))
+    }
+}
+
+fn splitter(file: &str, text: &Arc<[u8]>, delimiter: char, comment: Option<char>) -> Splitter {
+    Splitter::new(Box::new(Cursor::new(Arc::clone(text))), file.into(), delimiter as u8, comment.map(|mark| mark as u8))
+}
+
+/// The delimiter that the first line names, as spreadsheets write it: `sep=;`.
+fn named_delimiter(text: &[u8]) -> Option<char> {
+    let line = text.split(|byte| matches!(byte, b'\n' | b'\r')).next()?;
+    line.strip_prefix(b"sep=").filter(|rest| rest.len() == 1 && rest.is_ascii())?.first().map(|mark| char::from(*mark))
+}
+
+/// Returns the number of fields of each of the first records, and whether each starts with one of
+/// [`COMMENTS`].
+fn widths(file: &str, text: &Arc<[u8]>, delimiter: char) -> Result<Vec<(usize, Option<char>)>, Error> {
+    let mut splitter = splitter(file, text, delimiter, None);
+    let mut widths = Vec::new();
+    // A wrong delimiter may split inside quotes and leave one open: what was read until then still
+    // counts.
+    while widths.len() < PROBE_LINES && matches!(splitter.advance(), Ok(true)) {
+        let (bytes, fields) = splitter.record();
+        let mark = bytes.first().map(|byte| char::from(*byte)).filter(|mark| COMMENTS.contains(mark));
+        widths.push((fields.len(), mark));
+    }
+    if widths.is_empty() {
+        // Nothing could be read: say why.
+        splitter = self::splitter(file, text, delimiter, None);
+        if !splitter.advance()? {
+            return Err(Error::EmptyFile { file: file.into(), header: true });
+        }
+    }
+    Ok(widths)
+}
+
+/// The most frequent width (the larger one of two equally frequent ones), and how many records have
+/// it.
+fn usual_width(widths: &[(usize, Option<char>)]) -> (usize, usize) {
+    let count = |width: usize| widths.iter().filter(|other| other.0 == width).count();
+    widths.iter().map(|&(width, _)| (count(width), width)).max().map_or((1, 0), |(count, width)| (width, count))
+}
+
+/// The delimiter with which most records have the same number of fields, two or more.
+fn delimiter(file: &str, text: &Arc<[u8]>) -> Result<(char, String), Error> {
+    let mut best: Option<(usize, usize, char, usize)> = None;
+    for candidate in DELIMITERS {
+        let widths = widths(file, text, candidate)?;
+        let (width, count) = usual_width(&widths);
+        let better = best.is_none_or(|(best_count, best_width, ..)| (count, width) > (best_count, best_width));
+        if width > 1 && better {
+            best = Some((count, width, candidate, widths.len()));
+        }
+    }
+    Ok(match best {
+        Some((count, width, delimiter, lines)) => {
+            (delimiter, format!("{count} of the first {lines} records have {width} fields"))
+        }
+        None => (',', "no line has a second field with any of , ; tab |".into()),
+    })
+}
+
+/// A character that starts lines which do not have the usual number of fields.
+fn comment(file: &str, text: &Arc<[u8]>, delimiter: char) -> Result<(Option<char>, Option<String>), Error> {
+    let widths = widths(file, text, delimiter)?;
+    let (usual, _) = usual_width(&widths);
+    for mark in COMMENTS.into_iter().filter(|mark| *mark != delimiter) {
+        let marked = || widths.iter().filter(|(_, first)| *first == Some(mark));
+        if marked().next().is_some() && marked().all(|(width, _)| *width != usual) {
+            let evidence = format!("{} of the first lines start with it and have no {usual} fields", marked().count());
+            return Ok((Some(mark), Some(evidence)));
+        }
+    }
+    Ok((None, None))
+}
+
+/// Refuses lines before the names of the columns that have fewer fields than nearly all others: a
+/// title, the date of a report.
+fn refuse_title(file: &str, text: &Arc<[u8]>, table: &Table, names_delimiter: bool) -> Result<(), Error> {
+    let mut lines = Lines::new(file, text, table, names_delimiter);
+    let mut widths = Vec::new();
+    while widths.len() < PROBE_LINES
+        && let Ok(Some(cells)) = lines.next()
+    {
+        // A title of a spreadsheet has the delimiters, but nothing between them.
+        let filled = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
+        widths.push((cells.len(), if widths.len() < 10 && filled == 1 { 1 } else { cells.len() }));
+    }
+    let usual = usual_width(&widths.iter().map(|(width, _)| (*width, None)).collect::<Vec<_>>()).0;
+    let titles = widths.iter().take_while(|(_, filled)| *filled == 1).count();
+    if usual > 1 && titles > 0 && titles < widths.len() {
+        let lines = if titles == 1 { "the line".to_owned() } else { format!("the first {titles} lines") };
+        return Err(Error::Title { file: file.into(), lines, fields: usual, first: titles + 1 });
+    }
+    Ok(())
+}
+
+/// Whether the first record names the columns below it.
+fn header(first: &[String], below: &[Below], count: usize) -> (bool, String) {
+    let is_number = |cell: &str| parse(cell.as_bytes()).is_some_and(|x| !x.is_nan());
+    let numbers = below.iter().filter(|below| below.is_number()).count();
+    let named =
+        first.iter().zip(below).filter(|(name, below)| below.is_number() && !is_number(name) && !name.is_empty());
+    // Years as names: the other columns of numbers have words.
+    let named = named.count();
+    if let Some(number) = first.iter().find(|cell| is_number(cell)).filter(|_| named == 0 || named * 2 < numbers) {
+        return (false, format!("the first line has the number {number}"));
+    }
+    if numbers == 0
+        && count > 0
+        && let Some((name, _)) = first.iter().zip(below).find(|(name, below)| !name.is_empty() && below.has_name)
+    {
+        return (false, format!("{name:?} of the first line occurs again below it"));
+    }
+    match numbers {
+        0 => (true, "nothing in the first line occurs again below it".into()),
+        numbers => (true, format!("the first line has no number, {numbers} columns below it are numbers")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn layout(text: &str) -> Layout {
+        Layout::of("f", &text.as_bytes().into()).unwrap()
+    }
+
+    #[test]
+    fn marks_in_numbers() {
+        for (cells, expected) in [
+            (&["1.5", "1234"][..], ('.', None)),
+            (&["1,5", "12,25"], (',', None)),
+            (&["1.234,5", "12,25"], (',', Some('.'))),
+            (&["1.234", "12,25"], (',', Some('.'))),
+            (&["1.234.567", "1.234"], (',', Some('.'))),
+            (&["1,234", "999"], ('.', Some(','))),
+            (&["1,234.50", "99.5"], ('.', Some(','))),
+            (&["$1,234", "$12,345,678"], ('.', Some(','))),
+            (&["1,234", "1,5"], (',', None)),
+            (&["a,b", "c"], ('.', None)),
+        ] {
+            let rows: String = cells.iter().cycle().take(20).map(|cell| format!("{cell};x\n")).collect();
+            let table = layout(&format!("amount;name\n{rows}")).table;
+            assert_eq!((table.decimal, table.thousands), expected, "{cells:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_known_though_files_were_joined_or_a_name_is_a_year() {
+        assert!(layout("sex,age\nm,30\nsex,age\nf,40\n").table.header);
+        assert!(layout("name,income,2019,2020\na,5,1,2\nb,6,3,4\n").table.header);
+        assert!(!layout("5,m\n6,f\n5,m\n").table.header && !layout("m,a\nf,b\nm,c\n").table.header);
+        assert_eq!(layout("sep=;\na;b\n1;2\n").table.delimiter, ';');
+        assert_eq!(layout("a,b,a,\n1,2,3,\n").renamed, ["a", ""]);
+    }
+
+    #[test]
+    fn a_title_is_refused_with_what_to_do() {
+        for text in ["Loans 2020\n\na,b,c\n1,2,3\n4,5,6\n", "Loans 2020,,\na,b,c\n1,2,3\n4,5,6\n"] {
+            let error = Layout::of("f.csv", &text.as_bytes().into()).err().unwrap().to_string();
+            assert!(error.starts_with("f.csv:1: found a title") && error.contains("tail -n +2"), "{error}");
+        }
+    }
+}
