@@ -224,6 +224,16 @@ impl Ran {
         self.stdout
     }
 
+    /// Returns the results of a command that went well, whatever it said beside them.
+    ///
+    /// # Panics
+    /// Where it did not.
+    #[must_use]
+    pub fn well(self) -> String {
+        assert_eq!(self.code, Some(0), "{}: {}", self.called, self.stderr);
+        self.stdout
+    }
+
     /// Returns the JSON document of a command that went well.
     ///
     /// # Panics

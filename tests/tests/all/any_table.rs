@@ -136,9 +136,9 @@ fn what_was_trained_can_be_used() {
         let train = ["train", "data.csv", "--schema", "schema.toml", "-o", "m.feamoe", "--format", "json"];
         let ran = folder.run(&[&train, &options[..]].concat());
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "table {seed}: {kinds:?} {options:?}");
-        let _ = folder.run(&["evaluate", "m.feamoe", "data.csv", "--schema", "schema.toml"]).done();
+        let _ = folder.run(&["evaluate", "m.feamoe", "data.csv", "--schema", "schema.toml"]).well();
         let _ = folder.run(&["explain", "m.feamoe", "data.csv", "--row", "1", "--method", "frozen"]).done();
-        let scores = folder.run(&["score", "m.feamoe", "data.csv", "--gate"]).done();
+        let scores = folder.run(&["score", "m.feamoe", "data.csv", "--gate"]).well();
         for line in scores.lines().skip(1) {
             let p: f32 = line.split(',').nth(1).unwrap().parse().unwrap();
             assert!((0.0..=1.0).contains(&p), "table {seed}: {line}");
@@ -165,7 +165,7 @@ fn a_level_that_occurred_once_scores_as_an_unseen_one() {
     folder.write("schema.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n");
     let _ = folder.run(&["train", "data.csv", "--schema", "schema.toml", "-o", "m.feamoe"]).done();
     folder.write("new.csv", "kind,other\nalone 5001,4\nnever,4\na,4\n");
-    let scores = folder.run(&["score", "m.feamoe", "new.csv"]).done();
+    let scores = folder.run(&["score", "m.feamoe", "new.csv"]).well();
     let probability = |line: usize| scores.lines().nth(line).unwrap().split(',').nth(1).unwrap().to_owned();
     assert_eq!(probability(1), probability(2));
     assert_ne!(probability(1), probability(3));

@@ -252,6 +252,8 @@ fn targets_that_cannot_be_missed_are_not_shown() {
         assert!(target["reason"].as_str().unwrap().starts_with("hardly anybody is selected"), "{target}");
     }
     assert!(report["warnings"].to_string().contains("decisions are all the same (declined)"), "{}", report["warnings"]);
+    // The card holds what there is, and can be read.
+    assert!(folder.run(&["inspect", "m.feamoe"]).done().contains("how it was made"));
     folder.write("test.csv", rows(11, 4_000, teams, |_, _| 0.005));
     let ran = folder.run(&[&EVALUATE[..], &["--require", "spd=0.05"]].concat());
     assert_eq!(ran.code, Some(0));

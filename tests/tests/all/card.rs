@@ -135,8 +135,11 @@ fn a_card_that_cannot_be_read_is_refused_and_scores_all_the_same() {
     folder.write("damaged.feamoe", damaged);
     let refused = folder.refusal(&["inspect", "damaged.feamoe"]);
     assert!(refused.contains("damaged.feamoe") && refused.contains("card cannot be read"), "{refused}");
+    // How its data were read is not known: a schema says so.
+    let refused = folder.refusal(&["score", "damaged.feamoe", "test.csv"]);
+    assert!(refused.contains("card cannot be read"), "{refused}");
     assert_eq!(
-        folder.run(&["score", "damaged.feamoe", "test.csv"]).done(),
+        folder.run(&["score", "damaged.feamoe", "test.csv", "--schema", "s.toml"]).done(),
         folder.run(&["score", "m.feamoe", "test.csv"]).done()
     );
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
 /// by `every_option_works`.
 const COMMANDS: [(&str, &[&str]); 14] = [
-    ("schema", &["--output"]),
+    ("schema", &["--output", "--target", "--positive", "--protected", "--rows"]),
     (
         "train",
         &[
@@ -42,11 +42,15 @@ const COMMANDS: [(&str, &[&str]); 14] = [
             "--checkpoint",
             "--checkpoint-every",
             "--format",
+            "--bad-cells",
         ],
     ),
-    ("update", &["--output", "--checkpoint", "--checkpoint-every", "--rest", "--again", "--freeze", "--format"]),
-    ("evaluate", &["--schema", "--require", "--strict", "--no-recourse", "--format", "--threads"]),
-    ("score", &["--output", "--gate", "--schema"]),
+    (
+        "update",
+        &["--output", "--checkpoint", "--checkpoint-every", "--rest", "--again", "--freeze", "--format", "--bad-cells"],
+    ),
+    ("evaluate", &["--bad-cells", "--schema", "--require", "--strict", "--no-recourse", "--format", "--threads"]),
+    ("score", &["--output", "--gate", "--schema", "--bad-cells", "--keep", "--format"]),
     (
         "explain",
         &[
@@ -59,6 +63,7 @@ const COMMANDS: [(&str, &[&str]); 14] = [
             "--format",
             "--output",
             "--schema",
+            "--bad-cells",
             "--groups",
             "--threads",
             "--space",
@@ -77,6 +82,7 @@ const COMMANDS: [(&str, &[&str]); 14] = [
         "recourse",
         &[
             "--schema",
+            "--bad-cells",
             "--row",
             "--answers",
             "--fix",
@@ -211,6 +217,7 @@ fn the_training_report_has_its_keys() {
             "events_dropped",
             "experts",
             "fairness",
+            "features",
             "learning_rows_per_second",
             "other_labels",
             "peak_memory_bytes",
@@ -331,6 +338,7 @@ fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
             "favourable_outcome",
             "groups",
             "individual_unfairness",
+            "inputs",
             "log_loss",
             "other_labels",
             "proxies",
@@ -339,7 +347,8 @@ fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
             "rows",
             "selection_rate",
             "skipped",
-            "threshold"
+            "threshold",
+            "warnings"
         ]
     );
     let gaps = &report["fairness"][0];
@@ -519,8 +528,9 @@ fn notes_tell_what_was_clamped_and_what_was_never_seen() {
         ("1,Male,40,30000,10000,700,5,salaried,car,north,1,", ""),
         ("2,Male,400,30000,10000,7000,5,salaried,car,north,1,", "clamped: age credit_score"),
         ("3,Male,40,30000,10000,700,5,astronaut,car,\"moon, far side\",1,", "unseen: employment region"),
-        ("4,Male,-3,,10000,700,,robot,car,,1,", "clamped: age; unseen: employment"),
-        ("5,,,,,,,,,,,", ""),
+        ("4,Male,-3,,10000,700,,robot,car,,1,", "missing: region; clamped: age; unseen: employment"),
+        // Income and years were missing in training too.
+        ("5,,,,,,,,,,,", "missing: sex age loan_amount credit_score employment purpose region dependants"),
     ];
     let text: String = rows.iter().map(|(row, _)| format!("{row}\n")).collect();
     folder.write("odd.csv", header + &text);
@@ -593,11 +603,11 @@ fn inspect_tells_what_a_model_needs_and_where_it_comes_from() {
 fn an_inferred_schema_trains_as_it_stands() {
     let folder = Folder::new();
     folder.write("lending.csv", lending(1, 3_000));
-    let printed = folder.run(&["schema", "lending.csv"]).done();
-    assert_eq!(folder.run(&["schema", "lending.csv", "-o", "s.toml"]).done(), "");
+    let printed = folder.run(&["schema", "lending.csv"]).well();
+    assert_eq!(folder.run(&["schema", "lending.csv", "-o", "s.toml"]).well(), "");
     assert_eq!(folder.text("s.toml"), printed);
     assert!(printed.contains("column = \"approved\"") && printed.contains("column = \"sex\""), "{printed}");
-    let from_pipe = folder.run_on(&folder.read("lending.csv"), &["schema", "-"]).done();
+    let from_pipe = folder.run_on(&folder.read("lending.csv"), &["schema", "-"]).well();
     assert_eq!(from_pipe.lines().skip(1).collect::<Vec<_>>(), printed.lines().skip(1).collect::<Vec<_>>());
     let report = folder.run(&["train", "lending.csv", "--schema", "s.toml", "-o", "m", "--format", "json"]).json();
     assert_eq!(report["rows"], 3_000);
@@ -688,7 +698,7 @@ fn numbers_of_any_size_are_learned_from_as_they_are_scored() {
         // The export compares its scores with the learner's.
         let report = folder.run(&["train", "data.csv", "--schema", "s.toml", "-o", "m", "--format", "json"]).json();
         assert_eq!(report["blob"]["checked_rows"], 200, "{cells:?}");
-        let scores = folder.run(&["score", "m", "data.csv"]).done();
+        let scores = folder.run(&["score", "m", "data.csv"]).well();
         assert!(
             scores.lines().skip(1).all(|line| line.split(',').nth(1).is_some_and(|p| p.starts_with("0."))),
             "{scores}"

@@ -294,6 +294,6 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         .run(&["monitor", "--status", "a.status", "--schema", "two.toml", "--attribute", "race", "--format", "json"])
         .json();
     assert_eq!((&report["groups"][0]["group"], &report["groups"][1]["group"]), (&"w".into(), &"group 1".into()));
-    let usage = folder.run(&["monitor", "--status", "a.status", "--attribute", "sex"]).usage_refused();
-    assert!(usage.starts_with("the following required arguments were not provided"), "{usage}");
+    let message = folder.refusal(&["monitor", "--status", "a.status", "--attribute", "sex"]);
+    assert!(message.starts_with("--attribute needs the schema that has the column"), "{message}");
 }

@@ -78,6 +78,7 @@ impl List {
                 privileged: vec![name(0)],
                 unprivileged: Some((1..*groups).map(name).collect()),
                 as_feature: false,
+                ..Protected::default()
             })
         };
         self.attributes.iter().enumerate().map(attribute).collect()

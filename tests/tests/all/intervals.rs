@@ -55,6 +55,7 @@ fn attribute(groups: usize) -> Attribute {
         privileged: vec!["0".into()],
         unprivileged: Some((1..groups).map(|group| group.to_string()).collect()),
         as_feature: false,
+        ..Protected::default()
     })
 }
 

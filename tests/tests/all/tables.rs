@@ -288,7 +288,7 @@ fn only_wanted_columns_are_read_and_an_unreadable_one_is_named_where_it_is_wante
         assert!(latin.contains("column \"latin\": found the type Binary"), "{latin}");
 
         // A schema of such a file leaves the column out, and says why.
-        let schema = folder.run(&["schema", name]).done();
+        let schema = folder.run(&["schema", name]).stdout;
         for column in ["lists", "latin"] {
             let why = format!("{column:?}, # its cells are neither numbers nor text");
             assert!(schema.contains(&why), "{schema}");
@@ -392,8 +392,8 @@ fn every_command_reads_them_as_it_reads_text() {
     let refused =
         folder.run_on(&folder.read("lending.parquet"), &[&["train", "-"], &schema[..], &["-o", "n"]].concat());
     assert!(refused.refused().starts_with("standard input: found a Parquet file, expected text or an Arrow stream"));
-    let inferred = folder.run(&["schema", "lending.parquet"]).done();
-    let from_text = folder.run(&["schema", "lending.csv"]).done();
+    let inferred = folder.run(&["schema", "lending.parquet"]).well();
+    let from_text = folder.run(&["schema", "lending.csv"]).well();
     let target = |schema: &str| schema.split("[target]").nth(1).map(str::to_owned);
     assert_eq!(target(&inferred), target(&from_text));
     assert!(Schema::from_toml("inferred", &inferred).is_ok());

@@ -18,7 +18,7 @@ use feamoe_engine::fairness::Measure;
 use super::print::{self, TextTable, share, signed};
 use super::require::{RequireOption, named};
 use super::{
-    CellsOption, Format, FormatOption, Loaded, Outcome, Source, ThreadsOption, load_any, read_blob, read_card,
+    CellsOption, Format, FormatOption, Loaded, Outcome, Source, ThreadsOption, load_any, read_blob, read_card_beside,
 };
 
 /// The options of `feamoe evaluate`.
@@ -49,7 +49,8 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     options.threads.start()?;
     let blob = read_blob(&options.source.model)?;
-    let card = read_card(&options.source.model, &blob)?;
+    let model = load_any(&options.source.model, &blob)?;
+    let card = read_card_beside(options.schema.as_deref(), &options.source.model, &blob)?;
     let mut schema = match (&options.schema, &card) {
         (Some(path), _) => Schema::open(path)?,
         (None, Some(card)) => card.schema.clone(),
@@ -59,7 +60,6 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         ),
     };
     options.cells.apply(&mut schema.table);
-    let model = load_any(&options.source.model, &blob)?;
     let recourse_burden = if options.no_recourse { RecourseBurden::LeftOut } else { RecourseBurden::Measured };
     if matches!(model, Loaded::Integer(_)) && !options.no_recourse {
         print::message("without recourse burdens: a model of integer weights looks for no recourse");

@@ -301,6 +301,15 @@ fn read_blob(path: &Path) -> anyhow::Result<AlignedBytes> {
     Ok(AlignedBytes::read(path)?)
 }
 
+/// Reads how a model was made, where it says so; of one that has a schema named it may be
+/// unreadable.
+fn read_card_beside(schema: Option<&Path>, path: &Path, blob: &AlignedBytes) -> anyhow::Result<Option<Card>> {
+    match (read_card(path, blob), schema) {
+        (Err(_), Some(_)) => Ok(None),
+        (card, _) => card,
+    }
+}
+
 /// Reads how a model was made, where it says so.
 fn read_card(path: &Path, blob: &AlignedBytes) -> anyhow::Result<Option<Card>> {
     Card::of(blob).with_context(|| path.display().to_string())

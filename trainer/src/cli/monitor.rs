@@ -15,7 +15,7 @@ use feamoe_engine::fairness::Measure;
 use super::evaluate::gaps;
 use super::print::{self, TextTable, share, signed};
 use super::require::{RequireOption, named};
-use super::{Format, FormatOption, Outcome, load_any, read_blob};
+use super::{Format, FormatOption, Outcome, load_any, read_blob, read_card};
 
 /// The options of `feamoe monitor`.
 #[derive(Args, Debug)]
@@ -28,11 +28,12 @@ pub struct Options {
     /// The model that was watched, for the names of its features; a status of another is refused
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Names the groups: the privileged one is group 0, the unprivileged ones follow in their order
+    /// Names the groups: the privileged one is group 0, the unprivileged ones follow in their order;
+    /// without it the schema that the model was trained with
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// The protected column that was watched, where the schema has several
-    #[arg(long, value_name = "COLUMN", requires = "schema")]
+    #[arg(long, value_name = "COLUMN")]
     attribute: Option<String>,
     #[command(flatten)]
     require: RequireOption,
@@ -47,6 +48,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(schema) = &schema {
         names.name_groups(schema, options.attribute.as_deref())?;
     }
+    let is_open = schema.is_none();
     if let Some(path) = &options.model {
         let blob = read_blob(path)?;
         let model = load_any(path, &blob)?;
@@ -54,6 +56,16 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             schema.target.check_model(model.any().schema())?;
         }
         names.name_features(model.any());
+        // What the model knows names the groups where it is clear which ones were watched.
+        let card = read_card(path, &blob)?.filter(|_| is_open);
+        let known = card.filter(|card| options.attribute.is_some() || card.schema.protected.len() == 1);
+        if let Some(card) = known {
+            names.name_groups(&card.schema, options.attribute.as_deref())?;
+        } else if is_open && options.attribute.is_some() {
+            bail!("{}: the model does not say who its groups are; name a schema with --schema", path.display());
+        }
+    } else if is_open && options.attribute.is_some() {
+        bail!("--attribute needs the schema that has the column; name it with --schema, or the model with --model");
     }
     let mut seen = Vec::new();
     let mut received = Vec::new();

@@ -14,7 +14,7 @@ use feamoe::schema::{Features, Schema};
 
 use super::print::{self, TextTable, share, signed};
 use super::{
-    CellsOption, Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob, read_card, whole,
+    CellsOption, Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob, read_card_beside, whole,
 };
 
 /// The JSON document, for `--help`.
@@ -123,7 +123,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     };
     let blob = read_blob(&options.source.model)?;
     let model = load_model(&options.source.model, &blob)?;
-    let card = read_card(&options.source.model, &blob)?;
+    let card = read_card_beside(options.schema.as_deref(), &options.source.model, &blob)?;
     let rules = rules(&model, card.as_ref(), schema.as_ref(), &wishes)?.with_margin(options.margin);
     let Some(rules) = rules else { bail!("--margin {}: expected 0 or more, below 1", options.margin) };
     let mut schema = schema.or_else(|| card.as_ref().map(|card| card.schema.clone())).unwrap_or_default();

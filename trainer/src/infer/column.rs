@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::Datelike as _;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::rows::{Cell, is_number_column, means_missing, merged, moment};
@@ -190,7 +191,9 @@ impl Column {
     }
 
     fn count_date(&mut self, format: usize, text: &[u8]) {
-        if std::str::from_utf8(text).is_ok_and(|text| moment(text, DATE_FORMATS[format]).is_some()) {
+        // Of a year in two digits `%Y` makes one of antiquity.
+        let is_date = |text: &str| moment(text, DATE_FORMATS[format]).is_some_and(|moment| moment.year() >= 1000);
+        if std::str::from_utf8(text).is_ok_and(is_date) {
             self.dates[format] += 1;
         }
     }
@@ -272,13 +275,13 @@ impl Column {
     pub(super) fn known_values(&self) -> impl Iterator<Item = (&str, usize)> {
         let is_number = self.is_number();
         let values = self.values.iter().map(|(value, count)| (value.as_str(), *count));
-        values.filter(move |(value, _)| !is_strong(value) && !(is_number && means_missing(value)))
+        values.filter(move |(value, _)| !(is_strong(value) || (is_number && means_missing(value))))
     }
 
     /// Whether no value occurs twice, in a column of text or of ascending whole numbers.
     pub(super) fn is_unique(&self) -> bool {
         let repeats = self.values.iter().any(|(_, count)| *count > 1) || !self.sample_is_unique();
-        let counter = self.is_whole() && self.ascends;
+        let counter = self.is_whole() && self.ascends && self.numbers == self.records;
         self.missing == 0 && (counter || (!repeats && !self.is_number()))
     }
 

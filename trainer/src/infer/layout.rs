@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::rows::csv::splitter::Splitter;
-use crate::rows::{Marks, parse};
+use crate::rows::{Marks, means_missing, parse};
 use crate::schema::Table;
 
 /// Lines from which the delimiter is judged.
@@ -301,11 +301,10 @@ fn refuse_title(file: &str, text: &Arc<[u8]>, table: &Table, names_delimiter: bo
 fn header(first: &[String], below: &[Below], count: usize) -> (bool, String) {
     let is_number = |cell: &str| parse(cell.as_bytes()).is_some_and(|x| !x.is_nan());
     let numbers = below.iter().filter(|below| below.is_number()).count();
-    let named =
-        first.iter().zip(below).filter(|(name, below)| below.is_number() && !is_number(name) && !name.is_empty());
-    // Years as names: the other columns of numbers have words.
-    let named = named.count();
-    if let Some(number) = first.iter().find(|cell| is_number(cell)).filter(|_| named == 0 || named * 2 < numbers) {
+    // A word over numbers is a name, also where years are the names of other columns.
+    let is_name = |name: &str| !name.is_empty() && !is_number(name) && !means_missing(name);
+    let has_names = first.iter().zip(below).any(|(name, below)| below.is_number() && is_name(name));
+    if let Some(number) = first.iter().find(|cell| is_number(cell)).filter(|_| !has_names) {
         return (false, format!("the first line has the number {number}"));
     }
     if numbers == 0
@@ -316,7 +315,7 @@ fn header(first: &[String], below: &[Below], count: usize) -> (bool, String) {
     }
     match numbers {
         0 => (true, "nothing in the first line occurs again below it".into()),
-        numbers => (true, format!("the first line has no number, {numbers} columns below it are numbers")),
+        numbers => (true, format!("the first line has words, {numbers} columns below it are numbers")),
     }
 }
 

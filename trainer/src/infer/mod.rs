@@ -144,7 +144,7 @@ fn summary(survey: &Survey, guesses: &Guesses) -> Vec<String> {
     }
     let count = |wanted: fn(&Role) -> bool| guesses.roles.iter().filter(|role| wanted(role)).count();
     lines.push(format!(
-        "features: {} numbers, {} categories",
+        "features, by kind: number {}, category {}",
         count(|role| matches!(role, Role::Number | Role::HeavyTail(_) | Role::FewValues(_))),
         count(|role| matches!(role, Role::Category | Role::Code(_)))
     ));
@@ -160,6 +160,10 @@ fn summary(survey: &Survey, guesses: &Guesses) -> Vec<String> {
 /// Says what should be looked at before training.
 fn warnings(survey: &Survey, guesses: &Guesses) -> Vec<String> {
     let mut lines = survey.notes.clone();
+    let is_feature = |role: &Role| !matches!(role, Role::Drop(_) | Role::Target | Role::Protected);
+    if !guesses.roles.iter().any(is_feature) {
+        lines.push("no column is left as a feature, so that nothing can be learned".into());
+    }
     let reading = &guesses.reading;
     if let Some(layout) = &survey.layout {
         let renamed = layout.renamed.iter().map(|name| match name.is_empty() {

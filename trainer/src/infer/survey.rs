@@ -122,7 +122,8 @@ impl Survey {
             }
         };
         if records == 0 {
-            let reason = "there are no records, so nothing can be inferred".into();
+            let what = if layout.is_some() { "records, only a header" } else { "records" };
+            let reason = format!("there are no {what}, so nothing can be inferred");
             return Err(Error::NoUsableRows { files: file.into(), reason });
         }
         Ok(Self {

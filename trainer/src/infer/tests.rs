@@ -2,6 +2,10 @@
 use super::*;
 use crate::schema::Schema;
 
+fn infer_text(file: &str, text: &[u8]) -> Result<String, Error> {
+    super::infer_text(file, text, &Options::default()).map(|inferred| inferred.text)
+}
+
 /// Sixty records of a small lending file, with the traps of real ones.
 fn lending() -> String {
     let mut text = String::from("id,Sex,race,age,income,zip_code,children,opened,note,approved\n");
@@ -22,7 +26,8 @@ fn a_small_file_gives_a_schema_that_is_right_about_every_column() {
     let text = infer_text("lending.csv", lending().as_bytes()).unwrap();
     let schema = Schema::from_toml("inferred.toml", &text).unwrap();
     assert!(schema.table.header && schema.table.delimiter == ',');
-    assert_eq!(schema.table.missing, ["", "NA", "NaN", "?", "N/A"]);
+    assert_eq!(schema.table.missing, ["", "NA", "NaN", "?"]);
+    assert_eq!(schema.table.missing_in["income"], ["N/A"]);
     assert_eq!(schema.target.column, "approved");
     assert_eq!((schema.target.positive, schema.target.negative), (vec!["yes".into()], vec!["no".into()]));
     let [sex, race] = &schema.protected[..] else { unreachable!("{text}") };
@@ -34,14 +39,15 @@ fn a_small_file_gives_a_schema_that_is_right_about_every_column() {
     assert_eq!(schema.features.categorical, ["zip_code"]);
     assert_eq!(schema.features.immutable, ["Sex", "race", "age"]);
     for evidence in [
-        "header = true # the first line has no number, 5 columns below it are numbers",
-        "# Words among numbers that seem to mean no value: \"N/A\" in \"income\".",
+        "header = true # the first line has words, 5 columns below it are numbers",
+        "[table.missing_in]\n\"income\" = [\"N/A\"]",
         "\"id\", # no value occurs twice: an identifier?",
-        "\"opened\", # dates",
+        "\"opened\", # dates, written as %Y-%m-%d",
+        "# [table.dates.\"opened\"]\n# format = \"%Y-%m-%d\"",
         "\"note\", # no value occurs twice",
         "\"zip_code\", # whole numbers with 4 values, and the name of a code",
         "#   \"children\": 4 values from 0 to 3, 0.0 % missing",
-        "# \"age\": often protected",
+        "# column = \"age\"\n# cuts = [30, 62] # the groups: below 30, 30 to below 62, 62 and more",
         "It has the name of an outcome and two values; its values: \"yes\" 83.3 %, \"no\" 16.7 %",
         "\"M\" 100.0 % of 40, \"F\" 50.0 % of 20",
     ] {

@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::binding::Binding;
 use crate::model::card::Card;
 
-/// Part of the records from which on a feature is remarkable.
+/// Part of the records from which on a feature is remarkable, and records below which none is.
 const MOST: f64 = 0.5;
+const ENOUGH: u64 = 20;
 
 /// Counts by feature.
 #[derive(Clone, Debug)]
@@ -74,8 +75,8 @@ impl Inputs {
         inputs
     }
 
-    /// Returns a line for every feature that says little in these records: missing, clamped or
-    /// unseen in most of them, missing though it never was in training, or with bad cells.
+    /// Returns a line for every feature that says little in these records: missing in most of them
+    /// and not in training, clamped or unseen in most of them, or with bad cells.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn warnings(&self, binding: &Binding) -> Vec<String> {
@@ -87,9 +88,11 @@ impl Inputs {
             if bad.rows() > 0 {
                 say(format!("{} cells are no numbers and count as missing: {}", bad.rows(), bad.list()));
             }
-            let most = |count: u64| *rows > 0 && count as f64 >= MOST * *rows as f64;
+            let most = |count: u64| *rows >= ENOUGH && count as f64 >= MOST * *rows as f64;
             match training {
-                Some(0.0) if *missing > 0 => say(format!("missing in {missing} of {rows} records, never in training")),
+                Some(0.0) if most(*missing) => {
+                    say(format!("missing in {missing} of {rows} records, never in training"))
+                }
                 Some(part) if most(*missing) && *part < MOST * (*missing as f64 / *rows as f64) => {
                     say(format!("missing in {missing} of {rows} records, in training in {:.1} %", 100.0 * part));
                 }

@@ -173,7 +173,7 @@ mod tests {
         let mut all = Vec::new();
         while rows.advance().unwrap() {
             let record = rows.record();
-            assert_eq!(record.cell(1).number(), Some(f64::from(all.len() as u32 % 2 == 0)));
+            assert_eq!(record.cell(1).number(), Some(f64::from(all.len().is_multiple_of(2))));
             all.push(
                 [2, 3, 4].map(|column| record.cell(column).text().map(|t| String::from_utf8_lossy(&t).into_owned())),
             );

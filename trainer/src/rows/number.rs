@@ -100,7 +100,7 @@ impl Marks {
                 let is_digits = |group: &&str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
                 let (first, others) = groups.split_first()?;
                 let (last, middle) = others.split_last()?;
-                let fits = groups.iter().all(|group| is_digits(group))
+                let fits = groups.iter().all(is_digits)
                     && first.len() <= 3
                     && last.len() == 3
                     && middle.iter().all(|group| (2..=3).contains(&group.len()));

@@ -66,7 +66,9 @@ fn options(learner: &ValidOptions, encoding: &encoder::Options, passes: Passes) 
 }
 
 fn gap(gaps: &GroupGaps) -> Gap {
-    let judged = Measure::ALL.into_iter().filter(|measure| gaps.magnitude(*measure).is_some());
+    // JSON has no infinity: a ratio to nobody selected is not stated.
+    let is_stated = |measure: &Measure| gaps.magnitude(*measure).is_some() && gaps.measure(*measure).is_finite();
+    let judged = Measure::ALL.into_iter().filter(is_stated);
     Gap {
         attribute: gaps.attribute.clone(),
         group: gaps.group.clone(),
@@ -84,7 +86,7 @@ fn target(report: &TargetReport) -> Target {
         measure: report.measure.to_owned(),
         target: report.target,
         value: finite(report.gap),
-        interval: report.interval,
+        interval: report.interval.filter(|ends| ends.iter().all(|end| end.is_finite())),
         verdict: report.verdict.map(|verdict| verdict.name().to_owned()),
     }
 }

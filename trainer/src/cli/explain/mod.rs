@@ -24,7 +24,7 @@ use feamoe::rows::{Source as _, open};
 use feamoe::schema::Table;
 
 use super::{
-    Loaded, Outcome, Source, TableOption, ThreadsOption, files, load_any, print, read_blob, read_card,
+    Loaded, Outcome, Source, TableOption, ThreadsOption, files, load_any, print, read_blob, read_card_beside,
     refuse_overwriting, whole,
 };
 use render::{render, render_summary, write_header, write_json, write_line, write_summary};
@@ -202,9 +202,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 /// Writes the explanation, and returns the plot.
 fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> anyhow::Result<Option<String>> {
     let blob = read_blob(&options.source.model)?;
-    let card = read_card(&options.source.model, &blob)?;
-    let table = options.table.table(card.as_ref())?;
     let model = load_any(&options.source.model, &blob)?;
+    let card = read_card_beside(options.table.schema.as_deref(), &options.source.model, &blob)?;
+    let table = options.table.table(card.as_ref())?;
     let mut records = open(&options.source.data, &table)?;
     let binding = Binding::of(model.any().schema(), |name| records.column(name, "the model"))?;
     let binding = binding.with_bad_cells(table.bad_cells);

@@ -51,7 +51,7 @@ impl Sink for Document<'_> {
             "notes",
             Value::Object(scored.notes.iter().map(|(kind, names)| ((*kind).to_owned(), json!(names))).collect()),
         );
-        write!(self.out, "{}\n", if std::mem::take(&mut self.is_first) { "" } else { "," })?;
+        writeln!(self.out, "{}", if std::mem::take(&mut self.is_first) { "" } else { "," })?;
         serde_json::to_writer(&mut *self.out, &record).map_err(std::io::Error::from)?;
         Ok(())
     }

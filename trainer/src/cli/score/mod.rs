@@ -17,7 +17,7 @@ use feamoe::output::OutputFile;
 use feamoe::rows::{Source as Rows, open};
 use feamoe_engine::schema::Note;
 
-use super::{Outcome, Source, TableOption, load_any, print, read_blob, read_card};
+use super::{Outcome, Source, TableOption, load_any, print, read_blob, read_card_beside};
 
 /// The options of `feamoe score`.
 #[derive(Args, Debug)]
@@ -109,7 +109,7 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
     let blob = read_blob(&options.source.model)?;
     let model = load_any(&options.source.model, &blob)?;
     let model = model.any();
-    let card = read_card(&options.source.model, &blob)?;
+    let card = read_card_beside(options.table.schema.as_deref(), &options.source.model, &blob)?;
     let table = options.table.table(card.as_ref())?;
     let mut records = open(&options.source.data, &table)?;
     let binding =

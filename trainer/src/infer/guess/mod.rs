@@ -89,7 +89,7 @@ pub(super) fn guess(survey: &Survey, options: &Options) -> Result<Guesses, Strin
     let outcome = target.as_ref().and_then(|target| outcome(survey, target));
     let mut dates = Vec::new();
     let mut roles = Vec::with_capacity(columns.len());
-    for index in 0..columns.len() {
+    for (index, column) in columns.iter().enumerate() {
         roles.push(if Some(index) == target_column {
             Role::Target
         } else if active(index) {
@@ -97,7 +97,7 @@ pub(super) fn guess(survey: &Survey, options: &Options) -> Result<Guesses, Strin
         } else {
             feature::feature(survey, index, outcome.as_deref())
         });
-        if let (Kind::Dates(format), Some(Role::Drop(_))) = (columns[index].kind(), roles.last()) {
+        if let (Kind::Dates(format), Some(Role::Drop(_))) = (column.kind(), roles.last()) {
             dates.push((index, format));
         }
     }
