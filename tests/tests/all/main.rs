@@ -47,6 +47,7 @@ mod monitor;
 mod packages;
 mod paper;
 mod parity;
+mod reading;
 mod recourse;
 mod recourse_burden;
 mod recourse_rules;

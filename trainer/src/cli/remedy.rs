@@ -14,6 +14,7 @@ pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
             ..
         } => Some("`feamoe train --checkpoint FILE` writes one"),
         Error::MissingColumn { .. } if error.to_string().contains("a schema") => Some("--schema gives it"),
+        Error::NotANumber { .. } | Error::NegativeForLog { .. } => Some("--bad-cells missing"),
         Error::Background { .. } if error.to_string().ends_with("from a file that has it") => Some("--background FILE"),
         Error::Input(message) if message.contains("the protected column that the monitor watched") => {
             Some("--attribute COLUMN")

@@ -260,9 +260,9 @@ impl Column {
         self.is_number() && self.whole == self.numbers
     }
 
-    /// Whether numbers begin with zeros, all of one length: then they are codes.
+    /// Whether whole numbers begin with zeros, all of one length: then they are codes.
     pub(super) fn has_leading_zeros(&self) -> bool {
-        self.zeros > 0 && self.lengths.0 == self.lengths.1
+        self.zeros > 0 && self.whole == self.numbers && self.lengths.0 == self.lengths.1
     }
 
     /// Number of distinct values, words for no value aside; `None` if there are more than are
