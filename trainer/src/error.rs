@@ -217,12 +217,14 @@ pub enum Error {
 
     /// Lines before the names of the columns.
     #[error(
-        "{file}:1: found a title, expected the names of the columns: nearly all lines have {fields} fields; take out {lines}, for example: \
-         tail -n +{first} FILE"
+        "{file}:1: found {found} field{} where nearly all lines have {fields}, a title? expected the names of the columns; take out {lines}, for \
+         example: tail -n +{first} FILE", plural(*.found)
     )]
     Title {
         /// The file.
         file: String,
+        /// Fields of the first line.
+        found: usize,
         /// Which lines.
         lines: String,
         /// Fields of the others.

@@ -57,6 +57,9 @@ fn a_fleet_is_added_up_and_each_status_listed() {
     let of = ["--schema", "lending.toml", "--model", "lending.feamoe", "--format", "json"];
     let json = |files: &[&str]| folder.run(&[&["monitor", "--status"], files, &of].concat()).json();
     let report = json(&["a.status", "b.status"]);
+    // The model knows the groups too.
+    let without = ["monitor", "--status", "a.status", "b.status", "--model", "lending.feamoe", "--format", "json"];
+    assert_eq!(folder.run(&without).json(), report);
     let monitors = [
         watched(&folder, 1, 9_000, |record| if record < 4_000 { 0.0 } else { 0.3 }),
         watched(&folder, 2, 6_000, |_| 0.05),

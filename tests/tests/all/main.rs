@@ -54,6 +54,7 @@ mod recourse_rules;
 mod rooms;
 mod rows;
 mod sampled;
+mod schema_reference;
 mod service;
 mod shap_values;
 mod slots;

@@ -305,7 +305,7 @@ fn what_is_no_table_is_noticed_with_the_remedy() {
     folder.write("comma.csv", table.replace('\n', ",\n"));
     folder.write("twice.csv", table.replacen("team,years", "team,team", 1));
     for (file, expected) in [
-        ("title.csv", "found a title, expected the names of the columns"),
+        ("title.csv", "found 1 field where nearly all lines have 5, a title?"),
         ("ragged.csv", "this looks like the end of a report: take the line out"),
         ("rows.jsonl", "found JSON, expected CSV text"),
     ] {
@@ -364,7 +364,9 @@ fn the_target_is_the_outcome_or_is_asked_for() {
     folder.write("two.csv", rows("wage,a,b", &|index, p| format!("{},{},{}", p.wage, u8::from(p.paid), index % 2)));
     let asked = folder.run(&["schema", "two.csv", "-o", "s.toml"]).stderr;
     assert!(asked.contains("candidates: \"a\" (") && asked.contains("\"b\" ("), "{asked}");
-    assert_eq!(folder.run(&["schema", "two.csv", "--target", "a"]).code, Some(0));
+    let asked = folder.run(&["schema", "two.csv", "--target", "a", "-o", "s.toml"]).stderr;
+    assert!(asked.contains("say it with --positive VALUE"), "{asked}");
+    assert_eq!(folder.run(&["schema", "two.csv", "--target", "a", "--positive", "1"]).code, Some(0));
     folder.write(
         "colours.csv",
         rows("wage,result", &|_, p| format!("{},{}", p.wage, if p.paid { "green" } else { "violet" })),
@@ -634,16 +636,18 @@ fn dates_become_numbers_on_request() {
 fn sentinels_and_codes_are_noticed() {
     let people = people(12, 3_000);
     let folder = Folder::new();
-    let mut text = String::from("days,score,post,visits,wage,approved\n");
+    let mut text = String::from("days,score,post,visits,closed,wage,approved\n");
     for (index, p) in people.iter().enumerate() {
         let days = if index % 8 == 0 { "-1".into() } else { (index % 300).to_string() };
         let score = if index % 11 == 0 { "999".into() } else { (index * 13 % 90).to_string() };
         let post = ["01067", "20095", "80331", "04109"][index % 4];
-        let _ = writeln!(text, "{days},{score},{post},{},{},{}", index % 6, p.wage, u8::from(p.paid));
+        let closed = if index % 20 == 0 { "9999-12-31".into() } else { format!("2020-01-{:02}", 1 + index % 28) };
+        let _ = writeln!(text, "{days},{score},{post},{},{closed},{},{}", index % 6, p.wage, u8::from(p.paid));
     }
     folder.write("d.csv", text);
     let said = folder.run(&["schema", "d.csv", "-o", "s.toml"]).stderr;
     assert!(said.contains("\"days\": -1 in 375 cells") && said.contains("\"score\": 999 in 273 cells"), "{said}");
+    assert!(said.contains("\"closed\": 9999-12-31 in 150 cells"), "{said}");
     assert!(!said.contains("\"wage\": ") && !said.contains("\"visits\": "), "{said}");
     let schema = folder.text("s.toml");
     assert!(schema.contains("# \"days\" = [\"-1\"]") && schema.contains("# \"score\" = [\"999\"]"), "{schema}");

@@ -300,7 +300,7 @@ impl Column {
             0 => self.values.len() * 2 > self.present(),
             // The values that are counted came first: how few cells they are tells of the rest.
             overflow => {
-                overflow * 2 > self.present()
+                self.present() - overflow < 2 * MOST_VALUES
                     && self.values.iter().filter(|(_, count)| *count <= 2).count() * 2 > MOST_VALUES
             }
         }
@@ -347,11 +347,9 @@ impl Column {
 /// Whether a word says that there is no value in a column of text too, where "none" and "unknown"
 /// may be values.
 pub(super) fn is_strong(value: &str) -> bool {
-    const STRONG: [&str; 18] = [
-        "na", "n.a.", "n.a", "n/a", "#n/a", "#na", "<na>", "(na)", "(n/a)", "nan", "-nan", "nat", "null", "(null)",
-        "<null>", "nil", "\\n", "?",
-    ];
-    STRONG.contains(&value.trim().to_lowercase().as_str())
+    const STRONG: &str = "na|n.a.|n.a|n/a|#n/a|#na|<na>|(na)|(n/a)|nan|-nan|nat|null|(null)|<null>|nil|\\n|?";
+    let value = value.trim().to_lowercase();
+    STRONG.split('|').any(|word| word == value)
 }
 
 fn skew(numbers: impl Iterator<Item = f64> + Clone) -> f64 {

@@ -16,6 +16,9 @@ const PROBE_LINES: usize = 200;
 /// Lines from which header and marks are judged.
 const MOST_LINES: usize = 20_000;
 
+/// Lines of a title at most.
+const MOST_TITLES: usize = 10;
+
 const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
 const COMMENTS: [char; 3] = ['#', '|', '%'];
@@ -276,8 +279,8 @@ fn comment(file: &str, text: &Arc<[u8]>, delimiter: char) -> Result<(Option<char
     Ok((None, None))
 }
 
-/// Refuses lines before the names of the columns that have fewer fields than nearly all others: a
-/// title, the date of a report.
+/// Refuses lines before the names of the columns that do not have the fields of nearly all others: a
+/// title, the date of a report, counts.
 fn refuse_title(file: &str, text: &Arc<[u8]>, table: &Table, names_delimiter: bool) -> Result<(), Error> {
     let mut lines = Lines::new(file, text, table, names_delimiter);
     let mut widths = Vec::new();
@@ -286,13 +289,14 @@ fn refuse_title(file: &str, text: &Arc<[u8]>, table: &Table, names_delimiter: bo
     {
         // A title of a spreadsheet has the delimiters, but nothing between them.
         let filled = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
-        widths.push((cells.len(), if widths.len() < 10 && filled == 1 { 1 } else { cells.len() }));
+        widths.push((cells.len(), if widths.len() < MOST_TITLES && filled == 1 { 1 } else { cells.len() }));
     }
-    let usual = usual_width(&widths.iter().map(|(width, _)| (*width, None)).collect::<Vec<_>>()).0;
-    let titles = widths.iter().take_while(|(_, filled)| *filled == 1).count();
-    if usual > 1 && titles > 0 && titles < widths.len() {
+    let (usual, count) = usual_width(&widths.iter().map(|(width, _)| (*width, None)).collect::<Vec<_>>());
+    let titles = widths.iter().take_while(|(_, filled)| *filled != usual).count();
+    if usual > 1 && (1..=MOST_TITLES).contains(&titles) && count * 10 >= (widths.len() - titles) * 9 {
         let lines = if titles == 1 { "the line".to_owned() } else { format!("the first {titles} lines") };
-        return Err(Error::Title { file: file.into(), lines, fields: usual, first: titles + 1 });
+        let found = widths.first().map_or(0, |(_, filled)| *filled);
+        return Err(Error::Title { file: file.into(), found, lines, fields: usual, first: titles + 1 });
     }
     Ok(())
 }
@@ -361,7 +365,11 @@ mod tests {
     fn a_title_is_refused_with_what_to_do() {
         for text in ["Loans 2020\n\na,b,c\n1,2,3\n4,5,6\n", "Loans 2020,,\na,b,c\n1,2,3\n4,5,6\n"] {
             let error = Layout::of("f.csv", &text.as_bytes().into()).err().unwrap().to_string();
-            assert!(error.starts_with("f.csv:1: found a title") && error.contains("tail -n +2"), "{error}");
+            assert!(
+                error.starts_with("f.csv:1: found 1 field where nearly all lines have 3, a title?")
+                    && error.contains("tail -n +2"),
+                "{error}"
+            );
         }
     }
 }

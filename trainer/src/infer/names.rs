@@ -1,4 +1,4 @@
-//! What the names of columns and values say.
+//! What the names of columns and values say. Lists of words are separated by `|`.
 
 /// A protected characteristic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,157 +37,39 @@ impl Family {
         !matches!(self, Self::Age | Self::Marital | Self::Veteran)
     }
 
-    const ALL: [(Self, &'static [&'static str]); 10] = [
+    const ALL: [(Self, &'static str); 10] = [
         (
             Self::Sex,
-            &[
-                "sex",
-                "gender",
-                "male",
-                "female",
-                "woman",
-                "women",
-                "fem",
-                "girl",
-                "boy",
-                "geschlecht",
-                "weiblich",
-                "maennlich",
-                "männlich",
-                "sexe",
-                "sexo",
-                "genre",
-                "genero",
-                "género",
-                "mujer",
-                "hombre",
-                "femme",
-                "homme",
-                "sesso",
-                "kön",
-                "kjønn",
-                "geslacht",
-            ],
+            "sex|gender|male|female|woman|women|fem|geschlecht|weiblich|maennlich|männlich\
+                |sexe|sexo|genre|genero|género|mujer|hombre|femme|homme|sesso|kön|kjønn|geslacht",
         ),
         (
             Self::Race,
-            &[
-                "race",
-                "ethnicity",
-                "ethnic",
-                "ethnie",
-                "ethnisch",
-                "etnia",
-                "raza",
-                "rasse",
-                "black",
-                "white",
-                "nonwhite",
-                "hispan",
-                "hispanic",
-                "latino",
-                "latina",
-                "latinx",
-                "asian",
-                "caucasian",
-                "african",
-                "afam",
-                "minority",
-                "minrty",
-                "racial",
-                "negro",
-                "indigenous",
-                "aboriginal",
-                "coloured",
-            ],
+            "race|ethnicity|ethnic|ethnie|ethnisch|etnia|raza|rasse|black|white|nonwhite\
+                |hispan|hisp|ethn|hispanic|latino|latina|latinx|asian|caucasian|african|afam\
+                |minority|minrty|racial|negro|indigenous|aboriginal|coloured",
         ),
         (
             Self::Religion,
-            &[
-                "religion",
-                "religious",
-                "religiös",
-                "konfession",
-                "faith",
-                "catholic",
-                "protestant",
-                "muslim",
-                "jewish",
-                "christian",
-                "hindu",
-                "buddhist",
-                "religión",
-                "relig",
-                "islam",
-            ],
+            "religion|religious|religiös|konfession|faith|catholic|protestant|muslim|jewish\
+                |christian|hindu|buddhist|religión|relig|islam",
         ),
         (
             Self::Nationality,
-            &[
-                "nationality",
-                "citizenship",
-                "citizen",
-                "noncitizen",
-                "foreign",
-                "foreigner",
-                "immigrant",
-                "migrant",
-                "immigration",
-                "nationalité",
-                "nationalitaet",
-                "nationalität",
-                "nacionalidad",
-                "staatsangehörigkeit",
-                "staatsangehoerigkeit",
-                "ausländer",
-                "foreignborn",
-            ],
+            "nationality|citizenship|citizen|noncitizen|foreign|foreigner|immigrant|migrant\
+                |immigration|nationalité|nationalitaet|nationalität|nacionalidad\
+                |staatsangehörigkeit|staatsangehoerigkeit|ausländer|foreignborn",
         ),
-        (
-            Self::Disability,
-            &["disability", "disabled", "handicap", "handicapped", "behinderung", "discapacidad", "impairment"],
-        ),
-        (
-            Self::Pregnancy,
-            &["pregnant", "pregnancy", "schwanger", "schwangerschaft", "enceinte", "embarazo", "maternity"],
-        ),
-        (Self::Orientation, &["orientation", "sexuality", "lgbt", "lgbtq", "gay", "lesbian", "homosexual"]),
-        (
-            Self::Age,
-            &[
-                "age",
-                "ages",
-                "agegroup",
-                "alter",
-                "edad",
-                "âge",
-                "birthdate",
-                "dob",
-                "birthyear",
-                "yob",
-                "senior",
-                "elderly",
-            ],
-        ),
+        (Self::Disability, "disability|disabled|handicap|handicapped|behinderung|discapacidad|impairment"),
+        (Self::Pregnancy, "pregnant|pregnancy|schwanger|schwangerschaft|enceinte|embarazo|maternity"),
+        (Self::Orientation, "orientation|sexuality|lgbt|lgbtq|gay|lesbian|homosexual"),
+        (Self::Age, "age|ages|agegroup|alter|edad|âge|birthdate|dob|birthyear|yob|senior|elderly"),
         (
             Self::Marital,
-            &[
-                "marital",
-                "married",
-                "marriage",
-                "divorced",
-                "widowed",
-                "widow",
-                "unmarried",
-                "familienstand",
-                "verheiratet",
-                "civilstatus",
-                "matrimonial",
-                "casado",
-                "marié",
-            ],
+            "marital|maritl|marr|married|marriage|divorced|widowed|widow|unmarried\
+                |familienstand|verheiratet|civilstatus|matrimonial|casado|marié",
         ),
-        (Self::Veteran, &["veteran", "vet", "military"]),
+        (Self::Veteran, "veteran|vet|military"),
     ];
 
     /// Returns that of a name, if it has the name of one.
@@ -196,305 +78,102 @@ impl Family {
         // Long words may go on: hispanics, africanamerican.
         let is =
             |part: &str, word: &str| part == word || ((word.len() >= 7 || word == "hispan") && part.starts_with(word));
-        let has = |words: &[&str]| parts.iter().any(|part| words.iter().any(|word| is(part, word)));
+        let has = |words: &str| parts.iter().any(|part| words.split('|').any(|word| is(part, word)));
         Self::ALL.into_iter().find(|(_, words)| has(words)).map(|(family, _)| family)
     }
 }
 
 /// Parts of a name that speak of another person than the one decided on.
-pub(super) const OTHER_PERSON: [&str; 7] = ["co", "coapplicant", "spouse", "parent", "husband", "wife", "partner"];
+pub(super) const OTHER_PERSON: &str = "co|coapplicant|spouse|parent|husband|wife|partner";
 
 /// Parts of a name that make a column a likely target.
-pub(super) const TARGET_WORDS: [&str; 84] = [
-    "target",
-    "label",
-    "class",
-    "outcome",
-    "approved",
-    "approve",
-    "approval",
-    "decision",
-    "default",
-    "defaulted",
-    "readmitted",
-    "readmission",
-    "recid",
-    "recidivism",
-    "recidivated",
-    "churn",
-    "churned",
-    "income",
-    "hired",
-    "hire",
-    "accepted",
-    "accept",
-    "granted",
-    "grant",
-    "survived",
-    "survival",
-    "survive",
-    "fraud",
-    "risk",
-    "y",
-    "admitted",
-    "admit",
-    "admission",
-    "action",
-    "diagnosis",
-    "result",
-    "success",
-    "pass",
-    "passed",
-    "died",
-    "dead",
-    "death",
-    "deny",
-    "denied",
-    "rejected",
-    "arrest",
-    "arrested",
-    "rearrest",
-    "convicted",
-    "stroke",
-    "disease",
-    "attrition",
-    "quit",
-    "exited",
-    "turnover",
-    "promoted",
-    "purchased",
-    "purchase",
-    "bought",
-    "subscribed",
-    "response",
-    "responded",
-    "employed",
-    "lfp",
-    "inlf",
-    "participation",
-    "dropout",
-    "graduated",
-    "repaid",
-    "paid",
-    "delinquent",
-    "delinquency",
-    "spam",
-    "click",
-    "clicked",
-    "converted",
-    "conversion",
-    "call",
-    "callback",
-    "called",
-    "affair",
-    "cancelled",
-    "canceled",
-    "complaint",
-];
+pub(super) const TARGET_WORDS: &str = "target|label|class|outcome|approved|approve|approval|decision|default|defaulted|readmitted\
+    |readmission|recid|recidivism|recidivated|churn|churned|income|hired|hire|accepted|accept\
+    |granted|grant|survived|survival|survive|fraud|risk|y|admitted|admit|admission|action\
+    |diagnosis|result|success|pass|passed|died|dead|death|deny|denied|rejected|arrest|arrested\
+    |rearrest|convicted|stroke|disease|attrition|quit|exited|turnover|promoted|purchased\
+    |purchase|bought|subscribed|response|responded|employed|lfp|inlf|participation|dropout\
+    |graduated|repaid|paid|delinquent|delinquency|spam|click|clicked|converted|conversion|call\
+    |callback|called|affair|cancelled|canceled|complaint|vote|voted|worked|status|event";
 
 /// Parts of a name that make the other value the favourable one: nobody wants what the name says.
-pub(super) const UNWANTED: [&str; 45] = [
-    "recid",
-    "recidivism",
-    "recidivated",
-    "default",
-    "defaulted",
-    "fraud",
-    "churn",
-    "churned",
-    "risk",
-    "readmitted",
-    "readmission",
-    "died",
-    "dead",
-    "death",
-    "denied",
-    "deny",
-    "rejected",
-    "delinquent",
-    "delinquency",
-    "arrest",
-    "arrested",
-    "rearrest",
-    "convicted",
-    "stroke",
-    "disease",
-    "attrition",
-    "quit",
-    "exited",
-    "turnover",
-    "dropout",
-    "spam",
-    "bad",
-    "cancelled",
-    "canceled",
-    "complaint",
-    "affair",
-    "chd",
-    "diabetes",
-    "cancer",
-    "unemployed",
-    "loss",
-    "failure",
-    "failed",
-    "relapse",
-    "mortality",
-];
+pub(super) const UNWANTED: &str = "recid|recidivism|recidivated|default|defaulted|fraud|churn|churned|risk|readmitted\
+    |readmission|died|dead|death|denied|deny|rejected|delinquent|delinquency|arrest|arrested\
+    |rearrest|convicted|stroke|disease|attrition|quit|exited|turnover|dropout|spam|bad|cancelled\
+    |canceled|complaint|affair|chd|diabetes|cancer|unemployed|loss|failure|failed|relapse\
+    |mortality|event|unem";
 
 /// Values that are usually the favourable one of two.
-const FAVOURABLE: [&str; 37] = [
-    "yes",
-    "y",
-    "true",
-    "t",
-    "1",
-    "good",
-    "approved",
-    "approve",
-    "accepted",
-    "accept",
-    "granted",
-    "positive",
-    "pass",
-    "passed",
-    "paid",
-    "fully paid",
-    "repaid",
-    "hired",
-    "admitted",
-    "high",
-    ">50k",
-    ">50k.",
-    "survived",
-    "1.0",
-    "success",
-    "benign",
-    "healthy",
-    "ja",
-    "oui",
-    "si",
-    "sí",
-    "retained",
-    "existing customer",
-    "originated",
-    "loan originated",
-    "alive",
-    "graduate",
-];
+const FAVOURABLE: &str = "yes|y|true|t|1|good|approved|approve|accepted|accept|granted|positive|pass|passed|paid\
+    |fully paid|repaid|hired|admitted|high|>50k|>50k.|survived|1.0|success|benign|healthy|ja|oui\
+    |si|sí|retained|existing customer|originated|loan originated|alive|graduate";
 
 /// Values that are usually the other one.
-const UNFAVOURABLE: [&str; 33] = [
-    "no",
-    "n",
-    "false",
-    "f",
-    "0",
-    "bad",
-    "denied",
-    "deny",
-    "rejected",
-    "reject",
-    "refused",
-    "declined",
-    "fail",
-    "failed",
-    "default",
-    "charged off",
-    "low",
-    "<=50k",
-    "<=50k.",
-    "died",
-    "dead",
-    "0.0",
-    "-1",
-    "failure",
-    "malignant",
-    "sick",
-    "nein",
-    "non",
-    "nicht",
-    "churned",
-    "attrited customer",
-    "dropout",
-    "negative",
-];
+const UNFAVOURABLE: &str = "no|n|false|f|0|bad|denied|deny|rejected|reject|refused|declined|fail|failed|default\
+    |charged off|low|<=50k|<=50k.|died|dead|0.0|-1|failure|malignant|sick|nein|non|nicht|churned\
+    |attrited customer|dropout|negative";
 
 /// Which of two values is the favourable one, by their wording; `None` where they do not say.
 /// Where the name of the column speaks of something unwanted, yes and no change places.
 pub(super) fn favourable<'v>(name: &str, values: &[&'v str]) -> Option<(&'v str, &'static str)> {
-    let lower = |value: &str| value.trim().to_lowercase();
-    let says = |value: &str, words: &[&str]| words.contains(&lower(value).as_str());
+    // Without the number of a list, as in `1. Yes`.
+    let lower = |value: &str| {
+        let value = value.trim().to_lowercase();
+        let word = value.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(['.', ')']).map(str::trim_start);
+        word.filter(|word| word.starts_with(char::is_alphabetic)).map_or_else(|| value.clone(), str::to_owned)
+    };
+    let says = |value: &str, words: &str| words.split('|').any(|word| word == lower(value));
     let [first, second] = values else { return None };
     // Words that answer the name: yes and no; others speak for themselves.
-    let answers = [
-        "yes", "y", "true", "t", "1", "1.0", "no", "n", "false", "f", "0", "0.0", "-1", "ja", "oui", "si", "sí",
-        "nein", "non",
-    ];
+    let answers = "yes|y|true|t|1|1.0|no|n|false|f|0|0.0|-1|ja|oui|si|sí|nein|non";
     let of_two = |is: &dyn Fn(&str) -> bool| match (is(first), is(second)) {
         (true, false) => Some((*first, *second)),
         (false, true) => Some((*second, *first)),
         _ => None,
     };
-    let good = of_two(&|value| says(value, &FAVOURABLE));
-    let bad = of_two(&|value| says(value, &UNFAVOURABLE)).map(|(bad, good)| (good, bad));
+    let good = of_two(&|value| says(value, FAVOURABLE));
+    let bad = of_two(&|value| says(value, UNFAVOURABLE)).map(|(bad, good)| (good, bad));
     let (good, other) = good.or(bad)?;
     // 1 and 2 may be yes and no, or good and bad.
     let number = |value: &str| value.trim().parse::<f64>().ok();
     if number(good).is_some() && number(other).is_some_and(|x| x != 0.0 && x.abs() != 1.0) {
         return None;
     }
-    let are_answers = says(good, &answers) && says(other, &answers);
-    if are_answers && has_word(name, &UNWANTED) {
+    let are_answers = says(good, answers) && says(other, answers);
+    if are_answers && has_word(name, UNWANTED) {
         return Some((other, "the column's name speaks of something unwanted"));
+    }
+    // Yes to what is a question of the name: one that is not known has no good answer. Of a status
+    // or an event, a number does not say which.
+    if are_answers && (!has_word(name, TARGET_WORDS) || has_word(name, "status|event")) {
+        return None;
     }
     Some((good, "by its wording"))
 }
 
 /// Parts of a name that make a column an identifier.
-pub(super) const ID_WORDS: [&str; 11] =
-    ["id", "ids", "nbr", "uuid", "guid", "index", "key", "rownames", "name", "unnamed", "rownum"];
+pub(super) const ID_WORDS: &str = "id|ids|nbr|uuid|guid|index|key|rownames|name|unnamed|rownum";
 
 /// Parts of a name that make whole numbers codes.
-pub(super) const CODE_WORDS: [&str; 19] = [
-    "code",
-    "codes",
-    "id",
-    "zip",
-    "zipcode",
-    "postcode",
-    "plz",
-    "fips",
-    "type",
-    "category",
-    "kind",
-    "purpose",
-    "occupation",
-    "region",
-    "state",
-    "county",
-    "tract",
-    "industry",
-    "branch",
-];
+pub(super) const CODE_WORDS: &str = "code|codes|id|zip|zipcode|postcode|plz|fips|type|category|kind|purpose|occupation|region\
+    |state|county|tract|industry|branch";
 
 /// Words by which a value of a protected column says that nothing is known.
-const UNKNOWN_WORDS: [&str; 8] =
-    ["unknown", "applicable", "provided", "unspecified", "undisclosed", "invalid", "missing", "disclosed"];
+const UNKNOWN_WORDS: &str = "unknown|applicable|provided|unspecified|undisclosed|invalid|missing|disclosed";
 
 /// Returns whether a value says that nothing is known. "no" and "none" are values: of a person
 /// without a disability.
 pub(super) fn is_unknown(value: &str) -> bool {
     let lower = value.to_lowercase();
-    has_word(value, &UNKNOWN_WORDS)
+    has_word(value, UNKNOWN_WORDS)
         || (crate::rows::means_missing(value) && lower != "none")
         || lower.contains("prefer not")
         || lower.contains("declined to")
 }
 
-/// Returns whether a name has one of the words as a part, or as a part's beginning where the word
-/// is long enough to be one.
-pub(super) fn has_word(name: &str, words: &[&str]) -> bool {
-    parts(name).iter().any(|part| words.contains(&part.as_str()))
+/// Returns whether a name has one of the words, which are separated by `|`, as a part.
+pub(super) fn has_word(name: &str, words: &str) -> bool {
+    parts(name).iter().any(|part| words.split('|').any(|word| word == part))
 }
 
 /// Returns the parts of a name in lower case: between punctuation, digits, or at a change of case.
@@ -534,10 +213,10 @@ mod tests {
     #[test]
     fn words_are_parts_of_names() {
         for name in ["sex", "applicant_sex", "Sex", "applicantSex", "SEX", "sex.2", "derived-sex", "sex1"] {
-            assert!(has_word(name, &["sex"]), "{name}");
+            assert!(has_word(name, "sex"), "{name}");
         }
         for name in ["essex", "sexual", "package", ""] {
-            assert!(!has_word(name, &["sex", "age"]), "{name}");
+            assert!(!has_word(name, "sex|age"), "{name}");
         }
     }
 
@@ -575,6 +254,9 @@ mod tests {
             ("outcome", ["denied", "other"], Some("other")),
             ("y", ["a", "b"], None),
             ("class", ["1", "2"], None),
+            ("status", ["0", "1"], None),
+            ("smokes", ["no", "yes"], None),
+            ("health_approved", ["1. Yes", "2. No"], Some("1. Yes")),
             ("class", ["-1", "1"], Some("1")),
         ] {
             assert_eq!(favourable(name, &values).map(|(value, _)| value), expected, "{name}");

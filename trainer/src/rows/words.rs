@@ -1,74 +1,11 @@
 //! Words by which people say that there is no value.
 
 /// In lower case.
-const WORDS: [&str; 66] = [
-    "na",
-    "n.a.",
-    "n.a",
-    "n/a",
-    "n\\a",
-    "n-a",
-    "#n/a",
-    "#na",
-    "<na>",
-    "<n/a>",
-    "(na)",
-    "(n/a)",
-    "na.",
-    "nan",
-    "-nan",
-    "+nan",
-    "nat",
-    "null",
-    "(null)",
-    "<null>",
-    "nil",
-    "none",
-    "<none>",
-    "(none)",
-    "\\n",
-    "-",
-    "--",
-    "---",
-    "\u{2013}",
-    "\u{2014}",
-    ".",
-    "..",
-    "...",
-    "?",
-    "??",
-    "*",
-    "**",
-    "_",
-    "#",
-    "missing",
-    "(missing)",
-    "<missing>",
-    "blank",
-    "(blank)",
-    "<blank>",
-    "empty",
-    "(empty)",
-    "unknown",
-    "(unknown)",
-    "unk",
-    "undefined",
-    "unspecified",
-    "not available",
-    "not applicable",
-    "not known",
-    "not reported",
-    "not provided",
-    "not specified",
-    "no data",
-    "n.d.",
-    "n/d",
-    "n.k.",
-    "k.a.",
-    "tbd",
-    "1.#qnan",
-    "-1.#ind",
-];
+const WORDS: &str = "na|n.a.|n.a|n/a|n\\a|n-a|#n/a|#na|<na>|<n/a>|(na)|(n/a)|na.|nan|-nan|+nan|nat|null|(null)\
+    |<null>|nil|none|<none>|(none)|\\n|-|--|---|\u{2013}|\u{2014}|.|..|...|?|??|*|**|_|#|missing\
+    |(missing)|<missing>|blank|(blank)|<blank>|empty|(empty)|unknown|(unknown)|unk|undefined\
+    |unspecified|not available|not applicable|not known|not reported|not provided|not specified\
+    |no data|n.d.|n/d|n.k.|k.a.|tbd|1.#qnan|-1.#ind";
 
 /// Returns whether a text says that there is no value, in any case: such as `n.a.`, `--` or
 /// `#DIV/0!`. In a column of text it may be a value nevertheless.
@@ -76,7 +13,7 @@ pub(crate) fn means_missing(text: &str) -> bool {
     let text = text.trim().to_lowercase();
     // The errors of spreadsheets.
     let is_error = text.strip_prefix('#').is_some_and(|rest| rest.ends_with(['!', '?']));
-    is_error || WORDS.contains(&text.as_str())
+    is_error || WORDS.split('|').any(|word| word == text)
 }
 
 /// Returns whether a text is a letter or two before digits, as codes are: V57, E850.3.

@@ -82,7 +82,8 @@ pub struct Table {
     pub thousands: Option<char>,
     /// Lines that start with this ASCII character are passed over.
     pub comment: Option<char>,
-    /// What becomes of text in a column of numbers.
+    /// What becomes of text in a column of numbers: `error` says where it is, `missing` takes it as
+    /// missing and counts it.
     pub bad_cells: BadCells,
     /// Per column, further cells that mean *no value* in it, such as `-1` for never.
     pub missing_in: BTreeMap<String, Vec<String>>,
@@ -108,7 +109,8 @@ impl Default for Table {
     }
 }
 
-/// How a column of dates becomes columns of numbers, called `COLUMN.days` and so forth.
+/// `[table.dates.COLUMN]`: how a column of dates becomes columns of numbers, called `COLUMN.days` and
+/// so forth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dates {
@@ -118,7 +120,7 @@ pub struct Dates {
     /// The day that days are counted from, as `2015-01-31`; 1970-01-01 where it is absent.
     #[serde(default)]
     pub since: Option<String>,
-    /// What is made of the date.
+    /// What is made of the date: `days`, `year`, `month`, `weekday` (1, Monday, to 7), `hour`.
     pub parts: Vec<DatePart>,
 }
 

@@ -5,12 +5,16 @@ use super::super::names::{CODE_WORDS, ID_WORDS, has_word};
 use super::super::survey::Survey;
 use super::super::{percent, plain};
 use super::Role;
+use crate::rows::parse;
 
 /// Skewness from which a column of amounts counts as heavy-tailed.
 const HEAVY_SKEW: f64 = 2.0;
 
 /// Most distinct values of a whole number that may be a code.
 const FEW_VALUES: usize = 20;
+
+/// Most distinct values of codes by which many records go.
+const MOST_CODES: usize = 100;
 
 /// Records below which a column without repeats is no sign of an identifier.
 const ENOUGH_RECORDS: usize = 50;
@@ -39,7 +43,10 @@ pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) ->
     }
     let is_number = column.is_number();
     if survey.records >= ENOUGH_RECORDS {
-        if column.is_unique() {
+        let has_no_name = survey.layout.as_ref().is_some_and(|layout| layout.renamed.iter().any(String::is_empty))
+            && column.name == format!("column.{}", index + 1);
+        let is_numbering = has_no_name && column.is_whole() && distinct == Some(survey.records);
+        if column.is_unique() || is_numbering {
             return Role::Drop("no value occurs twice: an identifier?".into());
         }
         if column.rarely_repeats() && !is_number {
@@ -48,8 +55,10 @@ pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) ->
                 None => "most values occur once: free text or an identifier?".into(),
             });
         }
-        if column.rarely_repeats() && column.is_whole() && has_word(&column.name, &ID_WORDS) {
-            return Role::Drop("has the name of an identifier, and most values occur once".into());
+        let values = distinct.unwrap_or(usize::MAX);
+        let is_shared = values < MOST_CODES || values < survey.records / 5;
+        if column.is_whole() && has_word(&column.name, ID_WORDS) && !is_shared {
+            return Role::Drop("has the name of an identifier, and few records share a value".into());
         }
     }
     if !is_number {
@@ -65,7 +74,7 @@ pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) ->
         );
     }
     let (low, high) = column.extent();
-    if column.is_whole() && has_word(&column.name, &CODE_WORDS) && distinct != Some(2) {
+    if column.is_whole() && has_word(&column.name, CODE_WORDS) && distinct != Some(2) {
         return Role::Code(format!("whole numbers with {} values, and the name of a code", values()));
     }
     let (skew, after) = column.skews();
@@ -109,7 +118,10 @@ fn unit(column: &Column) -> Option<String> {
     let beside = |text: &str| -> Option<String> {
         let digits = |c: char| c.is_ascii_digit();
         let (first, last) = (text.find(digits)?, text.rfind(digits)?);
-        Some(format!("{}{}", &text[..first], &text[last + 1..]))
+        let number = &text[first..=last];
+        let is_number =
+            parse(number.as_bytes()).is_some() || number.bytes().all(|byte| b"0123456789.,".contains(&byte));
+        is_number.then(|| format!("{}{}", &text[..first], &text[last + 1..]))
     };
     let values = || column.known_values().take(200);
     let unit = values().find_map(|(value, _)| beside(value))?;

@@ -58,15 +58,20 @@ pub(super) struct Guesses {
     pub(super) dates: Vec<(usize, &'static str)>,
 }
 
-/// Returns what a column is protected as: by its name, or by its values.
-fn family(column: &Column) -> Option<Family> {
-    let name = Family::of_name(&column.name);
-    name.or_else(|| family_of_values(column.known_values().map(|(value, _)| value)))
+/// Returns what each column is protected as: by its name; by its values, where no name says so of
+/// another column.
+fn families(columns: &[Column]) -> Vec<Option<Family>> {
+    let named: Vec<Option<Family>> = columns.iter().map(|column| Family::of_name(&column.name)).collect();
+    let by_values = |column: &Column| {
+        let family = family_of_values(column.known_values().map(|(value, _)| value));
+        family.filter(|family| !named.contains(&Some(*family)))
+    };
+    columns.iter().zip(&named).map(|(column, named)| named.or_else(|| by_values(column))).collect()
 }
 
 pub(super) fn guess(survey: &Survey, options: &Options) -> Result<Guesses, String> {
     let columns = &survey.columns;
-    let families: Vec<Option<Family>> = columns.iter().map(family).collect();
+    let families = families(columns);
     let place = |name: &String| {
         columns.iter().position(|column| column.name == *name).ok_or_else(|| {
             let names: Vec<String> = columns.iter().map(|column| plain(&column.name)).collect();

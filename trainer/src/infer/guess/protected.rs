@@ -86,7 +86,7 @@ pub(super) fn protections(
         let groups = column.distinct().filter(|count| (2..=MOST_GROUPS).contains(count));
         let most = if matches!(family, Some(Family::Sex | Family::Race)) { MOST_CODES } else { FEW_CODES };
         let is_number = column.is_number() && groups.is_none_or(|count| count > most);
-        let for_another = has_word(&column.name, &OTHER_PERSON);
+        let for_another = has_word(&column.name, OTHER_PERSON);
         let is_strict = family.is_some_and(Family::is_strict) && !is_number && !for_another;
         let suggested = if wanted.is_empty() { !is_strict } else { !is_wanted };
         if is_number {
@@ -114,7 +114,7 @@ fn dummies(columns: &[Column], families: &[Option<Family>], wanted: &[usize]) ->
     };
     let mut found: Vec<(String, Family, Vec<usize>)> = Vec::new();
     for (index, column) in columns.iter().enumerate() {
-        let Some(family) = families[index].filter(|_| is_binary(column) && !has_word(&column.name, &OTHER_PERSON))
+        let Some(family) = families[index].filter(|_| is_binary(column) && !has_word(&column.name, OTHER_PERSON))
         else {
             continue;
         };
@@ -267,8 +267,7 @@ impl Finder<'_> {
         // Equally good ones in the order of their size, then of their names.
         groups.sort_by(|a, b| b.records.cmp(&a.records).then_with(|| a.name.cmp(&b.name)));
         groups.retain(|group| share(group) >= GROUP_SHARE);
-        let is_reference =
-            |group: &Group| share(group) >= REFERENCE_SHARE && !has_word(&group.name, &["other", "others"]);
+        let is_reference = |group: &Group| share(group) >= REFERENCE_SHARE && !has_word(&group.name, "other|others");
         let is_custom = |group: &Group| {
             let lower = group.name.to_lowercase();
             family == Some(Family::Race)
@@ -276,7 +275,7 @@ impl Finder<'_> {
                 && !lower.contains("non")
                 && ["white", "caucasian", "cauc"]
                     .iter()
-                    .any(|word| has_word(&group.name, &[*word]) || lower.starts_with(word))
+                    .any(|word| has_word(&group.name, word) || lower.starts_with(word))
         };
         let best = |groups: &[Group]| {
             let rates = groups.iter().enumerate().filter(|(_, group)| is_reference(group) && !group.rate().is_nan());

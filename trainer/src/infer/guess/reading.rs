@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::column::{Column, Extremes, is_strong};
+use chrono::Datelike as _;
+
+use super::super::column::{Column, Extremes, Kind, is_strong};
 use super::super::survey::Survey;
 use super::Role;
+use crate::rows::moment;
 use crate::schema::Table;
 
 /// A number this many times the range of all others away from them is no measurement, if it
@@ -62,8 +65,23 @@ impl Reading {
                 sentinels.extend(found.into_iter().map(|(value, why)| (column.name.clone(), value, why)));
             }
         }
+        for column in &survey.columns {
+            let Kind::Dates(format) = column.kind() else { continue };
+            let found = column.values.iter().filter(|(value, _)| is_no_day(value, format));
+            sentinels.extend(found.map(|(value, count)| {
+                (column.name.clone(), value.clone(), format!("in {count} cells, a day that nobody means"))
+            }));
+        }
         Self { missing, missing_in, sentinels, odd, na_is_a_value }
     }
+}
+
+/// Whether a date stands for none: the end of all days, or the first one of a program.
+fn is_no_day(value: &str, format: &str) -> bool {
+    let date = moment(value, format).map(|moment| moment.date());
+    date.is_some_and(|date| {
+        date.year() >= 2999 || [1900, 1899, 1753].iter().any(|year| date.year() == *year && date.ordinal() == 1)
+    })
 }
 
 /// Whether NA is one of many codes of two letters.
@@ -82,7 +100,7 @@ fn sentinels_of(column: &Column) -> Vec<(String, String)> {
     };
     let after = |extremes: Extremes| extremes.next().map(|(x, _)| x);
     let (Some(next_low), Some(next_high)) = (after(column.lowest), after(column.highest)) else { return found };
-    if column.distinct().is_some_and(|count| count < 4) {
+    if column.distinct().is_some_and(|count| count < 3) {
         return found;
     }
     let is_round = |x: f64| {
@@ -96,7 +114,7 @@ fn sentinels_of(column: &Column) -> Vec<(String, String)> {
     };
     if low < 0.0 && next_low >= 0.0 && low.fract() == 0.0 {
         found.push((low.to_string(), format!("in {low_count} cells, all others are {next_low} to {high}")));
-    } else if far(next_low - low, high - next_low, low, low_count) {
+    } else if low != 0.0 && far(next_low - low, high - next_low, low, low_count) {
         found.push((low.to_string(), format!("in {low_count} cells, far below all others, {next_low} to {high}")));
     }
     let base = if found.is_empty() { low } else { next_low };

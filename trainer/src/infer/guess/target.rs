@@ -2,7 +2,7 @@
 
 use super::super::column::Column;
 use super::super::counted;
-use super::super::names::{TARGET_WORDS, favourable, has_word};
+use super::super::names::{ID_WORDS, TARGET_WORDS, favourable, has_word};
 use super::super::survey::Survey;
 
 /// Most values of a target that was named.
@@ -29,7 +29,7 @@ pub(super) fn target(
     let columns = &survey.columns;
     let mut candidates: Vec<usize> =
         (0..columns.len()).filter(|index| !is_protected(*index) && is_target_like(&columns[*index])).collect();
-    candidates.sort_by_key(|index| !has_word(&columns[*index].name, &TARGET_WORDS));
+    candidates.sort_by_key(|index| !has_word(&columns[*index].name, TARGET_WORDS));
     let found = match given {
         Some(index) => Some((index, "As you said".to_owned())),
         None => only_one(columns, &candidates).map(|(index, why)| (index, why.to_owned())),
@@ -42,26 +42,26 @@ pub(super) fn target(
 fn only_one(columns: &[Column], candidates: &[usize]) -> Option<(usize, &'static str)> {
     let binary: Vec<usize> = candidates.iter().copied().filter(|index| columns[*index].distinct() == Some(2)).collect();
     let named: Vec<usize> =
-        binary.iter().copied().filter(|index| has_word(&columns[*index].name, &TARGET_WORDS)).collect();
-    let ends = [columns.len() - 1, 0];
-    let at_an_end = |indices: &[usize]| ends.into_iter().find(|end| indices.contains(end));
+        binary.iter().copied().filter(|index| has_word(&columns[*index].name, TARGET_WORDS)).collect();
+    let last = columns.len() - 1;
     match (&named[..], &binary[..]) {
         ([only], _) => Some((*only, "It has the name of an outcome and two values")),
-        ([_, _, ..], _) => {
-            // Of several the one where targets stand.
-            let end = at_an_end(&named)?;
-            Some((end, "Of those with the name of an outcome and two values the one at the end of the table"))
+        // Of several the one where targets stand.
+        ([_, _, ..], _) if named.contains(&last) => {
+            Some((last, "Of those with the name of an outcome and two values the last of the table"))
         }
-        ([], [only]) if ends.contains(only) => {
-            Some((*only, "The only column with two values, at the end of the table"))
+        ([_, _, ..], _) if named.contains(&0) => {
+            Some((0, "Of those with the name of an outcome and two values the first of the table"))
         }
+        ([], [only]) if *only == last => Some((*only, "The only column with two values, and the last")),
         _ => None,
     }
 }
 
 /// Two values, or a few in a column with the name of an outcome.
 fn is_target_like(column: &Column) -> bool {
-    let few = if has_word(&column.name, &TARGET_WORDS) { 2..=10 } else { 2..=2 };
+    let is_named = has_word(&column.name, TARGET_WORDS) && !has_word(&column.name, ID_WORDS);
+    let few = if is_named { 2..=10 } else { 2..=2 };
     let mostly_there = column.missing * 20 <= column.records;
     column.distinct().is_some_and(|count| few.contains(&count)) && mostly_there
 }
