@@ -77,6 +77,9 @@ fn accuracy(report: &Value) -> f64 {
     report["prequential"]["accuracy"].as_f64().unwrap()
 }
 
+/// Writes a number.
+type Way = Box<dyn Fn(f64) -> String>;
+
 /// Groups a whole number's digits by threes.
 fn grouped(whole: u64, mark: &str) -> String {
     let digits = whole.to_string();
@@ -114,7 +117,7 @@ fn a_number_may_be_written_as_people_write_it() {
         let digit = |c: char| c.to_digit(10).and_then(|digit| char::from_u32(0x0660 + digit)).unwrap_or(c);
         text.chars().map(digit).collect()
     };
-    let ways: Vec<(&str, bool, Box<dyn Fn(f64) -> String>)> = vec![
+    let ways: Vec<(&str, bool, Way)> = vec![
         ("1,234.50", false, Box::new(english)),
         ("1,234", true, Box::new(move |x| grouped(whole(x), ","))),
         ("1.234,50", false, Box::new(german)),
@@ -652,4 +655,77 @@ fn sentinels_and_codes_are_noticed() {
     let schema = folder.text("s.toml");
     assert!(schema.contains("# \"days\" = [\"-1\"]") && schema.contains("# \"score\" = [\"999\"]"), "{schema}");
     assert!(schema.contains("\"post\", # numbers of one length, some with zeros before them; 4 values"), "{schema}");
+}
+
+/// What a model knows of cells does not depend on the delimiter, nor on a header.
+#[test]
+fn a_model_reads_files_of_another_delimiter() {
+    let people = people(13, 3_000);
+    let folder = Folder::new();
+    folder.write("s.toml", format!("[table]\ndelimiter = \";\"\nmissing = [\"\", \"0\"]\n{TEAMS}"));
+    folder.write("train.csv", csv(&people, ';', plain));
+    let _ = folder.run(&["train", "train.csv", "--schema", "s.toml", "-o", "m.feamoe"]).done();
+    let new = &people[..200];
+    let mut all = Vec::new();
+    for delimiter in [';', ',', '\t', '|'] {
+        folder.write("new.csv", csv(new, delimiter, plain));
+        all.push(folder.run(&["score", "m.feamoe", "new.csv"]).done());
+        let evaluated = folder.run(&["evaluate", "m.feamoe", "new.csv", "--no-recourse"]);
+        assert_eq!(evaluated.code, Some(0), "{}", evaluated.stderr);
+    }
+    assert!(all[0].lines().count() == 201 && all.iter().all(|scores| *scores == all[0]));
+
+    // Trained on a file without names, it reads one with them, in any order.
+    let columns = "header = false\ncolumns = [\"team\", \"years\", \"wage\", \"trade\", \"paid\"]";
+    folder.write("bare.toml", format!("[table]\n{columns}\n{TEAMS}"));
+    let text = csv(&people, ',', plain);
+    folder.write("bare.csv", text.split_once('\n').unwrap().1);
+    let _ = folder.run(&["train", "bare.csv", "--schema", "bare.toml", "-o", "bare.feamoe"]).done();
+    let scores = folder.run(&["score", "bare.feamoe", "bare.csv"]).done();
+    folder.write("named.csv", &text);
+    let turned: String = text.lines().map(|line| line.split(',').rev().collect::<Vec<_>>().join(",") + "\n").collect();
+    folder.write("turned.csv", turned);
+    for name in ["named.csv", "turned.csv"] {
+        assert!(folder.run(&["score", "bare.feamoe", name]).done() == scores, "{name}");
+    }
+}
+
+/// A column that is text in part is one category, by the inferred schema in every row; by one of one's
+/// own it is said.
+#[test]
+fn a_column_of_numbers_and_text_is_said_to_be_a_category() {
+    let people = people(14, 8_000);
+    let folder = Folder::new();
+    folder.write("s.toml", TEAMS);
+    // Numbers alone in the first rows, text in a third of the later ones.
+    let mixed = |from: usize| {
+        move |index: usize, wage: f64| {
+            if index >= from && index.is_multiple_of(3) { "on leave".into() } else { ((wage as u64) % 50).to_string() }
+        }
+    };
+    folder.write("late.csv", csv(&people, ',', mixed(6_000)));
+    let report = inferred(&folder, "late.csv");
+    let kind = |report: &Value| {
+        report["features"].as_array().unwrap().iter().find(|f| f["feature"] == "wage").unwrap()["kind"].clone()
+    };
+    assert_eq!(kind(&report), "category");
+    assert!(
+        folder.text("inferred.toml").contains("\"wage\", # text, and 91.7 % numbers"),
+        "{}",
+        folder.text("inferred.toml")
+    );
+    let refused = folder.refusal(&["train", "late.csv", "--schema", "s.toml", "-o", "m.feamoe"]);
+    assert!(refused.starts_with("late.csv:6002: column \"wage\": found \"on leave\""), "{refused}");
+    folder.write("early.csv", csv(&people, ',', mixed(0)));
+    let report = folder.run(&["train", "early.csv", "--schema", "s.toml", "-o", "m.feamoe", "--format", "json"]).json();
+    assert_eq!(kind(&report), "category");
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("\\\"wage\\\" is a category, though most of its levels are numbers"), "{warnings}");
+    // Points that could stand between thousands are named.
+    folder.write(
+        "points.csv",
+        csv(&people, ',', |_, wage| format!("{}.{:03}", wage as u64 / 1_000, wage as u64 % 1_000)),
+    );
+    let said = folder.run(&["schema", "points.csv"]).stderr;
+    assert!(said.contains("\"wage\" have three digits after the point"), "{said}");
 }

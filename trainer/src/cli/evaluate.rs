@@ -11,14 +11,15 @@ use feamoe::judge::attribute::{AttributeReport, OtherLabels, UnlistedValue};
 use feamoe::judge::evaluation::{Evaluation, RecourseBurden, evaluate};
 use feamoe::judge::gaps::{GroupGaps, TooFew};
 use feamoe::judge::proxies::{IS_TARGET, Proxy};
-use feamoe::rows::{Stream, Use};
+use feamoe::rows::Use;
 use feamoe::schema::Schema;
 use feamoe_engine::fairness::Measure;
 
 use super::print::{self, TextTable, share, signed};
 use super::require::{RequireOption, named};
 use super::{
-    CellsOption, Format, FormatOption, Loaded, Outcome, Source, ThreadsOption, load_any, read_blob, read_card_beside,
+    CellsOption, Format, FormatOption, Loaded, Outcome, Source, ThreadsOption, load_any, open_rows, read_blob,
+    read_card_beside,
 };
 
 /// The options of `feamoe evaluate`.
@@ -64,7 +65,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if matches!(model, Loaded::Integer(_)) && !options.no_recourse {
         print::message("without recourse burdens: a model of integer weights looks for no recourse");
     }
-    let mut stream = Stream::open(&options.source.data, &schema, Use::Learn)?;
+    let mut stream = open_rows(&options.source.data, &schema, options.schema.is_some(), Use::Learn)?;
     let progress = RowsProgress::new();
     let evaluation =
         evaluate(model.any(), card.as_ref(), &mut stream, recourse_burden, &mut |rows| progress.update(rows));

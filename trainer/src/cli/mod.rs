@@ -37,10 +37,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use feamoe::error::Error;
 use feamoe::model::card::Card;
 use feamoe::model::{AlignedBytes, AnyModel, HostIntegerModel, HostModel};
 use feamoe::output::WriteError;
-use feamoe::rows::Input;
+use feamoe::rows::{Input, Source as Rows, Stream, Use, open, open_like};
 use feamoe::schema::{BadCells, Schema, Table};
 use feamoe_engine::LoadError;
 use feamoe_engine::error::LoadErrorKind;
@@ -191,12 +192,23 @@ impl TableOption {
         Ok(table)
     }
 
+    /// Opens the data of a source: as the schema says, or like those that the model was trained on.
+    fn open(&self, data: &[Input], table: &Table) -> Result<Box<dyn Rows>, Error> {
+        if self.schema.is_some() { open(data, table) } else { open_like(data, table) }
+    }
+
     /// Returns the schemas that are known of a model: that it was trained with, then the one that
     /// was named.
     fn schemas(&self, card: Option<Card>) -> anyhow::Result<Vec<Schema>> {
         let named = self.schema.as_deref().map(Schema::open).transpose()?;
         Ok(card.map(|card| card.schema).into_iter().chain(named).collect())
     }
+}
+
+/// Opens rows as a schema says that was named, or that is the model's.
+fn open_rows<'s>(data: &[Input], schema: &Schema, is_named: bool, usage: Use) -> Result<Stream<'s>, Error> {
+    let source = if is_named { open(data, &schema.table)? } else { open_like(data, &schema.table)? };
+    Stream::new(source, schema, usage)
 }
 
 /// The result of a command that did not fail.

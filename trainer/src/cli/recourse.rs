@@ -9,12 +9,13 @@ use crate::cli::progress::RowsProgress;
 use anyhow::bail;
 use clap::Args;
 use feamoe::judge::recourse::{RecourseReport, Wanted, recourse, rules};
-use feamoe::rows::{Stream, Use};
+use feamoe::rows::Use;
 use feamoe::schema::{Features, Schema};
 
 use super::print::{self, TextTable, share, signed};
 use super::{
-    CellsOption, Format, FormatOption, Outcome, Source, ThreadsOption, load_model, read_blob, read_card_beside, whole,
+    CellsOption, Format, FormatOption, Outcome, Source, ThreadsOption, load_model, open_rows, read_blob,
+    read_card_beside, whole,
 };
 
 /// The JSON document, for `--help`.
@@ -128,7 +129,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let Some(rules) = rules else { bail!("--margin {}: expected 0 or more, below 1", options.margin) };
     let mut schema = schema.or_else(|| card.as_ref().map(|card| card.schema.clone())).unwrap_or_default();
     options.cells.apply(&mut schema.table);
-    let mut stream = Stream::open(&options.source.data, &schema, Use::Score)?;
+    let mut stream = open_rows(&options.source.data, &schema, options.schema.is_some(), Use::Score)?;
     let progress = RowsProgress::new();
     let wanted = Wanted { answers: options.answers, changes: options.max_changes, row: options.row };
     // The summary as text is all that needs no record by itself.

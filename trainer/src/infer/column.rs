@@ -217,6 +217,11 @@ impl Column {
         code
     }
 
+    /// Cells that are numbers.
+    pub(super) fn numbers(&self) -> usize {
+        self.numbers
+    }
+
     /// Cells with text.
     pub(super) fn present(&self) -> usize {
         self.records - self.missing

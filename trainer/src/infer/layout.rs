@@ -33,6 +33,8 @@ pub(super) struct Layout {
     pub(super) header: String,
     /// Why numbers have other marks than a point.
     pub(super) marks: Option<String>,
+    /// What numbers could be beside what they are taken for.
+    pub(super) doubt: Option<String>,
 }
 
 impl Layout {
@@ -80,6 +82,7 @@ impl Layout {
             delimiter: delimiter_evidence,
             comment: comment_evidence,
             header: header_evidence,
+            doubt: if marks.is_none() { doubt(&first, &below) } else { None },
             marks: marks.map(|(.., evidence)| evidence),
         })
     }
@@ -178,6 +181,17 @@ fn marks(below: &[Below], delimiter: char) -> Option<(char, Option<char>, String
         let semicolons = if doubt.is_empty() || delimiter == ',' { "" } else { " all the more between semicolons" };
         ('.', Some(','), format!("numbers are written like {example}{doubt}{semicolons}"))
     })
+}
+
+/// Names a column whose points could stand between thousands: all before three digits, and no number
+/// of four digits without one.
+fn doubt(first: &[String], below: &[Below]) -> Option<String> {
+    let is_doubtful =
+        |below: &&Below| below.is_number() && below.points >= 5 && below.other_points == 0 && below.unmarked == 0;
+    let (name, _) = first.iter().zip(below).find(|(_, below)| is_doubtful(below))?;
+    Some(format!(
+        "all numbers of {name:?} have three digits after the point, as if it stood between thousands: if it does, set table.decimal = \",\" and table.thousands = \".\""
+    ))
 }
 
 /// The records of the beginning of a text, as trimmed cells.
@@ -359,6 +373,8 @@ mod tests {
         assert!(!layout("5,m\n6,f\n5,m\n").table.header && !layout("m,a\nf,b\nm,c\n").table.header);
         assert_eq!(layout("sep=;\na;b\n1;2\n").table.delimiter, ';');
         assert_eq!(layout("a,b,a,\n1,2,3,\n").renamed, ["a", ""]);
+        let rows = |cell: &str| format!("a,b\n{}", format!("{cell},x\n").repeat(9));
+        assert!(layout(&rows("1.234")).doubt.is_some() && layout(&rows("1.23")).doubt.is_none());
     }
 
     #[test]

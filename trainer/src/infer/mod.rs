@@ -171,6 +171,7 @@ fn warnings(survey: &Survey, guesses: &Guesses) -> Vec<String> {
             false => format!("several columns are called {name:?}: the later ones are {:?}, ...", format!("{name}.2")),
         });
         lines.extend(renamed);
+        lines.extend(layout.doubt.clone());
         lines.extend(layout.marks.iter().map(|marks| format!("{marks}: table.decimal and table.thousands say so")));
     }
     if let Some(footer) = survey.footer() {

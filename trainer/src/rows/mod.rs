@@ -74,8 +74,8 @@ pub use digest::Digest;
 pub use groups::{Attribute, NO_GROUP};
 pub use input::Input;
 pub(crate) use number::{Marks, parse};
-pub use open::open;
 pub(crate) use open::{TextOrTable, resume, text_or_table};
+pub use open::{open, open_like};
 pub(crate) use place::Reading;
 pub use place::{Place, ResumeFrom};
 pub(crate) use reader::Reader;
@@ -87,7 +87,7 @@ pub use source::Source;
 pub(crate) use source::column;
 pub use split::{Part, Split};
 pub(crate) use value::{Levels, value};
-pub(crate) use words::{is_number_column, means_missing};
+pub(crate) use words::{is_code, is_number_column, means_missing};
 
 use crate::error::Error;
 pub use crate::schema::BadCells;

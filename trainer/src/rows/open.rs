@@ -22,6 +22,19 @@ pub fn open(inputs: &[Input], table: &Table) -> Result<Box<dyn Source>, Error> {
     resume(inputs, table, &[], Digest::default())
 }
 
+/// As [`open`], for files that are read as others were, such as those that a model was trained on:
+/// where the delimiter of the table splits no line, another one that does is taken.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_like(inputs: &[Input], table: &Table) -> Result<Box<dyn Source>, Error> {
+    let source: Box<dyn Source> = match either(Waiting::all(inputs)?, table, &[], Digest::default())? {
+        Opened::Table(table) => table,
+        Opened::Text(waiting, digest) => Box::new(Records::start(waiting, table, &[], digest, true)?),
+    };
+    Dated::of(source, table)
+}
+
 /// As [`open`], after earlier files with these columns (none: there were none), whose bytes have
 /// this digest.
 pub(crate) fn resume(
@@ -35,7 +48,7 @@ pub(crate) fn resume(
     let columns = columns.get(..own).unwrap_or_default();
     let source: Box<dyn Source> = match either(Waiting::all(inputs)?, table, columns, digest)? {
         Opened::Table(table) => table,
-        Opened::Text(waiting, digest) => Box::new(Records::start(waiting, table, columns, digest)?),
+        Opened::Text(waiting, digest) => Box::new(Records::start(waiting, table, columns, digest, false)?),
     };
     Dated::of(source, table)
 }

@@ -30,6 +30,13 @@ pub enum Remark {
         /// Number of all windows.
         of: usize,
     },
+    /// A column became a category, though most of its levels are numbers.
+    NumbersAsLevels {
+        /// Its column.
+        column: String,
+        /// A level that is none.
+        text: String,
+    },
     /// Fewer rows than the encoder is usually fitted on.
     FewRows {
         /// The rows.
@@ -62,6 +69,11 @@ impl fmt::Display for Remark {
             Self::OneOutcome { windows, of } => {
                 write!(f, "{windows} of {of} windows have one outcome only: their accuracy says little")
             }
+            Self::NumbersAsLevels { column, text } => write!(
+                f,
+                "column {column:?} is a category, though most of its levels are numbers: of the first rows too many are none, such as {text:?}; name those \
+                 under table.missing_in if they mean that the value is not known, or list the column under features.categorical"
+            ),
             Self::FewRows { rows, wanted } => {
                 write!(f, "the encoding was fitted on all {rows} rows; {wanted} or more make it reliable")
             }
@@ -94,6 +106,7 @@ pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
     if of_one as f64 > MOST_OF_ONE_OUTCOME * windows.len() as f64 {
         remarks.push(Remark::OneOutcome { windows: of_one, of: windows.len() });
     }
+    remarks.extend(trainer.columns_of_levels_that_are_numbers());
     let rows = trainer.counts().positive + trainer.counts().negative;
     if trainer.wanted_rows() as u64 > rows {
         remarks.push(Remark::FewRows { rows, wanted: trainer.wanted_rows() });

@@ -14,13 +14,14 @@ use super::order::Order;
 use super::prequential::{Prequential, Tally};
 use super::remarks::{Remark, remarks};
 use super::{Options, Passes, Progress, shifts};
-use crate::encoder::{self, Encoder, Example, Flipper, Flips, Kind, Quality, feature_columns};
+use crate::encoder::{self, Encoder, Example, Feature, Flipper, Flips, Kind, Quality, feature_columns};
 use crate::error::{CheckpointError, Error, list};
 use crate::judge::proxies::{Proxy, proxies};
 use crate::learner::{Learner, Prediction};
 use crate::model::card::FeatureCells;
 use crate::rows::{
-    Admission, Attribute, Buffer, Counts, Place, Reading, Record, Reservoir, ResumeFrom, Row, Seen, Source, Use, column,
+    Admission, Attribute, Buffer, Counts, Place, Reading, Record, Reservoir, ResumeFrom, Row, Seen, Source, Use,
+    column, is_code, parse,
 };
 use crate::schema::Schema;
 
@@ -566,6 +567,19 @@ impl Trainer {
             unseen: *unseen,
         });
         cells.collect()
+    }
+
+    /// Finds categories, not listed as such, most of whose levels are numbers.
+    pub(super) fn columns_of_levels_that_are_numbers(&self) -> impl Iterator<Item = Remark> {
+        let unlisted = |feature: &&Feature| !self.schema.features.categorical.iter().any(|name| name == feature.name());
+        self.encoder.features().iter().filter(unlisted).filter_map(|feature| {
+            let Kind::Category(category) = feature.kind() else { return None };
+            let is_number = |name: &str| parse(name.as_bytes()).is_some();
+            let numbers = category.levels().filter(|(name, _)| is_number(name)).count();
+            let other = category.levels().find(|(name, _)| !is_number(name) && !is_code(name));
+            let (text, _) = other.filter(|_| numbers * 2 > category.levels().len())?;
+            Some(Remark::NumbersAsLevels { column: feature.name().to_owned(), text: text.to_owned() })
+        })
     }
 
     /// Returns whether the rows are sorted, so that no target can be judged.

@@ -20,7 +20,7 @@ use feamoe::model::dequantize;
 use feamoe::model::{AnyModel, HostModel};
 use feamoe::output::OutputFile;
 use feamoe::plot;
-use feamoe::rows::{Source as _, open};
+use feamoe::rows::Source as _;
 use feamoe::schema::Table;
 
 use super::{
@@ -205,7 +205,7 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
     let model = load_any(&options.source.model, &blob)?;
     let card = read_card_beside(options.table.schema.as_deref(), &options.source.model, &blob)?;
     let table = options.table.table(card.as_ref())?;
-    let mut records = open(&options.source.data, &table)?;
+    let mut records = options.table.open(&options.source.data, &table)?;
     let binding = Binding::of(model.any().schema(), |name| records.column(name, "the model"))?;
     let binding = binding.with_bad_cells(table.bad_cells);
     records.want(&binding.columns());

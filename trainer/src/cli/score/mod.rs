@@ -14,7 +14,7 @@ use feamoe::judge::inputs::Inputs;
 use feamoe::model::{AnyModel, AnyRecord};
 #[cfg(feature = "parquet")]
 use feamoe::output::OutputFile;
-use feamoe::rows::{Source as Rows, open};
+use feamoe::rows::Source as _;
 use feamoe_engine::schema::Note;
 
 use super::{Outcome, Source, TableOption, load_any, print, read_blob, read_card_beside};
@@ -111,7 +111,7 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
     let model = model.any();
     let card = read_card_beside(options.table.schema.as_deref(), &options.source.model, &blob)?;
     let table = options.table.table(card.as_ref())?;
-    let mut records = open(&options.source.data, &table)?;
+    let mut records = options.table.open(&options.source.data, &table)?;
     let binding =
         Binding::of(model.schema(), |name| records.column(name, "the model"))?.with_bad_cells(table.bad_cells);
     let kept = options.keep.iter().map(|name| records.column(name, "--keep"));

@@ -62,7 +62,11 @@ pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) ->
         }
     }
     if !is_number {
-        return Role::Category;
+        // Where text comes later than the first rows, the column must be known to be a category.
+        return match column.numbers() {
+            0 => Role::Category,
+            numbers => Role::Code(format!("text, and {} numbers", percent(numbers, column.present()))),
+        };
     }
     let values = || distinct.map_or_else(|| "a great many".into(), |count| count.to_string());
     if column.has_leading_zeros() {

@@ -1,12 +1,12 @@
 //! Records of one or more files with the same columns: header, column names, missing cells,
 //! positions.
 
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use super::splitter::Splitter;
-use super::text::text_of;
+use super::text::{read_error, text_of};
 use crate::error::Error;
 use crate::rows::digest::Digest;
 use crate::rows::input::{Hashed, Input, SharedDigest, Waiting};
@@ -40,10 +40,14 @@ pub struct Records {
     number: u64,
     /// The names of the file being read, as a line of it would have them.
     header: Vec<String>,
+    any_delimiter: bool,
     /// Lines that repeat them, and where the first is.
     repeated: Option<(u64, String)>,
     digest: SharedDigest,
 }
+
+/// Bytes of a text that its delimiter is looked for in.
+const HEAD_BYTES: u64 = 1 << 16;
 
 /// A file whose columns are not those of the first.
 struct Order {
@@ -63,7 +67,7 @@ impl Records {
     /// [`Error::Input`] without inputs or with standard input twice; [`Error::Read`],
     /// [`Error::EmptyFile`] or any error of the text.
     pub fn open(inputs: &[Input], table: &Table) -> Result<Self, Error> {
-        Self::start(Waiting::all(inputs)?, table, &[], Digest::default())
+        Self::start(Waiting::all(inputs)?, table, &[], Digest::default(), false)
     }
 
     /// Reads one source that is not a file; `name` stands for it in messages.
@@ -72,16 +76,17 @@ impl Records {
     ///
     /// [`Error::EmptyFile`] or any error of the text.
     pub fn from_reader(name: &str, reader: impl Read + Send + 'static, table: &Table) -> Result<Self, Error> {
-        Self::start(vec![Waiting::Reader(name.into(), Box::new(reader))], table, &[], Digest::default())
+        Self::start(vec![Waiting::Reader(name.into(), Box::new(reader))], table, &[], Digest::default(), false)
     }
 
     /// Continues after earlier files with these columns (none: there were none), whose bytes have
-    /// this digest.
+    /// this digest. `any_delimiter`: whether files may have another delimiter than the table.
     pub(in crate::rows) fn start(
         waiting: Vec<Waiting>,
         table: &Table,
         columns: &[String],
         digest: Digest,
+        any_delimiter: bool,
     ) -> Result<Self, Error> {
         let mut records = Self {
             waiting,
@@ -94,6 +99,7 @@ impl Records {
             ahead: false,
             number: 0,
             header: Vec::new(),
+            any_delimiter,
             repeated: None,
             digest: Arc::new(Mutex::new(digest)),
         };
@@ -109,10 +115,14 @@ impl Records {
         let file = source.name();
         let reader = source.open()?;
         let reader = text_of(Box::new(Hashed { reader, digest: Arc::clone(&self.digest) }), &file)?;
+        let (reader, delimiter) = match self.any_delimiter {
+            true => with_delimiter(reader, self.table.delimiter, &file)?,
+            false => (reader, self.table.delimiter),
+        };
         // Both characters were checked to be ASCII when the schema was read.
         let comment = self.table.comment.map(|mark| mark as u8);
-        let mut splitter = Splitter::new(reader, file.clone(), self.table.delimiter as u8, comment);
-        if !splitter.advance()? || (names_delimiter(&splitter, self.table.delimiter)? && !splitter.advance()?) {
+        let mut splitter = Splitter::new(reader, file.clone(), delimiter as u8, comment);
+        if !splitter.advance()? || (names_delimiter(&splitter, delimiter)? && !splitter.advance()?) {
             return Err(Error::EmptyFile { file, header: self.table.header });
         }
         let (text, fields) = splitter.record();
@@ -139,6 +149,23 @@ impl Records {
         self.splitter = Some(splitter);
         Ok(())
     }
+}
+
+/// Finds the delimiter of a text: that of the table, unless the first line has none of it but another
+/// one. Returns the whole text again.
+fn with_delimiter(
+    mut text: Box<dyn Read + Send>,
+    usual: char,
+    file: &str,
+) -> Result<(Box<dyn Read + Send>, char), Error> {
+    const OTHERS: [char; 4] = [',', ';', '\t', '|'];
+    let mut head = Vec::new();
+    (&mut text).take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| read_error(error, file, 1))?;
+    let line = head.split(|byte| matches!(byte, b'\n' | b'\r')).find(|line| !line.is_empty()).unwrap_or_default();
+    let count = |mark: char| line.iter().filter(|byte| **byte == mark as u8).count();
+    let most = OTHERS.into_iter().max_by_key(|mark| count(*mark)).filter(|mark| count(*mark) > 0);
+    let delimiter = if count(usual) > 0 { usual } else { most.unwrap_or(usual) };
+    Ok((Box::new(Cursor::new(head).chain(text)), delimiter))
 }
 
 /// Returns whether a first line is that of a spreadsheet which names the delimiter, `sep=;`.
@@ -260,8 +287,6 @@ impl Source for Records {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::io::Cursor;
-
     use super::*;
 
     fn open(text: &'static str, table: &Table) -> Result<Records, Error> {
