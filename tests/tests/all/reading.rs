@@ -78,7 +78,7 @@ fn accuracy(report: &Value) -> f64 {
 }
 
 /// Writes a number.
-type Way = Box<dyn Fn(f64) -> String>;
+type Way<'a> = Box<dyn Fn(f64) -> String + 'a>;
 
 /// Groups a whole number's digits by threes.
 fn grouped(whole: u64, mark: &str) -> String {
@@ -117,7 +117,7 @@ fn a_number_may_be_written_as_people_write_it() {
         let digit = |c: char| c.to_digit(10).and_then(|digit| char::from_u32(0x0660 + digit)).unwrap_or(c);
         text.chars().map(digit).collect()
     };
-    let ways: Vec<(&str, bool, Way)> = vec![
+    let ways: Vec<(&str, bool, Way<'_>)> = vec![
         ("1,234.50", false, Box::new(english)),
         ("1,234", true, Box::new(move |x| grouped(whole(x), ","))),
         ("1.234,50", false, Box::new(german)),
