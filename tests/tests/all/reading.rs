@@ -398,7 +398,7 @@ fn all_rows_are_looked_at() {
         assert!(said.contains(expected), "{expected}: {said}");
     }
     let part = folder.run(&["schema", "sorted.csv", "--rows", "5000", "--target", "paid"]);
-    assert!(part.stderr.contains("the first 5000 records, of more"), "{}", part.stderr);
+    assert!(part.stderr.contains("the first 5000 records; there are more"), "{}", part.stderr);
     assert!(part.stdout.contains("always \"no\"") || part.stderr.contains("not clear"), "{}", part.stderr);
 }
 
@@ -519,7 +519,8 @@ fn a_feature_that_was_never_missing_and_is_empty_now_is_noted() {
     folder.write("other.csv", other);
     let said = folder.run(&["score", "m.feamoe", "other.csv"]).stderr;
     assert!(
-        said.contains("\"wage\": outside the training range in 400 of 400") && said.contains("\"trade\": a level that"),
+        said.contains("\"wage\": outside the training range in 400 of 400")
+            && said.contains("\"trade\": in 400 of 400 records a level that"),
         "{said}"
     );
 }
@@ -690,8 +691,8 @@ fn a_model_reads_files_of_another_delimiter() {
     }
 }
 
-/// A column that is text in part is one category, by the inferred schema in every row; by one of one's
-/// own it is said.
+/// A column that is text in part is one category: by the inferred schema in every row, and said where
+/// one's own schema leaves it open.
 #[test]
 fn a_column_of_numbers_and_text_is_said_to_be_a_category() {
     let people = people(14, 8_000);

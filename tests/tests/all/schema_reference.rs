@@ -184,7 +184,8 @@ fn is_optional(heading: &str, key: &str, kind: &str) -> bool {
 
 #[test]
 fn the_page_has_every_key_with_an_example_that_is_read() {
-    // Every key of the code is in the page: the structs have the keys that a schema is written with.
+    // Every key of the code is in the page: the structs have the keys that a schema is written
+    // with.
     let schema = Schema::from_toml("example.toml", EXAMPLE).unwrap();
     let written = serde_json::to_value(&schema).unwrap();
     let source = std::fs::read_to_string(repository_file("trainer/src/schema/mod.rs")).unwrap();

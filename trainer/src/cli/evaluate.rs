@@ -28,8 +28,8 @@ use super::{
 pub struct Options {
     #[command(flatten)]
     source: Source,
-    /// Names the target and the protected columns of the data; without it those that the model was
-    /// trained with
+    /// Names the target and the protected columns of the data [default: the schema that the model
+    /// was trained with]
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     #[command(flatten)]

@@ -142,12 +142,11 @@ impl ThreadsOption {
     }
 }
 
-/// What becomes of cells that are no numbers.
+/// How to treat cells that are no numbers.
 #[derive(Args, Clone, Copy, Debug)]
 struct CellsOption {
-    /// What becomes of text in a column of numbers, in any row: an error that says where it is, or
-    /// a missing value, which is counted and reported [default: as table.bad_cells of the schema
-    /// says, which a model knows of its training: else error]
+    /// How to treat text in a column of numbers, in any row [default: table.bad_cells of the schema,
+    /// or of the one that the model was trained with; else error]
     #[arg(long, value_enum, value_name = "OUTCOME")]
     bad_cells: Option<BadCellsName>,
 }
@@ -173,8 +172,8 @@ impl CellsOption {
 /// How a table is read where no target is needed.
 #[derive(Args, Clone, Debug)]
 struct TableOption {
-    /// Schema whose [table] says how to read the file; without it as the training data was read,
-    /// which the model knows
+    /// Schema whose [table] says how to read the file [default: the one that the model was trained
+    /// with]
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     #[command(flatten)]

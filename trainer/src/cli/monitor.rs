@@ -28,8 +28,8 @@ pub struct Options {
     /// The model that was watched, for the names of its features; a status of another is refused
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Names the groups: the privileged one is group 0, the unprivileged ones follow in their order;
-    /// without it the schema that the model was trained with
+    /// Names the groups: the privileged one is group 0, the unprivileged ones follow in their
+    /// order [default: the schema that the model was trained with]
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     /// The protected column that was watched, where the schema has several

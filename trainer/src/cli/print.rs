@@ -62,7 +62,8 @@ pub fn message(text: &str) {
     let _ = writeln!(io::stderr(), "{}", safe(text));
 }
 
-/// Prints what there is to say of the data that were read: notes of the reader, warnings of columns.
+/// Prints what there is to say of the data that were read: notes of the reader, warnings of
+/// columns.
 pub fn warnings(notes: &[String], warnings: &[String]) {
     for note in notes {
         message(&format!("note: {note}"));

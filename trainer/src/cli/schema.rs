@@ -11,10 +11,10 @@ use feamoe::rows::Input;
 use super::{Outcome, files, print, refuse_overwriting, whole};
 
 const EXIT: &str = "\
-Exit codes: 0 done; 2 also where it is not clear which column is the target, or which of its values is the favourable outcome: the schema is written with \
-empty places, and --target and --positive fill them.
+Exit codes: 0 done; 2 usage, input or I/O, and if the target or its favourable outcome is not clear: the schema is then written with empty places, which --target \
+and --positive fill.
 
-What was decided, what should be looked at and the next command go to standard error.";
+Decisions, what to check and the next command go to standard error.";
 
 /// The options of `feamoe schema`.
 #[derive(Args, Debug)]
@@ -32,11 +32,11 @@ pub struct Options {
     /// The value of the target that is the favourable outcome; every other value is the other
     #[arg(long, value_name = "VALUE")]
     positive: Option<String>,
-    /// Columns to protect: numbers of many values are cut into groups. Others that have the name of
-    /// a protected attribute become comments
+    /// Columns to protect; numbers are cut into groups. Other columns with the name of a protected
+    /// attribute become comments
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     protected: Vec<String>,
-    /// Look at the first N records only; without it at all of them, of which a sample is kept
+    /// Read the first N records only, not all of them
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     rows: Option<u64>,
 }

@@ -343,6 +343,13 @@ impl Column {
         values
     }
 
+    /// Whether a sampled record has 1 or true here.
+    pub(super) fn is_one(&self, record: usize) -> bool {
+        let is_true =
+            |code: u32| self.values.get(code as usize).is_some_and(|(value, _)| value.eq_ignore_ascii_case("true"));
+        self.sample.get(record).is_some_and(|(code, x)| *x == 1.0 || is_true(*code))
+    }
+
     /// Returns the code of a value.
     pub(super) fn code_of(&self, value: &str) -> Option<u32> {
         self.code_of.get(value.as_bytes()).copied()

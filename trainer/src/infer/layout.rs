@@ -173,7 +173,7 @@ fn marks(below: &[Below], delimiter: char) -> Option<(char, Option<char>, String
         return several
             .then(|| (',', Some('.'), "numbers have several points, which stand between thousands".to_owned()));
     }
-    let doubt = if decimal + thousands == 0 { "; it could be the other mark: look at it" } else { "" };
+    let doubt = if decimal + thousands == 0 { "; it could be the other mark: check it" } else { "" };
     Some(if is_decimal {
         let thousands = (points || both()).then_some('.');
         (',', thousands, format!("numbers are written like {example}{doubt}"))
@@ -183,8 +183,8 @@ fn marks(below: &[Below], delimiter: char) -> Option<(char, Option<char>, String
     })
 }
 
-/// Names a column whose points could stand between thousands: all before three digits, and no number
-/// of four digits without one.
+/// Names a column whose points could stand between thousands: all before three digits, and no
+/// number of four digits without one.
 fn doubt(first: &[String], below: &[Below]) -> Option<String> {
     let is_doubtful =
         |below: &&Below| below.is_number() && below.points >= 5 && below.other_points == 0 && below.unmarked == 0;
@@ -293,8 +293,8 @@ fn comment(file: &str, text: &Arc<[u8]>, delimiter: char) -> Result<(Option<char
     Ok((None, None))
 }
 
-/// Refuses lines before the names of the columns that do not have the fields of nearly all others: a
-/// title, the date of a report, counts.
+/// Refuses lines before the names of the columns that do not have the fields of nearly all others:
+/// a title, the date of a report, counts.
 fn refuse_title(file: &str, text: &Arc<[u8]>, table: &Table, names_delimiter: bool) -> Result<(), Error> {
     let mut lines = Lines::new(file, text, table, names_delimiter);
     let mut widths = Vec::new();

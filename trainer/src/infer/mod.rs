@@ -45,7 +45,7 @@ impl Default for Options {
 pub struct Inferred {
     /// The TOML text. It is a valid schema unless something is `open`.
     pub text: String,
-    /// What was decided, and what should be looked at.
+    /// What was decided, and what should be checked.
     pub summary: Vec<String>,
     /// What could not be decided, and is left to be filled in.
     pub open: Option<Open>,
@@ -90,7 +90,7 @@ fn of_survey(survey: &Survey, options: &Options) -> Result<Inferred, Error> {
     Ok(Inferred { text: write::write(survey, &guesses), summary: summary(survey, &guesses), open })
 }
 
-/// Returns what is left to be said.
+/// Returns what the user has to decide.
 fn open(survey: &Survey, guesses: &Guesses) -> Option<Open> {
     let Some(target) = &guesses.target else {
         let mut candidates: Vec<String> = guesses
@@ -115,11 +115,12 @@ fn open(survey: &Survey, guesses: &Guesses) -> Option<Open> {
     })
 }
 
-/// Says what was decided.
+/// Returns what was decided, a line each.
 fn summary(survey: &Survey, guesses: &Guesses) -> Vec<String> {
     let mut lines = Vec::new();
     let Survey { file, records, partial, columns, .. } = survey;
-    let extent = if *partial { format!("the first {records} records, of more") } else { format!("{records} records") };
+    let extent =
+        if *partial { format!("the first {records} records; there are more") } else { format!("{records} records") };
     lines.push(format!("{file}: {extent}, {} columns", columns.len()));
     if let Some(target) = &guesses.target {
         let favourable = match target.positive.first() {
@@ -140,7 +141,7 @@ fn summary(survey: &Survey, guesses: &Guesses) -> Vec<String> {
     let proposed: Vec<String> =
         guesses.protected.iter().filter(|p| p.suggested).map(|p| plain(&p.attribute.column)).collect();
     if !proposed.is_empty() {
-        lines.push(format!("protected in some places, a comment in the schema: {}", proposed.join(", ")));
+        lines.push(format!("protected in some jurisdictions, comments in the schema: {}", proposed.join(", ")));
     }
     let count = |wanted: fn(&Role) -> bool| guesses.roles.iter().filter(|role| wanted(role)).count();
     lines.push(format!(
@@ -153,11 +154,11 @@ fn summary(survey: &Survey, guesses: &Guesses) -> Vec<String> {
             lines.push(format!("left out: {}: {why}", plain(&column.name)));
         }
     }
-    lines.extend(warnings(survey, guesses).into_iter().map(|warning| format!("look at: {warning}")));
+    lines.extend(warnings(survey, guesses).into_iter().map(|warning| format!("check: {warning}")));
     lines
 }
 
-/// Says what should be looked at before training.
+/// Returns what should be checked before training, a line each.
 fn warnings(survey: &Survey, guesses: &Guesses) -> Vec<String> {
     let mut lines = survey.notes.clone();
     let is_feature = |role: &Role| !matches!(role, Role::Drop(_) | Role::Target | Role::Protected);

@@ -71,7 +71,7 @@ fn write_table(out: &mut Lines, survey: &Survey, guesses: &Guesses) {
     }
     for (index, format) in &guesses.dates {
         let name = &survey.columns[*index].name;
-        let doubt = if is_ambiguous(format) { "; the day may come first: look at it" } else { "" };
+        let doubt = if is_ambiguous(format) { "; check the order of day and month" } else { "" };
         out.line(format_args!("\n# Columns of numbers that can be made of these dates{doubt}."));
         out.line(format_args!("# [table.dates.{}]", quoted(name)));
         out.line(format_args!("# format = {}", quoted(format)));

@@ -75,8 +75,8 @@ impl Inputs {
         inputs
     }
 
-    /// Returns a line for every feature that says little in these records: missing in most of them
-    /// and not in training, clamped or unseen in most of them, or with bad cells.
+    /// Returns a line for every feature that is missing in most records but not in training, clamped or
+    /// unseen in most records, or has bad cells.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn warnings(&self, binding: &Binding) -> Vec<String> {
@@ -103,7 +103,7 @@ impl Inputs {
                 say(format!("outside the training range in {clamped} of {rows} records"));
             }
             if most(*unseen) {
-                say(format!("a level that training had not seen, or too rarely, in {unseen} of {rows} records"));
+                say(format!("in {unseen} of {rows} records a level that training had never or rarely"));
             }
         }
         lines

@@ -234,19 +234,18 @@ impl Grouping {
     /// Returns the group of a record that is made of a number or of several columns.
     fn made_group(&mut self, record: &Record<'_>) -> u8 {
         let name = match &self.source {
-            GroupSource::Cuts(column, names) => match record.cell(*column) {
-                Cell::Missing => None,
-                cell => Some(match cell.number() {
-                    Some(x) if x.is_nan() => return self.new_value(Cell::Missing),
+            GroupSource::Cuts(column, names) => {
+                let cell = record.cell(*column);
+                match cell.number() {
+                    Some(x) if x.is_nan() => None,
                     Some(x) => names.get(self.protected.cuts.partition_point(|cut| *cut <= x)).cloned(),
                     // Counted as the value it is, of no group.
                     None => {
                         self.attribute.count(NO_GROUP, cell.text().as_deref());
                         return NO_GROUP;
                     }
-                }),
+                }
             }
-            .flatten(),
             GroupSource::Dummies(columns) => {
                 let mut ones =
                     columns.iter().zip(&self.protected.dummies).filter(|(column, _)| is_one(record.cell(**column)));

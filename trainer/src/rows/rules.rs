@@ -3,12 +3,15 @@
 
 use super::number::{Marks, parse};
 use super::record::{Cell, decimals};
-use crate::schema::{BadCells, Table};
+#[cfg(feature = "arrow")]
+use crate::schema::BadCells;
+use crate::schema::Table;
 
 /// The rules of a table.
 #[derive(Debug)]
 pub(super) struct Rules {
     trim: bool,
+    #[cfg(feature = "arrow")]
     pub(super) bad_cells: BadCells,
     everywhere: Words,
     /// By column, where it has words of its own.
@@ -31,6 +34,7 @@ impl Rules {
         let own = if table.missing_in.is_empty() { Vec::new() } else { columns.iter().map(own).collect() };
         Self {
             trim: table.trim,
+            #[cfg(feature = "arrow")]
             bad_cells: table.bad_cells,
             everywhere: Words::new(&table.missing),
             own,
@@ -62,6 +66,7 @@ impl<'a> ColumnRules<'a> {
     }
 
     /// Returns whether a number means that the value is missing.
+    #[cfg(feature = "arrow")]
     #[inline]
     pub(super) fn is_missing_number(self, x: f64) -> bool {
         let has = |words: &Words| !words.numbers.is_empty() && words.numbers.contains(&x);
@@ -136,8 +141,11 @@ mod tests {
         assert!(missing(0, "?") && missing(1, "?") && missing(0, "7"));
         assert!(missing(1, "-1") && missing(1, "-1.0") && missing(1, "none"));
         assert!(!missing(0, "-1") && !missing(0, "none") && !missing(0, "7.0") && !missing(1, "-10"));
+        #[cfg(feature = "arrow")]
         assert!(rules.column(1).is_missing_number(-1.0) && rules.column(1).is_missing_number(7.0));
-        assert!(!rules.column(0).is_missing_number(-1.0) && rules.column(9).is_missing(b"?"));
+        #[cfg(feature = "arrow")]
+        assert!(!rules.column(0).is_missing_number(-1.0));
+        assert!(rules.column(9).is_missing(b"?"));
     }
 
     #[test]

@@ -109,8 +109,8 @@ impl Default for Table {
     }
 }
 
-/// `[table.dates.COLUMN]`: how a column of dates becomes columns of numbers, called `COLUMN.days` and
-/// so forth.
+/// `[table.dates.COLUMN]`: how a column of dates becomes columns of numbers, called `COLUMN.days`
+/// and so forth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dates {

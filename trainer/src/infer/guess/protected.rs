@@ -98,19 +98,13 @@ pub(super) fn protections(
     found
 }
 
-/// Finds columns of 0 and 1 that are one attribute together: of one family, or with names that
-/// begin alike, and never two of them 1.
+/// Finds columns of 0 and 1 that are one attribute together: of one family, and never two of them 1.
 fn dummies(columns: &[Column], families: &[Option<Family>], wanted: &[usize]) -> Vec<(String, Family, Vec<usize>)> {
     let is_binary = |column: &Column| {
         column.distinct() == Some(2)
             && column
                 .known_values()
                 .all(|(value, _)| matches!(value.to_lowercase().as_str(), "0" | "1" | "0.0" | "1.0" | "true" | "false"))
-    };
-    let is_one = |column: &Column, record: usize| {
-        column.sample.get(record).is_some_and(|(code, x)| {
-            *x == 1.0 || column.values.get(*code as usize).is_some_and(|(value, _)| value.eq_ignore_ascii_case("true"))
-        })
     };
     let mut found: Vec<(String, Family, Vec<usize>)> = Vec::new();
     for (index, column) in columns.iter().enumerate() {
@@ -120,9 +114,8 @@ fn dummies(columns: &[Column], families: &[Option<Family>], wanted: &[usize]) ->
         };
         let open = found.iter_mut().filter(|(_, other, _)| *other == family);
         let is_apart = |members: &[usize]| {
-            (0..column.sample.len()).all(|record| {
-                !is_one(column, record) || members.iter().all(|member| !is_one(&columns[*member], record))
-            })
+            (0..column.sample.len())
+                .all(|record| !column.is_one(record) || members.iter().all(|member| !columns[*member].is_one(record)))
         };
         let mut open = open.filter(|(_, _, members)| is_apart(members));
         match open.next() {
@@ -185,16 +178,7 @@ impl Finder<'_> {
     fn of_dummies(&self, name: &str, family: Family, columns: Vec<usize>, suggested: bool) -> Protection {
         let names: Vec<String> = columns.iter().map(|index| self.columns[*index].name.clone()).collect();
         let groups = self.groups(name, |record| {
-            let one = columns.iter().find(|index| {
-                let column = &self.columns[**index];
-                column.sample.get(record).is_some_and(|(code, x)| {
-                    *x == 1.0
-                        || column
-                            .values
-                            .get(*code as usize)
-                            .is_some_and(|(value, _)| value.eq_ignore_ascii_case("true"))
-                })
-            });
+            let one = columns.iter().find(|index| self.columns[**index].is_one(record));
             Some(one.map_or(Protected::NONE, |index| self.columns[*index].name.as_str()).to_owned())
         });
         let attribute = Protected { column: name.to_owned(), dummies: names, ..Protected::default() };

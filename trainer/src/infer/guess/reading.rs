@@ -69,14 +69,14 @@ impl Reading {
             let Kind::Dates(format) = column.kind() else { continue };
             let found = column.values.iter().filter(|(value, _)| is_no_day(value, format));
             sentinels.extend(found.map(|(value, count)| {
-                (column.name.clone(), value.clone(), format!("in {count} cells, a day that nobody means"))
+                (column.name.clone(), value.clone(), format!("in {count} cells, a placeholder"))
             }));
         }
         Self { missing, missing_in, sentinels, odd, na_is_a_value }
     }
 }
 
-/// Whether a date stands for none: the end of all days, or the first one of a program.
+/// Whether a date is a placeholder: far in the future, or the first day that a program knows.
 fn is_no_day(value: &str, format: &str) -> bool {
     let date = moment(value, format).map(|moment| moment.date());
     date.is_some_and(|date| {

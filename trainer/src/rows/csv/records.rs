@@ -151,8 +151,8 @@ impl Records {
     }
 }
 
-/// Finds the delimiter of a text: that of the table, unless the first line has none of it but another
-/// one. Returns the whole text again.
+/// Finds the delimiter of a text: that of the table, unless the first line has none of it but
+/// another one. Returns the whole text again.
 fn with_delimiter(
     mut text: Box<dyn Read + Send>,
     usual: char,
