@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use feamoe_tests::command::Folder;
+use feamoe_tests::data_file;
 use serde_json::Value;
 
 /// Draws numbers that are the same everywhere.
@@ -729,4 +730,84 @@ fn a_column_of_numbers_and_text_is_said_to_be_a_category() {
     );
     let said = folder.run(&["schema", "points.csv"]).stderr;
     assert!(said.contains("\"wage\" have three digits after the point"), "{said}");
+}
+
+/// Labels in several ways to write them are two outcomes; what says that nothing is known is none.
+#[test]
+fn labels_are_two_outcomes_however_they_are_written() {
+    let people = people(15, 2_000);
+    let folder = Folder::new();
+    let mut text = String::from("wage,approved\n");
+    for (index, p) in people.iter().enumerate() {
+        let label = match (p.paid, index % 10) {
+            (_, 7) => "Unknown",
+            (true, 1..=3) => "YES",
+            (true, _) => "yes",
+            (false, 4) => "No",
+            (false, _) => "no",
+        };
+        let _ = writeln!(text, "{},{label}", p.wage);
+    }
+    folder.write("d.csv", text);
+    let report = inferred(&folder, "d.csv");
+    assert_eq!((report["rows"].as_u64(), report["skipped"].as_u64()), (Some(1_800), Some(200)));
+    assert!(accuracy(&report) > 0.8);
+    let schema = folder.text("inferred.toml");
+    assert!(schema.contains("positive = [\"yes\", \"YES\"]\nnegative = [\"no\", \"No\"]"), "{schema}");
+}
+
+/// A column in which fewer than 95 % are numbers is a category, or left out, and that is said.
+#[test]
+fn a_category_of_many_numbers_is_pointed_out() {
+    let people = people(16, 2_000);
+    let folder = Folder::new();
+    let pending =
+        |index: usize, wage: f64| if index.is_multiple_of(9) { "pending".to_owned() } else { wage.to_string() };
+    folder.write("many.csv", csv(&people, ',', pending));
+    let said = folder.run(&["schema", "many.csv"]).stderr;
+    assert!(said.contains("left out: \"wage\": 88.8 % numbers, the others \"pending\" (223)"), "{said}");
+    folder.write("few.csv", csv(&people, ',', |index, wage| pending(index, (wage / 1_000.0).trunc())));
+    let said = folder.run(&["schema", "few.csv"]).stderr;
+    let expected = "\"wage\" becomes a category, though 88.8 % of its cells are numbers; the others: \"pending\" (223)";
+    assert!(said.contains(expected), "{said}");
+}
+
+/// What is decided, or asked, on real tables; `tests/tables/inferred.py` looks at more of them.
+#[test]
+fn real_tables_are_read_right_or_asked_about() {
+    let folder = Folder::new();
+    for (file, said) in [
+        (
+            "adult.data",
+            &[
+                "target: \"column.15\", favourable \">50K\"",
+                "protected: \"column.10\", \"Female\" against \"Male\"",
+                "99999 in 159 cells",
+            ][..],
+        ),
+        (
+            "compas-scores-two-years.csv",
+            &[
+                "target: \"two_year_recid\", favourable \"0\"",
+                "protected: \"race\", \"African-American\", \"Hispanic\", \"Other\" against \"Caucasian\"",
+            ],
+        ),
+        (
+            "hmda_2014_2017.csv.gz",
+            &[
+                "which column is the target is not clear; candidates: \"action_taken\"",
+                "protected: \"applicant_sex\", \"Female\" against \"Male\"",
+            ],
+        ),
+        (
+            "diabetes_1999_2008.csv.gz",
+            &["which column is the target is not clear; candidates: \"readmitted\"", "left out: \"encounter_id\""],
+        ),
+    ] {
+        let Some(path) = data_file(file) else { return };
+        let ran = folder.run(&["schema", path.to_str().unwrap(), "-o", "s.toml"]);
+        for expected in said {
+            assert!(ran.stderr.contains(expected), "{file}: {expected}\n{}", ran.stderr);
+        }
+    }
 }

@@ -252,7 +252,12 @@ impl Column {
 
     /// Words that say that there is no value, with their number.
     pub(super) fn words(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.others.iter().map(|(text, count)| (text.as_str(), *count)).filter(|(text, _)| means_missing(text))
+        self.others().filter(|(text, _)| means_missing(text))
+    }
+
+    /// Cells that are no numbers, with their number.
+    pub(super) fn others(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.others.iter().map(|(text, count)| (text.as_str(), *count))
     }
 
     /// Cells of a column of numbers that are neither numbers nor such words, with their number.

@@ -271,6 +271,14 @@ fn delimiter(file: &str, text: &Arc<[u8]>) -> Result<(char, String), Error> {
             best = Some((count, width, candidate, widths.len()));
         }
     }
+    if best.is_none() {
+        // Blanks only where nothing else divides the lines.
+        let widths = widths(file, text, ' ')?;
+        let (width, count) = usual_width(&widths);
+        if width > 1 && count * 20 >= widths.len() * 19 {
+            best = Some((count, width, ' ', widths.len()));
+        }
+    }
     Ok(match best {
         Some((count, width, delimiter, lines)) => {
             (delimiter, format!("{count} of the first {lines} records have {width} fields"))
@@ -372,6 +380,9 @@ mod tests {
         assert!(layout("name,income,2019,2020\na,5,1,2\nb,6,3,4\n").table.header);
         assert!(!layout("5,m\n6,f\n5,m\n").table.header && !layout("m,a\nf,b\nm,c\n").table.header);
         assert_eq!(layout("sep=;\na;b\n1;2\n").table.delimiter, ';');
+        let german = layout(&"A11 6 A34 1\n".repeat(30)).table;
+        assert_eq!((german.delimiter, german.columns.len(), german.header), (' ', 4, false));
+        assert_eq!(layout("some words\nand a few more of them\n").table.delimiter, ',');
         assert_eq!(layout("a,b,a,\n1,2,3,\n").renamed, ["a", ""]);
         let rows = |cell: &str| format!("a,b\n{}", format!("{cell},x\n").repeat(9));
         assert!(layout(&rows("1.234")).doubt.is_some() && layout(&rows("1.23")).doubt.is_none());

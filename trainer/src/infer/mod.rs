@@ -175,6 +175,12 @@ fn warnings(survey: &Survey, guesses: &Guesses) -> Vec<String> {
         lines.extend(layout.doubt.clone());
         lines.extend(layout.marks.iter().map(|marks| format!("{marks}: table.decimal and table.thousands say so")));
     }
+    if let [only] = &survey.columns[..] {
+        lines.push(format!(
+            "there is only one column, {}: is the delimiter none of , ; tab | and blank?",
+            plain(&only.name)
+        ));
+    }
     if let Some(footer) = survey.footer() {
         lines.push(format!(
             "the last record begins with {footer:?}, like the end of a report: if it is, take the line out"
@@ -196,6 +202,16 @@ fn warnings(survey: &Survey, guesses: &Guesses) -> Vec<String> {
             plain(column),
             shown.join(", ")
         ));
+    }
+    for (column, role) in survey.columns.iter().zip(&guesses.roles) {
+        if matches!(role, Role::Code(_)) && !column.is_number() && column.numbers() * 2 > column.present() {
+            lines.push(format!(
+                "{} becomes a category, though {} of its cells are numbers; the others: {}",
+                plain(&column.name),
+                percent(column.numbers(), column.present()),
+                others(column)
+            ));
+        }
     }
     for (column, value, why) in &reading.sentinels {
         lines.push(format!("{}: {value} {why}: does it mean that the value is not known?", plain(column)));
@@ -248,6 +264,12 @@ fn counted(column: &Column) -> String {
         text.push_str(", ...");
     }
     text
+}
+
+/// The first cells that are no numbers, with their counts.
+fn others(column: &Column) -> String {
+    let shown = column.others().take(MOST_LISTED).map(|(text, count)| format!("{} ({count})", plain(text)));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 fn percent(part: usize, whole: usize) -> String {

@@ -54,6 +54,8 @@ impl Family {
             "religion|religious|religiös|konfession|faith|catholic|protestant|muslim|jewish\
                 |christian|hindu|buddhist|religión|relig|islam",
         ),
+        // Before nationality: a senior citizen.
+        (Self::Age, "age|ages|agegroup|alter|edad|âge|birthdate|dob|birthyear|yob|senior|elderly"),
         (
             Self::Nationality,
             "nationality|citizenship|citizen|noncitizen|foreign|foreigner|immigrant|migrant\
@@ -63,7 +65,6 @@ impl Family {
         (Self::Disability, "disability|disabled|handicap|handicapped|behinderung|discapacidad|impairment"),
         (Self::Pregnancy, "pregnant|pregnancy|schwanger|schwangerschaft|enceinte|embarazo|maternity"),
         (Self::Orientation, "orientation|sexuality|lgbt|lgbtq|gay|lesbian|homosexual"),
-        (Self::Age, "age|ages|agegroup|alter|edad|âge|birthdate|dob|birthyear|yob|senior|elderly"),
         (
             Self::Marital,
             "marital|maritl|marr|married|marriage|divorced|widowed|widow|unmarried\
@@ -94,7 +95,8 @@ pub(super) const TARGET_WORDS: &str = "target|label|class|outcome|approved|appro
     |rearrest|convicted|stroke|disease|attrition|quit|exited|turnover|promoted|purchased\
     |purchase|bought|subscribed|response|responded|employed|lfp|inlf|participation|dropout\
     |graduated|repaid|paid|delinquent|delinquency|spam|click|clicked|converted|conversion|call\
-    |callback|called|affair|cancelled|canceled|complaint|vote|voted|worked|status|event";
+    |callback|called|affair|cancelled|canceled|complaint|vote|voted|worked|status|event\
+    |bewilligt|genehmigt|zugesagt|aprobado|aprovado|approuvé|accordé|accepté";
 
 /// Parts of a name that make the other value the favourable one: nobody wants what the name says.
 pub(super) const UNWANTED: &str = "recid|recidivism|recidivated|default|defaulted|fraud|churn|churned|risk|readmitted\
@@ -152,7 +154,8 @@ pub(super) fn favourable<'v>(name: &str, values: &[&'v str]) -> Option<(&'v str,
 }
 
 /// Parts of a name that make a column an identifier.
-pub(super) const ID_WORDS: &str = "id|ids|nbr|uuid|guid|index|key|rownames|name|unnamed|rownum";
+pub(super) const ID_WORDS: &str =
+    "id|ids|nbr|uuid|guid|index|key|rownames|name|unnamed|rownum|ssn|phone|reference|serial|email";
 
 /// Parts of a name that make whole numbers codes.
 pub(super) const CODE_WORDS: &str = "code|codes|id|zip|zipcode|postcode|plz|fips|type|category|kind|purpose|occupation|region\
@@ -229,6 +232,7 @@ mod tests {
             ("foreign_worker", Some(Family::Nationality)),
             ("pregnant", Some(Family::Pregnancy)),
             ("married", Some(Family::Marital)),
+            ("SeniorCitizen", Some(Family::Age)),
             ("age_cat", Some(Family::Age)),
             ("amount", None),
             ("language", None),

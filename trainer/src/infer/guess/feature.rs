@@ -3,7 +3,7 @@
 use super::super::column::{Column, Kind};
 use super::super::names::{CODE_WORDS, ID_WORDS, has_word};
 use super::super::survey::Survey;
-use super::super::{percent, plain};
+use super::super::{others, percent, plain};
 use super::Role;
 use crate::rows::parse;
 
@@ -32,8 +32,8 @@ pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) ->
     if column.present() as u64 == words || distinct == Some(0) {
         return Role::Drop(format!("no value in these records{later}"));
     }
-    if distinct == Some(1) && column.missing == 0 && words == 0 {
-        return Role::Drop(format!("always {} in these records{later}", plain(&column.values[0].0)));
+    if let (Some(1), 0, 0, Some((value, _))) = (distinct, column.missing, words, column.known_values().next()) {
+        return Role::Drop(format!("always {} in these records{later}", plain(value)));
     }
     if let Some(same) = columns[..index].iter().find(|earlier| earlier.hash == column.hash) {
         return Role::Drop(format!("the same as {}", plain(&same.name)));
@@ -48,6 +48,13 @@ pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) ->
         let is_numbering = has_no_name && column.is_whole() && distinct == Some(survey.records);
         if column.is_unique() || is_numbering {
             return Role::Drop("no value occurs twice: an identifier?".into());
+        }
+        if column.rarely_repeats() && !is_number && column.numbers() * 2 > column.present() {
+            let others = others(column);
+            let numbers = percent(column.numbers(), column.present());
+            return Role::Drop(format!(
+                "{numbers} numbers, the others {others}: list those under table.missing_in, and take the column off this list, to use the numbers"
+            ));
         }
         if column.rarely_repeats() && !is_number {
             return Role::Drop(match unit(column) {

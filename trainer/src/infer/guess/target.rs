@@ -2,10 +2,11 @@
 
 use super::super::column::Column;
 use super::super::counted;
-use super::super::names::{ID_WORDS, TARGET_WORDS, favourable, has_word};
+use super::super::names::{ID_WORDS, TARGET_WORDS, favourable, has_word, is_unknown};
 use super::super::survey::Survey;
+use crate::rows::parse;
 
-/// Most values of a target that was named.
+/// Most values of a target.
 const MOST_VALUES: usize = 100;
 
 /// The target, and which of its values are which outcome.
@@ -35,12 +36,12 @@ pub(super) fn target(
         None => only_one(columns, &candidates).map(|(index, why)| (index, why.to_owned())),
     };
     let Some((column, evidence)) = found else { return Ok((None, candidates)) };
-    Ok((Some(outcomes(&columns[column], column, evidence, positive)?), candidates))
+    Ok((Some(divided(&columns[column], column, evidence, positive)?), candidates))
 }
 
 /// Returns the candidate that it must be.
 fn only_one(columns: &[Column], candidates: &[usize]) -> Option<(usize, &'static str)> {
-    let binary: Vec<usize> = candidates.iter().copied().filter(|index| columns[*index].distinct() == Some(2)).collect();
+    let binary: Vec<usize> = candidates.iter().copied().filter(|index| outcomes(&columns[*index]).len() == 2).collect();
     let named: Vec<usize> =
         binary.iter().copied().filter(|index| has_word(&columns[*index].name, TARGET_WORDS)).collect();
     let last = columns.len() - 1;
@@ -63,39 +64,50 @@ fn is_target_like(column: &Column) -> bool {
     let is_named = has_word(&column.name, TARGET_WORDS) && !has_word(&column.name, ID_WORDS);
     let few = if is_named { 2..=10 } else { 2..=2 };
     let mostly_there = column.missing * 20 <= column.records;
-    column.distinct().is_some_and(|count| few.contains(&count)) && mostly_there
+    column.distinct().is_some() && few.contains(&outcomes(column).len()) && mostly_there
+}
+
+/// Returns the outcomes of a column, the most frequent first: each with every way it is written, in
+/// another case or as another form of a number. What says that nothing is known is none.
+fn outcomes(column: &Column) -> Vec<Vec<&str>> {
+    let mut outcomes: Vec<(String, Vec<&str>)> = Vec::new();
+    for (value, _) in column.by_frequency().into_iter().filter(|(value, _)| !is_unknown(value)).take(MOST_VALUES) {
+        let key = parse(value.as_bytes()).map_or_else(|| value.trim().to_lowercase(), |x| x.to_string());
+        match outcomes.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, ways)) => ways.push(value),
+            None => outcomes.push((key, vec![value])),
+        }
+    }
+    outcomes.into_iter().map(|(_, ways)| ways).collect()
 }
 
 /// Finds which values are which outcome.
-fn outcomes(column: &Column, index: usize, evidence: String, positive: Option<&str>) -> Result<Target, String> {
-    let values = column.by_frequency();
-    let others = |positive: &str| {
-        let others = values.iter().map(|(value, _)| *value).filter(|value| *value != positive);
-        others.map(String::from).collect::<Vec<_>>()
-    };
-    let target = |positive: Option<&str>, why: &str| {
-        let negative = positive.map_or_else(Vec::new, others);
-        Target {
-            column: index,
-            evidence,
-            positive: positive.into_iter().map(String::from).collect(),
-            positive_evidence: why.into(),
-            negative: if negative.len() <= MOST_VALUES { negative } else { Vec::new() },
+fn divided(column: &Column, index: usize, evidence: String, positive: Option<&str>) -> Result<Target, String> {
+    let outcomes = outcomes(column);
+    let (favourable, why) = match positive {
+        Some(positive) => {
+            let place = outcomes.iter().position(|ways| ways.contains(&positive));
+            let place = place.ok_or_else(|| {
+                format!("column {:?} has no value {positive:?}; its values are {}", column.name, counted(column))
+            })?;
+            (Some(place), "as you said")
+        }
+        None => {
+            let two: Vec<&str> = outcomes.iter().filter_map(|ways| ways.first().copied()).collect();
+            let found = favourable(&column.name, &two);
+            let place = found.and_then(|(value, _)| two.iter().position(|other| *other == value));
+            (place, found.map_or("", |(_, why)| why))
         }
     };
-    if let Some(positive) = positive {
-        if column.code_of(positive).is_none() {
-            return Err(format!(
-                "column {:?} has no value {positive:?}; its values are {}",
-                column.name,
-                counted(column)
-            ));
-        }
-        return Ok(target(Some(positive), "as you said"));
-    }
-    let two: Vec<&str> = values.iter().map(|(value, _)| *value).collect();
-    Ok(match favourable(&column.name, &two) {
-        Some((value, why)) => target(Some(value), why),
-        None => target(None, ""),
+    let of = |is: &dyn Fn(usize) -> bool| -> Vec<String> {
+        let ways = outcomes.iter().enumerate().filter(|(place, _)| is(*place));
+        ways.flat_map(|(_, ways)| ways.iter().map(|value| (*value).to_owned())).collect()
+    };
+    Ok(Target {
+        column: index,
+        evidence,
+        positive: favourable.map_or_else(Vec::new, |favourable| of(&|place| place == favourable)),
+        positive_evidence: why.into(),
+        negative: favourable.map_or_else(Vec::new, |favourable| of(&|place| place != favourable)),
     })
 }

@@ -116,7 +116,7 @@ impl Records {
         let reader = source.open()?;
         let reader = text_of(Box::new(Hashed { reader, digest: Arc::clone(&self.digest) }), &file)?;
         let (reader, delimiter) = match self.any_delimiter {
-            true => with_delimiter(reader, self.table.delimiter, &file)?,
+            true => with_delimiter(reader, &self.table, &file)?,
             false => (reader, self.table.delimiter),
         };
         // Both characters were checked to be ASCII when the schema was read.
@@ -155,13 +155,16 @@ impl Records {
 /// another one. Returns the whole text again.
 fn with_delimiter(
     mut text: Box<dyn Read + Send>,
-    usual: char,
+    table: &Table,
     file: &str,
 ) -> Result<(Box<dyn Read + Send>, char), Error> {
     const OTHERS: [char; 4] = [',', ';', '\t', '|'];
     let mut head = Vec::new();
     (&mut text).take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| read_error(error, file, 1))?;
-    let line = head.split(|byte| matches!(byte, b'\n' | b'\r')).find(|line| !line.is_empty()).unwrap_or_default();
+    let usual = table.delimiter;
+    let is_passed_over =
+        |line: &[u8]| line.first().is_none_or(|byte| table.comment.is_some_and(|mark| mark as u8 == *byte));
+    let line = head.split(|byte| matches!(byte, b'\n' | b'\r')).find(|line| !is_passed_over(line)).unwrap_or_default();
     let count = |mark: char| line.iter().filter(|byte| **byte == mark as u8).count();
     let most = OTHERS.into_iter().max_by_key(|mark| count(*mark)).filter(|mark| count(*mark) > 0);
     let delimiter = if count(usual) > 0 { usual } else { most.unwrap_or(usual) };
