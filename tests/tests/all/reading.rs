@@ -307,10 +307,12 @@ fn what_is_no_table_is_noticed_with_the_remedy() {
     folder.write("rows.jsonl", "{\"team\":\"red\",\"wage\":5}\n{\"team\":\"blue\",\"wage\":6}\n");
     folder.write("sep.csv", format!("sep=;\n{}", csv(&people, ';', plain)));
     folder.write("comma.csv", table.replace('\n', ",\n"));
+    folder.write("ends.csv", table.replacen("paid\n", "paid", 1).replace('\n', ",\n").replacen("paid", "paid\n", 1));
     folder.write("twice.csv", table.replacen("team,years", "team,team", 1));
     for (file, expected) in [
         ("title.csv", "found 1 field where nearly all lines have 5, a title?"),
         ("ragged.csv", "this looks like the end of a report: take the line out"),
+        ("ends.csv", "the line ends with a delimiter, the header does not"),
         ("rows.jsonl", "found JSON, expected CSV text"),
     ] {
         let refused = folder.refusal(&["schema", file]);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use feamoe::model::card::Card;
-use feamoe::schema::{Protected, Target};
+use feamoe::schema::{BadCells, Protected, Table, Target};
 use feamoe_engine::fairness::Measure;
 
 use super::print::{TextTable, share, signed};
@@ -27,6 +27,7 @@ pub fn render(card: &Card) -> String {
         let seen = if *as_feature { "seen by the model" } else { "not seen by the model" };
         let _ = writeln!(text, "protected: {column:?}{made}, {others} against {}; {seen}", privileged.join(", "));
     }
+    let _ = writeln!(text, "cells: {}", cells(&schema.table));
     if !schema.features.immutable.is_empty() {
         let _ = writeln!(text, "immutable: {}", schema.features.immutable.join(", "));
     }
@@ -69,6 +70,25 @@ pub fn render(card: &Card) -> String {
             ]);
         }
         let _ = write!(text, "\n{}", targets.render());
+    }
+    text
+}
+
+/// Returns how cells were read.
+fn cells(table: &Table) -> String {
+    let words = |words: &[String]| words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+    let mut text = format!("missing {}", words(&table.missing));
+    for (column, own) in &table.missing_in {
+        let _ = write!(text, ", in {column:?} {}", words(own));
+    }
+    if table.decimal != '.' {
+        let _ = write!(text, "; decimal mark {:?}", table.decimal);
+    }
+    if let Some(mark) = table.thousands {
+        let _ = write!(text, "; thousands mark {mark:?}");
+    }
+    if table.bad_cells == BadCells::Missing {
+        text.push_str("; bad cells missing");
     }
     text
 }

@@ -62,6 +62,11 @@ pub(crate) fn feature_columns(names: &[String], file: &str, schema: &Schema) -> 
     for (key, name) in schema.features.columns() {
         column(names, file, name, &format!("features.{key}"))?;
     }
+    for (name, dates) in &schema.table.dates {
+        for part in &dates.parts {
+            column(names, file, &format!("{name}.{}", part.name()), "table.dates")?;
+        }
+    }
     for name in schema.table.missing_in.keys() {
         column(names, file, name, "table.missing_in")?;
     }

@@ -306,15 +306,21 @@ fn comment(file: &str, text: &Arc<[u8]>, delimiter: char) -> Result<(Option<char
 fn refuse_title(file: &str, text: &Arc<[u8]>, table: &Table, names_delimiter: bool) -> Result<(), Error> {
     let mut lines = Lines::new(file, text, table, names_delimiter);
     let mut widths = Vec::new();
+    let mut open_ends = 0;
     while widths.len() < PROBE_LINES
         && let Ok(Some(cells)) = lines.next()
     {
+        open_ends += usize::from(cells.last().is_some_and(String::is_empty));
         // A title of a spreadsheet has the delimiters, but nothing between them.
         let filled = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
         widths.push((cells.len(), if widths.len() < MOST_TITLES && filled == 1 { 1 } else { cells.len() }));
     }
     let (usual, count) = usual_width(&widths.iter().map(|(width, _)| (*width, None)).collect::<Vec<_>>());
     let titles = widths.iter().take_while(|(_, filled)| *filled != usual).count();
+    // Lines that end with a delimiter, other than the header, are another fault.
+    if titles == 1 && widths.first().is_some_and(|(width, _)| width + 1 == usual) && open_ends + 1 == widths.len() {
+        return Ok(());
+    }
     if usual > 1 && (1..=MOST_TITLES).contains(&titles) && count * 10 >= (widths.len() - titles) * 9 {
         let lines = if titles == 1 { "the line".to_owned() } else { format!("the first {titles} lines") };
         let found = widths.first().map_or(0, |(_, filled)| *filled);

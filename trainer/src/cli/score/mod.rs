@@ -152,6 +152,9 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
 /// Returns what is unusual about a record, by kind: the features that are missing though training
 /// had each of them in every row, clamped, unseen.
 fn notes<'a>(record: &AnyRecord<'_>, names: &[&'a str], inputs: &Inputs) -> Vec<(&'static str, Vec<&'a str>)> {
+    if record.notes().iter().all(|note| *note == Note::Usual) {
+        return Vec::new();
+    }
     let of = |note: Note| -> Vec<&'a str> {
         let noted = record.notes().iter().zip(names).enumerate();
         let noted = noted.filter(|(index, (found, _))| {

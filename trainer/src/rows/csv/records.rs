@@ -198,13 +198,15 @@ fn repeats(text: &[u8], fields: &[Range<u32>], header: &[String]) -> bool {
 }
 
 /// Returns what to do about a record of too few or too many fields.
-fn ragged_help(first: &[u8], found: usize, expected: usize, line: u64) -> &'static str {
+fn ragged_help(first: &[u8], last: &[u8], found: usize, expected: usize, line: u64) -> &'static str {
     let word =
         first.trim_ascii().split(|byte| !byte.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_lowercase();
     let is_footer =
         [&b"total"[..], b"sum", b"source", b"note", b"notes", b"grand", b"generated", b"end"].contains(&&*word);
     if is_footer && found != expected {
         "this looks like the end of a report: take the line out"
+    } else if found == expected + 1 && last.trim_ascii().is_empty() {
+        "the line ends with a delimiter, the header does not: add one to the header, or take it off every line"
     } else if expected == 1 && line <= 5 {
         "the line before it looks like a title, where the names of the columns are expected: take it out; or correct table.delimiter"
     } else {
@@ -242,13 +244,14 @@ impl Source for Records {
                 if self.table.trim && fields.len() == 1 && text.trim_ascii().is_empty() {
                     continue;
                 }
-                let first = fields.first().map_or(&[][..], |field| slice(text, field));
+                let [first, last] =
+                    [fields.first(), fields.last()].map(|field| field.map_or(&[][..], |field| slice(text, field)));
                 return Err(Error::RaggedRow {
                     file: splitter.file().into(),
                     line: splitter.line(),
                     found: fields.len(),
                     expected,
-                    help: ragged_help(first, fields.len(), expected, splitter.line()),
+                    help: ragged_help(first, last, fields.len(), expected, splitter.line()),
                 });
             }
             self.open_next()?;
