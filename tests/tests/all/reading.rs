@@ -244,13 +244,17 @@ fn an_odd_cell_has_the_same_outcome_in_every_row() {
             let refused = folder.refusal(&train);
             let start = format!("odd.csv:{}: column \"wage\": found {odd:?}, expected a number; ", row + 2);
             assert!(refused.starts_with(&start) && refused.ends_with("(--bad-cells missing)"), "{refused}");
-            let told = folder.run(&[&train[..], &["--bad-cells", "missing"]].concat()).done();
+            let printed = folder.run(&[&train[..], &["--bad-cells", "missing"]].concat()).done();
             assert!(
-                told.contains(&format!("column \"wage\": 1 cells are no numbers and count as missing: {odd:?}")),
-                "{told}"
+                printed.contains(&format!("column \"wage\": 1 cells are no numbers and count as missing: {odd:?}")),
+                "{printed}"
             );
-            let line = told.lines().find(|line| line.starts_with("wage ")).unwrap();
-            assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["wage", "number", "0", "1", "0", "0"], "{told}");
+            let line = printed.lines().find(|line| line.starts_with("wage ")).unwrap();
+            assert_eq!(
+                line.split_whitespace().collect::<Vec<_>>(),
+                ["wage", "number", "0", "1", "0", "0"],
+                "{printed}"
+            );
             // The model knows that its rows were read so.
             let scored = folder.run(&["score", "m.feamoe", "odd.csv"]);
             assert_eq!(scored.code, Some(0), "{}", scored.stderr);
@@ -285,7 +289,7 @@ fn a_header_that_repeats_is_passed_over_and_counted() {
     let (whole, joined) = (train("whole.csv"), train("joined.csv"));
     assert_eq!((&whole["rows"], &whole["prequential"]), (&joined["rows"], &joined["prequential"]));
     let warnings = joined["warnings"].to_string();
-    assert!(warnings.contains("2 lines repeat the header, joined.csv:902 the first: passed over"), "{warnings}");
+    assert!(warnings.contains("2 lines repeat the header, joined.csv:902 the first: skipped"), "{warnings}");
     let scored = folder.run(&["score", "m.feamoe", "joined.csv"]);
     assert_eq!(scored.stdout, folder.run(&["score", "m.feamoe", "whole.csv"]).done());
     assert!(scored.stderr.contains("2 lines repeat the header"), "{}", scored.stderr);
@@ -638,7 +642,7 @@ fn dates_become_numbers_on_request() {
     );
 }
 
-/// Numbers that stand for no value are noticed, codes are told from counts.
+/// Numbers that stand for no value are noticed, codes are distinguished from counts.
 #[test]
 fn sentinels_and_codes_are_noticed() {
     let people = people(12, 3_000);
@@ -673,7 +677,10 @@ fn a_model_reads_files_of_another_delimiter() {
     let mut all = Vec::new();
     for delimiter in [';', ',', '\t', '|'] {
         folder.write("new.csv", csv(new, delimiter, plain));
-        all.push(folder.run(&["score", "m.feamoe", "new.csv"]).done());
+        let scored = folder.run(&["score", "m.feamoe", "new.csv"]);
+        let note = format!("note: new.csv is read with the delimiter {delimiter:?}, as ';' is not in its first line\n");
+        assert_eq!(scored.stderr, if delimiter == ';' { String::new() } else { note });
+        all.push(scored.well());
         let evaluated = folder.run(&["evaluate", "m.feamoe", "new.csv", "--no-recourse"]);
         assert_eq!(evaluated.code, Some(0), "{}", evaluated.stderr);
     }
@@ -690,7 +697,17 @@ fn a_model_reads_files_of_another_delimiter() {
     let turned: String = text.lines().map(|line| line.split(',').rev().collect::<Vec<_>>().join(",") + "\n").collect();
     folder.write("turned.csv", turned);
     for name in ["named.csv", "turned.csv"] {
-        assert!(folder.run(&["score", "bare.feamoe", name]).done() == scores, "{name}");
+        let scored = folder.run(&["score", "bare.feamoe", name]);
+        assert_eq!(scored.stderr, format!("note: {name}:1 names the columns, which the schema names too: skipped\n"));
+        assert!(scored.well() == scores, "{name}");
+    }
+    // With and without names, one after the other: each file has its own order.
+    let lines = |text: &str| -> Vec<String> {
+        text.lines().skip(1).map(|line| line.split_once(',').unwrap().1.to_owned()).collect()
+    };
+    for files in [["turned.csv", "bare.csv", "named.csv"], ["bare.csv", "turned.csv", "bare.csv"]] {
+        let scored = folder.run(&[&["score", "bare.feamoe"], &files[..]].concat()).well();
+        assert!(lines(&scored) == vec![lines(&scores); 3].concat(), "{files:?}");
     }
 }
 

@@ -73,7 +73,7 @@ pub struct Encoder {
     mass: Vec<f64>,
     /// Per feature, the smallest and largest number learned from.
     extent: Vec<[f32; 2]>,
-    /// Per feature, the cells that were not just a value.
+    /// Input quality per feature.
     quality: Vec<Quality>,
     /// As the schema has it.
     #[serde(skip)]
@@ -82,7 +82,7 @@ pub struct Encoder {
     rows_seen: u64,
 }
 
-/// What the cells of a feature were beside values, over all rows learned from.
+/// Input quality of one feature, counted over all rows learned from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quality {
     /// Missing cells.
@@ -336,7 +336,7 @@ impl Encoder {
         self.extent.get(feature).copied().filter(|[low, high]| low <= high)
     }
 
-    /// Returns what the cells of every feature were beside values.
+    /// Returns the input quality of every feature.
     #[must_use]
     pub fn quality(&self) -> &[Quality] {
         &self.quality

@@ -13,7 +13,11 @@ const MOST_VALUES: usize = 2_000;
 /// Bytes kept of a value.
 const MOST_BYTES: usize = 200;
 
-/// Formats of dates, each with an example.
+/// Longest text that is tried as a date, in bytes, and cells that every format is tried on.
+const LONGEST_DATE: usize = 40;
+const ENOUGH_DATES: u64 = 100;
+
+/// Formats of dates that are recognised, in the notation of `strftime`.
 pub(super) const DATE_FORMATS: [&str; 12] = [
     "%Y-%m-%d",
     "%d.%m.%Y",
@@ -61,7 +65,8 @@ pub(super) struct Column {
     /// Whether the numbers ascend, without one twice.
     ascends: bool,
     last: f64,
-    /// Cells that are dates, by format.
+    /// Cells that formats of dates were tried on, and those that are dates, by format.
+    dated: u64,
     dates: [u64; DATE_FORMATS.len()],
     /// Lengths of the shortest and the longest cell.
     lengths: (usize, usize),
@@ -134,6 +139,7 @@ impl Column {
             other_cells: 0,
             ascends: true,
             last: f64::NEG_INFINITY,
+            dated: 0,
             dates: [0; DATE_FORMATS.len()],
             lengths: (usize::MAX, 0),
             hash: 0,
@@ -182,11 +188,14 @@ impl Column {
         } else if self.others.len() < MOST_VALUES {
             self.others.insert(short, 1);
         }
-        // Only formats that fit all cells so far, words for no value aside, are tried.
-        if text.len() <= 40 && text.iter().any(u8::is_ascii_digit) {
+        // A format that does not fit most of the first cells is not tried again.
+        if text.len() <= LONGEST_DATE && text.iter().any(u8::is_ascii_digit) {
             for format in 0..DATE_FORMATS.len() {
-                self.count_date(format, text);
+                if self.dated < ENOUGH_DATES || self.dates[format] * 10 >= self.dated * 9 {
+                    self.count_date(format, text);
+                }
             }
+            self.dated += 1;
         }
     }
 
@@ -308,7 +317,7 @@ impl Column {
     pub(super) fn rarely_repeats(&self) -> bool {
         match self.overflow {
             0 => self.values.len() * 2 > self.present(),
-            // The values that are counted came first: how few cells they are tells of the rest.
+            // The counted values came first: how few cells they have shows how rare the others are.
             overflow => {
                 self.present() - overflow < 2 * MOST_VALUES
                     && self.values.iter().filter(|(_, count)| *count <= 2).count() * 2 > MOST_VALUES

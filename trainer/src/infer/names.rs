@@ -76,7 +76,7 @@ impl Family {
     /// Returns that of a name, if it has the name of one.
     pub(super) fn of_name(name: &str) -> Option<Self> {
         let parts = parts(name);
-        // Long words may go on: hispanics, africanamerican.
+        // A long word also matches as a prefix: hispanics, africanamerican.
         let is =
             |part: &str, word: &str| part == word || ((word.len() >= 7 || word == "hispan") && part.starts_with(word));
         let has = |words: &str| parts.iter().any(|part| words.split('|').any(|word| is(part, word)));
@@ -196,12 +196,15 @@ pub(super) fn parts(name: &str) -> Vec<String> {
 }
 
 /// Returns what protected characteristic the values of a column are those of, whatever its name.
-pub(super) fn family_of_values<'v>(values: impl Iterator<Item = &'v str>) -> Option<Family> {
+/// The letters M and F alone may be grades of a charge: they count with `letters` only.
+pub(super) fn family_of_values<'v>(values: impl Iterator<Item = &'v str>, letters: bool) -> Option<Family> {
     let values: Vec<String> =
         values.map(|value| value.trim().to_lowercase()).filter(|value| !is_unknown(value)).collect();
     let is_sex = |value: &String| matches!(value.as_str(), "male" | "female" | "man" | "woman" | "men" | "women");
     let is_letter = |value: &String| matches!(value.as_str(), "m" | "f");
-    if values.len() >= 2 && (values.iter().all(is_sex) || (values.len() == 2 && values.iter().all(is_letter))) {
+    if values.len() >= 2
+        && (values.iter().all(is_sex) || (letters && values.len() == 2 && values.iter().all(is_letter)))
+    {
         return Some(Family::Sex);
     }
     let any = |words: [&str; 3]| values.iter().any(|value| words.iter().any(|word| value.starts_with(word)));
@@ -239,10 +242,11 @@ mod tests {
         ] {
             assert_eq!(Family::of_name(name), family, "{name}");
         }
-        assert_eq!(family_of_values(["Male", "Female", "Unknown"].into_iter()), Some(Family::Sex));
-        assert_eq!(family_of_values(["White", "Black", "x"].into_iter()), Some(Family::Race));
-        assert_eq!(family_of_values(["m", "f"].into_iter()), Some(Family::Sex));
-        assert_eq!(family_of_values(["red", "white"].into_iter()), None);
+        assert_eq!(family_of_values(["Male", "Female", "Unknown"].into_iter(), false), Some(Family::Sex));
+        assert_eq!(family_of_values(["White", "Black", "x"].into_iter(), false), Some(Family::Race));
+        assert_eq!(family_of_values(["m", "f"].into_iter(), true), Some(Family::Sex));
+        assert_eq!(family_of_values(["m", "f"].into_iter(), false), None);
+        assert_eq!(family_of_values(["red", "white"].into_iter(), true), None);
         assert!(is_unknown("Unknown") && is_unknown("n/a") && is_unknown("Information not provided"));
         assert!(!is_unknown("none") && !is_unknown("no") && !is_unknown("Other"));
     }

@@ -431,9 +431,9 @@ pub struct Evaluation {
     pub requirements: Vec<Requirement>,
     /// Features that predict the outcome almost alone, or a group.
     pub proxies: Vec<Proxy>,
-    /// What the cells of every feature were beside values.
+    /// Input quality of every feature.
     pub inputs: Vec<Input>,
-    /// What is remarkable about them.
+    /// Warnings on the input quality.
     pub warnings: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What the records of a data set were like beside their values: missing, clamped, unseen, bad.
+//! Input quality of a data set: missing, clamped, unseen and bad cells, counted by feature.
 
 use feamoe_engine::Schema;
 use feamoe_engine::schema::Note;
@@ -37,7 +37,7 @@ pub struct Input {
 }
 
 impl Inputs {
-    /// Starts without records. What a card says of the training rows is compared with.
+    /// Starts without records. With a card, missing values are compared with those in training.
     #[must_use]
     pub fn new(schema: Schema<'_>, card: Option<&Card>) -> Self {
         let names = (0..schema.features().len()).map(|index| schema.feature_name(index).unwrap_or_default());
@@ -46,7 +46,7 @@ impl Inputs {
         Self { features, rows: 0, missing_in_training }
     }
 
-    /// Counts a record by what was noted of its values.
+    /// Counts a record, given the notes on its values.
     pub fn observe(&mut self, notes: &[Note]) {
         self.rows += 1;
         for (input, note) in self.features.iter_mut().zip(notes) {

@@ -66,7 +66,7 @@ struct Layout<'a> {
 /// A scored record.
 struct Scored<'a> {
     row: u64,
-    /// Cells as they stand; `None` where the value is missing.
+    /// Cells as they stand, each with whether it means that the value is missing.
     kept: Vec<(String, bool)>,
     probability: f32,
     decision: bool,
@@ -104,7 +104,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Scores every record into what `open` makes of the layout.
+/// Scores every record into the sink that `to` makes of the layout.
 fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Result<S>) -> anyhow::Result<()> {
     let blob = read_blob(&options.source.model)?;
     let model = load_any(&options.source.model, &blob)?;

@@ -58,14 +58,11 @@ pub(super) struct Guesses {
     pub(super) dates: Vec<(usize, &'static str)>,
 }
 
-/// Returns what each column is protected as: by its name; by its values, where no name says so of
-/// another column.
+/// Returns what each column is protected as, by its name or its values.
 fn families(columns: &[Column]) -> Vec<Option<Family>> {
     let named: Vec<Option<Family>> = columns.iter().map(|column| Family::of_name(&column.name)).collect();
-    let by_values = |column: &Column| {
-        let family = family_of_values(column.known_values().map(|(value, _)| value));
-        family.filter(|family| !named.contains(&Some(*family)))
-    };
+    let letters = !named.contains(&Some(Family::Sex));
+    let by_values = |column: &Column| family_of_values(column.known_values().map(|(value, _)| value), letters);
     columns.iter().zip(&named).map(|(column, named)| named.or_else(|| by_values(column))).collect()
 }
 

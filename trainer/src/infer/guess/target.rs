@@ -84,6 +84,12 @@ fn outcomes(column: &Column) -> Vec<Vec<&str>> {
 /// Finds which values are which outcome.
 fn divided(column: &Column, index: usize, evidence: String, positive: Option<&str>) -> Result<Target, String> {
     let outcomes = outcomes(column);
+    if column.distinct().is_none_or(|count| count > MOST_VALUES) {
+        return Err(format!(
+            "column {:?} has more than {MOST_VALUES} values, expected those of two outcomes; make a column of the outcome first",
+            column.name
+        ));
+    }
     let (favourable, why) = match positive {
         Some(positive) => {
             let place = outcomes.iter().position(|ways| ways.contains(&positive));

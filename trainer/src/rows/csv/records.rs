@@ -41,7 +41,9 @@ pub struct Records {
     /// The names of the file being read, as a line of it would have them.
     header: Vec<String>,
     any_delimiter: bool,
-    /// Lines that repeat them, and where the first is.
+    /// How files were read in another way than the schema says, in words.
+    remarks: Vec<String>,
+    /// Lines that repeat the header, and where the first is.
     repeated: Option<(u64, String)>,
     digest: SharedDigest,
 }
@@ -100,6 +102,7 @@ impl Records {
             number: 0,
             header: Vec::new(),
             any_delimiter,
+            remarks: Vec::new(),
             repeated: None,
             digest: Arc::new(Mutex::new(digest)),
         };
@@ -128,9 +131,22 @@ impl Records {
         let (text, fields) = splitter.record();
         self.header =
             fields.iter().map(|field| String::from_utf8_lossy(slice(text, field)).trim().to_owned()).collect();
-        // Of columns that the schema names, the file may name them too.
-        let is_header = self.table.header || is_header_of(&self.header, &self.table.columns);
-        if is_header {
+        // A file may name the columns that the schema names. They keep the schema's order: the next
+        // file may have no names.
+        let names_columns = !self.table.header && is_header_of(&self.header, &self.table.columns);
+        if names_columns {
+            self.remarks.push(format!("{file}:1 names the columns, which the schema names too: skipped"));
+        }
+        if delimiter != self.table.delimiter {
+            self.remarks.push(format!(
+                "{file} is read with the delimiter {delimiter:?}, as {:?} is not in its first line",
+                self.table.delimiter
+            ));
+        }
+        if self.columns.is_empty() && !self.table.header {
+            self.columns = self.table.columns.clone().into();
+        }
+        if self.table.header || names_columns {
             let names = column_names(self.header.iter());
             if self.columns.is_empty() {
                 self.columns = names.into();
@@ -141,7 +157,7 @@ impl Records {
                 self.order = None;
             }
         } else {
-            self.columns = self.table.columns.clone().into();
+            self.order = None;
             self.header = self.table.columns.clone();
             self.ahead = true;
         }
@@ -279,10 +295,10 @@ impl Source for Records {
 
     fn notes(&self) -> Vec<String> {
         let note = |(lines, place): &(u64, String)| match lines {
-            1 => format!("{place} repeats the header: passed over"),
-            _ => format!("{lines} lines repeat the header, {place} the first: passed over"),
+            1 => format!("{place} repeats the header: skipped"),
+            _ => format!("{lines} lines repeat the header, {place} the first: skipped"),
         };
-        self.repeated.iter().map(note).collect()
+        self.remarks.iter().cloned().chain(self.repeated.iter().map(note)).collect()
     }
 
     fn digest(&self) -> Digest {
