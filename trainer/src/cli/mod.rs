@@ -204,7 +204,7 @@ impl TableOption {
     }
 }
 
-/// Opens rows as a schema says that was named, or that is the model's.
+/// Opens rows with a schema that the user named (`is_named`) or that the model carries.
 fn open_rows<'s>(data: &[Input], schema: &Schema, is_named: bool, usage: Use) -> Result<Stream<'s>, Error> {
     let source = if is_named { open(data, &schema.table)? } else { open_like(data, &schema.table)? };
     Stream::new(source, schema, usage)
@@ -312,8 +312,7 @@ fn read_blob(path: &Path) -> anyhow::Result<AlignedBytes> {
     Ok(AlignedBytes::read(path)?)
 }
 
-/// Reads how a model was made, where it says so; of one that has a schema named it may be
-/// unreadable.
+/// As [`read_card`]; an unreadable card counts as none if a schema was named.
 fn read_card_beside(schema: Option<&Path>, path: &Path, blob: &AlignedBytes) -> anyhow::Result<Option<Card>> {
     match (read_card(path, blob), schema) {
         (Err(_), Some(_)) => Ok(None),

@@ -56,7 +56,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             schema.target.check_model(model.any().schema())?;
         }
         names.name_features(model.any());
-        // What the model knows names the groups where it is clear which ones were watched.
+        // The model's schema names the groups if it is clear which attribute was watched.
         let card = read_card(path, &blob)?.filter(|_| is_open);
         let known = card.filter(|card| options.attribute.is_some() || card.schema.protected.len() == 1);
         if let Some(card) = known {

@@ -62,8 +62,7 @@ pub fn message(text: &str) {
     let _ = writeln!(io::stderr(), "{}", safe(text));
 }
 
-/// Prints what there is to say of the data that were read: notes of the reader, warnings of
-/// columns.
+/// Prints the notes of a reader and the warnings on columns.
 pub fn warnings(notes: &[String], warnings: &[String]) {
     for note in notes {
         message(&format!("note: {note}"));
@@ -73,8 +72,8 @@ pub fn warnings(notes: &[String], warnings: &[String]) {
     }
 }
 
-/// Writes control characters, and those that turn the direction of writing, as escapes: names and
-/// cells of a table are data, not orders to a terminal. Line ends stay.
+/// Escapes control characters and those that change the direction of text, except line ends and
+/// tabs: names and cells must not control a terminal.
 pub fn safe(text: &str) -> Cow<'_, str> {
     let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
     let is_unsafe = |c: char| (c.is_control() && c != '\n' && c != '\t') || turns(c);
@@ -88,8 +87,7 @@ pub fn safe(text: &str) -> Cow<'_, str> {
     safe.into()
 }
 
-/// Returns names of data under which none is that of an own column: those that would be get a
-/// prefix.
+/// Returns the names of data columns, with a prefix where one equals the name of an own column.
 pub fn names_apart(names: &[String], own: &[&str], prefix: &str) -> Vec<String> {
     let mut taken: Vec<String> = Vec::new();
     for name in names {

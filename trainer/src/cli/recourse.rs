@@ -35,7 +35,7 @@ pub struct Options {
     source: Source,
     /// Says how to read the file, which columns are protected and so never changed, and in
     /// [features] what may be changed: immutable, increase_only, decrease_only, ranges, steps,
-    /// costs. Without it, the schema that the model was trained with says so
+    /// costs [default: the schema that the model was trained with]
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     #[command(flatten)]

@@ -152,7 +152,7 @@ impl Survey {
     }
 }
 
-/// What is read of something that is in memory.
+/// Returns a reader of a copy of the text.
 pub(super) fn in_memory(text: &[u8]) -> impl Read + Send + 'static + use<> {
     io::Cursor::new(text.to_vec())
 }

@@ -1,5 +1,5 @@
-//! Dates as numbers: of a column with dates, further columns with the days since a day, the month,
-//! the weekday, as `table.dates` of the schema asks.
+//! Dates as numbers. For each column listed under `table.dates` of the schema, adds columns with
+//! the days since a given day, the month, the weekday and so forth.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::{BadCells, Digest, Record, Source};
 use crate::error::Error;
 use crate::schema::{DatePart, Dates, Table};
 
-/// A source with the columns that are made of its dates, after its own.
+/// A source with further columns, made of its dates, after its own.
 pub(super) struct Dated<'s> {
     source: Box<dyn Source + 's>,
     /// All columns.
@@ -31,7 +31,7 @@ struct Made {
 }
 
 impl<'s> Dated<'s> {
-    /// Adds the columns that a table asks for; none where it asks for none.
+    /// Adds the columns that a table asks for, if any.
     ///
     /// # Errors
     /// [`Error::MissingColumn`]; [`Error::Input`] where a column that is made has the name of
@@ -63,14 +63,14 @@ impl<'s> Dated<'s> {
 }
 
 impl Made {
-    /// Returns what the column holds for a cell with a date; text that is none stays.
+    /// Returns the number made of a date. Text that is no date stays, and is a bad cell.
     #[allow(clippy::cast_lossless)]
     fn cell<'a>(&self, cell: Cell<'a>) -> Cell<'a> {
         let Cell::Text(text) = cell else { return self.of_number(cell) };
         self.number(&String::from_utf8_lossy(text)).map_or(cell, Cell::Number)
     }
 
-    /// Returns that of a date without marks, such as 20130814.
+    /// As [`Made::cell`], for a date that is a number, such as 20130814.
     fn of_number<'a>(&self, cell: Cell<'a>) -> Cell<'a> {
         let text = cell.text().map(|text| String::from_utf8_lossy(&text).into_owned());
         text.and_then(|text| self.number(&text)).map_or(cell, Cell::Number)
@@ -88,7 +88,7 @@ impl Made {
     }
 }
 
-/// Reads a date; a time that the format does not have is passed over, but for its hour.
+/// Reads a date. Of a time after it, which the format does not have, only the hour is kept.
 pub(crate) fn moment(text: &str, format: &str) -> Option<NaiveDateTime> {
     if let Ok(moment) = NaiveDateTime::parse_from_str(text, format) {
         return Some(moment);

@@ -203,7 +203,8 @@ impl<'s> Stream<'s> {
         self.source.bad_cells()
     }
 
-    /// Returns what was passed over or taken in another way than it stands, in words.
+    /// Returns notes on lines that were skipped and files that were read in another way than the
+    /// schema says.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         self.source.notes()

@@ -23,7 +23,7 @@ const LONGEST: usize = 80;
 /// Blanks that stand between groups of digits: plain, no-break, thin, figure, narrow no-break.
 const BLANKS: [char; 5] = [' ', '\u{a0}', '\u{2009}', '\u{2007}', '\u{202f}'];
 
-/// What else does: of Switzerland, and of program text.
+/// Other marks between groups of digits: of Switzerland, and of program text.
 const MARKS: [char; 3] = ['\'', '\u{2019}', '_'];
 
 /// Words for currencies, beside the signs that Unicode knows.
@@ -32,7 +32,7 @@ const CURRENCIES: [&str; 22] = [
     "aud", "kr", "kč", "zł", "rs", "r",
 ];
 
-/// Zeros of the digits that are read beside ASCII's: full-width, Arabic, Persian, Devanagari.
+/// The zeros of further digits: full-width, Arabic, Persian, Devanagari.
 const ZEROS: [u32; 4] = [0xff10, 0x0660, 0x06f0, 0x0966];
 
 /// Reads a number in plain notation, or as the head of this file says.

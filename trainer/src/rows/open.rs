@@ -22,8 +22,9 @@ pub fn open(inputs: &[Input], table: &Table) -> Result<Box<dyn Source>, Error> {
     resume(inputs, table, &[], Digest::default())
 }
 
-/// As [`open`], for files that are read as others were, such as those that a model was trained on:
-/// where the delimiter of the table splits no line, another one that does is taken.
+/// As [`open`], with the table of other files, such as those that a model was trained on. If the
+/// first line of a file does not have the table's delimiter, the most frequent of `, ; tab |` in it
+/// is taken, and noted.
 ///
 /// # Errors
 /// As [`open`].

@@ -1,5 +1,5 @@
-//! How the cells of a table are read, whatever stores it: what means that a value is missing, and
-//! which marks stand inside numbers.
+//! How the cells of a table are read, for text and typed tables alike: which words mean *no value*,
+//! and which marks stand inside numbers.
 
 use super::number::{Marks, parse};
 use super::record::{Cell, decimals};
@@ -27,8 +27,8 @@ pub(super) struct ColumnRules<'a> {
 }
 
 impl Rules {
-    /// Returns those of a table of these columns. Columns that it does not have are passed over:
-    /// what is scored need not have a target.
+    /// Returns the rules of a table with these columns. Rules for absent columns are ignored:
+    /// scored data need no target.
     pub(super) fn new(table: &Table, columns: &[String]) -> Self {
         let own = |column: &String| table.missing_in.get(column).map(|words| Words::new(words));
         let own = if table.missing_in.is_empty() { Vec::new() } else { columns.iter().map(own).collect() };
@@ -49,14 +49,14 @@ impl Rules {
 }
 
 impl<'a> ColumnRules<'a> {
-    /// Returns the text as it counts: without blanks around it, if the table is trimmed.
+    /// Returns the text without blanks around it, if the table is trimmed.
     #[inline]
     pub(super) fn trimmed(self, text: &[u8]) -> &[u8] {
         if self.table.trim { text.trim_ascii() } else { text }
     }
 
-    /// Returns whether a text means that the value is missing. A word of this column that is a
-    /// number means every way to write it.
+    /// Returns whether a text means that the value is missing. A number among the words of this
+    /// column stands for every way to write it.
     #[inline]
     pub(super) fn is_missing(self, text: &[u8]) -> bool {
         self.table.everywhere.contains(text)
@@ -73,8 +73,8 @@ impl<'a> ColumnRules<'a> {
         has(&self.table.everywhere) || self.own.is_some_and(has)
     }
 
-    /// Returns the cell of a text that means something. A number with marks of the table is that
-    /// number; any other text stays, as it may be the name of a level.
+    /// Returns the cell of a text that is not missing: a number if it has marks of the table, else
+    /// the text, which may be the name of a level.
     #[inline]
     pub(super) fn present<'t>(self, text: &'t [u8]) -> Cell<'t> {
         match self.table.marks.and_then(|marks| marks.number(text)) {

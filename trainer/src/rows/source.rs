@@ -44,7 +44,8 @@ pub trait Source: Send {
         BadCells::Error
     }
 
-    /// Returns what was passed over or taken in another way than it stands, in words.
+    /// Returns notes on lines that were skipped and files that were read in another way than the
+    /// schema says.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }

@@ -1,4 +1,4 @@
-//! What a column is as a feature.
+//! The role of a column as a feature: number, category, or left out, and why.
 
 use super::super::column::{Column, Kind};
 use super::super::names::{CODE_WORDS, ID_WORDS, has_word};
@@ -19,7 +19,7 @@ const MOST_CODES: usize = 100;
 /// Records below which a column without repeats is no sign of an identifier.
 const ENOUGH_RECORDS: usize = 50;
 
-/// Decides; `outcome` is 1, 0 or NaN per sampled record, where the target is known.
+/// Decides the role of a column. `outcome`, if the target is known: 1, 0 or NaN per sampled record.
 pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) -> Role {
     let columns = &survey.columns;
     let column = &columns[index];
@@ -101,8 +101,8 @@ pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) ->
     }
 }
 
-/// Whether the outcome goes along with the logarithm of a column's numbers at least as much as with
-/// the numbers, as far as the outcome is known.
+/// Whether the outcome correlates with the logarithm of a column's numbers at least as strongly as
+/// with the numbers; true if the outcome is not known.
 fn log_helps(column: &Column, outcome: Option<&[f64]>) -> bool {
     let Some(outcome) = outcome else { return true };
     let pairs =

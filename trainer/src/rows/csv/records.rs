@@ -38,7 +38,7 @@ pub struct Records {
     ahead: bool,
     /// 1-based number of the current record over all files.
     number: u64,
-    /// The names of the file being read, as a line of it would have them.
+    /// The names of the current file's columns, in the order of its fields.
     header: Vec<String>,
     any_delimiter: bool,
     /// How files were read in another way than the schema says, in words.
@@ -187,7 +187,7 @@ fn with_delimiter(
     Ok((Box::new(Cursor::new(head).chain(text)), delimiter))
 }
 
-/// Returns whether a first line is that of a spreadsheet which names the delimiter, `sep=;`.
+/// Returns whether the first line is a spreadsheet's `sep=;`, which names the delimiter.
 fn names_delimiter(splitter: &Splitter, delimiter: char) -> Result<bool, Error> {
     let (text, _) = splitter.record();
     let Some(named) = text.strip_prefix(b"sep=").and_then(|rest| rest.first()).filter(|_| text.len() == 5) else {
@@ -199,13 +199,13 @@ fn names_delimiter(splitter: &Splitter, delimiter: char) -> Result<bool, Error> 
     Err(Error::OtherDelimiter { file: splitter.file().into(), found: char::from(*named), expected: delimiter })
 }
 
-/// Returns whether the first line of a file without a header, as the schema has it, names the
-/// columns nevertheless.
+/// Returns whether the first line of a file names the columns, although the schema expects no
+/// header.
 fn is_header_of(line: &[String], columns: &[String]) -> bool {
     columns.len() > 1 && columns.iter().all(|name| line.contains(name))
 }
 
-/// Returns whether a record is the header again, as where files were joined.
+/// Returns whether a record repeats the header, as in joined files.
 #[inline]
 fn repeats(text: &[u8], fields: &[Range<u32>], header: &[String]) -> bool {
     fields.len() > 1
