@@ -557,8 +557,8 @@ fn scores_keep_columns_in_every_format() {
     assert_eq!(record["row"], 11);
     let same = records.iter().zip(document["records"].as_array().unwrap());
     for (line, record) in same {
-        let probability: f32 = line[4].parse().unwrap();
-        assert_eq!(record["probability"].as_f64().unwrap() as f32, probability);
+        // The digits of the CSV, which are the fewest.
+        assert_eq!(record["probability"].to_string(), line[4]);
     }
     let twice = folder.refusal(&["score", "m.feamoe", "d.csv", "--keep", "row,row"]);
     assert!(twice.contains("--keep names \"row\" twice"), "{twice}");
