@@ -5,11 +5,12 @@ use std::borrow::Cow;
 
 use feamoe_engine::Value;
 use feamoe_engine::limits::MAX_BINS;
-use feamoe_engine::schema::{Transform, clamp};
+use feamoe_engine::schema::{Transform, bin, clamp};
 use rustc_hash::FxHashMap;
 
 use super::bins::edges;
 use super::levels::Levels;
+use super::number::{BLOCKS, Bin, COARSE};
 use super::{Category, Encoder, Feature, Kind, Number, Options, Quality, bad_cell};
 use crate::error::Error;
 use crate::model::FEATURES;
@@ -174,11 +175,35 @@ fn number(mut values: Vec<f32>, transform: Transform, bins: usize, encoder: &mut
     for x in &mut values {
         *x = clamp(*x, low, high);
     }
-    let edges = edges(values, bins);
-    let bin_rows = if edges.is_empty() { 0 } else { edges.len() + 1 };
-    let first_row = encoder.add_rows(2 + bin_rows);
-    let (sd, inv_sd) = (finite(sd), finite(1.0 / sd));
-    Number { transform, mean: finite(mean), sd, inv_sd, low, high, edges, first_row }
+    let edges = edges(values.clone(), bins);
+    let standardised = |x: f32| (f64::from(transform.apply(x)) - mean) / sd;
+    let bins = if edges.is_empty() { Vec::new() } else { bins_of(&values, &edges, standardised) };
+    let (mean, sd) = (finite(mean), finite(sd));
+    let (first_row, first_block) = (0, encoder.add_blocks(BLOCKS));
+    let mut number = Number { transform, mean, sd, low, high, edges, bins, first_row, first_block };
+    number.first_row = encoder.add_rows(number.n_rows());
+    number
+}
+
+/// Returns what each bin between edges says beside its own row. A coarse bin holds the fine ones
+/// whose middle lies in its [`COARSE`]-th part of the values.
+fn bins_of(values: &[f32], edges: &[f32], standardised: impl Fn(f32) -> f64) -> Vec<Bin> {
+    let mut counted = vec![(0.0_f64, 0.0_f64); edges.len() + 1];
+    for x in values {
+        if let Some((count, sum)) = counted.get_mut(bin(*x, edges)) {
+            (*count, *sum) = (*count + 1.0, *sum + standardised(*x));
+        }
+    }
+    let (mut before, mut part, mut coarse) = (0.0, None, 0);
+    let bin = |(count, sum): (f64, f64)| {
+        let middle = (before + count / 2.0) / values.len() as f64;
+        before += count;
+        let own = Some(((middle * COARSE as f64) as usize).min(COARSE - 1));
+        coarse += u16::from(part.is_some() && own != part);
+        part = own;
+        Bin { place: if count > 0.0 { finite(sum / count) } else { 0.0 }, coarse }
+    };
+    counted.into_iter().map(bin).collect()
 }
 
 /// Returns the range outside which values count as its ends in mean and standard deviation:
@@ -215,11 +240,12 @@ fn category(rows: &Buffer, column: usize, max_levels: usize, encoder: &mut Encod
     kept.truncate(max_levels);
     kept.sort_unstable();
     let unseen_row = encoder.add_rows(2);
+    let block = encoder.add_blocks(1);
     let mut levels = Levels::default();
     for index in kept {
         levels.add(&counted[index].0, encoder.add_rows(1));
     }
-    Category { levels, max_levels, unseen_row }
+    Category { levels, max_levels, unseen_row, block }
 }
 
 #[cfg(test)]

@@ -97,9 +97,9 @@ fn values(kind: &Kind, attribute: &Attribute) -> Vec<(u8, Vec<Term>)> {
     match kind {
         Kind::Number(number) => {
             let terms = |value: &str| {
-                let mut terms = Vec::new();
-                number.push_terms(value_of(Cell::Text(value.as_bytes()), None)?, &mut terms);
-                Some(terms)
+                let mut example = Example::default();
+                number.push_terms(value_of(Cell::Text(value.as_bytes()), None)?, &mut example);
+                Some(example.terms)
             };
             attribute.values().filter_map(|(group, value)| Some((group, terms(value)?))).collect()
         }
@@ -117,7 +117,7 @@ fn values(kind: &Kind, attribute: &Attribute) -> Vec<(u8, Vec<Term>)> {
 fn span(features: &[Feature], feature: usize, terms: &[Term]) -> std::ops::Range<usize> {
     let count = |feature: &Feature, start: usize| match &feature.kind {
         Kind::Number(number) if terms.get(start).is_some_and(|term| term.row == number.linear_row()) => {
-            1 + usize::from(!number.edges.is_empty())
+            number.terms_of_bin(0).count().max(1)
         }
         _ => 1,
     };

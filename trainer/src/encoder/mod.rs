@@ -5,7 +5,8 @@
 //!
 //! | value | terms |
 //! | --- | --- |
-//! | number `x` | the linear row times `(t(clamp(x)) - mean) / sd`; with bins also the row of its bin, times 1 |
+//! | number `x` | the rows of its coarse and its fine bin, times 1, and the linear row times the mean of `(t(x) - mean) / sd` in the fine bin |
+//! | number `x`, without bins | the linear row times `(t(clamp(x)) - mean) / sd` |
 //! | level | the row of the level, times 1 |
 //! | level not known yet, or too rare for a row | the *unseen* row, times 1 |
 //! | none | the *missing* row, times 1 |
@@ -18,15 +19,17 @@ mod examples;
 mod fit;
 mod flips;
 mod levels;
+mod number;
 
 use feamoe_engine::Value;
 use feamoe_engine::mixture::Term;
-use feamoe_engine::schema::{Transform, bin, clamp};
+use feamoe_engine::schema::Transform;
 use serde::{Deserialize, Serialize};
 
 pub use examples::Examples;
 pub(crate) use fit::feature_columns;
 pub use flips::{Flipper, Flips};
+pub use number::Number;
 
 use crate::error::Error;
 pub use crate::rows::NO_GROUP;
@@ -40,14 +43,19 @@ pub struct Example {
     /// Per feature, its value as the engine's record takes it; a level has its code in the order in
     /// which the levels got their rows.
     pub values: Vec<Value>,
-    /// At most two per numeric and one per categorical feature, in the order of the features.
+    /// At most three per numeric and one per categorical feature, in the order of the features.
     pub terms: Vec<Term>,
+    /// The block of each term: rows whose [gain](crate::learner) is learned together.
+    pub blocks: Vec<u32>,
     /// Whether the outcome is the favourable one; false where it is not known.
     pub label: bool,
     /// Group per protected attribute, intersections last: 0 privileged, 1.. the others,
     /// [`NO_GROUP`].
     pub groups: Vec<u8>,
 }
+
+/// The block of a row that belongs to none: its gain is 1.
+pub const NO_BLOCK: u32 = u32::MAX;
 
 /// How an encoder is fitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +68,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { warmup: 5000, bins: 64 }
+        Self { warmup: 5000, bins: 128 }
     }
 }
 
@@ -80,6 +88,8 @@ pub struct Encoder {
     bad_cells: BadCells,
     /// Rows learned from.
     rows_seen: u64,
+    /// Blocks of rows so far.
+    blocks: u32,
 }
 
 /// Input quality of one feature, counted over all rows learned from.
@@ -114,20 +124,6 @@ pub enum Kind {
     Category(Category),
 }
 
-/// A numeric feature.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Number {
-    transform: Transform,
-    mean: f32,
-    sd: f32,
-    inv_sd: f32,
-    low: f32,
-    high: f32,
-    edges: Vec<f32>,
-    /// Linear, missing, then the bins.
-    first_row: u32,
-}
-
 /// A categorical feature.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Category {
@@ -135,6 +131,7 @@ pub struct Category {
     max_levels: usize,
     /// Unseen, then missing.
     unseen_row: u32,
+    block: u32,
 }
 
 impl Feature {
@@ -160,85 +157,6 @@ impl Feature {
                 _ => true,
             }),
             Kind::Category(category) => value(cell, Some(category.levels.known())),
-        }
-    }
-}
-
-impl Number {
-    /// Returns the transform applied after clamping.
-    #[must_use]
-    pub fn transform(&self) -> Transform {
-        self.transform
-    }
-
-    /// Returns the mean of the transformed values of the first rows.
-    #[must_use]
-    pub fn mean(&self) -> f32 {
-        self.mean
-    }
-
-    /// Returns the standard deviation of the transformed values of the first rows, 1 where they
-    /// were all the same.
-    #[must_use]
-    pub fn sd(&self) -> f32 {
-        self.sd
-    }
-
-    /// Returns the factor that standardises, `1 / sd`.
-    #[must_use]
-    pub fn inv_sd(&self) -> f32 {
-        self.inv_sd
-    }
-
-    /// Returns the range, lowest and highest raw value, that values are clamped to.
-    #[must_use]
-    pub fn range(&self) -> [f32; 2] {
-        [self.low, self.high]
-    }
-
-    /// Returns the ascending bin edges, raw; empty without bins.
-    #[must_use]
-    pub fn edges(&self) -> &[f32] {
-        &self.edges
-    }
-
-    /// Returns the linear row.
-    #[must_use]
-    pub fn linear_row(&self) -> u32 {
-        self.first_row
-    }
-
-    /// Returns the row of a missing value.
-    #[must_use]
-    pub fn missing_row(&self) -> u32 {
-        self.first_row + 1
-    }
-
-    /// Returns the rows of the bins, one more than edges; none without edges.
-    #[must_use]
-    pub fn bin_rows(&self) -> std::ops::Range<u32> {
-        let first = self.first_row + 2;
-        let bins = if self.edges.is_empty() { 0 } else { self.edges.len() as u32 + 1 };
-        first..first + bins
-    }
-
-    /// Pushes the terms of a value; of anything but a number, those of a missing one.
-    #[inline]
-    fn push_terms(&self, value: Value, terms: &mut Vec<Term>) {
-        let Value::Number(x) = value else {
-            terms.push(Term { row: self.missing_row(), scale: 1.0 });
-            return;
-        };
-        if x.is_nan() {
-            terms.push(Term { row: self.missing_row(), scale: 1.0 });
-            return;
-        }
-        let inside = clamp(x, self.low, self.high);
-        let scale = (self.transform.apply(inside) - self.mean) * self.inv_sd;
-        terms.push(Term { row: self.first_row, scale });
-        if !self.edges.is_empty() {
-            let row = self.first_row + 2 + bin(inside, &self.edges) as u32;
-            terms.push(Term { row, scale: 1.0 });
         }
     }
 }
@@ -349,7 +267,7 @@ impl Encoder {
     ///
     /// [`Error::NotANumber`].
     pub fn learn_one(&mut self, row: &Row<'_>, example: &mut Example) -> Result<(), Error> {
-        let Self { features, mass, extent, quality, bad_cells, rows_seen } = self;
+        let Self { features, mass, extent, quality, bad_cells, rows_seen, .. } = self;
         let (mut new_levels, mut bad) = (Vec::new(), Vec::new());
         let level_row = |feature: usize, category: &Category, known: Option<u32>| {
             known.unwrap_or_else(|| {
@@ -411,10 +329,7 @@ impl Encoder {
         let exists = |row: u32| (row as usize) < self.mass.len();
         (self.extent.len(), self.quality.len()) == (self.features.len(), self.features.len())
             && self.features.iter().all(|feature| match &feature.kind {
-                Kind::Number(number) => {
-                    let bins = if number.edges.is_empty() { 0 } else { number.edges.len() + 1 };
-                    number.low <= number.high && number.first_row as usize + 2 + bins <= self.mass.len()
-                }
+                Kind::Number(number) => number.is_sound(self.mass.len()),
                 Kind::Category(category) => {
                     let mut rows = category.levels().map(|(_, row)| row);
                     category.unseen_row < u32::MAX && exists(category.missing_row()) && rows.all(exists)
@@ -437,6 +352,13 @@ impl Encoder {
         self.mass.resize(first + count, 0.0);
         first as u32
     }
+
+    /// Adds blocks of rows and returns the first one's id.
+    fn add_blocks(&mut self, count: u32) -> u32 {
+        let first = self.blocks;
+        self.blocks += count;
+        first
+    }
 }
 
 impl Example {
@@ -451,9 +373,9 @@ impl Example {
         (bad_cells, bad): (BadCells, &mut Vec<usize>),
         mut level_row: impl FnMut(usize, &Category, Option<u32>) -> u32,
     ) -> Result<(), Error> {
-        let Self { values, terms, .. } = self;
-        values.clear();
-        terms.clear();
+        self.values.clear();
+        self.terms.clear();
+        self.blocks.clear();
         for (index, feature) in features.iter().enumerate() {
             let cell = record.cell(feature.column);
             let value = match (feature.value(cell), bad_cells) {
@@ -464,22 +386,26 @@ impl Example {
                 }
                 (None, BadCells::Error) => return Err(bad_cell(record, &feature.name, cell)),
             };
-            values.push(value);
+            self.values.push(value);
             match &feature.kind {
-                Kind::Number(number) => {
-                    number.push_terms(value, terms);
-                }
+                Kind::Number(number) => number.push_terms(value, self),
                 Kind::Category(category) => {
                     let row = match value {
                         Value::Missing => category.missing_row(),
                         Value::Level(code) => level_row(index, category, category.levels.row(code)),
                         Value::Number(_) | Value::Unseen => level_row(index, category, None),
                     };
-                    terms.push(Term { row, scale: 1.0 });
+                    self.push(Term { row, scale: 1.0 }, category.block);
                 }
             }
         }
         Ok(())
+    }
+
+    #[inline]
+    fn push(&mut self, term: Term, block: u32) {
+        self.terms.push(term);
+        self.blocks.push(block);
     }
 
     fn take_rest(&mut self, row: &Row<'_>) {

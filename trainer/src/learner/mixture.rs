@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use super::weights::Weights;
 
+use super::gain::Gains;
 use super::growth::{Closeness, Merger};
 use super::loss::Forward;
 use super::table::{Lanes, Table};
@@ -112,6 +113,14 @@ pub(super) struct Mixture {
     /// Per expert, the responsibility it took since the last growth.
     usage: Vec<f64>,
     closeness: Closeness,
+    /// Those of the current weights; the averages are of weights that have them in.
+    gains: Gains,
+    /// Whether gains stand still.
+    #[serde(skip)]
+    holds_gains: bool,
+    /// The terms of the last record, scaled by their gains.
+    #[serde(skip)]
+    scaled: Vec<Term>,
     #[serde(skip)]
     pass: Pass,
     #[serde(skip)]
@@ -138,6 +147,9 @@ impl Mixture {
             drifted_at: None,
             usage: vec![0.0],
             closeness: Closeness::default(),
+            gains: Gains::default(),
+            holds_gains: false,
+            scaled: Vec::new(),
             pass: Pass::default(),
             deciding_pass: Pass::default(),
             exported_pass: Pass::default(),
@@ -158,6 +170,7 @@ impl Mixture {
             && self.averaged_at <= self.records
             && self.drifted_at.is_none_or(|at| at <= self.records)
             && self.closeness.is_sound(self.experts)
+            && self.gains.is_sound()
     }
 
     pub(super) fn experts(&self) -> usize {
@@ -221,7 +234,8 @@ impl Mixture {
     }
 
     /// Makes room for the rows of a record: they start at 0, where they change no score.
-    fn admit(&mut self, terms: &[Term]) {
+    fn admit(&mut self, terms: &[Term], blocks: &[u32]) {
+        self.gains.admit(terms, blocks);
         let rows = terms.iter().map(|term| term.row as usize + 1).max().unwrap_or(0);
         if rows > self.weights.rows().nrows() {
             for table in [&mut self.weights, &mut self.deciding, &mut self.exported] {
@@ -231,11 +245,13 @@ impl Mixture {
         }
     }
 
-    /// Scores a record by the deciding and by the current weights, in this order.
-    pub(super) fn forward(&mut self, terms: &[Term], shift: f32) -> (f32, f32) {
-        self.admit(terms);
+    /// Scores a record, by its terms and their blocks, by the deciding and by the current weights,
+    /// in this order.
+    pub(super) fn forward(&mut self, terms: &[Term], blocks: &[u32], shift: f32) -> (f32, f32) {
+        self.admit(terms, blocks);
         let decisive = self.deciding_pass.run(&self.deciding, terms, self.experts, shift);
-        (decisive, self.pass.run(&self.weights, terms, self.experts, 0.0))
+        self.gains.scale(terms, &mut self.scaled);
+        (decisive, self.pass.run(&self.weights, &self.scaled, self.experts, 0.0))
     }
 
     /// Scores a record by the exported weights, after [`Mixture::forward`].
@@ -267,6 +283,7 @@ impl Mixture {
             // counts the same in the long run.
             *usage += f64::from(g - de);
         }
+        self.learn_gains(terms);
         let lanes = self.learning_lanes(freeze);
         self.descend(terms, learning_rate, lanes.as_ref());
         if self.drifted_at.is_some() {
@@ -286,18 +303,39 @@ impl Mixture {
     /// Scores terms that are no record of the stream, by the deciding and by the current weights.
     pub(super) fn glance(&mut self, terms: &[Term]) -> (f32, f32) {
         let decisive = self.deciding_pass.run(&self.deciding, terms, self.experts, 0.0);
-        (decisive, self.deciding_pass.run(&self.weights, terms, self.experts, 0.0))
+        self.gains.scale(terms, &mut self.scaled);
+        (decisive, self.deciding_pass.run(&self.weights, &self.scaled, self.experts, 0.0))
     }
 
     /// Moves the score of terms that are no record of the stream against a force; they are not
     /// counted. Call it after [`Mixture::step`].
     pub(super) fn nudge(&mut self, terms: &[Term], force: f32, learning_rate: f32, freeze: bool) {
-        let probability = self.pass.run(&self.weights, terms, self.experts, 0.0);
+        self.gains.scale(terms, &mut self.scaled);
+        let probability = self.pass.run(&self.weights, &self.scaled, self.experts, 0.0);
         self.gradient.iter_mut().for_each(|lane| *lane = 0.0);
         let seen = Forward { gate: &self.pass.gate, outputs: &self.pass.outputs, probability };
         seen.add_score_gradient(force, &mut self.gradient);
         let lanes = self.learning_lanes(freeze);
         self.descend(terms, learning_rate, lanes.as_ref());
+    }
+
+    /// Says whether gains stand still: on records that were learned from before, they would follow
+    /// what the rows have learned by heart.
+    pub(super) fn hold_gains(&mut self, holds: bool) {
+        self.holds_gains = holds;
+    }
+
+    /// Learns the gains from the gradient of the record, before its rows are.
+    fn learn_gains(&mut self, terms: &[Term]) {
+        if self.holds_gains {
+            return;
+        }
+        let Self { gains, weights, gradient, experts, .. } = self;
+        let ([_, rows], stride) = (weights.slices(), stride(*experts));
+        gains.observe(terms, |term| {
+            let row = rows.get(term.row as usize * stride..).unwrap_or_default();
+            term.scale * row.iter().zip(&*gradient).map(|(weight, slope)| weight * slope).sum::<f32>()
+        });
     }
 
     /// Returns the lanes that learn, where not all do: the gate's and the newest expert's.
@@ -345,8 +383,9 @@ impl Mixture {
         let since = self.drifted_at.map_or(self.records as f32, |at| (self.records - at) as f32 + AFTER_DRIFT);
         let step = |share: f32, most: f32| passed as f32 / (passed as f32 + (since * share).min(most));
         let (deciding, exported) = (step(DECIDING_SHARE, DECIDING_ROWS), step(EXPORTED_SHARE, EXPORTED_ROWS));
-        self.deciding.move_towards(&self.weights, deciding, lanes);
-        self.exported.move_towards(&self.weights, exported, lanes);
+        let gain = |row: usize| self.gains.of(row);
+        self.deciding.move_towards(&self.weights, deciding, gain, lanes);
+        self.exported.move_towards(&self.weights, exported, gain, lanes);
     }
 
     /// Makes place for one more expert, which has to be filled; returns its index.
@@ -371,12 +410,14 @@ impl Mixture {
                 (parent, most) = (other, *usage);
             }
         }
-        for table in [&mut self.deciding, &mut self.exported, &mut self.weights] {
+        let gains = &self.gains;
+        for (table, has_gains) in [(&mut self.deciding, true), (&mut self.exported, true), (&mut self.weights, false)] {
             // The same perturbation for all: the averages must stay averages.
             let mut random = Pcg64Mcg::seed_from_u64(perturbation_seed(seed, expert, self.records));
-            table.for_each_row(self.experts, |gate, outputs| {
+            table.for_each_row(self.experts, |row, gate, outputs| {
+                let gain = row.filter(|_| has_gains).map_or(1.0, |row| gains.of(row));
                 for lanes in [gate, outputs] {
-                    lanes[expert] = lanes[parent] + PERTURBATION * symmetric(&mut random);
+                    lanes[expert] = lanes[parent] + gain * PERTURBATION * symmetric(&mut random);
                 }
             });
             table.bias[parent] -= 1.0;
@@ -400,7 +441,7 @@ impl Mixture {
         let shares: Vec<f32> = usage.map(|usage| (usage / total) as f32).collect();
         let entropy: f32 = shares.iter().filter(|share| **share > 0.0).map(|share| -share * libm::log2f(*share)).sum();
         for table in [&mut self.deciding, &mut self.exported, &mut self.weights] {
-            table.for_each_row(self.experts, |gate, outputs| {
+            table.for_each_row(self.experts, |_, gate, outputs| {
                 for lanes in [gate, outputs] {
                     lanes[expert] = lanes.iter().zip(&shares).map(|(weight, share)| share * weight).sum();
                 }
@@ -412,7 +453,7 @@ impl Mixture {
 
     /// Starts a new expert: its step sizes, and what is known of all.
     fn start(&mut self, expert: usize) {
-        self.squares.for_each_row(self.experts, |gate, outputs| {
+        self.squares.for_each_row(self.experts, |_, gate, outputs| {
             (gate[expert], outputs[expert]) = (FIRST_SQUARE, FIRST_SQUARE);
         });
         self.newest = expert;
@@ -423,6 +464,7 @@ impl Mixture {
     /// Starts the averages anew, and keeps the gate's biases quick from now on.
     pub(super) fn answer_drift(&mut self) {
         self.drifted_at = Some(self.records);
+        self.gains.answer_drift();
     }
 
     /// Makes one expert of the two whose merging moves the score the least; returns the one that is
@@ -434,7 +476,7 @@ impl Mixture {
         let Merger { into, from, share: w } = self.closeness.cheapest()?;
         let entropy = -w * libm::log2f(w) - (1.0 - w) * libm::log2f(1.0 - w);
         for table in [&mut self.weights, &mut self.squares, &mut self.deciding, &mut self.exported] {
-            table.for_each_row(self.experts, |gate, outputs| {
+            table.for_each_row(self.experts, |_, gate, outputs| {
                 for lanes in [gate, outputs] {
                     lanes[into] = w * lanes[into] + (1.0 - w) * lanes[from];
                 }

@@ -36,6 +36,7 @@
 
 mod calibration;
 mod control;
+mod gain;
 mod group_thresholds;
 mod growth;
 mod individual;
@@ -98,6 +99,9 @@ pub struct Learner {
     calibrator: Option<Calibrator>,
     /// Where targets are held by thresholds.
     group_thresholds: Option<GroupThresholds>,
+    /// Whether the records were learned from before.
+    #[serde(skip)]
+    repeats: bool,
 }
 
 impl Learner {
@@ -120,6 +124,7 @@ impl Learner {
             },
             calibrator: options.distorts().then(Calibrator::new),
             group_thresholds: options.holds_by_thresholds(),
+            repeats: false,
             options,
         }
     }
@@ -133,7 +138,8 @@ impl Learner {
     pub fn learn_one_with(&mut self, example: &Example, flips: &Flips) -> Prediction {
         self.grow_if_due();
         let threshold = self.threshold();
-        let (averaged, current) = self.mixture.forward(&example.terms, self.shift(&example.groups));
+        let shift = self.shift(&example.groups);
+        let (averaged, current) = self.mixture.forward(&example.terms, &example.blocks, shift);
         let unfair = self.unfair_flip(averaged, flips);
         if unfair.is_some() {
             self.grower.note_unfair();
@@ -152,6 +158,7 @@ impl Learner {
             flip_force = flip;
         }
         let ValidOptions { loss, learning_rate, freeze, .. } = self.options;
+        self.mixture.hold_gains(self.repeats || loss == Loss::Competitive);
         self.mixture.step(&example.terms, current, learning_rate, freeze, |forward, gradient| {
             forward.loss_gradient(loss, example.label, gradient);
             if force != 0.0 {
@@ -260,6 +267,12 @@ impl Learner {
             Some(mixture.fill_with_copy(expert, options.seed))
         };
         happened(EventKind::ExpertAdded { expert, parent });
+    }
+
+    /// Says that the records to come were learned from before, or not: gains are learned from new
+    /// ones only.
+    pub fn set_repeats(&mut self, repeats: bool) {
+        self.repeats = repeats;
     }
 
     /// Returns whether a stored learner can be one, for this number of protected attributes.

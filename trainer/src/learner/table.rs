@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use feamoe_engine::mixture::stride;
-use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Slice, Zip};
+use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
 /// A bias and rows of lanes, laid out as the engine's weights: the gate's lane of every expert, the
@@ -77,33 +77,38 @@ impl Table {
         }
     }
 
-    /// Returns the bias, as one row, and the rows.
-    fn parts_mut(&mut self) -> [ArrayViewMut2<'_, f32>; 2] {
-        [self.bias.view_mut().insert_axis(Axis(0)), self.rows.view_mut()]
-    }
-
-    /// Moves every number by `step` of the way to `other`'s; where there are lanes, only theirs.
-    pub(super) fn move_towards(&mut self, other: &Self, step: f32, lanes: Option<&Lanes>) {
-        let others = [other.bias.view().insert_axis(Axis(0)), other.rows.view()];
-        for (mut own, other) in self.parts_mut().into_iter().zip(others) {
-            let Some(lanes) = lanes else {
-                approach(own, other, step);
-                continue;
-            };
-            for lanes in lanes {
-                let lanes = Slice::from(lanes.clone());
-                approach(own.slice_axis_mut(Axis(1), lanes), other.slice_axis(Axis(1), lanes), step);
+    /// Moves every number by `step` of the way to `other`'s times the gain of its row; where there
+    /// are lanes, only theirs.
+    pub(super) fn move_towards(&mut self, other: &Self, step: f32, gain: impl Fn(usize) -> f32, lanes: Option<&Lanes>) {
+        let stride = self.bias.len().max(1);
+        let whole = [0..stride, 0..0];
+        let lanes = lanes.unwrap_or(&whole);
+        let approach = |own: &mut [f32], other: &[f32], gain: f32| {
+            for lanes in lanes.iter().cloned() {
+                let (Some(own), Some(other)) = (own.get_mut(lanes.clone()), other.get(lanes)) else { continue };
+                own.iter_mut().zip(other).for_each(|(own, other)| *own += step * (gain * other - *own));
             }
+        };
+        let ([bias, rows], [other_bias, other_rows]) = (self.slices_mut(), other.slices());
+        approach(bias, other_bias, 1.0);
+        for (row, (own, other)) in rows.chunks_exact_mut(stride).zip(other_rows.chunks_exact(stride)).enumerate() {
+            approach(own, other, gain(row));
         }
     }
 
-    /// Calls `change` with the gate lanes and the expert lanes of every row.
-    pub(super) fn for_each_row(&mut self, experts: usize, mut change: impl FnMut(&mut [f32], &mut [f32])) {
-        for values in self.slices_mut() {
-            for row in values.chunks_exact_mut(stride(experts)) {
-                let (gate, rest) = row.split_at_mut(experts);
-                change(gate, rest);
-            }
+    /// Calls `change` with the id, the gate lanes and the expert lanes of every row; the bias has no
+    /// id.
+    pub(super) fn for_each_row(
+        &mut self,
+        experts: usize,
+        mut change: impl FnMut(Option<usize>, &mut [f32], &mut [f32]),
+    ) {
+        let [bias, rows] = self.slices_mut();
+        let stride = stride(experts);
+        let ids = std::iter::once(None).chain((0..).map(Some));
+        for (id, row) in ids.zip(bias.chunks_exact_mut(stride).chain(rows.chunks_exact_mut(stride))) {
+            let (gate, rest) = row.split_at_mut(experts);
+            change(id, gate, rest);
         }
     }
 
@@ -122,9 +127,4 @@ impl Table {
         self.bias = wider(self.bias.view().insert_axis(Axis(0))).into_flat();
         self.rows = wider(self.rows.view());
     }
-}
-
-/// Moves numbers by `step` of the way to others.
-fn approach(own: ArrayViewMut2<'_, f32>, other: ArrayView2<'_, f32>, step: f32) {
-    Zip::from(own).and(other).for_each(|own, other| *own += step * (other - *own));
 }

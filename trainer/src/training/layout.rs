@@ -1,23 +1,25 @@
 //! Lays a learner's rows of weights out as the engine reads them: contiguous by feature, centred on
 //! the training mean, standardisation folded in.
 //!
-//! The learner's linear row multiplies `s = (t(x) - mean) / sd` with the mean and sd of the first
-//! rows. With `f_r` the share of training records that picked row `r`, and `s_mean` the mean of `s`
-//! where the number was present, a feature's summand of the logits is rewritten without changing
-//! it:
+//! A number with bins: every fine bin picks a point of the line, a coarse bin and itself; their sum
+//! becomes the bin's one row, and the line is left empty.
+//!
+//! A number without bins: the learner's linear row multiplies `s = (t(x) - mean) / sd` with the mean
+//! and sd of the rows it was fitted on. With `s_mean` the mean of `s` where the number was present:
 //!
 //! ```text
-//! present:  w s + r_bin  =  (w / sd) (t(x) - centre)  +  (r_bin + w s_mean - m)  +  m         centre = mean + sd s_mean
-//! missing:  r_missing    =                               (r_missing - m)         +  m         m = mean of the second summand over all records
+//! present:  w s        =  (w / sd) (t(x) - centre)  +  (w s_mean - m)   +  m         centre = mean + sd s_mean
+//! missing:  r_missing  =                               (r_missing - m)  +  m         m = mean of the second summand over all records
 //! ```
 //!
-//! and `m` moves into the bias. The centre is rounded to f32 first and `s_mean` taken from what is
-//! left, so that the sum stays the same where that rounding is coarse (a time in seconds since 1970
-//! has steps of 128). Rows that no training record picked become 0: an average, instead of a weight
-//! that was never learned; a level that occurred once, when it was new, gets the content of the
-//! unseen row, which that record picked.
+//! Rows are written less the mean `m` over all training records, which moves into the bias: the sum
+//! stays the same. The centre is rounded to f32 first and `s_mean` taken from what is left, so that
+//! this holds where that rounding is coarse (a time in seconds since 1970 has steps of 128). Rows
+//! that no training record picked become 0: an average, instead of a weight that was never learned;
+//! a level that occurred once, when it was new, gets the content of the unseen row, which that
+//! record picked.
 
-use feamoe_engine::mixture::stride;
+use feamoe_engine::mixture::{Term, stride};
 use feamoe_engine::schema::Kind;
 use ndarray::{ArrayView1, ArrayView2};
 
@@ -36,18 +38,12 @@ pub(super) struct Layout {
 
 /// A row of which each record picks one.
 struct LookedUp {
-    /// The learner's row; `u32::MAX` for the row of all records that pick no other.
-    row: u32,
-    /// The row whose weights it takes.
-    weights_of: u32,
+    /// Training records that picked it.
+    picked: f64,
+    /// The learner's rows that it is made of, with their scales.
+    parts: Vec<(u32, f64)>,
     /// Whether the number is present: then the linear part's mean is added.
     present: bool,
-}
-
-impl LookedUp {
-    fn own(row: u32, present: bool) -> Self {
-        Self { row, weights_of: row, present }
-    }
 }
 
 pub(super) fn lay_out(encoder: &Encoder, weights: Weights<'_>) -> Layout {
@@ -108,83 +104,101 @@ struct Writer<'a, 'w> {
 }
 
 impl Writer<'_, '_> {
-    #[allow(clippy::cast_possible_truncation)]
     fn number(&mut self, number: &encoder::Number, extent: Option<[f32; 2]>) -> Kind {
-        let missing = self.mass(number.missing_row());
-        let present = self.rows_seen() - missing;
-        let mean_scale = if present > 0.0 { self.mass(number.linear_row()) / present } else { 0.0 };
-        let linear: Vec<f64> = self.row(number.linear_row()).collect();
-        self.rows.extend(linear.iter().map(|weight| (weight * f64::from(number.inv_sd())) as f32));
-        let mean = f64::from(number.mean());
-        let centre = (mean + mean_scale * f64::from(number.sd())) as f32;
-        let centre_scale = (f64::from(centre) - mean) * f64::from(number.inv_sd());
-        let shift: Vec<f64> = linear.iter().map(|weight| weight * centre_scale).collect();
-
-        let mut looked_up = vec![LookedUp::own(number.missing_row(), false)];
-        looked_up.extend(number.bin_rows().map(|row| LookedUp::own(row, true)));
-        let bins = number.bin_rows().len();
-        // Without bins, a record with the number present still needs a row where others lacked it:
-        // else missing rows would shift the mean.
-        let one_bin = bins == 0 && missing > 0.0;
-        if bins == 0 {
-            looked_up.push(LookedUp::own(u32::MAX, true));
-        }
-        let written = self.looked_up(&looked_up, &shift);
-        // The row of "present" is 0 where nothing was missing: then it needs no place in the blob.
-        if bins == 0 && !one_bin {
-            self.rows.truncate(written + self.stride);
-        }
-
         let [clamp_low, clamp_high] = number.range();
         let [low, high] = extent.map_or([clamp_low, clamp_high], |[low, high]| {
             [low.clamp(clamp_low, clamp_high), high.clamp(clamp_low, clamp_high)]
         });
-        Kind::Number {
-            transform: number.transform(),
-            low,
-            high,
-            centre,
-            bins: u16::try_from(bins.max(usize::from(one_bin))).unwrap_or(u16::MAX),
+        let transform = number.transform();
+        let (centre, bins) = if number.n_bins() == 0 { self.line(number) } else { self.bins(number) };
+        Kind::Number { transform, low, high, centre, bins: u16::try_from(bins).unwrap_or(u16::MAX) }
+    }
+
+    /// Lays out a number with bins: each bin's rows become one, and no line is left.
+    fn bins(&mut self, number: &encoder::Number) -> (f32, usize) {
+        self.rows.extend(std::iter::repeat_n(0.0, self.stride));
+        let mut looked_up = vec![self.own(number.missing_row())];
+        for bin in 0..number.n_bins() {
+            let terms: Vec<Term> = number.terms_of_bin(bin).map(|(term, _)| term).collect();
+            let picked = terms.last().map_or(0.0, |fine| self.mass(fine.row));
+            let parts = terms.iter().map(|term| (term.row, f64::from(term.scale))).collect();
+            looked_up.push(LookedUp { picked, parts, present: true });
         }
+        self.looked_up(&looked_up, &vec![0.0; self.stride]);
+        (number.mean(), number.n_bins())
+    }
+
+    /// Lays out a number without bins; returns its centre and the rows of *present*, 0 or 1.
+    #[allow(clippy::cast_possible_truncation)]
+    fn line(&mut self, number: &encoder::Number) -> (f32, usize) {
+        let missing = self.mass(number.missing_row());
+        let present = self.rows_seen() - missing;
+        let mean_scale = if present > 0.0 { self.mass(number.linear_row()) / present } else { 0.0 };
+        let linear: Vec<f64> = self.row(number.linear_row()).collect();
+        let [mean, sd] = [number.mean(), number.sd()].map(f64::from);
+        self.rows.extend(linear.iter().map(|weight| (weight / sd) as f32));
+        let centre = (mean + mean_scale * sd) as f32;
+        let centre_scale = (f64::from(centre) - mean) / sd;
+        let shift: Vec<f64> = linear.iter().map(|weight| weight * centre_scale).collect();
+        // A record with the number present needs a row where others lacked it: else missing rows
+        // would shift the mean.
+        let looked_up =
+            [self.own(number.missing_row()), LookedUp { picked: present, parts: Vec::new(), present: true }];
+        let written = self.looked_up(&looked_up, &shift);
+        // That row is 0 where nothing was missing: then it needs no place in the blob.
+        let has_row = missing > 0.0;
+        if !has_row {
+            self.rows.truncate(written + self.stride);
+        }
+        (centre, usize::from(has_row))
     }
 
     fn category(&mut self, category: &encoder::Category) -> Kind {
-        let level = |row| LookedUp { weights_of: self.encoder.learned_row(category, row), ..LookedUp::own(row, false) };
+        // A level that no record has picked has the weights of the unseen row.
+        let level = |row| {
+            let learned = self.encoder.learned_row(category, row);
+            let picked = if learned == row { self.mass(row) } else { f64::MIN_POSITIVE };
+            LookedUp { picked, ..self.own(learned) }
+        };
         let mut looked_up: Vec<LookedUp> = category.levels().map(|(_, row)| level(row)).collect();
-        looked_up.push(LookedUp::own(category.unseen_row(), false));
-        looked_up.push(LookedUp::own(category.missing_row(), false));
+        looked_up.push(self.own(category.unseen_row()));
+        looked_up.push(self.own(category.missing_row()));
         self.looked_up(&looked_up, &vec![0.0; self.stride]);
         Kind::Category { levels: u16::try_from(category.levels().len()).unwrap_or(u16::MAX) }
+    }
+
+    /// A row that is one of the learner's.
+    fn own(&self, row: u32) -> LookedUp {
+        LookedUp { picked: self.mass(row), parts: vec![(row, 1.0)], present: false }
     }
 
     /// Writes rows of which each record picks one, centred, and moves their mean into the bias;
     /// `shift` is added where a row says *present*. Returns where they start.
     #[allow(clippy::cast_possible_truncation)]
     fn looked_up(&mut self, looked_up: &[LookedUp], shift: &[f64]) -> usize {
-        let mut written = std::mem::take(self.rows);
-        let start = written.len();
+        let start = self.rows.len();
+        let contents: Vec<Vec<f64>> = looked_up.iter().map(|row| self.content(row, shift)).collect();
         let mut mean = vec![0.0_f64; self.stride];
-        let counted: f64 = looked_up.iter().map(|row| self.mass(row.row)).sum();
-        // The row that is only in the blob stands for all records that picked no other.
-        let mass = |row: u32| if row == u32::MAX { self.rows_seen() - counted } else { self.mass(row) };
-        for row in looked_up {
-            let share = if self.rows_seen() > 0.0 { mass(row.row) / self.rows_seen() } else { 0.0 };
-            self.content(row, shift).zip(&mut mean).for_each(|(weight, mean)| *mean += share * weight);
+        for (row, content) in looked_up.iter().zip(&contents) {
+            let share = if self.rows_seen() > 0.0 { row.picked / self.rows_seen() } else { 0.0 };
+            content.iter().zip(&mut mean).for_each(|(weight, mean)| *mean += share * weight);
         }
-        for row in looked_up {
-            let picked = mass(row.row) > 0.0 || row.weights_of != row.row;
-            let centred = self.content(row, shift).zip(&mean).map(|(weight, mean)| (weight - mean) as f32);
-            written.extend(centred.map(|weight| if picked { weight } else { 0.0 }));
+        for (row, content) in looked_up.iter().zip(&contents) {
+            let is_picked = row.picked > 0.0;
+            let centred = content.iter().zip(&mean).map(|(weight, mean)| (weight - mean) as f32);
+            self.rows.extend(centred.map(|weight| if is_picked { weight } else { 0.0 }));
         }
-        *self.rows = written;
         self.bias.iter_mut().zip(mean).for_each(|(bias, mean)| *bias += mean);
         start
     }
 
-    /// Returns the weights that a row takes.
-    fn content<'a>(&'a self, row: &LookedUp, shift: &'a [f64]) -> impl Iterator<Item = f64> + use<'a> {
-        let present = row.present;
-        self.row(row.weights_of).zip(shift).map(move |(weight, shift)| if present { weight + shift } else { weight })
+    /// Returns the weights of a row.
+    fn content(&self, row: &LookedUp, shift: &[f64]) -> Vec<f64> {
+        let mut content = if row.present { shift.to_vec() } else { vec![0.0; self.stride] };
+        for (id, scale) in &row.parts {
+            content.iter_mut().zip(self.row(*id)).for_each(|(sum, weight)| *sum += scale * weight);
+        }
+        content
     }
 
     /// Returns a row of the learner; zeros for one it never learned.

@@ -468,6 +468,7 @@ impl Trainer {
     /// Begins a pass, counted from 1.
     pub(super) fn begin_pass(&mut self, epoch: u32) {
         self.state.epoch = epoch;
+        self.state.learner.set_repeats(epoch > 1);
     }
 
     /// Checks that what was read could be learned from.

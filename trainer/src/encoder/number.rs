@@ -1,0 +1,158 @@
+//! A numeric feature: its scale, its bins, and the terms of a value.
+
+use feamoe_engine::Value;
+use feamoe_engine::mixture::Term;
+use feamoe_engine::schema::{Transform, bin, clamp};
+use serde::{Deserialize, Serialize};
+
+use super::Example;
+
+/// Coarse bins of a number, where it has more fine ones.
+pub(super) const COARSE: usize = 16;
+
+/// A numeric feature.
+///
+/// With bins, a value is known by its fine bin alone. It picks three rows: the line, at the mean of
+/// the values in the bin; a coarse bin; the fine bin. Each is a block with a gain of its own, so
+/// that the line and the coarse bins, which soon know what they are about, carry a value until its
+/// fine bin does. The three fold into one row a fine bin when a model is exported.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Number {
+    pub(super) transform: Transform,
+    pub(super) mean: f32,
+    pub(super) sd: f32,
+    pub(super) low: f32,
+    pub(super) high: f32,
+    pub(super) edges: Vec<f32>,
+    /// By fine bin; empty without bins.
+    pub(super) bins: Vec<Bin>,
+    /// Linear, missing, then the coarse and the fine bins.
+    pub(super) first_row: u32,
+    /// The line's, then those of the coarse and the fine bins.
+    pub(super) first_block: u32,
+}
+
+/// What a fine bin says beside its own row.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Bin {
+    /// Mean of the standardised values in it.
+    pub place: f32,
+    /// Its coarse bin.
+    pub coarse: u16,
+}
+
+/// Blocks of a number: line, coarse bins, fine bins.
+pub(super) const BLOCKS: u32 = 3;
+
+impl Number {
+    /// Returns the transform applied after clamping.
+    #[must_use]
+    pub fn transform(&self) -> Transform {
+        self.transform
+    }
+
+    /// Returns the mean of the transformed values that it was fitted on.
+    #[must_use]
+    pub fn mean(&self) -> f32 {
+        self.mean
+    }
+
+    /// Returns the standard deviation of the transformed values that it was fitted on, 1 where they
+    /// were all the same.
+    #[must_use]
+    pub fn sd(&self) -> f32 {
+        self.sd
+    }
+
+    /// Returns the range, lowest and highest raw value, that values are clamped to.
+    #[must_use]
+    pub fn range(&self) -> [f32; 2] {
+        [self.low, self.high]
+    }
+
+    /// Returns the ascending edges of the fine bins, raw; empty without bins.
+    #[must_use]
+    pub fn edges(&self) -> &[f32] {
+        &self.edges
+    }
+
+    /// Returns the linear row.
+    #[must_use]
+    pub fn linear_row(&self) -> u32 {
+        self.first_row
+    }
+
+    /// Returns the row of a missing value.
+    #[must_use]
+    pub fn missing_row(&self) -> u32 {
+        self.first_row + 1
+    }
+
+    /// Returns the number of rows of weights.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        2 + self.coarse_bins() + self.bins.len()
+    }
+
+    fn coarse_bins(&self) -> usize {
+        self.bins.last().filter(|_| self.bins.len() > COARSE).map_or(0, |last| usize::from(last.coarse) + 1)
+    }
+
+    fn first_fine_row(&self) -> u32 {
+        self.first_row + 2 + self.coarse_bins() as u32
+    }
+
+    /// Returns the number of fine bins, one more than edges; 0 without bins.
+    #[must_use]
+    pub fn n_bins(&self) -> usize {
+        self.bins.len()
+    }
+
+    /// Returns the fine bin of a number that is not NaN; `None` without bins.
+    #[inline]
+    #[must_use]
+    pub fn bin_of(&self, x: f32) -> Option<usize> {
+        (!self.bins.is_empty()).then(|| bin(clamp(x, self.low, self.high), &self.edges))
+    }
+
+    /// Returns the terms of the values in a fine bin, each with its block: the line, the coarse bin
+    /// where there are some, and, last, the fine bin, which tells how often the bin was picked.
+    pub(crate) fn terms_of_bin(&self, index: usize) -> impl Iterator<Item = (Term, u32)> + use<> {
+        let bin = self.bins.get(index).copied();
+        let has_coarse = self.bins.len() > COARSE;
+        let (first, fine, block) = (self.first_row, self.first_fine_row(), self.first_block);
+        bin.into_iter().flat_map(move |Bin { place, coarse }| {
+            let line = Term { row: first, scale: place };
+            let coarse = has_coarse.then_some((Term { row: first + 2 + u32::from(coarse), scale: 1.0 }, block + 1));
+            let fine = Term { row: fine + index as u32, scale: 1.0 };
+            [Some((line, block)), coarse, Some((fine, block + 2))].into_iter().flatten()
+        })
+    }
+
+    /// Pushes the terms of a value; of anything but a number, those of a missing one.
+    #[inline]
+    pub(super) fn push_terms(&self, value: Value, example: &mut Example) {
+        let x = match value {
+            Value::Number(x) if !x.is_nan() => x,
+            _ => return example.push(Term { row: self.missing_row(), scale: 1.0 }, super::NO_BLOCK),
+        };
+        match self.bin_of(x) {
+            Some(bin) => self.terms_of_bin(bin).for_each(|(term, block)| example.push(term, block)),
+            None => {
+                let scale = (self.transform.apply(clamp(x, self.low, self.high)) - self.mean) / self.sd;
+                example.push(Term { row: self.first_row, scale }, self.first_block);
+            }
+        }
+    }
+
+    /// Returns whether a stored number can be one, for this number of rows of weights.
+    pub(super) fn is_sound(&self, n_rows: usize) -> bool {
+        let bins = if self.edges.is_empty() { 0 } else { self.edges.len() + 1 };
+        self.low <= self.high
+            && self.sd > 0.0
+            && self.bins.len() == bins
+            && self.bins.is_sorted_by_key(|bin| bin.coarse)
+            && self.first_row as usize + self.n_rows() <= n_rows
+            && self.first_block < u32::MAX - BLOCKS
+    }
+}
