@@ -1,6 +1,8 @@
 //! `feamoe train`: learns from a stream and exports the model.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::cli::gaps::{Gaps, MEASURES};
 use anyhow::bail;
@@ -76,9 +78,10 @@ pub struct Learning {
     /// Not looked for by default
     #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
     individual: Option<f32>,
-    /// Experts at most; more fit finer, need more memory and time on the device
-    #[arg(long, value_name = "K", default_value_t = LearnerOptions::EXPERTS, allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_EXPERTS as u64))]
-    experts: usize,
+    /// Experts at most; more fit finer, need more memory and time on the device. auto: as many as
+    /// pay, 12 at most; none is added by count while two of them answer nearly alike
+    #[arg(long, value_name = "K|auto", default_value_t = Experts(None), allow_negative_numbers = true)]
+    experts: Experts,
     /// When an expert is added, policies with commas: every=N rows, drift (loss or fairness),
     /// unfair=M rows
     #[arg(long, value_name = "POLICY", default_value_t = Growth::default())]
@@ -120,6 +123,32 @@ pub struct Learning {
     /// Rows of a prequential window; doubles when a stream has more than 512 windows
     #[arg(long, value_name = "N", default_value_t = 1000, allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     window: u64,
+}
+
+/// The number of experts on the command line.
+#[derive(Clone, Copy, Debug)]
+struct Experts(Option<usize>);
+
+impl fmt::Display for Experts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("auto"),
+            Some(experts) => experts.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Experts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let within = |experts: &usize| (1..=MAX_EXPERTS).contains(experts);
+        match (text, text.parse().ok().filter(within)) {
+            ("auto", _) => Ok(Self(None)),
+            (_, Some(experts)) => Ok(Self(Some(experts))),
+            _ => Err(format!("expected auto or a whole number from 1 to {MAX_EXPERTS}")),
+        }
+    }
 }
 
 /// The losses on the command line.
@@ -196,7 +225,7 @@ impl Learning {
         let learner = LearnerOptions::default()
             .penalties(penalties)
             .increment(increment)
-            .experts(self.experts)
+            .experts(self.experts.0)
             .growth(self.grow)
             .loss(loss)
             .learning_rate(self.lr)

@@ -255,8 +255,8 @@ impl Mixture {
     }
 
     /// Scores a record by the exported weights, after [`Mixture::forward`].
-    pub(super) fn forward_exported(&mut self, terms: &[Term]) -> f32 {
-        self.exported_pass.run(&self.exported, terms, self.experts, 0.0)
+    pub(super) fn forward_exported(&mut self, terms: &[Term], shift: f32) -> f32 {
+        self.exported_pass.run(&self.exported, terms, self.experts, shift)
     }
 
     /// Steps down the gradient that `fill` writes for the record of the last [`Mixture::forward`].
@@ -464,7 +464,13 @@ impl Mixture {
     /// Starts the averages anew, and keeps the gate's biases quick from now on.
     pub(super) fn answer_drift(&mut self) {
         self.drifted_at = Some(self.records);
+        self.exported = self.deciding.clone();
         self.gains.answer_drift();
+    }
+
+    /// Returns whether the experts there are differ, so that one more may pay.
+    pub(super) fn experts_differ(&self) -> bool {
+        !self.closeness.has_alike()
     }
 
     /// Makes one expert of the two whose merging moves the score the least; returns the one that is
@@ -473,7 +479,7 @@ impl Mixture {
     /// Their weights are averaged by use `w`. The gate of both was `log2(2^a + 2^b)`, which around
     /// the mean record is `w a + (1 - w) b + H(w)`, H the entropy in bits.
     pub(super) fn merge_closest(&mut self) -> Option<(usize, usize)> {
-        let Merger { into, from, share: w } = self.closeness.cheapest()?;
+        let Merger { into, from, share: w, .. } = self.closeness.cheapest()?;
         let entropy = -w * libm::log2f(w) - (1.0 - w) * libm::log2f(1.0 - w);
         for table in [&mut self.weights, &mut self.squares, &mut self.deciding, &mut self.exported] {
             table.for_each_row(self.experts, |_, gate, outputs| {

@@ -73,6 +73,8 @@ pub use weights::Weights;
 pub struct Prediction {
     /// p(x), in [0, 1].
     pub probability: f32,
+    /// The score of the weights that would be exported, in [0, 1].
+    pub exported: f32,
     /// The score from which on the decision is favourable.
     pub threshold: f32,
     /// Whether it reaches the threshold.
@@ -140,12 +142,19 @@ impl Learner {
         let threshold = self.threshold();
         let shift = self.shift(&example.groups);
         let (averaged, current) = self.mixture.forward(&example.terms, &example.blocks, shift);
+        let exported = self.mixture.forward_exported(&example.terms, shift);
+        if !self.repeats {
+            self.calibrate(example, exported);
+        }
+        if let Some([_, follower]) = &mut self.thresholds {
+            follower.observe(example.label, exported);
+        }
         let unfair = self.unfair_flip(averaged, flips);
         if unfair.is_some() {
             self.grower.note_unfair();
         }
         let decision = averaged >= threshold;
-        let prediction = Prediction { probability: averaged, threshold, decision, unfair: unfair.is_some() };
+        let prediction = Prediction { probability: averaged, exported, threshold, decision, unfair: unfair.is_some() };
         self.watch_for_drift(example, prediction);
         let force = self.controller.observe(&example.groups, example.label, threshold, [averaged, current]);
         let decision = current >= threshold;
@@ -229,10 +238,10 @@ impl Learner {
             groups: &example.groups,
             label: example.label,
             score: prediction.probability,
+            exported: prediction.exported,
             decision: prediction.decision,
         };
-        let exported = || mixture.forward_exported(&example.terms);
-        watch.observe(&watched, exported, &mut |cause, change| {
+        watch.observe(&watched, &mut |cause, change| {
             events.push(Event { record, cause, kind: EventKind::DriftDetected(change) });
             grower.note_drift(cause);
             if let Cause::FairnessDrift { attribute, group, .. } = cause {
@@ -246,8 +255,9 @@ impl Learner {
     fn grow_if_due(&mut self) {
         let Self { options, mixture, grower, events, .. } = self;
         let record = mixture.records();
-        let has_room = mixture.experts() < options.experts;
-        let Some(cause) = grower.due(options.growth, record, has_room) else { return };
+        let has_room = mixture.experts() < options.most_experts();
+        let pays = || has_room && (!options.asks_whether_experts_pay() || mixture.experts_differ());
+        let Some(cause) = grower.due(options.growth, record, pays) else { return };
         let is_loss = matches!(cause, Cause::LossDrift(_));
         if is_loss {
             mixture.answer_drift();
@@ -312,13 +322,6 @@ impl Learner {
         self.controller.observe_distance(groups, self.threshold(), probability, distance);
     }
 
-    /// Returns whether the threshold is chosen while the stream goes on, so that
-    /// [`Learner::observe_exported`] is of use.
-    #[must_use]
-    pub fn chooses_threshold(&self) -> bool {
-        self.thresholds.is_some()
-    }
-
     /// Returns whether probabilities are calibrated apart from the score that decides, so that
     /// [`Learner::calibrate`] is of use: where fairness or a loss of its own moves the score.
     #[must_use]
@@ -358,7 +361,7 @@ impl Learner {
         self.threshold_of(|[deciding, _]| deciding)
     }
 
-    /// Returns the same for the exported weights: see [`Learner::observe_exported`].
+    /// Returns the same for the exported weights.
     #[must_use]
     pub fn exported_threshold(&self) -> f32 {
         self.threshold_of(|[_, exported]| exported)
@@ -368,14 +371,6 @@ impl Learner {
         match (self.options.threshold, &self.thresholds) {
             (ThresholdRule::Fixed(threshold), _) => threshold,
             (_, both) => both.as_ref().map_or(0.5, |both| which(both).value()),
-        }
-    }
-
-    /// Takes in the score of a record by the exported weights, before it is learned from. Where the
-    /// threshold is chosen, that of the exported weights is chosen by these.
-    pub fn observe_exported(&mut self, label: bool, probability: f32) {
-        if let Some([_, exported]) = &mut self.thresholds {
-            exported.observe(label, probability);
         }
     }
 

@@ -46,7 +46,8 @@ pub struct LearnerOptions(ValidOptions);
 /// Options within their ranges.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValidOptions {
-    pub(super) experts: usize,
+    /// `None`: as many as pay.
+    pub(super) experts: Option<usize>,
     pub(super) growth: Growth,
     pub(super) loss: Loss,
     pub(super) learning_rate: f32,
@@ -73,7 +74,7 @@ pub struct OptionError {
 impl Default for LearnerOptions {
     fn default() -> Self {
         Self(ValidOptions {
-            experts: Self::EXPERTS,
+            experts: None,
             growth: Growth::default(),
             loss: Loss::default(),
             learning_rate: Self::LEARNING_RATE,
@@ -90,7 +91,7 @@ impl Default for LearnerOptions {
 }
 
 impl LearnerOptions {
-    /// Default of [`LearnerOptions::experts`].
+    /// Experts at most where their number is left to the learner.
     pub const EXPERTS: usize = 12;
     /// Default of [`LearnerOptions::learning_rate`].
     pub const LEARNING_RATE: f32 = 0.2;
@@ -100,12 +101,14 @@ impl LearnerOptions {
     /// (A.3).
     pub const LARGEST_INCREMENT: f32 = 0.1;
 
-    /// Sets the number of experts the mixture may grow to: 1 to [`MAX_EXPERTS`], default 12. More
-    /// experts fit finer interactions; each adds its share to the cost of a record and to the size
-    /// of the blob.
+    /// Sets the number of experts the mixture may grow to: 1 to [`MAX_EXPERTS`]. More experts fit
+    /// finer interactions; each adds its share to the cost of a record and to the size of the blob.
+    ///
+    /// `None`, the default: as many as pay, at most [`LearnerOptions::EXPERTS`]. As long as two
+    /// experts answer nearly alike, none is added by count; a drift adds one all the same.
     #[must_use]
-    pub fn experts(mut self, experts: usize) -> Self {
-        self.0.experts = experts;
+    pub fn experts(mut self, experts: impl Into<Option<usize>>) -> Self {
+        self.0.experts = experts.into();
         self
     }
 
@@ -214,7 +217,8 @@ impl LearnerOptions {
     /// The first option outside its range, with what was found and what is allowed.
     pub fn check(self) -> Result<ValidOptions, OptionError> {
         let v = self.0;
-        within("experts", v.experts, &format!("1 to {MAX_EXPERTS}"), (1..=MAX_EXPERTS).contains(&v.experts))?;
+        let most = v.most_experts();
+        within("experts", most, &format!("1 to {MAX_EXPERTS}"), (1..=MAX_EXPERTS).contains(&most))?;
         within(
             "learning-rate",
             v.learning_rate,
@@ -264,10 +268,23 @@ impl ValidOptions {
         LearnerOptions(self.clone()).check().is_ok()
     }
 
-    /// Returns the number of experts the mixture may grow to.
+    /// Returns the number of experts the mixture may grow to; `None` where that is left to the
+    /// learner.
     #[must_use]
-    pub fn experts(&self) -> usize {
+    pub fn experts(&self) -> Option<usize> {
         self.experts
+    }
+
+    /// Returns the number of experts the mixture may grow to, whoever chose it.
+    #[must_use]
+    pub fn most_experts(&self) -> usize {
+        self.experts.unwrap_or(LearnerOptions::EXPERTS)
+    }
+
+    /// Returns whether an expert is added by count only where those there are differ.
+    pub(super) fn asks_whether_experts_pay(&self) -> bool {
+        // The paper's experts come by the clock: its penalties weigh more with each.
+        self.experts.is_none() && self.penalties == Penalties::NONE && self.loss == Loss::Nll
     }
 
     /// Returns the score from which on a decision is favourable, or what it is chosen for.

@@ -33,7 +33,7 @@ pub(super) fn card(trainer: &Trainer, encoding: &encoder::Options, passes: Passe
 fn options(learner: &ValidOptions, encoding: &encoder::Options, passes: Passes) -> BTreeMap<String, String> {
     let mut options = BTreeMap::new();
     let mut say = |flag: &str, value: String| _ = options.insert(flag.to_owned(), value);
-    say("experts", learner.experts().to_string());
+    say("experts", learner.experts().map_or_else(|| "auto".to_owned(), |experts| experts.to_string()));
     say("grow", learner.growth().to_string());
     say("loss", if learner.loss() == Loss::Nll { "nll" } else { "competitive" }.into());
     say("lr", learner.learning_rate().to_string());

@@ -104,7 +104,7 @@ pub struct Measured {
     /// Decisions on rows seen for the first time, before they are learned from, as the stream sees
     /// them.
     pub(super) prequential: Prequential,
-    /// Those by the weights that are exported, a longer average.
+    /// Those by the weights that are exported.
     exported: Prequential,
     order: Order,
     /// Decisions of the model after several passes on rows that only the first learned from; `None`
@@ -145,21 +145,13 @@ impl State {
         }
         // Later passes have seen the row: their measures would flatter.
         let is_first = *epoch == 1;
-        let follows = learner.chooses_threshold();
-        if follows || (is_first && (learner.calibrates() || !example.groups.is_empty())) {
-            let probability = learner.predict_exported(&example.terms, &example.groups);
-            if is_first {
-                let threshold = learner.exported_threshold();
-                measured.exported.observe(example.label, probability, threshold, &example.groups);
-                learner.calibrate(example, probability);
-            }
-            learner.observe_exported(example.label, probability);
-        }
+        let threshold = learner.exported_threshold();
         let prediction = learner.learn_one_with(example, flips);
         if is_first {
-            let Measured { prequential, order, reserved, .. } = measured;
+            let Measured { prequential, exported: measured_exported, order, reserved } = measured;
             *reserved = None;
             order.observe(example.label, &example.groups);
+            measured_exported.observe(example.label, prediction.exported, threshold, &example.groups);
             prequential.observe(example.label, prediction.probability, prediction.threshold, &example.groups);
             if flipper.is_some() {
                 prequential.observe_individual(prediction.unfair, &example.groups);
@@ -507,7 +499,7 @@ impl Trainer {
     }
 
     /// Returns the measures of the exported weights on the rows seen for the first time, before
-    /// they were learned from. Empty without protected attributes.
+    /// they were learned from.
     pub(super) fn exported(&self) -> &Prequential {
         &self.state.measured.exported
     }
@@ -599,12 +591,7 @@ impl Trainer {
     /// Returns the decisions that the model is judged by: on reserved rows, or over the last part
     /// of the stream.
     pub(super) fn last_decisions(&self) -> Tally {
-        match (self.reserved(), self.exported().windows()) {
-            (Some(reserved), _) => reserved.clone(),
-            // Without protected attributes the exported weights are not asked.
-            (None, []) => super::targets::last(self.prequential().windows()),
-            (None, windows) => super::targets::last(windows),
-        }
+        self.reserved().cloned().unwrap_or_else(|| super::targets::last(self.exported().windows()))
     }
 
     /// Returns the rows that the encoder is fitted on.

@@ -1,7 +1,9 @@
 //! `feamoe study`: repeats the published figures.
 
+mod generators;
 mod plan;
 mod regimes;
+mod streams;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -9,7 +11,9 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
+use generators::Generator;
 use regimes::{StudyRow, Verdicts, settings, study};
+use streams::StreamRow;
 
 use super::print::{self, TextTable, share};
 use super::{Format, FormatOption, Outcome, whole};
@@ -21,7 +25,7 @@ pub struct Options {
     /// hmda_2014_2017.csv.gz; the schemas in trainer/schemas say where to get them
     #[arg(long, value_name = "DIR", env = "FEAMOE_DATA")]
     data: PathBuf,
-    /// Only these data sets: adult, compas, diabetes, hmda
+    /// Only these data sets: adult, compas, diabetes, hmda, streams (generated ones)
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
     /// Runs of each setting, seeds or splits from its first one on; the published number by default
@@ -36,6 +40,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let settings = settings();
     let mut known: Vec<&str> = settings.iter().map(|setting| setting.data.name()).collect();
     known.dedup();
+    known.push(STREAMS);
     if let Some(name) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("--only: found `{name}`, expected one of {}", known.join(", "));
     }
@@ -45,11 +50,59 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         let _ = writeln!(std::io::stderr(), "{}: {} {}", setting.data.name(), setting.name, setting.fair);
         rows.push(study(&options.data, setting, options.runs)?);
     }
+    let mut streams = Vec::new();
+    for generator in Generator::ALL.into_iter().filter(|_| wanted(STREAMS)) {
+        let _ = writeln!(std::io::stderr(), "{STREAMS}: {}", generator.name());
+        streams.push(streams::study(generator, options.runs)?);
+    }
     match options.format.format {
-        Format::Json => print::json(&rows)?,
-        Format::Text => print::text(&render(&rows))?,
+        Format::Json => print::json(&Report { rows, streams })?,
+        Format::Text => {
+            let tables =
+                [(!rows.is_empty()).then(|| render(&rows)), (!streams.is_empty()).then(|| render_streams(&streams))];
+            print::text(&tables.into_iter().flatten().collect::<Vec<_>>().join("\n"))?;
+        }
     }
     Ok(Outcome::Done)
+}
+
+/// The name of the generated streams on the command line.
+const STREAMS: &str = "streams";
+
+/// The study as JSON.
+#[derive(serde::Serialize)]
+struct Report {
+    rows: Vec<StudyRow>,
+    streams: Vec<StreamRow>,
+}
+
+fn render_streams(rows: &[StreamRow]) -> String {
+    let mut table = TextTable::new(&[
+        "generated stream, in its order",
+        "runs",
+        "accuracy",
+        "log-loss",
+        "rows 500-1,000 after a change",
+        "exported model there",
+        "rows 3,000-5,000 after",
+        "refits",
+        "experts",
+    ]);
+    for row in rows {
+        let optional = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), share);
+        table.row([
+            row.stream.to_owned(),
+            row.runs.to_string(),
+            share(row.accuracy),
+            share(row.log_loss),
+            optional(row.soon),
+            optional(row.exported_soon),
+            optional(row.later),
+            format!("{:.1}", row.refits),
+            format!("{:.1}", row.experts),
+        ]);
+    }
+    table.render()
 }
 
 fn render(rows: &[StudyRow]) -> String {

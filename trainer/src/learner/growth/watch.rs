@@ -29,8 +29,7 @@
 //! One drift shows in several detectors: for [`QUIET`] records after an alarm, further ones about
 //! the loss, or about the same group, are not reported.
 //!
-//! *Cost:* three updates and a few sums for a record, one more pass over the exported weights every
-//! other record. *Memory:* 3.7 kB per group.
+//! *Cost:* three updates and a few sums for a record. *Memory:* 3.7 kB per group.
 
 use feamoe_engine::drift::{Adwin, Change, Gap};
 use serde::{Deserialize, Serialize};
@@ -129,6 +128,8 @@ pub(in super::super) struct Watched<'a> {
     pub label: bool,
     /// The score that decides.
     pub score: f32,
+    /// The score of the exported weights.
+    pub exported: f32,
     pub decision: bool,
 }
 
@@ -153,19 +154,13 @@ impl Watch {
         }
     }
 
-    /// Takes note of a record; `exported` scores it by the exported weights, called where that is
-    /// needed. Tells `report` of every drift.
-    pub(in super::super) fn observe(
-        &mut self,
-        watched: &Watched<'_>,
-        exported: impl FnOnce() -> f32,
-        report: &mut impl FnMut(Cause, Change),
-    ) {
+    /// Takes note of a record. Tells `report` of every drift.
+    pub(in super::super) fn observe(&mut self, watched: &Watched<'_>, report: &mut impl FnMut(Cause, Change)) {
         let y = f32::from(u8::from(watched.label));
         let loss = |p: f32| (y - p) * (y - p);
         let level = self.level.update(loss(watched.score)).filter(Change::is_rise);
         let lag = if watched.record.is_multiple_of(LAG_EVERY) {
-            let lag = self.lag.update(loss(exported()) - loss(watched.score));
+            let lag = self.lag.update(loss(watched.exported) - loss(watched.score));
             lag.filter(|change| change.is_rise() && change.after > SMALLEST_LAG)
         } else {
             None

@@ -1,0 +1,272 @@
+//! Streams that change, by the formulas of the field: what an online learner is usually judged on.
+//!
+//! | stream | rows | after |
+//! | --- | --- | --- |
+//! | Agrawal, abrupt | functions 1, 2 and 3, 12,000 rows each | Agrawal, Imielinski, Swami 1993 |
+//! | Agrawal, recurring | functions 1 and 2 in turn, 6,000 rows each | the same |
+//! | Agrawal, gradual | 1 to 2 to 3, each change spread over 6,000 rows | the same |
+//! | label flip | one in ten labels wrong; the concept is turned round every 9,000 rows | - |
+//! | SEA | thresholds 8, 9, 7, 9.5, 9,000 rows each, one in ten labels wrong | Street and Kim 2001 |
+//! | moving RBF | 30 centres of two classes in 10 dimensions that wander | Bifet et al. 2009 |
+//! | level shift, trend, empty at first, new levels | one number or category, told apart by it alone | - |
+//!
+//! *Reproducible*: the same seed gives the same rows on every machine.
+
+use std::f64::consts::TAU;
+
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{RngCore, SeedableRng};
+
+/// Rows of each stream.
+pub const ROWS: u64 = 36_000;
+
+/// A cell of a generated row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Generated {
+    /// A number.
+    Number(f64),
+    /// Level of this number.
+    Level(u64),
+    /// No value.
+    Missing,
+}
+
+/// A generated stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generator {
+    /// Three functions one after the other.
+    AgrawalAbrupt,
+    /// Two functions in turn.
+    AgrawalRecurring,
+    /// Three functions that replace each other over thousands of rows.
+    AgrawalGradual,
+    /// A concept and its opposite in turn.
+    LabelFlip,
+    /// Two numbers against a threshold that changes.
+    Sea,
+    /// Classes around wandering centres.
+    MovingRbf,
+    /// Nothing moves: what the next four are compared with.
+    Still,
+    /// The number's level moves by 100 standard deviations at row 8,000.
+    LevelShift,
+    /// The number grows by a standard deviation every 1,000 rows.
+    Trend,
+    /// The number is missing in the first 6,000 rows.
+    EmptyAtFirst,
+    /// 100 levels are replaced by six others at row 6,000.
+    NewLevels,
+}
+
+impl Generator {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::AgrawalAbrupt,
+        Self::AgrawalRecurring,
+        Self::AgrawalGradual,
+        Self::LabelFlip,
+        Self::Sea,
+        Self::MovingRbf,
+        Self::Still,
+        Self::LevelShift,
+        Self::Trend,
+        Self::EmptyAtFirst,
+        Self::NewLevels,
+    ];
+
+    /// The name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AgrawalAbrupt => "Agrawal, abrupt",
+            Self::AgrawalRecurring => "Agrawal, recurring",
+            Self::AgrawalGradual => "Agrawal, gradual",
+            Self::LabelFlip => "label flip",
+            Self::Sea => "SEA",
+            Self::MovingRbf => "moving RBF",
+            Self::Still => "nothing moves",
+            Self::LevelShift => "level shift",
+            Self::Trend => "trend",
+            Self::EmptyAtFirst => "empty at first",
+            Self::NewLevels => "new levels",
+        }
+    }
+
+    /// Rows, counted from 0, at which something changes at once.
+    pub fn changes(self) -> Vec<u64> {
+        let every = |rows: u64| (1..ROWS / rows).map(|part| part * rows).collect();
+        match self {
+            Self::AgrawalAbrupt => every(12_000),
+            Self::AgrawalRecurring => every(6_000),
+            Self::LabelFlip | Self::Sea => every(9_000),
+            Self::LevelShift => vec![8_000],
+            Self::EmptyAtFirst | Self::NewLevels => vec![6_000],
+            Self::AgrawalGradual | Self::MovingRbf | Self::Still | Self::Trend => Vec::new(),
+        }
+    }
+
+    /// The columns before the label.
+    pub const fn width(self) -> usize {
+        match self {
+            Self::AgrawalAbrupt | Self::AgrawalRecurring | Self::AgrawalGradual => 9,
+            Self::LabelFlip => 5,
+            Self::Sea => 3,
+            Self::MovingRbf => DIMENSIONS,
+            Self::Still | Self::LevelShift | Self::Trend | Self::EmptyAtFirst | Self::NewLevels => 1,
+        }
+    }
+}
+
+const DIMENSIONS: usize = 10;
+const CENTRES: usize = 30;
+/// How far a centre moves with each row.
+const SPEED: f64 = 0.0005;
+
+/// One centre of the moving RBF.
+struct Centre {
+    at: [f64; DIMENSIONS],
+    towards: [f64; DIMENSIONS],
+    spread: f64,
+    label: bool,
+}
+
+/// A running generator.
+pub struct Rows {
+    generator: Generator,
+    random: Pcg64Mcg,
+    row: u64,
+    centres: Vec<Centre>,
+}
+
+impl Rows {
+    /// Starts the stream of a seed.
+    pub fn new(generator: Generator, seed: u64) -> Self {
+        let random = Pcg64Mcg::seed_from_u64(seed);
+        let mut rows = Self { generator, random, row: 0, centres: Vec::new() };
+        if generator == Generator::MovingRbf {
+            rows.centres = (0..CENTRES).map(|index| rows.centre(index)).collect();
+        }
+        rows
+    }
+
+    /// Uniform in [0, 1).
+    #[allow(clippy::cast_precision_loss)] // 53 bits fit
+    fn uniform(&mut self) -> f64 {
+        (self.random.next_u64() >> 11) as f64 / 9_007_199_254_740_992.0
+    }
+
+    fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.uniform()
+    }
+
+    /// Standard normal, by Box and Muller.
+    fn normal(&mut self) -> f64 {
+        let (u, v) = (1.0 - self.uniform(), self.uniform());
+        libm::sqrt(-2.0 * libm::log(u)) * libm::cos(TAU * v)
+    }
+
+    fn below(&mut self, count: u64) -> u64 {
+        self.random.next_u64() % count
+    }
+
+    fn centre(&mut self, index: usize) -> Centre {
+        let at = std::array::from_fn(|_| self.uniform());
+        let towards: [f64; DIMENSIONS] = std::array::from_fn(|_| self.normal());
+        let length = libm::sqrt(towards.iter().map(|x| x * x).sum());
+        Centre {
+            at,
+            towards: towards.map(|x| x / length),
+            spread: self.between(0.05, 0.15),
+            label: index.is_multiple_of(2),
+        }
+    }
+
+    /// The chance that the number speaks for the label.
+    fn says(&mut self, log_odds: f64) -> bool {
+        self.uniform() < 1.0 / (1.0 + libm::exp(-log_odds))
+    }
+
+    /// Writes the next row; returns its label.
+    pub fn next(&mut self, cells: &mut Vec<Generated>) -> bool {
+        cells.clear();
+        let row = self.row;
+        self.row += 1;
+        match self.generator {
+            Generator::AgrawalAbrupt => self.agrawal(1 + row / 12_000, cells),
+            Generator::AgrawalRecurring => self.agrawal(1 + row / 6_000 % 2, cells),
+            Generator::AgrawalGradual => {
+                // Each change is centred on its row and takes 6,000.
+                let mut function = 1;
+                for middle in [12_000.0, 24_000.0] {
+                    #[allow(clippy::cast_precision_loss)] // far below 2^53
+                    let passed = (row as f64 - middle) / 6_000.0 + 0.5;
+                    function += u64::from(self.uniform() < passed);
+                }
+                self.agrawal(function, cells)
+            }
+            Generator::LabelFlip => {
+                let x: [f64; 5] = std::array::from_fn(|_| self.normal());
+                cells.extend(x.map(Generated::Number));
+                let label = x[0] + 0.5 * x[1] - 0.5 * x[2] > 0.0;
+                label ^ (row / 9_000 % 2 == 1) ^ (self.uniform() < 0.1)
+            }
+            Generator::Sea => {
+                let x: [f64; 3] = std::array::from_fn(|_| self.between(0.0, 10.0));
+                cells.extend(x.map(Generated::Number));
+                let threshold = [8.0, 9.0, 7.0, 9.5][(row / 9_000) as usize % 4];
+                (x[0] + x[1] <= threshold) ^ (self.uniform() < 0.1)
+            }
+            Generator::MovingRbf => {
+                for centre in &mut self.centres {
+                    for (at, towards) in centre.at.iter_mut().zip(&mut centre.towards) {
+                        *at += SPEED * *towards;
+                        if !(0.0..=1.0).contains(at) {
+                            *towards = -*towards;
+                        }
+                    }
+                }
+                let chosen = self.below(CENTRES as u64) as usize;
+                let (at, spread, label) =
+                    (self.centres[chosen].at, self.centres[chosen].spread, self.centres[chosen].label);
+                cells.extend(at.map(|at| Generated::Number(at + spread * self.normal())));
+                label
+            }
+            Generator::NewLevels => {
+                let level = if row < 6_000 { self.below(100) } else { 100 + self.below(6) };
+                cells.push(Generated::Level(level));
+                self.says(if level % 2 == 1 { 2.0 } else { -2.0 })
+            }
+            moved => {
+                let x = self.normal();
+                #[allow(clippy::cast_precision_loss)] // far below 2^53
+                cells.push(match moved {
+                    Generator::LevelShift if row >= 8_000 => Generated::Number(x + 100.0),
+                    Generator::Trend => Generated::Number(x + row as f64 / 1_000.0),
+                    Generator::EmptyAtFirst if row < 6_000 => Generated::Missing,
+                    _ => Generated::Number(x),
+                });
+                self.says(3.0 * x)
+            }
+        }
+    }
+
+    /// A person, and whether one of the first three functions puts them into group A.
+    fn agrawal(&mut self, function: u64, cells: &mut Vec<Generated>) -> bool {
+        let salary = self.between(20_000.0, 150_000.0);
+        let commission = if salary >= 75_000.0 { 0.0 } else { self.between(10_000.0, 75_000.0) };
+        let age = self.between(20.0, 80.0);
+        let [education, car, zip] = [5, 20, 9].map(|count| self.below(count));
+        #[allow(clippy::cast_precision_loss)] // below 10
+        let house = self.between(50_000.0, 150_000.0) * (9 - zip) as f64;
+        let years = self.between(1.0, 30.0);
+        let loan = self.between(0.0, 500_000.0);
+        let number = Generated::Number;
+        cells.extend([number(salary), number(commission), number(age), Generated::Level(education)]);
+        cells.extend([Generated::Level(car), Generated::Level(zip), number(house), number(years), number(loan)]);
+        let stage = [40.0, 60.0].iter().filter(|from| age >= **from).count();
+        match function {
+            1 => stage != 1,
+            2 => [50_000.0..=100_000.0, 75_000.0..=125_000.0, 25_000.0..=75_000.0][stage].contains(&salary),
+            _ => [0..=1, 1..=3, 2..=4][stage].contains(&education),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The learner on generated streams: how accurate it is while they change, and how soon after.
+
+use anyhow::Context as _;
+use feamoe::learner::LearnerOptions;
+use feamoe::rows::{Cell, Cells};
+use feamoe::schema::Schema;
+use feamoe::training::{Options, Trainer};
+use serde::Serialize;
+
+use super::generators::{Generated, Generator, ROWS, Rows};
+
+/// Rows after a change in which the exported model is compared with the stream.
+const SOON: std::ops::Range<u64> = 500..1_000;
+/// Rows after a change by which the stream is to be as accurate again as before.
+const LATER: std::ops::Range<u64> = 3_000..5_000;
+/// Seeds.
+const RUNS: u64 = 5;
+
+/// What came of one stream; means over runs. Accuracies are prequential.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StreamRow {
+    /// The stream.
+    pub stream: &'static str,
+    /// Runs.
+    pub runs: u64,
+    /// Accuracy over the whole stream.
+    pub accuracy: f64,
+    /// Log-loss over the whole stream.
+    pub log_loss: f64,
+    /// Accuracy in rows 500 to 1,000 after each change; null where nothing changes at once.
+    pub soon: Option<f64>,
+    /// That of the model that would be exported.
+    pub exported_soon: Option<f64>,
+    /// Accuracy in rows 3,000 to 5,000 after each change.
+    pub later: Option<f64>,
+    /// Features whose encoding was fitted again.
+    pub refits: f64,
+    /// Experts at the end.
+    pub experts: f64,
+}
+
+/// A share that is counted.
+#[derive(Clone, Copy, Default)]
+struct Share(u64, u64);
+
+impl Share {
+    fn count(&mut self, is_right: bool) {
+        self.0 += u64::from(is_right);
+        self.1 += 1;
+    }
+
+    #[allow(clippy::cast_precision_loss)] // far below 2^53
+    fn value(self) -> Option<f64> {
+        (self.1 > 0).then(|| self.0 as f64 / self.1 as f64)
+    }
+}
+
+/// Learns a generated stream with default options.
+pub fn study(generator: Generator, runs: Option<u64>) -> anyhow::Result<StreamRow> {
+    let schema = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\nnegative = [\"0\"]\n";
+    let schema = Schema::from_toml("a generated stream", schema)?;
+    let columns: Vec<String> =
+        (1..=generator.width()).map(|column| format!("x{column}")).chain(["y".to_owned()]).collect();
+    let runs = runs.unwrap_or(RUNS);
+    let mut sum = StreamRow { stream: generator.name(), runs, ..StreamRow::default() };
+    let (mut soon, mut exported_soon, mut later) = <(Share, Share, Share)>::default();
+    for seed in 1..=runs {
+        let options = Options::new(LearnerOptions::default().seed(seed).check()?);
+        let mut trainer = Trainer::new(&columns, schema.clone(), &options)?;
+        let (mut rows, mut generated) = (Rows::new(generator, seed), Vec::new());
+        let (mut cells, changes) = (Cells::new(columns.len()), generator.changes());
+        for row in 0..ROWS {
+            let label = rows.next(&mut generated);
+            cells.clear();
+            for (column, cell) in generated.iter().enumerate() {
+                match cell {
+                    Generated::Number(x) => cells.put(column, Cell::Number(*x)),
+                    Generated::Level(level) => cells.put(column, Cell::Text(format!("level {level}").as_bytes())),
+                    Generated::Missing => {}
+                }
+            }
+            cells.put(generator.width(), Cell::Text(if label { b"1" } else { b"0" }));
+            let Some(prediction) = trainer.learn(&cells.record(generator.name(), row + 1))? else { continue };
+            let after = changes.iter().rev().find(|change| **change <= row).map(|change| row - change);
+            let Some(after) = after else { continue };
+            if SOON.contains(&after) {
+                soon.count(prediction.decision == label);
+                exported_soon.count((prediction.exported >= prediction.threshold) == label);
+            }
+            if LATER.contains(&after) {
+                later.count(prediction.decision == label);
+            }
+        }
+        let total = trainer.prequential().summary().total;
+        sum.accuracy += f64::from(total.accuracy);
+        sum.log_loss += total.log_loss;
+        sum.experts += trainer.learner().experts() as f64;
+    }
+    #[allow(clippy::cast_precision_loss)] // far below 2^53
+    let count = runs as f64;
+    for mean in [&mut sum.accuracy, &mut sum.log_loss, &mut sum.experts, &mut sum.refits] {
+        *mean /= count;
+    }
+    (sum.soon, sum.exported_soon, sum.later) = (soon.value(), exported_soon.value(), later.value());
+    (sum.accuracy > 0.0).then_some(sum).context("no row was learned from")
+}
