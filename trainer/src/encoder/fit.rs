@@ -10,7 +10,8 @@ use rustc_hash::FxHashMap;
 
 use super::bins::edges;
 use super::levels::Levels;
-use super::number::{BLOCKS, Bin, COARSE};
+use super::follow::{LevelCounts, Recent};
+use super::number::{Bin, COARSE};
 use super::{Category, Encoder, Feature, Kind, Number, Options, Quality, bad_cell};
 use crate::error::Error;
 use crate::model::FEATURES;
@@ -41,13 +42,25 @@ pub(super) fn fit(rows: &Buffer, names: &[String], schema: &Schema, options: &Op
     let mut encoder = Encoder {
         features: Vec::with_capacity(columns.len()),
         bad_cells: schema.table.bad_cells,
+        most_bins: options.bins,
         ..Encoder::default()
     };
     for column in columns {
         let name = names[column].clone();
         let kind = match numbers(rows, column, &name, &schema.features, schema.table.bad_cells)? {
-            Some(values) => Kind::Number(number(values, transform(&name, schema), options.bins, &mut encoder)),
-            None => Kind::Category(category(rows, column, schema.features.max_levels, &mut encoder)),
+            Some(values) => {
+                let sample = Sample { scale: &values, edges: &values };
+                let mut number = number(&sample, transform(&name, schema), options.bins);
+                encoder.place(&mut number);
+                Kind::Number(number)
+            }
+            None => {
+                let mut category = category(rows, column, schema.features.max_levels, &mut encoder);
+                let is_empty = category.levels.iter().len() == 0 && !schema.features.categorical.contains(&name);
+                category.undecided = is_empty.then(Vec::new);
+                category.transform = transform(&name, schema);
+                Kind::Category(category)
+            }
         };
         encoder.extent.push([f32::INFINITY, f32::NEG_INFINITY]);
         encoder.quality.push(Quality::default());
@@ -156,11 +169,18 @@ fn numbers(
     }
 }
 
-/// Fits scale, range and bins on the values (not empty) of a numeric column.
-fn number(mut values: Vec<f32>, transform: Transform, bins: usize, encoder: &mut Encoder) -> Number {
-    for x in &mut values {
-        *x = clamp(*x, -LARGEST, LARGEST);
-    }
+/// The values, finite, that a number is fitted on.
+pub(super) struct Sample<'a> {
+    /// Those that give its scale, not empty; the newest last.
+    pub scale: &'a [f32],
+    /// Those that give its bins.
+    pub edges: &'a [f32],
+}
+
+/// Fits scale, range and bins of a number, which then has to be given rows and blocks.
+pub(super) fn number(sample: &Sample<'_>, transform: Transform, bins: usize) -> Number {
+    let large = |values: &[f32]| -> Vec<f32> { values.iter().map(|x| clamp(*x, -LARGEST, LARGEST)).collect() };
+    let values = large(sample.scale);
     let count = values.len() as f64;
     let fence = fence(values.iter().map(|x| transform.apply(*x)).collect());
     let transformed = || values.iter().map(|x| f64::from(clamp(transform.apply(*x), fence[0], fence[1])));
@@ -172,36 +192,38 @@ fn number(mut values: Vec<f32>, transform: Transform, bins: usize, encoder: &mut
         Transform::Identity => finite(t),
         Transform::Log1p => finite(libm::expm1(t)).max(0.0),
     });
-    for x in &mut values {
+    let mut told_apart = large(sample.edges);
+    for x in &mut told_apart {
         *x = clamp(*x, low, high);
     }
-    let edges = edges(values.clone(), bins);
-    let standardised = |x: f32| (f64::from(transform.apply(x)) - mean) / sd;
-    let bins = if edges.is_empty() { Vec::new() } else { bins_of(&values, &edges, standardised) };
+    let edges = edges(told_apart.clone(), bins);
+    let standardised = |x: f32| ((f64::from(transform.apply(x)) - mean) / sd).clamp(-CLAMP_SD, CLAMP_SD);
+    let bins = if edges.is_empty() { Vec::new() } else { bins_of(&told_apart, &edges, standardised) };
     let (mean, sd) = (finite(mean), finite(sd));
-    let (first_row, first_block) = (0, encoder.add_blocks(BLOCKS));
-    let mut number = Number { transform, mean, sd, low, high, edges, bins, first_row, first_block };
-    number.first_row = encoder.add_rows(number.n_rows());
+    let (first_row, first_block, capacity) = (0, 0, 0);
+    let recent = Recent::default();
+    let mut number = Number { transform, mean, sd, low, high, edges, bins, first_row, first_block, capacity, recent };
+    number.recent = Recent::new(&number, &told_apart, &values);
     number
 }
 
 /// Returns what each bin between edges says beside its own row. A coarse bin holds the fine ones
 /// whose middle lies in its [`COARSE`]-th part of the values.
 fn bins_of(values: &[f32], edges: &[f32], standardised: impl Fn(f32) -> f64) -> Vec<Bin> {
-    let mut counted = vec![(0.0_f64, 0.0_f64); edges.len() + 1];
+    let mut counted = vec![(0.0_f64, 0.0_f64, 0.0_f32); edges.len() + 1];
     for x in values {
-        if let Some((count, sum)) = counted.get_mut(bin(*x, edges)) {
-            (*count, *sum) = (*count + 1.0, *sum + standardised(*x));
+        if let Some((count, sum, value)) = counted.get_mut(bin(*x, edges)) {
+            (*count, *sum, *value) = (*count + 1.0, *sum + standardised(*x), *x);
         }
     }
     let (mut before, mut part, mut coarse) = (0.0, None, 0);
-    let bin = |(count, sum): (f64, f64)| {
+    let bin = |(count, sum, value): (f64, f64, f32)| {
         let middle = (before + count / 2.0) / values.len() as f64;
         before += count;
         let own = Some(((middle * COARSE as f64) as usize).min(COARSE - 1));
         coarse += u16::from(part.is_some() && own != part);
         part = own;
-        Bin { place: if count > 0.0 { finite(sum / count) } else { 0.0 }, coarse }
+        Bin { place: if count > 0.0 { finite(sum / count) } else { 0.0 }, value, coarse }
     };
     counted.into_iter().map(bin).collect()
 }
@@ -245,7 +267,8 @@ fn category(rows: &Buffer, column: usize, max_levels: usize, encoder: &mut Encod
     for index in kept {
         levels.add(&counted[index].0, encoder.add_rows(1));
     }
-    Category { levels, max_levels, unseen_row, block }
+    let (counts, undecided, transform) = (LevelCounts::default(), None, Transform::Identity);
+    Category { levels, max_levels, unseen_row, block, counts, undecided, transform }
 }
 
 #[cfg(test)]

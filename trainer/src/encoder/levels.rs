@@ -40,6 +40,11 @@ impl Levels {
         self.rows.push(row);
     }
 
+    /// Gives the row of a code another name; returns the row and the name it had.
+    pub(super) fn rename(&mut self, code: u16, name: &str) -> Option<(u32, String)> {
+        Some((self.row(code)?, self.known.rename(code, name)?))
+    }
+
     /// Returns every name and row.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, u32)> {
         self.known.names().iter().map(String::as_str).zip(self.rows.iter().copied())

@@ -18,6 +18,7 @@ mod bins;
 mod examples;
 mod fit;
 mod flips;
+mod follow;
 mod levels;
 mod number;
 
@@ -29,12 +30,14 @@ use serde::{Deserialize, Serialize};
 pub use examples::Examples;
 pub(crate) use fit::feature_columns;
 pub use flips::{Flipper, Flips};
+pub use follow::{Carried, Carry, Change, ChangeKind, MOST_CHANGES};
 pub use number::Number;
 
 use crate::error::Error;
 pub use crate::rows::NO_GROUP;
 use crate::rows::{BadCells, Buffer, Cell, Record, Row, Seen, column, value};
 use crate::schema::Schema;
+use follow::LevelCounts;
 use levels::Levels;
 
 /// One encoded record; its buffers are reused from row to row.
@@ -90,6 +93,14 @@ pub struct Encoder {
     rows_seen: u64,
     /// Blocks of rows so far.
     blocks: u32,
+    /// Most bins of a number.
+    most_bins: usize,
+    /// The newest changes, and how many there were.
+    changes: Vec<Change>,
+    n_changes: u64,
+    /// Whether a feature is to be looked at.
+    #[serde(skip)]
+    is_due: bool,
 }
 
 /// Input quality of one feature, counted over all rows learned from.
@@ -132,6 +143,11 @@ pub struct Category {
     /// Unseen, then missing.
     unseen_row: u32,
     block: u32,
+    counts: LevelCounts,
+    /// The values so far of a column that was empty at first, until they say what it is.
+    undecided: Option<Vec<String>>,
+    /// Of the numbers they may be.
+    transform: Transform,
 }
 
 impl Feature {
@@ -271,7 +287,7 @@ impl Encoder {
         let (mut new_levels, mut bad) = (Vec::new(), Vec::new());
         let level_row = |feature: usize, category: &Category, known: Option<u32>| {
             known.unwrap_or_else(|| {
-                if category.levels().len() < category.max_levels {
+                if category.undecided.is_none() && category.levels().len() < category.max_levels {
                     new_levels.push(feature);
                 }
                 category.unseen_row
@@ -305,6 +321,10 @@ impl Encoder {
         for feature in new_levels {
             self.add_level(feature, row);
         }
+        for (index, value) in example.values.iter().enumerate() {
+            let column = self.features.get(index).map_or(0, |feature| feature.column);
+            self.count(index, *value, row.cell(column));
+        }
         example.take_rest(row);
         Ok(())
     }
@@ -328,6 +348,7 @@ impl Encoder {
     pub(crate) fn is_sound(&self) -> bool {
         let exists = |row: u32| (row as usize) < self.mass.len();
         (self.extent.len(), self.quality.len()) == (self.features.len(), self.features.len())
+            && self.follows_soundly()
             && self.features.iter().all(|feature| match &feature.kind {
                 Kind::Number(number) => number.is_sound(self.mass.len()),
                 Kind::Category(category) => {

@@ -5,7 +5,8 @@ use feamoe_engine::mixture::Term;
 use feamoe_engine::schema::{Transform, bin, clamp};
 use serde::{Deserialize, Serialize};
 
-use super::Example;
+use super::follow::Recent;
+use super::{Example, NO_BLOCK};
 
 /// Coarse bins of a number, where it has more fine ones.
 pub(super) const COARSE: usize = 16;
@@ -30,6 +31,9 @@ pub struct Number {
     pub(super) first_row: u32,
     /// The line's, then those of the coarse and the fine bins.
     pub(super) first_block: u32,
+    /// Rows there is room for from the first on.
+    pub(super) capacity: u32,
+    pub(super) recent: Recent,
 }
 
 /// What a fine bin says beside its own row.
@@ -37,6 +41,8 @@ pub struct Number {
 pub(super) struct Bin {
     /// Mean of the standardised values in it.
     pub place: f32,
+    /// A raw value in it.
+    pub value: f32,
     /// Its coarse bin.
     pub coarse: u16,
 }
@@ -121,7 +127,7 @@ impl Number {
         let bin = self.bins.get(index).copied();
         let has_coarse = self.bins.len() > COARSE;
         let (first, fine, block) = (self.first_row, self.first_fine_row(), self.first_block);
-        bin.into_iter().flat_map(move |Bin { place, coarse }| {
+        bin.into_iter().flat_map(move |Bin { place, coarse, .. }| {
             let line = Term { row: first, scale: place };
             let coarse = has_coarse.then_some((Term { row: first + 2 + u32::from(coarse), scale: 1.0 }, block + 1));
             let fine = Term { row: fine + index as u32, scale: 1.0 };
@@ -129,19 +135,38 @@ impl Number {
         })
     }
 
+    /// Returns the terms of a number that is not NaN, each with its block.
+    pub(super) fn terms(&self, x: f32) -> impl Iterator<Item = (Term, u32)> + use<> {
+        let bin = self.bin_of(x);
+        let line = bin.is_none().then(|| {
+            let scale = (self.transform.apply(clamp(x, self.low, self.high)) - self.mean) / self.sd;
+            (Term { row: self.first_row, scale }, self.first_block)
+        });
+        line.into_iter().chain(self.terms_of_bin(bin.unwrap_or(usize::MAX)))
+    }
+
+    /// Returns a raw value in a fine bin.
+    pub(super) fn value_of_bin(&self, index: usize) -> f32 {
+        self.bins.get(index).map_or(self.mean, |bin| bin.value)
+    }
+
+    /// Returns the row of the coarse bin of a fine one, where there are coarse ones.
+    pub(super) fn coarse_row(&self, index: usize) -> Option<u32> {
+        let bin = self.bins.get(index).filter(|_| self.bins.len() > COARSE)?;
+        Some(self.first_row + 2 + u32::from(bin.coarse))
+    }
+
+    /// Returns its blocks.
+    pub(super) fn blocks(&self) -> std::ops::Range<u32> {
+        self.first_block..self.first_block + BLOCKS
+    }
+
     /// Pushes the terms of a value; of anything but a number, those of a missing one.
     #[inline]
     pub(super) fn push_terms(&self, value: Value, example: &mut Example) {
-        let x = match value {
-            Value::Number(x) if !x.is_nan() => x,
-            _ => return example.push(Term { row: self.missing_row(), scale: 1.0 }, super::NO_BLOCK),
-        };
-        match self.bin_of(x) {
-            Some(bin) => self.terms_of_bin(bin).for_each(|(term, block)| example.push(term, block)),
-            None => {
-                let scale = (self.transform.apply(clamp(x, self.low, self.high)) - self.mean) / self.sd;
-                example.push(Term { row: self.first_row, scale }, self.first_block);
-            }
+        match value {
+            Value::Number(x) if !x.is_nan() => self.terms(x).for_each(|(term, block)| example.push(term, block)),
+            _ => example.push(Term { row: self.missing_row(), scale: 1.0 }, NO_BLOCK),
         }
     }
 
@@ -152,7 +177,8 @@ impl Number {
             && self.sd > 0.0
             && self.bins.len() == bins
             && self.bins.is_sorted_by_key(|bin| bin.coarse)
-            && self.first_row as usize + self.n_rows() <= n_rows
+            && self.first_row as usize + self.capacity as usize <= n_rows
+            && self.n_rows() <= self.capacity as usize
             && self.first_block < u32::MAX - BLOCKS
     }
 }

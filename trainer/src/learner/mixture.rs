@@ -375,14 +375,17 @@ impl Mixture {
     #[allow(clippy::cast_precision_loss)] // windows, not counts
     fn take_averages(&mut self, lanes: Option<&Lanes>) {
         let passed = self.records - self.averaged_at;
-        let rows = self.weights.rows().nrows() as u64;
-        if passed < (self.records / 64).min(rows / 8) {
+        let rows = self.weights.rows().nrows() as f32;
+        let since_drift = (self.records - self.drifted_at.unwrap_or(0)) as f32;
+        let since = since_drift + self.drifted_at.map_or(0.0, |_| AFTER_DRIFT);
+        let passed = passed as f32;
+        if passed < (since / 64.0).min(rows / 8.0).floor() {
             return;
         }
         self.averaged_at = self.records;
-        let since = self.drifted_at.map_or(self.records as f32, |at| (self.records - at) as f32 + AFTER_DRIFT);
-        let step = |share: f32, most: f32| passed as f32 / (passed as f32 + (since * share).min(most));
-        let (deciding, exported) = (step(DECIDING_SHARE, DECIDING_ROWS), step(EXPORTED_SHARE, EXPORTED_ROWS));
+        let deciding = (since * DECIDING_SHARE).min(DECIDING_ROWS);
+        let exported = (since_drift * EXPORTED_SHARE).clamp(deciding, EXPORTED_ROWS);
+        let [deciding, exported] = [deciding, exported].map(|window| passed / (passed + window));
         let gain = |row: usize| self.gains.of(row);
         self.deciding.move_towards(&self.weights, deciding, gain, lanes);
         self.exported.move_towards(&self.weights, exported, gain, lanes);

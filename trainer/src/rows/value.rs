@@ -23,6 +23,14 @@ impl Levels {
         &self.names
     }
 
+    /// Gives a code another name, which no other has; returns the one it had.
+    pub(crate) fn rename(&mut self, code: u16, name: &str) -> Option<String> {
+        let before = std::mem::replace(self.names.get_mut(usize::from(code))?, name.to_owned());
+        self.codes.remove(before.as_bytes());
+        self.codes.insert(name.as_bytes().into(), code);
+        Some(before)
+    }
+
     /// Adds a level that is not there yet. A model has room for far fewer than there are codes.
     pub(crate) fn add(&mut self, name: &[u8]) {
         let code = u16::try_from(self.names.len()).unwrap_or(u16::MAX);
