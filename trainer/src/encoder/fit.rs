@@ -9,8 +9,8 @@ use feamoe_engine::schema::{Transform, bin, clamp};
 use rustc_hash::FxHashMap;
 
 use super::bins::edges;
+use super::follow::{LevelCounts, Recent, thinned};
 use super::levels::Levels;
-use super::follow::{LevelCounts, Recent};
 use super::number::{Bin, COARSE};
 use super::{Category, Encoder, Feature, Kind, Number, Options, Quality, bad_cell};
 use crate::error::Error;
@@ -49,7 +49,7 @@ pub(super) fn fit(rows: &Buffer, names: &[String], schema: &Schema, options: &Op
         let name = names[column].clone();
         let kind = match numbers(rows, column, &name, &schema.features, schema.table.bad_cells)? {
             Some(values) => {
-                let sample = Sample { scale: &values, edges: &values };
+                let sample = Sample { newest: &values, older: &[] };
                 let mut number = number(&sample, transform(&name, schema), options.bins);
                 encoder.place(&mut number);
                 Kind::Number(number)
@@ -171,16 +171,15 @@ fn numbers(
 
 /// The values, finite, that a number is fitted on.
 pub(super) struct Sample<'a> {
-    /// Those that give its scale, not empty; the newest last.
-    pub scale: &'a [f32],
-    /// Those that give its bins.
-    pub edges: &'a [f32],
+    /// Those that give its scale, not empty, in their order.
+    pub newest: &'a [f32],
+    /// Others that are to be told apart as well.
+    pub older: &'a [f32],
 }
 
 /// Fits scale, range and bins of a number, which then has to be given rows and blocks.
 pub(super) fn number(sample: &Sample<'_>, transform: Transform, bins: usize) -> Number {
-    let large = |values: &[f32]| -> Vec<f32> { values.iter().map(|x| clamp(*x, -LARGEST, LARGEST)).collect() };
-    let values = large(sample.scale);
+    let values: Vec<f32> = sample.newest.iter().map(|x| clamp(*x, -LARGEST, LARGEST)).collect();
     let count = values.len() as f64;
     let fence = fence(values.iter().map(|x| transform.apply(*x)).collect());
     let transformed = || values.iter().map(|x| f64::from(clamp(transform.apply(*x), fence[0], fence[1])));
@@ -192,10 +191,13 @@ pub(super) fn number(sample: &Sample<'_>, transform: Transform, bins: usize) -> 
         Transform::Identity => finite(t),
         Transform::Log1p => finite(libm::expm1(t)).max(0.0),
     });
-    let mut told_apart = large(sample.edges);
-    for x in &mut told_apart {
-        *x = clamp(*x, low, high);
+    let mut told_apart: Vec<f32> = values.iter().map(|x| clamp(*x, low, high)).collect();
+    if !sample.older.is_empty() {
+        told_apart.sort_unstable_by(f32::total_cmp);
+        told_apart = thinned(&told_apart, sample.older.len());
+        told_apart.extend(sample.older);
     }
+    let (low, high) = sample.older.iter().fold((low, high), |(low, high), x| (low.min(*x), high.max(*x)));
     let edges = edges(told_apart.clone(), bins);
     let standardised = |x: f32| ((f64::from(transform.apply(x)) - mean) / sd).clamp(-CLAMP_SD, CLAMP_SD);
     let bins = if edges.is_empty() { Vec::new() } else { bins_of(&told_apart, &edges, standardised) };

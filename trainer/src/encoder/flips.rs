@@ -40,8 +40,8 @@ impl Flips {
 #[derive(Clone, Debug, Default)]
 pub struct Flipper {
     columns: Vec<Column>,
-    /// Rows of weights and groups known when the values were looked up.
-    known: (usize, usize),
+    /// Rows of weights, changes of the encoding and groups known when the values were looked up.
+    known: (usize, u64, usize),
 }
 
 /// A protected column that is a feature.
@@ -63,7 +63,8 @@ impl Flipper {
         example: &Example,
         flips: &mut Flips,
     ) {
-        let known = (encoder.n_rows(), attributes.clone().map(|attribute| attribute.groups().len()).sum());
+        let known =
+            (encoder.n_rows(), encoder.n_changes(), attributes.clone().map(|attribute| attribute.groups().len()).sum());
         if self.known != known {
             self.known = known;
             self.columns = columns(encoder, attributes);

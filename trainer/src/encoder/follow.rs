@@ -118,8 +118,8 @@ impl Recent {
     }
 }
 
-/// Returns every so-manieth of sorted values.
-fn thinned(sorted: &[f32], most: usize) -> Vec<f32> {
+/// Returns so many of sorted values, evenly.
+pub(super) fn thinned(sorted: &[f32], most: usize) -> Vec<f32> {
     if sorted.len() <= most {
         return sorted.to_vec();
     }
@@ -289,9 +289,7 @@ impl Encoder {
         // The feature is taken out, as it adds rows to the encoder that it is part of.
         let kind = &mut self.features.get_mut(index)?.kind;
         let (old, is_moved, undecided) = match kind {
-            Kind::Number(number) => {
-                (None, number.recent.counted >= WINDOW && number.recent.has_moved(), false)
-            }
+            Kind::Number(number) => (None, number.recent.counted >= WINDOW && number.recent.has_moved(), false),
             Kind::Category(category) if category.undecided.is_some() => {
                 (None, false, category.undecided.as_ref().is_some_and(|values| values.len() >= DECIDING))
             }
@@ -332,11 +330,9 @@ impl Encoder {
 
     /// Fits a number again.
     fn refit(&mut self, old: &Number) -> (Number, Carry) {
-        let Recent { fitted, newest, .. } = &old.recent;
-        let mut recent = newest.clone();
-        recent.sort_unstable_by(f32::total_cmp);
-        let edges_from = [thinned(fitted, KEPT / 2), thinned(&recent, KEPT / 2)].concat();
-        let sample = Sample { scale: newest, edges: &edges_from };
+        let Recent { fitted, newest, next, .. } = &old.recent;
+        let (newer, older) = newest.split_at(*next);
+        let sample = Sample { newest: &[older, newer].concat(), older: &thinned(fitted, KEPT / 2) };
         let mut new = fit::number(&sample, old.transform, self.most_bins);
         (new.first_row, new.first_block) = (old.first_row, old.first_block);
         new.capacity = old.capacity;
@@ -359,7 +355,7 @@ impl Encoder {
                 missing.push((old.first_row, -at_mean));
             }
         } else {
-            carry_bins(&new, &edges_from, content, |x| old.steps_of(x), &mut carry);
+            carry_bins(&new, content, |x| old.steps_of(x), &mut carry);
         }
         carry.rows.push(Carried { row: new.missing_row(), from: missing, steps_of: Some(old.missing_row()) });
         self.move_mass(old, &new);
@@ -419,7 +415,7 @@ impl Encoder {
             let carry = Carry { rows: rows.collect(), ..Carry::default() };
             return (Kind::Category(new), carry);
         }
-        let sample = Sample { scale: &numbers, edges: &numbers };
+        let sample = Sample { newest: &numbers, older: &[] };
         let mut new = fit::number(&sample, old.transform, self.most_bins);
         self.place(&mut new);
         let mut carry = Carry::default();
@@ -428,7 +424,7 @@ impl Encoder {
             let from = vec![(missing, 1.0), (unseen, -1.0)];
             carry.rows.push(Carried { row: new.missing_row(), from, steps_of: Some(missing) });
         } else {
-            carry_bins(&new, &numbers, |_| vec![(unseen, 1.0)], |_| None, &mut carry);
+            carry_bins(&new, |_| vec![(unseen, 1.0)], |_| None, &mut carry);
             carry.rows.push(Carried { row: new.missing_row(), from: vec![(missing, 1.0)], steps_of: Some(missing) });
         }
         let [seen, absent] = [unseen, missing].map(|row| self.mass.get(row as usize).copied().unwrap_or(0.0));
@@ -483,13 +479,12 @@ impl Encoder {
 /// coarse bins their mean, the fine ones what differs from it. The line begins at 0.
 fn carry_bins(
     new: &Number,
-    values: &[f32],
     content: impl Fn(f32) -> Vec<(u32, f32)>,
     steps_of: impl Fn(f32) -> Option<[u32; 2]>,
     carry: &mut Carry,
 ) {
     let mut counted = vec![0_u32; new.bins.len()];
-    values.iter().filter_map(|x| new.bin_of(*x)).for_each(|bin| counted[bin] += 1);
+    new.recent.fitted.iter().filter_map(|x| new.bin_of(*x)).for_each(|bin| counted[bin] += 1);
     carry.rows.push(Carried { row: new.first_row, ..Carried::default() });
     let mut first = 0;
     for same in new.bins.chunk_by(|a, b| a.coarse == b.coarse) {

@@ -21,6 +21,8 @@ use feamoe_engine::calibration::{log2_odds, probability};
 use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
+use crate::encoder::{Carried, Carry};
+
 /// First value of the sums of squared gradients.
 const FIRST_SQUARE: f32 = 5e-4;
 /// Records that a row is drawn to 0 as strongly as: the rows are as many as the mixture's, and each
@@ -113,6 +115,32 @@ impl Calibrator {
             for weight in [&mut self.slope, &mut self.bias].into_iter().chain(&mut self.rows) {
                 weight.average += part * (weight.value - weight.average);
             }
+        }
+    }
+
+    /// Follows a change of the encoding.
+    pub(super) fn carry(&mut self, carry: &Carry) {
+        let old = |row: u32| self.rows.get(row as usize).copied().unwrap_or(Weight::new(0.0));
+        let sum = |from: &[(u32, f32)]| {
+            from.iter().fold([0.0_f32; 2], |[value, average], (row, factor)| {
+                [value + factor * old(*row).value, average + factor * old(*row).average]
+            })
+        };
+        let weight = |carried: &Carried| {
+            let [value, average] = sum(&carried.from);
+            let square = carried.steps_of.map_or(FIRST_SQUARE, |row| old(row).square);
+            (carried.row as usize, Weight { value, square, average })
+        };
+        let [value, average] = sum(&carry.bias);
+        let rows: Vec<(usize, Weight)> = carry.rows.iter().map(weight).collect();
+        self.bias.value += value;
+        self.bias.average += average;
+        let needed = rows.iter().map(|(row, _)| row + 1).max().unwrap_or(0);
+        if self.rows.len() < needed {
+            self.rows.resize(needed, Weight::new(0.0));
+        }
+        for (row, weight) in rows {
+            self.rows[row] = weight;
         }
     }
 

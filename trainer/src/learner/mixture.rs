@@ -34,6 +34,7 @@ use rand_pcg::rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::weights::Weights;
+use crate::encoder::Carry;
 
 use super::gain::Gains;
 use super::growth::{Closeness, Merger};
@@ -233,10 +234,26 @@ impl Mixture {
         high
     }
 
+    /// Follows a change of the encoding; see [`Carry`]. Gains of old rows go into the new ones.
+    pub(super) fn carry(&mut self, carry: &Carry) {
+        let rows = carry.rows.iter().map(|carried| carried.row as usize + 1).max().unwrap_or(0);
+        self.make_room(rows);
+        let gains = &self.gains;
+        let as_it_is = |_: u32| 1.0;
+        self.weights.carry(carry, |row| gains.of(row as usize));
+        self.deciding.carry(carry, as_it_is);
+        self.exported.carry(carry, as_it_is);
+        self.squares.carry_steps(carry, FIRST_SQUARE);
+        carry.blocks.iter().for_each(|block| self.gains.start(*block));
+    }
+
     /// Makes room for the rows of a record: they start at 0, where they change no score.
     fn admit(&mut self, terms: &[Term], blocks: &[u32]) {
         self.gains.admit(terms, blocks);
-        let rows = terms.iter().map(|term| term.row as usize + 1).max().unwrap_or(0);
+        self.make_room(terms.iter().map(|term| term.row as usize + 1).max().unwrap_or(0));
+    }
+
+    fn make_room(&mut self, rows: usize) {
         if rows > self.weights.rows().nrows() {
             for table in [&mut self.weights, &mut self.deciding, &mut self.exported] {
                 table.grow(rows, 0.0);

@@ -53,7 +53,7 @@ use feamoe_engine::fairness::Measure;
 use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::{Example, Flips};
+use crate::encoder::{Carry, Example, Flips};
 pub use calibration::Calibrator;
 use control::Controller;
 pub use control::Steering;
@@ -277,6 +277,15 @@ impl Learner {
             Some(mixture.fill_with_copy(expert, options.seed))
         };
         happened(EventKind::ExpertAdded { expert, parent });
+    }
+
+    /// Follows a change of the encoding: what was learned is carried over to the rows that stand for
+    /// it now.
+    pub fn carry(&mut self, carry: &Carry) {
+        self.mixture.carry(carry);
+        if let Some(calibrator) = &mut self.calibrator {
+            calibrator.carry(carry);
+        }
     }
 
     /// Says that the records to come were learned from before, or not: gains are learned from new

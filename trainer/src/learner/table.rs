@@ -6,6 +6,8 @@ use feamoe_engine::mixture::stride;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
+use crate::encoder::{Carried, Carry};
+
 /// A bias and rows of lanes, laid out as the engine's weights: the gate's lane of every expert, the
 /// expert's own, then those that make the stride whole. The kernels run over slices of it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -93,6 +95,46 @@ impl Table {
         approach(bias, other_bias, 1.0);
         for (row, (own, other)) in rows.chunks_exact_mut(stride).zip(other_rows.chunks_exact(stride)).enumerate() {
             approach(own, other, gain(row));
+        }
+    }
+
+    /// Writes the rows and the bias after a change of the encoding, of old rows times their gains.
+    pub(super) fn carry(&mut self, carry: &Carry, gain: impl Fn(u32) -> f32) {
+        let stride = self.bias.len().max(1);
+        let [_, old] = self.slices();
+        let sum = |from: &[(u32, f32)]| {
+            let mut sum = vec![0.0_f32; stride];
+            for (row, factor) in from {
+                let weights = old.chunks_exact(stride).nth(*row as usize).unwrap_or_default();
+                let factor = factor * gain(*row);
+                sum.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += factor * weight);
+            }
+            sum
+        };
+        let rows: Vec<(u32, Vec<f32>)> = carry.rows.iter().map(|carried| (carried.row, sum(&carried.from))).collect();
+        let bias = sum(&carry.bias);
+        self.bias.iter_mut().zip(bias).for_each(|(own, more)| *own += more);
+        self.write(rows);
+    }
+
+    /// Writes the step sizes of rows after a change of the encoding; `first` for new rows.
+    pub(super) fn carry_steps(&mut self, carry: &Carry, first: f32) {
+        let stride = self.bias.len().max(1);
+        let [_, old] = self.slices();
+        let of =
+            |row: u32| old.chunks_exact(stride).nth(row as usize).map_or_else(|| vec![first; stride], <[f32]>::to_vec);
+        let steps = |carried: &Carried| (carried.row, carried.steps_of.map_or_else(|| vec![first; stride], of));
+        let rows: Vec<(u32, Vec<f32>)> = carry.rows.iter().map(steps).collect();
+        self.write(rows);
+    }
+
+    fn write(&mut self, rows: Vec<(u32, Vec<f32>)>) {
+        let stride = self.bias.len().max(1);
+        let [_, own] = self.slices_mut();
+        for (row, content) in rows {
+            if let Some(own) = own.chunks_exact_mut(stride).nth(row as usize) {
+                own.copy_from_slice(&content);
+            }
         }
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Layout {
 struct LookedUp {
     /// Training records that picked it.
     picked: f64,
+    /// Whether its weights were learned.
+    is_learned: bool,
     /// The learner's rows that it is made of, with their scales.
     parts: Vec<(u32, f64)>,
     /// Whether the number is present: then the linear part's mean is added.
@@ -122,7 +124,7 @@ impl Writer<'_, '_> {
             let terms: Vec<Term> = number.terms_of_bin(bin).map(|(term, _)| term).collect();
             let picked = terms.last().map_or(0.0, |fine| self.mass(fine.row));
             let parts = terms.iter().map(|term| (term.row, f64::from(term.scale))).collect();
-            looked_up.push(LookedUp { picked, parts, present: true });
+            looked_up.push(LookedUp { picked, is_learned: true, parts, present: true });
         }
         self.looked_up(&looked_up, &vec![0.0; self.stride]);
         (number.mean(), number.n_bins())
@@ -142,8 +144,10 @@ impl Writer<'_, '_> {
         let shift: Vec<f64> = linear.iter().map(|weight| weight * centre_scale).collect();
         // A record with the number present needs a row where others lacked it: else missing rows
         // would shift the mean.
-        let looked_up =
-            [self.own(number.missing_row()), LookedUp { picked: present, parts: Vec::new(), present: true }];
+        let looked_up = [
+            self.own(number.missing_row()),
+            LookedUp { picked: present, is_learned: true, parts: Vec::new(), present: true },
+        ];
         let written = self.looked_up(&looked_up, &shift);
         // That row is 0 where nothing was missing: then it needs no place in the blob.
         let has_row = missing > 0.0;
@@ -157,8 +161,8 @@ impl Writer<'_, '_> {
         // A level that no record has picked has the weights of the unseen row.
         let level = |row| {
             let learned = self.encoder.learned_row(category, row);
-            let picked = if learned == row { self.mass(row) } else { f64::MIN_POSITIVE };
-            LookedUp { picked, ..self.own(learned) }
+            let own = self.own(learned);
+            if learned == row { own } else { LookedUp { picked: 0.0, is_learned: true, ..own } }
         };
         let mut looked_up: Vec<LookedUp> = category.levels().map(|(_, row)| level(row)).collect();
         looked_up.push(self.own(category.unseen_row()));
@@ -169,7 +173,8 @@ impl Writer<'_, '_> {
 
     /// A row that is one of the learner's.
     fn own(&self, row: u32) -> LookedUp {
-        LookedUp { picked: self.mass(row), parts: vec![(row, 1.0)], present: false }
+        let picked = self.mass(row);
+        LookedUp { picked, is_learned: picked > 0.0, parts: vec![(row, 1.0)], present: false }
     }
 
     /// Writes rows of which each record picks one, centred, and moves their mean into the bias;
@@ -184,9 +189,8 @@ impl Writer<'_, '_> {
             content.iter().zip(&mut mean).for_each(|(weight, mean)| *mean += share * weight);
         }
         for (row, content) in looked_up.iter().zip(&contents) {
-            let is_picked = row.picked > 0.0;
             let centred = content.iter().zip(&mean).map(|(weight, mean)| (weight - mean) as f32);
-            self.rows.extend(centred.map(|weight| if is_picked { weight } else { 0.0 }));
+            self.rows.extend(centred.map(|weight| if row.is_learned { weight } else { 0.0 }));
         }
         self.bias.iter_mut().zip(mean).for_each(|(bias, mean)| *bias += mean);
         start

@@ -162,6 +162,14 @@ impl State {
     }
 }
 
+impl State {
+    /// Carries over what was learned where the encoding was fitted again.
+    #[inline]
+    fn follow(&mut self, encoder: &mut Encoder) {
+        encoder.follow().iter().for_each(|carry| self.learner.carry(carry));
+    }
+}
+
 impl Trainer {
     /// Starts with records of these columns.
     ///
@@ -446,6 +454,7 @@ impl Trainer {
         encoder.learn_one(row, &mut state.example)?;
         state.measured.order.observe_features(row, features);
         state.learn(encoder, admission.attributes());
+        state.follow(encoder);
         Ok(())
     }
 
@@ -655,5 +664,7 @@ fn take(
     encoder.learn_one(row, &mut state.example)?;
     reservoir.offer(row);
     state.measured.order.observe_features(row, features);
-    Ok(Some(state.learn(encoder, admission.attributes())))
+    let prediction = state.learn(encoder, admission.attributes());
+    state.follow(encoder);
+    Ok(Some(prediction))
 }

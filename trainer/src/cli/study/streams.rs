@@ -1,6 +1,7 @@
 //! The learner on generated streams: how accurate it is while they change, and how soon after.
 
 use anyhow::Context as _;
+use feamoe::encoder::Encoder;
 use feamoe::learner::LearnerOptions;
 use feamoe::rows::{Cell, Cells};
 use feamoe::schema::Schema;
@@ -33,7 +34,7 @@ pub struct StreamRow {
     pub exported_soon: Option<f64>,
     /// Accuracy in rows 3,000 to 5,000 after each change.
     pub later: Option<f64>,
-    /// Features whose encoding was fitted again.
+    /// Changes of the encoding: numbers fitted again, levels replaced, columns filled.
     pub refits: f64,
     /// Experts at the end.
     pub experts: f64,
@@ -94,6 +95,7 @@ pub fn study(generator: Generator, runs: Option<u64>) -> anyhow::Result<StreamRo
         let total = trainer.prequential().summary().total;
         sum.accuracy += f64::from(total.accuracy);
         sum.log_loss += total.log_loss;
+        sum.refits += trainer.encoder().map_or(0, Encoder::n_changes) as f64;
         sum.experts += trainer.learner().experts() as f64;
     }
     #[allow(clippy::cast_precision_loss)] // far below 2^53
