@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use feamoe::encoder::{Change, ChangeKind};
 use feamoe::learner::{Cause, Event, EventKind};
 use feamoe::rows::Attribute;
+use feamoe::training::Trainer;
 use serde::Serialize;
 
-use super::print::signed;
+use super::print::{safe, signed};
 
 /// Lines in the text report at most; JSON has all that are kept.
 const SHOWN: usize = 10;
@@ -35,12 +37,32 @@ pub struct EventReport {
     rate: Option<&'static str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     size: Option<Size>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    encoding: Option<Encoding>,
 }
 
 #[derive(Debug, Serialize)]
 struct Group {
     attribute: String,
     group: String,
+}
+
+/// How the encoding of a feature changed; what does not belong to the change is left out.
+#[derive(Debug, Default, Serialize)]
+struct Encoding {
+    feature: String,
+    /// The values that are told apart, from lowest to highest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range_before: Option<[f32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range_after: Option<[f32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level_before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level_after: Option<String>,
+    /// What an empty column turned out to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
 }
 
 /// Means before and after a change.
@@ -94,8 +116,42 @@ impl EventReport {
         report
     }
 
+    /// Tells of a change of the encoding.
+    fn of_change(change: &Change) -> Self {
+        let mut encoding = Encoding { feature: change.feature.clone(), ..Encoding::default() };
+        let cause = match &change.kind {
+            ChangeKind::Moved { before, after } => {
+                (encoding.range_before, encoding.range_after) = (Some(*before), Some(*after));
+                "values moved"
+            }
+            ChangeKind::Replaced { before, after } => {
+                (encoding.level_before, encoding.level_after) = (Some(before.clone()), Some(after.clone()));
+                "level replaced"
+            }
+            ChangeKind::Filled { is_number } => {
+                encoding.kind = Some(if *is_number { "number" } else { "category" });
+                "first values"
+            }
+        };
+        Self { row: change.row, event: "encoding fitted", cause, encoding: Some(encoding), ..Self::default() }
+    }
+
     fn line(&self) -> String {
         let mut line = format!("row {}: {}", self.row, self.event);
+        if let Some(encoding) = &self.encoding {
+            let _ = write!(line, ": {}, {}", safe(&encoding.feature), self.cause);
+            if let (Some(before), Some(after)) = (encoding.range_before, encoding.range_after) {
+                let [[a, b], [c, d]] = [before, after];
+                let _ = write!(line, ", {a} to {b} -> {c} to {d}");
+            }
+            if let (Some(before), Some(after)) = (&encoding.level_before, &encoding.level_after) {
+                let _ = write!(line, ", {} -> {}", safe(before), safe(after));
+            }
+            if let Some(kind) = encoding.kind {
+                let _ = write!(line, ": a {kind}");
+            }
+            return line;
+        }
         match (self.expert, self.parent, self.into, &self.size) {
             (Some(expert), Some(parent), ..) => _ = write!(line, ": {expert}, from {parent}, on {}", self.cause),
             (Some(expert), _, Some(into), _) => _ = write!(line, ": {expert} into {into}, on {}", self.cause),
@@ -110,6 +166,15 @@ impl EventReport {
         }
         line
     }
+}
+
+/// Returns what happened to the mixture and to the encoding, oldest first.
+pub fn reports(trainer: &Trainer, attributes: &[Attribute]) -> Vec<EventReport> {
+    let events = trainer.learner().events().newest().iter().map(|event| EventReport::new(event, attributes));
+    let changes = trainer.encoder().into_iter().flat_map(|encoder| encoder.changes()).map(EventReport::of_change);
+    let mut all: Vec<EventReport> = events.chain(changes).collect();
+    all.sort_by_key(|report| report.row);
+    all
 }
 
 /// Returns a line for each of the newest events that are not by the clock, and how many more there

@@ -243,8 +243,8 @@ fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<Checkpo
         fairness: targets::gaps(run),
         targets: targets::targets(run),
         proxies: run.proxies(),
-        events: run.learner().events().newest().iter().map(|event| EventReport::new(event, &attributes)).collect(),
-        events_dropped: run.learner().events().dropped(),
+        events: events::reports(run, &attributes),
+        events_dropped: run.learner().events().dropped() + run.changes_dropped(),
         blob: BlobReport {
             path,
             bytes: exported.bytes.as_slice().len(),
@@ -285,9 +285,9 @@ fn warnings(run: &Run, exported: &Export) -> Vec<String> {
 
 /// Returns a line for every feature: what its cells were.
 fn features(features: &[FeatureCells]) -> String {
-    let mut table = TextTable::new(&["feature", "kind", "missing", "bad cells", "clamped", "unseen"]);
-    for FeatureCells { feature, kind, missing, bad, clamped, unseen, .. } in features {
-        let counts = [missing, bad, clamped, unseen].map(u64::to_string);
+    let mut table = TextTable::new(&["feature", "kind", "missing", "bad cells", "clamped", "unseen", "refits"]);
+    for FeatureCells { feature, kind, missing, bad, clamped, unseen, refits, .. } in features {
+        let counts = [missing, bad, clamped, unseen, refits].map(u64::to_string);
         table.row([feature.clone(), kind.clone()].into_iter().chain(counts));
     }
     table.render()

@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_pen_is_not_the_unit_of_a_column() {
-        let unit = |values: Vec<f32>| number(values, Transform::Identity, 0, &mut Encoder::default()).sd();
+        let unit = |values: Vec<f32>| number(&Sample { newest: &values, older: &[] }, Transform::Identity, 0).sd();
         let amounts = |slips: &[f32]| (0..5_000_u16).map(f32::from).chain(slips.iter().copied()).collect::<Vec<_>>();
         let plain = unit(amounts(&[]));
         for slips in [&[999_999_999.0][..], &[-1e30], &[1e9; 20]] {

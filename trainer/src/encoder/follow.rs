@@ -325,6 +325,7 @@ impl Encoder {
         let feature = self.features.get(index)?.name.clone();
         self.changes.push(Change { row: self.rows_seen, feature, kind });
         self.n_changes += 1;
+        self.quality.get_mut(index)?.refits += 1;
         Some(carry)
     }
 

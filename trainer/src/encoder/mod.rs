@@ -114,6 +114,8 @@ pub struct Quality {
     pub clamped: u64,
     /// Levels without a row of weights at that time.
     pub unseen: u64,
+    /// How often its encoding was fitted again, or a level took another's place.
+    pub refits: u64,
 }
 
 /// One feature.

@@ -104,8 +104,11 @@ impl Number {
         self.bins.last().filter(|_| self.bins.len() > COARSE).map_or(0, |last| usize::from(last.coarse) + 1)
     }
 
-    fn first_fine_row(&self) -> u32 {
-        self.first_row + 2 + self.coarse_bins() as u32
+    /// Returns the rows of the fine bins, one more than edges; none without bins.
+    #[must_use]
+    pub fn bin_rows(&self) -> std::ops::Range<u32> {
+        let first = self.first_row + 2 + self.coarse_bins() as u32;
+        first..first + self.bins.len() as u32
     }
 
     /// Returns the number of fine bins, one more than edges; 0 without bins.
@@ -126,7 +129,7 @@ impl Number {
     pub(crate) fn terms_of_bin(&self, index: usize) -> impl Iterator<Item = (Term, u32)> + use<> {
         let bin = self.bins.get(index).copied();
         let has_coarse = self.bins.len() > COARSE;
-        let (first, fine, block) = (self.first_row, self.first_fine_row(), self.first_block);
+        let (first, fine, block) = (self.first_row, self.bin_rows().start, self.first_block);
         bin.into_iter().flat_map(move |Bin { place, coarse, .. }| {
             let line = Term { row: first, scale: place };
             let coarse = has_coarse.then_some((Term { row: first + 2 + u32::from(coarse), scale: 1.0 }, block + 1));

@@ -48,6 +48,9 @@ pub struct FeatureCells {
     pub clamped: u64,
     /// Levels that had no weights of their own at that time.
     pub unseen: u64,
+    /// How often its encoding was fitted again while learning.
+    #[serde(default)]
+    pub refits: u64,
 }
 
 /// What the trainer measured of a model at the end of its run.

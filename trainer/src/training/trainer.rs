@@ -554,7 +554,7 @@ impl Trainer {
     pub fn feature_cells(&self) -> Vec<FeatureCells> {
         let rows = self.encoder.rows_seen();
         let features = self.encoder.features().iter().zip(self.encoder.quality());
-        let cells = features.map(|(feature, Quality { missing, bad, clamped, unseen })| FeatureCells {
+        let cells = features.map(|(feature, Quality { missing, bad, clamped, unseen, refits })| FeatureCells {
             feature: feature.name().to_owned(),
             kind: match feature.kind() {
                 Kind::Number(_) => "number",
@@ -567,8 +567,15 @@ impl Trainer {
             bad_values: bad.values().map(|(value, _)| value).collect(),
             clamped: *clamped,
             unseen: *unseen,
+            refits: *refits,
         });
         cells.collect()
+    }
+
+    /// Returns how many changes of the encoding are no longer kept.
+    #[must_use]
+    pub fn changes_dropped(&self) -> u64 {
+        self.encoder.n_changes() - self.encoder.changes().len() as u64
     }
 
     /// Finds categories, not listed as such, most of whose levels are numbers.

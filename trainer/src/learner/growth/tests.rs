@@ -317,21 +317,21 @@ fn says_what_is_wrong() {
 fn an_expert_is_due_when_a_policy_says_so() {
     let growth: Growth = "every=100,drift,unfair=3".parse().unwrap();
     let mut grower = Grower::default();
-    assert_eq!(grower.due(growth, 0, true), None);
-    assert_eq!(grower.due(growth, 100, true), Some(Cause::Every));
-    assert_eq!(grower.due(growth, 200, false), None, "nothing makes room for the clock");
+    assert_eq!(grower.due(growth, 0, || true), None);
+    assert_eq!(grower.due(growth, 100, || true), Some(Cause::Every));
+    assert_eq!(grower.due(growth, 200, || false), None, "nothing makes room for the clock");
     let drift = Cause::LossDrift(LossSign::Level);
     grower.note_drift(drift);
-    assert_eq!(grower.due(growth, 201, false), Some(drift));
-    assert_eq!(grower.due(growth, 202, false), None, "once");
+    assert_eq!(grower.due(growth, 201, || false), Some(drift));
+    assert_eq!(grower.due(growth, 202, || false), None, "once");
     for _ in 0..3 {
-        assert_eq!(grower.due(growth, 203, false), None);
+        assert_eq!(grower.due(growth, 203, || false), None);
         grower.note_unfair();
     }
-    assert_eq!(grower.due(growth, 204, false), Some(Cause::Unfair));
-    assert_eq!(grower.due(growth, 205, false), None, "counted anew");
+    assert_eq!(grower.due(growth, 204, || false), Some(Cause::Unfair));
+    assert_eq!(grower.due(growth, 205, || false), None, "counted anew");
     // What no policy asks for is forgotten.
     grower.note_drift(drift);
-    assert_eq!(grower.due(Growth::NONE, 206, true), None);
-    assert_eq!(grower.due(growth, 207, true), None);
+    assert_eq!(grower.due(Growth::NONE, 206, || true), None);
+    assert_eq!(grower.due(growth, 207, || true), None);
 }
