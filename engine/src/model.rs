@@ -257,6 +257,15 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.layout.view()
     }
 
+    /// Returns the edges between the bins of a number, ascending: one less than it has bins. None of
+    /// a number without bins, of a category and past the last feature.
+    ///
+    /// [`crate::schema::bin`] of a clamped number and these is its bin.
+    #[must_use]
+    pub fn edges(&self, feature: FeatureIndex) -> &[f32] {
+        self.layout.features().get(feature.0).map_or(&[], |feature| feature.edges_of(self.layout.edges))
+    }
+
     #[inline]
     pub(crate) fn layout(&self) -> &Layout<'a, FEATURES> {
         &self.layout
@@ -513,6 +522,14 @@ mod tests {
         let in_place: Result<Model<6, 4>, LoadError> = Model::load(BLOB);
         assert_eq!(in_place.is_err_and(|error| error.kind == LoadErrorKind::NotInPlace), cfg!(target_endian = "big"));
         assert_eq!(golden::<6, 4>().blob_bytes(), BLOB.len());
+    }
+
+    #[test]
+    fn edges_are_those_of_the_feature() {
+        let model: Model<6, 4> = crate::golden();
+        let counts = [0, 1, 2, 3, 4].map(|feature| model.edges(FeatureIndex(feature)).len());
+        assert_eq!(counts, [0, 3, 1, 0, 0]);
+        assert!(model.edges(FeatureIndex(1)).is_sorted());
     }
 
     #[test]

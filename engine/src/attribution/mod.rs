@@ -44,6 +44,7 @@
 //! reported, never spread.
 
 mod background;
+mod contribution;
 mod exact;
 mod factors;
 mod frozen;
