@@ -9,7 +9,7 @@ use std::str::FromStr;
 use feamoe_engine::Value;
 use feamoe_engine::attribution::Background;
 use feamoe_engine::mixture::Term;
-use feamoe_engine::{FeatureIndex, RecordError};
+use feamoe_engine::{BackgroundId, FeatureIndex, RecordError};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 
@@ -201,6 +201,28 @@ impl BackgroundRecords {
         let factors = Background::factors_needed(model).saturating_mul(self.0.len());
         memory.factors = vec![0.0; if factors <= MOST_FACTOR_BYTES / size_of::<f32>() { factors } else { 0 }];
         let mut background = Background::new(model, &mut memory.terms, &mut memory.factors);
+        self.push_all(model, &mut background)?;
+        Ok(background)
+    }
+
+    /// Returns each record's values, feature by feature.
+    #[must_use]
+    pub fn values(&self) -> &[Vec<Value>] {
+        &self.0
+    }
+
+    /// Returns what names them. Takes 8 bytes a term and record meanwhile.
+    ///
+    /// # Errors
+    /// As [`BackgroundRecords::against`].
+    pub fn id(&self, model: &HostModel<'_>) -> Result<BackgroundId, Error> {
+        let mut terms = vec![Term::default(); Background::terms_needed(model).saturating_mul(self.0.len())];
+        let mut background = Background::new(model, &mut terms, &mut []);
+        self.push_all(model, &mut background)?;
+        Ok(background.id())
+    }
+
+    fn push_all(&self, model: &HostModel<'_>, background: &mut HostBackground<'_>) -> Result<(), Error> {
         let mut record = model.record();
         for values in &self.0 {
             for (index, value) in values.iter().enumerate() {
@@ -209,7 +231,7 @@ impl BackgroundRecords {
             }
             background.push(model, &record)?;
         }
-        Ok(background)
+        Ok(())
     }
 
     /// Writes them as CSV that [`BackgroundRecords::read`] reads to the same records, as `table`

@@ -1,7 +1,7 @@
 //! Explanations of records, as documents: columnar for `shap`'s plots ([`Explanation`]), in the
 //! mean over records ([`Summary`]), in words ([`Reason`]). [`Explainer`] makes them, one record at
 //! a time, [`Batch`] many on all threads, [`attributions`] those of a whole table as arrays;
-//! [`crate::plot`] draws them.
+//! [`crate::plot`] draws them. [`Shaper`] follows each feature along its values ([`Shapes`]).
 //!
 //! A value belongs to a [`Player`]: a feature, or a [`Group`] of several that act together. Exact
 //! and sampled values are against [`BackgroundRecords`].
@@ -14,6 +14,7 @@ mod explainer;
 mod group;
 mod kernel;
 mod reason;
+mod shape;
 mod summary;
 mod typical;
 
@@ -30,6 +31,9 @@ pub use explainer::{Against, Explainer, Player, Procedure, Scratch};
 pub use group::Group;
 pub use kernel::Fastest;
 pub use reason::{MAX_REASONS, REASONS, Reason, reasons};
+pub use shape::{
+    CountedRows, Density, LeftOut, MOST_POINTS, Point, PointKind, PointValue, RowsFrom, Shape, Shaper, Shapes,
+};
 pub use summary::{Summary, Sums};
 
 use crate::model::HostAttribution;
@@ -244,6 +248,13 @@ pub fn by_magnitude(weights: &[f32]) -> Vec<usize> {
     order
 }
 
+/// Returns `most` of `count` indices, evenly spread, the first and the last among them; all where
+/// there are no more.
+pub(crate) fn evenly(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    let kept = count.min(most);
+    (0..kept).map(move |index| if kept > 1 { index * (count - 1) / (kept - 1) } else { index })
+}
+
 /// Returns what the values are parts of: `probability of yes`.
 #[must_use]
 pub fn quantity(method: Method, space: Space, outcome: &str) -> String {
@@ -261,4 +272,19 @@ fn method_name<S: Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 fn space_name<S: Serializer>(space: &Space, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(space.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_is_even_and_keeps_both_ends() {
+        assert_eq!(evenly(3, 5).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(evenly(11, 3).collect::<Vec<_>>(), [0, 5, 10]);
+        assert_eq!((evenly(9, 1).collect::<Vec<_>>(), evenly(0, 4).count()), (vec![0], 0));
+        let many: Vec<usize> = evenly(20_000, 1_500).collect();
+        assert_eq!((many.len(), many.last()), (1_500, Some(&19_999)));
+        assert!(many.windows(2).all(|pair| pair[0] < pair[1]));
+    }
 }

@@ -119,11 +119,20 @@ of_either! {
 }
 
 impl<'m> AnyModel<'m> {
+    /// Returns the float model: itself, or the one that integer weights stand for, where it has it.
+    #[must_use]
+    pub fn floats(self) -> Option<&'m HostModel<'m>> {
+        match self {
+            Self::Float(model) => Some(model),
+            Self::Integer { floats, .. } => floats,
+        }
+    }
+
     /// Returns the value that a feature has in each background record; none without a background,
     /// or of integer weights alone.
     #[must_use]
     pub fn background_values(self, feature: usize) -> Vec<Value> {
-        let (Self::Float(model) | Self::Integer { floats: Some(model), .. }) = self else { return Vec::new() };
+        let Some(model) = self.floats() else { return Vec::new() };
         (0..model.background_rows()).filter_map(|row| model.background_values(row)?.nth(feature)).collect()
     }
 

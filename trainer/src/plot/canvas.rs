@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use svg::node::element::{Line, Path, Polygon, Rectangle, Text, Title};
+use svg::node::element::{Description, Line, Path, Polygon, Rectangle, Text, Title};
 use svg::{Document, Node};
 
 use super::scale::Scale;
@@ -29,6 +29,9 @@ pub const SIZE: f64 = 13.0;
 pub const TOP: f64 = 92.0;
 /// What axis, its title and the legend take under the rows.
 pub const BOTTOM: f64 = 92.0;
+
+/// How far slanted text rises, in degrees.
+pub const SLANT: f64 = 35.0;
 
 /// Where text stands from its point.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,11 @@ impl Canvas {
         canvas
     }
 
+    /// Says in words what is drawn, for those who do not see it.
+    pub fn describe(&mut self, words: &str) {
+        self.put(Description::new().add(svg::node::Text::new(printable(words))));
+    }
+
     /// Adds an element.
     pub fn put(&mut self, node: impl Into<Box<dyn Node>>) {
         self.document.append(node);
@@ -104,14 +112,15 @@ impl Canvas {
         self.fitted(columns.right(), baseline, value, columns.value, Anchor::End, GREY);
     }
 
-    fn fitted(&mut self, x: f64, y: f64, content: &str, width: f64, anchor: Anchor, colour: &str) {
-        let shown = fit(content, width);
-        let whole = (shown != content).then(|| Title::new(printable(content)));
-        let mut element = text(x, y, &shown, anchor, colour);
-        if let Some(whole) = whole {
-            element.append(whole);
-        }
-        self.put(element);
+    /// Writes text that is cut to a width; then the element's title has the whole.
+    pub fn fitted(&mut self, x: f64, y: f64, content: &str, width: f64, anchor: Anchor, colour: &str) {
+        self.put(fitted(x, y, content, width, anchor, colour));
+    }
+
+    /// As [`Canvas::fitted`], small and rising to its end, under a mark at `x`.
+    pub fn slanted(&mut self, x: f64, y: f64, content: &str, width: f64) {
+        let turned = format!("rotate(-{SLANT} {} {})", px(x), px(y));
+        self.put(fitted(x, y, content, width, Anchor::End, GREY).set("font-size", 11).set("transform", turned));
     }
 
     /// Writes the legend's line at the foot: pairs of colour and meaning, `None` for words alone.
@@ -174,6 +183,16 @@ impl Columns {
     }
 }
 
+fn fitted(x: f64, y: f64, content: &str, width: f64, anchor: Anchor, colour: &str) -> Text {
+    let shown = fit(content, width);
+    let whole = (shown != content).then(|| Title::new(printable(content)));
+    let mut element = text(x, y, &shown, anchor, colour);
+    if let Some(whole) = whole {
+        element.append(whole);
+    }
+    element
+}
+
 /// Returns text whose baseline starts, has its middle or ends at a point.
 pub fn text(x: f64, y: f64, content: &str, anchor: Anchor, colour: &str) -> Text {
     let element =
@@ -229,6 +248,16 @@ pub fn polyline(points: impl Iterator<Item = (f64, f64)>, colour: &str) -> Path 
         let _ = write!(path, "{}{} {}", if path.is_empty() { 'M' } else { 'L' }, px(x), px(y));
     }
     Path::new().set("d", path).set("stroke", colour).set("fill", "none").set("stroke-linejoin", "round")
+}
+
+/// Returns the area inside of points.
+pub fn area(points: &[(f64, f64)]) -> Polygon {
+    polygon(points)
+}
+
+/// Returns the words that a pointer shows over an element.
+pub fn hint(words: &str) -> Title {
+    Title::new(printable(words))
 }
 
 /// Returns a coordinate to the hundredth of a pixel.

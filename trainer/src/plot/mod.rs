@@ -8,27 +8,30 @@
 //! | [`bar_of_record`] | one record | which features moved this score |
 //! | [`beeswarm`] | many records | each value as a dot, coloured by what the record holds |
 //! | [`decision`] | some records | their ways from the one base to their scores |
+//! | [`shapes`] | a model | how each feature moves scores along its values, by expert |
 //!
 //! Each is a whole document without identifiers, so that several can stand in one page. Text is set
 //! in the reader's sans serif. Where a name or a value is too long for its place, `…` stands in its
 //! middle, and the whole of it in the element's title. At most [`MOST_PLAYERS`] features have a
-//! row; the others share one, or are counted in the legend of the beeswarm.
+//! row; the others share one, or are counted in the legend of the beeswarm and of the shapes.
 
 mod bar;
 mod beeswarm;
 mod canvas;
 mod decision;
 mod scale;
+mod shapes;
 mod waterfall;
 
 pub use bar::{bar, bar_of_record};
 pub use beeswarm::{MOST_DOTS, beeswarm};
 pub use decision::{MOST_LINES, decision};
+pub use shapes::{MOST_LEVELS, shapes};
 pub use waterfall::waterfall;
 
 use feamoe_engine::{Method, Space};
 
-use crate::explanation::{Background, Explanation, Summary, quantity};
+use crate::explanation::{Background, Explanation, Summary, evenly, quantity};
 
 /// Features that have a row of their own in a plot.
 pub const MOST_PLAYERS: usize = 20;
@@ -96,13 +99,6 @@ fn grouped(count: u64) -> String {
     groups.join(",")
 }
 
-/// Returns `most` of `count` indices, evenly spread, the first and the last among them; all where
-/// there are no more.
-fn evenly(count: usize, most: usize) -> impl Iterator<Item = usize> {
-    let kept = count.min(most);
-    (0..kept).map(move |index| if kept > 1 { index * (count - 1) / (kept - 1) } else { index })
-}
-
 /// Returns the name of the row that the players without one share.
 fn others(count: usize) -> String {
     format!("{count} other features")
@@ -111,16 +107,6 @@ fn others(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_selection_is_even_and_keeps_both_ends() {
-        assert_eq!(evenly(3, 5).collect::<Vec<_>>(), [0, 1, 2]);
-        assert_eq!(evenly(11, 3).collect::<Vec<_>>(), [0, 5, 10]);
-        assert_eq!((evenly(9, 1).collect::<Vec<_>>(), evenly(0, 4).count()), (vec![0], 0));
-        let many: Vec<usize> = evenly(20_000, 1_500).collect();
-        assert_eq!((many.len(), many.last()), (1_500, Some(&19_999)));
-        assert!(many.windows(2).all(|pair| pair[0] < pair[1]));
-    }
 
     #[test]
     fn counts_have_commas() {

@@ -39,7 +39,12 @@ impl Scale {
 
     /// Returns round values across the scale, with their labels.
     pub fn ticks(&self) -> Vec<(f64, String)> {
-        let (step, decimals) = self.step();
+        self.ticks_within(MOST_TICKS)
+    }
+
+    /// As [`Scale::ticks`], of which there are about this many at most, 2 or more.
+    pub fn ticks_within(&self, most: f64) -> Vec<(f64, String)> {
+        let (step, decimals) = self.step(most);
         let (first, last) = ((self.low / step).ceil(), (self.high / step).floor());
         let mut ticks = Vec::new();
         let mut index = first;
@@ -53,7 +58,7 @@ impl Scale {
 
     /// Returns the smallest of 1, 2, 5 times a power of ten that leaves few enough ticks, and its
     /// decimals.
-    fn step(&self) -> (f64, usize) {
+    fn step(&self, most: f64) -> (f64, usize) {
         let range = self.high - self.low;
         let (mut power, mut decimals) = (1.0, 0);
         while power * 10.0 <= range {
@@ -65,12 +70,12 @@ impl Scale {
         }
         // `power <= range < 10 power`: a tenth of it has too many ticks or just enough.
         for factor in [0.2, 0.5, 1.0, 2.0] {
-            if range / (power * factor) <= MOST_TICKS {
+            if range / (power * factor) <= most {
                 let fraction = factor < 1.0 && power < 10.0;
                 return (power * factor, decimals + usize::from(fraction));
             }
         }
-        (power * 2.0, decimals)
+        (power * 5.0, decimals)
     }
 
     /// Returns the decimals of numbers beside this scale.

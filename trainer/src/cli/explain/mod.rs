@@ -1,7 +1,9 @@
-//! `feamoe explain`: what each raw feature added to a record's score.
+//! `feamoe explain`: what each raw feature added to a record's score, and how it moves scores along
+//! its values.
 
 mod forecast;
 mod render;
+mod shapes;
 mod shapley;
 
 use std::io::Write;
@@ -16,15 +18,14 @@ use feamoe::explanation::{
 };
 use feamoe::judge::binding::Binding;
 use feamoe::judge::inputs::Inputs;
-use feamoe::model::dequantize;
-use feamoe::model::{AnyModel, HostModel};
+use feamoe::model::{AlignedBytes, AnyModel, HostModel, dequantize};
 use feamoe::output::OutputFile;
 use feamoe::plot;
-use feamoe::rows::Source as _;
+use feamoe::rows::{Input, Source as _};
 use feamoe::schema::Table;
 
 use super::{
-    Loaded, Outcome, Source, TableOption, ThreadsOption, files, load_any, print, read_blob, read_card_beside,
+    Loaded, Outcome, TableOption, ThreadsOption, files, load_any, print, read_blob, read_card_beside,
     refuse_overwriting, whole,
 };
 use render::{render, render_summary, write_header, write_json, write_line, write_summary};
@@ -32,8 +33,13 @@ use render::{render, render_summary, write_header, write_json, write_line, write
 /// The options of `feamoe explain`.
 #[derive(Args, Debug)]
 pub struct Options {
-    #[command(flatten)]
-    source: Source,
+    /// The model
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// CSV (plain or gzip), Parquet or Arrow files in the order given; - for standard input; with
+    /// --shapes not needed
+    #[arg(value_name = "DATA", required_unless_present = "shapes")]
+    data: Vec<Input>,
     /// Explain one record, counted from 1; without it, all of them
     ///
     /// Range: 1 to the number of records.
@@ -54,6 +60,22 @@ pub struct Options {
     /// number of records.
     #[arg(long, conflicts_with = "row")]
     global: bool,
+    /// Follow each feature along its values instead: its effect on the score, by expert and for the
+    /// mixture
+    ///
+    /// At each bin of a number, the ends of its range, each level, unseen and missing. The mixture's
+    /// effect is the change of the background records' mean score when all of them have the value,
+    /// in probability (partial dependence), with the 5 to 95 % range of their own changes. An
+    /// expert's effect is what the feature adds to its natural log-odds, less the mean of the
+    /// background: exact. Beside it stands the share of the background's rows, or with DATA of its
+    /// rows, that have the value. Without --format it is one line a feature; csv is a line for each
+    /// point and curve. Of more than 64 bins or levels, as many are given.
+    #[arg(long, conflicts_with_all = ["row", "method", "groups", "global", "plot_kind", "reasons", "space", "budget",
+        "tolerance", "max_evaluations", "max_seconds"])]
+    shapes: bool,
+    /// Features whose shapes are given, in this order [default: all]
+    #[arg(long, value_name = "FEATURE,...", value_delimiter = ',', requires = "shapes")]
+    features: Vec<String>,
     /// Draw the explanation to this SVG file, beside what is printed
     ///
     /// Values are in probability or log-odds, as --method has them. Without --row the printed text
@@ -61,7 +83,8 @@ pub struct Options {
     /// the records in memory.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm]
+    /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm; with --shapes
+    /// those]
     #[arg(long, value_enum, value_name = "KIND", requires = "plot")]
     plot_kind: Option<PlotKind>,
     /// Reasons that are given for an unfavourable decision, 0 to 10 [default: 4]
@@ -121,7 +144,8 @@ enum Format {
     Text,
     /// One JSON document; its columns are what shap's plots take
     Json,
-    /// A line per record, a column per feature; for any number of records
+    /// A line per record, a column per feature; for any number of records. Of --shapes a line per
+    /// point and curve
     Csv,
 }
 
@@ -173,9 +197,9 @@ impl Options {
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     options.threads.start()?;
     let kind = options.plot_kind()?;
-    let Options { source, output, plot, table, shapley, .. } = options;
-    shapley.check(&source.data)?;
-    let read = files(&source.data).chain(files(shapley.inputs())).chain([source.model.as_path()]);
+    let Options { model, data, output, plot, table, shapley, .. } = options;
+    shapley.check(data)?;
+    let read = files(data).chain(files(shapley.inputs())).chain([model.as_path()]);
     let read: Vec<&Path> = read.chain(table.schema.as_deref()).collect();
     let outputs =
         [("--plot", plot.as_deref()), ("--output", output.as_deref()), ("--save-background", shapley.output())];
@@ -189,7 +213,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     // Made before the work, so that a place that cannot be written is found out at once.
     let mut drawing = options.plot.as_deref().map(OutputFile::create).transpose()?;
     print::write(options.output.as_deref(), |out| {
-        let drawn = explain(options, kind, out)?;
+        let drawn = if options.shapes { shapes::explain(options, out)? } else { explain(options, kind, out)? };
         if let Some((file, svg)) = drawing.as_mut().zip(drawn) {
             file.write_whole(svg.as_bytes())?;
         }
@@ -201,11 +225,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 
 /// Writes the explanation, and returns the plot.
 fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> anyhow::Result<Option<String>> {
-    let blob = read_blob(&options.source.model)?;
-    let model = load_any(&options.source.model, &blob)?;
-    let card = read_card_beside(options.table.schema.as_deref(), &options.source.model, &blob)?;
+    let blob = read_blob(&options.model)?;
+    let model = load_any(&options.model, &blob)?;
+    let card = read_card_beside(options.table.schema.as_deref(), &options.model, &blob)?;
     let table = options.table.table(card.as_ref())?;
-    let mut records = options.table.open(&options.source.data, &table)?;
+    let mut records = options.table.open(&options.data, &table)?;
     let binding = Binding::of(model.any().schema(), |name| records.column(name, "the model"))?;
     let binding = binding.with_bad_cells(table.bad_cells);
     records.want(&binding.columns());
@@ -218,16 +242,13 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
         Loaded::Integer(_) if options.method == Some(MethodName::Frozen) => (MethodName::Frozen, None),
         Loaded::Integer(_) => bail!(
             "{}: a model of integer weights is explained by --method frozen; for others name the model it was exported from",
-            options.source.model.display()
+            options.model.display()
         ),
     };
     let procedure = options.shapley.procedure(method, background.as_ref());
     // The gate's share of an explanation by integers is that of the float model that they stand
     // for.
-    let floats_blob = match &model {
-        Loaded::Float(_) => None,
-        Loaded::Integer(_) => Some(dequantize(&blob)?),
-    };
+    let floats_blob = floats_blob(&model, &blob)?;
     let floats = floats_blob.as_ref().map(|blob| HostModel::load(blob.as_slice()).map(Box::new)).transpose()?;
     let model = model.any_with(floats.as_deref());
     let inputs = Inputs::new(model.schema(), card.as_ref());
@@ -236,6 +257,14 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
     let mut report = Report::new(options, kind, &explainer, inputs);
     report.read(model, &table, records, &binding, out)?;
     report.finish(out)
+}
+
+/// Returns the float model that integer weights stand for; `None` of float weights.
+fn floats_blob(model: &Loaded<'_>, blob: &AlignedBytes) -> anyhow::Result<Option<AlignedBytes>> {
+    Ok(match model {
+        Loaded::Float(_) => None,
+        Loaded::Integer(_) => Some(dequantize(blob)?),
+    })
 }
 
 /// The explanation of the records so far.
@@ -332,7 +361,7 @@ impl<'o, 'm> Report<'o, 'm> {
             return Ok(RowsProgress::new());
         }
         let here = batch.slots().len() as u64;
-        let records = if more { forecast::count(&self.options.source.data, table) } else { Some(here) };
+        let records = if more { forecast::count(&self.options.data, table) } else { Some(here) };
         if let Some(records) = records
             && let Some(time) = forecast::forecast(self.explainer, batch, records)?
         {

@@ -137,7 +137,7 @@ fn experts(explainer: &Explainer<'_>, a: &HostAttribution) -> String {
 }
 
 /// `against 1000 background records (89abcdef)`.
-fn against(background: &Background) -> String {
+pub fn against(background: &Background) -> String {
     format!(
         "against {} background record{} ({})",
         background.rows,
@@ -167,7 +167,7 @@ pub fn render_summary(s: &Summary) -> String {
 
 /// Returns a table with a bar at the end of each row but the heading, the longest for the greatest
 /// magnitude; they fill the line, and leave out its left half where nothing is negative.
-fn with_bars(table: &TextTable, values: impl Iterator<Item = f32> + Clone) -> String {
+pub fn with_bars(table: &TextTable, values: impl Iterator<Item = f32> + Clone) -> String {
     let rendered = table.render();
     let longest = rendered.lines().map(|line| line.chars().count()).max().unwrap_or(0);
     let width = LINE.saturating_sub(longest + 2).clamp(21, 61);

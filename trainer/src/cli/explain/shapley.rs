@@ -132,10 +132,15 @@ impl Options {
         Ok(())
     }
 
+    /// Returns whether there are background records.
+    pub fn has_background(&self, model: &HostModel<'_>) -> bool {
+        !self.background.is_empty() || model.background_rows() > 0
+    }
+
     /// Returns the method: without one asked for exact, or where there are no background records,
     /// path, which is said.
     pub fn method(&self, asked: Option<MethodName>, model: &HostModel<'_>) -> anyhow::Result<MethodName> {
-        let has_background = !self.background.is_empty() || model.background_rows() > 0;
+        let has_background = self.has_background(model);
         match (asked, self.first_given()) {
             (Some(method @ (MethodName::Frozen | MethodName::Path)), Some(option)) => {
                 bail!("{option} is for exact and sampled values; leave it out, or leave out --method {}", method.name())

@@ -1,0 +1,201 @@
+//! Where a feature is looked at: one point for each bin or level, the ends of a number's range, and
+//! one for each value that is neither.
+
+use feamoe_engine::schema::{Kind, Transform, bin, clamp};
+use feamoe_engine::{FeatureIndex, Schema, Value};
+
+use super::{MOST_POINTS, PointKind, PointValue};
+use crate::explanation::{BackgroundRecords, evenly};
+use crate::model::HostModel;
+
+/// Parts of equal width after its transform that stand for the bins of a number without bins.
+const PARTS: u16 = 20;
+
+/// A feature, divided into cells. Every value lies in one cell.
+#[derive(Clone, Debug)]
+pub(super) struct Axis {
+    pub feature: usize,
+    pub kind: Kind,
+    /// Whether the model has bins: the effect may jump at their edges, and nowhere else.
+    pub is_binned: bool,
+    pub points: Vec<Stop>,
+    /// The inner edges of a number's cells, ascending.
+    edges: Vec<f32>,
+    /// Cells without a point: of bins or levels past [`MOST_POINTS`].
+    pub left_out: Vec<usize>,
+}
+
+/// A point of an axis.
+#[derive(Clone, Debug)]
+pub(super) struct Stop {
+    pub kind: PointKind,
+    /// What the feature is set to.
+    pub value: Value,
+    /// How that is shown.
+    pub shown: PointValue,
+    /// The cell that it stands for; `None` for the ends of a range, whose bins have points.
+    pub cell: Option<usize>,
+    /// From where to where a bin extends.
+    pub range: Option<[f32; 2]>,
+}
+
+impl Axis {
+    /// Divides a feature. Background records choose the points: of a bin the median of their
+    /// numbers, or the middle where there is none; of too many levels the most frequent ones.
+    pub fn new(model: &HostModel<'_>, feature: usize, kind: Kind, background: &BackgroundRecords) -> Self {
+        let mut axis = Self {
+            feature,
+            kind,
+            is_binned: false,
+            points: Vec::new(),
+            edges: model.edges(FeatureIndex(feature)).to_vec(),
+            left_out: Vec::new(),
+        };
+        match kind {
+            Kind::Number { transform, low, high, bins, .. } => {
+                axis.is_binned = bins > 0;
+                if bins == 0 {
+                    axis.edges = parts(transform, low, high);
+                }
+                axis.place_numbers(transform, [low, high], background);
+            }
+            Kind::Category { levels } => axis.place_levels(model.schema(), usize::from(levels), background),
+        }
+        axis
+    }
+
+    /// Returns the number of cells.
+    pub fn cells(&self) -> usize {
+        match self.kind {
+            Kind::Number { .. } => self.edges.len() + 2,
+            Kind::Category { levels } => usize::from(levels) + 2,
+        }
+    }
+
+    /// Returns the cell of a value. The last one is *missing*; before it, of a category, *unseen*.
+    pub fn cell(&self, value: Value) -> usize {
+        let missing = self.cells() - 1;
+        match (value, self.kind) {
+            (Value::Number(x), Kind::Number { low, high, .. }) if !x.is_nan() => bin(clamp(x, low, high), &self.edges),
+            (Value::Level(code), Kind::Category { .. }) => usize::from(code).min(missing),
+            (Value::Unseen, Kind::Category { .. }) => missing - 1,
+            _ => missing,
+        }
+    }
+
+    fn place_numbers(&mut self, transform: Transform, [low, high]: [f32; 2], background: &BackgroundRecords) {
+        let bins = self.edges.len() + 1;
+        let mut numbers: Vec<Vec<f32>> = vec![Vec::new(); bins];
+        for value in background.values().iter().filter_map(|values| values.get(self.feature)) {
+            if let (Value::Number(x), Some(bin)) = (*value, numbers.get_mut(self.cell(*value))) {
+                bin.push(clamp(x, low, high));
+            }
+        }
+        let number = |kind, x: f32, cell, range| {
+            let (value, shown) = (Value::Number(x), PointValue::Number(x));
+            Stop { kind, value, shown, cell, range }
+        };
+        let kept: Vec<usize> = evenly(bins, MOST_POINTS).collect();
+        self.left_out = (0..bins).filter(|bin| kept.binary_search(bin).is_err()).collect();
+        let mut points = Vec::new();
+        for (index, mut numbers) in numbers.into_iter().enumerate().filter(|(bin, _)| kept.binary_search(bin).is_ok()) {
+            let from = index.checked_sub(1).and_then(|edge| self.edges.get(edge)).copied().unwrap_or(low);
+            let to = self.edges.get(index).copied().unwrap_or(high);
+            let last = if index + 1 == bins { high } else { to.next_down() };
+            numbers.sort_unstable_by(f32::total_cmp);
+            // Of two in the middle the lower one: it occurs.
+            let median = numbers.get(numbers.len().saturating_sub(1) / 2).copied();
+            let x = median.unwrap_or_else(|| clamp(middle(transform, from, to), from, last));
+            points.push(number(PointKind::Bin, x, Some(index), Some([from, to])));
+        }
+        let is_new = |x: f32, beside: Option<&Stop>| beside.is_none_or(|stop| stop.value != Value::Number(x));
+        let low = is_new(low, points.first()).then(|| number(PointKind::Low, low, None, None));
+        let high = is_new(high, points.last()).then(|| number(PointKind::High, high, None, None));
+        self.points = low.into_iter().chain(points).chain(high).collect();
+        self.points.push(Stop::without_a_value(PointKind::Missing, bins));
+    }
+
+    fn place_levels(&mut self, schema: Schema<'_>, levels: usize, background: &BackgroundRecords) {
+        let mut rows = vec![0_u64; self.cells()];
+        for value in background.values().iter().filter_map(|values| values.get(self.feature)) {
+            if let Some(rows) = rows.get_mut(self.cell(*value)) {
+                *rows += 1;
+            }
+        }
+        let mut order: Vec<usize> = (0..levels).collect();
+        // Of equally frequent ones the first.
+        order.sort_by_key(|level| std::cmp::Reverse(rows.get(*level)));
+        self.left_out = order.split_off(levels.min(MOST_POINTS));
+        self.left_out.sort_unstable();
+        order.sort_unstable();
+        let names: Vec<&str> = schema.level_names(self.feature).collect();
+        for level in order {
+            let Ok(code) = u16::try_from(level) else { continue };
+            let shown = names.get(level).map_or_else(|| level.to_string(), |name| (*name).to_owned());
+            self.points.push(Stop {
+                kind: PointKind::Level,
+                value: Value::Level(code),
+                shown: PointValue::Level(shown),
+                cell: Some(level),
+                range: None,
+            });
+        }
+        self.points.push(Stop::without_a_value(PointKind::Unseen, levels));
+        self.points.push(Stop::without_a_value(PointKind::Missing, levels + 1));
+    }
+}
+
+impl Stop {
+    fn without_a_value(kind: PointKind, cell: usize) -> Self {
+        let value = if kind == PointKind::Unseen { Value::Unseen } else { Value::Missing };
+        Self { kind, value, shown: PointValue::None, cell: Some(cell), range: None }
+    }
+}
+
+/// Returns the inner edges of [`PARTS`] parts of a range, of equal width after the transform; fewer
+/// where two are one number.
+fn parts(transform: Transform, low: f32, high: f32) -> Vec<f32> {
+    let (from, to) = (f64::from(transform.apply(low)), f64::from(transform.apply(high)));
+    let at = |part: u16| inverse(transform, from + (to - from) * f64::from(part) / f64::from(PARTS));
+    let mut edges: Vec<f32> = (1..PARTS).map(at).filter(|edge| *edge > low && *edge <= high).collect();
+    edges.dedup();
+    edges
+}
+
+/// Returns the number half way after the transform.
+fn middle(transform: Transform, from: f32, to: f32) -> f32 {
+    inverse(transform, f64::midpoint(f64::from(transform.apply(from)), f64::from(transform.apply(to))))
+}
+
+/// Returns the number whose transform is `t`.
+#[allow(clippy::cast_possible_truncation)] // rounded
+fn inverse(transform: Transform, t: f64) -> f32 {
+    match transform {
+        Transform::Identity => t as f32,
+        Transform::Log1p => libm::expm1(t) as f32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_even_after_the_transform_and_inside() {
+        let even = parts(Transform::Identity, -10.0, 10.0);
+        assert_eq!((even.len(), even.first(), even.last()), (19, Some(&-9.0), Some(&9.0)));
+        let log = parts(Transform::Log1p, 0.0, 1e6);
+        assert!(log.len() == 19 && log.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!((libm::log1p(f64::from(log[9])) - libm::log1p(1e6) / 2.0).abs() < 1e-5);
+        assert_eq!(parts(Transform::Identity, 3.0, 3.0), []);
+        assert!(parts(Transform::Identity, 1.0, 1.0_f32.next_up()).len() <= 1);
+        assert!(parts(Transform::Identity, f32::MIN, f32::MAX).iter().all(|edge| edge.is_finite()));
+    }
+
+    #[test]
+    fn the_middle_is_half_way_after_the_transform() {
+        assert_eq!(middle(Transform::Identity, f32::MAX, f32::MAX), f32::MAX);
+        assert_eq!(middle(Transform::Identity, 2.0, 5.0), 3.5);
+        assert!((middle(Transform::Log1p, 0.0, 99.0) - 9.0).abs() < 1e-5);
+    }
+}
