@@ -57,6 +57,8 @@ const COMMANDS: [(&str, &[&str]); 14] = [
             "--row",
             "--method",
             "--global",
+            "--shapes",
+            "--features",
             "--plot",
             "--plot-kind",
             "--reasons",

@@ -57,6 +57,7 @@ mod sampled;
 mod schema_reference;
 mod service;
 mod shap_values;
+mod shapes;
 mod slots;
 mod snapshots;
 mod stream;

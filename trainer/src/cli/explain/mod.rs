@@ -68,19 +68,22 @@ pub struct Options {
     /// in probability (partial dependence), with the 5 to 95 % range of their own changes. An
     /// expert's effect is what the feature adds to its natural log-odds, less the mean of the
     /// background: exact. Beside it stands the share of the background's rows, or with DATA of its
-    /// rows, that have the value. Without --format it is one line a feature; csv is a line for each
-    /// point and curve. Of more than 64 bins or levels, as many are given.
+    /// rows, that have the value. Text is a line for each feature, CSV one for each point and
+    /// curve. Of more than 64 bins or levels 64 are given.
     #[arg(long, conflicts_with_all = ["row", "method", "groups", "global", "plot_kind", "reasons", "space", "budget",
         "tolerance", "max_evaluations", "max_seconds"])]
     shapes: bool,
     /// Features whose shapes are given, in this order [default: all]
+    ///
+    /// All features of a plot share its scales; those that move scores little show more when they
+    /// are drawn alone.
     #[arg(long, value_name = "FEATURE,...", value_delimiter = ',', requires = "shapes")]
     features: Vec<String>,
     /// Draw the explanation to this SVG file, beside what is printed
     ///
-    /// Values are in probability or log-odds, as --method has them. Without --row the printed text
-    /// is then that of --global, which tells of the records what the plot shows; all but bars keep
-    /// the records in memory.
+    /// Values are in probability or log-odds, as --method has them. Without --row or --shapes the
+    /// printed text is then that of --global, which tells of the records what the plot shows; all
+    /// but bars keep the records in memory.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm; with --shapes

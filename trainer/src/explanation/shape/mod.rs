@@ -168,7 +168,7 @@ impl PointKind {
 pub enum PointValue {
     /// A number.
     Number(f32),
-    /// The name of a level, or its code where names were stripped.
+    /// The name of a level.
     Level(String),
     /// Neither.
     None,
