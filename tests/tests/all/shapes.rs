@@ -229,6 +229,8 @@ fn a_bin_is_at_a_number_that_occurs_and_the_ends_of_the_range_are_there() {
     for (place, value) in of(1, "value").iter().enumerate().take(5).skip(1) {
         assert!(number(&from[place]) <= number(value) && number(value) <= number(&to[place]), "{place}: {value}");
     }
+    // A number on an edge is in the bin that begins there.
+    assert_eq!(of(1, "share"), json("[null, 0.125, 0.125, 0.25, 0.375, null, 0.125]"));
     // 20 parts of equal width stand for the bins of a number without. 16 and 95 are clamped to the
     // ends of the range, which need no points of their own.
     assert_eq!((report["shapes"][0]["is_binned"].as_bool(), of(0, "kind").len()), (Some(false), 21));
