@@ -30,6 +30,7 @@ mod targets;
 mod train;
 mod update;
 
+use std::fmt;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -296,6 +297,28 @@ fn files(data: &[Input]) -> impl Iterator<Item = &Path> {
         Input::File(path) => Some(path.as_path()),
         Input::Stdin => None,
     })
+}
+
+/// A number, or `auto` where it is left to the command.
+#[derive(Clone, Copy, Debug)]
+struct OrAuto<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for OrAuto<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            None => f.write_str("auto"),
+            Some(number) => number.fmt(f),
+        }
+    }
+}
+
+/// Reads `auto` or a whole number in a range.
+fn or_auto<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<OrAuto<T>, String> + Clone {
+    let number = whole(range);
+    move |text| match text {
+        "auto" => Ok(OrAuto(None)),
+        _ => number(text).map(|number| OrAuto(Some(number))).map_err(|error| format!("{error}, or auto")),
+    }
 }
 
 /// Parses a whole number of a range; the message names the range whatever is wrong.

@@ -268,6 +268,7 @@ fn warnings(run: &Run, exported: &Export) -> Vec<String> {
         Remark::SortedByFeature { .. } => {
             "; for a file, shuffle the rows with --shuffle; of a stream in time, leave the column out with [features] drop"
         }
+        Remark::FewRowsForTargets { .. } => "; of a file, go over the rows several times with --epochs auto",
         _ => "",
     };
     let bad = run.feature_cells().into_iter().filter(|cells| cells.bad > 0);

@@ -1,8 +1,6 @@
 //! `feamoe train`: learns from a stream and exports the model.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use crate::cli::gaps::{Gaps, MEASURES};
 use anyhow::bail;
@@ -15,7 +13,7 @@ use feamoe::training;
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 
 use super::run::{Outputs, Store};
-use super::{CellsOption, FormatOption, Outcome, files, whole};
+use super::{CellsOption, FormatOption, OrAuto, Outcome, files, or_auto, whole};
 
 /// The options of `feamoe train`.
 #[derive(Args, Clone, Debug)]
@@ -80,8 +78,8 @@ pub struct Learning {
     individual: Option<f32>,
     /// Experts at most; more fit finer, need more memory and time on the device. auto: as many as
     /// pay, 12 at most; none is added by count while two of them answer nearly alike
-    #[arg(long, value_name = "K|auto", default_value_t = Experts(None), allow_negative_numbers = true)]
-    experts: Experts,
+    #[arg(long, value_name = "K|auto", default_value_t = OrAuto(None), allow_negative_numbers = true, value_parser = or_auto::<usize>(1..=MAX_EXPERTS as u64))]
+    experts: OrAuto<usize>,
     /// When an expert is added, policies with commas: every=N rows, drift (loss or fairness),
     /// unfair=M rows
     #[arg(long, value_name = "POLICY", default_value_t = Growth::default())]
@@ -106,9 +104,10 @@ pub struct Learning {
     /// The model gets that of the last rows
     #[arg(long, value_name = "T|auto:...", default_value_t = ThresholdRule::default(), allow_negative_numbers = true)]
     threshold: ThresholdRule,
-    /// Passes over the data; more fit static files better
-    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole::<u32>(1..=u32::MAX.into()))]
-    epochs: u32,
+    /// Passes over the data; more fit static files better. auto: until the log-loss on one row in
+    /// ten, which only the first pass learns from, no longer falls, at most 20
+    #[arg(long, value_name = "N|auto", default_value_t = OrAuto(Some(1)), allow_negative_numbers = true, value_parser = or_auto::<u32>(1..=u32::MAX.into()))]
+    epochs: OrAuto<u32>,
     /// Learn in an order drawn by the seed, for static files; keeps the rows in memory and says how
     /// much
     #[arg(long)]
@@ -123,32 +122,6 @@ pub struct Learning {
     /// Rows of a prequential window; doubles when a stream has more than 512 windows
     #[arg(long, value_name = "N", default_value_t = 1000, allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     window: u64,
-}
-
-/// The number of experts on the command line.
-#[derive(Clone, Copy, Debug)]
-struct Experts(Option<usize>);
-
-impl fmt::Display for Experts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            None => f.write_str("auto"),
-            Some(experts) => experts.fmt(f),
-        }
-    }
-}
-
-impl FromStr for Experts {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let within = |experts: &usize| (1..=MAX_EXPERTS).contains(experts);
-        match (text, text.parse().ok().filter(within)) {
-            ("auto", _) => Ok(Self(None)),
-            (_, Some(experts)) => Ok(Self(Some(experts))),
-            _ => Err(format!("expected auto or a whole number from 1 to {MAX_EXPERTS}")),
-        }
-    }
 }
 
 /// The losses on the command line.
@@ -241,7 +214,8 @@ impl Learning {
         let learner = targets.fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap));
         Ok(training::Options {
             encoder: encoder::Options { bins: self.bins, ..encoder::Options::default() },
-            epochs: self.epochs,
+            epochs: self.epochs.0.unwrap_or(training::Options::MOST_EPOCHS),
+            stops_early: self.epochs.0.is_none(),
             shuffle: self.shuffle,
             window: self.window,
             background: self.background,

@@ -13,7 +13,7 @@ const SCHEMA: &str = "
     privileged = [\"m\"]
     [features]
     log1p = [\"gain\"]
-    categorical = [\"code\"]
+    categorical = [\"code\", \"void\"]
     max_levels = 2
 ";
 

@@ -9,6 +9,7 @@
 mod card;
 pub mod checkpoint;
 mod distance;
+mod early_stop;
 pub mod export;
 mod layout;
 mod order;
@@ -33,15 +34,17 @@ use crate::encoder;
 use crate::error::Error;
 use crate::learner::{Learner, ValidOptions};
 use crate::random::shuffle;
-use crate::rows::{self, Admission, Digest, Input, Part, Reader, ResumeFrom, Source, Split, Stream, Use};
+use crate::rows::{self, Admission, Digest, Input, Part, Reader, ResumeFrom, Row, Source, Split, Stream, Use};
 use crate::schema::Schema;
 use checkpoint::Checkpoint;
+use early_stop::EarlyStop;
 use prequential::Prequential;
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 8192;
-/// Part of the rows that only the first of several passes learns from, where fairness moves scores:
-/// probabilities are calibrated on them, and the finished model is judged on them. A target that is
+/// Part of the rows that only the first of several passes learns from, where fairness moves scores
+/// or the number of passes is to be found: probabilities are calibrated on them, and models are
+/// judged on them. A target that is
 /// met on rows learned from again and again is missed on new ones.
 const RESERVED_PART: f64 = 0.1;
 
@@ -54,6 +57,9 @@ pub struct Options {
     pub encoder: encoder::Options,
     /// Passes over the data, at least 1.
     pub epochs: u32,
+    /// End with the pass whose model has the smallest log-loss on one row in ten, which only the
+    /// first pass learns from; after `epochs` passes at most.
+    pub stops_early: bool,
     /// Keep all rows in memory and learn from them in an order drawn by the seed, another one in
     /// each pass.
     pub shuffle: bool,
@@ -68,6 +74,9 @@ pub struct Options {
 }
 
 impl Options {
+    /// Passes at most where their number is to be found.
+    pub const MOST_EPOCHS: u32 = 20;
+
     /// Background rows where nobody chose: a mean over them is within 3 % of its spread, in as many
     /// bytes as a model of usual size.
     pub const BACKGROUND: u16 = 1000;
@@ -80,6 +89,7 @@ impl Options {
             learner,
             encoder: encoder::Options::default(),
             epochs: 1,
+            stops_early: false,
             shuffle: false,
             seed,
             window: 1000,
@@ -226,7 +236,8 @@ pub fn run_saving(
         return over(trainer, reader, saving, on_progress, started);
     }
 
-    let reserves = options.epochs > 1 && trainer.learner().calibrates();
+    let stops_early = options.stops_early && options.epochs > 1;
+    let reserves = options.epochs > 1 && (stops_early || trainer.learner().calibrates());
     let reserved = Split { seed: options.seed, training_share: 1.0 - RESERVED_PART, part: Part::HeldOut };
     let is_reserved = |number: u64| reserves && reserved.keeps(number);
     if options.shuffle {
@@ -241,6 +252,7 @@ pub fn run_saving(
     trainer.read(reader.place());
 
     let mut timing = Timing::default();
+    let mut early_stop = EarlyStop::default();
     if options.shuffle {
         let mut random = Pcg64Mcg::seed_from_u64(options.seed);
         let shuffled = |rows: usize| {
@@ -255,18 +267,23 @@ pub fn run_saving(
             trainer.begin_pass(epoch);
             if epoch > 1 {
                 shuffle(&mut order, &mut random);
+                early_stop.begin(&trainer, stops_early);
             }
             for index in &order {
                 let Some(row) = rows.row(*index as usize) else { continue };
                 match epoch {
                     1 => trainer.learn_kept(&row)?,
                     _ if is_reserved(u64::from(*index)) => {
+                        early_stop.judge(&trainer, &row)?;
                         trainer.calibrate(&row)?;
                         continue;
                     }
                     _ => trainer.learn_row_again(&row)?,
                 }
                 report(&trainer, on_progress);
+            }
+            if early_stop.ends(&mut trainer, epoch) {
+                break;
             }
         }
         for row in (0..rows.len()).filter(|index| is_reserved(*index as u64)).filter_map(|index| rows.row(index)) {
@@ -275,39 +292,50 @@ pub fn run_saving(
         timing.learning = Some(learning.elapsed().as_secs_f64());
     } else {
         trainer.fit()?;
-        // The rows that were reserved are judged in one more reading.
-        let last = options.epochs + u32::from(reserves);
-        for epoch in 2..=last {
-            let is_judged = epoch > options.epochs;
-            if !is_judged {
-                trainer.begin_pass(epoch);
-            }
-            let again = open()?;
-            let changed = || Error::ChangedData { files: reader.files(), epoch };
-            if again.columns() != reader.source().columns() {
-                return Err(changed());
-            }
-            let mut again = Stream::new(again, schema, Use::Learn)?;
-            if let Some(split) = options.split {
-                again.keep(split);
-            }
-            again.resume_groups(trainer.attributes());
-            let mut number = 0;
-            while let Some(row) = again.next_row()? {
-                match (is_judged, is_reserved(number)) {
-                    (false, false) => {
-                        trainer.learn_row_again(&row)?;
-                        report(&trainer, on_progress);
-                    }
-                    (false, true) => trainer.calibrate(&row)?,
-                    (true, true) => trainer.judge_reserved(&row)?,
-                    _ => {}
+        // What is done with each row of a reading, learned from again or reserved.
+        let read_again =
+            |trainer: &mut Trainer,
+             epoch: u32,
+             take: &mut dyn FnMut(&mut Trainer, &Row<'_>, bool) -> Result<(), Error>| {
+                let again = open()?;
+                let changed = || Error::ChangedData { files: reader.files(), epoch };
+                if again.columns() != reader.source().columns() {
+                    return Err(changed());
                 }
-                number += 1;
+                let mut again = Stream::new(again, schema, Use::Learn)?;
+                if let Some(split) = options.split {
+                    again.keep(split);
+                }
+                again.resume_groups(trainer.attributes());
+                let mut number = 0;
+                while let Some(row) = again.next_row()? {
+                    take(trainer, &row, is_reserved(number))?;
+                    number += 1;
+                }
+                if again.digest() == reader.source().digest() { Ok(()) } else { Err(changed()) }
+            };
+        let mut epoch = 1;
+        while epoch < options.epochs {
+            epoch += 1;
+            trainer.begin_pass(epoch);
+            early_stop.begin(&trainer, stops_early);
+            read_again(&mut trainer, epoch, &mut |trainer, row, is_reserved| {
+                if is_reserved {
+                    early_stop.judge(trainer, row)?;
+                    return trainer.calibrate(row);
+                }
+                trainer.learn_row_again(row)?;
+                report(trainer, on_progress);
+                Ok(())
+            })?;
+            if early_stop.ends(&mut trainer, epoch) {
+                break;
             }
-            if again.digest() != reader.source().digest() {
-                return Err(changed());
-            }
+        }
+        if reserves {
+            read_again(&mut trainer, epoch + 1, &mut |trainer, row, is_reserved| {
+                if is_reserved { trainer.judge_reserved(row) } else { Ok(()) }
+            })?;
         }
     }
     timing.total = started.elapsed().as_secs_f64();

@@ -9,6 +9,9 @@ use super::order::Order;
 /// Part of the windows with one outcome only from which on that is remarkable.
 const MOST_OF_ONE_OUTCOME: f64 = 0.1;
 
+/// Rows below which several passes hold a target better.
+const FEW_FOR_TARGETS: u64 = 5000;
+
 /// A remarkable circumstance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -44,6 +47,11 @@ pub enum Remark {
         /// How many it is fitted on.
         wanted: usize,
     },
+    /// Targets were asked for, of few rows learned from once.
+    FewRowsForTargets {
+        /// The rows.
+        rows: u64,
+    },
     /// The last decisions are all the same.
     SameDecisions {
         /// Whether they are favourable.
@@ -77,6 +85,10 @@ impl fmt::Display for Remark {
             Self::FewRows { rows, wanted } => {
                 write!(f, "the encoding was fitted on all {rows} rows; {wanted} or more make it reliable")
             }
+            Self::FewRowsForTargets { rows } => write!(
+                f,
+                "{rows} rows learned from once are few for a target: controllers need some thousand to settle"
+            ),
             Self::SameDecisions { selected, rows } => write!(
                 f,
                 "the last {rows} decisions are all the same ({}): gaps of decision rates say nothing",
@@ -110,6 +122,10 @@ pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
     let rows = trainer.counts().positive + trainer.counts().negative;
     if trainer.wanted_rows() as u64 > rows {
         remarks.push(Remark::FewRows { rows, wanted: trainer.wanted_rows() });
+    }
+    let has_targets = !trainer.learner().options().targets().is_empty();
+    if has_targets && rows < FEW_FOR_TARGETS && trainer.passes().epochs == 1 {
+        remarks.push(Remark::FewRowsForTargets { rows });
     }
     let last = trainer.last_decisions();
     let all = last.all();

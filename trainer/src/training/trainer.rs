@@ -528,6 +528,27 @@ impl Trainer {
         Ok(())
     }
 
+    /// Returns the label of a row, and its probability by a learner of this encoding.
+    pub(super) fn probability_by(&self, learner: &Learner, row: &Row<'_>) -> Result<(bool, f32), Error> {
+        let mut example = Example::default();
+        self.encoder.encode(row, &mut example)?;
+        let score = learner.predict_exported(&example.terms, &example.groups);
+        Ok((example.label, learner.calibrated(&example.terms, score)))
+    }
+
+    /// Goes back to an earlier learner, of so many rows and passes.
+    pub(super) fn go_back(&mut self, learner: &Learner, rows: u64, epochs: u32) {
+        self.state.learner = learner.clone();
+        self.state.rows = rows;
+        self.passes.epochs = epochs;
+    }
+
+    /// Returns the passes over the data.
+    #[must_use]
+    pub fn passes(&self) -> Passes {
+        self.passes
+    }
+
     /// Judges the finished model on a row that no later pass learned from.
     pub(super) fn judge_reserved(&mut self, row: &Row<'_>) -> Result<(), Error> {
         let State { learner, measured: Measured { reserved, .. }, example, .. } = &mut self.state;
