@@ -369,6 +369,17 @@ pub enum Error {
         help: String,
     },
 
+    /// A sample weight that is missing, negative, infinite or no number.
+    #[error("{at}: column {column:?}: found {found:?}, expected a sample weight: a number of at least 0")]
+    NotAWeight {
+        /// The record.
+        at: Where,
+        /// The column.
+        column: String,
+        /// The cell.
+        found: String,
+    },
+
     /// A number outside the domain of its column's transform.
     #[error(
         "{at}: column {column:?}: found {found}, expected a number of 0 or more, since the column is listed in \

@@ -39,6 +39,9 @@ const COMMANDS: [(&str, &[&str]); 14] = [
             "--seed",
             "--threshold",
             "--window",
+            "--weight",
+            "--label-delay",
+            "--class-weight",
             "--checkpoint",
             "--checkpoint-every",
             "--format",
@@ -47,7 +50,18 @@ const COMMANDS: [(&str, &[&str]); 14] = [
     ),
     (
         "update",
-        &["--output", "--checkpoint", "--checkpoint-every", "--rest", "--again", "--freeze", "--format", "--bad-cells"],
+        &[
+            "--output",
+            "--checkpoint",
+            "--checkpoint-every",
+            "--rest",
+            "--again",
+            "--freeze",
+            "--weight",
+            "--label-delay",
+            "--format",
+            "--bad-cells",
+        ],
     ),
     ("evaluate", &["--bad-cells", "--schema", "--require", "--strict", "--no-recourse", "--format", "--threads"]),
     ("score", &["--output", "--gate", "--schema", "--bad-cells", "--keep", "--format"]),
@@ -179,6 +193,8 @@ fn every_option_of_training_works_and_is_heard() {
         &["--experts", "3"],
         &["--grow", "every=700"],
         &["--freeze"],
+        &["--class-weight", "balanced"],
+        &["--label-delay", "100"],
         &["--loss", "competitive"],
         &["--bins", "8"],
         &["--lr", "0.05"],
@@ -233,7 +249,9 @@ fn the_training_report_has_its_keys() {
             "targets",
             "threshold",
             "threshold_rule",
+            "waiting",
             "warnings",
+            "weightless",
         ]
     );
     assert_eq!((&report["checkpoint"], report["earlier_rows"].as_u64()), (&Value::Null, Some(0)));

@@ -170,6 +170,10 @@ struct Report {
     /// Rows among them that earlier runs had learned from; 0 for train.
     earlier_rows: u64,
     skipped: u64,
+    /// Rows left out because their sample weight is 0.
+    weightless: u64,
+    /// Rows that were scored, and wait for their labels.
+    waiting: usize,
     /// Those of them with neither target value.
     other_labels: OtherLabels,
     seed: u64,
@@ -232,6 +236,8 @@ fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<Checkpo
         rows: run.rows(),
         earlier_rows: run.earlier_rows(),
         skipped: run.counts().filtered + run.counts().unlabelled,
+        weightless: run.counts().weightless,
+        waiting: run.delay().waiting(),
         other_labels: OtherLabels::new(run.other_labels(), &run.schema().target),
         seed: run.learner().options().seed(),
         experts: run.learner().experts(),
@@ -269,6 +275,9 @@ fn warnings(run: &Run, exported: &Export) -> Vec<String> {
             "; for a file, shuffle the rows with --shuffle; of a stream in time, leave the column out with [features] drop"
         }
         Remark::FewRowsForTargets { .. } => "; of a file, go over the rows several times with --epochs auto",
+        Remark::SameDecisions { .. } => {
+            "; where one outcome is rare, --class-weight balanced or --threshold auto:balanced decides otherwise"
+        }
         _ => "",
     };
     let bad = run.feature_cells().into_iter().filter(|cells| cells.bad > 0);
@@ -300,13 +309,21 @@ fn render(report: &Report) -> String {
     let total = &report.prequential.total;
     let _ = writeln!(
         text,
-        "learned from {} rows{} ({} skipped), seed {}, {} expert{}, {:.0} rows/s{}{}",
+        "learned from {} rows{} ({} skipped{}{}), seed {}, {} expert{}, {:.0} rows/s{}{}",
         report.rows,
         match report.earlier_rows {
             0 => String::new(),
             earlier => format!(", {} of them new", report.rows - earlier),
         },
         report.skipped,
+        match report.weightless {
+            0 => String::new(),
+            weightless => format!(", {weightless} of weight 0"),
+        },
+        match report.waiting {
+            0 => String::new(),
+            waiting => format!(", {waiting} waiting for their labels"),
+        },
         report.seed,
         report.experts,
         if report.experts == 1 { "" } else { "s" },

@@ -6,10 +6,11 @@ use crate::cli::gaps::{Gaps, MEASURES};
 use anyhow::bail;
 use clap::Args;
 use feamoe::encoder;
-use feamoe::learner::{FairBy, Growth, LearnerOptions, Loss, Penalties, ThresholdRule};
+use feamoe::learner::{ClassWeight, FairBy, Growth, LearnerOptions, Loss, Penalties, ThresholdRule};
 use feamoe::rows::Input;
 use feamoe::schema::Schema;
 use feamoe::training;
+use feamoe::training::delay::MOST_DELAY;
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 
 use super::run::{Outputs, Store};
@@ -104,6 +105,23 @@ pub struct Learning {
     /// The model gets that of the last rows
     #[arg(long, value_name = "T|auto:...", default_value_t = ThresholdRule::default(), allow_negative_numbers = true)]
     threshold: ThresholdRule,
+    /// Column of sample weights, numbers of at least 0; it is no feature. A row of weight 2 counts
+    /// as two rows in the loss, a row of weight 0 is counted and left out. Only ratios matter: a
+    /// weight is divided by the mean so far, and counts as 100 times the mean at most. Measures and
+    /// fairness targets count every row once
+    #[arg(long, value_name = "COLUMN")]
+    weight: Option<String>,
+    /// How much rows of either outcome weigh: the same; or the rarer outcome more, so that both
+    /// have half of all weight, by their shares of the stream so far. For outcomes that are rare:
+    /// the score is then no probability, which is calibrated and written apart from it. Measures
+    /// count every row once
+    #[arg(long, value_enum, default_value_t = ClassWeightName::Equal)]
+    class_weight: ClassWeightName,
+    /// Rows that labels are late by, 0 to 100000: a row is scored when it comes, and learned from
+    /// once N more rows have come. The measures of the run then are those of decisions that could
+    /// not know the last N labels. The last N rows wait in the checkpoint for an update
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u32>(0..=u64::from(MOST_DELAY)))]
+    label_delay: u32,
     /// Passes over the data; more fit static files better. auto: until the log-loss on one row in
     /// ten, which only the first pass learns from, no longer falls, at most 20
     #[arg(long, value_name = "N|auto", default_value_t = OrAuto(Some(1)), allow_negative_numbers = true, value_parser = or_auto::<u32>(1..=u32::MAX.into()))]
@@ -140,6 +158,15 @@ enum FairByName {
     Score,
     /// By a threshold for each group
     Threshold,
+}
+
+/// The weights of the outcomes on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ClassWeightName {
+    /// Every row the same
+    Equal,
+    /// Both outcomes half of all weight
+    Balanced,
 }
 
 /// The ways to be fair on the command line.
@@ -204,6 +231,10 @@ impl Learning {
             .learning_rate(self.lr)
             .seed(self.seed)
             .freeze(self.freeze)
+            .class_weight(match self.class_weight {
+                ClassWeightName::Equal => ClassWeight::Equal,
+                ClassWeightName::Balanced => ClassWeight::Balanced,
+            })
             .threshold_rule(self.threshold)
             .fair_by(match self.fair_by {
                 FairByName::Score => FairBy::Score,
@@ -219,6 +250,8 @@ impl Learning {
             shuffle: self.shuffle,
             window: self.window,
             background: self.background,
+            weight: self.weight.clone(),
+            label_delay: self.label_delay,
             ..training::Options::new(learner.check()?)
         })
     }
@@ -231,6 +264,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         bail!(
             "--checkpoint-every is for a run in one pass; with --shuffle or several --epochs the checkpoint is written at the end: leave it out"
         );
+    }
+    if learning.label_delay > 0 && (learning.shuffle || learning.epochs > 1) {
+        bail!("--label-delay is for a run in one pass, in the order of the data; leave out --shuffle and --epochs");
     }
     let store = options.checkpoint.as_deref().map(|path| Store { path, every: options.checkpoint_every });
     let read: Vec<&Path> = files(&options.data).chain([options.schema.as_path()]).collect();

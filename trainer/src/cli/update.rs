@@ -15,6 +15,7 @@ use clap::Args;
 use feamoe::rows::{Input, ResumeFrom};
 use feamoe::training;
 use feamoe::training::checkpoint::Checkpoint;
+use feamoe::training::delay::MOST_DELAY;
 
 use super::run::{Outputs, Store};
 use super::{CellsOption, FormatOption, Outcome, files, refuse_overwriting, whole};
@@ -63,6 +64,14 @@ pub struct Options {
     /// --freeze=false
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     freeze: Option<bool>,
+    /// Column of sample weights, from here on and in later updates; by default that of the run so
+    /// far, if any. It cannot be a feature
+    #[arg(long, value_name = "COLUMN")]
+    weight: Option<String>,
+    /// Rows that labels are late by, 0 to 100000, from here on and in later updates; by default as
+    /// in the run so far
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u32>(0..=u64::from(MOST_DELAY)))]
+    label_delay: Option<u32>,
     #[command(flatten)]
     cells: CellsOption,
     #[command(flatten)]
@@ -80,6 +89,12 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut checkpoint = Checkpoint::read(&options.from)?;
     if let Some(freeze) = options.freeze {
         checkpoint.learner.to_mut().set_freeze(freeze);
+    }
+    if let Some(weight) = &options.weight {
+        checkpoint.weigh_by(weight)?;
+    }
+    if let Some(rows) = options.label_delay {
+        checkpoint.set_label_delay(rows)?;
     }
     options.cells.apply(&mut checkpoint.schema.to_mut().table);
     let resume_from = match (options.rest, options.again) {

@@ -41,7 +41,7 @@ use follow::LevelCounts;
 use levels::Levels;
 
 /// One encoded record; its buffers are reused from row to row.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     /// Per feature, its value as the engine's record takes it; a level has its code in the order in
     /// which the levels got their rows.
@@ -55,6 +55,22 @@ pub struct Example {
     /// Group per protected attribute, intersections last: 0 privileged, 1.. the others,
     /// [`NO_GROUP`].
     pub groups: Vec<u8>,
+    /// Sample weight: how much the record counts in the loss, relative to others. 1 by default;
+    /// nothing is learned from a record whose weight is not above 0, or not finite.
+    pub weight: f64,
+}
+
+impl Default for Example {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            terms: Vec::new(),
+            blocks: Vec::new(),
+            label: false,
+            groups: Vec::new(),
+            weight: 1.0,
+        }
+    }
 }
 
 /// The block of a row that belongs to none: its gain is 1.
@@ -433,6 +449,7 @@ impl Example {
 
     fn take_rest(&mut self, row: &Row<'_>) {
         self.label = row.label.unwrap_or(false);
+        self.weight = row.weight;
         self.groups.clear();
         self.groups.extend_from_slice(row.groups);
     }

@@ -21,7 +21,8 @@ use feamoe_engine::calibration::{log2_odds, probability};
 use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::{Carried, Carry};
+use super::importance::factor;
+use crate::encoder::{Carried, Carry, Example};
 
 /// First value of the sums of squared gradients.
 const FIRST_SQUARE: f32 = 5e-4;
@@ -86,8 +87,10 @@ impl Calibrator {
         Self { slope: Weight::new(1.0), bias: Weight::new(0.0), rows: Vec::new(), records: 0, losses: [0.0; 2] }
     }
 
-    /// Learns from a record that the exported weights give this score, and have not learned from.
-    pub(super) fn observe(&mut self, terms: &[Term], score: f32, label: bool, learning_rate: f32) {
+    /// Learns from a record that the exported weights give this score, and have not learned from;
+    /// `importance`: how many mean records it counts as.
+    pub(super) fn observe(&mut self, example: &Example, score: f32, importance: f32, learning_rate: f32) {
+        let Example { terms, label, .. } = example;
         let needed = terms.iter().map(|term| term.row as usize + 1).max().unwrap_or(0);
         if self.rows.len() < needed {
             self.rows.resize(needed, Weight::new(0.0));
@@ -96,12 +99,13 @@ impl Calibrator {
         let window = (self.records as f32 * AVERAGED_SHARE).clamp(1.0, AVERAGED_RECORDS);
         let both = [score, self.averaged(terms, score)];
         for (loss, probability) in self.losses.iter_mut().zip(both) {
-            *loss += (log_loss(probability, label) - *loss) / window;
+            *loss += importance * (log_loss(probability, *label) - *loss) / window.max(importance);
         }
         let odds = log2_odds(score);
         let z = self.log2_odds(terms, score, |weight| weight.value);
-        let error = LN_2 * (probability(z) - if label { 1.0 } else { 0.0 });
-        let rate = learning_rate * (FULL_STEP_TERMS / terms.len() as f32).min(1.0);
+        let factor = factor(importance);
+        let error = factor * LN_2 * (probability(z) - if *label { 1.0 } else { 0.0 });
+        let rate = factor * learning_rate * (FULL_STEP_TERMS / terms.len() as f32).min(1.0);
         self.bias.step(rate, error);
         self.slope.step(rate, error * odds);
         for term in terms {

@@ -61,10 +61,11 @@ struct Block {
 impl Block {
     const NEW: Self = Self { gain: 1.0, wanted: 0.0, curvature: 0.0 };
 
-    fn observe(&mut self, derivative: f32) {
+    /// `factor`: what the derivative was multiplied by, the root of the record's weight.
+    fn observe(&mut self, derivative: f32, factor: f32) {
         let square = derivative * derivative;
         let kept = 1.0 - 1.0 / REACH;
-        self.wanted = kept * self.wanted + (self.gain * square - derivative);
+        self.wanted = kept * self.wanted + (self.gain * square - factor * derivative);
         self.curvature = kept * self.curvature + square;
         self.gain = ((self.wanted + PRIOR) / (self.curvature + PRIOR)).clamp(0.0, LARGEST);
     }
@@ -99,13 +100,13 @@ impl Gains {
     }
 
     /// Learns from a record: `derivative` gives that of its loss in the gain of a term.
-    pub(super) fn observe(&mut self, terms: &[Term], derivative: impl Fn(&Term) -> f32) {
+    pub(super) fn observe(&mut self, terms: &[Term], factor: f32, derivative: impl Fn(&Term) -> f32) {
         let block = |term: &Term| self.block_of_row.get(term.row as usize).copied().unwrap_or(NO_BLOCK);
         for same in terms.chunk_by(|a, b| block(a) == block(b)) {
             let Some(first) = same.first() else { continue };
             let block = block(first) as usize;
             if let Some(block) = self.blocks.get_mut(block) {
-                block.observe(same.iter().map(&derivative).sum());
+                block.observe(same.iter().map(&derivative).sum(), factor);
             }
         }
     }
@@ -145,7 +146,7 @@ mod tests {
         let mut gains = Gains::default();
         gains.admit(&[TERM], &[0]);
         for derivative in derivatives {
-            gains.observe(&[TERM], |_| derivative);
+            gains.observe(&[TERM], 1.0, |_| derivative);
         }
         gains.of(0)
     }
@@ -164,7 +165,7 @@ mod tests {
     fn a_row_without_a_block_counts_as_it_is() {
         let mut gains = Gains::default();
         gains.admit(&[TERM], &[]);
-        gains.observe(&[TERM], |_| 0.7);
+        gains.observe(&[TERM], 1.0, |_| 0.7);
         assert_eq!(gains.of(0), 1.0);
         assert_eq!(gains.of(99), 1.0);
     }

@@ -94,6 +94,15 @@ impl Pass {
     }
 }
 
+/// How much a record counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// The step of AdaGrad.
+    pub learning_rate: f32,
+    /// What its gradient was multiplied by: its root of a weight, which its step takes once more.
+    pub factor: f32,
+}
+
 /// The mixture while it learns.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Mixture {
@@ -202,9 +211,10 @@ impl Mixture {
         Weights { experts: self.experts, bias: table.bias.view(), rows: table.rows() }
     }
 
-    /// Scores by the deciding weights; the engine passes over rows that no record has named yet.
-    pub(super) fn predict(&self, terms: &[Term]) -> f32 {
-        Pass::default().run(&self.deciding, terms, self.experts, 0.0)
+    /// Scores by the deciding weights, with a shift of every expert's log-odds; the engine passes
+    /// over rows that no record has named yet.
+    pub(super) fn predict(&self, terms: &[Term], shift: f32) -> f32 {
+        Pass::default().run(&self.deciding, terms, self.experts, shift)
     }
 
     /// Scores by the exported weights, with a shift of every expert's log-odds.
@@ -287,7 +297,7 @@ impl Mixture {
         &mut self,
         terms: &[Term],
         probability: f32,
-        learning_rate: f32,
+        pace: Pace,
         freeze: bool,
         fill: impl FnOnce(&Forward<'_>, &mut [f32]),
     ) {
@@ -300,9 +310,9 @@ impl Mixture {
             // counts the same in the long run.
             *usage += f64::from(g - de);
         }
-        self.learn_gains(terms);
+        self.learn_gains(terms, pace.factor);
         let lanes = self.learning_lanes(freeze);
-        self.descend(terms, learning_rate, lanes.as_ref());
+        self.descend(terms, pace.factor * pace.learning_rate, lanes.as_ref());
         if self.drifted_at.is_some() {
             let gates = self.deciding.bias.iter_mut().zip(&self.weights.bias).zip(&mut self.squares.bias);
             for ((deciding, current), square) in gates.take(self.experts) {
@@ -343,13 +353,13 @@ impl Mixture {
     }
 
     /// Learns the gains from the gradient of the record, before its rows are.
-    fn learn_gains(&mut self, terms: &[Term]) {
+    fn learn_gains(&mut self, terms: &[Term], factor: f32) {
         if self.holds_gains {
             return;
         }
         let Self { gains, weights, gradient, experts, .. } = self;
         let ([_, rows], stride) = (weights.slices(), stride(*experts));
-        gains.observe(terms, |term| {
+        gains.observe(terms, factor, |term| {
             let row = rows.get(term.row as usize * stride..).unwrap_or_default();
             term.scale * row.iter().zip(&*gradient).map(|(weight, slope)| weight * slope).sum::<f32>()
         });

@@ -39,6 +39,7 @@ mod control;
 mod gain;
 mod group_thresholds;
 mod growth;
+mod importance;
 mod individual;
 mod loss;
 mod mixture;
@@ -60,8 +61,9 @@ pub use control::Steering;
 use group_thresholds::{FARTHEST, GroupThresholds, HALVINGS};
 pub use growth::{Cause, Event, EventKind, Events, Growth, GrowthError, LossSign, Rate};
 use growth::{Grower, Watch, Watched};
-use mixture::Mixture;
-pub use options::{FairBy, LearnerOptions, Loss, OptionError, ValidOptions};
+use importance::{Importance, factor};
+use mixture::{Mixture, Pace};
+pub use options::{ClassWeight, FairBy, LearnerOptions, Loss, OptionError, ValidOptions};
 use paper::Paper;
 pub use paper::{Penalties, PenaltiesError};
 use threshold::Follower;
@@ -69,12 +71,14 @@ pub use threshold::{Objective, Scores, ThresholdError, ThresholdRule};
 pub use weights::Weights;
 
 /// The score of a record, before it was learned from.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// p(x), in [0, 1].
     pub probability: f32,
     /// The score of the weights that would be exported, in [0, 1].
     pub exported: f32,
+    /// The score from which on their decision is favourable.
+    pub exported_threshold: f32,
     /// The score from which on the decision is favourable.
     pub threshold: f32,
     /// Whether it reaches the threshold.
@@ -89,6 +93,7 @@ pub struct Prediction {
 pub struct Learner {
     options: ValidOptions,
     mixture: Mixture,
+    importance: Importance,
     controller: Controller,
     paper: Paper,
     watch: Watch,
@@ -115,6 +120,7 @@ impl Learner {
     pub fn new(options: ValidOptions, attributes: usize) -> Self {
         Self {
             mixture: Mixture::new(),
+            importance: Importance::new(options.class_weight),
             controller: Controller::new(options.targets_of(FairBy::Score), attributes),
             paper: Paper::new(options.penalties, options.increment, attributes),
             watch: Watch::new(attributes),
@@ -137,7 +143,22 @@ impl Learner {
     }
 
     /// Scores a record, then learns from it and from how it would be decided in other groups.
+    ///
+    /// The record counts in the loss on the outcome as its sample weight over the mean of the
+    /// weights so far, times the weight of its label. The forces of targets and penalties, the
+    /// detectors of drift and a chosen threshold take each record once, whatever its weight. A
+    /// record whose weight is not above 0, or not finite, is scored only.
     pub fn learn_one_with(&mut self, example: &Example, flips: &Flips) -> Prediction {
+        self.learn_late(example, flips, None)
+    }
+
+    /// As [`Learner::learn_one_with`], from a record that was scored before ([`Learner::score`]),
+    /// when its label was not known: the detectors of drift take that score. Returns the score of
+    /// now.
+    pub fn learn_late(&mut self, example: &Example, flips: &Flips, earlier: Option<Prediction>) -> Prediction {
+        if !Importance::teaches(example.weight) {
+            return self.score(example, flips);
+        }
         self.grow_if_due();
         let threshold = self.threshold();
         let shift = self.shift(&example.groups);
@@ -154,8 +175,11 @@ impl Learner {
             self.grower.note_unfair();
         }
         let decision = averaged >= threshold;
-        let prediction = Prediction { probability: averaged, exported, threshold, decision, unfair: unfair.is_some() };
-        self.watch_for_drift(example, prediction);
+        let exported_threshold = self.exported_threshold();
+        let unfair_now = unfair.is_some();
+        let prediction =
+            Prediction { probability: averaged, threshold, decision, unfair: unfair_now, exported, exported_threshold };
+        self.watch_for_drift(example, earlier.unwrap_or(prediction));
         let force = self.controller.observe(&example.groups, example.label, threshold, [averaged, current]);
         let decision = current >= threshold;
         let pull = self.paper.observe(&example.groups, example.label, decision, self.mixture.experts());
@@ -168,13 +192,19 @@ impl Learner {
         }
         let ValidOptions { loss, learning_rate, freeze, .. } = self.options;
         self.mixture.hold_gains(self.repeats || loss == Loss::Competitive);
-        self.mixture.step(&example.terms, current, learning_rate, freeze, |forward, gradient| {
+        let importance = self.importance.observe(example.weight, example.label);
+        let (factor, of_force) = (factor(importance), 1.0 / factor(importance));
+        let pace = Pace { learning_rate, factor };
+        self.mixture.step(&example.terms, current, pace, freeze, |forward, gradient| {
             forward.loss_gradient(loss, example.label, gradient);
+            if importance != 1.0 {
+                gradient.iter_mut().for_each(|lane| *lane *= factor);
+            }
             if force != 0.0 {
-                forward.add_score_gradient(force, gradient);
+                forward.add_score_gradient(of_force * force, gradient);
             }
             if pull.squares != 0.0 {
-                forward.add_competitive_gradient(pull.squares, !decision, gradient);
+                forward.add_competitive_gradient(of_force * pull.squares, !decision, gradient);
             }
         });
         if let Some((terms, _)) = unfair.filter(|_| flip_force != 0.0) {
@@ -184,6 +214,16 @@ impl Learner {
             deciding.observe(example.label, averaged);
         }
         prediction
+    }
+
+    /// Scores a record, as the stream is scored, and learns nothing from it.
+    pub fn score(&mut self, example: &Example, flips: &Flips) -> Prediction {
+        let (threshold, probability) =
+            (self.threshold(), self.mixture.predict(&example.terms, self.shift(&example.groups)));
+        let unfair = self.unfair_flip(probability, flips).is_some();
+        let exported = self.predict_exported(&example.terms, &example.groups);
+        let (decision, exported_threshold) = (probability >= threshold, self.exported_threshold());
+        Prediction { probability, threshold, decision, unfair, exported, exported_threshold }
     }
 
     /// Finds, of the flips that are decided otherwise, the one whose score is farthest away;
@@ -208,7 +248,7 @@ impl Learner {
     /// group; rows never learned from add nothing.
     #[must_use]
     pub fn predict(&self, terms: &[Term]) -> f32 {
-        self.mixture.predict(terms)
+        self.mixture.predict(terms, 0.0)
     }
 
     /// Scores a record, by its terms and groups, as the exported model does: by the weights that
@@ -299,6 +339,7 @@ impl Learner {
         let ValidOptions { targets, penalties, increment, .. } = &self.options;
         self.options.is_sound()
             && self.mixture.is_sound()
+            && self.importance.is_sound(self.options.class_weight)
             && self.controller.is_sound(self.options.targets_of(FairBy::Score), attributes)
             && match (&self.group_thresholds, self.options.fair_by) {
                 (Some(thresholds), FairBy::Threshold) => thresholds.is_sound(targets),
@@ -332,7 +373,8 @@ impl Learner {
     }
 
     /// Returns whether probabilities are calibrated apart from the score that decides, so that
-    /// [`Learner::calibrate`] is of use: where fairness or a loss of its own moves the score.
+    /// [`Learner::calibrate`] is of use: where fairness, a loss of its own or the weights of labels
+    /// move the score.
     #[must_use]
     pub fn calibrates(&self) -> bool {
         self.calibrator.is_some()
@@ -341,8 +383,12 @@ impl Learner {
     /// Learns what a score means from a record that was not learned from yet, by its score of the
     /// exported weights.
     pub fn calibrate(&mut self, example: &Example, score: f32) {
+        if !Importance::teaches(example.weight) {
+            return;
+        }
         if let Some(calibrator) = &mut self.calibrator {
-            calibrator.observe(&example.terms, score, example.label, self.options.learning_rate);
+            let ValidOptions { learning_rate, .. } = self.options;
+            calibrator.observe(example, score, self.importance.of(example.weight), learning_rate);
         }
         let threshold = self.exported_threshold();
         if let Some(thresholds) = &mut self.group_thresholds {

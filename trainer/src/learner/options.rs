@@ -20,6 +20,17 @@ pub enum Loss {
     Competitive,
 }
 
+/// How much the records of either label weigh in the loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClassWeight {
+    /// The same.
+    #[default]
+    Equal,
+    /// Those of the rarer label more: `n / (2 n_y)` for label y, so that both labels have half of
+    /// all weight.
+    Balanced,
+}
+
 /// How targets are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FairBy {
@@ -56,6 +67,7 @@ pub struct ValidOptions {
     pub(super) targets: Vec<(Measure, f32)>,
     pub(super) fair_by: FairBy,
     pub(super) freeze: bool,
+    pub(super) class_weight: ClassWeight,
     pub(super) penalties: Penalties,
     pub(super) increment: f32,
     /// Price of an individually unfair decision; `None` where none is looked for.
@@ -83,6 +95,7 @@ impl Default for LearnerOptions {
             targets: Vec::new(),
             fair_by: FairBy::Score,
             freeze: false,
+            class_weight: ClassWeight::Equal,
             penalties: Penalties::NONE,
             increment: Self::INCREMENT,
             individual: None,
@@ -183,6 +196,16 @@ impl LearnerOptions {
     #[must_use]
     pub fn freeze(mut self, freeze: bool) -> Self {
         self.0.freeze = freeze;
+        self
+    }
+
+    /// Sets how much the records of either label weigh, default [`ClassWeight::Equal`]. Balanced
+    /// labels let a rare outcome be predicted at a threshold of 0.5; the score then is no
+    /// probability, and probabilities are calibrated apart from it. The numbers of the labels are
+    /// those of the stream so far, faded over 100,000 records; no label weighs more than 1,000.
+    #[must_use]
+    pub fn class_weight(mut self, class_weight: ClassWeight) -> Self {
+        self.0.class_weight = class_weight;
         self
     }
 
@@ -323,6 +346,12 @@ impl ValidOptions {
         self.freeze
     }
 
+    /// Returns how much the records of either label weigh.
+    #[must_use]
+    pub fn class_weight(&self) -> ClassWeight {
+        self.class_weight
+    }
+
     /// Returns the paper's penalties and their increment, where there are some.
     #[must_use]
     pub fn paper(&self) -> Option<(Penalties, f32)> {
@@ -354,6 +383,7 @@ impl ValidOptions {
             || self.penalties != Penalties::NONE
             || self.individual.is_some_and(|weight| weight > 0.0)
             || self.loss != Loss::Nll
+            || self.class_weight == ClassWeight::Balanced
     }
 
     /// Returns the targets that are held this way.

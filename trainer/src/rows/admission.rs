@@ -36,6 +36,8 @@ pub struct Counts {
     pub filtered: u64,
     /// Records left out because the target is neither positive nor negative.
     pub unlabelled: u64,
+    /// Records left out because their sample weight is 0.
+    pub weightless: u64,
     /// Rows used that have the favourable outcome.
     pub positive: u64,
     /// Rows used that have the other outcome.
@@ -56,6 +58,9 @@ pub(crate) struct Admission {
     pub(super) counts: Counts,
     /// Counts of the sources before this one.
     pub(super) earlier: Counts,
+    /// Where the sample weights are, and what their column is called; `None` where each is 1.
+    weighed_by: Option<(usize, String)>,
+    weight: f64,
     /// Values of the target that are neither positive nor negative.
     pub(super) other_targets: Seen,
     /// Values of the target that count as negative because the schema lists none.
@@ -74,6 +79,8 @@ pub struct Row<'a> {
     /// Group per attribute, intersections after the protected columns: 0 privileged, 1.. the
     /// others, [`NO_GROUP`].
     pub groups: &'a [u8],
+    /// Sample weight, above 0: 1 where the rows are not weighed.
+    pub weight: f64,
 }
 
 impl<'a> Deref for Row<'a> {
@@ -117,6 +124,8 @@ impl Admission {
             other_targets: Seen::default(),
             implied_negatives: Seen::default(),
             label: None,
+            weighed_by: None,
+            weight: 1.0,
             split: None,
         })
     }
@@ -136,6 +145,17 @@ impl Admission {
     /// Keeps one part of the records from here on; the others are not counted as filtered.
     pub(crate) fn keep(&mut self, split: Split) {
         self.split = Some(split);
+    }
+
+    /// Takes the sample weight of each record that is used from a column: a number of at least 0.
+    /// Records of weight 0 are counted and left out.
+    ///
+    /// # Errors
+    /// [`Error::MissingColumn`].
+    pub(crate) fn weigh_by(&mut self, name: &str, file: &str) -> Result<(), Error> {
+        let index = column(&self.columns, file, name, "weighing the rows")?;
+        self.weighed_by = Some((index, name.to_owned()));
+        Ok(())
     }
 
     /// Returns the target that the schema names.
@@ -163,7 +183,8 @@ impl Admission {
     /// Returns the columns that it looks at.
     pub(crate) fn wanted(&self) -> Vec<usize> {
         let groups = self.groupings.iter().flat_map(|grouping| grouping.columns().iter().copied());
-        self.filters.iter().map(|(index, _)| *index).chain(self.target_index).chain(groups).collect()
+        let weights = self.weighed_by.iter().map(|(index, _)| *index);
+        self.filters.iter().map(|(index, _)| *index).chain(self.target_index).chain(weights).chain(groups).collect()
     }
 
     /// Decides whether a record is used; finds its label and groups if so.
@@ -184,17 +205,14 @@ impl Admission {
             let is_missing = record.cell(index).is_missing();
             if is_listed(&self.target.positive, &text) {
                 self.label = Some(true);
-                self.counts.positive += 1;
             } else if is_listed(&self.target.negative, &text) {
                 self.label = Some(false);
-                self.counts.negative += 1;
             } else if self.target.negative.is_empty() && !is_missing {
                 self.implied_negatives.note(&text);
                 if self.usage == Use::Learn && self.implied_negatives.values().nth(1).is_some() {
                     return Err(self.third_label(record, &text));
                 }
                 self.label = Some(false);
-                self.counts.negative += 1;
             } else {
                 self.counts.unlabelled += 1;
                 match is_missing {
@@ -205,6 +223,18 @@ impl Admission {
                     return Ok(false);
                 }
             }
+        }
+        if let Some((index, column)) = &self.weighed_by {
+            self.weight = weight(record, *index, column)?;
+            if self.weight == 0.0 {
+                self.counts.weightless += 1;
+                return Ok(false);
+            }
+        }
+        match self.label {
+            Some(true) => self.counts.positive += 1,
+            Some(false) => self.counts.negative += 1,
+            None => {}
         }
         for (grouping, group) in self.groupings.iter_mut().zip(&mut self.groups) {
             *group = grouping.group(record);
@@ -235,7 +265,7 @@ impl Admission {
 
     /// Returns the record that was admitted last as a row.
     pub(crate) fn row<'a>(&'a self, record: Record<'a>) -> Row<'a> {
-        Row { record, label: self.label, groups: &self.groups }
+        Row { record, label: self.label, groups: &self.groups, weight: self.weight }
     }
 
     /// Checks, once all records are read, that they could be learned from: rows of both outcomes,
@@ -268,6 +298,7 @@ impl Admission {
         let read = self.counts.read - self.earlier.read;
         let filtered = self.counts.filtered - self.earlier.filtered;
         let unlabelled = self.counts.unlabelled - self.earlier.unlabelled;
+        let weightless = self.counts.weightless - self.earlier.weightless;
         let Target { column, positive, .. } = &self.target;
         let reason = if read == 0 {
             "there are no records, only a header".to_string()
@@ -280,6 +311,10 @@ impl Admission {
                 self.other_targets.list(),
                 list(&[positive.as_slice(), &self.target.negative].concat()),
             )
+        } else if let Some((_, column)) = &self.weighed_by
+            && filtered + unlabelled + weightless == read
+        {
+            format!("column {column:?}: all {weightless} sample weights are 0, expected some above")
         } else {
             return Ok(());
         };
@@ -340,6 +375,24 @@ impl Admission {
 fn is_listed(values: &[String], label: &[u8]) -> bool {
     values.iter().any(|value| value.as_bytes() == label)
         || std::str::from_utf8(label).is_ok_and(|label| values.iter().any(|value| is_same_number(value, label)))
+}
+
+/// Reads the sample weight of a record.
+fn weight(record: &Record<'_>, index: usize, column: &str) -> Result<f64, Error> {
+    let cell = record.cell(index);
+    match cell.number() {
+        Some(weight) if weight >= 0.0 && weight.is_finite() => Ok(weight),
+        _ => Err(not_a_weight(record, index, column)),
+    }
+}
+
+#[cold]
+fn not_a_weight(record: &Record<'_>, index: usize, column: &str) -> Error {
+    Error::NotAWeight {
+        at: record.position.into(),
+        column: column.into(),
+        found: String::from_utf8_lossy(&record.text(index)).into_owned(),
+    }
 }
 
 /// Whether a record passes a filter.

@@ -1,6 +1,7 @@
 //! A few rows kept in memory: what an encoder is fitted on before learning begins, and a sample of
 //! them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub struct Buffer {
     kept: usize,
     /// Groups of a row.
     attributes: usize,
-    rows: Vec<Held>,
+    rows: VecDeque<Held>,
 }
 
 /// A row.
@@ -29,6 +30,7 @@ struct Held {
     text: Box<[u8]>,
     groups: Box<[u8]>,
     label: Option<bool>,
+    weight: f64,
     /// Not stored: a path is nobody's business.
     #[serde(skip, default = "unknown")]
     file: Arc<str>,
@@ -56,7 +58,7 @@ impl Buffer {
                 *to = place;
             }
         }
-        Self { places, kept: kept.len(), attributes, rows: Vec::new() }
+        Self { places, kept: kept.len(), attributes, rows: VecDeque::new() }
     }
 
     /// Takes more rows from the stream, up to `most` in all.
@@ -85,6 +87,8 @@ impl Buffer {
             && (0..).take(self.kept).eq(places)
             && self.rows.iter().all(|row| {
                 (row.cells.len(), row.groups.len()) == (self.kept, attributes)
+                    && row.weight > 0.0
+                    && row.weight.is_finite()
                     && row.cells.iter().all(|cell| inside(row, cell))
             })
     }
@@ -92,7 +96,12 @@ impl Buffer {
     /// Adds a row.
     pub(crate) fn push(&mut self, row: &Row<'_>) {
         let held = self.hold(row);
-        self.rows.push(held);
+        self.rows.push_back(held);
+    }
+
+    /// Takes the oldest row out.
+    pub(crate) fn pop(&mut self) {
+        self.rows.pop_front();
     }
 
     /// Returns some of the rows.
@@ -120,12 +129,13 @@ impl Buffer {
         }
         let Position { file, line, number } = row.position;
         // Mostly that of the row before.
-        let known = self.rows.last().map(|row| &row.file).filter(|known| &***known == file);
+        let known = self.rows.back().map(|row| &row.file).filter(|known| &***known == file);
         Held {
             cells: cells.into(),
             text: text.into(),
             groups: row.groups.into(),
             label: row.label,
+            weight: row.weight,
             file: known.map_or_else(|| file.into(), Arc::clone),
             line,
             number,
@@ -139,7 +149,7 @@ impl Buffer {
     }
 
     /// Returns the bytes that a row takes in memory.
-    pub(super) fn bytes_of(&self, index: usize) -> usize {
+    pub(crate) fn bytes_of(&self, index: usize) -> usize {
         self.rows.get(index).map_or(0, Held::bytes)
     }
 
@@ -163,10 +173,11 @@ impl Buffer {
     /// Returns a row, in the order in which they were added.
     #[must_use]
     pub fn row(&self, index: usize) -> Option<Row<'_>> {
-        let Held { cells, text, groups, label, file, line, number } = self.rows.get(index)?;
+        let Held { cells, text, groups, label, weight, file, line, number } = self.rows.get(index)?;
         let cells = HeldCells::Kept { cells, text, places: &self.places };
         let position = Position { file, line: *line, number: *number };
-        Some(Row { record: Record { cells, derived: Derived::NONE, position }, label: *label, groups })
+        let record = Record { cells, derived: Derived::NONE, position };
+        Some(Row { record, label: *label, groups, weight: *weight })
     }
 
     /// Returns the rows in the order in which they were added.

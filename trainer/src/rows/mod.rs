@@ -146,6 +146,16 @@ impl<'s> Stream<'s> {
         self.admission.keep(split);
     }
 
+    /// Takes the sample weight of each row from a column: a number of at least 0. Rows of weight 0
+    /// are counted and left out. Call it before the first row.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingColumn`]; from then on [`Stream::next_row`] gives [`Error::NotAWeight`].
+    pub fn weigh_by(&mut self, column: &str) -> Result<(), Error> {
+        self.admission.weigh_by(column, self.source.file())
+    }
+
     /// Returns the target that the schema names.
     #[must_use]
     pub fn target(&self) -> &Target {
@@ -323,7 +333,7 @@ mod tests {
             (10, no, vec![0, 1]),
         ];
         assert_eq!(rows, expected);
-        let counts = Counts { read: 10, filtered: 4, unlabelled: 1, positive: 2, negative: 3 };
+        let counts = Counts { read: 10, filtered: 4, unlabelled: 1, weightless: 0, positive: 2, negative: 3 };
         assert_eq!(stream.counts(), counts);
         let [sex, race]: [&Attribute; 2] = stream.attributes().collect::<Vec<_>>().try_into().unwrap();
         assert_eq!(

@@ -7,12 +7,12 @@ use feamoe_engine::fairness::Measure;
 use super::{Passes, Trainer, targets};
 use crate::encoder;
 use crate::judge::gaps::GroupGaps;
-use crate::learner::{FairBy, Loss, ValidOptions};
+use crate::learner::{ClassWeight, FairBy, Loss, ValidOptions};
 use crate::model::card::{Card, Gap, Measured, Target};
 use targets::TargetReport;
 
 /// Makes the card of the model as it is now.
-pub(super) fn card(trainer: &Trainer, encoding: &encoder::Options, passes: Passes) -> Card {
+pub(super) fn card(trainer: &Trainer, encoding: &encoder::Options, passes: Passes, weight: Option<&str>) -> Card {
     let total = trainer.prequential().summary().total;
     #[allow(clippy::cast_possible_truncation)] // as precise as it is read
     let measured = Measured {
@@ -22,15 +22,19 @@ pub(super) fn card(trainer: &Trainer, encoding: &encoder::Options, passes: Passe
         gaps: targets::gaps(trainer).iter().map(gap).collect(),
         targets: targets::targets(trainer).iter().map(target).collect(),
     };
-    Card {
-        schema: trainer.schema().clone(),
-        options: options(trainer.learner().options(), encoding, passes),
-        features: trainer.feature_cells(),
-        measured: Some(measured),
+    let mut options = options(trainer.learner().options(), encoding, passes, weight);
+    if trainer.delay().rows() > 0 {
+        options.insert("label-delay".into(), trainer.delay().rows().to_string());
     }
+    Card { schema: trainer.schema().clone(), options, features: trainer.feature_cells(), measured: Some(measured) }
 }
 
-fn options(learner: &ValidOptions, encoding: &encoder::Options, passes: Passes) -> BTreeMap<String, String> {
+fn options(
+    learner: &ValidOptions,
+    encoding: &encoder::Options,
+    passes: Passes,
+    weight: Option<&str>,
+) -> BTreeMap<String, String> {
     let mut options = BTreeMap::new();
     let mut say = |flag: &str, value: String| _ = options.insert(flag.to_owned(), value);
     say("experts", learner.experts().map_or_else(|| "auto".to_owned(), |experts| experts.to_string()));
@@ -56,6 +60,12 @@ fn options(learner: &ValidOptions, encoding: &encoder::Options, passes: Passes) 
     }
     if let Some(weight) = learner.individual() {
         say("individual", weight.to_string());
+    }
+    if learner.class_weight() == ClassWeight::Balanced {
+        say("class-weight", "balanced".into());
+    }
+    if let Some(column) = weight {
+        say("weight", column.to_owned());
     }
     for (flag, is_set) in [("freeze", learner.freezes()), ("shuffle", passes.shuffled)] {
         if is_set {

@@ -45,7 +45,9 @@ use crate::output::OutputFile;
 use crate::rows::{Buffer, Digest, Place, Reservoir};
 use crate::schema::Schema;
 use crate::training::Passes;
+use crate::training::delay::{self, Delay};
 use crate::training::trainer::Measured;
+use crate::training::weight::check_newer;
 
 /// First bytes of a checkpoint.
 pub const MAGIC: [u8; 4] = *b"FEAC";
@@ -55,7 +57,8 @@ pub const MAGIC: [u8; 4] = *b"FEAC";
 /// threshold. 6: the passes, the decisions after several of them, the name of the outcome, what
 /// calibrates, thresholds for each group, the share of known groups. 7: how numbers and dates are
 /// written, words for *no value* by column, groups that are made, what the cells of features were.
-pub const VERSION: u16 = 7;
+/// 8: sample weights, class weights, labels that are late.
+pub const VERSION: u16 = 8;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
 
@@ -78,12 +81,16 @@ pub struct Checkpoint<'a> {
     pub encoding: encoder::Options,
     /// How the run went over its data, before any newer data.
     pub passes: Passes,
+    /// The column of the sample weights, where the rows are weighed.
+    pub weight: Option<String>,
     /// Where the run is in the data.
     pub place: Place,
     /// What turns rows into examples.
     pub stage: Stage<'a>,
     /// A sample of the rows that were learned from.
     pub reservoir: Cow<'a, Reservoir>,
+    /// Rows whose labels are late, with what was said of them.
+    pub delay: Cow<'a, Delay>,
     /// The learner.
     pub learner: Cow<'a, Learner>,
     /// Measures of the rows seen for the first time.
@@ -176,6 +183,27 @@ impl Checkpoint<'_> {
         Self::from_bytes(&bytes).map_err(refuse)
     }
 
+    /// Weighs newer rows by this column, from here on and in later runs, instead of as so far.
+    ///
+    /// # Errors
+    /// [`Error::MissingColumn`] where the run so far had no such column; [`Error::Input`] where the
+    /// column is a feature, or the schema needs it for something else.
+    pub fn weigh_by(&mut self, column: &str) -> Result<(), Error> {
+        check_newer(&self.schema, self.place.columns(), column)?;
+        self.weight = Some(column.to_owned());
+        Ok(())
+    }
+
+    /// Changes how many rows the labels of newer rows are late by, from here on and in later runs.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for more than [`delay::MOST_DELAY`].
+    pub fn set_label_delay(&mut self, rows: u32) -> Result<(), Error> {
+        delay::check(rows)?;
+        self.delay.to_mut().set_rows(rows);
+        Ok(())
+    }
+
     /// Checks that the parts fit each other, so that resuming meets no index without its place.
     fn check(&self) -> Result<(), CheckpointError> {
         let attributes = self.schema.protected.len() + self.schema.intersection.len();
@@ -185,6 +213,7 @@ impl Checkpoint<'_> {
         fits("place in the data", self.place.is_sound(&self.schema))?;
         fits("learner", self.learner.is_sound(attributes))?;
         fits("sample of rows", self.reservoir.is_sound(columns, attributes))?;
+        fits("rows whose labels are late", self.delay.is_sound(columns, attributes))?;
         match &self.stage {
             Stage::WarmingUp(rows) => fits("first rows", rows.is_sound(columns, attributes)),
             Stage::Learning(encoder) => fits("encoder", encoder.is_sound()),
@@ -237,7 +266,7 @@ mod tests {
 
     /// First bytes of the hash of all names of fields, in their places: it changes with the layout.
     /// Then raise [`VERSION`] (once a release) and put the new value here.
-    const LAYOUT: [u8; 4] = [70, 34, 237, 245];
+    const LAYOUT: [u8; 4] = [148, 165, 207, 117];
 
     /// Writes the path of every field.
     fn paths(value: &Value, path: &str, all: &mut BTreeSet<String>) {
@@ -269,7 +298,7 @@ mod tests {
             [(200, &learner, &schema), (500, &learner, &schema), (200, &by_thresholds, &of_one)]
         {
             let encoder = encoder::Options { warmup, bins: 4 };
-            let options = Options { encoder, ..Options::new(learner.clone()) };
+            let options = Options { encoder, label_delay: 10, ..Options::new(learner.clone()) };
             let mut note = |checkpoint: &Checkpoint<'_>| {
                 paths(&serde_json::to_value(checkpoint).unwrap(), "", &mut all);
                 Ok(())

@@ -8,6 +8,7 @@
 
 mod card;
 pub mod checkpoint;
+pub mod delay;
 mod distance;
 mod early_stop;
 pub mod export;
@@ -18,6 +19,7 @@ pub mod remarks;
 mod shifts;
 pub mod targets;
 mod trainer;
+mod weight;
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -39,6 +41,7 @@ use crate::schema::Schema;
 use checkpoint::Checkpoint;
 use early_stop::EarlyStop;
 use prequential::Prequential;
+use weight::without_weight;
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 8192;
@@ -71,6 +74,14 @@ pub struct Options {
     pub background: u16,
     /// Learn from one part of the rows only, to judge on the other.
     pub split: Option<Split>,
+    /// Column of the sample weights, numbers of at least 0; it is no feature. A row of weight 2
+    /// counts as two rows in the loss, relative to the mean weight so far; one of weight 0 is
+    /// counted and left out. Measures count every row once.
+    pub weight: Option<String>,
+    /// Rows that labels are late by, at most [`MOST_DELAY`](delay::MOST_DELAY): a row is scored
+    /// when it comes, and learned from once as many more have come. 0 for at once; more only for a
+    /// single pass in the order of the data.
+    pub label_delay: u32,
 }
 
 impl Options {
@@ -95,6 +106,8 @@ impl Options {
             window: 1000,
             background: Self::BACKGROUND,
             split: None,
+            weight: None,
+            label_delay: 0,
         }
     }
 }
@@ -228,7 +241,9 @@ pub fn run_saving(
         )));
     }
     let started = Instant::now();
-    let open = || open(inputs, schema, &[], Digest::default());
+    let weight = options.weight.as_deref();
+    let schema = &*without_weight(schema, weight)?;
+    let open = || open(inputs, schema, weight, &[], Digest::default());
     let mut reader = Reader::new(open()?, saving.is_some());
     let columns = reader.source().columns();
     let mut trainer = Trainer::of_source(columns, reader.file(), schema.clone(), options)?;
@@ -306,6 +321,9 @@ pub fn run_saving(
                 if let Some(split) = options.split {
                     again.keep(split);
                 }
+                if let Some(weight) = weight {
+                    again.weigh_by(weight)?;
+                }
                 again.resume_groups(trainer.attributes());
                 let mut number = 0;
                 while let Some(row) = again.next_row()? {
@@ -358,7 +376,8 @@ pub fn resume(
 ) -> Result<Run, Error> {
     let started = Instant::now();
     let place = &checkpoint.place;
-    let open = |digest| open(inputs, &checkpoint.schema, place.columns(), digest);
+    let weight = checkpoint.weight.as_deref();
+    let open = |digest| open(inputs, &checkpoint.schema, weight, place.columns(), digest);
     let reader = Reader::resume(open, place, resume_from)?;
     let trainer = Trainer::resume(checkpoint, reader.source().columns(), reader.file(), resume_from)?;
     over(trainer, reader, saving, on_progress, started)
@@ -366,9 +385,18 @@ pub fn resume(
 
 /// Opens the data after earlier ones of these columns (none: there were none) and of this digest;
 /// no other columns are read than are learned from.
-fn open(inputs: &[Input], schema: &Schema, columns: &[String], digest: Digest) -> Result<Box<dyn Source>, Error> {
+fn open(
+    inputs: &[Input],
+    schema: &Schema,
+    weight: Option<&str>,
+    columns: &[String],
+    digest: Digest,
+) -> Result<Box<dyn Source>, Error> {
     let mut source = rows::resume(inputs, &schema.table, columns, digest)?;
-    let admission = Admission::new(source.columns(), source.file(), schema, Use::Learn)?;
+    let mut admission = Admission::new(source.columns(), source.file(), schema, Use::Learn)?;
+    if let Some(weight) = weight {
+        admission.weigh_by(weight, source.file())?;
+    }
     let features = encoder::feature_columns(source.columns(), source.file(), schema)?;
     source.want(&[admission.wanted(), features].concat());
     Ok(source)

@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::card::card;
 use super::checkpoint::{Checkpoint, Stage};
+use super::delay::Delay;
 use super::distance::Gauge;
 use super::export::{Export, ExportError, Source as Learned, export};
 use super::order::Order;
 use super::prequential::{Prequential, Tally};
 use super::remarks::{Remark, remarks};
-use super::{Options, Passes, Progress, shifts};
+use super::weight::without_weight;
+use super::{Options, Passes, Progress, delay, shifts};
 use crate::encoder::{self, Encoder, Example, Feature, Flipper, Flips, Kind, Quality, feature_columns};
 use crate::error::{CheckpointError, Error, list};
 use crate::judge::proxies::{Proxy, proxies};
@@ -73,9 +75,12 @@ pub struct Trainer {
     /// then nothing was learned.
     waiting: Option<(Buffer, usize)>,
     reservoir: Reservoir,
+    delay: Delay,
     state: State,
     earlier_rows: u64,
     passes: Passes,
+    /// The column of the sample weights.
+    weight: Option<String>,
     reading: Reading,
     /// Hashes what is pushed, where nobody hashes what it is read from.
     hashes: bool,
@@ -133,9 +138,24 @@ impl State {
         }
     }
 
-    /// Learns from the example that was encoded last.
+    /// Scores the example that was encoded last, and learns nothing from it.
+    fn score<'a>(&mut self, encoder: &Encoder, attributes: impl Iterator<Item = &'a Attribute> + Clone) -> Prediction {
+        let Self { flipper, flips, learner, example, .. } = self;
+        if let Some(flipper) = flipper {
+            flipper.flip(encoder, attributes, example, flips);
+        }
+        learner.score(example, flips)
+    }
+
+    /// Learns from the example that was encoded last; `earlier`: what was said of it when it came,
+    /// where its label came late.
     #[inline]
-    fn learn<'a>(&mut self, encoder: &Encoder, attributes: impl Iterator<Item = &'a Attribute> + Clone) -> Prediction {
+    fn learn<'a>(
+        &mut self,
+        encoder: &Encoder,
+        attributes: impl Iterator<Item = &'a Attribute> + Clone,
+        earlier: Option<Prediction>,
+    ) -> Prediction {
         let Self { flipper, flips, gauge, learner, measured, rows, epoch, example, .. } = self;
         if let Some(flipper) = flipper {
             flipper.flip(encoder, attributes, example, flips);
@@ -145,13 +165,18 @@ impl State {
         }
         // Later passes have seen the row: their measures would flatter.
         let is_first = *epoch == 1;
-        let threshold = learner.exported_threshold();
-        let prediction = learner.learn_one_with(example, flips);
+        let now = learner.learn_late(example, flips, earlier);
+        let prediction = earlier.unwrap_or(now);
         if is_first {
             let Measured { prequential, exported: measured_exported, order, reserved } = measured;
             *reserved = None;
             order.observe(example.label, &example.groups);
-            measured_exported.observe(example.label, prediction.exported, threshold, &example.groups);
+            measured_exported.observe(
+                example.label,
+                prediction.exported,
+                prediction.exported_threshold,
+                &example.groups,
+            );
             prequential.observe(example.label, prediction.probability, prediction.threshold, &example.groups);
             if flipper.is_some() {
                 prequential.observe_individual(prediction.unfair, &example.groups);
@@ -176,12 +201,14 @@ impl Trainer {
     /// # Errors
     /// [`Error::MissingColumn`] for a column that the schema names; [`Error::FeatureCount`];
     /// [`Error::Input`] for options that are for the reading of files: several passes, or an order
-    /// of its own.
+    /// of its own; for a column of weights that the schema needs for something else; and for a
+    /// delay out of its range.
     pub fn new<S: AsRef<str>>(columns: &[S], schema: Schema, options: &Options) -> Result<Self, Error> {
         if options.epochs != 1 || options.shuffle {
             return Err(Error::Input("records that are pushed are learned from once, in their order".into()));
         }
         let columns: Arc<[String]> = columns.iter().map(|name| name.as_ref().to_owned()).collect();
+        let schema = without_weight(&schema, options.weight.as_deref())?.into_owned();
         let mut trainer = Self::of_source(&columns, "the table", schema, options)?;
         trainer.hashes = true;
         Ok(trainer)
@@ -194,9 +221,16 @@ impl Trainer {
         schema: Schema,
         options: &Options,
     ) -> Result<Self, Error> {
+        if options.label_delay > 0 && (options.epochs > 1 || options.shuffle) {
+            return Err(Error::Input("labels are late only in a single pass in the order of the data".into()));
+        }
+        delay::check(options.label_delay)?;
         let mut admission = Admission::new(columns, file, &schema, Use::Learn)?;
         if let Some(split) = options.split {
             admission.keep(split);
+        }
+        if let Some(weight) = &options.weight {
+            admission.weigh_by(weight, file)?;
         }
         let attributes = admission.attributes().count();
         let features = feature_columns(columns, file, &schema)?;
@@ -211,11 +245,13 @@ impl Trainer {
             admission,
             features,
             reservoir: Reservoir::new(rows.clone(), options.background, options.seed),
+            delay: Delay::new(options.label_delay, rows.clone()),
             encoder: Encoder::default(),
             waiting: Some((rows, 0)),
             state: State::new(learner, measured, 0),
             earlier_rows: 0,
             passes: Passes { epochs: options.epochs, shuffled: options.shuffle },
+            weight: options.weight.clone(),
             reading: Reading::default(),
             hashes: false,
             keeps_rows: false,
@@ -249,11 +285,17 @@ impl Trainer {
         file: &str,
         resume_from: ResumeFrom,
     ) -> Result<Self, Error> {
-        let Checkpoint { schema, encoding, passes, place, stage, reservoir, learner, measured, rows } = checkpoint;
+        let Checkpoint { schema, encoding, passes, weight, place, stage, reservoir, delay, learner, measured, rows } =
+            checkpoint;
         let mut admission = Admission::new(columns, file, &schema, Use::Learn)?;
         admission.resume(&place, resume_from);
+        if let Some(weight) = &weight {
+            admission.weigh_by(weight, file)?;
+        }
         let mut reservoir = reservoir.into_owned();
         reservoir.resume();
+        let mut delay = delay.into_owned();
+        delay.resume();
         let (mut encoder, waiting) = match stage {
             Stage::WarmingUp(rows) => {
                 let bytes = rows.bytes();
@@ -273,9 +315,11 @@ impl Trainer {
             encoder,
             waiting,
             reservoir,
+            delay,
             state: State::new(learner.into_owned(), measured.into_owned(), rows),
             earlier_rows: rows,
             passes,
+            weight,
             reading,
             hashes: false,
             keeps_rows: false,
@@ -305,10 +349,13 @@ impl Trainer {
         if self.reservoir.bytes() > MOST_BYTES {
             return Err(self.too_much_memory(record, "the sample for the background", self.reservoir.rows().count()));
         }
-        let Self { admission, features, encoder, waiting, reservoir, state, .. } = self;
+        if self.delay.bytes() > MOST_BYTES {
+            return Err(self.too_much_memory(record, "the rows whose labels are late", self.delay.waiting()));
+        }
+        let Self { admission, features, encoder, waiting, reservoir, delay, state, .. } = self;
         let row = admission.row(*record);
         let Some((rows, bytes)) = waiting else {
-            return take(&row, features, encoder, admission, reservoir, state);
+            return take(&row, features, encoder, admission, reservoir, delay, state).map(Some);
         };
         rows.push(&row);
         if self.keeps_rows {
@@ -349,11 +396,11 @@ impl Trainer {
 
     /// Fits the encoder on the rows there are, and learns from them.
     pub(super) fn fit(&mut self) -> Result<(), Error> {
-        let Self { schema, encoding, admission, features, encoder, waiting, reservoir, state, .. } = self;
+        let Self { schema, encoding, admission, features, encoder, waiting, reservoir, delay, state, .. } = self;
         let Some((rows, _)) = waiting else { return Ok(()) };
         *encoder = Encoder::fit(rows, admission.columns(), schema, encoding)?;
         for row in rows.rows() {
-            take(&row, features, encoder, admission, reservoir, state)?;
+            take(&row, features, encoder, admission, reservoir, delay, state)?;
         }
         *waiting = None;
         Ok(())
@@ -380,7 +427,13 @@ impl Trainer {
         let files = self.reading.files().unwrap_or_else(|| "the table".to_owned());
         self.admission.check_learned(&files)?;
         let fitted = self.fitted()?;
-        let Self { schema, encoding, admission, encoder, reservoir, state, reading, .. } = &*fitted;
+        let Self { schema, encoding, admission, encoder, reservoir, delay, state, reading, .. } = &*fitted;
+        if state.rows == 0 && delay.waiting() > 0 {
+            let (waiting, late) = (delay.waiting(), delay.rows());
+            let message =
+                format!("found {waiting} rows, expected more: labels are late by {late} rows, so none is known yet");
+            return Err(ExportError::Data(Error::Input(message)));
+        }
         let learner = &state.learner;
         let shifted = shifts::folded(learner, encoder, admission.attributes().next())?;
         let mut weights = learner.weights();
@@ -401,7 +454,7 @@ impl Trainer {
             },
         };
         let column = |name: &str| column(admission.columns(), "", name, "the model");
-        let card = card(&fitted, encoding, self.passes);
+        let card = card(&fitted, encoding, self.passes, self.weight.as_deref());
         export(&source, &card, reservoir, column, |example| {
             let score = learner.predict_exported(&example.terms, &example.groups);
             [score, learner.calibrated(&example.terms, score)]
@@ -415,12 +468,14 @@ impl Trainer {
             schema: Cow::Borrowed(&self.schema),
             encoding: self.encoding.clone(),
             passes: self.passes,
+            weight: self.weight.clone(),
             place: self.admission.place(self.reading.clone()),
             stage: match &self.waiting {
                 Some((rows, _)) => Stage::WarmingUp(Cow::Borrowed(rows)),
                 None => Stage::Learning(Cow::Borrowed(&self.encoder)),
             },
             reservoir: Cow::Borrowed(&self.reservoir),
+            delay: Cow::Borrowed(&self.delay),
             learner: Cow::Borrowed(&self.state.learner),
             measured: Cow::Borrowed(&self.state.measured),
             rows: self.state.rows,
@@ -453,7 +508,7 @@ impl Trainer {
         let Self { admission, features, encoder, state, .. } = self;
         encoder.learn_one(row, &mut state.example)?;
         state.measured.order.observe_features(row, features);
-        state.learn(encoder, admission.attributes());
+        state.learn(encoder, admission.attributes(), None);
         state.follow(encoder);
         Ok(())
     }
@@ -462,7 +517,7 @@ impl Trainer {
     pub(super) fn learn_row_again(&mut self, row: &Row<'_>) -> Result<(), Error> {
         let Self { admission, encoder, state, .. } = self;
         encoder.encode(row, &mut state.example)?;
-        state.learn(encoder, admission.attributes());
+        state.learn(encoder, admission.attributes(), None);
         Ok(())
     }
 
@@ -660,6 +715,12 @@ impl Trainer {
         self.admission.counts()
     }
 
+    /// Returns the rows whose labels are late: scored, and not learned from yet.
+    #[must_use]
+    pub fn delay(&self) -> &Delay {
+        &self.delay
+    }
+
     /// Returns the sample of the rows learned from.
     #[must_use]
     pub fn reservoir(&self) -> &Reservoir {
@@ -679,7 +740,7 @@ impl Trainer {
     }
 }
 
-/// Encodes a row and learns from it.
+/// Scores a row and learns from it; where labels are late, from the rows whose turn it is.
 #[inline]
 fn take(
     row: &Row<'_>,
@@ -687,12 +748,27 @@ fn take(
     encoder: &mut Encoder,
     admission: &Admission,
     reservoir: &mut Reservoir,
+    delay: &mut Delay,
     state: &mut State,
-) -> Result<Option<Prediction>, Error> {
-    encoder.learn_one(row, &mut state.example)?;
-    reservoir.offer(row);
-    state.measured.order.observe_features(row, features);
-    let prediction = state.learn(encoder, admission.attributes());
-    state.follow(encoder);
-    Ok(Some(prediction))
+) -> Result<Prediction, Error> {
+    let mut learn = |row: &Row<'_>, earlier: Option<Prediction>, state: &mut State, encoder: &mut Encoder| {
+        encoder.learn_one(row, &mut state.example)?;
+        reservoir.offer(row);
+        state.measured.order.observe_features(row, features);
+        let prediction = state.learn(encoder, admission.attributes(), earlier);
+        state.follow(encoder);
+        Ok(prediction)
+    };
+    if delay.is_none() {
+        return learn(row, None, state, encoder);
+    }
+    encoder.encode(row, &mut state.example)?;
+    let arrival = state.score(encoder, admission.attributes());
+    delay.push(row, arrival);
+    while delay.is_due() {
+        let Some((oldest, earlier)) = delay.oldest() else { break };
+        learn(&oldest, Some(earlier), state, encoder)?;
+        delay.pop();
+    }
+    Ok(arrival)
 }

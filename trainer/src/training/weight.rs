@@ -1,0 +1,52 @@
+//! The column of sample weights: it must be a column of its own, and no feature.
+
+use std::borrow::Cow;
+
+use crate::encoder::feature_columns;
+use crate::error::Error;
+use crate::rows::column;
+use crate::schema::Schema;
+
+/// Returns the schema of a run whose rows are weighed by a column: the same, with the column left
+/// out of the features.
+///
+/// # Errors
+/// [`Error::Input`] where the schema needs the column for something else.
+pub(super) fn without_weight<'s>(schema: &'s Schema, weight: Option<&str>) -> Result<Cow<'s, Schema>, Error> {
+    let Some(weight) = weight else { return Ok(Cow::Borrowed(schema)) };
+    let features = &schema.features;
+    let used = if schema.target.column == weight {
+        Some("target.column".to_owned())
+    } else if schema.protected.iter().any(|protected| protected.columns().any(|column| column == weight)) {
+        Some("a [[protected]] table".to_owned())
+    } else {
+        let key = features.columns().find(|(key, name)| *key != "drop" && *name == weight);
+        key.map(|(key, _)| format!("features.{key}"))
+    };
+    if let Some(used) = used {
+        return Err(Error::Input(format!(
+            "column {weight:?} holds the sample weights, but {used} names it too; the weights need a column of their own"
+        )));
+    }
+    if !features.only.is_empty() || features.drop.iter().any(|name| name == weight) {
+        return Ok(Cow::Borrowed(schema));
+    }
+    let mut schema = schema.clone();
+    schema.features.drop.push(weight.to_owned());
+    Ok(Cow::Owned(schema))
+}
+
+/// Makes sure that newer rows of a run, which had these columns, can be weighed by one of them.
+///
+/// # Errors
+/// [`Error::MissingColumn`]; [`Error::Input`] for a feature, or as [`without_weight`].
+pub(super) fn check_newer(schema: &Schema, columns: &[String], weight: &str) -> Result<(), Error> {
+    without_weight(schema, Some(weight))?;
+    let index = column(columns, "the run so far", weight, "weighing the rows")?;
+    if feature_columns(columns, "the run so far", schema)?.contains(&index) {
+        return Err(Error::Input(format!(
+            "column {weight:?} is a feature of the run so far, so it cannot hold the sample weights; train again with it as weights"
+        )));
+    }
+    Ok(())
+}
