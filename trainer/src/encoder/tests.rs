@@ -13,7 +13,7 @@ const SCHEMA: &str = "
     privileged = [\"m\"]
     [features]
     log1p = [\"gain\"]
-    categorical = [\"code\", \"void\"]
+    categorical = [\"code\"]
     max_levels = 2
 ";
 
@@ -31,8 +31,12 @@ fn schema() -> Schema {
 }
 
 fn examples(text: &str, options: &Options) -> Result<(Vec<Example>, Encoder), Error> {
-    let stream = Stream::from_reader("f.csv", Cursor::new(text.to_string()), &schema(), Use::Learn)?;
-    let mut examples = Examples::new(stream, &schema(), options)?;
+    examples_by(&schema(), text, options)
+}
+
+fn examples_by(schema: &Schema, text: &str, options: &Options) -> Result<(Vec<Example>, Encoder), Error> {
+    let stream = Stream::from_reader("f.csv", Cursor::new(text.to_string()), schema, Use::Learn)?;
+    let mut examples = Examples::new(stream, schema, options)?;
     let mut all = Vec::new();
     let mut example = Example::default();
     while examples.next_example(&mut example)? {
@@ -123,7 +127,10 @@ fn the_rarest_levels_of_the_first_rows_share_the_unseen_row() {
 #[test]
 fn a_later_level_is_unseen_once_then_has_the_next_row() {
     let more = "20,0,5,m,a,1\n20,0,5,m,a,1\n20,0,5,m,b,1\n20,0,5,m,c,1\n20,0,5,m,c,1\n20,0,5,m,b,1\n";
-    let (all, encoder) = examples(&format!("{TEXT}{more}"), &Options { warmup: 5, bins: 0 }).unwrap();
+    let schema = SCHEMA.replace("[\"code\"]", "[\"code\", \"void\"]");
+    let schema = Schema::from_toml("s.toml", &schema).unwrap();
+    let options = Options { warmup: 5, bins: 0 };
+    let (all, encoder) = examples_by(&schema, &format!("{TEXT}{more}"), &options).unwrap();
     let void = category(&encoder, 3);
     let rows: Vec<u32> = all[5..].iter().map(|example| example.terms.last().unwrap().row).collect();
     let unseen = void.unseen_row();
