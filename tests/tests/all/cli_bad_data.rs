@@ -396,13 +396,13 @@ fn options_out_of_their_range_say_the_range() {
     let folder = folder(good());
     let usage = |options: &[&str]| folder.unchanged(|| folder.run(&[&TRAIN[..], options].concat())).usage_refused();
     for (option, value, expected) in [
-        ("--experts <K>", "0", "expected a whole number from 1 to 64"),
-        ("--experts <K>", "65", "expected a whole number from 1 to 64"),
-        ("--experts <K>", "-1", "expected a whole number from 1 to 64"),
-        ("--experts <K>", "many", "expected a whole number from 1 to 64"),
+        ("--experts <K|auto>", "0", "expected a whole number from 1 to 64, or auto"),
+        ("--experts <K|auto>", "65", "expected a whole number from 1 to 64, or auto"),
+        ("--experts <K|auto>", "-1", "expected a whole number from 1 to 64, or auto"),
+        ("--experts <K|auto>", "many", "expected a whole number from 1 to 64, or auto"),
         ("--bins <N>", "4097", "expected a whole number from 0 to 4096"),
         ("--background <N>", "65536", "expected a whole number from 0 to 65535"),
-        ("--epochs <N>", "0", "expected a whole number from 1 to 4294967295"),
+        ("--epochs <N|auto>", "0", "expected a whole number from 1 to 4294967295, or auto"),
         ("--window <N>", "0", "expected a whole number from 1 to 18446744073709551615"),
         ("--checkpoint-every <N>", "0", "expected a whole number from 1 to 18446744073709551615"),
         ("--seed <N>", "-7", "expected a whole number from 0 to 18446744073709551615"),

@@ -33,7 +33,8 @@ fn found<'a>(events: &'a Value, event: &str, cause: &str, from: u64) -> Vec<&'a 
 fn the_demos_drifts_are_reported_near_their_rows() {
     let folder = folder();
     for targets in [&[][..], &["--fair", "spd=0.05"], &["--fair", "spd=0.05,aod=0.05,burden=0.03"]] {
-        let options = [&TRAIN[..], &["--grow", "every=500,drift", "--format", "json"], targets].concat();
+        let options =
+            [&TRAIN[..], &["--grow", "every=500,drift", "--experts", "12", "--format", "json"], targets].concat();
         let report = folder.run(&options).json();
         let events = &report["events"];
         for (cause, from) in [("loss drift", ACCURACY_DRIFT_AT), ("fairness drift", FAIRNESS_DRIFT_AT)] {
@@ -59,7 +60,7 @@ fn the_demos_drifts_are_reported_near_their_rows() {
 #[test]
 fn the_text_names_the_newest_drifts() {
     let folder = folder();
-    let text = folder.run(&[&TRAIN[..], &["--grow", "every=500,drift"]].concat()).done();
+    let text = folder.run(&[&TRAIN[..], &["--grow", "every=500,drift", "--experts", "12"]].concat()).done();
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("row ")).collect();
     assert!((3..=10).contains(&lines.len()), "{text}");
     assert!(lines.iter().any(|line| line.contains(": drift detected: sex Female, gap in ")), "{text}");
@@ -69,6 +70,6 @@ fn the_text_names_the_newest_drifts() {
     );
     assert!(text.contains(" earlier events; --format json has the newest "), "{text}");
     // Told without the policy too, but not answered.
-    let text = folder.run(&[&TRAIN[..], &["--grow", "every=500"]].concat()).done();
+    let text = folder.run(&[&TRAIN[..], &["--grow", "every=500", "--experts", "12"]].concat()).done();
     assert!(text.contains(": drift detected: ") && !text.contains("experts merged"), "{text}");
 }

@@ -63,7 +63,7 @@ fn targets_are_held_and_probabilities_stay_honest() {
         // 5,000 records of a group: a standard error of 0.01.
         assert!(found.iter().all(|gap| gap.abs() < limit + 0.025), "{fair}: {found:?}");
         for group in evaluation["groups"].as_array().unwrap() {
-            assert!(group["calibration_error"].as_f64().unwrap() < 0.04, "{fair}: {group}");
+            assert!(group["calibration_error"].as_f64().unwrap() < 0.045, "{fair}: {group}");
         }
     }
     let ratio = |_| {

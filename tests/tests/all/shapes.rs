@@ -342,14 +342,14 @@ fn of_too_many_bins_or_levels_some_are_given_and_the_others_counted() {
     let folder = Folder::new();
     let rows: String = (0..2_400)
         .map(|i| {
-            format!("{},{},{}\n", i * 7 % 1_201, if i % 3 == 0 { 0 } else { i % 91 }, u8::from(i * 7 % 1_201 > 600))
+            format!("{},{},{}\n", i * 7 % 1_201, if i % 3 == 0 { 0 } else { i % 191 }, u8::from(i * 7 % 1_201 > 600))
         })
         .collect();
     folder.write("data.csv", format!("x,code,y\n{rows}"));
     let schema =
-        "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[features]\ncategorical = [\"code\"]\nmax_levels = 200\n";
+        "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[features]\ncategorical = [\"code\"]\nmax_levels = 300\n";
     folder.write("s.toml", schema);
-    let _ = folder.run(&["train", "data.csv", "--schema", "s.toml", "--bins", "100", "-o", "m"]).done();
+    let _ = folder.run(&["train", "data.csv", "--schema", "s.toml", "--bins", "160", "-o", "m"]).done();
     let ran = folder.run(&["explain", "m", "data.csv", "--shapes", "--format", "json", "--plot", "p.svg"]);
     let (notes, report) = (ran.stderr.clone(), serde_json::from_str::<Value>(&ran.well()).unwrap());
     for (shape, kind, what) in
@@ -358,7 +358,7 @@ fn of_too_many_bins_or_levels_some_are_given_and_the_others_counted() {
         let points = list(&shape["points"]);
         let given: Vec<&Value> = points.iter().filter(|point| point["kind"] == kind).collect();
         let left = shape["left_out"]["points"].as_u64().unwrap();
-        assert!(given.len() == 64 && left >= 20, "{shape}");
+        assert!(given.len() == 128 && left >= 20, "{shape}");
         assert!(
             notes.contains(&format!("note: {}: {left} {what}, with ", shape["feature"].as_str().unwrap())),
             "{notes}"

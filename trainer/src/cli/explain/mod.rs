@@ -69,7 +69,7 @@ pub struct Options {
     /// expert's effect is what the feature adds to its natural log-odds, less the mean of the
     /// background: exact. Beside it stands the share of the background's rows, or with DATA of its
     /// rows, that have the value. Text is a line for each feature, CSV one for each point and
-    /// curve. Of more than 64 bins or levels 64 are given.
+    /// curve. Of more than 128 bins or levels 128 are given.
     #[arg(long, conflicts_with_all = ["row", "method", "groups", "global", "plot_kind", "reasons", "space", "budget",
         "tolerance", "max_evaluations", "max_seconds"])]
     shapes: bool,

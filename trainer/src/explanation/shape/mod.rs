@@ -29,7 +29,7 @@ use crate::model::{AnyModel, AnyRecord, EXPERTS, HostModel};
 
 /// Bins or levels of a feature that have a point. Of more bins these are evenly spread, of more
 /// levels the most frequent ones in the background.
-pub const MOST_POINTS: usize = 64;
+pub const MOST_POINTS: usize = 128;
 /// The quantiles of a point's interval, in percent.
 const QUANTILES: [usize; 2] = [5, 95];
 
