@@ -118,7 +118,7 @@ fn values(kind: &Kind, attribute: &Attribute) -> Vec<(u8, Vec<Term>)> {
 fn span(features: &[Feature], feature: usize, terms: &[Term]) -> std::ops::Range<usize> {
     let count = |feature: &Feature, start: usize| match &feature.kind {
         Kind::Number(number) if terms.get(start).is_some_and(|term| term.row == number.linear_row()) => {
-            number.terms_of_bin(0).count().max(1)
+            number.n_terms()
         }
         _ => 1,
     };

@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 use super::fit::{self, Sample};
 use super::levels::Levels;
 use super::number::Number;
-use super::{Category, Encoder, Feature, Kind};
-use crate::rows::{Cell, is_number_column, value};
+use super::{Category, Encoder, Example, Feature, Kind};
+use crate::rows::{Cell, Record, is_number_column, value};
 
 /// Values of a number between two looks.
 pub(super) const WINDOW: u32 = 500;
@@ -261,18 +261,28 @@ pub struct Carried {
 }
 
 impl Encoder {
-    /// Counts the values of a record that was learned from.
-    pub(super) fn count(&mut self, index: usize, value: Value, cell: Cell<'_>) {
-        let Some(Feature { kind, .. }) = self.features.get_mut(index) else { return };
-        let is_due = match (kind, value) {
-            (Kind::Number(number), Value::Number(x)) if !x.is_nan() => {
-                let class = number.class(x);
-                number.recent.observe(class, x)
-            }
-            (Kind::Category(category), value) => category.count(value, cell),
-            _ => false,
-        };
-        self.is_due |= is_due;
+    /// Counts the values of a record that was learned from, by its example.
+    #[inline]
+    pub(super) fn count(&mut self, record: &Record<'_>, example: &Example) {
+        let mut terms = example.terms.iter();
+        for (Feature { column, kind, .. }, value) in self.features.iter_mut().zip(&example.values) {
+            let is_due = match (kind, *value) {
+                (Kind::Number(number), Value::Number(x)) if !x.is_nan() => {
+                    let last = terms.nth(number.n_terms() - 1).map_or(0, |term| term.row);
+                    let class = match last.checked_sub(number.bin_rows().start) {
+                        Some(bin) if !number.bins.is_empty() => number.class_in(x, Some(bin as usize)),
+                        _ => number.class_in(x, None),
+                    };
+                    number.recent.observe(class, x)
+                }
+                (Kind::Number(_), _) => terms.next().is_none(),
+                (Kind::Category(category), value) => {
+                    terms.next();
+                    category.count(value, || record.cell(*column))
+                }
+            };
+            self.is_due |= is_due;
+        }
     }
 
     /// Fits again what has moved, after a record that was learned from; returns how the rows of
@@ -524,15 +534,20 @@ impl Number {
     }
 
     /// Returns the class of a value.
-    #[inline]
     pub(super) fn class(&self, x: f32) -> usize {
+        self.class_in(x, self.bin_of(x))
+    }
+
+    /// As [`Number::class`], of a value in a fine bin.
+    #[inline]
+    fn class_in(&self, x: f32, bin: Option<usize>) -> usize {
         if x < self.low {
             return 0;
         }
         if x > self.high {
             return 1;
         }
-        let inner = match self.bin_of(x) {
+        let inner = match bin {
             Some(bin) => self.bins.get(bin).map_or(0, |bin| usize::from(bin.coarse)),
             None => {
                 let z = (self.transform.apply(clamp(x, self.low, self.high)) - self.mean) / self.sd;
@@ -564,8 +579,9 @@ const LIMITS: [f32; 4] = [-2.0, -0.5, 0.5, 2.0];
 
 impl Category {
     /// Counts a value; returns whether it is time for a look.
-    fn count(&mut self, value: Value, cell: Cell<'_>) -> bool {
-        let text = || cell.text().unwrap_or_default();
+    #[inline]
+    fn count<'a>(&mut self, value: Value, cell: impl Fn() -> Cell<'a>) -> bool {
+        let text = || cell().text().unwrap_or_default();
         if let Some(values) = &mut self.undecided {
             if value != Value::Missing && values.len() < DECIDING {
                 values.push(String::from_utf8_lossy(&text()).into_owned());

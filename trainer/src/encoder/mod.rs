@@ -339,10 +339,7 @@ impl Encoder {
         for feature in new_levels {
             self.add_level(feature, row);
         }
-        for (index, value) in example.values.iter().enumerate() {
-            let column = self.features.get(index).map_or(0, |feature| feature.column);
-            self.count(index, *value, row.cell(column));
-        }
+        self.count(row, example);
         example.take_rest(row);
         Ok(())
     }

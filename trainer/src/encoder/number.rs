@@ -100,6 +100,14 @@ impl Number {
         2 + self.coarse_bins() + self.bins.len()
     }
 
+    /// Returns the number of terms of a value.
+    pub(super) fn n_terms(&self) -> usize {
+        match self.bins.len() {
+            0 => 1,
+            bins => 2 + usize::from(bins > COARSE),
+        }
+    }
+
     fn coarse_bins(&self) -> usize {
         self.bins.last().filter(|_| self.bins.len() > COARSE).map_or(0, |last| usize::from(last.coarse) + 1)
     }

@@ -360,8 +360,7 @@ impl Mixture {
         let Self { gains, weights, gradient, experts, .. } = self;
         let ([_, rows], stride) = (weights.slices(), stride(*experts));
         gains.observe(terms, factor, |term| {
-            let row = rows.get(term.row as usize * stride..).unwrap_or_default();
-            term.scale * row.iter().zip(&*gradient).map(|(weight, slope)| weight * slope).sum::<f32>()
+            term.scale * product(rows.get(term.row as usize * stride..).unwrap_or_default(), gradient)
         });
     }
 
@@ -524,6 +523,21 @@ impl Mixture {
         self.usage[into] += self.usage[from];
         Some((into, from))
     }
+}
+
+/// Returns the product of a row with a gradient, by lanes, so that they are taken side by side.
+#[inline]
+fn product(row: &[f32], gradient: &[f32]) -> f32 {
+    const LANES: usize = feamoe_engine::mixture::LANE_MULTIPLE;
+    let (row, _) = row.as_chunks::<LANES>();
+    let (gradient, _) = gradient.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (weights, slopes) in row.iter().zip(gradient) {
+        for lane in 0..LANES {
+            sums[lane] += weights[lane] * slopes[lane];
+        }
+    }
+    sums.iter().sum()
 }
 
 /// Uniform in [-1, 1).

@@ -112,9 +112,8 @@ impl Setting {
     }
 }
 
-/// Several passes, for static files; they can use finer bins.
+/// Several passes, for static files.
 const SEVERAL: u32 = 5;
-const SEVERAL_BINS: Option<usize> = Some(128);
 /// Seeds 1..=5 are row orders, or on a stream in its own order the perturbations of new experts.
 const ORDERS: (u64, u64) = (1, 6);
 /// Seeds 0..=9 are splits.
@@ -141,7 +140,7 @@ const fn adult(name: &'static str, fair: &'static str) -> Setting {
 }
 
 const fn adult_several(fair: &'static str) -> Setting {
-    Setting { epochs: SEVERAL, bins: SEVERAL_BINS, ..adult("five passes, 128 bins", fair) }
+    Setting { epochs: SEVERAL, ..adult("five passes", fair) }
 }
 
 /// Training on Adult as a long file, one row after the other.
