@@ -35,9 +35,10 @@ use serde::{Deserialize, Serialize};
 
 use super::weights::Weights;
 use crate::encoder::Carry;
+use crate::model::Merger;
 
 use super::gain::Gains;
-use super::growth::{Closeness, Merger};
+use super::growth::Closeness;
 use super::loss::Forward;
 use super::table::{Lanes, Table};
 
@@ -503,22 +504,15 @@ impl Mixture {
     }
 
     /// Makes one expert of the two whose merging moves the score the least; returns the one that is
-    /// both now and the one that is free.
-    ///
-    /// Their weights are averaged by use `w`. The gate of both was `log2(2^a + 2^b)`, which around
-    /// the mean record is `w a + (1 - w) b + H(w)`, H the entropy in bits.
+    /// both now and the one that is free. [`Merger`] states the weights and the gate.
     pub(super) fn merge_closest(&mut self) -> Option<(usize, usize)> {
-        let Merger { into, from, share: w, .. } = self.closeness.cheapest()?;
-        let entropy = -w * libm::log2f(w) - (1.0 - w) * libm::log2f(1.0 - w);
+        let (merger, _) = self.closeness.cheapest()?;
+        let Merger { into, from, .. } = merger;
         for table in [&mut self.weights, &mut self.squares, &mut self.deciding, &mut self.exported] {
-            table.for_each_row(self.experts, |_, gate, outputs| {
-                for lanes in [gate, outputs] {
-                    lanes[into] = w * lanes[into] + (1.0 - w) * lanes[from];
-                }
-            });
+            table.for_each_row(self.experts, |_, gate, outputs| merger.average(gate, outputs));
         }
         for table in [&mut self.weights, &mut self.deciding, &mut self.exported] {
-            table.bias[into] += entropy;
+            table.bias[into] += merger.entropy();
         }
         self.usage[into] += self.usage[from];
         Some((into, from))

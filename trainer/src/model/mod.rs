@@ -12,6 +12,7 @@ mod constants;
 pub mod costs;
 mod delta;
 mod device;
+mod merger;
 mod quantize;
 
 use std::fs::File;
@@ -33,6 +34,7 @@ pub use blob::{Content, EncodeError, FeatureContent};
 pub use constants::{ConstantsError, Language, constants};
 pub use delta::{DeltaError, delta};
 pub use device::{DeviceError, device_copy, with_threshold};
+pub(crate) use merger::Merger;
 pub use quantize::{DequantizeError, QuantizeError, Width, dequantize, quantize};
 
 use crate::error::Error;

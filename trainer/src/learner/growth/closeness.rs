@@ -14,12 +14,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Merger;
+
 /// Looks that a mean reaches back over.
 const REACH: f32 = 2000.0;
 /// Looks an expert is known after: before, it is neither merged nor freed.
 const KNOWN: f32 = 30.0;
-/// Least share of an expert in a merging; keeps the entropy of the shares finite.
-const LEAST_SHARE: f32 = 1e-4;
 /// Experts are alike where making one of them moves scores by less, squared, on average: 0.014. On
 /// Adult, COMPAS, HMDA and Diabetes-130 mixtures that stop there, at 4, 5, 8 and 12 experts, are
 /// within 0.0008 of the log-loss of 12.
@@ -39,19 +39,6 @@ struct Expert {
     used: f32,
     /// `E[g (o - o_b)^2]` by expert b.
     apart: Vec<f32>,
-}
-
-/// Two experts to be made one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in super::super) struct Merger {
-    /// The more used one, which stays.
-    pub into: usize,
-    /// The other.
-    pub from: usize,
-    /// Share of the first in the use of both.
-    pub share: f32,
-    /// How much the score would move, squared, on average.
-    cost: f32,
 }
 
 impl Closeness {
@@ -75,8 +62,9 @@ impl Closeness {
         }
     }
 
-    /// Returns the pair that costs the least; `None` with fewer than two known experts.
-    pub(in super::super) fn cheapest(&self) -> Option<Merger> {
+    /// Returns the pair that costs the least, with its cost; `None` with fewer than two known
+    /// experts.
+    pub(in super::super) fn cheapest(&self) -> Option<(Merger, f32)> {
         let known = |expert: &Expert| expert.looks >= KNOWN;
         let mut cheapest = None;
         let mut least = f32::INFINITY;
@@ -85,11 +73,12 @@ impl Closeness {
                 if a == b || one.used < other.used {
                     continue;
                 }
-                let share = (one.used / (one.used + other.used)).clamp(LEAST_SHARE, 1.0 - LEAST_SHARE);
+                let merger = Merger::new(a, b, [one.used, other.used]);
+                let share = merger.share;
                 let cost = (1.0 - share) * (1.0 - share) * one.apart[b] + share * share * other.apart[a];
                 if cost < least {
                     least = cost;
-                    cheapest = Some(Merger { into: a, from: b, share, cost });
+                    cheapest = Some((merger, cost));
                 }
             }
         }
@@ -99,7 +88,7 @@ impl Closeness {
     /// Returns whether two experts answer nearly alike, or one is too new to say.
     pub(in super::super) fn has_alike(&self) -> bool {
         let is_new = |expert: &Expert| expert.looks < KNOWN;
-        self.experts.iter().any(is_new) || self.cheapest().is_some_and(|merger| merger.cost < ALIKE)
+        self.experts.iter().any(is_new) || self.cheapest().is_some_and(|(_, cost)| cost < ALIKE)
     }
 
     /// Returns whether the stored state is of this number of experts.
@@ -138,7 +127,7 @@ mod tests {
             (0..100).for_each(|_| closeness.observe(&gate, &outputs));
             closeness
         };
-        let pair = |closeness: &Closeness| closeness.cheapest().map(|merger| (merger.into, merger.from));
+        let pair = |closeness: &Closeness| closeness.cheapest().map(|(merger, _)| (merger.into, merger.from));
         let mut agreeing = look([0.2, 0.3, 0.3, 0.2], [0.4, 0.9, 0.41, 0.1]);
         assert_eq!(pair(&agreeing), Some((2, 0)));
         let unused = look([0.3, 0.4, 0.299, 0.001], [0.2, 0.9, 0.5, 0.7]);

@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use closeness::{Closeness, Merger};
+pub(super) use closeness::Closeness;
 pub use events::{Cause, Event, EventKind, Events};
 pub use watch::{LossSign, Rate};
 pub(super) use watch::{Watch, Watched};
