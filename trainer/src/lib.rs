@@ -37,8 +37,8 @@
 //!
 //! - [`schema`] says what the columns of a table mean; [`rows`] are the rows, from files
 //!   or memory; [`infer`] guesses a schema.
-//! - [`model`] is a model file, and what is made of one: a device's copy, integers, a delta,
-//!   constants, its costs.
+//! - [`model`] is a model file, and what is made of one: fewer experts, a device's copy, integers,
+//!   a delta, constants, its costs.
 //! - [`encoder`] turns rows into terms; [`learner`] learns from them.
 //! - [`judge`] puts a model before rows: evaluation, recourse, individual fairness, what devices
 //!   report.

@@ -8,6 +8,7 @@ pub mod gaps;
 pub mod individual;
 pub mod inputs;
 pub mod loss;
+pub mod merging;
 pub mod monitor;
 pub mod proxies;
 pub mod recourse;

@@ -59,13 +59,10 @@ pub fn device_copy(blob: &AlignedBytes, with_names: bool, background: u16) -> Re
 /// See [`DeviceError`].
 pub fn with_threshold(blob: &AlignedBytes, threshold: f32) -> Result<AlignedBytes, DeviceError> {
     check(blob)?;
-    let Sections { description, head, sections, values, .. } =
-        Sections::of(blob.as_slice()).map_err(EncodeError::from)?;
-    let encode = |description: &Description| postcard::to_allocvec(description).map_err(EncodeError::from);
-    let kinds = head.get(encode(&description)?.len()..).unwrap_or_default();
-    let head = [encode(&Description { threshold, ..description })?.as_slice(), kinds].concat();
-    let sections: Vec<_> = sections.into_iter().map(|(flag, section)| (flag, section.to_vec())).collect();
-    let copy = assemble(head, &sections, values)?;
+    let parts = Sections::of(blob.as_slice()).map_err(EncodeError::from)?;
+    let head = parts.head_with(&Description { threshold, ..parts.description }).map_err(EncodeError::from)?;
+    let sections: Vec<_> = parts.sections.iter().map(|(flag, section)| (*flag, section.to_vec())).collect();
+    let copy = assemble(head, &sections, parts.values)?;
     check(&copy)?;
     match Card::of(&copy)? {
         Some(card) => Ok(Card { measured: None, ..card }.put_into(&copy)?),
@@ -126,5 +123,11 @@ impl<'a> Sections<'a> {
         let sections = flags.map(|flag| Ok((flag, take()?))).collect::<postcard::Result<_>>()?;
         let _padding = take()?;
         Ok(Self { description, kinds, head, sections, values: take()? })
+    }
+
+    /// Returns the bytes of another description and the same kinds.
+    pub fn head_with(&self, description: &Description) -> postcard::Result<Vec<u8>> {
+        let kinds = self.head.get(postcard::to_allocvec(&self.description)?.len()..).unwrap_or_default();
+        Ok([postcard::to_allocvec(description)?.as_slice(), kinds].concat())
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! From model file to model file, without a learner: [`device_copy`] takes off what a device does
 //! not need, [`quantize()`] gives it integer weights, [`delta()`] encodes a model as changes of
-//! another one, [`constants()`] writes source code; [`mod@costs`] states what a model costs on a
-//! microcontroller.
+//! another one, [`fewer_experts`] merges experts, [`constants()`] writes source code; [`mod@costs`]
+//! states what a model costs on a microcontroller.
 
 mod blob;
 pub mod card;
@@ -12,6 +12,7 @@ mod constants;
 pub mod costs;
 mod delta;
 mod device;
+mod fewer;
 mod merger;
 mod quantize;
 
@@ -34,6 +35,7 @@ pub use blob::{Content, EncodeError, FeatureContent};
 pub use constants::{ConstantsError, Language, constants};
 pub use delta::{DeltaError, delta};
 pub use device::{DeviceError, device_copy, with_threshold};
+pub use fewer::{FewerError, fewer_experts};
 pub(crate) use merger::Merger;
 pub use quantize::{DequantizeError, QuantizeError, Width, dequantize, quantize};
 

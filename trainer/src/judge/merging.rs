@@ -1,0 +1,172 @@
+//! What merging experts changes: the model and its copies score the same rows.
+//!
+//! The copies are those of [`crate::model::fewer_experts`]: with fewer and fewer experts.
+
+use feamoe_engine::fairness::Measure;
+use feamoe_engine::{FeatureIndex, Value};
+use serde::Serialize;
+
+use super::binding::Binding;
+use super::evaluation::{Evaluator, log_loss};
+use crate::error::Error;
+use crate::model::{HostModel, HostRecord, HostScore};
+use crate::rows::{Input, Stream, Use};
+use crate::schema::Schema;
+
+/// The measures whose gaps are compared: those of decisions.
+const MEASURES: [Measure; 4] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp];
+
+/// How far a copy is from the model, over some records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ScoreChange {
+    /// Records that both scored.
+    pub rows: u64,
+    /// Mean of the absolute difference in p.
+    pub mean_change: f64,
+    /// Largest absolute difference in p.
+    pub largest_change: f32,
+    /// Records that are decided otherwise.
+    pub changed_decisions: u64,
+    /// Their share.
+    pub changed_share: f64,
+}
+
+/// How well the model and a copy do on labelled rows, in this order.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LabelledChange {
+    /// Labelled rows.
+    pub rows: u64,
+    /// Mean log-loss of the model's calibrated probabilities, in nats, as `feamoe evaluate` reports
+    /// it.
+    pub log_loss_before: f64,
+    /// The same of the copy.
+    pub log_loss: f64,
+    /// Share of right decisions of the model.
+    pub accuracy_before: f32,
+    /// The same of the copy.
+    pub accuracy: f32,
+    /// Fairness gaps by group; none without protected columns.
+    pub gaps: Vec<GapChange>,
+}
+
+/// A fairness gap of the model and of a copy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GapChange {
+    /// Protected column.
+    pub attribute: String,
+    /// The unprivileged group.
+    pub group: String,
+    /// The measure's name.
+    pub measure: &'static str,
+    /// The gap of the model's decisions; NaN (JSON: null) where no record supports it.
+    pub before: f32,
+    /// The gap of the copy's.
+    pub after: f32,
+}
+
+/// Returns how far each copy is from the model, over some records: a value for each feature.
+#[must_use]
+#[allow(clippy::cast_precision_loss)] // counts of records
+pub fn score_changes(model: &HostModel<'_>, copies: &[HostModel<'_>], records: &[Vec<Value>]) -> Vec<ScoreChange> {
+    let mut changes = vec![ScoreChange::default(); copies.len()];
+    let mut set = records_of(model, copies);
+    for values in records {
+        for record in &mut set {
+            record.clear();
+            for (index, value) in values.iter().enumerate() {
+                // The copies have the features of the model, whose records these are: no value can
+                // be refused.
+                let _ = record.set_value(FeatureIndex(index), *value);
+            }
+        }
+        let [before, after @ ..] = &scores(model, copies, &set)[..] else { continue };
+        for (change, after) in changes.iter_mut().zip(after) {
+            let difference = (before.probability - after.probability).abs();
+            change.rows += 1;
+            change.mean_change += f64::from(difference);
+            change.largest_change = change.largest_change.max(difference);
+            change.changed_decisions += u64::from(before.decision != after.decision);
+        }
+    }
+    for change in changes.iter_mut().filter(|change| change.rows > 0) {
+        change.mean_change /= change.rows as f64;
+        change.changed_share = change.changed_decisions as f64 / change.rows as f64;
+    }
+    changes
+}
+
+/// Compares the model and its copies on the labelled rows of files: returns how the last copy does,
+/// and the rise of the mean log-loss by each of the copies.
+///
+/// # Errors
+/// Those of the stream and of [`Binding`]; [`Error::OtherOutcome`]; [`Error::NoUsableRows`].
+#[allow(clippy::cast_precision_loss)] // counts of records
+pub fn labelled_changes(
+    model: &HostModel<'_>,
+    copies: &[HostModel<'_>],
+    data: &[Input],
+    schema: &Schema,
+) -> Result<(LabelledChange, Vec<f64>), Error> {
+    let mut stream = Stream::open(data, schema, Use::Learn)?;
+    stream.target().check_model(model.schema())?;
+    let binding = Binding::new(model, |name| stream.column(name, "the model"))?;
+    let binding = binding.with_bad_cells(stream.bad_cells());
+    stream.want(&binding.columns());
+    let mut records = records_of(model, copies);
+    let mut evaluators = [(); 2].map(|()| Evaluator::new(model.threshold(), stream.attributes().count()));
+    let mut rises = vec![0.0; copies.len()];
+    let mut rows = 0_u64;
+    while let Some(row) = stream.next_row()? {
+        let Some(label) = row.label else { continue };
+        for record in &mut records {
+            binding.fill(&row, record)?;
+        }
+        let scores = scores(model, copies, &records);
+        let calibrated = [model].into_iter().chain(copies).zip(&records).zip(&scores);
+        let probabilities: Vec<[f32; 2]> = calibrated
+            .map(|((model, record), score)| [score.probability, model.calibrated(record, score).unwrap_or(f32::NAN)])
+            .collect();
+        let ([before, after @ ..], Some(last)) = (&probabilities[..], probabilities.last()) else { continue };
+        for (evaluator, probabilities) in evaluators.iter_mut().zip([before, last]) {
+            evaluator.observe_calibrated(label, *probabilities, row.groups);
+        }
+        for (rise, [_, calibrated]) in rises.iter_mut().zip(after) {
+            *rise += log_loss(label, *calibrated) - log_loss(label, before[1]);
+        }
+        rows += 1;
+    }
+    stream.check_rows()?;
+    rises.iter_mut().for_each(|rise| *rise /= rows as f64);
+    let [before, after] = evaluators.map(|evaluator| evaluator.report(stream.attributes()));
+    let groups = before.fairness.iter().zip(&after.fairness);
+    let gaps = groups.flat_map(|(before, after)| {
+        MEASURES.map(|measure| GapChange {
+            attribute: before.attribute.clone(),
+            group: before.group.clone(),
+            measure: measure.name(),
+            before: before.measure(measure),
+            after: after.measure(measure),
+        })
+    });
+    let change = LabelledChange {
+        rows,
+        log_loss_before: before.log_loss,
+        log_loss: after.log_loss,
+        accuracy_before: before.accuracy,
+        accuracy: after.accuracy,
+        gaps: gaps.collect(),
+    };
+    Ok((change, rises))
+}
+
+/// Returns a record of the model and of each copy.
+fn records_of<'m>(model: &'m HostModel<'_>, copies: &'m [HostModel<'_>]) -> Vec<HostRecord<'m>> {
+    [model].into_iter().chain(copies).map(HostModel::record).collect()
+}
+
+/// Returns the scores of a record by the model and by each copy. Each record is of its very model:
+/// it cannot be another's.
+fn scores(model: &HostModel<'_>, copies: &[HostModel<'_>], records: &[HostRecord<'_>]) -> Vec<HostScore> {
+    let models = [model].into_iter().chain(copies);
+    models.zip(records).map(|(model, record)| model.score(record).unwrap_or_default()).collect()
+}
