@@ -133,6 +133,8 @@ const COMMANDS: [(&str, &[&str]); 14] = [
             "--max-gap-change",
             "--format",
             "--threshold",
+            "--experts",
+            "--tolerance",
         ],
     ),
     ("monitor", &["--status", "--model", "--schema", "--attribute", "--require", "--strict", "--format"]),

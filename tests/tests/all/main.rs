@@ -31,6 +31,7 @@ mod drift;
 mod evaluation;
 mod exact;
 mod fair_by;
+mod fewer_experts;
 mod firmware_costs;
 mod firmware_example;
 mod firmware_parity;

@@ -136,7 +136,7 @@ fn a_finished_model_gets_another_threshold_and_the_same_scores() {
         ),
         (
             &["--threshold", "0.3", "--data", "test.csv", "--schema", "s.toml"],
-            "--data is for --threshold auto:... and --quantize; add one of them, or leave --data out",
+            "--data is for --threshold auto:..., --quantize and --experts; add one of them, or leave --data out",
         ),
     ] {
         let ran = export(more);

@@ -32,7 +32,9 @@ pub fn render(card: &Card) -> String {
         let _ = writeln!(text, "immutable: {}", schema.features.immutable.join(", "));
     }
     let Some(measured) = measured else {
-        text.push_str("what was measured when it was trained no longer holds: its threshold was changed since\n");
+        text.push_str(
+            "what was measured when it was trained no longer holds: its threshold or its experts were changed since\n",
+        );
         return text;
     };
     let balanced = measured.balanced_accuracy.map_or_else(|| "-".to_owned(), share);

@@ -8,7 +8,7 @@ use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use feamoe::judge;
 use feamoe::learner::ThresholdRule;
-use feamoe::model::{AnyModel, Language, constants, device_copy, with_threshold};
+use feamoe::model::{AlignedBytes, AnyModel, DeviceError, Language, constants, device_copy, with_threshold};
 use feamoe::output::OutputFile;
 use feamoe::rows::{Stream, Use};
 use feamoe::schema::Schema;
@@ -19,6 +19,7 @@ use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
 use feamoe_engine::slots::{self, MAX_WORD, SlotError};
 use serde::Serialize;
 
+use super::experts::{self, ExpertsOptions, Merged};
 use super::quantize::{self, QuantizeOptions, Quantized, RowsOptions};
 use super::{Format, FormatOption, Outcome, files, load_any, read_blob, refuse_overwriting, whole};
 use super::{delta, print};
@@ -36,9 +37,10 @@ pub struct Options {
     #[arg(long)]
     strip_names: bool,
     /// Background records that go along, the first ones of the model's; none are needed but for
-    /// Shapley values on the device
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u16>(0..=MAX_BACKGROUND_ROWS as u64))]
-    background: u16,
+    /// Shapley values on the device [default: 0; with --experts all, where no option asks for a
+    /// device's copy]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u16>(0..=MAX_BACKGROUND_ROWS as u64))]
+    background: Option<u16>,
     /// Decide by this score, or by what is chosen on the rows of --data: see train
     #[arg(long, value_name = "T|auto:...", allow_negative_numbers = true)]
     threshold: Option<ThresholdRule>,
@@ -64,6 +66,8 @@ pub struct Options {
     /// What the flash of --factory erases to
     #[arg(long, value_name = "BITS", requires = "factory", default_value = "ones")]
     erased: Erased,
+    #[command(flatten)]
+    experts: ExpertsOptions,
     #[command(flatten)]
     quantize: QuantizeOptions,
     #[command(flatten)]
@@ -110,6 +114,8 @@ struct Report {
     constants: Option<ConstantsOption>,
     /// Bytes of the image of two slots, null where the file is the copy.
     factory_bytes: Option<usize>,
+    /// Null where no experts were merged.
+    merging: Option<experts::Report>,
     /// Null for float weights.
     integer: Option<quantize::Report>,
 }
@@ -118,8 +124,12 @@ impl Options {
     /// Returns the threshold asked for, if any.
     fn threshold(&self, model: AnyModel<'_>) -> anyhow::Result<Option<f32>> {
         match (self.threshold, &self.rows.schema) {
-            (Some(ThresholdRule::Fixed(_)) | None, Some(_)) if !self.quantize.is_asked() => {
-                bail!("--data is for --threshold auto:... and --quantize; add one of them, or leave --data out")
+            (Some(ThresholdRule::Fixed(_)) | None, Some(_))
+                if !self.quantize.is_asked() && !self.experts.is_asked() =>
+            {
+                bail!(
+                    "--data is for --threshold auto:..., --quantize and --experts; add one of them, or leave --data out"
+                )
             }
             (None, _) => Ok(None),
             (Some(ThresholdRule::Fixed(threshold)), _) => Ok(Some(threshold)),
@@ -133,6 +143,19 @@ impl Options {
                 ensure!(chosen.is_some(), "the rows have one outcome only; a threshold is chosen on both");
                 Ok(chosen)
             }
+        }
+    }
+
+    /// Returns the copy: for a device, unless experts are merged and nothing else is asked for.
+    fn copy(&self, blob: AlignedBytes) -> Result<AlignedBytes, DeviceError> {
+        let is_for_device = self.background.is_some()
+            || self.strip_names
+            || self.quantize.is_asked()
+            || self.constants.is_some()
+            || self.factory.is_some();
+        match self.experts.is_asked() && !is_for_device {
+            true => Ok(blob),
+            false => device_copy(&blob, !self.strip_names, self.background.unwrap_or(0)),
         }
     }
 
@@ -179,10 +202,16 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         true => Trainer::from_checkpoint(Checkpoint::read(&options.model)?)?.model()?.bytes,
         false => read_blob(&options.model)?,
     };
+    let bytes_before = blob.as_slice().len();
+    let merged = options.experts.merge(&load_any(&options.model, &blob)?, &blob, &options.rows)?;
+    let (blob, merging) = match merged {
+        Some(Merged { bytes, report }) => (bytes, Some(report)),
+        None => (blob, None),
+    };
     let threshold = options.threshold(load_any(&options.model, &blob)?.any())?;
     let blob = threshold.map(|threshold| with_threshold(&blob, threshold)).transpose()?.unwrap_or(blob);
     let named = load_any(&options.model, &blob)?;
-    let mut copy = device_copy(&blob, !options.strip_names, options.background)?;
+    let mut copy = options.copy(blob.clone())?;
     let mut integer = None;
     if let Some(Quantized { bytes, report }) = options.quantize.quantize(&named, &copy, &options.rows)? {
         (copy, integer) = (bytes, Some(report));
@@ -201,26 +230,29 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             file.write_whole(text.as_bytes())?;
         }
     }
-    let tolerated = integer.as_ref().is_none_or(quantize::Report::check);
+    let merging_tolerated = merging.as_ref().is_none_or(experts::Report::check);
+    let tolerated = integer.as_ref().is_none_or(quantize::Report::check) && merging_tolerated;
     if tolerated {
         file.commit()?;
     }
     let report = Report {
         path: options.output.display().to_string(),
         bytes: copy.as_slice().len(),
-        bytes_before: blob.as_slice().len(),
+        bytes_before,
         crc32: format!("{:08x}", copied.any().crc32()),
         threshold: copied.any().threshold(),
         names: copied.any().schema().positive_name().is_some(),
-        background_rows: options.background.into(),
+        background_rows: Blob::new(copy.as_slice())?.background_rows(),
         constants: options.constants,
         factory_bytes: image.as_ref().map(Vec::len),
+        merging,
         integer,
     };
     match options.format.format {
         Format::Json => print::json(&report)?,
         Format::Text => print::text(&format!(
-            "{}{} {}{} ({} bytes of {}, CRC-32 {}): threshold {}, {} names, {} background records\n",
+            "{}{}{} {}{} ({} bytes of {}, CRC-32 {}): threshold {}, {} names, {} background records\n",
+            report.merging.as_ref().map_or_else(String::new, experts::Report::render),
             report.integer.as_ref().map_or_else(String::new, quantize::Report::render),
             if tolerated { "wrote" } else { "did not write" },
             report.path,

@@ -8,6 +8,7 @@ mod delta;
 mod demo;
 mod evaluate;
 mod events;
+mod experts;
 mod explain;
 mod export;
 mod gaps;

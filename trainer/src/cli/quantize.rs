@@ -19,11 +19,12 @@ use super::print::{self, TextTable, share, signed};
 #[derive(Args, Debug)]
 pub struct RowsOptions {
     /// Labelled rows, files as for `evaluate`: --threshold auto:... chooses on them, --quantize
-    /// measures its loss on them, without them on the model's background records
+    /// measures its loss on them, without them on the model's background records, --experts the
+    /// log-loss
     #[arg(long, value_name = "FILE", requires = "schema")]
     pub data: Vec<Input>,
-    /// Names the target and the protected columns of --data: --quantize then compares fairness gaps
-    /// too
+    /// Names the target and the protected columns of --data: --quantize and --experts then compare
+    /// fairness gaps too
     #[arg(long, value_name = "FILE", requires = "data")]
     pub schema: Option<PathBuf>,
 }
@@ -190,7 +191,8 @@ impl Report {
     }
 }
 
-fn unit(text: &str) -> Result<f32, String> {
+/// Parses a number from 0 to 1.
+pub(super) fn unit(text: &str) -> Result<f32, String> {
     within(text, 1.0)
 }
 
