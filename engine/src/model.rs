@@ -224,7 +224,9 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         let lanes = values.len().wrapping_sub(blob.edges);
         let (lanes, edges) = certain!(values.split_at_checked(lanes), Default::default());
         let (bias, rows) = certain!(lanes.split_at_checked(stride(experts)), Default::default());
-        let layout = Layout::new(blob, edges)?;
+        let row = |row: u32| rows.chunks(stride(experts).max(1)).nth(row as usize).unwrap_or_default();
+        let adds_nothing = |index| row(index).iter().all(|weight| *weight == 0.0) && !blob.calibration.sees(index);
+        let layout = Layout::new(blob, edges, adds_nothing)?;
         let largest = largest_logit(layout.features(), bias, rows, experts);
         let largest = largest.ok_or(LoadError { kind: LoadErrorKind::LogitsTooLarge, at: blob.values_at })?;
         let description = blob.description();

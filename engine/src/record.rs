@@ -9,7 +9,7 @@
 use crate::error::RecordError;
 use crate::format::background::MISSING_NUMBER;
 use crate::mixture::Term;
-use crate::schema::{Feature, FeatureIndex, FeatureKey, Kind, Layout, Note, bin, clamp};
+use crate::schema::{Feature, FeatureIndex, FeatureKey, Kind, Layout, Note, bin};
 
 /// A raw value of a record: what [`Record::set_value`] sets.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -110,7 +110,8 @@ impl_values!();
 #[derive(Clone, Debug)]
 pub struct Record<'m, const FEATURES: usize> {
     pub(crate) layout: &'m Layout<'m, FEATURES>,
-    /// The terms of feature 0, then of feature 1, ...: the first `layout.terms` count.
+    /// The terms of feature 0, then of feature 1, ...: the first `layout.terms` count. Then, as
+    /// scales, the stepped numbers, within their ranges.
     terms: [[Term; 2]; FEATURES],
     /// Usual past the model's features.
     notes: [Note; FEATURES],
@@ -144,25 +145,24 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         if found != features {
             return Err(RecordError::WrongValueCount { found, features });
         }
-        let set = self.resolve_all(values);
+        let set = self.resolve_from(0, values);
         if set.is_err() {
             self.clear();
         }
         set
     }
 
-    /// Sets values up to the first wrong one.
+    /// Sets the values of features from `first` on, up to the first wrong one.
     #[inline(never)]
-    fn resolve_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
+    fn resolve_from(&mut self, first: usize, values: &[Value]) -> Result<(), RecordError> {
         let layout = self.layout;
-        let features = layout.features.as_slice();
-        let mut terms = self.terms.as_flattened_mut().iter_mut();
-        for (index, ((feature, value), note)) in features.iter().zip(values).zip(&mut self.notes).enumerate() {
-            *note = resolve(feature, index, &layout.edges, *value, |term| {
-                if let Some(to) = terms.next() {
-                    *to = term;
-                }
-            })?;
+        let features = layout.features.get(first..).unwrap_or_default();
+        let first_term = features.first().map_or(0, |feature| usize::from(feature.first_term));
+        let (terms, kept) = self.terms.as_flattened_mut().split_at_mut_checked(layout.terms).unwrap_or_default();
+        let mut terms = terms.get_mut(first_term..).unwrap_or_default().iter_mut();
+        let notes = self.notes.get_mut(first..).unwrap_or_default();
+        for (index, ((feature, value), note)) in features.iter().zip(values).zip(notes).enumerate() {
+            *note = resolve(feature, first.wrapping_add(index), &layout.edges, *value, &mut terms, kept)?;
         }
         Ok(())
     }
@@ -227,19 +227,11 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         self.set_at(index, value)
     }
 
+    /// Sets one value by the code that sets all: a copy of it takes more than a kilobyte of flash.
     #[inline(never)]
     fn set_at(&mut self, index: usize, value: Value) -> Result<Note, RecordError> {
-        let feature = self.layout.features.get(index).ok_or(RecordError::UnknownFeature)?;
-        let mut terms = self.terms.as_flattened_mut().iter_mut().skip(usize::from(feature.first_term));
-        let note = resolve(feature, index, &self.layout.edges, value, |term| {
-            if let Some(to) = terms.next() {
-                *to = term;
-            }
-        })?;
-        if let Some(to) = self.notes.get_mut(index) {
-            *to = note;
-        }
-        Ok(note)
+        self.resolve_from(index, core::slice::from_ref(&value))?;
+        self.notes().get(index).copied().ok_or(RecordError::UnknownFeature)
     }
 
     /// Returns the note of each feature's value, in their order.
@@ -262,19 +254,38 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         let all = self.terms.as_flattened();
         all.get(..self.layout.terms).unwrap_or(all)
     }
+
+    /// Returns the number of a feature that is not missing, transformed and centred; 0 for a
+    /// category.
+    pub(crate) fn centred(&self, feature: &Feature) -> f32 {
+        let Kind::Number { transform, centre, .. } = feature.kind else { return 0.0 };
+        let terms = self.terms.as_flattened();
+        let scale = |at: usize| terms.get(at).map_or(0.0, |term| term.scale);
+        if feature.is_stepped() {
+            transform.apply(scale(self.layout.terms.wrapping_add(usize::from(feature.kept)))) - centre
+        } else {
+            scale(usize::from(feature.first_term))
+        }
+    }
 }
 
-/// Gives the terms of a value, as many as the feature has, to `write`; returns its note. `index`:
-/// the feature's, for errors, after which nothing was written. `edges` by the place they are at,
-/// which is read only where there are bins.
+/// Writes the terms of a value, as many as the feature has, and a stepped number to its place in
+/// `kept`; returns its note. `index`: the feature's, for errors, after which nothing was written.
+/// `edges` by the place they are at, which is read only where there are bins.
 #[inline(always)]
-fn resolve(
+fn resolve<'t>(
     feature: &Feature,
     index: usize,
     edges: &&[f32],
     value: Value,
-    mut write: impl FnMut(Term),
+    terms: &mut impl Iterator<Item = &'t mut Term>,
+    kept: &mut [Term],
 ) -> Result<Note, RecordError> {
+    let mut write = |row: u32, scale: f32| {
+        if let Some(to) = terms.next() {
+            *to = Term { row, scale };
+        }
+    };
     let row = feature.first_row;
     match feature.kind {
         Kind::Number { transform, low, high, centre, bins } => {
@@ -283,24 +294,36 @@ fn resolve(
                 Value::Missing => f32::NAN,
                 Value::Level(_) | Value::Unseen => return Err(RecordError::NotACategory { feature: index }),
             };
-            let inside = clamp(x, low, high);
-            let is_missing = x.is_nan();
-            let centred = transform.apply(inside) - centre;
-            let missing_row = row.wrapping_add(1);
-            // A missing number has no linear part: scale 0 where a bin follows, else the missing
-            // row takes the linear row's place.
-            if bins == 0 {
-                let (row, scale) = if is_missing { (missing_row, 1.0) } else { (row, centred) };
-                write(Term { row, scale });
+            // As `clamp`, in the order that the usual number takes least time.
+            let (inside, note) = if x >= low && x <= high {
+                (x, Note::Usual)
+            } else if x > high {
+                (high, Note::Clamped)
             } else {
-                write(Term { row, scale: if is_missing { 0.0 } else { centred } });
-                #[allow(clippy::cast_possible_truncation)] // at most MAX_BINS
-                let bin = bin(inside, feature.edges_of(edges)) as u32;
-                let bin_row = missing_row.wrapping_add(1).wrapping_add(bin);
-                write(Term { row: if is_missing { missing_row } else { bin_row }, scale: 1.0 });
+                (low, if x.is_nan() { Note::Missing } else { Note::Clamped })
+            };
+            let missing_row = row.wrapping_add(1);
+            if bins == 0 {
+                // The missing row takes the linear row's place.
+                let centred = transform.apply(inside) - centre;
+                let (row, scale) = if note == Note::Missing { (missing_row, 1.0) } else { (row, centred) };
+                write(row, scale);
+                return Ok(note);
             }
-            let note = if inside == x { Note::Usual } else { Note::Clamped };
-            Ok(if is_missing { Note::Missing } else { note })
+            if let Some(to) = kept.get_mut(usize::from(feature.kept)) {
+                // Only a recourse asks for more than the bin: it transforms the number then.
+                to.scale = inside;
+            } else {
+                // A missing number has no linear part.
+                write(row, if note == Note::Missing { 0.0 } else { transform.apply(inside) - centre });
+            }
+            #[allow(clippy::cast_possible_truncation)] // at most MAX_BINS
+            let bin = feature
+                .first_edges(edges, usize::from(bins).wrapping_sub(1))
+                .map_or(0, |edges| bin(inside, edges) as u32);
+            let bin_row = missing_row.wrapping_add(1).wrapping_add(bin);
+            write(if note == Note::Missing { missing_row } else { bin_row }, 1.0);
+            Ok(note)
         }
         Kind::Category { levels } => {
             let (code, note) = match value {
@@ -310,7 +333,7 @@ fn resolve(
                 Value::Missing => (levels.wrapping_add(1), Note::Missing),
                 Value::Number(_) => return Err(RecordError::NotANumber { feature: index }),
             };
-            write(Term { row: row.wrapping_add(u32::from(code)), scale: 1.0 });
+            write(row.wrapping_add(u32::from(code)), 1.0);
             Ok(note)
         }
     }

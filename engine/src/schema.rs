@@ -7,11 +7,16 @@
 //! | --- | --- | --- |
 //! | number without bins | linear, missing | 1: the linear row times `t(x) - centre`, or the missing row |
 //! | number with `B` bins | linear, missing, bin 0 .. bin B-1 | 2: the linear row, and a bin's or the missing row |
+//! | the same, stepped | the same | 1: a bin's or the missing row |
 //! | category of `L` levels | level 0 .. level L-1, unseen, missing | 1 |
 //!
 //! The number of terms never depends on the record, and every row is centred on its mean over the
 //! training rows. So a feature's terms are at once its summand of the logits and its Shapley value
 //! in each lane (FEAMOE, section 4).
+//!
+//! A binned number whose linear row is all zero is *stepped*: its bins are all it adds. `load` finds
+//! that, and neither the linear row nor the transform takes time. A calibration that gives the
+//! linear row a weight keeps its term.
 
 use crate::error::{LoadError, LoadErrorKind, RecordError};
 use crate::format::{Blob, HEADER_BYTES, Names};
@@ -20,6 +25,12 @@ use crate::invariant::certain;
 
 /// Width of an even distribution in standard deviations.
 const SQRT_12: f32 = 3.464_101_6;
+
+/// A place that no record has: of a number that is not stepped.
+const NOT_KEPT: u16 = u16::MAX;
+
+/// The longest rung of the search for a bin: the edges of 128 bins, the trainer's default.
+const LONGEST_RUNG: usize = 127;
 
 /// Returns the bin of `x`: the number of `edges` that are `<= x`. `edges` ascend; takes
 /// `log2(edges.len()) + 1` steps, whatever `x`.
@@ -30,20 +41,42 @@ pub fn bin(x: f32, edges: &[f32]) -> usize {
 }
 
 /// Returns the number of `edges` that `reached` says are not above the number; those come first.
+///
+/// The search enters a ladder at the longest rung that the edges fill. Each rung takes one
+/// comparison. Its length is known to the compiler, which drops the checks of bounds.
 #[inline(always)]
 pub(crate) fn bin_by<T>(edges: &[T], reached: impl Fn(&T) -> bool) -> usize {
     let (mut left, mut rest) = (0_usize, edges);
-    // A branch-free lower bound: halves the range until one candidate is left, a number of steps
-    // that depends on the length only.
-    while rest.len() > 1 {
+    while rest.len() > 2 * LONGEST_RUNG + 1 {
         let half = rest.len() / 2;
         let Some((_, upper)) = rest.split_at_checked(half) else { break };
-        let below = upper.first().is_some_and(&reached);
         // Of an odd number the lower part keeps the middle too, so that both are as long.
         let lower = rest.get(..upper.len()).unwrap_or_default();
-        (left, rest) = if below { (left.wrapping_add(half), upper) } else { (left, lower) };
+        let is_upper = upper.first().is_some_and(&reached);
+        (left, rest) = if is_upper { (left.wrapping_add(half), upper) } else { (left, lower) };
     }
-    left.wrapping_add(usize::from(rest.first().is_some_and(&reached)))
+    let rung = narrow::<LONGEST_RUNG, T>(rest, left, &reached);
+    let rung = rung.map_or_else(|| narrow::<63, T>(rest, left, &reached), |(rest, left)| narrow(rest, left, &reached));
+    let rung = rung.map_or_else(|| narrow::<31, T>(rest, left, &reached), |(rest, left)| narrow(rest, left, &reached));
+    let rung = rung.map_or_else(|| narrow::<15, T>(rest, left, &reached), |(rest, left)| narrow(rest, left, &reached));
+    let rung = rung.map_or_else(|| narrow::<7, T>(rest, left, &reached), |(rest, left)| narrow(rest, left, &reached));
+    let rung = rung.map_or_else(|| narrow::<3, T>(rest, left, &reached), |(rest, left)| narrow(rest, left, &reached));
+    let rung = rung.map_or_else(|| narrow::<1, T>(rest, left, &reached), |(rest, left)| narrow(rest, left, &reached));
+    rung.map_or(left, |([last], left)| left.wrapping_add(usize::from(reached(last))))
+}
+
+/// Narrows a search of `N` to `2 * N + 1` edges, `left` of them before these, to the first or the
+/// last `N`; `None` for fewer.
+#[inline(always)]
+fn narrow<'e, const N: usize, T>(
+    edges: &'e [T],
+    left: usize,
+    reached: &impl Fn(&T) -> bool,
+) -> Option<(&'e [T; N], usize)> {
+    let (lower, upper) = (edges.first_chunk()?, edges.last_chunk()?);
+    let skipped = edges.len().wrapping_sub(N);
+    let is_upper = edges.get(skipped.wrapping_sub(1)).is_some_and(reached);
+    Some(if is_upper { (upper, left.wrapping_add(skipped)) } else { (lower, left) })
 }
 
 /// Clamps a number to `low..=high`; NaN becomes `low`.
@@ -92,6 +125,9 @@ pub struct Feature {
     pub(crate) first_row: u32,
     pub(crate) first_edge: u32,
     pub(crate) first_term: u16,
+    /// Where a record keeps a stepped number, counted from the end of its terms; [`NOT_KEPT`] for
+    /// another feature.
+    pub(crate) kept: u16,
     /// Byte offset of its name in the names section; 0 where the blob has none.
     pub(crate) name_at: u32,
 }
@@ -106,14 +142,36 @@ impl Feature {
     /// Returns its bin edges out of those of all features.
     #[inline]
     pub(crate) fn edges_of<'e, T>(&self, edges: &'e [T]) -> &'e [T] {
-        let start = self.first_edge as usize;
-        certain!(edges.get(start..start.wrapping_add(self.kind.edges() as usize)), &[])
+        certain!(self.first_edges(edges, self.kind.edges() as usize), &[])
+    }
+
+    /// Returns the first `count` of its bin edges, where it has so many.
+    #[inline]
+    pub(crate) fn first_edges<'e, T>(&self, edges: &'e [T], count: usize) -> Option<&'e [T]> {
+        edges.get(self.first_edge as usize..)?.get(..count)
+    }
+
+    /// Returns whether it is a binned number whose linear row adds nothing.
+    #[inline]
+    #[must_use]
+    pub fn is_stepped(&self) -> bool {
+        self.kept != NOT_KEPT
+    }
+
+    /// Returns the number of its terms in every record.
+    #[inline]
+    #[must_use]
+    pub fn terms(&self) -> usize {
+        match self.kind {
+            Kind::Number { bins: 1.., .. } if !self.is_stepped() => 2,
+            _ => 1,
+        }
     }
 
     /// Returns the range of its terms in a record's list of terms.
     pub(crate) fn term_range(&self) -> core::ops::Range<usize> {
         let start = usize::from(self.first_term);
-        start..start.wrapping_add(self.kind.terms())
+        start..start.wrapping_add(self.terms())
     }
 }
 
@@ -132,15 +190,19 @@ pub(crate) struct Layout<'a, const FEATURES: usize> {
 
 impl<'a, const FEATURES: usize> Layout<'a, FEATURES> {
     /// Lays out the features of a blob, whose bin edges are `edges` where they are floats.
-    pub fn new(blob: &Blob<'a>, edges: &'a [f32]) -> Result<Self, LoadError> {
+    /// `adds_nothing` returns whether a weight row is of no use.
+    pub fn new(blob: &Blob<'a>, edges: &'a [f32], adds_nothing: impl Fn(u32) -> bool) -> Result<Self, LoadError> {
         let mut features = heapless::Vec::new();
-        let (mut first_row, mut first_edge, mut first_term) = (0_u32, 0_u32, 0_u16);
+        let (mut first_row, mut first_edge, mut first_term, mut stepped) = (0_u32, 0_u32, 0_u16, 0_u16);
         for kind in blob.kinds() {
-            let feature = Feature { kind, first_row, first_edge, first_term, name_at: 0 };
+            let is_stepped = matches!(kind, Kind::Number { bins: 1.., .. }) && adds_nothing(first_row);
+            let kept = if is_stepped { stepped } else { NOT_KEPT };
+            let feature = Feature { kind, first_row, first_edge, first_term, kept, name_at: 0 };
             // At most 4096 features of at most 65,535 rows and 2 terms: none of these can wrap.
             first_row = first_row.wrapping_add(kind.rows());
             first_edge = first_edge.wrapping_add(kind.edges());
-            first_term = first_term.wrapping_add(if kind.terms() == 2 { 2 } else { 1 });
+            first_term = first_term.wrapping_add(if feature.terms() == 2 { 2 } else { 1 });
+            stepped = stepped.wrapping_add(u16::from(is_stepped));
             if features.push(feature).is_err() {
                 let found = usize::from(blob.description().features);
                 let kind = LoadErrorKind::TooManyFeatures { found, capacity: FEATURES };
@@ -296,15 +358,18 @@ impl FeatureKey for &str {
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
 
     #[test]
     fn bin_counts_the_edges_not_above_x() {
-        let edges = [-1.0, 0.0, 0.5, 2.0, 2.5, 7.0, 9.0_f32];
+        let edges: Vec<f32> = (0..300_u16).map(|edge| f32::from(edge) / 2.0 - 40.0).collect();
         for n in 0..=edges.len() {
             let edges = edges.get(..n).unwrap_or_default();
-            for x in [-5.0, -1.0, -0.5, 0.0, 0.4, 0.5, 2.0, 2.4, 2.5, 6.9, 7.0, 9.0, 1e9, f32::INFINITY] {
-                assert_eq!(bin(x, edges), edges.iter().filter(|e| **e <= x).count(), "{x} {edges:?}");
+            let places = edges.iter().flat_map(|edge| [edge.next_down(), *edge, edge.next_up()]);
+            for x in places.chain([f32::NEG_INFINITY, f32::INFINITY]) {
+                assert_eq!(bin(x, edges), edges.iter().filter(|e| **e <= x).count(), "{x} of {n}");
             }
         }
     }

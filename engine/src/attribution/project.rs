@@ -72,7 +72,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             for (sums, feature) in sums.iter_mut().zip(features) {
                 let Some(first) = terms.next().and_then(product) else { return };
                 *sums = first;
-                if feature.kind().terms() == 2 {
+                if feature.terms() == 2 {
                     let Some(second) = terms.next().and_then(product) else { return };
                     sums.iter_mut().zip(second).for_each(|(sum, product)| *sum += product);
                 }

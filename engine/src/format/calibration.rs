@@ -35,4 +35,10 @@ impl<'a> Calibration<'a> {
         let ([slope, bias], rows) = self.numbers.split_first_chunk()?;
         Some((f32::from_le_bytes(*slope), f32::from_le_bytes(*bias), rows))
     }
+
+    /// Returns whether a row of weights adds to the calibrated probability.
+    pub fn sees(&self, row: u32) -> bool {
+        let row = self.parts().and_then(|(_, _, rows)| rows.get(row as usize));
+        row.is_some_and(|row| f32::from_le_bytes(*row) != 0.0)
+    }
 }

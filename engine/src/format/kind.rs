@@ -57,15 +57,6 @@ impl Kind {
         }
     }
 
-    /// Returns the number of terms of such a feature in every record.
-    #[must_use]
-    pub const fn terms(self) -> usize {
-        match self {
-            Self::Number { bins, .. } if bins > 0 => 2,
-            _ => 1,
-        }
-    }
-
     /// Returns the bytes of such a feature's value in a background record, see
     /// [`crate::format::background`].
     #[must_use]

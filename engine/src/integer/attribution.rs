@@ -77,7 +77,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let mut values = attribution.values.iter_mut();
         for (value, feature) in values.by_ref().zip(self.fixed.layout.features()) {
             let mut product = products.next().unwrap_or(0);
-            if feature.kind.terms() == 2 {
+            if feature.terms() == 2 {
                 product = product.wrapping_add(products.next().unwrap_or(0));
             }
             *value = self.log_odds(product);

@@ -172,7 +172,9 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
             let kind = LoadErrorKind::TooManyExperts { found: blob.experts(), capacity: EXPERTS };
             return Err(refused(kind, HEADER_BYTES));
         }
-        let layout = Layout::new(&blob, &[])?;
+        let row_bytes = scales.len().wrapping_mul(usize::from(format.bits / 8)).max(1);
+        let row = |row: u32| rows.chunks(row_bytes).nth(row as usize).unwrap_or_default();
+        let layout = Layout::new(&blob, &[], |index| row(index).iter().all(|byte| *byte == 0))?;
         let rows_at = blob.bytes().len().wrapping_sub(rows.len());
         let rows = match format.bits {
             8 => Rows::I8(try_cast_slice(rows).unwrap_or_default()),

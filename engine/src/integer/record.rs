@@ -190,15 +190,18 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     fn write_number(&mut self, index: usize, feature: &Feature, number: &Number, x: i32) -> Note {
         let inside = number.clamp(x);
         let note = if inside == x { Note::Usual } else { Note::Clamped };
-        let linear = Term { row: feature.first_row, scale: number.scale(inside) };
+        let linear = || Term { row: feature.first_row, scale: number.scale(inside) };
         let edges = match feature.kind {
             Kind::Number { bins: 1.., .. } => feature.edges_of(self.fixed.edges),
-            _ => return self.write(index, feature, linear, None, note),
+            _ => return self.write(index, feature, linear(), None, note),
         };
         #[allow(clippy::cast_possible_truncation)] // at most MAX_BINS
         let bin = bin_by(edges, |edge| i32::from_le_bytes(*edge) <= inside) as u32;
         let bin = self.whole(feature.first_row.wrapping_add(2).wrapping_add(bin));
-        self.write(index, feature, linear, Some(bin), note)
+        if feature.is_stepped() {
+            return self.write(index, feature, bin, None, note);
+        }
+        self.write(index, feature, linear(), Some(bin), note)
     }
 
     /// `code == levels` is the unseen row.
@@ -218,8 +221,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         // Where a bin's row follows, it is the missing row, and the linear one adds nothing; else
         // the missing row takes the linear one's place.
         let nothing = Term { row: feature.first_row, scale: 0 };
-        match feature.kind {
-            Kind::Number { bins: 1.., .. } => self.write(index, feature, nothing, Some(missing), Note::Missing),
+        match feature.terms() {
+            2 => self.write(index, feature, nothing, Some(missing), Note::Missing),
             _ => self.write(index, feature, missing, None, Note::Missing),
         }
     }

@@ -107,7 +107,7 @@ impl Reach {
         rule: &Rule,
     ) -> Self {
         let terms = record.terms().get(feature.term_range()).unwrap_or_default();
-        let (Some(first), Some(last)) = (terms.first(), terms.last()) else { return Self::NONE };
+        let Some(last) = terms.last() else { return Self::NONE };
         let still = Self { origin: Place { row: last.row, at: 0.0 }, ..Self::NONE };
         if record.notes().get(index) == Some(&Note::Missing) || rule.direction == Direction::Fixed {
             return still;
@@ -120,8 +120,8 @@ impl Reach {
             Kind::Number { low, high, bins, .. } => {
                 let unit = model.schema().deviation(index) / rule.cost;
                 let ([lowest, highest], steps) = rule.within(low, high);
-                let reach =
-                    Self { linear: feature.first_row, unit, value: first.scale, lowest, highest, steps, ..still };
+                let value = record.centred(feature);
+                let reach = Self { linear: feature.first_row, unit, value, lowest, highest, steps, ..still };
                 let [low, high] = [lowest, highest].map(|x| reach.position(feature, x));
                 let low = if rule.direction == Direction::Increase { clamp(low, 0.0, FARTHEST) } else { low };
                 let high = if rule.direction == Direction::Decrease { clamp(high, -FARTHEST, 0.0) } else { high };

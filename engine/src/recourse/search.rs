@@ -371,7 +371,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
                 let number = reach.number(feature, feature.edges_of(layout.edges), place);
                 _ = changed.set_number(key, number).ok()?;
                 let terms = changed.terms().get(feature.term_range())?;
-                *point = Place { row: terms.last()?.row, at: reach.position_of(terms.first()?.scale) };
+                *point = Place { row: terms.last()?.row, at: reach.position_of(changed.centred(feature)) };
                 if *point == reach.origin {
                     // Too near for the record to distinguish.
                     continue;

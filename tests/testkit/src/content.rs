@@ -94,6 +94,17 @@ impl Content {
         Bytes::new(&[&header[..], &payload].concat())
     }
 
+    /// Makes the linear rows zero of those binned numbers whose indices `is_stepped` accepts.
+    pub fn step(&mut self, is_stepped: impl Fn(usize) -> bool) {
+        let (stride, mut first_row) = (stride(self.experts), 0);
+        for (index, feature) in self.features.iter().enumerate() {
+            if matches!(feature.kind, Kind::Number { bins: 1.., .. }) && is_stepped(index) {
+                self.rows[first_row * stride..][..stride].fill(0.0);
+            }
+            first_row += feature.kind.rows() as usize;
+        }
+    }
+
     /// Reads the content of a blob of float weights that the engine accepts.
     ///
     /// # Panics

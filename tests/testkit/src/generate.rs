@@ -92,10 +92,13 @@ impl Recipe {
         Self { gate: 12.0, outputs: 12.0, ..Self::any(seed) }
     }
 
-    /// Draws a model. No logit can pass its bound, and some records come near it.
+    /// Draws a model. No logit can pass its bound, and some records come near it. Every other
+    /// binned number is stepped.
     #[must_use]
     pub fn content(&self, seed: u64) -> Content {
-        self.content_of(seed, |_, draw| draw_kind(draw))
+        let mut content = self.content_of(seed, |_, draw| draw_kind(draw));
+        content.step(|index| (seed ^ index as u64).is_multiple_of(2));
+        content
     }
 
     /// Draws a model whose features are of the given kinds.

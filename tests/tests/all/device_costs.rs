@@ -166,13 +166,14 @@ fn draw([features, experts]: [usize; 2], seed: u64) -> (Content, Vec<Cell>) {
         } else if draw.below(100) >= numbers {
             return Kind::Category { levels: draw.one_of(&[1, 2, 5, 41]) };
         }
-        let bins = if draw.below(100) < binned { draw.one_of(&[1, 2, 4, 7, 16, 64]) } else { 0 };
+        let bins = if draw.below(100) < binned { draw.one_of(&[1, 2, 4, 7, 16, 64, 128]) } else { 0 };
         if draw.below(200) < logarithms {
             Kind::Number { transform: Transform::Log1p, low: 0.0, high: 99_999.0, centre: 1.0, bins }
         } else {
             Kind::Number { transform: Transform::Identity, low: 0.0, high: 90.0, centre: 40.0, bins }
         }
     });
+    content.step(|index| (seed ^ index as u64).is_multiple_of(2));
     if draw.below(5) < 2 {
         content.rows[stride(experts)] = 200.0;
     }

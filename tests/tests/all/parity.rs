@@ -1,8 +1,8 @@
 //! The engine against its slow twin in f64: scores of arbitrary models and records.
 
 use feamoe_engine::mixture::stride;
-use feamoe_engine::schema::Note;
-use feamoe_engine::{FeatureIndex, Model, RecordError, Score};
+use feamoe_engine::schema::{Kind, Note, Transform};
+use feamoe_engine::{Attribution, FeatureIndex, Model, RecordError, Recourse, Score};
 use feamoe_testkit::content::Content;
 use feamoe_testkit::generate::{Cell, EXPERTS, FEATURES, Recipe, SHARP, fill, records};
 use feamoe_testkit::reference::Reference;
@@ -49,6 +49,66 @@ fn scores_agree_with_the_slow_twin() {
         }
     }
     assert!(bounded > 20 && unbounded > 20, "both paths of the kernel: {bounded} bounded, {unbounded} not");
+}
+
+/// A calibration keeps the linear terms that it has weights for: the same model without steps.
+#[test]
+fn a_stepped_number_gives_the_bits_of_two_terms() {
+    let mut searches = 0;
+    for seed in 0..MODELS {
+        let mut content = Recipe::gentle(seed).content(seed);
+        content.step(|_| true);
+        // Of either sign: neither adds anything.
+        content.rows.iter_mut().filter(|weight| **weight == 0.0).skip(1).step_by(2).for_each(|weight| *weight = -0.0);
+        let stride = stride(content.experts);
+        content.rows.chunks_mut(stride).for_each(|row| row[2 * content.experts..].fill(0.0));
+        let rows = content.rows.len() / stride;
+        let linear = Content { calibration: vec![1.0; rows + 2], ..content.clone() };
+        let (stepped, linear) = (content.to_bytes(false), linear.to_bytes(false));
+        let [stepped, linear]: [TestModel; 2] = [&stepped, &linear].map(|bytes| Model::load(bytes.as_slice()).unwrap());
+        let binned = |kind| matches!(kind, Kind::Number { bins: 1.., .. });
+        for (step, line) in stepped.schema().features().iter().zip(linear.schema().features()) {
+            assert_eq!((step.is_stepped(), line.is_stepped()), (binned(step.kind()), false), "seed {seed}");
+            assert_eq!((step.terms(), line.terms()), (1, if binned(line.kind()) { 2 } else { 1 }), "seed {seed}");
+        }
+        let (mut fewer, mut more) = (stepped.record(), linear.record());
+        let [mut found, mut wanted] = [Attribution::new(); 2];
+        let [mut near, mut nearest] = [Recourse::new(), Recourse::new()];
+        for (number, cells) in records(&content, seed, RECORDS).into_iter().enumerate() {
+            fill(&mut fewer, &cells).unwrap();
+            fill(&mut more, &cells).unwrap();
+            assert_eq!(fewer.notes(), more.notes());
+            let [score, expected] = [stepped.score(&fewer).unwrap(), linear.score(&more).unwrap()];
+            assert_eq!(score.probability.to_bits(), expected.probability.to_bits(), "seed {seed}");
+            assert_eq!(score, expected, "seed {seed}");
+            stepped.frozen_into(&fewer, &mut found).unwrap();
+            linear.frozen_into(&more, &mut wanted).unwrap();
+            assert_eq!(found, wanted, "seed {seed}, frozen");
+            stepped.path_into(&fewer, &mut found).unwrap();
+            linear.path_into(&more, &mut wanted).unwrap();
+            assert_eq!(found, wanted, "seed {seed}, path");
+            if number % 8 == 0 && !score.decision {
+                stepped.recourse_into(&fewer, &mut near).unwrap();
+                linear.recourse_into(&more, &mut nearest).unwrap();
+                assert_eq!((near.distance, near.changes), (nearest.distance, nearest.changes), "seed {seed}, recourse");
+                searches += 1;
+            }
+        }
+    }
+    assert!(searches > 100, "{searches} searches");
+}
+
+#[test]
+fn a_calibration_keeps_the_linear_rows_that_it_sees() {
+    let kind = Kind::Number { transform: Transform::Log1p, low: 0.0, high: 9.0, centre: 1.0, bins: 2 };
+    let mut content = Recipe { features: 1, ..Recipe::gentle(1) }.content_of(1, |_, _| kind);
+    content.step(|_| true);
+    for (weight, is_stepped) in [(0.0, true), (0.5, false)] {
+        content.calibration = vec![1.0, 0.0, weight, 0.1, 0.2, 0.3];
+        let bytes = content.to_bytes(false);
+        let model: TestModel = Model::load(bytes.as_slice()).unwrap();
+        assert_eq!(model.schema().features()[0].is_stepped(), is_stepped);
+    }
 }
 
 /// Scores records of a model.

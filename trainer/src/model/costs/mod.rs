@@ -20,7 +20,7 @@ mod constants;
 
 use feamoe_engine::attribution::MAX_PANELS;
 use feamoe_engine::mixture::{LANE_MULTIPLE, stride};
-use feamoe_engine::schema::{Kind, Transform};
+use feamoe_engine::schema::{Feature, Kind, Transform};
 use feamoe_engine::{Model, Scorer, integer};
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ pub use constants::{COMPILER, DEVICES};
 /// Experts whose lanes a Cortex-M4F keeps in registers.
 const MOST_IN_REGISTERS: usize = 11;
 /// Kinds of work of setting all values, see [`Shape::setting`].
-pub const SETTING: usize = 6;
+pub const SETTING: usize = 7;
 /// Kinds of work of a score and its explanations, see [`Shape::passing`].
 pub const PASSING: usize = 19;
 /// Kinds of work of one more part of the path, see [`Shape::parting`].
@@ -103,6 +103,7 @@ pub struct Shape {
     blob_bytes: usize,
     terms: usize,
     numbers: usize,
+    /// That are taken.
     logarithms: usize,
     binned: usize,
     /// Of the searches for bins.
@@ -178,18 +179,20 @@ impl Shape {
     fn of_any<'a>(model: &impl Scorer<'a>) -> Self {
         let schema = model.schema();
         let features = schema.features();
-        let count = |is: fn(Kind) -> usize| features.iter().map(|feature| is(feature.kind())).sum();
+        let count = |is: fn(&&Feature) -> bool| features.iter().filter(is).count();
         Self {
             features: features.len(),
             experts: model.experts(),
             bounded: true,
             blob_bytes: model.blob_bytes(),
-            terms: count(Kind::terms),
-            numbers: count(|kind| usize::from(matches!(kind, Kind::Number { .. }))),
-            logarithms: count(|kind| usize::from(matches!(kind, Kind::Number { transform: Transform::Log1p, .. }))),
-            binned: count(|kind| usize::from(kind.terms() > 1)),
-            // A search halves its edges until one is left.
-            steps: count(|kind| kind.edges().checked_next_power_of_two().map_or(0, u32::ilog2) as usize),
+            terms: features.iter().map(Feature::terms).sum(),
+            numbers: count(|feature| matches!(feature.kind(), Kind::Number { .. })),
+            logarithms: count(|feature| {
+                matches!(feature.kind(), Kind::Number { transform: Transform::Log1p, .. }) && !feature.is_stepped()
+            }),
+            binned: count(|feature| matches!(feature.kind(), Kind::Number { bins: 1.., .. })),
+            // A comparison halves the edges that are left.
+            steps: features.iter().map(|feature| (u32::BITS - feature.kind().edges().leading_zeros()) as usize).sum(),
             bits: None,
         }
     }
@@ -203,7 +206,8 @@ impl Shape {
     /// Returns how much there is of each kind of work of setting all values.
     #[must_use]
     pub fn setting(&self) -> [f64; SETTING] {
-        [1, self.features, self.numbers, self.logarithms, self.binned, self.steps].map(number)
+        let linear = self.terms - self.features;
+        [1, self.features, self.numbers, self.logarithms, self.binned, linear, self.steps].map(number)
     }
 
     /// Returns how much there is of each kind of work of a score, as of its explanations: over
