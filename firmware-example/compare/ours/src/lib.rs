@@ -4,16 +4,16 @@
 use core::cell::UnsafeCell;
 
 use feamoe_engine::Value;
-use feamoe_engine::{Attribution, PredictError, Record, RecordError, include_model};
+use feamoe_engine::{Attribution, FeatureIndex, PredictError, Record, RecordError, Score, include_model};
 
 mod adult {
     include!(env!("COMPARE_CONSTANTS"));
 }
 use adult::{Device, feature};
 
-const NUMBERS: [feamoe_engine::FeatureIndex; 5] =
+const NUMBERS: [FeatureIndex; 5] =
     [feature::AGE, feature::EDUCATION_NUM, feature::CAPITAL_GAIN, feature::CAPITAL_LOSS, feature::HOURS_PER_WEEK];
-const CATEGORIES: [feamoe_engine::FeatureIndex; 8] = [
+const CATEGORIES: [FeatureIndex; 8] = [
     feature::WORKCLASS,
     feature::EDUCATION,
     feature::MARITAL_STATUS,
@@ -41,7 +41,7 @@ struct Place<T>(UnsafeCell<Option<T>>);
 unsafe impl<T> Sync for Place<T> {}
 
 static MODEL: Place<Device<'static>> = Place(UnsafeCell::new(None));
-type Prepared = (&'static Device<'static>, Record<'static, { adult::FEATURES }>);
+type Prepared = (&'static Device<'static>, Record<'static, { adult::FEATURES }>, Score<{ adult::EXPERTS }>);
 static PREPARED: Place<Prepared> = Place(UnsafeCell::new(None));
 
 #[panic_handler]
@@ -62,7 +62,7 @@ pub extern "C" fn contender_start() -> i32 {
     // SAFETY: called once, before anything else uses both.
     unsafe {
         let model = (*MODEL.0.get()).insert(model);
-        *PREPARED.0.get() = Some((model, model.record()));
+        *PREPARED.0.get() = Some((model, model.record(), Score::new()));
     }
     0
 }
@@ -71,26 +71,34 @@ pub extern "C" fn contender_start() -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn contender_score(row: &Row) -> f32 {
     // SAFETY: nothing else uses it.
-    let Some((model, record)) = (unsafe { &mut *PREPARED.0.get() }) else { return -1.0 };
+    let Some((model, record, score)) = (unsafe { &mut *PREPARED.0.get() }) else { return -1.0 };
     if set(record, row).is_err() {
         return -1.0;
     }
-    score(model, record).unwrap_or(-1.0)
+    scored(model, record, score).unwrap_or(-1.0)
 }
 
 fn set(record: &mut Record<'_, { adult::FEATURES }>, row: &Row) -> Result<(), RecordError> {
-    let numbers = NUMBERS.into_iter().zip(row.numbers.map(Value::Number));
-    let codes = row.codes.map(|code| if code == MISSING { Value::Missing } else { Value::Level(code) });
     let mut values = [Value::Missing; adult::FEATURES];
-    for (index, value) in numbers.chain(CATEGORIES.into_iter().zip(codes)) {
+    let mut put = |index: FeatureIndex, value| {
         if let Some(place) = values.get_mut(index.0) {
             *place = value;
         }
+    };
+    for (index, number) in NUMBERS.into_iter().zip(row.numbers) {
+        put(index, Value::Number(number));
+    }
+    for (index, code) in CATEGORIES.into_iter().zip(row.codes) {
+        put(index, if code == MISSING { Value::Missing } else { Value::Level(code) });
     }
     record.set_all(&values)
 }
 
-fn score(model: &Device<'_>, record: &Record<'_, { adult::FEATURES }>) -> Result<f32, PredictError> {
+fn scored(
+    model: &Device<'_>,
+    record: &Record<'_, { adult::FEATURES }>,
+    score: &mut Score<{ adult::EXPERTS }>,
+) -> Result<f32, PredictError> {
     if cfg!(any(feature = "frozen", feature = "path")) {
         let mut why = Attribution::<{ adult::FEATURES }, { adult::EXPERTS }>::new();
         if cfg!(feature = "path") {
@@ -100,6 +108,7 @@ fn score(model: &Device<'_>, record: &Record<'_, { adult::FEATURES }>) -> Result
         }
         Ok(why.score.probability)
     } else {
-        Ok(model.score(record)?.probability)
+        model.score_into(record, score)?;
+        Ok(score.probability)
     }
 }
