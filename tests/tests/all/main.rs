@@ -35,6 +35,7 @@ mod fewer_experts;
 mod firmware_costs;
 mod firmware_example;
 mod firmware_parity;
+mod following;
 mod fuzz_seeds;
 mod golden_blob;
 mod golden_checkpoint;

@@ -51,7 +51,7 @@ struct Group {
 #[derive(Debug, Default, Serialize)]
 struct Encoding {
     feature: String,
-    /// The values that are told apart, from lowest to highest.
+    /// The values that bins distinguish, from lowest to highest.
     #[serde(skip_serializing_if = "Option::is_none")]
     range_before: Option<[f32; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,7 @@ impl EventReport {
         report
     }
 
-    /// Tells of a change of the encoding.
+    /// Reports a change of the encoding.
     fn of_change(change: &Change) -> Self {
         let mut encoding = Encoding { feature: change.feature.clone(), ..Encoding::default() };
         let cause = match &change.kind {

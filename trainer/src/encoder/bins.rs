@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_floats_are_still_told_apart() {
+    fn neighbouring_floats_are_still_distinguished() {
         let next = f32::from_bits(1.0_f32.to_bits() + 1);
         assert_eq!(halfway(1.0, next), next);
         assert_eq!(halfway(f32::MIN, f32::MAX), 0.0);

@@ -173,7 +173,7 @@ fn numbers(
 pub(super) struct Sample<'a> {
     /// Those that give its scale, not empty, in their order.
     pub newest: &'a [f32],
-    /// Others that are to be told apart as well.
+    /// Others that bins are to distinguish as well.
     pub older: &'a [f32],
 }
 
@@ -191,21 +191,21 @@ pub(super) fn number(sample: &Sample<'_>, transform: Transform, bins: usize) -> 
         Transform::Identity => finite(t),
         Transform::Log1p => finite(libm::expm1(t)).max(0.0),
     });
-    let mut told_apart: Vec<f32> = values.iter().map(|x| clamp(*x, low, high)).collect();
+    let mut distinguished: Vec<f32> = values.iter().map(|x| clamp(*x, low, high)).collect();
     if !sample.older.is_empty() {
-        told_apart.sort_unstable_by(f32::total_cmp);
-        told_apart = thinned(&told_apart, sample.older.len());
-        told_apart.extend(sample.older);
+        distinguished.sort_unstable_by(f32::total_cmp);
+        distinguished = thinned(&distinguished, sample.older.len());
+        distinguished.extend(sample.older);
     }
     let (low, high) = sample.older.iter().fold((low, high), |(low, high), x| (low.min(*x), high.max(*x)));
-    let edges = edges(told_apart.clone(), bins);
+    let edges = edges(distinguished.clone(), bins);
     let standardised = |x: f32| ((f64::from(transform.apply(x)) - mean) / sd).clamp(-CLAMP_SD, CLAMP_SD);
-    let bins = if edges.is_empty() { Vec::new() } else { bins_of(&told_apart, &edges, standardised) };
+    let bins = if edges.is_empty() { Vec::new() } else { bins_of(&distinguished, &edges, standardised) };
     let (mean, sd) = (finite(mean), finite(sd));
     let (first_row, first_block, capacity) = (0, 0, 0);
     let recent = Recent::default();
     let mut number = Number { transform, mean, sd, low, high, edges, bins, first_row, first_block, capacity, recent };
-    number.recent = Recent::new(&number, &told_apart, &values);
+    number.recent = Recent::new(&number, &distinguished, &values);
     number
 }
 

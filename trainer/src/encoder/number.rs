@@ -133,7 +133,7 @@ impl Number {
     }
 
     /// Returns the terms of the values in a fine bin, each with its block: the line, the coarse bin
-    /// where there are some, and, last, the fine bin, which tells how often the bin was picked.
+    /// where there are some, and last the fine bin, whose count is that of the bin.
     pub(crate) fn terms_of_bin(&self, index: usize) -> impl Iterator<Item = (Term, u32)> + use<> {
         let bin = self.bins.get(index).copied();
         let has_coarse = self.bins.len() > COARSE;

@@ -281,7 +281,7 @@ fn flips_are_the_rows_with_other_groups_values() {
     }
 }
 
-/// What a feature adds to the log-odds, by rows of weights that tell it.
+/// What a feature adds to the log-odds with these rows of weights.
 fn effect(encoder: &Encoder, feature: usize, x: f32, weights: &[f32]) -> f32 {
     number(encoder, feature).terms(x).map(|(term, _)| term.scale * weights[term.row as usize]).sum()
 }
@@ -296,7 +296,7 @@ fn carried(carry: &Carry, weights: &[f32]) -> Vec<f32> {
     after
 }
 
-/// Learns from rows of these cells until the encoding changes, at most so many.
+/// Learns from rows of these cells until the encoding changes, or they end.
 fn until_changed(encoder: &mut Encoder, cells: impl Iterator<Item = String>) -> Vec<Carry> {
     let text: String = cells.fold("x,y\n".to_owned(), |text, cell| text + &cell + ",1\n");
     let schema = Schema::from_toml("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n").unwrap();

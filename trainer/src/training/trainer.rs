@@ -591,7 +591,7 @@ impl Trainer {
         Ok((example.label, learner.calibrated(&example.terms, score)))
     }
 
-    /// Goes back to an earlier learner, of so many rows and passes.
+    /// Goes back to an earlier learner, that of this number of rows and passes.
     pub(super) fn go_back(&mut self, learner: &Learner, rows: u64, epochs: u32) {
         self.state.learner = learner.clone();
         self.state.rows = rows;

@@ -8,7 +8,7 @@
 //! | label flip | one in ten labels wrong; the concept is turned round every 9,000 rows | - |
 //! | SEA | thresholds 8, 9, 7, 9.5, 9,000 rows each, one in ten labels wrong | Street and Kim 2001 |
 //! | moving RBF | 30 centres of two classes in 10 dimensions that wander | Bifet et al. 2009 |
-//! | level shift, trend, empty at first, new levels | one number or category, told apart by it alone | - |
+//! | level shift, trend, empty at first, new levels | one number or category, which alone predicts the outcome | - |
 //!
 //! *Reproducible*: the same seed gives the same rows on every machine.
 
