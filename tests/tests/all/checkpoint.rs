@@ -446,7 +446,7 @@ fn what_is_read_is_not_overwritten() {
 #[test]
 fn a_checkpoint_does_not_grow_with_the_stream() {
     let folder = parts(&[8_000, 60_000]);
-    let options = ["--window", "10"];
+    let options = ["--window", "10", "--experts", "12"];
     train(&folder, &["0.csv"], "parts", &options);
     let before = folder.read("parts.ckpt").len();
     let _ = folder.run(&update("parts", &["1.csv"], &[])).done();
