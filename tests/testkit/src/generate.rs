@@ -96,9 +96,16 @@ impl Recipe {
     /// binned number is stepped.
     #[must_use]
     pub fn content(&self, seed: u64) -> Content {
-        let mut content = self.content_of(seed, |_, draw| draw_kind(draw));
+        let mut content = self.content_with_lines(seed);
         content.step(|index| (seed ^ index as u64).is_multiple_of(2));
         content
+    }
+
+    /// As [`Recipe::content`], but every binned number has its linear row: the models that golden
+    /// files were written of.
+    #[must_use]
+    pub fn content_with_lines(&self, seed: u64) -> Content {
+        self.content_of(seed, |_, draw| draw_kind(draw))
     }
 
     /// Draws a model whose features are of the given kinds.

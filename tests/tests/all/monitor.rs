@@ -27,7 +27,7 @@ type Device = Monitor<GROUPS, FEATURES>;
 
 /// Does something with a model of this seed, of [`FEATURES`] features.
 fn with_model<T>(seed: u64, act: impl FnOnce(&Model<'_, FEATURES, 4>) -> T) -> T {
-    let content = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 }.content(seed);
+    let content = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 }.content_with_lines(seed);
     let bytes = aligned(&content.to_bytes(true));
     act(&load(bytes.as_slice()))
 }
@@ -522,7 +522,7 @@ fn a_sealed_state_of_nonsense_is_refused_or_sound() {
 fn integer_scores_count_as_they_were_decided() {
     let (mut checked, mut at_threshold) = (0, 0);
     for seed in 0..40 {
-        let content = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 }.content(seed);
+        let content = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 }.content_with_lines(seed);
         let float = aligned(&content.to_bytes(true));
         let blob = quantize(&float, Width::I16).unwrap();
         let first: integer::Model<'_, FEATURES, 4> = integer::Model::load(blob.as_slice()).unwrap();

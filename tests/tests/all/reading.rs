@@ -252,7 +252,7 @@ fn an_odd_cell_has_the_same_outcome_in_every_row() {
             let line = printed.lines().find(|line| line.starts_with("wage ")).unwrap();
             assert_eq!(
                 line.split_whitespace().collect::<Vec<_>>(),
-                ["wage", "number", "0", "1", "0", "0"],
+                ["wage", "number", "0", "1", "0", "0", "0"],
                 "{printed}"
             );
             // The model knows that its rows were read so.
