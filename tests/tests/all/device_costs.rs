@@ -61,8 +61,9 @@ const FEW: f64 = 40.0;
 /// The same share where values are set: a logarithm, and floats by software, take what the value
 /// wants.
 const SETTING_TOLERANCE: f64 = 0.1;
-/// Of integers on RISC-V, whose code differs more from one capacity to the next.
-const RISCV_INTEGERS: f64 = 0.08;
+/// Of integers on RISC-V and Cortex-M0, whose code differs more from one capacity to the next (on a
+/// Cortex-M0 `frozen` of 10 features and 8 experts: 6 %).
+const ROUGHER_INTEGERS: f64 = 0.08;
 /// With another compiler than that of the constants.
 const OTHER_COMPILER: f64 = 0.2;
 /// Code in flash may differ by this share.
@@ -233,8 +234,9 @@ fn tolerance() -> f64 {
 
 fn is_told(device: &Device, counter: &Counter) {
     let (mut tolerance, kinds) = (tolerance(), counter.kinds);
-    if kinds != Kinds::Floats && device.target.starts_with("riscv") {
-        tolerance = tolerance.max(RISCV_INTEGERS);
+    let is_rougher = ["riscv", "thumbv6m"].iter().any(|target| device.target.starts_with(target));
+    if kinds != Kinds::Floats && is_rougher {
+        tolerance = tolerance.max(ROUGHER_INTEGERS);
     }
     for capacity in OTHERS {
         let mut worst = [0.0_f64; CALLS.len()];
