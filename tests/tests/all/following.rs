@@ -105,7 +105,8 @@ fn levels_that_came_up_take_the_rows_of_those_that_have_gone() {
     let text = (0..ROWS).fold("shop,y\n".to_owned(), |mut text, row| {
         let (name, count) = if row < CHANGE { ("old", 40.0) } else { ("new", 8.0) };
         let level = (uniform(&mut random) * count) as u32;
-        let _ = writeln!(text, "{name} {level},{}", says(&mut random, if level % 2 == 0 { 2.0 } else { -2.0 }));
+        let _ =
+            writeln!(text, "{name} {level},{}", says(&mut random, if level.is_multiple_of(2) { 2.0 } else { -2.0 }));
         text
     });
     folder.write("s.csv", text);
