@@ -145,7 +145,7 @@ impl Feature {
         certain!(self.first_edges(edges, self.kind.edges() as usize), &[])
     }
 
-    /// Returns the first `count` of its bin edges, where it has so many.
+    /// Returns the first `count` of its bin edges; `None` where it has fewer.
     #[inline]
     pub(crate) fn first_edges<'e, T>(&self, edges: &'e [T], count: usize) -> Option<&'e [T]> {
         edges.get(self.first_edge as usize..)?.get(..count)

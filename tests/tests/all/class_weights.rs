@@ -7,7 +7,7 @@ use serde_json::Value;
 
 const SCHEMA: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\nnegative = [\"0\"]\n[[protected]]\ncolumn = \"g\"\nprivileged = [\"a\"]\n";
 
-/// Rows of two numbers, one in a hundred of which has the favourable outcome; it can be told apart
+/// Rows of two numbers, one in a hundred of which has the favourable outcome; it can be recognised
 /// at a balanced accuracy of about 0.8.
 fn rows(seed: u64, count: usize) -> String {
     let mut draw = Draw::new(seed);

@@ -1,6 +1,6 @@
-//! Promise: the encoding follows the stream. A number that moves, a column that is empty at first and
-//! levels that are replaced cost no accuracy in the long run; where nothing moves, nothing changes.
-//! Noise gets little credit, experts and passes end where they do not pay.
+//! Promise: the encoding follows the stream. A number that moves, a column that is empty at first
+//! and levels that are replaced cost no accuracy in the long run. Where nothing moves, nothing
+//! changes. Noise gets little credit, experts and passes end where they do not pay.
 
 use std::fmt::Write as _;
 
