@@ -73,6 +73,9 @@ impl Default for Example {
     }
 }
 
+/// Set in the number of a block whose rows are many for what they add: the fine bins of a number.
+pub const FINE: u32 = 1 << 31;
+
 /// The block of a row that belongs to none: its gain is 1.
 pub const NO_BLOCK: u32 = u32::MAX;
 

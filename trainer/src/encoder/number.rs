@@ -6,7 +6,7 @@ use feamoe_engine::schema::{Transform, bin, clamp};
 use serde::{Deserialize, Serialize};
 
 use super::follow::Recent;
-use super::{Example, NO_BLOCK};
+use super::{Example, FINE, NO_BLOCK};
 
 /// Coarse bins of a number, where it has more fine ones.
 pub(super) const COARSE: usize = 16;
@@ -142,7 +142,7 @@ impl Number {
             let line = Term { row: first, scale: place };
             let coarse = has_coarse.then_some((Term { row: first + 2 + u32::from(coarse), scale: 1.0 }, block + 1));
             let fine = Term { row: fine + index as u32, scale: 1.0 };
-            [Some((line, block)), coarse, Some((fine, block + 2))].into_iter().flatten()
+            [Some((line, block)), coarse, Some((fine, (block + 2) | FINE))].into_iter().flatten()
         })
     }
 
@@ -190,6 +190,6 @@ impl Number {
             && self.bins.is_sorted_by_key(|bin| bin.coarse)
             && self.first_row as usize + self.capacity as usize <= n_rows
             && self.n_rows() <= self.capacity as usize
-            && self.first_block < u32::MAX - BLOCKS
+            && self.first_block < FINE - BLOCKS
     }
 }
