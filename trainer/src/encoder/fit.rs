@@ -12,7 +12,7 @@ use super::bins::edges;
 use super::follow::{LevelCounts, Recent, thinned};
 use super::levels::Levels;
 use super::number::{Bin, COARSE};
-use super::{Category, Encoder, Feature, Kind, Number, Options, Quality, bad_cell};
+use super::{Block, Category, Encoder, Feature, Kind, Number, Options, Quality, bad_cell};
 use crate::error::Error;
 use crate::model::FEATURES;
 use crate::rows::{BadCells, Buffer, Merged, Row, column, is_number_column, merged, value};
@@ -47,11 +47,15 @@ pub(super) fn fit(rows: &Buffer, names: &[String], schema: &Schema, options: &Op
     };
     for column in columns {
         let name = names[column].clone();
+        let tells_group = schema.protected.iter().any(|protected| protected.columns().any(|column| *column == name));
         let kind = match numbers(rows, column, &name, &schema.features, schema.table.bad_cells)? {
             Some(values) => {
                 let sample = Sample { newest: &values, older: &[] };
                 let mut number = number(&sample, transform(&name, schema), options.bins);
                 encoder.place(&mut number);
+                if tells_group {
+                    number.first_block = number.first_block.telling_group();
+                }
                 Kind::Number(number)
             }
             None => {
@@ -59,6 +63,9 @@ pub(super) fn fit(rows: &Buffer, names: &[String], schema: &Schema, options: &Op
                 let is_empty = category.levels.iter().len() == 0 && !schema.features.categorical.contains(&name);
                 category.undecided = is_empty.then(Vec::new);
                 category.transform = transform(&name, schema);
+                if tells_group {
+                    category.block = category.block.telling_group();
+                }
                 Kind::Category(category)
             }
         };
@@ -202,7 +209,7 @@ pub(super) fn number(sample: &Sample<'_>, transform: Transform, bins: usize) -> 
     let standardised = |x: f32| ((f64::from(transform.apply(x)) - mean) / sd).clamp(-CLAMP_SD, CLAMP_SD);
     let bins = if edges.is_empty() { Vec::new() } else { bins_of(&distinguished, &edges, standardised) };
     let (mean, sd) = (finite(mean), finite(sd));
-    let (first_row, first_block, capacity) = (0, 0, 0);
+    let (first_row, first_block, capacity) = (0, Block::NONE, 0);
     let recent = Recent::default();
     let mut number = Number { transform, mean, sd, low, high, edges, bins, first_row, first_block, capacity, recent };
     number.recent = Recent::new(&number, &distinguished, &values);

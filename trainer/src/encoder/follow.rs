@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::fit::{self, Sample};
 use super::levels::Levels;
 use super::number::Number;
-use super::{Category, Encoder, Example, Feature, Kind};
+use super::{Block, Category, Encoder, Example, Feature, Kind};
 use crate::rows::{Cell, Record, is_number_column, value};
 
 /// Values of a number between two looks.
@@ -247,7 +247,7 @@ pub struct Carry {
     /// What is added to the bias: rows with their factors.
     pub bias: Vec<(u32, f32)>,
     /// Blocks whose gains are in the rows now, and begin anew.
-    pub blocks: Vec<u32>,
+    pub blocks: Vec<Block>,
 }
 
 /// A row of weights after a change.
@@ -438,6 +438,9 @@ impl Encoder {
         let sample = Sample { newest: &numbers, older: &[] };
         let mut new = fit::number(&sample, old.transform, self.most_bins);
         self.place(&mut new);
+        if old.block.tells_group() {
+            new.first_block = new.first_block.telling_group();
+        }
         let mut carry = Carry::default();
         if new.bins.is_empty() {
             carry.bias.push((unseen, 1.0));

@@ -15,6 +15,7 @@
 //! only way it is learned. Row ids never change; new levels get the next free one.
 
 mod bins;
+mod block;
 mod examples;
 mod fit;
 mod flips;
@@ -27,6 +28,7 @@ use feamoe_engine::mixture::Term;
 use feamoe_engine::schema::Transform;
 use serde::{Deserialize, Serialize};
 
+pub use block::Block;
 pub use examples::Examples;
 pub(crate) use fit::feature_columns;
 pub use flips::{Flipper, Flips};
@@ -49,7 +51,7 @@ pub struct Example {
     /// At most three per numeric and one per categorical feature, in the order of the features.
     pub terms: Vec<Term>,
     /// The block of each term: rows whose [gain](crate::learner) is learned together.
-    pub blocks: Vec<u32>,
+    pub blocks: Vec<Block>,
     /// Whether the outcome is the favourable one; false where it is not known.
     pub label: bool,
     /// Group per protected attribute, intersections last: 0 privileged, 1.. the others,
@@ -72,12 +74,6 @@ impl Default for Example {
         }
     }
 }
-
-/// Set in the number of a block whose rows are many for what they add: the fine bins of a number.
-pub const FINE: u32 = 1 << 31;
-
-/// The block of a row that belongs to none: its gain is 1.
-pub const NO_BLOCK: u32 = u32::MAX;
 
 /// How an encoder is fitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,7 +159,7 @@ pub struct Category {
     max_levels: usize,
     /// Unseen, then missing.
     unseen_row: u32,
-    block: u32,
+    block: Block,
     counts: LevelCounts,
     /// The values so far of a column that was empty at first, until they say what it is.
     undecided: Option<Vec<String>>,
@@ -365,13 +361,18 @@ impl Encoder {
     /// Returns whether a stored encoder can be one: every row of weights has its place.
     pub(crate) fn is_sound(&self) -> bool {
         let exists = |row: u32| (row as usize) < self.mass.len();
+        let has_block = |block: Block| block.index() < self.blocks as usize;
         (self.extent.len(), self.quality.len()) == (self.features.len(), self.features.len())
+            && self.blocks as usize <= (1 + number::BLOCKS as usize) * self.features.len()
             && self.follows_soundly()
             && self.features.iter().all(|feature| match &feature.kind {
-                Kind::Number(number) => number.is_sound(self.mass.len()),
+                Kind::Number(number) => number.is_sound(self.mass.len()) && number.blocks().all(has_block),
                 Kind::Category(category) => {
                     let mut rows = category.levels().map(|(_, row)| row);
-                    category.unseen_row < u32::MAX && exists(category.missing_row()) && rows.all(exists)
+                    category.unseen_row < u32::MAX
+                        && exists(category.missing_row())
+                        && rows.all(exists)
+                        && has_block(category.block)
                 }
             })
     }
@@ -392,9 +393,9 @@ impl Encoder {
         first as u32
     }
 
-    /// Adds blocks of rows and returns the first one's id.
-    fn add_blocks(&mut self, count: u32) -> u32 {
-        let first = self.blocks;
+    /// Adds blocks of rows and returns the first.
+    fn add_blocks(&mut self, count: u32) -> Block {
+        let first = Block::new(self.blocks);
         self.blocks += count;
         first
     }
@@ -442,7 +443,7 @@ impl Example {
     }
 
     #[inline]
-    fn push(&mut self, term: Term, block: u32) {
+    fn push(&mut self, term: Term, block: Block) {
         self.terms.push(term);
         self.blocks.push(block);
     }

@@ -6,7 +6,7 @@ use feamoe_engine::schema::{Transform, bin, clamp};
 use serde::{Deserialize, Serialize};
 
 use super::follow::Recent;
-use super::{Example, FINE, NO_BLOCK};
+use super::{Block, Example};
 
 /// Coarse bins of a number, where it has more fine ones.
 pub(super) const COARSE: usize = 16;
@@ -30,7 +30,7 @@ pub struct Number {
     /// Linear, missing, then the coarse and the fine bins.
     pub(super) first_row: u32,
     /// The line's, then those of the coarse and the fine bins.
-    pub(super) first_block: u32,
+    pub(super) first_block: Block,
     /// Rows there is room for from the first on.
     pub(super) capacity: u32,
     pub(super) recent: Recent,
@@ -134,20 +134,21 @@ impl Number {
 
     /// Returns the terms of the values in a fine bin, each with its block: the line, the coarse bin
     /// where there are some, and last the fine bin, whose count is that of the bin.
-    pub(crate) fn terms_of_bin(&self, index: usize) -> impl Iterator<Item = (Term, u32)> + use<> {
+    pub(crate) fn terms_of_bin(&self, index: usize) -> impl Iterator<Item = (Term, Block)> + use<> {
         let bin = self.bins.get(index).copied();
         let has_coarse = self.bins.len() > COARSE;
         let (first, fine, block) = (self.first_row, self.bin_rows().start, self.first_block);
         bin.into_iter().flat_map(move |Bin { place, coarse, .. }| {
             let line = Term { row: first, scale: place };
-            let coarse = has_coarse.then_some((Term { row: first + 2 + u32::from(coarse), scale: 1.0 }, block + 1));
+            let coarse =
+                has_coarse.then_some((Term { row: first + 2 + u32::from(coarse), scale: 1.0 }, block.after(1)));
             let fine = Term { row: fine + index as u32, scale: 1.0 };
-            [Some((line, block)), coarse, Some((fine, (block + 2) | FINE))].into_iter().flatten()
+            [Some((line, block)), coarse, Some((fine, block.after(2).fine()))].into_iter().flatten()
         })
     }
 
     /// Returns the terms of a number that is not NaN, each with its block.
-    pub(super) fn terms(&self, x: f32) -> impl Iterator<Item = (Term, u32)> + use<> {
+    pub(super) fn terms(&self, x: f32) -> impl Iterator<Item = (Term, Block)> + use<> {
         let bin = self.bin_of(x);
         let line = bin.is_none().then(|| {
             let scale = (self.transform.apply(clamp(x, self.low, self.high)) - self.mean) / self.sd;
@@ -168,8 +169,9 @@ impl Number {
     }
 
     /// Returns its blocks.
-    pub(super) fn blocks(&self) -> std::ops::Range<u32> {
-        self.first_block..self.first_block + BLOCKS
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Block> + use<> {
+        let first = self.first_block;
+        (0..BLOCKS).map(move |index| first.after(index))
     }
 
     /// Pushes the terms of a value; of anything but a number, those of a missing one.
@@ -177,7 +179,7 @@ impl Number {
     pub(super) fn push_terms(&self, value: Value, example: &mut Example) {
         match value {
             Value::Number(x) if !x.is_nan() => self.terms(x).for_each(|(term, block)| example.push(term, block)),
-            _ => example.push(Term { row: self.missing_row(), scale: 1.0 }, NO_BLOCK),
+            _ => example.push(Term { row: self.missing_row(), scale: 1.0 }, Block::NONE),
         }
     }
 
@@ -190,6 +192,5 @@ impl Number {
             && self.bins.is_sorted_by_key(|bin| bin.coarse)
             && self.first_row as usize + self.capacity as usize <= n_rows
             && self.n_rows() <= self.capacity as usize
-            && self.first_block < FINE - BLOCKS
     }
 }

@@ -43,7 +43,7 @@
 use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::{FINE, NO_BLOCK};
+use crate::encoder;
 
 /// What the prior weighs, in squared derivatives.
 const PRIOR: f32 = 1.0;
@@ -59,7 +59,7 @@ const KEPT_AT_DRIFT: f32 = 0.1;
 /// The gains of all blocks, and the block of every row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Gains {
-    block_of_row: Vec<u32>,
+    block_of_row: Vec<encoder::Block>,
     blocks: Vec<Block>,
 }
 
@@ -90,15 +90,15 @@ impl Block {
 
 impl Gains {
     /// Takes note of the blocks of a record's terms, in their order; terms past the end have none.
-    pub(super) fn admit(&mut self, terms: &[Term], blocks: &[u32]) {
+    pub(super) fn admit(&mut self, terms: &[Term], blocks: &[encoder::Block]) {
         for (term, block) in terms.iter().zip(blocks) {
             let row = term.row as usize;
             if row >= self.block_of_row.len() {
-                self.block_of_row.resize(row + 1, NO_BLOCK);
+                self.block_of_row.resize(row + 1, encoder::Block::NONE);
             }
             self.block_of_row[row] = *block;
-            if *block != NO_BLOCK && index(*block) >= self.blocks.len() {
-                self.blocks.resize(index(*block) + 1, Block::NEW);
+            if *block != encoder::Block::NONE && block.index() >= self.blocks.len() {
+                self.blocks.resize(block.index() + 1, Block::NEW);
             }
         }
     }
@@ -106,8 +106,17 @@ impl Gains {
     /// Returns the gain of a row.
     #[inline]
     pub(super) fn of(&self, row: usize) -> f32 {
-        let block = self.block_of_row.get(row).copied().unwrap_or(NO_BLOCK);
-        self.blocks.get(index(block)).map_or(1.0, |block| block.gain)
+        self.blocks.get(self.block_of(row).index()).map_or(1.0, |block| block.gain)
+    }
+
+    /// Returns whether a row is of a protected column.
+    pub(super) fn tells_group(&self, row: usize) -> bool {
+        self.block_of(row).tells_group()
+    }
+
+    #[inline]
+    fn block_of(&self, row: usize) -> encoder::Block {
+        self.block_of_row.get(row).copied().unwrap_or(encoder::Block::NONE)
     }
 
     /// Writes the terms scaled by their gains.
@@ -118,19 +127,20 @@ impl Gains {
 
     /// Learns from a record: `derivative` gives that of its loss in the gain of a term.
     pub(super) fn observe(&mut self, terms: &[Term], factor: f32, derivative: impl Fn(&Term) -> f32) {
-        let block = |term: &Term| self.block_of_row.get(term.row as usize).copied().unwrap_or(NO_BLOCK);
+        let Self { block_of_row, blocks } = self;
+        let block = |term: &Term| block_of_row.get(term.row as usize).copied().unwrap_or(encoder::Block::NONE);
         for same in terms.chunk_by(|a, b| block(a) == block(b)) {
             let Some(first) = same.first() else { continue };
-            let number = block(first);
-            if let Some(block) = self.blocks.get_mut(index(number)) {
-                block.observe(same.iter().map(&derivative).sum(), factor, number & FINE != 0);
+            let of_rows = block(first);
+            if let Some(block) = blocks.get_mut(of_rows.index()) {
+                block.observe(same.iter().map(&derivative).sum(), factor, of_rows.is_fine());
             }
         }
     }
 
     /// Begins anew with a block whose rows were replaced.
-    pub(super) fn start(&mut self, block: u32) {
-        if let Some(block) = self.blocks.get_mut(index(block)) {
+    pub(super) fn start(&mut self, block: encoder::Block) {
+        if let Some(block) = self.blocks.get_mut(block.index()) {
             *block = Block::NEW;
         }
     }
@@ -145,17 +155,12 @@ impl Gains {
 
     /// Returns whether the stored state can be one.
     pub(super) fn is_sound(&self) -> bool {
-        let known = |block: &u32| *block == NO_BLOCK || index(*block) < self.blocks.len();
+        let known = |block: &encoder::Block| *block == encoder::Block::NONE || block.index() < self.blocks.len();
         self.block_of_row.iter().all(known)
             && self.blocks.iter().all(|Block { gain, wanted, curvature }| {
                 (0.0..=LARGEST).contains(gain) && wanted.is_finite() && (0.0..f32::MAX).contains(curvature)
             })
     }
-}
-
-/// Returns where a block is among all; past the end for [`NO_BLOCK`].
-fn index(block: u32) -> usize {
-    (block & !FINE) as usize
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use rand_pcg::rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::weights::Weights;
-use crate::encoder::Carry;
+use crate::encoder::{Block, Carry};
 use crate::model::Merger;
 
 use super::gain::Gains;
@@ -103,6 +103,9 @@ pub(super) struct Pace {
     pub learning_rate: f32,
     /// What its gradient was multiplied by: its root of a weight, which its step takes once more.
     pub factor: f32,
+    /// What is added to the force on the score for the rows of protected columns only, times the
+    /// inverse of the factor.
+    pub group_force: f32,
 }
 
 /// The mixture while it learns.
@@ -141,6 +144,9 @@ pub(super) struct Mixture {
     exported_pass: Pass,
     #[serde(skip)]
     gradient: Vec<f32>,
+    /// The gradient for the rows of protected columns; empty where it is that of all.
+    #[serde(skip)]
+    group_gradient: Vec<f32>,
 }
 
 impl Mixture {
@@ -166,6 +172,7 @@ impl Mixture {
             deciding_pass: Pass::default(),
             exported_pass: Pass::default(),
             gradient: Vec::new(),
+            group_gradient: Vec::new(),
         }
     }
 
@@ -260,7 +267,7 @@ impl Mixture {
     }
 
     /// Makes room for the rows of a record: they start at 0, where they change no score.
-    fn admit(&mut self, terms: &[Term], blocks: &[u32]) {
+    fn admit(&mut self, terms: &[Term], blocks: &[Block]) {
         self.gains.admit(terms, blocks);
         self.make_room(terms.iter().map(|term| term.row as usize + 1).max().unwrap_or(0));
     }
@@ -276,7 +283,7 @@ impl Mixture {
 
     /// Scores a record, by its terms and their blocks, by the deciding and by the current weights,
     /// in this order.
-    pub(super) fn forward(&mut self, terms: &[Term], blocks: &[u32], shift: f32) -> (f32, f32) {
+    pub(super) fn forward(&mut self, terms: &[Term], blocks: &[Block], shift: f32) -> (f32, f32) {
         self.admit(terms, blocks);
         let decisive = self.deciding_pass.run(&self.deciding, terms, self.experts, shift);
         self.gains.scale(terms, &mut self.scaled);
@@ -307,6 +314,11 @@ impl Mixture {
         self.gradient.resize(stride, 0.0);
         let seen = Forward { gate: &self.pass.gate, outputs: &self.pass.outputs, probability };
         fill(&seen, &mut self.gradient);
+        self.group_gradient.clear();
+        if pace.group_force != 0.0 {
+            self.group_gradient.extend_from_slice(&self.gradient);
+            seen.add_score_gradient(pace.group_force, &mut self.group_gradient);
+        }
         for ((usage, g), de) in self.usage.iter_mut().zip(&self.pass.gate).zip(&self.gradient) {
             // The posterior share, from the gradient of the gate's likelihood; any other loss
             // counts the same in the long run.
@@ -344,8 +356,14 @@ impl Mixture {
         self.gradient.iter_mut().for_each(|lane| *lane = 0.0);
         let seen = Forward { gate: &self.pass.gate, outputs: &self.pass.outputs, probability };
         seen.add_score_gradient(force, &mut self.gradient);
+        self.group_gradient.clear();
         let lanes = self.learning_lanes(freeze);
         self.descend(terms, learning_rate, lanes.as_ref());
+    }
+
+    /// Returns whether a term of a record is of a protected column.
+    pub(super) fn tell_group(&self, terms: &[Term]) -> bool {
+        terms.iter().any(|term| self.gains.tells_group(term.row as usize))
     }
 
     /// Says whether gains stand still: on records that were learned from before, they would follow
@@ -391,9 +409,11 @@ impl Mixture {
         let [bias_squares, row_squares] = self.squares.slices_mut();
         descend(bias, bias_squares, &self.gradient, 1.0);
         for term in terms {
+            let is_apart = !self.group_gradient.is_empty() && self.gains.tells_group(term.row as usize);
+            let gradient = if is_apart { &self.group_gradient } else { &self.gradient };
             let range = term.row as usize * stride..(term.row as usize + 1) * stride;
             if let (Some(weights), Some(squares)) = (rows.get_mut(range.clone()), row_squares.get_mut(range)) {
-                descend(weights, squares, &self.gradient, term.scale);
+                descend(weights, squares, gradient, term.scale);
             }
         }
     }

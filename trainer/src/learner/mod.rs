@@ -182,6 +182,8 @@ impl Learner {
         self.watch_for_drift(example, earlier.unwrap_or(prediction));
         let force = self.controller.observe(&example.groups, example.label, threshold, [averaged, current]);
         let decision = current >= threshold;
+        let tell_group = force != 0.0 && self.mixture.tell_group(&example.terms);
+        let [force, group_force] = self.controller.share(force, tell_group);
         let pull = self.paper.observe(&example.groups, example.label, decision, self.mixture.experts());
         let mut force = force + pull.force;
         let mut flip_force = 0.0;
@@ -194,7 +196,7 @@ impl Learner {
         self.mixture.hold_gains(self.repeats || loss == Loss::Competitive);
         let importance = self.importance.observe(example.weight, example.label);
         let (factor, of_force) = (factor(importance), 1.0 / factor(importance));
-        let pace = Pace { learning_rate, factor };
+        let pace = Pace { learning_rate, factor, group_force: of_force * group_force };
         self.mixture.step(&example.terms, current, pace, freeze, |forward, gradient| {
             forward.loss_gradient(loss, example.label, gradient);
             if importance != 1.0 {

@@ -1,0 +1,69 @@
+//! Blocks: rows of weights that the learner treats as one.
+
+use serde::{Deserialize, Serialize};
+
+/// What one feature adds at one resolution: the line through a number, its coarse bins, its fine
+/// bins, or the levels of a category.
+///
+/// A number from 0, with two marks in its upper bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Block(u32);
+
+impl Block {
+    /// The block of a row that belongs to none: its gain is 1.
+    pub const NONE: Self = Self(u32::MAX);
+    const FINE: u32 = 1 << 31;
+    const TELLS_GROUP: u32 = 1 << 30;
+
+    pub(super) const fn new(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// Returns the block this many further on, with the same marks.
+    pub(super) const fn after(self, count: u32) -> Self {
+        Self(self.0.wrapping_add(count))
+    }
+
+    /// Marks a block of many rows for what they add: the fine bins of a number.
+    pub(super) const fn fine(self) -> Self {
+        Self(self.0 | Self::FINE)
+    }
+
+    /// Marks a block of a protected column.
+    pub(super) const fn telling_group(self) -> Self {
+        Self(self.0 | Self::TELLS_GROUP)
+    }
+
+    /// Returns where it is among all blocks; past the end for [`Block::NONE`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        (self.0 & !(Self::FINE | Self::TELLS_GROUP)) as usize
+    }
+
+    /// Returns whether it holds the fine bins of a number.
+    #[must_use]
+    pub const fn is_fine(self) -> bool {
+        self.0 & Self::FINE != 0
+    }
+
+    /// Returns whether it is of a protected column.
+    #[must_use]
+    pub fn tells_group(self) -> bool {
+        self != Self::NONE && self.0 & Self::TELLS_GROUP != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_leave_the_number_alone() {
+        let block = Block::new(5).telling_group().after(2).fine();
+        assert_eq!((block.index(), block.is_fine(), block.tells_group()), (7, true, true));
+        let plain = Block::new(7);
+        assert_eq!((plain.index(), plain.is_fine(), plain.tells_group()), (7, false, false));
+        assert!(!Block::NONE.tells_group() && Block::NONE.index() > 1 << 29);
+    }
+}
