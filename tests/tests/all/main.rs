@@ -48,6 +48,7 @@ mod intervals;
 mod label_delay;
 mod load_cost;
 mod monitor;
+mod monotone;
 mod packages;
 mod paper;
 mod parity;

@@ -67,6 +67,7 @@ only = ["opened.days", "days", "amount", "region"]
 categorical = ["region"]
 log1p = ["amount"]
 max_levels = 32
+monotone = { days = "down" }
 immutable = ["region"]
 increase_only = ["days"]
 decrease_only = ["amount"]

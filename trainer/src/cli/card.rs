@@ -28,6 +28,11 @@ pub fn render(card: &Card) -> String {
         let _ = writeln!(text, "protected: {column:?}{made}, {others} against {}; {seen}", privileged.join(", "));
     }
     let _ = writeln!(text, "cells: {}", cells(&schema.table));
+    if !schema.features.monotone.is_empty() {
+        let columns =
+            schema.features.monotone.iter().map(|(column, direction)| format!("{column:?} {}", direction.name()));
+        let _ = writeln!(text, "monotone: {}", columns.collect::<Vec<_>>().join(", "));
+    }
     if !schema.features.immutable.is_empty() {
         let _ = writeln!(text, "immutable: {}", schema.features.immutable.join(", "));
     }

@@ -39,19 +39,16 @@ pub(super) fn fit(rows: &Buffer, names: &[String], schema: &Schema, options: &Op
     }
     let file = rows.row(0).map_or_else(String::new, |row| row.position.file.to_owned());
     let columns = feature_columns(names, &file, schema)?;
-    let mut encoder = Encoder {
-        features: Vec::with_capacity(columns.len()),
-        bad_cells: schema.table.bad_cells,
-        most_bins: options.bins,
-        ..Encoder::default()
-    };
+    let mut encoder =
+        Encoder { features: Vec::with_capacity(columns.len()), most_bins: options.bins, ..Encoder::default() };
+    encoder.set_schema(schema);
     for column in columns {
         let name = names[column].clone();
         let tells_group = schema.protected.iter().any(|protected| protected.columns().any(|column| *column == name));
         let kind = match numbers(rows, column, &name, &schema.features, schema.table.bad_cells)? {
             Some(values) => {
                 let sample = Sample { newest: &values, older: &[] };
-                let mut number = number(&sample, transform(&name, schema), options.bins);
+                let mut number = number(&sample, transform(&name, schema), encoder.most_bins_of(&name));
                 encoder.place(&mut number);
                 if tells_group {
                     number.first_block = number.first_block.telling_group();
@@ -124,7 +121,7 @@ fn numbers(
     if features.categorical.contains(name) {
         return Ok(None);
     }
-    let numeric = ["log1p", "ranges", "steps", "increase_only", "decrease_only"];
+    let numeric = ["log1p", "monotone", "ranges", "steps", "increase_only", "decrease_only"];
     let wanted_by = numeric.into_iter().find(|key| features.columns().any(|entry| entry == (key, name)));
     let mut values = Vec::with_capacity(rows.len());
     let mut others: Vec<(Row<'_>, String)> = Vec::new();
@@ -225,14 +222,16 @@ fn bins_of(values: &[f32], edges: &[f32], standardised: impl Fn(f32) -> f64) -> 
             (*count, *sum, *value) = (*count + 1.0, *sum + standardised(*x), *x);
         }
     }
-    let (mut before, mut part, mut coarse) = (0.0, None, 0);
+    let (mut before, mut part, mut coarse, mut highest) = (0.0, None, 0, f32::NEG_INFINITY);
     let bin = |(count, sum, value): (f64, f64, f32)| {
         let middle = (before + count / 2.0) / values.len() as f64;
         before += count;
         let own = Some(((middle * COARSE as f64) as usize).min(COARSE - 1));
         coarse += u16::from(part.is_some() && own != part);
         part = own;
-        Bin { place: if count > 0.0 { finite(sum / count) } else { 0.0 }, value, coarse }
+        // Means of neighbours that are nearly equal may round the wrong way round.
+        highest = if count > 0.0 { highest.max(finite(sum / count)) } else { highest.max(0.0) };
+        Bin { place: highest, value, coarse }
     };
     counted.into_iter().map(bin).collect()
 }

@@ -325,7 +325,8 @@ impl Encoder {
                 (ChangeKind::Replaced { before, after }, carry)
             }
             (None, Kind::Number(old)) if is_moved => {
-                let (new, carry) = self.refit(&old);
+                let most_bins = self.most_bins_of(&self.features.get(index)?.name);
+                let (new, carry) = self.refit(&old, most_bins);
                 let change = ChangeKind::Moved { before: old.distinguished(), after: new.distinguished() };
                 self.features.get_mut(index)?.kind = Kind::Number(new);
                 (change, carry)
@@ -349,11 +350,11 @@ impl Encoder {
     }
 
     /// Fits a number again.
-    fn refit(&mut self, old: &Number) -> (Number, Carry) {
+    fn refit(&mut self, old: &Number, most_bins: usize) -> (Number, Carry) {
         let Recent { fitted, newest, next, .. } = &old.recent;
         let (newer, older) = newest.split_at(*next);
         let sample = Sample { newest: &[older, newer].concat(), older: &thinned(fitted, KEPT / 2) };
-        let mut new = fit::number(&sample, old.transform, self.most_bins);
+        let mut new = fit::number(&sample, old.transform, most_bins);
         (new.first_row, new.first_block) = (old.first_row, old.first_block);
         new.capacity = old.capacity;
         if new.n_rows() > old.capacity as usize {

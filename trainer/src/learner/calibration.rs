@@ -22,6 +22,7 @@ use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
 use super::importance::factor;
+use super::monotone::Cones;
 use crate::encoder::{Carried, Carry, Example};
 
 /// First value of the sums of squared gradients.
@@ -88,8 +89,16 @@ impl Calibrator {
     }
 
     /// Learns from a record that the exported weights give this score, and have not learned from;
-    /// `importance`: how many mean records it counts as.
-    pub(super) fn observe(&mut self, example: &Example, score: f32, importance: f32, learning_rate: f32) {
+    /// `importance`: how many mean records it counts as; `cones`: the numbers that it is monotone
+    /// in.
+    pub(super) fn observe(
+        &mut self,
+        example: &Example,
+        score: f32,
+        importance: f32,
+        learning_rate: f32,
+        cones: &Cones,
+    ) {
         let Example { terms, label, .. } = example;
         let needed = terms.iter().map(|term| term.row as usize + 1).max().unwrap_or(0);
         if self.rows.len() < needed {
@@ -108,7 +117,10 @@ impl Calibrator {
         let rate = factor * learning_rate * (FULL_STEP_TERMS / terms.len() as f32).min(1.0);
         self.bias.step(rate, error);
         self.slope.step(rate, error * odds);
-        for term in terms {
+        if !cones.is_empty() {
+            self.slope.value = self.slope.value.max(0.0);
+        }
+        for term in terms.iter().filter(|term| !cones.hold(term.row)) {
             if let Some(weight) = self.rows.get_mut(term.row as usize) {
                 let decay = (PRIOR_RECORDS * CURVATURE * USUAL_SQUARE / weight.square).min(LARGEST_DECAY);
                 weight.step(rate, error * term.scale + decay * weight.value);

@@ -41,6 +41,7 @@ use crate::model::Merger;
 use super::gain::Gains;
 use super::growth::Closeness;
 use super::loss::Forward;
+use super::monotone::Cones;
 use super::table::{Lanes, Table};
 
 /// First value of the sums of squared gradients: bounds the first step of a weight by `learning
@@ -130,6 +131,9 @@ pub(super) struct Mixture {
     closeness: Closeness,
     /// Those of the current weights; the averages are of weights that have them in.
     gains: Gains,
+    /// Where the score is to be monotone. All three tables of weights lie in them.
+    #[serde(skip)]
+    cones: Cones,
     /// Whether gains stand still.
     #[serde(skip)]
     holds_gains: bool,
@@ -166,6 +170,7 @@ impl Mixture {
             usage: vec![0.0],
             closeness: Closeness::default(),
             gains: Gains::default(),
+            cones: Cones::default(),
             holds_gains: false,
             scaled: Vec::new(),
             pass: Pass::default(),
@@ -264,6 +269,24 @@ impl Mixture {
         self.exported.carry(carry, as_it_is);
         self.squares.carry_steps(carry, FIRST_SQUARE);
         carry.blocks.iter().for_each(|block| self.gains.start(*block));
+    }
+
+    /// Holds the weights of these numbers in order from now on.
+    pub(super) fn hold(&mut self, cones: Cones) {
+        self.make_room(cones.rows());
+        self.cones = cones;
+        self.project();
+    }
+
+    pub(super) fn cones(&self) -> &Cones {
+        &self.cones
+    }
+
+    /// Projects all weights.
+    fn project(&mut self) {
+        for table in [&mut self.weights, &mut self.deciding, &mut self.exported] {
+            self.cones.project(table, self.experts);
+        }
     }
 
     /// Makes room for the rows of a record: they start at 0, where they change no score.
@@ -399,6 +422,9 @@ impl Mixture {
             None => self.for_active_rows(terms, |w, s, g, scale| descend(w, s, g, scale, rate)),
             Some(lanes) => self.for_active_rows(terms, |w, s, g, scale| descend_in(lanes, w, s, g, scale, rate)),
         }
+        if !self.cones.is_empty() {
+            self.cones.settle(&mut self.weights, &self.squares, terms, self.experts);
+        }
     }
 
     /// Gives the weights, squares and gradient of the bias and of each term's row, with its scale.
@@ -437,6 +463,9 @@ impl Mixture {
         let gain = |row: usize| self.gains.of(row);
         self.deciding.move_towards(&self.weights, deciding, gain, lanes);
         self.exported.move_towards(&self.weights, exported, gain, lanes);
+        // Rounding may have swapped neighbours.
+        self.cones.project(&mut self.deciding, self.experts);
+        self.cones.project(&mut self.exported, self.experts);
     }
 
     /// Makes place for one more expert, which has to be filled; returns its index.
@@ -507,6 +536,7 @@ impl Mixture {
         self.squares.for_each_row(self.experts, |_, gate, outputs| {
             (gate[expert], outputs[expert]) = (FIRST_SQUARE, FIRST_SQUARE);
         });
+        self.project();
         self.newest = expert;
         self.usage.fill(0.0);
         self.closeness.start(expert);

@@ -43,6 +43,7 @@ mod importance;
 mod individual;
 mod loss;
 mod mixture;
+mod monotone;
 mod options;
 mod paper;
 mod rates;
@@ -54,7 +55,7 @@ use feamoe_engine::fairness::Measure;
 use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::{Carry, Example, Flips};
+use crate::encoder::{Carry, Example, Flips, Monotone};
 pub use calibration::Calibrator;
 use control::Controller;
 pub use control::Steering;
@@ -63,6 +64,7 @@ pub use growth::{Cause, Event, EventKind, Events, Growth, GrowthError, LossSign,
 use growth::{Grower, Watch, Watched};
 use importance::{Importance, factor};
 use mixture::{Mixture, Pace};
+use monotone::Cones;
 pub use options::{ClassWeight, FairBy, LearnerOptions, Loss, OptionError, ValidOptions};
 use paper::Paper;
 pub use paper::{Penalties, PenaltiesError};
@@ -330,6 +332,14 @@ impl Learner {
         }
     }
 
+    /// Makes the score monotone in these numbers from now on, by their rows, and no longer in any
+    /// others: after the encoding was fitted, after each change that it was carried over, and with
+    /// a learner that was stored. Weights that break the order are moved to the nearest that do
+    /// not.
+    pub fn hold(&mut self, monotone: Vec<Monotone>) {
+        self.mixture.hold(Cones::new(monotone));
+    }
+
     /// Says that the records to come were learned from before, or not: gains are learned from new
     /// ones only.
     pub fn set_repeats(&mut self, repeats: bool) {
@@ -390,7 +400,8 @@ impl Learner {
         }
         if let Some(calibrator) = &mut self.calibrator {
             let ValidOptions { learning_rate, .. } = self.options;
-            calibrator.observe(example, score, self.importance.of(example.weight), learning_rate);
+            let importance = self.importance.of(example.weight);
+            calibrator.observe(example, score, importance, learning_rate, self.mixture.cones());
         }
         let threshold = self.exported_threshold();
         if let Some(thresholds) = &mut self.group_thresholds {

@@ -271,6 +271,24 @@ fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Prot
             ),
         ));
     }
+    for column in features.monotone.keys() {
+        let path = column_of(features, target, "monotone", column, true)?;
+        if features.drop.contains(column) || !(features.only.is_empty() || features.only.contains(column)) {
+            let key = if features.only.is_empty() { "drop lists it" } else { "only does not list it" };
+            return Err(fault(
+                &path,
+                format!("column {column:?} is no feature, features.{key}; take one of the two out"),
+            ));
+        }
+        if of(false).any(|hidden| hidden == column) {
+            return Err(fault(
+                &path,
+                format!(
+                    "column {column:?} is protected and no feature; set as_feature = true in its [[protected]] table, or take it out here"
+                ),
+            ));
+        }
+    }
     if let Some(seen) = of(true).find(|column| features.drop.contains(column)) {
         return Err(fault(&at("drop"), format!("column {seen:?} is protected with as_feature = true")));
     }
@@ -294,16 +312,7 @@ fn check_recourse<'a>(features: &'a Features, target: &Target) -> Outcome<'a> {
         disjoint(names, categorical, "categorical", &path)?;
     }
     disjoint(decrease_only, increase_only, "increase_only", &[Step::Key("features"), Step::Key("decrease_only")])?;
-    let column_of = |key, column: &'a String, needs_number| {
-        let path = [Step::Key("features"), Step::Key(key), Step::Key(column)];
-        if *column == target.column {
-            return Err(fault(&path, format!("column {column:?} is the target, it cannot be a feature")));
-        }
-        if needs_number && categorical.contains(column) {
-            return Err(fault(&path, format!("column {column:?} is categorical, features.{key} needs a number")));
-        }
-        Ok(path)
-    };
+    let column_of = |key, column, needs_number| column_of(features, target, key, column, needs_number);
     for (column, [low, high]) in ranges {
         let path = column_of("ranges", column, true)?;
         if !(low.is_finite() && high.is_finite() && low <= high) {
@@ -325,6 +334,24 @@ fn check_recourse<'a>(features: &'a Features, target: &Target) -> Outcome<'a> {
         }
     }
     Ok(())
+}
+
+/// Checks a column that a table under `features` names; returns where it does.
+fn column_of<'a>(
+    features: &Features,
+    target: &Target,
+    key: &'static str,
+    column: &'a String,
+    needs_number: bool,
+) -> Result<[Step<'a>; 3], Fault<'a>> {
+    let path = [Step::Key("features"), Step::Key(key), Step::Key(column)];
+    if *column == target.column {
+        return Err(fault(&path, format!("column {column:?} is the target, it cannot be a feature")));
+    }
+    if needs_number && features.categorical.contains(column) {
+        return Err(fault(&path, format!("column {column:?} is categorical, features.{key} needs a number")));
+    }
+    Ok(path)
 }
 
 fn named<'a>(column: &str, path: &[Step<'a>]) -> Outcome<'a> {
@@ -386,7 +413,7 @@ mod tests {
         [[intersection]]\ncolumns = [\"sex\", \"race\"]\n\n[[intersection]]\ncolumns = [\"race\", \"sex\"]";
 
     /// Text after a minimal head, the position expected and a part of the message.
-    const FAULTS: [(&str, &str, &str); 47] = [
+    const FAULTS: [(&str, &str, &str); 53] = [
         ("negative = [\"0\", \"1\"]", "4:12", "\"1\" is listed under positive too"),
         ("negative = [\"0\", \"0\"]", "4:12", "\"0\" is listed twice"),
         ("[table]\nheader = false", "5:10", "needs the column names"),
@@ -441,6 +468,16 @@ mod tests {
         ("[features]\nsteps = { a = -1 }", "5:15", "found -1, expected a number above 0"),
         ("[features]\ncosts = { a = 0 }", "5:15", "found 0, expected a number from 0.001 to 1000"),
         ("[features]\ncosts = { a = nan }", "5:15", "found NaN, expected a number from 0.001 to 1000"),
+        ("[features]\nmonotone = { a = \"rising\" }", "5:18", "unknown variant `rising`, expected `up` or `down`"),
+        ("[features]\nmonotone = { y = \"up\" }", "5:18", "is the target"),
+        ("[features]\ncategorical = [\"a\"]\nmonotone = { a = \"up\" }", "6:18", "features.monotone needs a number"),
+        ("[features]\ndrop = [\"a\"]\nmonotone = { a = \"up\" }", "6:18", "is no feature, features.drop lists it"),
+        ("[features]\nonly = [\"b\"]\nmonotone = { a = \"up\" }", "6:18", "features.only does not list it"),
+        (
+            "[features]\nmonotone = { s = \"up\" }\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]",
+            "5:18",
+            "is protected and no feature; set as_feature = true",
+        ),
         ("[features]\nincrease_only = [\"a\", \"a\"]", "5:17", "listed twice"),
         ("[features]\nimmutable = [\"a\"]\nincrease_only = [\"a\"]", "6:17", "listed under immutable too"),
         ("[features]\ncategorical = [\"a\"]\ndecrease_only = [\"a\"]", "6:17", "listed under categorical too"),

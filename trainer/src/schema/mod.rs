@@ -309,6 +309,12 @@ pub struct Features {
     /// Most levels of a categorical column that get weights of their own; rarer ones share the
     /// *unseen* row.
     pub max_levels: usize,
+    /// Per numeric column, how the score changes with its value, whatever the other columns are:
+    /// `up`, it never falls as the value rises; `down`, it never rises. This holds exactly, also on
+    /// a device and in integers. A missing value may score anything. Such a column costs some
+    /// accuracy where the data say otherwise; it has at most 16 bins and no say in the gate.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub monotone: BTreeMap<String, Direction>,
     /// Columns that recourse never changes, beside the protected ones.
     pub immutable: Vec<String>,
     /// Numeric columns that recourse only lets grow.
@@ -325,6 +331,35 @@ pub struct Features {
     pub costs: BTreeMap<String, f64>,
 }
 
+/// How the score changes with the value of a monotone column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// It never falls as the value rises.
+    Up,
+    /// It never rises as the value rises.
+    Down,
+}
+
+impl Direction {
+    /// Returns its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+
+    /// Returns 1 for up, -1 for down.
+    pub(crate) const fn sign(self) -> f32 {
+        match self {
+            Self::Up => 1.0,
+            Self::Down => -1.0,
+        }
+    }
+}
+
 impl Default for Features {
     fn default() -> Self {
         Self {
@@ -333,6 +368,7 @@ impl Default for Features {
             categorical: Vec::new(),
             log1p: Vec::new(),
             max_levels: 64,
+            monotone: BTreeMap::new(),
             immutable: Vec::new(),
             increase_only: Vec::new(),
             decrease_only: Vec::new(),
@@ -359,7 +395,8 @@ impl Features {
         let lists = lists.into_iter().flat_map(|(key, names)| names.iter().map(move |name| (key, name)));
         let numbers = [("steps", &self.steps), ("costs", &self.costs)];
         let numbers = numbers.into_iter().flat_map(|(key, table)| table.keys().map(move |name| (key, name)));
-        lists.chain(self.ranges.keys().map(|name| ("ranges", name))).chain(numbers)
+        let others = self.ranges.keys().map(|name| ("ranges", name));
+        lists.chain(others).chain(numbers).chain(self.monotone.keys().map(|name| ("monotone", name)))
     }
 }
 
@@ -469,6 +506,7 @@ mod tests {
             categorical = ["age"]
             log1p = ["gain"]
             max_levels = 32
+            monotone = { hours = "up", gain = "down" }
             immutable = ["age"]
             increase_only = ["hours"]
             decrease_only = ["gain"]
@@ -482,6 +520,7 @@ mod tests {
         assert_eq!(schema.intersection[0].columns, ["age", "sex"]);
         assert_eq!(schema.filter[0].max, Some(30.0));
         assert_eq!(schema.features.ranges["hours"], [1.0, 80.0]);
+        assert_eq!(schema.features.monotone["gain"], Direction::Down);
         assert_eq!((schema.features.steps["hours"], schema.features.costs["hours"]), (1.0, 2.5));
         let again: Schema = toml::from_str(&toml::to_string(&schema).unwrap()).unwrap();
         assert_eq!(again, schema);

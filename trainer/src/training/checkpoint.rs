@@ -57,8 +57,9 @@ pub const MAGIC: [u8; 4] = *b"FEAC";
 /// threshold. 6: the passes, the decisions after several of them, the name of the outcome, what
 /// calibrates, thresholds for each group, the share of known groups. 7: how numbers and dates are
 /// written, words for *no value* by column, groups that are made, what the cells of features were.
-/// 8: sample weights, class weights, labels that are late.
-pub const VERSION: u16 = 8;
+/// 8: sample weights, class weights, labels that are late. 9: the schema as text, so that a key
+/// more is no other layout.
+pub const VERSION: u16 = 9;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
 
@@ -75,7 +76,8 @@ const MODEL_MAGIC: [u8; 4] = feamoe_engine::format::MAGIC;
 /// A run at some row, or at its end.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Checkpoint<'a> {
-    /// How the data are read.
+    /// How the data are read; stored as TOML.
+    #[serde(with = "as_text")]
     pub schema: Cow<'a, Schema>,
     /// How the encoder was fitted, or will be.
     pub encoding: encoder::Options,
@@ -97,6 +99,24 @@ pub struct Checkpoint<'a> {
     pub measured: Cow<'a, Measured>,
     /// Rows learned from, repeated passes counted again.
     pub rows: u64,
+}
+
+/// The schema, as the text that it could have been read from.
+mod as_text {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de, ser};
+
+    use crate::schema::Schema;
+
+    pub(super) fn serialize<S: Serializer>(schema: &Cow<'_, Schema>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&toml::to_string(schema.as_ref()).map_err(ser::Error::custom)?)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Cow<'static, Schema>, D::Error> {
+        let text = String::deserialize(from)?;
+        toml::from_str(&text).map(Cow::Owned).map_err(de::Error::custom)
+    }
 }
 
 /// Whether the encoder is fitted yet.

@@ -8,6 +8,7 @@ use feamoe_engine::LoadError;
 use feamoe_engine::format::Provenance;
 
 use super::layout::{lay_out, lay_out_calibration};
+use super::monotone::broken;
 use crate::encoder::{Encoder, Example, Feature, Kind};
 use crate::error::Error;
 use crate::judge::binding::Binding;
@@ -82,6 +83,15 @@ pub enum ExportError {
         /// The engine's.
         engine: f32,
     },
+    /// The score is not monotone in a column in which the schema wants it.
+    #[error(
+        "column {column:?}: the exported model is not monotone in it, as features.monotone asks; nothing was written. This is a fault in feamoe, \
+         please report it"
+    )]
+    NotMonotone {
+        /// The column.
+        column: String,
+    },
     /// A background record is not the row it was made from.
     #[error(
         "{file}:{line}: in the model's background the row scores otherwise; nothing was written. This is a fault in feamoe, please report it"
@@ -135,6 +145,11 @@ pub fn export(
     predict: impl Fn(&Example) -> [f32; 2],
 ) -> Result<Export, ExportError> {
     let mut content = content(source);
+    let directions: Vec<_> =
+        source.encoder.features().iter().map(|feature| source.encoder.direction(feature)).collect();
+    if let Some(column) = broken(&content, &directions) {
+        return Err(ExportError::NotMonotone { column: column.to_owned() });
+    }
     let bytes = content.to_bytes(true)?;
     // Bound by the names of a model that has no background yet.
     let binding = Binding::new(&HostModel::load(bytes.as_slice())?, &column)?;

@@ -13,6 +13,7 @@ mod distance;
 mod early_stop;
 pub mod export;
 mod layout;
+mod monotone;
 mod order;
 pub mod prequential;
 pub mod remarks;

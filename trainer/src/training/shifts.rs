@@ -21,6 +21,9 @@ pub(super) fn check(schema: &Schema, fair_by: FairBy, is_feature: impl Fn(&str) 
         (_, [only]) if !only.is_plain() => {
             fault(format!("the groups of {:?} are made of numbers or of several columns", only.column))
         }
+        (_, [only]) if schema.features.monotone.contains_key(&only.column) => {
+            fault(format!("features.monotone names {:?}, with which the threshold would change", only.column))
+        }
         (_, [only]) if is_feature(&only.column) => Ok(()),
         (_, [only]) => {
             fault(format!("column {:?} is none: set as_feature = true, and list it under features.only", only.column))

@@ -191,7 +191,11 @@ impl State {
     /// Carries over what was learned where the encoding was fitted again.
     #[inline]
     fn follow(&mut self, encoder: &mut Encoder) {
-        encoder.follow().iter().for_each(|carry| self.learner.carry(carry));
+        let carries = encoder.follow();
+        if !carries.is_empty() {
+            carries.iter().for_each(|carry| self.learner.carry(carry));
+            self.learner.hold(encoder.monotone());
+        }
     }
 }
 
@@ -304,7 +308,9 @@ impl Trainer {
             Stage::Learning(encoder) => (encoder.into_owned(), None),
         };
         encoder.bind(columns, file)?;
-        encoder.set_bad_cells(schema.table.bad_cells);
+        encoder.set_schema(&schema);
+        let mut learner = learner.into_owned();
+        learner.hold(encoder.monotone());
         let features = feature_columns(columns, file, &schema)?;
         let Place { reading, .. } = place;
         Ok(Self {
@@ -316,7 +322,7 @@ impl Trainer {
             waiting,
             reservoir,
             delay,
-            state: State::new(learner.into_owned(), measured.into_owned(), rows),
+            state: State::new(learner, measured.into_owned(), rows),
             earlier_rows: rows,
             passes,
             weight,
@@ -399,6 +405,7 @@ impl Trainer {
         let Self { schema, encoding, admission, features, encoder, waiting, reservoir, delay, state, .. } = self;
         let Some((rows, _)) = waiting else { return Ok(()) };
         *encoder = Encoder::fit(rows, admission.columns(), schema, encoding)?;
+        state.learner.hold(encoder.monotone());
         for row in rows.rows() {
             take(&row, features, encoder, admission, reservoir, delay, state)?;
         }
@@ -499,6 +506,7 @@ impl Trainer {
         let order = order(rows.len());
         let first = rows.only(order.iter().take(self.encoding.warmup.max(1)));
         self.encoder = Encoder::fit(&first, self.admission.columns(), &self.schema, &self.encoding)?;
+        self.state.learner.hold(self.encoder.monotone());
         self.keeps_rows = false;
         Ok((rows, order))
     }
