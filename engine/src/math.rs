@@ -94,6 +94,33 @@ mod tests {
         assert!(worst <= TOLERANCE, "worst relative error {worst:e}");
     }
 
+    /// What a monotone score rests on: as `z` grows, `1 / (1 + 2^-z)` falls at ten numbers only, by
+    /// one unit in the last place.
+    #[test]
+    #[ignore = "half a minute in release"]
+    fn the_sigmoid_hardly_ever_falls() {
+        const LEAST: f32 = 1e-12;
+        let of = |bits: u32| f32::from_bits(bits);
+        let negative = (LEAST.to_bits()..=EXP2_RANGE.to_bits()).rev().map(|bits| -of(bits));
+        let positive = (LEAST.to_bits()..=EXP2_RANGE.to_bits()).map(of);
+        let (mut falls, mut last) = (0, 0.0_f32);
+        for z in negative.chain(positive) {
+            let sigmoid = 1.0 / (1.0 + exp2(-z));
+            falls += u32::from(sigmoid < last);
+            assert!(sigmoid >= last.next_down(), "{z}");
+            last = sigmoid.max(last);
+        }
+        assert_eq!(falls, 10);
+    }
+
+    /// A monotone score rests on this too.
+    #[test]
+    #[ignore = "a minute in release"]
+    fn log1p_never_falls() {
+        let all = (0..f32::INFINITY.to_bits()).map(|bits| libm::log1pf(f32::from_bits(bits)));
+        assert!(all.is_sorted());
+    }
+
     #[test]
     fn exp2_is_exact_at_whole_numbers() {
         for n in -126..=126_i16 {

@@ -125,13 +125,11 @@ pub struct Encoder {
     is_due: bool,
 }
 
-/// The rows of a number in which the score is to be monotone: a learner that holds their weights
-/// in order ([`Learner::hold`](crate::learner::Learner::hold)) gives such a score.
+/// The rows of a number in which the score is to be monotone: a learner that holds their weights in
+/// order ([`Learner::hold`](crate::learner::Learner::hold)) gives such a score.
 ///
-/// The number has a line and at most 16 bins, however many others have: ordered rows follow few
-/// bins as well as many, and a number with a single level of bins is monotone row by row.
-///
-/// What it costs: see FIGURES.
+/// The number has a line and at most 16 bins, however many others have, so that it has one level of
+/// bins, whose rows are what is ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Monotone {
     /// How the score changes with the value.

@@ -7,6 +7,7 @@ use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 use super::*;
 use crate::encoder::NO_GROUP;
+use crate::schema::Direction;
 
 const THRESHOLD: f32 = 0.5;
 /// Rows of weights that the stream uses.
@@ -292,4 +293,49 @@ fn every_penalty_of_the_paper_narrows_its_gap() {
     }
     let (all, _) = gaps("spd,aod,burden");
     assert!(all.iter().zip(free).all(|(all, free)| *all < 0.8 * free), "{all:?}, free {free:?}");
+}
+
+/// Growth, perturbed copies, means, mergers, forces and averages: after every record, every table
+/// is in order, whatever the label says.
+#[test]
+fn monotone_rows_are_in_order_after_every_record() {
+    const BINS: u32 = 6;
+    let monotone = |direction| Monotone { direction, line: 6, bins: 8..8 + BINS };
+    let grown = small().growth(Growth { every: 150, ..Growth::default() });
+    for (seed, options) in [
+        (11, grown.clone()),
+        (12, grown.clone().target(Measure::Spd, 0.02).target(Measure::Eodds, 0.02)),
+        (13, grown.clone().freeze(true).loss(Loss::Competitive)),
+        (14, grown.penalties(Penalties::ALL).increment(0.05)),
+    ] {
+        for direction in [Direction::Up, Direction::Down] {
+            let mut learner = learner(options.clone());
+            learner.hold(vec![monotone(direction)]);
+            let sign = direction.sign();
+            for (record, mut example) in stream(seed, 1_500).into_iter().enumerate() {
+                // The label follows the number, up to the middle of the stream, then the reverse.
+                let bin = (example.terms[0].scale + 2.0).clamp(0.0, 3.9) * BINS as f32 / 4.0;
+                example.label ^= record > 750;
+                example.terms.push(Term { row: 6, scale: example.terms[0].scale });
+                example.terms.push(Term { row: 8 + bin as u32, scale: 1.0 });
+                example.blocks = (0..example.terms.len() as u32).collect();
+                learner.learn_one(&example);
+                let (experts, stride) = (learner.experts(), feamoe_engine::mixture::stride(learner.experts()));
+                for rows in learner.mixture.every_row().filter(|rows| rows.len() > stride) {
+                    let lane = |lane: usize| rows.chunks(stride).map(move |row| row[lane]).collect::<Vec<_>>();
+                    for gate in (0..experts).map(lane) {
+                        assert!(gate[6] == 0.0 && gate[8..].iter().all(|weight| *weight == 0.0), "{seed} {record}");
+                    }
+                    for expert in (experts..2 * experts).map(lane) {
+                        assert!(sign * expert[6] >= 0.0, "{seed} {record}");
+                        assert!(
+                            expert[8..].iter().map(|weight| sign * weight).is_sorted(),
+                            "{seed} {record}: {expert:?}"
+                        );
+                    }
+                }
+            }
+            assert!(learner.experts() > 2);
+        }
+    }
 }

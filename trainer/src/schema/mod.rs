@@ -309,10 +309,10 @@ pub struct Features {
     /// Most levels of a categorical column that get weights of their own; rarer ones share the
     /// *unseen* row.
     pub max_levels: usize,
-    /// Per numeric column, how the score changes with its value, whatever the other columns are:
-    /// `up`, it never falls as the value rises; `down`, it never rises. This holds exactly, also on
-    /// a device and in integers. A missing value may score anything. Such a column costs some
-    /// accuracy where the data say otherwise; it has at most 16 bins and no say in the gate.
+    /// Per numeric column, how the score changes with its value, all else equal: `up`, it never
+    /// falls as the value rises; `down`, it never rises. The weights are held and checked so,
+    /// whatever the data say. A missing value may score anything. Such a column has at most 16 bins
+    /// and no influence on the gate.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub monotone: BTreeMap<String, Direction>,
     /// Columns that recourse never changes, beside the protected ones.

@@ -41,3 +41,78 @@ pub(super) fn broken<'c>(content: &'c Content, directions: &[Option<Direction>])
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use feamoe_engine::format::Provenance;
+    use feamoe_engine::schema::Transform;
+
+    use super::*;
+    use crate::model::FeatureContent;
+
+    const BINS: u16 = 4;
+    const STRIDE: usize = 4;
+
+    /// Two experts, a category, a number that may do anything, and one that the score rises in.
+    fn content() -> Content {
+        let number = Kind::Number { transform: Transform::Identity, low: 0.0, high: 9.0, centre: 1.0, bins: BINS };
+        let feature = |name: &str, kind| FeatureContent { name: name.to_owned(), kind, levels: Vec::new() };
+        let disorder = (0..9).flat_map(|row| [row as f32 % 3.0, -1.0, (row as f32).sin(), (row as f32).cos()]);
+        let bins = [-2.0, -2.0, 0.5, 3.0].map(|weight| [-0.3, -0.3, weight, 2.0 * weight]);
+        let line_and_missing = [[0.0, 0.0, 0.2, 0.0], [5.0, -5.0, 7.0, -7.0]];
+        let ordered = line_and_missing.into_iter().chain(bins).flatten();
+        Content {
+            threshold: 0.5,
+            provenance: Provenance::default(),
+            experts: 2,
+            features: vec![
+                feature("k", Kind::Category { levels: 1 }),
+                feature("free", number),
+                feature("held", number),
+            ],
+            positive_name: String::new(),
+            bias: vec![0.0; STRIDE],
+            rows: disorder.chain(ordered).collect(),
+            edges: vec![1.0, 2.0, 3.0, 1.0, 2.0, 3.0],
+            deviations: Vec::new(),
+            calibration: [0.9, 0.0].into_iter().chain([0.5; 9]).chain([0.0, 2.0, 0.1, 0.1, 0.1, 0.1]).collect(),
+            background: Vec::new(),
+        }
+    }
+
+    const UP: [Option<Direction>; 3] = [None, None, Some(Direction::Up)];
+
+    #[test]
+    fn an_ordered_number_is_monotone_in_its_direction_only() {
+        assert_eq!(content().features.iter().map(|feature| feature.kind.rows()).sum::<u32>(), 15);
+        assert_eq!(broken(&content(), &UP), None);
+        assert_eq!(broken(&content(), &[None, None, Some(Direction::Down)]), Some("held"));
+        assert_eq!(broken(&content(), &[None, Some(Direction::Up), None]), Some("free"));
+        assert_eq!(broken(&Content { calibration: Vec::new(), ..content() }, &UP), None);
+    }
+
+    /// Every weight that matters, moved the wrong way by the least there is.
+    #[test]
+    fn a_single_weight_in_the_wrong_place_is_found() {
+        let at = |row: usize, lane: usize| (9 + row) * STRIDE + lane;
+        let mut faults = vec![(at(0, 2), -1e-30), (at(0, 3), -1e-30), (at(0, 0), 1e-30), (at(0, 1), -1e-30)];
+        faults.extend((2..6).flat_map(|row| [(at(row, 0), -0.3_f32.next_up()), (at(row, 1), -0.300_000_1)]));
+        faults.extend([(at(3, 2), (-2.0_f32).next_down()), (at(5, 3), 0.999), (at(2, 2), 0.6)]);
+        for (place, weight) in faults {
+            let mut content = content();
+            content.rows[place] = weight;
+            assert_eq!(broken(&content, &UP), Some("held"), "{place}: {weight}");
+        }
+        for (place, weight) in [(0, -1e-30), (11, -1e-30), (14, 0.0), (16, 0.0)] {
+            let mut content = content();
+            content.calibration[place] = weight;
+            assert_eq!(broken(&content, &UP), Some("held"), "calibration {place}: {weight}");
+        }
+        // The row of a missing value is free.
+        for lane in 0..STRIDE {
+            let mut content = content();
+            content.rows[at(1, lane)] = -99.0;
+            assert_eq!(broken(&content, &UP), None);
+        }
+    }
+}
