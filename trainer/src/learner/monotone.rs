@@ -40,8 +40,8 @@
 //! | `--epochs 5` | 0.2765, 0.2759 | 0.8718, 0.8721 |
 //! | `--fair spd=0.05` | 0.2800, 0.2803 | 0.8580, 0.8585 |
 //!
-//! Where a monotone column has a steep step, its 16 bins cost more than the order does: see
-//! `monotone::what_the_data_say_anyway_costs_no_accuracy`. In time a record takes a few comparisons
+//! Where a monotone column has a steep step, its 16 bins cost about as much as the order does: see
+//! the test `monotone::what_the_data_say_anyway_costs_little`. In time a record takes a few comparisons
 //! a monotone number and expert.
 
 use feamoe_engine::mixture::{Term, stride};
