@@ -41,8 +41,8 @@
 //! | `--fair spd=0.05` | 0.2800, 0.2803 | 0.8580, 0.8585 |
 //!
 //! Where a monotone column has a steep step, its 16 bins cost about as much as the order does: see
-//! the test `monotone::what_the_data_say_anyway_costs_little`. In time a record takes a few comparisons
-//! a monotone number and expert.
+//! the test `monotone::what_the_data_say_anyway_costs_little`. In time a record takes a few
+//! comparisons a monotone number and expert.
 
 use feamoe_engine::mixture::{Term, stride};
 
