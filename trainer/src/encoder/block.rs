@@ -16,7 +16,7 @@ impl Block {
     const FINE: u32 = 1 << 31;
     const TELLS_GROUP: u32 = 1 << 30;
 
-    pub(super) const fn new(index: u32) -> Self {
+    pub(crate) const fn new(index: u32) -> Self {
         Self(index)
     }
 
@@ -26,7 +26,7 @@ impl Block {
     }
 
     /// Marks a block of many rows for what they add: the fine bins of a number.
-    pub(super) const fn fine(self) -> Self {
+    pub(crate) const fn fine(self) -> Self {
         Self(self.0 | Self::FINE)
     }
 

@@ -169,9 +169,13 @@ mod tests {
 
     const TERM: Term = Term { row: 0, scale: 1.0 };
 
+    fn plain() -> encoder::Block {
+        encoder::Block::new(0)
+    }
+
     fn gain_after(derivatives: impl Iterator<Item = f32>) -> f32 {
         let mut gains = Gains::default();
-        gains.admit(&[TERM], &[0]);
+        gains.admit(&[TERM], &[plain()]);
         for derivative in derivatives {
             gains.observe(&[TERM], 1.0, |_| derivative);
         }
@@ -191,7 +195,7 @@ mod tests {
     #[test]
     fn fine_bins_count_only_beyond_chance_and_then_nearly_in_full() {
         // Rows of 1 for log-odds of 0.8: their gain is known to 0.9 after 5 records, to 0.04 after many.
-        let learned = |block: u32, records: u32| {
+        let learned = |block: encoder::Block, records: u32| {
             let mut gains = Gains::default();
             gains.admit(&[TERM], &[block]);
             for record in 0..records {
@@ -201,9 +205,9 @@ mod tests {
             }
             gains.of(0)
         };
-        let few = [0, FINE].map(|block| learned(block, 5));
+        let few = [plain(), plain().fine()].map(|block| learned(block, 5));
         assert!(few[0] > 0.3 && few[1] == 0.0, "{few:?}");
-        let many = [0, FINE].map(|block| learned(block, 4_000));
+        let many = [plain(), plain().fine()].map(|block| learned(block, 4_000));
         assert!((many[0] - 0.8).abs() < 0.1 && many[1] < many[0] && many[0] - many[1] < 0.02, "{many:?}");
     }
 

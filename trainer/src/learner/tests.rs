@@ -6,7 +6,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 use super::*;
-use crate::encoder::NO_GROUP;
+use crate::encoder::{Block, NO_GROUP};
 use crate::schema::Direction;
 
 const THRESHOLD: f32 = 0.5;
@@ -318,7 +318,7 @@ fn monotone_rows_are_in_order_after_every_record() {
                 example.label ^= record > 750;
                 example.terms.push(Term { row: 6, scale: example.terms[0].scale });
                 example.terms.push(Term { row: 8 + bin as u32, scale: 1.0 });
-                example.blocks = (0..example.terms.len() as u32).collect();
+                example.blocks = (0..example.terms.len() as u32).map(Block::new).collect();
                 learner.learn_one(&example);
                 let (experts, stride) = (learner.experts(), feamoe_engine::mixture::stride(learner.experts()));
                 for rows in learner.mixture.every_row().filter(|rows| rows.len() > stride) {
