@@ -90,6 +90,14 @@ pub struct Prediction {
     pub unfair: bool,
 }
 
+impl Prediction {
+    /// Returns whether a stored one can be one.
+    pub(crate) fn is_sound(&self) -> bool {
+        let numbers = [self.probability, self.threshold, self.exported, self.exported_threshold];
+        numbers.iter().all(|number| (0.0..=1.0).contains(number))
+    }
+}
+
 /// The online learner.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Learner {

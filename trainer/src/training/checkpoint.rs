@@ -5,9 +5,9 @@
 //! [`training::resume`](crate::training::resume) needs nothing else but newer data. Its size does
 //! not grow with the stream.
 //!
-//! A run of fewer rows than the encoder is fitted on holds those rows, and a learner that has
-//! learned nothing: resuming learns from them again, with an encoder fitted on as many rows as if
-//! there had been no break.
+//! A run of fewer rows than the encoder is fitted on holds those rows, what scores them meanwhile
+//! ([`Start`]), and a learner that has learned nothing: it learns from them once there are as many as
+//! if there had been no break.
 //!
 //! # Format
 //!
@@ -42,11 +42,12 @@ use crate::encoder::{self, Encoder};
 use crate::error::{CheckpointError, Error};
 use crate::learner::Learner;
 use crate::output::OutputFile;
-use crate::rows::{Buffer, Digest, Place, Reservoir};
+use crate::rows::{Digest, Place, Reservoir};
 use crate::schema::Schema;
 use crate::training::Passes;
 use crate::training::delay::{self, Delay};
-use crate::training::trainer::Measured;
+use crate::training::start::Start;
+use crate::training::state::Measured;
 use crate::training::weight::check_newer;
 
 /// First bytes of a checkpoint.
@@ -57,8 +58,8 @@ pub const MAGIC: [u8; 4] = *b"FEAC";
 /// threshold. 6: the passes, the decisions after several of them, the name of the outcome, what
 /// calibrates, thresholds for each group, the share of known groups. 7: how numbers and dates are
 /// written, words for *no value* by column, groups that are made, what the cells of features were.
-/// 8: sample weights, class weights, labels that are late. 9: the schema as text, so that a key
-/// more is no other layout.
+/// 8: sample weights, class weights, labels that are late. 9: what scores the first rows, marks of
+/// blocks, the schema as text, so that a key more is no other layout.
 pub const VERSION: u16 = 9;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
@@ -122,8 +123,8 @@ mod as_text {
 /// Whether the encoder is fitted yet.
 #[derive(Clone, Serialize, Deserialize)]
 pub enum Stage<'a> {
-    /// Not yet: all rows, fewer than it takes. Nothing was learned.
-    WarmingUp(Cow<'a, Buffer>),
+    /// Not yet: all rows, fewer than it takes, and what scores them meanwhile.
+    Starting(Cow<'a, Start>),
     /// It is.
     Learning(Cow<'a, Encoder>),
 }
@@ -235,7 +236,7 @@ impl Checkpoint<'_> {
         fits("sample of rows", self.reservoir.is_sound(columns, attributes))?;
         fits("rows whose labels are late", self.delay.is_sound(columns, attributes))?;
         match &self.stage {
-            Stage::WarmingUp(rows) => fits("first rows", rows.is_sound(columns, attributes)),
+            Stage::Starting(start) => fits("first rows", start.is_sound(columns, attributes)),
             Stage::Learning(encoder) => fits("encoder", encoder.is_sound()),
         }
     }

@@ -80,6 +80,12 @@ impl Delay {
         self.arrivals.push_back(arrival);
     }
 
+    /// Says what was said of the rows that came last, of which those that wait are the last.
+    pub(super) fn say(&mut self, said: &[Prediction]) {
+        let pairs = self.arrivals.iter_mut().rev().zip(said.iter().rev());
+        pairs.for_each(|(arrival, said)| *arrival = *said);
+    }
+
     /// Returns the oldest row, with what was said of it.
     pub(super) fn oldest(&self) -> Option<(Row<'_>, Prediction)> {
         self.waiting.row(0).zip(self.arrivals.front().copied())
@@ -108,9 +114,6 @@ impl Delay {
             && self.arrivals.len() == self.waiting.len()
             && self.arrivals.len() <= MOST_DELAY as usize
             && self.waiting.is_sound(columns, attributes)
-            && self.arrivals.iter().all(|one| {
-                let numbers = [one.probability, one.threshold, one.exported, one.exported_threshold];
-                numbers.iter().all(|number| (0.0..=1.0).contains(number))
-            })
+            && self.arrivals.iter().all(Prediction::is_sound)
     }
 }

@@ -18,6 +18,8 @@ mod order;
 pub mod prequential;
 pub mod remarks;
 mod shifts;
+mod start;
+mod state;
 pub mod targets;
 mod trainer;
 mod weight;
@@ -260,7 +262,9 @@ pub fn run_saving(
         trainer.keep_rows();
     }
     while reader.advance()? {
-        if trainer.learn(&reader.record())?.is_some() {
+        let before = trainer.rows();
+        trainer.learn(&reader.record())?;
+        if trainer.rows() > before {
             report(&trainer, on_progress);
         }
     }
@@ -271,18 +275,14 @@ pub fn run_saving(
     let mut early_stop = EarlyStop::default();
     if options.shuffle {
         let mut random = Pcg64Mcg::seed_from_u64(options.seed);
-        let shuffled = |rows: usize| {
-            let mut order: Vec<u32> = (0..u32::try_from(rows).unwrap_or(u32::MAX)).collect();
-            shuffle(&mut order, &mut random);
-            order
-        };
-        let (rows, mut order) = trainer.take_rows(shuffled)?;
+        let rows = trainer.take_rows();
+        let mut order: Vec<u32> = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
         timing.rows_in_memory_bytes = rows.bytes();
         let learning = Instant::now();
         for epoch in 1..=options.epochs {
             trainer.begin_pass(epoch);
+            shuffle(&mut order, &mut random);
             if epoch > 1 {
-                shuffle(&mut order, &mut random);
                 early_stop.begin(&trainer, stops_early);
             }
             for index in &order {
@@ -298,6 +298,8 @@ pub fn run_saving(
                 }
                 report(&trainer, on_progress);
             }
+            // Where there were too few rows for the start to end.
+            trainer.fit()?;
             if early_stop.ends(&mut trainer, epoch) {
                 break;
             }

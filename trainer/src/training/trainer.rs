@@ -4,19 +4,18 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use feamoe_engine::format::Provenance;
-use serde::{Deserialize, Serialize};
 
 use super::card::card;
 use super::checkpoint::{Checkpoint, Stage};
 use super::delay::Delay;
-use super::distance::Gauge;
 use super::export::{Export, ExportError, Source as Learned, export};
-use super::order::Order;
 use super::prequential::{Prequential, Tally};
 use super::remarks::{Remark, remarks};
+use super::start::{Plan, Start};
+use super::state::{Measured, State};
 use super::weight::without_weight;
 use super::{Options, Passes, Progress, delay, shifts};
-use crate::encoder::{self, Encoder, Example, Feature, Flipper, Flips, Kind, Quality, feature_columns};
+use crate::encoder::{self, Encoder, Example, Feature, Kind, Quality, feature_columns};
 use crate::error::{CheckpointError, Error, list};
 use crate::judge::proxies::{Proxy, proxies};
 use crate::learner::{Learner, Prediction};
@@ -71,9 +70,9 @@ pub struct Trainer {
     /// Columns of features.
     features: Vec<usize>,
     pub(super) encoder: Encoder,
-    /// All rows, fewer than the encoder is fitted on, and their bytes; `None` once it is. Until
-    /// then nothing was learned.
-    waiting: Option<(Buffer, usize)>,
+    /// All rows, fewer than the encoder is fitted on; `None` once it is. Until then the learner has
+    /// learned nothing.
+    start: Option<Start>,
     reservoir: Reservoir,
     delay: Delay,
     state: State,
@@ -86,117 +85,6 @@ pub struct Trainer {
     hashes: bool,
     /// Keeps all rows instead of learning from them.
     keeps_rows: bool,
-}
-
-/// What moves along the examples.
-#[derive(Clone)]
-struct State {
-    /// Where the learner wants to know how records would be decided in other groups.
-    flipper: Option<Flipper>,
-    flips: Flips,
-    /// Where it wants to know how far declined records are from the boundary.
-    gauge: Option<Gauge>,
-    learner: Learner,
-    measured: Measured,
-    rows: u64,
-    epoch: u32,
-    example: Example,
-}
-
-/// What is measured of rows that the model has not learned from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
-    /// Decisions on rows seen for the first time, before they are learned from, as the stream sees
-    /// them.
-    pub(super) prequential: Prequential,
-    /// Those by the weights that are exported.
-    exported: Prequential,
-    order: Order,
-    /// Decisions of the model after several passes on rows that only the first learned from; `None`
-    /// once it has learned on.
-    reserved: Option<Tally>,
-}
-
-impl Measured {
-    fn new(window: u64) -> Self {
-        let prequential = Prequential::new(window);
-        Self { exported: prequential.clone(), prequential, order: Order::default(), reserved: None }
-    }
-}
-
-impl State {
-    fn new(learner: Learner, measured: Measured, rows: u64) -> Self {
-        Self {
-            flipper: learner.options().wants_flips().then(Flipper::default),
-            flips: Flips::default(),
-            gauge: Gauge::new(&learner),
-            learner,
-            measured,
-            rows,
-            epoch: 1,
-            example: Example::default(),
-        }
-    }
-
-    /// Scores the example that was encoded last, and learns nothing from it.
-    fn score<'a>(&mut self, encoder: &Encoder, attributes: impl Iterator<Item = &'a Attribute> + Clone) -> Prediction {
-        let Self { flipper, flips, learner, example, .. } = self;
-        if let Some(flipper) = flipper {
-            flipper.flip(encoder, attributes, example, flips);
-        }
-        learner.score(example, flips)
-    }
-
-    /// Learns from the example that was encoded last; `earlier`: what was said of it when it came,
-    /// where its label came late.
-    #[inline]
-    fn learn<'a>(
-        &mut self,
-        encoder: &Encoder,
-        attributes: impl Iterator<Item = &'a Attribute> + Clone,
-        earlier: Option<Prediction>,
-    ) -> Prediction {
-        let Self { flipper, flips, gauge, learner, measured, rows, epoch, example, .. } = self;
-        if let Some(flipper) = flipper {
-            flipper.flip(encoder, attributes, example, flips);
-        }
-        if let Some(gauge) = gauge {
-            gauge.look_at(example, encoder, learner);
-        }
-        // Later passes have seen the row: their measures would flatter.
-        let is_first = *epoch == 1;
-        let now = learner.learn_late(example, flips, earlier);
-        let prediction = earlier.unwrap_or(now);
-        if is_first {
-            let Measured { prequential, exported: measured_exported, order, reserved } = measured;
-            *reserved = None;
-            order.observe(example.label, &example.groups);
-            measured_exported.observe(
-                example.label,
-                prediction.exported,
-                prediction.exported_threshold,
-                &example.groups,
-            );
-            prequential.observe(example.label, prediction.probability, prediction.threshold, &example.groups);
-            if flipper.is_some() {
-                prequential.observe_individual(prediction.unfair, &example.groups);
-            }
-        }
-        *rows += 1;
-        prediction
-    }
-}
-
-impl State {
-    /// Carries over what was learned where the encoding was fitted again.
-    #[inline]
-    fn follow(&mut self, encoder: &mut Encoder) {
-        let carries = encoder.follow();
-        if !carries.is_empty() {
-            carries.iter().for_each(|carry| self.learner.carry(carry));
-            self.learner.hold(encoder.monotone());
-        }
-    }
 }
 
 impl Trainer {
@@ -251,7 +139,7 @@ impl Trainer {
             reservoir: Reservoir::new(rows.clone(), options.background, options.seed),
             delay: Delay::new(options.label_delay, rows.clone()),
             encoder: Encoder::default(),
-            waiting: Some((rows, 0)),
+            start: Some(Start::new(rows)),
             state: State::new(learner, measured, 0),
             earlier_rows: 0,
             passes: Passes { epochs: options.epochs, shuffled: options.shuffle },
@@ -300,13 +188,13 @@ impl Trainer {
         reservoir.resume();
         let mut delay = delay.into_owned();
         delay.resume();
-        let (mut encoder, waiting) = match stage {
-            Stage::WarmingUp(rows) => {
-                let bytes = rows.bytes();
-                (Encoder::default(), Some((rows.into_owned(), bytes)))
-            }
+        let (mut encoder, mut start) = match stage {
+            Stage::Starting(start) => (Encoder::default(), Some(start.into_owned())),
             Stage::Learning(encoder) => (encoder.into_owned(), None),
         };
+        if let Some(start) = &mut start {
+            start.resume(columns, file)?;
+        }
         encoder.bind(columns, file)?;
         encoder.set_schema(&schema);
         let mut learner = learner.into_owned();
@@ -319,7 +207,7 @@ impl Trainer {
             admission,
             features,
             encoder,
-            waiting,
+            start,
             reservoir,
             delay,
             state: State::new(learner, measured.into_owned(), rows),
@@ -358,25 +246,34 @@ impl Trainer {
         if self.delay.bytes() > MOST_BYTES {
             return Err(self.too_much_memory(record, "the rows whose labels are late", self.delay.waiting()));
         }
-        let Self { admission, features, encoder, waiting, reservoir, delay, state, .. } = self;
-        let row = admission.row(*record);
-        let Some((rows, bytes)) = waiting else {
-            return take(&row, features, encoder, admission, reservoir, delay, state).map(Some);
-        };
-        rows.push(&row);
         if self.keeps_rows {
-            reservoir.offer(&row);
+            let row = self.admission.row(*record);
+            self.reservoir.offer(&row);
+            self.start.iter_mut().for_each(|start| start.keep(&row));
             return Ok(None);
         }
-        *bytes += rows.last_bytes();
-        if *bytes > MOST_BYTES {
-            let rows = rows.len();
+        let Self { schema, encoding, admission, features, encoder, start, reservoir, delay, state, .. } = self;
+        let row = admission.row(*record);
+        let Some(start) = start else {
+            return take(&row, features, encoder, admission, reservoir, delay, state).map(Some);
+        };
+        let late = delay.rows() as usize;
+        let prediction = start.take(&row, &plan(schema, encoding, admission, &state.learner, late), |row, said| {
+            state.measured.observe(row, said, state.learner.options());
+            reservoir.offer(row);
+        });
+        if start.bytes() > MOST_BYTES {
+            let rows = start.rows().len();
             return Err(self.too_much_memory(record, "all that the encoding is fitted on", rows));
         }
-        if rows.len() >= self.encoding.warmup.max(1) {
-            self.fit()?;
-        }
-        Ok(None)
+        self.fit_if_due()?;
+        Ok(Some(prediction))
+    }
+
+    /// Ends the start where there are as many rows as the encoder is fitted on.
+    fn fit_if_due(&mut self) -> Result<(), Error> {
+        let is_due = |start: &Start| start.rows().len() >= self.encoding.warmup.max(1);
+        if self.start.as_ref().is_some_and(is_due) { self.fit() } else { Ok(()) }
     }
 
     #[cold]
@@ -402,14 +299,22 @@ impl Trainer {
 
     /// Fits the encoder on the rows there are, and learns from them.
     pub(super) fn fit(&mut self) -> Result<(), Error> {
-        let Self { schema, encoding, admission, features, encoder, waiting, reservoir, delay, state, .. } = self;
-        let Some((rows, _)) = waiting else { return Ok(()) };
-        *encoder = Encoder::fit(rows, admission.columns(), schema, encoding)?;
+        let Self { schema, encoding, admission, features, encoder, start, reservoir, delay, state, .. } = self;
+        let Some(start) = start else { return Ok(()) };
+        *encoder = Encoder::fit(start.rows(), admission.columns(), schema, encoding)?;
         state.learner.hold(encoder.monotone());
-        for row in rows.rows() {
+        start.forget_draft();
+        state.is_measured = true;
+        for row in start.rows().rows() {
             take(&row, features, encoder, admission, reservoir, delay, state)?;
         }
-        *waiting = None;
+        // All those whose labels were known, where they were less late at first.
+        while state.rows < start.known() as u64 {
+            learn_oldest(features, encoder, admission, reservoir, delay, state)?;
+        }
+        state.is_measured = false;
+        delay.say(start.arrivals());
+        self.start = None;
         Ok(())
     }
 
@@ -477,8 +382,8 @@ impl Trainer {
             passes: self.passes,
             weight: self.weight.clone(),
             place: self.admission.place(self.reading.clone()),
-            stage: match &self.waiting {
-                Some((rows, _)) => Stage::WarmingUp(Cow::Borrowed(rows)),
+            stage: match &self.start {
+                Some(start) => Stage::Starting(Cow::Borrowed(start)),
                 None => Stage::Learning(Cow::Borrowed(&self.encoder)),
             },
             reservoir: Cow::Borrowed(&self.reservoir),
@@ -499,26 +404,22 @@ impl Trainer {
         self.keeps_rows = true;
     }
 
-    /// Returns the rows that were kept, and fits the encoder on the first of them in this order, as
-    /// if they had come in it.
-    pub(super) fn take_rows(&mut self, order: impl FnOnce(usize) -> Vec<u32>) -> Result<(Buffer, Vec<u32>), Error> {
-        let rows = self.waiting.take().map(|(rows, _)| rows).unwrap_or_default();
-        let order = order(rows.len());
-        let first = rows.only(order.iter().take(self.encoding.warmup.max(1)));
-        self.encoder = Encoder::fit(&first, self.admission.columns(), &self.schema, &self.encoding)?;
-        self.state.learner.hold(self.encoder.monotone());
+    /// Returns the rows that were kept; what is learned from them begins at the start.
+    pub(super) fn take_rows(&mut self) -> Buffer {
         self.keeps_rows = false;
-        Ok((rows, order))
+        self.start.as_mut().map(Start::take_rows).unwrap_or_default()
     }
 
     /// Learns for the first time from a row that was kept.
     pub(super) fn learn_kept(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        let Self { admission, features, encoder, state, .. } = self;
-        encoder.learn_one(row, &mut state.example)?;
-        state.measured.order.observe_features(row, features);
-        state.learn(encoder, admission.attributes(), None);
-        state.follow(encoder);
-        Ok(())
+        let Self { schema, encoding, admission, features, encoder, start, state, .. } = self;
+        let Some(start) = start else {
+            return learn(row, None, features, encoder, admission, state).map(drop);
+        };
+        start.take(row, &plan(schema, encoding, admission, &state.learner, 0), |row, said| {
+            state.measured.observe(row, said, state.learner.options());
+        });
+        self.fit_if_due()
     }
 
     /// Learns in a later pass from a row that was learned from before.
@@ -561,7 +462,7 @@ impl Trainer {
     /// Returns the encoder, once it is fitted.
     #[must_use]
     pub fn encoder(&self) -> Option<&Encoder> {
-        self.waiting.is_none().then_some(&self.encoder)
+        self.start.is_none().then_some(&self.encoder)
     }
 
     /// Returns the measures of the rows seen for the first time.
@@ -748,6 +649,17 @@ impl Trainer {
     }
 }
 
+/// Returns what the drafts of a start are made by.
+fn plan<'a>(
+    schema: &'a Schema,
+    encoding: &'a encoder::Options,
+    admission: &'a Admission,
+    learner: &'a Learner,
+    late: usize,
+) -> Plan<'a, impl Iterator<Item = &'a Attribute> + Clone> {
+    Plan { columns: admission.columns(), schema, encoding, learner, attributes: admission.attributes(), late }
+}
+
 /// Scores a row and learns from it; where labels are late, from the rows whose turn it is.
 #[inline]
 fn take(
@@ -759,24 +671,57 @@ fn take(
     delay: &mut Delay,
     state: &mut State,
 ) -> Result<Prediction, Error> {
-    let mut learn = |row: &Row<'_>, earlier: Option<Prediction>, state: &mut State, encoder: &mut Encoder| {
-        encoder.learn_one(row, &mut state.example)?;
-        reservoir.offer(row);
-        state.measured.order.observe_features(row, features);
-        let prediction = state.learn(encoder, admission.attributes(), earlier);
-        state.follow(encoder);
-        Ok(prediction)
-    };
     if delay.is_none() {
-        return learn(row, None, state, encoder);
+        let prediction = learn(row, None, features, encoder, admission, state)?;
+        offer(row, reservoir, state);
+        return Ok(prediction);
     }
     encoder.encode(row, &mut state.example)?;
     let arrival = state.score(encoder, admission.attributes());
     delay.push(row, arrival);
     while delay.is_due() {
-        let Some((oldest, earlier)) = delay.oldest() else { break };
-        learn(&oldest, Some(earlier), state, encoder)?;
-        delay.pop();
+        learn_oldest(features, encoder, admission, reservoir, delay, state)?;
     }
     Ok(arrival)
+}
+
+/// Learns from the oldest of the rows whose labels are late.
+fn learn_oldest(
+    features: &[usize],
+    encoder: &mut Encoder,
+    admission: &Admission,
+    reservoir: &mut Reservoir,
+    delay: &mut Delay,
+    state: &mut State,
+) -> Result<(), Error> {
+    let Some((oldest, earlier)) = delay.oldest() else { return Ok(()) };
+    learn(&oldest, Some(earlier), features, encoder, admission, state)?;
+    offer(&oldest, reservoir, state);
+    delay.pop();
+    Ok(())
+}
+
+/// Offers a row that was learned from to the sample; those of the start were when they came.
+#[inline]
+fn offer(row: &Row<'_>, reservoir: &mut Reservoir, state: &State) {
+    if !state.is_measured {
+        reservoir.offer(row);
+    }
+}
+
+/// Learns from a row for the first time; `earlier`: what was said of it where its label came late.
+#[inline]
+fn learn(
+    row: &Row<'_>,
+    earlier: Option<Prediction>,
+    features: &[usize],
+    encoder: &mut Encoder,
+    admission: &Admission,
+    state: &mut State,
+) -> Result<Prediction, Error> {
+    encoder.learn_one(row, &mut state.example)?;
+    state.measured.order.observe_features(row, features);
+    let prediction = state.learn(encoder, admission.attributes(), earlier);
+    state.follow(encoder);
+    Ok(prediction)
 }

@@ -8,6 +8,7 @@
 //! | label flip | one in ten labels wrong; the concept is turned round every 9,000 rows | - |
 //! | SEA | thresholds 8, 9, 7, 9.5, 9,000 rows each, one in ten labels wrong | Street and Kim 2001 |
 //! | moving RBF | 30 centres of two classes in 10 dimensions that wander | Bifet et al. 2009 |
+//! | 30 categories | 3 to 10 levels each; log-odds by level, and by those of four pairs | - |
 //! | level shift, trend, empty at first, new levels | one number or category, which alone predicts the outcome | - |
 //!
 //! *Reproducible*: the same seed gives the same rows on every machine.
@@ -16,6 +17,8 @@ use std::f64::consts::TAU;
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
+
+use super::categories::{COLUMNS, Categories};
 
 /// Rows of each stream.
 pub const ROWS: u64 = 36_000;
@@ -46,6 +49,8 @@ pub enum Generator {
     Sea,
     /// Classes around wandering centres.
     MovingRbf,
+    /// Many categories; nothing moves.
+    Categories,
     /// Nothing moves: what the next four are compared with.
     Still,
     /// The number's level moves by 100 standard deviations at row 8,000.
@@ -60,13 +65,14 @@ pub enum Generator {
 
 impl Generator {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AgrawalAbrupt,
         Self::AgrawalRecurring,
         Self::AgrawalGradual,
         Self::LabelFlip,
         Self::Sea,
         Self::MovingRbf,
+        Self::Categories,
         Self::Still,
         Self::LevelShift,
         Self::Trend,
@@ -83,6 +89,7 @@ impl Generator {
             Self::LabelFlip => "label flip",
             Self::Sea => "SEA",
             Self::MovingRbf => "moving RBF",
+            Self::Categories => "30 categories",
             Self::Still => "nothing moves",
             Self::LevelShift => "level shift",
             Self::Trend => "trend",
@@ -100,7 +107,7 @@ impl Generator {
             Self::LabelFlip | Self::Sea => every(9_000),
             Self::LevelShift => vec![8_000],
             Self::EmptyAtFirst | Self::NewLevels => vec![6_000],
-            Self::AgrawalGradual | Self::MovingRbf | Self::Still | Self::Trend => Vec::new(),
+            Self::AgrawalGradual | Self::MovingRbf | Self::Categories | Self::Still | Self::Trend => Vec::new(),
         }
     }
 
@@ -111,6 +118,7 @@ impl Generator {
             Self::LabelFlip => 5,
             Self::Sea => 3,
             Self::MovingRbf => DIMENSIONS,
+            Self::Categories => COLUMNS,
             Self::Still | Self::LevelShift | Self::Trend | Self::EmptyAtFirst | Self::NewLevels => 1,
         }
     }
@@ -135,36 +143,40 @@ pub struct Rows {
     random: Pcg64Mcg,
     row: u64,
     centres: Vec<Centre>,
+    categories: Option<Categories>,
 }
 
 impl Rows {
     /// Starts the stream of a seed.
     pub fn new(generator: Generator, seed: u64) -> Self {
         let random = Pcg64Mcg::seed_from_u64(seed);
-        let mut rows = Self { generator, random, row: 0, centres: Vec::new() };
+        let mut rows = Self { generator, random, row: 0, centres: Vec::new(), categories: None };
         if generator == Generator::MovingRbf {
             rows.centres = (0..CENTRES).map(|index| rows.centre(index)).collect();
+        }
+        if generator == Generator::Categories {
+            rows.categories = Some(Categories::new(&mut rows));
         }
         rows
     }
 
     /// Uniform in [0, 1).
     #[allow(clippy::cast_precision_loss)] // 53 bits fit
-    fn uniform(&mut self) -> f64 {
+    pub(super) fn uniform(&mut self) -> f64 {
         (self.random.next_u64() >> 11) as f64 / 9_007_199_254_740_992.0
     }
 
-    fn between(&mut self, low: f64, high: f64) -> f64 {
+    pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.uniform()
     }
 
     /// Standard normal, by Box and Muller.
-    fn normal(&mut self) -> f64 {
+    pub(super) fn normal(&mut self) -> f64 {
         let (u, v) = (1.0 - self.uniform(), self.uniform());
         libm::sqrt(-2.0 * libm::log(u)) * libm::cos(TAU * v)
     }
 
-    fn below(&mut self, count: u64) -> u64 {
+    pub(super) fn below(&mut self, count: u64) -> u64 {
         self.random.next_u64() % count
     }
 
@@ -229,6 +241,13 @@ impl Rows {
                     (self.centres[chosen].at, self.centres[chosen].spread, self.centres[chosen].label);
                 cells.extend(at.map(|at| Generated::Number(at + spread * self.normal())));
                 label
+            }
+            Generator::Categories => {
+                // Taken out, as it draws from the stream that it is part of.
+                let Some(categories) = self.categories.take() else { return false };
+                let log_odds = categories.next(self, cells);
+                self.categories = Some(categories);
+                self.says(log_odds)
             }
             Generator::NewLevels => {
                 let level = if row < 6_000 { self.below(100) } else { 100 + self.below(6) };

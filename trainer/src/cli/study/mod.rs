@@ -1,5 +1,6 @@
 //! `feamoe study`: repeats the published figures.
 
+mod categories;
 mod generators;
 mod plan;
 mod regimes;
@@ -82,6 +83,7 @@ fn render_streams(rows: &[StreamRow]) -> String {
         "runs",
         "accuracy",
         "log-loss",
+        "balanced, rows 1-2,000",
         "rows 500-1,000 after a change",
         "exported model there",
         "rows 3,000-5,000 after",
@@ -95,6 +97,7 @@ fn render_streams(rows: &[StreamRow]) -> String {
             row.runs.to_string(),
             share(row.accuracy),
             share(row.log_loss),
+            share(row.first),
             optional(row.soon),
             optional(row.exported_soon),
             optional(row.later),

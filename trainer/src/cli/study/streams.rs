@@ -14,6 +14,9 @@ use super::generators::{Generated, Generator, ROWS, Rows};
 const SOON: std::ops::Range<u64> = 500..1_000;
 /// Rows after a change by which the stream is to be as accurate again as before.
 const LATER: std::ops::Range<u64> = 3_000..5_000;
+/// First rows of the stream that decisions are compared on with the share of favourable labels so
+/// far as their threshold.
+const FIRST: u64 = 2_000;
 /// Seeds.
 const RUNS: u64 = 5;
 
@@ -28,6 +31,10 @@ pub struct StreamRow {
     pub accuracy: f64,
     /// Log-loss over the whole stream.
     pub log_loss: f64,
+    /// Balanced accuracy over the first 2,000 rows, if those are decided favourably whose score is
+    /// at least the share of favourable labels so far. A score that is right decides best so,
+    /// whatever the share.
+    pub first: f64,
     /// Accuracy in rows 500 to 1,000 after each change; null where nothing changes at once.
     pub soon: Option<f64>,
     /// That of the model that would be exported.
@@ -69,6 +76,7 @@ pub fn study(generator: Generator, runs: Option<u64>) -> anyhow::Result<StreamRo
         let options = Options::new(LearnerOptions::default().seed(seed).check()?);
         let mut trainer = Trainer::new(&columns, schema.clone(), &options)?;
         let (mut rows, mut generated) = (Rows::new(generator, seed), Vec::new());
+        let mut at_first = [Share::default(); 2];
         let (mut cells, changes) = (Cells::new(columns.len()), generator.changes());
         for row in 0..ROWS {
             let label = rows.next(&mut generated);
@@ -82,6 +90,11 @@ pub fn study(generator: Generator, runs: Option<u64>) -> anyhow::Result<StreamRo
             }
             cells.put(generator.width(), Cell::Text(if label { b"1" } else { b"0" }));
             let Some(prediction) = trainer.learn(&cells.record(generator.name(), row + 1))? else { continue };
+            if row < FIRST {
+                let [unfavourable, favourable] = &at_first;
+                let share = (favourable.1 + 1) as f64 / (unfavourable.1 + favourable.1 + 2) as f64;
+                at_first[usize::from(label)].count((f64::from(prediction.probability) >= share) == label);
+            }
             let after = changes.iter().rev().find(|change| **change <= row).map(|change| row - change);
             let Some(after) = after else { continue };
             if SOON.contains(&after) {
@@ -92,6 +105,7 @@ pub fn study(generator: Generator, runs: Option<u64>) -> anyhow::Result<StreamRo
                 later.count(prediction.decision == label);
             }
         }
+        sum.first += at_first.iter().filter_map(|share| share.value()).sum::<f64>() / 2.0;
         let total = trainer.prequential().summary().total;
         sum.accuracy += f64::from(total.accuracy);
         sum.log_loss += total.log_loss;
@@ -100,7 +114,7 @@ pub fn study(generator: Generator, runs: Option<u64>) -> anyhow::Result<StreamRo
     }
     #[allow(clippy::cast_precision_loss)] // far below 2^53
     let count = runs as f64;
-    for mean in [&mut sum.accuracy, &mut sum.log_loss, &mut sum.experts, &mut sum.refits] {
+    for mean in [&mut sum.first, &mut sum.accuracy, &mut sum.log_loss, &mut sum.experts, &mut sum.refits] {
         *mean /= count;
     }
     (sum.soon, sum.exported_soon, sum.later) = (soon.value(), exported_soon.value(), later.value());

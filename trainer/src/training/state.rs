@@ -1,0 +1,139 @@
+//! What moves along the rows: the learner, what it asks of every row, and what is measured.
+
+use serde::{Deserialize, Serialize};
+
+use super::distance::Gauge;
+use super::order::Order;
+use super::prequential::{Prequential, Tally};
+use crate::encoder::{Encoder, Example, Flipper, Flips};
+use crate::learner::{Learner, Prediction, ValidOptions};
+use crate::rows::{Attribute, Row};
+
+/// What moves along the examples.
+#[derive(Clone)]
+pub(super) struct State {
+    /// Where the learner wants to know how records would be decided in other groups.
+    flipper: Option<Flipper>,
+    flips: Flips,
+    /// Where it wants to know how far declined records are from the boundary.
+    gauge: Option<Gauge>,
+    pub learner: Learner,
+    pub measured: Measured,
+    pub rows: u64,
+    /// The pass over the data, from 1; 0 where nothing is measured.
+    pub epoch: u32,
+    /// Whether the rows were scored, and the scores measured, when they came; see
+    /// [`Start`](super::start::Start).
+    pub is_measured: bool,
+    pub example: Example,
+}
+
+/// What is measured of rows that the model has not learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Decisions on rows seen for the first time, before they are learned from, as the stream sees
+    /// them.
+    pub(super) prequential: Prequential,
+    /// Those by the weights that are exported.
+    pub(super) exported: Prequential,
+    pub(super) order: Order,
+    /// Decisions of the model after several passes on rows that only the first learned from; `None`
+    /// once it has learned on.
+    pub(super) reserved: Option<Tally>,
+}
+
+impl Measured {
+    pub(super) fn new(window: u64) -> Self {
+        let prequential = Prequential::new(window);
+        Self { exported: prequential.clone(), prequential, order: Order::default(), reserved: None }
+    }
+
+    /// Counts what was said of a row that comes for the first time, as the stream sees it.
+    pub(super) fn observe(&mut self, row: &Row<'_>, said: Prediction, options: &ValidOptions) {
+        self.observe_one(row.label.unwrap_or_default(), row.groups, said, options);
+    }
+
+    fn observe_one(&mut self, label: bool, groups: &[u8], said: Prediction, options: &ValidOptions) {
+        self.prequential.observe(label, said.probability, said.threshold, groups);
+        if options.wants_flips() {
+            self.prequential.observe_individual(said.unfair, groups);
+        }
+    }
+}
+
+impl State {
+    pub(super) fn new(learner: Learner, measured: Measured, rows: u64) -> Self {
+        Self {
+            flipper: learner.options().wants_flips().then(Flipper::default),
+            flips: Flips::default(),
+            gauge: Gauge::new(&learner),
+            learner,
+            measured,
+            rows,
+            epoch: 1,
+            is_measured: false,
+            example: Example::default(),
+        }
+    }
+
+    /// Starts with a learner of which nothing is measured.
+    pub(super) fn unmeasured(learner: Learner) -> Self {
+        Self { epoch: 0, ..Self::new(learner, Measured::new(1), 0) }
+    }
+
+    /// Scores the example that was encoded last, and learns nothing from it.
+    pub(super) fn score<'a>(
+        &mut self,
+        encoder: &Encoder,
+        attributes: impl Iterator<Item = &'a Attribute> + Clone,
+    ) -> Prediction {
+        let Self { flipper, flips, learner, example, .. } = self;
+        if let Some(flipper) = flipper {
+            flipper.flip(encoder, attributes, example, flips);
+        }
+        learner.score(example, flips)
+    }
+
+    /// Learns from the example that was encoded last; `earlier`: what was said of it when it came,
+    /// where its label came late.
+    #[inline]
+    pub(super) fn learn<'a>(
+        &mut self,
+        encoder: &Encoder,
+        attributes: impl Iterator<Item = &'a Attribute> + Clone,
+        earlier: Option<Prediction>,
+    ) -> Prediction {
+        let Self { flipper, flips, gauge, learner, measured, rows, epoch, is_measured, example } = self;
+        if let Some(flipper) = flipper {
+            flipper.flip(encoder, attributes, example, flips);
+        }
+        if let Some(gauge) = gauge {
+            gauge.look_at(example, encoder, learner);
+        }
+        // Later passes have seen the row: their measures would flatter.
+        let is_first = *epoch == 1;
+        let now = learner.learn_late(example, flips, earlier);
+        let prediction = earlier.unwrap_or(now);
+        if is_first {
+            measured.reserved = None;
+            measured.order.observe(example.label, &example.groups);
+            measured.exported.observe(
+                example.label,
+                prediction.exported,
+                prediction.exported_threshold,
+                &example.groups,
+            );
+            if !*is_measured {
+                measured.observe_one(example.label, &example.groups, prediction, learner.options());
+            }
+        }
+        *rows += 1;
+        prediction
+    }
+
+    /// Carries over what was learned where the encoding was fitted again.
+    #[inline]
+    pub(super) fn follow(&mut self, encoder: &mut Encoder) {
+        encoder.follow().iter().for_each(|carry| self.learner.carry(carry));
+    }
+}
