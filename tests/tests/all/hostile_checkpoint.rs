@@ -35,17 +35,22 @@ fn options(warmup: usize) -> Options {
     Options { encoder: encoder::Options { warmup, bins: 3 }, window: 4, ..Options::new(learner.check().unwrap()) }
 }
 
-/// A checkpoint of 24 rows: of a run still warming up, or learning.
+/// A checkpoint of 24 rows: of a run still at its start, or learning.
 fn small(warmup: usize) -> Vec<u8> {
+    of_rows(24, warmup)
+}
+
+fn of_rows(rows: u32, warmup: usize) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
-    let input = write_rows(&folder.path().join("small.csv"), 24);
+    let input = write_rows(&folder.path().join("small.csv"), rows);
     let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
     let run = training::run(&[input], &schema, &options(warmup), &mut |_| ()).unwrap();
     run.checkpoint().to_bytes().unwrap()
 }
 
-fn both() -> [Vec<u8>; 2] {
-    [small(100), small(20)]
+/// Of the three stages: before the first draft, with one, and once the model learns.
+fn all() -> [Vec<u8>; 3] {
+    [small(100), of_rows(110, 1_000), small(20)]
 }
 
 #[track_caller]
@@ -76,7 +81,7 @@ fn resume(checkpoint: Checkpoint<'_>, input: &Input) {
 
 #[test]
 fn the_bytes_are_those_of_the_drawing() {
-    for bytes in both() {
+    for bytes in all() {
         assert_eq!(sealed(&bytes[HEADER_BYTES..]), bytes);
         let again = Checkpoint::from_bytes(&bytes).unwrap().to_bytes().unwrap();
         assert!(again == bytes);
@@ -85,7 +90,7 @@ fn the_bytes_are_those_of_the_drawing() {
 
 #[test]
 fn rejects_every_truncation() {
-    for bytes in both() {
+    for bytes in all() {
         for length in 0..bytes.len() {
             let expected = match length {
                 0..HEADER_BYTES => E::TooShort { found: length, expected: HEADER_BYTES },
@@ -98,7 +103,7 @@ fn rejects_every_truncation() {
 
 #[test]
 fn rejects_every_flipped_bit() {
-    for mut bytes in both() {
+    for mut bytes in all() {
         // Each bit of a small one.
         let in_header = 0..8 * HEADER_BYTES;
         let in_payload = (8 * HEADER_BYTES..8 * bytes.len()).step_by((bytes.len() / 4_000).max(1));
@@ -119,7 +124,7 @@ fn rejects_every_flipped_bit() {
 
 #[test]
 fn rejects_what_follows() {
-    for bytes in both() {
+    for bytes in all() {
         let length = (bytes.len() - HEADER_BYTES) as u64;
         assert_eq!(refusal(&[&bytes[..], &[0]].concat()), E::Length { found: length + 1, expected: length });
         assert_eq!(refusal(&sealed(&[&bytes[HEADER_BYTES..], &[0]].concat())), E::Undecodable { version: VERSION });
@@ -131,7 +136,7 @@ fn content_with_the_right_hash_is_refused_or_can_be_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
     let input = write_rows(&folder.path().join("more.csv"), 12);
     let (mut refused, mut read) = (0, 0);
-    for bytes in both() {
+    for bytes in all() {
         let payload = &bytes[HEADER_BYTES..];
         for at in places(payload) {
             for byte in [0, 1, 0x7f, 0x80, 0xff, payload[at] ^ 4] {
@@ -158,7 +163,7 @@ fn lengths_are_never_trusted_with_memory() {
     let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     // As much as fits twice into the memory of no machine, but once into that of some.
     let terabyte = [0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
-    for bytes in both() {
+    for bytes in all() {
         let payload = &bytes[HEADER_BYTES..];
         for at in places(payload) {
             for length in [&largest[..], &terabyte] {
@@ -196,7 +201,7 @@ fn rejects_parts_of_different_runs() {
 
 fn owned(stage: &Stage<'_>) -> Stage<'static> {
     match stage {
-        Stage::WarmingUp(rows) => Stage::WarmingUp(Cow::Owned(rows.clone().into_owned())),
+        Stage::Starting(start) => Stage::Starting(Cow::Owned(start.clone().into_owned())),
         Stage::Learning(encoder) => Stage::Learning(Cow::Owned(encoder.clone().into_owned())),
     }
 }

@@ -65,6 +65,7 @@ mod shap_values;
 mod shapes;
 mod slots;
 mod snapshots;
+mod start;
 mod stream;
 #[cfg(feature = "tables")]
 mod tables;

@@ -298,11 +298,6 @@ impl ValidOptions {
         self.experts
     }
 
-    /// Returns the same options for a single expert.
-    pub(crate) fn of_one_expert(&self) -> Self {
-        Self { experts: Some(1), ..self.clone() }
-    }
-
     /// Returns the number of experts the mixture may grow to, whoever chose it.
     #[must_use]
     pub fn most_experts(&self) -> usize {

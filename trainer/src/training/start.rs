@@ -4,12 +4,14 @@
 //! [`warmup`](crate::encoder::Options::warmup) rows, which are kept until then. Meanwhile a draft of
 //! encoder and learner stands in for the model. It is made once there are [`FIRST`] rows, and anew
 //! whenever they have doubled: fitted on the rows so far, a bin for every [`ROWS_A_BIN`] of them, and
-//! taught by them in two passes. In between it learns each row once, as the model does later. It has
-//! a single expert: more only pay when there are more rows. Before the first draft a row's score is
-//! the share of favourable labels so far.
+//! taught by them in two passes. In between it learns each row once, as the model does later. Before
+//! the first draft a row's score is the share of favourable labels so far.
 //!
-//! Over the first 2,000 rows of streams of 30 categories (`feamoe study --only streams`) all this
-//! FIGURES
+//! The second pass pays: over the first 2,000 rows of ten streams of 30 categories the log-loss was
+//! 0.468, after one pass 0.472, and balanced accuracy at the share of favourable labels so far 0.704
+//! and 0.699. Boosting (LightGBM, made anew every 100 rows) had 0.487 and 0.694 with trees of four
+//! leaves, 0.507 and 0.671 by default; a logistic regression 0.468 and 0.704. More passes, or a
+//! single expert, gained nothing that was not lost on other data.
 //!
 //! Then the draft is thrown away, and the model learns from all the kept rows: it is what it would
 //! be if nothing had been said of them. What the draft said of a row when it came is what is
@@ -86,8 +88,7 @@ impl<'r, A: Iterator<Item = &'r Attribute> + Clone> Plan<'_, A> {
         let bins = self.encoding.bins.min(known / ROWS_A_BIN);
         let options = encoder::Options { bins, ..self.encoding.clone() };
         let encoder = Encoder::fit(rows, self.columns, &schema, &options).ok()?;
-        let learner = Learner::new(self.learner.options().of_one_expert(), self.attributes.clone().count());
-        let mut draft = Draft { encoder, state: State::unmeasured(learner) };
+        let mut draft = Draft { encoder, state: State::unmeasured(self.learner.clone()) };
         for repeats in [false, true] {
             draft.state.learner.set_repeats(repeats);
             for row in rows.rows().take(known) {

@@ -220,9 +220,10 @@ impl Trainer {
         })
     }
 
-    /// Learns from a record. Returns its score before that; `None` for a record that is not used,
-    /// or while the encoder waits for the rows it is fitted on, which are then learned from at
-    /// once.
+    /// Learns from a record. Returns its score before that; `None` for a record that is not used.
+    ///
+    /// Until there are the rows that the encoder is fitted on, drafts of the model score them; then
+    /// the model learns from all of them at once.
     ///
     /// *Cost:* time in proportion to the experts times the features.
     ///
@@ -636,7 +637,8 @@ impl Trainer {
         &self.reservoir
     }
 
-    /// Returns the rows learned from, repeated passes counted again.
+    /// Returns the rows that the model has learned from, repeated passes counted again; 0 until its
+    /// encoder is fitted.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.state.rows
