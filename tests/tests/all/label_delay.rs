@@ -75,10 +75,8 @@ fn by_hand(learner: LearnerOptions, delay: usize, first: &[Prediction]) -> (Lear
 #[test]
 fn it_is_what_a_queue_by_hand_gives() {
     for delay in [1, 37, 499, 500, 501, 1_500] {
-        let mut source =
-            Records::from_reader("lending", std::io::Cursor::new(text_of(ROWS)), &schema().table).unwrap();
-        let mut trainer =
-            Trainer::new(source.columns(), schema(), &options(LearnerOptions::default(), delay)).unwrap();
+        let mut source = Records::from_reader("lending", std::io::Cursor::new(text_of(ROWS)), &schema().table).unwrap();
+        let mut trainer = Trainer::new(source.columns(), schema(), &options(LearnerOptions::default(), delay)).unwrap();
         let mut said = Vec::new();
         while source.advance().unwrap() {
             said.extend(trainer.learn(&source.record()).unwrap());

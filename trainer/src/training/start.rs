@@ -150,9 +150,10 @@ impl Start {
             && self.arrivals.iter().all(Prediction::is_sound)
             && self.favourable <= self.known
             && self.known <= self.rows.len()
-            && self.draft.as_ref().is_none_or(|Draft { encoder, state }| {
-                encoder.is_sound() && state.learner.is_sound(attributes)
-            })
+            && self
+                .draft
+                .as_ref()
+                .is_none_or(|Draft { encoder, state }| encoder.is_sound() && state.learner.is_sound(attributes))
     }
 
     /// Returns the rows so far.
