@@ -47,7 +47,7 @@ pub struct Start {
     known: usize,
     /// Favourable labels among them.
     favourable: usize,
-    draft: Option<Draft>,
+    draft: Option<Box<Draft>>,
 }
 
 /// A model of the rows so far.
@@ -101,6 +101,10 @@ impl<'r, A: Iterator<Item = &'r Attribute> + Clone> Plan<'_, A> {
 }
 
 impl Draft {
+    fn is_sound(&self, attributes: usize) -> bool {
+        self.encoder.is_sound() && self.state.learner.is_sound(attributes)
+    }
+
     fn score<'a>(
         &mut self,
         row: &Row<'_>,
@@ -150,10 +154,7 @@ impl Start {
             && self.arrivals.iter().all(Prediction::is_sound)
             && self.favourable <= self.known
             && self.known <= self.rows.len()
-            && self
-                .draft
-                .as_ref()
-                .is_none_or(|Draft { encoder, state }| encoder.is_sound() && state.learner.is_sound(attributes))
+            && self.draft.as_ref().is_none_or(|draft| draft.is_sound(attributes))
     }
 
     /// Returns the rows so far.
@@ -215,7 +216,7 @@ impl Start {
             let is_turn = known.is_multiple_of(FIRST) && (*known / FIRST).is_power_of_two();
             if is_turn {
                 *draft = None;
-                *draft = plan.draft(rows, *known);
+                *draft = plan.draft(rows, *known).map(Box::new);
             } else if draft.as_mut().is_some_and(|draft| draft.learn(&row, false, plan.attributes.clone()).is_err()) {
                 *draft = None;
             }
