@@ -66,6 +66,13 @@ fn read_learner<'de, D: Deserializer<'de>>(deserializer: D) -> Result<State, D::
     Learner::deserialize(deserializer).map(State::unmeasured)
 }
 
+/// Returns a schema by which no cell is an error.
+fn of_drafts(schema: &Schema) -> Schema {
+    let mut schema = schema.clone();
+    schema.table.bad_cells = BadCells::Missing;
+    schema
+}
+
 /// What a draft is made by.
 pub(super) struct Plan<'a, A> {
     pub columns: &'a [String],
@@ -83,12 +90,13 @@ impl<'r, A: Iterator<Item = &'r Attribute> + Clone> Plan<'_, A> {
     /// rows do not fit the schema yet.
     #[cold]
     fn draft(&self, rows: &Buffer, known: usize) -> Option<Draft> {
-        let mut schema = self.schema.clone();
-        schema.table.bad_cells = BadCells::Missing;
+        let schema = of_drafts(self.schema);
         let bins = self.encoding.bins.min(known / ROWS_A_BIN);
         let options = encoder::Options { bins, ..self.encoding.clone() };
         let encoder = Encoder::fit(rows, self.columns, &schema, &options).ok()?;
-        let mut draft = Draft { encoder, state: State::unmeasured(self.learner.clone()) };
+        let mut learner = self.learner.clone();
+        learner.hold(encoder.monotone());
+        let mut draft = Draft { encoder, state: State::unmeasured(learner) };
         for repeats in [false, true] {
             draft.state.learner.set_repeats(repeats);
             for row in rows.rows().take(known) {
@@ -139,10 +147,11 @@ impl Start {
     }
 
     /// Resumes a stored one, with a source of these columns.
-    pub(super) fn resume(&mut self, columns: &[String], file: &str) -> Result<(), Error> {
+    pub(super) fn resume(&mut self, schema: &Schema, columns: &[String], file: &str) -> Result<(), Error> {
         self.bytes = self.rows.bytes();
         let Some(draft) = &mut self.draft else { return Ok(()) };
-        draft.encoder.set_bad_cells(BadCells::Missing);
+        draft.encoder.set_schema(&of_drafts(schema));
+        draft.state.learner.hold(draft.encoder.monotone());
         draft.encoder.bind(columns, file)
     }
 

@@ -134,6 +134,10 @@ impl State {
     /// Carries over what was learned where the encoding was fitted again.
     #[inline]
     pub(super) fn follow(&mut self, encoder: &mut Encoder) {
-        encoder.follow().iter().for_each(|carry| self.learner.carry(carry));
+        let carries = encoder.follow();
+        if !carries.is_empty() {
+            carries.iter().for_each(|carry| self.learner.carry(carry));
+            self.learner.hold(encoder.monotone());
+        }
     }
 }

@@ -193,7 +193,7 @@ impl Trainer {
             Stage::Learning(encoder) => (encoder.into_owned(), None),
         };
         if let Some(start) = &mut start {
-            start.resume(columns, file)?;
+            start.resume(&schema, columns, file)?;
         }
         encoder.bind(columns, file)?;
         encoder.set_schema(&schema);
