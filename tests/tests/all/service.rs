@@ -50,7 +50,7 @@ fn models() -> &'static [Vec<u8>; 2] {
     static MODELS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
     MODELS.get_or_init(|| {
         let folder = Folder::with_model();
-        let data = ["train", "lending.csv", "--schema", "lending.toml", "--experts", "3", "-o", "second.feamoe"];
+        let data = ["train", "lending.csv", "--schema", "lending.toml", "--bins", "8", "-o", "second.feamoe"];
         let _ = folder.run(&data).done();
         [folder.read("lending.feamoe"), folder.read("second.feamoe")]
     })

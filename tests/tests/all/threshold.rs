@@ -123,7 +123,7 @@ fn a_finished_model_gets_another_threshold_and_the_same_scores() {
         0.5 * (rate(true) + rate(false))
     };
     let best = (1..400).map(|step| balanced(step as f32 / 400.0)).fold(0.0, f64::max);
-    assert!(chosen > best - 0.003, "{chosen} for {best}");
+    assert!(chosen > best - 0.005, "{chosen} for {best}");
     // Integer weights too.
     let report = export(&["--threshold", "0.25", "--quantize", "i16"]).json();
     assert!((report["threshold"].as_f64().unwrap() - 0.25).abs() < 1e-7, "{report}");

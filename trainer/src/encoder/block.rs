@@ -25,7 +25,7 @@ impl Block {
         Self(self.0.wrapping_add(count))
     }
 
-    /// Marks a block of many rows for what they add: the fine bins of a number.
+    /// Marks a block of many rows for what they add: fine bins beside coarse ones.
     pub(crate) const fn fine(self) -> Self {
         Self(self.0 | Self::FINE)
     }
@@ -41,7 +41,7 @@ impl Block {
         (self.0 & !(Self::FINE | Self::TELLS_GROUP)) as usize
     }
 
-    /// Returns whether it holds the fine bins of a number.
+    /// Returns whether it holds fine bins beside coarse ones.
     #[must_use]
     pub const fn is_fine(self) -> bool {
         self.0 & Self::FINE != 0

@@ -143,7 +143,8 @@ impl Number {
             let coarse =
                 has_coarse.then_some((Term { row: first + 2 + u32::from(coarse), scale: 1.0 }, block.after(1)));
             let fine = Term { row: fine + index as u32, scale: 1.0 };
-            [Some((line, block)), coarse, Some((fine, block.after(2).fine()))].into_iter().flatten()
+            let fine_block = if has_coarse { block.after(2).fine() } else { block.after(2) };
+            [Some((line, block)), coarse, Some((fine, fine_block))].into_iter().flatten()
         })
     }
 

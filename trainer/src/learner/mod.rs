@@ -133,7 +133,7 @@ impl Learner {
             importance: Importance::new(options.class_weight),
             controller: Controller::new(options.targets_of(FairBy::Score), attributes),
             paper: Paper::new(options.penalties, options.increment, attributes),
-            watch: Watch::new(attributes),
+            watch: Watch::new(attributes, !options.targets_of(FairBy::Score).is_empty()),
             grower: Grower::default(),
             events: Events::default(),
             thresholds: match options.threshold {
