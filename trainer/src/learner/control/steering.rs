@@ -109,7 +109,7 @@ mod tests {
                 log_odds: None,
             };
             for group in [0, 1] {
-                let _ = controller.attributes[0].observe(group, &scored, 1, (&controller.held, None));
+                let _ = controller.attributes[0].observe(group, &scored, (1, 1.0), (&controller.held, None));
             }
             let pair = &mut controller.attributes[0].pairs[1];
             pair.multipliers[..2].copy_from_slice(&[1.0, -1.0]);
