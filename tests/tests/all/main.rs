@@ -67,6 +67,7 @@ mod slots;
 mod snapshots;
 mod start;
 mod stream;
+mod study;
 #[cfg(feature = "tables")]
 mod tables;
 mod threshold;

@@ -1,6 +1,6 @@
 //! A stream of 30 categories: what a learner knows after few rows of many columns.
 
-use super::generators::{Generated, Rows};
+use super::generators::{Generated, Random};
 
 /// Columns.
 pub const COLUMNS: usize = 30;
@@ -26,17 +26,16 @@ pub struct Categories {
 
 impl Categories {
     /// Draws the stream.
-    pub fn new(random: &mut Rows) -> Self {
-        let exponential = |random: &mut Rows| -libm::log(1.0 - random.uniform());
+    pub fn new(random: &mut Random) -> Self {
         let counts: [u64; COLUMNS] = std::array::from_fn(|_| 3 + random.below(8));
         let shares = counts.map(|levels| {
-            let masses: Vec<f64> = (0..levels).map(|_| exponential(random) + exponential(random)).collect();
+            let masses: Vec<f64> = (0..levels).map(|_| random.exponential() + random.exponential()).collect();
             let total: f64 = masses.iter().sum();
             masses.iter().map(|mass| mass / total).collect()
         });
         let mut categories = Self { shares: shares.into(), effects: Vec::new(), intercept: 0.0 };
         for (column, levels) in counts.into_iter().enumerate() {
-            let strength = 0.35 * exponential(random);
+            let strength = 0.35 * random.exponential();
             let log_odds = (0..levels).map(|_| strength * random.normal()).collect();
             categories.effects.push(Effect { columns: [column; 2], log_odds });
         }
@@ -57,7 +56,7 @@ impl Categories {
         categories
     }
 
-    fn levels(&self, random: &mut Rows) -> Vec<usize> {
+    fn levels(&self, random: &mut Random) -> Vec<usize> {
         let level = |shares: &Vec<f64>| {
             let mut rest = random.uniform();
             let passed = |share: &&f64| {
@@ -77,7 +76,7 @@ impl Categories {
     }
 
     /// Writes the next row; returns its log-odds.
-    pub fn next(&self, random: &mut Rows, cells: &mut Vec<Generated>) -> f64 {
+    pub fn next(&self, random: &mut Random, cells: &mut Vec<Generated>) -> f64 {
         let levels = self.levels(random);
         cells.extend(levels.iter().map(|level| Generated::Level(*level as u64)));
         self.log_odds(&levels)

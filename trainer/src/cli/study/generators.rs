@@ -18,6 +18,8 @@ use std::f64::consts::TAU;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 
+use feamoe::rows::{Cell, Cells};
+
 use super::categories::{COLUMNS, Categories};
 
 /// Rows of each stream.
@@ -32,6 +34,19 @@ pub enum Generated {
     Level(u64),
     /// No value.
     Missing,
+}
+
+/// Puts a generated row into cells, its label last.
+pub fn put(generated: &[Generated], label: bool, cells: &mut Cells) {
+    cells.clear();
+    for (column, cell) in generated.iter().enumerate() {
+        match cell {
+            Generated::Number(x) => cells.put(column, Cell::Number(*x)),
+            Generated::Level(level) => cells.put(column, Cell::Text(format!("level {level}").as_bytes())),
+            Generated::Missing => {}
+        }
+    }
+    cells.put(generated.len(), Cell::Text(if label { b"1" } else { b"0" }));
 }
 
 /// A generated stream.
@@ -137,10 +152,64 @@ struct Centre {
     label: bool,
 }
 
+impl Centre {
+    fn new(index: usize, random: &mut Random) -> Self {
+        let at = std::array::from_fn(|_| random.uniform());
+        let towards: [f64; DIMENSIONS] = std::array::from_fn(|_| random.normal());
+        let length = libm::sqrt(towards.iter().map(|x| x * x).sum());
+        Self {
+            at,
+            towards: towards.map(|x| x / length),
+            spread: random.between(0.05, 0.15),
+            label: index.is_multiple_of(2),
+        }
+    }
+}
+
+/// Draws of a seed, the same on every machine.
+pub struct Random(Pcg64Mcg);
+
+impl Random {
+    /// Starts the draws of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(Pcg64Mcg::seed_from_u64(seed))
+    }
+
+    /// Uniform in [0, 1).
+    #[allow(clippy::cast_precision_loss)] // 53 bits fit
+    pub fn uniform(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 / 9_007_199_254_740_992.0
+    }
+
+    pub fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.uniform()
+    }
+
+    /// Standard normal, by Box and Muller.
+    pub fn normal(&mut self) -> f64 {
+        let (u, v) = (1.0 - self.uniform(), self.uniform());
+        libm::sqrt(-2.0 * libm::log(u)) * libm::cos(TAU * v)
+    }
+
+    /// Exponential, of mean 1.
+    pub fn exponential(&mut self) -> f64 {
+        -libm::log(1.0 - self.uniform())
+    }
+
+    pub fn below(&mut self, count: u64) -> u64 {
+        self.0.next_u64() % count
+    }
+
+    /// True with the probability of these log-odds.
+    pub fn says(&mut self, log_odds: f64) -> bool {
+        self.uniform() < 1.0 / (1.0 + libm::exp(-log_odds))
+    }
+}
+
 /// A running generator.
 pub struct Rows {
     generator: Generator,
-    random: Pcg64Mcg,
+    random: Random,
     row: u64,
     centres: Vec<Centre>,
     categories: Option<Categories>,
@@ -149,52 +218,13 @@ pub struct Rows {
 impl Rows {
     /// Starts the stream of a seed.
     pub fn new(generator: Generator, seed: u64) -> Self {
-        let random = Pcg64Mcg::seed_from_u64(seed);
-        let mut rows = Self { generator, random, row: 0, centres: Vec::new(), categories: None };
-        if generator == Generator::MovingRbf {
-            rows.centres = (0..CENTRES).map(|index| rows.centre(index)).collect();
-        }
-        if generator == Generator::Categories {
-            rows.categories = Some(Categories::new(&mut rows));
-        }
-        rows
-    }
-
-    /// Uniform in [0, 1).
-    #[allow(clippy::cast_precision_loss)] // 53 bits fit
-    pub(super) fn uniform(&mut self) -> f64 {
-        (self.random.next_u64() >> 11) as f64 / 9_007_199_254_740_992.0
-    }
-
-    pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
-        low + (high - low) * self.uniform()
-    }
-
-    /// Standard normal, by Box and Muller.
-    pub(super) fn normal(&mut self) -> f64 {
-        let (u, v) = (1.0 - self.uniform(), self.uniform());
-        libm::sqrt(-2.0 * libm::log(u)) * libm::cos(TAU * v)
-    }
-
-    pub(super) fn below(&mut self, count: u64) -> u64 {
-        self.random.next_u64() % count
-    }
-
-    fn centre(&mut self, index: usize) -> Centre {
-        let at = std::array::from_fn(|_| self.uniform());
-        let towards: [f64; DIMENSIONS] = std::array::from_fn(|_| self.normal());
-        let length = libm::sqrt(towards.iter().map(|x| x * x).sum());
-        Centre {
-            at,
-            towards: towards.map(|x| x / length),
-            spread: self.between(0.05, 0.15),
-            label: index.is_multiple_of(2),
-        }
-    }
-
-    /// The chance that the number speaks for the label.
-    fn says(&mut self, log_odds: f64) -> bool {
-        self.uniform() < 1.0 / (1.0 + libm::exp(-log_odds))
+        let mut random = Random::new(seed);
+        let centres = match generator {
+            Generator::MovingRbf => (0..CENTRES).map(|index| Centre::new(index, &mut random)).collect(),
+            _ => Vec::new(),
+        };
+        let categories = (generator == Generator::Categories).then(|| Categories::new(&mut random));
+        Self { generator, random, row: 0, centres, categories }
     }
 
     /// Writes the next row; returns its label.
@@ -211,21 +241,21 @@ impl Rows {
                 for middle in [12_000.0, 24_000.0] {
                     #[allow(clippy::cast_precision_loss)] // far below 2^53
                     let passed = (row as f64 - middle) / 6_000.0 + 0.5;
-                    function += u64::from(self.uniform() < passed);
+                    function += u64::from(self.random.uniform() < passed);
                 }
                 self.agrawal(function, cells)
             }
             Generator::LabelFlip => {
-                let x: [f64; 5] = std::array::from_fn(|_| self.normal());
+                let x: [f64; 5] = std::array::from_fn(|_| self.random.normal());
                 cells.extend(x.map(Generated::Number));
                 let label = x[0] + 0.5 * x[1] - 0.5 * x[2] > 0.0;
-                label ^ (row / 9_000 % 2 == 1) ^ (self.uniform() < 0.1)
+                label ^ (row / 9_000 % 2 == 1) ^ (self.random.uniform() < 0.1)
             }
             Generator::Sea => {
-                let x: [f64; 3] = std::array::from_fn(|_| self.between(0.0, 10.0));
+                let x: [f64; 3] = std::array::from_fn(|_| self.random.between(0.0, 10.0));
                 cells.extend(x.map(Generated::Number));
                 let threshold = [8.0, 9.0, 7.0, 9.5][(row / 9_000) as usize % 4];
-                (x[0] + x[1] <= threshold) ^ (self.uniform() < 0.1)
+                (x[0] + x[1] <= threshold) ^ (self.random.uniform() < 0.1)
             }
             Generator::MovingRbf => {
                 for centre in &mut self.centres {
@@ -236,26 +266,24 @@ impl Rows {
                         }
                     }
                 }
-                let chosen = self.below(CENTRES as u64) as usize;
+                let chosen = self.random.below(CENTRES as u64) as usize;
                 let (at, spread, label) =
                     (self.centres[chosen].at, self.centres[chosen].spread, self.centres[chosen].label);
-                cells.extend(at.map(|at| Generated::Number(at + spread * self.normal())));
+                cells.extend(at.map(|at| Generated::Number(at + spread * self.random.normal())));
                 label
             }
             Generator::Categories => {
-                // Taken out, as it draws from the stream that it is part of.
-                let Some(categories) = self.categories.take() else { return false };
-                let log_odds = categories.next(self, cells);
-                self.categories = Some(categories);
-                self.says(log_odds)
+                let Some(categories) = &self.categories else { return false };
+                let log_odds = categories.next(&mut self.random, cells);
+                self.random.says(log_odds)
             }
             Generator::NewLevels => {
-                let level = if row < 6_000 { self.below(100) } else { 100 + self.below(6) };
+                let level = if row < 6_000 { self.random.below(100) } else { 100 + self.random.below(6) };
                 cells.push(Generated::Level(level));
-                self.says(if level % 2 == 1 { 2.0 } else { -2.0 })
+                self.random.says(if level % 2 == 1 { 2.0 } else { -2.0 })
             }
             moved => {
-                let x = self.normal();
+                let x = self.random.normal();
                 #[allow(clippy::cast_precision_loss)] // far below 2^53
                 cells.push(match moved {
                     Generator::LevelShift if row >= 8_000 => Generated::Number(x + 100.0),
@@ -263,21 +291,21 @@ impl Rows {
                     Generator::EmptyAtFirst if row < 6_000 => Generated::Missing,
                     _ => Generated::Number(x),
                 });
-                self.says(3.0 * x)
+                self.random.says(3.0 * x)
             }
         }
     }
 
     /// A person, and whether one of the first three functions puts them into group A.
     fn agrawal(&mut self, function: u64, cells: &mut Vec<Generated>) -> bool {
-        let salary = self.between(20_000.0, 150_000.0);
-        let commission = if salary >= 75_000.0 { 0.0 } else { self.between(10_000.0, 75_000.0) };
-        let age = self.between(20.0, 80.0);
-        let [education, car, zip] = [5, 20, 9].map(|count| self.below(count));
+        let salary = self.random.between(20_000.0, 150_000.0);
+        let commission = if salary >= 75_000.0 { 0.0 } else { self.random.between(10_000.0, 75_000.0) };
+        let age = self.random.between(20.0, 80.0);
+        let [education, car, zip] = [5, 20, 9].map(|count| self.random.below(count));
         #[allow(clippy::cast_precision_loss)] // below 10
-        let house = self.between(50_000.0, 150_000.0) * (9 - zip) as f64;
-        let years = self.between(1.0, 30.0);
-        let loan = self.between(0.0, 500_000.0);
+        let house = self.random.between(50_000.0, 150_000.0) * (9 - zip) as f64;
+        let years = self.random.between(1.0, 30.0);
+        let loan = self.random.between(0.0, 500_000.0);
         let number = Generated::Number;
         cells.extend([number(salary), number(commission), number(age), Generated::Level(education)]);
         cells.extend([Generated::Level(car), Generated::Level(zip), number(house), number(years), number(loan)]);

@@ -1,9 +1,12 @@
 //! `feamoe study`: repeats the published figures.
 
 mod categories;
+mod credit;
+mod gap;
 mod generators;
 mod plan;
 mod regimes;
+mod shapes;
 mod streams;
 
 use std::io::Write as _;
@@ -12,8 +15,10 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
+use gap::GapRow;
 use generators::Generator;
 use regimes::{StudyRow, Verdicts, settings, study};
+use shapes::Shapes;
 use streams::StreamRow;
 
 use super::print::{self, TextTable, share};
@@ -26,7 +31,8 @@ pub struct Options {
     /// hmda_2014_2017.csv.gz; the schemas in trainer/schemas say where to get them
     #[arg(long, value_name = "DIR", env = "FEAMOE_DATA")]
     data: PathBuf,
-    /// Only these data sets: adult, compas, diabetes, hmda, streams (generated ones)
+    /// Only these data sets: adult, compas, diabetes, hmda, streams (generated ones),
+    /// shapes (generated too: what two samples of the same data teach)
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
     /// Runs of each setting, seeds or splits from its first one on; the published number by default
@@ -41,7 +47,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let settings = settings();
     let mut known: Vec<&str> = settings.iter().map(|setting| setting.data.name()).collect();
     known.dedup();
-    known.push(STREAMS);
+    known.extend([STREAMS, SHAPES]);
     if let Some(name) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("--only: found `{name}`, expected one of {}", known.join(", "));
     }
@@ -56,11 +62,25 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         let _ = writeln!(std::io::stderr(), "{STREAMS}: {}", generator.name());
         streams.push(streams::study(generator, options.runs)?);
     }
+    let mut gaps = Vec::new();
+    for fair in gap::TARGETS.into_iter().filter(|_| wanted(STREAMS)) {
+        let _ = writeln!(std::io::stderr(), "{STREAMS}: a gap that jumps {fair}");
+        gaps.push(gap::study(fair, options.runs)?);
+    }
+    let mut shapes = None;
+    if wanted(SHAPES) {
+        let _ = writeln!(std::io::stderr(), "{SHAPES}");
+        shapes = Some(shapes::study(options.runs)?);
+    }
     match options.format.format {
-        Format::Json => print::json(&Report { rows, streams })?,
+        Format::Json => print::json(&Report { rows, streams, gaps, shapes })?,
         Format::Text => {
-            let tables =
-                [(!rows.is_empty()).then(|| render(&rows)), (!streams.is_empty()).then(|| render_streams(&streams))];
+            let tables = [
+                (!rows.is_empty()).then(|| render(&rows)),
+                (!streams.is_empty()).then(|| render_streams(&streams)),
+                (!gaps.is_empty()).then(|| render_gaps(&gaps)),
+                shapes.as_ref().map(render_shapes),
+            ];
             print::text(&tables.into_iter().flatten().collect::<Vec<_>>().join("\n"))?;
         }
     }
@@ -69,12 +89,56 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 
 /// The name of the generated streams on the command line.
 const STREAMS: &str = "streams";
+/// The name of the generated halves.
+const SHAPES: &str = "shapes";
 
 /// The study as JSON.
 #[derive(serde::Serialize)]
 struct Report {
     rows: Vec<StudyRow>,
     streams: Vec<StreamRow>,
+    gaps: Vec<GapRow>,
+    shapes: Option<Shapes>,
+}
+
+fn render_gaps(rows: &[GapRow]) -> String {
+    let mut table = TextTable::new(&[
+        "generated stream, targets",
+        "runs",
+        "accuracy",
+        "SPD, rows 1,500-3,500 after the jump",
+        "SPD, last 4,000 rows",
+    ]);
+    for row in rows {
+        table.row([
+            format!("a gap that jumps{}{}", if row.fair.is_empty() { "" } else { ", " }, row.fair),
+            row.runs.to_string(),
+            share(row.accuracy),
+            share(row.soon),
+            share(row.last),
+        ]);
+    }
+    table.render()
+}
+
+fn render_shapes(shapes: &Shapes) -> String {
+    let mut columns =
+        TextTable::new(&["column, two halves", "runs", "correlation of the steps", "variation over range"]);
+    for column in &shapes.columns {
+        let Shapes { runs, .. } = shapes;
+        columns.row([
+            column.column.to_owned(),
+            runs.to_string(),
+            format!("{:.2}", column.correlation),
+            format!("{:.2}", column.variation),
+        ]);
+    }
+    let mut distances = TextTable::new(&["bins at most", "median distance of declined rows to approval"]);
+    for distance in &shapes.distances {
+        distances.row([distance.bins.to_string(), share(distance.median)]);
+    }
+    let noise = share(shapes.noise);
+    format!("{}\ncredit of a column of noise over the largest: {noise}\n\n{}", columns.render(), distances.render())
 }
 
 fn render_streams(rows: &[StreamRow]) -> String {

@@ -38,15 +38,6 @@ impl DataSet {
         }
     }
 
-    /// The file to judge on, where the data set comes with one.
-    #[must_use]
-    pub const fn test_file(self) -> Option<&'static str> {
-        match self {
-            Self::Adult => Some("adult.test"),
-            _ => None,
-        }
-    }
-
     pub(super) const fn schema(self) -> &'static str {
         match self {
             Self::Adult => include_str!("../../../schemas/adult.toml"),
@@ -69,8 +60,10 @@ impl DataSet {
 /// What a setting is judged on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged {
-    /// Rows the learner never saw, scored by the engine from the exported model.
-    HeldOut,
+    /// The rows of this file, scored by the engine from the exported model.
+    TestFile(&'static str),
+    /// The same of 30 % of the training file, drawn by the seed, which the learner never saw.
+    Split,
     /// Every row of the stream, scored before it was learned from; gaps are means over ten
     /// stretches.
     Prequentially,
@@ -118,6 +111,8 @@ const SEVERAL: u32 = 5;
 const ORDERS: (u64, u64) = (1, 6);
 /// Seeds 0..=9 are splits.
 const SPLITS: (u64, u64) = (0, 10);
+/// The first five of them.
+const ADULT_SPLITS: (u64, u64) = (0, 5);
 /// A file that is long enough to measure the speed with.
 const REPEATED: usize = 50;
 
@@ -134,7 +129,7 @@ const fn adult(name: &'static str, fair: &'static str) -> Setting {
         as_feature: true,
         experts: None,
         bins: None,
-        judged: Judged::HeldOut,
+        judged: Judged::TestFile("adult.test"),
         seeds: ORDERS,
     }
 }
@@ -161,7 +156,14 @@ const fn paper(name: &'static str, penalties: &'static str) -> Setting {
 }
 
 const fn compas(name: &'static str, fair: &'static str, epochs: u32) -> Setting {
-    Setting { data: DataSet::Compas, epochs, shuffled: epochs > 1, seeds: SPLITS, ..adult(name, fair) }
+    Setting {
+        data: DataSet::Compas,
+        epochs,
+        shuffled: epochs > 1,
+        judged: Judged::Split,
+        seeds: SPLITS,
+        ..adult(name, fair)
+    }
 }
 
 const fn stream(data: DataSet, name: &'static str, fair: &'static str, experts: Option<usize>) -> Setting {
@@ -190,6 +192,7 @@ pub fn settings() -> Vec<Setting> {
         adult_several(JOINT),
         Setting { as_feature: false, ..adult(BLIND, "") },
         Setting { as_feature: false, ..adult(BLIND, "spd=0.05") },
+        Setting { judged: Judged::Split, seeds: ADULT_SPLITS, ..adult("one pass, splits of adult.data", "") },
         speed("50 times, 1 expert", 1),
         speed("50 times, 11 experts", 11),
         paper("the paper's MOE", "none"),

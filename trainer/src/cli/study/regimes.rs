@@ -30,7 +30,7 @@ use feamoe::training::{self, Options, Run, targets};
 const WINDOW: u64 = 200;
 /// Stretches a prequential figure is the mean over.
 const STRETCHES: usize = 10;
-/// Share of the rows to learn from where a data set has no file to judge on.
+/// Share of the rows to learn from where a setting is judged on the rest.
 const TRAINING_SHARE: f64 = 0.7;
 /// Records between two experts in the paper's regimes (its section 4.1, Adult).
 const PAPER_GROWTH: u64 = 4000;
@@ -157,7 +157,7 @@ pub fn study(folder: &Path, setting: &Setting, runs: Option<u64>) -> Result<Stud
         targets.iter().for_each(|target| trained.add(target.verdict));
         let figures = match setting.judged {
             Judged::Prequentially => prequential_figures(&run),
-            Judged::HeldOut => {
+            Judged::TestFile(_) | Judged::Split => {
                 let exported = run.model()?;
                 let model = HostModel::load(exported.bytes.as_slice()).map_err(ExportError::from)?;
                 let mut rows = held_out(folder, setting, &schema, seed)?;
@@ -190,15 +190,21 @@ pub fn study(folder: &Path, setting: &Setting, runs: Option<u64>) -> Result<Stud
     })
 }
 
+/// Adds targets, as `--fair` takes them; none where the text is empty.
+pub fn with_targets(learner: LearnerOptions, fair: &str) -> Result<LearnerOptions, GapsError> {
+    if fair.is_empty() {
+        return Ok(learner);
+    }
+    let gaps: Gaps = fair.parse()?;
+    Ok(gaps.as_slice().iter().fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap)))
+}
+
 fn options(setting: &Setting, seed: u64) -> Result<Options, StudyError> {
     let mut learner = LearnerOptions::default().seed(seed);
     if let Some(experts) = setting.experts {
         learner = learner.experts(experts);
     }
-    if !setting.fair.is_empty() {
-        let gaps: Gaps = setting.fair.parse()?;
-        learner = gaps.as_slice().iter().fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap));
-    }
+    learner = with_targets(learner, setting.fair)?;
     if let Some(penalties) = setting.penalties {
         let penalties: Penalties = penalties.parse()?;
         learner =
@@ -208,25 +214,29 @@ fn options(setting: &Setting, seed: u64) -> Result<Options, StudyError> {
     if let Some(bins) = setting.bins {
         encoder.bins = bins;
     }
-    let split = setting.data.test_file().is_none() && setting.judged == Judged::HeldOut;
     Ok(Options {
         epochs: setting.epochs,
         shuffle: setting.shuffled,
         window: WINDOW,
         encoder,
-        split: split.then_some(Split { seed, training_share: TRAINING_SHARE, part: Part::Training }),
+        split: (setting.judged == Judged::Split).then_some(split(seed, Part::Training)),
         ..Options::new(learner.check()?)
     })
 }
 
 /// Opens the rows a setting is judged on.
 fn held_out(folder: &Path, setting: &Setting, schema: &Schema, seed: u64) -> Result<Stream<'static>, Error> {
-    let file = setting.data.test_file().unwrap_or_else(|| setting.data.training_file());
-    let mut stream = Stream::open(&[Input::from(folder.join(file).as_path())], schema, Use::Learn)?;
-    if setting.data.test_file().is_none() {
-        stream.keep(Split { seed, training_share: TRAINING_SHARE, part: Part::HeldOut });
+    let open = |file| Stream::open(&[Input::from(folder.join(file).as_path())], schema, Use::Learn);
+    if let Judged::TestFile(file) = setting.judged {
+        return open(file);
     }
+    let mut stream = open(setting.data.training_file())?;
+    stream.keep(split(seed, Part::HeldOut));
     Ok(stream)
+}
+
+fn split(seed: u64, part: Part) -> Split {
+    Split { seed, training_share: TRAINING_SHARE, part }
 }
 
 fn held_out_figures(evaluation: &Evaluation) -> Figures {

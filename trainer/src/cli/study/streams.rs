@@ -3,12 +3,12 @@
 use anyhow::Context as _;
 use feamoe::encoder::Encoder;
 use feamoe::learner::LearnerOptions;
-use feamoe::rows::{Cell, Cells};
+use feamoe::rows::Cells;
 use feamoe::schema::Schema;
 use feamoe::training::{Options, Trainer};
 use serde::Serialize;
 
-use super::generators::{Generated, Generator, ROWS, Rows};
+use super::generators::{Generator, ROWS, Rows, put};
 
 /// Rows after a change in which the exported model is compared with the stream.
 const SOON: std::ops::Range<u64> = 500..1_000;
@@ -49,16 +49,16 @@ pub struct StreamRow {
 
 /// A share that is counted.
 #[derive(Clone, Copy, Default)]
-struct Share(u64, u64);
+pub struct Share(u64, u64);
 
 impl Share {
-    fn count(&mut self, is_right: bool) {
-        self.0 += u64::from(is_right);
+    pub fn count(&mut self, is_counted: bool) {
+        self.0 += u64::from(is_counted);
         self.1 += 1;
     }
 
     #[allow(clippy::cast_precision_loss)] // far below 2^53
-    fn value(self) -> Option<f64> {
+    pub fn value(self) -> Option<f64> {
         (self.1 > 0).then(|| self.0 as f64 / self.1 as f64)
     }
 }
@@ -80,15 +80,7 @@ pub fn study(generator: Generator, runs: Option<u64>) -> anyhow::Result<StreamRo
         let (mut cells, changes) = (Cells::new(columns.len()), generator.changes());
         for row in 0..ROWS {
             let label = rows.next(&mut generated);
-            cells.clear();
-            for (column, cell) in generated.iter().enumerate() {
-                match cell {
-                    Generated::Number(x) => cells.put(column, Cell::Number(*x)),
-                    Generated::Level(level) => cells.put(column, Cell::Text(format!("level {level}").as_bytes())),
-                    Generated::Missing => {}
-                }
-            }
-            cells.put(generator.width(), Cell::Text(if label { b"1" } else { b"0" }));
+            put(&generated, label, &mut cells);
             let Some(prediction) = trainer.learn(&cells.record(generator.name(), row + 1))? else { continue };
             if row < FIRST {
                 let [unfavourable, favourable] = &at_first;
