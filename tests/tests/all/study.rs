@@ -1,28 +1,39 @@
 //! The parts of `feamoe study` that need no data.
 
 use feamoe_tests::command::Folder;
+use serde_json::Value;
 
-/// Of two halves of 12,000 rows that a data set has, both say much the same of a column.
 #[test]
-fn two_halves_teach_the_same_shapes() {
-    let report = Folder::new().run(&["study", "--data", ".", "--only", "shapes", "--runs", "1", "--format", "json"]);
-    let report = report.json();
-    assert_eq!((report["rows"].as_array().unwrap().len(), report["streams"].as_array().unwrap().len()), (0, 0));
-    let shapes = &report["shapes"];
-    let columns = shapes["columns"].as_array().unwrap();
-    assert_eq!(columns.len(), 4);
-    for column in columns {
-        let (correlation, variation) = (column["correlation"].as_f64().unwrap(), column["variation"].as_f64().unwrap());
-        assert!(correlation > 0.0 && correlation <= 1.0, "{column}");
-        // At least the way from the lowest effect to the highest.
-        assert!((1.0 - 1e-9..5.0).contains(&variation), "{column}");
+fn the_generated_parts_run_and_their_figures_are_plausible() {
+    let arguments = ["study", "--data", ".", "--only", "streams,shapes", "--runs", "1", "--format", "json"];
+    let ran = Folder::new().run(&arguments);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let list = |value: &Value, name: &str| value[name].as_array().unwrap().clone();
+    let number = |value: &Value, name: &str| value[name].as_f64().unwrap();
+    assert_eq!((list(&report, "rows").len(), list(&report, "streams").len()), (0, 12));
+
+    let gaps = list(&report, "gaps");
+    assert_eq!(gaps.len(), 3);
+    for gap in &gaps {
+        assert!((0.7..0.8).contains(&number(gap, "accuracy")) && number(gap, "soon") < 0.2, "{gap}");
     }
-    let noise = shapes["noise"].as_f64().unwrap();
-    assert!(noise > 0.0 && noise < 0.2, "{noise}");
-    let distances = shapes["distances"].as_array().unwrap();
-    assert_eq!(distances.iter().map(|distance| distance["bins"].as_u64().unwrap()).collect::<Vec<_>>(), [16, 64, 128]);
-    for distance in distances {
-        let median = distance["median"].as_f64().unwrap();
-        assert!(median > 0.0 && median < 2.0, "{distance}");
+    // Each target narrows the gap that there is without one.
+    let last: Vec<f64> = gaps.iter().map(|gap| number(gap, "last")).collect();
+    assert!(last[0] > last[1] && last[1] > last[2] && last[2] < 0.03, "{last:?}");
+
+    let shapes = &report["shapes"];
+    let columns = list(shapes, "columns");
+    assert_eq!(columns.len(), 4);
+    for column in &columns {
+        assert!((0.0..1.0).contains(&number(column, "correlation")), "{column}");
+        // At least the way from the lowest effect to the highest.
+        assert!((1.0 - 1e-9..5.0).contains(&number(column, "variation")), "{column}");
+    }
+    assert!((0.0..0.2).contains(&number(shapes, "noise")), "{shapes}");
+    let distances = list(shapes, "distances");
+    assert_eq!(distances.len(), 3);
+    for distance in &distances {
+        assert!((0.01..1.0).contains(&number(distance, "median")), "{distance}");
     }
 }

@@ -24,6 +24,7 @@ const RUNS: u64 = 5;
 /// Targets, as `--fair` takes them.
 pub const TARGETS: [&str; 3] = ["", "spd=0.05", "spd=0.01"];
 
+/// The protected column, the last before the label, is not a feature.
 const COLUMNS: [&str; 6] = ["a", "b", "c", "proxy", "sex", "y"];
 const SCHEMA: &str = r#"
 [target]

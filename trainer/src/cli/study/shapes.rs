@@ -23,13 +23,13 @@ use super::generators::{Generated, Random, put};
 /// Rows of each half.
 const ROWS: u64 = 12_000;
 /// Rows that no model learns from.
-const JUDGED: u64 = 1_000;
+const JUDGED: u64 = 2_000;
 /// Of these, the records that an effect is the mean over.
 const EFFECT_RECORDS: usize = 60;
 /// Of these, the records that are explained, and against how many.
-const EXPLAINED: [usize; 2] = [100, 30];
+const EXPLAINED: [usize; 2] = [200, 60];
 /// Seeds.
-const RUNS: u64 = 3;
+const RUNS: u64 = 5;
 /// Values that the effect of a number other than the age is compared at: quantiles.
 const QUANTILES: usize = 40;
 /// Columns whose effects are compared.
