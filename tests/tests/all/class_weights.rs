@@ -71,7 +71,7 @@ fn one_favourable_outcome_in_a_hundred_is_found() {
             assert!(*balanced > 0.72 && *prequential > 0.65, "{place}: {balanced} {prequential}");
         }
         assert!(*auc > base[2] - 0.02, "{place}: {auc}");
-        assert!(*log_loss < base[3] + 0.004 && *calibration < 0.009, "{place}: {log_loss} {calibration}");
+        assert!(*log_loss < base[3] + 0.006 && *calibration < 0.009, "{place}: {log_loss} {calibration}");
     }
 }
 

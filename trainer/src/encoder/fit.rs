@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use super::bins::edges;
 use super::follow::{LevelCounts, Recent, thinned};
 use super::levels::Levels;
-use super::number::{Bin, COARSE};
+use super::number::{Bin, CLASSES, KNOTS};
 use super::{Block, Category, Encoder, Feature, Kind, Number, Options, Quality, bad_cell};
 use crate::error::Error;
 use crate::model::FEATURES;
@@ -213,8 +213,8 @@ pub(super) fn number(sample: &Sample<'_>, transform: Transform, bins: usize) -> 
     number
 }
 
-/// Returns what each bin between edges says beside its own row. A coarse bin holds the fine ones
-/// whose middle lies in its [`COARSE`]-th part of the values.
+/// Returns what each bin between edges says beside its own row. A bin is in the class, and belongs
+/// to the knot, of the part of all values that its middle lies in; a knot is at their mean.
 fn bins_of(values: &[f32], edges: &[f32], standardised: impl Fn(f32) -> f64) -> Vec<Bin> {
     let mut counted = vec![(0.0_f64, 0.0_f64, 0.0_f32); edges.len() + 1];
     for x in values {
@@ -222,18 +222,52 @@ fn bins_of(values: &[f32], edges: &[f32], standardised: impl Fn(f32) -> f64) -> 
             (*count, *sum, *value) = (*count + 1.0, *sum + standardised(*x), *x);
         }
     }
-    let (mut before, mut part, mut coarse, mut highest) = (0.0, None, 0, f32::NEG_INFINITY);
-    let bin = |(count, sum, value): (f64, f64, f32)| {
-        let middle = (before + count / 2.0) / values.len() as f64;
-        before += count;
-        let own = Some(((middle * COARSE as f64) as usize).min(COARSE - 1));
-        coarse += u16::from(part.is_some() && own != part);
-        part = own;
+    let counts: Vec<f64> = counted.iter().map(|(count, ..)| *count).collect();
+    let mut highest = f32::NEG_INFINITY;
+    let bin = |((count, sum, value), class): ((f64, f64, f32), u16)| {
         // Means of neighbours that are nearly equal may round the wrong way round.
         highest = if count > 0.0 { highest.max(finite(sum / count)) } else { highest.max(0.0) };
-        Bin { place: highest, value, coarse }
+        Bin { place: highest, value, class, knot: 0, share: 0.0 }
     };
-    counted.into_iter().map(bin).collect()
+    let mut bins: Vec<Bin> = counted.iter().copied().zip(parts(&counts, CLASSES)).map(bin).collect();
+    let mut knots = vec![(0.0, 0.0); KNOTS];
+    for ((count, sum, _), knot) in counted.iter().zip(parts(&counts, KNOTS)) {
+        if let Some((all, total)) = knots.get_mut(usize::from(knot)) {
+            (*all, *total) = (*all + count, *total + sum);
+        }
+    }
+    let places = knots.into_iter().filter(|(count, _)| *count > 0.0).map(|(count, sum)| finite(sum / count));
+    place_between(&mut bins, &places.collect::<Vec<f32>>());
+    bins
+}
+
+/// Returns the part, of `most` equal ones of all that is counted, that the middle of each count lies
+/// in; parts without any are passed over.
+fn parts(counts: &[f64], most: usize) -> Vec<u16> {
+    let total: f64 = counts.iter().sum();
+    let (mut before, mut last, mut index) = (0.0, None, 0);
+    let part = |count: &f64| {
+        let middle = (before + count / 2.0) / total;
+        before += count;
+        let own = Some(((middle * most as f64) as usize).min(most - 1));
+        index += u16::from(last.is_some() && own != last);
+        last = own;
+        index
+    };
+    counts.iter().map(part).collect()
+}
+
+/// Says between which knots bins lie, and how far.
+fn place_between(bins: &mut [Bin], knots: &[f32]) {
+    let most = knots.len().saturating_sub(2);
+    for bin in bins {
+        let left = knots.iter().filter(|knot| **knot <= bin.place).count().saturating_sub(1).min(most);
+        if let [from, to, ..] = knots[left..] {
+            let width = to - from;
+            bin.share = if width > 0.0 { ((bin.place - from) / width).clamp(0.0, 1.0) } else { 0.0 };
+        }
+        bin.knot = left as u16;
+    }
 }
 
 /// Returns the range outside which values count as its ends in mean and standard deviation:

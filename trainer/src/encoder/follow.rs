@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fit::{self, Sample};
 use super::levels::Levels;
-use super::number::Number;
+use super::number::{Bin, Number};
 use super::{Block, Category, Encoder, Example, Feature, Kind};
 use crate::rows::{Cell, Record, is_number_column, value};
 
@@ -499,8 +499,8 @@ impl Encoder {
     }
 }
 
-/// Carries a function of the value over to bins: each has what the function was at its values, the
-/// coarse bins their mean, the fine ones what differs from it. The line begins at 0.
+/// Carries a function of the value over to bins: the knots have the mean of what it was at the
+/// values of the bins that are nearest, the bins what differs from the hats. The line begins at 0.
 fn carry_bins(
     new: &Number,
     content: impl Fn(f32) -> Vec<(u32, f32)>,
@@ -510,40 +510,36 @@ fn carry_bins(
     let mut counted = vec![0_u32; new.bins.len()];
     new.recent.fitted.iter().filter_map(|x| new.bin_of(*x)).for_each(|bin| counted[bin] += 1);
     carry.rows.push(Carried { row: new.first_row, ..Carried::default() });
-    let mut first = 0;
-    for same in new.bins.chunk_by(|a, b| a.coarse == b.coarse) {
-        let bins = first..first + same.len();
-        first = bins.end;
-        let total: f32 = bins.clone().map(|bin| counted[bin] as f32).sum::<f32>().max(1.0);
-        let coarse = new.coarse_row(bins.start);
-        let mean: Vec<(u32, f32)> = bins
-            .clone()
-            .flat_map(|bin| {
-                let share = counted[bin] as f32 / total;
-                content(new.value_of_bin(bin)).into_iter().map(move |(row, factor)| (row, share * factor))
-            })
-            .collect();
-        if let Some(row) = coarse {
-            let middle = new.value_of_bin(bins.start + bins.len() / 2);
-            carry.rows.push(Carried { row, from: mean.clone(), steps_of: steps_of(middle).map(|[coarse, _]| coarse) });
+    let nearest: Vec<Option<usize>> = (0..new.bins.len()).map(|bin| new.nearest_knot(bin)).collect();
+    let mut at_knots = vec![Vec::new(); new.knots()];
+    for (knot, at_knot) in at_knots.iter_mut().enumerate() {
+        let bins: Vec<usize> = (0..new.bins.len()).filter(|bin| nearest[*bin] == Some(knot)).collect();
+        let total: f32 = bins.iter().map(|bin| counted[*bin] as f32).sum::<f32>().max(1.0);
+        for bin in &bins {
+            let share = counted[*bin] as f32 / total;
+            at_knot.extend(content(new.value_of_bin(*bin)).into_iter().map(|(row, factor)| (row, share * factor)));
         }
-        for bin in bins {
-            let x = new.value_of_bin(bin);
-            let mut from = content(x);
-            if coarse.is_some() {
-                from.extend(mean.iter().map(|(row, factor)| (*row, -factor)));
-            }
-            let Some((Term { row, .. }, _)) = new.terms_of_bin(bin).last() else { continue };
-            carry.rows.push(Carried { row, from, steps_of: steps_of(x).map(|[_, fine]| fine) });
+        let middle = bins.get(bins.len() / 2).and_then(|bin| steps_of(new.value_of_bin(*bin)));
+        let row = new.knot_row(knot);
+        carry.rows.push(Carried { row, from: at_knot.clone(), steps_of: middle.map(|[of_knot, _]| of_knot) });
+    }
+    for (bin, Bin { knot, share, .. }) in new.bins.iter().enumerate() {
+        let x = new.value_of_bin(bin);
+        let mut from = content(x);
+        let hats = at_knots.iter().skip(usize::from(*knot)).zip([1.0 - share, *share]);
+        for (at_knot, scale) in hats {
+            from.extend(at_knot.iter().map(|(row, factor)| (*row, -scale * factor)));
         }
+        let Some((Term { row, .. }, _)) = new.terms_of_bin(bin).last() else { continue };
+        carry.rows.push(Carried { row, from, steps_of: steps_of(x).map(|[_, of_bin]| of_bin) });
     }
 }
 
 impl Number {
-    /// Returns the number of classes that values are counted in: the coarse bins and both ends, or
+    /// Returns the number of classes that values are counted in: those of the bins and both ends, or
     /// where there are no bins, steps of the standard deviation.
     pub(super) fn classes(&self) -> usize {
-        2 + self.bins.last().map_or(LIMITS.len() + 1, |bin| usize::from(bin.coarse) + 1)
+        2 + self.bins.last().map_or(LIMITS.len() + 1, |bin| usize::from(bin.class) + 1)
     }
 
     /// Returns the class of a value.
@@ -551,7 +547,7 @@ impl Number {
         self.class_in(x, self.bin_of(x))
     }
 
-    /// As [`Number::class`], of a value in a fine bin.
+    /// As [`Number::class`], of a value in a bin.
     #[inline]
     fn class_in(&self, x: f32, bin: Option<usize>) -> usize {
         if x < self.low {
@@ -561,7 +557,7 @@ impl Number {
             return 1;
         }
         let inner = match bin {
-            Some(bin) => self.bins.get(bin).map_or(0, |bin| usize::from(bin.coarse)),
+            Some(bin) => self.bins.get(bin).map_or(0, |bin| usize::from(bin.class)),
             None => {
                 let z = (self.transform.apply(clamp(x, self.low, self.high)) - self.mean) / self.sd;
                 LIMITS.iter().filter(|limit| z > **limit).count()
@@ -570,12 +566,12 @@ impl Number {
         2 + inner
     }
 
-    /// Returns the rows of the coarse and of the fine bin of a value within the range so far, whose
+    /// Returns the rows of the nearest knot and of the bin of a value within the range so far, whose
     /// step sizes hold for it.
     fn steps_of(&self, x: f32) -> Option<[u32; 2]> {
         let bin = self.bin_of(x).filter(|_| (self.low..=self.high).contains(&x))?;
-        let (fine, _) = self.terms_of_bin(bin).last()?;
-        Some([self.coarse_row(bin).unwrap_or(fine.row), fine.row])
+        let (own, _) = self.terms_of_bin(bin).last()?;
+        Some([self.nearest_knot(bin).map_or(own.row, |knot| self.knot_row(knot)), own.row])
     }
 
     /// Returns the first and the last edge, or the ends of the range without bins.

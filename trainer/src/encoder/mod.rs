@@ -5,7 +5,7 @@
 //!
 //! | value | terms |
 //! | --- | --- |
-//! | number `x` | the rows of its coarse and its fine bin, times 1, and the linear row times the mean of `(t(x) - mean) / sd` in the fine bin |
+//! | number `x` | the linear row times the mean `m` of `(t(x) - mean) / sd` in its bin; the rows of the knots on both sides of `m`, times its nearness; the row of the bin |
 //! | number `x`, without bins | the linear row times `(t(clamp(x)) - mean) / sd` |
 //! | level | the row of the level, times 1 |
 //! | level not known yet, or too rare for a row | the *unseen* row, times 1 |
@@ -36,7 +36,7 @@ pub use examples::Examples;
 pub(crate) use fit::feature_columns;
 pub use flips::{Flipper, Flips};
 pub use follow::{Carried, Carry, Change, ChangeKind, MOST_CHANGES};
-use number::COARSE;
+use number::FEW;
 pub use number::Number;
 
 use crate::error::Error;
@@ -292,7 +292,7 @@ impl Encoder {
 
     /// Returns how many bins a number may have.
     fn most_bins_of(&self, name: &str) -> usize {
-        if self.monotone.contains_key(name) { self.most_bins.min(COARSE) } else { self.most_bins }
+        if self.monotone.contains_key(name) { self.most_bins.min(FEW) } else { self.most_bins }
     }
 
     /// Returns the features, in the order of the columns.

@@ -1,7 +1,7 @@
 //! Lays a learner's rows of weights out as the engine reads them: contiguous by feature, centred on
 //! the training mean, standardisation folded in.
 //!
-//! A number with bins: every fine bin picks a point of the line, a coarse bin and itself; their sum
+//! A number with bins: every bin picks a point of the line, its hats and itself; their sum
 //! becomes the bin's one row, and the line is left empty.
 //!
 //! A number without bins: the learner's linear row multiplies `s = (t(x) - mean) / sd` with the mean
