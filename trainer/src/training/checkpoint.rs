@@ -5,9 +5,9 @@
 //! [`training::resume`](crate::training::resume) needs nothing else but newer data. Its size does
 //! not grow with the stream.
 //!
-//! A run of fewer rows than the encoder is fitted on holds those rows, what scores them meanwhile
-//! ([`Start`]), and a learner that has learned nothing: it learns from them once there are as many as
-//! if there had been no break.
+//! A run of fewer rows than the encoder is fitted on holds those rows, what scores them meanwhile,
+//! and a learner that has learned nothing: it learns from them once there are as many as if there
+//! had been no break.
 //!
 //! # Format
 //!
