@@ -5,11 +5,13 @@
 //!
 //! | value | terms |
 //! | --- | --- |
-//! | number `x` | the linear row times the mean `m` of `(t(x) - mean) / sd` in its bin; the rows of the knots on both sides of `m`, times its nearness; the row of the bin |
+//! | number `x` | the linear row times `m`; the knots on both sides, times nearness; its bin |
 //! | number `x`, without bins | the linear row times `(t(clamp(x)) - mean) / sd` |
 //! | level | the row of the level, times 1 |
 //! | level not known yet, or too rare for a row | the *unseen* row, times 1 |
 //! | none | the *missing* row, times 1 |
+//!
+//! with `m` the mean of `(t(x) - mean) / sd` in the bin, which is between the two knots.
 //!
 //! The first record with a new level picks the unseen row: that is what the row is for, and the
 //! only way it is learned. Row ids never change; new levels get the next free one.

@@ -24,7 +24,7 @@ pub(super) const KNOTS: usize = 10;
 ///
 /// Hats are smooth where a coarse level of bins has steps of its own, in other places in every half
 /// of the data: with 16 coarse bins the steps between neighbouring ages of two such models
-/// correlated by 0.29, with 10 knots by 0.7 (`feamoe study --only shapes` has such figures).
+/// correlated by 0.29, with 10 knots by 0.59 (`feamoe study --only shapes`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Number {
     pub(super) transform: Transform,

@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn bins_count_only_beyond_chance_and_then_nearly_in_full() {
-        // Rows of 1 for log-odds of 0.8: their gain is known to 0.9 after 5 records, to 0.04 after many.
+        // Rows of 1 for log-odds of 0.8: the standard error of their gain is 0.9 after 5 records,
+        // 0.04 after many.
         let learned = |block: encoder::Block, records: u32| {
             let mut gains = Gains::default();
             gains.admit(&[TERM], &[block]);

@@ -202,8 +202,8 @@ impl Start {
         std::mem::replace(&mut self.rows, none)
     }
 
-    /// Scores a row and keeps it, then learns from the rows whose labels are known since, which
-    /// `on_known` is told of, with what was said of them.
+    /// Scores a row and keeps it, then learns from the rows whose labels are known since; `on_known`
+    /// gets each of them, with the score that it had when it came.
     pub(super) fn take<'r>(
         &mut self,
         row: &Row<'_>,

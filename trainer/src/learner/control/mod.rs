@@ -299,8 +299,8 @@ pub(super) struct Controller {
     /// larger rate.
     impact: Option<f32>,
     attributes: Vec<Attribute>,
-    /// Share of the records with rows of protected columns.
-    told: Fading,
+    /// Share of the records whose force the rows of protected columns take.
+    reached: Fading,
 }
 
 impl Controller {
@@ -320,7 +320,7 @@ impl Controller {
                 }
             }
         }
-        Self { held, impact, attributes: vec![Attribute::default(); attributes], told: Fading::default() }
+        Self { held, impact, attributes: vec![Attribute::default(); attributes], reached: Fading::default() }
     }
 
     /// Returns whether a stored controller can be one that was made of these.
@@ -346,7 +346,7 @@ impl Controller {
     pub(super) fn share(&mut self, force: f32, tell_group: bool) -> [f32; 2] {
         let by_shift = matches!(self.held[..], [(Held::Spd | Held::Aod | Held::Tpr | Held::Fpr, _)]);
         let is_apart = by_shift && tell_group;
-        self.told.observe_slowly(if is_apart { 1.0 } else { 0.0 });
+        self.reached.observe_slowly(if is_apart { 1.0 } else { 0.0 });
         if is_apart { [OF_OTHER_ROWS * force, (OF_GROUP_ROWS - OF_OTHER_ROWS) * force] } else { [force, 0.0] }
     }
 
@@ -399,7 +399,7 @@ impl Controller {
             log_odds: self.holds_recourse().then(|| missing_log_odds(decisive, threshold)),
         };
         let (mut force, attributes) = (0.0, self.attributes.len());
-        let taken = 1.0 - (1.0 - OF_OTHER_ROWS) * self.told.mean;
+        let taken = 1.0 - (1.0 - OF_OTHER_ROWS) * self.reached.mean;
         for (attribute, group) in self.attributes.iter_mut().zip(groups) {
             attribute.known.observe_slowly(if *group == NO_GROUP { 0.0 } else { 1.0 });
             if *group != NO_GROUP {
