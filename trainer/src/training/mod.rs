@@ -20,6 +20,7 @@ pub mod remarks;
 mod shifts;
 mod start;
 mod state;
+mod steps;
 pub mod targets;
 mod trainer;
 mod weight;

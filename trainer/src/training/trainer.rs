@@ -13,6 +13,7 @@ use super::prequential::{Prequential, Tally};
 use super::remarks::{Remark, remarks};
 use super::start::{Plan, Start};
 use super::state::{Measured, State};
+use super::steps::{Learning, Steps};
 use super::weight::without_weight;
 use super::{Options, Passes, Progress, delay, shifts};
 use crate::encoder::{self, Encoder, Example, Feature, Kind, Quality, feature_columns};
@@ -256,7 +257,8 @@ impl Trainer {
         let Self { schema, encoding, admission, features, encoder, start, reservoir, delay, state, .. } = self;
         let row = admission.row(*record);
         let Some(start) = start else {
-            return take(&row, features, encoder, admission, reservoir, delay, state).map(Some);
+            let learning = Learning { features, encoder, admission, state };
+            return Steps { learning, reservoir, delay }.take(&row).map(Some);
         };
         let late = delay.rows() as usize;
         let prediction = start.take(&row, &plan(schema, encoding, admission, &state.learner, late), |row, said| {
@@ -306,12 +308,13 @@ impl Trainer {
         state.learner.hold(encoder.monotone());
         start.forget_draft();
         state.is_measured = true;
+        let mut steps = Steps { learning: Learning { features, encoder, admission, state }, reservoir, delay };
         for row in start.rows().rows() {
-            take(&row, features, encoder, admission, reservoir, delay, state)?;
+            steps.take(&row)?;
         }
         // All those whose labels were known, where they were less late at first.
-        while state.rows < start.known() as u64 {
-            learn_oldest(features, encoder, admission, reservoir, delay, state)?;
+        while steps.learning.state.rows < start.known() as u64 {
+            steps.learn_oldest()?;
         }
         state.is_measured = false;
         delay.say(start.arrivals());
@@ -415,7 +418,7 @@ impl Trainer {
     pub(super) fn learn_kept(&mut self, row: &Row<'_>) -> Result<(), Error> {
         let Self { schema, encoding, admission, features, encoder, start, state, .. } = self;
         let Some(start) = start else {
-            return learn(row, None, features, encoder, admission, state).map(drop);
+            return Learning { features, encoder, admission, state }.learn(row, None).map(drop);
         };
         start.take(row, &plan(schema, encoding, admission, &state.learner, 0), |row, said| {
             state.measured.observe(row, said, state.learner.options());
@@ -660,70 +663,4 @@ fn plan<'a>(
     late: usize,
 ) -> Plan<'a, impl Iterator<Item = &'a Attribute> + Clone> {
     Plan { columns: admission.columns(), schema, encoding, learner, attributes: admission.attributes(), late }
-}
-
-/// Scores a row and learns from it; where labels are late, from the rows whose turn it is.
-#[inline]
-fn take(
-    row: &Row<'_>,
-    features: &[usize],
-    encoder: &mut Encoder,
-    admission: &Admission,
-    reservoir: &mut Reservoir,
-    delay: &mut Delay,
-    state: &mut State,
-) -> Result<Prediction, Error> {
-    if delay.is_none() {
-        let prediction = learn(row, None, features, encoder, admission, state)?;
-        offer(row, reservoir, state);
-        return Ok(prediction);
-    }
-    encoder.encode(row, &mut state.example)?;
-    let arrival = state.score(encoder, admission.attributes());
-    delay.push(row, arrival);
-    while delay.is_due() {
-        learn_oldest(features, encoder, admission, reservoir, delay, state)?;
-    }
-    Ok(arrival)
-}
-
-/// Learns from the oldest of the rows whose labels are late.
-fn learn_oldest(
-    features: &[usize],
-    encoder: &mut Encoder,
-    admission: &Admission,
-    reservoir: &mut Reservoir,
-    delay: &mut Delay,
-    state: &mut State,
-) -> Result<(), Error> {
-    let Some((oldest, earlier)) = delay.oldest() else { return Ok(()) };
-    learn(&oldest, Some(earlier), features, encoder, admission, state)?;
-    offer(&oldest, reservoir, state);
-    delay.pop();
-    Ok(())
-}
-
-/// Offers a row that was learned from to the sample; those of the start were when they came.
-#[inline]
-fn offer(row: &Row<'_>, reservoir: &mut Reservoir, state: &State) {
-    if !state.is_measured {
-        reservoir.offer(row);
-    }
-}
-
-/// Learns from a row for the first time; `earlier`: what was said of it where its label came late.
-#[inline]
-fn learn(
-    row: &Row<'_>,
-    earlier: Option<Prediction>,
-    features: &[usize],
-    encoder: &mut Encoder,
-    admission: &Admission,
-    state: &mut State,
-) -> Result<Prediction, Error> {
-    encoder.learn_one(row, &mut state.example)?;
-    state.measured.order.observe_features(row, features);
-    let prediction = state.learn(encoder, admission.attributes(), earlier);
-    state.follow(encoder);
-    Ok(prediction)
 }
