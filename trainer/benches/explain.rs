@@ -51,7 +51,7 @@ fn adult(folder: &Path) -> Result<(), Box<dyn Error>> {
     schema.features.drop.clear();
     let training = [Input::from(folder.join("adult.data").as_path())];
     let learner = LearnerOptions::default().experts(EXPERTS).check()?;
-    let run = training::run(&training, &schema, &Options::new(learner), &mut |_| ())?;
+    let run = training::run(&training, &schema, &Options::new(learner), &mut training::unwatched)?;
     let bytes = run.model()?.bytes;
     let model = BenchModel::load(bytes.as_slice())?;
     println!("Adult: {} features, {} experts", model.schema().features().len(), model.experts());

@@ -332,6 +332,13 @@ pub enum Error {
         rows: u64,
     },
 
+    /// A run that was asked to end, and was not stored.
+    #[error("interrupted after {rows} rows")]
+    Interrupted {
+        /// Rows learned from.
+        rows: u64,
+    },
+
     /// Data that were learned from already.
     #[error(
         "{file}: the run learned from the first {records} records before, expected newer data; name what came since, or say that \

@@ -44,7 +44,7 @@ fn of_rows(rows: u32, warmup: usize) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let input = write_rows(&folder.path().join("small.csv"), rows);
     let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
-    let run = training::run(&[input], &schema, &options(warmup), &mut |_| ()).unwrap();
+    let run = training::run(&[input], &schema, &options(warmup), &mut training::unwatched).unwrap();
     run.checkpoint().to_bytes().unwrap()
 }
 
@@ -72,7 +72,8 @@ fn sealed(payload: &[u8]) -> Vec<u8> {
 
 /// Goes on with whatever was read; errors are fine.
 fn resume(checkpoint: Checkpoint<'_>, input: &Input) {
-    let run = training::resume(checkpoint, std::slice::from_ref(input), ResumeFrom::Same, None, &mut |_| ());
+    let run =
+        training::resume(checkpoint, std::slice::from_ref(input), ResumeFrom::Same, None, &mut training::unwatched);
     if let Ok(run) = run {
         let _ = run.model();
         let _ = run.checkpoint().to_bytes();
@@ -182,7 +183,7 @@ fn rejects_parts_of_different_runs() {
     let input = [write_rows(&folder.path().join("small.csv"), 24)];
     let schema = Schema::from_toml("s.toml", &two_attributes).unwrap();
     let [learning, warming] =
-        [20, 100].map(|warmup| training::run(&input, &schema, &options(warmup), &mut |_| ()).unwrap());
+        [20, 100].map(|warmup| training::run(&input, &schema, &options(warmup), &mut training::unwatched).unwrap());
     let [learning, warming] = [learning.checkpoint(), warming.checkpoint()];
     let part = |change: &dyn Fn(&mut Checkpoint<'_>)| {
         let bytes = small(20);

@@ -1,6 +1,8 @@
 //! Promise: a table gives the same model wherever its rows come from: CSV text, an array in memory,
 //! records pushed one by one; and a trainer that was stored and went on gives it too.
 
+use std::ops::ControlFlow;
+
 use feamoe::explanation::{Explainer, Procedure, attributions};
 use feamoe::judge::{self, binding::Binding};
 use feamoe::learner::LearnerOptions;
@@ -70,7 +72,10 @@ fn csv_an_array_and_pushed_cells_give_the_same_model() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("table.csv");
     std::fs::write(&path, csv(&table)).unwrap();
-    let from_csv = training::run(&[path.as_path().into()], &schema, &options(), &mut |_| ()).unwrap().model().unwrap();
+    let from_csv = training::run(&[path.as_path().into()], &schema, &options(), &mut training::unwatched)
+        .unwrap()
+        .model()
+        .unwrap();
 
     let mut trainer = Trainer::new(&COLUMNS, schema.clone(), &options()).unwrap();
     trainer.learn_all(&mut ArrayRows::new(table.view(), &COLUMNS).unwrap()).unwrap();
@@ -206,6 +211,7 @@ fn several_passes_want_data_that_stay_as_they_are() {
                 std::fs::write(&other, changed).unwrap();
                 std::fs::rename(&other, &path).unwrap();
             }
+            ControlFlow::Continue(())
         });
         match run {
             Ok(_) => assert!(!refused),
@@ -220,7 +226,8 @@ fn several_passes_want_data_that_stay_as_they_are() {
     let pipe = folder.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
-    let refused = training::run(&[pipe.as_path().into()], &schema, &options, &mut |_| ()).err().unwrap().to_string();
+    let refused =
+        training::run(&[pipe.as_path().into()], &schema, &options, &mut training::unwatched).err().unwrap().to_string();
     assert!(refused.contains("pipe can be read once only; shuffle the rows"), "{refused}");
 }
 

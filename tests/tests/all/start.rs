@@ -3,7 +3,7 @@
 
 use feamoe::demo::{LendingStream, SCHEMA, write_csv};
 use feamoe::encoder::{Encoder, Example, Flips, Kind, Options as Encoding};
-use feamoe::learner::{Learner, LearnerOptions, Prediction};
+use feamoe::learner::{FairBy, Growth, Learner, LearnerOptions, Prediction};
 use feamoe::rows::{Buffer, Cell, Cells, Records, Source, Stream, Use};
 use feamoe::schema::Schema;
 use feamoe::training::prequential::Prequential;
@@ -269,4 +269,27 @@ fn before_the_first_draft_it_is_the_base_rate() {
         favourable += f32::from(u8::from(index % 3 == 0));
     }
     assert!(trainer.model().is_ok());
+}
+
+/// A score that was asked for is the one that the next record gets, and leaves no trace.
+#[test]
+fn a_score_asked_for_is_that_of_the_next_record() {
+    // An expert that is due is added before the next record, and not by a question.
+    let plain = LearnerOptions::default().growth(Growth::NONE);
+    let targets = plain.clone().target(Measure::Spd, 0.05);
+    for learner in [targets.clone().individual(0.3), targets.fair_by(FairBy::Threshold), plain] {
+        for delay in [0, 130] {
+            let [mut asked, mut plain] =
+                std::array::from_fn(|_| lending_trainer(&options(learner.clone(), 700, delay)));
+            plain.learn_all(&mut lending(2_000)).unwrap();
+            let mut source = lending(2_000);
+            while source.advance().unwrap() {
+                let record = source.record();
+                let scored = asked.score(&record).unwrap();
+                assert_eq!(asked.score(&record).unwrap(), scored);
+                assert_eq!(asked.learn(&record).unwrap(), Some(scored), "{}", record.position.number);
+            }
+            assert!(asked.checkpoint().to_bytes().unwrap() == plain.checkpoint().to_bytes().unwrap());
+        }
+    }
 }

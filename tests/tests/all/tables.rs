@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Cursor, Write as _};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -15,9 +16,9 @@ use arrow_array::{
     StringViewArray, TimestampMillisecondArray, UInt8Array,
 };
 use arrow_ipc::writer::{FileWriter, StreamWriter};
-use feamoe::rows::{ArrowRows, Cell, Input, Source, open};
+use feamoe::rows::{ArrowRows, ArrowTable, Cell, Input, ResumeFrom, Source, open};
 use feamoe::schema::{Schema, Table};
-use feamoe::training::{self, Trainer};
+use feamoe::training::{self, Options, Trainer};
 use feamoe_testkit::content::Content;
 use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::{Folder, Ran};
@@ -140,7 +141,7 @@ fn the_same_table_gives_the_same_model_in_any_format() {
     let model = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        let run = training::run(&[path.as_path().into()], &schema, &options(), &mut |_| ()).unwrap();
+        let run = training::run(&[path.as_path().into()], &schema, &options(), &mut training::unwatched).unwrap();
         let hash = Content::read(run.model().unwrap().bytes.as_slice()).provenance.data_sha256;
         assert_eq!(hash, feamoe::rows::Digest::of(bytes), "{name}: the hash of the file as it lies");
         (run.counts(), without_hash(&run.model().unwrap().bytes))
@@ -408,7 +409,7 @@ fn a_run_that_was_killed_resumes_in_the_file() {
     folder.write("t.toml", SCHEMA);
     let schema = Schema::from_toml("t.toml", SCHEMA).unwrap();
     let input = [Input::File(folder.path("t.parquet"))];
-    let whole = training::run(&input, &schema, &options(), &mut |_| ()).unwrap().model().unwrap();
+    let whole = training::run(&input, &schema, &options(), &mut training::unwatched).unwrap().model().unwrap();
     let mut stored = Vec::new();
     let never = AtomicBool::new(false);
     let saving = training::Saving {
@@ -419,12 +420,12 @@ fn a_run_that_was_killed_resumes_in_the_file() {
             Ok(())
         },
     };
-    training::run_saving(&input, &schema, &options(), Some(saving), &mut |_| ()).unwrap();
+    training::run_saving(&input, &schema, &options(), Some(saving), &mut training::unwatched).unwrap();
     assert!(stored.len() >= 3);
     for bytes in &stored {
         let resume = |data: &[Input]| {
             let checkpoint = training::checkpoint::Checkpoint::from_bytes(bytes).unwrap();
-            training::resume(checkpoint, data, feamoe::rows::ResumeFrom::Same, None, &mut |_| ())
+            training::resume(checkpoint, data, ResumeFrom::Same, None, &mut training::unwatched)
         };
         assert_eq!(resume(&input).unwrap().model().unwrap().bytes.as_slice(), whole.bytes.as_slice());
         assert!(resume(&[Input::File(folder.path("t.csv"))]).is_err());
@@ -526,4 +527,61 @@ fn an_arrow_stream_is_read_while_it_is_written() {
     let read = |name: &str| report[name].as_u64().unwrap();
     assert_eq!(read("rows") + read("skipped"), 3_000);
     assert!(arrow_ipc::reader::StreamReader::try_new(Cursor::new(bytes), None).unwrap().count() == 30);
+}
+
+#[test]
+fn a_table_in_memory_is_read_as_often_as_a_file() {
+    let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
+    let Drawn { csv, batch } = drawn(9_000, 33);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.csv");
+    std::fs::write(&path, csv).unwrap();
+    let table = |rows| ArrowTable::new("people", batch.schema(), slices(&batch, rows).collect()).unwrap();
+    for (epochs, shuffle) in [(1, false), (3, false), (2, true)] {
+        let options = Options { epochs, shuffle, ..options() };
+        let model = |input: Input| {
+            let run = training::run(&[input], &schema, &options, &mut training::unwatched).unwrap();
+            (run.counts(), without_hash(&run.model().unwrap().bytes))
+        };
+        let expected = model(Input::File(path.clone()));
+        for rows in [9_000, 777] {
+            assert!(model(Input::Table(table(rows))) == expected, "{epochs} {shuffle} {rows}");
+        }
+    }
+
+    // Newer rows, their columns in another order and one more of them.
+    let mut order: Vec<usize> = (0..batch.num_columns()).rev().collect();
+    order.insert(3, 0);
+    let parts = [batch.slice(0, 5_000), batch.slice(5_000, 4_000).project(&order).unwrap()];
+    let [older, newer] = parts.map(|part| Input::Table(ArrowTable::new("p", part.schema(), vec![part]).unwrap()));
+    let run = training::run(&[older], &schema, &options(), &mut training::unwatched).unwrap();
+    let resumed =
+        training::resume(run.checkpoint(), &[newer], ResumeFrom::Same, None, &mut training::unwatched).unwrap();
+    let whole = training::run(&[Input::Table(table(9_000))], &schema, &options(), &mut training::unwatched).unwrap();
+    let bytes = |run: &training::Run| without_hash(&run.model().unwrap().bytes);
+    assert!(bytes(&resumed) == bytes(&whole));
+
+    let other = ArrowTable::new("p", batch.schema(), vec![batch.project(&[0]).unwrap()]).err().unwrap().to_string();
+    assert!(other.starts_with("p: ") && other.contains("found a batch of"), "{other}");
+    let two = [Input::Table(table(9_000)), Input::File(path)];
+    let two = training::run(&two, &schema, &options(), &mut training::unwatched).err().unwrap().to_string();
+    assert_eq!(two, "people is a table in memory; it is the only input of its run");
+}
+
+#[test]
+fn a_run_is_interrupted_where_its_watcher_says_so() {
+    let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
+    let Drawn { batch, .. } = drawn(20_000, 34);
+    let table = Input::Table(ArrowTable::new("people", batch.schema(), vec![batch]).unwrap());
+    for (epochs, shuffle, wanted) in [(1, false, 1), (3, false, 2), (3, true, 3)] {
+        let mut reports = 0;
+        let options = Options { epochs, shuffle, ..options() };
+        let run = training::run(std::slice::from_ref(&table), &schema, &options, &mut |progress| {
+            reports += 1;
+            if progress.epoch == wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let error = run.err().unwrap().to_string();
+        assert!(error.starts_with("interrupted after ") && error.ends_with(" rows"), "{error}");
+        assert_eq!(reports == 1, wanted == 1);
+    }
 }

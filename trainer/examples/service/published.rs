@@ -7,10 +7,9 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use feamoe::explanation::{BackgroundMemory, BackgroundRecords, Choice};
-use feamoe::model::{AlignedBytes, AnyModel, HostBackground, HostIntegerModel, HostModel};
-use feamoe_engine::format::Weights;
+use feamoe::model::{AlignedBytes, AnyModel, HostBackground, Loaded};
+use feamoe_engine::FeatureIndex;
 use feamoe_engine::schema::Kind;
-use feamoe_engine::{FeatureIndex, LoadError};
 use memmap2::Mmap;
 use self_cell::{MutBorrow, self_cell};
 
@@ -48,40 +47,17 @@ impl Blob {
     }
 }
 
-/// A model of either weights.
-#[allow(clippy::large_enum_variant)] // one a process
-enum OfAnyWeights<'b> {
-    Float(HostModel<'b>),
-    Integer(HostIntegerModel<'b>),
-}
-
-impl<'b> OfAnyWeights<'b> {
-    fn load(blob: &'b [u8]) -> Result<Self, LoadError> {
-        Ok(match feamoe_engine::Blob::new(blob)?.weights() {
-            Weights::F32(_) => Self::Float(HostModel::load(blob)?),
-            Weights::I16(_) | Weights::I8(_) => Self::Integer(HostIntegerModel::load(blob)?),
-        })
-    }
-
-    fn any(&'b self) -> AnyModel<'b> {
-        match self {
-            Self::Float(model) => AnyModel::Float(model),
-            Self::Integer(model) => AnyModel::Integer { model, floats: None },
-        }
-    }
-}
-
 self_cell!(
-    struct Loaded {
+    struct WithBytes {
         owner: Blob,
         #[covariant]
-        dependent: OfAnyWeights,
+        dependent: Loaded,
     }
 );
 
 /// What a [`Ready`] borrows.
 struct Held {
-    loaded: Loaded,
+    loaded: WithBytes,
     memory: MutBorrow<BackgroundMemory>,
 }
 
@@ -107,7 +83,7 @@ pub struct Ready<'p> {
 impl Published {
     /// Checks all of a blob.
     pub fn load(blob: Blob) -> anyhow::Result<Self> {
-        let loaded = Loaded::try_new(blob, |blob| OfAnyWeights::load(blob.as_slice()))?;
+        let loaded = WithBytes::try_new(blob, |blob| Loaded::new(blob.as_slice()))?;
         Self::try_new(Held { loaded, memory: MutBorrow::new(BackgroundMemory::default()) }, |held| {
             let model = held.loaded.borrow_dependent().any();
             let all = Choice { only: Vec::new(), most: usize::MAX, seed: 0 };

@@ -11,6 +11,7 @@ use feamoe::judge::attribute::{AttributeReport, OtherLabels, UnlistedValue};
 use feamoe::judge::evaluation::{Evaluation, RecourseBurden, evaluate};
 use feamoe::judge::gaps::{GroupGaps, TooFew};
 use feamoe::judge::proxies::{IS_TARGET, Proxy};
+use feamoe::model::Loaded;
 use feamoe::rows::Use;
 use feamoe::schema::Schema;
 use feamoe_engine::fairness::Measure;
@@ -18,8 +19,7 @@ use feamoe_engine::fairness::Measure;
 use super::print::{self, TextTable, share, signed};
 use super::require::{RequireOption, named};
 use super::{
-    CellsOption, Format, FormatOption, Loaded, Outcome, Source, ThreadsOption, load_any, open_rows, read_blob,
-    read_card_beside,
+    CellsOption, Format, FormatOption, Outcome, Source, ThreadsOption, load_any, open_rows, read_blob, read_card_beside,
 };
 
 /// The options of `feamoe evaluate`.

@@ -6,14 +6,13 @@ use anyhow::{bail, ensure};
 use clap::Args;
 use feamoe::explanation::{BackgroundRecords, Choice};
 use feamoe::judge::merging::{LabelledChange, ScoreChange, labelled_changes, score_changes};
-use feamoe::model::{AlignedBytes, HostModel, fewer_experts};
+use feamoe::model::{AlignedBytes, HostModel, Loaded, fewer_experts};
 use feamoe::rows::Input;
 use feamoe::schema::Schema;
 use feamoe_engine::Value;
 use feamoe_engine::limits::MAX_EXPERTS;
 use serde::Serialize;
 
-use super::Loaded;
 use super::print::{self, TextTable, share, signed};
 use super::quantize::RowsOptions;
 use super::whole;

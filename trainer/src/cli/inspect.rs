@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use feamoe::model::Loaded;
 use feamoe::model::card::Card;
 use feamoe::model::costs::{Call, Costs, DEVICES, Device, Shape};
 use feamoe_engine::format::VERSION;
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 use super::card;
 use super::print::{self, TextTable};
-use super::{Format, FormatOption, Loaded, Outcome, load_any, read_blob, read_card};
+use super::{Format, FormatOption, Outcome, load_any, read_blob, read_card};
 
 /// The options of `feamoe inspect`.
 #[derive(Args, Debug)]

@@ -41,12 +41,10 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use feamoe::error::Error;
 use feamoe::model::card::Card;
-use feamoe::model::{AlignedBytes, AnyModel, HostIntegerModel, HostModel};
+use feamoe::model::{AlignedBytes, HostModel, Loaded};
 use feamoe::output::WriteError;
 use feamoe::rows::{Input, Source as Rows, Stream, Use, open, open_like};
 use feamoe::schema::{BadCells, Schema, Table};
-use feamoe_engine::LoadError;
-use feamoe_engine::error::LoadErrorKind;
 
 /// Fair, explainable, adaptive scoring that fits on a microcontroller
 #[derive(Debug, Parser)]
@@ -296,7 +294,7 @@ fn refuse_overwriting<'a>(option: &str, output: &Path, read: impl IntoIterator<I
 fn files(data: &[Input]) -> impl Iterator<Item = &Path> {
     data.iter().filter_map(|input| match input {
         Input::File(path) => Some(path.as_path()),
-        Input::Stdin => None,
+        _ => None,
     })
 }
 
@@ -360,38 +358,9 @@ fn load_model<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<HostMod
     }
 }
 
-/// A model of either weights.
-enum Loaded<'a> {
-    Float(Box<HostModel<'a>>),
-    Integer(Box<HostIntegerModel<'a>>),
-}
-
-impl<'a> Loaded<'a> {
-    fn any(&self) -> AnyModel<'_> {
-        self.any_with(None)
-    }
-
-    /// As [`Loaded::any`], with the float model that integer weights stand for.
-    fn any_with<'m>(&'m self, floats: Option<&'m HostModel<'m>>) -> AnyModel<'m>
-    where
-        'a: 'm,
-    {
-        match self {
-            Self::Float(model) => AnyModel::Float(model),
-            Self::Integer(model) => AnyModel::Integer { model, floats },
-        }
-    }
-}
-
 /// Loads a model, whatever its weights are.
 fn load_any<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<Loaded<'a>> {
-    let loaded = match HostModel::load(blob.as_slice()) {
-        Err(LoadError { kind: LoadErrorKind::IntegerWeights, .. }) => {
-            HostIntegerModel::load(blob.as_slice()).map(|model| Loaded::Integer(Box::new(model)))
-        }
-        loaded => loaded.map(|model| Loaded::Float(Box::new(model))),
-    };
-    loaded.with_context(|| format!("{}: not a usable model", path.display()))
+    Loaded::new(blob.as_slice()).with_context(|| format!("{}: not a usable model", path.display()))
 }
 
 #[cfg(test)]

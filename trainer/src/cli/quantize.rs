@@ -7,12 +7,11 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use feamoe::judge::loss::{Loss, loss_on_background, loss_on_data};
 use feamoe::model;
-use feamoe::model::{AlignedBytes, HostIntegerModel};
+use feamoe::model::{AlignedBytes, HostIntegerModel, Loaded};
 use feamoe::rows::Input;
 use feamoe::schema::Schema;
 use serde::Serialize;
 
-use super::Loaded;
 use super::print::{self, TextTable, share, signed};
 
 /// Labelled rows that a finished model is looked at on.

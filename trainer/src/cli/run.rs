@@ -6,6 +6,7 @@
 //! be repeated.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -25,7 +26,7 @@ use feamoe::training::prequential::PrequentialSummary;
 use feamoe::training::remarks::Remark;
 use feamoe::training::targets;
 use feamoe::training::targets::TargetReport;
-use feamoe::training::{Progress, Run, Saving};
+use feamoe::training::{OnProgress, Run, Saving};
 use serde::Serialize;
 
 use super::events::{self, EventReport};
@@ -100,7 +101,7 @@ impl<'a> Outputs<'a> {
     pub fn learn(
         &mut self,
         can_stop: bool,
-        learn: impl FnOnce(Option<Saving<'_>>, &mut dyn FnMut(&Progress<'_>)) -> Result<Run, Error>,
+        learn: impl FnOnce(Option<Saving<'_>>, OnProgress<'_>) -> Result<Run, Error>,
     ) -> Result<Run, Error> {
         let progress = TrainingProgress::new();
         let (store, generation) = (self.store, &mut self.generation);
@@ -124,7 +125,10 @@ impl<'a> Outputs<'a> {
             save: &mut save,
             stop: if can_stop { signals::heed() } else { &never },
         });
-        let run = learn(saving, &mut |at| progress.update(at));
+        let run = learn(saving, &mut |at| {
+            progress.update(at);
+            ControlFlow::Continue(())
+        });
         signals::heed_no_more();
         progress.finish();
         run

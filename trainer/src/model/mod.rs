@@ -14,6 +14,7 @@ mod delta;
 mod device;
 mod fewer;
 mod merger;
+mod owned;
 mod quantize;
 
 use std::fs::File;
@@ -37,6 +38,7 @@ pub use delta::{DeltaError, delta};
 pub use device::{DeviceError, device_copy, with_threshold};
 pub use fewer::{FewerError, fewer_experts};
 pub(crate) use merger::Merger;
+pub use owned::{Loaded, OwnedModel};
 pub use quantize::{DequantizeError, QuantizeError, Width, dequantize, quantize};
 
 use crate::error::Error;

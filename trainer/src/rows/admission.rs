@@ -73,7 +73,7 @@ pub(crate) struct Admission {
 /// One row: a record with its label and its group of each protected attribute.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    pub(super) record: Record<'a>,
+    pub(crate) record: Record<'a>,
     /// Whether the outcome is the favourable one; `None` only for [`Use::Score`].
     pub label: Option<bool>,
     /// Group per attribute, intersections after the protected columns: 0 privileged, 1.. the
@@ -244,6 +244,15 @@ impl Admission {
             *group = intersection.group(&self.groupings, groups);
         }
         Ok(true)
+    }
+
+    /// Returns the groups of a record, as far as they are known; counts nothing.
+    pub(crate) fn groups_of(&self, record: &Record<'_>) -> Vec<u8> {
+        let mut groups: Vec<u8> = self.groupings.iter().map(|grouping| grouping.find(record)).collect();
+        let combined = self.intersections.iter().map(|intersection| intersection.find(&groups));
+        let combined: Vec<u8> = combined.collect();
+        groups.extend(combined);
+        groups
     }
 
     #[cold]

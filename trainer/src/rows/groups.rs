@@ -231,19 +231,37 @@ impl Grouping {
         self.new_value(record.cell(index))
     }
 
-    /// Returns the group of a record that is made of a number or of several columns.
+    /// Returns the group of a record that is made of a number or of several columns, and counts it.
     fn made_group(&mut self, record: &Record<'_>) -> u8 {
-        let name = match &self.source {
+        let name = match self.made_name(record) {
+            Ok(name) => name,
+            // Counted as the value it is, of no group.
+            Err(cell) => {
+                self.attribute.count(NO_GROUP, cell.text().as_deref());
+                return NO_GROUP;
+            }
+        };
+        let known = name.as_ref().and_then(|name| self.ids.get(name.as_bytes()).copied());
+        match (known, &name) {
+            (Some(id), _) => {
+                self.attribute.rows[usize::from(id)] += 1;
+                id
+            }
+            (None, Some(name)) => self.new_value(Cell::Text(name.as_bytes())),
+            (None, None) => self.new_value(Cell::Missing),
+        }
+    }
+
+    /// Returns the name of a group that is made of a number or of several columns; none where they
+    /// are missing, and the cell where it is no number.
+    fn made_name<'r>(&self, record: &Record<'r>) -> Result<Option<String>, Cell<'r>> {
+        Ok(match &self.source {
             GroupSource::Cuts(column, names) => {
                 let cell = record.cell(*column);
                 match cell.number() {
                     Some(x) if x.is_nan() => None,
                     Some(x) => names.get(self.protected.cuts.partition_point(|cut| *cut <= x)).cloned(),
-                    // Counted as the value it is, of no group.
-                    None => {
-                        self.attribute.count(NO_GROUP, cell.text().as_deref());
-                        return NO_GROUP;
-                    }
+                    None => return Err(cell),
                 }
             }
             GroupSource::Dummies(columns) => {
@@ -257,16 +275,25 @@ impl Grouping {
                 }
             }
             GroupSource::Absent | GroupSource::Value(_) => None,
+        })
+    }
+
+    /// Returns the group of a record where it is known, else [`NO_GROUP`]; counts nothing.
+    pub(super) fn find(&self, record: &Record<'_>) -> u8 {
+        let GroupSource::Value(index) = &self.source else {
+            let name = self.made_name(record).ok().flatten();
+            return name.and_then(|name| self.ids.get(name.as_bytes()).copied()).unwrap_or(NO_GROUP);
         };
-        let known = name.as_ref().and_then(|name| self.ids.get(name.as_bytes()).copied());
-        match (known, &name) {
-            (Some(id), _) => {
-                self.attribute.rows[usize::from(id)] += 1;
-                id
-            }
-            (None, Some(name)) => self.new_value(Cell::Text(name.as_bytes())),
-            (None, None) => self.new_value(Cell::Missing),
+        if let Some(&id) = self.ids.get(&*record.text(*index)) {
+            return id;
         }
+        let text = record.cell(*index).text();
+        text.and_then(|text| self.same_number(&String::from_utf8_lossy(&text))).unwrap_or(NO_GROUP)
+    }
+
+    /// Returns the group whose name is the same number: 1.0 is 1.
+    fn same_number(&self, name: &str) -> Option<u8> {
+        self.attribute.names().find(|(_, known)| is_same_number(known, name)).map(|(group, _)| group)
     }
 
     #[cold]
@@ -275,9 +302,7 @@ impl Grouping {
         let value = cell.text();
         if let Some(value) = value.as_deref() {
             let name = String::from_utf8_lossy(value);
-            // 1.0 is 1.
-            let same = self.attribute.names().find(|(_, known)| is_same_number(known, &name)).map(|(group, _)| group);
-            id = match same {
+            id = match self.same_number(&name) {
                 Some(group) => group,
                 None if self.attribute.open => self.attribute.add(name.into_owned()),
                 None => NO_GROUP,

@@ -1,4 +1,4 @@
-//! Where bytes come from: files or standard input.
+//! Where rows come from: files, standard input, tables in memory.
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
@@ -15,13 +15,17 @@ use crate::error::Error;
 /// Bytes looked at to recognise a format.
 const MAGIC_BYTES: usize = 6;
 
-/// One data source of a run, as named on the command line: a path, or `-` for standard input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One data source of a run: as named on the command line a path, or `-` for standard input; or a
+/// table in memory.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// Standard input; it can be read once only.
     Stdin,
     /// A file.
     File(PathBuf),
+    /// A table in memory, the only input of its run.
+    #[cfg(feature = "arrow")]
+    Table(super::ArrowTable),
 }
 
 impl FromStr for Input {
@@ -49,6 +53,8 @@ impl fmt::Display for Input {
         match self {
             Self::Stdin => f.write_str("standard input"),
             Self::File(path) => path.display().fmt(f),
+            #[cfg(feature = "arrow")]
+            Self::Table(table) => table.fmt(f),
         }
     }
 }
@@ -59,6 +65,8 @@ impl Input {
     pub fn stored_bytes(&self) -> Option<u64> {
         match self {
             Self::Stdin => None,
+            #[cfg(feature = "arrow")]
+            Self::Table(_) => None,
             Self::File(path) => path.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len()),
         }
     }
@@ -69,6 +77,8 @@ impl Input {
     pub fn can_be_read_again(&self) -> bool {
         match self {
             Self::Stdin => false,
+            #[cfg(feature = "arrow")]
+            Self::Table(_) => true,
             // One that is not there is refused when it is opened.
             Self::File(path) => path.metadata().map_or(true, |found| found.is_file()),
         }
@@ -81,6 +91,10 @@ impl Input {
             Self::File(path) => {
                 let file = File::open(path).map_err(|source| Error::Read { file: self.to_string(), source })?;
                 Box::new(file)
+            }
+            #[cfg(feature = "arrow")]
+            Self::Table(table) => {
+                return Err(Error::Input(format!("{table} is a table in memory; it is the only input of its run")));
             }
         })
     }

@@ -60,6 +60,13 @@ impl Intersection {
         id
     }
 
+    /// Returns the group of a record that has these groups in the protected attributes, where it is
+    /// known, else [`NO_GROUP`]; counts nothing.
+    pub(super) fn find(&self, groups: &[u8]) -> u8 {
+        let key: Vec<u8> = self.parts.iter().filter_map(|part| groups.get(*part)).copied().collect();
+        self.ids.get(&*key).copied().unwrap_or(NO_GROUP)
+    }
+
     #[cold]
     fn new_combination(&mut self, groupings: &[Grouping]) -> u8 {
         let name = name(groupings, &self.parts, &self.key);

@@ -62,10 +62,10 @@ pub(crate) use admission::Admission;
 pub use admission::{Counts, Row, Use};
 pub(crate) use alike::resembling;
 pub use array::ArrayRows;
-#[cfg(feature = "arrow")]
-pub use arrow::ArrowRows;
 #[cfg(feature = "parquet")]
 pub use arrow::is_reading_tables;
+#[cfg(feature = "arrow")]
+pub use arrow::{ArrowRows, ArrowTable};
 pub use buffer::Buffer;
 pub use csv::Records;
 use dates::Dated;

@@ -29,11 +29,7 @@ pub fn open(inputs: &[Input], table: &Table) -> Result<Box<dyn Source>, Error> {
 /// # Errors
 /// As [`open`].
 pub fn open_like(inputs: &[Input], table: &Table) -> Result<Box<dyn Source>, Error> {
-    let source: Box<dyn Source> = match either(Waiting::all(inputs)?, table, &[], Digest::default())? {
-        Opened::Table(table) => table,
-        Opened::Text(waiting, digest) => Box::new(Records::start(waiting, table, &[], digest, true)?),
-    };
-    Dated::of(source, table)
+    start(inputs, table, &[], Digest::default(), true)
 }
 
 /// As [`open`], after earlier files with these columns (none: there were none), whose bytes have
@@ -47,9 +43,25 @@ pub(crate) fn resume(
     // An earlier run had the columns that are made of dates as well.
     let own = columns.len() - table.dates.values().map(|dates| dates.parts.len()).sum::<usize>().min(columns.len());
     let columns = columns.get(..own).unwrap_or_default();
+    start(inputs, table, columns, digest, false)
+}
+
+/// Opens data after earlier ones; `is_like`: whether text may have another delimiter than the
+/// table's.
+fn start(
+    inputs: &[Input],
+    table: &Table,
+    columns: &[String],
+    digest: Digest,
+    is_like: bool,
+) -> Result<Box<dyn Source>, Error> {
+    #[cfg(feature = "arrow")]
+    if let [Input::Table(rows)] = inputs {
+        return Dated::of(Box::new(rows.resume(table, columns, digest)?), table);
+    }
     let source: Box<dyn Source> = match either(Waiting::all(inputs)?, table, columns, digest)? {
         Opened::Table(table) => table,
-        Opened::Text(waiting, digest) => Box::new(Records::start(waiting, table, columns, digest, false)?),
+        Opened::Text(waiting, digest) => Box::new(Records::start(waiting, table, columns, digest, is_like)?),
     };
     Dated::of(source, table)
 }
@@ -62,6 +74,10 @@ pub(crate) enum TextOrTable {
 
 /// Opens a file to find out how its text is to be read.
 pub(crate) fn text_or_table(input: &Input) -> Result<TextOrTable, Error> {
+    #[cfg(feature = "arrow")]
+    if let Input::Table(rows) = input {
+        return Ok(TextOrTable::Table(Box::new(rows.rows(&Table::default())?)));
+    }
     let waiting = Waiting::all(std::slice::from_ref(input))?;
     Ok(match either(waiting, &Table::default(), &[], Digest::default())? {
         Opened::Table(table) => TextOrTable::Table(table),

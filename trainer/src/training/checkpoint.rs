@@ -326,7 +326,13 @@ mod tests {
             };
             let never = AtomicBool::new(false);
             let saving = Saving { every: 300, save: &mut note, stop: &never };
-            let run = training::run_saving(&[Input::File(path.clone())], schema, &options, Some(saving), &mut |_| ());
+            let run = training::run_saving(
+                &[Input::File(path.clone())],
+                schema,
+                &options,
+                Some(saving),
+                &mut training::unwatched,
+            );
             note(&run.unwrap().checkpoint()).unwrap();
         }
         let names: Vec<String> = all.into_iter().collect();

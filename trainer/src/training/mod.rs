@@ -26,7 +26,7 @@ mod trainer;
 mod weight;
 
 use std::borrow::Cow;
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -138,6 +138,15 @@ pub struct Progress<'a> {
     pub prequential: &'a Prequential,
 }
 
+/// Gets to know how far a run is, every few thousand rows and at its end; a break ends it with
+/// [`Error::Interrupted`].
+pub type OnProgress<'a> = &'a mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>;
+
+/// An [`OnProgress`] that lets a run go to its end.
+pub fn unwatched(_: &Progress<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
 /// When and how a run is stored on its way.
 pub struct Saving<'a> {
     /// Rows between two checkpoints, at least 1. The first is taken once the encoder is fitted.
@@ -209,17 +218,12 @@ pub struct Timing {
     pub rows_in_memory_bytes: usize,
 }
 
-/// Runs over the data as the options say, telling `on_progress` every few thousand rows.
+/// Runs over the data as the options say.
 ///
 /// # Errors
 /// Those of the stream and the encoder; [`Error::Input`] where standard input would have to be read
-/// again.
-pub fn run(
-    inputs: &[Input],
-    schema: &Schema,
-    options: &Options,
-    on_progress: &mut dyn FnMut(&Progress<'_>),
-) -> Result<Run, Error> {
+/// again; [`Error::Interrupted`].
+pub fn run(inputs: &[Input], schema: &Schema, options: &Options, on_progress: OnProgress<'_>) -> Result<Run, Error> {
     run_saving(inputs, schema, options, None, on_progress)
 }
 
@@ -232,7 +236,7 @@ pub fn run_saving(
     schema: &Schema,
     options: &Options,
     saving: Option<Saving<'_>>,
-    on_progress: &mut dyn FnMut(&Progress<'_>),
+    on_progress: OnProgress<'_>,
 ) -> Result<Run, Error> {
     if let Some(input) = inputs.iter().find(|input| !input.can_be_read_again())
         && options.epochs > 1
@@ -266,7 +270,7 @@ pub fn run_saving(
         let before = trainer.rows();
         trainer.learn(&reader.record())?;
         if trainer.rows() > before {
-            report(&trainer, on_progress);
+            report(&trainer, on_progress)?;
         }
     }
     trainer.check(&reader.files())?;
@@ -297,7 +301,7 @@ pub fn run_saving(
                     }
                     _ => trainer.learn_row_again(&row)?,
                 }
-                report(&trainer, on_progress);
+                report(&trainer, on_progress)?;
             }
             // Where there were too few rows for the start to end.
             trainer.fit()?;
@@ -347,8 +351,7 @@ pub fn run_saving(
                     return trainer.calibrate(row);
                 }
                 trainer.learn_row_again(row)?;
-                report(trainer, on_progress);
-                Ok(())
+                report(trainer, on_progress)
             })?;
             if early_stop.ends(&mut trainer, epoch) {
                 break;
@@ -361,7 +364,7 @@ pub fn run_saving(
         }
     }
     timing.total = started.elapsed().as_secs_f64();
-    on_progress(&trainer.progress());
+    _ = on_progress(&trainer.progress());
     Ok(Run { trainer, unfitted: None, timing, notes: reader.source().notes() })
 }
 
@@ -376,7 +379,7 @@ pub fn resume(
     inputs: &[Input],
     resume_from: ResumeFrom,
     saving: Option<Saving<'_>>,
-    on_progress: &mut dyn FnMut(&Progress<'_>),
+    on_progress: OnProgress<'_>,
 ) -> Result<Run, Error> {
     let started = Instant::now();
     let place = &checkpoint.place;
@@ -411,7 +414,7 @@ fn over(
     mut trainer: Trainer,
     mut reader: Reader<'_>,
     mut saving: Option<Saving<'_>>,
-    on_progress: &mut dyn FnMut(&Progress<'_>),
+    on_progress: OnProgress<'_>,
     started: Instant,
 ) -> Result<Run, Error> {
     // As soon as there is something to store: whatever an earlier run left in its place must not be
@@ -439,7 +442,7 @@ fn over(
         if trainer.rows() == before {
             continue;
         }
-        report(&trainer, on_progress);
+        report(&trainer, on_progress)?;
         if let Some(Saving { every, save, .. }) = &mut saving
             && (!is_stored || trainer.rows().is_multiple_of(*every))
         {
@@ -454,17 +457,18 @@ fn over(
         Cow::Borrowed(_) => (trainer, None),
         Cow::Owned(fitted) => (fitted, Some(Box::new(trainer))),
     };
-    on_progress(&trainer.progress());
+    _ = on_progress(&trainer.progress());
     let timing = Timing { total: started.elapsed().as_secs_f64(), ..Timing::default() };
     Ok(Run { trainer, unfitted, timing, notes: reader.source().notes() })
 }
 
-/// Tells of progress every few thousand rows.
+/// Says how far the run is, every few thousand rows.
 #[inline]
-fn report(trainer: &Trainer, on_progress: &mut dyn FnMut(&Progress<'_>)) {
-    if trainer.rows().is_multiple_of(REPORT_EVERY) {
-        on_progress(&trainer.progress());
+fn report(trainer: &Trainer, on_progress: OnProgress<'_>) -> Result<(), Error> {
+    if trainer.rows().is_multiple_of(REPORT_EVERY) && on_progress(&trainer.progress()).is_break() {
+        return Err(Error::Interrupted { rows: trainer.rows() });
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -493,7 +497,7 @@ mod tests {
         for seed in [1, 8] {
             let learner = LearnerOptions::default().seed(seed).check().unwrap();
             let options = Options { shuffle: true, ..Options::new(learner) };
-            let run = run(&[Input::from(path.as_path())], &schema, &options, &mut |_| ()).unwrap();
+            let run = run(&[Input::from(path.as_path())], &schema, &options, &mut unwatched).unwrap();
 
             let mut order: Vec<u32> = (0..rows.len() as u32).collect();
             shuffle(&mut order, &mut Pcg64Mcg::seed_from_u64(seed));

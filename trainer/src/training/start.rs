@@ -202,6 +202,17 @@ impl Start {
         std::mem::replace(&mut self.rows, none)
     }
 
+    /// Scores a row, and keeps nothing of it.
+    pub(super) fn score<'a>(
+        &mut self,
+        row: &Row<'_>,
+        attributes: impl Iterator<Item = &'a Attribute> + Clone,
+        learner: &Learner,
+    ) -> Prediction {
+        let said = self.draft.as_mut().and_then(|draft| draft.score(row, attributes).ok());
+        said.unwrap_or_else(|| self.base_rate(learner))
+    }
+
     /// Scores a row and keeps it, then learns from the rows whose labels are known since; `on_known`
     /// gets each of them, with the score that it had when it came.
     pub(super) fn take<'r>(
@@ -210,8 +221,7 @@ impl Start {
         plan: &Plan<'_, impl Iterator<Item = &'r Attribute> + Clone>,
         mut on_known: impl FnMut(&Row<'_>, Prediction),
     ) -> Prediction {
-        let arrival = self.draft.as_mut().and_then(|draft| draft.score(row, plan.attributes.clone()).ok());
-        let arrival = arrival.unwrap_or_else(|| self.base_rate(plan.learner));
+        let arrival = self.score(row, plan.attributes.clone(), plan.learner);
         self.rows.push(row);
         self.bytes += self.rows.last_bytes();
         self.arrivals.push(arrival);

@@ -273,6 +273,25 @@ impl Trainer {
         Ok(Some(prediction))
     }
 
+    /// Scores a record by what was learned so far, as it would be scored if it came next and no
+    /// expert were due, and learns nothing from it; its label, its weight and the filters do not
+    /// matter.
+    ///
+    /// *Cost:* a third of [`Trainer::learn`].
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`].
+    pub fn score(&mut self, record: &Record<'_>) -> Result<Prediction, Error> {
+        let Self { admission, encoder, start, state, .. } = self;
+        let groups = admission.groups_of(record);
+        let row = Row { record: *record, label: None, groups: &groups, weight: 1.0 };
+        if let Some(start) = start {
+            return Ok(start.score(&row, admission.attributes(), &state.learner));
+        }
+        encoder.encode(&row, &mut state.example)?;
+        Ok(state.score(encoder, admission.attributes()))
+    }
+
     /// Ends the start where there are as many rows as the encoder is fitted on.
     fn fit_if_due(&mut self) -> Result<(), Error> {
         let is_due = |start: &Start| start.rows().len() >= self.encoding.warmup.max(1);

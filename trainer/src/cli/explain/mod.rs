@@ -18,15 +18,14 @@ use feamoe::explanation::{
 };
 use feamoe::judge::binding::Binding;
 use feamoe::judge::inputs::Inputs;
-use feamoe::model::{AlignedBytes, AnyModel, HostModel, dequantize};
+use feamoe::model::{AlignedBytes, AnyModel, HostModel, Loaded, dequantize};
 use feamoe::output::OutputFile;
 use feamoe::plot;
 use feamoe::rows::{Input, Source as _};
 use feamoe::schema::Table;
 
 use super::{
-    Loaded, Outcome, TableOption, ThreadsOption, files, load_any, print, read_blob, read_card_beside,
-    refuse_overwriting, whole,
+    Outcome, TableOption, ThreadsOption, files, load_any, print, read_blob, read_card_beside, refuse_overwriting, whole,
 };
 use render::{render, render_summary, write_header, write_json, write_line, write_summary};
 

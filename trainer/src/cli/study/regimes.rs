@@ -152,7 +152,7 @@ pub fn study(folder: &Path, setting: &Setting, runs: Option<u64>) -> Result<Stud
     let mut runs = 0;
     for seed in seeds {
         let options = options(setting, seed)?;
-        let run = training::run(&training, &schema, &options, &mut |_| ())?;
+        let run = training::run(&training, &schema, &options, &mut training::unwatched)?;
         let targets = targets::targets(&run);
         targets.iter().for_each(|target| trained.add(target.verdict));
         let figures = match setting.judged {

@@ -8,6 +8,7 @@
 mod column;
 #[cfg(feature = "parquet")]
 mod files;
+mod table;
 
 use std::sync::Arc;
 
@@ -20,10 +21,11 @@ use column::is_readable;
 pub use files::is_reading_tables;
 #[cfg(feature = "parquet")]
 pub(super) use files::{ArrowFiles, Format};
+pub use table::ArrowTable;
 
 use super::record::{Derived, Held};
 use super::rules::Rules;
-use super::source::column_names;
+use super::source::{column_names, places};
 use super::{Digest, Position, Record, Source};
 use crate::error::Error;
 use crate::schema::{BadCells, Table};
@@ -85,6 +87,20 @@ impl ArrowRows {
         let batches = Batches::new(reader, (0..columns.len()).map(Some).collect());
         let rules = Rules::new(table, &columns);
         Ok(Self { batches, columns, unreadable, rules, names: [name.into()], lent: 0, digest: Digest::default() })
+    }
+
+    /// Puts the columns in the order of earlier data, before the first record; others are left out.
+    fn order_by(&mut self, columns: &[String], table: &Table) -> Result<(), Error> {
+        let [name] = &self.names;
+        let places = places(&self.columns, columns, name, None)?;
+        let is_unreadable = |place: &usize| self.unreadable.contains(place);
+        self.unreadable =
+            (0..).zip(&places).filter_map(|(column, place)| is_unreadable(place).then_some(column)).collect();
+        self.batches.places = places.into_iter().map(Some).collect();
+        self.batches.columns.resize_with(columns.len(), Column::default);
+        self.columns = columns.into();
+        self.rules = Rules::new(table, &self.columns);
+        Ok(())
     }
 }
 

@@ -39,7 +39,13 @@ fn run(handicap: f32, rows: usize, rare: usize, targets: &[(Measure, f32)]) -> t
     let learner =
         targets.iter().fold(LearnerOptions::default(), |options, (measure, gap)| options.target(*measure, *gap));
     let options = Options::new(learner.check().unwrap());
-    training::run(&[Input::from(&*file)], &Schema::from_toml("s.toml", SCHEMA).unwrap(), &options, &mut |_| ()).unwrap()
+    training::run(
+        &[Input::from(&*file)],
+        &Schema::from_toml("s.toml", SCHEMA).unwrap(),
+        &options,
+        &mut training::unwatched,
+    )
+    .unwrap()
 }
 
 fn of<'a>(reports: &'a [TargetReport], measure: &str, group: &str) -> &'a TargetReport {

@@ -1,0 +1,81 @@
+//! Models whose weights are found out when their bytes are read, and models that own their bytes.
+
+use feamoe_engine::format::Weights;
+use feamoe_engine::{Blob, LoadError};
+use self_cell::self_cell;
+
+use super::{AlignedBytes, AnyModel, HostIntegerModel, HostModel};
+
+/// A model of the weights that its blob has.
+#[derive(Debug)]
+pub enum Loaded<'a> {
+    /// Of float weights.
+    Float(Box<HostModel<'a>>),
+    /// Of integer weights.
+    Integer(Box<HostIntegerModel<'a>>),
+}
+
+impl<'a> Loaded<'a> {
+    /// Loads a blob, which has to be aligned as [`AlignedBytes`] are.
+    ///
+    /// # Errors
+    /// What the engine says of it.
+    pub fn new(blob: &'a [u8]) -> Result<Self, LoadError> {
+        Ok(match Blob::new(blob)?.weights() {
+            Weights::F32(_) => Self::Float(Box::new(HostModel::load(blob)?)),
+            Weights::I16(_) | Weights::I8(_) => Self::Integer(Box::new(HostIntegerModel::load(blob)?)),
+        })
+    }
+
+    /// Returns the model.
+    #[must_use]
+    pub fn any(&self) -> AnyModel<'_> {
+        self.any_with(None)
+    }
+
+    /// As [`Loaded::any`], with the float model that integer weights stand for.
+    #[must_use]
+    pub fn any_with<'m>(&'m self, floats: Option<&'m HostModel<'m>>) -> AnyModel<'m>
+    where
+        'a: 'm,
+    {
+        match self {
+            Self::Float(model) => AnyModel::Float(model),
+            Self::Integer(model) => AnyModel::Integer { model, floats },
+        }
+    }
+}
+
+self_cell!(
+    /// A model beside the bytes that it reads its weights from: to be shared by an
+    /// [`Arc`](std::sync::Arc), for as long as anybody scores with it.
+    pub struct OwnedModel {
+        owner: AlignedBytes,
+        #[covariant]
+        dependent: Loaded,
+    }
+
+    impl {Debug}
+);
+
+impl OwnedModel {
+    /// Loads and checks a blob.
+    ///
+    /// # Errors
+    /// What the engine says of it.
+    pub fn load(blob: AlignedBytes) -> Result<Self, LoadError> {
+        Self::try_new(blob, |blob| Loaded::new(blob.as_slice()))
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &AlignedBytes {
+        self.borrow_owner()
+    }
+
+    /// Returns the model.
+    #[must_use]
+    pub fn any(&self) -> AnyModel<'_> {
+        self.borrow_dependent().any()
+    }
+}
