@@ -558,6 +558,72 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Returns the column of the data that it is about.
+    #[must_use]
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::Record { feature: column, .. }
+            | Self::Rule { column, .. }
+            | Self::ColumnType { column, .. }
+            | Self::MissingColumn { column, .. }
+            | Self::NotANumber { column, .. }
+            | Self::NotAWeight { column, .. }
+            | Self::NegativeForLog { column, .. }
+            | Self::LongText { column, .. }
+            | Self::TooCloseTogether { column, .. }
+            | Self::NoNumbers { column, .. }
+            | Self::ThirdLabel { column, .. }
+            | Self::AbsentGroup { column, .. } => Some(column),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of the record that it is about, from 1.
+    #[must_use]
+    pub fn row(&self) -> Option<u64> {
+        match self {
+            Self::NotANumber { at, .. }
+            | Self::NotAWeight { at, .. }
+            | Self::NegativeForLog { at, .. }
+            | Self::TooMuchMemory { at, .. }
+            | Self::LongText { at, .. }
+            | Self::ThirdLabel { at, .. } => Some(at.number),
+            _ => None,
+        }
+    }
+
+    /// Returns what was found there, as it stands.
+    #[must_use]
+    pub fn found(&self) -> Option<String> {
+        match self {
+            Self::ColumnType { found, .. }
+            | Self::NotANumber { found, .. }
+            | Self::NotAWeight { found, .. }
+            | Self::ThirdLabel { found, .. } => Some(found.clone()),
+            Self::NegativeForLog { found, .. } => Some(found.to_string()),
+            Self::MissingColumn { columns, .. } => Some(list(columns)),
+            Self::OtherOutcome { found, .. } => Some(list(found)),
+            Self::FeatureCount { found, .. } => Some(found.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Returns what was expected in its place.
+    #[must_use]
+    pub fn expected(&self) -> Option<String> {
+        match self {
+            Self::ThirdLabel { expected, .. } | Self::OtherOutcome { expected, .. } => Some(expected.clone()),
+            Self::NotANumber { .. } => Some("a number".into()),
+            Self::NotAWeight { .. } => Some("a finite number of at least 0".into()),
+            Self::NegativeForLog { .. } => Some("a number of at least 0".into()),
+            Self::MissingColumn { column, .. } => Some(format!("the column {column:?}")),
+            Self::ColumnType { .. } => Some("numbers, text, truth values or dates".into()),
+            _ => None,
+        }
+    }
+}
+
 /// Why bytes are no checkpoint that can be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

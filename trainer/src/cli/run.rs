@@ -14,22 +14,17 @@ use crate::cli::memory::peak_memory_bytes;
 use crate::cli::progress::TrainingProgress;
 use anyhow::bail;
 use feamoe::error::Error;
-use feamoe::judge::attribute::{AttributeReport, OtherLabels};
-use feamoe::judge::gaps::GroupGaps;
-use feamoe::judge::proxies::Proxy;
 use feamoe::model::card::FeatureCells;
 use feamoe::output::{OutputFile, WriteError, destination};
-use feamoe::rows::{Attribute, Digest, MOST_SEEN};
+use feamoe::rows::{Digest, MOST_SEEN};
 use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::export::Export;
-use feamoe::training::prequential::PrequentialSummary;
 use feamoe::training::remarks::Remark;
-use feamoe::training::targets;
-use feamoe::training::targets::TargetReport;
+use feamoe::training::report::Report as Learned;
 use feamoe::training::{OnProgress, Run, Saving};
 use serde::Serialize;
 
-use super::events::{self, EventReport};
+use super::events;
 use super::print::{self, TextTable, share, signed};
 use super::{Format, FormatOption, Outcome, refuse_overwriting, signals};
 
@@ -170,37 +165,8 @@ impl<'a> Outputs<'a> {
 /// The JSON document of `feamoe train` and `feamoe update`.
 #[derive(Debug, Serialize)]
 struct Report {
-    rows: u64,
-    /// Rows among them that earlier runs had learned from; 0 for train.
-    earlier_rows: u64,
-    skipped: u64,
-    /// Rows left out because their sample weight is 0.
-    weightless: u64,
-    /// Rows that were scored, and wait for their labels.
-    waiting: usize,
-    /// Those of them with neither target value.
-    other_labels: OtherLabels,
-    seed: u64,
-    experts: usize,
-    /// Decision threshold of the model.
-    threshold: f32,
-    /// The same, or what it is chosen for, as `--threshold` takes it.
-    threshold_rule: String,
-    prequential: PrequentialSummary,
-    /// What the cells of every feature were.
-    features: Vec<FeatureCells>,
-    /// Who was learned from, by protected attribute.
-    attributes: Vec<AttributeReport>,
-    /// Every group against its reference, by decisions of the exported weights: see `targets`.
-    fairness: Vec<GroupGaps>,
-    /// What became of every target.
-    targets: Vec<TargetReport>,
-    /// Features that predict the outcome almost alone, or a group.
-    proxies: Vec<Proxy>,
-    /// The newest, at most 1,000.
-    events: Vec<EventReport>,
-    /// Older ones, no longer kept.
-    events_dropped: u64,
+    #[serde(flatten)]
+    learned: Learned,
     blob: BlobReport,
     /// Null without --checkpoint.
     checkpoint: Option<CheckpointReport>,
@@ -235,26 +201,8 @@ struct CheckpointReport {
 #[allow(clippy::cast_precision_loss)]
 fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<CheckpointReport>) -> Report {
     let rows = (run.rows() - run.earlier_rows()) as f64;
-    let attributes: Vec<Attribute> = run.attributes().cloned().collect();
     Report {
-        rows: run.rows(),
-        earlier_rows: run.earlier_rows(),
-        skipped: run.counts().filtered + run.counts().unlabelled,
-        weightless: run.counts().weightless,
-        waiting: run.delay().waiting(),
-        other_labels: OtherLabels::new(run.other_labels(), &run.schema().target),
-        seed: run.learner().options().seed(),
-        experts: run.learner().experts(),
-        threshold: run.learner().exported_threshold(),
-        threshold_rule: run.learner().options().threshold().to_string(),
-        prequential: run.prequential().summary(),
-        features: run.feature_cells(),
-        attributes: attributes.iter().map(|attribute| AttributeReport::new(attribute, None)).collect(),
-        fairness: targets::gaps(run),
-        targets: targets::targets(run),
-        proxies: run.proxies(),
-        events: events::reports(run, &attributes),
-        events_dropped: run.learner().events().dropped() + run.changes_dropped(),
+        learned: Learned::new(run),
         blob: BlobReport {
             path,
             bytes: exported.bytes.as_slice().len(),
@@ -310,27 +258,28 @@ fn features(features: &[FeatureCells]) -> String {
 /// Returns the tables for people.
 fn render(report: &Report) -> String {
     let mut text = String::new();
-    let total = &report.prequential.total;
+    let learned = &report.learned;
+    let total = &learned.prequential.total;
     let _ = writeln!(
         text,
         "learned from {} rows{} ({} skipped{}{}), seed {}, {} expert{}, {:.0} rows/s{}{}",
-        report.rows,
-        match report.earlier_rows {
+        learned.rows,
+        match learned.earlier_rows {
             0 => String::new(),
-            earlier => format!(", {} of them new", report.rows - earlier),
+            earlier => format!(", {} of them new", learned.rows - earlier),
         },
-        report.skipped,
-        match report.weightless {
+        learned.skipped,
+        match learned.weightless {
             0 => String::new(),
             weightless => format!(", {weightless} of weight 0"),
         },
-        match report.waiting {
+        match learned.waiting {
             0 => String::new(),
             waiting => format!(", {waiting} waiting for their labels"),
         },
-        report.seed,
-        report.experts,
-        if report.experts == 1 { "" } else { "s" },
+        learned.seed,
+        learned.experts,
+        if learned.experts == 1 { "" } else { "s" },
         report.rows_per_second,
         report.learning_rows_per_second.map_or(String::new(), |rate| format!(
             " ({rate:.0} rows/s learning, {:.1} MB of rows in memory)",
@@ -338,10 +287,10 @@ fn render(report: &Report) -> String {
         )),
         report.peak_memory_bytes.map_or(String::new(), |bytes| format!(", peak memory {:.1} MB", bytes as f64 / 1e6)),
     );
-    if report.threshold.to_string() != report.threshold_rule {
-        let _ = writeln!(text, "threshold {}, chosen by {}", share(report.threshold), report.threshold_rule);
+    if learned.threshold.to_string() != learned.threshold_rule {
+        let _ = writeln!(text, "threshold {}, chosen by {}", share(learned.threshold), learned.threshold_rule);
     }
-    text.push_str(&super::evaluate::other_labels(&report.other_labels));
+    text.push_str(&super::evaluate::other_labels(&learned.other_labels));
     let unfair = total
         .individual_unfairness
         .map_or(String::new(), |unfair| format!(", individual unfairness {}", share(unfair)));
@@ -364,8 +313,8 @@ fn render(report: &Report) -> String {
         "EOpp",
         "burden",
     ]);
-    let step = report.prequential.windows.len().div_ceil(SHOWN_WINDOWS).max(1);
-    for window in report.prequential.windows.iter().step_by(step) {
+    let step = learned.prequential.windows.len().div_ceil(SHOWN_WINDOWS).max(1);
+    for window in learned.prequential.windows.iter().step_by(step) {
         let gap = |gap: Option<f32>| gap.map_or("-".into(), signed);
         table.row([
             window.from.to_string(),
@@ -382,13 +331,13 @@ fn render(report: &Report) -> String {
     }
     text.push_str(&table.render());
     if step > 1 {
-        let _ = writeln!(text, "(one window in {step}; --format json has all {})", report.prequential.windows.len());
+        let _ = writeln!(text, "(one window in {step}; --format json has all {})", learned.prequential.windows.len());
     }
-    let _ = write!(text, "\n{}", features(&report.features));
-    text.push_str(&events::render(&report.events, report.events_dropped));
-    text.push_str(&super::targets::render(&report.fairness, &report.targets));
-    text.push_str(&super::evaluate::without_group(&report.attributes));
-    text.push_str(&super::evaluate::proxies(&report.proxies));
+    let _ = write!(text, "\n{}", features(&learned.features));
+    text.push_str(&events::render(&learned.events, learned.events_dropped));
+    text.push_str(&super::targets::render(&learned.fairness, &learned.targets));
+    text.push_str(&super::evaluate::without_group(&learned.attributes));
+    text.push_str(&super::evaluate::proxies(&learned.proxies));
     let _ = writeln!(
         text,
         "\nwrote {} ({} bytes, CRC-32 {}); read back and compared on {} rows, largest difference {:.1e}",

@@ -10,6 +10,7 @@ use feamoe::learner::{ClassWeight, FairBy, Growth, LearnerOptions, Loss, Penalti
 use feamoe::rows::Input;
 use feamoe::schema::Schema;
 use feamoe::training;
+use feamoe::training::config::Config;
 use feamoe::training::delay::MOST_DELAY;
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 
@@ -180,8 +181,7 @@ enum FairnessName {
 
 impl Learning {
     /// Returns the penalties and their increment.
-    fn paper(&self) -> anyhow::Result<(Penalties, f32)> {
-        let increment = self.increment.unwrap_or(LearnerOptions::INCREMENT);
+    fn paper(&self) -> anyhow::Result<(Option<Penalties>, Option<f32>)> {
         if self.fairness == FairnessName::Paper {
             if self.fair.is_some() {
                 bail!(
@@ -189,14 +189,14 @@ impl Learning {
                      learn as the paper does"
                 );
             }
-            return Ok((self.penalties.unwrap_or(Penalties::ALL), increment));
+            return Ok((Some(self.penalties.unwrap_or(Penalties::ALL)), self.increment));
         }
         for (flag, is_given) in [("--penalties", self.penalties.is_some()), ("--increment", self.increment.is_some())] {
             if is_given {
                 bail!("{flag} is for the paper's penalties; add --fairness paper, or name targets with --fair instead");
             }
         }
-        Ok((Penalties::NONE, increment))
+        Ok((None, None))
     }
 
     /// Returns the flag that has no effect without protected columns, if one was given.
@@ -217,43 +217,40 @@ impl Learning {
     /// # Errors
     /// Where an option is out of its range.
     pub fn checked(&self) -> anyhow::Result<training::Options> {
-        let loss = match self.loss {
-            LossName::Nll => Loss::Nll,
-            LossName::Competitive => Loss::Competitive,
-        };
         let (penalties, increment) = self.paper()?;
-        let learner = LearnerOptions::default()
-            .penalties(penalties)
-            .increment(increment)
-            .experts(self.experts.0)
-            .growth(self.grow)
-            .loss(loss)
-            .learning_rate(self.lr)
-            .seed(self.seed)
-            .freeze(self.freeze)
-            .class_weight(match self.class_weight {
-                ClassWeightName::Equal => ClassWeight::Equal,
-                ClassWeightName::Balanced => ClassWeight::Balanced,
-            })
-            .threshold_rule(self.threshold)
-            .fair_by(match self.fair_by {
+        let config = Config {
+            fair: self.fair.iter().flat_map(Gaps::as_slice).copied().collect(),
+            fair_by: match self.fair_by {
                 FairByName::Score => FairBy::Score,
                 FairByName::Threshold => FairBy::Threshold,
-            });
-        let learner = self.individual.iter().fold(learner, |learner, weight| learner.individual(*weight));
-        let targets = self.fair.iter().flat_map(Gaps::as_slice);
-        let learner = targets.fold(learner, |learner, (measure, gap)| learner.target(*measure, *gap));
-        Ok(training::Options {
-            encoder: encoder::Options { bins: self.bins, ..encoder::Options::default() },
-            epochs: self.epochs.0.unwrap_or(training::Options::MOST_EPOCHS),
-            stops_early: self.epochs.0.is_none(),
-            shuffle: self.shuffle,
-            window: self.window,
-            background: self.background,
+            },
+            penalties,
+            increment,
+            individual: self.individual,
+            experts: self.experts.0,
+            grow: self.grow,
+            freeze: self.freeze,
+            loss: match self.loss {
+                LossName::Nll => Loss::Nll,
+                LossName::Competitive => Loss::Competitive,
+            },
+            bins: self.bins,
+            lr: self.lr,
+            threshold: self.threshold,
             weight: self.weight.clone(),
+            class_weight: match self.class_weight {
+                ClassWeightName::Equal => ClassWeight::Equal,
+                ClassWeightName::Balanced => ClassWeight::Balanced,
+            },
             label_delay: self.label_delay,
-            ..training::Options::new(learner.check()?)
-        })
+            epochs: self.epochs.0,
+            shuffle: self.shuffle,
+            background: self.background,
+            seed: self.seed,
+            window: self.window,
+            ..Config::default()
+        };
+        Ok(config.options()?)
     }
 }
 

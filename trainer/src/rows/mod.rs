@@ -34,6 +34,7 @@ mod array;
 #[cfg(feature = "arrow")]
 mod arrow;
 mod buffer;
+mod builder;
 pub mod csv;
 mod dates;
 mod digest;
@@ -67,6 +68,7 @@ pub use arrow::is_reading_tables;
 #[cfg(feature = "arrow")]
 pub use arrow::{ArrowRows, ArrowTable};
 pub use buffer::Buffer;
+pub use builder::RecordBuilder;
 pub use csv::Records;
 use dates::Dated;
 pub(crate) use dates::moment;

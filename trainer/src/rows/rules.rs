@@ -66,7 +66,6 @@ impl<'a> ColumnRules<'a> {
     }
 
     /// Returns whether a number means that the value is missing.
-    #[cfg(feature = "arrow")]
     #[inline]
     pub(super) fn is_missing_number(self, x: f64) -> bool {
         let has = |words: &Words| !words.numbers.is_empty() && words.numbers.contains(&x);

@@ -8,15 +8,18 @@
 
 mod card;
 pub mod checkpoint;
+pub mod config;
 pub mod delay;
 mod distance;
 mod early_stop;
+pub mod events;
 pub mod export;
 mod layout;
 mod monotone;
 mod order;
 pub mod prequential;
 pub mod remarks;
+pub mod report;
 mod shifts;
 mod start;
 mod state;
@@ -188,6 +191,13 @@ impl Run {
     #[must_use]
     pub fn trainer(&self) -> &Trainer {
         self.unfitted.as_deref().unwrap_or(&self.trainer)
+    }
+
+    /// Returns the trainer for records that are pushed.
+    #[must_use]
+    pub fn into_trainer(self) -> Trainer {
+        let Self { trainer, unfitted, .. } = self;
+        unfitted.map_or(trainer, |unfitted| *unfitted).pushed()
     }
 
     /// Returns the state from which newer data can be learned.

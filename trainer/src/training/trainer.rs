@@ -102,9 +102,7 @@ impl Trainer {
         }
         let columns: Arc<[String]> = columns.iter().map(|name| name.as_ref().to_owned()).collect();
         let schema = without_weight(&schema, options.weight.as_deref())?.into_owned();
-        let mut trainer = Self::of_source(&columns, "the table", schema, options)?;
-        trainer.hashes = true;
-        Ok(trainer)
+        Ok(Self::of_source(&columns, "the table", schema, options)?.pushed())
     }
 
     /// As [`Trainer::new`], of a source of this name that hashes what it reads.
@@ -166,9 +164,13 @@ impl Trainer {
     /// [`Error::MissingColumn`] for one that was put together wrongly.
     pub fn from_checkpoint(checkpoint: Checkpoint<'_>) -> Result<Self, Error> {
         let columns = checkpoint.place.columns().into();
-        let mut trainer = Self::resume(checkpoint, &columns, "the table", ResumeFrom::Rest)?;
-        trainer.hashes = true;
-        Ok(trainer)
+        Ok(Self::resume(checkpoint, &columns, "the table", ResumeFrom::Rest)?.pushed())
+    }
+
+    /// Takes records that are pushed from here on, which nobody else hashes.
+    pub(super) fn pushed(mut self) -> Self {
+        self.hashes = true;
+        self
     }
 
     /// Resumes from a checkpoint with a source of these columns.
@@ -468,6 +470,12 @@ impl Trainer {
     pub(super) fn progress(&self) -> Progress<'_> {
         let State { rows, epoch, learner, measured, .. } = &self.state;
         Progress { rows: *rows, epoch: *epoch, learner, prequential: &measured.prequential }
+    }
+
+    /// Returns the columns of its records.
+    #[must_use]
+    pub fn columns(&self) -> &Arc<[String]> {
+        self.admission.columns()
     }
 
     /// Returns the schema.

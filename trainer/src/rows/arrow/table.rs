@@ -55,6 +55,15 @@ impl ArrowTable {
         self.resume(table, &[], Digest::default())
     }
 
+    /// As [`ArrowTable::rows`], with these columns in their order; others are left out.
+    ///
+    /// # Errors
+    /// [`Error::HeaderMismatch`](crate::error::Error::HeaderMismatch), naming the columns that are
+    /// not there.
+    pub fn rows_of(&self, table: &Table, columns: &[String]) -> Result<ArrowRows, Error> {
+        self.resume(table, columns, Digest::default())
+    }
+
     /// As [`ArrowTable::rows`], after earlier data with these columns (none: there were none) and
     /// of this digest.
     pub(in crate::rows) fn resume(

@@ -1,0 +1,54 @@
+//! Records that are put together value by value.
+
+use super::rules::Rules;
+use super::{Cell, Cells, Record};
+use crate::schema::Table;
+
+/// Puts a record together, whose cells are read as those of a table: text is trimmed, and what
+/// means that a value is missing is missing.
+///
+/// ```
+/// use feamoe::rows::{Cell, RecordBuilder};
+///
+/// let columns = ["age", "job"].map(String::from);
+/// let mut builder = RecordBuilder::new(&feamoe::schema::Table::default(), &columns);
+/// builder.put(0, Cell::Number(39.0));
+/// builder.put(1, Cell::Text(b" ? "));
+/// let record = builder.record("a question", 1);
+/// assert_eq!((record.cell(0), record.cell(1)), (Cell::Number(39.0), Cell::Missing));
+/// ```
+#[derive(Debug)]
+pub struct RecordBuilder {
+    rules: Rules,
+    cells: Cells,
+}
+
+impl RecordBuilder {
+    /// Starts with no value in any of the columns.
+    #[must_use]
+    pub fn new(table: &Table, columns: &[String]) -> Self {
+        Self { rules: Rules::new(table, columns), cells: Cells::new(columns.len()) }
+    }
+
+    /// Makes all values missing again.
+    pub fn clear(&mut self) {
+        self.cells.clear();
+    }
+
+    /// Puts a value into a column. Texts are kept until the record is cleared, replaced ones too.
+    pub fn put(&mut self, column: usize, cell: Cell<'_>) {
+        let rules = self.rules.column(column);
+        let cell = match cell {
+            Cell::Text(text) => rules.cell(rules.trimmed(text)),
+            Cell::Number(x) if x.is_nan() || rules.is_missing_number(x) => Cell::Missing,
+            cell => cell,
+        };
+        self.cells.put(column, cell);
+    }
+
+    /// Returns the record; `source` stands for where it comes from in messages.
+    #[must_use]
+    pub fn record<'a>(&'a self, source: &'a str, number: u64) -> Record<'a> {
+        self.cells.record(source, number)
+    }
+}

@@ -1,0 +1,312 @@
+//! The options of a run as a document: what a user writes in Python, or in a file.
+//!
+//! Keys are those of the flags of `feamoe train`, with `_` for `-`; what is left out is as there.
+
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use feamoe_engine::fairness::Measure;
+use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use super::Options;
+use super::delay::MOST_DELAY;
+use crate::encoder;
+use crate::error::Error;
+use crate::learner::{ClassWeight, FairBy, Growth, LearnerOptions, Loss, Penalties, ThresholdRule};
+
+/// The options of a run.
+///
+/// ```
+/// use feamoe::training::config::Config;
+///
+/// let config = Config::from_json(r#"{"fair": {"spd": 0.05}, "epochs": "auto", "bins": 32}"#)?;
+/// assert_eq!(config.options()?.encoder.bins, 32);
+/// let error = Config::from_json(r#"{"epoch": 2}"#).err().map(|error| error.to_string());
+/// assert!(error.is_some_and(|error| error.contains("unknown field `epoch`, expected one of `fair`")));
+/// # Ok::<(), feamoe::error::Error>(())
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Targets: by the name of a measure its limit.
+    #[serde(deserialize_with = "targets")]
+    pub fair: Vec<(Measure, f32)>,
+    /// How they are held: `score` or `threshold`.
+    #[serde(with = "FairByName")]
+    pub fair_by: FairBy,
+    /// The paper's penalties, some of `spd,aod,burden`, in place of targets.
+    #[serde(deserialize_with = "penalties")]
+    pub penalties: Option<Penalties>,
+    /// What each expert adds to the weight of the penalties.
+    pub increment: Option<f32>,
+    /// Price of a decision that changes when a protected column alone is changed.
+    pub individual: Option<f32>,
+    /// Experts at most; `auto`: as many as pay.
+    #[serde(deserialize_with = "or_auto")]
+    pub experts: Option<usize>,
+    /// When an expert is added.
+    #[serde(deserialize_with = "by_text")]
+    pub grow: Growth,
+    /// Only the gate and the newest expert learn.
+    pub freeze: bool,
+    /// The loss: `nll` or `competitive`.
+    #[serde(with = "LossName")]
+    pub loss: Loss,
+    /// Bins of a number.
+    pub bins: usize,
+    /// Rows that the encoding is first fitted on.
+    pub warmup: usize,
+    /// Step size.
+    pub lr: f32,
+    /// Score from which on a decision is favourable, or what it is chosen for.
+    #[serde(deserialize_with = "threshold")]
+    pub threshold: ThresholdRule,
+    /// Column of the sample weights.
+    pub weight: Option<String>,
+    /// How much rows of either outcome weigh: `equal` or `balanced`.
+    #[serde(with = "ClassWeightName")]
+    pub class_weight: ClassWeight,
+    /// Rows that labels are late by.
+    pub label_delay: u32,
+    /// Passes over the data; `auto`: until the log-loss no longer falls.
+    #[serde(deserialize_with = "or_auto")]
+    pub epochs: Option<u32>,
+    /// Learn in an order drawn by the seed.
+    pub shuffle: bool,
+    /// Rows that go into the model for explanations.
+    pub background: u16,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Rows of a prequential window.
+    pub window: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let encoder::Options { bins, warmup } = encoder::Options::default();
+        Self {
+            fair: Vec::new(),
+            fair_by: FairBy::Score,
+            penalties: None,
+            increment: None,
+            individual: None,
+            experts: None,
+            grow: Growth::default(),
+            freeze: false,
+            loss: Loss::Nll,
+            bins,
+            warmup,
+            lr: LearnerOptions::LEARNING_RATE,
+            threshold: ThresholdRule::default(),
+            weight: None,
+            class_weight: ClassWeight::Equal,
+            label_delay: 0,
+            epochs: Some(1),
+            shuffle: false,
+            background: Options::BACKGROUND,
+            seed: 1,
+            window: 1000,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a JSON document.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an unknown key, or a value of another kind.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|error| Error::Input(format!("options: {error}")))
+    }
+
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for the first that is outside its range, with what was found and what is
+    /// allowed.
+    pub fn options(&self) -> Result<Options, Error> {
+        let refuse = |message: String| Err(Error::Input(message));
+        if self.penalties.is_some() && !self.fair.is_empty() {
+            return refuse("found targets and penalties, which are two ways to be fair; leave out one of them".into());
+        }
+        if self.increment.is_some() && self.penalties.is_none() {
+            return refuse("increment: found one without penalties, whose weight it is".into());
+        }
+        let mut learner = LearnerOptions::default()
+            .penalties(self.penalties.unwrap_or(Penalties::NONE))
+            .increment(self.increment.unwrap_or(LearnerOptions::INCREMENT))
+            .experts(self.experts)
+            .growth(self.grow)
+            .loss(self.loss)
+            .learning_rate(self.lr)
+            .seed(self.seed)
+            .freeze(self.freeze)
+            .class_weight(self.class_weight)
+            .threshold_rule(self.threshold)
+            .fair_by(self.fair_by);
+        if let Some(weight) = self.individual {
+            learner = learner.individual(weight);
+        }
+        for (measure, limit) in &self.fair {
+            learner = learner.target(*measure, *limit);
+        }
+        within("bins", self.bins, 0..=MAX_BINS)?;
+        within("warmup", self.warmup, 1..=MOST_WARMUP)?;
+        within("background", usize::from(self.background), 0..=MAX_BACKGROUND_ROWS)?;
+        within("label_delay", self.label_delay, 0..=MOST_DELAY)?;
+        within("epochs", self.epochs.unwrap_or(1), 1..=u32::MAX)?;
+        within("window", self.window, 1..=u64::MAX)?;
+        let learner = learner.check().map_err(|error| Error::Input(error.to_string()))?;
+        Ok(Options {
+            encoder: encoder::Options { bins: self.bins, warmup: self.warmup },
+            epochs: self.epochs.unwrap_or(Options::MOST_EPOCHS),
+            stops_early: self.epochs.is_none(),
+            shuffle: self.shuffle,
+            window: self.window,
+            background: self.background,
+            weight: self.weight.clone(),
+            label_delay: self.label_delay,
+            ..Options::new(learner)
+        })
+    }
+}
+
+/// Rows that the encoding is first fitted on, at most: they are kept in memory.
+const MOST_WARMUP: usize = 1 << 24;
+
+fn within<T: PartialOrd + Display>(option: &str, found: T, range: RangeInclusive<T>) -> Result<(), Error> {
+    match range.contains(&found) {
+        true => Ok(()),
+        false => {
+            let (low, high) = range.into_inner();
+            Err(Error::Input(format!("{option}: found {found}, allowed {low} to {high}")))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "FairBy", rename_all = "lowercase")]
+enum FairByName {
+    Score,
+    Threshold,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Loss", rename_all = "lowercase")]
+enum LossName {
+    Nll,
+    Competitive,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "ClassWeight", rename_all = "lowercase")]
+enum ClassWeightName {
+    Equal,
+    Balanced,
+}
+
+/// A number, or a word.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText<T> {
+    Number(T),
+    Text(String),
+}
+
+fn or_auto<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    match NumberOrText::deserialize(deserializer) {
+        Ok(NumberOrText::Number(number)) => Ok(Some(number)),
+        Ok(NumberOrText::Text(text)) if text == "auto" => Ok(None),
+        Ok(NumberOrText::Text(text)) => {
+            Err(D::Error::custom(format!("found `{text}`, expected a whole number above 0, or auto")))
+        }
+        Err(_) => Err(D::Error::custom("expected a whole number above 0, or auto")),
+    }
+}
+
+fn threshold<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ThresholdRule, D::Error> {
+    match NumberOrText::<f32>::deserialize(deserializer)? {
+        NumberOrText::Number(threshold) => Ok(ThresholdRule::Fixed(threshold)),
+        NumberOrText::Text(text) => text.parse().map_err(D::Error::custom),
+    }
+}
+
+fn by_text<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<T, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
+
+fn penalties<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Penalties>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| text.parse()).transpose().map_err(D::Error::custom)
+}
+
+/// Reads targets in the order that they are named in.
+fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Measure, f32)>, D::Error> {
+    struct Targets;
+
+    impl<'de> Visitor<'de> for Targets {
+        type Value = Vec<(Measure, f32)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("limits by the names of measures, such as {\"spd\": 0.05}")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut targets = Vec::new();
+            while let Some((name, limit)) = map.next_entry::<String, f32>()? {
+                let Some(measure) = Measure::ALL.into_iter().find(|measure| measure.name() == name) else {
+                    let names = Measure::ALL.map(Measure::name).join(", ");
+                    return Err(A::Error::custom(format!("found measure `{name}`, expected one of {names}")));
+                };
+                targets.push((measure, limit));
+            }
+            Ok(targets)
+        }
+    }
+
+    deserializer.deserialize_map(Targets)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_with_what_is_allowed() {
+        for (text, message) in [
+            (r#"{"fair": {"parity": 0.1}}"#, "found measure `parity`, expected one of spd, aod"),
+            (r#"{"fair": {"spd": 0}}"#, "spd: found 0, allowed a gap above 0, at most 1"),
+            (r#"{"fair": [0.1]}"#, "expected limits by the names of measures"),
+            (r#"{"fair_by": "scores"}"#, "unknown variant `scores`, expected `score` or `threshold`"),
+            (r#"{"fair": {"spd": 0.1}, "penalties": "spd"}"#, "two ways to be fair"),
+            (r#"{"penalties": "parity"}"#, "found penalty `parity`"),
+            (r#"{"increment": 0.02}"#, "increment: found one without penalties"),
+            (r#"{"experts": "all"}"#, "found `all`, expected a whole number above 0, or auto"),
+            (r#"{"experts": 1.5}"#, "expected a whole number above 0, or auto"),
+            (r#"{"experts": 65}"#, "experts: found 65, allowed 1 to 64"),
+            (r#"{"epochs": 0}"#, "epochs: found 0, allowed 1 to"),
+            (r#"{"bins": 99999}"#, "bins: found 99999, allowed 0 to"),
+            (r#"{"warmup": 0}"#, "warmup: found 0, allowed 1 to"),
+            (r#"{"window": 0}"#, "window: found 0, allowed 1 to"),
+            (r#"{"label_delay": 100001}"#, "label_delay: found 100001, allowed 0 to 100000"),
+            (r#"{"threshold": 1.5}"#, "threshold: found 1.5, allowed above 0, below 1"),
+            (r#"{"threshold": "auto:best"}"#, "found `auto:best`, expected a number above 0 and below 1"),
+            (r#"{"grow": "often"}"#, "found `often`, expected every=N"),
+            (r#"{"lr": "fast"}"#, "expected f32"),
+        ] {
+            let refused = Config::from_json(text).and_then(|config| config.options()).unwrap_err().to_string();
+            assert!(refused.contains(message), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_default() {
+        let default = Config::from_json("{}").unwrap().options().unwrap();
+        let plain = Options::new(LearnerOptions::default().check().unwrap());
+        assert_eq!(format!("{default:?}"), format!("{plain:?}"));
+    }
+}

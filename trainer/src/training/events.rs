@@ -1,0 +1,157 @@
+//! What happened to the mixture and to the encoding, with the names that groups and features have.
+
+use serde::Serialize;
+
+use super::Trainer;
+use crate::encoder::{Change, ChangeKind};
+use crate::learner::{Cause, Event, EventKind};
+use crate::rows::Attribute;
+
+/// An event; what does not belong to its kind is left out in JSON.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct EventReport {
+    /// Rows learned from before.
+    pub row: u64,
+    /// What happened.
+    pub event: &'static str,
+    /// Why.
+    pub cause: &'static str,
+    /// The expert, counted from 1, that was added, or that was given up when two were merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expert: Option<usize>,
+    /// The expert it was copied from; none where it is the mean of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<usize>,
+    /// The expert it was merged into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub into: Option<usize>,
+    /// The group whose relation to the reference changed.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// What changed: loss, loss lag, or the rate of the group minus that of the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<&'static str>,
+    /// How large the change was.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// How the encoding changed.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+}
+
+/// A protected group.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Group {
+    /// The protected column.
+    pub attribute: String,
+    /// Its group.
+    pub group: String,
+}
+
+/// How the encoding of a feature changed; what does not belong to the change is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Encoding {
+    /// The feature.
+    pub feature: String,
+    /// The values that bins distinguish, from lowest to highest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range_before: Option<[f32; 2]>,
+    /// The same after the change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range_after: Option<[f32; 2]>,
+    /// The level that was replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level_before: Option<String>,
+    /// The one in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level_after: Option<String>,
+    /// What an empty column turned out to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+}
+
+/// Means before and after a change.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Size {
+    /// The mean before.
+    pub before: f32,
+    /// The mean after.
+    pub after: f32,
+    /// Records behind the mean before; of a gap, pairs of records.
+    pub records_before: u32,
+    /// Those behind the mean after.
+    pub records_after: u32,
+}
+
+impl EventReport {
+    /// Names the groups by the attributes of the stream.
+    fn new(event: &Event, attributes: &[Attribute]) -> Self {
+        let mut report = Self { row: event.record, event: event.kind.name(), ..Self::default() };
+        report.cause = match event.cause {
+            Cause::Every => "every",
+            Cause::LossDrift(sign) => {
+                report.rate = Some(sign.name());
+                "loss drift"
+            }
+            Cause::FairnessDrift { attribute, group, rate } => {
+                let known = attributes.get(attribute);
+                let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
+                report.group = Some(Group {
+                    attribute: name(known.map(Attribute::column)),
+                    group: name(known.and_then(|known| known.groups().get(group)).map(String::as_str)),
+                });
+                report.rate = Some(rate.name());
+                "fairness drift"
+            }
+            Cause::Unfair => "unfair",
+        };
+        match event.kind {
+            EventKind::DriftDetected(change) => {
+                report.size = Some(Size {
+                    before: change.before,
+                    after: change.after,
+                    records_before: change.records_before,
+                    records_after: change.records_after,
+                });
+            }
+            EventKind::ExpertAdded { expert, parent } => {
+                (report.expert, report.parent) = (Some(expert + 1), parent.map(|parent| parent + 1));
+            }
+            EventKind::ExpertsMerged { into, expert } => {
+                (report.into, report.expert) = (Some(into + 1), Some(expert + 1));
+            }
+        }
+        report
+    }
+
+    /// Reports a change of the encoding.
+    fn of_change(change: &Change) -> Self {
+        let mut encoding = Encoding { feature: change.feature.clone(), ..Encoding::default() };
+        let cause = match &change.kind {
+            ChangeKind::Moved { before, after } => {
+                (encoding.range_before, encoding.range_after) = (Some(*before), Some(*after));
+                "values moved"
+            }
+            ChangeKind::Replaced { before, after } => {
+                (encoding.level_before, encoding.level_after) = (Some(before.clone()), Some(after.clone()));
+                "level replaced"
+            }
+            ChangeKind::Filled { is_number } => {
+                encoding.kind = Some(if *is_number { "number" } else { "category" });
+                "first values"
+            }
+        };
+        Self { row: change.row, event: "encoding fitted", cause, encoding: Some(encoding), ..Self::default() }
+    }
+}
+
+/// Returns what happened to the mixture and to the encoding, oldest first.
+#[must_use]
+pub fn events(trainer: &Trainer) -> Vec<EventReport> {
+    let attributes: Vec<Attribute> = trainer.attributes().cloned().collect();
+    let events = trainer.learner().events().newest().iter().map(|event| EventReport::new(event, &attributes));
+    let changes = trainer.encoder().into_iter().flat_map(|encoder| encoder.changes()).map(EventReport::of_change);
+    let mut all: Vec<EventReport> = events.chain(changes).collect();
+    all.sort_by_key(|report| report.row);
+    all
+}
