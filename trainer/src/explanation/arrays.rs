@@ -1,8 +1,9 @@
-//! Explanations of a whole table as arrays.
+//! Explanations of a whole table, as arrays or with all that is to be said of each record.
 
 use ndarray::{Array1, Array2, ArrayView1};
 
-use super::{Batch, Explainer, Slot};
+use super::reason::reasons;
+use super::{Batch, Explained, Explainer, Explanation, Slot};
 use crate::error::Error;
 use crate::judge::binding::Binding;
 use crate::rows::Source;
@@ -62,6 +63,41 @@ pub fn attributions(explainer: &Explainer<'_>, source: &mut impl Source) -> Resu
         output: output.into(),
         residual: residual.into(),
     })
+}
+
+/// As [`attributions`], with what each record holds and at most `most_reasons` reasons for an
+/// unfavourable decision.
+///
+/// # Errors
+/// As [`attributions`].
+pub fn explanation(
+    explainer: &Explainer<'_>,
+    source: &mut impl Source,
+    most_reasons: usize,
+) -> Result<Explanation, Error> {
+    let model = explainer.model();
+    let binding = Binding::of(model.schema(), |name| source.column(name, "the model"))?;
+    let binding = binding.with_bad_cells(source.bad_cells());
+    source.want(&binding.columns());
+    let mut all = Explanation::new(explainer);
+    let mut take = |slots: &[Slot<'_>]| {
+        for Slot { row, cells, attribution, .. } in slots {
+            let reasons = reasons(explainer, cells, attribution, most_reasons);
+            all.push(Explained { row: *row, cells, attribution, reasons });
+        }
+    };
+    let mut record = model.record();
+    let mut batch = Batch::new(explainer);
+    while source.advance()? {
+        let found = source.record();
+        binding.fill(&found, &mut record)?;
+        batch.push(found.position.number, &record, explainer.cells(&binding, &found, &record));
+        if batch.is_full() {
+            take(batch.explain(|| ())?);
+        }
+    }
+    take(batch.explain(|| ())?);
+    Ok(all)
 }
 
 #[derive(Default)]

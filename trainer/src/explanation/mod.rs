@@ -23,7 +23,7 @@ use feamoe_engine::{BackgroundId, Method, Space};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-pub use arrays::{Attributions, attributions};
+pub use arrays::{Attributions, attributions, explanation};
 pub use background::{BackgroundMemory, BackgroundRecords, Choice, Condition};
 pub use batch::{Batch, Slot};
 pub use cell::{Cell, note_name, shown};

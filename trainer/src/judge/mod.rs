@@ -19,7 +19,7 @@ use ndarray::Array1;
 
 use crate::error::Error;
 use crate::learner::{Objective, Scores};
-use crate::model::AnyModel;
+use crate::model::{AnyModel, AnyRecord, HostScore};
 use crate::rows::{Source, Stream};
 use binding::Binding;
 
@@ -28,17 +28,32 @@ use binding::Binding;
 /// # Errors
 /// Those of the source and of [`Binding`].
 pub fn scores(model: AnyModel<'_>, source: &mut impl Source) -> Result<Array1<f32>, Error> {
+    let mut scores = Vec::new();
+    score_each(model, source, |_, score| scores.push(score.probability))?;
+    Ok(scores.into())
+}
+
+/// Scores every record of a source, in their order; `take` gets each with its score.
+///
+/// # Errors
+/// Those of the source and of [`Binding`].
+pub fn score_each<'m>(
+    model: AnyModel<'m>,
+    source: &mut impl Source,
+    mut take: impl FnMut(&AnyRecord<'m>, &HostScore),
+) -> Result<(), Error> {
     let binding = Binding::of(model.schema(), |name| source.column(name, "the model"))?;
     let binding = binding.with_bad_cells(source.bad_cells());
     source.want(&binding.columns());
     let mut record = model.record();
-    let mut scores = Vec::new();
     while source.advance()? {
         binding.fill(&source.record(), &mut record)?;
         // A record of this very model: it cannot be another's.
-        scores.push(model.score(&record).map_or(f32::NAN, |score| score.probability));
+        if let Ok(score) = model.score(&record) {
+            take(&record, &score);
+        }
     }
-    Ok(scores.into())
+    Ok(())
 }
 
 /// Returns the threshold of a model that an objective asks for on the labelled rows of a stream;

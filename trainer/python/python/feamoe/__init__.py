@@ -1,0 +1,45 @@
+"""Fair online learning of a mixture of logistic experts: train, evaluate, explain, export.
+
+Three ways in:
+
+- :class:`FeamoeClassifier`, a classifier of scikit-learn;
+- :class:`Learner`, for streams: row by row or in batches, with river's names;
+- :class:`Model`, a model file: scores, explanations, recourse, evaluation, copies for devices.
+
+Numbers are those of the ``feamoe`` command, to the bit, whatever a table is held in and however
+many threads there are.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ._feamoe import FeamoeError, __version__
+from ._learner import FeamoeWarning, Learner
+from ._model import Evaluation, Explanation, Export, Model, Recourse, devices
+from ._schema import infer_schema
+
+if TYPE_CHECKING:
+    from .sklearn import FeamoeClassifier
+
+__all__ = [
+    "Evaluation",
+    "Explanation",
+    "Export",
+    "FeamoeClassifier",
+    "FeamoeError",
+    "FeamoeWarning",
+    "Learner",
+    "Model",
+    "Recourse",
+    "__version__",
+    "devices",
+    "infer_schema",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # scikit-learn is imported by those who ask for its classifier.
+    if name == "FeamoeClassifier":
+        from .sklearn import FeamoeClassifier
+
+        return FeamoeClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

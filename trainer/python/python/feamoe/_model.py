@@ -1,0 +1,541 @@
+"""Model files: scores, explanations, recourse, evaluation, copies for devices."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _feamoe, _html
+from ._feamoe import FeamoeError
+from ._schema import Schema, label, toml
+from ._tables import column, table
+
+#: What a note on a value means, by its code.
+NOTES = {0: "", 1: "missing", 2: "clamped", 4: "unseen"}
+
+
+def devices() -> list[str]:
+    """Returns the devices whose costs :meth:`Model.export` predicts."""
+    return _feamoe.devices()
+
+
+class Model:
+    """A model: what ``feamoe train`` writes and ``feamoe score`` reads. It does not change; a copy
+    by :mod:`pickle` is its bytes. Any number of threads may use it at once.
+
+    Tables may be frames of pandas or polars, tables of pyarrow, relations of duckdb, anything with
+    an Arrow C stream, dictionaries of columns, or lists of dictionaries. Columns are found by name;
+    others may be there too.
+    """
+
+    __slots__ = ("_about", "_core")
+
+    def __init__(self, source: str | os.PathLike[str] | bytes) -> None:
+        """Reads a file, or takes the bytes of one.
+
+        Raises :class:`FeamoeError` for what is no sound model.
+        """
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            self._core = _feamoe.Model.from_bytes(bytes(source))
+        else:
+            self._core = _feamoe.Model.load(os.fspath(source))
+        self._about: dict[str, Any] | None = None
+
+    @classmethod
+    def _of(cls, core: _feamoe.Model) -> Model:
+        model = cls.__new__(cls)
+        model._core = core
+        model._about = None
+        return model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Model, (self.to_bytes(),)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Model) and self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        return hash(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Returns its bytes: those of the file."""
+        return self._core.to_bytes()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the file: beside it first, then renamed, so that it is whole or not there."""
+        write(Path(path), self.to_bytes())
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the model is: threshold, favourable outcome, experts, features with their ranges and
+        levels, where it comes from, and its card (how it was made and what was measured)."""
+        if self._about is None:
+            self._about = json.loads(self._core.describe())
+        return self._about
+
+    @property
+    def features(self) -> list[str]:
+        """The names of the features."""
+        return self._core.features
+
+    @property
+    def threshold(self) -> float:
+        """The score from which on a decision is favourable."""
+        return self._core.threshold
+
+    # Scores.
+
+    def score(self, rows: Any) -> NDArray[np.float32]:
+        """Returns the score of every row, in [0, 1]: the number that decides."""
+        return self._core.score(table(rows))
+
+    def predict_proba(self, rows: Any) -> NDArray[np.float32]:
+        """Returns the probabilities of the favourable outcome: the scores, but where the model was
+        calibrated apart from them."""
+        return self._core.calibrated(table(rows))
+
+    def decide(self, rows: Any) -> NDArray[np.bool_]:
+        """Returns whether each decision is favourable."""
+        return self.score(rows) >= np.float32(self.threshold)
+
+    def score_one(self, values: Mapping[str, Any]) -> float:
+        """Returns the score of one record, given as a dictionary: a value for every feature, None
+        where it is not known."""
+        return self._core.score_one(values if isinstance(values, dict) else dict(values))
+
+    def gate(self, rows: Any) -> NDArray[np.float32]:
+        """Returns the experts' weights in every row, of shape (rows, experts); they add up to 1."""
+        return self._core.details(table(rows))[2]
+
+    def experts(self, rows: Any) -> NDArray[np.float32]:
+        """Returns the experts' own probabilities, of shape (rows, experts)."""
+        return self._core.details(table(rows))[3]
+
+    def notes(self, rows: Any) -> NDArray[np.str_]:
+        """Returns what is to be noted of every value, of shape (rows, features): ``missing``,
+        ``clamped`` (a number outside the range of training), ``unseen`` (a level that training had
+        not, or too rarely), or nothing."""
+        codes = self._core.details(table(rows))[4]
+        words = np.array([NOTES.get(code, "") for code in range(max(NOTES) + 1)])
+        return words[codes]
+
+    # Explanations.
+
+    def explain(
+        self,
+        rows: Any,
+        *,
+        method: str | None = None,
+        background: Any = None,
+        background_rows: int = 1000,
+        background_where: Sequence[str] = (),
+        space: str = "probability",
+        groups: Sequence[str] = (),
+        reasons: int = 4,
+        seed: int = 1,
+        budget: int | None = None,
+        tolerance: float | None = None,
+        max_evaluations: int | None = None,
+    ) -> Explanation:
+        """Returns why every row has its score: the values of ``feamoe explain``.
+
+        ``method``: ``exact`` Shapley values against background records (the default; records that
+        take more than ``budget`` coalitions are sampled, which is said), ``sampled``, ``path`` (from
+        the mean record, in microseconds) or ``frozen`` (log-odds, the gate held).
+        ``background``: records to explain against, by default those in the model.
+        ``space``: ``probability`` or ``log-odds``. ``groups``: features that act together, such as
+        ``"money=income+debt"``.
+        """
+        wishes: dict[str, Any] = {
+            "method": method,
+            "space": space,
+            "background_rows": background_rows,
+            "background_where": list(background_where),
+            "groups": list(groups),
+            "reasons": reasons,
+            "seed": seed,
+            "tolerance": tolerance,
+            "max_evaluations": max_evaluations,
+        }
+        if budget is not None:
+            wishes["budget"] = budget
+        against = None if background is None else table(background, name="the background")
+        return Explanation(json.loads(self._core.explain(table(rows), json.dumps(wishes), against)))
+
+    def recourse(
+        self,
+        rows: Any,
+        *,
+        immutable: Sequence[str] = (),
+        increase_only: Sequence[str] = (),
+        decrease_only: Sequence[str] = (),
+        ranges: Mapping[str, Sequence[float]] | None = None,
+        steps: Mapping[str, float] | None = None,
+        costs: Mapping[str, float] | None = None,
+        answers: int = 3,
+        max_changes: int = 3,
+        margin: float = 0.0,
+        row: int | None = None,
+        schema: Schema | None = None,
+    ) -> Recourse:
+        """Looks for the nearest changes that make unfavourable decisions favourable.
+
+        Over the rules of the model's own schema stand those given here; protected and immutable
+        columns never change. ``margin``: how far past the threshold. ``row``: the only row looked at,
+        counted from 1.
+        """
+        wishes = {
+            "immutable": list(immutable),
+            "increase_only": list(increase_only),
+            "decrease_only": list(decrease_only),
+            "ranges": {name: list(ends) for name, ends in (ranges or {}).items()},
+            "steps": dict(steps or {}),
+            "costs": dict(costs or {}),
+        }
+        found = self._core.recourse(
+            table(rows),
+            json.dumps(wishes),
+            None if schema is None else toml(schema),
+            answers,
+            max_changes,
+            row,
+            margin,
+        )
+        return Recourse(json.loads(found))
+
+    # Judgement.
+
+    def evaluate(
+        self,
+        rows: Any,
+        y: Any = None,
+        *,
+        sensitive_features: Any = None,
+        schema: Schema | None = None,
+        recourse_burden: bool = True,
+    ) -> Evaluation:
+        """Judges the model on labelled rows: accuracy, calibration, and every fairness measure by
+        group, as ``feamoe evaluate``.
+
+        ``y`` and ``sensitive_features`` are taken for the columns of the schema where ``rows`` do
+        not have them. ``schema``: by default that of training.
+        """
+        labelled = with_columns(table(rows), self._schema(schema), y, sensitive_features)
+        text = None if schema is None else toml(schema)
+        return Evaluation(json.loads(self._core.evaluate(labelled, text, recourse_burden)))
+
+    def threshold_for(self, rows: Any, objective: str, y: Any = None, *, schema: Schema | None = None) -> float:
+        """Returns the threshold that an objective asks for on labelled rows: ``auto:accuracy``,
+        ``auto:balanced``, ``auto:cost=R`` or ``auto:select=Q``."""
+        labelled = with_columns(table(rows), self._schema(schema), y, None)
+        return self._core.threshold_for(labelled, objective, None if schema is None else toml(schema))
+
+    def _schema(self, schema: Schema | None) -> dict[str, Any] | None:
+        """The columns of target and groups, as far as they are known without reading TOML."""
+        if schema is None:
+            card = self.about["card"]
+            return card["schema"] if card else None
+        return dict(schema) if isinstance(schema, Mapping) else None
+
+    # Copies.
+
+    def with_threshold(self, threshold: float) -> Model:
+        """Returns a copy that decides by another score."""
+        return Model._of(self._core.with_threshold(threshold))
+
+    def fewer_experts(self, experts: int) -> Model:
+        """Returns a copy of fewer experts, merged two by two so that scores of the model's background
+        records change least."""
+        return Model._of(self._core.fewer_experts(experts))
+
+    def export(
+        self,
+        *,
+        device: str | None = None,
+        names: bool = True,
+        background: int = 0,
+        quantize: str | None = None,
+        experts: int | None = None,
+        threshold: float | None = None,
+    ) -> Export:
+        """Returns a copy for a device: without its card, with ``background`` records, with names or
+        without; with ``quantize`` of integer weights (``i16``, ``i8``), of fewer ``experts``, with
+        another ``threshold``. With ``device`` (see :func:`devices`) what it costs there is predicted.
+        """
+        model = self
+        if experts is not None and experts < self.about["experts"]:
+            model = model.fewer_experts(experts)
+        if threshold is not None:
+            model = model.with_threshold(threshold)
+        core = model._core.device_copy(names, background, quantize)
+        costs = None if device is None else json.loads(core.costs(device))
+        return Export(Model._of(core), model, costs)
+
+    def __repr__(self) -> str:
+        about = self.about
+        return (
+            f"<feamoe.Model {about['crc32']}: {about['favourable_outcome'] or 'scores'}, {len(about['features'])} features, "
+            f"{about['experts']} experts, {about['bytes']} bytes>"
+        )
+
+    def _repr_html_(self) -> str:
+        return _html.model(self.about)
+
+
+class Export:
+    """A copy of a model for a device."""
+
+    def __init__(self, model: Model, named: Model, costs: dict[str, Any] | None) -> None:
+        #: The copy.
+        self.model = model
+        #: What it costs on the device that was named: instructions, stack, flash, RAM; else None.
+        self.costs = costs
+        self._named = named
+
+    def to_bytes(self) -> bytes:
+        """Returns its bytes."""
+        return self.model.to_bytes()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the file, whole or not at all."""
+        self.model.save(path)
+
+    def constants(self, language: str, stem: str = "model") -> str:
+        """Returns source code in ``c`` or ``rust``: feature indices and level codes as constants, for
+        C with the model as an array, identifiers starting with ``stem``."""
+        return self.model._core.constants(self._named._core, language, stem)
+
+    def delta(self, old: Export | Model) -> bytes:
+        """Returns what turns an older copy into this one: what is sent to devices that have it."""
+        other = old.model if isinstance(old, Export) else old
+        return self.model._core.delta(other._core)
+
+    def __repr__(self) -> str:
+        return f"<feamoe.Export: {len(self.to_bytes())} bytes>"
+
+    def _repr_html_(self) -> str:
+        return _html.export(self.model.about, self.costs)
+
+
+class Explanation:
+    """Why rows have their scores. Arrays are by row and feature (or group of features); in every row
+    ``base_values + values.sum(axis=1) + residual`` is ``output``."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        #: All that ``feamoe explain --format json`` says.
+        self.document = document
+        self.values = _floats(document["values"])
+        self.base_values = _floats(document["base_values"])
+        self.output = _floats(document["output"])
+        self.residual = _floats(document["residual"])
+        self.gate_values = _floats(document["gate_values"])
+        #: Standard errors where values were sampled; 0 for exact ones.
+        self.error_std = _floats(document["error_std"]) if "error_std" in document else np.zeros_like(self.values)
+        self.probability = _floats(document["probability"])
+        self.decision = np.array(document["decision"], dtype=bool)
+        self.feature_names: list[str] = document["feature_names"]
+        self.output_names: str = document["output_names"]
+        self.method: str = document["method"]
+        self.space: str = document["space"]
+        #: Numbers, or the codes of levels: -1 unseen, NaN missing.
+        self.data = np.array(
+            [[np.nan if value is None else value for value in row] for row in document["data"]], dtype=np.float64
+        ).reshape(self.values.shape)
+        #: As the table has them.
+        self.display_data = np.array(
+            [["missing" if value is None else value for value in row] for row in document["display_data"]], dtype=object
+        ).reshape(self.values.shape)
+        #: For unfavourable decisions, what pulled the score down most, in words.
+        self.reasons: list[list[dict[str, Any]]] = document["reasons"]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def to_frame(self) -> Any:
+        """Returns the values as a frame of pandas: a row a row, a column a feature."""
+        import pandas
+
+        return pandas.DataFrame(self.values, columns=self.feature_names)
+
+    def to_shap(self) -> Any:
+        """Returns it as ``shap.Explanation``, for shap's plots."""
+        from .shap import to_shap
+
+        return to_shap(self)
+
+    def __repr__(self) -> str:
+        rows, features = self.values.shape
+        return f"<feamoe.Explanation: {self.method} values of {rows} rows, {features} features, in {self.space}>"
+
+    def _repr_html_(self) -> str:
+        return _html.explanation(self)
+
+
+class Recourse:
+    """Ways to a favourable decision."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        #: All that ``feamoe recourse --format json`` says.
+        self.document = document
+        self.summary: dict[str, Any] = document["summary"]
+
+    def answers(self) -> list[dict[str, Any]]:
+        """Returns every answer: row (from 1), rank, distance, probability then, and the changes, a
+        pair of values by feature."""
+        found = self.document["answers"]
+        return [
+            {
+                "row": row,
+                "rank": found["rank"][at],
+                "distance": found["distance"][at],
+                "probability": found["probability"][at],
+                "changes": {
+                    name: (found["from"][at][place], found["to"][at][place])
+                    for place, name in enumerate(found["features"][at])
+                },
+            }
+            for at, row in enumerate(found["row"])
+        ]
+
+    def to_frame(self) -> Any:
+        """Returns the answers as a frame of pandas: a row for each change."""
+        import pandas
+
+        changes = [
+            {key: answer[key] for key in ("row", "rank", "distance", "probability")}
+            | {"feature": name, "from": before, "to": after}
+            for answer in self.answers()
+            for name, (before, after) in answer["changes"].items()
+        ]
+        columns = ["row", "rank", "distance", "probability", "feature", "from", "to"]
+        return pandas.DataFrame(changes, columns=columns)
+
+    def __repr__(self) -> str:
+        summary = self.summary
+        return f"<feamoe.Recourse: {summary['with_recourse']} of {summary['declined']} declined rows have one>"
+
+    def _repr_html_(self) -> str:
+        return _html.recourse(self)
+
+
+class Evaluation:
+    """What a model did on labelled rows."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        #: All that ``feamoe evaluate --format json`` says.
+        self.document = document
+
+    def __getitem__(self, key: str) -> Any:
+        return self.document[key]
+
+    def overall(self) -> dict[str, Any]:
+        """Returns the measures of all rows: accuracy, balanced accuracy, AUC, log-loss, Brier score,
+        calibration error."""
+        return {key: value for key, value in self.document.items() if isinstance(value, (int, float)) and value is not True}
+
+    def by_group(self, frame: str = "pandas") -> Any:
+        """Returns rates and counts of every protected group, with fairlearn's names for them:
+        ``count``, ``accuracy``, ``selection_rate``, ``true_positive_rate``, ...
+
+        ``frame``: ``pandas`` or ``polars``.
+        """
+        return _frame(_html.groups(self.document), frame, ["attribute", "group"])
+
+    def differences(self, frame: str = "pandas") -> Any:
+        """Returns every group against its reference: fairlearn's
+        ``demographic_parity_difference``, ``equalized_odds_difference``, ... with the signs that
+        ``feamoe evaluate`` gives them, and the 95 % interval of each."""
+        return _frame(_html.differences(self.document), frame, ["attribute", "group", "reference"])
+
+    def __repr__(self) -> str:
+        return f"<feamoe.Evaluation: {', '.join(f'{key} {value:.4g}' for key, value in list(self.overall().items())[:4])}>"
+
+    def _repr_html_(self) -> str:
+        return _html.evaluation(self)
+
+
+def _floats(values: Any) -> NDArray[np.float32]:
+    # Their shortest digits: each reads back as the same 32-bit float.
+    return np.array(values, dtype=np.float32)
+
+
+def _frame(rows: list[dict[str, Any]], kind: str, index: list[str]) -> Any:
+    if kind == "pandas":
+        import pandas
+
+        return pandas.DataFrame(rows).set_index(index) if rows else pandas.DataFrame()
+    if kind == "polars":
+        import polars
+
+        return polars.DataFrame(rows)
+    raise FeamoeError(f"frame: found {kind!r}, expected 'pandas' or 'polars'")
+
+
+def with_columns(
+    rows: _feamoe.Table, schema: Mapping[str, Any] | None, y: Any, sensitive_features: Any
+) -> _feamoe.Table:
+    """Adds target and protected columns by the names that a schema has for them."""
+    names: list[str] = []
+    columns: list[Any] = []
+    if y is not None:
+        if schema is None:
+            raise FeamoeError("y: found labels, expected none beside a schema in TOML; put them into the rows")
+        names.append(schema["target"]["column"])
+        columns.append(column(y))
+    if sensitive_features is not None:
+        for name, values in sensitive_columns(sensitive_features, schema).items():
+            if name not in rows.columns:
+                names.append(name)
+                columns.append(column(values))
+    there = [name for name in names if name in rows.columns]
+    if there:
+        raise FeamoeError(f"found {', '.join(there)} in the rows and beside them, expected it once; leave one of them out")
+    return rows.with_columns(names, columns) if names else rows
+
+
+def sensitive_columns(given: Any, schema: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Returns protected columns by name: those of a frame or a dictionary; a single column has the
+    name of its series, else that of the schema's only protected column, else
+    ``sensitive_feature_0``."""
+    if isinstance(given, Mapping):
+        return {str(name): values for name, values in given.items()}
+    names = getattr(given, "columns", None)
+    if names is not None:
+        return {str(name): given[name] for name in names}
+    array = given if hasattr(given, "dtype") or hasattr(given, "to_pylist") else np.asarray(given, dtype=object)
+    if getattr(array, "ndim", 1) == 2:
+        return {f"sensitive_feature_{place}": array[:, place] for place in range(array.shape[1])}
+    protected = [one["column"] for one in (schema or {}).get("protected", []) if "column" in one]
+    name = getattr(given, "name", None) or (protected[0] if len(protected) == 1 else "sensitive_feature_0")
+    return {str(name): array}
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a file beside its place and renames it."""
+    try:
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            # A new file has the rights that others would have, not those of a secret.
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(beside, path.stat().st_mode if path.exists() else 0o666 & ~mask)
+            os.replace(beside, path)
+        except BaseException:
+            os.unlink(beside)
+            raise
+    except OSError as error:
+        raise FeamoeError(f"cannot write {path}: {error.strerror}") from error
+
+
+__all__ = ["Evaluation", "Explanation", "Export", "Model", "Recourse", "devices", "label"]
