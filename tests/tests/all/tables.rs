@@ -585,3 +585,28 @@ fn a_run_is_interrupted_where_its_watcher_says_so() {
         assert_eq!(reports == 1, wanted == 1);
     }
 }
+
+#[test]
+fn parts_of_a_table_are_its_rows_with_their_numbers() {
+    let Drawn { batch, .. } = drawn(1_000, 35);
+    let whole = ArrowTable::new("people", batch.schema(), slices(&batch, 300).collect()).unwrap();
+    let read = |table: &ArrowTable| {
+        let (mut rows, mut read) = (table.rows(&Table::default()).unwrap(), Vec::new());
+        while rows.advance().unwrap() {
+            let record = rows.record();
+            let cells: Vec<_> = (0..10).map(|column| record.text(column).into_owned()).collect();
+            read.push((record.position.number, cells));
+        }
+        read
+    };
+    let expected = read(&whole);
+    assert_eq!(expected.last().unwrap().0, 1_000);
+    for most in [1, 7, 300, 5_000] {
+        let parts = whole.parts(most);
+        assert!(parts.iter().flat_map(read).collect::<Vec<_>>() == expected, "{most}");
+        assert!(
+            parts.iter().flat_map(|part| part.parts(3)).flat_map(|part| read(&part)).eq(expected.clone()),
+            "{most}"
+        );
+    }
+}

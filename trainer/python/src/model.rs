@@ -123,7 +123,7 @@ impl Model {
             score_each(model, &mut part.rows(&reading)?, |record, score| scored.push(take(model, record, score)))?;
             Ok(scored)
         };
-        let parts = table.parts(PART)?;
+        let parts = table.0.parts(PART);
         let scored: Vec<Vec<T>> = parts.par_iter().map(of_part).collect::<Result<_, Fault>>()?;
         // Found out even where there is no row.
         if parts.is_empty() {

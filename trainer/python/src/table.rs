@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow_array::ffi_stream::{ArrowArrayStreamReader, FFI_ArrowArrayStream};
 use arrow_array::types::Int32Type;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
@@ -13,8 +14,7 @@ use feamoe::infer;
 use feamoe::rows::{ArrowTable, Input};
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
-use pyo3_arrow::input::AnyRecordBatch;
+use pyo3::types::{PyCapsule, PyCapsuleMethods as _, PyString, PyTuple};
 
 use crate::cells::Value;
 use crate::error::{Fault, detached, message};
@@ -37,8 +37,8 @@ impl Table {
     /// Takes what has an Arrow C stream: a frame of pandas, polars, pyarrow, duckdb. `name` stands
     /// for it in messages.
     #[staticmethod]
-    fn from_stream(py: Python<'_>, rows: AnyRecordBatch, name: &str) -> PyResult<Self> {
-        let reader = rows.into_reader()?;
+    fn from_stream(py: Python<'_>, rows: &Bound<'_, PyAny>, name: &str) -> PyResult<Self> {
+        let reader = stream(rows)?;
         detached(py, move || {
             let schema = reader.schema();
             let kept: Vec<usize> = (0..)
@@ -117,15 +117,16 @@ impl Table {
     pub fn input(&self) -> Input {
         Input::Table(self.0.clone())
     }
+}
 
-    /// Returns the rows in parts of a few thousand, each a table.
-    pub fn parts(&self, most: usize) -> Result<Vec<ArrowTable>, Fault> {
-        let name = self.0.to_string();
-        let slices = self.0.batches().iter().flat_map(|batch| {
-            (0..batch.num_rows()).step_by(most).map(move |at| batch.slice(at, most.min(batch.num_rows() - at)))
-        });
-        slices.map(|part| Ok(ArrowTable::new(&name, part.schema(), vec![part])?)).collect()
-    }
+/// Takes an object's Arrow C stream: the `PyCapsule` interface of Arrow.
+fn stream(rows: &Bound<'_, PyAny>) -> PyResult<ArrowArrayStreamReader> {
+    let capsule = rows.call_method0("__arrow_c_stream__")?;
+    let pointer = capsule.cast::<PyCapsule>()?.pointer_checked(Some(c"arrow_array_stream"))?;
+    // SAFETY: a capsule of this name holds a stream, by its contract; taking it leaves a released
+    // one behind, which the capsule does not release again.
+    let taken = unsafe { FFI_ArrowArrayStream::from_raw(pointer.cast().as_ptr()) };
+    Ok(ArrowArrayStreamReader::try_new(taken).map_err(message)?)
 }
 
 /// Says which column is at fault.

@@ -18,6 +18,8 @@ pub struct ArrowTable {
     name: Arc<str>,
     schema: SchemaRef,
     batches: Arc<[RecordBatch]>,
+    /// Rows before these, of the table that this is a part of.
+    before: u64,
 }
 
 impl ArrowTable {
@@ -31,7 +33,7 @@ impl ArrowTable {
                 let problem = format!("found a batch of {}, expected {schema}", other.schema());
                 Err(Error::Arrow { file: name.into(), problem })
             }
-            None => Ok(Self { name: name.into(), schema, batches: batches.into() }),
+            None => Ok(Self { name: name.into(), schema, batches: batches.into(), before: 0 }),
         }
     }
 
@@ -45,6 +47,26 @@ impl ArrowTable {
     #[must_use]
     pub fn batches(&self) -> &[RecordBatch] {
         &self.batches
+    }
+
+    /// Returns the rows in parts of at most `most`, which may be read at the same time; they keep
+    /// their numbers.
+    #[must_use]
+    pub fn parts(&self, most: usize) -> Vec<Self> {
+        let most = most.max(1);
+        let mut before = self.before;
+        let batches = self.batches.iter();
+        let slices = batches.flat_map(|batch| {
+            let starts = (0..batch.num_rows()).step_by(most);
+            starts.map(move |start| batch.slice(start, most.min(batch.num_rows() - start)))
+        });
+        let part = |slice: RecordBatch| {
+            let rows = slice.num_rows() as u64;
+            let part = Self { batches: [slice].into(), before, ..self.clone() };
+            before += rows;
+            part
+        };
+        slices.map(part).collect()
     }
 
     /// Returns its rows.
@@ -78,14 +100,15 @@ impl ArrowTable {
         if !columns.is_empty() {
             rows.order_by(columns, table)?;
         }
-        rows.digest = digest;
+        (rows.digest, rows.lent) = (digest, self.before);
         Ok(rows)
     }
 }
 
 impl PartialEq for ArrowTable {
     fn eq(&self, other: &Self) -> bool {
-        (&self.name, &self.schema, &self.batches) == (&other.name, &other.schema, &other.batches)
+        (&self.name, &self.schema, &self.batches, self.before)
+            == (&other.name, &other.schema, &other.batches, other.before)
     }
 }
 
