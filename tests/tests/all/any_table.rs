@@ -121,7 +121,7 @@ fn options(draw: &mut Draw) -> Vec<&'static str> {
         draw.one_of(&[&[][..], &["--lr", "1"], &["--lr", "0.001"]]),
         draw.one_of(&[&[][..], &["--loss", "competitive"]]),
         draw.one_of(&[&[][..], &["--grow", "every=1", "--experts", "64"], &["--grow", "every=0"], &["--experts", "3"]]),
-        draw.one_of(&[&[][..], &["--bins", "0"], &["--bins", "4096"]]),
+        draw.one_of(&[&[][..], &["--bins", "0"], &["--bins", "7"], &["--bins", "40"], &["--bins", "4096"]]),
         draw.one_of(&[&[][..], &["--shuffle", "--epochs", "3"]]),
     ]
     .concat()

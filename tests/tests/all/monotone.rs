@@ -184,10 +184,12 @@ fn check_all(folder: &Folder, blob: &AlignedBytes, what: &str) {
 /// However it is learned.
 #[test]
 fn no_score_goes_the_wrong_way_however_it_is_learned() {
-    let options: [&[&str]; 14] = [
+    let options: [&[&str]; 16] = [
         &[],
         &["--bins", "0"],
         &["--bins", "256", "--lr", "0.5"],
+        &["--bins", "12", "--grow", "every=300"],
+        &["--bins", "40", "--lr", "0.5", "--fair", "spd=0.02"],
         &["--grow", "every=300", "--experts", "12"],
         &["--grow", "every=700,drift", "--experts", "5", "--freeze"],
         &["--fair", "spd=0.02"],
@@ -237,7 +239,10 @@ fn every_column_has_its_own_direction() {
 /// Values that move while it learns: the encoding is fitted again, and weights are carried over.
 #[test]
 fn a_fit_of_the_encoding_keeps_the_order() {
-    for (seed, bins, moved) in [(1, "128", 40.0), (2, "128", 2.5), (3, "0", 40.0), (4, "8", -7.0), (5, "64", 1e6)] {
+    let sloped = [(4, "8", -7.0), (6, "16", 40.0), (7, "40", 2.5), (8, "5", 1e6)];
+    for (seed, bins, moved) in
+        [(1, "128", 40.0), (2, "128", 2.5), (3, "0", 40.0), (5, "64", 1e6)].into_iter().chain(sloped)
+    {
         let folder = folder(seed, &schema(MONOTONE));
         folder.write("s.csv", stream(seed, 16_000, moved));
         let train = ["train", "s.csv", "--schema", "s.toml", "-o", "m.feamoe", "--format", "json", "--bins", bins];

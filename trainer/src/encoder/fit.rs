@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use super::bins::edges;
 use super::follow::{LevelCounts, Recent, thinned};
 use super::levels::Levels;
-use super::number::{Bin, CLASSES, KNOTS};
+use super::number::{Bin, CLASSES, KNOTS, MANY, Resolution};
 use super::{Block, Category, Encoder, Feature, Kind, Number, Options, Quality, bad_cell};
 use crate::error::Error;
 use crate::model::FEATURES;
@@ -32,15 +32,22 @@ const LARGEST: f32 = 1e37;
 /// engine's sums can hold.
 const SMALLEST_SD: f64 = 1e-20;
 
-/// Finds the feature columns and fits each.
-pub(super) fn fit(rows: &Buffer, names: &[String], schema: &Schema, options: &Options) -> Result<Encoder, Error> {
+/// Finds the feature columns and fits each, with at most so many bins a number: those of the
+/// options, or fewer.
+pub(super) fn fit(
+    rows: &Buffer,
+    names: &[String],
+    schema: &Schema,
+    options: &Options,
+    most_bins: usize,
+) -> Result<Encoder, Error> {
     if options.bins > MAX_BINS {
         return Err(Error::Input(format!("found {} bins, expected 0 to {MAX_BINS}", options.bins)));
     }
     let file = rows.row(0).map_or_else(String::new, |row| row.position.file.to_owned());
     let columns = feature_columns(names, &file, schema)?;
-    let mut encoder =
-        Encoder { features: Vec::with_capacity(columns.len()), most_bins: options.bins, ..Encoder::default() };
+    let features = Vec::with_capacity(columns.len());
+    let mut encoder = Encoder { features, most_bins, has_slopes: options.bins < MANY, ..Encoder::default() };
     encoder.set_schema(schema);
     for column in columns {
         let name = names[column].clone();
@@ -48,7 +55,7 @@ pub(super) fn fit(rows: &Buffer, names: &[String], schema: &Schema, options: &Op
         let kind = match numbers(rows, column, &name, &schema.features, schema.table.bad_cells)? {
             Some(values) => {
                 let sample = Sample { newest: &values, older: &[] };
-                let mut number = number(&sample, transform(&name, schema), encoder.most_bins_of(&name));
+                let mut number = number(&sample, transform(&name, schema), encoder.resolution_of(&name));
                 encoder.place(&mut number);
                 if tells_group {
                     number.first_block = number.first_block.telling_group();
@@ -182,7 +189,7 @@ pub(super) struct Sample<'a> {
 }
 
 /// Fits scale, range and bins of a number, which then has to be given rows and blocks.
-pub(super) fn number(sample: &Sample<'_>, transform: Transform, bins: usize) -> Number {
+pub(super) fn number(sample: &Sample<'_>, transform: Transform, resolution: Resolution) -> Number {
     let values: Vec<f32> = sample.newest.iter().map(|x| clamp(*x, -LARGEST, LARGEST)).collect();
     let count = values.len() as f64;
     let fence = fence(values.iter().map(|x| transform.apply(*x)).collect());
@@ -202,13 +209,30 @@ pub(super) fn number(sample: &Sample<'_>, transform: Transform, bins: usize) -> 
         distinguished.extend(sample.older);
     }
     let (low, high) = sample.older.iter().fold((low, high), |(low, high), x| (low.min(*x), high.max(*x)));
-    let edges = edges(distinguished.clone(), bins);
+    let edges = edges(distinguished.clone(), resolution.most_bins);
     let standardised = |x: f32| ((f64::from(transform.apply(x)) - mean) / sd).clamp(-CLAMP_SD, CLAMP_SD);
     let bins = if edges.is_empty() { Vec::new() } else { bins_of(&distinguished, &edges, standardised) };
+    let is_wide = |x: &f32| bins.get(bin(*x, &edges)).is_some_and(|bin| bin.value != *x);
+    let is_sloped = resolution.has_slopes && distinguished.iter().any(is_wide);
+    let knots = resolution.knots(&bins, is_sloped);
     let (mean, sd) = (finite(mean), finite(sd));
     let (first_row, first_block, capacity) = (0, Block::NONE, 0);
     let recent = Recent::default();
-    let mut number = Number { transform, mean, sd, low, high, edges, bins, first_row, first_block, capacity, recent };
+    let mut number = Number {
+        transform,
+        mean,
+        sd,
+        low,
+        high,
+        edges,
+        bins,
+        is_sloped,
+        knots,
+        first_row,
+        first_block,
+        capacity,
+        recent,
+    };
     number.recent = Recent::new(&number, &distinguished, &values);
     number
 }
@@ -319,7 +343,8 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_pen_is_not_the_unit_of_a_column() {
-        let unit = |values: Vec<f32>| number(&Sample { newest: &values, older: &[] }, Transform::Identity, 0).sd();
+        let line = Resolution::new(0, false, false);
+        let unit = |values: Vec<f32>| number(&Sample { newest: &values, older: &[] }, Transform::Identity, line).sd();
         let amounts = |slips: &[f32]| (0..5_000_u16).map(f32::from).chain(slips.iter().copied()).collect::<Vec<_>>();
         let plain = unit(amounts(&[]));
         for slips in [&[999_999_999.0][..], &[-1e30], &[1e9; 20]] {

@@ -21,12 +21,11 @@
 
 use feamoe_engine::Value;
 use feamoe_engine::mixture::Term;
-use feamoe_engine::schema::clamp;
 use serde::{Deserialize, Serialize};
 
 use super::fit::{self, Sample};
 use super::levels::Levels;
-use super::number::{Bin, Number};
+use super::number::{Bin, Number, Resolution};
 use super::{Block, Category, Encoder, Example, Feature, Kind};
 use crate::rows::{Cell, Record, is_number_column, value};
 
@@ -325,14 +324,15 @@ impl Encoder {
                 (ChangeKind::Replaced { before, after }, carry)
             }
             (None, Kind::Number(old)) if is_moved => {
-                let most_bins = self.most_bins_of(&self.features.get(index)?.name);
-                let (new, carry) = self.refit(&old, most_bins);
+                let resolution = self.resolution_of(&self.features.get(index)?.name);
+                let (new, carry) = self.refit(&old, resolution);
                 let change = ChangeKind::Moved { before: old.distinguished(), after: new.distinguished() };
                 self.features.get_mut(index)?.kind = Kind::Number(new);
                 (change, carry)
             }
             (None, Kind::Category(old)) if undecided => {
-                let (new, carry) = self.decide(&old);
+                let resolution = self.resolution_of(&self.features.get(index)?.name);
+                let (new, carry) = self.decide(&old, resolution);
                 let is_number = matches!(new, Kind::Number(_));
                 self.features.get_mut(index)?.kind = new;
                 (ChangeKind::Filled { is_number }, carry)
@@ -350,11 +350,11 @@ impl Encoder {
     }
 
     /// Fits a number again.
-    fn refit(&mut self, old: &Number, most_bins: usize) -> (Number, Carry) {
+    fn refit(&mut self, old: &Number, resolution: Resolution) -> (Number, Carry) {
         let Recent { fitted, newest, next, .. } = &old.recent;
         let (newer, older) = newest.split_at(*next);
         let sample = Sample { newest: &[older, newer].concat(), older: &thinned(fitted, KEPT / 2) };
-        let mut new = fit::number(&sample, old.transform, most_bins);
+        let mut new = fit::number(&sample, old.transform, resolution);
         (new.first_row, new.first_block) = (old.first_row, old.first_block);
         new.capacity = old.capacity;
         if new.n_rows() > old.capacity as usize {
@@ -376,7 +376,7 @@ impl Encoder {
                 missing.push((old.first_row, -at_mean));
             }
         } else {
-            carry_bins(&new, content, |x| old.steps_of(x), &mut carry);
+            carry_bins(&new, new.line_of(old), content, |x| old.steps_of(x), &mut carry);
         }
         carry.rows.push(Carried { row: new.missing_row(), from: missing, steps_of: Some(old.missing_row()) });
         self.move_mass(old, &new);
@@ -414,7 +414,7 @@ impl Encoder {
     }
 
     /// Says what a column is that was empty at first.
-    fn decide(&mut self, old: &Category) -> (Kind, Carry) {
+    fn decide(&mut self, old: &Category, resolution: Resolution) -> (Kind, Carry) {
         let texts = old.undecided.clone().unwrap_or_default();
         let number = |text: &String| match value(Cell::Text(text.as_bytes()), None) {
             Some(Value::Number(x)) if x.is_finite() => Some(x),
@@ -437,7 +437,7 @@ impl Encoder {
             return (Kind::Category(new), carry);
         }
         let sample = Sample { newest: &numbers, older: &[] };
-        let mut new = fit::number(&sample, old.transform, self.most_bins);
+        let mut new = fit::number(&sample, old.transform, resolution);
         self.place(&mut new);
         if old.block.tells_group() {
             new.first_block = new.first_block.telling_group();
@@ -448,7 +448,7 @@ impl Encoder {
             let from = vec![(missing, 1.0), (unseen, -1.0)];
             carry.rows.push(Carried { row: new.missing_row(), from, steps_of: Some(missing) });
         } else {
-            carry_bins(&new, |_| vec![(unseen, 1.0)], |_| None, &mut carry);
+            carry_bins(&new, Vec::new(), |_| vec![(unseen, 1.0)], |_| None, &mut carry);
             carry.rows.push(Carried { row: new.missing_row(), from: vec![(missing, 1.0)], steps_of: Some(missing) });
         }
         let [seen, absent] = [unseen, missing].map(|row| self.mass.get(row as usize).copied().unwrap_or(0.0));
@@ -499,17 +499,23 @@ impl Encoder {
     }
 }
 
-/// Carries a function of the value over to bins: the knots have the mean of what it was at the
-/// values of the bins that are nearest, the bins what differs from the hats. The line begins at 0.
+/// Carries a function of the value over to bins: of what differs from the line, the knots have the
+/// mean at the values of the bins that are nearest, and the bins what differs from the hats. The
+/// line is the sum of the rows of `line`.
 fn carry_bins(
     new: &Number,
+    line: Vec<(u32, f32)>,
     content: impl Fn(f32) -> Vec<(u32, f32)>,
     steps_of: impl Fn(f32) -> Option<[u32; 2]>,
     carry: &mut Carry,
 ) {
     let mut counted = vec![0_u32; new.bins.len()];
     new.recent.fitted.iter().filter_map(|x| new.bin_of(*x)).for_each(|bin| counted[bin] += 1);
-    carry.rows.push(Carried { row: new.first_row, ..Carried::default() });
+    let content = |x: f32| -> Vec<(u32, f32)> {
+        let of_line = line.iter().map(|(row, factor)| (*row, -factor * new.standardised(x)));
+        content(x).into_iter().chain(of_line).collect()
+    };
+    carry.rows.push(Carried { row: new.first_row, from: line.clone(), steps_of: None });
     let nearest: Vec<Option<usize>> = (0..new.bins.len()).map(|bin| new.nearest_knot(bin)).collect();
     let mut at_knots = vec![Vec::new(); new.knots()];
     for (knot, at_knot) in at_knots.iter_mut().enumerate() {
@@ -559,11 +565,24 @@ impl Number {
         let inner = match bin {
             Some(bin) => self.bins.get(bin).map_or(0, |bin| usize::from(bin.class)),
             None => {
-                let z = (self.transform.apply(clamp(x, self.low, self.high)) - self.mean) / self.sd;
+                let z = self.standardised(x);
                 LIMITS.iter().filter(|limit| z > **limit).count()
             }
         };
         2 + inner
+    }
+
+    /// Returns the rows that its line is the sum of after another encoding of it. A slope begins as
+    /// steep as the old one is on average from the first to the last edge, where it may end outside
+    /// of the old range; any other line begins at 0.
+    fn line_of(&self, old: &Self) -> Vec<(u32, f32)> {
+        if !(self.is_sloped && (old.is_sloped || old.bins.is_empty())) {
+            return Vec::new();
+        }
+        let [from, to] = self.distinguished();
+        let rise = |number: &Self| number.standardised(to) - number.standardised(from);
+        let width = rise(self);
+        if width > 0.0 { vec![(old.first_row, rise(old) / width)] } else { Vec::new() }
     }
 
     /// Returns the rows of the nearest knot and of the bin of a value within the range so far, whose

@@ -11,7 +11,8 @@
 //! | level not known yet, or too rare for a row | the *unseen* row, times 1 |
 //! | none | the *missing* row, times 1 |
 //!
-//! with `m` the mean of `(t(x) - mean) / sd` in the bin, which is between the two knots.
+//! with `m` the mean of `(t(x) - mean) / sd` in the bin, which is between the two knots; of a
+//! *sloped* number, which has few bins, that of the value itself.
 //!
 //! The first record with a new level picks the unseen row: that is what the row is for, and the
 //! only way it is learned. Row ids never change; new levels get the next free one.
@@ -38,8 +39,8 @@ pub use examples::Examples;
 pub(crate) use fit::feature_columns;
 pub use flips::{Flipper, Flips};
 pub use follow::{Carried, Carry, Change, ChangeKind, MOST_CHANGES};
-use number::FEW;
 pub use number::Number;
+use number::Resolution;
 
 use crate::error::Error;
 pub use crate::rows::NO_GROUP;
@@ -86,7 +87,8 @@ impl Default for Example {
 pub struct Options {
     /// Rows it is fitted on: more see rarer levels and outer quantiles, and are kept in memory.
     pub warmup: usize,
-    /// Most bins of a numeric feature, 0 or 1 for none.
+    /// Most bins of a numeric feature, 0 or 1 for none. With fewer than 64, values that share a bin
+    /// still differ, by a line: [`Number`] says why.
     pub bins: usize,
 }
 
@@ -119,6 +121,8 @@ pub struct Encoder {
     blocks: u32,
     /// Most bins of a number.
     most_bins: usize,
+    /// Whether numbers are sloped where a bin holds several values.
+    has_slopes: bool,
     /// The newest changes, and how many there were.
     changes: Vec<Change>,
     n_changes: u64,
@@ -130,8 +134,8 @@ pub struct Encoder {
 /// The rows of a number in which the score is to be monotone: a learner that holds their weights in
 /// order ([`Learner::hold`](crate::learner::Learner::hold)) gives such a score.
 ///
-/// The number has a line and at most 16 bins, however many others have, so that it has one level of
-/// bins, whose rows are what is ordered.
+/// The number has a line and at most 16 bins, however many others have, and no hats, so that it has
+/// one level of bins, whose rows are what is ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Monotone {
     /// How the score changes with the value.
@@ -250,7 +254,18 @@ impl Encoder {
     /// where the data contradict the schema [`Error::NotANumber`], [`Error::NegativeForLog`] or
     /// [`Error::NoNumbers`].
     pub fn fit(rows: &Buffer, columns: &[String], schema: &Schema, options: &Options) -> Result<Self, Error> {
-        fit::fit(rows, columns, schema, options)
+        fit::fit(rows, columns, schema, options, options.bins)
+    }
+
+    /// As [`Encoder::fit`], with fewer bins for fewer rows.
+    pub(crate) fn fit_draft(
+        rows: &Buffer,
+        columns: &[String],
+        schema: &Schema,
+        options: &Options,
+        bins: usize,
+    ) -> Result<Self, Error> {
+        fit::fit(rows, columns, schema, options, bins)
     }
 
     /// Finds the feature columns among others, by name; `file` stands for the source in messages.
@@ -292,9 +307,9 @@ impl Encoder {
         self.features.iter().filter_map(rows).collect()
     }
 
-    /// Returns how many bins a number may have.
-    fn most_bins_of(&self, name: &str) -> usize {
-        if self.monotone.contains_key(name) { self.most_bins.min(FEW) } else { self.most_bins }
+    /// Returns how finely a number is to be learned.
+    fn resolution_of(&self, name: &str) -> Resolution {
+        Resolution::new(self.most_bins, self.has_slopes, self.monotone.contains_key(name))
     }
 
     /// Returns the features, in the order of the columns.

@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::follow::Recent;
 use super::{Block, Example};
 
-/// Bins up to which a number has nothing else but its line.
-pub(super) const FEW: usize = 16;
+/// Bins up to which a number has nothing else but its line. A sloped one has hats beside more bins
+/// than knots.
+const FEW: usize = 16;
+/// Bins from which on none is wide enough for a slope in it to matter.
+pub(super) const MANY: usize = 64;
 /// Knots of a number that has more: as few as leave Adult where it is.
 pub(super) const KNOTS: usize = 10;
 
@@ -25,6 +28,19 @@ pub(super) const KNOTS: usize = 10;
 /// Hats are smooth where a coarse level of bins has steps of its own, in other places in every half
 /// of the data: with 16 coarse bins the steps between neighbouring ages of two such models
 /// correlated by 0.29, with 10 knots by 0.59 (`feamoe study --only shapes`).
+///
+/// # Slopes
+/// Where fewer than 64 bins are asked for, a bin of several values is wide, and a score would change
+/// by large steps only. A recourse then went just over the nearest edges of many numbers at once: on
+/// generated applications for credit the median distance to approval was 0.08 with 16 bins and 0.02
+/// with 8, where it is 0.19 with 128. Such a number is *sloped*: its line is at the value itself,
+/// not at the mean of its bin, so that a step is only what differs from a line. Beside 11 bins or
+/// more there are hats too: bins alone follow more noise. Both distances are 0.15 since; models of
+/// another sample accept as many of the recourses as before (28 % with 16 bins, 27 % before).
+///
+/// The line is the linear row that a blob has for every number, so a model is no larger; a device
+/// has one term more to look up for each sloped number. Log-loss on splits of Adult, COMPAS, HMDA
+/// and Diabetes-130, with 8, 12, 16, 24, 32 and 48 bins, is from 0.002 lower to 0.0005 higher.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Number {
     pub(super) transform: Transform,
@@ -35,6 +51,10 @@ pub struct Number {
     pub(super) edges: Vec<f32>,
     /// Empty without bins.
     pub(super) bins: Vec<Bin>,
+    /// Whether values that are in the same bin differ by the line.
+    pub(super) is_sloped: bool,
+    /// 0 without hats.
+    pub(super) knots: u16,
     /// Linear, missing, then the knots and the bins.
     pub(super) first_row: u32,
     /// The line's, then those of the hats and the bins.
@@ -57,6 +77,29 @@ pub(super) struct Bin {
     pub knot: u16,
     /// How near it is to the next knot, in [0, 1].
     pub share: f32,
+}
+
+/// How finely a number is to be learned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resolution {
+    pub most_bins: usize,
+    /// Whether it is sloped where a bin holds several values.
+    pub has_slopes: bool,
+    /// Whether it may have hats: they have no order.
+    pub has_hats: bool,
+}
+
+impl Resolution {
+    pub fn new(most_bins: usize, has_slopes: bool, is_monotone: bool) -> Self {
+        let most_bins = if is_monotone { most_bins.min(FEW) } else { most_bins };
+        Self { most_bins, has_slopes, has_hats: !is_monotone }
+    }
+
+    /// Returns the number of knots beside these bins.
+    pub fn knots(self, bins: &[Bin], is_sloped: bool) -> u16 {
+        let few = if is_sloped { KNOTS } else { FEW };
+        bins.last().filter(|_| self.has_hats && bins.len() > few).map_or(0, |last| last.knot + 2)
+    }
 }
 
 /// Classes that the values of a number with bins are counted in, see [`super::follow`].
@@ -119,13 +162,13 @@ impl Number {
     pub(super) fn n_terms(&self) -> usize {
         match self.bins.len() {
             0 => 1,
-            bins => 2 + 2 * usize::from(bins > FEW),
+            _ => 2 + 2 * usize::from(self.knots > 0),
         }
     }
 
     /// Returns the number of knots.
     pub(super) fn knots(&self) -> usize {
-        self.bins.last().filter(|_| self.bins.len() > FEW).map_or(0, |last| usize::from(last.knot) + 2)
+        self.knots.into()
     }
 
     /// Returns the rows of the bins, one more than edges; none without bins.
@@ -141,6 +184,17 @@ impl Number {
         self.bins.len()
     }
 
+    /// Returns whether values that are in the same bin differ by the line.
+    #[must_use]
+    pub fn is_sloped(&self) -> bool {
+        self.is_sloped
+    }
+
+    /// Returns a value in the unit of the line.
+    pub(super) fn standardised(&self, x: f32) -> f32 {
+        (self.transform.apply(clamp(x, self.low, self.high)) - self.mean) / self.sd
+    }
+
     /// Returns the bin of a number that is not NaN; `None` without bins.
     #[inline]
     #[must_use]
@@ -148,29 +202,28 @@ impl Number {
         (!self.bins.is_empty()).then(|| bin(clamp(x, self.low, self.high), &self.edges))
     }
 
-    /// Returns the terms of the values in a bin, each with its block: the line, the two hats where
-    /// there are some, and last the bin, whose count is that of the bin.
+    /// Returns the terms that all values in a bin share, each with its block: the line unless the
+    /// number is sloped, the two hats where there are some, and last the bin, whose count is that of
+    /// the bin.
     pub(crate) fn terms_of_bin(&self, index: usize) -> impl Iterator<Item = (Term, Block)> + use<> {
         let bin = self.bins.get(index).copied();
-        let has_hats = self.bins.len() > FEW;
+        let (has_line, has_hats, is_fine) = (!self.is_sloped, self.knots > 0, self.bins.len() > FEW);
         let (first, own, block) = (self.first_row, self.bin_rows().start, self.first_block);
         bin.into_iter().flat_map(move |Bin { place, knot, share, .. }| {
-            let line = (Term { row: first, scale: place }, block);
+            let line = has_line.then_some((Term { row: first, scale: place }, block));
             let hat = |row, scale| has_hats.then_some((Term { row, scale }, block.after(1)));
             let left = first + 2 + u32::from(knot);
-            let own_block = if has_hats { block.after(2).fine() } else { block.after(2) };
+            let own_block = if is_fine { block.after(2).fine() } else { block.after(2) };
             let own = (Term { row: own + index as u32, scale: 1.0 }, own_block);
-            [Some(line), hat(left, 1.0 - share), hat(left + 1, share), Some(own)].into_iter().flatten()
+            [line, hat(left, 1.0 - share), hat(left + 1, share), Some(own)].into_iter().flatten()
         })
     }
 
     /// Returns the terms of a number that is not NaN, each with its block.
     pub(super) fn terms(&self, x: f32) -> impl Iterator<Item = (Term, Block)> + use<> {
         let bin = self.bin_of(x);
-        let line = bin.is_none().then(|| {
-            let scale = (self.transform.apply(clamp(x, self.low, self.high)) - self.mean) / self.sd;
-            (Term { row: self.first_row, scale }, self.first_block)
-        });
+        let has_line = bin.is_none() || self.is_sloped;
+        let line = has_line.then(|| (Term { row: self.first_row, scale: self.standardised(x) }, self.first_block));
         line.into_iter().chain(self.terms_of_bin(bin.unwrap_or(usize::MAX)))
     }
 
@@ -181,7 +234,7 @@ impl Number {
 
     /// Returns the knot that a bin is nearest to, where there are knots.
     pub(super) fn nearest_knot(&self, index: usize) -> Option<usize> {
-        let bin = self.bins.get(index).filter(|_| self.bins.len() > FEW)?;
+        let bin = self.bins.get(index).filter(|_| self.knots > 0)?;
         Some(usize::from(bin.knot) + usize::from(bin.share >= 0.5))
     }
 
@@ -211,6 +264,7 @@ impl Number {
         self.low <= self.high
             && self.sd > 0.0
             && self.bins.len() == bins
+            && (self.knots == 0 || self.bins.last().is_some_and(|last| self.knots == last.knot + 2))
             && self.bins.is_sorted_by_key(|bin| bin.class)
             && self.bins.is_sorted_by_key(|bin| bin.knot)
             && self.bins.iter().all(|bin| (0.0..=1.0).contains(&bin.share))

@@ -313,8 +313,13 @@ fn until_changed(encoder: &mut Encoder, cells: impl Iterator<Item = String>) -> 
 }
 
 fn fitted(cells: impl Iterator<Item = String>, bins: usize) -> Encoder {
+    fitted_by("", cells, bins)
+}
+
+fn fitted_by(features: &str, cells: impl Iterator<Item = String>, bins: usize) -> Encoder {
     let text: String = cells.fold("x,y\n".to_owned(), |text, cell| text + &cell + ",1\n");
-    let schema = Schema::from_toml("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n").unwrap();
+    let schema = format!("[target]\ncolumn = \"y\"\npositive = [\"1\"]\n{features}");
+    let schema = Schema::from_toml("s.toml", &schema).unwrap();
     let stream = Stream::from_reader("f.csv", Cursor::new(text), &schema, Use::Learn).unwrap();
     let mut examples = Examples::new(stream, &schema, &Options { bins, ..Options::default() }).unwrap();
     while examples.next_example(&mut Example::default()).unwrap() {}
@@ -328,7 +333,7 @@ fn scattered(rows: u32, below: u32, add: u32) -> impl Iterator<Item = String> {
 
 #[test]
 fn a_number_that_moved_is_fitted_again_and_keeps_its_function() {
-    for bins in [0, 8, 64, 128] {
+    for bins in [0, 2, 8, 11, 16, 40, 64, 128] {
         let mut encoder = fitted(scattered(3_000, 1_000, 0), bins);
         assert_eq!(until_changed(&mut encoder, scattered(20_000, 1_000, 0)), [], "nothing moves");
         let before = encoder.clone();
@@ -352,6 +357,92 @@ fn a_number_that_moved_is_fitted_again_and_keeps_its_function() {
         assert!((weights[missing(&before)] - after[missing(&encoder)] - bias).abs() < 1e-4);
         let counted: f64 = encoder.mass().iter().sum::<f64>();
         assert!(counted.is_finite() && encoder.is_sound());
+    }
+}
+
+/// Columns as they come: spread evenly, with a long tail, mostly one value, of few values.
+fn drawn(seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1_u32 << 24) as f32
+    };
+    let mut number = || match seed % 5 {
+        0 => uniform() * 1e3 - 400.0,
+        1 => (9.0 * uniform()).exp().round(),
+        2 if uniform() < 0.9 => 0.0,
+        2 => 1.0 + (uniform() * 5e4).round(),
+        3 => (uniform() * (2 + seed % 40) as f32).floor(),
+        _ => 1e6 + (uniform() + uniform() + uniform() - 1.5) * 1e4,
+    };
+    (0..480).map(|_| number()).collect()
+}
+
+/// Two values of a bin differ by the line where fewer than 64 bins are asked for and they hold more
+/// values than there are bins, and by nothing else; elsewhere they do not differ.
+#[test]
+fn values_that_share_a_wide_bin_differ_by_the_line_alone() {
+    let mut sloped = 0;
+    for seed in 0..40 {
+        let values = drawn(seed);
+        let mut sorted = values.clone();
+        sorted.sort_unstable_by(f32::total_cmp);
+        for (bins, features) in [2, 3, 8, 10, 11, 16, 17, 24, 63, 64, 128]
+            .into_iter()
+            .flat_map(|bins| [(bins, ""), (bins, "[features]\nmonotone = { x = \"up\" }\n")])
+        {
+            let encoder = fitted_by(features, values.iter().map(f32::to_string), bins);
+            let x = number(&encoder, 0);
+            let [low, high] = x.range();
+            let mut distinct: Vec<f32> = sorted.iter().map(|value| value.clamp(low, high)).collect();
+            distinct.dedup();
+            let what = format!("seed {seed}, {bins} bins {features}: {} of {}", x.n_bins(), distinct.len());
+            assert_eq!(x.is_sloped(), bins < 64 && x.n_bins() > 0 && distinct.len() > x.n_bins(), "{what}");
+            let few = if x.is_sloped() { 10 } else { 16 };
+            assert_eq!(x.knots() > 0, features.is_empty() && x.n_bins() > few, "{what}");
+            assert!(encoder.is_sound() && (features.is_empty() || x.n_bins() <= 16), "{what}");
+            sloped += u32::from(x.is_sloped());
+            let weights: Vec<f32> = (0..encoder.n_rows()).map(|row| (row as f32 * 0.7).sin()).collect();
+            for pair in distinct.windows(2) {
+                let [from, to] = [pair[0], pair[1]].map(|value| effect(&encoder, 0, value, &weights));
+                assert_eq!(x.terms(pair[0]).count(), x.n_terms(), "{what}");
+                if x.bin_of(pair[0]) == x.bin_of(pair[1]) && x.n_bins() > 0 {
+                    let rise = weights[x.linear_row() as usize] * (pair[1] - pair[0]) / x.sd();
+                    let expected = if x.is_sloped() { rise } else { 0.0 };
+                    assert!((to - from - expected).abs() < 1e-4, "{what}: {from} to {to} at {pair:?}");
+                }
+            }
+        }
+    }
+    assert!(sloped > 300, "{sloped}");
+}
+
+/// However far the values move: what the line is after a fit stays within what it was, and does not
+/// swing between the values that the bins carry over.
+#[test]
+fn a_slope_is_carried_over_and_never_swings() {
+    for (bins, add) in [(3, 600), (8, 600), (16, 600), (40, 600), (8, 1_000_000), (16, 1_000_000), (40, 1_000_000)] {
+        let mut encoder = fitted(scattered(3_000, 1_000, 0), bins);
+        let before = encoder.clone();
+        let (line, missing) = (number(&before, 0).linear_row(), number(&before, 0).missing_row());
+        let mut weights = vec![0.0; before.n_rows()];
+        weights[line as usize] = 0.8;
+        weights[missing as usize] = 0.3;
+        let carries = until_changed(&mut encoder, scattered(2_000, 1_000, add));
+        let after = carried(&carries[0], &weights);
+        let new = number(&encoder, 0);
+        let kept = after[new.linear_row() as usize];
+        assert!(new.is_sloped() && kept > 0.0, "{bins} bins, {add}: {kept}");
+        if add == 600 {
+            assert!(kept > 0.4, "{bins} bins: {kept}");
+        }
+        let [old_low, old_high] = number(&before, 0).range().map(|x| effect(&before, 0, x, &weights));
+        let spare = (old_high - old_low) / 2.0;
+        for step in 0..=1_000 {
+            let x = new.edges()[0] + (new.edges().last().unwrap() - new.edges()[0]) * step as f32 / 1_000.0;
+            let found = effect(&encoder, 0, x, &after);
+            assert!((old_low - spare..=old_high + spare).contains(&found), "{bins} bins, {add}: {found} at {x}");
+        }
     }
 }
 

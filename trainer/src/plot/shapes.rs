@@ -51,9 +51,9 @@ const ROWS: &str = "#80868b";
 /// Draws shapes, those of the greatest mean magnitude first; at most [`MOST_PLAYERS`] features and
 /// [`MOST_LEVELS`] levels of each, the rest is counted in words.
 ///
-/// A number with bins is drawn as the model has it: a step at each edge. At the ends of the range,
-/// and between the points of a number without bins, lines are straight. Where no row has a value,
-/// its mark is hollow.
+/// A number whose bins are all it adds is drawn as the model has it: a step at each edge. At the ends
+/// of the range, and between the points of another number, lines are straight. Where no row has a
+/// value, its mark is hollow.
 #[must_use]
 pub fn shapes(shapes: &Shapes) -> String {
     let weights: Vec<f32> = shapes.shapes.iter().map(|shape| shape.mean_absolute_effect).collect();
@@ -346,8 +346,8 @@ impl<'s> Drawn<'s> {
         }
     }
 
-    /// Returns the corners of a line along the numbers: level within a bin, a step at each edge. In
-    /// the bins at the ends of the range it goes straight to the end.
+    /// Returns the corners of a line along the numbers. Of a stepped one: level within a bin, a step
+    /// at each edge; in the bins at the ends of the range it goes straight to the end.
     fn outline(&self, scale: &Scale, upright: &Scale, of: impl Fn(&Point) -> f64) -> Vec<(f64, f64)> {
         let (numbers, _) = self.numbers();
         let is_end = |place: Option<usize>| {
@@ -359,8 +359,8 @@ impl<'s> Drawn<'s> {
             let y = upright.at(of(point));
             let mut put = |x: f64| corners.push((scale.at(x), y));
             // An end of the range lies in the bin beside it.
-            let from = point.from.filter(|_| self.shape.is_binned && !is_end(place.checked_sub(1)));
-            let to = point.to.filter(|_| self.shape.is_binned && !is_end(Some(place + 1)));
+            let from = point.from.filter(|_| self.shape.is_stepped && !is_end(place.checked_sub(1)));
+            let to = point.to.filter(|_| self.shape.is_stepped && !is_end(Some(place + 1)));
             let is_level = from.is_some() && to.is_some();
             from.into_iter().for_each(|from| put(self.transformed(from)));
             if !is_level {

@@ -2,9 +2,9 @@
 //! the training mean, standardisation folded in.
 //!
 //! A number with bins: every bin picks a point of the line, its hats and itself; their sum
-//! becomes the bin's one row, and the line is left empty.
+//! becomes the bin's one row, and the line is left empty. The line of a *sloped* number stays.
 //!
-//! A number without bins: the learner's linear row multiplies `s = (t(x) - mean) / sd` with the mean
+//! A line that stays, as that of a number without bins: the learner's linear row multiplies `s = (t(x) - mean) / sd` with the mean
 //! and sd of the rows it was fitted on. With `s_mean` the mean of `s` where the number was present:
 //!
 //! ```text
@@ -116,9 +116,15 @@ impl Writer<'_, '_> {
         Kind::Number { transform, low, high, centre, bins: u16::try_from(bins).unwrap_or(u16::MAX) }
     }
 
-    /// Lays out a number with bins: each bin's rows become one, and no line is left.
+    /// Lays out a number with bins: each bin's rows become one, and no line is left unless it is
+    /// sloped. Returns its centre and its bins.
     fn bins(&mut self, number: &encoder::Number) -> (f32, usize) {
-        self.rows.extend(std::iter::repeat_n(0.0, self.stride));
+        let (centre, shift) = if number.is_sloped() {
+            self.slope(number)
+        } else {
+            self.rows.extend(std::iter::repeat_n(0.0, self.stride));
+            (number.mean(), vec![0.0; self.stride])
+        };
         let mut looked_up = vec![self.own(number.missing_row())];
         for bin in 0..number.n_bins() {
             let terms: Vec<Term> = number.terms_of_bin(bin).map(|(term, _)| term).collect();
@@ -126,22 +132,27 @@ impl Writer<'_, '_> {
             let parts = terms.iter().map(|term| (term.row, f64::from(term.scale))).collect();
             looked_up.push(LookedUp { picked, is_learned: true, parts, present: true });
         }
-        self.looked_up(&looked_up, &vec![0.0; self.stride]);
-        (number.mean(), number.n_bins())
+        self.looked_up(&looked_up, &shift);
+        (centre, number.n_bins())
     }
 
-    /// Lays out a number without bins; returns its centre and the rows of *present*, 0 or 1.
+    /// Writes the line of a number; returns its centre, and what the line adds there.
     #[allow(clippy::cast_possible_truncation)]
-    fn line(&mut self, number: &encoder::Number) -> (f32, usize) {
-        let missing = self.mass(number.missing_row());
-        let present = self.rows_seen() - missing;
+    fn slope(&mut self, number: &encoder::Number) -> (f32, Vec<f64>) {
+        let present = self.present(number);
         let mean_scale = if present > 0.0 { self.mass(number.linear_row()) / present } else { 0.0 };
         let linear: Vec<f64> = self.row(number.linear_row()).collect();
         let [mean, sd] = [number.mean(), number.sd()].map(f64::from);
         self.rows.extend(linear.iter().map(|weight| (weight / sd) as f32));
         let centre = (mean + mean_scale * sd) as f32;
         let centre_scale = (f64::from(centre) - mean) / sd;
-        let shift: Vec<f64> = linear.iter().map(|weight| weight * centre_scale).collect();
+        (centre, linear.iter().map(|weight| weight * centre_scale).collect())
+    }
+
+    /// Lays out a number without bins; returns its centre and the rows of *present*, 0 or 1.
+    fn line(&mut self, number: &encoder::Number) -> (f32, usize) {
+        let (centre, shift) = self.slope(number);
+        let present = self.present(number);
         // A record with the number present needs a row where others lacked it: else missing rows
         // would shift the mean.
         let looked_up = [
@@ -150,7 +161,7 @@ impl Writer<'_, '_> {
         ];
         let written = self.looked_up(&looked_up, &shift);
         // That row is 0 where nothing was missing: then it needs no place in the blob.
-        let has_row = missing > 0.0;
+        let has_row = self.mass(number.missing_row()) > 0.0;
         if !has_row {
             self.rows.truncate(written + self.stride);
         }
@@ -209,6 +220,11 @@ impl Writer<'_, '_> {
     fn row(&self, id: u32) -> impl Iterator<Item = f64> + use<'_> {
         let rows = self.weights.rows;
         (0..self.stride).map(move |lane| rows.get([id as usize, lane]).copied().map_or(0.0, f64::from))
+    }
+
+    /// Returns the training records that have a number.
+    fn present(&self, number: &encoder::Number) -> f64 {
+        self.rows_seen() - self.mass(number.missing_row())
     }
 
     fn mass(&self, id: u32) -> f64 {

@@ -92,8 +92,7 @@ impl<'r, A: Iterator<Item = &'r Attribute> + Clone> Plan<'_, A> {
     fn draft(&self, rows: &Buffer, known: usize) -> Option<Draft> {
         let schema = of_drafts(self.schema);
         let bins = self.encoding.bins.min(known / ROWS_A_BIN);
-        let options = encoder::Options { bins, ..self.encoding.clone() };
-        let encoder = Encoder::fit(rows, self.columns, &schema, &options).ok()?;
+        let encoder = Encoder::fit_draft(rows, self.columns, &schema, self.encoding, bins).ok()?;
         let mut learner = self.learner.clone();
         learner.hold(encoder.monotone());
         let mut draft = Draft { encoder, state: State::unmeasured(learner) };

@@ -1,7 +1,7 @@
 //! Where a feature is looked at: one point for each bin or level, the ends of a number's range, and
 //! one for each value that is neither.
 
-use feamoe_engine::schema::{Kind, Transform, bin, clamp};
+use feamoe_engine::schema::{Feature, Kind, Transform, bin, clamp};
 use feamoe_engine::{FeatureIndex, Schema, Value};
 
 use super::{MOST_POINTS, PointKind, PointValue};
@@ -18,6 +18,8 @@ pub(super) struct Axis {
     pub kind: Kind,
     /// Whether the model has bins: the effect may jump at their edges, and nowhere else.
     pub is_binned: bool,
+    /// Whether bins are all that the number adds: the effect is level between their edges.
+    pub is_stepped: bool,
     pub points: Vec<Stop>,
     /// The inner edges of a number's cells, ascending.
     edges: Vec<f32>,
@@ -47,6 +49,7 @@ impl Axis {
             feature,
             kind,
             is_binned: false,
+            is_stepped: model.schema().features().get(feature).is_some_and(Feature::is_stepped),
             points: Vec::new(),
             edges: model.edges(FeatureIndex(feature)).to_vec(),
             left_out: Vec::new(),

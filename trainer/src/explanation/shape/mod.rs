@@ -95,6 +95,10 @@ pub struct Shape {
     /// What the model applies to the number, and a plot therefore too.
     #[serde(skip)]
     pub transform: Transform,
+    /// Whether its effect is level within each bin: a plot draws other effects as straight lines
+    /// from point to point.
+    #[serde(skip)]
+    pub is_stepped: bool,
 }
 
 /// Bins or levels without a point.
@@ -345,6 +349,7 @@ impl<'m> Shaper<'m> {
             },
             points,
             transform,
+            is_stepped: axis.is_stepped,
         })
     }
 
