@@ -122,6 +122,15 @@ fi
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
 
+step "the module for Python"
+status=0
+trainer/python/test.sh || status=$?
+case $status in
+    0) ;;
+    3) left_out+=("the module for Python: Python 3.10 or newer, or its packages, are out of reach") ;;
+    *) exit $status ;;
+esac
+
 if is_ready thumbv7em-none-eabihf; then
     step "the engine alone, for the device"
     in_firmware cargo build --quiet --release --locked -p feamoe-engine

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Builds the wheel and passes every check of the module for Python: format and lints of its Rust, its size, its types, its tests, the notebooks.
+# Python's packages go into target/python, and stay there. FEAMOE_DATA names a folder with the real data sets; tests that need them are skipped
+# without it. Exit code 3: Python or its packages could not be had.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# What a wheel may weigh: people download it.
+most_bytes=$((6 * 1000 * 1000))
+
+environment=$PWD/target/python/venv
+{
+    { [ -x "$environment/bin/python" ] || "${PYTHON:-python3}" -m venv "$environment"; } &&
+        "$environment/bin/pip" install --quiet --disable-pip-version-check --requirement trainer/python/requirements.txt
+} >&2 || { echo "no module for Python: Python 3.10 or newer, or its packages, could not be had" >&2; exit 3; }
+
+cargo fmt --check --manifest-path trainer/python/Cargo.toml
+# The command's own folder: Arrow and Parquet are compiled once for both.
+export CARGO_TARGET_DIR=$PWD/target PYO3_PYTHON=$environment/bin/python
+cargo build --quiet --release --locked -p feamoe
+export FEAMOE_COMMAND=$CARGO_TARGET_DIR/release/feamoe
+
+wheels=target/python/wheels
+rm -rf "$wheels"
+"$environment/bin/maturin" build --quiet --release --locked --strip --manifest-path trainer/python/Cargo.toml --interpreter "$environment/bin/python" --out "$wheels"
+bytes=$(stat --format %s "$wheels"/*.whl)
+if [ "$bytes" -gt "$most_bytes" ]; then
+    echo "the wheel has $bytes bytes, expected $most_bytes at most" >&2
+    exit 1
+fi
+echo "$(basename "$wheels"/*.whl): $bytes bytes"
+cargo clippy --quiet --locked --manifest-path trainer/python/Cargo.toml -- -D warnings
+"$environment/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps "$wheels"/*.whl
+
+# Elsewhere, so that the installed package is tested and not the folder beside the tests.
+tests=$PWD/trainer/python/tests
+cd "$(mktemp -d)"
+exec "$environment/bin/python" -m pytest -p no:cacheprovider --rootdir "$tests" "$tests" ${CI:+-rs}
