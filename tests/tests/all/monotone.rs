@@ -239,9 +239,9 @@ fn every_column_has_its_own_direction() {
 /// Values that move while it learns: the encoding is fitted again, and weights are carried over.
 #[test]
 fn a_fit_of_the_encoding_keeps_the_order() {
-    let sloped = [(4, "8", -7.0), (6, "16", 40.0), (7, "40", 2.5), (8, "5", 1e6)];
+    let few = [(4, "8", -7.0), (6, "16", 40.0), (7, "40", 2.5), (8, "5", 1e6)];
     for (seed, bins, moved) in
-        [(1, "128", 40.0), (2, "128", 2.5), (3, "0", 40.0), (5, "64", 1e6)].into_iter().chain(sloped)
+        [(1, "128", 40.0), (2, "128", 2.5), (3, "0", 40.0), (5, "64", 1e6)].into_iter().chain(few)
     {
         let folder = folder(seed, &schema(MONOTONE));
         folder.write("s.csv", stream(seed, 16_000, moved));
@@ -276,8 +276,8 @@ fn a_resumed_run_is_the_whole_run_and_stays_monotone() {
     check_all(&folder, &resumed, "resumed");
 }
 
-/// A constraint that agrees with the data costs less than 0.002 of log-loss beside a model whose
-/// columns have as few bins, though it leaves the gate without them.
+/// A constraint that agrees with the data costs less than 0.004 of log-loss beside a model whose
+/// columns have as few bins: it leaves the gate without them, and their bins without a slope.
 #[test]
 fn what_the_data_say_anyway_costs_little() {
     let mut random = Random(4);
@@ -296,7 +296,7 @@ fn what_the_data_say_anyway_costs_little() {
         report["prequential"]["log_loss"].as_f64().unwrap()
     };
     let [free, held] = [log_loss("", "16"), log_loss(MONOTONE, "128")];
-    assert!(held < free + 0.002, "{held} for {free}");
+    assert!(held < free + 0.004, "{held} for {free}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Table {
             let batches = reader.map(project).collect::<Result<Vec<_>, _>>().map_err(message)?;
             // Frames may have several batches; their metadata are no part of the rows.
             let schema = Arc::new(Schema::new(schema.project(&kept).map_err(message)?.fields));
-            let batches = batches.into_iter().map(|batch| batch.with_schema(Arc::clone(&schema)));
+            let batches = batches.into_iter().map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()));
             let batches = batches.collect::<Result<Vec<_>, _>>().map_err(message)?;
             Ok(Self(ArrowTable::new(name, schema, batches)?))
         })

@@ -397,7 +397,8 @@ fn values_that_share_a_wide_bin_differ_by_the_line_alone() {
             let mut distinct: Vec<f32> = sorted.iter().map(|value| value.clamp(low, high)).collect();
             distinct.dedup();
             let what = format!("seed {seed}, {bins} bins {features}: {} of {}", x.n_bins(), distinct.len());
-            assert_eq!(x.is_sloped(), bins < 64 && x.n_bins() > 0 && distinct.len() > x.n_bins(), "{what}");
+            let may_slope = bins < 64 && features.is_empty();
+            assert_eq!(x.is_sloped(), may_slope && x.n_bins() > 0 && distinct.len() > x.n_bins(), "{what}");
             let few = if x.is_sloped() { 10 } else { 16 };
             assert_eq!(x.knots() > 0, features.is_empty() && x.n_bins() > few, "{what}");
             assert!(encoder.is_sound() && (features.is_empty() || x.n_bins() <= 16), "{what}");
@@ -414,7 +415,7 @@ fn values_that_share_a_wide_bin_differ_by_the_line_alone() {
             }
         }
     }
-    assert!(sloped > 300, "{sloped}");
+    assert!(sloped > 150, "{sloped}");
 }
 
 /// However far the values move: what the line is after a fit stays within what it was, and does not

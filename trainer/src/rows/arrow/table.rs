@@ -69,24 +69,27 @@ impl ArrowTable {
         slices.map(part).collect()
     }
 
-    /// Returns its rows.
+    /// Returns its rows, which are not hashed.
     ///
     /// # Errors
     /// As [`ArrowRows::new`].
     pub fn rows(&self, table: &Table) -> Result<ArrowRows, Error> {
-        self.resume(table, &[], Digest::default())
+        self.rows_of(table, &[])
     }
 
-    /// As [`ArrowTable::rows`], with these columns in their order; others are left out.
+    /// As [`ArrowTable::rows`], with these columns in their order (none: all as they are); others
+    /// are left out.
     ///
     /// # Errors
     /// [`Error::HeaderMismatch`](crate::error::Error::HeaderMismatch), naming the columns that are
     /// not there.
     pub fn rows_of(&self, table: &Table, columns: &[String]) -> Result<ArrowRows, Error> {
-        self.resume(table, columns, Digest::default())
+        let mut rows = self.resume(table, columns, Digest::default())?;
+        rows.digest = None;
+        Ok(rows)
     }
 
-    /// As [`ArrowTable::rows`], after earlier data with these columns (none: there were none) and
+    /// Returns its rows, hashed, after earlier data with these columns (none: there were none) and
     /// of this digest.
     pub(in crate::rows) fn resume(
         &self,
@@ -100,7 +103,7 @@ impl ArrowTable {
         if !columns.is_empty() {
             rows.order_by(columns, table)?;
         }
-        (rows.digest, rows.lent) = (digest, self.before);
+        (rows.digest, rows.lent) = (Some(digest), self.before);
         Ok(rows)
     }
 }
