@@ -12,6 +12,7 @@ many threads there are.
 
 from typing import TYPE_CHECKING, Any
 
+from . import shap as shap
 from ._feamoe import FeamoeError, __version__
 from ._learner import FeamoeWarning, Learner
 from ._model import Evaluation, Explanation, Export, Model, Recourse, devices

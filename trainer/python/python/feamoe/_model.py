@@ -358,11 +358,16 @@ class Explanation:
     def __len__(self) -> int:
         return len(self.values)
 
-    def to_frame(self) -> Any:
-        """Returns the values as a frame of pandas: a row a row, a column a feature."""
-        import pandas
+    def importance(self) -> dict[str, float]:
+        """Returns the mean magnitude of every feature's values, the largest first: what
+        ``feamoe explain --global`` gives."""
+        mean = np.abs(self.values.astype(np.float64)).mean(axis=0) if len(self) else np.zeros(len(self.feature_names))
+        return {self.feature_names[player]: float(mean[player]) for player in np.argsort(-mean, kind="stable")}
 
-        return pandas.DataFrame(self.values, columns=self.feature_names)
+    def to_frame(self, frame: str = "pandas") -> Any:
+        """Returns the values as a frame of ``pandas`` or ``polars``: a column for each feature."""
+        columns = dict(zip(self.feature_names, self.values.T))
+        return _frame(columns, frame)
 
     def to_shap(self) -> Any:
         """Returns it as ``shap.Explanation``, for shap's plots."""
@@ -404,18 +409,17 @@ class Recourse:
             for at, row in enumerate(found["row"])
         ]
 
-    def to_frame(self) -> Any:
-        """Returns the answers as a frame of pandas: a row for each change."""
-        import pandas
-
+    def to_frame(self, frame: str = "pandas") -> Any:
+        """Returns the answers as a frame of ``pandas`` or ``polars``: a row for each change. Where numbers
+        and levels change, ``from`` and ``to`` are objects in pandas and text in polars."""
         changes = [
             {key: answer[key] for key in ("row", "rank", "distance", "probability")}
             | {"feature": name, "from": before, "to": after}
             for answer in self.answers()
             for name, (before, after) in answer["changes"].items()
         ]
-        columns = ["row", "rank", "distance", "probability", "feature", "from", "to"]
-        return pandas.DataFrame(changes, columns=columns)
+        names = ["row", "rank", "distance", "probability", "feature", "from", "to"]
+        return _frame({name: [change[name] for change in changes] for name in names}, frame)
 
     def __repr__(self) -> str:
         summary = self.summary
@@ -435,24 +439,36 @@ class Evaluation:
     def __getitem__(self, key: str) -> Any:
         return self.document[key]
 
-    def overall(self) -> dict[str, Any]:
-        """Returns the measures of all rows: accuracy, balanced accuracy, AUC, log-loss, Brier score,
-        calibration error."""
-        return {key: value for key, value in self.document.items() if isinstance(value, (int, float)) and value is not True}
+    def overall(self) -> dict[str, float]:
+        """Returns the measures of all rows: their number, accuracy, balanced accuracy, AUC, log-loss,
+        calibration error, threshold, selection rate, individual unfairness."""
+        return {key: value for key, value in self.document.items() if isinstance(value, (int, float))}
 
     def by_group(self, frame: str = "pandas") -> Any:
-        """Returns rates and counts of every protected group, with fairlearn's names for them:
-        ``count``, ``accuracy``, ``selection_rate``, ``true_positive_rate``, ...
+        """Returns a row for every protected group, with fairlearn's names for its rates: ``count``,
+        ``selection_rate``, ``accuracy``, ``true_positive_rate``, ``true_negative_rate``,
+        ``false_positive_rate``, ``false_negative_rate``; beside them ``base_rate`` (the share of
+        favourable outcomes), ``precision``, ``calibration_error``, ``recourse_burden`` and counts. NaN:
+        no record supports the rate.
 
-        ``frame``: ``pandas`` or ``polars``.
+        ``frame``: ``pandas``, with attribute and group as the index, or ``polars``.
         """
-        return _frame(_html.groups(self.document), frame, ["attribute", "group"])
+        return _frame(_by_column(_html.groups(self.document)), frame, ["attribute", "group"])
 
-    def differences(self, frame: str = "pandas") -> Any:
-        """Returns every group against its reference: fairlearn's
-        ``demographic_parity_difference``, ``equalized_odds_difference``, ... with the signs that
-        ``feamoe evaluate`` gives them, and the 95 % interval of each."""
-        return _frame(_html.differences(self.document), frame, ["attribute", "group", "reference"])
+    def differences(self, frame: str = "pandas", *, corrected: bool = False) -> Any:
+        """Returns a row for every group against its reference, the privileged group, by fairlearn's names:
+        ``demographic_parity_difference``, ``demographic_parity_ratio``, ``equalized_odds_difference``,
+        ``equal_opportunity_difference``; beside them AIF360's ``average_odds_difference``, ``burden`` and
+        ``recourse_burden``. With them the ends of each one's 95 % interval, ``_low`` and ``_high``.
+
+        Differences have a sign, group less reference, where fairlearn's are magnitudes; the ratio is
+        the group's rate over the reference's. ``too_few`` names the measures that fewer than 30 records
+        stand behind. ``corrected``: intervals of all comparisons at once (Holm).
+
+        ``frame``: ``pandas``, with attribute, group and reference as the index, or ``polars``.
+        """
+        rows = _html.differences(self.document, corrected)
+        return _frame(_by_column(rows), frame, ["attribute", "group", "reference"])
 
     def __repr__(self) -> str:
         return f"<feamoe.Evaluation: {', '.join(f'{key} {value:.4g}' for key, value in list(self.overall().items())[:4])}>"
@@ -466,15 +482,21 @@ def _floats(values: Any) -> NDArray[np.float32]:
     return np.array(values, dtype=np.float32)
 
 
-def _frame(rows: list[dict[str, Any]], kind: str, index: list[str]) -> Any:
+def _by_column(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+
+
+def _frame(columns: Mapping[str, Any], kind: str, index: Sequence[str] = ()) -> Any:
     if kind == "pandas":
         import pandas
 
-        return pandas.DataFrame(rows).set_index(index) if rows else pandas.DataFrame()
+        frame = pandas.DataFrame(columns)
+        return frame.set_index(list(index)) if index and columns else frame
     if kind == "polars":
         import polars
 
-        return polars.DataFrame(rows)
+        # Columns of numbers and text become text.
+        return polars.DataFrame(columns, strict=False)
     raise FeamoeError(f"frame: found {kind!r}, expected 'pandas' or 'polars'")
 
 

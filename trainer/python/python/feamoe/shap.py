@@ -1,0 +1,138 @@
+"""Explanations as `SHAP <https://shap.readthedocs.io>`_ has them::
+
+    explainer = feamoe.shap.Explainer(model, background)
+    explanation = explainer(rows)
+    shap.plots.waterfall(explanation[0])
+
+The values are those of :meth:`feamoe.Model.explain`: exact Shapley values of the whole mixture, by
+default.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._feamoe import FeamoeError
+from ._model import Explanation, Model
+from ._tables import table
+
+if TYPE_CHECKING:
+    import shap
+
+__all__ = ["Explainer", "to_shap"]
+
+
+class Explainer:
+    """Explains scores, called as the explainers of SHAP are.
+
+    ``model``: a :class:`feamoe.Model` or a fitted :class:`feamoe.FeamoeClassifier`. ``background``:
+    the rows to explain against, by default those that the model keeps of its training; of more than
+    ``background_rows`` (1000) a seeded sample is taken. ``method`` and ``options``: see
+    :meth:`feamoe.Model.explain`.
+
+    Raises :class:`FeamoeError` at once for a background or an option that cannot be used.
+    """
+
+    def __init__(self, model: Any, background: Any = None, *, method: str | None = None, **options: Any) -> None:
+        found = getattr(model, "model_", model)
+        if not isinstance(found, Model):
+            raise FeamoeError(
+                f"model: found {type(model).__name__}, expected a feamoe.Model or a fitted feamoe.FeamoeClassifier"
+            )
+        #: The model that is explained.
+        self.model: Model = found
+        names = getattr(model, "feature_names_in_", None)
+        self._names = self.model.features if names is None else [str(name) for name in names]
+        self._options = {**options, "method": method}
+        if background is not None:
+            # Maskers of SHAP hold their rows as `data`.
+            rows = background.data if type(background).__module__.startswith("shap.") else background
+            self._options["background"] = self._table(rows, "the background")
+        base_values = self._explain([dict.fromkeys(self.model.features)]).base_values
+        self._expected_value = None if method == "frozen" else float(base_values[0])
+
+    @property
+    def expected_value(self) -> float:
+        """The base value: the mean score of the background; for ``path`` the score of the mean record. Base
+        values of an explanation may differ from it in the last bit.
+
+        Raises :class:`FeamoeError` for ``frozen`` values: every row has a base value of its own.
+        """
+        if self._expected_value is None:
+            raise FeamoeError(
+                "expected_value: found method 'frozen', whose base value differs from row to row; "
+                "take base_values of an explanation"
+            )
+        return self._expected_value
+
+    def __call__(self, rows: Any) -> shap.Explanation:
+        """Returns the explanation of every row, for the plots of SHAP."""
+        return to_shap(self._explain(rows))
+
+    def shap_values(self, rows: Any) -> NDArray[np.float32]:
+        """Returns the values alone, of shape (rows, features)."""
+        return self._explain(rows).values
+
+    def _explain(self, rows: Any) -> Explanation:
+        return self.model.explain(self._table(rows), **self._options)
+
+    def _table(self, rows: Any, name: str = "the table") -> Any:
+        is_array = isinstance(rows, np.ndarray) and not rows.dtype.names
+        return table(rows, names=self._names if is_array else None, name=name)
+
+    def __repr__(self) -> str:
+        return f"<feamoe.shap.Explainer of {self.model!r}>"
+
+
+class MissingNumber(float):
+    """Not a number, shown as ``missing``. A text in its place would make SHAP's scatter plot take the
+    numbers around it for levels."""
+
+    def __new__(cls) -> MissingNumber:
+        return super().__new__(cls, "nan")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MissingNumber, ()
+
+    def __str__(self) -> str:
+        return "missing"
+
+    def __format__(self, _: str) -> str:
+        return "missing"
+
+    __repr__ = __str__
+
+
+def to_shap(explanation: Explanation) -> shap.Explanation:
+    """Returns an explanation as ``shap.Explanation``.
+
+    ``data`` has numbers and the codes of levels, which place and colour points; ``display_data`` has
+    the levels themselves, and ``missing``. A missing number is NaN in ``data``. What no code of the
+    model stands for, a missing or unseen level, or features that act together, has a code below 0,
+    by the order in which it first appears.
+    """
+    try:
+        import shap
+    except ImportError as error:
+        raise ImportError("an explanation for SHAP's plots needs shap: pip install 'feamoe[shap]'") from error
+
+    data, display = explanation.data.copy(), explanation.display_data.copy()
+    for codes, shown in zip(data.T, display.T):
+        if any(not isinstance(value, str) for value in shown):
+            shown[np.isnan(codes)] = MissingNumber()
+            continue
+        below: dict[str, int] = {}
+        for row in np.flatnonzero(~(codes >= 0)):
+            codes[row] = below.setdefault(shown[row], -1 - len(below))
+    return shap.Explanation(
+        values=explanation.values,
+        base_values=explanation.base_values,
+        data=data,
+        display_data=display,
+        feature_names=explanation.feature_names,
+        output_names=explanation.output_names,
+        error_std=explanation.error_std if "error_std" in explanation.document else None,
+    )
