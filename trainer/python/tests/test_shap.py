@@ -128,21 +128,21 @@ def test_values_are_those_of_shaps_exact_explainer():
     assert np.abs(ours.base_values - theirs.base_values).max() < 1e-4
 
 
-def test_whatever_holds_the_rows(model, adult_test):
-    class Fitted:
-        model_ = model
-        feature_names_in_ = np.array(["z", "x"])
-
+def test_classifiers_and_arrays():
     x = np.arange(900.0)
-    small = feamoe.Learner.fit({"x": x, "z": x[::-1] % 7}, x > 400).export()
-    Fitted.model_ = small
-    frame = pd.DataFrame({"z": [3.0, 1.0], "x": [800.0, np.nan]})
-    values = feamoe.shap.Explainer(Fitted(), frame).shap_values(frame)
-    assert np.array_equal(feamoe.shap.Explainer(small, frame).shap_values(frame), values)
-    # Arrays have the columns of the fit; maskers hold arrays.
-    assert np.array_equal(feamoe.shap.Explainer(Fitted(), frame.to_numpy()).shap_values(frame.to_numpy()), values)
-    masker = shap.maskers.Independent(frame.to_numpy())
-    assert np.array_equal(feamoe.shap.Explainer(Fitted(), masker).shap_values(frame), values)
+    frame = pd.DataFrame({"z": x[::-1] % 7, "x": x})
+    classifier = feamoe.FeamoeClassifier().fit(frame, x > 400)
+    rows, background = frame[390:410], frame[::50]
+    values = feamoe.shap.Explainer(classifier, background).shap_values(rows)
+    assert np.array_equal(values, classifier.explain(rows, background=background).values) and np.abs(values).max() > 0.1
+    assert np.array_equal(feamoe.shap.Explainer(classifier.model_, background).shap_values(rows[["x", "z"]]), values)
+    # Maskers hold arrays, and columns may have numbers for names.
+    masker = shap.maskers.Independent(background.to_numpy())
+    assert np.array_equal(feamoe.shap.Explainer(classifier.model_, masker).shap_values(rows.to_numpy()), values)
+    numbered = feamoe.FeamoeClassifier().fit(frame.set_axis([0, 1], axis=1), x > 400)
+    explainer = feamoe.shap.Explainer(numbered, masker)
+    assert np.array_equal(explainer.shap_values(rows.set_axis([0, 1], axis=1)), values)
+    assert np.array_equal(explainer(rows.to_numpy()).values, values)
 
 
 def test_what_cannot_be_used_is_said_at_once(model, adult_test):

@@ -186,7 +186,9 @@ def learner(report: dict[str, Any] | None) -> str:
         return table("feamoe.Learner", ["", "value"], [("rows", 0)])
     measured = report["prequential"]
     names = ["accuracy", "balanced_accuracy", "log_loss"]
-    facts = [("rows", report["rows"]), ("experts", report["experts"]), ("threshold", report["threshold"])]
+    # The first rows wait until there are enough to fit the encoding on.
+    rows = ("rows", report["rows"]) if report["rows"] else ("rows that wait for the encoding", measured["rows"])
+    facts = [rows, ("experts", report["experts"]), ("threshold", report["threshold"])]
     facts += [(f"{name.replace('_', ' ')}, before learning", measured[name]) for name in names]
     facts += [("events", len(report["events"]) + report["events_dropped"])]
     shown = table("feamoe.Learner", ["", "value"], facts)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._feamoe import FeamoeError
+from ._feamoe import FeamoeError, Table
 from ._model import Explanation, Model
 from ._tables import table
 
@@ -31,7 +31,8 @@ class Explainer:
     ``model``: a :class:`feamoe.Model` or a fitted :class:`feamoe.FeamoeClassifier`. ``background``:
     the rows to explain against, by default those that the model keeps of its training; of more than
     ``background_rows`` (1000) a seeded sample is taken. ``method`` and ``options``: see
-    :meth:`feamoe.Model.explain`.
+    :meth:`feamoe.Model.explain`. Arrays have the columns of the model, or of the classifier's fit, in
+    their order.
 
     Raises :class:`FeamoeError` at once for a background or an option that cannot be used.
     """
@@ -44,14 +45,13 @@ class Explainer:
             )
         #: The model that is explained.
         self.model: Model = found
-        names = getattr(model, "feature_names_in_", None)
-        self._names = self.model.features if names is None else [str(name) for name in names]
+        self._classifier = None if found is model else model
         self._options = {**options, "method": method}
         if background is not None:
             # Maskers of SHAP hold their rows as `data`.
             rows = background.data if type(background).__module__.startswith("shap.") else background
             self._options["background"] = self._table(rows, "the background")
-        base_values = self._explain([dict.fromkeys(self.model.features)]).base_values
+        base_values = self.model.explain([dict.fromkeys(self.model.features)], **self._options).base_values
         self._expected_value = None if method == "frozen" else float(base_values[0])
 
     @property
@@ -79,9 +79,11 @@ class Explainer:
     def _explain(self, rows: Any) -> Explanation:
         return self.model.explain(self._table(rows), **self._options)
 
-    def _table(self, rows: Any, name: str = "the table") -> Any:
-        is_array = isinstance(rows, np.ndarray) and not rows.dtype.names
-        return table(rows, names=self._names if is_array else None, name=name)
+    def _table(self, rows: Any, name: str = "the table") -> Table:
+        if self._classifier is not None:
+            return self._classifier._rows(rows, reset=False)[1]
+        # An array has no names: its columns are those of the model.
+        return table(rows, self.model.features if isinstance(rows, np.ndarray) else None, name)
 
     def __repr__(self) -> str:
         return f"<feamoe.shap.Explainer of {self.model!r}>"
