@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 
 matplotlib.use("Agg")
+# Compiling takes longer than the few rows that SHAP explains here.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 import matplotlib.pyplot as plt  # noqa: E402
 import shap  # noqa: E402
