@@ -71,7 +71,7 @@ def model(about: dict[str, Any]) -> str:
         ("threshold", about["threshold"]),
         ("fairness targets", card.get("options", {}).get("fair")),
         ("experts", about["experts"]),
-        ("rows learned from", about["training_rows"]),
+        ("training rows, of all passes", about["training_rows"]),
         ("background rows", about["background_rows"]),
         ("calibrated", about["calibrated"]),
         ("weights", about["weights"]),
