@@ -58,6 +58,8 @@ WISHES = [
     ({}, []),
     ({"space": "log-odds", "seed": 7}, ["--space", "log-odds", "--seed", "7"]),
     ({"method": "sampled", "max_evaluations": 3000}, ["--method", "sampled", "--max-evaluations", "3000"]),
+    # Some records take more coalitions than that, and are sampled.
+    ({"budget": 150_000}, ["--budget", "150000"]),
     ({"method": "path"}, ["--method", "path"]),
     ({"method": "frozen"}, ["--method", "frozen"]),
     ({"groups": ["money=capital-gain+capital-loss"]}, ["--groups", "money=capital-gain+capital-loss"]),
@@ -81,6 +83,10 @@ def test_values_are_those_of_the_command_to_the_bit(model, command, adult_test, 
     assert explained.document == said
     assert len(said["values"]) == 12 and any("unseen" in notes or "missing" in notes for notes in said["notes"])
 
+    of_all = json.loads(subprocess.run([*run, "--global"], cwd=tmp_path, check=True, capture_output=True).stdout)
+    assert list(explained.importance()) == of_all["feature_names"]
+    assert [*explained.importance().values()] == pytest.approx(of_all["mean_absolute_values"], rel=1e-6)
+
     explainer = feamoe.shap.Explainer(model, options.pop("background", None), **options)
     explanation = explainer(rows)
     values = np.array(said["values"], np.float32)
@@ -92,7 +98,9 @@ def test_values_are_those_of_the_command_to_the_bit(model, command, adult_test, 
     else:
         # Every row's base value is rounded on its own: they differ in the last bit.
         assert np.abs(explanation.base_values - explainer.expected_value).max() <= np.spacing(np.float32(0.5))
-    assert (explanation.error_std is not None) == (options.get("method") == "sampled")
+    is_sampled = options.get("method") == "sampled" or "budget" in options
+    assert (explanation.error_std is not None) == is_sampled
+    assert not is_sampled or explanation.error_std.shape == values.shape and explanation.error_std.max() > 0
 
 
 def test_values_add_up_to_the_score(model, adult_test):

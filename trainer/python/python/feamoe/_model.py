@@ -331,28 +331,40 @@ class Explanation:
     def __init__(self, document: dict[str, Any]) -> None:
         #: All that ``feamoe explain --format json`` says.
         self.document = document
+        #: What each feature added to the score, of shape (rows, features).
         self.values = _floats(document["values"])
+        #: What the values of each row start from.
         self.base_values = _floats(document["base_values"])
+        #: What they add up to: the score, or its log-odds.
         self.output = _floats(document["output"])
+        #: What rounding leaves over.
         self.residual = _floats(document["residual"])
+        #: For ``path``, the part of each value that the gate added; else 0.
         self.gate_values = _floats(document["gate_values"])
         #: Standard errors where values were sampled; 0 for exact ones.
         self.error_std = _floats(document["error_std"]) if "error_std" in document else np.zeros_like(self.values)
+        #: The scores.
         self.probability = _floats(document["probability"])
+        #: Whether each decision is favourable.
         self.decision = np.array(document["decision"], dtype=bool)
+        #: The features, or groups of them.
         self.feature_names: list[str] = document["feature_names"]
+        #: The favourable outcome.
         self.output_names: str = document["output_names"]
+        #: ``exact``, ``sampled``, ``path`` or ``frozen``.
         self.method: str = document["method"]
+        #: ``probability`` or ``log-odds``.
         self.space: str = document["space"]
         #: Numbers, or the codes of levels: -1 unseen, NaN missing.
         self.data = np.array(
             [[np.nan if value is None else value for value in row] for row in document["data"]], dtype=np.float64
         ).reshape(self.values.shape)
-        #: As the table has them.
+        #: The values and levels as the table has them, or ``missing``.
         self.display_data = np.array(
             [["missing" if value is None else value for value in row] for row in document["display_data"]], dtype=object
         ).reshape(self.values.shape)
-        #: For unfavourable decisions, what pulled the score down most, in words.
+        #: For each row with an unfavourable decision, what pulled the score down most: ``feature``,
+        #: ``value``, ``attribution``, ``protected``, and ``text`` in words.
         self.reasons: list[list[dict[str, Any]]] = document["reasons"]
 
     def __len__(self) -> int:
@@ -389,6 +401,7 @@ class Recourse:
     def __init__(self, document: dict[str, Any]) -> None:
         #: All that ``feamoe recourse --format json`` says.
         self.document = document
+        #: Rows, those declined, those with and without a recourse, the mean distance, by group too.
         self.summary: dict[str, Any] = document["summary"]
 
     def answers(self) -> list[dict[str, Any]]:
@@ -430,7 +443,8 @@ class Recourse:
 
 
 class Evaluation:
-    """What a model did on labelled rows."""
+    """What a model did on labelled rows. ``evaluation["accuracy"]`` is ``document["accuracy"]``, and so for
+    every other key."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         #: All that ``feamoe evaluate --format json`` says.
