@@ -107,7 +107,8 @@ def test_values_add_up_to_the_score(model, adult_test):
     rows = adult_test[:300]
     scores = model.score(rows)
     for method, tolerance in [("exact", 5e-7), ("sampled", 5e-7), ("path", 5e-7), ("frozen", 5e-6)]:
-        of = model.explain(rows, method=method, background=adult_test[1000:1020], max_evaluations=2000)
+        background = adult_test[1000:1020] if method in ("exact", "sampled") else None
+        of = model.explain(rows, method=method, background=background, max_evaluations=2000)
         assert np.abs(of.base_values + of.values.sum(axis=1) + of.residual - of.output).max() < tolerance, method
         output = of.output if of.space == "probability" else 1 / (1 + np.exp(-of.output.astype(float)))
         if method != "frozen":
@@ -165,6 +166,15 @@ def test_what_cannot_be_used_is_said_at_once(model, adult_test):
     assert raised.value.column == "age"
     with pytest.raises(feamoe.FeamoeError, match="expected exact, sampled, path or frozen"):
         Explainer(model, method="kernel")
+    with pytest.raises(feamoe.FeamoeError, match="path values are not against any"):
+        Explainer(model, adult_test[:50], method="path")
+    small = model.export(quantize="i8").model
+    with pytest.raises(feamoe.FeamoeError, match="frozen values are not against any"):
+        Explainer(small, adult_test[:50])
+    with pytest.raises(feamoe.FeamoeError, match="row to row"):
+        Explainer(small).expected_value
+    with pytest.raises(feamoe.FeamoeError, match="names"):
+        Explainer(model.export(names=False).model)
     with pytest.raises(feamoe.FeamoeError, match="12 names"):
         Explainer(model)(np.zeros((2, 3)))
 

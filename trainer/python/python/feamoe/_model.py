@@ -167,7 +167,13 @@ class Model:
         if budget is not None:
             wishes["budget"] = budget
         against = None if background is None else table(background, name="the background")
-        return Explanation(json.loads(self._core.explain(table(rows), json.dumps(wishes), against)))
+        explanation = Explanation(json.loads(self._core.explain(table(rows), json.dumps(wishes), against)))
+        if against is not None and explanation.method in ("path", "frozen"):
+            raise FeamoeError(
+                f"background: found rows, but {explanation.method} values are not against any; leave them out, or ask "
+                "for exact or sampled values"
+            )
+        return explanation
 
     def recourse(
         self,

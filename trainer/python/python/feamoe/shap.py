@@ -26,7 +26,7 @@ __all__ = ["Explainer", "to_shap"]
 
 
 class Explainer:
-    """Explains scores, called as the explainers of SHAP are.
+    """Explains scores of the favourable outcome; called as the explainers of SHAP are.
 
     ``model``: a :class:`feamoe.Model` or a fitted :class:`feamoe.FeamoeClassifier`. ``background``:
     the rows to explain against, by default those that the model keeps of its training; of more than
@@ -51,8 +51,9 @@ class Explainer:
             # Maskers of SHAP hold their rows as `data`.
             rows = background.data if type(background).__module__.startswith("shap.") else background
             self._options["background"] = self._table(rows, "the background")
-        base_values = self.model.explain([dict.fromkeys(self.model.features)], **self._options).base_values
-        self._expected_value = None if method == "frozen" else float(base_values[0])
+        # A row of missing values. A model without names says that it has none.
+        probe = self.model.explain([dict.fromkeys(self.model.features or [""])], **self._options)
+        self._expected_value = None if probe.method == "frozen" else float(probe.base_values[0])
 
     @property
     def expected_value(self) -> float:
@@ -63,7 +64,7 @@ class Explainer:
         """
         if self._expected_value is None:
             raise FeamoeError(
-                "expected_value: found method 'frozen', whose base value differs from row to row; "
+                "expected_value: found frozen values, whose base value differs from row to row; "
                 "take base_values of an explanation"
             )
         return self._expected_value
