@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import re
 from pathlib import Path
 from types import FunctionType
@@ -12,10 +14,10 @@ import feamoe
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 
-#: Every public name, in the order of the page.
+#: The names of the package itself, in the order of the page.
 NAMES = [
-    "FeamoeClassifier", "Learner", "Model", "Explanation", "Recourse", "Evaluation", "Export", "shap.Explainer", "shap.to_shap",
-    "infer_schema", "devices", "FeamoeError", "FeamoeWarning",
+    *("FeamoeClassifier", "Learner", "Model", "Explanation", "Recourse", "Evaluation", "Export"),
+    *("infer_schema", "devices", "FeamoeError", "FeamoeWarning"),
 ]
 #: What methods return and nobody makes.
 RESULTS = {"Explanation", "Recourse", "Evaluation", "Export"}
@@ -23,14 +25,27 @@ RESULTS = {"Explanation", "Recourse", "Evaluation", "Export"}
 WIDTH = 100
 
 
+def names() -> list[str]:
+    """Returns every public name: those of the package, and those that its modules define."""
+    found = list(NAMES)
+    for module in sorted(module.name for module in pkgutil.iter_modules(feamoe.__path__)):
+        if module.startswith("_") or module == "sklearn":
+            continue
+        within = vars(importlib.import_module(f"feamoe.{module}"))
+        own = [name for name, of in within.items() if getattr(of, "__module__", None) == f"feamoe.{module}"]
+        found += [f"{module}.{name}" for name in within.get("__all__", own) if not name.startswith("_")]
+    return found
+
+
 def page() -> str:
     """Returns the page."""
-    links = "\n".join(f"- [`feamoe.{name}`](#{re.sub('[^a-z_]', '', f'feamoe{name}'.lower())})" for name in NAMES)
+    all_names = names()
+    links = "\n".join(f"- [`feamoe.{name}`](#{re.sub('[^a-z_]', '', f'feamoe{name}'.lower())})" for name in all_names)
     head = (
         "# The Python package\n\nThis page is made of the package's docstrings: `python trainer/python/docs.py`.\n\n"
         f"{markdown(inspect.getdoc(feamoe) or '')}\n\n{links}\n"
     )
-    return "\n".join([head, *(of_name(name) for name in NAMES)])
+    return "\n".join([head, *(of_name(name) for name in all_names)])
 
 
 def named(name: str) -> Any:
@@ -106,7 +121,9 @@ def signature(name: str, of: Any) -> str:
         if parameter.annotation is not inspect.Parameter.empty:
             parameter = parameter.replace(annotation=Annotation(parameter.annotation))
         parts.append(str(parameter))
-    returned = "" if isinstance(of, type) or found.return_annotation is inspect.Signature.empty else f" -> {found.return_annotation}"
+    returned = ""
+    if not isinstance(of, type) and found.return_annotation is not inspect.Signature.empty:
+        returned = f" -> {found.return_annotation}"
     line = f"{name}({', '.join(parts)}){returned}"
     return line if len(line) <= WIDTH else f"{name}(\n    " + ",\n    ".join(parts) + f",\n){returned}"
 

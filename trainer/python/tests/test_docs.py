@@ -17,12 +17,12 @@ def test_the_page_is_up_to_date():
 
 
 def test_every_public_name_has_a_section():
-    public = {name for name in feamoe.__all__ if name != "__version__"} | {f"shap.{name}" for name in feamoe.shap.__all__}
-    assert public == set(docs.NAMES)
+    assert {name for name in feamoe.__all__ if name != "__version__"} == set(docs.NAMES)
+    assert {f"shap.{name}" for name in feamoe.shap.__all__} < set(docs.names())
 
 
 def test_every_public_member_says_what_it_does():
-    classes = [value for value in map(docs.named, docs.NAMES) if isinstance(value, type)]
+    classes = [value for value in map(docs.named, docs.names()) if isinstance(value, type)]
     silent = [
         f"{of.__name__}.{name}"
         for of in classes
@@ -37,7 +37,8 @@ def test_signatures_and_sections():
 
     assert docs.signature("of", of) == "of(a: int, b: str | None = None, *, c: float = 0.5) -> list[int]"
     assert docs.signature("o" * 60, of).splitlines()[1:3] == ["    a: int,", "    b: str | None = None,"]
-    text = "Says ``x`` of :class:`feamoe.Model`::\n\n    code\n\nParameters\n----------\nX : frame\n    The rows,\n    all."
+    text = "Says ``x`` of :class:`feamoe.Model`::\n\n    code\n\nParameters\n----------\nX : frame\n    The rows,\n"
+    text += "    all."
     assert docs.markdown(text) == (
         "Says `x` of `feamoe.Model`:\n\n    code\n\n**Parameters**\n\n- `X : frame`\n  The rows,\n  all."
     )

@@ -114,6 +114,14 @@ def test_what_no_record_supports_is_not_zero():
     assert np.isnan(differences["equal_opportunity_difference"])
 
 
+def test_one_outcome_only():
+    model, _, rows, y, groups, _ = evaluated(1)
+    evaluation = model.evaluate(rows[y], y[y], sensitive_features=groups[y], recourse_burden=False)
+    assert np.isnan(evaluation.overall()["auc"]) and "AUC nan" in repr(evaluation)
+    assert np.isnan(evaluation.by_group()["false_positive_rate"]).all()
+    assert np.isnan(evaluation.by_group()["true_negative_rate"]).all()
+
+
 def test_rows_of_polars_and_of_one_group():
     model, _, rows, y, groups, evaluation = evaluated(3)
     polars = pl.DataFrame({**rows.to_dict("list"), **groups.to_dict("list"), "y": y})

@@ -8,7 +8,10 @@ import pytest
 import feamoe
 
 # Names, levels and outcomes that would do harm.
-EVIL = ['<script>alert(1)</script>', '"><img src=x onerror=alert(2)>', "' onmouseover='x", "&lt;b&gt; & </table>", "<!--"]
+EVIL = [
+    *("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "' onmouseover='x"),
+    *("&lt;b&gt; & </table>", "<!--"),
+]
 ALLOWED = {
     "table": set(),
     "caption": {"style"},
@@ -78,7 +81,8 @@ def made():
         level: [None if draw.random() < 0.1 else EVIL[i] for i in draw.integers(0, 4, n)],
         group: [EVIL[i] for i in draw.integers(0, 2, n)],
     }
-    y = [EVIL[0] if x + draw.normal() > (1 if g == EVIL[1] else 0) else EVIL[3] for x, g in zip(rows[number], rows[group])]
+    merit = [x + draw.normal() - (of == EVIL[1]) for x, of in zip(rows[number], rows[group])]
+    y = [EVIL[0] if one > 0 else EVIL[3] for one in merit]
     protected = {group: {"privileged": EVIL[0], "as_feature": True}}
     learner = feamoe.Learner.fit(rows, y, target=EVIL[3], positive=EVIL[0], protected=protected, fair={"spd": 0.2})
     model = learner.export()

@@ -52,7 +52,7 @@ assert resumed.export() == learner.export() and resumed.events() == learner.even
     "device": """
 by = costs.set_index(["device", "weights"])
 score, size, changed = (by[name] for name in ("instructions a score", "bytes", "decisions that change"))
-assert score["cortex-m0", "i16"] < score["cortex-m0", "f32"] / 10 and score["cortex-m0", "i8"] < score["cortex-m0", "f32"] / 10
+assert max(score["cortex-m0", "i16"], score["cortex-m0", "i8"]) < score["cortex-m0", "f32"] / 10
 for device in ("cortex-m4f", "cortex-m0"):
     assert 0.45 < size[device, "i16"] / size[device, "f32"] < 0.55 and size[device, "i8"] < size[device, "f32"] / 3
     assert changed[device, "f32"] == changed[device, "i16"] == 0 and 10 < changed[device, "i8"] < 30
@@ -79,7 +79,8 @@ def test_a_notebook_runs_and_its_prose_is_true(name, tmp_path):
     codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not any(cell.outputs or cell.execution_count for cell in codes), "kept without outputs"
     notebook.cells = [nbformat.v4.new_code_cell(BEFORE), *notebook.cells, nbformat.v4.new_code_cell(STATED[name])]
-    NotebookClient(notebook, kernel_name="python3", timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    there = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, kernel_name="python3", timeout=120, resources=there).execute()
     for cell in codes:
         assert not any(output.get("name") == "stderr" for output in cell.outputs), cell.outputs
 

@@ -27,10 +27,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def model(adult_train):
-    learner = feamoe.Learner.fit(
-        adult_train.drop(columns="fnlwgt"), target="income", positive=">50K", protected={"sex": "Male"}, fair={"spd": 0.05}
-    )
-    return learner.export()
+    rows = adult_train.drop(columns="fnlwgt")
+    return feamoe.Learner.fit(
+        rows, target="income", positive=">50K", protected={"sex": "Male"}, fair={"spd": 0.05}
+    ).export()
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,8 @@ def planted(rows, seed):
         rows[name] = rows[name].astype(object)
         for place in draw.choice(len(rows), 2, replace=False):
             is_number = isinstance(rows[name].dropna().iloc[0], (int, float))
-            rows.iloc[place, rows.columns.get_loc(name)] = None if is_number or draw.random() < 0.5 else "a, \"new\" level"
+            value = None if is_number or draw.random() < 0.5 else 'a, "new" level'
+            rows.iloc[place, rows.columns.get_loc(name)] = value
     return rows
 
 
@@ -223,7 +224,8 @@ def test_plots_of_many_rows(explanation):
     assert "capital-gain" in drawn()
     shap.plots.heatmap(explanation, show=False)
     drawn()
-    shap.plots.decision(explanation.base_values[0], explanation.values, feature_names=explanation.feature_names, show=False)
+    names = explanation.feature_names
+    shap.plots.decision(explanation.base_values[0], explanation.values, feature_names=names, show=False)
     assert "capital-gain" in drawn()
 
 

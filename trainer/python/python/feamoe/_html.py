@@ -155,18 +155,19 @@ def recourse(of: Any) -> str:
 
 
 def _changes(changes: dict[str, tuple[Any, Any]]) -> str:
-    return "; ".join(f"{name}: {_text(before)} \N{RIGHTWARDS ARROW} {_text(after)}" for name, (before, after) in changes.items())
+    arrow = "\N{RIGHTWARDS ARROW}"
+    return "; ".join(f"{name}: {_text(before)} {arrow} {_text(after)}" for name, (before, after) in changes.items())
 
 
 def evaluation(of: Any) -> str:
-    rates = ["count", "selection_rate", "base_rate", "accuracy", "true_positive_rate", "false_positive_rate", "precision"]
+    rates = ["count", "selection_rate", "base_rate", "accuracy"]
+    rates += ["true_positive_rate", "false_positive_rate", "precision"]
     by_group = [(_group(row), *(row[name] for name in rates)) for row in groups(of.document)]
     gaps = []
     for row in differences(of.document):
         pair = f"{_group(row)} against {row['reference']}"
         gaps += [
-            (pair, name, row[name], None if row[f"{name}_low"] != row[f"{name}_low"] else f"{_text(row[f'{name}_low'])} to {_text(row[f'{name}_high'])}")
-            for name in MEASURES.values()
+            (pair, name, row[name], _interval(row[f"{name}_low"], row[f"{name}_high"])) for name in MEASURES.values()
         ]
     shown = table("feamoe.Evaluation", ["", "value"], of.overall().items())
     if by_group:
@@ -175,6 +176,11 @@ def evaluation(of: Any) -> str:
         shown += table("Differences", ["groups", "measure", "value", "95 % interval"], gaps)
     warned = of.document["warnings"]
     return shown + (table("Warnings", ["warning"], [(text,) for text in warned]) if warned else "")
+
+
+def _interval(low: float, high: float) -> str:
+    # NaN: there is none.
+    return f"{_text(low)} to {_text(high)}" if low == low else _text(None)
 
 
 def _group(row: dict[str, Any]) -> str:
@@ -193,8 +199,8 @@ def learner(report: dict[str, Any] | None) -> str:
     facts += [("events", len(report["events"]) + report["events_dropped"])]
     shown = table("feamoe.Learner", ["", "value"], facts)
     targets = [
-        (f"{_group(one)} against {one['reference']}", MEASURES[one["measure"]], one["target"], one["gap"], one["verdict"])
-        for one in report["targets"]
+        (f"{_group(of)} against {of['reference']}", MEASURES[of["measure"]], of["target"], of["gap"], of["verdict"])
+        for of in report["targets"]
     ]
     head = ["groups", "measure", "target", "now", "verdict"]
     return shown + (table("Fairness targets", head, targets) if targets else "")

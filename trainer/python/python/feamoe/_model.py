@@ -461,8 +461,10 @@ class Evaluation:
 
     def overall(self) -> dict[str, float]:
         """Returns the measures of all rows: their number, accuracy, balanced accuracy, AUC, log-loss,
-        calibration error, threshold, selection rate, individual unfairness."""
-        return {key: value for key, value in self.document.items() if isinstance(value, (int, float))}
+        calibration error, threshold, selection rate, individual unfairness. NaN: no record supports
+        the measure."""
+        numbers = {key: np.nan if value is None else value for key, value in self.document.items()}
+        return {key: value for key, value in numbers.items() if isinstance(value, (int, float))}
 
     def by_group(self, frame: str = "pandas") -> Any:
         """Returns a row for every protected group, with fairlearn's names for its rates: ``count``,
@@ -491,7 +493,8 @@ class Evaluation:
         return _frame(_by_column(rows), frame, ["attribute", "group", "reference"])
 
     def __repr__(self) -> str:
-        return f"<feamoe.Evaluation: {', '.join(f'{key} {value:.4g}' for key, value in list(self.overall().items())[:4])}>"
+        of = self.overall()
+        return f"<feamoe.Evaluation: {of['rows']} rows, accuracy {of['accuracy']:.4g}, AUC {of['auc']:.4g}>"
 
     def _repr_html_(self) -> str:
         return _html.evaluation(self)

@@ -82,7 +82,8 @@ class Explainer:
 
     def _table(self, rows: Any, name: str = "the table") -> Table:
         if self._classifier is not None:
-            return self._classifier._rows(rows, reset=False)[1]
+            made: Table = self._classifier._rows(rows, reset=False)[1]
+            return made
         # An array has no names: its columns are those of the model.
         return table(rows, self.model.features if isinstance(rows, np.ndarray) else None, name)
 
@@ -90,15 +91,15 @@ class Explainer:
         return f"<feamoe.shap.Explainer of {self.model!r}>"
 
 
-class MissingNumber(float):
+class _MissingNumber(float):
     """Not a number, shown as ``missing``. A text in its place would make SHAP's scatter plot take the
     numbers around it for levels."""
 
-    def __new__(cls) -> MissingNumber:
+    def __new__(cls) -> _MissingNumber:
         return super().__new__(cls, "nan")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MissingNumber, ()
+        return _MissingNumber, ()
 
     def __str__(self) -> str:
         return "missing"
@@ -125,7 +126,7 @@ def to_shap(explanation: Explanation) -> shap.Explanation:
     data, display = explanation.data.copy(), explanation.display_data.copy()
     for codes, shown in zip(data.T, display.T):
         if any(not isinstance(value, str) for value in shown):
-            shown[np.isnan(codes)] = MissingNumber()
+            shown[np.isnan(codes)] = _MissingNumber()
             continue
         below: dict[str, int] = {}
         for row in np.flatnonzero(~(codes >= 0)):
