@@ -167,9 +167,11 @@ impl Trainer {
         Ok(Self::resume(checkpoint, &columns, "the table", ResumeFrom::Rest)?.pushed())
     }
 
-    /// Takes records that are pushed from here on, which nobody else hashes.
+    /// Takes records that are pushed from here on, which nobody else hashes. They are new, however
+    /// often the ones before were learned from.
     pub(super) fn pushed(mut self) -> Self {
         self.hashes = true;
+        self.begin_pass(1);
         self
     }
 
