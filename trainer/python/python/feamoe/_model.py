@@ -551,7 +551,7 @@ def sensitive_columns(given: Any, schema: Mapping[str, Any] | None = None) -> di
     ``sensitive_feature_0``."""
     if isinstance(given, Mapping):
         return {str(name): values for name, values in given.items()}
-    names = given.column_names if hasattr(given, "to_pylist") else getattr(given, "columns", None)
+    names = getattr(given, "column_names" if hasattr(given, "to_pylist") else "columns", None)
     if names is not None:
         return {str(name): given[name] for name in names}
     array = given if hasattr(given, "dtype") or hasattr(given, "to_pylist") else np.asarray(given, dtype=object)
