@@ -1,5 +1,6 @@
 """The classifier as scikit-learn's own checks and tools see it, and on Adult."""
 
+import doctest
 import pickle
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
+import feamoe.sklearn
 from feamoe import FeamoeClassifier, FeamoeWarning, Learner
 
 pytestmark = pytest.mark.filterwarnings("ignore::feamoe.FeamoeWarning")
@@ -44,6 +46,12 @@ def test_checks_of_scikit_learn_are_many():
     names = {getattr(check, "func", check).__name__ for _, check in estimator_checks_generator(FeamoeClassifier())}
     assert len(names) > 50
     assert names >= {"check_class_weight_classifiers", "check_estimators_partial_fit_n_features", *EXPECTED}
+
+
+def test_the_example_runs():
+    done = doctest.testmod(feamoe.sklearn)
+    assert done.attempted > 5
+    assert done.failed == 0
 
 
 @pytest.fixture

@@ -138,8 +138,9 @@ def test_decisions_are_those_of_the_threshold_on_the_score(frame, X, threshold, 
     assert np.array_equal(decided, model.decision_function(X) >= 0)
     probability = model.predict_proba(X)
     assert np.array_equal(probability.sum(axis=1), np.ones(ROWS))
+    assert np.array_equal(probability[:, 1], model.model_.predict_proba(X))
+    assert np.array_equal(probability[:, 1], model.model_.score(X)) == (not options)
     if options:
-        assert model.model_.about["calibrated"]
         assert abs(probability[:, 1].mean() - frame.y.mean()) < 0.1
 
 
@@ -286,6 +287,28 @@ def test_sensitive_features_that_are_refused(frame, X):
     refused("found column 'gender', expected some of sex, a, b", X, y, both, privileged={"gender": "m"})
     refused("no group with at least a tenth of the rows", X, y, {"sensitive_features": {"age": np.arange(ROWS)}})
     refused("no sensitive feature in X", X, y, {"sensitive_features": sex}, fair_by="threshold", **fair)
+
+
+def test_rows_without_a_group_have_none(frame, X):
+    sex = frame.sex.mask(frame.index % 3 == 0)
+    objects = sex.astype(object).where(sex.notna(), None)
+    kinds = [objects, sex.astype("category"), pl.Series(objects.tolist()), pa.array(objects), sex.fillna("NA")]
+    models = []
+    for kind in kinds:
+        fair = FeamoeClassifier(targets={"spd": 0.05}).fit(X, frame.y, sensitive_features={"sex": kind})
+        [attribute] = fair.report_["attributes"]
+        assert (attribute["groups"], attribute["without_group"]) == (["m", "f"], ROWS // 3)
+        models.append(fair.model_)
+    assert all(model == models[0] for model in models)
+
+
+def test_a_fit_that_fails_forgets_the_one_before(frame, X):
+    model = FeamoeClassifier().fit(X, frame.y)
+    with pytest.raises(FeamoeError):
+        model.fit(X[["a"]], np.ones(ROWS, int))
+    for call in (model.predict, model.predict_proba, model.explain, model.recourse):
+        with pytest.raises(NotFittedError):
+            call(X)
 
 
 def test_the_privileged_group_is_the_one_most_selected_that_is_not_small():
