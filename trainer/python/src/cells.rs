@@ -6,7 +6,7 @@ use feamoe::rows::{Cell, RecordBuilder};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString};
 
-use crate::error::{Fault, message};
+use crate::error::Fault;
 
 /// A value of Python.
 pub enum Value<'a> {
@@ -27,7 +27,11 @@ impl<'a> Value<'a> {
             return Ok(Self::Missing);
         }
         if let Ok(text) = value.cast::<PyString>() {
-            return Ok(Self::Text(text.to_cow()?));
+            let text = text.to_cow().map_err(|_| {
+                let found = text.repr().map_or_else(|_| "text".to_owned(), |text| text.to_string());
+                Fault::misfit(found, "text of Unicode, without lone surrogates")
+            })?;
+            return Ok(Self::Text(text));
         }
         if let Ok(number) = value.cast::<PyFloat>() {
             return Ok(Self::number(number.extract()?));
@@ -71,7 +75,7 @@ impl<'a> Value<'a> {
 }
 
 fn refused(kind: &str) -> Fault {
-    message(format!("found a value of type {kind}, expected a number, text, a date, True or False, or None"))
+    Fault::misfit(format!("a value of type {kind}"), "a number, text, a date, True or False, or None")
 }
 
 /// Whole numbers up to here are their own f64.
@@ -90,7 +94,10 @@ pub fn put_all(
     let mut absent = None;
     for (column, name) in columns.iter().enumerate() {
         match values.get_item(name.bind(values.py()))? {
-            Some(value) => record.put(column, Value::of(&value)?.cell()),
+            Some(value) => {
+                let value = Value::of(&value).map_err(|fault| fault.in_column(&name.bind(values.py()).to_string()))?;
+                record.put(column, value.cell());
+            }
             None => absent = absent.or(Some(column)),
         }
     }

@@ -9,7 +9,7 @@ use feamoe_engine::attribution::Sampling;
 use pyo3::prelude::*;
 use serde::Deserialize;
 
-use crate::error::{Fault, detached, message};
+use crate::error::{Fault, Interruptible, detached, message};
 use crate::model::Model;
 use crate::table::Table;
 
@@ -129,7 +129,7 @@ impl Model {
             let groups = groups.collect::<Result<Vec<_>, Fault>>()?;
             let explainer = Explainer::new(model, wishes.procedure(method, records.as_ref())?, &groups)?;
             let explainer = self.card.iter().fold(explainer, |explainer, card| explainer.informed_by(&card.schema));
-            let explained = explanation(&explainer, &mut table.0.rows(&reading)?, wishes.reasons)?;
+            let explained = explanation(&explainer, &mut Interruptible::new(table.0.rows(&reading)?), wishes.reasons)?;
             serde_json::to_string(&explained).map_err(message)
         })
     }

@@ -4,20 +4,21 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use feamoe::learner::Prediction;
-use feamoe::rows::{Cell, RecordBuilder, Source as _};
+use feamoe::rows::{Cell, RecordBuilder, Source as _, Stream, Use};
 use feamoe::schema::Schema;
 use feamoe::training::config::Config;
 use feamoe::training::report::Report;
 use feamoe::training::{self, Trainer, events};
+use numpy::{PyArray1, ToPyArray as _};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+use pyo3::types::{IntoPyDict as _, PyBytes, PyDict, PyString, PyType};
 
-use crate::cells::Value;
-use crate::error::{Fault, check_signals, detached, message};
+use crate::cells::{Value, is_exact};
+use crate::error::{Fault, Interruptible, detached, keep_raised, message};
 use crate::model::Model;
 use crate::table::Table;
 
-/// Rows between two looks whether the user asked to stop.
+/// Rows between two looks whether the user asked to stop; others may use the learner then.
 const CHECK_EVERY: usize = 1024;
 
 /// A learner of a stream of rows.
@@ -25,12 +26,14 @@ const CHECK_EVERY: usize = 1024;
 pub struct Learner {
     state: Mutex<State>,
     columns: Vec<Py<PyString>>,
+    /// Whether columns are made of dates, which rows of dictionaries do not have.
+    has_dates: bool,
 }
 
 struct State {
     trainer: Trainer,
     builder: RecordBuilder,
-    /// Records that came one by one.
+    /// The number of the record that came last.
     pushed: u64,
 }
 
@@ -39,7 +42,9 @@ impl Learner {
         let columns =
             Python::attach(|py| trainer.columns().iter().map(|column| PyString::intern(py, column).unbind()).collect());
         let builder = RecordBuilder::new(&trainer.schema().table, trainer.columns());
-        Self { state: Mutex::new(State { trainer, builder, pushed: 0 }), columns }
+        let has_dates = !trainer.schema().table.dates.is_empty();
+        let pushed = trainer.counts().read;
+        Self { state: Mutex::new(State { trainer, builder, pushed }), columns, has_dates }
     }
 
     /// Takes the state: never while holding the GIL, which another thread may want meanwhile.
@@ -63,9 +68,15 @@ enum Owned {
 
 impl Learner {
     fn record(&self, values: &Bound<'_, PyDict>) -> Result<Vec<Owned>, Fault> {
+        if self.has_dates {
+            return Err(message(
+                "found a single row, expected a table: the schema makes columns of dates (table.dates), which is done for tables only",
+            ));
+        }
         let owned = |name: &Py<PyString>| -> Result<Owned, Fault> {
-            let Some(value) = values.get_item(name.bind(values.py()))? else { return Ok(Owned::Missing) };
-            Ok(match Value::of(&value)? {
+            let name = name.bind(values.py());
+            let Some(value) = values.get_item(name)? else { return Ok(Owned::Missing) };
+            Ok(match Value::of(&value).map_err(|fault| fault.in_column(&name.to_string()))? {
                 Value::Missing => Owned::Missing,
                 Value::Number(number) => Owned::Number(number),
                 value => Owned::Text(
@@ -91,6 +102,13 @@ impl State {
             );
         }
     }
+}
+
+/// What an outcome is called.
+#[derive(PartialEq)]
+enum Name {
+    Number(f64),
+    Text(String),
 }
 
 /// Probability, threshold and decision.
@@ -127,29 +145,19 @@ impl Learner {
         let (trainer, notes) = detached(py, || {
             let options = Config::from_json(options)?.options()?;
             let schema = Schema::from_toml("schema", schema)?;
-            let mut raised = None;
             let run = training::run(&[table.input()], &schema, &options, &mut |progress| {
                 let at = (progress.rows, progress.epoch, progress.learner.experts());
                 let asked = Python::attach(|py| {
                     py.check_signals()?;
                     watcher.as_ref().map_or(Ok(()), |watcher| watcher.call1(py, at).map(drop))
                 });
-                match asked {
+                match keep_raised(progress.rows, asked) {
                     Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        raised = Some(error);
-                        ControlFlow::Break(())
-                    }
+                    Err(_) => ControlFlow::Break(()),
                 }
-            });
-            match raised {
-                Some(error) => Err(Fault::Python(error)),
-                None => {
-                    let run = run?;
-                    let notes = run.notes.clone();
-                    Ok((run.into_trainer(), notes))
-                }
-            }
+            })?;
+            let notes = run.notes.clone();
+            Ok((run.into_trainer(), notes))
         })?;
         Ok((Self::of(trainer), notes))
     }
@@ -172,32 +180,41 @@ impl Learner {
     }
 
     /// Learns from every row of a table, in their order. After an error or Ctrl-C the rows before
-    /// were learned from.
+    /// were learned from. Others may use the learner meanwhile: it is free every thousand rows.
     fn learn_many(&self, py: Python<'_>, table: &Table) -> PyResult<()> {
-        self.with(py, |State { trainer, .. }| {
-            let mut rows = table.0.rows_of(&trainer.schema().table, trainer.columns())?;
-            let mut since = 0;
-            while rows.advance()? {
-                trainer.learn(&rows.record())?;
-                since += 1;
-                if since == CHECK_EVERY {
-                    since = 0;
-                    check_signals()?;
+        let mut rows = self.with(py, |State { trainer, .. }| {
+            Ok(table.0.rows_of(&trainer.schema().table, trainer.columns())?)
+        })?;
+        let mut more = true;
+        while more {
+            // What handles a signal may use the learner too.
+            py.check_signals()?;
+            more = self.with(py, |State { trainer, .. }| {
+                for _ in 0..CHECK_EVERY {
+                    if !rows.advance()? {
+                        return Ok(false);
+                    }
+                    trainer.learn(&rows.record())?;
                 }
-            }
-            Ok(())
-        })
+                Ok(true)
+            })?;
+        }
+        Ok(())
     }
 
-    /// Learns from a row: values by column, missing where there is none. Returns probability,
-    /// threshold and decision as they were before; None for a row that is not used.
-    fn learn_one(&self, values: &Bound<'_, PyDict>) -> PyResult<Option<Said>> {
+    /// Learns from a row: values by column, missing where there is none. Returns whether its outcome
+    /// is the favourable one; None for a row that is not used.
+    fn learn_one(&self, values: &Bound<'_, PyDict>) -> PyResult<Option<bool>> {
         let record = self.record(values)?;
         self.with(values.py(), |state| {
             state.put(&record);
             state.pushed += 1;
             let record = state.builder.record("the stream", state.pushed);
-            Ok(state.trainer.learn(&record)?.map(said))
+            let before = state.trainer.counts();
+            state.trainer.learn(&record)?;
+            let after = state.trainer.counts();
+            let is_used = after.positive + after.negative > before.positive + before.negative;
+            Ok(is_used.then_some(after.positive > before.positive))
         })
     }
 
@@ -209,6 +226,101 @@ impl Learner {
             let record = state.builder.record("the record", state.pushed + 1);
             Ok(said(state.trainer.score(&record)?))
         })
+    }
+
+    /// Scores every row of a table by the stream's own weights, and learns nothing from them: returns
+    /// probabilities and decisions. Columns that are no features may be absent.
+    #[allow(clippy::type_complexity)] // a tuple of arrays
+    fn score_many<'py>(
+        &self,
+        py: Python<'py>,
+        table: &Table,
+    ) -> PyResult<(Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<bool>>)> {
+        let mut rows = self.with(py, |State { trainer, .. }| {
+            let features: Vec<&str> = trainer.features().collect();
+            let others = trainer.columns().iter().filter(|name| !features.contains(&name.as_str()));
+            let table = table.with_missing(&others.cloned().collect::<Vec<_>>())?;
+            Ok(table.rows_of(&trainer.schema().table, trainer.columns())?)
+        })?;
+        let mut scored: Vec<Said> = Vec::new();
+        let mut more = true;
+        while more {
+            py.check_signals()?;
+            more = self.with(py, |State { trainer, .. }| {
+                for _ in 0..CHECK_EVERY {
+                    if !rows.advance()? {
+                        return Ok(false);
+                    }
+                    scored.push(said(trainer.score(&rows.record())?));
+                }
+                Ok(true)
+            })?;
+        }
+        let probabilities: Vec<f32> = scored.iter().map(|(probability, ..)| *probability).collect();
+        let decisions: Vec<bool> = scored.iter().map(|(.., decision)| *decision).collect();
+        Ok((probabilities.to_pyarray(py), decisions.to_pyarray(py)))
+    }
+
+    /// Returns what the unfavourable and the favourable outcome are called where a table first has
+    /// them; None where it has not.
+    fn outcomes(&self, py: Python<'_>, table: &Table) -> PyResult<(Option<Py<PyAny>>, Option<Py<PyAny>>)> {
+        let (schema, columns) =
+            self.with(py, |State { trainer, .. }| Ok((trainer.schema().clone(), trainer.columns().clone())))?;
+        let is_truth = table.is_truth(&schema.target.column);
+        let found = detached(py, || {
+            let rows = Interruptible::new(table.0.rows_of(&schema.table, &columns)?);
+            let target = rows.column(&schema.target.column, "target.column")?;
+            let mut stream = Stream::new(rows, &schema, Use::Score)?;
+            let mut found = [const { None }; 2];
+            while found.contains(&None)
+                && let Some(row) = stream.next_row()?
+            {
+                let Some(label) = row.label else { continue };
+                let place = &mut found[usize::from(label)];
+                if place.is_none() {
+                    *place = Some(match row.cell(target) {
+                        Cell::Number(number) => Name::Number(number),
+                        cell => Name::Text(String::from_utf8_lossy(&cell.text().unwrap_or_default()).into_owned()),
+                    });
+                }
+            }
+            Ok(found)
+        })?;
+        let name = |name: Name| -> PyResult<Py<PyAny>> {
+            Ok(match name {
+                Name::Number(number) if number.fract() == 0.0 && is_exact(number as i64) => (number as i64).into_pyobject(py)?.into_any().unbind(),
+                Name::Number(number) => number.into_pyobject(py)?.into_any().unbind(),
+                Name::Text(text) if is_truth => (text == "true").into_pyobject(py)?.to_owned().into_any().unbind(),
+                Name::Text(text) => text.into_pyobject(py)?.into_any().unbind(),
+            })
+        };
+        let [unfavourable, favourable] = found;
+        Ok((unfavourable.map(name).transpose()?, favourable.map(name).transpose()?))
+    }
+
+    /// Returns the values of the target that are the unfavourable and the favourable outcome, as
+    /// far as the schema or the rows say.
+    fn labels(&self, py: Python<'_>) -> PyResult<(Vec<String>, Vec<String>)> {
+        self.with(py, |State { trainer, .. }| {
+            let target = &trainer.schema().target;
+            let mut negative = target.negative.clone();
+            negative.extend(trainer.implied_negatives().values().map(|(value, _)| value.to_owned()));
+            Ok((negative, target.positive.clone()))
+        })
+    }
+
+    /// Returns what became of the rows, each counted once.
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = self.with(py, |state| Ok(state.trainer.counts()))?;
+        [
+            ("read", counts.read),
+            ("filtered", counts.filtered),
+            ("unlabelled", counts.unlabelled),
+            ("weightless", counts.weightless),
+            ("favourable", counts.positive),
+            ("unfavourable", counts.negative),
+        ]
+        .into_py_dict(py)
     }
 
     /// Returns the model as it is now, and messages about columns that changed since the encoding
@@ -256,12 +368,6 @@ impl Learner {
         self.columns.iter().map(|column| column.clone_ref(py)).collect()
     }
 
-    /// The rows learned from.
-    #[getter]
-    fn rows(&self, py: Python<'_>) -> PyResult<u64> {
-        self.with(py, |state| Ok(state.trainer.rows()))
-    }
-
     /// The experts there are.
     #[getter]
     fn experts(&self, py: Python<'_>) -> PyResult<usize> {
@@ -276,8 +382,10 @@ pub fn check_options(options: &str) -> PyResult<()> {
     Ok(checked.map(drop).map_err(Fault::from)?)
 }
 
-/// Returns the column of the outcome that a schema names.
+/// Returns the column of the outcome that a schema names, its unfavourable and its favourable
+/// values.
 #[pyfunction]
-pub fn target_of(schema: &str) -> PyResult<String> {
-    Ok(Schema::from_toml("schema", schema).map_err(Fault::from)?.target.column)
+pub fn target_of(schema: &str) -> PyResult<(String, Vec<String>, Vec<String>)> {
+    let target = Schema::from_toml("schema", schema).map_err(Fault::from)?.target;
+    Ok((target.column, target.negative, target.positive))
 }

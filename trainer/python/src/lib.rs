@@ -18,7 +18,11 @@ use pyo3::prelude::*;
 /// Tables, models and learners.
 #[pymodule]
 fn _feamoe(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("FeamoeError", module.py().get_type::<error::FeamoeError>())?;
+    let error = module.py().get_type::<error::FeamoeError>();
+    for name in ["column", "row", "found", "expected"] {
+        error.setattr(name, module.py().None())?;
+    }
+    module.add("FeamoeError", error)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<table::Table>()?;
     module.add_class::<model::Model>()?;

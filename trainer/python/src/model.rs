@@ -21,11 +21,13 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::cells::put_all;
-use crate::error::{Fault, detached, message};
+use crate::error::{Fault, Interruptible, check_signals, detached, message};
 use crate::table::Table;
 
 /// Rows that a thread scores at a time.
 const PART: usize = 4096;
+/// Parts between two looks whether the user asked to stop.
+const PARTS: usize = 64;
 
 /// A model that scores and explains records.
 #[pyclass(frozen, module = "feamoe._feamoe")]
@@ -124,7 +126,11 @@ impl Model {
             Ok(scored)
         };
         let parts = table.0.parts(PART);
-        let scored: Vec<Vec<T>> = parts.par_iter().map(of_part).collect::<Result<_, Fault>>()?;
+        let mut scored: Vec<Vec<T>> = Vec::with_capacity(parts.len());
+        for parts in parts.chunks(PARTS) {
+            scored.append(&mut parts.par_iter().map(of_part).collect::<Result<_, Fault>>()?);
+            check_signals((scored.len() * PART) as u64)?;
+        }
         // Found out even where there is no row.
         if parts.is_empty() {
             score_each(model, &mut table.0.rows(&reading)?, |_, _| ())?;
@@ -285,7 +291,7 @@ impl Model {
     fn evaluate(&self, py: Python<'_>, table: &Table, schema: Option<&str>, recourse_burden: bool) -> PyResult<String> {
         detached(py, || {
             let schema = self.schema(schema)?;
-            let mut stream = Stream::new(table.0.rows(&schema.table)?, &schema, Use::Learn)?;
+            let mut stream = Stream::new(Interruptible::new(table.0.rows(&schema.table)?), &schema, Use::Learn)?;
             let burden = if recourse_burden { RecourseBurden::Measured } else { RecourseBurden::LeftOut };
             let evaluation = evaluate(self.owned.any(), self.card.as_ref(), &mut stream, burden, &mut |_| ())?;
             serde_json::to_string(&evaluation).map_err(message)
@@ -317,7 +323,7 @@ impl Model {
             let rules = rules
                 .with_margin(margin)
                 .ok_or_else(|| message(format!("margin: found {margin}, expected 0 or more, below 1")))?;
-            let mut stream = Stream::new(table.0.rows(&known.table)?, &known, Use::Score)?;
+            let mut stream = Stream::new(Interruptible::new(table.0.rows(&known.table)?), &known, Use::Score)?;
             let wanted = Wanted { answers, changes: most_changes, row };
             let report = recourse(model, &mut stream, self.card.as_ref(), &rules, wanted, true, &mut |_| ())?;
             serde_json::to_string(&report).map_err(message)
@@ -336,7 +342,7 @@ impl Model {
         };
         detached(py, || {
             let schema = self.schema(schema)?;
-            let mut stream = Stream::new(table.0.rows(&schema.table)?, &schema, Use::Learn)?;
+            let mut stream = Stream::new(Interruptible::new(table.0.rows(&schema.table)?), &schema, Use::Learn)?;
             let threshold = judge::threshold(self.owned.any(), &mut stream, objective)?;
             threshold.ok_or_else(|| message("the rows have one outcome only; a threshold is chosen on both"))
         })

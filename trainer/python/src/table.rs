@@ -7,9 +7,9 @@ use arrow_array::ffi_stream::{ArrowArrayStreamReader, FFI_ArrowArrayStream};
 use arrow_array::types::Int32Type;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
-    RecordBatchReader, StringArray,
+    RecordBatchOptions, RecordBatchReader, StringArray, new_null_array,
 };
-use arrow_schema::{ArrowError, Field, Schema};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
 use feamoe::infer;
 use feamoe::rows::{ArrowTable, Input};
 use numpy::PyReadonlyArray1;
@@ -48,10 +48,13 @@ impl Table {
                 .collect();
             let project = |batch: Result<RecordBatch, ArrowError>| batch?.project(&kept);
             let batches = reader.map(project).collect::<Result<Vec<_>, _>>().map_err(message)?;
-            // Frames may have several batches; their metadata are no part of the rows.
+            // Metadata, such as those of pandas, are no part of the rows.
             let schema = Arc::new(Schema::new(schema.project(&kept).map_err(message)?.fields));
-            let batches = batches.into_iter().map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()));
-            let batches = batches.collect::<Result<Vec<_>, _>>().map_err(message)?;
+            let plain = |batch: RecordBatch| {
+                let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                RecordBatch::try_new_with_options(Arc::clone(&schema), batch.columns().to_vec(), &rows)
+            };
+            let batches = batches.into_iter().map(plain).collect::<Result<Vec<_>, _>>().map_err(message)?;
             Ok(Self(ArrowTable::new(name, schema, batches)?))
         })
     }
@@ -68,9 +71,7 @@ impl Table {
 
     /// Returns the table with further columns, each a sequence with a value for each row.
     fn with_columns(&self, names: Vec<String>, columns: Vec<Bound<'_, PyAny>>) -> PyResult<Self> {
-        let Self(table) = self;
         let rows = self.__len__();
-        let mut fields: Vec<Field> = table.schema().fields().iter().map(|field| (**field).clone()).collect();
         let mut added = Vec::new();
         for (name, values) in names.iter().zip(&columns) {
             let array = named(name, array(values))?;
@@ -81,19 +82,9 @@ impl Table {
                 ))
                 .into());
             }
-            fields.push(Field::new(name, array.data_type().clone(), true));
-            added.push(array);
+            added.push((name.clone(), array));
         }
-        let schema = Arc::new(Schema::new(fields));
-        let mut start = 0;
-        let batches = table.batches().iter().map(|batch| {
-            let mut columns = batch.columns().to_vec();
-            columns.extend(added.iter().map(|array| array.slice(start, batch.num_rows())));
-            start += batch.num_rows();
-            RecordBatch::try_new(Arc::clone(&schema), columns).map_err(message)
-        });
-        let batches = batches.collect::<Result<Vec<_>, Fault>>()?;
-        Ok(Self(ArrowTable::new(&table.to_string(), schema, batches).map_err(Fault::from)?))
+        Ok(Self(self.joined(added)?))
     }
 
     /// The names of the columns.
@@ -113,6 +104,36 @@ impl Table {
 }
 
 impl Table {
+    /// Returns the table with further columns, each of as many rows.
+    fn joined(&self, added: Vec<(String, ArrayRef)>) -> Result<ArrowTable, Fault> {
+        let Self(table) = self;
+        let mut fields: Vec<Field> = table.schema().fields().iter().map(|field| (**field).clone()).collect();
+        fields.extend(added.iter().map(|(name, array)| Field::new(name, array.data_type().clone(), true)));
+        let schema = Arc::new(Schema::new(fields));
+        let mut start = 0;
+        let batches = table.batches().iter().map(|batch| {
+            let mut columns = batch.columns().to_vec();
+            columns.extend(added.iter().map(|(_, array)| array.slice(start, batch.num_rows())));
+            start += batch.num_rows();
+            RecordBatch::try_new(Arc::clone(&schema), columns).map_err(message)
+        });
+        let batches = batches.collect::<Result<Vec<_>, Fault>>()?;
+        Ok(ArrowTable::new(&table.to_string(), schema, batches)?)
+    }
+
+    /// Returns the table with columns of these names, without values where it has none.
+    pub fn with_missing(&self, names: &[String]) -> Result<ArrowTable, Fault> {
+        let there = self.columns();
+        let absent = names.iter().filter(|name| !there.contains(name));
+        let missing = |name: &String| (name.clone(), new_null_array(&DataType::Utf8, self.__len__()));
+        self.joined(absent.map(missing).collect())
+    }
+
+    /// Returns whether a column holds truth values.
+    pub fn is_truth(&self, column: &str) -> bool {
+        self.0.schema().field_with_name(column).is_ok_and(|field| *field.data_type() == DataType::Boolean)
+    }
+
     /// Returns the table as the data of a run.
     pub fn input(&self) -> Input {
         Input::Table(self.0.clone())
@@ -133,7 +154,7 @@ fn stream(rows: &Bound<'_, PyAny>) -> PyResult<ArrowArrayStreamReader> {
 fn named<T>(column: &str, array: Result<T, Fault>) -> Result<T, Fault> {
     array.map_err(|fault| match fault {
         Fault::Message(said) => message(format!("column {column:?}: {said}")),
-        fault => fault,
+        fault => fault.in_column(column),
     })
 }
 
@@ -167,9 +188,9 @@ fn objects(values: &Bound<'_, PyAny>) -> Result<ArrayRef, Fault> {
         return Err(message("found text, expected a sequence of values"));
     }
     let mut read = Vec::new();
-    for value in values.try_iter()? {
+    for (row, value) in (1..).zip(values.try_iter()?) {
         let value = value?;
-        read.push(match Value::of(&value)? {
+        read.push(match Value::of(&value).map_err(|fault| fault.in_row(row))? {
             Value::Text(text) => Value::Text(text.into_owned().into()),
             Value::Missing => Value::Missing,
             Value::Number(number) => Value::Number(number),

@@ -272,6 +272,11 @@ impl Admission {
         &self.other_targets
     }
 
+    /// Returns the labels that count as negative because the schema lists none.
+    pub(crate) fn implied_negatives(&self) -> &Seen {
+        &self.implied_negatives
+    }
+
     /// Returns the record that was admitted last as a row.
     pub(crate) fn row<'a>(&'a self, record: Record<'a>) -> Row<'a> {
         Row { record, label: self.label, groups: &self.groups, weight: self.weight }

@@ -279,7 +279,8 @@ pub fn run_saving(
     while reader.advance()? {
         let before = trainer.rows();
         trainer.learn(&reader.record())?;
-        if trainer.rows() > before {
+        // Rows that are kept are not learned from yet.
+        if trainer.rows() > before || options.shuffle && trainer.counts().read.is_multiple_of(REPORT_EVERY) {
             report(&trainer, on_progress)?;
         }
     }

@@ -480,6 +480,11 @@ impl Trainer {
         self.admission.columns()
     }
 
+    /// Returns the columns of features.
+    pub fn features(&self) -> impl Iterator<Item = &str> {
+        self.features.iter().filter_map(|feature| self.columns().get(*feature)).map(String::as_str)
+    }
+
     /// Returns the schema.
     #[must_use]
     pub fn schema(&self) -> &Schema {
@@ -649,6 +654,12 @@ impl Trainer {
     #[must_use]
     pub fn other_labels(&self) -> &Seen {
         self.admission.other_labels()
+    }
+
+    /// Returns the label of rows with the other outcome, where the schema lists none.
+    #[must_use]
+    pub fn implied_negatives(&self) -> &Seen {
+        self.admission.implied_negatives()
     }
 
     /// Returns what became of the records so far.

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from . import _feamoe, _html
 from ._feamoe import FeamoeError
 from ._model import Model, sensitive_columns, write
 from ._schema import Schema, label, toml
-from ._tables import column, table
+from ._tables import column, fault, table
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class FeamoeWarning(UserWarning):
@@ -25,48 +32,100 @@ class FeamoeWarning(UserWarning):
 class Learner:
     """A learner of a stream of rows: scores each, then learns from it.
 
-    The columns of the rows are those of the first row or table, or of ``columns``. ``target`` is the
-    column of the outcome, also where it is given beside the rows; ``positive`` its favourable values.
+    The columns of the rows are those of the first row or table, or of ``columns``. What rows have in
+    other columns is not learned from; it is counted in :attr:`unknown_columns`, and warned of once a
+    column.
+
+    ``target`` is the column of the outcome (``"y"``), also where it is given beside the rows;
+    ``positive`` its favourable values (``True`` and ``1``); ``negative`` the others: rows of neither
+    are left out and counted, as are rows without an outcome. Without ``negative``, every other value
+    is unfavourable.
+
     ``protected`` names protected columns, each with its privileged values: ``{"sex": "Male"}``, or
-    with a table of the schema. In place of all these a ``schema`` may be given.
+    with a table of the schema. ``features`` is the schema's table of that name:
+    ``{"categorical": ["zip"], "monotone": {"income": "up"}, "drop": ["id"]}``. In place of all these
+    a ``schema`` may be given.
 
     ``options`` are the flags of ``feamoe train``, with ``_`` for ``-``: ``fair={"spd": .05}``,
-    ``experts=8``, ``bins=32``, ``threshold="auto:balanced"``, ``seed=1``, ...
+    ``experts=8``, ``bins=32``, ``threshold="auto:balanced"``, ``weight="weight"``, ``label_delay=100``,
+    ``seed=1``, ...
 
-    A copy by :mod:`pickle` is its checkpoint, which ``feamoe update`` resumes too.
+    Several threads may use a learner at once. A copy by :mod:`pickle` goes on as the original does;
+    what ``feamoe update`` resumes is :meth:`checkpoint`.
     """
 
     def __init__(
         self,
         *,
-        target: str = "y",
-        positive: Any = (True, 1),
-        negative: Sequence[Any] = (),
+        target: str | None = None,
+        positive: Any = None,
+        negative: Any = None,
         protected: Mapping[str, Any] | None = None,
+        features: Mapping[str, Any] | None = None,
         schema: Schema | None = None,
         columns: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        self._target = target
-        self._schema = toml(schema) if schema is not None else toml(
-            {
-                "target": {"column": target, "positive": labels(positive), "negative": labels(negative) or None},
-                "protected": protected_tables(protected),
-            }
-        )
-        if schema is not None:
-            self._target = _target_of(schema, target)
-        self._options = json.dumps(options)
-        self._core: _feamoe.Learner | None = None
-        self._positive = {label(value): value for value in as_list(positive)}
-        self._classes: dict[bool, Any] = {False: False, True: True}
-        #: By name, how often a row had a value in a column that the learner does not know.
-        self.unknown_columns: dict[str, int] = {}
+        self._prepare(target, positive, negative, protected, features, schema, options)
+        if options.get("shuffle") or options.get("epochs", 1) != 1:
+            raise fault(
+                "several passes, or an order of their own",
+                "one pass, since each row comes once; Learner.fit learns from a table in several",
+                "epochs, shuffle",
+            )
         if columns is not None:
             self._start([str(name) for name in columns])
+
+    def _prepare(
+        self,
+        target: str | None,
+        positive: Any,
+        negative: Any,
+        protected: Mapping[str, Any] | None,
+        features: Mapping[str, Any] | None,
+        schema: Schema | None,
+        options: dict[str, Any],
+    ) -> None:
+        own = {
+            "target": target,
+            "positive": positive,
+            "negative": negative or None,
+            "protected": protected,
+            "features": features,
+        }
+        given = [name for name, value in own.items() if value is not None]
+        if schema is not None and given:
+            raise fault(f"schema and {', '.join(given)}", "one of them: a schema says all that they say")
+        favourable = as_list((True, 1) if positive is None else positive)
+        others = as_list(() if negative is None else negative)
+        if schema is None:
+            schema = {
+                "target": {
+                    "column": "y" if target is None else target,
+                    "positive": labels(favourable),
+                    "negative": labels(others) or None,
+                },
+                "protected": protected_tables(protected),
+                "features": features,
+            }
         else:
-            # What is wrong with schema or options is said at once where no column is needed for it.
-            _check_options(self._options)
+            favourable, others = [], []
+        self._schema = toml(schema)
+        self._options = json.dumps(options, default=_plain)
+        # What is wrong with either is said at once.
+        self._target, unfavourable, listed = _feamoe.target_of(self._schema)
+        _feamoe.check_options(self._options)
+        self._begin(others or [read(text) for text in unfavourable], favourable or [read(text) for text in listed])
+
+    def _begin(self, unfavourable: list[Any], favourable: list[Any]) -> None:
+        self._core: _feamoe.Learner | None = None
+        self._known: frozenset[str] = frozenset()
+        #: What the outcomes may be called, and what they were called in the rows.
+        self._named: dict[bool, list[Any]] = {False: unfavourable, True: favourable}
+        self._seen: dict[bool, Any] = {}
+        self._lock = threading.RLock()
+        #: By name, how many rows had a column that the learner does not know.
+        self.unknown_columns: dict[str, int] = {}
 
     @classmethod
     def fit(
@@ -76,39 +135,50 @@ class Learner:
         *,
         verbose: bool | Callable[[int, int, int], None] = False,
         sensitive_features: Any = None,
-        **arguments: Any,
-    ) -> Learner:
-        """Learns from a table, in as many passes as ``epochs`` says (``"auto"``: as many as pay), and
-        returns the learner, ready for newer rows.
+        target: str | None = None,
+        positive: Any = None,
+        negative: Any = None,
+        protected: Mapping[str, Any] | None = None,
+        features: Mapping[str, Any] | None = None,
+        schema: Schema | None = None,
+        **options: Any,
+    ) -> Self:
+        """Learns from a table, in as many passes as ``epochs`` says (``"auto"``: as many as pay), in
+        an order of its own with ``shuffle``, and returns the learner, ready for newer rows. All else
+        is as in :class:`Learner`.
 
         ``verbose``: shows progress, by tqdm where it is installed; or is called with rows, pass and
         experts every few thousand rows.
         """
-        learner = cls(**arguments)
+        learner = cls.__new__(cls)
+        learner._prepare(target, positive, negative, protected, features, schema, options)
         data = learner._table(rows, y, sensitive_features)
         with Watcher(verbose) as watcher:
             core, notes = _feamoe.Learner.fit(data, learner._schema, learner._options, watcher)
-        learner._core = core
+        learner._set(core)
+        learner._see(data)
         for note in notes:
             warnings.warn(note, FeamoeWarning, stacklevel=2)
         return learner
 
     @classmethod
-    def from_checkpoint(cls, source: str | os.PathLike[str] | bytes) -> Learner:
+    def from_checkpoint(cls, source: str | os.PathLike[str] | bytes) -> Self:
         """Resumes from a checkpoint: a file, or the bytes of one."""
-        if not isinstance(source, bytes):
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            stored = bytes(source)
+        else:
             try:
-                source = Path(source).read_bytes()
+                stored = Path(source).read_bytes()
             except OSError as error:
-                raise FeamoeError(f"cannot read {os.fspath(source)}: {error.strerror}") from error
+                raise FeamoeError(f"cannot read {os.fspath(source)!r}: {error.strerror}") from error
+            except (TypeError, ValueError) as error:
+                raise fault(f"{source!r}", "the path of a checkpoint, or its bytes") from error
+        core = _feamoe.Learner.from_bytes(stored)
         learner = cls.__new__(cls)
-        learner._core = _feamoe.Learner.from_bytes(source)
-        learner._target = learner._core.target
-        learner._schema = ""
-        learner._options = "{}"
-        learner._positive = {}
-        learner._classes = {False: False, True: True}
-        learner.unknown_columns = {}
+        unfavourable, favourable = core.labels()
+        learner._begin([read(text) for text in unfavourable], [read(text) for text in favourable])
+        learner._schema, learner._options, learner._target = "", "{}", core.target
+        learner._set(core)
         return learner
 
     def checkpoint(self) -> bytes:
@@ -121,46 +191,84 @@ class Learner:
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
+        del state["_lock"], state["_known"]
         state["_core"] = None if self._core is None else self._core.checkpoint()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if self._core is not None:
-            self._core = _feamoe.Learner.from_bytes(self._core)  # type: ignore[arg-type]
+        checkpoint = state["_core"]
+        self.__dict__.update(state | {"_core": None, "_known": frozenset(), "_lock": threading.RLock()})
+        if checkpoint is not None:
+            self._set(_feamoe.Learner.from_bytes(checkpoint))
 
     # Learning.
 
     def learn_one(self, x: Mapping[str, Any], y: Any = None) -> None:
         """Learns from one row: a dictionary of values by column, missing where there is none; ``y``:
-        its outcome, where the row does not have it."""
-        row = self._row(x)
+        its outcome, where the row does not have it. Protected columns, and that of the weights, are
+        columns of the row. A row without an outcome is counted, and not learned from."""
+        row = _row(x)
         if y is not None:
-            row[self._target] = self._label(y)
-        self._ready(row).learn_one(row)
+            if self._target in row:
+                raise fault("an outcome in the row and beside it", "it once; leave one of them out", column=self._target)
+            row[self._target] = y
+        core = self._core or self._start(list(row) if self._target in row else [*row, self._target])
+        self._note_unknown(row, 1)
+        favourable = core.learn_one(row)
+        if favourable is not None and favourable not in self._seen:
+            # Predictions call an outcome what it was called first.
+            outcome = row[self._target]
+            self._seen[favourable] = outcome.item() if isinstance(outcome, np.generic) else outcome
 
     def learn_many(self, rows: Any, y: Any = None, *, sensitive_features: Any = None) -> None:
         """Learns from the rows of a table, in their order. After an error or Ctrl-C the rows before
         were learned from."""
         data = self._table(rows, y, sensitive_features)
-        if self._core is None:
-            self._start(data.columns)
-        self._started().learn_many(data)
+        core = self._core or self._start(data.columns)
+        self._note_unknown(data.columns, len(data))
+        self._see(data)
+        core.learn_many(data)
 
     # Scores, before learning.
 
     def predict_proba_one(self, x: Mapping[str, Any]) -> dict[Any, float]:
         """Returns the probability of either outcome, by the stream's own weights; learns nothing."""
-        if self._core is None:
-            return {self._classes[False]: 0.5, self._classes[True]: 0.5}
-        probability = self._core.score_one(self._row(x))[0]
-        return {self._classes[False]: 1.0 - probability, self._classes[True]: probability}
+        row = _row(x)
+        unfavourable, favourable = self.classes
+        probability = 0.5 if self._core is None else self._core.score_one(row)[0]
+        return {unfavourable: 1.0 - probability, favourable: probability}
 
     def predict_one(self, x: Mapping[str, Any]) -> Any:
         """Returns the outcome that is decided on; learns nothing."""
-        if self._core is None:
-            return self._classes[False]
-        return self._classes[self._core.score_one(self._row(x))[2]]
+        row = _row(x)
+        return self.classes[True if self._core is None else self._core.score_one(row)[2]]
+
+    def predict_proba_many(self, rows: Any) -> dict[Any, NDArray[np.float64]]:
+        """Returns the probabilities of either outcome, an array with a value for each row, by the
+        stream's own weights; learns nothing. Every feature is a column of the rows; outcome and
+        protected columns may be absent."""
+        unfavourable, favourable = self.classes
+        probabilities = self._scores(rows)[0].astype(np.float64)
+        return {unfavourable: 1.0 - probabilities, favourable: probabilities}
+
+    def predict_many(self, rows: Any) -> NDArray[Any]:
+        """Returns the outcome that is decided on for each row; learns nothing."""
+        unfavourable, favourable = self.classes
+        outcomes = np.array([unfavourable, favourable])
+        chosen: NDArray[Any] = outcomes[self._scores(rows)[1].astype(np.intp)]
+        return chosen
+
+    @property
+    def classes(self) -> tuple[Any, Any]:
+        """What predictions call the outcomes, the unfavourable one first: as they were first called
+        in the rows, else as ``negative`` and ``positive`` or the schema have them."""
+        favourable = self._seen.get(True, self._named[True][0])
+        for others in ([self._seen[False]] if False in self._seen else [], self._named[False]):
+            if others:
+                return others[0], favourable
+        if isinstance(favourable, bool):
+            return not favourable, favourable
+        return (0 if favourable == 1 else f"not {favourable}"), favourable
 
     # What came of it.
 
@@ -173,9 +281,18 @@ class Learner:
 
     @property
     def rows(self) -> int:
-        """The rows learned from; the first ones, which the encoding is fitted on, are counted once it
-        is."""
-        return 0 if self._core is None else self._core.rows
+        """The rows taken in so far, each counted once: those that have an outcome and pass the
+        filters. The first ones (``warmup``, by default 5,000) are kept as well, until the encoding of
+        the columns is fitted on them; a draft of the model scores and learns meanwhile."""
+        counts = self.counts
+        return counts["favourable"] + counts["unfavourable"]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What became of the rows: how many were ``read``, left out as ``filtered``, ``unlabelled`` or
+        ``weightless``, and taken in as ``favourable`` or ``unfavourable``."""
+        names = ("read", "filtered", "unlabelled", "weightless", "favourable", "unfavourable")
+        return dict.fromkeys(names, 0) if self._core is None else self._core.counts()
 
     @property
     def columns(self) -> list[str]:
@@ -185,17 +302,18 @@ class Learner:
     def events(self) -> list[dict[str, Any]]:
         """Returns what happened to the mixture and to the encoding, oldest first: drifts, experts
         added and merged, columns whose encoding was fitted again."""
-        return [] if self._core is None else json.loads(self._core.events())
+        events: list[dict[str, Any]] = [] if self._core is None else json.loads(self._core.events())
+        return events
 
     def prequential(self) -> dict[str, Any]:
         """Returns the measures of the stream, each row judged before it was learned from: ``total``
         and ``windows``."""
-        return json.loads(self._started().prequential())
+        return _document(self._started().prequential())
 
     def report(self) -> dict[str, Any]:
         """Returns all of ``feamoe train --format json`` but what is about files: targets with their
         verdicts, gaps of every group, proxies, events, measures."""
-        return json.loads(self._started().report())
+        return _document(self._started().report())
 
     def remarks(self) -> list[str]:
         """Returns what is to be said of the rows and the decisions: sorted rows, decisions that are
@@ -213,55 +331,55 @@ class Learner:
     # Inside.
 
     def _start(self, columns: Sequence[str]) -> _feamoe.Learner:
-        self._core = _feamoe.Learner(list(columns), self._schema, self._options)
-        return self._core
+        with self._lock:
+            # Another thread may have had the first row.
+            if self._core is None:
+                self._set(_feamoe.Learner(list(columns), self._schema, self._options))
+            return self._started()
+
+    def _set(self, core: _feamoe.Learner) -> None:
+        self._known = frozenset(core.columns)
+        self._core = core
 
     def _started(self) -> _feamoe.Learner:
         if self._core is None:
             raise FeamoeError("found a learner without rows, expected one that has learned from some")
         return self._core
 
-    def _ready(self, row: Mapping[str, Any]) -> _feamoe.Learner:
-        if self._core is not None:
-            return self._core
-        return self._start(list(row) if self._target in row else [*row, self._target])
+    def _see(self, data: _feamoe.Table) -> None:
+        """Notes what the outcomes are called in a table."""
+        if len(self._seen) < 2:
+            for favourable, name in enumerate(self._started().outcomes(data)):
+                if name is not None:
+                    self._seen.setdefault(bool(favourable), name)
 
-    def _row(self, x: Mapping[str, Any]) -> dict[str, Any]:
-        row = {name if isinstance(name, str) else str(name): value for name, value in x.items()}
-        if self._core is not None:
-            known = self._known()
-            for name in row:
-                if name not in known:
-                    self._note_unknown(name)
-        return row
+    def _scores(self, rows: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        data = table(rows)
+        if self._core is None:
+            return np.full(len(data), 0.5, dtype=np.float32), np.ones(len(data), dtype=bool)
+        return self._core.score_many(data)
 
-    def _known(self) -> set[str]:
-        known = self.__dict__.get("_known_columns")
-        if known is None:
-            known = self.__dict__["_known_columns"] = set(self.columns)
-        return known
-
-    def _note_unknown(self, name: str) -> None:
-        if name not in self.unknown_columns:
-            self.unknown_columns[name] = 0
-            text = f"column {name!r}: not among the columns that the learner started with; it learns nothing from it"
-            warnings.warn(text, FeamoeWarning, stacklevel=4)
-        self.unknown_columns[name] += 1
-
-    def _label(self, y: Any) -> Any:
-        # What predictions say is what was learned from.
-        text = label(y)
-        self._classes[text in self._positive] = y.item() if hasattr(y, "item") else y
-        return text
+    def _note_unknown(self, names: Collection[str], rows: int) -> None:
+        if self._known.issuperset(names):
+            return
+        with self._lock:
+            for name in set(names) - self._known:
+                if name not in self.unknown_columns:
+                    text = (
+                        f"column {name!r}: not among the columns that the learner started with, so it learns nothing "
+                        "from it; name all columns at the start: Learner(columns=[...])"
+                    )
+                    warnings.warn(text, FeamoeWarning, stacklevel=3)
+                self.unknown_columns[name] = self.unknown_columns.get(name, 0) + rows
 
     def _table(self, rows: Any, y: Any, sensitive_features: Any) -> _feamoe.Table:
         data = table(rows)
         added: dict[str, Any] = {}
         if y is not None:
-            added[self._target] = column(y)
+            added[self._target] = column(y, self._target)
         if sensitive_features is not None:
             given = sensitive_columns(sensitive_features)
-            added |= {name: column(values) for name, values in given.items() if name not in data.columns}
+            added |= {name: column(values, name) for name, values in given.items() if name not in data.columns}
         there = [name for name in added if name in data.columns]
         if there:
             raise FeamoeError(
@@ -301,8 +419,45 @@ class Watcher:
             print(f"feamoe: {rows} rows, pass {epoch}, {experts} experts", file=sys.stderr)
 
 
+def _row(x: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy of a row whose names are text."""
+    if not isinstance(x, Mapping):
+        raise fault(f"a value of type {type(x).__name__}", "a dictionary of values by column", "the row")
+    row = {name if isinstance(name, str) else str(name): value for name, value in x.items()}
+    if len(row) != len(x):
+        raise fault("two names that are spelled alike, such as 1 and '1'", "names that differ as text", "the row")
+    return row
+
+
+def read(text: str) -> Any:
+    """Returns the value that a label of a schema stands for: a truth value, a number, or text."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        return value if label(value) == text else text
+    return text
+
+
+def _plain(value: Any) -> Any:
+    # Numbers and arrays of numpy.
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise fault(f"a value of type {type(value).__name__}", "a number, text, True or False, or a dictionary", "options")
+
+
+def _document(text: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
 def as_list(values: Any) -> list[Any]:
     """Returns some values, or the only one, as a list."""
+    if isinstance(values, np.ndarray):
+        return list(values.ravel().tolist())
     return list(values) if isinstance(values, (list, tuple, set, frozenset)) else [values]
 
 
@@ -321,13 +476,3 @@ def protected_tables(protected: Mapping[str, Any] | None) -> list[dict[str, Any]
                 rest[key] = labels(rest[key])
         tables.append({"column": str(name), **rest})
     return tables
-
-
-def _target_of(schema: Schema, default: str) -> str:
-    if isinstance(schema, Mapping):
-        return schema.get("target", {}).get("column", default)
-    return _feamoe.target_of(toml(schema))
-
-
-def _check_options(options: str) -> None:
-    _feamoe.check_options(options)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Union
 
+import numpy as np
+
 from ._feamoe import FeamoeError
 from ._feamoe import infer_schema as _infer
-from ._tables import table
+from ._tables import fault, table
 
 #: A schema: TOML text, the path of a file, or the same as a dictionary.
 Schema = Union[str, "os.PathLike[str]", Mapping[str, Any]]
@@ -22,10 +25,13 @@ def toml(schema: Schema) -> str:
         return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in schema.items() if value is not None)
     if isinstance(schema, str) and ("\n" in schema or "=" in schema):
         return schema
+    if not isinstance(schema, (str, os.PathLike)):
+        raise fault(f"a value of type {type(schema).__name__}", "TOML, the path of a file, or a dictionary", "schema")
     try:
         return Path(schema).read_text(encoding="utf-8")
-    except OSError as error:
-        raise FeamoeError(f"cannot read the schema {os.fspath(schema)}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FeamoeError(f"cannot read the schema {os.fspath(schema)}: {reason}") from error
 
 
 def _key(key: Any) -> str:
@@ -33,31 +39,38 @@ def _key(key: Any) -> str:
 
 
 def _value(value: Any) -> str:
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, Mapping):
         inside = (f"{_key(key)} = {_value(one)}" for key, one in value.items() if one is not None)
         return "{" + ", ".join(inside) + "}"
     if isinstance(value, str):
         # What JSON escapes, TOML escapes alike; DEL is the one more.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, Sequence):
+    if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(one) for one in value) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
-    raise FeamoeError(f"schema: found a value of type {type(value).__name__}, expected text, a number, a list or a dictionary")
+    raise fault(f"a value of type {type(value).__name__}", "text, a number, a list or a dictionary", "schema")
 
 
 def label(value: Any) -> str:
     """Returns a value as a cell of a table spells it: truth values as ``true`` and ``false``, whole
     numbers without a dot."""
-    if hasattr(value, "item"):
+    if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    if isinstance(value, (str, int)) or (isinstance(value, float) and not math.isnan(value)):
+        return str(value)
+    if hasattr(value, "isoformat") and value == value:
+        return str(value.isoformat())
+    found = "nan" if isinstance(value, float) else f"a value of type {type(value).__name__}"
+    raise fault(found, "text, a number, True or False, or a date", "the value of an outcome or a group")
 
 
 def infer_schema(
