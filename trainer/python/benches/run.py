@@ -181,7 +181,7 @@ def explain(train: pd.DataFrame, test: pd.DataFrame, most: int, peers: int) -> d
 
     peer = shap.explainers.Exact(lambda matrix: model.predict_proba(decoded(matrix)), encoded(background))
     start = time.perf_counter()
-    known = peer(encoded(rows[:peers]))
+    known = peer(encoded(rows[:peers]), silent=True)
     theirs = (time.perf_counter() - start) / peers
     found = model.explain(rows[:peers], method="exact", background=background)
     return {
@@ -216,7 +216,7 @@ def main() -> None:
         score(train, test),
         fit_beside_the_command(table, chosen.command),
         fit_beside_river(table, 2_000 if chosen.quick else 50_000),
-        explain(train, test, 100 if chosen.quick else 2_000, 2 if chosen.quick else 20),
+        explain(train, test, 100 if chosen.quick else 4_000, 1 if chosen.quick else 4),
     ]
     versions = {"feamoe": feamoe.__version__, "python": platform.python_version()} | {name: version(name) for name in PEERS}
     if chosen.json:

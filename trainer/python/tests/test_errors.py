@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import uuid
-import warnings
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ import pytest
 import feamoe
 from feamoe._feamoe import Table
 
-warnings.simplefilter("ignore")
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class Unreadable:
@@ -199,7 +198,7 @@ def test_errors_say_where_and_what(model):
     assert (error.column, error.row, error.found, error.expected) == ("c", 2, "many", "a number")
     with pytest.raises(feamoe.FeamoeError) as raised:
         model.score({"a": [1.0], "c": [1]})
-    assert (raised.value.column, raised.value.found) == ("b", "a, c")
+    assert (raised.value.column, raised.value.found) == ("b", '"a", "c"')
     with pytest.raises(feamoe.FeamoeError) as raised:
         model.score({"a": [1.0, 1j], "b": ["u", "v"], "c": [1, 2]})
     error = raised.value

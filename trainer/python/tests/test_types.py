@@ -42,6 +42,14 @@ feamoe.Model(7)  # error
 """
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder that the package is a package in; mypy keeps what it found there."""
+    folder = tmp_path_factory.mktemp("types")
+    (folder / "feamoe").symlink_to(Path(feamoe.__file__).parent, target_is_directory=True)
+    return folder
+
+
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", *arguments], cwd=cwd, capture_output=True, text=True, timeout=600)
 
@@ -51,17 +59,14 @@ def test_stubs_are_those_of_the_module(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_package_type_checks_strictly(tmp_path):
-    package = Path(feamoe.__file__).parent
-    (tmp_path / "feamoe").symlink_to(package, target_is_directory=True)
-    done = run("mypy", "--strict", "--ignore-missing-imports", "-p", "feamoe", cwd=tmp_path)
+def test_the_package_type_checks_strictly(folder):
+    done = run("mypy", "--strict", "--ignore-missing-imports", "-p", "feamoe", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_programs_of_users_type_check(tmp_path):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    (tmp_path / "feamoe").symlink_to(Path(feamoe.__file__).parent, target_is_directory=True)
-    done = run("mypy", "--strict", "--ignore-missing-imports", "program.py", cwd=tmp_path)
+def test_programs_of_users_type_check(folder):
+    (folder / "program.py").write_text(PROGRAM)
+    done = run("mypy", "--strict", "--ignore-missing-imports", "program.py", cwd=folder)
     wrong = {number for number, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# error")}
     found = {int(line.split(":")[1]) for line in done.stdout.splitlines() if line.startswith("program.py:") and "error:" in line}
     assert found == wrong, done.stdout + done.stderr

@@ -7,6 +7,18 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "FeamoeError",
+    "Learner",
+    "Model",
+    "Table",
+    "__version__",
+    "check_options",
+    "devices",
+    "infer_schema",
+    "target_of",
+]
+
 __version__: str
 
 class FeamoeError(ValueError):

@@ -18,7 +18,7 @@ from . import _feamoe, _html
 from ._feamoe import FeamoeError
 from ._model import Model, sensitive_columns, write
 from ._schema import Schema, label, toml
-from ._tables import column, fault, table
+from ._tables import column, fault, spelled, table
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -74,7 +74,7 @@ class Learner:
                 "epochs, shuffle",
             )
         if columns is not None:
-            self._start([str(name) for name in columns])
+            self._start([spelled(name, "columns") for name in as_list(columns)])
 
     def _prepare(
         self,
@@ -86,13 +86,10 @@ class Learner:
         schema: Schema | None,
         options: dict[str, Any],
     ) -> None:
-        own = {
-            "target": target,
-            "positive": positive,
-            "negative": negative or None,
-            "protected": protected,
-            "features": features,
-        }
+        own = {"target": target, "positive": positive, "negative": negative, "protected": protected, "features": features}
+        for name in ("protected", "features"):
+            if not isinstance(own[name], (Mapping, type(None))):
+                raise fault(f"a value of type {type(own[name]).__name__}", "a dictionary by column or key", name)
         given = [name for name, value in own.items() if value is not None]
         if schema is not None and given:
             raise fault(f"schema and {', '.join(given)}", "one of them: a schema says all that they say")
@@ -101,7 +98,7 @@ class Learner:
         if schema is None:
             schema = {
                 "target": {
-                    "column": "y" if target is None else target,
+                    "column": "y" if target is None else spelled(target, "target"),
                     "positive": labels(favourable),
                     "negative": labels(others) or None,
                 },
@@ -212,7 +209,7 @@ class Learner:
             if self._target in row:
                 raise fault("an outcome in the row and beside it", "it once; leave one of them out", column=self._target)
             row[self._target] = y
-        core = self._core or self._start(list(row) if self._target in row else [*row, self._target])
+        core = self._core or self._start([spelled(name, "the row") for name in dict.fromkeys([*row, self._target])])
         self._note_unknown(row, 1)
         favourable = core.learn_one(row)
         if favourable is not None and favourable not in self._seen:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ._feamoe import FeamoeError
 from ._feamoe import infer_schema as _infer
-from ._tables import fault, table
+from ._tables import fault, spelled, table
 
 #: A schema: TOML text, the path of a file, or the same as a dictionary.
 Schema = Union[str, "os.PathLike[str]", Mapping[str, Any]]
@@ -22,16 +22,17 @@ Schema = Union[str, "os.PathLike[str]", Mapping[str, Any]]
 def toml(schema: Schema) -> str:
     """Returns a schema as TOML."""
     if isinstance(schema, Mapping):
-        return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in schema.items() if value is not None)
+        lines = (f"{_key(key)} = {_value(value)}\n" for key, value in schema.items() if value is not None)
+        return spelled("".join(lines), "schema")
     if isinstance(schema, str) and ("\n" in schema or "=" in schema):
-        return schema
+        return spelled(schema, "schema")
     if not isinstance(schema, (str, os.PathLike)):
         raise fault(f"a value of type {type(schema).__name__}", "TOML, the path of a file, or a dictionary", "schema")
     try:
         return Path(schema).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise FeamoeError(f"cannot read the schema {os.fspath(schema)}: {reason}") from error
+        raise FeamoeError(f"cannot read the schema {os.fspath(schema)!r}: {reason}") from error
 
 
 def _key(key: Any) -> str:

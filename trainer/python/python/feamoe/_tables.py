@@ -28,6 +28,16 @@ def fault(found: str, expected: str, where: str = "", column: str | None = None)
     return error
 
 
+def spelled(name: Any, where: str = "") -> str:
+    """Returns a name, or other text, as text that every file can hold."""
+    text = str(name)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise fault(ascii(text[error.start : error.end]), "text of Unicode, without lone surrogates", where) from error
+    return text
+
+
 def table(rows: Any, names: Sequence[str] | None = None, name: str = NAME) -> Table:
     """Makes a table of a frame of pandas or polars, a table of pyarrow, a relation of duckdb or
     anything with an Arrow C stream; a dictionary of columns; a list of dictionaries; or a
@@ -66,7 +76,7 @@ def table(rows: Any, names: Sequence[str] | None = None, name: str = NAME) -> Ta
 
 def of_columns(columns: Iterable[tuple[Any, Any]], name: str = NAME) -> Table:
     """Makes a table of pairs of names and columns."""
-    named = [(str(key), values) for key, values in columns]
+    named = [(spelled(key, f"{name}, the name of a column"), values) for key, values in columns]
     return Table.from_columns([key for key, _ in named], [column(values, key) for key, values in named], name)
 
 
