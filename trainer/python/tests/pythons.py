@@ -77,7 +77,7 @@ else:
     frame = pandas.DataFrame(columns)
     for one in (frame, frame.astype({"color": "category"}), frame.astype(object), frame.convert_dtypes()):
         assert np.array_equal(model.score(one), scores)
-    assert len(evaluation.by_group()) == 2 and list(model.explain(frame[:3]).to_frame()) == model.features
+    assert len(evaluation["groups"]) == 2 and list(model.explain(frame[:3]).to_frame()) == model.features
     held.append(f"pandas {pandas.__version__}")
 print(f"Python {sys.version.split()[0]}, numpy {np.__version__}, {', '.join(held[1:]) or 'no pandas'}: all works")
 '''

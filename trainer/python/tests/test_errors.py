@@ -358,8 +358,16 @@ def test_threads_share_a_model_and_a_learner(model, learner):
     assert copy.rows == before + 6 * 5 * (2000 + 50)
 
 
-def test_threads_start_one_learner_together():
-    for _ in range(30):
+def test_threads_start_one_learner_together(monkeypatch):
+    kept = feamoe._feamoe.Learner
+
+    def slow(*arguments):
+        # Time for another thread to come to the same place.
+        time.sleep(0.01)
+        return kept(*arguments)
+
+    monkeypatch.setattr(feamoe._feamoe, "Learner", slow)
+    for _ in range(5):
         started = feamoe.Learner()
         barrier = threading.Barrier(8)
 

@@ -112,6 +112,11 @@ def test_names_may_repeat_as_in_files(columns, model):
     assert np.array_equal(model.score(doubled), model.score(frame))
 
 
+def test_values_of_a_list_of_rows_stay_what_they_are():
+    assert table([[1, "a"], [2, "b"]]).is_number() == [True, False]
+    assert table([[1, 2.5], [2, None]]).is_number() == [True, True]
+
+
 def test_what_is_no_table_is_said():
     for rows, found in [
         (5, "a value of type int"),
