@@ -182,9 +182,8 @@ impl Learner {
     /// Learns from every row of a table, in their order. After an error or Ctrl-C the rows before
     /// were learned from. Others may use the learner meanwhile: it is free every thousand rows.
     fn learn_many(&self, py: Python<'_>, table: &Table) -> PyResult<()> {
-        let mut rows = self.with(py, |State { trainer, .. }| {
-            Ok(table.0.rows_of(&trainer.schema().table, trainer.columns())?)
-        })?;
+        let mut rows =
+            self.with(py, |State { trainer, .. }| Ok(table.0.rows_of(&trainer.schema().table, trainer.columns())?))?;
         let mut more = true;
         while more {
             // What handles a signal may use the learner too.
@@ -288,7 +287,9 @@ impl Learner {
         })?;
         let name = |name: Name| -> PyResult<Py<PyAny>> {
             Ok(match name {
-                Name::Number(number) if number.fract() == 0.0 && is_exact(number as i64) => (number as i64).into_pyobject(py)?.into_any().unbind(),
+                Name::Number(number) if number.fract() == 0.0 && is_exact(number as i64) => {
+                    (number as i64).into_pyobject(py)?.into_any().unbind()
+                }
                 Name::Number(number) => number.into_pyobject(py)?.into_any().unbind(),
                 Name::Text(text) if is_truth => (text == "true").into_pyobject(py)?.to_owned().into_any().unbind(),
                 Name::Text(text) => text.into_pyobject(py)?.into_any().unbind(),
