@@ -139,7 +139,9 @@ def fit_beside_river(table: Any, most: int) -> dict[str, Any]:
 
     def learn() -> None:
         encoded = compose.Select(*texts) | preprocessing.OneHotEncoder()
-        model = (encoded + (compose.Select(*numbers) | preprocessing.StandardScaler())) | linear_model.LogisticRegression()
+        model = (
+            encoded + (compose.Select(*numbers) | preprocessing.StandardScaler())
+        ) | linear_model.LogisticRegression()
         for x, y in zip(records, labels):
             model.learn_one(x, y)
 
@@ -172,7 +174,9 @@ def explain(train: pd.DataFrame, test: pd.DataFrame, most: int, peers: int) -> d
     texts = set(rows.select_dtypes(exclude="number"))
 
     def encoded(frame: pd.DataFrame) -> Any:
-        return np.column_stack([frame[name].map(codes[name]) if name in texts else frame[name] for name in frame]).astype(float)
+        return np.column_stack(
+            [frame[name].map(codes[name]) if name in texts else frame[name] for name in frame]
+        ).astype(float)
 
     def decoded(matrix: Any) -> dict[str, Any]:
         names = {name: np.array([*codes[name], None], dtype=object) for name in texts}
@@ -218,7 +222,9 @@ def main() -> None:
         fit_beside_river(table, 2_000 if chosen.quick else 50_000),
         explain(train, test, 100 if chosen.quick else 4_000, 1 if chosen.quick else 4),
     ]
-    versions = {"feamoe": feamoe.__version__, "python": platform.python_version()} | {name: version(name) for name in PEERS}
+    versions = {"feamoe": feamoe.__version__, "python": platform.python_version()} | {
+        name: version(name) for name in PEERS
+    }
     if chosen.json:
         json.dump({"quick": chosen.quick, "versions": versions, "figures": figures}, sys.stdout, indent=2)
         print()
@@ -230,9 +236,8 @@ def main() -> None:
     for figure in figures:
         theirs = "not there" if figure["theirs"] is None else f"{figure['theirs']:,.4g}"
         times = "" if figure["times"] is None else f"{figure['times']:,.3g}"
-        print(
-            f"| {figure['what']} | {figure['unit']} | {figure['ours']:,.4g} | {theirs} ({figure['peer']}) | {times} | {figure['asked']} |"
-        )
+        cells = [figure["what"], figure["unit"], f"{figure['ours']:,.4g}", f"{theirs} ({figure['peer']})", times]
+        print(f"| {' | '.join([*cells, figure['asked']])} |")
         for name, value in figure.get("also", {}).items():
             print(f"| ... {name} | | {value:,.4g} | | | |")
 

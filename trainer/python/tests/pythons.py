@@ -23,7 +23,7 @@ BESIDE = (
     ("numpy>=2", "pandas==2.*"),
     ("numpy>=2", "pandas==3.*", "pyarrow"),
 )
-SMOKE = '''
+SMOKE = """
 import pickle, sys
 import numpy as np
 import feamoe
@@ -31,7 +31,9 @@ import feamoe
 random = np.random.default_rng(0)
 rows = 3000
 columns = {
-    "size": random.normal(size=rows), "count": random.integers(0, 9, rows), "color": random.choice(["red", "green"], rows).astype(object),
+    "size": random.normal(size=rows),
+    "count": random.integers(0, 9, rows),
+    "color": random.choice(["red", "green"], rows).astype(object),
     "group": random.choice(["a", "b"], rows),
 }
 columns["color"][::7] = None
@@ -43,7 +45,8 @@ assert pickle.loads(pickle.dumps(model)) == model == feamoe.Model(model.to_bytes
 scores = model.score(columns)
 assert scores.dtype == np.float32 and scores.shape == (rows,)
 assert ((scores >= model.threshold) == outcome).mean() > 0.9
-assert model.score_one({"size": 1.0, "count": 3, "color": None}) == model.score([{"size": 1.0, "count": 3, "color": None}])[0]
+row = {"size": 1.0, "count": 3, "color": None}
+assert model.score_one(row) == model.score([row])[0]
 assert np.allclose(model.gate(columns).sum(1), 1, atol=1e-5) and model.notes(columns).shape == (rows, 3)
 few = {name: values[:20] for name, values in columns.items()}
 for method in ("exact", "sampled", "path", "frozen"):
@@ -80,7 +83,7 @@ else:
     assert len(evaluation["groups"]) == 2 and list(model.explain(frame[:3]).to_frame()) == model.features
     held.append(f"pandas {pandas.__version__}")
 print(f"Python {sys.version.split()[0]}, numpy {np.__version__}, {', '.join(held[1:]) or 'no pandas'}: all works")
-'''
+"""
 
 
 def pythons() -> dict[str, str]:
@@ -104,14 +107,28 @@ def main(wheel: str) -> int:
             with tempfile.TemporaryDirectory() as folder:
                 subprocess.run([python, "-m", "venv", folder], check=True)
                 inside = f"{folder}/bin/python"
-                install = [inside, "-m", "pip", "install", "-q", "--only-binary", ":all:", "--disable-pip-version-check"]
+                install = [
+                    inside,
+                    "-m",
+                    "pip",
+                    "install",
+                    "-q",
+                    "--only-binary",
+                    ":all:",
+                    "--disable-pip-version-check",
+                ]
                 done = subprocess.run([*install, wheel, *beside], capture_output=True, text=True)
                 if done.returncode != 0:
-                    print(f"Python {wanted}, {', '.join(beside)}: there is no such set ({done.stderr.strip().splitlines()[-1]})")
+                    reason = done.stderr.strip().splitlines()[-1]
+                    print(f"Python {wanted}, {', '.join(beside)}: there is no such set ({reason})")
                     continue
                 done = subprocess.run([inside, "-W", "error", "-c", SMOKE], cwd=folder, capture_output=True, text=True)
                 failed += done.returncode != 0
-                print(done.stdout.strip() if done.returncode == 0 else f"Python {wanted}, {', '.join(beside)}: FAILED\n{done.stderr}")
+                print(
+                    done.stdout.strip()
+                    if done.returncode == 0
+                    else f"Python {wanted}, {', '.join(beside)}: FAILED\n{done.stderr}"
+                )
     return min(failed, 1)
 
 

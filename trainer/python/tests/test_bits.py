@@ -19,7 +19,11 @@ pandas = pytest.importorskip("pandas")
 SCHEMA = {
     "target": {"column": "income", "positive": [">50K"], "negative": ["<=50K"]},
     "protected": [{"column": "sex", "privileged": ["Male"], "as_feature": True}],
-    "features": {"log1p": ["capital-gain", "capital-loss"], "immutable": ["age", "sex", "race"], "steps": {"hours-per-week": 1.0}},
+    "features": {
+        "log1p": ["capital-gain", "capital-loss"],
+        "immutable": ["age", "sex", "race"],
+        "steps": {"hours-per-week": 1.0},
+    },
 }
 TOML = feamoe._schema.toml(SCHEMA)
 #: Rows of the tables that are looked at closely, which takes long.
@@ -115,7 +119,10 @@ def notes_of(model, rows, never_missing):
     """The notes of the rows as the command writes them: those of missing values where training had all."""
     lines = []
     for words in model.notes(rows):
-        noted = {kind: [name for name, word in zip(model.features, words) if word == kind] for kind in ("missing", "clamped", "unseen")}
+        noted = {
+            kind: [name for name, word in zip(model.features, words) if word == kind]
+            for kind in ("missing", "clamped", "unseen")
+        }
         noted["missing"] = [name for name in noted["missing"] if name in never_missing]
         lines.append("; ".join(f"{kind}: {' '.join(names)}" for kind, names in noted.items() if names))
     return lines
@@ -152,7 +159,8 @@ def test_the_number_of_threads_does_not_matter(model, rows, said, threads, tmp_p
         "import pandas, numpy, feamoe, sys\n"
         "model, rows = feamoe.Model('model'), pandas.read_pickle('rows.pickle')\n"
         "numpy.savez('said', score=model.score(rows), gate=model.gate(rows), notes=model.notes(rows),\n"
-        "    values=model.explain(rows[:200], method='exact').values, sampled=model.explain(rows[:20], method='sampled').values)\n"
+        "    values=model.explain(rows[:200], method='exact').values,\n"
+        "    sampled=model.explain(rows[:20], method='sampled').values)\n"
     )
     environment = os.environ | {"RAYON_NUM_THREADS": str(threads)}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
@@ -166,7 +174,9 @@ def test_the_number_of_threads_does_not_matter(model, rows, said, threads, tmp_p
 
 @pytest.mark.parametrize("method", ["exact", "sampled", "path", "frozen"])
 def test_explanations_are_those_of_the_command(model, rows, files, method):
-    expected = json.loads(command("explain", files / "m.feamoe", files / "few.csv", "--method", method, "--format", "json"))
+    expected = json.loads(
+        command("explain", files / "m.feamoe", files / "few.csv", "--method", method, "--format", "json")
+    )
     for holder in (rows[:FEW], {name: rows[name][:FEW].tolist() for name in rows}):
         found = model.explain(holder, method=method)
         assert found.document == expected
@@ -179,19 +189,47 @@ def test_recourse_is_that_of_the_command(model, rows, files):
     assert found.document == json.loads(known)
     assert found.summary["with_recourse"] > 5
     narrow = command(
-        "recourse", files / "m.feamoe", files / "few.csv", "--format", "json", "--fix", "workclass", "--increase-only", "hours-per-week",
-        "--answers", 2, "--max-changes", 2, "--margin", 0.01, "--cost", "education=3", "--range", "hours-per-week=20..60", "--row", 1,
-    )  # fmt: skip
+        "recourse",
+        files / "m.feamoe",
+        files / "few.csv",
+        "--format",
+        "json",
+        "--fix",
+        "workclass",
+        "--increase-only",
+        "hours-per-week",
+        "--answers",
+        2,
+        "--max-changes",
+        2,
+        "--margin",
+        0.01,
+        "--cost",
+        "education=3",
+        "--range",
+        "hours-per-week=20..60",
+        "--row",
+        1,
+    )
     found = model.recourse(
-        rows[:FEW], immutable=["workclass"], increase_only=["hours-per-week"], answers=2, max_changes=2, margin=0.01,
-        costs={"education": 3}, ranges={"hours-per-week": (20, 60)}, row=1,
-    )  # fmt: skip
+        rows[:FEW],
+        immutable=["workclass"],
+        increase_only=["hours-per-week"],
+        answers=2,
+        max_changes=2,
+        margin=0.01,
+        costs={"education": 3},
+        ranges={"hours-per-week": (20, 60)},
+        row=1,
+    )
     assert found.document == json.loads(narrow)
 
 
 def test_an_evaluation_is_that_of_the_command(model, adult_test, files):
     known = json.loads(
-        command("evaluate", files / "m.feamoe", files / "part.csv", "--schema", files / "schema.toml", "--format", "json")
+        command(
+            "evaluate", files / "m.feamoe", files / "part.csv", "--schema", files / "schema.toml", "--format", "json"
+        )
     )
     found = model.evaluate(adult_test[:3000]).document
     differing = {key for key in known.keys() | found.keys() if known.get(key) != found.get(key)}
@@ -220,12 +258,31 @@ OPTIONS = [
         ["--fair", "aod=0.05,burden=0.03", "--epochs", 3, "--shuffle", "--threshold", "auto:balanced"],
     ),
     (
-        {"weight": "hours-per-week", "class_weight": "balanced", "loss": "competitive", "lr": 0.3, "grow": "drift", "background": 7},
-        ["--weight", "hours-per-week", "--class-weight", "balanced", "--loss", "competitive", "--lr", 0.3, "--grow", "drift",
-         "--background", 7],
+        {
+            "weight": "hours-per-week",
+            "class_weight": "balanced",
+            "loss": "competitive",
+            "lr": 0.3,
+            "grow": "drift",
+            "background": 7,
+        },
+        [
+            "--weight",
+            "hours-per-week",
+            "--class-weight",
+            "balanced",
+            "--loss",
+            "competitive",
+            "--lr",
+            0.3,
+            "--grow",
+            "drift",
+            "--background",
+            7,
+        ],
     ),
     ({"penalties": "spd", "increment": 0.02, "label_delay": 100}, None),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("options", "flags"), [pair for pair in OPTIONS if pair[1] is not None], ids=str)
@@ -240,7 +297,7 @@ def test_models_are_those_of_the_command(adult_train, files, tmp_path, options, 
     assert without_provenance(found) == without_provenance(expected)
 
 
-def test_a_run_goes_from_python_to_the_command_and_back(adult_train, adult_test, files, tmp_path):
+def test_a_run_moves_from_python_to_the_command_and_back(adult_train, adult_test, files, tmp_path):
     """In parts, here or there: always what one run over all gives."""
     schema, train, test = files / "schema.toml", files / "train.csv", files / "test.csv"
     command("train", train, test, "--schema", schema, "--fair", "spd=0.05", "-o", tmp_path / "one.feamoe")
@@ -255,7 +312,18 @@ def test_a_run_goes_from_python_to_the_command_and_back(adult_train, adult_test,
     command("update", tmp_path / "python.ckpt", test, "-o", tmp_path / "two.feamoe")
     assert without_provenance(feamoe.Model(tmp_path / "two.feamoe")) == whole
 
-    command("train", train, "--schema", schema, "--fair", "spd=0.05", "-o", tmp_path / "first.feamoe", "--checkpoint", tmp_path / "c.ckpt")
+    command(
+        "train",
+        train,
+        "--schema",
+        schema,
+        "--fair",
+        "spd=0.05",
+        "-o",
+        tmp_path / "first.feamoe",
+        "--checkpoint",
+        tmp_path / "c.ckpt",
+    )
     resumed = feamoe.Learner.from_checkpoint(tmp_path / "c.ckpt")
     assert resumed.classes == ("<=50K", ">50K")
     assert resumed.rows == len(adult_train)

@@ -37,21 +37,109 @@ class OddDate:
 
 #: Values that somebody may have in a column.
 VALUES = [
-    None, 1, 0, -1, 2.5, float("nan"), float("inf"), -float("inf"), 1e308, 5e-324, 10**400, -(10**30), 2**63, 2**64, 2**53 + 1,
-    "", "a", "1", "?", "\ud800", "x" * 3000, "\x00", "\u00e9", "0x1", "1e999", "\u0661", True, False, 1j, b"abc", bytearray(b"x"),
-    [1, 2], [], {1}, {}, (1, 2), (), object(), range(3), len, type, ..., uuid.UUID(int=1), Unreadable(), OddDate(),
-    datetime.date(2020, 1, 1), datetime.datetime(1, 1, 1), datetime.timedelta(1), datetime.time(1), decimal.Decimal("1.5"),
-    decimal.Decimal("NaN"), decimal.Decimal("sNaN"), fractions.Fraction(1, 3), np.float32(1), np.float16(2), np.int8(3),
-    np.uint64(2**64 - 1), np.bool_(True), np.str_("q"), np.datetime64("2020-01-01"), np.datetime64("NaT"), np.timedelta64(1, "D"),
-    np.complex64(1), np.longdouble(1), np.zeros(()), np.zeros((1,)), np.zeros((2, 2)), np.ma.masked, np.array("x"), np.void(b"ab"),
-]  # fmt: skip
+    None,
+    1,
+    0,
+    -1,
+    2.5,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    1e308,
+    5e-324,
+    10**400,
+    -(10**30),
+    2**63,
+    2**64,
+    2**53 + 1,
+    "",
+    "a",
+    "1",
+    "?",
+    "\ud800",
+    "x" * 3000,
+    "\x00",
+    "\u00e9",
+    "0x1",
+    "1e999",
+    "\u0661",
+    True,
+    False,
+    1j,
+    b"abc",
+    bytearray(b"x"),
+    [1, 2],
+    [],
+    {1},
+    {},
+    (1, 2),
+    (),
+    object(),
+    range(3),
+    len,
+    type,
+    ...,
+    uuid.UUID(int=1),
+    Unreadable(),
+    OddDate(),
+    datetime.date(2020, 1, 1),
+    datetime.datetime(1, 1, 1),
+    datetime.timedelta(1),
+    datetime.time(1),
+    decimal.Decimal("1.5"),
+    decimal.Decimal("NaN"),
+    decimal.Decimal("sNaN"),
+    fractions.Fraction(1, 3),
+    np.float32(1),
+    np.float16(2),
+    np.int8(3),
+    np.uint64(2**64 - 1),
+    np.bool_(True),
+    np.str_("q"),
+    np.datetime64("2020-01-01"),
+    np.datetime64("NaT"),
+    np.timedelta64(1, "D"),
+    np.complex64(1),
+    np.longdouble(1),
+    np.zeros(()),
+    np.zeros((1,)),
+    np.zeros((2, 2)),
+    np.ma.masked,
+    np.array("x"),
+    np.void(b"ab"),
+]
 #: What may be given in place of a table.
 TABLES = [
-    None, 5, 1.5, "rows", b"rows", object(), {1, 2}, {}, [], [[]], [{}], [[1, 2], [3]], [[1, "a"]], [1, 2], (i for i in range(3)),
-    np.zeros(3), np.zeros((2, 2, 2)), np.zeros((2, 3)), np.zeros((0, 3)), np.zeros((3, 0)), np.array(7), np.zeros((2, 3), ">f8"),
-    np.zeros((2, 3), "c16"), np.zeros((2, 3), "S4"), np.zeros((2, 3), object), np.zeros(2, [("a", "f8"), ("b", "U1")]),
-    np.ma.masked_array(np.zeros((2, 3)), np.eye(2, 3)), np.zeros((4, 6))[::2, ::2], np.asfortranarray(np.zeros((2, 3))),
-]  # fmt: skip
+    None,
+    5,
+    1.5,
+    "rows",
+    b"rows",
+    object(),
+    {1, 2},
+    {},
+    [],
+    [[]],
+    [{}],
+    [[1, 2], [3]],
+    [[1, "a"]],
+    [1, 2],
+    (i for i in range(3)),
+    np.zeros(3),
+    np.zeros((2, 2, 2)),
+    np.zeros((2, 3)),
+    np.zeros((0, 3)),
+    np.zeros((3, 0)),
+    np.array(7),
+    np.zeros((2, 3), ">f8"),
+    np.zeros((2, 3), "c16"),
+    np.zeros((2, 3), "S4"),
+    np.zeros((2, 3), object),
+    np.zeros(2, [("a", "f8"), ("b", "U1")]),
+    np.ma.masked_array(np.zeros((2, 3)), np.eye(2, 3)),
+    np.zeros((4, 6))[::2, ::2],
+    np.asfortranarray(np.zeros((2, 3))),
+]
 DTYPES = [">f8", ">i4", ">f4", "<u8", "f2", "i1", "u2", "g", ">u2", "?", "c8", "S3", "U3", "m8[D]", "M8[s]", "V4"]
 
 
@@ -78,9 +166,19 @@ def column(draw: random.Random, rows: int):
 
 
 NAMES = [
-    ["a", "b", "c"], ["a", "b", "c", "d"], ["a", "b"], [], [1, 2, 3], ["a", "b", None], ["", "b", "c"], [("a", 1), "b", "c"],
-    ["a", "b", "c", "y"], ["a", "b", "c", "\ud800"], ["a", " a", "b", "c"], ["a.2", "a", "b"],
-]  # fmt: skip
+    ["a", "b", "c"],
+    ["a", "b", "c", "d"],
+    ["a", "b"],
+    [],
+    [1, 2, 3],
+    ["a", "b", None],
+    ["", "b", "c"],
+    [("a", 1), "b", "c"],
+    ["a", "b", "c", "y"],
+    ["a", "b", "c", "\ud800"],
+    ["a", " a", "b", "c"],
+    ["a.2", "a", "b"],
+]
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +245,27 @@ def test_hostile_tables_give_an_answer_or_an_error(learner, model, seed):
             lambda: copy.predict_proba_many(sane()),
             lambda rows=rows: copy.learn_many(sane(), column(draw, rows)),
             lambda row=row: copy.learn_one(row, draw.choice(VALUES)),
-            lambda: feamoe.Learner(**{draw.choice(["target", "positive", "negative", "protected", "features", "schema", "fair",
-                                                   "experts", "threshold", "seed", "lr", "what"]): draw.choice(VALUES)}),
-        ]:  # fmt: skip
+            lambda: feamoe.Learner(
+                **{
+                    draw.choice(
+                        [
+                            "target",
+                            "positive",
+                            "negative",
+                            "protected",
+                            "features",
+                            "schema",
+                            "fair",
+                            "experts",
+                            "threshold",
+                            "seed",
+                            "lr",
+                            "what",
+                        ]
+                    ): draw.choice(VALUES)
+                }
+            ),
+        ]:
             counts[answers(what)] += 1
     # Some of both: else nothing is tried.
     assert counts[True] > 40
@@ -179,10 +295,24 @@ def test_frames_of_any_column_give_an_answer_or_an_error(model):
     ]
     for values in columns:
         frame = pandas.DataFrame({"a": [0.5] * rows, "b": values, "c": values})
-        for change in (lambda f: f, lambda f: f.set_index("c", drop=False), lambda f: f.rename(columns={"c": 7}), lambda f: f[:0]):
+        for change in (
+            lambda f: f,
+            lambda f: f.set_index("c", drop=False),
+            lambda f: f.rename(columns={"c": 7}),
+            lambda f: f[:0],
+        ):
             answers(lambda frame=frame, change=change: model.score(change(frame)))
-    for values in ([1] * rows, ["a"] * rows, [None] * rows, [[1]] * rows, [{"q": 1}] * rows, [b"x"] * rows,
-                   [datetime.date(2020, 1, 1)] * rows, [decimal.Decimal("1.1")] * rows, [datetime.timedelta(1)] * rows):  # fmt: skip
+    for values in (
+        [1] * rows,
+        ["a"] * rows,
+        [None] * rows,
+        [[1]] * rows,
+        [{"q": 1}] * rows,
+        [b"x"] * rows,
+        [datetime.date(2020, 1, 1)] * rows,
+        [decimal.Decimal("1.1")] * rows,
+        [datetime.timedelta(1)] * rows,
+    ):
         answers(lambda values=values: model.score(polars.DataFrame({"a": [0.5] * rows, "b": values, "c": values})))
         answers(lambda values=values: model.score(arrow.table({"a": [0.5] * rows, "b": values, "c": values})))
     for empty in (pandas.DataFrame(), polars.DataFrame(), arrow.table({}), pandas.DataFrame(index=range(3))):
@@ -203,14 +333,18 @@ def test_errors_say_where_and_what(model):
         model.score({"a": [1.0, 1j], "b": ["u", "v"], "c": [1, 2]})
     error = raised.value
     assert (error.column, error.row, error.found) == ("a", 2, "a value of type complex")
-    assert "column \"a\", row 2: found a value of type complex, expected a number, text" in str(error)
+    assert 'column "a", row 2: found a value of type complex, expected a number, text' in str(error)
     with pytest.raises(feamoe.FeamoeError) as raised:
         model.score_one({"a": 1.0, "b": [1], "c": 2})
     assert raised.value.column == "b"
     with pytest.raises(feamoe.FeamoeError) as raised:
         model.score({"a": 5, "b": ["u"], "c": [1]})
     assert (raised.value.column, raised.value.found) == ("a", "a value of type int")
-    for plain in (lambda: feamoe.Model(b"junk"), lambda: model.recourse({}, margin=-1), lambda: feamoe.Learner(bins=-5)):
+    for plain in (
+        lambda: feamoe.Model(b"junk"),
+        lambda: model.recourse({}, margin=-1),
+        lambda: feamoe.Learner(bins=-5),
+    ):
         with pytest.raises(feamoe.FeamoeError) as raised:
             plain()
         assert raised.value.column is None

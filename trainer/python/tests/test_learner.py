@@ -137,9 +137,16 @@ def test_filters_weights_and_lateness_are_counted():
         sex, paid = str(random.choice(["m", "f"])), random.choice([True, False, None])
         learner.learn_one({"age": age, "sex": sex, "importance": weight}, None if paid is None else bool(paid))
         fate = (
-            "filtered" if age < 18 else "unlabelled" if paid is None else "weightless" if weight == 0 else
-            "favourable" if paid else "unfavourable"
-        )  # fmt: skip
+            "filtered"
+            if age < 18
+            else "unlabelled"
+            if paid is None
+            else "weightless"
+            if weight == 0
+            else "favourable"
+            if paid
+            else "unfavourable"
+        )
         expected["read"] += 1
         expected[fate] += 1
     assert learner.counts == expected
@@ -153,7 +160,7 @@ def test_filters_weights_and_lateness_are_counted():
 
 
 @pytest.mark.parametrize("rows", [0, 1, 50, 250])
-def test_copies_go_on_as_the_original(rows):
+def test_copies_continue_as_the_original(rows):
     learner = feamoe.Learner(warmup=100, positive="yes")
     for x, y in stream(rows):
         learner.learn_one(x, "yes" if y else "no")
@@ -195,7 +202,9 @@ def test_unknown_columns_are_counted_and_said_once():
 
 
 def test_columns_may_be_named_and_features_described():
-    learner = feamoe.Learner(columns=["y", "zip", "size", "id"], features={"categorical": ["zip"], "drop": ["id"]}, warmup=100)
+    learner = feamoe.Learner(
+        columns=["y", "zip", "size", "id"], features={"categorical": ["zip"], "drop": ["id"]}, warmup=100
+    )
     random = np.random.default_rng(1)
     for number in range(300):
         place = int(random.integers(3))
@@ -203,7 +212,7 @@ def test_columns_may_be_named_and_features_described():
     kinds = {feature["name"]: feature["kind"] for feature in learner.export().about["features"]}
     assert kinds == {"zip": "category", "size": "number"}
     with pytest.raises(feamoe.FeamoeError, match="schema and features"):
-        feamoe.Learner(schema="[target]\ncolumn = \"y\"\npositive = [\"1\"]\n", features={"drop": ["a"]})
+        feamoe.Learner(schema='[target]\ncolumn = "y"\npositive = ["1"]\n', features={"drop": ["a"]})
     with pytest.raises(feamoe.FeamoeError):
         feamoe.Learner(features={"dorp": ["a"]})
     with pytest.raises(feamoe.FeamoeError) as raised:
@@ -212,7 +221,15 @@ def test_columns_may_be_named_and_features_described():
 
 
 def test_options_are_checked_at_once():
-    for options in ({"epochs": 3}, {"shuffle": True}, {"epochs": "auto"}, {"bins": -1}, {"bin": 3}, {"fair": {"spd": 0}}, {"lr": [1]}):
+    for options in (
+        {"epochs": 3},
+        {"shuffle": True},
+        {"epochs": "auto"},
+        {"bins": -1},
+        {"bin": 3},
+        {"fair": {"spd": 0}},
+        {"lr": [1]},
+    ):
         with pytest.raises(feamoe.FeamoeError):
             feamoe.Learner(**options)
     feamoe.Learner(epochs=1, shuffle=False, seed=np.int64(3), fair={"spd": np.float32(0.1)})
@@ -222,13 +239,18 @@ def test_outcomes_and_groups_beside_the_rows():
     columns, outcomes = table(400)
     groups = ["a" if size > 0 else "b" for size in columns["size"]]
     inside = feamoe.Learner.fit(columns | {"y": outcomes, "group": groups}, protected={"group": "a"}, warmup=100)
-    beside = feamoe.Learner.fit(columns, outcomes, sensitive_features={"group": groups}, protected={"group": "a"}, warmup=100)
+    beside = feamoe.Learner.fit(
+        columns, outcomes, sensitive_features={"group": groups}, protected={"group": "a"}, warmup=100
+    )
     assert inside.export() == beside.export()
     one = feamoe.Learner(columns=[*columns, "y", "group"], protected={"group": "a"}, warmup=100)
     for size, color, group, outcome in zip(columns["size"], columns["color"], groups, outcomes):
         one.learn_one({"size": size, "color": color, "group": group}, outcome)
     assert one.export().score(columns).tolist() == inside.export().score(columns).tolist()
-    for both in (lambda: one.learn_one({"size": 1.0, "y": True}, True), lambda: one.learn_many(columns | {"y": outcomes}, outcomes)):
+    for both in (
+        lambda: one.learn_one({"size": 1.0, "y": True}, True),
+        lambda: one.learn_many(columns | {"y": outcomes}, outcomes),
+    ):
         with pytest.raises(feamoe.FeamoeError, match="beside"):
             both()
     with pytest.raises(feamoe.FeamoeError) as raised:

@@ -87,7 +87,9 @@ def test_fairness_is_held_on_a_stream():
     outcomes = skill + random.normal(size=rows) > 0.5
     gaps = {}
     for fair in (None, {"spd": 0.05}):
-        classifier = FeamoeClassifier(protected={"group": {"privileged": "a", "as_feature": True}}, fair=fair, warmup=1000)
+        classifier = FeamoeClassifier(
+            protected={"group": {"privileged": "a", "as_feature": True}}, fair=fair, warmup=1000
+        )
         decisions = []
         for group, value, outcome in zip(groups, skill, outcomes):
             row = {"group": group, "skill": value}
@@ -100,7 +102,7 @@ def test_fairness_is_held_on_a_stream():
     assert gaps[False] < 0.08
 
 
-def test_a_copy_goes_on_as_the_original():
+def test_a_copy_continues_as_the_original():
     stream = list(datasets.Phishing().take(400))
     original = FeamoeClassifier(warmup=100)
     for x, y in stream[:200]:

@@ -18,7 +18,7 @@ def columns():
     return {
         "number": random.normal(size=ROWS).astype(np.float32).astype(np.float64),
         "whole": random.integers(-5, 2000, ROWS),
-        "text": random.choice(["red", "green", "b, \"x\""], ROWS).astype(object),
+        "text": random.choice(["red", "green", 'b, "x"'], ROWS).astype(object),
         "truth": random.random(ROWS) < 0.5,
         "gaps": np.where(random.random(ROWS) < 0.3, np.nan, random.integers(0, 9, ROWS)),
         "holes": np.where(random.random(ROWS) < 0.3, None, "full"),
@@ -51,8 +51,14 @@ def holders(columns):
     yield "every second row of more", table(np.repeat(matrix, 2, axis=0)[::2], list(columns))
     yield "masked", columns | {"gaps": masked}
     yield "masked whole numbers", columns | {"gaps": masked.astype(np.int64)}
-    yield "swapped bytes", columns | {"number": columns["number"].astype(">f8"), "whole": columns["whole"].astype(">i4")}
-    yield "narrow", columns | {"number": columns["number"].astype(np.float32), "whole": columns["whole"].astype(np.int16)}
+    yield (
+        "swapped bytes",
+        columns | {"number": columns["number"].astype(">f8"), "whole": columns["whole"].astype(">i4")},
+    )
+    yield (
+        "narrow",
+        columns | {"number": columns["number"].astype(np.float32), "whole": columns["whole"].astype(np.int16)},
+    )
     yield "wide", columns | {"number": columns["number"].astype(np.longdouble)}
     yield "text of numpy", columns | {"text": columns["text"].astype(str)}
     yield "strided", {name: np.repeat(values, 3)[::3] for name, values in columns.items()}
@@ -65,7 +71,10 @@ def holders(columns):
     yield "pandas", frame
     yield "pandas, other index", frame.set_index(np.arange(ROWS) * 7)
     yield "pandas, named index", frame.set_index(pandas.Index(range(ROWS), name="id"))
-    yield "pandas, categories", frame.astype({"text": "category", "holes": "category", "whole": "category", "truth": "category"})
+    yield (
+        "pandas, categories",
+        frame.astype({"text": "category", "holes": "category", "whole": "category", "truth": "category"}),
+    )
     yield "pandas, nullable", frame.convert_dtypes()
     yield "pandas, objects", frame.astype(object)
     yield "pandas, mixed column beside", frame.assign(junk=[1, "a"] * (ROWS // 2))
@@ -145,9 +154,16 @@ def test_what_is_no_table_is_said():
 
 def test_labels_are_spelled_as_cells():
     for value, spelled in [
-        (True, "true"), (np.bool_(False), "false"), (1, "1"), (1.0, "1"), (np.float32(2), "2"), (0.5, "0.5"), ("a b", "a b"),
-        (10**30, str(10**30)), (datetime.date(2020, 1, 2), "2020-01-02"),
-    ]:  # fmt: skip
+        (True, "true"),
+        (np.bool_(False), "false"),
+        (1, "1"),
+        (1.0, "1"),
+        (np.float32(2), "2"),
+        (0.5, "0.5"),
+        ("a b", "a b"),
+        (10**30, str(10**30)),
+        (datetime.date(2020, 1, 2), "2020-01-02"),
+    ]:
         assert label(value) == spelled
     for value in (None, float("nan"), b"x", [1], object(), 1j):
         with pytest.raises(feamoe.FeamoeError):
@@ -156,7 +172,7 @@ def test_labels_are_spelled_as_cells():
 
 def test_schemas_are_the_same_as_text_file_and_dictionary(tmp_path):
     document = {
-        "target": {"column": "a \"b\"\n\x7f\u00e9", "positive": ["1", "\\"], "negative": None},
+        "target": {"column": 'a "b"\n\x7f\u00e9', "positive": ["1", "\\"], "negative": None},
         "protected": [{"column": "s", "privileged": ["m"], "bands": np.array([18.0, 40.0])}],
         "features": {"drop": ("x",), "ranges": {"n": [0, 1.5]}, "max_levels": np.int64(9)},
     }
@@ -166,7 +182,7 @@ def test_schemas_are_the_same_as_text_file_and_dictionary(tmp_path):
     except ImportError:
         pytest.skip("tomllib reads TOML from Python 3.11 on")
     read = tomllib.loads(text)
-    assert read["target"] == {"column": "a \"b\"\n\x7f\u00e9", "positive": ["1", "\\"]}
+    assert read["target"] == {"column": 'a "b"\n\x7f\u00e9', "positive": ["1", "\\"]}
     assert read["protected"] == [{"column": "s", "privileged": ["m"], "bands": [18.0, 40.0]}]
     assert read["features"] == {"drop": ["x"], "ranges": {"n": [0, 1.5]}, "max_levels": 9}
     (tmp_path / "s.toml").write_text(text, encoding="utf-8")

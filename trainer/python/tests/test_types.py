@@ -68,5 +68,9 @@ def test_programs_of_users_type_check(folder):
     (folder / "program.py").write_text(PROGRAM)
     done = run("mypy", "--strict", "--ignore-missing-imports", "program.py", cwd=folder)
     wrong = {number for number, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# error")}
-    found = {int(line.split(":")[1]) for line in done.stdout.splitlines() if line.startswith("program.py:") and "error:" in line}
+    found = {
+        int(line.split(":")[1])
+        for line in done.stdout.splitlines()
+        if line.startswith("program.py:") and "error:" in line
+    }
     assert found == wrong, done.stdout + done.stderr

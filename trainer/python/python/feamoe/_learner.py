@@ -50,7 +50,7 @@ class Learner:
     ``experts=8``, ``bins=32``, ``threshold="auto:balanced"``, ``weight="weight"``, ``label_delay=100``,
     ``seed=1``, ...
 
-    Several threads may use a learner at once. A copy by :mod:`pickle` goes on as the original does;
+    Several threads may use a learner at once. A copy by :mod:`pickle` continues as the original does;
     what ``feamoe update`` resumes is :meth:`checkpoint`.
     """
 
@@ -86,7 +86,13 @@ class Learner:
         schema: Schema | None,
         options: dict[str, Any],
     ) -> None:
-        own = {"target": target, "positive": positive, "negative": negative, "protected": protected, "features": features}
+        own = {
+            "target": target,
+            "positive": positive,
+            "negative": negative,
+            "protected": protected,
+            "features": features,
+        }
         for name in ("protected", "features"):
             if not isinstance(own[name], (Mapping, type(None))):
                 raise fault(f"a value of type {type(own[name]).__name__}", "a dictionary by column or key", name)
@@ -207,7 +213,9 @@ class Learner:
         row = _row(x)
         if y is not None:
             if self._target in row:
-                raise fault("an outcome in the row and beside it", "it once; leave one of them out", column=self._target)
+                raise fault(
+                    "an outcome in the row and beside it", "it once; leave one of them out", column=self._target
+                )
             row[self._target] = y
         core = self._core or self._start([spelled(name, "the row") for name in dict.fromkeys([*row, self._target])])
         self._note_unknown(row, 1)

@@ -23,7 +23,9 @@ _MOST_INT64 = np.iinfo(np.int64).max
 def fault(found: str, expected: str, where: str = "", column: str | None = None) -> FeamoeError:
     """Returns the error of something that was found in another's place."""
     place = ", ".join(part for part in (where, "" if column is None else f"column {column!r}") if part)
-    error = FeamoeError(f"{place}: found {found}, expected {expected}" if place else f"found {found}, expected {expected}")
+    error = FeamoeError(
+        f"{place}: found {found}, expected {expected}" if place else f"found {found}, expected {expected}"
+    )
     error.column, error.found, error.expected = column, found, expected
     return error
 
@@ -146,6 +148,4 @@ def _of_pandas(frame: Any, name: str) -> Table:
 
 
 def _is_pandas(values: Any, kind: str) -> bool:
-    return any(
-        cls.__name__ == kind and cls.__module__.partition(".")[0] == "pandas" for cls in type(values).__mro__
-    )
+    return any(cls.__name__ == kind and cls.__module__.partition(".")[0] == "pandas" for cls in type(values).__mro__)
