@@ -232,7 +232,7 @@ def main() -> None:
     print(", ".join(f"{name} {number}" for name, number in versions.items()))
     if chosen.quick:
         print("small tables: these figures are no measure")
-    print("\n| what | unit | feamoe | peer | times | asked |\n| --- | --- | ---: | ---: | ---: | --- |")
+    print("\n| what | unit | feamoe | peer | times faster | asked |\n| --- | --- | ---: | ---: | ---: | --- |")
     for figure in figures:
         theirs = "not there" if figure["theirs"] is None else f"{figure['theirs']:,.4g}"
         times = "" if figure["times"] is None else f"{figure['times']:,.3g}"

@@ -111,6 +111,9 @@ enum Name {
     Text(String),
 }
 
+/// What the unfavourable and the favourable outcome are called, where that is known.
+type Outcomes = (Option<Py<PyAny>>, Option<Py<PyAny>>);
+
 /// Probability, threshold and decision.
 type Said = (f32, f32, bool);
 
@@ -262,7 +265,7 @@ impl Learner {
 
     /// Returns what the unfavourable and the favourable outcome are called where a table first has
     /// them; None where it has not.
-    fn outcomes(&self, py: Python<'_>, table: &Table) -> PyResult<(Option<Py<PyAny>>, Option<Py<PyAny>>)> {
+    fn outcomes(&self, py: Python<'_>, table: &Table) -> PyResult<Outcomes> {
         let (schema, columns) =
             self.with(py, |State { trainer, .. }| Ok((trainer.schema().clone(), trainer.columns().clone())))?;
         let is_truth = table.is_truth(&schema.target.column);
