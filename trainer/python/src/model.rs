@@ -300,7 +300,7 @@ impl Model {
 
     /// Looks for ways to a favourable decision: the JSON of `feamoe recourse`. `wishes`: JSON of
     /// the schema's table `features`.
-    #[pyo3(signature = (table, wishes, schema=None, answers=3, most_changes=3, row=None, margin=0.0))]
+    #[pyo3(signature = (table, wishes, schema=None, answers=3, most_changes=3, row=None, margin=0.05))]
     #[allow(clippy::too_many_arguments)] // keyword arguments
     fn recourse(
         &self,

@@ -185,7 +185,7 @@ def test_explanations_are_those_of_the_command(model, rows, files, method):
 
 def test_recourse_is_that_of_the_command(model, rows, files):
     known = command("recourse", files / "m.feamoe", files / "few.csv", "--format", "json")
-    found = model.recourse(rows[:FEW], margin=0.05)
+    found = model.recourse(rows[:FEW])
     assert found.document == json.loads(known)
     assert found.summary["with_recourse"] > 5
     narrow = command(

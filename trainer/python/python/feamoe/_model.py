@@ -187,7 +187,7 @@ class Model:
         costs: Mapping[str, float] | None = None,
         answers: int = 3,
         max_changes: int = 3,
-        margin: float = 0.0,
+        margin: float = 0.05,
         row: int | None = None,
         schema: Schema | None = None,
     ) -> Recourse:
