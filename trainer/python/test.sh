@@ -35,4 +35,6 @@ cargo clippy --quiet --locked --manifest-path trainer/python/Cargo.toml -- -D wa
 # Elsewhere, so that the installed package is tested and not the folder beside the tests.
 tests=$PWD/trainer/python/tests
 cd "$(mktemp -d)"
+# scikit-learn has checks for arrays of other libraries too.
+export SCIPY_ARRAY_API=1
 exec "$environment/bin/python" -m pytest -p no:cacheprovider --rootdir "$tests" "$tests" ${CI:+-rs}

@@ -14,7 +14,7 @@ use feamoe::infer;
 use feamoe::rows::{ArrowTable, Input};
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyCapsuleMethods as _, PyString, PyTuple};
+use pyo3::types::{PyCapsule, PyString, PyTuple};
 
 use crate::cells::Value;
 use crate::error::{Fault, detached, message};

@@ -160,7 +160,7 @@ def test_rows_that_are_refused(frame, X):
     refused("found Series, expected a frame", pl.from_pandas(X)["a"], y)
     refused("make a table of it by pyarrow.table", pa.table(X).to_batches()[0], y)
     refused('column "c": found', X.assign(c=[{}] * ROWS), y)
-    refused('column "c": found a value of type complex', X.assign(c=1j), y)
+    refused('column "c", row 1: found a value of type complex', X.assign(c=1j), y)
     refused("Complex data not supported", X.to_numpy() * 1j, y, kind=ValueError)
 
 

@@ -74,7 +74,8 @@ class Learner:
                 "epochs, shuffle",
             )
         if columns is not None:
-            self._start([spelled(name, "columns") for name in as_list(columns)])
+            names = [columns] if isinstance(columns, str) else columns
+            self._start([spelled(name, "columns") for name in names])
 
     def _prepare(
         self,

@@ -30,7 +30,7 @@ LEAST_SHARE = 0.1
 Columns = dict[str, NDArray[np.object_]]
 
 
-class FeamoeClassifier(ClassifierMixin, BaseEstimator):
+class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A fair mixture of logistic experts, for two classes.
 
     Columns of ``X`` may hold numbers, text, categories, truth values and missing values; no encoding
@@ -366,7 +366,7 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             In (-1, 1). 0 is a favourable decision.
         """
-        past = self._model_of(X, "score").astype(np.float64) - self.model_.threshold
+        past: NDArray[np.float64] = self._model_of(X, "score").astype(np.float64) - self.model_.threshold
         return past if self._favourable() else -past
 
     def explain(self, X: Any, *, background: Any = None, **options: Any) -> Explanation:
@@ -401,7 +401,8 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):
         -------
         Recourse
         """
-        return self._model_of(X, "recourse", **options)
+        found: Recourse = self._model_of(X, "recourse", **options)
+        return found
 
     def evaluate(
         self, X: Any, y: ArrayLike, *, sensitive_features: Any = None, recourse_burden: bool = True
@@ -507,7 +508,7 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):
         names = self._names()
         if _is_frame(X) and list(getattr(X, "column_names", X.columns)) == names:
             return X, table(X, name="X")
-        return X, of_columns({name: _column(X, place) for place, name in enumerate(names)}, "X")
+        return X, of_columns([(name, _column(X, place)) for place, name in enumerate(names)], "X")
 
     def _weights(self, y: NDArray[Any], classes: NDArray[Any], given: ArrayLike | None) -> NDArray[np.float64] | None:
         weight = None
@@ -778,7 +779,8 @@ def _labels(y: Any, X: Any, classes: NDArray[Any] | None = None) -> NDArray[Any]
     if classes is not None and not np.isin(y, classes).all():
         row = int(np.isin(y, classes).argmin())
         raise FeamoeError(f"y: row {row + 1}: found {label(y[row])!r}, expected one of the classes {classes.tolist()}")
-    return y
+    checked: NDArray[Any] = y
+    return checked
 
 
 def _two_classes(y: NDArray[Any]) -> NDArray[Any]:
