@@ -7,11 +7,11 @@ use feamoe::error::Error;
 use feamoe::judge::binding::Binding;
 use feamoe::judge::evaluation::{RecourseBurden, evaluate};
 use feamoe::judge::recourse::{Wanted, recourse, rules};
-use feamoe::judge::{self, score_each};
+use feamoe::judge::{self, score_bound};
 use feamoe::learner::ThresholdRule;
 use feamoe::model::card::Card;
 use feamoe::model::{AlignedBytes, AnyModel, AnyRecord, HostModel, HostScore, OwnedModel, dequantize};
-use feamoe::rows::{ArrowTable, RecordBuilder, Stream, Use};
+use feamoe::rows::{ArrowTable, RecordBuilder, Source as _, Stream, Use};
 use feamoe::schema::{Features, Schema, Table as Reading};
 use feamoe_engine::schema::Kind;
 use numpy::{PyArray1, PyArray2, PyArrayMethods as _, ToPyArray as _};
@@ -120,9 +120,14 @@ impl Model {
     ) -> Result<Vec<T>, Fault> {
         let reading = self.reading();
         let model = self.owned.any();
+        // Bound before the first row: an absent column is found out even where there is no row.
+        let rows = table.0.rows(&reading)?;
+        let binding = Binding::of(model.schema(), |name| rows.column(name, "the model"))?;
+        let binding = binding.with_bad_cells(rows.bad_cells());
         let of_part = |part: &ArrowTable| -> Result<Vec<T>, Fault> {
             let mut scored = Vec::with_capacity(PART);
-            score_each(model, &mut part.rows(&reading)?, |record, score| scored.push(take(model, record, score)))?;
+            let take = |record: &AnyRecord<'_>, score: &HostScore| scored.push(take(model, record, score));
+            score_bound(model, &binding, &mut part.rows(&reading)?, take)?;
             Ok(scored)
         };
         let parts = table.0.parts(PART);
@@ -130,10 +135,6 @@ impl Model {
         for parts in parts.chunks(PARTS) {
             scored.append(&mut parts.par_iter().map(of_part).collect::<Result<_, Fault>>()?);
             check_signals((scored.len() * PART) as u64)?;
-        }
-        // Found out even where there is no row.
-        if parts.is_empty() {
-            score_each(model, &mut table.0.rows(&reading)?, |_, _| ())?;
         }
         Ok(scored.into_iter().flatten().collect())
     }

@@ -40,10 +40,22 @@ pub fn scores(model: AnyModel<'_>, source: &mut impl Source) -> Result<Array1<f3
 pub fn score_each<'m>(
     model: AnyModel<'m>,
     source: &mut impl Source,
-    mut take: impl FnMut(&AnyRecord<'m>, &HostScore),
+    take: impl FnMut(&AnyRecord<'m>, &HostScore),
 ) -> Result<(), Error> {
     let binding = Binding::of(model.schema(), |name| source.column(name, "the model"))?;
-    let binding = binding.with_bad_cells(source.bad_cells());
+    score_bound(model, &binding.with_bad_cells(source.bad_cells()), source, take)
+}
+
+/// As [`score_each`], of a source whose columns were bound before: one of several parts of a table.
+///
+/// # Errors
+/// Those of the source and of [`Binding::fill`].
+pub fn score_bound<'m>(
+    model: AnyModel<'m>,
+    binding: &Binding,
+    source: &mut impl Source,
+    mut take: impl FnMut(&AnyRecord<'m>, &HostScore),
+) -> Result<(), Error> {
     source.want(&binding.columns());
     let mut record = model.record();
     while source.advance()? {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -139,12 +140,17 @@ def _of_stream(rows: Any, name: str) -> Table:
 
 
 def _of_pandas(frame: Any, name: str) -> Table:
-    if importlib.util.find_spec("pyarrow") is not None and all(isinstance(key, str) for key in frame.columns):
+    if _has_pyarrow() and all(isinstance(key, str) for key in frame.columns):
         try:
             return Table.from_stream(frame, name)
         except Exception:  # noqa: BLE001 - columns of mixed values, or of one name, which pyarrow refuses
             pass
     return of_columns([(key, frame.iloc[:, place]) for place, key in enumerate(frame.columns)], name)
+
+
+@functools.cache
+def _has_pyarrow() -> bool:
+    return importlib.util.find_spec("pyarrow") is not None
 
 
 def _is_pandas(values: Any, kind: str) -> bool:
