@@ -1,7 +1,7 @@
 """What objects show of themselves in a notebook: plain tables, every text escaped.
 
 Colours are those of the page, in light and in dark; only bars of values have their own, which
-colour-blind readers tell apart and which no figure depends on.
+colour-blind readers can distinguish and which no figure depends on.
 """
 
 from __future__ import annotations
