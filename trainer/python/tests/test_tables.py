@@ -3,6 +3,7 @@
 import datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import feamoe
@@ -190,3 +191,24 @@ def test_schemas_are_the_same_as_text_file_and_dictionary(tmp_path):
     for wrong in (5, None, b"", tmp_path, {"a": object()}, {"a": {1, 2}}):
         with pytest.raises(feamoe.FeamoeError):
             toml(wrong)
+
+
+def test_columns_made_of_dates_are_those_of_training():
+    random = np.random.default_rng(3)
+    days = pd.date_range("2015-01-01", "2024-12-31").to_numpy()[random.integers(0, 3600, 6000)]
+    frame = pd.DataFrame({"day": pd.Series(days).dt.strftime("%Y-%m-%d"), "x": random.normal(size=6000)})
+    frame["paid"] = (pd.to_datetime(frame["day"]).dt.month > 6) ^ (random.random(6000) < 0.1)
+    schema = {
+        "table": {"dates": {"day": {"format": "%Y-%m-%d", "parts": ["year", "month"]}}},
+        "target": {"column": "paid", "positive": ["true"]},
+    }
+    learner = feamoe.Learner.fit(frame, schema=schema)
+    model = learner.export()
+    assert {"day.year", "day.month"} <= set(model.features)
+    assert (model.decide(frame) == frame["paid"]).mean() > 0.85
+    assert model.evaluate(frame, recourse_burden=False)["accuracy"] > 0.85
+    assert len(model.explain(frame[:20])) == 20
+    learner.learn_many(frame[["paid", "x", "day"]][:100])
+    assert learner.rows == 6100
+    with pytest.raises(feamoe.FeamoeError, match="dates"):
+        learner.learn_one({"day": "2020-01-01", "x": 1.0}, True)

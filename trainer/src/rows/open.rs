@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::dates::Dated;
+use super::dates::{Dated, without_dates};
 use super::input::{Input, Waiting};
 use super::{Digest, Records, Source};
 use crate::error::Error;
@@ -40,10 +40,7 @@ pub(crate) fn resume(
     columns: &[String],
     digest: Digest,
 ) -> Result<Box<dyn Source>, Error> {
-    // An earlier run had the columns that are made of dates as well.
-    let own = columns.len() - table.dates.values().map(|dates| dates.parts.len()).sum::<usize>().min(columns.len());
-    let columns = columns.get(..own).unwrap_or_default();
-    start(inputs, table, columns, digest, false)
+    start(inputs, table, without_dates(columns, table), digest, false)
 }
 
 /// Opens data after earlier ones; `is_like`: whether text may have another delimiter than the
@@ -76,7 +73,7 @@ pub(crate) enum TextOrTable {
 pub(crate) fn text_or_table(input: &Input) -> Result<TextOrTable, Error> {
     #[cfg(feature = "arrow")]
     if let Input::Table(rows) = input {
-        return Ok(TextOrTable::Table(Box::new(rows.rows(&Table::default())?)));
+        return Ok(TextOrTable::Table(rows.rows(&Table::default())?));
     }
     let waiting = Waiting::all(std::slice::from_ref(input))?;
     Ok(match either(waiting, &Table::default(), &[], Digest::default())? {

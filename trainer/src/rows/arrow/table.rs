@@ -8,7 +8,8 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use super::ArrowRows;
 use crate::error::Error;
-use crate::rows::Digest;
+use crate::rows::dates::{Dated, without_dates};
+use crate::rows::{Digest, Source};
 use crate::schema::Table;
 
 /// Record batches of one schema, as the data of a run in any number of passes: an
@@ -69,11 +70,11 @@ impl ArrowTable {
         slices.map(part).collect()
     }
 
-    /// Returns its rows, which are not hashed.
+    /// Returns its rows, which are not hashed, with the columns that `table` makes of dates.
     ///
     /// # Errors
-    /// As [`ArrowRows::new`].
-    pub fn rows(&self, table: &Table) -> Result<ArrowRows, Error> {
+    /// As [`ArrowRows::new`]; [`Error::MissingColumn`] for a column of dates.
+    pub fn rows(&self, table: &Table) -> Result<Box<dyn Source>, Error> {
         self.rows_of(table, &[])
     }
 
@@ -81,12 +82,12 @@ impl ArrowTable {
     /// are left out.
     ///
     /// # Errors
-    /// [`Error::HeaderMismatch`](crate::error::Error::HeaderMismatch), naming the columns that are
+    /// [`Error::HeaderMismatch`], naming the columns that are
     /// not there.
-    pub fn rows_of(&self, table: &Table, columns: &[String]) -> Result<ArrowRows, Error> {
-        let mut rows = self.resume(table, columns, Digest::default())?;
+    pub fn rows_of(&self, table: &Table, columns: &[String]) -> Result<Box<dyn Source>, Error> {
+        let mut rows = self.resume(table, without_dates(columns, table), Digest::default())?;
         rows.digest = None;
-        Ok(rows)
+        Dated::of(Box::new(rows), table)
     }
 
     /// Returns its rows, hashed, after earlier data with these columns (none: there were none) and
