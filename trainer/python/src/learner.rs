@@ -204,8 +204,8 @@ impl Learner {
         Ok(())
     }
 
-    /// Learns from a row: values by column, missing where there is none. Returns whether its outcome
-    /// is the favourable one; None for a row that is not used.
+    /// Learns from a row: values by column, missing where there is none. Returns whether its
+    /// outcome is the favourable one; None for a row that is not used.
     fn learn_one(&self, values: &Bound<'_, PyDict>) -> PyResult<Option<bool>> {
         let record = self.record(values)?;
         self.with(values.py(), |state| {
@@ -230,8 +230,8 @@ impl Learner {
         })
     }
 
-    /// Scores every row of a table by the stream's own weights, and learns nothing from them: returns
-    /// probabilities and decisions. Columns that are no features may be absent.
+    /// Scores every row of a table by the stream's own weights, and learns nothing from them:
+    /// returns probabilities and decisions. Columns that are no features may be absent.
     #[allow(clippy::type_complexity)] // a tuple of arrays
     fn score_many<'py>(
         &self,

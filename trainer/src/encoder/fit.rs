@@ -32,7 +32,7 @@ const LARGEST: f32 = 1e37;
 /// engine's sums can hold.
 const SMALLEST_SD: f64 = 1e-20;
 
-/// Finds the feature columns and fits each, with at most so many bins a number: those of the
+/// Finds the feature columns and fits each, with at most `most_bins` bins a number: those of the
 /// options, or fewer.
 pub(super) fn fit(
     rows: &Buffer,

@@ -51,9 +51,9 @@ const ROWS: &str = "#80868b";
 /// Draws shapes, those of the greatest mean magnitude first; at most [`MOST_PLAYERS`] features and
 /// [`MOST_LEVELS`] levels of each, the rest is counted in words.
 ///
-/// A number whose bins are all it adds is drawn as the model has it: a step at each edge. At the ends
-/// of the range, and between the points of another number, lines are straight. Where no row has a
-/// value, its mark is hollow.
+/// A number whose bins are all it adds is drawn as the model has it: a step at each edge. At the
+/// ends of the range, and between the points of another number, lines are straight. Where no row
+/// has a value, its mark is hollow.
 #[must_use]
 pub fn shapes(shapes: &Shapes) -> String {
     let weights: Vec<f32> = shapes.shapes.iter().map(|shape| shape.mean_absolute_effect).collect();

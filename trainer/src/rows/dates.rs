@@ -30,8 +30,8 @@ struct Made {
     is_wanted: bool,
 }
 
-/// Returns the columns that data have themselves, of those of an earlier run: the ones made of dates
-/// came after them.
+/// Returns the columns that data have themselves, of those of an earlier run: the ones made of
+/// dates came after them.
 pub(super) fn without_dates<'c>(columns: &'c [String], table: &Table) -> &'c [String] {
     let made = table.dates.values().map(|dates| dates.parts.len()).sum::<usize>();
     columns.get(..columns.len().saturating_sub(made)).unwrap_or_default()

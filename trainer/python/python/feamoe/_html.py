@@ -206,8 +206,8 @@ def learner(report: dict[str, Any] | None) -> str:
     return shown + (table("Fairness targets", head, targets) if targets else "")
 
 
-#: The measures, by the names that fairlearn has for them; ``average_odds_difference`` is AIF360's, and
-#: the burdens are this library's own.
+#: The measures, by the names that fairlearn has for them; ``average_odds_difference`` is
+#: AIF360's, and the burdens are this library's own.
 MEASURES = {
     "spd": "demographic_parity_difference",
     "impact": "demographic_parity_ratio",

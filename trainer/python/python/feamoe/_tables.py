@@ -54,7 +54,7 @@ def table(rows: Any, names: Sequence[str] | None = None, name: str = NAME) -> Ta
         return _of_pandas(rows, name)
     if hasattr(rows, "collect") and type(rows).__module__.startswith("polars"):
         rows = rows.collect()
-    if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
+    if hasattr(rows, "__arrow_c_stream__"):
         return _of_stream(rows, name)
     if isinstance(rows, Mapping):
         return of_columns(rows.items(), name)
