@@ -610,3 +610,25 @@ fn parts_of_a_table_are_its_rows_with_their_numbers() {
         );
     }
 }
+
+/// Newer rows are new, however often a run went over those before.
+#[test]
+fn a_trainer_taken_from_a_run_goes_the_way_of_its_checkpoint() {
+    let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
+    let Drawn { batch, .. } = drawn(9_000, 38);
+    let table = |from, rows| ArrowTable::new("people", batch.schema(), vec![batch.slice(from, rows)]).unwrap();
+    for (epochs, shuffle, older) in [(1, false, 6_000), (3, false, 6_000), (3, true, 6_000), (1, false, 300)] {
+        let options = Options { epochs, shuffle, ..options() };
+        let older_rows = [Input::Table(table(0, older))];
+        let run = training::run(&older_rows, &schema, &options, &mut training::unwatched).unwrap();
+        let mut stored = Trainer::from_bytes(&run.checkpoint().to_bytes().unwrap()).unwrap();
+        let mut taken = run.into_trainer();
+        for trainer in [&mut stored, &mut taken] {
+            trainer
+                .learn_all(&mut table(older, 3_000).rows_of(&schema.table, &trainer.columns().clone()).unwrap())
+                .unwrap();
+        }
+        assert_eq!(taken.rows(), stored.rows());
+        assert!(taken.model().unwrap().bytes == stored.model().unwrap().bytes, "{epochs} {shuffle} {older}");
+    }
+}
