@@ -4,6 +4,10 @@
 
 use std::fmt::Write as _;
 
+use feamoe::rows::{Cell, RecordBuilder};
+use feamoe::schema::Schema;
+use feamoe::training::Trainer;
+use feamoe::training::config::Config;
 use feamoe_tests::command::{Folder, keys};
 use serde_json::Value;
 
@@ -95,6 +99,39 @@ fn what_moves_is_fitted_again_and_costs_no_accuracy() {
     }
     let text = folder.run(&["train", "s.csv", "--schema", "s.toml", "-o", "m.feamoe"]).done();
     assert!(text.contains(": encoding fitted: x, first values: a number"), "{text}");
+}
+
+/// Sorted halves of a stream in any order, and runs of one row, after some rows at random: one
+/// feature decides, and its number moves all the time.
+#[test]
+fn weights_stay_small_where_a_feature_decides_alone() {
+    let schema = Schema::from_toml("schema", SCHEMA).unwrap();
+    let options = Config::from_json(r#"{"warmup": 500}"#).unwrap().options().unwrap();
+    let columns = ["x", "b", "c", "y"];
+    for seed in 0..4 {
+        let mut random = Random(seed);
+        let mut trainer = Trainer::new(&columns, schema.clone(), &options).unwrap();
+        let mut builder = RecordBuilder::new(&trainer.schema().table, trainer.columns());
+        let mut learn = |x: f64, row: u32| {
+            builder.clear();
+            let cells = [Cell::Number(x), Cell::Text(["u", "v"][row as usize % 2].as_bytes())];
+            let rest = [Cell::Number(f64::from(row % 9)), Cell::Number(f64::from(u8::from(x > 0.0)))];
+            cells.into_iter().chain(rest).enumerate().for_each(|(column, cell)| builder.put(column, cell));
+            trainer.learn(&builder.record("the stream", 1)).unwrap();
+        };
+        (0..3_000).for_each(|row| learn(normal(&mut random), row));
+        for _ in 0..60 {
+            match random.bits() % 10 {
+                0..3 => (0..1_024).for_each(|row| learn(-2.0 + 0.002 * f64::from(row), row)),
+                3..6 => (1_024..2_000).for_each(|row| learn(-2.0 + 0.002 * f64::from(row), row)),
+                _ => (0..random.bits() % 50).for_each(|_| learn(0.5, 3)),
+            }
+        }
+        let weights = trainer.learner().weights();
+        let largest = weights.rows.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs()));
+        assert!(largest < 256.0, "{seed}: {largest}");
+        assert!(trainer.model().unwrap().largest_difference < 1e-5);
+    }
 }
 
 #[test]
