@@ -7,7 +7,7 @@ use feamoe_engine::schema::Kind;
 use feamoe_engine::{FeatureIndex, RecordError, Schema, Value, format::background::MISSING_NUMBER};
 
 use crate::error::Error;
-use crate::model::{Fill, HostModel};
+use crate::model::{FEATURES, Fill, HostModel};
 use crate::rows::{self, BadCells, Cell, Levels, Record, Seen};
 
 /// Where the features of a model are found in a file.
@@ -117,6 +117,17 @@ impl Binding {
     /// # Errors
     /// [`Error::NotANumber`] for text in a numeric feature's column.
     pub fn fill(&self, row: &Record<'_>, record: &mut impl Fill) -> Result<(), Error> {
+        let mut values = heapless::Vec::<Value, FEATURES>::new();
+        for feature in &self.features {
+            // A model that loads on the host has no more of them.
+            _ = values.push(feature.value(row, self.bad_cells)?);
+        }
+        record.fill_all(&values).or_else(|_| self.fill_one_by_one(row, record))
+    }
+
+    /// As [`Binding::fill`], which failed: finds out by which feature.
+    #[cold]
+    fn fill_one_by_one(&self, row: &Record<'_>, record: &mut impl Fill) -> Result<(), Error> {
         (0..self.features.len()).try_for_each(|feature| self.set(feature, row, record))
     }
 

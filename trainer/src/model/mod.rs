@@ -276,12 +276,23 @@ pub trait Fill {
     /// # Errors
     /// As [`Record::set_value`].
     fn fill(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError>;
+
+    /// Sets every value, in the order of the features.
+    ///
+    /// # Errors
+    /// As [`Record::set_all`].
+    fn fill_all(&mut self, values: &[Value]) -> Result<(), RecordError>;
 }
 
 impl<R: Values> Fill for R {
     #[inline]
     fn fill(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
         self.set_value(key, value)
+    }
+
+    #[inline]
+    fn fill_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
+        self.set_all(values)
     }
 }
 
@@ -308,6 +319,18 @@ pub(crate) fn check_floats(bytes: &AlignedBytes) -> Result<(), LoadError> {
 impl Fill for AnyRecord<'_> {
     fn fill(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
         self.set_value(key, value)
+    }
+
+    fn fill_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
+        match self {
+            Self::Float(record) => record.set_all(values),
+            Self::Integer { record, floats } => {
+                if let Some(floats) = floats {
+                    floats.set_all(values)?;
+                }
+                record.set_all(values)
+            }
+        }
     }
 }
 
