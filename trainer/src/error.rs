@@ -43,10 +43,11 @@ pub enum Error {
         r#source: io::Error,
     },
 
-    /// A schema is not valid TOML, has an unknown or missing key, or contradicts itself.
+    /// A schema, or a file of options, is not valid TOML, has an unknown or missing key, or
+    /// contradicts itself.
     #[error("{file}:{line}:{column}: {message}")]
     Schema {
-        /// The schema file.
+        /// The file.
         file: String,
         /// 1-based line of the offending key or value.
         line: usize,

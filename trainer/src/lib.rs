@@ -72,3 +72,4 @@ pub mod rows;
 pub mod schema;
 mod threads;
 pub mod training;
+pub mod tuning;

@@ -8,7 +8,7 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "output",
     "error",
     "random",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 15] = [
     "learner",
     "judge",
     "training",
+    "tuning",
     "explanation",
     "plot",
 ];

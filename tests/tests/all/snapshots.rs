@@ -4,9 +4,10 @@
 
 use feamoe_tests::command::Folder;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "schema",
     "train",
+    "tune",
     "update",
     "evaluate",
     "score",

@@ -29,6 +29,7 @@ mod signals;
 mod study;
 mod targets;
 mod train;
+mod tune;
 mod update;
 
 use std::fmt;
@@ -64,6 +65,8 @@ enum Command {
     Train(Box<train::Options>),
     /// Resume learning, with newer data or where a run stopped, and export the model
     Update(update::Options),
+    /// Search for the options of a run; shows what fairness costs in accuracy
+    Tune(Box<tune::Options>),
     /// Accuracy and every fairness measure by group, with intervals
     Evaluate(evaluate::Options),
     /// Probability and decision of every record
@@ -260,6 +263,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Schema(options) => schema::run(&options),
         Command::Train(options) => train::run(&options),
         Command::Update(options) => update::run(&options),
+        Command::Tune(options) => tune::run(&options),
         Command::Evaluate(options) => evaluate::run(&options),
         Command::Score(options) => score::run(&options),
         Command::Explain(options) => explain::run(&options),

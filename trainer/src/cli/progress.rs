@@ -29,6 +29,12 @@ impl RowsProgress {
         Self::with(ProgressBar::new(rows), "{bar:30} {human_pos} of {human_len} rows  {rate}  about {eta} left")
     }
 
+    /// Starts the line for trials of a search, whose number is not known yet.
+    #[must_use]
+    pub fn trials() -> Self {
+        Self::with(ProgressBar::new_spinner(), "{spinner} {human_pos} trials  {elapsed}")
+    }
+
     fn with(bar: ProgressBar, template: &str) -> Self {
         if let Ok(style) = ProgressStyle::with_template(template) {
             let rate = |state: &ProgressState, out: &mut dyn Write| {

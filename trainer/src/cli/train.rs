@@ -1,10 +1,11 @@
 //! `feamoe train`: learns from a stream and exports the model.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::cli::gaps::{Gaps, MEASURES};
 use anyhow::bail;
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, FromArgMatches};
 use feamoe::encoder;
 use feamoe::learner::{ClassWeight, FairBy, Growth, LearnerOptions, Loss, Penalties, ThresholdRule};
 use feamoe::rows::Input;
@@ -14,6 +15,7 @@ use feamoe::training::config::Config;
 use feamoe::training::delay::MOST_DELAY;
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 
+use super::gaps::{Gaps, MEASURES};
 use super::run::{Outputs, Store};
 use super::{CellsOption, FormatOption, OrAuto, Outcome, files, or_auto, whole};
 
@@ -50,6 +52,12 @@ pub struct Options {
 /// How the learner learns.
 #[derive(Args, Clone, Debug)]
 pub struct Learning {
+    #[command(flatten)]
+    given: Given,
+    /// Options of the learner from a file in TOML, such as `feamoe tune` writes: keys are the flags
+    /// with _ for -, such as bins = 64 or fair.spd = 0.05. Flags beside it have precedence
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Targets to meet for every group, such as spd=0.05,aod=0.05,burden=0.02 or impact=0.8 (spd,
     /// aod, eodds, eopp, burden, recourse_burden, impact); closer ones cost accuracy
     #[arg(long, value_name = "MEASURE=LIMIT,...")]
@@ -199,64 +207,163 @@ impl Learning {
         Ok((None, None))
     }
 
-    /// Returns the flag that has no effect without protected columns, if one was given.
-    fn compares_groups(&self) -> Option<&'static str> {
-        let is_paper = self.fairness == FairnessName::Paper && self.penalties != Some(Penalties::NONE);
-        [
-            ("--fair", self.fair.is_some()),
-            ("--fairness paper", is_paper),
-            ("--individual", self.individual.is_some()),
-            ("--grow unfair", self.grow.unfair > 0),
-        ]
-        .into_iter()
-        .find_map(|(flag, is_given)| is_given.then_some(flag))
-    }
-
-    /// Checks the options and adds what the library needs.
+    /// Returns the options: of the file, and of the flags.
     ///
     /// # Errors
-    /// Where an option is out of its range.
-    pub fn checked(&self) -> anyhow::Result<training::Options> {
+    /// Where the file cannot be read.
+    pub fn config(&self) -> anyhow::Result<Config> {
         let (penalties, increment) = self.paper()?;
-        let config = Config {
-            fair: self.fair.iter().flat_map(Gaps::as_slice).copied().collect(),
-            fair_by: match self.fair_by {
+        let mut config = self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::open)?;
+        let given = |flag: &str| self.config.is_none() || self.given.has(flag);
+        if given("fair") {
+            config.fair = self.fair.iter().flat_map(Gaps::as_slice).copied().collect();
+        }
+        if given("fair_by") {
+            config.fair_by = match self.fair_by {
                 FairByName::Score => FairBy::Score,
                 FairByName::Threshold => FairBy::Threshold,
-            },
-            penalties,
-            increment,
-            individual: self.individual,
-            experts: self.experts.0,
-            grow: self.grow,
-            freeze: self.freeze,
-            loss: match self.loss {
+            };
+        }
+        if given("fairness") {
+            (config.penalties, config.increment) = (penalties, increment);
+        }
+        if given("individual") {
+            config.individual = self.individual;
+        }
+        if given("experts") {
+            config.experts = self.experts.0;
+        }
+        if given("grow") {
+            config.grow = self.grow;
+        }
+        if given("freeze") {
+            config.freeze = self.freeze;
+        }
+        if given("loss") {
+            config.loss = match self.loss {
                 LossName::Nll => Loss::Nll,
                 LossName::Competitive => Loss::Competitive,
-            },
-            bins: self.bins,
-            lr: self.lr,
-            threshold: self.threshold,
-            weight: self.weight.clone(),
-            class_weight: match self.class_weight {
+            };
+        }
+        if given("bins") {
+            config.bins = self.bins;
+        }
+        if given("lr") {
+            config.lr = self.lr;
+        }
+        if given("threshold") {
+            config.threshold = self.threshold;
+        }
+        if given("weight") {
+            config.weight.clone_from(&self.weight);
+        }
+        if given("class_weight") {
+            config.class_weight = match self.class_weight {
                 ClassWeightName::Equal => ClassWeight::Equal,
                 ClassWeightName::Balanced => ClassWeight::Balanced,
-            },
-            label_delay: self.label_delay,
-            epochs: self.epochs.0,
-            shuffle: self.shuffle,
-            background: self.background,
-            seed: self.seed,
-            window: self.window,
-            ..Config::default()
-        };
-        Ok(config.options()?)
+            };
+        }
+        if given("label_delay") {
+            config.label_delay = self.label_delay;
+        }
+        if given("epochs") {
+            config.epochs = self.epochs.0;
+        }
+        if given("shuffle") {
+            config.shuffle = self.shuffle;
+        }
+        if given("background") {
+            config.background = self.background;
+        }
+        if given("seed") {
+            config.seed = self.seed;
+        }
+        if given("window") {
+            config.window = self.window;
+        }
+        Ok(config)
+    }
+
+    /// Returns the file of options, if one was named.
+    pub fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Returns whether an option stands on the command line or in the file of options.
+    pub fn has(&self, config: &Config, key: &str) -> bool {
+        let default = Config::default();
+        self.given.has(key)
+            || match key {
+                "bins" => config.bins != default.bins,
+                "lr" => config.lr != default.lr,
+                "experts" => config.experts != default.experts,
+                "grow" => config.grow != default.grow,
+                "loss" => config.loss != default.loss,
+                "epochs" => config.epochs != default.epochs,
+                _ => config.shuffle != default.shuffle,
+            }
+    }
+}
+
+/// Returns the option that has no effect without protected columns, if one was given.
+pub fn compares_groups(config: &Config) -> Option<&'static str> {
+    [
+        ("--fair", !config.fair.is_empty()),
+        ("--fairness paper", config.penalties.is_some_and(|penalties| penalties != Penalties::NONE)),
+        ("--individual", config.individual.is_some()),
+        ("--grow unfair", config.grow.unfair > 0),
+    ]
+    .into_iter()
+    .find_map(|(flag, is_given)| is_given.then_some(flag))
+}
+
+/// Refuses options that compare groups where the schema names none.
+pub fn refuse_without_groups(config: &Config, schema: &Schema, path: &Path) -> anyhow::Result<()> {
+    if let Some(flag) = compares_groups(config).filter(|_| schema.protected.is_empty()) {
+        bail!(
+            "{flag} is about the groups of protected columns, of which {} names none; add a [[protected]] table, or leave out {flag}",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// The options that stand on the command line, by their keys.
+#[derive(Clone, Debug, Default)]
+struct Given(BTreeSet<String>);
+
+impl Given {
+    fn has(&self, key: &str) -> bool {
+        self.0.contains(key)
+    }
+}
+
+impl FromArgMatches for Given {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        Ok(Self(matches.ids().filter(is_given).map(ToString::to_string).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Given {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        command
     }
 }
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
-    let learning = options.learning.checked()?;
+    let config = options.learning.config()?;
+    let learning = config.options()?;
     if options.checkpoint_every.is_some() && (learning.shuffle || learning.epochs > 1) {
         bail!(
             "--checkpoint-every is for a run in one pass; with --shuffle or several --epochs the checkpoint is written at the end: leave it out"
@@ -266,16 +373,12 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         bail!("--label-delay is for a run in one pass, in the order of the data; leave out --shuffle and --epochs");
     }
     let store = options.checkpoint.as_deref().map(|path| Store { path, every: options.checkpoint_every });
-    let read: Vec<&Path> = files(&options.data).chain([options.schema.as_path()]).collect();
+    let read = files(&options.data).chain([options.schema.as_path()]).chain(options.learning.config_file());
+    let read: Vec<&Path> = read.collect();
     let mut outputs = Outputs::open(&options.output, store, &read)?;
     let mut schema = Schema::open(&options.schema)?;
     options.cells.apply(&mut schema.table);
-    if let Some(flag) = options.learning.compares_groups().filter(|_| schema.protected.is_empty()) {
-        bail!(
-            "{flag} is about the groups of protected columns, of which {} names none; add a [[protected]] table, or leave out {flag}",
-            options.schema.display()
-        );
-    }
+    refuse_without_groups(&config, &schema, &options.schema)?;
     let is_single_pass = learning.epochs == 1 && !learning.shuffle;
     let run = outputs.learn(is_single_pass, |saving, on_progress| {
         training::run_saving(&options.data, &schema, &learning, saving, on_progress)

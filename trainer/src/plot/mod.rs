@@ -8,6 +8,7 @@
 //! | [`bar_of_record`] | one record | which features moved this score |
 //! | [`beeswarm`] | many records | each value as a dot, coloured by what the record holds |
 //! | [`decision`] | some records | their ways from the one base to their scores |
+//! | [`front`] | a search | what fairness costs in accuracy |
 //! | [`shapes`] | a model | how each feature moves scores along its values, by expert |
 //!
 //! Each is a whole document without identifiers, so that several can stand in one page. Text is set
@@ -19,6 +20,7 @@ mod bar;
 mod beeswarm;
 mod canvas;
 mod decision;
+mod front;
 mod scale;
 mod shapes;
 mod waterfall;
@@ -26,6 +28,7 @@ mod waterfall;
 pub use bar::{bar, bar_of_record};
 pub use beeswarm::{MOST_DOTS, beeswarm};
 pub use decision::{MOST_LINES, decision};
+pub use front::front;
 pub use shapes::{MOST_LEVELS, shapes};
 pub use waterfall::waterfall;
 

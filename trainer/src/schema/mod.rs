@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// Most bytes of a schema's file.
+/// Most bytes of a TOML file.
 const MOST_BYTES: u64 = 4 << 20;
 
 /// A schema. Each field is a table of the TOML file. The default one names no target: it is for
@@ -407,23 +407,7 @@ impl Schema {
     ///
     /// [`Error::Read`], or [`Error::Schema`] with line and column.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let file = path.display().to_string();
-        let mut bytes = Vec::new();
-        let read = fs::File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
-        read.map_err(|source| Error::Read { file: file.clone(), source })?;
-        if bytes.len() as u64 > MOST_BYTES {
-            let message = format!(
-                "found more than {} MB, expected a schema in TOML; check that it is the right file",
-                MOST_BYTES >> 20
-            );
-            return Err(Error::Schema { file, line: 1, column: 1, message });
-        }
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let line = 1 + bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count();
-            let message = "found bytes that are not UTF-8, expected a schema in TOML; check that it is the right file";
-            Error::Schema { file: file.clone(), line, column: 1, message: message.into() }
-        })?;
-        Self::from_toml(&file, text)
+        Self::from_toml(&path.display().to_string(), &read_toml(path, "a schema")?)
     }
 
     /// Parses and checks a schema; `file` is its name in messages.
@@ -433,10 +417,7 @@ impl Schema {
     /// [`Error::Schema`] with line and column: not TOML, an unknown or missing key, a value of the
     /// wrong type, or a contradiction.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, Error> {
-        let schema: Self = toml::from_str(text).map_err(|error| {
-            let (line, column) = error.span().map_or((1, 1), |span| line_and_column(text, span.start));
-            Error::Schema { file: file.into(), line, column, message: one_line(error.message()) }
-        })?;
+        let schema: Self = toml::from_str(text).map_err(|error| not_toml(file, text, &error))?;
         check::check(&schema).map_err(|fault| {
             let (line, column) = line_and_column(text, check::locate(text, &fault.path));
             Error::Schema { file: file.into(), line, column, message: fault.message }
@@ -448,6 +429,31 @@ impl Schema {
     pub(crate) fn is_sound(&self) -> bool {
         check::check(self).is_ok()
     }
+}
+
+/// Reads the text of a TOML file; `expected` says what it should hold.
+pub(crate) fn read_toml(path: &Path, expected: &str) -> Result<String, Error> {
+    let file = path.display().to_string();
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|source| Error::Read { file: file.clone(), source })?;
+    let refuse = |line: usize, found: &str| {
+        let message = format!("found {found}, expected {expected} in TOML; check that it is the right file");
+        Error::Schema { file: file.clone(), line, column: 1, message }
+    };
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(refuse(1, &format!("more than {} MB", MOST_BYTES >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        refuse(1 + before.filter(|byte| **byte == b'\n').count(), "bytes that are not UTF-8")
+    })
+}
+
+/// Says where a TOML file is wrong.
+pub(crate) fn not_toml(file: &str, text: &str, error: &toml::de::Error) -> Error {
+    let (line, column) = error.span().map_or((1, 1), |span| line_and_column(text, span.start));
+    Error::Schema { file: file.into(), line, column, message: one_line(error.message()) }
 }
 
 /// 1-based line and column (in characters) of a byte offset.

@@ -1,9 +1,10 @@
-//! The options of a run as a document: what a user writes in Python, or in a file.
+//! The options of a run as a document: what a user writes in Python, or in a file of options.
 //!
 //! Keys are those of the flags of `feamoe train`, with `_` for `-`; what is left out is as there.
 
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 
 use feamoe_engine::fairness::Measure;
@@ -16,6 +17,7 @@ use super::delay::MOST_DELAY;
 use crate::encoder;
 use crate::error::Error;
 use crate::learner::{ClassWeight, FairBy, Growth, LearnerOptions, Loss, Penalties, ThresholdRule};
+use crate::schema::{not_toml, read_toml};
 
 /// The options of a run.
 ///
@@ -28,7 +30,7 @@ use crate::learner::{ClassWeight, FairBy, Growth, LearnerOptions, Loss, Penaltie
 /// assert!(error.is_some_and(|error| error.starts_with("options: unknown field `epoch`, expected one of `fair`")));
 /// # Ok::<(), feamoe::error::Error>(())
 /// ```
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Targets: by the name of a measure its limit.
@@ -124,6 +126,65 @@ impl Config {
         read.map_err(|error| Error::Input(format!("options: {error}")))
     }
 
+    /// Reads a file of options, as [`Config::from_toml`].
+    ///
+    /// # Errors
+    /// [`Error::Read`]; those of [`Config::from_toml`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::from_toml(&path.display().to_string(), &read_toml(path, "options")?)
+    }
+
+    /// Reads a file of options in TOML; `file` is its name in messages.
+    ///
+    /// # Errors
+    /// [`Error::Schema`], with line and column, for text that is not TOML, an unknown key, or a
+    /// value of another kind.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|error| not_toml(file, text, &error))
+    }
+
+    /// Returns the options that differ from the default, as [`Config::from_toml`] reads them.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let default = Self::default();
+        let mut table = toml::Table::new();
+        let mut put = |key: &str, differs: bool, value: toml::Value| {
+            if differs {
+                table.insert(key.into(), value);
+            }
+        };
+        let or_auto = |number: Option<i64>| number.map_or_else(|| "auto".into(), toml::Value::from);
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let fair = self.fair.iter().map(|(measure, limit)| (measure.name().to_owned(), decimals(*limit)));
+        put("fair", self.fair != default.fair, toml::Value::Table(fair.collect()));
+        put("fair_by", self.fair_by != default.fair_by, "threshold".into());
+        put("penalties", self.penalties.is_some(), self.penalties.unwrap_or(Penalties::NONE).to_string().into());
+        put("increment", self.increment.is_some(), decimals(self.increment.unwrap_or_default()));
+        put("individual", self.individual.is_some(), decimals(self.individual.unwrap_or_default()));
+        let experts = self.experts.map(|experts| whole(experts as u64));
+        put("experts", self.experts != default.experts, or_auto(experts));
+        put("grow", self.grow != default.grow, self.grow.to_string().into());
+        put("freeze", self.freeze, self.freeze.into());
+        put("loss", self.loss != default.loss, "competitive".into());
+        put("bins", self.bins != default.bins, whole(self.bins as u64).into());
+        put("warmup", self.warmup != default.warmup, whole(self.warmup as u64).into());
+        put("lr", self.lr != default.lr, decimals(self.lr));
+        let threshold = match self.threshold {
+            ThresholdRule::Fixed(threshold) => decimals(threshold),
+            rule => rule.to_string().into(),
+        };
+        put("threshold", self.threshold != default.threshold, threshold);
+        put("weight", self.weight.is_some(), self.weight.clone().unwrap_or_default().into());
+        put("class_weight", self.class_weight != default.class_weight, "balanced".into());
+        put("label_delay", self.label_delay != default.label_delay, self.label_delay.into());
+        put("epochs", self.epochs != default.epochs, or_auto(self.epochs.map(i64::from)));
+        put("shuffle", self.shuffle, self.shuffle.into());
+        put("background", self.background != default.background, i64::from(self.background).into());
+        put("seed", self.seed != default.seed, whole(self.seed).into());
+        put("window", self.window != default.window, whole(self.window).into());
+        table.to_string()
+    }
+
     /// Checks the options.
     ///
     /// # Errors
@@ -174,6 +235,11 @@ impl Config {
             ..Options::new(learner)
         })
     }
+}
+
+/// Returns the number that the shortest decimals of an f32 stand for.
+fn decimals(x: f32) -> toml::Value {
+    toml::Value::Float(x.to_string().parse().unwrap_or(f64::NAN))
 }
 
 /// Rows that the encoding is first fitted on, at most: they are kept in memory.
@@ -303,6 +369,25 @@ mod tests {
             let refused = Config::from_json(text).and_then(|config| config.options()).unwrap_err().to_string();
             assert!(refused.contains(message), "{text}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_file_of_options_is_read_back_as_it_was() {
+        assert_eq!(Config::default().to_toml(), "");
+        for text in [
+            "",
+            "bins = 32\nlr = 0.07\nexperts = 3\nfreeze = true\nseed = 7\n",
+            "epochs = \"auto\"\nshuffle = true\nloss = \"competitive\"\ngrow = \"every=250,unfair=3\"\n",
+            "fair_by = \"threshold\"\nthreshold = 0.3\nweight = \"w\"\nclass_weight = \"balanced\"\n[fair]\nspd = 0.05\naod = 0.1\n",
+            "penalties = \"spd,burden\"\nincrement = 0.01\nindividual = 0.4\nthreshold = \"auto:cost=5\"\n",
+            "warmup = 9\nlabel_delay = 4\nbackground = 0\nwindow = 10\nexperts = 64\nepochs = 20\n",
+        ] {
+            let config = Config::from_toml("o.toml", text).unwrap();
+            assert_eq!(Config::from_toml("o.toml", &config.to_toml()).unwrap(), config, "{text}");
+            assert_eq!(config == Config::default(), text.is_empty());
+        }
+        let error = Config::from_toml("o.toml", "bins = 32\nepoch = 2\n").unwrap_err().to_string();
+        assert!(error.starts_with("o.toml:2:1: unknown field `epoch`, expected one of `fair`"), "{error}");
     }
 
     #[test]

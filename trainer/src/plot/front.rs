@@ -1,0 +1,73 @@
+//! What fairness costs: accuracy against one measure of unequal treatment.
+
+use feamoe_engine::fairness::Measure;
+
+use super::canvas::{Anchor, Canvas, GREY, INK, LOWERS, MARGIN, Mark, RAISES, RULE, TOP, WIDTH, dots, hint, line, px};
+use super::canvas::{polyline, text};
+use super::scale::Scale;
+use crate::tuning::{Kind, Tuned};
+
+const HEIGHT: f64 = 420.0;
+/// Where the values begin, right of the labels of the accuracy.
+const LEFT: f64 = 92.0;
+/// Ticks of the accuracy.
+const TICKS: f64 = 7.0;
+const DOT: f64 = 9.0;
+
+/// Draws every point of a search: to the left is fairer, above is more accurate; a line joins those
+/// that no other beats. Nothing without a protected column.
+#[must_use]
+pub fn front(tuned: &Tuned) -> Option<String> {
+    let measure = Measure::ALL.into_iter().find(|measure| Some(measure.name()) == tuned.measure)?;
+    let mut points: Vec<_> = tuned
+        .front
+        .iter()
+        .filter_map(|point| {
+            Some((f64::from(point.figures.magnitude(measure)?), f64::from(point.figures.accuracy), point))
+        })
+        .collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
+    let across = points.iter().map(|(gap, ..)| *gap).chain([0.0]);
+    let across = Scale::new(across, LEFT, WIDTH - MARGIN, [0.0, 24.0]);
+    let up = Scale::new(points.iter().map(|(_, accuracy, _)| *accuracy), 0.0, HEIGHT, [24.0, 24.0]);
+
+    let rows = points.first().map_or(0, |(.., point)| point.figures.rows);
+    let mut canvas =
+        Canvas::new(HEIGHT, "What fairness costs", &format!("accuracy and {} on {rows} rows", measure.name()));
+    canvas.describe("Accuracy rises to the top, unequal treatment to the right; the line joins the best points.");
+    canvas.axis(&across, &format!("unequal treatment, |{}|, of the group furthest from it", measure.name()));
+    let bottom = canvas.bottom;
+    for (tick, label) in up.ticks_within(TICKS) {
+        let y = bottom - up.at(tick);
+        canvas.put(line(LEFT, y, WIDTH - MARGIN, y, RULE, 1.0));
+        canvas.put(text(LEFT - 8.0, y + 4.0, &label, Anchor::End, GREY).set("font-size", 12));
+    }
+    canvas.put(text(MARGIN, TOP - 10.0, "accuracy", Anchor::Start, INK).set("font-size", 12));
+    if let Some(limit) = tuned.limit {
+        canvas.mark(across.at(f64::from(measure.allowance(limit))), "target", "target");
+    }
+    let best = points.iter().filter(|(.., point)| point.is_best);
+    let best = best.map(|(gap, accuracy, _)| (across.at(*gap), bottom - up.at(*accuracy)));
+    canvas.put(polyline(best, INK).set("stroke-width", 1.2).set("class", "best"));
+    for (gap, accuracy, point) in &points {
+        let at = format!("M{} {}h0", px(across.at(*gap)), px(bottom - up.at(*accuracy)));
+        let limit = point.limit.map_or_else(String::new, |limit| format!(" {}={limit}", measure.name()));
+        let words = format!("{}{limit}: accuracy {accuracy:.4}, {} {gap:.4}", point.kind.name(), measure.name());
+        canvas.put(dots(at, colour(point.kind), DOT).set("class", "point").add(hint(&words)));
+    }
+    let kinds = [Kind::Target, Kind::GroupThresholds, Kind::Unconstrained, Kind::LogisticRegression];
+    let shown = kinds.into_iter().filter(|kind| points.iter().any(|(.., point)| point.kind == *kind));
+    let legend: Vec<_> = shown.map(|kind| (Some(Mark::Dot(colour(kind))), kind.name())).collect();
+    canvas.legend(&legend);
+    Some(canvas.finish())
+}
+
+/// Colours of Okabe and Ito (2008).
+const fn colour(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Target => RAISES,
+        Kind::GroupThresholds => LOWERS,
+        Kind::Unconstrained => INK,
+        Kind::LogisticRegression => "#009e73",
+    }
+}

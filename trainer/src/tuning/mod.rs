@@ -1,0 +1,254 @@
+//! A search for the options of a run: draws some, drops the worst on few rows, judges what is left
+//! on all of them, and shows what fairness costs in accuracy.
+//!
+//! *Successive halving* (Jamieson and Talwalkar 2016): all [candidates](space) learn from a share of
+//! the rows, the best third learns from three times as many, and so on until they learn from all.
+//! The first candidate, the default, stays to the end: what is chosen was found to be better. Rows
+//! are drawn by the seed from the whole stream and keep their order: a drift is in every share.
+//!
+//! Candidates are compared by a loss plus what their gaps exceed the targets by, on rows that they
+//! did not learn from. Of those that hold the targets, the one with the smallest loss is chosen.
+//!
+//! Small differences between good candidates are mostly chance: on 6,500 rows two log-losses differ
+//! by 0.002 for no reason. So in the last round, and for the front, everything is judged on several
+//! draws of held-out rows, and the means are compared.
+//!
+//! *Cost:* as much as some hundred runs over the data by default. Nothing depends on the number of
+//! threads; only a time limit depends on the machine.
+
+mod front;
+mod space;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use feamoe_engine::fairness::Measure;
+use rayon::prelude::*;
+use serde::Serialize;
+
+pub use front::{Kind, Point};
+pub use space::Fixed;
+pub use trial::{Figures, JudgedOn, Objective, TuneError};
+
+use crate::error::Error;
+use crate::rows::Input;
+use crate::schema::Schema;
+use crate::training::config::Config;
+
+/// Of the candidates of a round, one in this many goes on; the next round has as many times the
+/// rows.
+const HALVING: usize = 3;
+/// Rounds have no fewer training rows: the encoding is fitted on as many at first.
+const FEWEST_ROWS: u64 = 5_000;
+
+/// What is searched, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The options that are not drawn, and the targets.
+    pub base: Config,
+    /// The options that keep their value in `base`.
+    pub fixed: Fixed,
+    /// Candidates in the first round, at least 1.
+    pub candidates: usize,
+    /// Draws the candidates and the rows.
+    pub seed: u64,
+    /// The rows that candidates are judged on.
+    pub judged_on: JudgedOn,
+    /// Draws of held-out rows in the last round and for the front, at least 1.
+    pub repeats: u32,
+    /// What is to be best.
+    pub objective: Objective,
+    /// No trial starts after it.
+    pub deadline: Option<Instant>,
+}
+
+/// One candidate that learned from a share of the rows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Trial {
+    /// Its number, from 1; the first is the default.
+    pub candidate: usize,
+    /// Share of the training rows that it learned from, above 0, at most 1.
+    pub share: f64,
+    /// The options that differ from the default, in TOML.
+    pub options: String,
+    /// What came of it.
+    pub figures: Figures,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tuned {
+    /// What was to be best.
+    pub objective: Objective,
+    /// Rows to learn from.
+    pub rows: u64,
+    /// All trials of the search by round, each from the best to the worst.
+    pub trials: Vec<Trial>,
+    /// The trial whose options were chosen.
+    pub chosen: Trial,
+    /// Whether the chosen options hold every target on the rows they were judged on.
+    pub holds_targets: bool,
+    /// The measure of the front; `None` where no column is protected.
+    pub measure: Option<&'static str>,
+    /// The target on that measure; `None` where there is none.
+    pub limit: Option<f32>,
+    /// Accuracy against the measure; empty where no column is protected.
+    pub front: Vec<Point>,
+    /// What is not on the front, and why.
+    pub notes: Vec<String>,
+    /// Trials that the time limit left out.
+    pub left_out: usize,
+}
+
+/// Results of trials, to resume a search: by the SHA-256 of all that they depend on (data, schema,
+/// rows judged on, seed, targets), their share of the rows and their options.
+pub type Known = BTreeMap<String, Figures>;
+
+/// A search that is going on.
+struct Tuner<'a> {
+    inputs: &'a [Input],
+    schema: &'a Schema,
+    plan: &'a Plan,
+    /// What every trial depends on, see [`Known`].
+    basis: String,
+    known: Mutex<Known>,
+    /// Called with all results after each new one.
+    on_trial: &'a (dyn Fn(&Known) -> Result<(), Error> + Sync),
+}
+
+/// Searches. `known` holds results of earlier searches; those of the same data, schema and targets
+/// are not computed again. `on_trial` is called with all results after each new one.
+///
+/// # Errors
+/// Those of a run over the data; [`TuneError::NoTime`] where the time limit left no trial on all
+/// rows; those of `on_trial`.
+pub fn tune(
+    inputs: &[Input],
+    schema: &Schema,
+    plan: &Plan,
+    known: Known,
+    on_trial: &(dyn Fn(&Known) -> Result<(), Error> + Sync),
+) -> Result<Tuned, TuneError> {
+    let (rows, basis) = trial::survey(inputs, schema, plan)?;
+    let tuner = Tuner { inputs, schema, plan, basis, known: Mutex::new(known), on_trial };
+    let mut remaining: Vec<(usize, Config)> = space::candidates(plan).into_iter().enumerate().collect();
+    let (mut trials, mut left_out) = (Vec::new(), 0);
+    let mut last: Vec<(usize, Config, Figures)> = Vec::new();
+    let shares = shares(remaining.len(), rows);
+    for (round, share) in shares.iter().enumerate() {
+        let judged = tuner.all(&remaining, *share)?;
+        left_out += remaining.len() - judged.len();
+        last = judged;
+        last.sort_by(|(a, _, x), (b, _, y)| cost(plan, x).total_cmp(&cost(plan, y)).then(a.cmp(b)));
+        trials.extend(last.iter().map(|(candidate, config, figures)| trial(*candidate, *share, config, figures)));
+        if round + 1 < shares.len() {
+            let kept = remaining.len().div_ceil(HALVING);
+            let is_kept = |(rank, (candidate, ..)): &(usize, &(usize, _, _))| *rank < kept || *candidate == 0;
+            let best = last.iter().enumerate().filter(is_kept);
+            remaining = best.map(|(_, (candidate, config, _))| (*candidate, config.clone())).collect();
+        }
+    }
+    let holds = |figures: &Figures| plan.base.fair.is_empty() || figures.excess == 0.0;
+    let chosen = last.iter().find(|(.., figures)| holds(figures)).or(last.first());
+    let (candidate, config, figures) = chosen.ok_or(TuneError::NoTime)?;
+    let measure =
+        (!schema.protected.is_empty()).then(|| plan.base.fair.first().map_or(Measure::Spd, |(measure, _)| *measure));
+    let front = measure.map(|measure| front::front(&tuner, config, measure)).transpose()?.unwrap_or_default();
+    left_out += front.left_out;
+    Ok(Tuned {
+        objective: plan.objective,
+        rows,
+        trials,
+        chosen: trial(*candidate, 1.0, config, figures),
+        holds_targets: holds(figures),
+        measure: measure.map(Measure::name),
+        limit: plan.base.fair.first().map(|(_, limit)| *limit).filter(|_| measure.is_some()),
+        front: front.points,
+        notes: front.notes,
+        left_out,
+    })
+}
+
+fn trial(candidate: usize, share: f64, config: &Config, figures: &Figures) -> Trial {
+    Trial { candidate: candidate + 1, share, options: config.to_toml(), figures: figures.clone() }
+}
+
+/// Returns what candidates are ordered by: the smaller, the better.
+fn cost(plan: &Plan, figures: &Figures) -> f64 {
+    plan.objective.of(figures) + figures.excess
+}
+
+/// Returns the share of the rows in each round: all of them in the last.
+fn shares(candidates: usize, rows: u64) -> Vec<f64> {
+    let mut shares = vec![1.0];
+    let mut left = candidates;
+    while left > HALVING && rows as f64 * shares[0] / HALVING as f64 >= FEWEST_ROWS as f64 {
+        left = left.div_ceil(HALVING);
+        shares.insert(0, shares[0] / HALVING as f64);
+    }
+    shares
+}
+
+impl Tuner<'_> {
+    /// Judges candidates on all threads, in their order; without those that the time limit left
+    /// out.
+    fn all<T: Copy + Send + Sync>(
+        &self,
+        candidates: &[(T, Config)],
+        share: f64,
+    ) -> Result<Vec<(T, Config, Figures)>, TuneError> {
+        let draws = match self.plan.judged_on {
+            JudgedOn::HeldOut(_) if share == 1.0 => self.plan.repeats.max(1),
+            _ => 1,
+        };
+        let trials: Vec<(usize, u32)> =
+            (0..candidates.len()).flat_map(|index| (0..draws).map(move |draw| (index, draw))).collect();
+        let judged = trials.par_iter().with_max_len(1).map(|(index, draw)| {
+            let (_, config) = &candidates[*index];
+            self.judge(config, share, *draw)
+        });
+        let judged: Vec<Option<Figures>> = judged.collect::<Result<_, TuneError>>()?;
+        let judged = judged.chunks(draws as usize).zip(candidates).filter_map(|(draws, (name, config))| {
+            let draws: Vec<&Figures> = draws.iter().map(Option::as_ref).collect::<Option<_>>()?;
+            Some((*name, config.clone(), Figures::mean(&draws, &self.plan.base.fair)))
+        });
+        Ok(judged.collect())
+    }
+
+    /// Judges options that learned from a share of the rows, for one draw of held-out rows; `None`
+    /// past the time limit.
+    fn judge(&self, config: &Config, share: f64, draw: u32) -> Result<Option<Figures>, TuneError> {
+        let key = format!("{} {share} {draw}\n{}", self.basis, config.to_toml());
+        let known = |known: &Mutex<Known>| known.lock().ok().and_then(|known| known.get(&key).cloned());
+        if let Some(figures) = known(&self.known) {
+            return Ok(Some(figures));
+        }
+        if self.plan.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(None);
+        }
+        let figures = trial::judge(self.inputs, self.schema, self.plan, config, share, draw)?;
+        if let Ok(mut known) = self.known.lock() {
+            known.insert(key, figures.clone());
+            (self.on_trial)(&known)?;
+        }
+        Ok(Some(figures))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_end_with_all_rows_and_begin_with_enough() {
+        assert_eq!(shares(1, 1_000_000), [1.0]);
+        assert_eq!(shares(3, 1_000_000), [1.0]);
+        assert_eq!(shares(27, 1_000), [1.0]);
+        assert_eq!(shares(27, 1_000_000).len(), 3);
+        assert_eq!(shares(27, 20_000).len(), 2);
+        let shares = shares(243, 1_000_000_000);
+        assert!(shares.len() == 5 && shares.windows(2).all(|pair| (pair[1] / pair[0] - 3.0).abs() < 1e-9));
+    }
+}
