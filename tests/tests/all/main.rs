@@ -71,4 +71,5 @@ mod study;
 #[cfg(feature = "tables")]
 mod tables;
 mod threshold;
+mod watch;
 mod weights;

@@ -6,7 +6,7 @@ use feamoe_engine::{FeatureIndex, Schema, Value};
 
 use super::{MOST_POINTS, PointKind, PointValue};
 use crate::explanation::{BackgroundRecords, evenly};
-use crate::model::HostModel;
+use crate::model::{HostModel, inverse, parts};
 
 /// Parts of equal width after its transform that stand for the bins of a number without bins.
 const PARTS: u16 = 20;
@@ -58,7 +58,7 @@ impl Axis {
             Kind::Number { transform, low, high, bins, .. } => {
                 axis.is_binned = bins > 0;
                 if bins == 0 {
-                    axis.edges = parts(transform, low, high);
+                    axis.edges = parts(transform, low, high, PARTS);
                 }
                 axis.place_numbers(transform, [low, high], background);
             }
@@ -155,28 +155,9 @@ impl Stop {
     }
 }
 
-/// Returns the inner edges of [`PARTS`] parts of a range, of equal width after the transform; fewer
-/// where two are one number.
-fn parts(transform: Transform, low: f32, high: f32) -> Vec<f32> {
-    let (from, to) = (f64::from(transform.apply(low)), f64::from(transform.apply(high)));
-    let at = |part: u16| inverse(transform, from + (to - from) * f64::from(part) / f64::from(PARTS));
-    let mut edges: Vec<f32> = (1..PARTS).map(at).filter(|edge| *edge > low && *edge <= high).collect();
-    edges.dedup();
-    edges
-}
-
 /// Returns the number half way after the transform.
 fn middle(transform: Transform, from: f32, to: f32) -> f32 {
     inverse(transform, f64::midpoint(f64::from(transform.apply(from)), f64::from(transform.apply(to))))
-}
-
-/// Returns the number whose transform is `t`.
-#[allow(clippy::cast_possible_truncation)] // rounded
-fn inverse(transform: Transform, t: f64) -> f32 {
-    match transform {
-        Transform::Identity => t as f32,
-        Transform::Log1p => libm::expm1(t) as f32,
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,96 @@
+//! The cells that the values of a feature are counted in.
+
+use feamoe_engine::schema::{Kind, Transform, bin};
+use feamoe_engine::{FeatureIndex, Value};
+
+use crate::model::{HostModel, parts};
+
+/// Bins of a number at most: of more in the model, neighbours are counted together.
+const MOST_BINS: u16 = 16;
+
+/// The cells of one feature: of a number *below the training range*, its bins, *above the training
+/// range*, *missing*; of a category its levels, *unseen*, *missing*.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    kind: Kind,
+    /// Edges between the bins of a number, ascending.
+    edges: Vec<f32>,
+    levels: Vec<String>,
+}
+
+impl Axis {
+    /// Divides a feature of a model by the bins and levels that it was trained with. A number
+    /// without bins is cut into parts of equal width after its transform.
+    #[must_use]
+    pub fn new(model: &HostModel<'_>, feature: usize, kind: Kind) -> Self {
+        let levels = model.schema().level_names(feature).map(str::to_owned).collect();
+        let edges = match kind {
+            Kind::Number { transform, low, high, bins: 0, .. } => parts(transform, low, high, MOST_BINS),
+            Kind::Number { .. } => {
+                let all = model.edges(FeatureIndex(feature));
+                let most = usize::from(MOST_BINS) - 1;
+                let kept = all.len().min(most);
+                (0..kept)
+                    .filter_map(|kept_before| all.get((2 * kept_before + 1) * all.len() / (2 * kept)))
+                    .copied()
+                    .collect()
+            }
+            Kind::Category { .. } => Vec::new(),
+        };
+        Self { kind, edges, levels }
+    }
+
+    /// Divides the probabilities from 0 to 1 into `bins` of equal width.
+    #[must_use]
+    pub fn of_probabilities(bins: u16) -> Self {
+        let edges = (1..bins).map(|edge| f32::from(edge) / f32::from(bins)).collect();
+        let kind = Kind::Number { transform: Transform::Identity, low: 0.0, high: 1.0, centre: 0.5, bins };
+        Self { kind, edges, levels: Vec::new() }
+    }
+
+    /// Returns the number of cells.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        match self.kind {
+            Kind::Number { .. } => self.edges.len() + 4,
+            Kind::Category { levels } => usize::from(levels) + 2,
+        }
+    }
+
+    /// Returns the cell of a value; a value of the other kind counts as missing.
+    #[must_use]
+    pub fn cell(&self, value: Value) -> usize {
+        let missing = self.cells() - 1;
+        match (value, self.kind) {
+            (Value::Number(x), Kind::Number { low, .. }) if x < low => 0,
+            (Value::Number(x), Kind::Number { high, .. }) if x > high => missing - 1,
+            (Value::Number(x), Kind::Number { .. }) if !x.is_nan() => 1 + bin(x, &self.edges),
+            (Value::Level(code), Kind::Category { .. }) => usize::from(code).min(missing),
+            (Value::Unseen, Kind::Category { .. }) => missing - 1,
+            _ => missing,
+        }
+    }
+
+    /// Returns what a cell is called.
+    #[must_use]
+    pub fn name(&self, cell: usize) -> String {
+        if cell + 1 == self.cells() {
+            return "missing".into();
+        }
+        let Kind::Number { low, high, .. } = self.kind else {
+            return self.levels.get(cell).map_or_else(
+                || if cell + 2 == self.cells() { "unseen level".into() } else { format!("level {cell}") },
+                Clone::clone,
+            );
+        };
+        match cell {
+            0 => format!("below {low}"),
+            _ if cell + 2 == self.cells() => format!("above {high}"),
+            _ => {
+                let edge = |place: usize| self.edges.get(place);
+                let from = cell.checked_sub(2).and_then(edge).copied().unwrap_or(low);
+                format!("{from} to {}", edge(cell - 1).copied().unwrap_or(high))
+            }
+        }
+    }
+}
