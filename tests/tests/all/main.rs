@@ -24,6 +24,8 @@ mod cli_monitor;
 mod cli_quantize;
 mod cli_real_data;
 mod cli_recourse;
+mod cli_watch;
+mod comparison;
 mod delta;
 mod determinism;
 mod device_costs;

@@ -4,11 +4,12 @@
 
 use feamoe_tests::command::Folder;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "schema",
     "train",
     "update",
     "evaluate",
+    "compare",
     "score",
     "explain",
     "recourse",
@@ -79,6 +80,8 @@ fn tables() {
         ("evaluate", [&["evaluate", model, "lending.csv"], &schema[..]].concat()),
         ("inspect", vec!["inspect", model]),
         ("inspect_device", vec!["inspect", model, "--device", "cortex-m4f"]),
+        ("compare", vec!["compare", model, "new.feamoe", "lending.csv"]),
+        ("monitor", vec!["monitor", model, "lending.csv", "--reference", "lending.csv"]),
         ("explain_a_record", vec!["explain", model, "lending.csv", "--row", "3"]),
         ("explain_all", vec!["explain", model, "lending.csv", "--global", "--method", "path"]),
         ("recourse_of_a_record", vec!["recourse", model, "lending.csv", "--row", "5"]),

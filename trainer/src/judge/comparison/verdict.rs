@@ -59,6 +59,10 @@ fn of_measure(comparison: &Comparison, name: &str, [better, worse]: [&str; 2], l
 
 fn of_gap(gap: &GapChange) -> String {
     let GapChange { attribute, group, measure, values: [first, second], .. } = gap;
-    let moves = if second.abs() < first.abs() { "closer to" } else { "further from" };
-    format!("{measure} of {attribute}: {group} moves {moves} equal treatment ({first:+.4} to {second:+.4})")
+    let moves = match () {
+        () if first * second < 0.0 => "changes sides",
+        () if second.abs() < first.abs() => "moves closer to equal treatment",
+        () => "moves further from equal treatment",
+    };
+    format!("{measure} of {attribute}: {group} {moves} ({first:+.4} to {second:+.4})")
 }
