@@ -162,9 +162,9 @@ fn the_intervals_hold_the_truth_as_often_as_they_say() {
             groups[group].observe([first, second]);
             let x = uniform();
             differences.observe([x, 0.8 * x + 0.1 * uniform()]);
-            let chance = 0.1 + 0.6 * uniform();
-            // Too sure by 0.2 and by 0.1.
-            calibrations.observe(uniform() < chance, [chance as f32 + 0.2, chance as f32 + 0.1]);
+            let chance = 0.35 + 0.25 * uniform();
+            // Too high by 0.35 and too low by 0.3.
+            calibrations.observe(uniform() < chance, [chance as f32 + 0.35, chance as f32 - 0.3]);
         }
         let [a, b] = groups.map(|pairs| pairs.change());
         let holds =
@@ -172,7 +172,7 @@ fn the_intervals_hold_the_truth_as_often_as_they_say() {
         held[0] += u64::from(holds(a, 0.02));
         held[1] += u64::from(holds(Change::sum(&[(1.0, a), (-1.0, b)]), 0.03));
         held[2] += u64::from(holds(differences.change(), -0.05));
-        held[3] += u64::from(holds(calibrations.change(), -0.1));
+        held[3] += u64::from(holds(calibrations.change(), -0.05));
         let [low, high] = a.interval.unwrap();
         let unpaired = 2.0 * 1.96 * (2.0 * 0.25 / 200.0_f64).sqrt();
         assert!(high - low < 0.6 * unpaired);
@@ -185,21 +185,21 @@ fn the_intervals_hold_the_truth_as_often_as_they_say() {
 #[test]
 fn models_of_other_features_are_compared_and_of_another_outcome_refused() {
     let folder = folder();
-    let fewer = folder.text("lending.toml").replace("drop = [\"application\"]", "drop = [\"application\", \"income\"]");
+    let fewer = folder.text("lending.toml").replace("drop = [\"application\"]", "drop = [\"application\", \"region\"]");
     assert_ne!(fewer, folder.text("lending.toml"));
     folder.write("fewer.toml", fewer);
     let _ = folder.run(&["train", "lending.csv", "--schema", "fewer.toml", "-o", "fewer.feamoe"]).done();
     let comparison = compare(&folder, "lending.feamoe", "fewer.feamoe");
     let features = comparison["features"].as_array().unwrap();
-    let income = features.iter().find(|feature| feature["feature"] == "income").unwrap();
-    assert_eq!(income["has"], serde_json::json!([true, false]));
-    assert_eq!((&income["mean_change"], number(&income["mean_values"][1])), (&income["mean_values"][0], 0.0));
+    let region = features.iter().find(|feature| feature["feature"] == "region").unwrap();
+    assert_eq!(region["has"], serde_json::json!([true, false]));
+    assert_eq!((&region["mean_change"], number(&region["mean_values"][1])), (&region["mean_values"][0], 0.0));
     assert_eq!(comparison["explained_rows"], 1_000);
 
-    let without = folder.text("new.csv").replace("income", "earnings");
+    let without = folder.text("new.csv").replace("region", "place");
     folder.write("without.csv", without);
     let refused = folder.refusal(&["compare", "fewer.feamoe", "lending.feamoe", "without.csv"]);
-    assert!(refused.starts_with("without.csv: no column \"income\", which the second model needs"), "{refused}");
+    assert!(refused.starts_with("without.csv: no column \"region\", which the second model needs"), "{refused}");
     let swapped = folder.text("lending.toml").replace("positive = [\"yes\"]", "positive = [\"no\"]");
     folder.write("swapped.toml", swapped.replace("negative = [\"no\"]", "negative = [\"yes\"]"));
     let _ = folder.run(&["train", "lending.csv", "--schema", "swapped.toml", "-o", "other.feamoe"]).done();

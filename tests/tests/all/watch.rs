@@ -123,7 +123,7 @@ type Change = fn(&mut Application);
 #[test]
 fn a_planted_change_is_named_soon_and_nothing_before_it() {
     let blob = model();
-    let changes: [(&str, Quantity, u64, Change); 12] = [
+    let changes: [(&str, Quantity, u64, Change); 13] = [
         ("income tripled", input("income"), 100, |a| a.income = a.income.map(|x| 3 * x)),
         ("loan tripled", input("loan_amount"), 300, |a| a.loan_amount *= 3),
         ("years tripled", input("years_employed"), 500, |a| a.years_employed = a.years_employed.map(|x| 3 * x)),
@@ -133,6 +133,9 @@ fn a_planted_change_is_named_soon_and_nothing_before_it() {
             a.income = a.income.filter(|_| a.number % 4 > 0);
         }),
         ("a new level", input("region"), 200, |a| a.region = if a.region == "east" { "centre" } else { a.region }),
+        ("a rare level renamed", input("employment"), 600, |a| {
+            a.employment = if a.employment == "unemployed" { "none" } else { a.employment }
+        }),
         ("two levels swapped", input("employment"), 200, |a| {
             a.employment = match a.employment {
                 "salaried" => "public",

@@ -14,9 +14,15 @@ use super::gaps::MEASURES;
 use super::require::RequireOption;
 use super::{CellsOption, FormatOption, Outcome, whole};
 
+/// What is printed of rows, for the help.
+const OF_ROWS: &str = "\
+Of rows, every alarm and every window is printed at once, a summary at the end; with --format json
+each is one JSON object on a line of its own. Exit codes: 0 no alarm; 1 an alarm was raised, or of
+statuses a limit is not met; 2 usage, input or I/O.";
+
 /// The options of `feamoe monitor`.
 #[derive(Args, Debug)]
-#[command(after_long_help = MEASURES)]
+#[command(after_long_help = format!("{OF_ROWS}\n\n{MEASURES}"))]
 pub struct Options {
     /// The model
     #[arg(value_name = "MODEL", required_unless_present = "status", conflicts_with = "status")]

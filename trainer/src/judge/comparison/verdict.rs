@@ -59,10 +59,7 @@ fn of_measure(comparison: &Comparison, name: &str, [better, worse]: [&str; 2], l
 
 fn of_gap(gap: &GapChange) -> String {
     let GapChange { attribute, group, measure, values: [first, second], .. } = gap;
-    let moves = match () {
-        () if first * second < 0.0 => "changes sides",
-        () if second.abs() < first.abs() => "moves closer to equal treatment",
-        () => "moves further from equal treatment",
-    };
-    format!("{measure} of {attribute}: {group} {moves} ({first:+.4} to {second:+.4})")
+    let moves = if second.abs() < first.abs() { "closer to" } else { "further from" };
+    let side = if first * second < 0.0 { ", on the other side" } else { "" };
+    format!("{measure} of {attribute}: {group} moves {moves} equal treatment{side} ({first:+.4} to {second:+.4})")
 }

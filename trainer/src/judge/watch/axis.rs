@@ -8,8 +8,9 @@ use crate::model::{HostModel, parts};
 /// Bins of a number at most: of more in the model, neighbours are counted together.
 const MOST_BINS: u16 = 16;
 
-/// The cells of one feature: of a number *below the training range*, its bins, *above the training
-/// range*, *missing*; of a category its levels, *unseen*, *missing*.
+/// The cells of one feature: of a number *below the training range*, its bins, *missing*, *above the
+/// training range*; of a category *missing*, its levels, *unseen*. What is rare stands at the ends,
+/// where [`Exchangeability`](super::exchange::Exchangeability) distinguishes finest.
 #[derive(Clone, Debug)]
 pub struct Axis {
     kind: Kind,
@@ -60,37 +61,35 @@ impl Axis {
     /// Returns the cell of a value; a value of the other kind counts as missing.
     #[must_use]
     pub fn cell(&self, value: Value) -> usize {
-        let missing = self.cells() - 1;
+        let last = self.cells() - 1;
         match (value, self.kind) {
             (Value::Number(x), Kind::Number { low, .. }) if x < low => 0,
-            (Value::Number(x), Kind::Number { high, .. }) if x > high => missing - 1,
+            (Value::Number(x), Kind::Number { high, .. }) if x > high => last,
             (Value::Number(x), Kind::Number { .. }) if !x.is_nan() => 1 + bin(x, &self.edges),
-            (Value::Level(code), Kind::Category { .. }) => usize::from(code).min(missing),
-            (Value::Unseen, Kind::Category { .. }) => missing - 1,
-            _ => missing,
+            (_, Kind::Number { .. }) => last - 1,
+            (Value::Level(code), Kind::Category { levels }) if code < levels => 1 + usize::from(code),
+            (Value::Unseen, Kind::Category { .. }) => last,
+            (_, Kind::Category { .. }) => 0,
         }
     }
 
     /// Returns what a cell is called.
     #[must_use]
     pub fn name(&self, cell: usize) -> String {
-        if cell + 1 == self.cells() {
-            return "missing".into();
-        }
-        let Kind::Number { low, high, .. } = self.kind else {
-            return self.levels.get(cell).map_or_else(
-                || if cell + 2 == self.cells() { "unseen level".into() } else { format!("level {cell}") },
-                Clone::clone,
-            );
-        };
-        match cell {
-            0 => format!("below {low}"),
-            _ if cell + 2 == self.cells() => format!("above {high}"),
-            _ => {
-                let edge = |place: usize| self.edges.get(place);
-                let from = cell.checked_sub(2).and_then(edge).copied().unwrap_or(low);
-                format!("{from} to {}", edge(cell - 1).copied().unwrap_or(high))
+        let last = self.cells() - 1;
+        match self.kind {
+            Kind::Number { low, .. } if cell == 0 => format!("below {low}"),
+            Kind::Number { high, .. } if cell == last => format!("above {high}"),
+            Kind::Category { .. } if cell == last => "unseen level".into(),
+            Kind::Number { low, high, .. } if cell + 1 < last => {
+                let edge = |place: usize| self.edges.get(place).copied();
+                let from = cell.checked_sub(2).and_then(edge).unwrap_or(low);
+                format!("{from} to {}", edge(cell - 1).unwrap_or(high))
             }
+            Kind::Category { .. } if cell > 0 => {
+                self.levels.get(cell - 1).cloned().unwrap_or_else(|| format!("level {}", cell - 1))
+            }
+            _ => "missing".into(),
         }
     }
 }

@@ -14,11 +14,12 @@
 //! `theta` is drawn, uniform. Earlier values may come from a reference: they are compared with, and
 //! not tested.
 //!
-//! A bettor stakes on where the next p-value falls, with a density over [`PARTS`] equal parts of
-//! [0, 1] that it learns from the p-values so far, those of long ago forgotten:
+//! A bettor stakes on where the next p-value falls, with a density over parts of [0, 1]
+//! ([`EDGES`]: sixteenths, finer at both ends, where rare cells are) that it learns from the
+//! p-values so far, those of long ago forgotten:
 //!
 //! ```text
-//! b_n = PARTS (w[part] + PRIOR) / (sum(w) + PARTS PRIOR)
+//! b_n = (w[part] / width[part] + PRIOR) / (sum(w) + PRIOR)
 //! ```
 //!
 //! Its mean is 1 where p-values are uniform, so that products of it are martingales (plug-in
@@ -37,12 +38,16 @@
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore as _, SeedableRng as _};
 
-/// Parts of [0, 1] that a bet distinguishes.
-const PARTS: usize = 16;
+/// Edges between the parts of [0, 1] that a bet distinguishes, in 1,024ths.
+const EDGES: [u16; PARTS - 1] =
+    [1, 4, 16, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960, 1_008, 1_020, 1_023];
+/// Number of the parts.
+const PARTS: usize = 22;
 /// Values after which a bettor has forgotten all but 1/e of the weight of a value.
 const MEMORIES: [f64; 3] = [100.0, 1_000.0, 10_000.0];
-/// Weight of each part before there is any value: larger is more careful.
-const PRIOR: f64 = 4.0;
+/// Weight of all parts together before there is any value, shared out by their widths: larger is
+/// more careful.
+const PRIOR: f64 = 64.0;
 /// Weight of the earlier shares in those that name the cell that changed most.
 const CAUTION: f64 = 10.0;
 
@@ -105,7 +110,7 @@ impl Exchangeability {
         let less: u64 = counts.iter().take(cell).sum();
         let all: u64 = counts.iter().sum::<u64>() + 1;
         let p = (less as f64 + self.uniform() * equal as f64) / all as f64;
-        let part = ((p * PARTS as f64) as usize).min(PARTS - 1);
+        let part = EDGES.partition_point(|edge| f64::from(*edge) <= 1_024.0 * p);
         self.values += 1;
         let stake = stake(self.values);
         let mut evidence = 0.0;
@@ -164,6 +169,12 @@ fn stake(n: u64) -> f64 {
     1.0 / libm::log(e + (n - 1) as f64) - 1.0 / libm::log(e + n as f64)
 }
 
+/// Returns how much of [0, 1] a part is.
+fn width(part: usize) -> f64 {
+    let edge = |place: usize| EDGES.get(place).copied().map_or(1_024.0, f64::from);
+    (edge(part) - part.checked_sub(1).map_or(0.0, edge)) / 1_024.0
+}
+
 /// Stakes on the part of [0, 1] that the next p-value is in.
 #[derive(Clone, Debug)]
 struct Bettor {
@@ -194,7 +205,7 @@ impl Bettor {
     fn bet(&mut self, part: usize, stake: f64, value: u64) {
         let sum: f64 = self.weights.iter().sum();
         let weight = self.weights.get(part).copied().unwrap_or_default();
-        let gain = PARTS as f64 * (weight + PRIOR) / (sum + PARTS as f64 * PRIOR);
+        let gain = (weight / width(part) + PRIOR) / (sum + PRIOR);
         self.capital = (self.capital + stake) * gain;
         if stake >= self.best {
             (self.best, self.since) = (stake, value);
@@ -219,7 +230,7 @@ mod tests {
         assert!((staked + left - 1.0).abs() < 1e-9 && (1..1_000).all(|n| stake(n) > stake(n + 1)));
     }
 
-    /// The mean of a bet over the parts is 1, whatever was learned.
+    /// The mean of a bet over [0, 1] is 1, whatever was learned.
     #[test]
     fn a_bet_on_uniform_values_is_fair() {
         let mut bettor = Bettor::new(100.0, 1);
@@ -228,9 +239,9 @@ mod tests {
             let gains = (0..PARTS).map(|part| {
                 let mut next = Bettor { capital: 1.0, ..bettor.clone() };
                 next.bet(part, 0.0, value);
-                next.capital
+                width(part) * next.capital
             });
-            let mean = gains.sum::<f64>() / PARTS as f64;
+            let mean = gains.sum::<f64>();
             assert!((mean - 1.0).abs() < 1e-12, "{mean}");
         }
     }
