@@ -5,29 +5,27 @@
 //! second model minus the first.
 
 pub mod paired;
+mod sample;
 mod verdict;
 
 use feamoe_engine::fairness::Measure;
-use feamoe_engine::{FeatureIndex, Value};
-use rand_pcg::Pcg64Mcg;
-use rand_pcg::rand_core::SeedableRng as _;
 use serde::Serialize;
 
 use self::paired::{Calibrations, Change, Differences, Pairs};
+use self::sample::Sample;
 use super::binding::Binding;
 use super::evaluation::{Evaluation, Evaluator};
 use super::gaps::GroupGaps;
 use super::reliability::log_loss;
 use crate::error::Error;
-use crate::model::{AnyModel, HostAttribution, HostModel, HostScore};
-use crate::random::below;
+use crate::model::{AnyModel, HostScore};
 use crate::rows::{Attribute, NO_GROUP, Row, Stream};
 
 /// The measures whose gaps are compared: those of decisions.
 pub const MEASURES: [Measure; 4] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp];
 
-/// Seed of the rows that are explained.
-const SEED: u64 = 1;
+/// Rows between two reports of progress.
+const REPORT_EVERY: u64 = 512;
 
 /// How far a model is from another, over some records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -171,34 +169,13 @@ pub fn compare(
     most_explained: usize,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<Comparison, Error> {
-    const REPORT_EVERY: u64 = 512;
-    let mut bindings = Vec::new();
-    for (model, name) in models.iter().zip(["the first model", "the second model"]) {
-        stream.target().check_model(model.schema())?;
-        let binding = Binding::of(model.schema(), |column| stream.column(column, name))?;
-        bindings.push(binding.with_bad_cells(stream.bad_cells()));
-    }
-    stream.want(&bindings.iter().flat_map(Binding::columns).collect::<Vec<_>>());
-    let mut records = models.map(AnyModel::record);
-    let mut tally = Tally::new(models, stream.attributes().count());
     let mut sample = Sample::new(models, most_explained);
-    while let Some(row) = stream.next_row()? {
-        let Some(label) = row.label else { continue };
-        for (binding, record) in bindings.iter().zip(&mut records) {
-            binding.fill(&row, record)?;
+    let tally = Tally::of(models, ["the first model", "the second model"], stream, |bindings, row| {
+        if row.position.number.is_multiple_of(REPORT_EVERY) {
+            on_progress(row.position.number);
         }
-        let [(a, of_a), (b, of_b)] = [(models[0], &records[0]), (models[1], &records[1])];
-        // Each record is of its very model: it cannot be another's.
-        let scores = [a.score(of_a), b.score(of_b)].map(Result::unwrap_or_default);
-        let calibrated =
-            [a.calibrated(of_a, &scores[0]), b.calibrated(of_b, &scores[1])].map(|p| p.unwrap_or(f32::NAN));
-        tally.observe(label, &scores, calibrated, row.groups);
-        sample.offer(&bindings, &row)?;
-        if tally.scores.rows.is_multiple_of(REPORT_EVERY) {
-            on_progress(tally.scores.rows);
-        }
-    }
-    stream.check_rows()?;
+        sample.offer(bindings, row)
+    })?;
     let counts = stream.counts();
     let attributes: Vec<&Attribute> = stream.attributes().collect();
     let (explained_rows, features) = sample.explain();
@@ -219,7 +196,7 @@ pub fn compare(
         features,
         verdict: String::new(),
     };
-    let reports = tally.evaluators.each_ref().map(|evaluator| evaluator.report(attributes.iter().copied()));
+    let reports = tally.reports(&attributes);
     comparison.measures = tally.measures(&reports);
     comparison.gaps = tally.gaps(&attributes, &reports);
     if models[0].crc32() == models[1].crc32() {
@@ -262,7 +239,59 @@ fn all([other, favourable]: &ByLabel) -> Pairs {
     all
 }
 
+/// Returns how far two models are apart on the labelled rows of a stream, and how each does there.
+/// `names` are what messages call them.
+///
+/// # Errors
+/// As [`compare`].
+pub(super) fn evaluate_both(
+    models: [AnyModel<'_>; 2],
+    names: [&str; 2],
+    stream: &mut Stream<'_>,
+) -> Result<(ScoreChange, [Evaluation; 2]), Error> {
+    let tally = Tally::of(models, names, stream, |_, _| Ok(()))?;
+    let attributes: Vec<&Attribute> = stream.attributes().collect();
+    Ok((tally.scores, tally.reports(&attributes)))
+}
+
 impl Tally {
+    /// Scores the labelled rows of a stream by both models; `each` gets every row, with where either
+    /// model finds its features.
+    fn of(
+        models: [AnyModel<'_>; 2],
+        names: [&str; 2],
+        stream: &mut Stream<'_>,
+        mut each: impl FnMut(&[Binding], &Row<'_>) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let mut bindings = Vec::new();
+        for (model, name) in models.iter().zip(names) {
+            stream.target().check_model(model.schema())?;
+            let binding = Binding::of(model.schema(), |column| stream.column(column, name))?;
+            bindings.push(binding.with_bad_cells(stream.bad_cells()));
+        }
+        stream.want(&bindings.iter().flat_map(Binding::columns).collect::<Vec<_>>());
+        let mut records = models.map(AnyModel::record);
+        let mut tally = Self::new(models, stream.attributes().count());
+        while let Some(row) = stream.next_row()? {
+            let Some(label) = row.label else { continue };
+            for (binding, record) in bindings.iter().zip(&mut records) {
+                binding.fill(&row, record)?;
+            }
+            let [(a, of_a), (b, of_b)] = [(models[0], &records[0]), (models[1], &records[1])];
+            // Each record is of its very model: it cannot be another's.
+            let scores = [a.score(of_a), b.score(of_b)].map(Result::unwrap_or_default);
+            let calibrated = [a.calibrated(of_a, &scores[0]), b.calibrated(of_b, &scores[1])];
+            tally.observe(label, &scores, calibrated.map(|p| p.unwrap_or(f32::NAN)), row.groups);
+            each(&bindings, &row)?;
+        }
+        stream.check_rows()?;
+        Ok(tally)
+    }
+
+    fn reports(&self, attributes: &[&Attribute]) -> [Evaluation; 2] {
+        self.evaluators.each_ref().map(|evaluator| evaluator.report(attributes.iter().copied()))
+    }
+
     fn new(models: [AnyModel<'_>; 2], attributes: usize) -> Self {
         Self {
             thresholds: models.map(AnyModel::threshold),
@@ -382,92 +411,4 @@ fn equalised_odds(group: &ByLabel, reference: &ByLabel, rate: impl Fn(usize) -> 
     let is_same = first.0 == second.0 && (first.1 < 0.0) == (second.1 < 0.0);
     let sign = if first.1 < 0.0 { -1.0 } else { 1.0 };
     Change { change, interval: Change::sum(&[(sign, rate(first.0))]).interval.filter(|_| is_same) }
-}
-
-/// Rows drawn to be explained by both models.
-struct Sample<'m> {
-    /// `None` where one of them has integer weights.
-    models: Option<[&'m HostModel<'m>; 2]>,
-    most: usize,
-    offered: u64,
-    random: Pcg64Mcg,
-    /// The values of each row, as each model takes them.
-    rows: Vec<[Vec<Value>; 2]>,
-}
-
-impl<'m> Sample<'m> {
-    fn new(models: [AnyModel<'m>; 2], most: usize) -> Self {
-        let models = match models {
-            [AnyModel::Float(first), AnyModel::Float(second)] => Some([first, second]),
-            _ => None,
-        };
-        Self { models, most, offered: 0, random: Pcg64Mcg::seed_from_u64(SEED), rows: Vec::new() }
-    }
-
-    /// Keeps a row with the chance that all rows so far have (Vitter 1985, algorithm R).
-    fn offer(&mut self, bindings: &[Binding], row: &Row<'_>) -> Result<(), Error> {
-        let ([first, second], Some(_)) = (bindings, self.models) else { return Ok(()) };
-        self.offered += 1;
-        let place = if self.rows.len() < self.most {
-            self.rows.push(Default::default());
-            self.rows.len() - 1
-        } else {
-            usize::try_from(below(self.offered, &mut self.random)).unwrap_or(usize::MAX)
-        };
-        if let Some(kept) = self.rows.get_mut(place) {
-            *kept = [first.values(row)?, second.values(row)?];
-        }
-        Ok(())
-    }
-
-    /// Returns the number of rows, and the features by how much their values change.
-    fn explain(&self) -> (u64, Vec<FeatureChange>) {
-        let Some(models) = self.models.filter(|_| !self.rows.is_empty()) else { return (0, Vec::new()) };
-        let names = models.map(|model| {
-            let schema = model.schema();
-            (0..schema.features().len()).map(|index| schema.feature_name(index).unwrap_or_default()).collect::<Vec<_>>()
-        });
-        let mut features: Vec<&str> = names[0].clone();
-        features.extend(names[1].iter().filter(|name| !names[0].contains(name)));
-        let places: Vec<[Option<usize>; 2]> = features
-            .iter()
-            .map(|feature| names.each_ref().map(|names| names.iter().position(|name| name == feature)))
-            .collect();
-        let mut changes: Vec<FeatureChange> = features
-            .iter()
-            .zip(&places)
-            .map(|(feature, places)| FeatureChange {
-                feature: (*feature).to_owned(),
-                has: places.map(|place| place.is_some()),
-                mean_change: 0.0,
-                mean_values: [0.0; 2],
-            })
-            .collect();
-        let rows = self.rows.len() as f64;
-        let mut records = models.map(HostModel::record);
-        let mut attributions = [(); 2].map(|()| Box::new(HostAttribution::new()));
-        for values in &self.rows {
-            for (((model, record), values), attribution) in
-                models.iter().zip(&mut records).zip(values).zip(&mut attributions)
-            {
-                record.clear();
-                for (index, value) in values.iter().enumerate() {
-                    // Values of this very model: none can be refused, nor the record.
-                    let _ = record.set_value(FeatureIndex(index), *value);
-                }
-                let _ = model.path_into(record, attribution);
-            }
-            for (change, places) in changes.iter_mut().zip(&places) {
-                let value = |model: usize| {
-                    let place = places.get(model).copied().flatten();
-                    place.and_then(|place| attributions[model].values.get(place)).map_or(0.0, |value| f64::from(*value))
-                };
-                change.mean_change += (value(1) - value(0)).abs() / rows;
-                change.mean_values = [0, 1].map(|model| change.mean_values[model] + value(model).abs() / rows);
-            }
-        }
-        // Of equal ones, the first stays first.
-        changes.sort_by(|a, b| b.mean_change.total_cmp(&a.mean_change));
-        (self.rows.len() as u64, changes)
-    }
 }
