@@ -218,7 +218,7 @@ fn what_is_compared_with_is_stated() {
 
     let mut watch = new();
     watch.learn_all(&mut stream(9, 5_000, |_, _| {})).unwrap();
-    let worse = |_, a: &mut Application| a.approved &= a.number % 3 > 0;
+    let worse = |_, a: &mut Application| a.approved &= !a.number.is_multiple_of(3);
     let seen = observe(watch, &mut stream(10, 2_500, worse));
     assert_eq!(seen.summary.reference, Reference { from: ReferenceFrom::Data, rows: 5_000 });
     let first = seen.alarms.first().map(|alarm| (&alarm.quantity, alarm.row < 1_000, alarm.before > alarm.after));
@@ -282,7 +282,7 @@ fn late_outcomes_are_joined_by_id() {
         |n: u64, label| Watched { row: n, values: values(n).collect(), label, groups: vec![(n % 2) as u8], id: id(n) };
     let outcome =
         |n: u64, label| Watched { values: vec![Value::Missing; features], groups: vec![255], ..row(n, Some(label)) };
-    let label = |n: u64| n % 3 == 0;
+    let label = |n: u64| n.is_multiple_of(3);
     let window = |watch: &mut Watch<'_>| match watch.finish() {
         Some(Event::Window(window)) => window,
         other => panic!("{other:?}"),

@@ -93,3 +93,29 @@ impl Axis {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_of_a_number_has_a_cell_and_a_name() {
+        let axis = Axis::of_probabilities(4);
+        let cell = |x: f32| axis.cell(Value::Number(x));
+        assert_eq!([-0.5, 0.0, 0.25, 0.99, 1.0, 1.5, f32::NAN].map(cell), [0, 1, 2, 4, 4, 6, 5]);
+        assert_eq!([Value::Missing, Value::Unseen, Value::Level(1)].map(|value| axis.cell(value)), [5; 3]);
+        let names: Vec<String> = (0..axis.cells()).map(|cell| axis.name(cell)).collect();
+        assert_eq!(names, ["below 0", "0 to 0.25", "0.25 to 0.5", "0.5 to 0.75", "0.75 to 1", "missing", "above 1"]);
+        assert_eq!([f32::NEG_INFINITY, f32::INFINITY].map(cell), [0, 6]);
+    }
+
+    #[test]
+    fn every_level_of_a_category_has_a_cell_and_a_name() {
+        let axis = Axis { kind: Kind::Category { levels: 2 }, edges: Vec::new(), levels: vec!["a".into(), "b".into()] };
+        let values =
+            [Value::Missing, Value::Level(0), Value::Level(1), Value::Level(2), Value::Unseen, Value::Number(1.0)];
+        assert_eq!(values.map(|value| axis.cell(value)), [0, 1, 2, 0, 3, 0]);
+        let names: Vec<String> = (0..axis.cells()).map(|cell| axis.name(cell)).collect();
+        assert_eq!(names, ["missing", "a", "b", "unseen level"]);
+    }
+}

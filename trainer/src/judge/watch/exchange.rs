@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn the_time_and_the_share_of_a_change_are_found() {
         let mut test = Exchangeability::new(1, 2, 0.01, 1);
-        let mut cell = |n: u64| usize::from(if n < 5_000 { n % 10 == 0 } else { n % 2 == 0 });
+        let cell = |n: u64| usize::from(n.is_multiple_of(if n < 5_000 { 10 } else { 2 }));
         let (at, change) = (0..).find_map(|n| Some((n, test.update(0, cell(n))?))).unwrap();
         assert!((5_030..5_250).contains(&at), "{at}");
         let since = at + 1 - change.values_since;
