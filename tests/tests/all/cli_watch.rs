@@ -84,6 +84,9 @@ fn every_event_is_a_line_and_an_alarm_the_exit_code() {
     let alarms = of(&all, "alarm");
     assert_eq!((&alarms[0]["quantity"], &alarms[0]["feature"]), (&"input".into(), &"income".into()));
     assert_eq!(keys(alarms[0]), ["after", "before", "cell", "event", "feature", "quantity", "row", "values_since"]);
+    let rate = alarms.iter().find(|alarm| alarm["quantity"] == "selection_rate").unwrap();
+    assert_eq!((&rate["attribute"], &rate["cell"]), (&"sex".into(), &"favourable".into()));
+    assert!(rate["after"].as_f64() > rate["before"].as_f64() && rate["group"].is_string());
     let row = alarms[0]["row"].as_u64().unwrap();
     assert!((2_001..2_200).contains(&row), "{row}");
     let handed: Vec<Value> =
@@ -209,6 +212,43 @@ fn a_file_that_grows_is_followed() {
     assert_eq!(said, "");
 }
 
+/// A pipe on which nothing comes is left when the command is asked to stop; a file that has become
+/// shorter is an error.
+#[cfg(unix)]
+#[test]
+fn what_is_followed_may_stay_silent_or_shrink() {
+    let folder = folder();
+    let text = folder.text("steady.csv");
+    let follow = |input| folder.command(&["monitor", "lending.feamoe", input, "--follow", "--window", "500"]);
+    let mut command = follow("-");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(&text.as_bytes()[..text.len() - 3]).unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("rows 2001 to 2500: ") {
+        line.clear();
+        assert!(out.read_line(&mut line).unwrap() > 0);
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\nrows 2999  labelled 2999  alarms 0 "), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    drop(pipe);
+
+    folder.write("shrinking.csv", &text);
+    let mut child = follow("shrinking.csv").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    folder.write("shrinking.csv", &text[..100]);
+    out.read_to_string(&mut rest).unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let expected = "error: cannot read shrinking.csv: it has become shorter while it was followed\n";
+    assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(2), expected));
+}
+
 /// A pipe is followed to its end, its last line too.
 #[test]
 fn a_pipe_is_followed_to_its_end() {
@@ -233,6 +273,7 @@ fn what_cannot_be_watched_is_refused() {
             &["lending.feamoe", "steady.csv", "--require", "spd=0.1"],
             "--require is for the statuses of devices (--status)",
         ),
+        (&["lending.feamoe", "-", "--reference", "-"], "standard input (-) is the data and the reference"),
         (&["lending.feamoe", "steady.csv", "--false-alarms", "1"], "found a chance of false alarms of 1"),
         (&["lending.feamoe", "steady.csv", "--reference", "lending.toml"], "lending.toml"),
     ] {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::bail;
 use feamoe::judge::watch::report::{Alarm, Group, Quantity, ReferenceFrom, Summary, Window};
 use feamoe::judge::watch::{Event, Watch};
-use feamoe::rows::{Stream, Use};
+use feamoe::rows::{Input, Stream, Use};
 use feamoe::schema::Schema;
 use feamoe_engine::fairness::Measure;
 use serde::Serialize;
@@ -52,6 +52,11 @@ pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
         window: options.window,
         most_waiting: options.waiting,
     };
+    if [&options.data, &options.reference].iter().all(|inputs| inputs.contains(&Input::Stdin)) {
+        bail!(
+            "standard input (-) is the data and the reference, but can be read once only; name a file after --reference"
+        );
+    }
     let mut watch = Watch::new(&model, watched)?;
     let is_named = options.schema.is_some();
     let mut stream = match options.data.as_slice() {

@@ -9,13 +9,14 @@
 //! p_n = (#{i < n: cell_i < cell_n} + theta_n (#{i < n: cell_i = cell_n} + 1)) / n
 //! ```
 //!
-//! are independent and uniform in [0, 1] (Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in
-//! a Random World", Theorem 8.1; by stratum, `n` counts the values of the stratum: section 4.5).
-//! `theta` is drawn, uniform. Earlier values may come from a reference: they are compared with, and
+//! are independent and uniform in [0, 1] (Vovk, Nouretdinov and Gammerman 2003, "Testing
+//! exchangeability on-line"); `i` and `n` count the values of the stratum (Mondrian conformal
+//! prediction: Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World", chapter
+//! 4). `theta` is drawn, uniform. Earlier values may come from a reference: they are compared with, and
 //! not tested.
 //!
 //! A bettor stakes on where the next p-value falls, with a density over parts of [0, 1]
-//! ([`EDGES`]: sixteenths, finer at both ends, where rare cells are) that it learns from the
+//! (sixteenths, finer at both ends, where rare cells are) that it learns from the
 //! p-values so far, those of long ago forgotten:
 //!
 //! ```text
@@ -30,7 +31,7 @@
 //! S_n = (S_{n-1} + pi_n) b_n      pi_n = 1 / ln(e + n - 1) - 1 / ln(e + n)      sum(pi) = 1
 //! ```
 //!
-//! and over three lengths of memory ([`MEMORIES`]). `S_n` plus the capital not yet staked is a
+//! and over three lengths of memory, 100, 1,000 and 10,000 values. `S_n` plus the capital not yet staked is a
 //! martingale of mean 1: by Ville's inequality the chance that `S` ever reaches `1 / level` is at
 //! most `level`, without a bound on the number of values. At value `n` a change is found once it
 //! has brought some `ln(n) + 2 ln(ln(n)) + ln(3 / level)` nats.
