@@ -164,8 +164,8 @@ fn outcomes_may_come_later() {
     assert!(refused.contains("no column \"customer\", which joining later outcomes needs"), "{refused}");
 }
 
-/// A file is followed while it grows, a line at a time; what has no end yet waits, and is left out in
-/// the end.
+/// A file is followed while it grows, a line at a time; what has no end yet waits, and is left out
+/// in the end.
 #[cfg(unix)]
 #[test]
 fn a_file_that_grows_is_followed() {

@@ -266,8 +266,8 @@ fn hostile_rows_are_watched_too() {
     }
 }
 
-/// Outcomes that come later are those of their records: what is counted is what would be counted had
-/// they come with them.
+/// Outcomes that come later are those of their records: what is counted is what would be counted
+/// had they come with them.
 #[test]
 fn late_outcomes_are_joined_by_id() {
     let blob = model();

@@ -30,8 +30,8 @@ pub struct Options {
     /// The second model: every difference is this one minus the first
     #[arg(value_name = "SECOND")]
     second: PathBuf,
-    /// Labelled rows: CSV (plain or gzip), Parquet or Arrow files in the order given; - for standard
-    /// input
+    /// Labelled rows: CSV (plain or gzip), Parquet or Arrow files in the order given; - for
+    /// standard input
     #[arg(value_name = "DATA", required = true)]
     data: Vec<Input>,
     /// Names the target and the protected columns of the data [default: the schema that the first

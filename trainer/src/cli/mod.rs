@@ -79,8 +79,8 @@ enum Command {
     Inspect(inspect::Options),
     /// Copy a model for a device: without background records, without names on request
     Export(export::Options),
-    /// Watch a model at work: drift of inputs, scores, decisions, gaps and calibration over a stream
-    /// of rows, or what devices sent home
+    /// Watch a model at work: drift of inputs, scores, decisions, gaps and calibration over a
+    /// stream of rows, or what devices sent home
     Monitor(Box<monitor::Options>),
     /// Repeat the published figures: every data set, setting and seed
     Study(study::Options),

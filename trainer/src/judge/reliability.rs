@@ -55,8 +55,8 @@ impl Reliability {
         bins.map(|bin| ReliabilityBin { probability: bin.probability / bin.rows as f64, ..*bin }).collect()
     }
 
-    /// Returns the expected calibration error: the mean over records of |mean probability - share of
-    /// favourable outcomes| of their bin; NaN without records.
+    /// Returns the expected calibration error: the mean over records of |mean probability - share
+    /// of favourable outcomes| of their bin; NaN without records.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn error(&self) -> f64 {

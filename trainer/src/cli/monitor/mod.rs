@@ -27,8 +27,9 @@ pub struct Options {
     /// The model
     #[arg(value_name = "MODEL", required_unless_present = "status", conflicts_with = "status")]
     model: Option<PathBuf>,
-    /// The rows that it scores, whether labelled or not: CSV (plain or gzip), Parquet or Arrow files
-    /// in the order given; - for standard input. As in score, filters of the schema do not apply
+    /// The rows that it scores, whether labelled or not: CSV (plain or gzip), Parquet or Arrow
+    /// files in the order given; - for standard input. As in score, filters of the schema do not
+    /// apply
     #[arg(value_name = "DATA", required_unless_present = "status", conflicts_with = "status")]
     data: Vec<Input>,
     /// Rows that are as they should be: alarms and measures compare with them [default: the

@@ -255,8 +255,8 @@ pub(super) fn evaluate_both(
 }
 
 impl Tally {
-    /// Scores the labelled rows of a stream by both models; `each` gets every row, with where either
-    /// model finds its features.
+    /// Scores the labelled rows of a stream by both models; `each` gets every row, with where
+    /// either model finds its features.
     fn of(
         models: [AnyModel<'_>; 2],
         names: [&str; 2],

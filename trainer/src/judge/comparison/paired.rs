@@ -19,8 +19,9 @@ impl Change {
     /// Of nothing.
     pub const UNKNOWN: Self = Self { change: f64::NAN, interval: None };
 
-    /// Returns the weighted sum of independent differences. The distances of its ends from the value
-    /// are the roots of the summed squares of those of the parts (MOVER: Donner and Zou 2012).
+    /// Returns the weighted sum of independent differences. The distances of its ends from the
+    /// value are the roots of the summed squares of those of the parts (MOVER: Donner and Zou
+    /// 2012).
     #[must_use]
     pub fn sum(parts: &[(f64, Self)]) -> Self {
         let change = parts.iter().map(|(weight, part)| weight * part.change).sum();

@@ -5,12 +5,12 @@ use feamoe_engine::{FeatureIndex, Value};
 
 use crate::model::{HostModel, parts};
 
-/// Bins of a number at most: of more in the model, neighbours are counted together.
+/// Bins of a number at most: where the model has more, neighbours are counted together.
 const MOST_BINS: u16 = 16;
 
-/// The cells of one feature: of a number *below the training range*, its bins, *missing*, *above the
-/// training range*; of a category *missing*, its levels, *unseen*. What is rare stands at the ends,
-/// where [`Exchangeability`](super::exchange::Exchangeability) distinguishes finest.
+/// The cells of one feature: of a number *below the training range*, its bins, *missing*, *above
+/// the training range*; of a category *missing*, its levels, *unseen*. What is rare stands at the
+/// ends, where [`Exchangeability`](super::exchange::Exchangeability) distinguishes finest.
 #[derive(Clone, Debug)]
 pub struct Axis {
     kind: Kind,

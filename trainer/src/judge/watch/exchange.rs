@@ -12,8 +12,8 @@
 //! are independent and uniform in [0, 1] (Vovk, Nouretdinov and Gammerman 2003, "Testing
 //! exchangeability on-line"); `i` and `n` count the values of the stratum (Mondrian conformal
 //! prediction: Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World", chapter
-//! 4). `theta` is drawn, uniform. Earlier values may come from a reference: they are compared with, and
-//! not tested.
+//! 4). `theta` is drawn, uniform. Earlier values may come from a reference: they are compared with,
+//! and not tested.
 //!
 //! A bettor stakes on where the next p-value falls, with a density over parts of [0, 1]
 //! (sixteenths, finer at both ends, where rare cells are) that it learns from the
@@ -31,10 +31,10 @@
 //! S_n = (S_{n-1} + pi_n) b_n      pi_n = 1 / ln(e + n - 1) - 1 / ln(e + n)      sum(pi) = 1
 //! ```
 //!
-//! and over three lengths of memory, 100, 1,000 and 10,000 values. `S_n` plus the capital not yet staked is a
-//! martingale of mean 1: by Ville's inequality the chance that `S` ever reaches `1 / level` is at
-//! most `level`, without a bound on the number of values. At value `n` a change is found once it
-//! has brought some `ln(n) + 2 ln(ln(n)) + ln(3 / level)` nats.
+//! and over three lengths of memory, 100, 1,000 and 10,000 values. `S_n` plus the capital not yet
+//! staked is a martingale of mean 1: by Ville's inequality the chance that `S` ever reaches
+//! `1 / level` is at most `level`, without a bound on the number of values. At value `n` a change is
+//! found once it has brought some `ln(n) + 2 ln(ln(n)) + ln(3 / level)` nats.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore as _, SeedableRng as _};
@@ -248,7 +248,8 @@ mod tests {
     }
 
     /// Four thousand streams of 300 values, each with another distribution, half with reference
-    /// values: the share of alarms at a level of 20 % stays below it; a change is found in nearly all.
+    /// values: the share of alarms at a level of 20 % stays below it; a change is found in nearly
+    /// all.
     #[test]
     fn alarms_are_rare_without_a_change_and_sure_with_one() {
         let mut random = Pcg64Mcg::seed_from_u64(7);

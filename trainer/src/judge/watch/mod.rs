@@ -3,11 +3,12 @@
 //!
 //! Two things are said of every quantity. An *alarm* comes from a test whose false-alarm rate is
 //! known over a stream without end ([`Exchangeability`]): the chance that a stream that never
-//! changes raises any alarm is at most [`Options::false_alarms`]. The k-th of the quantities watched
-//! is tested at the level `false_alarms / (k (k + 1))`; these levels add up to `false_alarms`,
-//! however many groups turn up. After an alarm the quantity is compared with what comes from then
-//! on, and a further change raises a further alarm. A *window* of rows has measures: the population
-//! stability index of every feature against the reference, and the engine's fairness measures.
+//! changes raises any alarm is at most [`Options::false_alarms`]. The k-th of the quantities
+//! watched is tested at the level `false_alarms / (k (k + 1))`; these levels add up to
+//! `false_alarms`, however many groups turn up. After an alarm the quantity is compared with what
+//! comes from then on, and a further change raises a further alarm. A *window* of rows has
+//! measures: the population stability index of every feature against the reference, and the
+//! engine's fairness measures.
 //!
 //! | quantity | stratum | cells |
 //! | --- | --- | --- |
@@ -55,12 +56,12 @@ const SCORE_PARTS: u16 = 20;
 /// What a watch can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// Bound on the chance that a stream that never changes raises any alarm, however long it is; in
-    /// (0, 1).
+    /// Bound on the chance that a stream that never changes raises any alarm, however long it is;
+    /// in (0, 1).
     pub false_alarms: f64,
     /// Rows of a window, from 1.
     pub window: u64,
-    /// Records at most that wait for their outcome; of more the oldest is forgotten.
+    /// Records at most that wait for their outcome; past them the oldest is forgotten.
     pub most_waiting: usize,
 }
 

@@ -45,14 +45,15 @@ pub struct Alarm {
     pub quantity: Quantity,
     /// 1-based number of the record at which it was found.
     pub row: u64,
-    /// Values of the quantity since the most likely time of the change: rows, of a group's rate rows
-    /// of the group.
+    /// Values of the quantity since the most likely time of the change: rows, of a group's rate
+    /// rows of the group.
     pub values_since: u64,
     /// The cell whose share changed most: bin, level, `missing`, ...; of a rate `favourable`.
     pub cell: String,
     /// Its share before.
     pub before: f64,
-    /// Its share since: over the latest 100, 1,000 or 10,000 values, whichever show the change best.
+    /// Its share since: over the latest 100, 1,000 or 10,000 values, whichever show the change
+    /// best.
     pub after: f64,
 }
 
@@ -147,8 +148,8 @@ pub struct Reference {
 pub enum ReferenceFrom {
     /// Rows that were given.
     Data,
-    /// The background records of the model, drawn from its training rows: they have no labels and no
-    /// groups.
+    /// The background records of the model, drawn from its training rows: they have no labels and
+    /// no groups.
     Background,
     /// The first rows of the stream itself.
     Stream,

@@ -51,8 +51,8 @@ impl WindowTally {
         self.from.is_none()
     }
 
-    /// Returns how many records lacked a feature, had a number outside the training range, an unseen
-    /// level.
+    /// Returns how many records lacked a feature, had a number outside the training range, an
+    /// unseen level.
     pub fn notes(&self, feature: usize) -> [u64; 3] {
         self.notes.get(feature).copied().unwrap_or_default()
     }

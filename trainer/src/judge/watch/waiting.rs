@@ -43,7 +43,7 @@ pub enum Found {
 }
 
 impl Waiting {
-    /// Starts without ids; of more than `most` the oldest is forgotten.
+    /// Starts without ids; past `most` of them the oldest is forgotten.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self { states: HashMap::new(), order: VecDeque::new(), most, expired: 0 }
