@@ -120,6 +120,15 @@ fn the_figures_are_those_of_the_scores() {
             changed[usize::from(female)][usize::from(b.1)] += 1;
         }
     }
+    // What the engine says of each model, apart from what is counted of both.
+    for part in ["measures", "gaps"] {
+        for found in comparison[part].as_array().unwrap() {
+            let [a, b] = [0, 1].map(|model| number(&found["values"][model]));
+            assert!((b - a - number(&found["change"])).abs() < 1e-6, "{found}");
+            let holds = |ends: &Vec<Value>| number(&ends[0]) < b - a && b - a < number(&ends[1]);
+            assert!(found["interval"].as_array().is_none_or(holds), "{found}");
+        }
+    }
     let n = rows.len() as f64;
     let of = |measure: &str| {
         let all = comparison["measures"].as_array().unwrap();
@@ -195,6 +204,13 @@ fn models_of_other_features_are_compared_and_of_another_outcome_refused() {
     assert_eq!(region["has"], serde_json::json!([true, false]));
     assert_eq!((&region["mean_change"], number(&region["mean_values"][1])), (&region["mean_values"][0], 0.0));
     assert_eq!(comparison["explained_rows"], 1_000);
+
+    // Integer weights are compared too, but not explained.
+    let quantize = ["export", "lending.feamoe", "--quantize", "i16", "-o", "small.feamoe"];
+    let _ = folder.run(&quantize).well();
+    let comparison = compare(&folder, "lending.feamoe", "small.feamoe");
+    assert!(comparison["features"].as_array().unwrap().is_empty());
+    assert!(number(&comparison["scores"]["largest_change"]) < 0.01);
 
     let without = folder.text("new.csv").replace("region", "place");
     folder.write("without.csv", without);
