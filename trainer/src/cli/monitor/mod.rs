@@ -18,7 +18,9 @@ use super::{CellsOption, FormatOption, Outcome, whole};
 const OF_ROWS: &str = "\
 Of rows, every alarm and every window is printed at once, a summary at the end; with --format json
 each is one JSON object on a line of its own. Exit codes: 0 no alarm; 1 an alarm was raised, or of
-statuses a limit is not met; 2 usage, input or I/O.";
+statuses a limit is not met; 2 usage, input or I/O.
+An order of the rows that says something is a change too: seasons, batches of one kind, sorted
+files; and where one outcome is known sooner than the other, the first outcomes that come later.";
 
 /// The options of `feamoe monitor`.
 #[derive(Args, Debug)]

@@ -22,6 +22,10 @@
 //! The reference comes first: each of its rows is compared with, none is tested. Without one the
 //! first rows of the stream are the reference.
 //!
+//! What never changes means: rows in an order that says nothing. Seasons, batches of one kind and
+//! sorted files are changes, and are found. Outcomes are tested in the order in which they come:
+//! where one outcome is known sooner than the other, the first ones look like a change.
+//!
 //! Labels may come with their record, or later in a row of the same id ([`Watched::id`]). That row
 //! is the outcome of the earlier record, and nothing else of it is used. A row without any value
 //! whose id is not known is an outcome without a record: it is left out and counted, as are further
