@@ -40,8 +40,8 @@
 //! - [`model`] is a model file, and what is made of one: fewer experts, a device's copy, integers,
 //!   a delta, constants, its costs.
 //! - [`encoder`] turns rows into terms; [`learner`] learns from them.
-//! - [`judge`] puts a model before rows: evaluation, recourse, individual fairness, what devices
-//!   report.
+//! - [`judge`] puts a model before rows: evaluation, comparison with another, recourse, individual
+//!   fairness, a watch on the rows at work, what devices report.
 //! - [`training`] runs a learner over the data, measures it, judges its targets, resumes where an
 //!   earlier run stopped, exports a model.
 //! - [`explanation`] says why; [`plot`] draws it.

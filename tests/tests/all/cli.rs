@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
 /// by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 14] = [
+const COMMANDS: [(&str, &[&str]); 15] = [
     ("schema", &["--output", "--target", "--positive", "--protected", "--rows"]),
     (
         "train",
@@ -64,6 +64,7 @@ const COMMANDS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("evaluate", &["--bad-cells", "--schema", "--require", "--strict", "--no-recourse", "--format", "--threads"]),
+    ("compare", &["--schema", "--bad-cells", "--sample", "--format"]),
     ("score", &["--output", "--gate", "--schema", "--bad-cells", "--keep", "--format"]),
     (
         "explain",
@@ -137,7 +138,26 @@ const COMMANDS: [(&str, &[&str]); 14] = [
             "--tolerance",
         ],
     ),
-    ("monitor", &["--status", "--model", "--schema", "--attribute", "--require", "--strict", "--format"]),
+    (
+        "monitor",
+        &[
+            "--reference",
+            "--id",
+            "--waiting",
+            "--window",
+            "--false-alarms",
+            "--follow",
+            "--on-event",
+            "--bad-cells",
+            "--status",
+            "--model",
+            "--schema",
+            "--attribute",
+            "--require",
+            "--strict",
+            "--format",
+        ],
+    ),
     ("study", &["--data", "--only", "--runs", "--format"]),
     ("demo", &["--out"]),
     ("completions", &[]),

@@ -4,6 +4,7 @@
 //! Exit codes: 0 done; 1 a check was not met; 2 usage, input or I/O.
 
 mod card;
+mod compare;
 mod delta;
 mod demo;
 mod evaluate;
@@ -69,6 +70,8 @@ enum Command {
     Tune(Box<tune::Options>),
     /// Accuracy and every fairness measure by group, with intervals
     Evaluate(evaluate::Options),
+    /// Compare two models on the same rows: changed decisions, accuracy, gaps, explanations
+    Compare(compare::Options),
     /// Probability and decision of every record
     Score(score::Options),
     /// What each feature added to a record's score
@@ -79,8 +82,9 @@ enum Command {
     Inspect(inspect::Options),
     /// Copy a model for a device: without background records, without names on request
     Export(export::Options),
-    /// What devices that watch themselves sent home: gaps by group, drifts, input quality
-    Monitor(monitor::Options),
+    /// Watch a model at work: drift of inputs, scores, decisions, gaps and calibration over a
+    /// stream of rows, or what devices sent home
+    Monitor(Box<monitor::Options>),
     /// Repeat the published figures: every data set, setting and seed
     Study(study::Options),
     /// End to end on a built-in stream: data, model, scores, explanation, recourse
@@ -265,6 +269,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Update(options) => update::run(&options),
         Command::Tune(options) => tune::run(&options),
         Command::Evaluate(options) => evaluate::run(&options),
+        Command::Compare(options) => compare::run(&options),
         Command::Score(options) => score::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Recourse(options) => recourse::run(&options),

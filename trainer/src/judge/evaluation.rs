@@ -15,6 +15,7 @@ use super::gaps::{GroupGaps, correct};
 use super::individual::IndividualFairness;
 use super::inputs::{Input, Inputs};
 use super::proxies::{Proxy, proxies};
+use super::reliability::{Reliability, ReliabilityBin, log_loss};
 use super::tally::{Decisions, Moments, Side};
 use super::verdict::Requirement;
 use crate::error::Error;
@@ -25,19 +26,6 @@ use crate::threads::PerThread;
 
 /// Steps of the score histogram behind the AUC: scores closer than 1e-6 count as ties.
 const SCORE_STEPS: usize = 1 << 20;
-/// Bins of the calibration error, of equal width.
-const CALIBRATION_BINS: usize = 10;
-/// Log-loss takes no probability nearer to 0 or 1 than this, half the spacing of f32 below 1: else
-/// one sure and wrong score would make it infinite.
-const SMALLEST_PROBABILITY: f64 = 3e-8;
-
-/// Returns the negative log-likelihood, natural, of a label under a score; finite.
-#[must_use]
-pub fn log_loss(label: bool, probability: f32) -> f64 {
-    let p = f64::from(if label { probability } else { 1.0 - probability });
-    -libm::log(p.max(SMALLEST_PROBABILITY))
-}
-
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 512;
 /// Bytes of the sample that is searched for proxies, past which no row is added: texts may be long.
@@ -190,14 +178,7 @@ struct GroupTally {
     decisions: Decisions,
     distances: Distances,
     spread: Moments,
-    bins: [CalibrationBin; CALIBRATION_BINS],
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct CalibrationBin {
-    rows: u64,
-    positives: u64,
-    probability: f64,
+    reliability: Reliability,
 }
 
 impl Evaluator {
@@ -283,8 +264,8 @@ impl Evaluator {
             balanced_accuracy: all.balanced_accuracy(),
             auc: self.auc(),
             log_loss: self.log_loss / rows,
-            calibration_error: self.all.calibration_error(),
-            reliability: self.all.reliability(),
+            calibration_error: self.all.reliability.error(),
+            reliability: self.all.reliability.bins(),
             threshold: self.threshold,
             selection_rate: all.rates().positive,
             favourable_outcome: String::new(),
@@ -318,33 +299,7 @@ impl Evaluator {
 impl GroupTally {
     fn observe(&mut self, label: bool, [probability, calibrated]: [f32; 2], threshold: f32) {
         self.decisions.observe(label, probability, threshold);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-        let bin = (calibrated * CALIBRATION_BINS as f32) as usize;
-        if let Some(bin) = self.bins.get_mut(bin.min(CALIBRATION_BINS - 1)) {
-            bin.rows += 1;
-            bin.positives += u64::from(label);
-            bin.probability += f64::from(calibrated);
-        }
-    }
-
-    /// Returns the bins that have records.
-    #[allow(clippy::cast_precision_loss)]
-    fn reliability(&self) -> Vec<ReliabilityBin> {
-        let bins = self.bins.iter().filter(|bin| bin.rows > 0);
-        let bins = bins.map(|bin| ReliabilityBin {
-            rows: bin.rows,
-            positives: bin.positives,
-            probability: bin.probability / bin.rows as f64,
-        });
-        bins.collect()
-    }
-
-    /// Expected calibration error: mean over records of |mean probability - share of positives| of
-    /// their bin.
-    #[allow(clippy::cast_precision_loss)]
-    fn calibration_error(&self) -> f64 {
-        let gap: f64 = self.bins.iter().map(|bin| (bin.probability - bin.positives as f64).abs()).sum();
-        gap / self.decisions.counts.rows() as f64
+        self.reliability.observe(label, calibrated);
     }
 
     fn observe_distance(&mut self, distance: Option<f32>) {
@@ -372,8 +327,8 @@ impl GroupTally {
             fnr: 1.0 - rates.true_positive,
             precision: counts.precision(),
             accuracy: counts.accuracy(),
-            calibration_error: self.calibration_error(),
-            reliability: self.reliability(),
+            calibration_error: self.reliability.error(),
+            reliability: self.reliability.bins(),
             tp: counts.cell(true, true),
             fp: counts.cell(false, true),
             tn: counts.cell(false, false),
@@ -492,17 +447,6 @@ pub struct GroupReport {
     pub recourse_burden: f32,
     /// Declined records for which no recourse was found within the training ranges.
     pub without_recourse: u64,
-}
-
-/// Records whose probability is in the same tenth of [0, 1].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct ReliabilityBin {
-    /// The records.
-    pub rows: u64,
-    /// Those with the favourable outcome.
-    pub positives: u64,
-    /// Their mean probability.
-    pub probability: f64,
 }
 
 #[cfg(test)]

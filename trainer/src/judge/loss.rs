@@ -5,9 +5,8 @@ use feamoe_engine::fairness::Measure;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::judge::binding::Binding;
-use crate::judge::evaluation::Evaluator;
-use crate::model::{AnyModel, AnyRecord, HostIntegerModel, HostModel, HostScore};
+use crate::judge::comparison::{ScoreChange, evaluate_both};
+use crate::model::{AnyModel, HostIntegerModel, HostModel};
 use crate::rows::Input;
 use crate::rows::{Stream, Use};
 use crate::schema::Schema;
@@ -60,13 +59,14 @@ impl Loss {
         self.gaps.iter().map(GapChange::change).filter(|change| !change.is_nan()).max_by(f32::total_cmp)
     }
 
-    /// Takes in a record's score by both.
-    #[allow(clippy::cast_precision_loss)]
-    fn observe(&mut self, [float, integer]: &[HostScore; 2]) {
-        self.rows += 1;
-        self.largest_difference = self.largest_difference.max((float.probability - integer.probability).abs());
-        self.changed_decisions += u64::from(float.decision != integer.decision);
-        self.changed_share = self.changed_decisions as f64 / self.rows as f64;
+    fn of(scores: &ScoreChange) -> Self {
+        Self {
+            rows: scores.rows,
+            largest_difference: scores.largest_change,
+            changed_decisions: scores.changed_decisions,
+            changed_share: scores.changed_share,
+            gaps: Vec::new(),
+        }
     }
 }
 
@@ -74,7 +74,7 @@ impl Loss {
 #[must_use]
 pub fn loss_on_background(float: &HostModel<'_>, integer: &HostIntegerModel<'_>) -> Loss {
     let models = [AnyModel::Float(float), AnyModel::Integer { model: integer, floats: None }];
-    let (mut loss, mut records) = (Loss::default(), models.map(AnyModel::record));
+    let (mut scores, mut records) = (ScoreChange::default(), models.map(AnyModel::record));
     for row in 0..float.background_rows() {
         for (index, value) in float.background_values(row).into_iter().flatten().enumerate() {
             for record in &mut records {
@@ -83,15 +83,19 @@ pub fn loss_on_background(float: &HostModel<'_>, integer: &HostIntegerModel<'_>)
                 let _ = record.set_value(FeatureIndex(index), value);
             }
         }
-        loss.observe(&scores(models, &records));
+        let [float, integer] = models;
+        // Each record is of its very model: it cannot be another's.
+        let both = [float.score(&records[0]), integer.score(&records[1])].map(Result::unwrap_or_default);
+        scores.observe(both.each_ref());
     }
-    loss
+    Loss::of(&scores)
 }
 
 /// Compares the models on the rows of files: decisions, and the gaps between the schema's groups.
 ///
 /// # Errors
-/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row.
+/// Those of the stream; [`Error::MissingColumn`]; [`Error::OtherOutcome`]; [`Error::NoUsableRows`]
+/// without a row.
 pub fn loss_on_data(
     float: &HostModel<'_>,
     integer: &HostIntegerModel<'_>,
@@ -100,25 +104,9 @@ pub fn loss_on_data(
 ) -> Result<Loss, Error> {
     let models = [AnyModel::Float(float), AnyModel::Integer { model: integer, floats: None }];
     let mut stream = Stream::open(data, schema, Use::Learn)?;
-    let binding = Binding::new(float, |name| stream.column(name, "the model"))?;
-    let binding = binding.with_bad_cells(stream.bad_cells());
-    stream.want(&binding.columns());
-    let (mut loss, mut records) = (Loss::default(), models.map(AnyModel::record));
-    let mut evaluators = models.map(|model| Evaluator::new(model.threshold(), stream.attributes().count()));
-    while let Some(row) = stream.next_row()? {
-        for record in &mut records {
-            binding.fill(&row, record)?;
-        }
-        let scores = scores(models, &records);
-        loss.observe(&scores);
-        for (evaluator, score) in evaluators.iter_mut().zip(scores) {
-            if let Some(label) = row.label {
-                evaluator.observe(label, score.probability, row.groups);
-            }
-        }
-    }
-    stream.check_rows()?;
-    let [float, integer] = evaluators.map(|evaluator| evaluator.report(stream.attributes()).fairness);
+    let (scores, reports) = evaluate_both(models, ["the model"; 2], &mut stream)?;
+    let mut loss = Loss::of(&scores);
+    let [float, integer] = reports.map(|report| report.fairness);
     for (float, integer) in float.into_iter().zip(integer) {
         for measure in MEASURES {
             loss.gaps.push(GapChange {
@@ -131,11 +119,4 @@ pub fn loss_on_data(
         }
     }
     Ok(loss)
-}
-
-/// Returns the scores of a record by both models. Each record is of its very model: it cannot be
-/// another's.
-fn scores(models: [AnyModel<'_>; 2], records: &[AnyRecord<'_>; 2]) -> [HostScore; 2] {
-    let [float, integer] = models;
-    [float.score(&records[0]), integer.score(&records[1])].map(Result::unwrap_or_default)
 }

@@ -2,34 +2,18 @@
 //!
 //! The copies are those of [`crate::model::fewer_experts`]: with fewer and fewer experts.
 
-use feamoe_engine::fairness::Measure;
 use feamoe_engine::{FeatureIndex, Value};
 use serde::Serialize;
 
 use super::binding::Binding;
-use super::evaluation::{Evaluator, log_loss};
+use super::comparison::MEASURES;
+pub use super::comparison::ScoreChange;
+use super::evaluation::Evaluator;
+use super::reliability::log_loss;
 use crate::error::Error;
 use crate::model::{HostModel, HostRecord, HostScore};
 use crate::rows::{Input, Stream, Use};
 use crate::schema::Schema;
-
-/// The measures whose gaps are compared: those of decisions.
-const MEASURES: [Measure; 4] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp];
-
-/// How far a copy is from the model, over some records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct ScoreChange {
-    /// Records that both scored.
-    pub rows: u64,
-    /// Mean of the absolute difference in p.
-    pub mean_change: f64,
-    /// Largest absolute difference in p.
-    pub largest_change: f32,
-    /// Records that are decided otherwise.
-    pub changed_decisions: u64,
-    /// Their share.
-    pub changed_share: f64,
-}
 
 /// How well the model and a copy do on labelled rows, in this order.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -66,7 +50,6 @@ pub struct GapChange {
 
 /// Returns how far each copy is from the model, over some records: a value for each feature.
 #[must_use]
-#[allow(clippy::cast_precision_loss)] // counts of records
 pub fn score_changes(model: &HostModel<'_>, copies: &[HostModel<'_>], records: &[Vec<Value>]) -> Vec<ScoreChange> {
     let mut changes = vec![ScoreChange::default(); copies.len()];
     let mut set = records_of(model, copies);
@@ -80,17 +63,7 @@ pub fn score_changes(model: &HostModel<'_>, copies: &[HostModel<'_>], records: &
             }
         }
         let [before, after @ ..] = &scores(model, copies, &set)[..] else { continue };
-        for (change, after) in changes.iter_mut().zip(after) {
-            let difference = (before.probability - after.probability).abs();
-            change.rows += 1;
-            change.mean_change += f64::from(difference);
-            change.largest_change = change.largest_change.max(difference);
-            change.changed_decisions += u64::from(before.decision != after.decision);
-        }
-    }
-    for change in changes.iter_mut().filter(|change| change.rows > 0) {
-        change.mean_change /= change.rows as f64;
-        change.changed_share = change.changed_decisions as f64 / change.rows as f64;
+        changes.iter_mut().zip(after).for_each(|(change, after)| change.observe([before, after]));
     }
     changes
 }

@@ -1,8 +1,9 @@
 //! A model on rows: what it says of them, how accurate and how fair it is, what would change its
-//! decisions, what devices report of it.
+//! decisions, whether what comes in still is what it was made for, what devices report of it.
 
 pub mod attribute;
 pub mod binding;
+pub mod comparison;
 pub mod evaluation;
 pub mod gaps;
 pub mod individual;
@@ -12,8 +13,10 @@ pub mod merging;
 pub mod monitor;
 pub mod proxies;
 pub mod recourse;
+pub mod reliability;
 pub mod tally;
 pub mod verdict;
+pub mod watch;
 
 use ndarray::Array1;
 

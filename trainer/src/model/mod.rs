@@ -15,6 +15,7 @@ mod device;
 mod fewer;
 mod merger;
 mod owned;
+mod parts;
 mod quantize;
 
 use std::fs::File;
@@ -39,6 +40,7 @@ pub use device::{DeviceError, device_copy, with_threshold};
 pub use fewer::{FewerError, fewer_experts};
 pub(crate) use merger::Merger;
 pub use owned::{Loaded, OwnedModel};
+pub(crate) use parts::{inverse, parts};
 pub use quantize::{DequantizeError, QuantizeError, Width, dequantize, quantize};
 
 use crate::error::Error;

@@ -8,7 +8,7 @@
 
 use super::Trainer;
 use crate::error::Error;
-use crate::judge::evaluation::log_loss;
+use crate::judge::reliability::log_loss;
 use crate::learner::Learner;
 use crate::rows::Row;
 

@@ -8,8 +8,8 @@
 use feamoe_engine::fairness::{Measure, WideCounts};
 use serde::{Deserialize, Serialize};
 
-use crate::judge::evaluation::log_loss;
 use crate::judge::gaps::too_few;
+use crate::judge::reliability::log_loss;
 use crate::judge::tally::{Decisions, Side};
 use crate::rows::NO_GROUP;
 

@@ -6,7 +6,7 @@ use feamoe_engine::{FeatureIndex, Schema, Value};
 
 use super::{MOST_POINTS, PointKind, PointValue};
 use crate::explanation::{BackgroundRecords, evenly};
-use crate::model::HostModel;
+use crate::model::{HostModel, inverse, parts};
 
 /// Parts of equal width after its transform that stand for the bins of a number without bins.
 const PARTS: u16 = 20;
@@ -58,7 +58,7 @@ impl Axis {
             Kind::Number { transform, low, high, bins, .. } => {
                 axis.is_binned = bins > 0;
                 if bins == 0 {
-                    axis.edges = parts(transform, low, high);
+                    axis.edges = parts(transform, low, high, PARTS);
                 }
                 axis.place_numbers(transform, [low, high], background);
             }
@@ -155,45 +155,14 @@ impl Stop {
     }
 }
 
-/// Returns the inner edges of [`PARTS`] parts of a range, of equal width after the transform; fewer
-/// where two are one number.
-fn parts(transform: Transform, low: f32, high: f32) -> Vec<f32> {
-    let (from, to) = (f64::from(transform.apply(low)), f64::from(transform.apply(high)));
-    let at = |part: u16| inverse(transform, from + (to - from) * f64::from(part) / f64::from(PARTS));
-    let mut edges: Vec<f32> = (1..PARTS).map(at).filter(|edge| *edge > low && *edge <= high).collect();
-    edges.dedup();
-    edges
-}
-
 /// Returns the number half way after the transform.
 fn middle(transform: Transform, from: f32, to: f32) -> f32 {
     inverse(transform, f64::midpoint(f64::from(transform.apply(from)), f64::from(transform.apply(to))))
 }
 
-/// Returns the number whose transform is `t`.
-#[allow(clippy::cast_possible_truncation)] // rounded
-fn inverse(transform: Transform, t: f64) -> f32 {
-    match transform {
-        Transform::Identity => t as f32,
-        Transform::Log1p => libm::expm1(t) as f32,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parts_are_even_after_the_transform_and_inside() {
-        let even = parts(Transform::Identity, -10.0, 10.0);
-        assert_eq!((even.len(), even.first(), even.last()), (19, Some(&-9.0), Some(&9.0)));
-        let log = parts(Transform::Log1p, 0.0, 1e6);
-        assert!(log.len() == 19 && log.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!((libm::log1p(f64::from(log[9])) - libm::log1p(1e6) / 2.0).abs() < 1e-5);
-        assert!(parts(Transform::Identity, 3.0, 3.0).is_empty());
-        assert!(parts(Transform::Identity, 1.0, 1.0_f32.next_up()).len() <= 1);
-        assert!(parts(Transform::Identity, f32::MIN, f32::MAX).iter().all(|edge| edge.is_finite()));
-    }
 
     #[test]
     fn the_middle_is_half_way_after_the_transform() {

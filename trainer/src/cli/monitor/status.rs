@@ -1,45 +1,19 @@
-//! `feamoe monitor`: what devices that watch themselves sent home.
+//! `feamoe monitor --status`: what devices that watch themselves sent home.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
 
-use crate::cli::gaps::MEASURES;
 use anyhow::bail;
-use clap::Args;
 use feamoe::judge::gaps::GroupGaps;
 use feamoe::judge::monitor::{EventReport, Names, Received, Report, report};
 use feamoe::schema::Schema;
 use feamoe_engine::fairness::Measure;
 
-use super::evaluate::gaps;
-use super::print::{self, TextTable, share, signed};
-use super::require::{RequireOption, named};
-use super::{Format, FormatOption, Outcome, load_any, read_blob, read_card};
-
-/// The options of `feamoe monitor`.
-#[derive(Args, Debug)]
-#[command(after_long_help = MEASURES)]
-pub struct Options {
-    /// Statuses of one monitor, of several periods or devices: their counts are added up, and each
-    /// is listed
-    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
-    status: Vec<PathBuf>,
-    /// The model that was watched, for the names of its features; a status of another is refused
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
-    /// Names the groups: the privileged one is group 0, the unprivileged ones follow in their
-    /// order [default: the schema that the model was trained with]
-    #[arg(long, value_name = "FILE")]
-    schema: Option<PathBuf>,
-    /// The protected column that was watched, where the schema has several
-    #[arg(long, value_name = "COLUMN")]
-    attribute: Option<String>,
-    #[command(flatten)]
-    require: RequireOption,
-    #[command(flatten)]
-    format: FormatOption,
-}
+use super::Options;
+use crate::cli::evaluate::gaps;
+use crate::cli::print::{self, TextTable, share, signed};
+use crate::cli::require::named;
+use crate::cli::{Format, Outcome, load_any, read_blob, read_card};
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
@@ -49,7 +23,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         names.name_groups(schema, options.attribute.as_deref())?;
     }
     let is_open = schema.is_none();
-    if let Some(path) = &options.model {
+    if let Some(path) = &options.of {
         let blob = read_blob(path)?;
         let model = load_any(path, &blob)?;
         if let Some(schema) = &schema {

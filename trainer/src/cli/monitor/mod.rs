@@ -1,0 +1,92 @@
+//! `feamoe monitor`: a model at work, watched by the rows it scores, or by what devices sent home.
+
+mod follow;
+mod hook;
+mod rows;
+mod status;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use feamoe::rows::Input;
+
+use super::gaps::MEASURES;
+use super::require::RequireOption;
+use super::{CellsOption, FormatOption, Outcome, whole};
+
+/// What is printed of rows, for the help.
+const OF_ROWS: &str = "\
+Of rows, every alarm and every window is printed at once, a summary at the end; with --format json
+each is one JSON object on a line of its own. Exit codes: 0 no alarm; 1 an alarm was raised, or of
+statuses a limit is not met; 2 usage, input or I/O.
+An order of the rows that says something is a change too: seasons, batches of one kind, sorted
+files; and where one outcome is known sooner than the other, the first outcomes that come later.";
+
+/// The options of `feamoe monitor`.
+#[derive(Args, Debug)]
+#[command(after_long_help = format!("{OF_ROWS}\n\n{MEASURES}"))]
+pub struct Options {
+    /// The model
+    #[arg(value_name = "MODEL", required_unless_present = "status", conflicts_with = "status")]
+    model: Option<PathBuf>,
+    /// The rows that it scores, whether labelled or not: CSV (plain or gzip), Parquet or Arrow
+    /// files in the order given; - for standard input. As in score, filters of the schema do not
+    /// apply
+    #[arg(value_name = "DATA", required_unless_present = "status", conflicts_with = "status")]
+    data: Vec<Input>,
+    /// Rows that are as they should be: alarms and measures compare with them [default: the
+    /// background records that the model carries; else the first rows of DATA]
+    #[arg(long, value_name = "DATA", conflicts_with = "status")]
+    reference: Vec<Input>,
+    /// Column whose values say which rows belong together: a row with the id of an earlier one is
+    /// the outcome of that one. Without it outcomes stand in their own rows
+    #[arg(long, value_name = "COLUMN", conflicts_with = "status")]
+    id: Option<String>,
+    /// Records that wait for their outcome at most, 1 to 100000000; more take some 100 bytes each
+    #[arg(long, value_name = "N", default_value_t = 100_000, requires = "id", allow_negative_numbers = true, value_parser = whole::<usize>(1..=100_000_000))]
+    waiting: usize,
+    /// Rows of a window, 1 to 1000000000: measures are reported once a window
+    #[arg(long, value_name = "N", default_value_t = 1_000, conflicts_with = "status", allow_negative_numbers = true, value_parser = whole::<u64>(1..=1_000_000_000))]
+    window: u64,
+    /// Chance that a stream that never changes raises any alarm, however long it is, above 0 and
+    /// below 1; a smaller one finds changes a little later
+    #[arg(long, value_name = "P", default_value_t = 0.01, conflicts_with = "status", allow_negative_numbers = true)]
+    false_alarms: f64,
+    /// Keep reading a file that grows, or a pipe; Ctrl-C ends it, with the summary. Text only
+    #[arg(long, conflicts_with = "status")]
+    follow: bool,
+    /// Command that the shell runs for every alarm, which it gets as one JSON object on its
+    /// standard input
+    #[arg(long, value_name = "CMD", conflicts_with = "status")]
+    on_event: Option<String>,
+    /// Statuses of one monitor, of several periods or devices: their counts are added up, and each
+    /// is listed
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    status: Vec<PathBuf>,
+    /// The model that the statuses are of, for the names of its features; a status of another is
+    /// refused
+    #[arg(long = "model", id = "of", value_name = "FILE", requires = "status")]
+    of: Option<PathBuf>,
+    /// Names target and protected columns of the rows. Of statuses, names the groups: the
+    /// privileged one is group 0, the unprivileged ones follow in their order [default: the schema
+    /// that the model was trained with]
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+    #[command(flatten)]
+    cells: CellsOption,
+    /// The protected column that statuses are of, where the schema has several
+    #[arg(long, value_name = "COLUMN", requires = "status")]
+    attribute: Option<String>,
+    #[command(flatten)]
+    require: RequireOption,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    match &options.model {
+        Some(model) => rows::run(options, model),
+        None => status::run(options),
+    }
+}

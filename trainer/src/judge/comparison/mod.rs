@@ -1,0 +1,414 @@
+//! Two models on the same rows: which decisions change and for whom, accuracy, calibration and gaps
+//! with paired intervals, features whose explanations change most, and a verdict.
+//!
+//! The models may have different features: each takes its own from the rows. Differences are of the
+//! second model minus the first.
+
+pub mod paired;
+mod sample;
+mod verdict;
+
+use feamoe_engine::fairness::Measure;
+use serde::Serialize;
+
+use self::paired::{Calibrations, Change, Differences, Pairs};
+use self::sample::Sample;
+use super::binding::Binding;
+use super::evaluation::{Evaluation, Evaluator};
+use super::gaps::GroupGaps;
+use super::reliability::log_loss;
+use crate::error::Error;
+use crate::model::{AnyModel, HostScore};
+use crate::rows::{Attribute, NO_GROUP, Row, Stream};
+
+/// The measures whose gaps are compared: those of decisions.
+pub const MEASURES: [Measure; 4] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp];
+
+/// Rows between two reports of progress.
+const REPORT_EVERY: u64 = 512;
+
+/// How far a model is from another, over some records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ScoreChange {
+    /// Records that both scored.
+    pub rows: u64,
+    /// Mean of the absolute difference in p.
+    pub mean_change: f64,
+    /// Largest absolute difference in p.
+    pub largest_change: f32,
+    /// Records that are decided otherwise.
+    pub changed_decisions: u64,
+    /// Their share.
+    pub changed_share: f64,
+}
+
+impl ScoreChange {
+    /// Adds a record's score by both.
+    pub fn observe(&mut self, [before, after]: [&HostScore; 2]) {
+        let difference = (before.probability - after.probability).abs();
+        self.rows += 1;
+        self.mean_change += (f64::from(difference) - self.mean_change) / self.rows as f64;
+        self.largest_change = self.largest_change.max(difference);
+        self.changed_decisions += u64::from(before.decision != after.decision);
+        self.changed_share = self.changed_decisions as f64 / self.rows as f64;
+    }
+}
+
+/// Two models on the same rows; serialises to the JSON of `feamoe compare`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The first and the second model.
+    pub models: [ModelReport; 2],
+    /// Labelled rows that both scored.
+    pub rows: u64,
+    /// Rows left out: filtered, or with neither outcome.
+    pub skipped: u64,
+    /// How far the scores are apart.
+    pub scores: ScoreChange,
+    /// Changed decisions: of all rows, then of every group.
+    pub decisions: Vec<DecisionChange>,
+    /// Accuracy and its like.
+    pub measures: Vec<MeasureChange>,
+    /// Every group against its reference.
+    pub gaps: Vec<GapChange>,
+    /// Rows that were explained: drawn from all.
+    pub explained_rows: u64,
+    /// Each feature by how much its value in explanations changes, the most first. Empty where a
+    /// model has integer weights.
+    pub features: Vec<FeatureChange>,
+    /// All of it in one sentence.
+    pub verdict: String,
+}
+
+/// What a model is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModelReport {
+    /// Checksum, 8 hex digits.
+    pub model: String,
+    /// Number of experts.
+    pub experts: usize,
+    /// Number of features.
+    pub features: usize,
+    /// Decision threshold.
+    pub threshold: f32,
+}
+
+/// Decisions that change.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DecisionChange {
+    /// Protected column; `None` of all rows.
+    pub attribute: Option<String>,
+    /// The group; `None` of all rows.
+    pub group: Option<String>,
+    /// Its rows.
+    pub rows: u64,
+    /// Rows with a favourable decision by the second model alone.
+    pub gained: u64,
+    /// Rows with a favourable decision by the first model alone.
+    pub lost: u64,
+    /// Share of favourable decisions by each.
+    pub selection_rates: [f64; 2],
+    /// Its difference.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// A measure of all rows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MeasureChange {
+    /// `accuracy`, `balanced_accuracy`, `log_loss`, `calibration_error` or `auc`.
+    pub measure: &'static str,
+    /// By each model.
+    pub values: [f64; 2],
+    /// Their difference; without interval of `auc`.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// A fairness gap.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GapChange {
+    /// Protected column.
+    pub attribute: String,
+    /// The unprivileged group.
+    pub group: String,
+    /// The privileged group.
+    pub reference: String,
+    /// The measure.
+    pub measure: &'static str,
+    /// By each model, group minus reference.
+    pub values: [f64; 2],
+    /// Their difference. Of `eodds` there is an interval where the same rate decides, on the same
+    /// side; none where there are too few records to judge the gap.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// How much the value of a feature changes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FeatureChange {
+    /// The feature.
+    pub feature: String,
+    /// Whether each model has it; without it its value counts as 0.
+    pub has: [bool; 2],
+    /// Mean absolute difference of its values by the method `path`, in probability.
+    pub mean_change: f64,
+    /// Mean absolute value by each.
+    pub mean_values: [f64; 2],
+}
+
+/// Compares two models on the labelled rows of a stream; explains at most `most_explained` of them.
+/// Reports the number of rows to `on_progress` now and then.
+///
+/// # Errors
+/// Those of the stream and of [`Binding`]: a column that one of the models needs;
+/// [`Error::OtherOutcome`] where one is of another outcome; [`Error::NoUsableRows`].
+pub fn compare(
+    models: [AnyModel<'_>; 2],
+    stream: &mut Stream<'_>,
+    most_explained: usize,
+    on_progress: &mut dyn FnMut(u64),
+) -> Result<Comparison, Error> {
+    let mut sample = Sample::new(models, most_explained);
+    let tally = Tally::of(models, ["the first model", "the second model"], stream, |bindings, row| {
+        if row.position.number.is_multiple_of(REPORT_EVERY) {
+            on_progress(row.position.number);
+        }
+        sample.offer(bindings, row)
+    })?;
+    let counts = stream.counts();
+    let attributes: Vec<&Attribute> = stream.attributes().collect();
+    let (explained_rows, features) = sample.explain();
+    let mut comparison = Comparison {
+        models: models.map(|model| ModelReport {
+            model: format!("{:08x}", model.crc32()),
+            experts: model.experts(),
+            features: model.schema().features().len(),
+            threshold: model.threshold(),
+        }),
+        rows: tally.scores.rows,
+        skipped: counts.filtered + counts.unlabelled,
+        scores: tally.scores,
+        decisions: tally.decisions(&attributes),
+        measures: Vec::new(),
+        gaps: Vec::new(),
+        explained_rows,
+        features,
+        verdict: String::new(),
+    };
+    let reports = tally.reports(&attributes);
+    comparison.measures = tally.measures(&reports);
+    comparison.gaps = tally.gaps(&attributes, &reports);
+    if models[0].crc32() == models[1].crc32() {
+        comparison.is_of_one_model();
+    }
+    comparison.verdict = verdict::verdict(&comparison);
+    Ok(comparison)
+}
+
+impl Comparison {
+    /// A model cannot differ from itself on any row.
+    fn is_of_one_model(&mut self) {
+        let changes = self.decisions.iter_mut().map(|decision| &mut decision.change);
+        let changes = changes.chain(self.measures.iter_mut().map(|measure| &mut measure.change));
+        for change in changes.chain(self.gaps.iter_mut().map(|gap| &mut gap.change)) {
+            change.interval = change.interval.map(|_| [0.0; 2]);
+        }
+    }
+}
+
+/// What is counted of all rows.
+struct Tally {
+    thresholds: [f32; 2],
+    scores: ScoreChange,
+    evaluators: [Evaluator; 2],
+    right: Pairs,
+    all: ByLabel,
+    /// By attribute and group.
+    groups: Vec<Vec<ByLabel>>,
+    losses: Differences,
+    calibrations: Calibrations,
+}
+
+/// Decisions on rows with the other and with the favourable outcome.
+type ByLabel = [Pairs; 2];
+
+fn all([other, favourable]: &ByLabel) -> Pairs {
+    let mut all = *other;
+    all.merge(favourable);
+    all
+}
+
+/// Returns how far two models are apart on the labelled rows of a stream, and how each does there.
+/// `names` are what messages call them.
+///
+/// # Errors
+/// As [`compare`].
+pub(super) fn evaluate_both(
+    models: [AnyModel<'_>; 2],
+    names: [&str; 2],
+    stream: &mut Stream<'_>,
+) -> Result<(ScoreChange, [Evaluation; 2]), Error> {
+    let tally = Tally::of(models, names, stream, |_, _| Ok(()))?;
+    let attributes: Vec<&Attribute> = stream.attributes().collect();
+    Ok((tally.scores, tally.reports(&attributes)))
+}
+
+impl Tally {
+    /// Scores the labelled rows of a stream by both models; `each` gets every row, with where
+    /// either model finds its features.
+    fn of(
+        models: [AnyModel<'_>; 2],
+        names: [&str; 2],
+        stream: &mut Stream<'_>,
+        mut each: impl FnMut(&[Binding], &Row<'_>) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let mut bindings = Vec::new();
+        for (model, name) in models.iter().zip(names) {
+            stream.target().check_model(model.schema())?;
+            let binding = Binding::of(model.schema(), |column| stream.column(column, name))?;
+            bindings.push(binding.with_bad_cells(stream.bad_cells()));
+        }
+        stream.want(&bindings.iter().flat_map(Binding::columns).collect::<Vec<_>>());
+        let mut records = models.map(AnyModel::record);
+        let mut tally = Self::new(models, stream.attributes().count());
+        while let Some(row) = stream.next_row()? {
+            let Some(label) = row.label else { continue };
+            for (binding, record) in bindings.iter().zip(&mut records) {
+                binding.fill(&row, record)?;
+            }
+            let [(a, of_a), (b, of_b)] = [(models[0], &records[0]), (models[1], &records[1])];
+            // Each record is of its very model: it cannot be another's.
+            let scores = [a.score(of_a), b.score(of_b)].map(Result::unwrap_or_default);
+            let calibrated = [a.calibrated(of_a, &scores[0]), b.calibrated(of_b, &scores[1])];
+            tally.observe(label, &scores, calibrated.map(|p| p.unwrap_or(f32::NAN)), row.groups);
+            each(&bindings, &row)?;
+        }
+        stream.check_rows()?;
+        Ok(tally)
+    }
+
+    fn reports(&self, attributes: &[&Attribute]) -> [Evaluation; 2] {
+        self.evaluators.each_ref().map(|evaluator| evaluator.report(attributes.iter().copied()))
+    }
+
+    fn new(models: [AnyModel<'_>; 2], attributes: usize) -> Self {
+        Self {
+            thresholds: models.map(AnyModel::threshold),
+            scores: ScoreChange::default(),
+            evaluators: models.map(|model| Evaluator::new(model.threshold(), attributes)),
+            right: Pairs::default(),
+            all: ByLabel::default(),
+            groups: vec![Vec::new(); attributes],
+            losses: Differences::default(),
+            calibrations: Calibrations::default(),
+        }
+    }
+
+    fn observe(&mut self, label: bool, scores: &[HostScore; 2], calibrated: [f32; 2], groups: &[u8]) {
+        self.scores.observe(scores.each_ref());
+        let decisions = [0, 1].map(|model: usize| scores[model].probability >= self.thresholds[model]);
+        self.right.observe(decisions.map(|decision| decision == label));
+        self.losses.observe(calibrated.map(|p| log_loss(label, p)));
+        self.calibrations.observe(label, calibrated);
+        for ((evaluator, score), calibrated) in self.evaluators.iter_mut().zip(scores).zip(calibrated) {
+            evaluator.observe_calibrated(label, [score.probability, calibrated], groups);
+        }
+        self.all[usize::from(label)].observe(decisions);
+        for (tallies, group) in self.groups.iter_mut().zip(groups).filter(|(_, group)| **group != NO_GROUP) {
+            let group = usize::from(*group);
+            tallies.resize(tallies.len().max(group + 1), ByLabel::default());
+            if let Some(tally) = tallies.get_mut(group) {
+                tally[usize::from(label)].observe(decisions);
+            }
+        }
+    }
+
+    fn decisions(&self, attributes: &[&Attribute]) -> Vec<DecisionChange> {
+        let change = |names: Option<(&str, &str)>, pairs: Pairs| DecisionChange {
+            attribute: names.map(|(attribute, _)| attribute.to_owned()),
+            group: names.map(|(_, group)| group.to_owned()),
+            rows: pairs.rows(),
+            gained: pairs.gained(),
+            lost: pairs.lost(),
+            selection_rates: pairs.yes().map(|yes| yes as f64 / pairs.rows() as f64),
+            change: pairs.change(),
+        };
+        let mut changes = vec![change(None, all(&self.all))];
+        for (attribute, tallies) in attributes.iter().zip(&self.groups) {
+            for (index, group) in attribute.groups().iter().enumerate() {
+                let pairs = tallies.get(index).map(all).unwrap_or_default();
+                changes.push(change(Some((attribute.column(), group)), pairs));
+            }
+        }
+        changes
+    }
+
+    fn measures(&self, reports: &[Evaluation; 2]) -> Vec<MeasureChange> {
+        let [other, favourable] = self.all.each_ref().map(Pairs::change);
+        let of = |measure, value: fn(&Evaluation) -> f64, change: Option<Change>| {
+            let values = reports.each_ref().map(value);
+            let change = change.unwrap_or(Change { change: values[1] - values[0], interval: None });
+            MeasureChange { measure, values, change }
+        };
+        let balanced = Change::sum(&[(0.5, favourable), (-0.5, other)]);
+        vec![
+            of("accuracy", |report| report.accuracy.into(), Some(self.right.change())),
+            of("balanced_accuracy", |report| report.balanced_accuracy.into(), Some(balanced)),
+            of("log_loss", |report| report.log_loss, Some(self.losses.change())),
+            of("calibration_error", |report| report.calibration_error, Some(self.calibrations.change())),
+            of("auc", |report| report.auc, None),
+        ]
+    }
+
+    fn gaps(&self, attributes: &[&Attribute], reports: &[Evaluation; 2]) -> Vec<GapChange> {
+        let [first, second] = reports;
+        let mut changes = Vec::new();
+        let mut fairness = first.fairness.iter().zip(&second.fairness);
+        for (attribute, tallies) in attributes.iter().zip(&self.groups) {
+            let tally = |group: usize| tallies.get(group).copied().unwrap_or_default();
+            for index in 1..attribute.groups().len() {
+                let Some((first, second)) = fairness.next() else { return changes };
+                let sides = [tally(index), tally(0)];
+                changes.extend(MEASURES.map(|measure| gap(measure, sides, [first, second])));
+            }
+        }
+        changes
+    }
+}
+
+/// Returns how a gap between a group and its reference changes: differences of independent rows.
+fn gap(measure: Measure, [group, reference]: [ByLabel; 2], reports: [&GroupGaps; 2]) -> GapChange {
+    let apart = |group: &Pairs, reference: &Pairs| Change::sum(&[(1.0, group.change()), (-1.0, reference.change())]);
+    let rate = |label: usize| apart(&group[label], &reference[label]);
+    let values = reports.map(|gaps| f64::from(gaps.measure(measure)));
+    let mut change = match measure {
+        Measure::Eopp => rate(1),
+        Measure::Aod => Change::sum(&[(0.5, rate(1)), (0.5, rate(0))]),
+        Measure::Eodds => equalised_odds(&group, &reference, rate),
+        _ => apart(&all(&group), &all(&reference)),
+    };
+    if reports.iter().any(|gaps| gaps.too_few(measure).is_some()) {
+        change.interval = None;
+    }
+    let [GroupGaps { attribute, group, reference, .. }, _] = reports;
+    let [attribute, group, reference] = [attribute, group, reference].map(Clone::clone);
+    GapChange { attribute, group, reference, measure: measure.name(), values, change }
+}
+
+/// Returns how the larger gap of the two error rates changes.
+fn equalised_odds(group: &ByLabel, reference: &ByLabel, rate: impl Fn(usize) -> Change) -> Change {
+    // Of each model and outcome, the gap of the rate of favourable decisions.
+    let gap = |model: usize, label: usize| {
+        let share = |pairs: &Pairs| pairs.yes()[model] as f64 / pairs.rows() as f64;
+        share(&group[label]) - share(&reference[label])
+    };
+    let [first, second] = [0, 1].map(|model| {
+        let [other, favourable] = [0, 1].map(|label| gap(model, label));
+        if favourable.abs() >= other.abs() { (1, favourable) } else { (0, other) }
+    });
+    let change = second.1.abs() - first.1.abs();
+    let is_same = first.0 == second.0 && (first.1 < 0.0) == (second.1 < 0.0);
+    let sign = if first.1 < 0.0 { -1.0 } else { 1.0 };
+    Change { change, interval: Change::sum(&[(sign, rate(first.0))]).interval.filter(|_| is_same) }
+}

@@ -1,0 +1,66 @@
+//! How good probabilities are: log-loss, and calibration by bins.
+
+use serde::Serialize;
+
+/// Bins of the calibration error, of equal width.
+pub const CALIBRATION_BINS: usize = 10;
+/// Log-loss takes no probability nearer to 0 or 1 than this, half the spacing of f32 below 1: else
+/// one sure and wrong score would make it infinite.
+const SMALLEST_PROBABILITY: f64 = 3e-8;
+
+/// Returns the negative log-likelihood, natural, of a label under a score; finite.
+#[must_use]
+pub fn log_loss(label: bool, probability: f32) -> f64 {
+    let p = f64::from(if label { probability } else { 1.0 - probability });
+    -libm::log(p.max(SMALLEST_PROBABILITY))
+}
+
+/// Returns the bin of a probability, counted from 0.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+pub fn calibration_bin(probability: f32) -> usize {
+    ((probability * CALIBRATION_BINS as f32) as usize).min(CALIBRATION_BINS - 1)
+}
+
+/// Probabilities and outcomes by bin.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reliability([ReliabilityBin; CALIBRATION_BINS]);
+
+/// Records whose probability is in the same tenth of [0, 1].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ReliabilityBin {
+    /// The records.
+    pub rows: u64,
+    /// Those with the favourable outcome.
+    pub positives: u64,
+    /// Their mean probability; within [`Reliability`], the sum.
+    pub probability: f64,
+}
+
+impl Reliability {
+    /// Adds a record.
+    pub fn observe(&mut self, label: bool, probability: f32) {
+        if let Some(bin) = self.0.get_mut(calibration_bin(probability)) {
+            bin.rows += 1;
+            bin.positives += u64::from(label);
+            bin.probability += f64::from(probability);
+        }
+    }
+
+    /// Returns the bins that have records.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn bins(&self) -> Vec<ReliabilityBin> {
+        let bins = self.0.iter().filter(|bin| bin.rows > 0);
+        bins.map(|bin| ReliabilityBin { probability: bin.probability / bin.rows as f64, ..*bin }).collect()
+    }
+
+    /// Returns the expected calibration error: the mean over records of |mean probability - share
+    /// of favourable outcomes| of their bin; NaN without records.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn error(&self) -> f64 {
+        let gap: f64 = self.0.iter().map(|bin| (bin.probability - bin.positives as f64).abs()).sum();
+        gap / self.0.iter().map(|bin| bin.rows).sum::<u64>() as f64
+    }
+}
