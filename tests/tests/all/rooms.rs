@@ -8,7 +8,7 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "output",
     "error",
     "random",
@@ -24,6 +24,7 @@ const ROOMS: [&str; 15] = [
     "training",
     "explanation",
     "plot",
+    "report",
 ];
 
 const OF_THE_COMMAND: [&str; 2] = ["cli", "main"];

@@ -9,6 +9,8 @@
 //! | [`beeswarm`] | many records | each value as a dot, coloured by what the record holds |
 //! | [`decision`] | some records | their ways from the one base to their scores |
 //! | [`shapes`] | a model | how each feature moves scores along its values, by expert |
+//! | [`panels()`] | anything | lines over rows, thresholds or rates, in panels |
+//! | [`map()`] | shares | how they change over the rows, as shades |
 //!
 //! Each is a whole document without identifiers, so that several can stand in one page. Text is set
 //! in the reader's sans serif. Where a name or a value is too long for its place, `…` stands in its
@@ -19,13 +21,18 @@ mod bar;
 mod beeswarm;
 mod canvas;
 mod decision;
+mod map;
+mod panels;
 mod scale;
 mod shapes;
 mod waterfall;
 
 pub use bar::{bar, bar_of_record};
 pub use beeswarm::{MOST_DOTS, beeswarm};
+pub use canvas::COLOURS;
 pub use decision::{MOST_LINES, decision};
+pub use map::{Map, map};
+pub use panels::{Curve, Entry, MOST_STYLES, Panel, Panels, panels};
 pub use shapes::{MOST_LEVELS, shapes};
 pub use waterfall::waterfall;
 
@@ -92,7 +99,8 @@ impl<'a> From<&'a Summary> for Subject<'a> {
 }
 
 /// Returns a count with commas: `16,281`.
-fn grouped(count: u64) -> String {
+#[must_use]
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
