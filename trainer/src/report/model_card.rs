@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use feamoe_engine::fairness::Measure;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Report;
 use super::sections::limits;
@@ -24,12 +24,12 @@ pub(super) fn model_card(report: &Report) -> String {
 fn front(text: &mut String, report: &Report) {
     let e = &report.evaluation;
     let quoted = |words: &str| Value::from(words).to_string();
-    let metrics: [(&str, &str, Value); 5] = [
-        ("accuracy", "accuracy", json!(e.accuracy)),
-        ("balanced_accuracy", "balanced accuracy", json!(e.balanced_accuracy)),
-        ("roc_auc", "AUC", json!(e.auc)),
-        ("log_loss", "log-loss", json!(e.log_loss)),
-        ("expected_calibration_error", "calibration error", json!(e.calibration_error)),
+    let metrics = [
+        ("accuracy", "accuracy", e.accuracy.to_string()),
+        ("balanced_accuracy", "balanced accuracy", e.balanced_accuracy.to_string()),
+        ("roc_auc", "AUC", e.auc.to_string()),
+        ("log_loss", "log-loss", e.log_loss.to_string()),
+        ("expected_calibration_error", "calibration error", e.calibration_error.to_string()),
     ];
     let _ = write!(
         text,
@@ -40,8 +40,9 @@ fn front(text: &mut String, report: &Report) {
         quoted(&report.facts.files),
         quoted(&report.facts.data_sha256),
     );
-    let mut metric = |kind: &str, name: &str, value: &Value| {
-        if !value.is_null() {
+    let mut metric = |kind: &str, name: &str, value: &str| {
+        // YAML has other words for what is no number.
+        if value.parse().is_ok_and(f64::is_finite) {
             let _ = writeln!(text, "    - type: {kind}\n      name: {}\n      value: {value}", quoted(name));
         }
     };
@@ -50,7 +51,7 @@ fn front(text: &mut String, report: &Report) {
     }
     for measure in Measure::ALL {
         if let Some(worst) = e.worst(measure) {
-            metric(measure.name(), &format!("most unequal {}", measure.name()), &json!(worst));
+            metric(measure.name(), &format!("most unequal {}", measure.name()), &worst.to_string());
         }
     }
 }

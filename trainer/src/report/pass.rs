@@ -29,7 +29,7 @@ use crate::training::targets;
 /// Background records that chosen records are explained against, as by `feamoe explain`.
 const BACKGROUND: usize = 1000;
 /// Those that the sample is explained against: many records want a smaller one.
-pub(super) const SMALL_BACKGROUND: usize = 50;
+pub(super) const SMALL_BACKGROUND: usize = 100;
 /// Most coalitions of a record for exact values, as of `feamoe explain`.
 const BUDGET: u64 = 1 << 24;
 /// The same for a record of the sample.
@@ -37,7 +37,7 @@ const SMALL_BUDGET: u64 = 1 << 20;
 /// Sampling of a record of the sample ends at this standard error.
 const SMALL_TOLERANCE: f32 = 0.005;
 /// Rows that importance and density are taken from.
-pub(super) const SAMPLE: usize = 400;
+pub(super) const SAMPLE: usize = 1000;
 /// Records of the sample whose ways are drawn.
 const WAYS: usize = 60;
 /// Features whose shapes are drawn: those that move scores most.

@@ -114,8 +114,15 @@ impl Table {
         html! {
             div.scroll tabindex="0" role="region" aria-label=(self.caption) {
                 table id=(self.id) {
-                    caption { (self.caption) }
-                    thead { tr { @for heading in &self.headings { th scope="col" { (heading) } } } }
+                    caption { span { (self.caption) } }
+                    thead {
+                        tr {
+                            @for (index, heading) in self.headings.iter().enumerate() {
+                                @if self.is_of_numbers(index) { th.number scope="col" { (heading) } }
+                                @else { th scope="col" { (heading) } }
+                            }
+                        }
+                    }
                     tbody {
                         @for row in &self.rows {
                             tr {
@@ -134,6 +141,12 @@ impl Table {
                 }
             }
         }
+    }
+
+    /// Returns whether a column, not the first, holds numbers.
+    fn is_of_numbers(&self, column: usize) -> bool {
+        let number = |row: &Vec<Field>| matches!(row.get(column), Some(Field::Number(..)));
+        column > 0 && self.rows.iter().any(number)
     }
 
     /// Returns the table, folded behind a plot.

@@ -16,8 +16,8 @@ const FEW: u64 = 10;
 const TABLED: usize = 20;
 /// Measures that are known at any threshold.
 const MEASURES: [Measure; 5] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp, Measure::Impact];
-/// A ratio is drawn up to here.
-const MOST_IMPACT: f64 = 3.0;
+/// Selected rows of the group and the reference below which no gap is drawn.
+const FEW_SELECTED: u64 = 30;
 
 /// Returns the section on calibration and errors.
 pub(super) fn curves(report: &Report) -> Markup {
@@ -181,7 +181,7 @@ pub(super) fn threshold(report: &Report) -> Markup {
     let caption = "Accuracy by threshold, all rows";
     let drawing = Panels {
         title: caption.into(),
-        line: format!("dashed: the model's threshold {}", report.facts.threshold),
+        line: format!("T: the model's threshold {}", report.facts.threshold),
         columns: 1,
         height: 150.0,
         panels: vec![Panel {
@@ -201,7 +201,6 @@ pub(super) fn threshold(report: &Report) -> Markup {
             .into_iter()
             .enumerate()
             .map(|(style, name)| Entry::Line(style, name.into()))
-            .chain([Entry::Words("T: the model's threshold".into())])
             .collect(),
     };
     let mut table =
@@ -251,8 +250,8 @@ fn sweep(report: &Report, (place, attribute): (usize, &Attribute)) -> Markup {
         ..Panel::default()
     };
     let gap = |measure: Measure, point: &Point, reference: &Point| {
-        let value = point.gap(measure, reference);
-        if measure == Measure::Impact && value > MOST_IMPACT { f64::NAN } else { value }
+        let is_small = |point: &Point| point.selected.iter().sum::<u64>() < FEW_SELECTED;
+        if is_small(point) || is_small(reference) { f64::NAN } else { point.gap(measure, reference) }
     };
     let panel = |(index, measure): (usize, &Measure)| {
         let lines = groups.iter().filter(|group| **group > 0).map(|group| {
@@ -287,7 +286,10 @@ fn sweep(report: &Report, (place, attribute): (usize, &Attribute)) -> Markup {
     let caption = format!("Decisions by {} at other thresholds", attribute.column());
     let drawing = Panels {
         title: caption.clone(),
-        line: format!("gaps are against {}", name(attribute, 0)),
+        line: format!(
+            "gaps are against {}, where at least {FEW_SELECTED} rows of both are selected",
+            name(attribute, 0)
+        ),
         columns: 1,
         height: 96.0,
         panels: [first].into_iter().chain(MEASURES.iter().enumerate().map(panel)).collect(),

@@ -42,7 +42,7 @@ pub(super) fn summary(report: &Report) -> Markup {
             @for measure in [Measure::Spd, Measure::Eodds, Measure::Impact] {
                 @let (value, owner) = worst(measure);
                 @if let Some(owner) = owner {
-                    (fact(&format!("largest {}", heading(measure)), &value.to_string(), &shown(value, 4), &owner))
+                    (fact(&format!("most unequal {}", heading(measure)), &value.to_string(), &shown(value, 4), &owner))
                 }
             }
         }

@@ -87,7 +87,13 @@ fn letter(event: &EventReport) -> &'static str {
     }
 }
 
-const LETTERS: &str = "marks: D drift, E expert added, M experts merged, R encoding re-fitted";
+/// Returns what the letters above marks mean, those that occur.
+fn letters(marks: &[(f64, &'static str)]) -> Option<Entry> {
+    let all = [("D", "drift detected"), ("E", "expert added"), ("M", "experts merged"), ("R", "encoding re-fitted")];
+    let met = all.iter().filter(|(letter, _)| marks.iter().any(|(_, other)| other == letter));
+    let words: Vec<String> = met.map(|(letter, words)| format!("{letter} {words}")).collect();
+    (!words.is_empty()).then(|| Entry::Words(format!("marks: {}", words.join(", "))))
+}
 
 fn accuracy(id: &str, what: &str, stretches: &[Stretch], run: Option<&Run>) -> Markup {
     let curve = |style, name: &str, value: &dyn Fn(&Stretch) -> f64| Curve {
@@ -107,9 +113,7 @@ fn accuracy(id: &str, what: &str, stretches: &[Stretch], run: Option<&Run>) -> M
         Entry::Line(1, "balanced accuracy".into()),
         Entry::Line(2, "selection rate".into()),
     ];
-    if !marks.is_empty() {
-        legend.push(Entry::Words(LETTERS.into()));
-    }
+    legend.extend(letters(&marks));
     let drawing = Panels {
         title: format!("Accuracy over {what}"),
         line: format!("{} stretches", stretches.len()),
@@ -201,9 +205,7 @@ fn gaps(
     if groups.len() <= MOST_SPREADS {
         legend.push(Entry::Words("shades around lines: 95 % intervals".into()));
     }
-    if !marks.is_empty() {
-        legend.push(Entry::Words(LETTERS.into()));
-    }
+    legend.extend(letters(&marks));
     let caption = format!("Gaps by {} over {what}", attribute.column());
     let drawing = Panels {
         title: caption.clone(),
