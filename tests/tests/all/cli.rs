@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
 /// by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 14] = [
+const COMMANDS: [(&str, &[&str]); 15] = [
     ("schema", &["--output", "--target", "--positive", "--protected", "--rows"]),
     (
         "train",
@@ -114,6 +114,7 @@ const COMMANDS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("inspect", &["--device", "--format"]),
+    ("report", &["--data", "--schema", "--bad-cells", "--output", "--card", "--row", "--threads"]),
     (
         "export",
         &[

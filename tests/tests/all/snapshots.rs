@@ -4,7 +4,7 @@
 
 use feamoe_tests::command::Folder;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "schema",
     "train",
     "update",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 14] = [
     "explain",
     "recourse",
     "inspect",
+    "report",
     "export",
     "monitor",
     "study",

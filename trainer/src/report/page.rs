@@ -55,5 +55,13 @@ pub(super) fn page(report: &Report) -> String {
             }
         }
     };
-    markup.into_string()
+    printable(&markup.into_string())
+}
+
+/// Replaces what HTML does not allow as a character, and what changes the direction of text: names
+/// must not reorder what stands beside them.
+fn printable(page: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let is_unfit = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{fffe}' | '\u{ffff}') || turns(c);
+    page.chars().map(|c| if is_unfit(c) { '\u{fffd}' } else { c }).collect()
 }

@@ -34,7 +34,7 @@ pub(super) fn importance(report: &Report) -> Markup {
     }
     html! {
         p {
-            "How far each feature moves the score, on average over " (summary.records) " rows drawn from those of this report (at most " (SAMPLE) "): "
+            "How far each feature moves the score, on average over " (plot::grouped(summary.records)) " rows drawn from those of this report (at most " (plot::grouped(SAMPLE as u64)) "): "
             (method(summary.method, summary.space))
             @if let Some(background) = &summary.background { "; here " (background.rows) " background records (at most " (SMALL_BACKGROUND) ")" }
             "."
@@ -90,7 +90,7 @@ pub(super) fn records(report: &Report) -> Markup {
         p {
             "The records on either side of the threshold, those of the lowest and the highest score, and those that were asked for. Each is explained by "
             (method(e.method, e.space))
-            @if let Some(background) = &e.background { " (" (background.rows) " of them)" }
+            @if let Some(background) = &e.background { " (" (plot::grouped(background.rows.into())) " of them)" }
             ": the values add up from the base to the score."
         }
         @for (place, chosen) in report.chosen.iter().enumerate() { (record(e, place, chosen)) }
