@@ -159,8 +159,9 @@ mod tests {
         for (part, whole, low, high) in
             [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
         {
-            let found = rate_interval(part, whole).unwrap();
-            assert!((found.low - low).abs() < 5e-5 && (found.high - high).abs() < 5e-5, "{part} of {whole}: {found:?}");
+            let found = rate_interval(part, whole);
+            let fits = |found: Interval| (found.low - low).abs() < 5e-5 && (found.high - high).abs() < 5e-5;
+            assert!(found.is_some_and(fits), "{part} of {whole}: {found:?}");
         }
         assert_eq!(rate_interval(0, 0), None);
     }

@@ -360,3 +360,22 @@ fn what_cannot_be_reported_is_refused_and_nothing_is_written() {
             && page.contains("Not known: recourse is looked for in models of float weights")
     );
 }
+
+#[test]
+fn little_is_reported_as_little() {
+    let folder = folder();
+    // Nobody is protected; the data have one record of each kind; a run that is still at its start.
+    let alone = folder.text("lending.toml").split("[[protected]]").next().unwrap().to_owned();
+    folder.write("alone.toml", alone);
+    let _ = folder.run(&["train", "lending.csv", "--schema", "alone.toml", "-o", "alone.feamoe"]).well();
+    let page = page(&folder, &["report", "alone.feamoe", "--data", "test.csv"]);
+    assert!(page.contains("names no protected column") && !numbers(&page, "recourse-examples").is_empty());
+    let few: String = folder.text("test.csv").lines().take(41).map(|line| format!("{line}\n")).collect();
+    folder.write("few.csv", few);
+    let page = self::page(&folder, &["report", "lending.feamoe", "--data", "few.csv", "--schema", "lending.toml"]);
+    assert!(page.contains("no stretch of the rows has records enough") && !numbers(&page, "not-judged").is_empty());
+    let short = ["train", "few.csv", "--schema", "lending.toml", "-o", "short.feamoe", "--checkpoint", "short.ckpt"];
+    let _ = folder.run(&short).well();
+    let page = self::page(&folder, &["report", "short.ckpt", "--data", "test.csv"]);
+    assert!(page.contains("Accuracy over the training stream") && !page.contains("NaN"));
+}

@@ -130,9 +130,9 @@ impl<'m> Choosing<'m> {
 /// What would have turned the decisions on some records of a group.
 #[derive(Clone, Debug)]
 pub struct RecourseOf {
-    /// Protected column.
+    /// Protected column; without any, all rows.
     pub attribute: String,
-    /// The group.
+    /// The group; empty for all rows.
     pub group: String,
     /// Its declined records.
     pub declined: u64,
@@ -159,20 +159,24 @@ pub struct Example {
     pub changes: Vec<(String, String, String)>,
 }
 
-/// Draws declined records of every group.
+/// Draws declined records of every group; of all rows where there are no groups.
 #[derive(Clone, Debug)]
 pub(super) struct Drawing<'m> {
+    all: Sample<Kept<'m>>,
     groups: Vec<Vec<Sample<Kept<'m>>>>,
 }
 
 impl<'m> Drawing<'m> {
     /// Starts without records.
     pub(super) fn new(attributes: usize) -> Self {
-        Self { groups: vec![Vec::new(); attributes] }
+        Self { all: Sample::new(EXAMPLES), groups: vec![Vec::new(); attributes] }
     }
 
     /// Offers a declined row to its groups.
     pub(super) fn offer(&mut self, judged: &JudgedRow<'_, 'm>, cells: impl Fn() -> Vec<Cell>) {
+        if self.groups.is_empty() {
+            self.all.offer(|| Kept::of(judged, cells()));
+        }
         for (samples, group) in self.groups.iter_mut().zip(judged.row.groups).filter(|(_, group)| **group != NO_GROUP) {
             let group = usize::from(*group);
             if samples.len() <= group {
@@ -189,33 +193,39 @@ impl<'m> Drawing<'m> {
             memory
                 .with(|(scratch, room)| few_changes(model, record, rules, MOST_CHANGES, scratch, room).first().copied())
         };
+        let example = |kept: &Kept<'_>| {
+            let AnyRecord::Float(record) = &kept.record else { return None };
+            let answer = search(record)?;
+            let cell = |index: usize| {
+                kept.cells.get(index).map_or_else(Cow::default, |cell| Cow::Owned(cell.shown().into_bytes()))
+            };
+            let named = changes(model, &answer, cell).into_iter();
+            Some(Example {
+                row: kept.row,
+                probability: kept.probability,
+                then: answer.probability,
+                distance: answer.distance,
+                changes: named.map(|(name, from, to)| (name, from.to_string(), to.to_string())).collect(),
+            })
+        };
+        let of_group = |attribute: &str, group: &str, sample: &Sample<Kept<'m>>| {
+            let found: Vec<Option<Example>> = sample.kept().par_iter().with_max_len(1).map(example).collect();
+            RecourseOf {
+                attribute: attribute.to_owned(),
+                group: group.to_owned(),
+                declined: sample.offered(),
+                drawn: found.len(),
+                answered: found.iter().flatten().count(),
+                examples: found.into_iter().flatten().collect(),
+            }
+        };
+        if attributes.is_empty() {
+            return vec![of_group("all rows", "", &self.all)];
+        }
         let mut all = Vec::new();
         for (attribute, samples) in attributes.iter().zip(&self.groups) {
             for (group, sample) in attribute.groups().iter().zip(samples).filter(|(_, sample)| sample.offered() > 0) {
-                let example = |kept: &Kept<'_>| {
-                    let AnyRecord::Float(record) = &kept.record else { return None };
-                    let answer = search(record)?;
-                    let cell = |index: usize| {
-                        kept.cells.get(index).map_or_else(Cow::default, |cell| Cow::Owned(cell.shown().into_bytes()))
-                    };
-                    let named = changes(model, &answer, cell).into_iter();
-                    Some(Example {
-                        row: kept.row,
-                        probability: kept.probability,
-                        then: answer.probability,
-                        distance: answer.distance,
-                        changes: named.map(|(name, from, to)| (name, from.to_string(), to.to_string())).collect(),
-                    })
-                };
-                let found: Vec<Option<Example>> = sample.kept().par_iter().with_max_len(1).map(example).collect();
-                all.push(RecourseOf {
-                    attribute: attribute.column().to_owned(),
-                    group: group.clone(),
-                    declined: sample.offered(),
-                    drawn: found.len(),
-                    answered: found.iter().flatten().count(),
-                    examples: found.into_iter().flatten().collect(),
-                });
+                all.push(of_group(attribute.column(), group, sample));
             }
         }
         all

@@ -9,6 +9,8 @@ use crate::training::prequential::Tally;
 
 /// Stretches that a report shows at most.
 pub const MOST_STRETCHES: usize = 48;
+/// Stretches of which a plot over the rows still says something.
+const FEWEST: usize = 5;
 /// Rows of the first stretches; more, as soon as there are many.
 const FIRST_ROWS: u64 = 50;
 
@@ -121,6 +123,21 @@ pub(super) fn of_windows(windows: &[Tally]) -> Vec<Stretch> {
 
 fn few(mut all: Vec<Stretch>) -> Vec<Stretch> {
     while all.len() > MOST_STRETCHES {
+        halve(&mut all);
+    }
+    all
+}
+
+/// Returns stretches so long that most of them have records enough of these groups, as far as that
+/// can be had.
+pub(super) fn long_enough(stretches: &[Stretch], attribute: (usize, &Attribute), groups: &[usize]) -> Vec<Stretch> {
+    let mut all = stretches.to_vec();
+    let is_known = |stretch: &Stretch, group: &usize| stretch.gap(attribute, *group, Measure::Spd)[0].is_finite();
+    let share = |all: &[Stretch]| {
+        let known = all.iter().map(|stretch| groups.iter().filter(|group| is_known(stretch, group)).count());
+        known.sum::<usize>() * 2 >= all.len() * groups.len()
+    };
+    while all.len() > FEWEST && !share(&all) {
         halve(&mut all);
     }
     all

@@ -14,6 +14,9 @@ use crate::rows::Attribute;
 const FEW: u64 = 10;
 /// Thresholds of a table.
 const TABLED: usize = 20;
+/// Where thresholds are drawn: nearer to 0 and 1 the curves of errors have more of them than an axis
+/// can show.
+const SHOWN: std::ops::RangeInclusive<f32> = 0.005..=0.995;
 /// Measures that are known at any threshold.
 const MEASURES: [Measure; 5] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp, Measure::Impact];
 /// Selected rows of the group and the reference below which no gap is drawn.
@@ -148,7 +151,7 @@ fn pair(report: &Report, id: &str, of: &str, lines: &[Line<'_>], left_out: usize
         }
     }
     let behind = html! { (bins.behind()) (rates.behind()) };
-    figure(&format!("plot-curves-{id}"), &caption, &panels(&drawing), omitted(left_out).trim(), &behind)
+    figure(&format!("plot-curves-{id}"), &caption, &panels(&drawing), &omitted(left_out), &behind)
 }
 
 /// Returns thresholds that are about evenly apart, the chosen one among them.
@@ -167,6 +170,11 @@ fn tabled(points: &[Point], chosen: usize) -> Vec<(usize, &Point)> {
     all
 }
 
+/// Returns whether a threshold is drawn.
+fn is_shown(point: &&Point) -> bool {
+    SHOWN.contains(&point.threshold)
+}
+
 /// Returns the section on the threshold.
 pub(super) fn threshold(report: &Report) -> Markup {
     let all = report.curves.all();
@@ -175,7 +183,7 @@ pub(super) fn threshold(report: &Report) -> Markup {
     let curve = |style: usize, name: &str, points: &[Point], value: &dyn Fn(&Point) -> f64| Curve {
         name: name.to_owned(),
         style,
-        points: points.iter().map(|point| [point.threshold.into(), value(point)]).collect(),
+        points: points.iter().filter(is_shown).map(|point| [point.threshold.into(), value(point)]).collect(),
         spread: Vec::new(),
     };
     let caption = "Accuracy by threshold, all rows";
@@ -237,7 +245,11 @@ fn sweep(report: &Report, (place, attribute): (usize, &Attribute)) -> Markup {
     let rates = groups.iter().map(|group| Curve {
         name: name(attribute, *group).to_owned(),
         style: style(*group),
-        points: of(*group).iter().map(|point| [point.threshold.into(), point.selection_rate()]).collect(),
+        points: of(*group)
+            .iter()
+            .filter(is_shown)
+            .map(|point| [point.threshold.into(), point.selection_rate()])
+            .collect(),
         spread: Vec::new(),
     });
     let marks = || vec![(f64::from(report.facts.threshold), "T")];
@@ -256,7 +268,7 @@ fn sweep(report: &Report, (place, attribute): (usize, &Attribute)) -> Markup {
     let panel = |(index, measure): (usize, &Measure)| {
         let lines = groups.iter().filter(|group| **group > 0).map(|group| {
             let points = of(*group);
-            let points = points.iter().zip(&reference);
+            let points = points.iter().zip(&reference).filter(|(point, _)| is_shown(point));
             Curve {
                 name: name(attribute, *group).to_owned(),
                 style: style(*group),
@@ -307,5 +319,5 @@ fn sweep(report: &Report, (place, attribute): (usize, &Attribute)) -> Markup {
             table.row(fields.into_iter().chain(MEASURES.map(own)));
         }
     }
-    figure(&format!("plot-sweep-{place}"), &caption, &panels(&drawing), omitted(left_out).trim(), &table.behind())
+    figure(&format!("plot-sweep-{place}"), &caption, &panels(&drawing), &omitted(left_out), &table.behind())
 }

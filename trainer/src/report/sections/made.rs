@@ -16,7 +16,7 @@ pub(super) fn made(report: &Report) -> Markup {
             dt { "features" } dd { (facts.features.len()) ", listed under " a href="#inputs" { "The inputs" } }
             dt { "threshold" } dd { (facts.threshold) }
             dt { "probabilities" } dd { @if facts.calibrated { "calibrated, apart from the scores that decide" } @else { "the scores themselves" } }
-            dt { "background records" } dd { (facts.background) ", which explanations are against" }
+            dt { "background records" } dd { (grouped(facts.background as u64)) ", which explanations are against" }
             dt { "file" } dd { (grouped(facts.bytes as u64)) " bytes, CRC-32 " code { (facts.crc32) } }
             dt { "SHA-256" } dd { code { (facts.sha256) } }
             dt { "learned from" } dd {

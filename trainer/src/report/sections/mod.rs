@@ -113,11 +113,12 @@ fn drawn(attribute: &Attribute, with_reference: bool) -> (Vec<usize>, usize) {
 
 /// Returns words on groups without a line; nothing where every group has one.
 fn omitted(count: usize) -> String {
-    match count {
-        0 => String::new(),
-        1 => " One smaller group has no line, but stands in the table.".to_owned(),
-        count => format!(" {count} smaller groups have no line, but stand in the table."),
-    }
+    let which = match count {
+        0 => return String::new(),
+        1 => "One smaller group is".to_owned(),
+        count => format!("{count} smaller groups are"),
+    };
+    format!("{which} not shown here; the rates of every group over all rows stand under Groups and gaps.")
 }
 
 /// Returns the name of a group.

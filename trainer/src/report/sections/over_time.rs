@@ -4,10 +4,11 @@
 use feamoe_engine::fairness::Measure;
 use maud::{Markup, html};
 
+use super::super::stretches::long_enough;
 use super::super::table::{Table, figure, range, shown};
 use super::super::{Report, Run, Stretch};
 use super::{drawn, heading, name, omitted, within};
-use crate::plot::{Curve, Entry, MOST_STYLES, Panel, Panels, grouped, panels};
+use crate::plot::{Curve, Entry, Panel, Panels, grouped, panels};
 use crate::rows::Attribute;
 use crate::training::events::EventReport;
 
@@ -163,6 +164,7 @@ fn gaps(
     run: Option<&Run>,
 ) -> Markup {
     let (groups, left_out) = drawn(attribute, false);
+    let stretches = &long_enough(stretches, (place, attribute), &groups);
     let (across, marks) = (across(stretches), marks(run));
     let value = |stretch: &Stretch, group: usize, measure: Measure| {
         let found = stretch.gap((place, attribute), group, measure);
@@ -207,6 +209,9 @@ fn gaps(
     }
     legend.extend(letters(&marks));
     let caption = format!("Gaps by {} over {what}", attribute.column());
+    if is_unknown(stretches, (place, attribute), &groups) {
+        return html! { p.note { (caption) ": no stretch of the rows has records enough of a group and its reference." } };
+    }
     let drawing = Panels {
         title: caption.clone(),
         line: format!("{} stretches; a stretch with too few records of a group has no value", stretches.len()),
@@ -215,14 +220,11 @@ fn gaps(
         panels: MEASURES.iter().enumerate().map(panel).collect(),
         legend,
     };
-    let all: Vec<usize> =
-        (1..attribute.groups().len()).filter(|group| attribute.rows().get(*group) > Some(&0)).collect();
     let headings = MEASURES.map(|measure| heading(measure).to_owned());
     let headings = ["rows".to_owned(), "group".to_owned()].into_iter().chain(headings);
     let mut table = Table::new(format!("{id}-gaps-{place}"), caption.clone(), headings);
     for stretch in stretches {
-        // Of many groups, those with a line.
-        for group in if all.len() <= 2 * MOST_STYLES { &all } else { &groups } {
+        for group in &groups {
             let cell = |measure: Measure| {
                 let [value, low, high] = stretch.gap((place, attribute), *group, measure);
                 let interval = if low.is_finite() { format!(" ({})", range([low, high])) } else { String::new() };
@@ -231,8 +233,15 @@ fn gaps(
             table.row([rows(stretch).into(), name(attribute, *group).into()].into_iter().chain(MEASURES.map(cell)));
         }
     }
-    let words = omitted(left_out);
-    figure(&format!("plot-{id}-gaps-{place}"), &caption, &panels(&drawing), words.trim(), &table.behind())
+    figure(&format!("plot-{id}-gaps-{place}"), &caption, &panels(&drawing), &omitted(left_out), &table.behind())
+}
+
+/// Returns whether no measure of a group is known in any stretch.
+fn is_unknown(stretches: &[Stretch], attribute: (usize, &Attribute), groups: &[usize]) -> bool {
+    let is_known = |stretch: &Stretch, group: usize| {
+        MEASURES.iter().any(|measure| stretch.gap(attribute, group, *measure)[0].is_finite())
+    };
+    !stretches.iter().any(|stretch| groups.iter().any(|group| is_known(stretch, *group)))
 }
 
 /// Returns what happened to the mixture and the encoding.

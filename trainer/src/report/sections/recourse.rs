@@ -62,7 +62,13 @@ fn examples(found: &[RecourseOf]) -> Markup {
         ["group", "record", "score", "change", "score then", "distance"],
     );
     for group in found.iter().take(MOST_GROUPS) {
-        let name = format!("{}: {}", group.attribute, group.group);
+        let mut name = group.attribute.clone();
+        if !group.group.is_empty() {
+            name += &format!(": {}", group.group);
+        }
+        if group.drawn == 0 {
+            continue;
+        }
         if group.examples.is_empty() {
             table.row([
                 name.clone().into(),
@@ -90,7 +96,7 @@ fn examples(found: &[RecourseOf]) -> Markup {
         }
     }
     html! {
-        @if table.is_empty() { p { "No record of a group was declined." } } @else { (table.markup()) }
+        @if table.is_empty() { p { "No record was declined." } } @else { (table.markup()) }
         @if found.len() > MOST_GROUPS { p { (found.len() - MOST_GROUPS) " more groups are not shown." } }
     }
 }
