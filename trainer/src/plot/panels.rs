@@ -138,12 +138,17 @@ impl Panel {
             let band: Polygon = area(&[(left, low), (right, low), (right, high), (left, high)]);
             canvas.put(band.set("fill", BAND).set("fill-opacity", "0.55").set("class", "target"));
         }
-        for (tick, label) in upright.ticks_within(5.0) {
+        let is_empty = !self.lines.iter().any(|curve| curve.points.iter().any(|point| point[1].is_finite()));
+        if is_empty {
+            let middle = ((left + right) / 2.0, (ceiling + floor) / 2.0);
+            canvas.put(text(middle.0, middle.1, "too few records", Anchor::Middle, GREY).set("font-size", 12));
+        }
+        for (tick, label) in upright.ticks_within(5.0).into_iter().filter(|_| !is_empty) {
             let y = upright.at(tick);
             canvas.put(line(left, y, right, y, RULE, 0.8));
             canvas.put(text(left - 6.0, y + 4.0, &label, Anchor::End, GREY).set("font-size", SMALL));
         }
-        if let Some(level) = self.level {
+        if let Some(level) = self.level.filter(|_| !is_empty) {
             canvas.put(line(left, upright.at(level), right, upright.at(level), GREY, 1.2));
         }
         canvas.put(line(left, floor, right, floor, GREY, 1.0));

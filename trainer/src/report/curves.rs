@@ -68,8 +68,8 @@ impl Point {
         0.5 * (self.tpr() + 1.0 - self.fpr())
     }
 
-    /// Returns a measure of this group against another one; NaN for the burdens, which counts do not
-    /// know.
+    /// Returns a measure of this group against another one; NaN for the burdens, which counts do
+    /// not know.
     #[must_use]
     #[allow(clippy::cast_possible_truncation)] // the engine's precision
     pub fn gap(&self, measure: Measure, reference: &Self) -> f64 {

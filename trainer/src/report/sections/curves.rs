@@ -14,8 +14,8 @@ use crate::rows::Attribute;
 const FEW: u64 = 10;
 /// Thresholds of a table.
 const TABLED: usize = 20;
-/// Where thresholds are drawn: nearer to 0 and 1 the curves of errors have more of them than an axis
-/// can show.
+/// Where thresholds are drawn: nearer to 0 and 1 the curves of errors have more of them than an
+/// axis can show.
 const SHOWN: std::ops::RangeInclusive<f32> = 0.005..=0.995;
 /// Measures that are known at any threshold.
 const MEASURES: [Measure; 5] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp, Measure::Impact];
