@@ -171,10 +171,12 @@ for i in "${!targets[@]}"; do
     }
     ready+=("$target")
 done
-# The C example's compiler.
+# The C example's compiler, and the browser that the report is opened in.
 if [ "$*" = --all ]; then
     { have arm-none-eabi-gcc && have make; } || apt_install gcc-arm-none-eabi libnewlib-arm-none-eabi make ||
         say "left out: the C example (arm-none-eabi-gcc or make is missing and could not be installed)"
+    { have chromium && have node && have npm; } || apt_install chromium nodejs npm ||
+        say "left out: the report in a browser (chromium, node or npm is missing and could not be installed)"
     { have cmake && have pkg-config; } || apt_install cmake pkg-config ||
         say "left out: the C library by CMake (cmake or pkg-config is missing and could not be installed)"
 fi

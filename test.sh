@@ -131,6 +131,15 @@ case $status in
     *) exit $status ;;
 esac
 
+step "the report in a browser"
+status=0
+trainer/page/test.sh || status=$?
+case $status in
+    0) ;;
+    3) left_out+=("the report in a browser: Chromium, node 20, npm or its packages are out of reach") ;;
+    *) exit $status ;;
+esac
+
 if is_ready thumbv7em-none-eabihf; then
     step "the engine alone, for the device"
     in_firmware cargo build --quiet --release --locked -p feamoe-engine

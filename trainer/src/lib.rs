@@ -45,6 +45,7 @@
 //! - [`training`] runs a learner over the data, measures it, judges its targets, resumes where an
 //!   earlier run stopped, exports a model.
 //! - [`explanation`] says why; [`plot`] draws it.
+//! - `report` (feature `report`) puts all of it on one page.
 //! - [`output`], [`error`] and [`demo`] serve all.
 //!
 //! # Contract
@@ -68,6 +69,8 @@ pub mod model;
 pub mod output;
 pub mod plot;
 mod random;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod rows;
 pub mod schema;
 mod threads;

@@ -67,6 +67,13 @@ pub fn interval_at<N: Cell>(measure: Measure, u: &Counts<N>, r: &Counts<N>, z: f
     }
 }
 
+/// Returns the 95 % interval of a rate, `part` of `whole` records: Wilson's score interval (1927).
+/// `None` without records.
+#[must_use]
+pub fn rate_interval(part: u64, whole: u64) -> Option<Interval> {
+    Wilson::new(part, whole, Z_95).map(|Wilson { low, high, .. }| Interval { low, high })
+}
+
 /// A proportion with Wilson's score interval.
 #[derive(Clone, Copy)]
 struct Wilson {
@@ -145,6 +152,19 @@ fn hypotenuse(a: f32, b: f32) -> f32 {
 mod tests {
     use super::super::tests::counts;
     use super::*;
+
+    /// Newcombe (1998), "Two-sided confidence intervals for the single proportion", table I, method 3.
+    #[test]
+    fn the_interval_of_a_rate_is_wilsons() {
+        for (part, whole, low, high) in
+            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
+        {
+            let found = rate_interval(part, whole);
+            let fits = |found: Interval| (found.low - low).abs() < 5e-5 && (found.high - high).abs() < 5e-5;
+            assert!(found.is_some_and(fits), "{part} of {whole}: {found:?}");
+        }
+        assert_eq!(rate_interval(0, 0), None);
+    }
 
     /// Newcombe (1998), table II, method 10: every example of the paper, those with empty cells
     /// included.

@@ -30,7 +30,7 @@ mod interval;
 
 use serde::{Deserialize, Serialize};
 
-pub use interval::{Interval, Z_95, interval, interval_at};
+pub use interval::{Interval, Z_95, interval, interval_at, rate_interval};
 
 /// A group fairness measure: compares a group with the reference group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

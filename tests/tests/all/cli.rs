@@ -115,6 +115,7 @@ const COMMANDS: [(&str, &[&str]); 15] = [
         ],
     ),
     ("inspect", &["--device", "--format"]),
+    ("report", &["--data", "--schema", "--bad-cells", "--output", "--card", "--row", "--threads"]),
     (
         "export",
         &[

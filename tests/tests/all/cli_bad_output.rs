@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use feamoe_tests::command::{Folder, Ran, feamoe, finished, lending};
 
 /// Every command that writes a file, up to the name of the file.
-const WRITING: [&[&str]; 4] = [
+const WRITING: [&[&str]; 5] = [
     &["train", "lending.csv", "--schema", "lending.toml", "-o"],
     &["score", "lending.feamoe", "lending.csv", "-o"],
     &["schema", "lending.csv", "-o"],
     &["export", "lending.feamoe", "-o"],
+    &["report", "lending.feamoe", "--data", "lending.csv", "-o"],
 ];
 
 #[test]

@@ -58,6 +58,7 @@ mod reading;
 mod recourse;
 mod recourse_burden;
 mod recourse_rules;
+mod report;
 mod rooms;
 mod rows;
 mod sampled;

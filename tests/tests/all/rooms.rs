@@ -8,7 +8,7 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "output",
     "error",
     "random",
@@ -25,6 +25,7 @@ const ROOMS: [&str; 16] = [
     "tuning",
     "explanation",
     "plot",
+    "report",
 ];
 
 const OF_THE_COMMAND: [&str; 2] = ["cli", "main"];

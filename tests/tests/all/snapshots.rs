@@ -4,7 +4,7 @@
 
 use feamoe_tests::command::Folder;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "schema",
     "train",
     "tune",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 15] = [
     "explain",
     "recourse",
     "inspect",
+    "report",
     "export",
     "monitor",
     "study",

@@ -25,6 +25,15 @@ const EXPLAINED_ROW: u64 = 2;
 /// the bias, equal rates of approval do not.
 const TARGETS: &str = "spd=0.05";
 
+/// What opens a file with the program that is for it.
+const OPENER: &str = if cfg!(windows) {
+    "start"
+} else if cfg!(target_os = "macos") {
+    "open"
+} else {
+    "xdg-open"
+};
+
 /// The options of `feamoe demo`.
 #[derive(Args, Debug)]
 pub struct Options {
@@ -56,22 +65,25 @@ pub fn demo(options: &Options) -> anyhow::Result<Outcome> {
     print::text(&text)?;
 
     let model = shown("lending.feamoe");
-    step(&["train", &shown("lending.csv"), "--schema", &shown("lending.toml"), "--fair", TARGETS, "-o", &model])?;
+    let (csv, schema, run) = (shown("lending.csv"), shown("lending.toml"), shown("lending.ckpt"));
+    step(&["train", &csv, "--schema", &schema, "--fair", TARGETS, "-o", &model, "--checkpoint", &run])?;
     step(&["evaluate", &model, &shown("lending-test.csv"), "--schema", &shown("lending.toml")])?;
     step(&["score", &model, &shown("lending-new.csv"), "--gate", "-o", &shown("scores.csv")])?;
     let plot = shown("explanation.svg");
-    let (new, schema, row) = (shown("lending-new.csv"), shown("lending.toml"), EXPLAINED_ROW.to_string());
+    let (new, row) = (shown("lending-new.csv"), EXPLAINED_ROW.to_string());
     step(&["explain", &model, &new, "--row", &row, "--plot", &plot])?;
     step(&["recourse", &model, &new, "--schema", &schema, "--row", &row])?;
     step(&["inspect", &model])?;
     step(&["export", &model, "-o", &shown("lending-device.feamoe")])?;
 
-    let (csv, toml, new) = (shown("lending.csv"), shown("lending.toml"), shown("lending-new.csv"));
+    let (page, card, test) = (shown("report.html"), shown("model-card.md"), shown("lending-test.csv"));
+    step(&["report", &run, "--data", &test, "--schema", &schema, "-o", &page, "--card", &card])?;
     let unfair = shown("unfair.feamoe");
     print::text(&format!(
-        "Try next:\n  feamoe train {csv} --schema {toml} -o {unfair}      # without targets: compare the gaps\n  \
-         feamoe evaluate {unfair} {} --schema {toml}\n  feamoe explain {model} {new} --row 1 --method frozen --format json\n",
-        shown("lending-test.csv")
+        "Everything is on one page: open {page} in a browser ({OPENER} {page}).\n\n\
+         Try next:\n  feamoe train {csv} --schema {schema} -o {unfair}      # without targets: compare the gaps\n  \
+         feamoe report {unfair} --data {test} -o {}\n  feamoe explain {model} {new} --row 1 --method frozen --format json\n",
+        shown("unfair.html")
     ))?;
     Ok(Outcome::Done)
 }

@@ -22,6 +22,7 @@ mod progress;
 mod quantize;
 mod recourse;
 mod remedy;
+mod report;
 mod require;
 mod run;
 mod schema;
@@ -80,6 +81,9 @@ enum Command {
     Recourse(recourse::Options),
     /// What a model holds: features, capacity needed, bytes, checksum, training summary
     Inspect(inspect::Options),
+    /// A model on one page, for those who have to judge it: how it was made, how accurate and how
+    /// fair it is, and why
+    Report(report::Options),
     /// Copy a model for a device: without background records, without names on request
     Export(export::Options),
     /// Watch a model at work: drift of inputs, scores, decisions, gaps and calibration over a
@@ -274,6 +278,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Explain(options) => explain::run(&options),
         Command::Recourse(options) => recourse::run(&options),
         Command::Inspect(options) => inspect::run(&options),
+        Command::Report(options) => report::run(&options),
         Command::Export(options) => export::run(&options),
         Command::Monitor(options) => monitor::run(&options),
         Command::Study(options) => study::run(&options),

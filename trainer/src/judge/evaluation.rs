@@ -20,7 +20,7 @@ use super::tally::{Decisions, Moments, Side};
 use super::verdict::Requirement;
 use crate::error::Error;
 use crate::model::card::Card;
-use crate::model::{AnyModel, HostModel, HostRecord, HostRecourse};
+use crate::model::{AnyModel, AnyRecord, HostModel, HostRecord, HostRecourse, HostScore};
 use crate::rows::{Attribute, Buffer, NO_GROUP, Reservoir, Row, Stream};
 use crate::threads::PerThread;
 
@@ -56,6 +56,38 @@ pub fn evaluate(
     recourse_burden: RecourseBurden,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<Evaluation, Error> {
+    evaluate_watched(model, card, stream, recourse_burden, &mut |_| Ok(()), on_progress)
+}
+
+/// A labelled row with what the model says of it.
+#[derive(Clone, Copy, Debug)]
+pub struct JudgedRow<'a, 'm> {
+    /// The row.
+    pub row: &'a Row<'a>,
+    /// Its label.
+    pub label: bool,
+    /// Where its features are.
+    pub binding: &'a Binding,
+    /// The row as the model reads it.
+    pub record: &'a AnyRecord<'m>,
+    /// Its score.
+    pub score: &'a HostScore,
+    /// Its calibrated probability: the score where the model has no other.
+    pub calibrated: f32,
+}
+
+/// As [`evaluate`]; `watch` gets every labelled row as it is judged.
+///
+/// # Errors
+/// As [`evaluate`], and those of `watch`.
+pub fn evaluate_watched<'m>(
+    model: AnyModel<'m>,
+    card: Option<&Card>,
+    stream: &mut Stream,
+    recourse_burden: RecourseBurden,
+    watch: &mut dyn FnMut(JudgedRow<'_, 'm>) -> Result<(), Error>,
+    on_progress: &mut dyn FnMut(u64),
+) -> Result<Evaluation, Error> {
     let mut declined = match model {
         AnyModel::Float(model) if recourse_burden == RecourseBurden::Measured => Some(Declined::new(model)),
         _ => None,
@@ -82,8 +114,11 @@ pub fn evaluate(
         // A record of this very model: it cannot be another's.
         let score = model.score(&record);
         let calibrated = score.as_ref().map_or(f32::NAN, |score| model.calibrated(&record, score).unwrap_or(f32::NAN));
-        let probability = score.map_or(f32::NAN, |score| score.probability);
+        let probability = score.as_ref().map_or(f32::NAN, |score| score.probability);
         if let Some(label) = row.label {
+            if let Ok(score) = &score {
+                watch(JudgedRow { row: &row, label, binding: &binding, record: &record, score, calibrated })?;
+            }
             if sample.bytes() < MOST_BYTES {
                 sample.offer(&row);
             }

@@ -251,7 +251,7 @@ pub fn recourse(
 /// Returns the answers that change at most `most` features. Where the nearest all change more, one
 /// is looked for by leaving out, again and again, the feature without which the next answer is
 /// nearest.
-fn few_changes(
+pub(crate) fn few_changes(
     model: &HostModel<'_>,
     record: &HostRecord<'_>,
     rules: &HostRules,
@@ -280,6 +280,32 @@ fn few_changes(
         rules = best.map_or(rules, |(_, rules)| rules);
     }
     if few.is_empty() { nearest.into_iter().collect() } else { few }
+}
+
+/// Returns the features that an answer changes, each with its cell and with what to change it to;
+/// `cell` returns the text of a feature's cell.
+pub(crate) fn changes<'c>(
+    model: &HostModel<'_>,
+    answer: &HostAnswer,
+    cell: impl Fn(usize) -> Cow<'c, [u8]>,
+) -> Vec<(String, Value, Value)> {
+    let schema = model.schema();
+    let changed = answer.changes.iter().enumerate().filter_map(|(index, change)| Some((index, (*change)?)));
+    let named = changed.map(|(index, change)| {
+        let cell = cell(index);
+        let level = |name: &[u8]| Value::Level(String::from_utf8_lossy(name).into_owned());
+        let (before, after) = match change {
+            Change::Number(x) => {
+                (parse(&cell).map_or_else(|| level(&cell), |x| Value::number(x as f32)), Value::number(x))
+            }
+            Change::Level(code) => {
+                let name = schema.level_names(index).nth(usize::from(code)).unwrap_or_default();
+                (level(&cell), level(name.as_bytes()))
+            }
+        };
+        (schema.feature_name(index).unwrap_or_default().to_owned(), before, after)
+    });
+    named.collect()
 }
 
 /// What was found; serialises to the JSON of `feamoe recourse`. Columns: an entry for each declined
@@ -461,27 +487,15 @@ impl RecourseReport {
 
     /// Adds a declined record.
     fn add(&mut self, model: &HostModel<'_>, binding: &Binding, row: &Row<'_>, probability: f32, found: &[HostAnswer]) {
-        let (schema, number) = (model.schema(), row.position.number);
+        let number = row.position.number;
         self.declined.row.push(number);
         self.declined.probability.push(probability);
         self.declined.answers.push(found.len());
         for (rank, answer) in (1..).zip(found) {
+            let cell = |index: usize| binding.column(index).map_or_else(Cow::default, |column| row.text(column));
             let (mut features, mut from, mut to) = (Vec::new(), Vec::new(), Vec::new());
-            for (index, change) in answer.changes.iter().enumerate() {
-                let Some(change) = change else { continue };
-                let cell = binding.column(index).map_or_else(Cow::default, |column| row.text(column));
-                let cell = &*cell;
-                let level = |name: &[u8]| Value::Level(String::from_utf8_lossy(name).into_owned());
-                features.push(schema.feature_name(index).unwrap_or_default().to_owned());
-                let (before, after) = match *change {
-                    Change::Number(x) => {
-                        (parse(cell).map_or_else(|| level(cell), |x| Value::number(x as f32)), Value::number(x))
-                    }
-                    Change::Level(code) => {
-                        let name = schema.level_names(index).nth(usize::from(code)).unwrap_or_default();
-                        (level(cell), level(name.as_bytes()))
-                    }
-                };
+            for (feature, before, after) in changes(model, answer, cell) {
+                features.push(feature);
                 from.push(before);
                 to.push(after);
             }

@@ -19,6 +19,32 @@ pub const GREY: &str = "#5f6368";
 /// Lines that help the eye.
 pub const RULE: &str = "#dadce0";
 
+/// A range of values behind others.
+pub const BAND: &str = "#bcd9ea";
+/// Counts of rows beneath.
+pub const ROWS: &str = "#80868b";
+/// What everything is drawn on.
+pub const PAPER: &str = "#ffffff";
+/// Lines that stand for groups: colours of Okabe and Ito (2008), and dashes, so that each is known
+/// without its colour.
+pub const LINES: [(&str, &str); 6] =
+    [(RAISES, "none"), (LOWERS, "7 3"), ("#009e73", "2 2"), ("#cc79a7", "8 3 2 3"), ("#8a6d00", "12 3"), (INK, "1 2")];
+/// Every colour, with the name by which a page may set another one in its place: in the dark, or in
+/// print.
+pub const COLOURS: [(&str, &str); 11] = [
+    (RAISES, "raises"),
+    (LOWERS, "lowers"),
+    (INK, "ink"),
+    (GREY, "grey"),
+    (RULE, "rule"),
+    (BAND, "band"),
+    (ROWS, "rows"),
+    (PAPER, "paper"),
+    ("#009e73", "green"),
+    ("#cc79a7", "pink"),
+    ("#8a6d00", "ochre"),
+];
+
 /// Width of every plot, in pixels.
 pub const WIDTH: f64 = 960.0;
 /// Space at the sides.
@@ -55,7 +81,11 @@ impl Canvas {
     /// Starts a plot with so much height for its rows.
     pub fn new(rows_height: f64, title: &str, line: &str) -> Self {
         let bottom = TOP + rows_height;
-        let height = bottom + BOTTOM;
+        Self { bottom, ..Self::of_height(bottom + BOTTOM, title, line) }
+    }
+
+    /// Starts a plot of this height, whose rows end where it does.
+    pub fn of_height(height: f64, title: &str, line: &str) -> Self {
         let document = Document::new()
             .set("width", WIDTH)
             .set("height", px(height))
@@ -63,8 +93,8 @@ impl Canvas {
             .set("font-family", "Helvetica, Arial, 'Liberation Sans', sans-serif")
             .set("role", "img")
             .add(Title::new(printable(title)))
-            .add(Rectangle::new().set("width", WIDTH).set("height", px(height)).set("fill", "#ffffff"));
-        let mut canvas = Self { document, bottom };
+            .add(Rectangle::new().set("width", WIDTH).set("height", px(height)).set("fill", PAPER));
+        let mut canvas = Self { document, bottom: height };
         let fitted = |text: &str, size: f64| fit(text, (WIDTH - 2.0 * MARGIN) * SIZE / size);
         canvas.put(
             text(MARGIN, 34.0, &fitted(title, 18.0), Anchor::Start, INK)
@@ -193,6 +223,11 @@ fn fitted(x: f64, y: f64, content: &str, width: f64, anchor: Anchor, colour: &st
     element
 }
 
+/// Returns small grey text that is cut to a width.
+pub fn small(x: f64, y: f64, content: &str, width: f64) -> Text {
+    fitted(x, y, content, width, Anchor::Start, GREY).set("font-size", 12)
+}
+
 /// Returns text whose baseline starts, has its middle or ends at a point.
 pub fn text(x: f64, y: f64, content: &str, anchor: Anchor, colour: &str) -> Text {
     let element =
@@ -207,7 +242,7 @@ pub fn text(x: f64, y: f64, content: &str, anchor: Anchor, colour: &str) -> Text
 /// Returns a number beside a mark at the height of `y`, readable over whatever lines are behind it.
 pub fn number(x: f64, y: f64, content: &str, anchor: Anchor) -> Text {
     let element = text(x, y + SIZE * 0.35, content, anchor, INK);
-    element.set("stroke", "#ffffff").set("stroke-width", 3).set("stroke-linejoin", "round").set("paint-order", "stroke")
+    element.set("stroke", PAPER).set("stroke-width", 3).set("stroke-linejoin", "round").set("paint-order", "stroke")
 }
 
 /// Returns a line.

@@ -10,6 +10,8 @@
 //! | [`decision`] | some records | their ways from the one base to their scores |
 //! | [`front`] | a search | what fairness costs in accuracy |
 //! | [`shapes`] | a model | how each feature moves scores along its values, by expert |
+//! | [`panels()`] | anything | lines over rows, thresholds or rates, in panels |
+//! | [`map()`] | shares | how they change over the rows, as shades |
 //!
 //! Each is a whole document without identifiers, so that several can stand in one page. Text is set
 //! in the reader's sans serif. Where a name or a value is too long for its place, `…` stands in its
@@ -21,14 +23,19 @@ mod beeswarm;
 mod canvas;
 mod decision;
 mod front;
+mod map;
+mod panels;
 mod scale;
 mod shapes;
 mod waterfall;
 
 pub use bar::{bar, bar_of_record};
 pub use beeswarm::{MOST_DOTS, beeswarm};
+pub use canvas::COLOURS;
 pub use decision::{MOST_LINES, decision};
 pub use front::front;
+pub use map::{Map, map};
+pub use panels::{Curve, Entry, MOST_STYLES, Panel, Panels, panels};
 pub use shapes::{MOST_LEVELS, shapes};
 pub use waterfall::waterfall;
 
@@ -95,7 +102,8 @@ impl<'a> From<&'a Summary> for Subject<'a> {
 }
 
 /// Returns a count with commas: `16,281`.
-fn grouped(count: u64) -> String {
+#[must_use]
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();

@@ -8,8 +8,8 @@ use feamoe_engine::schema::Transform;
 use svg::node::element::{Circle, Polygon};
 
 use super::canvas::{
-    Anchor, Canvas, GREY, INK, LOWERS, MARGIN, RAISES, RULE, SIZE, SLANT, TOP, WIDTH, area, hint, line, polyline, px,
-    text, width,
+    Anchor, BAND, Canvas, GREY, INK, LOWERS, MARGIN, PAPER, RAISES, ROWS, RULE, SIZE, SLANT, TOP, WIDTH, area, hint,
+    line, polyline, px, text, width,
 };
 use super::scale::{Scale, plain};
 use super::{MOST_PLAYERS, grouped};
@@ -45,8 +45,6 @@ const APART: f64 = 44.0;
 const NAMED: [(&str, &str); 4] = [("#d55e00", "none"), ("#009e73", "7 3"), ("#cc79a7", "2 2"), ("#8a6d00", "8 3 2 3")];
 /// The other experts.
 const OTHER: (&str, &str) = ("#9aa0a6", "none");
-const BAND: &str = "#bcd9ea";
-const ROWS: &str = "#80868b";
 
 /// Draws shapes, those of the greatest mean magnitude first; at most [`MOST_PLAYERS`] features and
 /// [`MOST_LEVELS`] levels of each, the rest is counted in words.
@@ -300,7 +298,7 @@ impl<'s> Drawn<'s> {
             let colour = if point.effect < 0.0 { LOWERS } else { RAISES };
             let is_empty = point.share == Some(0.0);
             let colour = if self.shape.is_number { RAISES } else { colour };
-            let fill = if is_empty { "#ffffff" } else { colour };
+            let fill = if is_empty { PAPER } else { colour };
             let words = hint(&format!("{}: {}", point.shown(), plain(point.effect.into(), 4)));
             if self.shape.is_number {
                 canvas.put(line(middle, lower, middle, upper, BAND, 7.0).set("class", "band"));
@@ -391,7 +389,7 @@ fn legend(canvas: &mut Canvas, shapes: &Shapes, styles: &[(&'static str, &'stati
     let mark = box_at(x, y, ROWS);
     words(canvas, Some(mark), "rows, by area", y, &mut x);
     let mark: Box<dyn svg::Node> =
-        Box::new(square(x, y).set("fill", "#ffffff").set("stroke", RAISES).set("stroke-width", 1.5));
+        Box::new(square(x, y).set("fill", PAPER).set("stroke", RAISES).set("stroke-width", 1.5));
     words(canvas, Some(mark), "no row has it", y, &mut x);
     if omitted > 0 {
         words(canvas, None, &format!("{omitted} features that move scores less are not shown"), y, &mut x);

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Checks the report in a browser: that of the demo, one of names that are HTML, and with FEAMOE_DATA that of Adult, within its time and size.
+# Then faults are planted, and each must be found. Packages and pages go into target/page. Exit code 3: node, npm, its packages or Chromium
+# could not be had.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# The figures of Adult's report, on 16,281 rows.
+most_seconds=5 most_bytes=$((1500 * 1000))
+
+place=$PWD/target/page
+export CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
+mkdir -p "$place"
+cp trainer/page/package.json trainer/page/package-lock.json "$place/"
+{
+    [ -n "$CHROMIUM" ] && command -v node >/dev/null && command -v npm >/dev/null &&
+        npm ci --silent --no-audit --no-fund --prefix "$place"
+} >&2 || { echo "no browser: node, npm, the packages of trainer/page or Chromium could not be had" >&2; exit 3; }
+export PAGE_MODULES=$place
+check() { node trainer/page/check.mjs "$@"; }
+
+cargo build --quiet --release --locked -p feamoe
+feamoe=$PWD/target/release/feamoe
+pages=$place/pages
+rm -rf "$pages"
+mkdir -p "$pages"
+"$feamoe" demo --out "$pages/demo" >/dev/null
+cp "$pages/demo/report.html" "$pages/demo.html"
+
+# Names that would be HTML, many groups, two protected columns.
+{
+    echo '"<b onclick=""x()"">income</b>",<script>group</script>,"region & ""more""",y'
+    for row in $(seq 1 1500); do
+        echo "$((row * 7919 % 1009)),<i>g$((row * 31 % 9))</i>,\"</td>$((row % 4))\",$((row * 7919 % 1009 + row % 97 > 560))"
+    done
+} >"$pages/names.csv"
+cat >"$pages/names.toml" <<'END'
+[target]
+column = "y"
+positive = ["1"]
+[[protected]]
+column = "<script>group</script>"
+privileged = ["<i>g0</i>"]
+[[protected]]
+column = "region & \"more\""
+privileged = ["</td>0"]
+as_feature = true
+END
+"$feamoe" train "$pages/names.csv" --schema "$pages/names.toml" -o "$pages/names.feamoe" >/dev/null 2>&1
+"$feamoe" report "$pages/names.feamoe" --data "$pages/names.csv" -o "$pages/names.html" >/dev/null 2>&1
+if [ -n "${FEAMOE_DATA:-}" ]; then
+    "$feamoe" train "$FEAMOE_DATA/adult.data" --schema trainer/schemas/adult.toml --fair spd=0.05 -o "$pages/adult.feamoe" --checkpoint "$pages/adult.ckpt" >/dev/null 2>&1
+    start=$(date +%s%N)
+    "$feamoe" report "$pages/adult.ckpt" --data "$FEAMOE_DATA/adult.test" -o "$pages/adult.html" >/dev/null
+    milliseconds=$((($(date +%s%N) - start) / 1000000)) bytes=$(stat --format %s "$pages/adult.html")
+    echo "Adult's report: $milliseconds ms, $bytes bytes"
+    [ $milliseconds -le $((most_seconds * 1000)) ] || { echo "expected at most $most_seconds s" >&2; exit 1; }
+    [ "$bytes" -le $most_bytes ] || { echo "expected at most $most_bytes bytes" >&2; exit 1; }
+else
+    echo "skipped: the report of Adult, FEAMOE_DATA not set"
+fi
+check --pictures "$pages/pictures" "$pages/demo.html" "$pages/names.html"
+
+# A check that finds nothing says little unless it finds what is there: faults are planted in a page that has none.
+planted=(
+    '<img alt="" src="http://example.invalid/x.png">'
+    '<input>'
+    '<div style="width: 3000px">wide</div>'
+    '<p style="color: #222">Hard to read in the dark</p>'
+    '<svg viewBox="0 0 960 9" role="img"></svg>'
+    '<figure><svg viewBox="0 0 9600 90" role="img" aria-labelledby="t"><title id="t">t</title><text>tiny</text></svg></figure>'
+    '<script>null.x</script>'
+)
+expected=(
+    'asks for http://example.invalid'
+    'console: .*Content Security Policy'
+    ': label: '
+    'the page is 30[0-9]* wide'
+    'color-contrast'
+    'a plot has no name'
+    'no table stands behind "t"'
+    'text of [0-9.]* pixels in "t"'
+    'error: Cannot read properties of null'
+)
+sed "s|<footer>|$(printf '%s' "${planted[@]}")<footer>|" "$pages/names.html" >"$pages/fault.html"
+if check --quick "$pages/fault.html" >"$pages/found.txt"; then
+    echo "no planted fault was found" >&2
+    exit 1
+fi
+for what in "${expected[@]}"; do
+    grep -q "$what" "$pages/found.txt" || { echo "not found: $what; found was" >&2; cat "$pages/found.txt" >&2; exit 1; }
+done
+echo "every planted fault was found"

@@ -1,0 +1,67 @@
+//! The page around the sections: head, contents, style.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::Report;
+use super::sections;
+
+/// Nothing is asked for, and nothing runs.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+const STYLE: &str = include_str!("page.css");
+
+/// A part of the page.
+pub(super) struct Section {
+    pub id: &'static str,
+    pub title: &'static str,
+    pub body: Markup,
+}
+
+/// Returns the page.
+pub(super) fn page(report: &Report) -> String {
+    let sections = sections::all(report);
+    let title = format!("Report on {}", report.options.name);
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="generator" content={ "feamoe " (env!("CARGO_PKG_VERSION")) };
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a.skip href="#content" { "Skip to the content" }
+                header { h1 { (title) } (sections::front::purpose(report)) }
+                nav aria-label="Contents" {
+                    ol { @for section in &sections { li { a href={ "#" (section.id) } { (section.title) } } } }
+                }
+                main id="content" {
+                    @for section in &sections {
+                        section aria-labelledby=(section.id) {
+                            h2 id=(section.id) { (section.title) }
+                            (section.body)
+                        }
+                    }
+                }
+                footer {
+                    p {
+                        "Made by feamoe " (env!("CARGO_PKG_VERSION")) ". The page is one file: it has no scripts and asks "
+                        "for nothing. The same model, rows and options give the same bytes."
+                    }
+                }
+            }
+        }
+    };
+    printable(&markup.into_string())
+}
+
+/// Replaces what HTML does not allow as a character, and what changes the direction of text: names
+/// must not reorder what stands beside them.
+fn printable(page: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let is_unfit = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{fffe}' | '\u{ffff}') || turns(c);
+    page.chars().map(|c| if is_unfit(c) { '\u{fffd}' } else { c }).collect()
+}
