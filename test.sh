@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 left_out=()
-step() { printf '\n== %s\n' "$*"; }
+step() { printf '\n== %s (after %s s)\n' "$*" "$SECONDS"; }
 
 # In the firmware's folder, with the compiler that setup.sh chose: Debian's clippy belongs to Debian's compiler.
 in_firmware() (
@@ -52,6 +52,20 @@ if cargo clippy --version >/dev/null 2>&1; then
 else
     left_out+=("lints: cargo clippy is not installed")
 fi
+
+# What takes one core for minutes, compiling in one piece and waiting for a browser, runs beside the tests; what it prints comes in its turn.
+beside=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$beside"' EXIT
+for script in trainer/python trainer/page; do
+    status=0
+    $script/test.sh >"$beside/${script##*/}" 2>&1 || status=$?
+    echo $status >"$beside/${script##*/}.status"
+done &
+ran_beside() {
+    wait
+    cat "$beside/$1"
+    return "$(cat "$beside/$1.status")"
+}
 
 step "tests"
 # Passing tests are quiet; in CI they are not, so that a skipped one is seen.
@@ -124,7 +138,7 @@ RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
 
 step "the module for Python"
 status=0
-trainer/python/test.sh || status=$?
+ran_beside python || status=$?
 case $status in
     0) ;;
     3) left_out+=("the module for Python: Python 3.10 or newer, or its packages, are out of reach") ;;
@@ -133,7 +147,7 @@ esac
 
 step "the report in a browser"
 status=0
-trainer/page/test.sh || status=$?
+ran_beside page || status=$?
 case $status in
     0) ;;
     3) left_out+=("the report in a browser: Chromium, node 20, npm or its packages are out of reach") ;;

@@ -14,13 +14,14 @@ use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
 /// by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 15] = [
+const COMMANDS: [(&str, &[&str]); 17] = [
     ("schema", &["--output", "--target", "--positive", "--protected", "--rows"]),
     (
         "train",
         &[
             "--schema",
             "--output",
+            "--config",
             "--fair",
             "--fair-by",
             "--fairness",
@@ -46,6 +47,47 @@ const COMMANDS: [(&str, &[&str]); 15] = [
             "--checkpoint-every",
             "--format",
             "--bad-cells",
+        ],
+    ),
+    (
+        "tune",
+        &[
+            "--schema",
+            "--output",
+            "--bad-cells",
+            "--candidates",
+            "--by",
+            "--holdout",
+            "--validation",
+            "--stream",
+            "--repeats",
+            "--time-limit",
+            "--state",
+            "--plot",
+            "--config",
+            "--fair",
+            "--fair-by",
+            "--fairness",
+            "--penalties",
+            "--increment",
+            "--individual",
+            "--experts",
+            "--grow",
+            "--freeze",
+            "--loss",
+            "--bins",
+            "--lr",
+            "--epochs",
+            "--shuffle",
+            "--background",
+            "--seed",
+            "--threshold",
+            "--window",
+            "--weight",
+            "--label-delay",
+            "--class-weight",
+            "--format",
+            "--threads",
         ],
     ),
     (

@@ -175,7 +175,7 @@ fn a_file_of_options_means_what_its_flags_mean() {
     assert!(refusal("bins = 32\nepoch = 2\n").contains("bad.toml:2:1: unknown field `epoch`"));
     assert!(refusal("bins = \"many\"\n").contains("bad.toml:1:8: "));
     assert!(refusal("bins = 99999\n").contains("bins: found 99999, allowed 0 to"));
-    assert!(refusal("\u{0}").contains("bad.toml:1:1: "));
+    assert!(refusal("\u{0}").starts_with("bad.toml:1:"));
 }
 
 #[test]

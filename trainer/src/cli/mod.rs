@@ -65,10 +65,10 @@ enum Command {
     Schema(schema::Options),
     /// Learn a fair mixture from a stream of rows and export it
     Train(Box<train::Options>),
-    /// Resume learning, with newer data or where a run stopped, and export the model
-    Update(update::Options),
     /// Search for the options of a run; shows what fairness costs in accuracy
     Tune(Box<tune::Options>),
+    /// Resume learning, with newer data or where a run stopped, and export the model
+    Update(update::Options),
     /// Accuracy and every fairness measure by group, with intervals
     Evaluate(evaluate::Options),
     /// Compare two models on the same rows: changed decisions, accuracy, gaps, explanations

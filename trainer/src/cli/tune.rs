@@ -42,8 +42,8 @@ pub struct Options {
     output: PathBuf,
     #[command(flatten)]
     cells: CellsOption,
-    /// Candidates in the first round, 1 to 10000: of each round a third goes on to three times as
-    /// many rows
+    /// Candidates in the first round, 1 to 10000: the best third of each round learns from three
+    /// times as many rows
     #[arg(long, value_name = "N", default_value_t = 27, allow_negative_numbers = true, value_parser = whole::<usize>(1..=10_000))]
     candidates: usize,
     /// What is to be best of the candidates that hold the targets

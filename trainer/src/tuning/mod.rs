@@ -1,8 +1,8 @@
 //! A search for the options of a run: draws some, drops the worst on few rows, judges what is left
 //! on all of them, and shows what fairness costs in accuracy.
 //!
-//! *Successive halving* (Jamieson and Talwalkar 2016): all [candidates](space) learn from a share of
-//! the rows, the best third learns from three times as many, and so on until they learn from all.
+//! *Successive halving* (Jamieson and Talwalkar 2016): all candidates learn from a share of the
+//! rows, the best third learns from three times as many, and so on until they learn from all.
 //! The first candidate, the default, stays to the end: what is chosen was found to be better. Rows
 //! are drawn by the seed from the whole stream and keep their order: a drift is in every share.
 //!
@@ -37,7 +37,7 @@ use crate::rows::Input;
 use crate::schema::Schema;
 use crate::training::config::Config;
 
-/// Of the candidates of a round, one in this many goes on; the next round has as many times the
+/// Of the candidates of a round, one in this number is in the next, which has as many times the
 /// rows.
 const HALVING: usize = 3;
 /// Rounds have no fewer training rows: the encoding is fitted on as many at first.

@@ -6,7 +6,8 @@ use maud::{Markup, html};
 use super::super::table::{Field, Table, figure};
 use super::super::{Point, Report};
 use super::{drawn, heading, name, omitted, within};
-use crate::judge::evaluation::{GroupReport, ReliabilityBin};
+use crate::judge::evaluation::GroupReport;
+use crate::judge::reliability::ReliabilityBin;
 use crate::plot::{Curve, Entry, Panel, Panels, panels};
 use crate::rows::Attribute;
 
