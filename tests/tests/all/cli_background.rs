@@ -197,6 +197,8 @@ fn a_record_above_the_budget_is_sampled_and_marked() {
     let above: Vec<bool> = coalitions.map(|count| count > budget).collect();
     let count = above.iter().filter(|above| **above).count();
     assert!(count > 0);
+    let is_above = above.clone();
+    let of = |sampled: bool| is_above.iter().position(|above| *above == sampled).unwrap();
     let budget = budget.to_string();
     let options = [&few[..], &["--budget", &budget, "--seed", "5", "--format"]].concat();
     let said = format!(
@@ -208,7 +210,15 @@ fn a_record_above_the_budget_is_sampled_and_marked() {
         ran.stdout
     };
     let e: Value = serde_json::from_str(&run("json")).unwrap();
-    assert_eq!((&e["method"], &e["seed"]), (&json!("exact"), &json!(5)));
+    // Where any is sampled, the whole has errors.
+    assert_eq!((&e["method"], &e["seed"]), (&json!("sampled"), &json!(5)));
+    let drawing = |budget: &str, more: &[&str]| {
+        let options = [&few[..], &["--budget", budget, "--plot", "p.svg"], more].concat();
+        let ran = folder.run(&[&["explain", "lending.feamoe", "new.csv"], &options[..]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        folder.text("p.svg")
+    };
+    assert!(drawing(&budget, &[]).contains(&format!("method exact, {count} of {RECORDS} records sampled · against")));
     let csv = run("csv");
     for (record, above) in above.into_iter().enumerate() {
         let method = if above { "sampled" } else { "exact" };
@@ -227,6 +237,17 @@ fn a_record_above_the_budget_is_sampled_and_marked() {
     let _ = base(&e);
     let text = run("text");
     assert_eq!(text.matches("sampled in probability, against 20 background records (").count(), count);
+
+    // All of them, and one of each: its own method is named.
+    let options = [&few[..], &["--budget", "1", "--format", "json"]].concat();
+    let all = folder.run(&[&["explain", "lending.feamoe", "new.csv"], &options[..]].concat()).stdout;
+    let all: Value = serde_json::from_str(&all).unwrap();
+    assert_eq!((&all["method"], &all["methods"]), (&json!("sampled"), &Value::Null));
+    assert!(drawing("1", &[]).contains("method sampled · against"));
+    for (record, method) in [(of(false), "exact"), (of(true), "sampled")] {
+        let row = (record + 1).to_string();
+        assert!(drawing(&budget, &["--row", &row]).contains(&format!("method {method} · against")), "{method}");
+    }
 }
 
 #[test]

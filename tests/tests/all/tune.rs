@@ -59,7 +59,7 @@ fn nothing_depends_on_the_number_of_threads() {
 #[test]
 fn what_it_reports_is_what_evaluate_finds() {
     let folder = folder();
-    let tuned = folder.run(&with(&["--validation", "other.csv", "--by", "accuracy", "--format", "json"]).as_slice());
+    let tuned = folder.run(&with(&["--validation", "other.csv", "--by", "accuracy", "--format", "json"]));
     // --repeats is for rows that are drawn.
     assert!(tuned.usage_refused().contains("--repeats"));
     let arguments = [&TUNE[..8], &["--validation", "other.csv", "--by", "accuracy", "--format", "json"]].concat();

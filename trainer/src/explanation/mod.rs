@@ -81,11 +81,11 @@ pub struct Explanation {
     /// Likewise, the upper end of the 95 % interval.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upper_bounds: Vec<Vec<f32>>,
-    /// How they were computed.
+    /// How they were computed: `sampled` where any record was.
     #[serde(serialize_with = "method_name")]
     pub method: Method,
-    /// By record, how it was computed: where some were sampled because exact values take more than
-    /// the budget.
+    /// By record, how it was computed, where some only were sampled because exact values take more
+    /// than the budget.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<&'static str>,
     /// What the values add up in.
@@ -191,6 +191,15 @@ impl Explanation {
         }
     }
 
+    /// Returns how many records were sampled.
+    #[must_use]
+    pub fn sampled(&self) -> usize {
+        match self.method {
+            Method::Sampled if self.methods.is_empty() => self.values.len(),
+            _ => self.methods.iter().filter(|method| **method == Method::Sampled.name()).count(),
+        }
+    }
+
     /// Adds a record.
     pub fn push(&mut self, explained: Explained<'_>) {
         let Explained { row, cells, attribution, reasons } = explained;
@@ -212,9 +221,12 @@ impl Explanation {
             self.error_std.push(errors);
             self.seed = self.sampling_seed;
         }
-        if attribution.method != self.method || !self.methods.is_empty() {
+        if before == 0 {
+            self.method = attribution.method;
+        } else if attribution.method != self.method || !self.methods.is_empty() {
             self.methods.resize(before, self.method.name());
             self.methods.push(attribution.method.name());
+            self.method = Method::Sampled;
         }
         self.values.push(values);
         self.gate_values.push(of_players(&attribution.gate_values));

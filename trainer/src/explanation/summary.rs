@@ -21,7 +21,7 @@ pub struct Summary {
     pub mean_values: Vec<f32>,
     /// The favourable outcome.
     pub output_names: String,
-    /// How the values were computed.
+    /// How the values were computed: `sampled` where those of any record were.
     #[serde(serialize_with = "method_name")]
     pub method: Method,
     /// What the values add up in.
@@ -106,7 +106,7 @@ impl Sums {
             mean_absolute_values: in_order().map(|(_, mean)| mean[0]).collect(),
             mean_values: in_order().map(|(_, mean)| mean[1]).collect(),
             output_names: explainer.outcome().to_owned(),
-            method: explainer.procedure().method(),
+            method: if self.sampled > 0 { Method::Sampled } else { explainer.procedure().method() },
             space: explainer.procedure().space(),
             records: self.records,
             sampled: self.sampled,

@@ -41,7 +41,7 @@ pub fn bar_of_record(e: &Explanation, record: usize) -> Result<String, PlotError
         Some((e.feature_names.get(player)?.clone(), shown(cells.get(player)?), value))
     };
     let rows = by_magnitude(values).into_iter().filter_map(row).collect();
-    let subject = Subject::from(e);
+    let subject = Subject::of_record(e, record);
     let axis = format!("value, in {}", subject.quantity());
     Ok(draw(rows, &title(e, record), &subject, &axis, true))
 }

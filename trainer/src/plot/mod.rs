@@ -61,6 +61,8 @@ pub enum PlotError {
 /// What an explanation is about, under the title of its plot.
 struct Subject<'a> {
     method: Method,
+    /// Records, and those of them that were sampled.
+    records: [u64; 2],
     space: Space,
     outcome: &'a str,
     background: Option<&'a Background>,
@@ -83,21 +85,39 @@ impl Subject<'_> {
             Some(background) => format!("{} background records ({})", grouped(background.rows.into()), background.hash),
             None => "the mean record of training".to_owned(),
         };
-        format!("method {} · against {against} · model {}", self.method.name(), self.model)
+        let method = match self.records {
+            [records, sampled] if sampled > 0 && sampled < records => {
+                format!("exact, {} of {} records sampled", grouped(sampled), grouped(records))
+            }
+            _ => self.method.name().to_owned(),
+        };
+        format!("method {method} · against {against} · model {}", self.model)
     }
 }
 
 impl<'a> From<&'a Explanation> for Subject<'a> {
     fn from(e: &'a Explanation) -> Self {
         let (outcome, background, model) = (&e.output_names, e.background.as_ref(), &e.model);
-        Self { method: e.method, space: e.space, outcome, background, model }
+        let records = [e.values.len() as u64, e.sampled() as u64];
+        Self { method: e.method, records, space: e.space, outcome, background, model }
     }
 }
 
 impl<'a> From<&'a Summary> for Subject<'a> {
     fn from(s: &'a Summary) -> Self {
         let (outcome, background, model) = (&s.output_names, s.background.as_ref(), &s.model);
-        Self { method: s.method, space: s.space, outcome, background, model }
+        let records = [s.records, s.sampled];
+        Self { method: s.method, records, space: s.space, outcome, background, model }
+    }
+}
+
+impl<'a> Subject<'a> {
+    /// Of one record of an explanation.
+    fn of_record(e: &'a Explanation, record: usize) -> Self {
+        let was_sampled =
+            e.methods.get(record).map_or(e.method == Method::Sampled, |method| *method == Method::Sampled.name());
+        let method = if was_sampled || e.method != Method::Sampled { e.method } else { Method::Exact };
+        Self { method, records: [1, u64::from(was_sampled)], ..Self::from(e) }
     }
 }
 

@@ -49,7 +49,7 @@ pub fn waterfall(e: &Explanation, record: usize) -> Result<String, PlotError> {
             ends.iter().zip(rows).filter_map(|((start, _), row)| row.interval.map(|i| i.map(|end| start + end)));
         ends.iter().map(|(_, end)| *end).chain([base, output]).chain(whiskers.flatten()).collect()
     };
-    let subject = Subject::from(e);
+    let subject = Subject::of_record(e, record);
     let mut values = reach(&ends(&rows), &rows);
     if let Some(threshold) = threshold(e) {
         let (low, high) = values.iter().fold((base, base), |(low, high), x| (low.min(*x), high.max(*x)));

@@ -149,9 +149,12 @@ pub fn against(background: &Background) -> String {
 /// Returns means as text.
 pub fn render_summary(s: &Summary) -> String {
     let records = if s.records == 1 { "1 record".to_owned() } else { format!("{} records", s.records) };
+    let method = match s.sampled {
+        sampled if sampled > 0 && sampled < s.records => format!("exact, {sampled} of them sampled,"),
+        _ => s.method.name().to_owned(),
+    };
     let mut text = format!(
-        "{records}, {} in {} of {}{}; on average {} through the gate\n",
-        s.method.name(),
+        "{records}, {method} in {} of {}{}; on average {} through the gate\n",
         s.space.name(),
         s.output_names,
         s.background.as_ref().map_or(String::new(), |background| format!(", {}", against(background))),
