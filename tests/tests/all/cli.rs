@@ -113,6 +113,8 @@ const COMMANDS: [(&str, &[&str]); 17] = [
         &[
             "--row",
             "--method",
+            "--sample",
+            "--max-display",
             "--global",
             "--shapes",
             "--features",

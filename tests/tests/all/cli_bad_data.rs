@@ -447,8 +447,8 @@ fn options_out_of_their_range_say_the_range() {
     assert_eq!(usage(&["--loss", "mse"]), "invalid value 'mse' for '--loss <LOSS>'");
     assert_eq!(usage(&["--momentum", "0.9"]), "unexpected argument '--momentum' found");
     assert_eq!(usage(&["--checkpoint-every", "9"]), "the following required arguments were not provided:");
-    let usage = folder.run(&["tune", "data.csv"]).usage_refused();
-    assert_eq!(usage, "unrecognized subcommand 'tune'");
+    let usage = folder.run(&["learn", "data.csv"]).usage_refused();
+    assert_eq!(usage, "unrecognized subcommand 'learn'");
     let usage = folder.run(&["train", "data.csv"]).usage_refused();
     assert_eq!(usage, "the following required arguments were not provided:");
 }

@@ -48,6 +48,11 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
+/// What a column by record has of one player; NaN for what is no number.
+fn numbers_of(column: &Value, player: usize) -> Vec<f64> {
+    column.as_array().unwrap().iter().map(|record| record[player].as_f64().unwrap_or(f64::NAN)).collect()
+}
+
 fn texts(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|x| x.as_str().unwrap()).collect()
 }
@@ -383,6 +388,8 @@ fn every_plot_is_well_formed_names_every_feature_and_is_the_same_again() {
         (&[], "high value of the feature"),
         (&["--plot-kind", "beeswarm", "--method", "frozen"], "value, in log-odds of yes, experts averaged by the gate"),
         (&["--plot-kind", "decision"], "How 40 records come to the probability of yes"),
+        (&["--plot-kind", "scatter"], "What features add to the probability of yes: 40 records"),
+        (&["--plot-kind", "heatmap"], "40 records, from the lowest score to the highest"),
     ] {
         let text = drawn(&folder, options);
         let svg = Document::parse(&text).unwrap_or_else(|error| panic!("{options:?}: {error}"));
@@ -413,6 +420,114 @@ fn every_plot_is_well_formed_names_every_feature_and_is_the_same_again() {
         let favourable = way.attribute("stroke") == Some("#0072b2");
         assert!(if favourable { x(points[10]) >= threshold - 0.1 } else { x(points[10]) <= threshold + 0.1 });
     }
+}
+
+/// Panels of a scatter plot have a dot for each record, in places that follow the values.
+#[test]
+fn a_scatter_plot_has_every_record_and_a_heat_map_every_score() {
+    let folder = folder();
+    let e = explain_json(&folder, &[]);
+    let points = |path: &str| -> Vec<[f64; 2]> {
+        let point = |part: &str| {
+            let (x, rest) = part.split_once(' ').unwrap();
+            [x, rest.strip_suffix("h0").unwrap()].map(|number| number.parse::<f64>().unwrap())
+        };
+        path[1..].split('M').map(point).collect()
+    };
+    let text = drawn(&folder, &["--plot-kind", "scatter"]);
+    let svg = Document::parse(&text).unwrap();
+    let panels = of_class(&svg, "dots");
+    let names = texts(&e["feature_names"]);
+    assert_eq!(panels.len(), names.len());
+    // The feature that moves scores most is the first; across its values dots go from left to right.
+    let magnitude = |player: usize| numbers_of(&e["values"], player).iter().map(|value| value.abs()).sum::<f64>();
+    let first = (0..names.len()).max_by(|a, b| magnitude(*a).total_cmp(&magnitude(*b))).unwrap();
+    let mut held: Vec<(f64, f64)> =
+        numbers_of(&e["data"], first).into_iter().zip(numbers_of(&e["values"], first)).collect();
+    held.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let dots = points(panels[0].attribute("d").unwrap());
+    assert_eq!(dots.len(), RECORDS);
+    let pixels = |from: usize, to: usize| (dots[to][1] - dots[from][1]) / (held[from].1 - held[to].1);
+    let far = (0..RECORDS).max_by(|a, b| held[*a].1.total_cmp(&held[*b].1)).unwrap();
+    let near = (0..RECORDS).min_by(|a, b| held[*a].1.total_cmp(&held[*b].1)).unwrap();
+    for record in 0..RECORDS {
+        assert!(record == 0 || dots[record][0] >= dots[record - 1][0]);
+        let up = (dots[near][1] - dots[record][1]) / pixels(near, far);
+        assert!((up - (held[record].1 - held[near].1)).abs() < 2e-3, "{record}: drawn to scale");
+    }
+    assert!(panels.iter().all(|panel| points(panel.attribute("d").unwrap()).len() == RECORDS));
+
+    let text = drawn(&folder, &["--plot-kind", "heatmap"]);
+    let svg = Document::parse(&text).unwrap();
+    let scores = of_class(&svg, "scores")[0].attribute("d").unwrap();
+    let heights: Vec<f64> =
+        scores[1..].split('L').map(|point| point.split(' ').nth(1).unwrap().parse().unwrap()).collect();
+    assert_eq!(heights.len(), RECORDS);
+    assert!(heights.is_sorted_by(|a, b| a >= b), "from the lowest score to the highest");
+}
+
+#[test]
+fn a_plot_has_as_many_rows_as_are_asked_for() {
+    let folder = folder();
+    let names = texts(&explain_json(&folder, &[])["feature_names"]).len();
+    for (kind, others) in [
+        (&["--row", "1", "--plot-kind", "waterfall"][..], "8 other features"),
+        (&["--row", "1", "--plot-kind", "bar"], "8 other features"),
+        (&["--plot-kind", "bar"], "8 other features"),
+        (&["--plot-kind", "decision"], "8 other features"),
+        (&["--plot-kind", "heatmap"], "8 other features"),
+        (&["--plot-kind", "beeswarm"], "7 features that move scores less are not shown"),
+        (&["--plot-kind", "scatter"], "7 features that move scores less are not shown"),
+    ] {
+        let text = drawn(&folder, &[kind, &["--max-display", "3"]].concat());
+        let svg = Document::parse(&text).unwrap();
+        assert!(names == 10 && has_text(&svg, others), "{kind:?}");
+    }
+    let refused = folder.run(&[&EXPLAIN[..], &["--max-display", "3"]].concat()).usage_refused();
+    assert!(refused.contains("required arguments"), "{refused}");
+}
+
+/// The five most frequent levels have colours of their own, and are named.
+#[test]
+fn levels_have_colours_in_a_beeswarm() {
+    let folder = folder();
+    let e = explain_json(&folder, &[]);
+    let svg = drawn(&folder, &[]);
+    let svg = Document::parse(&svg).unwrap();
+    let named: Vec<String> =
+        of_class(&svg, "level").iter().map(|level| level.text().unwrap().trim().to_owned()).collect();
+    let employment = texts(&e["feature_names"]).iter().position(|name| *name == "employment").unwrap();
+    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    for record in e["display_data"].as_array().unwrap() {
+        if let Some(level) = record[employment].as_str() {
+            *counts.entry(level).or_default() += 1;
+        }
+    }
+    let most = counts.iter().max_by_key(|(name, count)| (**count, std::cmp::Reverse(**name))).unwrap();
+    assert!(named.iter().any(|name| name == most.0), "{named:?} {counts:?}");
+}
+
+#[test]
+fn a_sample_is_of_the_records_of_the_file_and_the_same_again() {
+    let folder = folder();
+    let all = explain_json(&folder, &[]);
+    let sample = |options: &[&str]| {
+        let ran = folder.run(&[&EXPLAIN, options, &["--background-rows", "20", "--format", "json"]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        (serde_json::from_str::<Value>(&ran.stdout).unwrap(), ran.stderr)
+    };
+    let (e, said) = sample(&["--sample", "7"]);
+    assert_eq!(said, "note: 7 of 40 records are explained, drawn by the seed\n");
+    let rows = numbers(&e["row"]);
+    assert!(rows.len() == 7 && rows.is_sorted());
+    for (place, row) in rows.iter().enumerate() {
+        assert_eq!(e["values"][place], all["values"][*row as usize - 1]);
+    }
+    assert_eq!(sample(&["--sample", "7"]).0, e);
+    assert_ne!(sample(&["--sample", "7", "--seed", "9"]).0["row"], e["row"]);
+    assert_eq!(sample(&["--sample", "99"]).0["row"].as_array().unwrap().len(), RECORDS);
+    let refused = folder.run(&["explain", "lending.feamoe", "-", "--sample", "3"]).refused();
+    assert!(refused.contains("can be read once only"), "{refused}");
 }
 
 #[test]
@@ -471,7 +586,7 @@ fn estimated_values_have_whiskers_and_a_background_is_named() {
         assert!((e[key][0][1].as_f64().unwrap() - (-0.15 + sign * 0.02)).abs() < 1e-6, "{key}");
     }
 
-    let text = plot::waterfall(&explanation, 0).unwrap();
+    let text = plot::waterfall(&explanation, 0, 20).unwrap();
     let svg = Document::parse(&text).unwrap();
     assert!(svg.descendants().any(|node| {
         node.text()
@@ -488,7 +603,7 @@ fn estimated_values_have_whiskers_and_a_background_is_named() {
         assert!((number(whisker, "x1") - (end - 1.96 * error * pixels)).abs() < 0.05);
         assert!((number(whisker, "x2") - (end + 1.96 * error * pixels)).abs() < 0.05);
     }
-    assert_eq!(plot::waterfall(&explanation, 1), Err(plot::PlotError::NoRecord));
+    assert_eq!(plot::waterfall(&explanation, 1, 20), Err(plot::PlotError::NoRecord));
 }
 
 #[test]
@@ -503,6 +618,10 @@ fn what_cannot_be_combined_is_refused() {
         (
             &["--plot", "p.svg", "--plot-kind", "beeswarm", "--row", "1"],
             "--plot-kind beeswarm draws many records; leave out --row",
+        ),
+        (
+            &["--plot", "p.svg", "--plot-kind", "heatmap", "--row", "1"],
+            "--plot-kind heatmap draws many records; leave out --row",
         ),
         (
             &["--plot", "p.svg", "--plot-kind", "beeswarm", "--global"],

@@ -442,7 +442,7 @@ fn the_plot_is_to_scale_and_says_what_it_shows() {
         "Prüfung",
         "unseen",
         "missing",
-        "mixture: change of the mean score, in probability of >50K",
+        "mixture: mean change, in probability of >50K",
     ] {
         assert!(has(words), "{words}");
     }

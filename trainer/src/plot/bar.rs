@@ -5,19 +5,19 @@ use super::canvas::{
 };
 use super::scale::{Scale, plain, signed};
 use super::waterfall::title;
-use super::{MOST_PLAYERS, PlotError, Subject, grouped, others};
+use super::{PlotError, Subject, grouped, others};
 use crate::explanation::{Explanation, Summary, by_magnitude, shown};
 
 const ROW: f64 = 26.0;
 const BAR: f64 = 16.0;
 const ROOM: f64 = 66.0;
 
-/// Draws the mean magnitude of each feature's values over records, the greatest first; those beyond
-/// [`MOST_PLAYERS`] together.
+/// Draws the mean magnitude of each feature's values over records, the greatest first, in at most
+/// `most` rows: those that have none of their own together.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`] for a summary of none.
-pub fn bar(summary: &Summary) -> Result<String, PlotError> {
+pub fn bar(summary: &Summary, most: usize) -> Result<String, PlotError> {
     if summary.records == 0 {
         return Err(PlotError::NoRecord);
     }
@@ -27,14 +27,15 @@ pub fn bar(summary: &Summary) -> Result<String, PlotError> {
     let records = if summary.records == 1 { "record".into() } else { format!("{} records", grouped(summary.records)) };
     let title = format!("What moves the {}: mean over {records}", short(&subject));
     let axis = format!("mean |value|, in {}", subject.quantity());
-    Ok(draw(rows, &title, &subject, &axis, false))
+    Ok(draw(together(rows, most), &title, &subject, &axis, false))
 }
 
-/// Draws the values of one record, by its position, those of the greatest magnitude first.
+/// Draws the values of one record, by its position, those of the greatest magnitude first, in at
+/// most `most` rows.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`].
-pub fn bar_of_record(e: &Explanation, record: usize) -> Result<String, PlotError> {
+pub fn bar_of_record(e: &Explanation, record: usize, most: usize) -> Result<String, PlotError> {
     let (values, cells) = e.values.get(record).zip(e.display_data.get(record)).ok_or(PlotError::NoRecord)?;
     let row = |player: usize| {
         let value = values.get(player).copied().map_or(0.0, f64::from);
@@ -43,7 +44,7 @@ pub fn bar_of_record(e: &Explanation, record: usize) -> Result<String, PlotError
     let rows = by_magnitude(values).into_iter().filter_map(row).collect();
     let subject = Subject::of_record(e, record);
     let axis = format!("value, in {}", subject.quantity());
-    Ok(draw(rows, &title(e, record), &subject, &axis, true))
+    Ok(draw(together(rows, most), &title(e, record), &subject, &axis, true))
 }
 
 /// `probability of yes`, without how log-odds are averaged.
@@ -51,17 +52,19 @@ fn short(subject: &Subject<'_>) -> String {
     format!("{} of {}", subject.space.name(), subject.outcome)
 }
 
-fn draw(
-    mut rows: Vec<(String, String, f64)>,
-    title: &str,
-    subject: &Subject<'_>,
-    axis: &str,
-    with_sign: bool,
-) -> String {
-    if rows.len() > MOST_PLAYERS {
-        let rest = rows.split_off(MOST_PLAYERS - 1);
+/// Name, value and length of a bar.
+type Bar = (String, String, f64);
+
+/// Returns the rows, of which those past the last place share it.
+fn together(mut rows: Vec<Bar>, most: usize) -> Vec<Bar> {
+    if rows.len() > most {
+        let rest = rows.split_off(most.saturating_sub(1));
         rows.push((others(rest.len()), String::new(), rest.iter().map(|row| row.2).sum()));
     }
+    rows
+}
+
+fn draw(rows: Vec<Bar>, title: &str, subject: &Subject<'_>, axis: &str, with_sign: bool) -> String {
     let columns = Columns::new(rows.iter().map(|row| row.0.as_str()), rows.iter().map(|row| row.1.as_str()));
     let values = rows.iter().map(|row| row.2).chain([0.0]);
     let room = [if with_sign { ROOM } else { 1.0 }, ROOM];

@@ -1,14 +1,16 @@
 //! Every value of many records as a dot: how far a feature moves scores, and with which of its
 //! values.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::canvas::{Anchor, Canvas, Columns, GREY, MARGIN, Mark, RULE, TOP, WIDTH, dots, line, px, text, width};
+use super::canvas::{Anchor, Canvas, Columns, GREY, MARGIN, Mark, RULE, SIZE, TOP, WIDTH};
+use super::canvas::{dots, line, px, small, text, width};
 use super::scale::Scale;
-use super::{MOST_PLAYERS, PlotError, Subject, evenly, grouped};
-use crate::explanation::{Explanation, by_magnitude};
+use super::{PlotError, Subject, evenly, grouped};
+use crate::explanation::{Explanation, by_magnitude, shown};
 
 /// Dots of a feature; if there are more records, this number of them, evenly by their value, the
 /// lowest and the highest among them.
@@ -18,27 +20,34 @@ const DOT: f64 = 4.0;
 /// From low to high: blue over grey to orange, apart for every kind of colour vision.
 const COLOURS: [&str; 9] =
     ["#1f4e96", "#4a6fa6", "#7690b4", "#a0afc0", "#bdbdbd", "#cfae94", "#d4976a", "#d47c3c", "#c85f0a"];
-/// Of a category, whose levels have no order, and of a group.
-const CATEGORY: &str = "#454b54";
+/// Of the most frequent levels of a category or group: Okabe and Ito (2008), apart for every kind of
+/// colour vision.
+const LEVELS: [&str; 5] = ["#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00"];
+/// Of its other levels.
+const OTHER: &str = "#454b54";
+/// Of the names of levels, under the name of their feature.
+const KEY_SIZE: f64 = 10.0;
+/// How far the name of a feature with such names is above the middle of its row, and they below it.
+const KEY: f64 = 8.0;
 /// Of a missing value.
 const MISSING: &str = "#cc79a7";
 
-/// Draws a row of dots per feature, those of the greatest mean magnitude on top; dots within 4
-/// pixels are stacked up and down.
+/// Draws a row of dots for each of the `most` features of the greatest mean magnitude, the greatest
+/// on top; dots within 4 pixels are stacked up and down.
 ///
 /// Numbers are coloured from their 5th to their 95th percentile, or from the lowest to the highest
-/// where those are equal. Takes `O(n log n)` for the `n` values of a feature; the document has at
-/// most [`MOST_DOTS`] dots of about 12 bytes for each of [`MOST_PLAYERS`] features.
+/// where those are equal; of categories the five most frequent levels, which are named. Takes `O(n log n)` for the `n` values of a feature; the document has at
+/// most [`MOST_DOTS`] dots of about 12 bytes for each row.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`] for none.
 #[allow(clippy::cast_precision_loss)]
-pub fn beeswarm(e: &Explanation) -> Result<String, PlotError> {
+pub fn beeswarm(e: &Explanation, most: usize) -> Result<String, PlotError> {
     if e.values.is_empty() {
         return Err(PlotError::NoRecord);
     }
     let order = by_magnitude(&mean_magnitudes(e));
-    let (shown, rest) = order.split_at(order.len().min(MOST_PLAYERS));
+    let (shown, rest) = order.split_at(order.len().min(most));
     let names = || shown.iter().filter_map(|player| e.feature_names.get(*player));
     let columns = Columns::new(names().map(String::as_str), []);
     let all = e.values.iter().flat_map(|values| shown.iter().filter_map(|player| values.get(*player)));
@@ -52,11 +61,13 @@ pub fn beeswarm(e: &Explanation) -> Result<String, PlotError> {
     for (index, (player, name)) in shown.iter().zip(names()).enumerate() {
         let y = TOP + ROW * (index as f64 + 0.5);
         canvas.put(line(scale.left, y, scale.right, y, RULE, 0.6));
-        canvas.label(columns, y, name, "");
+        let levels = levels(e, *player);
+        canvas.label(columns, if levels.is_empty() { y } else { y - KEY }, name, "");
+        key(&mut canvas, columns, y + KEY, &levels);
         if index == 0 {
             canvas.put(line(zero, TOP, zero, canvas.bottom, GREY, 1.0));
         }
-        for (colour, path) in swarm(e, *player, y, &scale, &mut seen) {
+        for (colour, path) in swarm(e, *player, &levels, y, &scale, &mut seen) {
             canvas.put(dots(path, colour, DOT));
         }
     }
@@ -74,17 +85,63 @@ pub(super) fn mean_magnitudes(e: &Explanation) -> Vec<f32> {
     (0..e.feature_names.len()).map(mean).collect()
 }
 
+/// Returns the most frequent levels of a player that is no number, those that have a colour.
+fn levels(e: &Explanation, player: usize) -> Vec<String> {
+    if e.numbers.get(player).copied().unwrap_or_default() {
+        return Vec::new();
+    }
+    let mut counts = BTreeMap::<String, usize>::new();
+    for record in (0..e.values.len()).filter(|record| !is_missing(e, *record, player)) {
+        *counts.entry(level(e, record, player)).or_default() += 1;
+    }
+    let mut levels: Vec<(String, usize)> = counts.into_iter().collect();
+    // Stable: levels of one frequency stay in the order of their names.
+    levels.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    levels.into_iter().map(|(name, _)| name).take(LEVELS.len()).collect()
+}
+
+pub(super) fn level(e: &Explanation, record: usize, player: usize) -> String {
+    e.display_data.get(record).and_then(|cells| cells.get(player)).map_or_else(String::new, shown)
+}
+
+pub(super) fn is_missing(e: &Explanation, record: usize, player: usize) -> bool {
+    e.notes.get(record).and_then(|notes| notes.get(player)).is_some_and(|note| *note == "missing")
+}
+
+/// Writes the names of levels, each beside its colour, as far as there is room for them.
+fn key(canvas: &mut Canvas, columns: Columns, y: f64, levels: &[String]) {
+    let (mut x, shrunk) = (MARGIN, KEY_SIZE / SIZE);
+    for (name, colour) in levels.iter().zip(LEVELS) {
+        let room = (columns.right() - x - KEY_SIZE) / shrunk;
+        if room < 4.0 * SIZE {
+            return;
+        }
+        canvas.put(dots(format!("M{} {}h0", px(x + DOT), px(y)), colour, 1.5 * DOT));
+        x += KEY_SIZE;
+        let words = small(x, y + 0.35 * KEY_SIZE, name, room);
+        canvas.put(words.set("font-size", KEY_SIZE).set("class", "level"));
+        x += width(name).min(room) * shrunk + 0.6 * KEY_SIZE;
+    }
+}
+
 /// Which colours the legend has to explain.
 #[derive(Default)]
 struct Seen {
     numbers: bool,
-    categories: bool,
+    others: bool,
     missing: bool,
 }
 
-/// Returns the dots of a player, a path for each colour.
+/// Returns the dots of a player, a path for each colour; `levels` are those that have one.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn swarm(e: &Explanation, player: usize, y: f64, scale: &Scale, seen: &mut Seen) -> Vec<(&'static str, String)> {
+fn swarm(
+    e: &Explanation,
+    player: usize,
+    levels: &[String],
+    y: f64,
+    scale: &Scale,
+    seen: &mut Seen,
+) -> Vec<(&'static str, String)> {
     let number = e.numbers.get(player).copied().unwrap_or_default();
     let value =
         |record: &usize| e.values.get(*record).and_then(|values| values.get(player)).copied().unwrap_or_default();
@@ -111,16 +168,19 @@ fn swarm(e: &Explanation, player: usize, y: f64, scale: &Scale, seen: &mut Seen)
         records.sort_by(|a, b| held(*a).unwrap_or(f64::NAN).total_cmp(&held(*b).unwrap_or(f64::NAN)));
         let middle = (records.len() - 1) as f64 / 2.0;
         for (place, record) in records.iter().enumerate() {
-            let missing =
-                e.notes.get(*record).and_then(|notes| notes.get(player)).is_some_and(|note| *note == "missing");
+            let missing = is_missing(e, *record, player);
             let colour = match held(*record).filter(|_| number && !missing) {
-                Some(x) => COLOURS.get(range.step(x, COLOURS.len())).copied().unwrap_or(CATEGORY),
+                Some(x) => COLOURS.get(range.step(x, COLOURS.len())).copied().unwrap_or(OTHER),
                 None if missing => MISSING,
-                None => CATEGORY,
+                None => {
+                    let name = level(e, *record, player);
+                    let place = levels.iter().position(|level| *level == name);
+                    place.and_then(|place| LEVELS.get(place)).copied().unwrap_or(OTHER)
+                }
             };
             seen.numbers |= number && !missing;
             seen.missing |= missing;
-            seen.categories |= !number && !missing;
+            seen.others |= colour == OTHER;
             let (x, y) = (column as f64 * DOT, y + (middle - place as f64) * apart);
             let index = paths.iter().position(|(found, _)| *found == colour).unwrap_or_else(|| {
                 paths.push((colour, String::new()));
@@ -161,8 +221,8 @@ impl Range {
 
 fn legend(canvas: &mut Canvas, seen: &Seen, rest: usize) {
     let mut entries = Vec::new();
-    if seen.categories {
-        entries.push((Some(Mark::Dot(CATEGORY)), "category (no order)"));
+    if seen.others {
+        entries.push((Some(Mark::Dot(OTHER)), "other level of a category"));
     }
     if seen.missing {
         entries.push((Some(Mark::Dot(MISSING)), "missing"));
@@ -175,7 +235,7 @@ fn legend(canvas: &mut Canvas, seen: &Seen, rest: usize) {
     if seen.numbers {
         let y = canvas.bottom + 70.0;
         let (low, high) = ("low", "high value of the feature");
-        let strip = WIDTH - MARGIN - width(high) * 0.84 - 12.0 * COLOURS.len() as f64;
+        let strip = WIDTH - MARGIN - width(high) * 12.0 / SIZE - 8.0 - 12.0 * COLOURS.len() as f64;
         canvas.put(text(strip - 6.0, y + 4.0, low, Anchor::End, GREY).set("font-size", 12));
         for (index, colour) in COLOURS.iter().enumerate() {
             let x = strip + 12.0 * index as f64;

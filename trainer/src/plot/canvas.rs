@@ -51,6 +51,8 @@ pub const WIDTH: f64 = 960.0;
 pub const MARGIN: f64 = 24.0;
 /// Size of text.
 pub const SIZE: f64 = 13.0;
+/// How much wider bold text is.
+pub const BOLD: f64 = 1.12;
 /// Where the rows begin, under the title and the line below it.
 pub const TOP: f64 = 92.0;
 /// What axis, its title and the legend take under the rows.
@@ -97,7 +99,7 @@ impl Canvas {
         let mut canvas = Self { document, bottom: height };
         let fitted = |text: &str, size: f64| fit(text, (WIDTH - 2.0 * MARGIN) * SIZE / size);
         canvas.put(
-            text(MARGIN, 34.0, &fitted(title, 18.0), Anchor::Start, INK)
+            text(MARGIN, 34.0, &fitted(title, 18.0 * BOLD), Anchor::Start, INK)
                 .set("font-size", 18)
                 .set("font-weight", "bold"),
         );
@@ -329,20 +331,24 @@ fn fit(content: &str, place: f64) -> String {
     head.into_iter().chain(['…']).chain(tail.into_iter().rev()).collect()
 }
 
-/// Returns about how wide text of [`SIZE`] is: wide enough for the common sans serifs.
+/// Returns how wide text of [`SIZE`] is at most: in DejaVu Sans, the widest of the common sans
+/// serifs and often the only one of a bare container.
 pub fn width(content: &str) -> f64 {
     content.chars().map(character_width).sum()
 }
 
 fn character_width(c: char) -> f64 {
     SIZE * match c {
-        'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '|' | '\'' | '!' => 0.28,
-        'f' | 't' | 'r' | ' ' | '(' | ')' | '[' | ']' | '-' | '/' | 'I' => 0.36,
-        'm' | 'w' | 'M' | 'W' | '@' | '%' => 0.89,
-        'A'..='Z' | '&' | '+' | '<' | '>' | '=' | '−' | '…' => 0.72,
+        'i' | 'j' | 'l' | '\'' => 0.28,
+        '.' | ',' | ':' | ';' | '|' | ' ' | '-' | '/' | 'f' | 'I' | 'J' => 0.36,
+        't' | 'r' | '(' | ')' | '[' | ']' | '!' => 0.41,
+        'w' | 'M' => 0.87,
+        'm' | 'W' | '@' | '%' | '…' => 1.0,
+        'A'..='Z' | '&' => 0.79,
+        '+' | '<' | '>' | '=' | '−' | '~' | '^' => 0.84,
         // East Asian scripts and most pictographs are square.
         '\u{1100}'.. if !matches!(c, '\u{2000}'..='\u{2bff}') => 1.0,
-        _ => 0.57,
+        _ => 0.64,
     }
 }
 

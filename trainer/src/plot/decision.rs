@@ -5,7 +5,7 @@ use super::canvas::{
 };
 use super::scale::Scale;
 use super::waterfall::threshold;
-use super::{MOST_PLAYERS, PlotError, Subject, evenly, grouped, others};
+use super::{PlotError, Subject, evenly, grouped, others};
 use crate::explanation::{Explanation, by_magnitude};
 
 const ROW: f64 = 27.0;
@@ -21,8 +21,8 @@ const NUMBER_WIDTH: f64 = 40.0;
 /// way, otherwise for each record.
 const SAME_BASE: f32 = 1e-5;
 
-/// Draws a line per record, from the base at the foot to its score at the head; features as rows,
-/// those of the greatest mean magnitude on top.
+/// Draws a line per record, from the base at the foot to its score at the head; features as at most
+/// `most` rows, those of the greatest mean magnitude on top.
 ///
 /// Lines that reach the threshold are blue, the others orange.
 ///
@@ -30,14 +30,14 @@ const SAME_BASE: f32 = 1e-5;
 /// [`PlotError::SeveralBases`] where the records start from different values, as with the gate
 /// held; [`PlotError::NoRecord`] for none.
 #[allow(clippy::cast_precision_loss)]
-pub fn decision(e: &Explanation) -> Result<String, PlotError> {
+pub fn decision(e: &Explanation, most: usize) -> Result<String, PlotError> {
     let base = *e.base_values.first().ok_or(PlotError::NoRecord)?;
     if e.base_values.iter().any(|other| (other - base).abs() > SAME_BASE * base.abs().max(1.0)) {
         return Err(PlotError::SeveralBases);
     }
     let records = drawn(e);
     let order = by_magnitude(&super::beeswarm::mean_magnitudes(e));
-    let own = if order.len() > MOST_PLAYERS { MOST_PLAYERS - 1 } else { order.len() };
+    let own = if order.len() > most { most.saturating_sub(1) } else { order.len() };
     let (own, rest) = order.split_at(own);
     let mut names: Vec<String> = own.iter().filter_map(|player| e.feature_names.get(*player).cloned()).collect();
     if !rest.is_empty() {

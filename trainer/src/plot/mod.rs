@@ -7,6 +7,8 @@
 //! | [`bar`] | a summary | which features move scores |
 //! | [`bar_of_record`] | one record | which features moved this score |
 //! | [`beeswarm`] | many records | each value as a dot, coloured by what the record holds |
+//! | [`scatter`] | many records | what each feature adds, against what the record holds |
+//! | [`heatmap`] | many records | all values as shades, records by their score |
 //! | [`decision`] | some records | their ways from the one base to their scores |
 //! | [`front`] | a search | what fairness costs in accuracy |
 //! | [`shapes`] | a model | how each feature moves scores along its values, by expert |
@@ -15,17 +17,20 @@
 //!
 //! Each is a whole document without identifiers, so that several can stand in one page. Text is set
 //! in the reader's sans serif. Where a name or a value is too long for its place, `…` stands in its
-//! middle, and the whole of it in the element's title. At most [`MOST_PLAYERS`] features have a
-//! row; the others share one, or are counted in the legend of the beeswarm and of the shapes.
+//! middle, and the whole of it in the element's title. Features past the rows that the caller
+//! allows, such as [`MOST_PLAYERS`], share one, or are counted in the legend of the beeswarm and of
+//! the shapes.
 
 mod bar;
 mod beeswarm;
 mod canvas;
 mod decision;
 mod front;
+mod heatmap;
 mod map;
 mod panels;
 mod scale;
+mod scatter;
 mod shapes;
 mod waterfall;
 
@@ -34,8 +39,10 @@ pub use beeswarm::{MOST_DOTS, beeswarm};
 pub use canvas::COLOURS;
 pub use decision::{MOST_LINES, decision};
 pub use front::front;
+pub use heatmap::{MOST_COLUMNS, heatmap};
 pub use map::{Map, map};
 pub use panels::{Curve, Entry, MOST_STYLES, Panel, Panels, panels};
+pub use scatter::{MOST_POINTS, scatter};
 pub use shapes::{MOST_LEVELS, shapes};
 pub use waterfall::waterfall;
 
@@ -43,7 +50,7 @@ use feamoe_engine::{Method, Space};
 
 use crate::explanation::{Background, Explanation, Summary, evenly, quantity};
 
-/// Features that have a row of their own in a plot.
+/// Rows of features in a plot, unless the user wants another number.
 pub const MOST_PLAYERS: usize = 20;
 
 /// Why nothing can be drawn.

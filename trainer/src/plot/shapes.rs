@@ -11,8 +11,8 @@ use super::canvas::{
     Anchor, BAND, Canvas, GREY, INK, LOWERS, MARGIN, PAPER, RAISES, ROWS, RULE, SIZE, SLANT, TOP, WIDTH, area, hint,
     line, polyline, px, text, width,
 };
+use super::grouped;
 use super::scale::{Scale, plain};
-use super::{MOST_PLAYERS, grouped};
 use crate::explanation::{Point, PointKind, PointValue, RowsFrom, Shape, Shapes, by_magnitude};
 
 /// Levels of a category that are drawn, those of the most rows; the others are counted.
@@ -46,17 +46,17 @@ const NAMED: [(&str, &str); 4] = [("#d55e00", "none"), ("#009e73", "7 3"), ("#cc
 /// The other experts.
 const OTHER: (&str, &str) = ("#9aa0a6", "none");
 
-/// Draws shapes, those of the greatest mean magnitude first; at most [`MOST_PLAYERS`] features and
+/// Draws shapes, those of the greatest mean magnitude first; at most `most` features and
 /// [`MOST_LEVELS`] levels of each, the rest is counted in words.
 ///
 /// A number whose bins are all it adds is drawn as the model has it: a step at each edge. At the
 /// ends of the range, and between the points of another number, lines are straight. Where no row
 /// has a value, its mark is hollow.
 #[must_use]
-pub fn shapes(shapes: &Shapes) -> String {
+pub fn shapes(shapes: &Shapes, most: usize) -> String {
     let weights: Vec<f32> = shapes.shapes.iter().map(|shape| shape.mean_absolute_effect).collect();
     let order = by_magnitude(&weights);
-    let drawn = order.iter().take(MOST_PLAYERS).filter_map(|index| shapes.shapes.get(*index));
+    let drawn = order.iter().take(most).filter_map(|index| shapes.shapes.get(*index));
     let drawn: Vec<Drawn<'_>> = drawn.map(Drawn::new).collect();
     let heights = drawn.iter().map(Drawn::height).sum();
     let title = format!("How each feature moves the {} of {}", shapes.space, shapes.output_names);
@@ -68,7 +68,7 @@ pub fn shapes(shapes: &Shapes) -> String {
         drawn.len()
     ));
     for ([left, _], words) in [
-        (MIXTURE, format!("mixture: change of the mean score, in {} of {}", shapes.space, shapes.output_names)),
+        (MIXTURE, format!("mixture: mean change, in {} of {}", shapes.space, shapes.output_names)),
         (EXPERTS, format!("experts: what the feature adds, in {}", shapes.expert_space)),
     ] {
         canvas.fitted(left, TOP - 12.0, &words, EXPERTS[1] - EXPERTS[0], Anchor::Start, INK);

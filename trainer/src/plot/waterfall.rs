@@ -5,7 +5,7 @@ use feamoe_engine::Method;
 
 use super::canvas::{Anchor, Canvas, Columns, INK, LOWERS, MARGIN, Mark, RAISES, RULE, WIDTH, arrow, line, number};
 use super::scale::{Scale, plain, signed};
-use super::{MOST_PLAYERS, PlotError, Subject, others};
+use super::{PlotError, Subject, others};
 use crate::explanation::{Explanation, by_magnitude, shown};
 
 const ROW: f64 = 27.0;
@@ -25,16 +25,16 @@ struct Row {
 /// Draws the explanation of one record, by its position: base on top, features in the order of
 /// their magnitude, score at the bottom.
 ///
-/// What features beyond [`MOST_PLAYERS`] add is one bar. Whiskers are 95 % intervals, where the
+/// There are at most `most` bars: what features without one add is the last. Whiskers are 95 % intervals, where the
 /// method has them. The threshold is drawn where it lies no further away than the values reach; the
 /// title always states it. A residual that the numbers would show has a bar of its own.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`].
-pub fn waterfall(e: &Explanation, record: usize) -> Result<String, PlotError> {
+pub fn waterfall(e: &Explanation, record: usize, most: usize) -> Result<String, PlotError> {
     let at = |values: &[f32]| values.get(record).copied().map(f64::from).ok_or(PlotError::NoRecord);
     let (base, output, residual) = (at(&e.base_values)?, at(&e.output)?, at(&e.residual)?);
-    let mut rows = rows(e, record);
+    let mut rows = rows(e, record, most);
     let ends = |rows: &[Row]| {
         let mut end = base;
         let mut ends = Vec::new();
@@ -115,12 +115,12 @@ fn total(canvas: &mut Canvas, scale: &Scale, columns: Columns, y: f64, (name, va
     canvas.label(columns, y, name, "");
 }
 
-fn rows(e: &Explanation, record: usize) -> Vec<Row> {
+fn rows(e: &Explanation, record: usize, most: usize) -> Vec<Row> {
     let of = |columns: &[Vec<f32>]| columns.get(record).cloned().unwrap_or_default();
     let (values, low, high) = (of(&e.values), of(&e.lower_bounds), of(&e.upper_bounds));
     let order = by_magnitude(&values);
     // A row for one feature that is left over says more than "1 other feature".
-    let own = if order.len() > MOST_PLAYERS { MOST_PLAYERS - 1 } else { order.len() };
+    let own = if order.len() > most { most.saturating_sub(1) } else { order.len() };
     let (own, rest) = order.split_at(own);
     let value = |player: usize| values.get(player).copied().map_or(0.0, f64::from);
     let mut rows: Vec<Row> = own

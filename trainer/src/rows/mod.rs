@@ -87,7 +87,7 @@ pub(crate) use resolution::{Merged, merged};
 pub use seen::{MOST_KEPT as MOST_SEEN, Seen};
 pub use source::Source;
 pub(crate) use source::column;
-pub use split::{Part, Split};
+pub use split::{Part, Split, draw};
 pub(crate) use value::{Levels, value};
 pub(crate) use words::{is_code, is_number_column, means_missing};
 

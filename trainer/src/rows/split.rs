@@ -1,4 +1,12 @@
-//! Two parts of a stream, drawn by a seed: to learn from one and judge on the other.
+//! Rows that are drawn by a seed: two parts of a stream, to learn from one and judge on the other,
+//! and a sample of a given size.
+
+use std::collections::BTreeSet;
+
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::SeedableRng as _;
+
+use crate::random::below;
 
 /// Which part of the rows is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +39,21 @@ impl Split {
     }
 }
 
+/// Draws `size` of the numbers from 1 to `count`, each set of them as likely, or all where there are
+/// no more; in ascending order (Bentley and Floyd 1987). Memory and time grow with `size`.
+#[must_use]
+pub fn draw(count: u64, size: u64, seed: u64) -> Vec<u64> {
+    let mut random = Pcg64Mcg::seed_from_u64(seed);
+    let mut drawn = BTreeSet::new();
+    for last in count.saturating_sub(size) + 1..=count {
+        let number = 1 + below(last, &mut random);
+        if !drawn.insert(number) {
+            drawn.insert(last);
+        }
+    }
+    drawn.into_iter().collect()
+}
+
 /// Scrambles 64 bits (SplitMix64: Steele, Lea and Flood 2014).
 fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -42,6 +65,20 @@ fn mix(x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_number_is_drawn_as_often_as_any_other() {
+        assert_eq!(draw(5, 9, 1), [1, 2, 3, 4, 5]);
+        assert_eq!((draw(0, 3, 1).len(), draw(7, 0, 1).len(), draw(u64::MAX, 3, 1).len()), (0, 0, 3));
+        let mut counts = [0_i32; 10];
+        for seed in 0..10_000 {
+            let drawn = draw(10, 3, seed);
+            assert!(drawn.len() == 3 && drawn.is_sorted() && drawn.iter().all(|number| (1..=10).contains(number)));
+            drawn.iter().for_each(|number| counts[*number as usize - 1] += 1);
+        }
+        // Each 3,000 times, with a standard deviation of 46.
+        assert!(counts.iter().all(|count| (count - 3_000).abs() < 230), "{counts:?}");
+    }
 
     #[test]
     fn every_record_is_in_just_one_part_and_seeds_differ() {

@@ -6,6 +6,7 @@ mod render;
 mod shapes;
 mod shapley;
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ use feamoe::judge::inputs::Inputs;
 use feamoe::model::{AlignedBytes, AnyModel, HostModel, Loaded, dequantize};
 use feamoe::output::OutputFile;
 use feamoe::plot;
-use feamoe::rows::{Input, Source as _};
+use feamoe::rows::{Input, Source as _, draw};
 use feamoe::schema::Table;
 
 use super::{
@@ -78,6 +79,12 @@ pub struct Options {
     /// are drawn alone.
     #[arg(long, value_name = "FEATURE,...", value_delimiter = ',', requires = "shapes")]
     features: Vec<String>,
+    /// Explain N records of the files, drawn by --seed, each as likely; all where there are no more
+    ///
+    /// The files are read twice: once to count their records.
+    #[arg(long, value_name = "N", conflicts_with_all = ["row", "shapes"], allow_negative_numbers = true,
+        value_parser = whole::<u64>(1..=u64::MAX))]
+    sample: Option<u64>,
     /// Draw the explanation to this SVG file, beside what is printed
     ///
     /// Values are in probability or log-odds, as --method has them. Without --row or --shapes the
@@ -89,6 +96,9 @@ pub struct Options {
     /// those]
     #[arg(long, value_enum, value_name = "KIND", requires = "plot")]
     plot_kind: Option<PlotKind>,
+    /// Rows of features in the plot, 1 to 500 [default: 20]; features past them share the last
+    #[arg(long, value_name = "N", requires = "plot", allow_negative_numbers = true, value_parser = whole::<usize>(1..=500))]
+    max_display: Option<usize>,
     /// Reasons that are given for an unfavourable decision, 0 to 10 [default: 4]
     ///
     /// The features that pulled the score down most, in words. In text and JSON; CSV has the values
@@ -159,11 +169,41 @@ enum PlotKind {
     Decision,
     /// Every value of many records as a dot; of more than 1500 a feature, as many evenly by value
     Beeswarm,
+    /// What each feature adds, against what the record holds: a panel for each feature
+    Scatter,
+    /// All values as shades, a column for each record, from the lowest score to the highest; of more
+    /// than 400 records as many evenly by score
+    Heatmap,
     /// Mean magnitude of each feature's values; with --row, the record's values
     Bar,
 }
 
 impl Options {
+    /// Returns how many rows of features a plot has at most.
+    fn most_rows(&self) -> usize {
+        self.max_display.unwrap_or(plot::MOST_PLAYERS)
+    }
+
+    /// Returns the numbers of the records that are explained, in ascending order; `None`: all.
+    fn wanted(&self, table: &Table) -> anyhow::Result<Option<VecDeque<u64>>> {
+        match (self.row, self.sample) {
+            (Some(row), _) => Ok(Some([row].into())),
+            (None, None) => Ok(None),
+            (None, Some(size)) => {
+                if let Some(input) = self.data.iter().find(|input| !input.can_be_read_again()) {
+                    bail!("--sample reads the data twice, but {input} can be read once only; name a file");
+                }
+                let count = forecast::count(&self.data, table).unwrap_or_default();
+                let drawn: VecDeque<u64> = draw(count, size, self.shapley.seed()).into();
+                if drawn.is_empty() {
+                    return Ok(None);
+                }
+                print::message(&format!("note: {} of {count} records are explained, drawn by the seed", drawn.len()));
+                Ok(Some(drawn))
+            }
+        }
+    }
+
     /// Returns what is drawn, if anything; refuses what cannot be combined.
     fn plot_kind(&self) -> anyhow::Result<Option<PlotKind>> {
         ensure!(
@@ -185,8 +225,9 @@ impl Options {
             PlotKind::Waterfall if self.row.is_none() => {
                 bail!("--plot-kind waterfall draws one record; name it with --row")
             }
-            PlotKind::Beeswarm if self.row.is_some() => {
-                bail!("--plot-kind beeswarm draws many records; leave out --row")
+            PlotKind::Beeswarm | PlotKind::Scatter | PlotKind::Heatmap if self.row.is_some() => {
+                let name = kind.to_possible_value().map_or_else(String::new, |kind| kind.get_name().to_owned());
+                bail!("--plot-kind {name} draws many records; leave out --row")
             }
             PlotKind::Decision if self.method == Some(MethodName::Frozen) => bail!(plot::PlotError::SeveralBases),
             _ => {}
@@ -231,6 +272,7 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
     let model = load_any(&options.model, &blob)?;
     let card = read_card_beside(options.table.schema.as_deref(), &options.model, &blob)?;
     let table = options.table.table(card.as_ref())?;
+    let wanted = options.wanted(&table)?;
     let mut records = options.table.open(&options.data, &table)?;
     let binding = Binding::of(model.any().schema(), |name| records.column(name, "the model"))?;
     let binding = binding.with_bad_cells(table.bad_cells);
@@ -257,7 +299,7 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
     let schemas = options.table.schemas(card)?;
     let explainer = schemas.iter().fold(Explainer::new(model, procedure, &options.groups)?, Explainer::informed_by);
     let mut report = Report::new(options, kind, &explainer, inputs);
-    report.read(model, &table, records, &binding, out)?;
+    report.read(model, &table, records, wanted, &binding, out)?;
     report.finish(out)
 }
 
@@ -309,10 +351,11 @@ impl<'o, 'm> Report<'o, 'm> {
         model: AnyModel<'m>,
         table: &Table,
         mut records: Box<dyn feamoe::rows::Source>,
+        mut wanted: Option<VecDeque<u64>>,
         binding: &Binding,
         out: &mut dyn Write,
     ) -> anyhow::Result<()> {
-        let (explainer, wanted) = (self.explainer, self.options.row);
+        let (explainer, known) = (self.explainer, wanted.as_ref().map(|wanted| wanted.len() as u64));
         let mut record = model.record();
         let mut batch = Batch::new(explainer);
         let mut progress = None;
@@ -322,7 +365,7 @@ impl<'o, 'm> Report<'o, 'm> {
             if more {
                 let found = records.record();
                 let row = found.position.number;
-                if wanted.is_some_and(|wanted| wanted != row) {
+                if wanted.as_ref().is_some_and(|wanted| wanted.front() != Some(&row)) {
                     continue;
                 }
                 binding.fill(&found, &mut record)?;
@@ -330,12 +373,15 @@ impl<'o, 'm> Report<'o, 'm> {
                 let shown = self.kept || self.in_words();
                 let cells = if shown { explainer.cells(binding, &found, &record) } else { Vec::new() };
                 batch.push(row, &record, cells);
-                more = wanted.is_none();
+                more = wanted.as_mut().is_none_or(|wanted| {
+                    wanted.pop_front();
+                    !wanted.is_empty()
+                });
             }
             if batch.is_full() || !more && !batch.slots().is_empty() {
                 let progress = match &progress {
                     Some(progress) => progress,
-                    None => progress.insert(self.start(&mut batch, more, table)?),
+                    None => progress.insert(self.start(&mut batch, more, known, table)?),
                 };
                 for slot in batch.explain(|| progress.advance())? {
                     self.push(slot, out)?;
@@ -349,7 +395,7 @@ impl<'o, 'm> Report<'o, 'm> {
             print::warnings(&records.notes(), &self.inputs.warnings(binding));
         } else {
             let files = records.files();
-            match (wanted, records.record().position.number) {
+            match (self.options.row, records.record().position.number) {
                 (Some(row), count @ 1..) => bail!("{files}: no record {row}, expected a row from 1 to {count}"),
                 _ => bail!("{files}: there are no records, only a header"),
             }
@@ -358,12 +404,23 @@ impl<'o, 'm> Report<'o, 'm> {
     }
 
     /// Starts the line that shows progress, and says how long it will be.
-    fn start(&self, batch: &mut Batch<'_, '_>, more: bool, table: &Table) -> anyhow::Result<RowsProgress> {
+    /// `known`: the number of the records, where it is.
+    fn start(
+        &self,
+        batch: &mut Batch<'_, '_>,
+        more: bool,
+        known: Option<u64>,
+        table: &Table,
+    ) -> anyhow::Result<RowsProgress> {
         if self.explainer.procedure().against().is_none() || self.options.row.is_some() {
             return Ok(RowsProgress::new());
         }
         let here = batch.slots().len() as u64;
-        let records = if more { forecast::count(&self.options.data, table) } else { Some(here) };
+        let records = match known {
+            None if more => forecast::count(&self.options.data, table),
+            None => Some(here),
+            known => known,
+        };
         if let Some(records) = records
             && let Some(time) = forecast::forecast(self.explainer, batch, records)?
         {
@@ -417,11 +474,15 @@ impl<'o, 'm> Report<'o, 'm> {
         }
         Ok(match kind {
             None => None,
-            Some(PlotKind::Waterfall) => Some(plot::waterfall(&explanation, 0)?),
-            Some(PlotKind::Decision) => Some(plot::decision(&explanation)?),
-            Some(PlotKind::Beeswarm) => Some(plot::beeswarm(&explanation)?),
-            Some(PlotKind::Bar) if options.row.is_some() => Some(plot::bar_of_record(&explanation, 0)?),
-            Some(PlotKind::Bar) => Some(plot::bar(&summary)?),
+            Some(PlotKind::Waterfall) => Some(plot::waterfall(&explanation, 0, options.most_rows())?),
+            Some(PlotKind::Decision) => Some(plot::decision(&explanation, options.most_rows())?),
+            Some(PlotKind::Beeswarm) => Some(plot::beeswarm(&explanation, options.most_rows())?),
+            Some(PlotKind::Scatter) => Some(plot::scatter(&explanation, options.most_rows())?),
+            Some(PlotKind::Heatmap) => Some(plot::heatmap(&explanation, options.most_rows())?),
+            Some(PlotKind::Bar) if options.row.is_some() => {
+                Some(plot::bar_of_record(&explanation, 0, options.most_rows())?)
+            }
+            Some(PlotKind::Bar) => Some(plot::bar(&summary, options.most_rows())?),
         })
     }
 }

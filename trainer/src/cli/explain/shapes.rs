@@ -62,7 +62,7 @@ pub fn explain(options: &Options, out: &mut dyn Write) -> anyhow::Result<Option<
         Format::Json => write_json(&shapes, out)?,
         Format::Csv => write_csv(&shapes, out)?,
     }
-    Ok(options.plot.is_some().then(|| plot::shapes(&shapes)))
+    Ok(options.plot.is_some().then(|| plot::shapes(&shapes, options.most_rows())))
 }
 
 /// Passes the values of every row of the data on.

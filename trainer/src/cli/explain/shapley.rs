@@ -215,7 +215,7 @@ impl Options {
         self.budget.unwrap_or(BUDGET)
     }
 
-    fn seed(&self) -> u64 {
+    pub fn seed(&self) -> u64 {
         self.seed.unwrap_or(Sampling::default().seed)
     }
 }

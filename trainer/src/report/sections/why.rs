@@ -7,7 +7,7 @@ use super::super::pass::{SAMPLE, SHAPES, SMALL_BACKGROUND};
 use super::super::table::{Field, Table, figure, shown};
 use super::super::{Chosen, Report};
 use crate::explanation::{Explanation, RowsFrom, Shapes, by_magnitude, shown as cell};
-use crate::plot;
+use crate::plot::{self, MOST_PLAYERS};
 
 /// Levels and bins of a feature in a table.
 const MOST_POINTS: usize = 24;
@@ -41,7 +41,7 @@ pub(super) fn importance(report: &Report) -> Markup {
             @if summary.sampled > 0 { " " (summary.sampled) " of the rows were sampled, not exact: their values have standard errors up to 0.005." }
             " It says what the model uses, not what causes an outcome."
         }
-        @if let Ok(svg) = plot::bar(summary) { (figure("plot-importance", caption, &svg, "", &table.behind())) }
+        @if let Ok(svg) = plot::bar(summary, MOST_PLAYERS) { (figure("plot-importance", caption, &svg, "", &table.behind())) }
         @match &report.shapes {
             Some(shapes) => { (along_values(shapes)) }
             None => { p.note { "No shapes: the model holds no background records to average over." } }
@@ -79,7 +79,7 @@ fn along_values(shapes: &Shapes) -> Markup {
     );
     html! {
         h3 { "Along the values of a feature" }
-        (figure("plot-shapes", caption, &plot::shapes(shapes), &words, &table.behind()))
+        (figure("plot-shapes", caption, &plot::shapes(shapes, MOST_PLAYERS), &words, &table.behind()))
     }
 }
 
@@ -128,7 +128,7 @@ fn record(e: &Explanation, place: usize, chosen: &Chosen) -> Markup {
             p { "The reasons that would be stated:" }
             ul { @for reason in reasons { li { (reason.text) } } }
         }
-        @if let Ok(svg) = plot::waterfall(e, place) { (figure(&format!("plot-record-{row}"), &caption, &svg, "", &table.behind())) }
+        @if let Ok(svg) = plot::waterfall(e, place, MOST_PLAYERS) { (figure(&format!("plot-record-{row}"), &caption, &svg, "", &table.behind())) }
     }
 }
 
@@ -152,7 +152,7 @@ fn many(ways: &Explanation) -> Markup {
     let words =
         "Records of the sample behind the importance, each from the common base at the foot to its score at the head.";
     html! {
-        @if let Ok(svg) = plot::decision(ways) {
+        @if let Ok(svg) = plot::decision(ways, MOST_PLAYERS) {
             h3 { "Many records together" }
             (figure("plot-ways", caption, &svg, words, &table.behind()))
         }
