@@ -436,14 +436,8 @@ fn the_plot_is_to_scale_and_says_what_it_shows() {
     let svg = Document::parse(&text).unwrap();
     assert!(!text.contains("NaN") && !text.contains("inf"));
     let has = |wanted: &str| svg.descendants().any(|node| node.is_text() && node.text().map(str::trim) == Some(wanted));
-    for words in [
-        "occupation",
-        "Sales",
-        "Prüfung",
-        "unseen",
-        "missing",
-        "mixture: mean change, in probability of >50K",
-    ] {
+    for words in ["occupation", "Sales", "Prüfung", "unseen", "missing", "mixture: mean change, in probability of >50K"]
+    {
         assert!(has(words), "{words}");
     }
     let named = |name: &str| svg.root_element().children().any(|node| node.has_tag_name(name));
