@@ -55,7 +55,7 @@ fi
 
 # What takes one core for minutes, compiling in one piece and waiting for a browser, runs beside the tests; what it prints comes in its turn.
 beside=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$beside"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$beside"' EXIT
 for script in trainer/python trainer/page; do
     status=0
     $script/test.sh >"$beside/${script##*/}" 2>&1 || status=$?
