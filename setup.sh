@@ -175,8 +175,13 @@ done
 if [ "$*" = --all ]; then
     { have arm-none-eabi-gcc && have make; } || apt_install gcc-arm-none-eabi libnewlib-arm-none-eabi make ||
         say "left out: the C example (arm-none-eabi-gcc or make is missing and could not be installed)"
-    { have chromium && have node && have npm; } || apt_install chromium nodejs npm ||
-        say "left out: the report in a browser (chromium, node or npm is missing and could not be installed)"
+    # Only what is missing: the node of another source brings its own npm, beside which Debian's cannot be.
+    absent=()
+    have chromium || absent+=(chromium)
+    have node || absent+=(nodejs)
+    have npm || absent+=(npm)
+    [ ${#absent[@]} = 0 ] || apt_install "${absent[@]}" ||
+        say "left out: the report in a browser (${absent[*]} missing and could not be installed)"
     { have cmake && have pkg-config; } || apt_install cmake pkg-config ||
         say "left out: the C library by CMake (cmake or pkg-config is missing and could not be installed)"
 fi
