@@ -153,7 +153,8 @@ mod tests {
     use super::super::tests::counts;
     use super::*;
 
-    /// Newcombe (1998), "Two-sided confidence intervals for the single proportion", table I, method 3.
+    /// Newcombe (1998), "Two-sided confidence intervals for the single proportion", table I, method
+    /// 3.
     #[test]
     fn the_interval_of_a_rate_is_wilsons() {
         for (part, whole, low, high) in

@@ -439,7 +439,8 @@ fn a_scatter_plot_has_every_record_and_a_heat_map_every_score() {
     let panels = of_class(&svg, "dots");
     let names = texts(&e["feature_names"]);
     assert_eq!(panels.len(), names.len());
-    // The feature that moves scores most is the first; across its values dots go from left to right.
+    // The feature that moves scores most is the first; its dots go from left to right with its
+    // values.
     let magnitude = |player: usize| numbers_of(&e["values"], player).iter().map(|value| value.abs()).sum::<f64>();
     let first = (0..names.len()).max_by(|a, b| magnitude(*a).total_cmp(&magnitude(*b))).unwrap();
     let mut held: Vec<(f64, f64)> =

@@ -11,9 +11,9 @@ use crate::encoder::{Carried, Carry};
 /// Largest weight, in log2 units, that a feature takes into a new encoding. A lane past it shrinks
 /// as a whole: its shape stays, and a logit of 64 is certain as it is.
 ///
-/// Gains start anew at 1 there. On a stream that a feature alone decides, each of them comes near
-/// its limit of 8 again, so that weights grew eightfold at every fit: after forty fits to a million,
-/// where 32-bit sums of them are wrong in the fourth decimal of the score.
+/// Gains start anew at 1 there. On a stream that one feature decides, they come near their limit of
+/// 8 after every fit. Without this bound, weights grow eightfold each time: to a million after
+/// forty fits, where 32-bit sums of them are wrong in the fourth decimal of the score.
 const LARGEST_CARRIED: f32 = 64.0;
 
 /// A bias and rows of lanes, laid out as the engine's weights: the gate's lane of every expert, the

@@ -20,8 +20,8 @@ const DOT: f64 = 4.0;
 /// From low to high: blue over grey to orange, apart for every kind of colour vision.
 const COLOURS: [&str; 9] =
     ["#1f4e96", "#4a6fa6", "#7690b4", "#a0afc0", "#bdbdbd", "#cfae94", "#d4976a", "#d47c3c", "#c85f0a"];
-/// Of the most frequent levels of a category or group: Okabe and Ito (2008), apart for every kind of
-/// colour vision.
+/// Of the most frequent levels of a category or group: Okabe and Ito (2008), apart for every kind
+/// of colour vision.
 const LEVELS: [&str; 5] = ["#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00"];
 /// Of its other levels.
 const OTHER: &str = "#454b54";
@@ -36,8 +36,9 @@ const MISSING: &str = "#cc79a7";
 /// on top; dots within 4 pixels are stacked up and down.
 ///
 /// Numbers are coloured from their 5th to their 95th percentile, or from the lowest to the highest
-/// where those are equal; of categories the five most frequent levels, which are named. Takes `O(n log n)` for the `n` values of a feature; the document has at
-/// most [`MOST_DOTS`] dots of about 12 bytes for each row.
+/// where those are equal. The five most frequent levels of a category have colours, and are named.
+/// Takes `O(n log n)` for the `n` values of a feature; the document has at most [`MOST_DOTS`] dots
+/// of about 12 bytes for each row.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`] for none.

@@ -25,9 +25,10 @@ struct Row {
 /// Draws the explanation of one record, by its position: base on top, features in the order of
 /// their magnitude, score at the bottom.
 ///
-/// There are at most `most` bars: what features without one add is the last. Whiskers are 95 % intervals, where the
-/// method has them. The threshold is drawn where it lies no further away than the values reach; the
-/// title always states it. A residual that the numbers would show has a bar of its own.
+/// There are at most `most` bars; the last one is the sum of the features without a bar. Whiskers
+/// are 95 % intervals, where the method has them. The threshold is drawn where it lies no further
+/// away than the values reach; the title always states it. A residual that the numbers would show
+/// has a bar of its own.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`].

@@ -39,8 +39,9 @@ impl Split {
     }
 }
 
-/// Draws `size` of the numbers from 1 to `count`, each set of them as likely, or all where there are
-/// no more; in ascending order (Bentley and Floyd 1987). Memory and time grow with `size`.
+/// Draws `size` of the numbers from 1 to `count`, in ascending order: each set of them is as likely
+/// as any other (Bentley and Floyd 1987). All of them where there are no more. Memory and time grow
+/// with `size`.
 #[must_use]
 pub fn draw(count: u64, size: u64, seed: u64) -> Vec<u64> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);

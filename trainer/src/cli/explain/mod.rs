@@ -171,8 +171,8 @@ enum PlotKind {
     Beeswarm,
     /// What each feature adds, against what the record holds: a panel for each feature
     Scatter,
-    /// All values as shades, a column for each record, from the lowest score to the highest; of more
-    /// than 400 records as many evenly by score
+    /// All values as shades, a column for each record, from the lowest score to the highest; of
+    /// more than 400 records as many evenly by score
     Heatmap,
     /// Mean magnitude of each feature's values; with --row, the record's values
     Bar,

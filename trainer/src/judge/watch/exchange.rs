@@ -33,8 +33,8 @@
 //!
 //! and over three lengths of memory, 100, 1,000 and 10,000 values. `S_n` plus the capital not yet
 //! staked is a martingale of mean 1: by Ville's inequality the chance that `S` ever reaches
-//! `1 / level` is at most `level`, without a bound on the number of values. At value `n` a change is
-//! found once it has brought some `ln(n) + 2 ln(ln(n)) + ln(3 / level)` nats.
+//! `1 / level` is at most `level`, without a bound on the number of values. At value `n` a change
+//! is found once it has brought some `ln(n) + 2 ln(ln(n)) + ln(3 / level)` nats.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore as _, SeedableRng as _};

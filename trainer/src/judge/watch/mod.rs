@@ -17,7 +17,7 @@
 //! | decision | - | declined, favourable |
 //! | selection rate of a group | - | the same, of its records |
 //! | true or false positive rate of a group | - | the same, of its records with this outcome |
-//! | calibration, below and from 1/2 | tenth of the calibrated probability | the other outcome, the favourable one |
+//! | calibration, below and from 1/2 | tenth of the probability | other, favourable outcome |
 //!
 //! The reference comes first: each of its rows is compared with, none is tested. Without one the
 //! first rows of the stream are the reference.
