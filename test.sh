@@ -53,23 +53,56 @@ else
     left_out+=("lints: cargo clippy is not installed")
 fi
 
-# What takes one core for minutes, compiling in one piece and waiting for a browser, runs beside the tests; what it prints comes in its turn.
+# By the README's own lines. What a build of this folder left is not to help.
+c_example() {
+    command -v make >/dev/null && command -v cc >/dev/null || return 3
+    rm -rf firmware-example/c/build
+    make --silent --directory firmware-example/c host || return 1
+    command -v arm-none-eabi-gcc >/dev/null && is_ready thumbv7em-none-eabihf || return 4
+    make --silent --directory firmware-example/c run || return 1
+}
+
+big_endian() {
+    is_ready s390x-unknown-linux-gnu || return 0
+    in_firmware cargo test --quiet --release --locked -p feamoe-engine --lib --target s390x-unknown-linux-gnu || return 1
+    # Slots and a monitor that is stored and restored, of integer models.
+    in_firmware cargo run --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-engine --example field \
+        --target s390x-unknown-linux-gnu || return 1
+    # Deltas, statuses and exact values; not what runs the command, which is the host's, nor tables.
+    in_firmware cargo test --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-tests --no-default-features --test all \
+        --target s390x-unknown-linux-gnu -- delta:: monitor:: exact:: --skip the_command --skip cli_monitor
+}
+
+# What takes one core for minutes, compiling in one piece, emulating or waiting for a browser, runs beside the rest; what it prints comes in its
+# turn.
 beside=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$beside"' EXIT
-for script in trainer/python trainer/page; do
+start_beside() (
     status=0
-    $script/test.sh >"$beside/${script##*/}" 2>&1 || status=$?
-    echo $status >"$beside/${script##*/}.status"
-done &
+    "${@:2}" >"$beside/$1" 2>&1 || status=$?
+    echo $status >"$beside/$1.status"
+)
 ran_beside() {
-    wait
+    until [ -e "$beside/$1.status" ]; do
+        [ -n "$(jobs -r)" ] || [ -e "$beside/$1.status" ] || return 1
+        sleep 0.2
+    done
     cat "$beside/$1"
     return "$(cat "$beside/$1.status")"
 }
+for script in trainer/python trainer/page; do
+    start_beside "${script##*/}" $script/test.sh
+done &
 
 step "tests"
 # Passing tests are quiet; in CI they are not, so that a skipped one is seen.
 cargo test --quiet --workspace --locked --no-fail-fast -- ${CI:+--show-output}
+
+# Two more that need nothing of the next steps.
+{
+    start_beside c_example c_example
+    start_beside big_endian big_endian
+} &
 
 # Each manifest names the oldest compiler that builds the crate. Checked where rustup can install it.
 step "the oldest compilers"
@@ -91,7 +124,7 @@ step "the examples"
 for example in score field; do
     cargo run --quiet --locked -p feamoe-engine --example $example
 done
-cargo run --quiet --locked -p feamoe --example table
+cargo run --quiet --release --locked -p feamoe --example table
 
 step "every number of exp2's range"
 cargo test --quiet --release --locked -p feamoe-engine --lib -- --ignored
@@ -172,29 +205,19 @@ if is_ready thumbv7em-none-eabihf; then
     in_firmware cargo run --quiet --release --locked
 fi
 
-# By the README's own lines. What a build of this folder left is not to help.
-if command -v make >/dev/null && command -v cc >/dev/null; then
-    step "the C example"
-    rm -rf firmware-example/c/build
-    make --silent --directory firmware-example/c host
-    if command -v arm-none-eabi-gcc >/dev/null && is_ready thumbv7em-none-eabihf; then
-        make --silent --directory firmware-example/c run
-    else
-        left_out+=("the C example on the device: arm-none-eabi-gcc or the target is missing")
-    fi
-else
-    left_out+=("the C example: make or cc is missing")
-fi
+step "the C example"
+status=0
+ran_beside c_example || status=$?
+case $status in
+    0) ;;
+    3) left_out+=("the C example: make or cc is missing") ;;
+    4) left_out+=("the C example on the device: arm-none-eabi-gcc or the target is missing") ;;
+    *) exit $status ;;
+esac
 
 if is_ready s390x-unknown-linux-gnu; then
     step "the engine's own tests on a big-endian target"
-    in_firmware cargo test --quiet --release --locked -p feamoe-engine --lib --target s390x-unknown-linux-gnu
-    # Slots and a monitor that is stored and restored, of integer models.
-    in_firmware cargo run --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-engine --example field \
-        --target s390x-unknown-linux-gnu
-    # Deltas, statuses and exact values; not what runs the command, which is the host's, nor tables.
-    in_firmware cargo test --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-tests --no-default-features --test all \
-        --target s390x-unknown-linux-gnu -- delta:: monitor:: exact:: --skip the_command --skip cli_monitor
+    ran_beside big_endian
 fi
 
 step "done"
