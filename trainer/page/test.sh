@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the report in a browser: that of the demo, one of names that are HTML, and with FEAMOE_DATA that of Adult, within its time and size.
+# Checks pages in a browser: the report of the demo, a comparison, a report of names that are HTML, and with FEAMOE_DATA that of Adult, within its time and size.
 # Then faults are planted, and each must be found. Packages and pages go into target/page. Exit code 3: node, npm, its packages or Chromium
 # could not be had.
 set -euo pipefail
@@ -25,7 +25,13 @@ pages=$place/pages
 rm -rf "$pages"
 mkdir -p "$pages"
 "$feamoe" demo --out "$pages/demo" >/dev/null
-cp "$pages/demo/report.html" "$pages/demo.html"
+
+# What fairness costs, and a comparison.
+in_demo() (cd "$pages/demo" && "$feamoe" "$@")
+in_demo tune lending.csv --schema lending.toml --candidates 1 --repeats 1 -o options.toml --format json >"$pages/demo/tune.json"
+in_demo train lending.csv --schema lending.toml -o free.feamoe >/dev/null 2>&1
+in_demo report lending.ckpt --data lending-test.csv --front tune.json -o "$pages/demo.html" >/dev/null
+in_demo compare free.feamoe lending.feamoe lending-test.csv -o "$pages/compared.html" >/dev/null
 
 # Names that would be HTML, many groups, two protected columns.
 {
@@ -59,7 +65,7 @@ if [ -n "${FEAMOE_DATA:-}" ]; then
 else
     echo "skipped: the report of Adult, FEAMOE_DATA not set"
 fi
-check --pictures "$pages/pictures" "$pages/demo.html" "$pages/names.html"
+check --pictures "$pages/pictures" "$pages/demo.html" "$pages/compared.html" "$pages/names.html"
 
 # A check that finds nothing says little unless it finds what is there: faults are planted in a page that has none.
 planted=(

@@ -70,6 +70,58 @@ fn a_model_does_nothing_otherwise_than_itself() {
     );
 }
 
+/// To the last digit, which the reader of JSON rounds otherwise than Rust's.
+fn assert_same(page: &[Vec<f64>], json: &[Vec<f64>], table: &str) {
+    let [page, json] = [page, json].map(|rows| rows.iter().flatten().copied().collect::<Vec<f64>>());
+    let is_same = |(a, b): (&f64, &f64)| (a - b).abs() <= b.abs() * f64::EPSILON;
+    assert!(page.len() == json.len() && !page.is_empty(), "{table}: {} {}", page.len(), json.len());
+    assert!(page.iter().zip(&json).all(is_same), "{table}: {page:?} {json:?}");
+}
+
+/// Every figure of the JSON, with all its digits, stands in the tables of the page.
+#[test]
+fn the_page_has_the_figures_of_the_json() {
+    let folder = folder();
+    let compare = ["compare", "lending.feamoe", "fair.feamoe", "new.csv", "--format", "json", "-o", "page.html"];
+    let (json, page) = (folder.run(&compare).json(), folder.text("page.html"));
+    let of = |part: &str, keys: &[&str]| -> Vec<Vec<f64>> {
+        let number = |value: &Value| match value {
+            Value::Array(ends) => ends.iter().map(number).collect(),
+            Value::Null => Vec::new(),
+            value => vec![number(value)],
+        };
+        json[part]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| keys.iter().flat_map(|key| number(&row[*key])).collect())
+            .collect()
+    };
+    let change = ["change", "interval"];
+    for (table, part, keys) in [
+        ("decisions-table", "decisions", &["rows", "gained", "lost", "selection_rates"][..]),
+        ("quality-table", "measures", &["values"]),
+        ("gaps-table", "gaps", &["values"]),
+    ] {
+        assert_same(&crate::report::numbers(&page, table), &of(part, &[keys, &change].concat()), table);
+    }
+    let table = "features-table";
+    assert_same(&crate::report::numbers(&page, table), &of("features", &["mean_change", "mean_values"]), table);
+    for plot in ["decisions", "quality", "gaps", "features"] {
+        let svg = page.split(&format!("id=\"plot-{plot}\"")).nth(1).unwrap().split("</svg>").next().unwrap();
+        assert!(svg.matches("class=\"difference\"").count() > 0 && !svg.contains("NaN"), "{plot}");
+    }
+    // Bold are those, and only those, whose interval has no zero in it.
+    let is_clear = |(_, _, interval): &(String, f64, Option<[f64; 2]>)| {
+        interval.is_some_and(|[low, high]| low > 0.0 || high < 0.0)
+    };
+    assert_eq!(
+        page.matches("class=\"clear\"").count(),
+        changes(&json).iter().filter(|change| is_clear(change)).count()
+    );
+    assert!(page.contains(json["verdict"].as_str().unwrap()));
+}
+
 #[test]
 fn the_other_way_round_every_sign_is_the_other() {
     let folder = folder();

@@ -26,7 +26,7 @@ fn page(folder: &Folder, arguments: &[&str]) -> String {
 }
 
 /// Returns the rows of a table: of each, the numbers with all their digits.
-fn numbers(page: &str, table: &str) -> Vec<Vec<f64>> {
+pub fn numbers(page: &str, table: &str) -> Vec<Vec<f64>> {
     let start = page.find(&format!("<table id=\"{table}\">")).unwrap_or_else(|| panic!("no table {table}"));
     let body = page[start..].split("</table>").next().unwrap().split("<tbody>").nth(1).unwrap();
     let value =
@@ -278,6 +278,11 @@ fn names_are_text_whatever_they_are() {
         let card = folder.text("card.md");
         assert!(!card.contains("<script") && !card.contains("<img") && !card.contains("<b>them"), "{card}");
     }
+    let compare = ["compare", "m&<b>.feamoe", "m&<b>.feamoe", "rows.csv", "-o", "compared.html"];
+    let _ = folder.run(&compare).well();
+    let compared = folder.text("compared.html");
+    assert_eq!(not_of_the_page(&compared), Vec::<String>::new());
+    assert!(compared.contains("&lt;b&gt;them&lt;/b&gt;") && compared.contains("default-src 'none'"));
     // What the check is for would be seen.
     let page = folder.text("page.html");
     for fault in [
@@ -309,6 +314,41 @@ fn every_plot_has_a_name_and_a_table() {
         assert!(!title.split('<').next().unwrap().trim().is_empty(), "{id}");
         assert!(figure.contains("<details>") && figure.contains("<tbody><tr>"), "{id}");
         assert!(figure.contains("tabindex=\"0\" role=\"region\"") && !figure.contains("NaN"), "{id}");
+    }
+}
+
+/// Every number of the front, and the ring of the model itself.
+#[test]
+fn what_fairness_costs_is_what_the_search_found() {
+    let folder = folder();
+    let tune =
+        ["tune", "lending.csv", "--schema", "lending.toml", "--candidates", "1", "--repeats", "1", "-o", "o.toml"];
+    let found = folder.run(&[&tune[..], &["--format", "json"]].concat()).well();
+    folder.write("tune.json", &found);
+    let tuned: Value = serde_json::from_str(&found).unwrap();
+    let page = page(&folder, &[&REPORT[..], &["--front", "tune.json"]].concat());
+    let rows = numbers(&page, "front-table");
+    let front = tuned["front"].as_array().unwrap();
+    assert!(front.len() > 10 && rows.len() == front.len(), "{} {}", front.len(), rows.len());
+    for (row, point) in rows.iter().zip(front) {
+        let figures = &point["figures"];
+        let expected =
+            [&point["limit"], &figures["gaps"]["spd"], &figures["accuracy"], &figures["log_loss"], &figures["rows"]];
+        let expected: Vec<f32> = expected.iter().filter_map(|value| value.as_f64()).map(|x| x.abs() as f32).collect();
+        assert_eq!(row.iter().map(|x| *x as f32).collect::<Vec<_>>(), expected, "{point}");
+    }
+    let figure = page.split("id=\"plot-front\"").nth(1).unwrap().split("</svg>").next().unwrap();
+    assert_eq!((figure.matches("class=\"point\"").count(), figure.matches("class=\"own\"").count()), (front.len(), 3));
+    assert!(page.contains("--front tune.json"), "the command");
+    // Without a search, and of one that has no front.
+    assert!(!crate::report::page(&folder, &REPORT).contains("front-table"));
+    folder.write("none.json", found.replace("\"measure\": \"spd\"", "\"measure\": null"));
+    for (file, sentence) in
+        [("none.json", "the search has no front"), ("lending.toml", "expected what `feamoe tune --format json` prints")]
+    {
+        let said = folder.run(&[&REPORT[..], &["--front", file, "-o", "page.html"]].concat());
+        assert_ne!(said.code, Some(0));
+        assert!(said.stderr.contains(sentence), "{}", said.stderr);
     }
 }
 

@@ -8,14 +8,19 @@ use clap::Args;
 use feamoe::judge::comparison::paired::Change;
 use feamoe::judge::comparison::{Comparison, compare};
 use feamoe::model::card::Card;
+use feamoe::output::OutputFile;
+use feamoe::report::{Compared, comparison_page};
 use feamoe::rows::{Input, Use};
 use feamoe::schema::Schema;
 
 use super::gaps::MEASURES;
-use super::print::{self, TextTable, share, signed};
+use super::print::{self, TextTable, quoted, share, signed};
 use super::progress::RowsProgress;
 use super::require::named;
-use super::{CellsOption, Format, FormatOption, Outcome, load_any, open_rows, read_blob, read_card_beside, whole};
+use super::{
+    CellsOption, Format, FormatOption, Outcome, files, load_any, open_rows, read_blob, read_card_beside,
+    refuse_overwriting, whole,
+};
 
 /// Features that the table lists.
 const MOST_FEATURES: usize = 10;
@@ -43,6 +48,10 @@ pub struct Options {
     /// Rows, drawn from all, on which the explanations are compared, 0 to 1000000
     #[arg(long, value_name = "N", default_value_t = 1_000, allow_negative_numbers = true, value_parser = whole::<usize>(0..=1_000_000))]
     sample: usize,
+    /// Write the comparison as a page too: one HTML file that opens in any browser and asks for
+    /// nothing
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -50,6 +59,11 @@ pub struct Options {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let paths = [&options.first, &options.second];
+    if let Some(page) = &options.output {
+        let models = paths.map(PathBuf::as_path);
+        refuse_overwriting("--output", page, files(&options.data).chain(models).chain(options.schema.as_deref()))?;
+    }
+    let page = options.output.as_deref().map(OutputFile::create).transpose()?;
     let (first, second) = (read_blob(paths[0])?, read_blob(paths[1])?);
     let (a, b) = (load_any(paths[0], &first)?, load_any(paths[1], &second)?);
     let named = options.schema.as_deref();
@@ -65,11 +79,33 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     progress.finish();
     let comparison = comparison?;
     print::warnings(&stream.notes(), &[]);
+    if let Some(mut page) = page {
+        page.write_whole(comparison_page(&comparison, &options.compared(stream.files())).as_bytes())?;
+        page.commit()?;
+    }
     match options.format.format {
         Format::Json => print::json(&comparison)?,
         Format::Text => print::text(&render(&comparison))?,
     }
     Ok(Outcome::Done)
+}
+
+impl Options {
+    /// Returns what the page says of the comparison.
+    fn compared(&self, files: String) -> Compared {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut words = vec!["feamoe compare".to_owned()];
+        words.extend([&self.first, &self.second].map(|path| quoted(&path.to_string_lossy())));
+        words.extend(self.data.iter().map(|input| quoted(&input.to_string())));
+        if let Some(schema) = &self.schema {
+            words.push(format!("--schema {}", quoted(&schema.to_string_lossy())));
+        }
+        words.push(format!("--sample {}", self.sample));
+        if let Some(page) = &self.output {
+            words.push(format!("-o {}", quoted(&page.to_string_lossy())));
+        }
+        Compared { names: [name(&self.first), name(&self.second)], files, command: words.join(" ") }
+    }
 }
 
 /// Returns the schema that the models were trained with.

@@ -184,6 +184,16 @@ pub fn share(x: impl Into<f64>) -> String {
     if x.is_nan() { "-".into() } else { format!("{x:.4}") }
 }
 
+/// Returns a word as a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:=,+%@".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{TextTable, bar};

@@ -1,5 +1,6 @@
 //! `feamoe report`: a model on one page, for those who have to judge it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -13,7 +14,9 @@ use feamoe::rows::{Input, Use};
 use feamoe::schema::Schema;
 use feamoe::training::Trainer;
 use feamoe::training::checkpoint::Checkpoint;
+use feamoe::tuning::Tuned;
 
+use super::print::quoted;
 use super::progress::RowsProgress;
 use super::{
     CellsOption, Outcome, ThreadsOption, files, load_any, open_rows, print, read_blob, refuse_overwriting, whole,
@@ -42,6 +45,9 @@ pub struct Options {
     /// Write a model card too: Markdown under YAML, as the hub of Hugging Face reads it
     #[arg(long, value_name = "FILE")]
     card: Option<PathBuf>,
+    /// Show what fairness costs: the JSON that `feamoe tune --format json` printed
+    #[arg(long, value_name = "FILE")]
+    front: Option<PathBuf>,
     /// Explain this record too, counted from 1; may be given again, 16 times at most
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     row: Vec<u64>,
@@ -74,7 +80,8 @@ fn read(path: &Path) -> anyhow::Result<Given> {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     options.threads.start()?;
-    let read_too = || files(&options.data).chain([options.model.as_path()]).chain(options.schema.as_deref());
+    let other = || options.schema.as_deref().into_iter().chain(options.front.as_deref());
+    let read_too = || files(&options.data).chain([options.model.as_path()]).chain(other());
     refuse_overwriting("--output", &options.output, read_too())?;
     if let Some(card) = &options.card {
         refuse_overwriting("--card", card, read_too())?;
@@ -110,6 +117,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut stream = open_rows(&options.data, &schema, options.schema.is_some(), Use::Learn)?;
     let said = Said {
         rows: options.row.clone(),
+        front: options.front.as_deref().map(read_front).transpose()?,
         name: options.model.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         made_by: card.as_ref().map(made_by),
         reported_by: Some(options.command()),
@@ -131,6 +139,21 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Reads what a search found.
+fn read_front(path: &Path) -> anyhow::Result<Tuned> {
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    let tuned: Tuned = serde_json::from_slice(&bytes).with_context(|| {
+        format!("{}: expected what `feamoe tune --format json` prints; name a file that holds it", path.display())
+    })?;
+    if tuned.front_measure().is_none() {
+        bail!(
+            "{}: the search has no front, since its schema protects no column; leave --front out, or search with a [[protected]] table",
+            path.display()
+        );
+    }
+    Ok(tuned)
+}
+
 impl Options {
     /// Returns the command that makes the same report.
     fn command(&self) -> String {
@@ -139,6 +162,9 @@ impl Options {
         words.extend(self.data.iter().map(|input| quoted(&input.to_string())));
         if let Some(schema) = &self.schema {
             words.push(format!("--schema {}", quoted(&schema.to_string_lossy())));
+        }
+        if let Some(front) = &self.front {
+            words.push(format!("--front {}", quoted(&front.to_string_lossy())));
         }
         words.extend(self.row.iter().map(|row| format!("--row {row}")));
         words.push(format!("-o {}", quoted(&self.output.to_string_lossy())));
@@ -154,14 +180,4 @@ fn made_by(card: &Card) -> String {
     });
     let words = ["feamoe train DATA --schema SCHEMA -o MODEL".to_owned()].into_iter().chain(options);
     words.collect::<Vec<_>>().join(" ")
-}
-
-/// Returns a word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_./:=,+%@".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }

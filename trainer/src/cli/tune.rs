@@ -14,7 +14,6 @@ use feamoe::plot;
 use feamoe::rows::Input;
 use feamoe::schema::Schema;
 use feamoe::tuning::{Figures, Fixed, JudgedOn, Known, Objective, Plan, TuneError, Tuned, tune};
-use feamoe_engine::fairness::Measure;
 use serde::Serialize;
 
 use super::gaps::MEASURES;
@@ -173,7 +172,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         error => error.into(),
     })?;
     write_options(options, &tuned)?;
-    match (&options.plot, plot::front(&tuned)) {
+    match (&options.plot, plot::front(&tuned, None)) {
         (Some(path), Some(drawing)) => output::write_file(path, drawing.as_bytes())?,
         (Some(path), None) => print::message(&format!(
             "note: {} is not drawn: {} protects no column; add a [[protected]] table",
@@ -255,12 +254,12 @@ fn text(options: &Options, plan: &Plan, tuned: &Tuned) -> String {
             tuned.left_out
         );
     }
-    let measure = Measure::ALL.into_iter().find(|measure| Some(measure.name()) == tuned.measure);
+    let measure = tuned.front_measure();
     let gap = |figures: &Figures| {
         let value = measure.and_then(|measure| figures.gaps.get(measure.name()).copied().flatten());
         value.map_or_else(|| "-".to_owned(), signed)
     };
-    let name = tuned.measure.unwrap_or("spd");
+    let name = tuned.measure.as_deref().unwrap_or("spd");
     let mut table = TextTable::new(&["candidate", "log-loss", "accuracy", "balanced accuracy", name, "options"]);
     for trial in tuned.trials.iter().filter(|trial| trial.share == 1.0).take(LISTED) {
         let mark = if trial.candidate == tuned.chosen.candidate { " *" } else { "" };

@@ -1,8 +1,8 @@
 //! What fairness costs: accuracy against one measure of unequal treatment.
 
-use feamoe_engine::fairness::Measure;
-
-use super::canvas::{Anchor, Canvas, GREY, INK, LOWERS, MARGIN, Mark, RAISES, RULE, TOP, WIDTH, dots, hint, line, px};
+use super::canvas::{
+    Anchor, Canvas, GREY, INK, LOWERS, MARGIN, Mark, PAPER, RAISES, RULE, TOP, WIDTH, dots, hint, line, px,
+};
 use super::canvas::{polyline, text};
 use super::scale::Scale;
 use crate::tuning::{Kind, Tuned};
@@ -15,10 +15,12 @@ const TICKS: f64 = 7.0;
 const DOT: f64 = 9.0;
 
 /// Draws every point of a search: to the left is fairer, above is more accurate; a line joins those
-/// that no other beats. Nothing without a protected column.
+/// that no other beats. A model of one's own has a ring: it is given by how far the measure is from
+/// equal treatment, as [`Figures::magnitude`](crate::tuning::Figures::magnitude) has it, and its
+/// accuracy. Nothing without a protected column.
 #[must_use]
-pub fn front(tuned: &Tuned) -> Option<String> {
-    let measure = Measure::ALL.into_iter().find(|measure| Some(measure.name()) == tuned.measure)?;
+pub fn front(tuned: &Tuned, own: Option<[f64; 2]>) -> Option<String> {
+    let measure = tuned.front_measure()?;
     let mut points: Vec<_> = tuned
         .front
         .iter()
@@ -27,9 +29,10 @@ pub fn front(tuned: &Tuned) -> Option<String> {
         })
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
-    let across = points.iter().map(|(gap, ..)| *gap).chain([0.0]);
+    let across = points.iter().map(|(gap, ..)| *gap).chain(own.map(|[gap, _]| gap)).chain([0.0]);
     let across = Scale::new(across, LEFT, WIDTH - MARGIN, [0.0, 24.0]);
-    let up = Scale::new(points.iter().map(|(_, accuracy, _)| *accuracy), 0.0, HEIGHT, [24.0, 24.0]);
+    let up = points.iter().map(|(_, accuracy, _)| *accuracy).chain(own.map(|[_, accuracy]| accuracy));
+    let up = Scale::new(up, 0.0, HEIGHT, [24.0, 24.0]);
 
     let rows = points.first().map_or(0, |(.., point)| point.figures.rows);
     let mut canvas =
@@ -55,10 +58,17 @@ pub fn front(tuned: &Tuned) -> Option<String> {
         let words = format!("{}{limit}: accuracy {accuracy:.4}, {} {gap:.4}", point.kind.name(), measure.name());
         canvas.put(dots(at, colour(point.kind), DOT).set("class", "point").add(hint(&words)));
     }
+    if let Some([gap, accuracy]) = own {
+        let at = format!("M{} {}h0", px(across.at(gap)), px(bottom - up.at(accuracy)));
+        for (colour, wide) in [(INK, 2.0 * DOT), (PAPER, 2.0 * DOT - 4.0), (INK, 5.0)] {
+            canvas.put(dots(at.clone(), colour, wide).set("class", "own"));
+        }
+    }
     let kinds = [Kind::Target, Kind::GroupThresholds, Kind::Unconstrained, Kind::LogisticRegression];
     let shown = kinds.into_iter().filter(|kind| points.iter().any(|(.., point)| point.kind == *kind));
     let legend: Vec<_> = shown.map(|kind| (Some(Mark::Dot(colour(kind))), kind.name())).collect();
-    canvas.legend(&legend);
+    let own = own.map(|_| (None, "ringed: this model"));
+    canvas.legend(&legend.into_iter().chain(own).collect::<Vec<_>>());
     Some(canvas.finish())
 }
 

@@ -13,6 +13,7 @@
 //! | [`front`] | a search | what fairness costs in accuracy |
 //! | [`shapes`] | a model | how each feature moves scores along its values, by expert |
 //! | [`panels()`] | anything | lines over rows, thresholds or rates, in panels |
+//! | [`intervals()`] | a comparison | differences with their intervals |
 //! | [`map()`] | shares | how they change over the rows, as shades |
 //!
 //! Each is a whole document without identifiers, so that several can stand in one page. Text is set
@@ -27,6 +28,7 @@ mod canvas;
 mod decision;
 mod front;
 mod heatmap;
+mod intervals;
 mod map;
 mod panels;
 mod scale;
@@ -40,6 +42,7 @@ pub use canvas::COLOURS;
 pub use decision::{MOST_LINES, decision};
 pub use front::front;
 pub use heatmap::{MOST_COLUMNS, heatmap};
+pub use intervals::{Difference, Intervals, intervals};
 pub use map::{Map, map};
 pub use panels::{Curve, Entry, MOST_STYLES, Panel, Panels, panels};
 pub use scatter::{MOST_POINTS, scatter};

@@ -9,6 +9,7 @@
 //! does not grow with the rows: what is kept of them are the samples that the page states.
 
 mod chosen;
+mod comparison;
 mod curves;
 mod drawing;
 mod model_card;
@@ -22,6 +23,7 @@ mod table;
 use feamoe_engine::fairness::Measure;
 
 pub use chosen::{Chosen, MOST_ASKED, RecourseOf};
+pub use comparison::{Compared, comparison_page};
 pub use curves::{Curves, Point};
 pub use stretches::{MOST_STRETCHES, Stretch};
 
@@ -35,6 +37,7 @@ use crate::rows::{Attribute, Stream};
 use crate::training::Trainer;
 use crate::training::events::EventReport;
 use crate::training::targets::TargetReport;
+use crate::tuning::Tuned;
 
 /// What a report is about.
 #[derive(Clone, Copy)]
@@ -54,6 +57,8 @@ pub struct Subject<'a> {
 pub struct Options {
     /// Numbers of records that are explained beside those that every report explains.
     pub rows: Vec<u64>,
+    /// A search for options: what fairness costs.
+    pub front: Option<Tuned>,
     /// The name of the model.
     pub name: String,
     /// The command that made the model, as far as it is known.

@@ -16,10 +16,14 @@ pub(super) struct Section {
     pub body: Markup,
 }
 
-/// Returns the page.
+/// Returns the page of a report.
 pub(super) fn page(report: &Report) -> String {
-    let sections = sections::all(report);
     let title = format!("Report on {}", report.options.name);
+    document(&title, &sections::front::purpose(report), &sections::all(report))
+}
+
+/// Returns a page: its title, the paragraph below, its parts.
+pub(super) fn document(title: &str, purpose: &Markup, sections: &[Section]) -> String {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -34,12 +38,12 @@ pub(super) fn page(report: &Report) -> String {
             }
             body {
                 a.skip href="#content" { "Skip to the content" }
-                header { h1 { (title) } (sections::front::purpose(report)) }
+                header { h1 { (title) } (purpose) }
                 nav aria-label="Contents" {
-                    ol { @for section in &sections { li { a href={ "#" (section.id) } { (section.title) } } } }
+                    ol { @for section in sections { li { a href={ "#" (section.id) } { (section.title) } } } }
                 }
                 main id="content" {
-                    @for section in &sections {
+                    @for section in sections {
                         section aria-labelledby=(section.id) {
                             h2 id=(section.id) { (section.title) }
                             (section.body)

@@ -53,7 +53,17 @@ impl From<f64> for Field {
 impl From<Option<[f32; 2]>> for Field {
     fn from(ends: Option<[f32; 2]>) -> Self {
         match ends {
+            // All digits of the narrow number, not those of its widening.
             Some([low, high]) => Self::Number(range([low, high].map(f64::from)), format!("{low} {high}")),
+            None => Self::Words("–".to_owned()),
+        }
+    }
+}
+
+impl From<Option<[f64; 2]>> for Field {
+    fn from(ends: Option<[f64; 2]>) -> Self {
+        match ends {
+            Some([low, high]) => Self::Number(range([low, high]), format!("{low} {high}")),
             None => Self::Words("–".to_owned()),
         }
     }

@@ -1,7 +1,7 @@
 //! What fairness costs: accuracy against one measure, for several limits and ways to hold them.
 
 use feamoe_engine::fairness::Measure;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Figures, TuneError, Tuner};
 use crate::error::Error;
@@ -15,7 +15,7 @@ const GAPS: [f32; 8] = [0.2, 0.15, 0.1, 0.075, 0.05, 0.03, 0.02, 0.01];
 const RATIOS: [f32; 6] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
 
 /// What a point of the front stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The chosen options without targets.
@@ -42,7 +42,7 @@ impl Kind {
 }
 
 /// A point of the front.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// What it stands for.
     pub kind: Kind,

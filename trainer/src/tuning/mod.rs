@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use feamoe_engine::fairness::Measure;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use front::{Kind, Point};
 pub use space::Fixed;
@@ -65,7 +65,7 @@ pub struct Plan {
 }
 
 /// One candidate that learned from a share of the rows.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     /// Its number, from 1; the first is the default.
     pub candidate: usize,
@@ -78,7 +78,7 @@ pub struct Trial {
 }
 
 /// What a search found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tuned {
     /// What was to be best.
     pub objective: Objective,
@@ -90,8 +90,8 @@ pub struct Tuned {
     pub chosen: Trial,
     /// Whether the chosen options hold every target on the rows they were judged on.
     pub holds_targets: bool,
-    /// The measure of the front; `None` where no column is protected.
-    pub measure: Option<&'static str>,
+    /// The name of the measure of the front; `None` where no column is protected.
+    pub measure: Option<String>,
     /// The target on that measure; `None` where there is none.
     pub limit: Option<f32>,
     /// Accuracy against the measure; empty where no column is protected.
@@ -100,6 +100,14 @@ pub struct Tuned {
     pub notes: Vec<String>,
     /// Trials that the time limit left out.
     pub left_out: usize,
+}
+
+impl Tuned {
+    /// Returns the measure of the front.
+    #[must_use]
+    pub fn front_measure(&self) -> Option<Measure> {
+        Measure::ALL.into_iter().find(|measure| self.measure.as_deref() == Some(measure.name()))
+    }
 }
 
 /// Results of trials, to resume a search: by the SHA-256 of all that they depend on (data, schema,
@@ -163,7 +171,7 @@ pub fn tune(
         trials,
         chosen: trial(*candidate, 1.0, config, figures),
         holds_targets: holds(figures),
-        measure: measure.map(Measure::name),
+        measure: measure.map(|measure| measure.name().to_owned()),
         limit: plan.base.fair.first().map(|(_, limit)| *limit).filter(|_| measure.is_some()),
         front: front.points,
         notes: front.notes,

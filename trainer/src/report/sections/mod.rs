@@ -1,5 +1,6 @@
 //! What the page says, part by part.
 
+mod cost;
 mod curves;
 mod experts;
 mod fairness;
@@ -23,7 +24,7 @@ use crate::rows::Attribute;
 /// Returns the sections, in their order.
 pub(super) fn all(report: &Report) -> Vec<Section> {
     let section = |id, title, body| Section { id, title, body };
-    vec![
+    let mut sections = vec![
         section("summary", "In short", front::summary(report)),
         section("made", "How it was made", made::made(report)),
         section("groups", "Groups and gaps", fairness::fairness(report)),
@@ -37,7 +38,12 @@ pub(super) fn all(report: &Report) -> Vec<Section> {
         section("inputs", "The inputs", inputs::inputs(report)),
         section("proxies", "Stand-ins for a group", inputs::proxies(report)),
         section("limits", "Limits", limits::limits(report)),
-    ]
+    ];
+    if let Some(cost) = cost::cost(report) {
+        let after = sections.iter().position(|section| section.id == "groups").map_or(0, |place| place + 1);
+        sections.insert(after, section("cost", "What fairness costs", cost));
+    }
+    sections
 }
 
 /// Returns a measure as a heading has it.
