@@ -1,7 +1,7 @@
 //! Copies of a model for devices, and what they cost there.
 
 use feamoe::model::costs::{DEVICES, Device, Shape};
-use feamoe::model::{AnyModel, Language, Width, constants, delta, device_copy, fewer_experts, with_threshold};
+use feamoe::model::{AnyModel, Language, Width, constants, delta, device_copy, fewer_experts, onnx, with_threshold};
 use feamoe_engine::{Blob, Value};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -51,6 +51,15 @@ impl Model {
             let copies = fewer_experts(self.owned.bytes(), experts, &records).map_err(message)?;
             Self::of(copies.into_iter().next_back().unwrap_or_else(|| self.owned.bytes().clone()))
         })
+    }
+
+    /// Returns the model as an ONNX file.
+    fn to_onnx<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = detached(py, || {
+            self.float_weights("ONNX")?;
+            onnx(self.owned.bytes()).map_err(message)
+        })?;
+        Ok(PyBytes::new(py, &bytes))
     }
 
     /// Returns source code: feature indices and level codes as constants, for `c` with the model as

@@ -4,17 +4,18 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use feamoe::judge;
 use feamoe::learner::ThresholdRule;
-use feamoe::model::{AlignedBytes, AnyModel, DeviceError, Language, constants, device_copy, with_threshold};
+use feamoe::model::{AlignedBytes, AnyModel, DeviceError, Language, constants, device_copy, onnx, with_threshold};
 use feamoe::output::OutputFile;
 use feamoe::rows::{Stream, Use};
 use feamoe::schema::Schema;
 use feamoe::training::Trainer;
 use feamoe::training::checkpoint::{self, Checkpoint};
 use feamoe_engine::Blob;
+use feamoe_engine::format::Weights;
 use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
 use feamoe_engine::slots::{self, MAX_WORD, SlotError};
 use serde::Serialize;
@@ -31,8 +32,13 @@ pub struct Options {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Where the copy goes
-    #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
+    #[arg(short, long, value_name = "FILE", required_unless_present = "onnx")]
+    output: Option<PathBuf>,
+    /// Write no model file but this one, for the runtimes of ONNX: an input for each feature, and
+    /// label, probability, score, gate and attributions as outputs. Scores are within 1e-6 of the
+    /// model's own
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "strip_names", "background", "delta", "constants", "factory", "quantize"])]
+    onnx: Option<PathBuf>,
     /// Leave the names of features and levels out: records are then set by index and code
     #[arg(long)]
     strip_names: bool,
@@ -114,6 +120,8 @@ struct Report {
     constants: Option<ConstantsOption>,
     /// Bytes of the image of two slots, null where the file is the copy.
     factory_bytes: Option<usize>,
+    /// Bytes of the ONNX file, null where the file is the copy.
+    onnx_bytes: Option<usize>,
     /// Null where no experts were merged.
     merging: Option<experts::Report>,
     /// Null for float weights.
@@ -121,6 +129,11 @@ struct Report {
 }
 
 impl Options {
+    /// Returns where the file goes: one of both is asked for.
+    fn destination(&self) -> &Path {
+        self.output.as_ref().or(self.onnx.as_ref()).map_or(Path::new(""), PathBuf::as_path)
+    }
+
     /// Returns the threshold asked for, if any.
     fn threshold(&self, model: AnyModel<'_>) -> anyhow::Result<Option<f32>> {
         match (self.threshold, &self.rows.schema) {
@@ -153,7 +166,7 @@ impl Options {
             || self.quantize.is_asked()
             || self.constants.is_some()
             || self.factory.is_some();
-        match self.experts.is_asked() && !is_for_device {
+        match self.onnx.is_some() || (self.experts.is_asked() && !is_for_device) {
             true => Ok(blob),
             false => device_copy(&blob, !self.strip_names, self.background.unwrap_or(0)),
         }
@@ -184,6 +197,16 @@ impl Options {
     }
 }
 
+/// Returns a model for the runtimes of ONNX.
+fn onnx_of(path: &Path, blob: &AlignedBytes) -> anyhow::Result<Vec<u8>> {
+    ensure!(
+        matches!(Blob::new(blob.as_slice())?.weights(), Weights::F32(_)),
+        "{}: the model has integer weights, ONNX takes floats; name the model that it was made of",
+        path.display()
+    );
+    onnx(blob).with_context(|| path.display().to_string())
+}
+
 /// Returns whether a file begins as a checkpoint does.
 fn is_checkpoint(path: &Path) -> bool {
     let mut magic = [0; checkpoint::MAGIC.len()];
@@ -192,12 +215,14 @@ fn is_checkpoint(path: &Path) -> bool {
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let output = options.destination();
     if let Some(old) = &options.delta {
-        return delta::run(old, &options.model, &options.output, options.format);
+        return delta::run(old, &options.model, output, options.format);
     }
     let read = files(&options.rows.data).chain(options.rows.schema.as_deref()).chain([options.model.as_path()]);
-    refuse_overwriting("--output", &options.output, read)?;
-    let mut file = OutputFile::create(&options.output)?;
+    let flag = if options.onnx.is_some() { "--onnx" } else { "--output" };
+    refuse_overwriting(flag, output, read)?;
+    let mut file = OutputFile::create(output)?;
     let blob = match is_checkpoint(&options.model) {
         true => Trainer::from_checkpoint(Checkpoint::read(&options.model)?)?.model()?.bytes,
         false => read_blob(&options.model)?,
@@ -216,16 +241,17 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(Quantized { bytes, report }) = options.quantize.quantize(&named, &copy, &options.rows)? {
         (copy, integer) = (bytes, Some(report));
     }
-    let copied = load_any(&options.output, &copy)?;
+    let copied = load_any(output, &copy)?;
     let image = options.factory.map(|slot_bytes| options.image(copy.as_slice(), slot_bytes)).transpose()?;
+    let onnx = options.onnx.as_ref().map(|_| onnx_of(&options.model, &copy)).transpose()?;
     match options.constants {
-        None => file.write_whole(image.as_deref().unwrap_or(copy.as_slice()))?,
+        None => file.write_whole(onnx.as_deref().or(image.as_deref()).unwrap_or(copy.as_slice()))?,
         Some(language) => {
             let language = match language {
                 ConstantsOption::C => Language::C,
                 ConstantsOption::Rust => Language::Rust,
             };
-            let stem = options.output.file_stem().unwrap_or_default().to_string_lossy();
+            let stem = output.file_stem().unwrap_or_default().to_string_lossy();
             let text = constants(language, &stem, named.any().schema(), &Blob::new(copy.as_slice())?)?;
             file.write_whole(text.as_bytes())?;
         }
@@ -236,7 +262,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         file.commit()?;
     }
     let report = Report {
-        path: options.output.display().to_string(),
+        path: output.display().to_string(),
         bytes: copy.as_slice().len(),
         bytes_before,
         crc32: format!("{:08x}", copied.any().crc32()),
@@ -245,6 +271,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         background_rows: Blob::new(copy.as_slice())?.background_rows(),
         constants: options.constants,
         factory_bytes: image.as_ref().map(Vec::len),
+        onnx_bytes: onnx.as_ref().map(Vec::len),
         merging,
         integer,
     };
@@ -257,7 +284,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             if tolerated { "wrote" } else { "did not write" },
             report.path,
             match (options.constants, report.factory_bytes) {
-                (None, None) => String::new(),
+                (None, None) => {
+                    report
+                        .onnx_bytes
+                        .map_or_else(String::new, |bytes| format!(", {bytes} bytes for ONNX, of the model"))
+                }
                 (None, Some(bytes)) => format!(", {bytes} bytes, both slots of the model"),
                 (Some(ConstantsOption::C), _) => ", constants and array of the model".to_owned(),
                 (Some(ConstantsOption::Rust), _) => ", constants of the model".to_owned(),

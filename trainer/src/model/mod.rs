@@ -3,8 +3,9 @@
 //!
 //! From model file to model file, without a learner: [`device_copy`] takes off what a device does
 //! not need, [`quantize()`] gives it integer weights, [`delta()`] encodes a model as changes of
-//! another one, [`fewer_experts`] merges experts, [`constants()`] writes source code; [`mod@costs`]
-//! states what a model costs on a microcontroller.
+//! another one, [`fewer_experts`] merges experts, [`constants()`] writes source code, `onnx`
+//! (feature `onnx`) a model for other runtimes; [`mod@costs`] states what a model costs on a
+//! microcontroller.
 
 mod blob;
 pub mod card;
@@ -14,6 +15,8 @@ mod delta;
 mod device;
 mod fewer;
 mod merger;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod owned;
 mod parts;
 mod quantize;
@@ -39,6 +42,8 @@ pub use delta::{DeltaError, delta};
 pub use device::{DeviceError, device_copy, with_threshold};
 pub use fewer::{FewerError, fewer_experts};
 pub(crate) use merger::Merger;
+#[cfg(feature = "onnx")]
+pub use onnx::{OnnxError, onnx};
 pub use owned::{Loaded, OwnedModel};
 pub(crate) use parts::{inverse, parts};
 pub use quantize::{DequantizeError, QuantizeError, Width, dequantize, quantize};

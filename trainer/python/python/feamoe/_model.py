@@ -284,6 +284,13 @@ class Model:
         costs = None if device is None else json.loads(core.costs(device))
         return Export(Model._of(core), model, costs)
 
+    def to_onnx(self) -> bytes:
+        """Returns the model as an ONNX file, for runtimes of other languages: an input of shape
+        (records, 1) for each feature, float (NaN where missing) or string (empty where missing);
+        ``label``, ``probability``, ``score``, ``gate``, ``attributions`` (of the method ``frozen``)
+        and ``base`` as outputs. Scores are within 1e-6 of the model's own."""
+        return self._core.to_onnx()
+
     def __repr__(self) -> str:
         about = self.about
         return (
