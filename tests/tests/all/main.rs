@@ -47,6 +47,7 @@ mod individual;
 mod integer;
 mod intersections;
 mod intervals;
+mod json_schemas;
 mod label_delay;
 mod load_cost;
 mod monitor;

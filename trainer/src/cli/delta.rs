@@ -6,15 +6,18 @@ use anyhow::Context as _;
 use feamoe::model::{DeltaError, delta};
 use feamoe::output::OutputFile;
 use feamoe_engine::Blob;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::print;
 use super::{Format, FormatOption, Outcome, load_any, read_blob, refuse_overwriting};
 
 /// The JSON document of `feamoe export --delta`.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report {
+    /// The file that was written.
     path: String,
+    /// Its bytes.
     bytes: usize,
     /// Of the model that it gives.
     model_bytes: usize,

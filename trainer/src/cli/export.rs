@@ -17,6 +17,7 @@ use feamoe::training::checkpoint::{self, Checkpoint};
 use feamoe_engine::Blob;
 use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
 use feamoe_engine::slots::{self, MAX_WORD, SlotError};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::experts::{self, ExpertsOptions, Merged};
@@ -74,7 +75,7 @@ pub struct Options {
     format: FormatOption,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum ConstantsOption {
     /// A header for C99 or later and C++
@@ -99,16 +100,21 @@ fn word(text: &str) -> Result<u16, String> {
 }
 
 /// The JSON document of `feamoe export`.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report {
+    /// The file that was written.
     path: String,
+    /// Bytes of the file; of constants and of a factory image, of the copy in it.
     bytes: usize,
     /// Of the model that was copied.
     bytes_before: usize,
+    /// CRC-32 of the copy, 8 hexadecimal digits.
     crc32: String,
     /// Decision threshold of the copy.
     threshold: f32,
+    /// Whether the copy has the names of features and levels.
     names: bool,
+    /// Background records of the copy.
     background_rows: usize,
     /// The language of the constants that were written, null where the file is the copy.
     constants: Option<ConstantsOption>,

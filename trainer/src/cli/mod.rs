@@ -14,6 +14,7 @@ mod explain;
 mod export;
 mod gaps;
 mod inspect;
+mod json_schema;
 mod manual;
 mod memory;
 mod monitor;
@@ -93,6 +94,8 @@ enum Command {
     Study(study::Options),
     /// End to end on a built-in stream: data, model, scores, explanation, recourse
     Demo(demo::Options),
+    /// Print the JSON Schema of what a command prints as JSON
+    JsonSchema(json_schema::Options),
     /// Print what makes a shell complete commands, options and their values
     Completions(manual::Completions),
     /// Print the manual page, or write one for every command
@@ -283,6 +286,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Monitor(options) => monitor::run(&options),
         Command::Study(options) => study::run(&options),
         Command::Demo(options) => demo::demo(&options),
+        Command::JsonSchema(options) => json_schema::run(&options),
         Command::Completions(options) => manual::completions(&options),
         Command::Man(options) => manual::man(&options),
     }

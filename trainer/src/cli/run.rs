@@ -22,6 +22,7 @@ use feamoe::training::export::Export;
 use feamoe::training::remarks::Remark;
 use feamoe::training::report::Report as Learned;
 use feamoe::training::{OnProgress, Run, Saving};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::events;
@@ -163,10 +164,11 @@ impl<'a> Outputs<'a> {
 }
 
 /// The JSON document of `feamoe train` and `feamoe update`.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report {
     #[serde(flatten)]
     learned: Learned,
+    /// The model that was written.
     blob: BlobReport,
     /// Null without --checkpoint.
     checkpoint: Option<CheckpointReport>,
@@ -183,18 +185,25 @@ struct Report {
     peak_memory_bytes: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct BlobReport {
+    /// Its file.
     path: String,
+    /// Its bytes.
     bytes: usize,
+    /// Its CRC-32, 8 hexadecimal digits.
     crc32: String,
+    /// Rows that were scored by the model read back from its bytes, and compared.
     checked_rows: u64,
+    /// Largest difference in p that was found.
     largest_difference: f32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct CheckpointReport {
+    /// Its file.
     path: String,
+    /// Its bytes.
     bytes: usize,
 }
 

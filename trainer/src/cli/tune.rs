@@ -15,6 +15,7 @@ use feamoe::rows::Input;
 use feamoe::schema::Schema;
 use feamoe::tuning::{Figures, Fixed, JudgedOn, Known, Objective, Plan, TuneError, Tuned, tune};
 use feamoe_engine::fairness::Measure;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::gaps::MEASURES;
@@ -105,8 +106,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// The JSON of `feamoe tune`.
-#[derive(Serialize)]
-struct Report<'a> {
+#[derive(Serialize, JsonSchema)]
+pub struct Report<'a> {
     #[serde(flatten)]
     tuned: &'a Tuned,
     /// The file of the chosen options.

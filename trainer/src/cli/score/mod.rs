@@ -17,6 +17,8 @@ use feamoe::output::OutputFile;
 use feamoe::rows::Source as _;
 use feamoe_engine::schema::Note;
 
+pub use json::Scores;
+
 use super::{Outcome, Source, TableOption, load_any, print, read_blob, read_card_beside};
 
 /// The options of `feamoe score`.

@@ -93,10 +93,13 @@ const STREAMS: &str = "streams";
 const SHAPES: &str = "shapes";
 
 /// The study as JSON.
-#[derive(serde::Serialize)]
-struct Report {
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub struct Report {
+    /// The data sets, by setting.
     rows: Vec<StudyRow>,
+    /// The generated streams.
     streams: Vec<StreamRow>,
+    /// The generated stream whose gap jumps.
     gaps: Vec<GapRow>,
     shapes: Option<Shapes>,
 }
