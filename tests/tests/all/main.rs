@@ -50,6 +50,7 @@ mod intervals;
 mod json_schemas;
 mod label_delay;
 mod load_cost;
+mod manners;
 mod monitor;
 mod monotone;
 mod packages;

@@ -9,7 +9,6 @@ use clap::{Args, ValueEnum};
 use feamoe::judge;
 use feamoe::learner::ThresholdRule;
 use feamoe::model::{AlignedBytes, AnyModel, DeviceError, Language, constants, device_copy, with_threshold};
-use feamoe::output::OutputFile;
 use feamoe::rows::{Stream, Use};
 use feamoe::schema::Schema;
 use feamoe::training::Trainer;
@@ -31,7 +30,7 @@ pub struct Options {
     /// The model, or the checkpoint of a run: the model that it would give
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Where the copy goes
+    /// Where the copy goes; - for standard output, the report then goes to standard error
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Leave the names of features and levels out: records are then set by index and code
@@ -203,7 +202,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     let read = files(&options.rows.data).chain(options.rows.schema.as_deref()).chain([options.model.as_path()]);
     refuse_overwriting("--output", &options.output, read)?;
-    let mut file = OutputFile::create(&options.output)?;
+    let mut file = print::create(&options.output)?;
     let blob = match is_checkpoint(&options.model) {
         true => Trainer::from_checkpoint(Checkpoint::read(&options.model)?)?.model()?.bytes,
         false => read_blob(&options.model)?,

@@ -82,6 +82,9 @@ impl<'a> Outputs<'a> {
     pub fn open(model: &Path, store: Option<Store<'a>>, read: &[&Path]) -> anyhow::Result<Self> {
         refuse_overwriting("--output", model, read.iter().copied())?;
         if let Some(Store { path, .. }) = store {
+            if print::is_standard_output(path) {
+                bail!("--checkpoint: found - for standard output, expected a file, which is read again to resume");
+            }
             refuse_overwriting("--checkpoint", path, read.iter().copied())?;
             if destination(path) == destination(model) {
                 bail!("{}: both the model and the checkpoint would be written there; name two files", path.display());
@@ -89,7 +92,7 @@ impl<'a> Outputs<'a> {
             OutputFile::create_private(path)?;
         }
         let generation = store.map_or(Generation::NONE, |store| Generation::at(store.path));
-        Ok(Self { model: OutputFile::create(model)?, store, generation })
+        Ok(Self { model: print::create(model)?, store, generation })
     }
 
     /// Learns, with checkpoints on the way and a line of progress. In a single pass (`can_stop`) a
@@ -110,6 +113,7 @@ impl<'a> Outputs<'a> {
                 let mut file = OutputFile::create_private(path)?;
                 file.write_whole(&bytes)?;
                 file.commit()?;
+                print::detail(|| format!("stored {} ({} bytes)", path.display(), bytes.len()));
                 *generation = Generation::of(&bytes);
                 Ok(())
             }
@@ -146,6 +150,11 @@ impl<'a> Outputs<'a> {
             None => None,
         };
         self.model.commit()?;
+        let refits = run.feature_cells().into_iter().filter(|cells| cells.refits > 0);
+        let refits: Vec<String> = refits.map(|cells| format!("{} {}", cells.feature, cells.refits)).collect();
+        print::detail(|| {
+            format!("refits of the encoding: {}", if refits.is_empty() { "none".to_owned() } else { refits.join(", ") })
+        });
         let (file, stored) = stored.unzip();
         let report = report(run, &exported, path, stored);
         let printed = match format.format {
