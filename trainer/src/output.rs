@@ -77,12 +77,18 @@ enum Writer {
     Beside(BufWriter<NamedTempFile>, Unfinished),
     /// A device or pipe, which must not be replaced by a file.
     Straight(BufWriter<fs::File>),
+    /// Standard output, which gets the bytes at the end.
+    Standard(Vec<u8>),
 }
+
+/// What names standard output instead of a file.
+pub const STANDARD_OUTPUT: &str = "-";
 
 impl OutputFile {
     /// Opens a file beside `path`, in the same folder so that the rename stays within a file
     /// system. It takes mode and owner (where that is allowed) of the file it replaces; links are
-    /// followed, also one to a file that is not there yet.
+    /// followed, also one to a file that is not there yet. `-` is standard output, which gets the
+    /// whole at once: until then it is kept in memory.
     ///
     /// # Errors
     /// Where the folder is missing or cannot be written.
@@ -99,6 +105,9 @@ impl OutputFile {
     }
 
     fn create_with(path: &Path, mode: u32) -> Result<Self, WriteError> {
+        if path.as_os_str() == STANDARD_OUTPUT {
+            return Ok(Self { path: path.to_owned(), target: path.to_owned(), writer: Writer::Standard(Vec::new()) });
+        }
         let target = destination(path);
         let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
         let writer = if special {
@@ -134,7 +143,7 @@ impl OutputFile {
     pub fn write_whole(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         let written = self.write_all(bytes).and_then(|()| self.flush()).and_then(|()| match &self.writer {
             Writer::Beside(writer, _) => writer.get_ref().as_file().sync_all(),
-            Writer::Straight(_) => Ok(()),
+            Writer::Straight(_) | Writer::Standard(_) => Ok(()),
         });
         written.map_err(|cause| WriteError::new(&self.path, cause))
     }
@@ -155,6 +164,10 @@ impl OutputFile {
                 done
             }
             Writer::Straight(mut writer) => writer.flush(),
+            Writer::Standard(bytes) => {
+                let mut out = io::stdout().lock();
+                return out.write_all(&bytes).and_then(|()| out.flush()).map_err(WriteError::standard_output);
+            }
         };
         done.map_err(|cause| WriteError::new(&self.path, cause))
     }
@@ -293,6 +306,7 @@ impl Write for OutputFile {
         match &mut self.writer {
             Writer::Beside(writer, _) => writer.write(bytes),
             Writer::Straight(writer) => writer.write(bytes),
+            Writer::Standard(all) => all.write(bytes),
         }
     }
 
@@ -300,6 +314,7 @@ impl Write for OutputFile {
         match &mut self.writer {
             Writer::Beside(writer, _) => writer.flush(),
             Writer::Straight(writer) => writer.flush(),
+            Writer::Standard(_) => Ok(()),
         }
     }
 }

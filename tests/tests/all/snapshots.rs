@@ -4,7 +4,7 @@
 
 use feamoe_tests::command::Folder;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "schema",
     "train",
     "tune",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 17] = [
     "monitor",
     "study",
     "demo",
+    "json-schema",
     "completions",
     "man",
 ];

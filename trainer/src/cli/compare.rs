@@ -8,7 +8,6 @@ use clap::Args;
 use feamoe::judge::comparison::paired::Change;
 use feamoe::judge::comparison::{Comparison, compare};
 use feamoe::model::card::Card;
-use feamoe::output::OutputFile;
 use feamoe::report::{Compared, comparison_page};
 use feamoe::rows::{Input, Use};
 use feamoe::schema::Schema;
@@ -63,7 +62,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         let models = paths.map(PathBuf::as_path);
         refuse_overwriting("--output", page, files(&options.data).chain(models).chain(options.schema.as_deref()))?;
     }
-    let page = options.output.as_deref().map(OutputFile::create).transpose()?;
+    let page = options.output.as_deref().map(print::create).transpose()?;
     let (first, second) = (read_blob(paths[0])?, read_blob(paths[1])?);
     let (a, b) = (load_any(paths[0], &first)?, load_any(paths[1], &second)?);
     let named = options.schema.as_deref();

@@ -4,17 +4,19 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use feamoe::model::{DeltaError, delta};
-use feamoe::output::OutputFile;
 use feamoe_engine::Blob;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::print;
 use super::{Format, FormatOption, Outcome, load_any, read_blob, refuse_overwriting};
 
 /// The JSON document of `feamoe export --delta`.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report {
+    /// The file that was written.
     path: String,
+    /// Its bytes.
     bytes: usize,
     /// Of the model that it gives.
     model_bytes: usize,
@@ -27,7 +29,7 @@ struct Report {
 /// Writes the delta from `old` to `new`.
 pub fn run(old: &Path, new: &Path, output: &Path, format: FormatOption) -> anyhow::Result<Outcome> {
     refuse_overwriting("--output", output, [old, new])?;
-    let mut file = OutputFile::create(output)?;
+    let mut file = print::create(output)?;
     let (old_blob, new_blob) = (read_blob(old)?, read_blob(new)?);
     let (old_loaded, loaded) = (load_any(old, &old_blob)?, load_any(new, &new_blob)?);
     let (old_model, model) = (old_loaded.any(), loaded.any());

@@ -38,13 +38,13 @@ const OPENER: &str = if cfg!(windows) {
 #[derive(Args, Debug)]
 pub struct Options {
     /// Folder for the demo's files; made where it is missing
-    #[arg(long, value_name = "DIR", default_value = "feamoe-demo")]
-    out: PathBuf,
+    #[arg(short, long, alias = "out", value_name = "FOLDER", default_value = "feamoe-demo")]
+    output: PathBuf,
 }
 
 /// Runs the command.
 pub fn demo(options: &Options) -> anyhow::Result<Outcome> {
-    let folder = &options.out;
+    let folder = &options.output;
     fs::create_dir_all(folder).map_err(|cause| WriteError::new(folder, cause))?;
     let path = |name: &str| folder.join(name);
     let shown = |name: &str| path(name).display().to_string();

@@ -63,7 +63,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     options.cells.apply(&mut schema.table);
     let recourse_burden = if options.no_recourse { RecourseBurden::LeftOut } else { RecourseBurden::Measured };
     if matches!(model, Loaded::Integer(_)) && !options.no_recourse {
-        print::message("without recourse burdens: a model of integer weights looks for no recourse");
+        print::note("without recourse burdens: a model of integer weights looks for no recourse");
     }
     let mut stream = open_rows(&options.source.data, &schema, options.schema.is_some(), Use::Learn)?;
     let progress = RowsProgress::new();

@@ -11,6 +11,7 @@ use feamoe::rows::Input;
 use feamoe::schema::Schema;
 use feamoe_engine::Value;
 use feamoe_engine::limits::MAX_EXPERTS;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::print::{self, TextTable, share, signed};
@@ -47,9 +48,11 @@ pub struct ExpertsOptions {
 }
 
 /// What merging experts changes, and what of it is tolerated.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Report {
+    /// Experts of the model.
     experts_before: usize,
+    /// Experts of the merged one.
     experts: usize,
     /// Of the model with all its sections.
     bytes_before: usize,
@@ -60,7 +63,9 @@ pub struct Report {
     change: ScoreChange,
     /// Null without --data.
     labelled: Option<LabelledChange>,
+    /// Largest mean change of the score, and rise of the log-loss, that is tolerated.
     tolerance: f32,
+    /// Whether both are.
     tolerated: bool,
     /// The smallest number of experts, from the one asked for up, that is tolerated; null where none
     /// is.

@@ -9,7 +9,6 @@ use clap::{Args, ValueEnum};
 use feamoe::judge;
 use feamoe::learner::ThresholdRule;
 use feamoe::model::{AlignedBytes, AnyModel, DeviceError, Language, constants, device_copy, onnx, with_threshold};
-use feamoe::output::OutputFile;
 use feamoe::rows::{Stream, Use};
 use feamoe::schema::Schema;
 use feamoe::training::Trainer;
@@ -18,6 +17,7 @@ use feamoe_engine::Blob;
 use feamoe_engine::format::Weights;
 use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
 use feamoe_engine::slots::{self, MAX_WORD, SlotError};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::experts::{self, ExpertsOptions, Merged};
@@ -31,7 +31,7 @@ pub struct Options {
     /// The model, or the checkpoint of a run: the model that it would give
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Where the copy goes
+    /// Where the copy goes; - for standard output, the report then goes to standard error
     #[arg(short, long, value_name = "FILE", required_unless_present = "onnx")]
     output: Option<PathBuf>,
     /// Write no model file but this one, for the runtimes of ONNX: an input for each feature, and
@@ -80,7 +80,7 @@ pub struct Options {
     format: FormatOption,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum ConstantsOption {
     /// A header for C99 or later and C++
@@ -105,16 +105,21 @@ fn word(text: &str) -> Result<u16, String> {
 }
 
 /// The JSON document of `feamoe export`.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report {
+    /// The file that was written.
     path: String,
+    /// Bytes of the file; of constants and of a factory image, of the copy in it.
     bytes: usize,
     /// Of the model that was copied.
     bytes_before: usize,
+    /// CRC-32 of the copy, 8 hexadecimal digits.
     crc32: String,
     /// Decision threshold of the copy.
     threshold: f32,
+    /// Whether the copy has the names of features and levels.
     names: bool,
+    /// Background records of the copy.
     background_rows: usize,
     /// The language of the constants that were written, null where the file is the copy.
     constants: Option<ConstantsOption>,
@@ -222,7 +227,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let read = files(&options.rows.data).chain(options.rows.schema.as_deref()).chain([options.model.as_path()]);
     let flag = if options.onnx.is_some() { "--onnx" } else { "--output" };
     refuse_overwriting(flag, output, read)?;
-    let mut file = OutputFile::create(output)?;
+    let mut file = print::create(output)?;
     let blob = match is_checkpoint(&options.model) {
         true => Trainer::from_checkpoint(Checkpoint::read(&options.model)?)?.model()?.bytes,
         false => read_blob(&options.model)?,

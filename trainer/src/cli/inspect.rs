@@ -11,6 +11,7 @@ use feamoe::model::costs::{Call, Costs, DEVICES, Device, Shape};
 use feamoe_engine::format::VERSION;
 use feamoe_engine::integer::Number;
 use feamoe_engine::schema::{Kind, Transform};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::card;
@@ -36,71 +37,95 @@ fn device() -> impl clap::builder::TypedValueParser<Value = &'static Device> {
         .try_map(|name| Device::named(&name).ok_or("no such device"))
 }
 
-#[derive(Debug, Serialize)]
-struct Inspection {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Inspection {
+    /// Version of the blob format that this command reads.
     format_version: u16,
+    /// Bytes of the file.
     bytes: usize,
+    /// CRC-32 of the model, 8 hexadecimal digits.
     crc32: String,
     /// Whether scoring needs no clamps; integer weights never do.
     bounded: bool,
     /// How integer weights are written; null for floats.
     integer: Option<IntegerWeights>,
+    /// Experts.
     experts: usize,
+    /// Score from which on a decision is favourable.
     threshold: f32,
+    /// Name of the favourable outcome; null where names were stripped.
     positive: Option<String>,
     /// `Model<FEATURES, EXPERTS>` that holds it; EXPERTS is even.
     capacity: Capacity,
     /// Null where the model carries no records to compare with.
     background: Option<Background>,
+    /// What it was trained on.
     training: Training,
     /// How it was made, its card; null where it carries none.
     card: Option<Card>,
+    /// In the order of their indices.
     features: Vec<FeatureView>,
     /// What it costs on the device that was asked for; else null.
     device: Option<Costs>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct IntegerWeights {
+    /// Bits of a weight: 16 or 8.
     bits: u8,
     /// Of the scale that rows are multiplied by.
     fraction_bits: u8,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Capacity {
+    /// FEATURES.
     features: usize,
+    /// EXPERTS.
     experts: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Background {
+    /// Records.
     rows: usize,
+    /// Bytes that they take in the file.
     bytes: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Training {
+    /// Rows.
     rows: u64,
+    /// SHA-256 of the data, 64 hexadecimal digits.
     data_sha256: String,
+    /// Seed of every random choice.
     seed: u64,
+    /// Version of feamoe.
     trainer_version: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct FeatureView {
+    /// Index on a device, from 0.
     index: usize,
+    /// Null where names were stripped.
     name: Option<String>,
+    /// `number` or `category`.
     kind: &'static str,
+    /// Of a number: `identity` or `log1p`.
     #[serde(skip_serializing_if = "Option::is_none")]
     transform: Option<&'static str>,
+    /// Of a number: lowest and highest value that is not clamped.
     #[serde(skip_serializing_if = "Option::is_none")]
     range: Option<[f32; 2]>,
+    /// Of a number: how many bins it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     bins: Option<u16>,
     /// Of the fixed-point unit that integer weights take the number in.
     #[serde(skip_serializing_if = "Option::is_none")]
     fraction_bits: Option<i8>,
+    /// Of a category: the names of its levels; empty where names were stripped.
     #[serde(skip_serializing_if = "Option::is_none")]
     levels: Option<Vec<String>>,
 }

@@ -28,7 +28,7 @@ pub struct Man {
 pub fn completions(options: &Completions) -> anyhow::Result<Outcome> {
     let mut text = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), "feamoe", &mut text);
-    print::text(&String::from_utf8(text)?)?;
+    print::verbatim(&String::from_utf8(text)?)?;
     Ok(Outcome::Done)
 }
 
@@ -37,7 +37,7 @@ pub fn man(options: &Man) -> anyhow::Result<Outcome> {
     let mut whole = Cli::command();
     whole.build();
     match &options.output {
-        None => print::text(&page(whole)?)?,
+        None => print::verbatim(&page(whole)?)?,
         Some(folder) => {
             for command in whole.get_subcommands().cloned().collect::<Vec<_>>() {
                 let path = folder.join(format!("feamoe-{}.1", command.get_name()));

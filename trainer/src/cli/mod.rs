@@ -14,6 +14,7 @@ mod explain;
 mod export;
 mod gaps;
 mod inspect;
+mod json_schema;
 mod manual;
 mod memory;
 mod monitor;
@@ -29,6 +30,7 @@ mod schema;
 mod score;
 mod signals;
 mod study;
+mod table;
 mod targets;
 mod train;
 mod tune;
@@ -39,6 +41,7 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -55,6 +58,8 @@ use feamoe::schema::{BadCells, Schema, Table};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    verbosity: print::Verbosity,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 a check was not met; 2 usage, input or I/O";
@@ -93,6 +98,8 @@ enum Command {
     Study(study::Options),
     /// End to end on a built-in stream: data, model, scores, explanation, recourse
     Demo(demo::Options),
+    /// Print the JSON Schema of what a command prints as JSON
+    JsonSchema(json_schema::Options),
     /// Print what makes a shell complete commands, options and their values
     Completions(manual::Completions),
     /// Print the manual page, or write one for every command
@@ -234,7 +241,11 @@ pub fn main() -> ExitCode {
     signals::watch();
     // clap prints usage errors itself and exits with 2.
     let cli = Cli::parse();
-    match run(cli.command) {
+    cli.verbosity.start();
+    let started = Instant::now();
+    let outcome = run(cli.command);
+    print::detail(|| spent(started.elapsed()));
+    match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckNotMet) => ExitCode::from(1),
         // The reader of a pipe had enough (`feamoe score ... | head`): nothing went wrong.
@@ -251,6 +262,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Returns what a command took.
+fn spent(time: Duration) -> String {
+    let memory = memory::peak_memory_bytes()
+        .map_or_else(String::new, |bytes| format!(", peak memory {:.1} MB", bytes as f64 / 1e6));
+    format!("{:.2} s{memory}", time.as_secs_f64())
 }
 
 /// Says nothing of a panic that becomes an error: a damaged table makes its reader panic.
@@ -283,6 +301,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Monitor(options) => monitor::run(&options),
         Command::Study(options) => study::run(&options),
         Command::Demo(options) => demo::demo(&options),
+        Command::JsonSchema(options) => json_schema::run(&options),
         Command::Completions(options) => manual::completions(&options),
         Command::Man(options) => manual::man(&options),
     }
@@ -379,10 +398,35 @@ fn load_any<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<Loaded<'a
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    /// A letter means the same everywhere, and whatever has a letter has it in every command.
+    #[test]
+    fn short_forms_are_the_same_in_all_commands() {
+        let mut command = super::Cli::command();
+        command.build();
+        let (mut of_letters, mut of_names) = (BTreeMap::new(), BTreeMap::new());
+        for command in std::iter::once(&command).chain(command.get_subcommands()) {
+            for option in command.get_arguments() {
+                let Some(name) = option.get_long() else {
+                    assert_eq!(option.get_short(), None, "a letter without a name");
+                    continue;
+                };
+                let letter = option.get_short();
+                assert_eq!(of_names.entry(name).or_insert(letter), &letter, "--{name} of {}", command.get_name());
+                if let Some(letter) = letter {
+                    assert_eq!(of_letters.entry(letter).or_insert(name), &name, "-{letter} of {}", command.get_name());
+                }
+            }
+        }
+        let letters: String = of_letters.into_keys().collect();
+        assert_eq!(letters, "Vhoqv");
     }
 }

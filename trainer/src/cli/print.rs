@@ -1,49 +1,120 @@
-//! Tables and JSON on standard output, messages on standard error.
+//! Results on standard output, or beside a file that is written there on standard error; messages
+//! on standard error.
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
-use feamoe::output::{OutputFile, WriteError};
+use anyhow::bail;
+use clap::Args;
+use feamoe::output::{OutputFile, STANDARD_OUTPUT, WriteError};
 use serde::Serialize;
-use terminal_size::{Width, terminal_size};
+
+pub use super::table::TextTable;
+use super::table::terminal_width;
+
+/// How much is said beside the results.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Verbosity {
+    /// No progress and no notes; errors, warnings and checks that are not met stay
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Also say what was done: time, rows a second, peak memory, passes, checkpoints, refits
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+/// As the command line has it.
+static VERBOSITY: OnceLock<Verbosity> = OnceLock::new();
+
+/// A file is written to standard output, which is no place for a report then.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+impl Verbosity {
+    /// Takes effect for the rest of the process.
+    pub fn start(self) {
+        _ = VERBOSITY.set(self);
+    }
+}
+
+/// Returns whether progress and notes are left out.
+pub fn is_quiet() -> bool {
+    VERBOSITY.get().is_some_and(|verbosity| verbosity.quiet)
+}
+
+/// Returns whether what was done is said too.
+pub fn is_verbose() -> bool {
+    VERBOSITY.get().is_some_and(|verbosity| verbosity.verbose)
+}
+
+/// Returns whether a path names standard output.
+pub fn is_standard_output(path: &Path) -> bool {
+    path.as_os_str() == STANDARD_OUTPUT
+}
+
+/// Opens a file, or standard output for `-`: reports then go to standard error.
+pub fn create(path: &Path) -> anyhow::Result<OutputFile> {
+    if is_standard_output(path) && IS_TAKEN.swap(true, Ordering::SeqCst) {
+        bail!("two outputs are - for standard output, which takes one; name a file for the other");
+    }
+    Ok(OutputFile::create(path)?)
+}
+
+/// Writes a whole file by way of [`create`].
+pub fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut file = create(path)?;
+    file.write_whole(bytes)?;
+    Ok(file.commit()?)
+}
 
 /// Prints one JSON document.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    to_standard_output(|out| {
+    report(|out| {
         serde_json::to_writer_pretty(&mut *out, value)?;
         writeln!(out)
     })
 }
 
-/// Prints lines of text.
+/// Prints lines of text for people.
 pub fn text(text: &str) -> anyhow::Result<()> {
-    to_standard_output(|out| out.write_all(safe(text).as_bytes()))
+    report(|out| out.write_all(fitted(text).as_bytes()))
 }
 
-/// Writes to standard output, through a buffer since its own ends at every line.
-fn to_standard_output(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+/// Prints text for other programs: no line is broken.
+pub fn verbatim(text: &str) -> anyhow::Result<()> {
+    report(|out| out.write_all(safe(text).as_bytes()))
+}
+
+/// Returns where results go: to standard output, through a buffer since its own ends at every line.
+fn results() -> BufWriter<Box<dyn Write>> {
+    let is_taken = IS_TAKEN.load(Ordering::SeqCst);
+    BufWriter::new(if is_taken { Box::new(io::stderr().lock()) } else { Box::new(io::stdout().lock()) })
+}
+
+/// Writes a report.
+fn report(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut out = results();
     write(&mut out).and_then(|()| out.flush()).map_err(WriteError::standard_output)?;
     Ok(())
 }
 
-/// Writes results to a file, or without one to standard output; a failure to write names the place.
+/// Writes results to a file, or without one, or for `-`, to standard output as they come; a failure to write names the place.
 pub fn write(output: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     // What fails without a name of its own is the writing.
     let named = |error: anyhow::Error, name: &dyn Fn(io::Error) -> WriteError| match error.downcast::<io::Error>() {
         Ok(cause) => name(cause).into(),
         Err(other) => other,
     };
-    match output {
+    match output.filter(|path| !is_standard_output(path)) {
         Some(path) => {
             let mut file = OutputFile::create(path)?;
             write(&mut file).map_err(|error| named(error, &|cause| WriteError::new(path, cause)))?;
             file.commit()?;
         }
         None => {
-            let mut out = BufWriter::new(io::stdout().lock());
+            let mut out = results();
             let written = write(&mut out).and_then(|()| Ok(out.flush()?));
             written.map_err(|error| named(error, &WriteError::standard_output))?;
         }
@@ -62,10 +133,24 @@ pub fn message(text: &str) {
     let _ = writeln!(io::stderr(), "{}", safe(text));
 }
 
+/// Prints a line that nobody needs, unless they are not wanted.
+pub fn note(text: &str) {
+    if !is_quiet() {
+        message(text);
+    }
+}
+
+/// Prints what was done, where that is wanted.
+pub fn detail(text: impl FnOnce() -> String) {
+    if is_verbose() {
+        message(&text());
+    }
+}
+
 /// Prints the notes of a reader and the warnings on columns.
 pub fn warnings(notes: &[String], warnings: &[String]) {
-    for note in notes {
-        message(&format!("note: {note}"));
+    for text in notes {
+        note(&format!("note: {text}"));
     }
     for warning in warnings {
         message(&format!("warning: {warning}"));
@@ -87,6 +172,31 @@ pub fn safe(text: &str) -> Cow<'_, str> {
     safe.into()
 }
 
+/// As [`safe`], for a terminal with its lines broken between words.
+pub fn fitted(text: &str) -> Cow<'_, str> {
+    match terminal_width() {
+        None => safe(text),
+        Some(width) => {
+            safe(text).split_inclusive('\n').map(|line| broken(line, width.into())).collect::<String>().into()
+        }
+    }
+}
+
+/// Breaks a line between words, where it is longer than `width` characters.
+fn broken(line: &str, width: usize) -> String {
+    let (mut text, mut rest) = (String::new(), line);
+    while let Some((end, first)) = rest.trim_end().char_indices().nth(width) {
+        // After the indentation, which is no place between words.
+        let start = rest.len() - rest.trim_start().len();
+        let space = rest.get(start..end + first.len_utf8()).and_then(|fitting| fitting.rfind(' '));
+        let Some((head, tail)) = space.map(|space| rest.split_at(start + space)) else { break };
+        text.push_str(head.trim_end());
+        text.push('\n');
+        rest = tail.trim_start_matches(' ');
+    }
+    text + rest
+}
+
 /// Returns the names of data columns, with a prefix where one equals the name of an own column.
 pub fn names_apart(names: &[String], own: &[&str], prefix: &str) -> Vec<String> {
     let mut taken: Vec<String> = Vec::new();
@@ -101,61 +211,8 @@ pub fn names_apart(names: &[String], own: &[&str], prefix: &str) -> Vec<String> 
 }
 
 /// As [`safe`], on one line.
-fn on_one_line(text: &str) -> String {
+pub fn on_one_line(text: &str) -> String {
     safe(text).replace('\n', "\\n").replace('\t', "\\t")
-}
-
-/// A table with aligned columns: the first to the left, the others to the right. On a terminal that
-/// is too narrow for it, cells are wrapped between words: no number is ever split.
-pub struct TextTable(Table);
-
-/// Blanks between two columns.
-const GAP: u16 = 2;
-
-impl TextTable {
-    /// Starts a table with its headings.
-    pub fn new(headings: &[&str]) -> Self {
-        let terminal = io::stdout().is_terminal().then(terminal_size).flatten();
-        Self::within(headings, terminal.map(|(Width(width), _)| width))
-    }
-
-    /// As [`TextTable::new`], for a terminal of this many columns.
-    fn within(headings: &[&str], width: Option<u16>) -> Self {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING).add_row(headings);
-        if let Some(width) = width {
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-        }
-        for (index, column) in table.column_iter_mut().enumerate() {
-            let (gap, alignment) = if index == 0 { (0, CellAlignment::Left) } else { (GAP, CellAlignment::Right) };
-            column.set_padding((gap, 0)).set_cell_alignment(alignment);
-        }
-        Self(table)
-    }
-
-    /// Adds a row.
-    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.0.add_row(cells.into_iter().map(|cell| on_one_line(&cell)).collect::<Vec<_>>());
-    }
-
-    /// Returns the table's lines.
-    pub fn render(&self) -> String {
-        let mut table = self.0.clone();
-        let words = |cell: &Cell| {
-            let content = cell.content();
-            content.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0)
-        };
-        let mut longest: Vec<usize> = vec![0; table.column_count()];
-        for row in table.row_iter() {
-            longest.iter_mut().zip(row.cell_iter()).for_each(|(longest, cell)| *longest = words(cell).max(*longest));
-        }
-        for ((index, column), longest) in table.column_iter_mut().enumerate().zip(longest) {
-            let gap = if index == 0 { 0 } else { GAP };
-            let least = u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(gap);
-            column.set_constraint(ColumnConstraint::LowerBoundary(comfy_table::Width::Fixed(least)));
-        }
-        table.trim_fmt() + "\n"
-    }
 }
 
 /// A number with a sign and four decimals; `-` for NaN.
@@ -196,27 +253,15 @@ pub fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{TextTable, bar};
+    use super::{bar, broken};
 
-    /// However narrow the terminal, every word of a cell stands in one line.
     #[test]
-    fn no_number_is_split() {
-        let headings = ["gap to the reference", "rows", "SPD", "95 %", "calibration error"];
-        let cells = ["sex: Female - Male", "5421", "-0.0331", "-0.042 -0.023", "0.0752"];
-        for width in [None, Some(200), Some(72), Some(40), Some(20), Some(1)] {
-            let mut table = TextTable::within(&headings, width);
-            table.row(cells.map(str::to_owned));
-            let text = table.render();
-            for word in headings.iter().chain(&cells).flat_map(|cell| cell.split_whitespace()) {
-                assert!(text.split_whitespace().any(|found| found == word), "{width:?}: {word} in\n{text}");
-            }
-        }
-        let mut wide = TextTable::within(&headings, Some(200));
-        wide.row(cells.map(str::to_owned));
-        assert_eq!(wide.render().lines().count(), 2);
-        let mut narrow = TextTable::within(&headings, Some(50));
-        narrow.row(cells.map(str::to_owned));
-        assert!(narrow.render().lines().all(|line| line.chars().count() <= 50), "{}", narrow.render());
+    fn long_lines_are_broken_between_words() {
+        assert_eq!(broken("  one two three\n", 10), "  one two\nthree\n");
+        assert_eq!(broken("one two\n", 7), "one two\n");
+        assert_eq!(broken("one  two\n", 4), "one\ntwo\n");
+        assert_eq!(broken("üüüü üü", 5), "üüüü\nüü");
+        assert_eq!(broken("incomprehensible", 5), "incomprehensible");
     }
 
     #[test]

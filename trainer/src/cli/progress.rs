@@ -1,6 +1,7 @@
 //! Progress of long work on a terminal: rows and rows a second; of training also prequential
 //! accuracy, worst gap, experts. Nothing where standard error is no terminal.
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -9,33 +10,40 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use feamoe::training::Progress;
 
+use super::print;
+
 /// A line that follows work on rows.
 #[derive(Debug)]
 pub struct RowsProgress {
     bar: ProgressBar,
+    /// What is counted.
+    what: &'static str,
 }
 
 impl RowsProgress {
     /// Starts the line; indicatif hides it where standard error is no terminal.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(ProgressBar::new_spinner(), "{spinner} {human_pos} rows  {rate}  {elapsed}  {msg}")
+        Self::with("rows", ProgressBar::new_spinner(), "{spinner} {human_pos} rows  {rate}  {elapsed}  {msg}")
     }
 
     /// Starts the line for a known number of rows: how much of them is done, and how long the rest
     /// will take.
     #[must_use]
     pub fn of(rows: u64) -> Self {
-        Self::with(ProgressBar::new(rows), "{bar:30} {human_pos} of {human_len} rows  {rate}  about {eta} left")
+        Self::with("rows", ProgressBar::new(rows), "{bar:30} {human_pos} of {human_len} rows  {rate}  about {eta} left")
     }
 
     /// Starts the line for trials of a search, whose number is not known yet.
     #[must_use]
     pub fn trials() -> Self {
-        Self::with(ProgressBar::new_spinner(), "{spinner} {human_pos} trials  {elapsed}")
+        Self::with("trials", ProgressBar::new_spinner(), "{spinner} {human_pos} trials  {elapsed}")
     }
 
-    fn with(bar: ProgressBar, template: &str) -> Self {
+    fn with(what: &'static str, bar: ProgressBar, template: &str) -> Self {
+        if print::is_quiet() {
+            return Self { bar: ProgressBar::hidden(), what };
+        }
         if let Ok(style) = ProgressStyle::with_template(template) {
             let rate = |state: &ProgressState, out: &mut dyn Write| {
                 let _ = write!(out, "{:.0} rows/s", state.per_sec());
@@ -43,7 +51,7 @@ impl RowsProgress {
             bar.set_style(style.with_key("rate", rate));
         }
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar }
+        Self { bar, what }
     }
 
     /// Shows how many rows are done.
@@ -59,6 +67,10 @@ impl RowsProgress {
     /// Clears the line.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+        print::detail(|| {
+            let (done, seconds) = (self.bar.position(), self.bar.elapsed().as_secs_f64());
+            format!("{done} {} in {seconds:.2} s, {:.0} a second", self.what, done as f64 / seconds)
+        });
     }
 }
 
@@ -72,6 +84,8 @@ impl Default for RowsProgress {
 #[derive(Debug, Default)]
 pub struct TrainingProgress {
     rows: RowsProgress,
+    /// The pass that was last seen.
+    pass: Cell<u32>,
 }
 
 impl TrainingProgress {
@@ -85,6 +99,10 @@ impl TrainingProgress {
     pub fn update(&self, progress: &Progress<'_>) {
         self.rows.update(progress.rows);
         let bar = &self.rows.bar;
+        if self.pass.replace(progress.epoch) != progress.epoch && print::is_verbose() {
+            let (pass, rows, seconds) = (progress.epoch, progress.rows, bar.elapsed().as_secs_f64());
+            bar.suspend(|| print::message(&format!("pass {pass}: {rows} rows after {seconds:.2} s")));
+        }
         if bar.is_hidden() {
             return;
         }

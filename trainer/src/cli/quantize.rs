@@ -10,6 +10,7 @@ use feamoe::model;
 use feamoe::model::{AlignedBytes, HostIntegerModel, Loaded};
 use feamoe::rows::Input;
 use feamoe::schema::Schema;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::print::{self, TextTable, share, signed};
@@ -76,14 +77,19 @@ impl Width {
 }
 
 /// What integer weights lose, and what of it is tolerated.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Report {
+    /// `i16` or `i8`.
     weights: &'static str,
     #[serde(flatten)]
     loss: Loss,
+    /// Largest difference in p that is tolerated.
     max_difference: f32,
+    /// Largest share of changed decisions that is tolerated.
     max_changed_decisions: f32,
+    /// Largest change of a fairness gap that is tolerated.
     max_gap_change: f32,
+    /// Whether all three are within what is tolerated.
     tolerated: bool,
 }
 

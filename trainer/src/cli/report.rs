@@ -39,7 +39,8 @@ pub struct Options {
     schema: Option<PathBuf>,
     #[command(flatten)]
     cells: CellsOption,
-    /// Where the page goes: one HTML file that opens in any browser and asks for nothing
+    /// Where the page goes: one HTML file that opens in any browser and asks for nothing; - for
+    /// standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Write a model card too: Markdown under YAML, as the hub of Hugging Face reads it
@@ -93,8 +94,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         bail!("--row is given {} times, expected {MOST_ASKED} times at most", options.row.len());
     }
     // Made before the work, so that a place that cannot be written is found out at once.
-    let mut page = OutputFile::create(&options.output)?;
-    let mut card_file = options.card.as_deref().map(OutputFile::create).transpose()?;
+    let mut page = print::create(&options.output)?;
+    let mut card_file = options.card.as_deref().map(print::create).transpose()?;
 
     let Given { blob, run } = read(&options.model)?;
     let loaded = load_any(&options.model, &blob)?;
@@ -135,6 +136,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     page.commit()?;
     card_file.map(OutputFile::commit).transpose()?;
     let card = options.card.as_ref().map_or_else(String::new, |card| format!(", its model card in {}", card.display()));
+    if print::is_standard_output(&options.output) {
+        return Ok(Outcome::Done);
+    }
     print::text(&format!("the report is in {}{card}; open it in a browser\n", options.output.display()))?;
     Ok(Outcome::Done)
 }

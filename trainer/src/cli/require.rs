@@ -48,16 +48,18 @@ impl RequireOption {
     ) -> Outcome {
         let mut outcome = Outcome::Done;
         for (attribute, rows) in without_group.into_iter().filter(|(_, rows)| *rows > 0 && !requirements.is_empty()) {
-            print::message(&named(attribute, &format!("{rows} rows are in no group, and are not judged")));
+            print::note(&named(attribute, &format!("{rows} rows are in no group, and are not judged")));
         }
         for requirement in requirements {
-            print::message(&line(requirement, nobody));
-            for group in &requirement.not_judged {
-                print::message(&not_judged(requirement.measure, group));
-            }
             let is_missed = requirement.verdict == Verdict::NotMet || requirement.judged.is_empty();
             let is_open = requirement.verdict == Verdict::NotShown || !requirement.not_judged.is_empty();
-            if is_missed || (self.strict && is_open) {
+            let is_failed = is_missed || (self.strict && is_open);
+            let say = if is_failed { print::message } else { print::note };
+            say(&line(requirement, nobody));
+            for group in &requirement.not_judged {
+                say(&not_judged(requirement.measure, group));
+            }
+            if is_failed {
                 outcome = Outcome::CheckNotMet;
             }
         }

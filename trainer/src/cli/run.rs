@@ -22,6 +22,7 @@ use feamoe::training::export::Export;
 use feamoe::training::remarks::Remark;
 use feamoe::training::report::Report as Learned;
 use feamoe::training::{OnProgress, Run, Saving};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::events;
@@ -81,6 +82,9 @@ impl<'a> Outputs<'a> {
     pub fn open(model: &Path, store: Option<Store<'a>>, read: &[&Path]) -> anyhow::Result<Self> {
         refuse_overwriting("--output", model, read.iter().copied())?;
         if let Some(Store { path, .. }) = store {
+            if print::is_standard_output(path) {
+                bail!("--checkpoint: found - for standard output, expected a file, which is read again to resume");
+            }
             refuse_overwriting("--checkpoint", path, read.iter().copied())?;
             if destination(path) == destination(model) {
                 bail!("{}: both the model and the checkpoint would be written there; name two files", path.display());
@@ -88,7 +92,7 @@ impl<'a> Outputs<'a> {
             OutputFile::create_private(path)?;
         }
         let generation = store.map_or(Generation::NONE, |store| Generation::at(store.path));
-        Ok(Self { model: OutputFile::create(model)?, store, generation })
+        Ok(Self { model: print::create(model)?, store, generation })
     }
 
     /// Learns, with checkpoints on the way and a line of progress. In a single pass (`can_stop`) a
@@ -109,6 +113,7 @@ impl<'a> Outputs<'a> {
                 let mut file = OutputFile::create_private(path)?;
                 file.write_whole(&bytes)?;
                 file.commit()?;
+                print::detail(|| format!("stored {} ({} bytes)", path.display(), bytes.len()));
                 *generation = Generation::of(&bytes);
                 Ok(())
             }
@@ -145,6 +150,11 @@ impl<'a> Outputs<'a> {
             None => None,
         };
         self.model.commit()?;
+        let refits = run.feature_cells().into_iter().filter(|cells| cells.refits > 0);
+        let refits: Vec<String> = refits.map(|cells| format!("{} {}", cells.feature, cells.refits)).collect();
+        print::detail(|| {
+            format!("refits of the encoding: {}", if refits.is_empty() { "none".to_owned() } else { refits.join(", ") })
+        });
         let (file, stored) = stored.unzip();
         let report = report(run, &exported, path, stored);
         let printed = match format.format {
@@ -163,10 +173,11 @@ impl<'a> Outputs<'a> {
 }
 
 /// The JSON document of `feamoe train` and `feamoe update`.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report {
     #[serde(flatten)]
     learned: Learned,
+    /// The model that was written.
     blob: BlobReport,
     /// Null without --checkpoint.
     checkpoint: Option<CheckpointReport>,
@@ -183,18 +194,25 @@ struct Report {
     peak_memory_bytes: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct BlobReport {
+    /// Its file.
     path: String,
+    /// Its bytes.
     bytes: usize,
+    /// Its CRC-32, 8 hexadecimal digits.
     crc32: String,
+    /// Rows that were scored by the model read back from its bytes, and compared.
     checked_rows: u64,
+    /// Largest difference in p that was found.
     largest_difference: f32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct CheckpointReport {
+    /// Its file.
     path: String,
+    /// Its bytes.
     bytes: usize,
 }
 

@@ -23,7 +23,7 @@ pub struct Options {
     /// A CSV (plain or gzip), Parquet or Arrow file; - for standard input
     #[arg(value_name = "DATA")]
     data: Input,
-    /// Where the schema goes; without it, standard output
+    /// Where the schema goes; without it or for -, standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// The column that is to be predicted
@@ -54,11 +54,15 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     };
     let Inferred { text, summary, open } = infer(&options.data, &known)?;
     match &options.output {
-        Some(path) => write_file(path, text.as_bytes())?,
-        None => print::text(&text)?,
+        Some(path) if !print::is_standard_output(path) => write_file(path, text.as_bytes())?,
+        _ => print::verbatim(&text)?,
     }
-    summary.iter().for_each(|line| print::message(line));
-    let schema = options.output.as_ref().map_or_else(|| "SCHEMA".into(), |path| path.display().to_string());
+    summary.iter().for_each(|line| print::note(line));
+    let schema = options
+        .output
+        .as_ref()
+        .filter(|path| !print::is_standard_output(path))
+        .map_or_else(|| "SCHEMA".into(), |path| path.display().to_string());
     let missing = open.map(|open| match open {
         Open::Target(message) => (message, "--target COLUMN"),
         Open::Outcome(message) => (message, "--positive VALUE"),
@@ -66,6 +70,6 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some((message, flag)) = missing {
         bail!("{}: {message}; say it with {flag}, or fill it in in {schema}", options.data);
     }
-    print::message(&format!("next: feamoe train {} --schema {schema} -o MODEL", options.data));
+    print::note(&format!("next: feamoe train {} --schema {schema} -o MODEL", options.data));
     Ok(Outcome::Done)
 }

@@ -30,7 +30,7 @@ pub struct Options {
     /// Names the target, the protected columns and the features; `feamoe schema` makes a first one
     #[arg(long, value_name = "FILE")]
     schema: PathBuf,
-    /// Where the model goes
+    /// Where the model goes; - for standard output, the report then goes to standard error
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use feamoe::error::Error;
-use feamoe::output::{self, WriteError};
+use feamoe::output;
 use feamoe::plot;
 use feamoe::rows::Input;
 use feamoe::schema::Schema;
 use feamoe::tuning::{Figures, Fixed, JudgedOn, Known, Objective, Plan, TuneError, Tuned, tune};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::gaps::MEASURES;
@@ -36,7 +37,8 @@ pub struct Options {
     /// Names the target, the protected columns and the features
     #[arg(long, value_name = "FILE")]
     schema: PathBuf,
-    /// Where the chosen options go, for `feamoe train --config FILE`
+    /// Where the chosen options go, for `feamoe train --config FILE`; - for standard output, the
+    /// report then goes to standard error
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
@@ -104,8 +106,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// The JSON of `feamoe tune`.
-#[derive(Serialize)]
-struct Report<'a> {
+#[derive(Serialize, JsonSchema)]
+pub struct Report<'a> {
     #[serde(flatten)]
     tuned: &'a Tuned,
     /// The file of the chosen options.
@@ -173,8 +175,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     })?;
     write_options(options, &tuned)?;
     match (&options.plot, plot::front(&tuned, None)) {
-        (Some(path), Some(drawing)) => output::write_file(path, drawing.as_bytes())?,
-        (Some(path), None) => print::message(&format!(
+        (Some(path), Some(drawing)) => print::write_file(path, drawing.as_bytes())?,
+        (Some(path), None) => print::note(&format!(
             "note: {} is not drawn: {} protects no column; add a [[protected]] table",
             path.display(),
             options.schema.display()
@@ -219,7 +221,7 @@ fn open_state(path: &Path) -> anyhow::Result<Known> {
 }
 
 /// Writes the chosen options, with what came of them.
-fn write_options(options: &Options, tuned: &Tuned) -> Result<(), WriteError> {
+fn write_options(options: &Options, tuned: &Tuned) -> anyhow::Result<()> {
     let figures = &tuned.chosen.figures;
     let mut text = format!(
         "# Chosen by feamoe tune on {} rows; feamoe train --config takes it.\n# On the {} rows it was judged on: accuracy {:.4}, log-loss {:.4}",
@@ -231,7 +233,7 @@ fn write_options(options: &Options, tuned: &Tuned) -> Result<(), WriteError> {
         }
     }
     let _ = write!(text, ".\n{}", tuned.chosen.options);
-    output::write_file(&options.output, text.as_bytes())
+    print::write_file(&options.output, text.as_bytes())
 }
 
 fn text(options: &Options, plan: &Plan, tuned: &Tuned) -> String {

@@ -43,7 +43,7 @@ pub struct Options {
     /// which the rows it had learned from are passed over
     #[arg(value_name = "DATA", required = true)]
     data: Vec<Input>,
-    /// Where the model goes
+    /// Where the model goes; - for standard output, the report then goes to standard error
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Where the state of the run goes; without it, back to the checkpoint it came from

@@ -287,6 +287,11 @@ impl Encoder {
         self.monotone.clone_from(&schema.features.monotone);
     }
 
+    /// Returns what becomes of cells that are no number where one is needed.
+    pub(crate) fn bad_cells(&self) -> BadCells {
+        self.bad_cells
+    }
+
     /// Returns how the score is to change with a feature's value, where it is to be monotone.
     #[must_use]
     pub fn direction(&self, feature: &Feature) -> Option<Direction> {

@@ -59,6 +59,7 @@ pub struct Explained<'a> {
 ///
 /// Grows with the records: some hundred bytes a feature and record.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// By record, one value per player.
     pub values: Vec<Vec<f32>>,
@@ -83,6 +84,7 @@ pub struct Explanation {
     pub upper_bounds: Vec<Vec<f32>>,
     /// How they were computed: `sampled` where any record was.
     #[serde(serialize_with = "method_name")]
+    #[cfg_attr(feature = "cli", schemars(with = "String"))]
     pub method: Method,
     /// By record, how it was computed, where some only were sampled because exact values take more
     /// than the budget.
@@ -90,6 +92,7 @@ pub struct Explanation {
     pub methods: Vec<&'static str>,
     /// What the values add up in.
     #[serde(serialize_with = "space_name")]
+    #[cfg_attr(feature = "cli", schemars(with = "String"))]
     pub space: Space,
     /// 1-based numbers of the records.
     pub row: Vec<u64>,
@@ -138,6 +141,7 @@ pub struct Explanation {
 
 /// The records an explanation is against.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Background {
     /// Their number.
     pub rows: u32,

@@ -17,6 +17,7 @@ const MATERIAL: f32 = 0.05;
 
 /// One feature that pulled a score down.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Reason {
     /// The feature, or group of features.
     pub feature: String,

@@ -12,6 +12,7 @@ use crate::model::HostAttribution;
 /// The mean value is near 0 where a player pulls some records up and others down; the mean
 /// magnitude is not.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Summary {
     /// The players, those of the greatest mean magnitude first.
     pub feature_names: Vec<String>,
@@ -23,9 +24,11 @@ pub struct Summary {
     pub output_names: String,
     /// How the values were computed: `sampled` where those of any record were.
     #[serde(serialize_with = "method_name")]
+    #[cfg_attr(feature = "cli", schemars(with = "String"))]
     pub method: Method,
     /// What the values add up in.
     #[serde(serialize_with = "space_name")]
+    #[cfg_attr(feature = "cli", schemars(with = "String"))]
     pub space: Space,
     /// Number of records.
     pub records: u64,

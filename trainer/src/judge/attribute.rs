@@ -8,6 +8,7 @@ use crate::schema::Target;
 
 /// The rows of one protected attribute.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct AttributeReport {
     /// Protected column; columns of an intersection.
     pub attribute: String,
@@ -29,6 +30,7 @@ pub struct AttributeReport {
 
 /// A value of a protected column that is in no group, or of the target that is neither outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct UnlistedValue {
     /// The value; `None` where it is missing.
     pub value: Option<String>,
@@ -76,6 +78,7 @@ pub(crate) fn unlisted(seen: &Seen, listed: &[&str]) -> Vec<UnlistedValue> {
 
 /// Rows that were left out because their label is neither outcome.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct OtherLabels {
     /// The rows.
     pub rows: u64,

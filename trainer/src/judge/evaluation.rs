@@ -383,6 +383,7 @@ fn base_rate(counts: &WideCounts) -> f32 {
 /// The report of an evaluation; serialises to the JSON of `feamoe evaluate`. A measure that no
 /// record supports is NaN (JSON: null).
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Evaluation {
     /// Records evaluated.
     pub rows: u64,
@@ -444,6 +445,7 @@ impl Evaluation {
 
 /// The rates of one group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GroupReport {
     /// Protected column.
     pub attribute: String,

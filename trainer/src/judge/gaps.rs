@@ -21,6 +21,7 @@ const MEASURES: usize = Measure::ALL.len();
 /// and one for its interval corrected for the number of comparisons (`spd_corrected`): see
 /// [`correct`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GroupGaps {
     /// Protected column; columns of an intersection.
     pub attribute: String,
@@ -83,8 +84,35 @@ impl Serialize for Measures {
     }
 }
 
+#[cfg(feature = "cli")]
+impl schemars::JsonSchema for Measures {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Measures".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let (value, interval) = (generator.subschema_for::<f32>(), generator.subschema_for::<Option<[f32; 2]>>());
+        let mut properties = serde_json::Map::new();
+        for name in Measure::ALL.map(Measure::name) {
+            let keys = [
+                (name.to_owned(), &value, format!("The measure {name}.")),
+                (format!("{name}_interval"), &interval, format!("95 % interval of {name}; null where there is none.")),
+                (format!("{name}_corrected"), &interval, "The interval that holds for all groups at once.".to_owned()),
+            ];
+            for (key, schema, description) in keys {
+                let mut schema = schema.clone();
+                schema.insert("description".to_owned(), description.into());
+                properties.insert(key, schema.into());
+            }
+        }
+        let required: Vec<&String> = properties.keys().collect();
+        schemars::json_schema!({ "type": "object", "properties": properties, "required": required })
+    }
+}
+
 /// A measure that cannot be judged.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct TooFew {
     /// The measure.
     pub measure: &'static str,

@@ -157,6 +157,7 @@ impl IndividualFairness {
 
 /// Individual unfairness by one protected column.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct IndividualUnfairness {
     /// Whether the model sees it; if not, `individual_unfairness` is 0 by definition.
     pub is_feature: bool,

@@ -23,6 +23,7 @@ pub struct Inputs {
 
 /// What the cells of one feature were.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Input {
     /// The feature.
     pub feature: String,

@@ -16,6 +16,7 @@ const MEASURES: [Measure; 2] = [Measure::Spd, Measure::Aod];
 
 /// What integer weights change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Loss {
     /// Records that both models scored.
     pub rows: u64,
@@ -31,6 +32,7 @@ pub struct Loss {
 
 /// A fairness gap with float and with integer weights.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GapChange {
     /// Protected column.
     pub attribute: String,

@@ -17,6 +17,7 @@ use crate::schema::Schema;
 
 /// How well the model and a copy do on labelled rows, in this order.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct LabelledChange {
     /// Labelled rows.
     pub rows: u64,
@@ -35,6 +36,7 @@ pub struct LabelledChange {
 
 /// A fairness gap of the model and of a copy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GapChange {
     /// Protected column.
     pub attribute: String,

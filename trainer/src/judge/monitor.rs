@@ -148,6 +148,7 @@ impl Names {
 /// What one or more statuses say; serialises to the JSON of `feamoe monitor`. A measure that no
 /// record supports is NaN (JSON: null).
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Report {
     /// Checksum of the model that was watched.
     pub model: String,
@@ -170,6 +171,7 @@ pub struct Report {
 
 /// What was observed.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Watched {
     /// Observations.
     pub rows: u64,
@@ -237,6 +239,7 @@ impl Watched {
 
 /// The gaps of a group, and how many records have an outcome.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct WatchedGaps {
     /// As in an evaluation; `rows` are decisions.
     #[serde(flatten)]
@@ -249,6 +252,7 @@ pub struct WatchedGaps {
 
 /// What was counted of one group.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GroupReport {
     /// Protected column; empty without a schema.
     pub attribute: String,
@@ -305,6 +309,7 @@ impl GroupReport {
 
 /// How many values were not as in training.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct InputReport {
     /// The feature; `None` for all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -331,6 +336,7 @@ impl InputReport {
 
 /// One status.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct StatusReport {
     /// The file.
     pub file: String,
@@ -348,6 +354,7 @@ pub struct StatusReport {
 
 /// A drift that a device found.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct EventReport {
     /// At which observation of the period.
     pub row: u64,

@@ -26,6 +26,7 @@ const FEW_VALUES: usize = 20;
 
 /// A feature that predicts the outcome or a group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Proxy {
     /// The feature.
     pub feature: String,

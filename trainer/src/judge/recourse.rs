@@ -311,6 +311,7 @@ pub(crate) fn changes<'c>(
 /// What was found; serialises to the JSON of `feamoe recourse`. Columns: an entry for each declined
 /// record, or for each answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct RecourseReport {
     /// The favourable outcome.
     pub output_names: String,
@@ -335,6 +336,7 @@ pub struct RecourseReport {
 
 /// What recourse may do with a feature.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct FeatureRule {
     /// The feature.
     pub feature: String,
@@ -353,6 +355,7 @@ pub struct FeatureRule {
 
 /// Declined records: columns of the same length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Declined {
     /// Record numbers, from 1.
     pub row: Vec<u64>,
@@ -364,6 +367,7 @@ pub struct Declined {
 
 /// Answers, each favourable when scored: columns of the same length, the nearest of a record first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Answers {
     /// Record numbers.
     pub row: Vec<u64>,
@@ -383,6 +387,7 @@ pub struct Answers {
 
 /// A value of a feature, printed so that it reads back the same.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Value {
     /// A whole number: shown as 39, not 39.0.
@@ -413,6 +418,7 @@ impl std::fmt::Display for Value {
 
 /// All declined records together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Summary {
     /// Records scored.
     pub rows: u64,
@@ -432,6 +438,7 @@ pub struct Summary {
 
 /// How often a feature is changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Changed {
     /// The feature.
     pub feature: String,
@@ -441,6 +448,7 @@ pub struct Changed {
 
 /// The recourse of a protected group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GroupRecourse {
     /// Protected column.
     pub attribute: String,

@@ -28,6 +28,7 @@ pub struct Reliability([ReliabilityBin; CALIBRATION_BINS]);
 
 /// Records whose probability is in the same tenth of [0, 1].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct ReliabilityBin {
     /// The records.
     pub rows: u64,

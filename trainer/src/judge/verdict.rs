@@ -7,6 +7,7 @@ use super::gaps::{GroupGaps, TooFew};
 
 /// What is said of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Verdict {
     /// The whole 95 % interval is within the limit.
     #[serde(rename = "met")]
@@ -58,6 +59,7 @@ impl Verdict {
 
 /// The verdict on a required limit over all groups: the worst of those on each.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Requirement {
     /// The measure.
     pub measure: &'static str,
@@ -88,6 +90,7 @@ pub struct Requirement {
 
 /// A group that was judged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Judged {
     /// Protected column.
     pub attribute: String,
@@ -101,6 +104,7 @@ pub struct Judged {
 
 /// A group that could not be judged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct NotJudged {
     /// Protected column.
     pub attribute: String,

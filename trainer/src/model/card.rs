@@ -17,6 +17,7 @@ use crate::schema::Schema;
 
 /// How a model was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Card {
     /// How the rows were read: target, protected columns, features, what recourse may change.
     pub schema: Schema,
@@ -31,6 +32,7 @@ pub struct Card {
 
 /// What the cells of a feature were in the rows that the model learned from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct FeatureCells {
     /// The feature.
     pub feature: String,
@@ -55,6 +57,7 @@ pub struct FeatureCells {
 
 /// What the trainer measured of a model at the end of its run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Measured {
     /// Share of right decisions on rows not learned from yet, over the whole stream.
     pub accuracy: f32,
@@ -70,6 +73,7 @@ pub struct Measured {
 
 /// A group against its reference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Gap {
     /// Protected column, or columns of an intersection.
     pub attribute: String,
@@ -87,6 +91,7 @@ pub struct Gap {
 
 /// What became of a target for a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Target {
     /// Protected column, or columns of an intersection.
     pub attribute: String,

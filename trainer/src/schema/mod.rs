@@ -40,6 +40,7 @@ const MOST_BYTES: u64 = 4 << 20;
 /// A schema. Each field is a table of the TOML file. The default one names no target: it is for
 /// rows that are scored only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Schema {
     /// How the text is read.
@@ -63,6 +64,7 @@ pub struct Schema {
 
 /// `[table]`: how the text is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Table {
     /// Whether the first line of each file names the columns.
@@ -112,6 +114,7 @@ impl Default for Table {
 /// `[table.dates.COLUMN]`: how a column of dates becomes columns of numbers, called `COLUMN.days`
 /// and so forth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Dates {
     /// How a date is written, in the notation of `strftime`, such as `%Y-%m-%d`. A time after it is
@@ -133,6 +136,7 @@ impl Dates {
 
 /// A number that is made of a date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DatePart {
     /// Days since a day, negative before it.
@@ -164,6 +168,7 @@ impl DatePart {
 /// What becomes of a cell that is no number, in a column of numbers; of a number below 0, where its
 /// logarithm is learned from. Every row is treated the same, wherever it stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum BadCells {
     /// An error says where it is.
@@ -175,6 +180,7 @@ pub enum BadCells {
 
 /// `[target]`: what is predicted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The column.
@@ -213,6 +219,7 @@ impl Target {
 
 /// `[[protected]]`: one protected attribute.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Protected {
     /// The column.
@@ -268,6 +275,7 @@ impl Protected {
 /// group is privileged in all of them; every other combination of their groups is a group. Targets
 /// hold for it as for any attribute, and each report has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Intersection {
     /// The protected columns, two or more.
@@ -277,6 +285,7 @@ pub struct Intersection {
 /// `[[filter]]`: keeps the rows for which every condition given holds. A missing cell fails `min`,
 /// `max` and `keep` (unless `keep` lists it) and passes `drop` (unless `drop` lists it).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// The column.
@@ -296,6 +305,7 @@ pub struct Filter {
 /// `[features]`: which columns the model sees, and how. All but the target and the protected ones,
 /// unless said here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Features {
     /// Columns left out.
@@ -333,6 +343,7 @@ pub struct Features {
 
 /// How the score changes with the value of a monotone column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// It never falls as the value rises.

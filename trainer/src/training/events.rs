@@ -9,6 +9,7 @@ use crate::rows::Attribute;
 
 /// An event; what does not belong to its kind is left out in JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct EventReport {
     /// Rows learned from before.
     pub row: u64,
@@ -41,6 +42,7 @@ pub struct EventReport {
 
 /// A protected group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Group {
     /// The protected column.
     pub attribute: String,
@@ -50,6 +52,7 @@ pub struct Group {
 
 /// How the encoding of a feature changed; what does not belong to the change is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Encoding {
     /// The feature.
     pub feature: String,
@@ -72,6 +75,7 @@ pub struct Encoding {
 
 /// Means before and after a change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Size {
     /// The mean before.
     pub before: f32,

@@ -153,6 +153,7 @@ pub fn export(
     let bytes = content.to_bytes(true)?;
     // Bound by the names of a model that has no background yet.
     let binding = Binding::new(&HostModel::load(bytes.as_slice())?, &column)?;
+    let binding = binding.with_bad_cells(source.encoder.bad_cells());
     for row in reservoir.background() {
         binding.write_background(&row, &mut content.background)?;
     }

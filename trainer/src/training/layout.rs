@@ -146,7 +146,8 @@ impl Writer<'_, '_> {
         self.rows.extend(linear.iter().map(|weight| (weight / sd) as f32));
         let centre = (mean + mean_scale * sd) as f32;
         let centre_scale = (f64::from(centre) - mean) / sd;
-        (centre, linear.iter().map(|weight| weight * centre_scale).collect())
+        // The sum makes 0 of -0, which the padding of a row must not be.
+        (centre, linear.iter().map(|weight| weight * centre_scale + 0.0).collect())
     }
 
     /// Lays out a number without bins; returns its centre and the rows of *present*, 0 or 1.

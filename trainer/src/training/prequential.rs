@@ -215,6 +215,7 @@ impl Prequential {
 
 /// The stream in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct PrequentialSummary {
     /// All records.
     #[serde(flatten)]
@@ -226,6 +227,7 @@ pub struct PrequentialSummary {
 /// A stretch of the stream in numbers. Measures are those of the group that is treated most
 /// unequally; null where no group has enough records for them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct WindowSummary {
     /// Its first row, counted from 1.
     pub from: u64,

@@ -13,6 +13,7 @@ use crate::model::card::FeatureCells;
 
 /// What a trainer learned from, how well, and how fair it is.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Report {
     /// Rows learned from.
     pub rows: u64,

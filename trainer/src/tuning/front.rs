@@ -16,6 +16,7 @@ const RATIOS: [f32; 6] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
 
 /// What a point of the front stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The chosen options without targets.
@@ -43,6 +44,7 @@ impl Kind {
 
 /// A point of the front.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Point {
     /// What it stands for.
     pub kind: Kind,

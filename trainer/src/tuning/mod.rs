@@ -66,6 +66,7 @@ pub struct Plan {
 
 /// One candidate that learned from a share of the rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Trial {
     /// Its number, from 1; the first is the default.
     pub candidate: usize,
@@ -79,6 +80,7 @@ pub struct Trial {
 
 /// What a search found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Tuned {
     /// What was to be best.
     pub objective: Objective,

@@ -30,6 +30,7 @@ pub enum JudgedOn {
 
 /// What is to be best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
     /// The smallest mean negative log-likelihood.
@@ -53,6 +54,7 @@ impl Objective {
 
 /// What came of a trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Figures {
     /// Rows that it was judged on, over all draws.
     pub rows: u64,

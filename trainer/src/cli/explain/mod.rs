@@ -112,7 +112,7 @@ pub struct Options {
     /// in text.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Where the explanation goes; without it, standard output
+    /// Where the explanation goes; without it or for -, standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -198,7 +198,7 @@ impl Options {
                 if drawn.is_empty() {
                     return Ok(None);
                 }
-                print::message(&format!("note: {} of {count} records are explained, drawn by the seed", drawn.len()));
+                print::note(&format!("note: {} of {count} records are explained, drawn by the seed", drawn.len()));
                 Ok(Some(drawn))
             }
         }
@@ -254,7 +254,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         }
     }
     // Made before the work, so that a place that cannot be written is found out at once.
-    let mut drawing = options.plot.as_deref().map(OutputFile::create).transpose()?;
+    let mut drawing = options.plot.as_deref().map(print::create).transpose()?;
     print::write(options.output.as_deref(), |out| {
         let drawn = if options.shapes { shapes::explain(options, out)? } else { explain(options, kind, out)? };
         if let Some((file, svg)) = drawing.as_mut().zip(drawn) {
@@ -424,7 +424,7 @@ impl<'o, 'm> Report<'o, 'm> {
         if let Some(records) = records
             && let Some(time) = forecast::forecast(self.explainer, batch, records)?
         {
-            print::message(&format!("about {:.0} s for {records} records", time.as_secs_f64()));
+            print::note(&format!("about {:.0} s for {records} records", time.as_secs_f64()));
         }
         Ok(records.map_or_else(RowsProgress::new, RowsProgress::of))
     }
@@ -443,7 +443,7 @@ impl<'o, 'm> Report<'o, 'm> {
             let reasons = reasons(self.explainer, cells, attribution, self.options.reasons.unwrap_or(REASONS));
             let explained = Explained { row: *row, cells, attribution, reasons };
             if self.in_words() {
-                out.write_all(print::safe(&render(self.explainer, &explained)).as_bytes())?;
+                out.write_all(print::fitted(&render(self.explainer, &explained)).as_bytes())?;
             }
             if self.kept {
                 self.explanation.push(explained);
@@ -458,14 +458,14 @@ impl<'o, 'm> Report<'o, 'm> {
         if let (records, sampled @ 1..) = sums.records()
             && matches!(explainer.procedure(), Procedure::Exact { .. })
         {
-            print::message(&format!(
+            print::note(&format!(
                 "{sampled} of {records} records take more than {} coalitions (--budget) and were sampled instead of exact",
                 options.shapley.budget()
             ));
         }
         let summary = sums.summary(explainer);
         match options.format {
-            Format::Text if summarised => out.write_all(print::safe(&render_summary(&summary)).as_bytes())?,
+            Format::Text if summarised => out.write_all(print::fitted(&render_summary(&summary)).as_bytes())?,
             Format::Json if options.global => write_json(&summary, out)?,
             Format::Json => write_json(&explanation, out)?,
             Format::Csv if options.global => write_summary(&summary, out)?,

@@ -8,11 +8,16 @@ use feamoe::model::HostAttribution;
 use feamoe_engine::{BackgroundId, Method};
 
 use super::super::print::{TextTable, bar, csv_field, names_apart, share, signed};
+use super::super::table::terminal_width;
 
 /// Above this share of the attribution through the gate, the frozen game misleads.
 const GATE_SHARE_WARNING: f32 = 0.1;
-/// Characters of a line of text, which bars fill up.
+/// Characters of a line of text, which bars fill up, where no terminal is narrower.
 const LINE: usize = 110;
+/// Characters of the longest bar.
+const LONGEST_BAR: usize = 61;
+/// The least that shows anything.
+const SHORTEST_BAR: usize = 9;
 /// Experts that are named.
 const MOST_EXPERTS: usize = 3;
 
@@ -169,11 +174,17 @@ pub fn render_summary(s: &Summary) -> String {
 }
 
 /// Returns a table with a bar at the end of each row but the heading, the longest for the greatest
-/// magnitude; they fill the line, and leave out its left half where nothing is negative.
+/// magnitude; they fill the line, and leave out its left half where nothing is negative. Where the
+/// terminal has no room for them there are none.
 pub fn with_bars(table: &TextTable, values: impl Iterator<Item = f32> + Clone) -> String {
     let rendered = table.render();
     let longest = rendered.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-    let width = LINE.saturating_sub(longest + 2).clamp(21, 61);
+    let room =
+        terminal_width().map_or(LINE.max(longest + 23), |width| LINE.min(width.into())).saturating_sub(longest + 2);
+    if room < SHORTEST_BAR || rendered.lines().count() != values.clone().count() + 1 {
+        return rendered;
+    }
+    let width = room.min(LONGEST_BAR);
     let greatest = values.clone().map(|value| f64::from(value.abs())).fold(0.0, f64::max);
     let negative = values.clone().any(|value| value < 0.0);
     let mut lines = rendered.lines();
@@ -182,7 +193,7 @@ pub fn with_bars(table: &TextTable, values: impl Iterator<Item = f32> + Clone) -
         let share = if greatest > 0.0 { f64::from(value) / greatest } else { 0.0 };
         let padding = " ".repeat(longest - line.chars().count() + 2);
         let bar: String =
-            if negative { bar(share, width) } else { bar(share, 2 * width).chars().skip(width - 1).collect() };
+            if negative { bar(share, width) } else { bar(share, 2 * width - 1).chars().skip(width - 1).collect() };
         let _ = writeln!(text, "{}", format!("{line}{padding}{bar}").trim_end());
     }
     text

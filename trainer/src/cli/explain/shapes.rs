@@ -51,14 +51,14 @@ pub fn explain(options: &Options, out: &mut dyn Write) -> anyhow::Result<Option<
         if *points > 0 {
             let (what, which) = if *is_number { ("bins", "evenly spread") } else { ("levels", "the most frequent") };
             let given = given.iter().filter(|point| point.share.is_some()).count();
-            print::message(&format!(
+            print::note(&format!(
                 "note: {feature}: {points} {what} are left out, with {:.1} % of the rows; {given} points are given, {which}",
                 100.0 * share
             ));
         }
     }
     match options.format {
-        Format::Text => out.write_all(print::safe(&render(&shapes)).as_bytes())?,
+        Format::Text => out.write_all(print::fitted(&render(&shapes)).as_bytes())?,
         Format::Json => write_json(&shapes, out)?,
         Format::Csv => write_csv(&shapes, out)?,
     }

@@ -7,7 +7,6 @@ use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use feamoe::explanation::{Against, BackgroundRecords, Choice, Condition, Procedure};
 use feamoe::model::{HostBackground, HostModel};
-use feamoe::output::OutputFile;
 use feamoe::rows::Input;
 use feamoe::schema::Table;
 use feamoe_engine::Space;
@@ -147,7 +146,7 @@ impl Options {
             }
             (None, Some(_)) => {}
             (None, None) if !has_background => {
-                print::message(
+                print::note(
                     "explained by path, since the model holds no background records; for exact values name a file of records by --background",
                 );
                 return Ok(MethodName::Path);
@@ -178,7 +177,7 @@ impl Options {
         if let Some(path) = &self.save_background {
             let mut text = Vec::new();
             records.write_csv(model, table, &mut text)?;
-            let mut file = OutputFile::create(path)?;
+            let mut file = print::create(path)?;
             file.write_whole(&text)?;
             file.commit()?;
         }

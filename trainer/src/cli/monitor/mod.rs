@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use clap::Args;
 use feamoe::rows::Input;
 
+pub use rows::Line;
+
 use super::gaps::MEASURES;
 use super::require::RequireOption;
 use super::{CellsOption, FormatOption, Outcome, whole};

@@ -9,6 +9,7 @@ use feamoe::judge::watch::{Event, Watch};
 use feamoe::rows::{Input, Stream, Use};
 use feamoe::schema::Schema;
 use feamoe_engine::fairness::Measure;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::follow::Follow;
@@ -21,9 +22,9 @@ use crate::cli::{Format, Outcome, load_model, open_rows, read_blob, read_card_be
 const MOST_NAMED: usize = 3;
 
 /// One line of JSON.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Line<'a> {
+pub enum Line<'a> {
     Alarm(&'a Alarm),
     Window(&'a Window),
     Summary(&'a Summary),
@@ -97,7 +98,7 @@ pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
 /// Prints a line at once.
 fn print_line(format: Format, line: &Line<'_>, text: impl FnOnce() -> String) -> anyhow::Result<()> {
     match format {
-        Format::Json => print::text(&(serde_json::to_string(line)? + "\n")),
+        Format::Json => print::verbatim(&(serde_json::to_string(line)? + "\n")),
         Format::Text => print::text(&(text().replace('\n', "\\n") + "\n")),
     }
 }

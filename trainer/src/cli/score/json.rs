@@ -4,32 +4,43 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Layout, Scored, Sink};
 
-/// The document, but for its records.
-#[derive(Serialize)]
-struct Head<'a> {
+/// The JSON document of `feamoe score`.
+#[derive(Serialize, JsonSchema)]
+pub struct Scores<'a> {
+    /// CRC-32 of the model, 8 hexadecimal digits.
     model: String,
+    /// Score from which on a decision is favourable.
     threshold: f32,
+    /// Empty where the model has no names.
     favourable_outcome: &'a str,
+    /// In the order of the data.
+    records: Vec<Line<'a>>,
 }
 
 /// A record.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Line<'a> {
+    /// Its number, from 1.
     row: u64,
-    /// By column; null where the value is missing.
+    /// By column, the cells that --keep names; null where the value is missing.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     kept: BTreeMap<&'a str, Option<&'a str>>,
+    /// Of the favourable outcome.
     probability: f32,
+    /// 1 where it is favourable, else 0.
     decision: u8,
+    /// The score that decides, where it is not the probability.
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f32>,
+    /// With --gate, the experts' weights.
     #[serde(skip_serializing_if = "<[f32]>::is_empty")]
     gate: &'a [f32],
-    /// By kind, the features.
+    /// What is unusual, by kind (missing, clamped, unseen): the features.
     notes: BTreeMap<&'a str, &'a [&'a str]>,
 }
 
@@ -43,13 +54,14 @@ pub struct Document<'o> {
 impl<'o> Document<'o> {
     pub fn new(layout: &Layout<'_>, out: &'o mut dyn Write) -> anyhow::Result<Self> {
         let model = layout.model;
-        let head = serde_json::to_string(&Head {
+        let whole = serde_json::to_string(&Scores {
             model: format!("{:08x}", model.crc32()),
             threshold: model.threshold(),
             favourable_outcome: model.schema().positive_name().unwrap_or_default(),
+            records: Vec::new(),
         })?;
-        // The records follow before its brace.
-        write!(out, "{},\"records\":[", head.strip_suffix('}').unwrap_or(&head))?;
+        // The records follow before its brackets.
+        write!(out, "{}", whole.strip_suffix("]}").unwrap_or(&whole))?;
         Ok(Self { out, kept: layout.kept.clone(), is_first: true })
     }
 }

@@ -12,10 +12,10 @@ use clap::{Args, ValueEnum};
 use feamoe::judge::binding::Binding;
 use feamoe::judge::inputs::Inputs;
 use feamoe::model::{AnyModel, AnyRecord};
-#[cfg(feature = "parquet")]
-use feamoe::output::OutputFile;
 use feamoe::rows::Source as _;
 use feamoe_engine::schema::Note;
+
+pub use json::Scores;
 
 use super::{Outcome, Source, TableOption, load_any, print, read_blob, read_card_beside};
 
@@ -24,7 +24,7 @@ use super::{Outcome, Source, TableOption, load_any, print, read_blob, read_card_
 pub struct Options {
     #[command(flatten)]
     source: Source,
-    /// Where the scores go; without it, standard output. Columns: row, those of --keep,
+    /// Where the scores go; without it or for -, standard output. Columns: row, those of --keep,
     /// probability, decision, the score that decides where it is not the probability, notes
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -49,7 +49,7 @@ enum Format {
     /// One document: model, threshold, `favourable_outcome`, records, each with what was kept and
     /// noted
     Json,
-    /// A Parquet file, which needs --output
+    /// A Parquet file, which needs --output; for - it is kept in memory until its end
     #[cfg(feature = "parquet")]
     Parquet,
 }
@@ -94,9 +94,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         #[cfg(feature = "parquet")]
         Format::Parquet => {
             let Some(path) = output else {
-                bail!("a Parquet file is not for standard output; name a file with --output")
+                bail!("a Parquet file is not for a terminal; name a file with --output, or - for standard output")
             };
-            let mut file = OutputFile::create(path)?;
+            let mut file = print::create(path)?;
             score(options, |layout| parquet::File::new(layout, &mut file))?;
             file.commit()?;
         }

@@ -6,6 +6,7 @@ use feamoe::learner::LearnerOptions;
 use feamoe::rows::Cells;
 use feamoe::schema::Schema;
 use feamoe::training::{Options, Trainer};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::generators::{Generated, Random, put};
@@ -38,7 +39,7 @@ privileged = ["level 0"]
 "#;
 
 /// What came of one target; means over runs.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct GapRow {
     /// The target; empty for none.
     pub fair: &'static str,

@@ -9,7 +9,6 @@ mod regimes;
 mod shapes;
 mod streams;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -54,22 +53,22 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let mut rows = Vec::new();
     for setting in settings.iter().filter(|setting| wanted(setting.data.name())) {
-        let _ = writeln!(std::io::stderr(), "{}: {} {}", setting.data.name(), setting.name, setting.fair);
+        print::note(&format!("{}: {} {}", setting.data.name(), setting.name, setting.fair));
         rows.push(study(&options.data, setting, options.runs)?);
     }
     let mut streams = Vec::new();
     for generator in Generator::ALL.into_iter().filter(|_| wanted(STREAMS)) {
-        let _ = writeln!(std::io::stderr(), "{STREAMS}: {}", generator.name());
+        print::note(&format!("{STREAMS}: {}", generator.name()));
         streams.push(streams::study(generator, options.runs)?);
     }
     let mut gaps = Vec::new();
     for fair in gap::TARGETS.into_iter().filter(|_| wanted(STREAMS)) {
-        let _ = writeln!(std::io::stderr(), "{STREAMS}: a gap that jumps {fair}");
+        print::note(&format!("{STREAMS}: a gap that jumps {fair}"));
         gaps.push(gap::study(fair, options.runs)?);
     }
     let mut shapes = None;
     if wanted(SHAPES) {
-        let _ = writeln!(std::io::stderr(), "{SHAPES}");
+        print::note(&format!("{SHAPES}"));
         shapes = Some(shapes::study(options.runs)?);
     }
     match options.format.format {
@@ -93,10 +92,13 @@ const STREAMS: &str = "streams";
 const SHAPES: &str = "shapes";
 
 /// The study as JSON.
-#[derive(serde::Serialize)]
-struct Report {
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub struct Report {
+    /// The data sets, by setting.
     rows: Vec<StudyRow>,
+    /// The generated streams.
     streams: Vec<StreamRow>,
+    /// The generated stream whose gap jumps.
     gaps: Vec<GapRow>,
     shapes: Option<Shapes>,
 }

@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use feamoe_engine::fairness::Measure;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use super::plan::{Judged, Setting, settings};
@@ -58,7 +59,7 @@ pub enum StudyError {
 
 /// The results of a setting: means over its runs. Gaps are means of magnitudes; NaN (JSON: null)
 /// where it was not measured.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Figures {
     /// Share of right decisions.
     pub accuracy: f64,
@@ -87,7 +88,7 @@ pub struct Figures {
 }
 
 /// A line of the study.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StudyRow {
     /// The data set.
     pub data: &'static str,
@@ -109,7 +110,7 @@ pub struct StudyRow {
 }
 
 /// How often each verdict was given.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
 pub struct Verdicts {
     /// Met.
     pub met: u64,

@@ -15,6 +15,7 @@ use feamoe::training::export::Export;
 use feamoe::training::{Options, Trainer};
 use feamoe_engine::attribution::Sampling;
 use feamoe_engine::{FeatureIndex, Space, Value};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::credit::{self, COLUMNS, SCHEMA};
@@ -42,7 +43,7 @@ const FEWER_BINS: [usize; 2] = [16, 64];
 const SMALLEST: f64 = 1e-6;
 
 /// What came of it; means over runs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Shapes {
     /// Runs: pairs of halves.
     pub runs: u64,
@@ -56,7 +57,7 @@ pub struct Shapes {
 }
 
 /// The effect of a column: the mean log-odds of some records that are all given the same value.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Column {
     /// The column.
     pub column: &'static str,
@@ -68,7 +69,7 @@ pub struct Column {
 }
 
 /// How far declined records are from approval.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Distance {
     /// Most bins of a number.
     pub bins: usize,

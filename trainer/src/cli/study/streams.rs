@@ -6,6 +6,7 @@ use feamoe::learner::LearnerOptions;
 use feamoe::rows::Cells;
 use feamoe::schema::Schema;
 use feamoe::training::{Options, Trainer};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::generators::{Generator, ROWS, Rows, put};
@@ -21,7 +22,7 @@ const FIRST: u64 = 2_000;
 const RUNS: u64 = 5;
 
 /// What came of one stream; means over runs. Accuracies are prequential.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct StreamRow {
     /// The stream.
     pub stream: &'static str,

@@ -35,6 +35,7 @@ const QUANTILES: [usize; 2] = [5, 95];
 
 /// The shapes of a model's features.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Shapes {
     /// One a feature.
     pub shapes: Vec<Shape>,
@@ -60,6 +61,7 @@ pub struct Shapes {
 
 /// The rows that shares are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct CountedRows {
     /// Where they are from.
     pub from: RowsFrom,
@@ -69,6 +71,7 @@ pub struct CountedRows {
 
 /// Where rows are from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RowsFrom {
     /// They are the background records.
@@ -79,6 +82,7 @@ pub enum RowsFrom {
 
 /// How one feature moves scores.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Shape {
     /// The feature.
     pub feature: String,
@@ -103,6 +107,7 @@ pub struct Shape {
 
 /// Bins or levels without a point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct LeftOut {
     /// Their number.
     pub points: usize,
@@ -112,6 +117,7 @@ pub struct LeftOut {
 
 /// A feature at one value.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Point {
     /// What it is.
     pub kind: PointKind,
@@ -135,6 +141,7 @@ pub struct Point {
 
 /// What a point stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PointKind {
     /// The smallest number of the training range.
@@ -168,6 +175,7 @@ impl PointKind {
 
 /// The value of a point.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum PointValue {
     /// A number.

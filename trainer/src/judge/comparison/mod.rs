@@ -29,6 +29,7 @@ const REPORT_EVERY: u64 = 512;
 
 /// How far a model is from another, over some records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct ScoreChange {
     /// Records that both scored.
     pub rows: u64,
@@ -56,6 +57,7 @@ impl ScoreChange {
 
 /// Two models on the same rows; serialises to the JSON of `feamoe compare`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// The first and the second model.
     pub models: [ModelReport; 2],
@@ -82,6 +84,7 @@ pub struct Comparison {
 
 /// What a model is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct ModelReport {
     /// Checksum, 8 hex digits.
     pub model: String,
@@ -95,6 +98,7 @@ pub struct ModelReport {
 
 /// Decisions that change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct DecisionChange {
     /// Protected column; `None` of all rows.
     pub attribute: Option<String>,
@@ -115,6 +119,7 @@ pub struct DecisionChange {
 
 /// A measure of all rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct MeasureChange {
     /// `accuracy`, `balanced_accuracy`, `log_loss`, `calibration_error` or `auc`.
     pub measure: &'static str,
@@ -127,6 +132,7 @@ pub struct MeasureChange {
 
 /// A fairness gap.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GapChange {
     /// Protected column.
     pub attribute: String,
@@ -146,6 +152,7 @@ pub struct GapChange {
 
 /// How much the value of a feature changes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct FeatureChange {
     /// The feature.
     pub feature: String,

@@ -8,6 +8,7 @@ use crate::judge::reliability::{CALIBRATION_BINS, calibration_bin};
 
 /// A difference: of the second model minus the first.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Change {
     /// The difference; NaN (JSON: null) where no row supports it.
     pub change: f64,

@@ -7,6 +7,7 @@ use crate::judge::gaps::GroupGaps;
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(tag = "quantity", rename_all = "snake_case")]
 pub enum Quantity {
     /// The values of a feature.
@@ -30,6 +31,7 @@ pub enum Quantity {
 
 /// A group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Group {
     /// Protected column; columns of an intersection.
     pub attribute: String,
@@ -39,6 +41,7 @@ pub struct Group {
 
 /// A change that was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Alarm {
     /// What changed.
     #[serde(flatten)]
@@ -59,6 +62,7 @@ pub struct Alarm {
 
 /// What some rows in a row were.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Window {
     /// 1-based number of its first record.
     pub from_row: u64,
@@ -89,6 +93,7 @@ pub struct Window {
 
 /// How far a distribution is from that of the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Drift {
     /// Population stability index; NaN without reference.
     pub psi: f64,
@@ -98,6 +103,7 @@ pub struct Drift {
 
 /// The values of a feature.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct InputDrift {
     /// The feature.
     pub feature: String,
@@ -114,6 +120,7 @@ pub struct InputDrift {
 
 /// Everything at the end.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Summary {
     /// Checksum of the model.
     pub model: String,
@@ -135,6 +142,7 @@ pub struct Summary {
 
 /// What rows are compared with at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Reference {
     /// Where they are from.
     pub from: ReferenceFrom,
@@ -144,6 +152,7 @@ pub struct Reference {
 
 /// Where reference rows are from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReferenceFrom {
     /// Rows that were given.
@@ -157,6 +166,7 @@ pub enum ReferenceFrom {
 
 /// What became of the rows with ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Ids {
     /// Outcomes that came later than their records.
     pub joined: u64,

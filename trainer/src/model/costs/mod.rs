@@ -114,6 +114,7 @@ pub struct Shape {
 
 /// What a model costs on a device.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Costs {
     /// The device.
     pub device: &'static str,
@@ -129,6 +130,7 @@ pub struct Costs {
 
 /// What a call costs; an explanation includes its score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Call {
     /// The engine's function.
     pub name: &'static str,
@@ -143,6 +145,7 @@ pub struct Call {
 
 /// What something takes in flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Flash {
     /// What it is.
     pub name: &'static str,
@@ -154,6 +157,7 @@ pub struct Flash {
 
 /// What something takes in RAM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Ram {
     /// The type.
     pub name: String,

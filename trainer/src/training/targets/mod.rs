@@ -45,6 +45,7 @@ const LEAST_DISCERNMENT: f32 = 0.5;
 
 /// What became of one target for one group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct TargetReport {
     /// Protected column, or columns of an intersection.
     pub attribute: String,

@@ -1,0 +1,177 @@
+//! Promise: all commands behave alike: what `--quiet` leaves out and `--verbose` adds, where `-`
+//! puts a file, no colour where none is wanted, lines as long as the terminal is wide.
+
+use std::process::Command;
+
+use feamoe_tests::command::{Folder, Ran, feamoe, finished, lending};
+
+/// A folder with a model, and few rows to explain.
+fn folder() -> Folder {
+    let folder = Folder::with_model();
+    folder.write("few.csv", lending(2, 40));
+    folder
+}
+
+/// Runs a command, its words apart by blanks.
+fn run(folder: &Folder, command: &str) -> Ran {
+    folder.run(&command.split(' ').collect::<Vec<_>>())
+}
+
+/// What each of them says on standard error is nothing that one has to know.
+const WITH_NOTES: [&str; 4] = [
+    "schema lending.csv --target approved --positive yes",
+    "explain lending.feamoe few.csv --global --sample 20",
+    "explain plain.feamoe few.csv --row 1",
+    "evaluate lending.feamoe lending.csv --require spd=1 --no-recourse",
+];
+
+#[test]
+fn quiet_leaves_out_what_nobody_has_to_know() {
+    let folder = folder();
+    let _ = run(&folder, "export lending.feamoe -o plain.feamoe").well();
+    for command in WITH_NOTES {
+        let said = run(&folder, command);
+        let quiet = run(&folder, &format!("{command} --quiet"));
+        assert!(!said.stderr.is_empty(), "{command}");
+        assert_eq!((quiet.stderr.as_str(), quiet.stdout, quiet.code), ("", said.stdout, said.code), "{command}");
+    }
+    // Errors, and checks that are not met, stay.
+    for (command, code) in
+        [("evaluate lending.feamoe none.csv", 2), ("evaluate lending.feamoe lending.csv --require spd=0.0001", 1)]
+    {
+        let (said, quiet) = (run(&folder, command), run(&folder, &format!("-q {command}")));
+        assert_eq!((said.code, quiet.code), (Some(code), Some(code)), "{command}");
+        assert!(!quiet.stderr.is_empty() && quiet.stderr == said.stderr, "{command}: {}", quiet.stderr);
+    }
+}
+
+#[test]
+fn verbose_adds_what_was_done_and_changes_no_result() {
+    let folder = folder();
+    let score = "score lending.feamoe lending.csv";
+    let (plain, verbose) = (run(&folder, score), run(&folder, &format!("{score} -v")));
+    assert_eq!((plain.stderr.as_str(), &plain.stdout), ("", &verbose.stdout));
+    assert!(verbose.stderr.contains(" s, peak memory "), "{}", verbose.stderr);
+    let train = "train lending.csv --schema lending.toml -o two.feamoe --epochs 2 --checkpoint two.ckpt --verbose";
+    let said = run(&folder, train).stderr;
+    for part in ["pass 2: ", " rows in ", " a second", "refits of the encoding: ", " s, peak memory "] {
+        assert!(said.contains(part), "{part:?} in\n{said}");
+    }
+    let refused = folder.run(&["score", "lending.feamoe", "few.csv", "-q", "-v"]).usage_refused();
+    assert!(refused.contains("--quiet") && refused.contains("--verbose"), "{refused}");
+}
+
+/// The same bytes as in a file, and nothing between them; what is said of them stands elsewhere.
+#[test]
+fn every_output_can_be_standard_output() {
+    let folder = folder();
+    let _ = run(&folder, "train lending.csv --schema lending.toml -o a.feamoe --checkpoint a.ckpt").well();
+    folder.write("b.csv", lending(4, 500));
+    let outputs = [
+        ("train lending.csv --schema lending.toml", "-o", "wrote -"),
+        ("export lending.feamoe", "-o", "wrote -"),
+        ("export lending.feamoe --constants rust", "-o", "wrote -"),
+        ("update a.ckpt b.csv --checkpoint c.ckpt", "-o", "wrote -"),
+        ("tune few.csv --schema lending.toml --candidates 2 --repeats 1", "-o", "chosen: candidate"),
+        ("score lending.feamoe few.csv", "--output", ""),
+        ("score lending.feamoe few.csv --format json", "-o", ""),
+        ("explain lending.feamoe few.csv --format csv", "-o", ""),
+        ("explain lending.feamoe few.csv", "--plot", "40 records, exact in"),
+        ("schema lending.csv --target approved --positive yes", "-o", "next: feamoe train"),
+    ];
+    for (command, flag, said) in outputs {
+        let (to_file, to_pipe) = (format!("{command} {flag} file.svg"), format!("{command} {flag} -"));
+        let _ = run(&folder, &to_file);
+        let mut arguments: Vec<&str> = to_pipe.split(' ').collect();
+        let output = folder.command(&arguments).output().unwrap();
+        assert!(output.status.success(), "{to_pipe}");
+        assert_eq!(output.stdout, folder.read("file.svg"), "{to_pipe}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(said), "{to_pipe}: {stderr}");
+        assert!(!folder.path("-").exists(), "{to_pipe}");
+        // In JSON too.
+        if said.starts_with("wrote") {
+            arguments.extend(["--format", "json"]);
+            let output = folder.command(&arguments).output().unwrap();
+            assert_eq!(output.stdout, folder.read("file.svg"), "{to_pipe}");
+            let report: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+            assert!(report.is_object());
+        }
+    }
+    let report = run(&folder, "report lending.feamoe --data lending.csv -o -");
+    assert!(report.stdout.starts_with("<!DOCTYPE html>") && report.stdout.trim_end().ends_with("</html>"));
+    for (command, expected) in [
+        ("train lending.csv --schema lending.toml -o b.feamoe --checkpoint -", "expected a file"),
+        ("report lending.feamoe --data lending.csv -o - --card -", "name"),
+        ("explain lending.feamoe few.csv --plot - -o -", "name"),
+    ] {
+        let message = folder.refusal(&command.split(' ').collect::<Vec<_>>());
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+/// Runs a command on a terminal of `script`; `None` where there is none.
+fn on_terminal(folder: &Folder, columns: u16, variables: &str, command: &str) -> Option<String> {
+    let line = format!("stty cols {columns} rows 40; {variables} {} {command} 2> /dev/null", feamoe().display());
+    let mut script = Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).current_dir(folder.path("."));
+    for variable in ["NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR", "COLUMNS"] {
+        script.env_remove(variable);
+    }
+    script.env("TERM", "xterm-256color");
+    let output = script.output().ok()?;
+    Some(String::from_utf8(output.stdout).unwrap().replace('\r', ""))
+}
+
+#[test]
+fn lines_fit_the_terminal() {
+    let folder = folder();
+    let commands = [
+        "evaluate lending.feamoe lending.csv",
+        "explain lending.feamoe few.csv --row 2",
+        "explain lending.feamoe few.csv --global",
+        "compare lending.feamoe lending.feamoe lending.csv",
+        "recourse lending.feamoe few.csv",
+        "train lending.csv --schema lending.toml -o a.feamoe --fair spd=0.05",
+    ];
+    for command in commands {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<String>>();
+        let piped = words(&run(&folder, command).stdout);
+        for columns in [60, 80, 120] {
+            let Some(text) = on_terminal(&folder, columns, "", command) else {
+                println!("skipped: there is no `script`");
+                return;
+            };
+            let long = text.lines().find(|line| line.chars().count() > columns.into());
+            assert!(long.is_none() && text.lines().count() > 3, "{command}, {columns} columns: {long:?} in\n{text}");
+            // Nothing is left out for want of room; rates and bars differ.
+            let shown = words(&text);
+            let is_stable = |word: &&String| !command.starts_with("train") && !word.contains(['█', '▌', '▐', '│']);
+            let lost: Vec<&String> = piped.iter().filter(is_stable).filter(|word| !shown.contains(word)).collect();
+            assert!(lost.is_empty(), "{command}, {columns} columns: {lost:?} in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let folder = Folder::new();
+    let has_colour = |text: &str| text.contains('\u{1b}');
+    for (variables, expected) in
+        [("", true), ("NO_COLOR=1", false), ("NO_COLOR=1 CLICOLOR_FORCE=1", false), ("CLICOLOR_FORCE=1", true)]
+    {
+        let Some(text) = on_terminal(&folder, 80, variables, "score --help") else {
+            println!("skipped: there is no `script`");
+            return;
+        };
+        assert_eq!(has_colour(&text), expected, "{variables:?}: {text}");
+    }
+    let piped = |variable: &[(&str, &str)]| {
+        let mut command = folder.command(&["score", "--help"]);
+        let _ = command.env_remove("NO_COLOR").envs(variable.iter().copied());
+        has_colour(&finished(&mut command).stdout)
+    };
+    assert!(!piped(&[]));
+    assert!(piped(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!piped(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+}

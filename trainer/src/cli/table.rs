@@ -1,0 +1,142 @@
+//! Tables as text, as wide as the terminal at most.
+
+use std::io::{self, IsTerminal as _};
+
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
+use terminal_size::terminal_size;
+
+use super::print::on_one_line;
+
+/// A table with aligned columns: the first to the left, the others to the right. On a terminal that
+/// is too narrow for it, cells are wrapped between words, and columns that find no room stand below
+/// the others, beside the first one again: no number is ever split.
+pub struct TextTable {
+    rows: Vec<Vec<String>>,
+    /// Of the terminal.
+    width: Option<u16>,
+}
+
+/// Blanks between two columns.
+const GAP: u16 = 2;
+
+/// Returns the columns of the terminal that results are printed on, if it is one.
+pub fn terminal_width() -> Option<u16> {
+    io::stdout().is_terminal().then(terminal_size).flatten().map(|(terminal_size::Width(width), _)| width)
+}
+
+impl TextTable {
+    /// Starts a table with its headings.
+    pub fn new(headings: &[&str]) -> Self {
+        Self::within(headings, terminal_width())
+    }
+
+    /// As [`TextTable::new`], for a terminal of this many columns.
+    fn within(headings: &[&str], width: Option<u16>) -> Self {
+        Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()], width }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().map(|cell| on_one_line(&cell)).collect());
+    }
+
+    /// Returns the table's lines.
+    pub fn render(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let least: Vec<u16> = (0..columns).map(|column| self.longest(column, longest_word) + gap(column)).collect();
+        let Some(width) = self.width else { return self.block(&(0..columns).collect::<Vec<_>>(), &least) };
+        // A third of the line is for the first column, if it wants that.
+        let first = least.first().copied().unwrap_or(0).max(self.longest(0, length).min(width / 3));
+        let (mut blocks, mut used) = (vec![vec![0]], first);
+        for (column, least) in least.iter().enumerate().skip(1) {
+            match blocks.last_mut() {
+                Some(block) if block.len() == 1 || used + least <= width => block.push(column),
+                _ => {
+                    blocks.push(vec![0, column]);
+                    used = first;
+                }
+            }
+            used += least;
+        }
+        blocks.iter().map(|block| self.block(block, &least)).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Returns the largest of a column's cells.
+    fn longest(&self, column: usize, of: fn(&str) -> usize) -> u16 {
+        let longest = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| of(cell)).max().unwrap_or(0);
+        u16::try_from(longest).unwrap_or(u16::MAX / 4)
+    }
+
+    /// Returns some of the columns; `least`: what each needs.
+    fn block(&self, columns: &[usize], least: &[u16]) -> String {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        if let Some(width) = self.width {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        for row in &self.rows {
+            table.add_row(columns.iter().map(|column| row.get(*column).map_or("", String::as_str)));
+        }
+        for (column, index) in table.column_iter_mut().zip(columns) {
+            let alignment = if *index == 0 { CellAlignment::Left } else { CellAlignment::Right };
+            column.set_padding((gap(*index), 0)).set_cell_alignment(alignment);
+            let least = least.get(*index).copied().unwrap_or(0);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+        }
+        table.trim_fmt() + "\n"
+    }
+}
+
+fn gap(column: usize) -> u16 {
+    if column == 0 { 0 } else { GAP }
+}
+
+fn length(cell: &str) -> usize {
+    cell.chars().count()
+}
+
+fn longest_word(cell: &str) -> usize {
+    cell.split_whitespace().map(length).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TextTable;
+
+    /// However narrow the terminal, every word of a cell stands in one line.
+    #[test]
+    fn no_number_is_split() {
+        let headings = ["gap to the reference", "rows", "SPD", "95 %", "calibration error"];
+        let cells = ["sex: Female - Male", "5421", "-0.0331", "-0.042 -0.023", "0.0752"];
+        for width in [None, Some(200), Some(72), Some(40), Some(20), Some(1)] {
+            let mut table = TextTable::within(&headings, width);
+            table.row(cells.map(str::to_owned));
+            let text = table.render();
+            for word in headings.iter().chain(&cells).flat_map(|cell| cell.split_whitespace()) {
+                assert!(text.split_whitespace().any(|found| found == word), "{width:?}: {word} in\n{text}");
+            }
+        }
+        let mut wide = TextTable::within(&headings, Some(200));
+        wide.row(cells.map(str::to_owned));
+        assert_eq!(wide.render().lines().count(), 2);
+        let mut narrow = TextTable::within(&headings, Some(50));
+        narrow.row(cells.map(str::to_owned));
+        assert!(narrow.render().lines().all(|line| line.chars().count() <= 50), "{}", narrow.render());
+    }
+
+    /// Columns that find no room are below, beside the names again; no line is too long.
+    #[test]
+    fn a_wide_table_is_broken_between_columns() {
+        let headings: Vec<String> = (0..12).map(|n| format!("measure{n}")).collect();
+        let mut all = vec!["gap to the reference"];
+        all.extend(headings.iter().map(String::as_str));
+        for width in [40, 60, 80, 120] {
+            let mut table = TextTable::within(&all, Some(width));
+            table.row(["sex: Female - Male".to_owned()].into_iter().chain((0..12).map(|n| format!("-0.{n}123"))));
+            let text = table.render();
+            assert!(text.lines().all(|line| line.chars().count() <= width.into()), "{width}:\n{text}");
+            assert!(headings.iter().all(|heading| text.matches(heading.as_str()).count() >= 1), "{width}:\n{text}");
+            assert_eq!((0..12).filter(|n| text.contains(&format!("-0.{n}123"))).count(), 12, "{width}:\n{text}");
+        }
+    }
+}
