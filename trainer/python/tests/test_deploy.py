@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,13 +14,18 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def test_there_are_pages():
-    assert [page.stem for page in PAGES] == ["sql"]
+    assert [page.stem for page in PAGES] == ["spark", "sql"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_blocks_print_what_stands_below_them(page, tmp_path, monkeypatch):
-    pytest.importorskip("duckdb")
-    pytest.importorskip("datafusion")
+    if page.stem == "spark":
+        if os.environ.get("FEAMOE_SPARK") != "1":
+            pytest.skip("FEAMOE_SPARK is not 1")
+        monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    else:
+        pytest.importorskip("duckdb")
+        pytest.importorskip("datafusion")
     monkeypatch.chdir(tmp_path)
     blocks = [match.groups() for match in BLOCK.finditer(page.read_text(encoding="utf-8"))]
     assert {kind for kind, _ in blocks} == {"python", "text"}
