@@ -60,7 +60,8 @@ const RUNS: [&str; 46] = [
 ];
 
 /// Keys whose objects hold what the data name, such as columns: there is no list of their keys.
-const MAPS: [&str; 9] = ["kept", "notes", "gaps", "options", "measures", "ranges", "costs", "missing_in", "monotone"];
+const MAPS: [&str; 10] =
+    ["kept", "notes", "gaps", "options", "measures", "ranges", "costs", "steps", "missing_in", "monotone"];
 
 struct Described {
     command: &'static str,
