@@ -62,7 +62,7 @@ fn it_counts_what_the_run_counts_and_writes_nothing() {
         / memory(&run(&folder, &format!("{train} --shuffle")), "rows_in_memory_bytes");
     assert!((0.8..1.25).contains(&kept), "{kept}");
 
-    // An update, of which the counts go on from those of the run.
+    // An update continues the counts of the run.
     let _ = run(&folder, train);
     folder.write("new.csv", lending(6, 1_000));
     let update = "update m.ckpt new.csv -o n.feamoe";
