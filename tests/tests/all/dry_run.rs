@@ -57,7 +57,9 @@ fn it_counts_what_the_run_counts_and_writes_nothing() {
 
     // Passes add time, kept rows memory.
     let passes = folder.unchanged(|| run(&folder, &format!("{train} --dry-run --epochs 10 --shuffle")));
-    assert!(passes["seconds"].as_f64() > dry["seconds"].as_f64().map(|seconds| 3.0 * seconds), "{passes}");
+    // By its own speed: another run has another one.
+    let of = |key: &str| passes[key].as_f64().unwrap();
+    assert!(of("seconds") > 8.99 * of("rows") / of("rows_per_second"), "{passes}");
     let kept = memory(&passes, "rows_in_memory_bytes")
         / memory(&run(&folder, &format!("{train} --shuffle")), "rows_in_memory_bytes");
     assert!((0.8..1.25).contains(&kept), "{kept}");
