@@ -10,12 +10,14 @@ use feamoe_tests::command::{Folder, finished, lending};
 use serde_json::{Map, Value};
 
 /// Commands with options that change the keys; each prints JSON.
-const RUNS: [&str; 43] = [
+const RUNS: [&str; 46] = [
     "train lending.csv --schema lending.toml -o a.feamoe --checkpoint a.ckpt --fair spd=0.05,aod=0.1 --individual 0.4 --grow every=500 --threshold auto:balanced",
     "train moved.csv --schema lending.toml -o b.feamoe --shuffle --epochs 2 --experts 2",
     "train moved.csv --schema nogroup.toml -o c.feamoe --label-delay 10 --class-weight balanced",
     "train odd.csv --schema lending.toml -o d.feamoe --fairness paper --background 0 --bad-cells missing",
     "train small.csv --schema lending.toml -o g.feamoe --bins 0",
+    "train odd.csv --schema lending.toml -o d.feamoe --bad-cells missing --dry-run",
+    "update a.ckpt moved.csv -o e.feamoe --dry-run",
     "update a.ckpt moved.csv -o e.feamoe",
     "tune small.csv --schema lending.toml -o o.toml --candidates 3 --repeats 1 --fair spd=0.1",
     "tune small.csv --schema nogroup.toml -o o.toml --candidates 2 --stream",
@@ -33,6 +35,7 @@ const RUNS: [&str; 43] = [
     "explain lending.feamoe few.csv --method sampled --row 3 --max-evaluations 2000",
     "explain lending.feamoe few.csv --budget 60000 --background-rows 100 --max-evaluations 2000",
     "explain lending.feamoe few.csv --groups money=income+loan_amount --row 1 --space log-odds",
+    "explain lending.feamoe few.csv --top 3 --method sampled --max-evaluations 2000",
     "explain lending.feamoe few.csv --global --sample 20",
     "explain lending.feamoe few.csv --global --method frozen",
     "explain lending.feamoe --shapes",
@@ -57,7 +60,8 @@ const RUNS: [&str; 43] = [
 ];
 
 /// Keys whose objects hold what the data name, such as columns: there is no list of their keys.
-const MAPS: [&str; 9] = ["kept", "notes", "gaps", "options", "measures", "ranges", "costs", "missing_in", "monotone"];
+const MAPS: [&str; 10] =
+    ["kept", "notes", "gaps", "options", "measures", "ranges", "costs", "steps", "missing_in", "monotone"];
 
 struct Described {
     command: &'static str,

@@ -153,6 +153,18 @@ fn lines_fit_the_terminal() {
     }
 }
 
+/// What is in a file does not depend on the terminal that it was made on.
+#[test]
+fn a_file_fits_no_terminal() {
+    let folder = folder();
+    let command = "explain lending.feamoe few.csv --row 2";
+    let Some(_) = on_terminal(&folder, 40, "", &format!("{command} -o why.txt")) else {
+        println!("skipped: there is no `script`");
+        return;
+    };
+    assert_eq!(folder.text("why.txt"), run(&folder, command).stdout);
+}
+
 #[test]
 fn colours_are_for_terminals_that_want_them() {
     let folder = Folder::new();

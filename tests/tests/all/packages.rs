@@ -11,7 +11,7 @@ use serde_json::Value;
 const PERMISSIVE: [&str; 9] =
     ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "Unicode-3.0", "Zlib"];
 /// Of the tests alone, of which nothing is distributed.
-const OF_TESTS: [&str; 2] = ["BSL-1.0", "MPL-2.0"];
+const OF_TESTS: [&str; 3] = ["BSL-1.0", "MIT-0", "MPL-2.0"];
 
 /// Every workspace, and whether it is published.
 const WORKSPACES: [&str; 3] = ["Cargo.toml", "engine/c/Cargo.toml", "firmware-example/Cargo.toml"];

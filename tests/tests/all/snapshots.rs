@@ -67,7 +67,10 @@ fn every_command_has_completions_and_a_page() {
     assert_eq!(pages.len(), 1 + COMMANDS.len());
     for command in COMMANDS {
         let page = folder.text(&format!("feamoe-{command}.1"));
-        assert!(page.contains(".SH SYNOPSIS") && page.contains(&format!("feamoe {command}")), "{page}");
+        assert!(
+            page.contains(".SH SYNOPSIS") && page.contains(&format!("feamoe {}", command.replace('-', "\\-"))),
+            "{page}"
+        );
     }
     assert_eq!(folder.run(&["man"]).done(), folder.text("feamoe.1"));
 }

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::run::Report as Run;
-use super::{Outcome, delta, export, inspect, monitor, print, score, study, tune};
+use super::{Outcome, delta, dry_run, export, inspect, monitor, print, score, study, tune};
 
 /// The options of `feamoe json-schema`.
 #[derive(Args, Debug)]
@@ -25,8 +25,10 @@ pub struct Options {
 /// What is printed as JSON.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Printed {
+    /// A run, or what --dry-run finds
     Train,
     Tune,
+    /// As of train
     Update,
     Evaluate,
     Compare,
@@ -56,7 +58,7 @@ fn schema(printed: Printed) -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| settings.inline_subschemas = true);
     let generator = &mut settings.into_generator();
     let mut documents = match printed {
-        Printed::Train | Printed::Update => vec![of::<Run>(generator)],
+        Printed::Train | Printed::Update => vec![of::<Run>(generator), of::<dry_run::Report>(generator)],
         Printed::Tune => vec![of::<tune::Report<'_>>(generator)],
         Printed::Evaluate => vec![of::<Evaluation>(generator)],
         Printed::Compare => vec![of::<Comparison>(generator)],

@@ -7,6 +7,7 @@ mod card;
 mod compare;
 mod delta;
 mod demo;
+mod dry_run;
 mod evaluate;
 mod events;
 mod experts;

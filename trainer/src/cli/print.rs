@@ -13,7 +13,7 @@ use feamoe::output::{OutputFile, STANDARD_OUTPUT, WriteError};
 use serde::Serialize;
 
 pub use super::table::TextTable;
-use super::table::terminal_width;
+use super::table::{fitting_no_terminal, terminal_width};
 
 /// How much is said beside the results.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -100,7 +100,8 @@ fn report(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Resul
     Ok(())
 }
 
-/// Writes results to a file, or without one, or for `-`, to standard output as they come; a failure to write names the place.
+/// Writes results to a file, or without one, or for `-`, to standard output as they come; a failure
+/// to write names the place.
 pub fn write(output: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     // What fails without a name of its own is the writing.
     let named = |error: anyhow::Error, name: &dyn Fn(io::Error) -> WriteError| match error.downcast::<io::Error>() {
@@ -110,7 +111,8 @@ pub fn write(output: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> anyhow
     match output.filter(|path| !is_standard_output(path)) {
         Some(path) => {
             let mut file = OutputFile::create(path)?;
-            write(&mut file).map_err(|error| named(error, &|cause| WriteError::new(path, cause)))?;
+            fitting_no_terminal(|| write(&mut file))
+                .map_err(|error| named(error, &|cause| WriteError::new(path, cause)))?;
             file.commit()?;
         }
         None => {

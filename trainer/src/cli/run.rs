@@ -250,21 +250,23 @@ fn warnings(run: &Run, exported: &Export) -> Vec<String> {
         }
         _ => "",
     };
-    let bad = run.feature_cells().into_iter().filter(|cells| cells.bad > 0);
-    let bad: Vec<String> = bad
-        .map(|FeatureCells { feature, bad, bad_values, .. }| {
-            let values: Vec<String> = bad_values.iter().map(|value| format!("{value:?}")).collect();
-            let more = if bad_values.len() < MOST_SEEN { "" } else { ", ..." };
-            format!("column {feature:?}: {bad} cells are no numbers and count as missing: {}{more}", values.join(", "))
-        })
-        .collect();
+    let cells = run.feature_cells();
     let remarks = run.remarks();
     let remarks = remarks.iter().map(|remark| format!("{remark}{}", remedy(remark)));
-    run.notes.iter().cloned().chain(bad).chain(remarks).chain(exported.warnings.iter().cloned()).collect()
+    run.notes.iter().cloned().chain(bad_cells(&cells)).chain(remarks).chain(exported.warnings.iter().cloned()).collect()
+}
+
+/// Returns a message for every feature with cells that are no numbers.
+pub fn bad_cells(features: &[FeatureCells]) -> impl Iterator<Item = String> {
+    features.iter().filter(|cells| cells.bad > 0).map(|FeatureCells { feature, bad, bad_values, .. }| {
+        let values: Vec<String> = bad_values.iter().map(|value| format!("{value:?}")).collect();
+        let more = if bad_values.len() < MOST_SEEN { "" } else { ", ..." };
+        format!("column {feature:?}: {bad} cells are no numbers and count as missing: {}{more}", values.join(", "))
+    })
 }
 
 /// Returns a line for every feature: what its cells were.
-fn features(features: &[FeatureCells]) -> String {
+pub fn features(features: &[FeatureCells]) -> String {
     let mut table = TextTable::new(&["feature", "kind", "missing", "bad cells", "clamped", "unseen", "refits"]);
     for FeatureCells { feature, kind, missing, bad, clamped, unseen, refits, .. } in features {
         let counts = [missing, bad, clamped, unseen, refits].map(u64::to_string);

@@ -1,6 +1,7 @@
 //! Tables as text, as wide as the terminal at most.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use terminal_size::terminal_size;
@@ -19,8 +20,22 @@ pub struct TextTable {
 /// Blanks between two columns.
 const GAP: u16 = 2;
 
+/// Results go into a file, whatever standard output is.
+static IS_FOR_A_FILE: AtomicBool = AtomicBool::new(false);
+
+/// Does something whose results go into a file: lines are as long as they are.
+pub fn fitting_no_terminal<T>(act: impl FnOnce() -> T) -> T {
+    IS_FOR_A_FILE.store(true, Ordering::SeqCst);
+    let result = act();
+    IS_FOR_A_FILE.store(false, Ordering::SeqCst);
+    result
+}
+
 /// Returns the columns of the terminal that results are printed on, if it is one.
 pub fn terminal_width() -> Option<u16> {
+    if IS_FOR_A_FILE.load(Ordering::SeqCst) {
+        return None;
+    }
     io::stdout().is_terminal().then(terminal_size).flatten().map(|(terminal_size::Width(width), _)| width)
 }
 

@@ -13,8 +13,10 @@ use feamoe::schema::Schema;
 use feamoe::training;
 use feamoe::training::config::Config;
 use feamoe::training::delay::MOST_DELAY;
+use feamoe::training::rehearsal::rehearse;
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 
+use super::dry_run::{self, DryRunOption};
 use super::gaps::{Gaps, MEASURES};
 use super::run::{Outputs, Store};
 use super::{CellsOption, FormatOption, OrAuto, Outcome, files, or_auto, whole};
@@ -45,6 +47,8 @@ pub struct Options {
     /// run in several passes or shuffled is stored at its end only
     #[arg(long, value_name = "N", requires = "checkpoint", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     checkpoint_every: Option<u64>,
+    #[command(flatten)]
+    dry_run: DryRunOption,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -379,6 +383,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut schema = Schema::open(&options.schema)?;
     options.cells.apply(&mut schema.table);
     refuse_without_groups(&config, &schema, &options.schema)?;
+    if options.dry_run.is_on() {
+        return dry_run::run(|| rehearse(&options.data, &schema, &learning), options.format);
+    }
     let is_single_pass = learning.epochs == 1 && !learning.shuffle;
     let run = outputs.learn(is_single_pass, |saving, on_progress| {
         training::run_saving(&options.data, &schema, &learning, saving, on_progress)

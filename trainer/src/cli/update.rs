@@ -16,7 +16,9 @@ use feamoe::rows::{Input, ResumeFrom};
 use feamoe::training;
 use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::delay::MOST_DELAY;
+use feamoe::training::rehearsal::rehearse_resuming;
 
+use super::dry_run::{self, DryRunOption};
 use super::run::{Outputs, Store};
 use super::{CellsOption, FormatOption, Outcome, files, refuse_overwriting, whole};
 
@@ -75,6 +77,8 @@ pub struct Options {
     #[command(flatten)]
     cells: CellsOption,
     #[command(flatten)]
+    dry_run: DryRunOption,
+    #[command(flatten)]
     format: FormatOption,
 }
 
@@ -102,6 +106,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         (_, true) => ResumeFrom::Again,
         _ => ResumeFrom::Same,
     };
+    if options.dry_run.is_on() {
+        return dry_run::run(|| rehearse_resuming(checkpoint, &options.data, resume_from), options.format);
+    }
     let run = outputs.learn(true, |saving, on_progress| {
         training::resume(checkpoint, &options.data, resume_from, saving, on_progress)
     })?;

@@ -16,6 +16,7 @@ mod kernel;
 mod reason;
 mod shape;
 mod summary;
+mod top;
 mod typical;
 
 use feamoe_engine::schema::Kind;

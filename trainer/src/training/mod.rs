@@ -18,6 +18,7 @@ mod layout;
 mod monotone;
 mod order;
 pub mod prequential;
+pub mod rehearsal;
 pub mod remarks;
 pub mod report;
 mod shifts;
@@ -248,16 +249,7 @@ pub fn run_saving(
     saving: Option<Saving<'_>>,
     on_progress: OnProgress<'_>,
 ) -> Result<Run, Error> {
-    if let Some(input) = inputs.iter().find(|input| !input.can_be_read_again())
-        && options.epochs > 1
-        && !options.shuffle
-    {
-        return Err(Error::Input(format!(
-            "{} passes read the data again, but {input} can be read once only; shuffle the rows, which keeps them in memory, or \
-             name a file",
-            options.epochs
-        )));
-    }
+    check_passes(inputs, options)?;
     let started = Instant::now();
     let weight = options.weight.as_deref();
     let schema = &*without_weight(schema, weight)?;
@@ -399,6 +391,18 @@ pub fn resume(
     let reader = Reader::resume(open, place, resume_from)?;
     let trainer = Trainer::resume(checkpoint, reader.source().columns(), reader.file(), resume_from)?;
     over(trainer, reader, saving, on_progress, started)
+}
+
+/// Refuses several passes over what can be read once only.
+fn check_passes(inputs: &[Input], options: &Options) -> Result<(), Error> {
+    match inputs.iter().find(|input| !input.can_be_read_again()) {
+        Some(input) if options.epochs > 1 && !options.shuffle => Err(Error::Input(format!(
+            "{} passes read the data again, but {input} can be read once only; shuffle the rows, which keeps them in memory, or \
+             name a file",
+            options.epochs
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Opens the data after earlier ones of these columns (none: there were none) and of this digest;

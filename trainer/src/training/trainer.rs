@@ -242,10 +242,7 @@ impl Trainer {
         if !self.admission.admit(record)? {
             return Ok(None);
         }
-        if let Some((column, found)) = record.long_text(&self.features, MOST_TEXT) {
-            let column = self.admission.columns().get(column).cloned().unwrap_or_default();
-            return Err(Error::LongText { at: record.position.into(), column, found, limit: MOST_TEXT });
-        }
+        self.check_text(record)?;
         if self.reservoir.bytes() > MOST_BYTES {
             return Err(self.too_much_memory(record, "the sample for the background", self.reservoir.rows().count()));
         }
@@ -275,6 +272,27 @@ impl Trainer {
         }
         self.fit_if_due()?;
         Ok(Some(prediction))
+    }
+
+    /// Counts a record and its cells as [`Trainer::learn`] does, and lets the encoding follow, but
+    /// learns nothing else from it. Returns whether it would be learned from. For a trainer whose
+    /// encoder is fitted.
+    pub(super) fn look(&mut self, record: &Record<'_>) -> Result<bool, Error> {
+        if !self.admission.admit(record)? {
+            return Ok(false);
+        }
+        self.check_text(record)?;
+        let Self { admission, encoder, state, .. } = self;
+        encoder.learn_one(&admission.row(*record), &mut state.example)?;
+        _ = encoder.follow();
+        Ok(true)
+    }
+
+    /// Refuses a text that is too long for a level.
+    fn check_text(&self, record: &Record<'_>) -> Result<(), Error> {
+        let Some((column, found)) = record.long_text(&self.features, MOST_TEXT) else { return Ok(()) };
+        let column = self.admission.columns().get(column).cloned().unwrap_or_default();
+        Err(Error::LongText { at: record.position.into(), column, found, limit: MOST_TEXT })
     }
 
     /// Scores a record by what was learned so far, as it would be scored if it came next and no

@@ -14,8 +14,8 @@ use crate::cli::progress::RowsProgress;
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use feamoe::explanation::{
-    BackgroundMemory, Batch, Explained, Explainer, Explanation, Group, MAX_REASONS, Procedure, REASONS, Slot, Sums,
-    reasons,
+    BackgroundMemory, Batch, Explained, Explainer, Explanation, Group, MAX_REASONS, Procedure, REASONS, Slot, Summary,
+    Sums, reasons,
 };
 use feamoe::judge::binding::Binding;
 use feamoe::judge::inputs::Inputs;
@@ -70,7 +70,7 @@ pub struct Options {
     /// background: exact. Beside it stands the share of the background's rows, or with DATA of its
     /// rows, that have the value. Text is a line for each feature, CSV one for each point and
     /// curve. Of more than 128 bins or levels 128 are given.
-    #[arg(long, conflicts_with_all = ["row", "method", "groups", "global", "plot_kind", "reasons", "space", "budget",
+    #[arg(long, conflicts_with_all = ["row", "method", "groups", "global", "reasons", "space", "budget",
         "tolerance", "max_evaluations", "max_seconds"])]
     shapes: bool,
     /// Features whose shapes are given, in this order [default: all]
@@ -85,6 +85,14 @@ pub struct Options {
     #[arg(long, value_name = "N", conflicts_with_all = ["row", "shapes"], allow_negative_numbers = true,
         value_parser = whole::<u64>(1..=u64::MAX))]
     sample: Option<u64>,
+    /// Only the N features with the largest mean absolute values; the rest are summed as other
+    ///
+    /// In text and JSON, and in the plot, unless --max-display says how many rows that has. The text
+    /// of a record has its own largest. Of --global, other is the sum of the means. A standard error
+    /// of other is the sum of those of its features: the most that it can be.
+    #[arg(long, value_name = "N", conflicts_with = "shapes", allow_negative_numbers = true,
+        value_parser = whole::<usize>(1..=500))]
+    top: Option<usize>,
     /// Draw the explanation to this SVG file, beside what is printed
     ///
     /// Values are in probability or log-odds, as --method has them. Without --row or --shapes the
@@ -96,7 +104,8 @@ pub struct Options {
     /// those]
     #[arg(long, value_enum, value_name = "KIND", requires = "plot")]
     plot_kind: Option<PlotKind>,
-    /// Rows of features in the plot, 1 to 500 [default: 20]; features past them share the last
+    /// Rows of features in the plot, 1 to 500 [default: 20, with --top N+1]; features past them
+    /// share the last. What is printed is left whole, see --top
     #[arg(long, value_name = "N", requires = "plot", allow_negative_numbers = true, value_parser = whole::<usize>(1..=500))]
     max_display: Option<usize>,
     /// Reasons that are given for an unfavourable decision, 0 to 10 [default: 4]
@@ -176,12 +185,21 @@ enum PlotKind {
     Heatmap,
     /// Mean magnitude of each feature's values; with --row, the record's values
     Bar,
+    /// The effect of each feature along its values: the same as --shapes, which is then printed
+    Shapes,
+}
+
+impl PlotKind {
+    /// Returns its name on the command line.
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |kind| kind.get_name().to_owned())
+    }
 }
 
 impl Options {
     /// Returns how many rows of features a plot has at most.
     fn most_rows(&self) -> usize {
-        self.max_display.unwrap_or(plot::MOST_PLAYERS)
+        self.max_display.or(self.top.map(|top| top + 1)).unwrap_or(plot::MOST_PLAYERS)
     }
 
     /// Returns the numbers of the records that are explained, in ascending order; `None`: all.
@@ -204,15 +222,48 @@ impl Options {
         }
     }
 
+    /// Returns whether features are followed along their values.
+    fn is_of_shapes(&self) -> bool {
+        self.shapes || self.plot_kind == Some(PlotKind::Shapes)
+    }
+
+    /// Refuses what is about records beside shapes.
+    fn refuse_records(&self) -> anyhow::Result<()> {
+        if let Some(kind) = self.plot_kind.filter(|kind| *kind != PlotKind::Shapes) {
+            bail!("--shapes are drawn as such, found --plot-kind {}; leave out one of them", kind.name());
+        }
+        let given = [
+            ("--row", self.row.is_some()),
+            ("--global", self.global),
+            ("--method", self.method.is_some()),
+            ("--groups", !self.groups.is_empty()),
+            ("--sample", self.sample.is_some()),
+            ("--top", self.top.is_some()),
+            ("--reasons", self.reasons.is_some()),
+        ];
+        let given = given.into_iter().find_map(|(option, is_given)| is_given.then_some(option));
+        if let Some(option) = given.or_else(|| self.shapley.first_of_values()) {
+            bail!("--plot-kind shapes draws features, not records; leave out {option}");
+        }
+        Ok(())
+    }
+
     /// Returns what is drawn, if anything; refuses what cannot be combined.
     fn plot_kind(&self) -> anyhow::Result<Option<PlotKind>> {
         ensure!(
             self.reasons.is_none() || self.format != Format::Csv,
             "--reasons are words, and CSV has values only; use --format json, or leave out --reasons"
         );
+        ensure!(
+            self.top.is_none() || self.global || self.format != Format::Csv,
+            "--top looks at all records before the first is printed, and a line of CSV is printed as it comes; use --format json, or --global"
+        );
         let Some(path) = &self.plot else { return Ok(None) };
         if let Some(extension) = path.extension().filter(|extension| !extension.eq_ignore_ascii_case("svg")) {
             bail!("--plot writes SVG, found {}; name the file .svg", extension.display());
+        }
+        if self.is_of_shapes() {
+            return self.refuse_records().map(|()| None);
         }
         let kind = self.plot_kind.unwrap_or(match self.row {
             Some(_) => PlotKind::Waterfall,
@@ -226,8 +277,7 @@ impl Options {
                 bail!("--plot-kind waterfall draws one record; name it with --row")
             }
             PlotKind::Beeswarm | PlotKind::Scatter | PlotKind::Heatmap if self.row.is_some() => {
-                let name = kind.to_possible_value().map_or_else(String::new, |kind| kind.get_name().to_owned());
-                bail!("--plot-kind {name} draws many records; leave out --row")
+                bail!("--plot-kind {} draws many records; leave out --row", kind.name())
             }
             PlotKind::Decision if self.method == Some(MethodName::Frozen) => bail!(plot::PlotError::SeveralBases),
             _ => {}
@@ -256,7 +306,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     // Made before the work, so that a place that cannot be written is found out at once.
     let mut drawing = options.plot.as_deref().map(print::create).transpose()?;
     print::write(options.output.as_deref(), |out| {
-        let drawn = if options.shapes { shapes::explain(options, out)? } else { explain(options, kind, out)? };
+        let drawn = if options.is_of_shapes() { shapes::explain(options, out)? } else { explain(options, kind, out)? };
         if let Some((file, svg)) = drawing.as_mut().zip(drawn) {
             file.write_whole(svg.as_bytes())?;
         }
@@ -443,7 +493,7 @@ impl<'o, 'm> Report<'o, 'm> {
             let reasons = reasons(self.explainer, cells, attribution, self.options.reasons.unwrap_or(REASONS));
             let explained = Explained { row: *row, cells, attribution, reasons };
             if self.in_words() {
-                out.write_all(print::fitted(&render(self.explainer, &explained)).as_bytes())?;
+                out.write_all(print::fitted(&render(self.explainer, &explained, self.options.top)).as_bytes())?;
             }
             if self.kept {
                 self.explanation.push(explained);
@@ -464,11 +514,15 @@ impl<'o, 'm> Report<'o, 'm> {
             ));
         }
         let summary = sums.summary(explainer);
+        let top = |summary: &Summary| options.top.map_or_else(|| summary.clone(), |top| summary.clone().top(top));
         match options.format {
-            Format::Text if summarised => out.write_all(print::fitted(&render_summary(&summary)).as_bytes())?,
-            Format::Json if options.global => write_json(&summary, out)?,
-            Format::Json => write_json(&explanation, out)?,
-            Format::Csv if options.global => write_summary(&summary, out)?,
+            Format::Text if summarised => out.write_all(print::fitted(&render_summary(&top(&summary))).as_bytes())?,
+            Format::Json if options.global => write_json(&top(&summary), out)?,
+            Format::Json => match options.top {
+                Some(top) => write_json(&explanation.clone().top(top), out)?,
+                None => write_json(&explanation, out)?,
+            },
+            Format::Csv if options.global => write_summary(&top(&summary), out)?,
             // Written record by record.
             Format::Text | Format::Csv => {}
         }
@@ -478,6 +532,8 @@ impl<'o, 'm> Report<'o, 'm> {
             Some(PlotKind::Decision) => Some(plot::decision(&explanation, options.most_rows())?),
             Some(PlotKind::Beeswarm) => Some(plot::beeswarm(&explanation, options.most_rows())?),
             Some(PlotKind::Scatter) => Some(plot::scatter(&explanation, options.most_rows())?),
+            // Of features, which no records are explained for.
+            Some(PlotKind::Shapes) => None,
             Some(PlotKind::Heatmap) => Some(plot::heatmap(&explanation, options.most_rows())?),
             Some(PlotKind::Bar) if options.row.is_some() => {
                 Some(plot::bar_of_record(&explanation, 0, options.most_rows())?)

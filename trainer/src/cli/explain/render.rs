@@ -66,8 +66,8 @@ pub fn write_summary(s: &Summary, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns one record as text.
-pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>) -> String {
+/// Returns one record as text, with the `top` features that moved it most, all by default.
+pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>, top: Option<usize>) -> String {
     let a = explained.attribution;
     let (frozen, sampled) = (a.method == Method::Frozen, a.method == Method::Sampled);
     let mut text = format!(
@@ -100,7 +100,8 @@ pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>) -> String {
     let mut table = TextTable::new(&headings);
     let values = &a.values[..explainer.players().len()];
     let order = by_magnitude(values);
-    for &index in &order {
+    let (shown, rest) = order.split_at(order.len().min(top.unwrap_or(usize::MAX)));
+    for &index in shown {
         let cell = &explained.cells[index];
         let mut cells = vec![explainer.players()[index].name.clone(), cell.shown(), signed(values[index])];
         cells.extend(sampled.then(|| share(a.standard_errors[index])));
@@ -108,7 +109,16 @@ pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>) -> String {
         cells.push(note_name(cell.note).to_owned());
         table.row(cells);
     }
-    text += &with_bars(&table, order.iter().map(|index| values[*index]));
+    let sum = |all: &[f32]| rest.iter().filter_map(|index| all.get(*index)).sum::<f32>();
+    let other = (!rest.is_empty()).then(|| sum(values));
+    if let Some(value) = other {
+        let mut cells = vec!["other".to_owned(), format!("{} features", rest.len()), signed(value)];
+        cells.extend(sampled.then(|| share(sum(&a.standard_errors))));
+        cells.extend((a.method == Method::Path).then(|| signed(sum(&a.gate_values))));
+        cells.push(String::new());
+        table.row(cells);
+    }
+    text += &with_bars(&table, shown.iter().map(|index| values[*index]).chain(other));
     if frozen && a.gate_share.is_some_and(|share| share > GATE_SHARE_WARNING) {
         text += "warning: the gate moves this score; the frozen game holds it still and may mislead: use --method exact or path\n";
     }

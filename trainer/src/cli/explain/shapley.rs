@@ -111,6 +111,18 @@ impl Options {
         given.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
     }
 
+    /// Returns the first of them that was given and is about values, not about background records.
+    pub fn first_of_values(&self) -> Option<&'static str> {
+        let given = [
+            ("--space", self.space.is_some()),
+            ("--budget", self.budget.is_some()),
+            ("--tolerance", self.tolerance.is_some()),
+            ("--max-evaluations", self.max_evaluations.is_some()),
+            ("--max-seconds", self.max_seconds.is_some()),
+        ];
+        given.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
+    }
+
     /// Returns the files that are read.
     pub fn inputs(&self) -> &[Input] {
         &self.background

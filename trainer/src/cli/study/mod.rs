@@ -68,7 +68,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     let mut shapes = None;
     if wanted(SHAPES) {
-        print::note(&format!("{SHAPES}"));
+        print::note(SHAPES);
         shapes = Some(shapes::study(options.runs)?);
     }
     match options.format.format {

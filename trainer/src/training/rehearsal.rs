@@ -1,0 +1,122 @@
+//! A look at the data of a run before it: what the run would count, and how long it would take.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::checkpoint::Checkpoint;
+use super::{Options, Trainer, check_passes, open, without_weight};
+use crate::error::Error;
+use crate::judge::attribute::{AttributeReport, OtherLabels};
+use crate::model::card::FeatureCells;
+use crate::rows::{Digest, Input, Reader, ResumeFrom};
+use crate::schema::Schema;
+
+/// Rows that are learned from, to measure how long that takes.
+const TIMED: u64 = 20_000;
+
+/// What a run would find in its data, and what it would take.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct Rehearsal {
+    /// Rows that the run would learn from.
+    pub rows: u64,
+    /// Rows that are filtered out or have neither target value.
+    pub skipped: u64,
+    /// Rows left out because their sample weight is 0.
+    pub weightless: u64,
+    /// Those with neither target value.
+    pub other_labels: OtherLabels,
+    /// What the cells of every feature are, as a run counts them that reads the rows in this order.
+    pub features: Vec<FeatureCells>,
+    /// Who would be learned from, by protected attribute.
+    pub attributes: Vec<AttributeReport>,
+    /// Passes over the data; the most there can be where the run decides when to end.
+    pub passes: u32,
+    /// Rows that were learned from to measure the speed.
+    pub timed_rows: u64,
+    /// Rows learned per second, reading and encoding included.
+    pub rows_per_second: f64,
+    /// Estimated seconds of the run with all its passes, writing the model aside.
+    pub seconds: f64,
+    /// Estimated bytes that the rows take in memory; 0 where they are streamed.
+    pub rows_in_memory_bytes: u64,
+    /// What the reading passes over, in words.
+    pub notes: Vec<String>,
+}
+
+/// Reads the data as [`run`](super::run) would, learns from the first rows only and gives up what
+/// it learned.
+///
+/// # Errors
+/// Those of [`run`](super::run).
+pub fn rehearse(inputs: &[Input], schema: &Schema, options: &Options) -> Result<Rehearsal, Error> {
+    check_passes(inputs, options)?;
+    let weight = options.weight.as_deref();
+    let schema = &*without_weight(schema, weight)?;
+    let reader = Reader::new(open(inputs, schema, weight, &[], Digest::default())?, false);
+    let trainer = Trainer::of_source(reader.source().columns(), reader.file(), schema.clone(), options)?;
+    look_over(trainer, reader, options.epochs, options.shuffle)
+}
+
+/// As [`rehearse`], of [`resume`](super::resume).
+///
+/// # Errors
+/// Those of [`resume`](super::resume).
+pub fn rehearse_resuming(
+    checkpoint: Checkpoint<'_>,
+    inputs: &[Input],
+    resume_from: ResumeFrom,
+) -> Result<Rehearsal, Error> {
+    let place = &checkpoint.place;
+    let open = |digest| open(inputs, &checkpoint.schema, checkpoint.weight.as_deref(), place.columns(), digest);
+    let reader = Reader::resume(open, place, resume_from)?;
+    let trainer = Trainer::resume(checkpoint, reader.source().columns(), reader.file(), resume_from)?;
+    look_over(trainer, reader, 1, false)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn look_over(mut trainer: Trainer, mut reader: Reader<'_>, passes: u32, shuffle: bool) -> Result<Rehearsal, Error> {
+    let (started, before) = (Instant::now(), trainer.counts());
+    let seconds = || started.elapsed().as_secs_f64();
+    let (mut rows, mut timed_rows) = (0_u64, 0);
+    // The first rows take longer, until the columns are settled.
+    let (mut settled, mut timed) = (None, 0.0);
+    while reader.advance()? {
+        let record = reader.record();
+        if rows >= TIMED && trainer.encoder().is_some() {
+            rows += u64::from(trainer.look(&record)?);
+            continue;
+        }
+        rows += u64::from(trainer.learn(&record)?.is_some());
+        (timed_rows, timed) = (rows, seconds());
+        if settled.is_none() && trainer.encoder().is_some() {
+            settled = Some((rows, timed));
+        }
+    }
+    trainer.check(&reader.files())?;
+    trainer.fit()?;
+    if rows == timed_rows {
+        timed = seconds();
+    }
+    // Of few rows, the mean of all.
+    let (settled_rows, settled_at) = settled.filter(|(settled, _)| timed_rows > 2 * settled).unwrap_or_default();
+    let each = (timed - settled_at) / (timed_rows - settled_rows).max(1) as f64;
+    let left = (rows - timed_rows) + u64::from(passes - 1) * rows;
+    let sampled = trainer.reservoir().rows().count().max(1) as u64;
+    let counts = trainer.counts();
+    Ok(Rehearsal {
+        rows,
+        skipped: counts.filtered + counts.unlabelled - before.filtered - before.unlabelled,
+        weightless: counts.weightless - before.weightless,
+        other_labels: OtherLabels::new(trainer.other_labels(), &trainer.schema().target),
+        features: trainer.feature_cells(),
+        attributes: trainer.attributes().map(|attribute| AttributeReport::new(attribute, None)).collect(),
+        passes,
+        timed_rows,
+        rows_per_second: 1.0 / each,
+        seconds: timed + left as f64 * each,
+        rows_in_memory_bytes: if shuffle { trainer.reservoir().bytes() as u64 * rows / sampled } else { 0 },
+        notes: reader.source().notes(),
+    })
+}
