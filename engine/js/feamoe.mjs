@@ -329,7 +329,8 @@ export class Model {
             throw new FeamoeError(`the record has no "${name}": give null where the value is missing; ${this.#named()}`);
         }
         const type = typeof value;
-        if (value === null || value === undefined || value === "" || Number.isNaN(value)) {
+        const isEmpty = value === "" && !this.#codes[index].has("");
+        if (value === null || value === undefined || isEmpty || Number.isNaN(value)) {
             this.#view.setUint32(at, MISSING, true);
         } else if (kind === "number") {
             if (type !== "number" && type !== "bigint") {

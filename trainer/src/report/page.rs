@@ -4,8 +4,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Report;
 use super::sections;
+use super::what_if;
 
-/// Nothing is asked for, and nothing runs.
+/// Nothing is asked for, and nothing runs but the script of the form.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 const STYLE: &str = include_str!("page.css");
 
@@ -25,12 +26,12 @@ pub(super) fn page(report: &Report) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta http-equiv="Content-Security-Policy" content={ (report.what_if.policy()) (POLICY) };
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="generator" content={ "feamoe " (env!("CARGO_PKG_VERSION")) };
                 title { (title) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(what_if::STYLE)) }
             }
             body {
                 a.skip href="#content" { "Skip to the content" }
@@ -48,10 +49,11 @@ pub(super) fn page(report: &Report) -> String {
                 }
                 footer {
                     p {
-                        "Made by feamoe " (env!("CARGO_PKG_VERSION")) ". The page is one file: it has no scripts and asks "
-                        "for nothing. The same model, rows and options give the same bytes."
+                        "Made by feamoe " (env!("CARGO_PKG_VERSION")) ". The page is one file and asks for nothing; its only script "
+                        "is that of the form under What if. The same model, rows and options give the same bytes."
                     }
                 }
+                (report.what_if.script())
             }
         }
     };
