@@ -56,7 +56,7 @@ fi
 # What takes one core for minutes, compiling in one piece and waiting for a browser, runs beside the tests; what it prints comes in its turn.
 beside=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$beside"' EXIT
-for script in trainer/python trainer/page; do
+for script in trainer/python engine/js trainer/page; do
     status=0
     $script/test.sh >"$beside/${script##*/}" 2>&1 || status=$?
     echo $status >"$beside/${script##*/}.status"
@@ -142,6 +142,15 @@ ran_beside python || status=$?
 case $status in
     0) ;;
     3) left_out+=("the module for Python: Python 3.10 or newer, or its packages, are out of reach") ;;
+    *) exit $status ;;
+esac
+
+step "the module for JavaScript"
+status=0
+ran_beside js || status=$?
+case $status in
+    0) ;;
+    3) left_out+=("the module for JavaScript: the target wasm32-unknown-unknown, Chromium, node 20, npm or its packages are out of reach") ;;
     *) exit $status ;;
 esac
 
