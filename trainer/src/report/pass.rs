@@ -132,9 +132,8 @@ pub(super) fn report(
         AnyModel::Float(model) => Some((model, rules(model, card, None, &Features::default())?)),
         AnyModel::Integer { .. } => None,
     };
-    let recourse = host_rules
-        .as_ref()
-        .map(|(model, rules)| (drawing.look(model, rules, &attributes), in_words(model, rules)));
+    let recourse =
+        host_rules.as_ref().map(|(model, rules)| (drawing.look(model, rules, &attributes), in_words(model, rules)));
     let what_if = WhatIf::new(subject, host_rules.as_ref().map(|(_, rules)| rules), &kept);
     let (recourse, rules) = recourse.map_or((None, Vec::new()), |(found, rules)| (Some(found), rules));
     let targets = limits(subject);
