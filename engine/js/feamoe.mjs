@@ -293,21 +293,21 @@ export class Model {
         this.#changes ||= this.#allocate(CHANGE_BYTES * count);
         this.#rules ||= this.#allocate(RULE_BYTES * count);
         this.features.forEach(({ name }, index) => {
-            const rule = rules[name] ?? {};
+            const rule = (Object.hasOwn(rules, name) && rules[name]) || {};
             this.#rule(name, this.#rules + RULE_BYTES * index, fixed.has(name) ? { ...rule, direction: "fixed" } : rule);
         });
         const memory = [this.#recourse, RECOURSE_BYTES, 0, 0];
         const outputs = [this.#answer, this.#changes, count];
         this.#callOn(this.#record, "recourse_few", this.#rules, count, margin, ...memory, ...outputs);
         if (this.#byte(0) === 0) return null;
-        const changes = {};
-        this.features.forEach(({ name, levels }, index) => {
+        const changes = this.features.flatMap(({ name, levels }, index) => {
             const at = this.#changes + CHANGE_BYTES * index;
             const kind = this.#view.getUint32(at, true);
-            if (kind === NUMBER) changes[name] = this.#view.getFloat32(at + 4, true);
-            if (kind === LEVEL) changes[name] = levels[this.#view.getUint16(at + 8, true)];
+            if (kind === NUMBER) return [[name, this.#view.getFloat32(at + 4, true)]];
+            return kind === LEVEL ? [[name, levels[this.#view.getUint16(at + 8, true)]]] : [];
         });
-        return { distance: this.#float(4), probability: this.#float(8), changes };
+        // Whatever a feature is called: `__proto__` is a property as any other.
+        return { distance: this.#float(4), probability: this.#float(8), changes: Object.fromEntries(changes) };
     }
 
     /** Puts a record's values into the one that lies at an address. */

@@ -27,11 +27,11 @@ mkdir -p "$pages"
 "$feamoe" demo --out "$pages/demo" >/dev/null
 cp "$pages/demo/report.html" "$pages/demo.html"
 
-# Names that would be HTML, many groups, two protected columns.
+# Names that would be HTML, or what every object has, many groups, two protected columns.
 {
-    echo '"<b onclick=""x()"">income</b>",<script>group</script>,"region & ""more""",y'
+    echo '"<b onclick=""x()"">income</b>",<script>group</script>,"region & ""more""",__proto__,toString,y'
     for row in $(seq 1 1500); do
-        echo "$((row * 7919 % 1009)),<i>g$((row * 31 % 9))</i>,\"</td>$((row % 4))\",$((row * 7919 % 1009 + row % 97 > 560))"
+        echo "$((row * 7919 % 1009)),<i>g$((row * 31 % 9))</i>,\"</td>$((row % 4))\",$((row * 31 % 53)),t$((row % 3)),$((row * 7919 % 1009 + row % 97 > 560))"
     done
 } >"$pages/names.csv"
 cat >"$pages/names.toml" <<'END'

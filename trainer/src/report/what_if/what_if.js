@@ -168,11 +168,11 @@ function show(model) {
     function advise() {
         if (controls.some((one) => one.check())) return;
         const record = typed();
-        const rules = {};
-        model.features.forEach(({ name }, index) => {
-            const { low, high, ...rule } = page.rules[index] ?? {};
-            rules[name] = { ...rule, low: low ?? -Infinity, high: high ?? Infinity };
-        });
+        const rule = ({ name }, index) => {
+            const { low, high, ...others } = page.rules[index] ?? {};
+            return [name, { ...others, low: low ?? -Infinity, high: high ?? Infinity }];
+        };
+        const rules = Object.fromEntries(model.features.map(rule));
         if (model.score(record).decision) {
             advice.replaceChildren(make("p", {}, "The decision is favourable as it is."));
             return;
@@ -182,7 +182,7 @@ function show(model) {
             advice.replaceChildren(make("p", {}, `No change of at most ${MOST_CHANGES} features that the rules allow was found.`));
             return;
         }
-        const changes = model.features.flatMap(({ name }, index) => (name in found.changes ? [{ name, one: controls[index] }] : []));
+        const changes = model.features.flatMap(({ name }, index) => (Object.hasOwn(found.changes, name) ? [{ name, one: controls[index] }] : []));
         const take = make("button", { type: "button", id: "what-if-take" }, "Put these values into the form");
         take.addEventListener("click", () => {
             changes.forEach(({ name, one }) => one.put(found.changes[name]));
