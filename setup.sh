@@ -171,7 +171,7 @@ for i in "${!targets[@]}"; do
     }
     ready+=("$target")
 done
-# The C example's compiler, and the browser that the report is opened in.
+# The C example's compiler, the browser that the report is opened in, and the target of the module for it.
 if [ "$*" = --all ]; then
     { have arm-none-eabi-gcc && have make; } || apt_install gcc-arm-none-eabi libnewlib-arm-none-eabi make ||
         say "left out: the C example (arm-none-eabi-gcc or make is missing and could not be installed)"
@@ -182,6 +182,10 @@ if [ "$*" = --all ]; then
     have npm || absent+=(npm)
     [ ${#absent[@]} = 0 ] || apt_install "${absent[@]}" ||
         say "left out: the report in a browser (${absent[*]} missing and could not be installed)"
+    readonly web=wasm32-unknown-unknown
+    compgen -G "$(rustc --print target-libdir --target $web 2>/dev/null)/libcore-*.rlib" >/dev/null ||
+        { have rustup && timeout 300 rustup target add $web >/dev/null 2>&1; } ||
+        say "left out: the module for JavaScript ('rustup target add $web' failed)"
     { have cmake && have pkg-config; } || apt_install cmake pkg-config ||
         say "left out: the C library by CMake (cmake or pkg-config is missing and could not be installed)"
 fi

@@ -90,7 +90,7 @@ ran_beside() {
     cat "$beside/$1"
     return "$(cat "$beside/$1.status")"
 }
-for script in trainer/python trainer/page; do
+for script in trainer/python engine/js trainer/page; do
     start_beside "${script##*/}" $script/test.sh
 done &
 
@@ -175,6 +175,15 @@ ran_beside python || status=$?
 case $status in
     0) ;;
     3) left_out+=("the module for Python: Python 3.10 or newer, or its packages, are out of reach") ;;
+    *) exit $status ;;
+esac
+
+step "the module for JavaScript"
+status=0
+ran_beside js || status=$?
+case $status in
+    0) ;;
+    3) left_out+=("the module for JavaScript: the target wasm32-unknown-unknown, Chromium, node 20, npm or its packages are out of reach") ;;
     *) exit $status ;;
 esac
 

@@ -1,9 +1,9 @@
 //! Limits of every build and of the blob format, each with its reason.
 
 /// Whether this build is for a device: a target without an operating system, where flash and
-/// registers are scarce. A RISC-V part is a device; a Raspberry Pi under Linux is not. Decides
-/// speed and size, never a bit of a result.
-pub(crate) const IS_DEVICE: bool = cfg!(target_os = "none");
+/// registers are scarce. A RISC-V part is a device; a Raspberry Pi under Linux is not. WebAssembly
+/// counts as one: it is downloaded. Decides speed and size, never a bit of a result.
+pub(crate) const IS_DEVICE: bool = cfg!(any(target_os = "none", target_family = "wasm"));
 
 /// Most experts a blob may declare. The gate's sum is at most `MAX_EXPERTS * 2^MAX_LOGIT`, which
 /// must stay below `f32::MAX`.

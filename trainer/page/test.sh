@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks pages in a browser: the report of the demo, a comparison, a report of names that are HTML, and with FEAMOE_DATA that of Adult, within its time and size.
-# Then faults are planted, and each must be found. Packages and pages go into target/page. Exit code 3: node, npm, its packages or Chromium
+# Checks pages in a browser: the report of the demo, a comparison, a report of names that are HTML, and with FEAMOE_DATA that of Adult, within its
+# time and size. The form of each report is driven by keyboard: it must show what the command computes. Then faults are planted, and each must be
+# found. Packages and pages go into target/page. Exit code 3: node, npm, its packages or Chromium
 # could not be had.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -33,11 +34,11 @@ in_demo train lending.csv --schema lending.toml -o free.feamoe >/dev/null 2>&1
 in_demo report lending.ckpt --data lending-test.csv --front tune.json -o "$pages/demo.html" >/dev/null
 in_demo compare free.feamoe lending.feamoe lending-test.csv -o "$pages/compared.html" >/dev/null
 
-# Names that would be HTML, many groups, two protected columns.
+# Names that would be HTML, or what every object has, many groups, two protected columns.
 {
-    echo '"<b onclick=""x()"">income</b>",<script>group</script>,"region & ""more""",y'
+    echo '"<b onclick=""x()"">income</b>",<script>group</script>,"region & ""more""",__proto__,toString,y'
     for row in $(seq 1 1500); do
-        echo "$((row * 7919 % 1009)),<i>g$((row * 31 % 9))</i>,\"</td>$((row % 4))\",$((row * 7919 % 1009 + row % 97 > 560))"
+        echo "$((row * 7919 % 1009)),<i>g$((row * 31 % 9))</i>,\"</td>$((row % 4))\",$((row * 31 % 53)),t$((row % 3)),$((row * 7919 % 1009 + row % 97 > 560))"
     done
 } >"$pages/names.csv"
 cat >"$pages/names.toml" <<'END'
@@ -66,6 +67,14 @@ else
     echo "skipped: the report of Adult, FEAMOE_DATA not set"
 fi
 check --pictures "$pages/pictures" "$pages/demo.html" "$pages/compared.html" "$pages/names.html"
+what_if() { node trainer/page/what_if.mjs "$feamoe" "$@"; }
+what_if "$pages/demo/lending.feamoe" "$pages/demo.html"
+what_if "$pages/names.feamoe" "$pages/names.html"
+if [ -n "${FEAMOE_DATA:-}" ]; then
+    # The command reads values by the names of the columns.
+    sed 's/^header = false/header = true/; /^columns = \[/,/^\]/d' trainer/schemas/adult.toml >"$pages/adult.toml"
+    what_if "$pages/adult.feamoe" "$pages/adult.html" "$pages/adult.toml"
+fi
 
 # A check that finds nothing says little unless it finds what is there: faults are planted in a page that has none.
 planted=(
@@ -96,4 +105,17 @@ fi
 for what in "${expected[@]}"; do
     grep -q "$what" "$pages/found.txt" || { echo "not found: $what; found was" >&2; cat "$pages/found.txt" >&2; exit 1; }
 done
+# A form that shows the score of another model, and one whose script is not that of the policy.
+"$feamoe" train "$pages/demo/lending.csv" --schema "$pages/demo/lending.toml" --seed 2 -o "$pages/other.feamoe" >/dev/null 2>&1
+if what_if "$pages/other.feamoe" "$pages/demo.html" >"$pages/found.txt" || ! grep -q "in the form, .* by the command" "$pages/found.txt"; then
+    echo "the score of another model was not found:" >&2
+    cat "$pages/found.txt" >&2
+    exit 1
+fi
+sed 's|const FEATURES = 512|const FEATURES = 256|' "$pages/demo.html" >"$pages/fault.html"
+if check --quick "$pages/fault.html" >"$pages/found.txt" || ! grep -q "Content Security Policy" "$pages/found.txt"; then
+    echo "a script that the policy does not name was not stopped:" >&2
+    cat "$pages/found.txt" >&2
+    exit 1
+fi
 echo "every planted fault was found"

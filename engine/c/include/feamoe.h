@@ -154,7 +154,7 @@ typedef enum feamoe_status {
     FEAMOE_STATUS_BACKGROUND_FULL = 31,
     // More features differ from a background record than coalitions can be counted for.
     FEAMOE_STATUS_TOO_MANY_PLAYERS = 32,
-    // A rule has an empty range, or a step or cost out of range.
+    // A rule has an empty range, or a step, cost or margin out of range.
     FEAMOE_STATUS_RULE_INVALID = 33,
     // The monitor was not started.
     FEAMOE_STATUS_NOT_STARTED = 40,
@@ -193,6 +193,14 @@ typedef enum feamoe_change_kind {
     // Change it to a level.
     FEAMOE_CHANGE_KIND_LEVEL = 2,
 } feamoe_change_kind;
+
+// What a feature is: the kind of a feamoe_feature.
+typedef enum feamoe_feature_kind {
+    // A number.
+    FEAMOE_FEATURE_KIND_NUMBER = 1,
+    // A category, of levels.
+    FEAMOE_FEATURE_KIND_CATEGORY = 2,
+} feamoe_feature_kind;
 
 // What the driver of the flash has to do: the kind of a feamoe_step.
 typedef enum feamoe_step_kind {
@@ -428,6 +436,18 @@ typedef struct feamoe_change {
     // The level's code, where it is one.
     uint16_t level;
 } feamoe_change;
+
+// What a feature is.
+typedef struct feamoe_feature {
+    // A number or a category.
+    enum feamoe_feature_kind kind;
+    // The lowest number of the training rows; 0 for a category.
+    float low;
+    // The highest number of the training rows; 0 for a category.
+    float high;
+    // The number of levels of a category; 0 for a number.
+    uint32_t levels;
+} feamoe_feature;
 
 // What the driver of the flash has to do next. Offsets are in bytes from the start of the slot,
 // and whole words.
@@ -736,6 +756,60 @@ enum feamoe_status feamoe_record_recourse(const struct feamoe_record *record,
                                           struct feamoe_answer *answer,
                                           struct feamoe_change *changes,
                                           size_t changes_length);
+
+// As feamoe_record_recourse, for people, as `feamoe recourse` looks for it: changes that hardly
+// shorten the way are left out, and the new score passes the threshold by the margin, from 0 and
+// below 1.
+enum feamoe_status feamoe_record_recourse_few(const struct feamoe_record *record,
+                                              const struct feamoe_rule *rules,
+                                              size_t rules_length,
+                                              float margin,
+                                              struct feamoe_recourse *recourse,
+                                              size_t recourse_bytes,
+                                              feamoe_keep_going keep_going,
+                                              void *context,
+                                              struct feamoe_answer *answer,
+                                              struct feamoe_change *changes,
+                                              size_t changes_length);
+
+// Describes a feature.
+enum feamoe_status feamoe_model_feature(const struct feamoe_model *model, size_t index, struct feamoe_feature *feature);
+
+// As feamoe_model_feature.
+enum feamoe_status feamoe_integer_model_feature(const struct feamoe_integer_model *model,
+                                                size_t index,
+                                                struct feamoe_feature *feature);
+
+// Returns the name of a level of a category by its code, as feamoe_model_feature_name does; takes
+// time in the number of levels.
+enum feamoe_status feamoe_model_level_name(const struct feamoe_model *model,
+                                           size_t index,
+                                           uint16_t code,
+                                           const char **name,
+                                           size_t *length);
+
+// As feamoe_model_level_name.
+enum feamoe_status feamoe_integer_model_level_name(const struct feamoe_integer_model *model,
+                                                   size_t index,
+                                                   uint16_t code,
+                                                   const char **name,
+                                                   size_t *length);
+
+// Returns the name of the favourable outcome, as feamoe_model_feature_name does.
+enum feamoe_status feamoe_model_outcome_name(const struct feamoe_model *model, const char **name, size_t *length);
+
+// As feamoe_model_outcome_name.
+enum feamoe_status feamoe_integer_model_outcome_name(const struct feamoe_integer_model *model,
+                                                     const char **name,
+                                                     size_t *length);
+
+// Returns the number of background records that a model carries.
+enum feamoe_status feamoe_model_background_rows(const struct feamoe_model *model, size_t *rows);
+
+// Sets every value of a record to those of a background record that its model carries, counted
+// from 0. The order of these records was drawn, so that any number of the first ones is a sample.
+// FEAMOE_STATUS_BACKGROUND_EMPTY past the last one.
+enum feamoe_status feamoe_record_set_background(struct feamoe_record *record, size_t row);
 
 // Loads the newest model that loads of two slots, each given with all its bytes, as they lie in
 // flash, at multiples of 4. model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where

@@ -19,8 +19,10 @@ pub const FEAMOE_EXPERTS: usize = chosen(option_env!("FEAMOE_EXPERTS"), 16);
 /// Most records that exact values are computed against.
 pub const FEAMOE_BACKGROUND: usize = chosen(option_env!("FEAMOE_BACKGROUND"), 4);
 /// Groups of a monitor, the reference first.
+#[cfg(feature = "device")]
 pub const FEAMOE_GROUPS: usize = chosen(option_env!("FEAMOE_GROUPS"), 3);
 /// Bytes that the flash writes at once: a power of two, 512 at most.
+#[cfg(feature = "device")]
 pub const FEAMOE_WORD: usize = chosen(option_env!("FEAMOE_WORD"), 8);
 
 const _: () = assert!(FEAMOE_EXPERTS.is_multiple_of(2), "FEAMOE_EXPERTS must be even: round it up");

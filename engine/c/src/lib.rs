@@ -15,9 +15,12 @@ mod status;
 // In the order of the header.
 mod explain;
 mod model;
+#[cfg(feature = "device")]
 mod monitor;
 mod record;
 mod recourse;
+mod schema;
+#[cfg(feature = "device")]
 mod slots;
 
 use core::ffi::{c_char, c_int};

@@ -10,14 +10,19 @@ use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::integer::{Attribution as AnyIntegerWhy, Model as AnyInteger, Record as AnyIntegerRecord};
 use feamoe_engine::limits::MAX_BLOB_BYTES;
 use feamoe_engine::mixture::Term;
+#[cfg(feature = "device")]
 use feamoe_engine::monitor::Monitor as AnyMonitor;
+use feamoe_engine::recourse::Rules;
+#[cfg(feature = "device")]
 use feamoe_engine::slots::{Seal, Update as AnyUpdate};
 use feamoe_engine::{
     Attribution as AnyAttribution, Model as AnyModel, Record as AnyRecord, Recourse as AnyRecourse, Score as AnyScore,
     Scorer, Space,
 };
 
-use crate::capacity::{FEAMOE_BACKGROUND, FEAMOE_EXPERTS, FEAMOE_FEATURES, FEAMOE_GROUPS, FEAMOE_WORD};
+use crate::capacity::{FEAMOE_BACKGROUND, FEAMOE_EXPERTS, FEAMOE_FEATURES};
+#[cfg(feature = "device")]
+use crate::capacity::{FEAMOE_GROUPS, FEAMOE_WORD};
 use crate::status::Status;
 
 pub type EngineModel = AnyModel<'static, FEAMOE_FEATURES, FEAMOE_EXPERTS>;
@@ -27,15 +32,20 @@ pub type IntegerRecord = AnyIntegerRecord<'static, FEAMOE_FEATURES>;
 pub type EngineScore = AnyScore<FEAMOE_EXPERTS>;
 pub type EngineAttribution = AnyAttribution<FEAMOE_FEATURES, FEAMOE_EXPERTS>;
 pub type IntegerWhy = AnyIntegerWhy<FEAMOE_FEATURES, FEAMOE_EXPERTS>;
+#[cfg(feature = "device")]
 pub type EngineMonitor = AnyMonitor<FEAMOE_GROUPS, FEAMOE_FEATURES>;
+pub type EngineRules = Rules<FEAMOE_FEATURES>;
 pub type EngineRecourse = AnyRecourse<FEAMOE_FEATURES>;
+#[cfg(feature = "device")]
 pub type EngineUpdate = AnyUpdate<FEAMOE_WORD>;
 
 pub type Loaded = Sealed<EngineModel, 0x4d_4445>;
 pub type LoadedInteger = Sealed<EngineInteger, 0x4d_4449>;
 pub type Filled = Sealed<Values<Loaded, EngineRecord>, 0x52_4543>;
 pub type FilledInteger = Sealed<Values<LoadedInteger, IntegerRecord>, 0x52_4549>;
+#[cfg(feature = "device")]
 pub type Watching = Sealed<EngineMonitor, 0x57_4154>;
+#[cfg(feature = "device")]
 pub type Updating = Sealed<Writer, 0x55_5044>;
 
 /// A record and what it belongs to.
@@ -59,6 +69,7 @@ impl<M> Clone for Origin<M> {
 impl<M> Copy for Origin<M> {}
 
 /// An update, and the header that ends it.
+#[cfg(feature = "device")]
 pub struct Writer {
     pub update: EngineUpdate,
     pub seal: Option<Seal>,
@@ -159,6 +170,7 @@ pub unsafe fn bytes(bytes: *const u8, length: usize) -> Result<&'static [u8], St
 ///
 /// # Safety
 /// The header's contract; nothing else uses the bytes.
+#[cfg(feature = "device")]
 pub unsafe fn bytes_mut(bytes: *mut u8, length: usize) -> Result<&'static mut [u8], Status> {
     let bytes = NonNull::new(bytes).ok_or(Status::NullPointer)?;
     let length = if length > MAX_BLOB_BYTES { MAX_BLOB_BYTES } else { length };
@@ -205,6 +217,7 @@ impl<T, const KIND: usize> Sealed<T, KIND> {
     ///
     /// # Safety
     /// As [`Sealed::put`]; a copy of the value's bytes is a value.
+    #[cfg(feature = "device")]
     pub unsafe fn copy(place: NonNull<Self>, from: &'static T) {
         // SAFETY: the field of a place that is writable.
         let value = unsafe { &raw mut (*place.as_ptr()).value };

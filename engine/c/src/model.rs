@@ -7,6 +7,7 @@ use feamoe_engine::{LoadError, Scorer as _};
 
 use crate::capacity::FEAMOE_FEATURES;
 use crate::memory::{self, EngineInteger, EngineModel, Kept, Loaded, LoadedInteger, Sealed};
+use crate::schema::write_name;
 use crate::status;
 use crate::status::Status;
 
@@ -248,13 +249,9 @@ unsafe fn feature_name<M: Kept>(model: *const M, index: usize, name: *mut *const
     status(|| {
         // SAFETY: by the header's contract.
         let schema = unsafe { memory::loaded(model) }?.schema();
-        let (name, length) = (memory::place(name)?, memory::place(length)?);
         schema.features().get(index).ok_or(Status::UnknownFeature)?;
         let found = schema.feature_name(index).ok_or(Status::NamesStripped)?;
-        // SAFETY: a checked place of the caller's.
-        unsafe { name.write(found.as_ptr().cast()) };
-        // SAFETY: a checked place of the caller's.
-        unsafe { length.write(found.len()) };
-        Ok(())
+        // SAFETY: by the header's contract.
+        unsafe { write_name(found, name, length) }
     })
 }

@@ -7,7 +7,7 @@ use feamoe_engine::recourse::Rules;
 
 use crate::capacity::FEAMOE_FEATURES;
 use crate::explain::KeepGoing;
-use crate::memory::{self, EngineRecourse, Filled};
+use crate::memory::{self, EngineModel, EngineRecord, EngineRecourse, EngineRules, Filled};
 use crate::record::Record;
 use crate::status;
 use crate::status::Status;
@@ -105,6 +105,7 @@ static EMPTY: EngineRecourse = EngineRecourse::new();
 /// free, or an array of rules_length, one for each feature of the model. recourse_bytes:
 /// sizeof(feamoe_recourse). keep_going: NULL, or called after each evaluation with their number.
 /// changes: an array of changes_length, not less than the model's features.
+#[cfg(feature = "device")]
 #[unsafe(no_mangle)]
 #[allow(clippy::too_many_arguments)] // of what; by which rules; memory; how long; the answer
 pub unsafe extern "C" fn feamoe_record_recourse(
@@ -119,6 +120,69 @@ pub unsafe extern "C" fn feamoe_record_recourse(
     changes: *mut Change,
     changes_length: usize,
 ) -> Status {
+    let memory = (recourse, recourse_bytes);
+    let search =
+        |model: &'static EngineModel, record: &EngineRecord, rules: &EngineRules, found: &mut EngineRecourse| {
+            // SAFETY: the caller's function, with the caller's context.
+            Ok(model.recourse_while(record, rules, found, |done| unsafe { keeps_going(keep_going, context, done) })?)
+        };
+    // SAFETY: by the header's contract.
+    unsafe { recourse_by(record, (rules, rules_length), 0.0, memory, answer, (changes, changes_length), search) }
+}
+
+/// As feamoe_record_recourse, for people, as `feamoe recourse` looks for it: changes that hardly
+/// shorten the way are left out, and the new score passes the threshold by the margin, from 0 and
+/// below 1.
+#[unsafe(no_mangle)]
+#[allow(clippy::too_many_arguments)] // of what; by which rules; memory; how long; the answer
+pub unsafe extern "C" fn feamoe_record_recourse_few(
+    record: *const Record,
+    rules: *const Rule,
+    rules_length: usize,
+    margin: f32,
+    recourse: *mut Recourse,
+    recourse_bytes: usize,
+    keep_going: KeepGoing,
+    context: *mut c_void,
+    answer: *mut Answer,
+    changes: *mut Change,
+    changes_length: usize,
+) -> Status {
+    let memory = (recourse, recourse_bytes);
+    let search =
+        |model: &'static EngineModel, record: &EngineRecord, rules: &EngineRules, found: &mut EngineRecourse| {
+            let mut room = [engine::recourse::Answer::NONE];
+            // SAFETY: the caller's function, with the caller's context.
+            model.recourses_while(record, rules, found, &mut room, |done| unsafe {
+                keeps_going(keep_going, context, done)
+            })?;
+            Ok(())
+        };
+    // SAFETY: by the header's contract.
+    unsafe { recourse_by(record, (rules, rules_length), margin, memory, answer, (changes, changes_length), search) }
+}
+
+/// Asks the caller whether to continue.
+///
+/// # Safety
+/// The header's contract.
+unsafe fn keeps_going(keep_going: KeepGoing, context: *mut c_void, done: u32) -> bool {
+    match keep_going {
+        // SAFETY: the caller's function, with the caller's context.
+        Some(keep_going) => unsafe { keep_going(context, u64::from(done)) },
+        None => true,
+    }
+}
+
+unsafe fn recourse_by(
+    record: *const Record,
+    (rules, rules_length): (*const Rule, usize),
+    margin: f32,
+    (recourse, recourse_bytes): (*mut Recourse, usize),
+    answer: *mut Answer,
+    (changes, changes_length): (*mut Change, usize),
+    search: impl FnOnce(&'static EngineModel, &EngineRecord, &EngineRules, &mut EngineRecourse) -> Result<(), Status>,
+) -> Status {
     status(|| {
         if recourse_bytes != size_of::<Recourse>() {
             return Err(Status::WrongSize);
@@ -129,28 +193,28 @@ pub unsafe extern "C" fn feamoe_record_recourse(
         let place = memory::place(recourse.cast::<EngineRecourse>())?;
         let answer = memory::place(answer)?;
         let changes = memory::array(changes, changes_length, features)?;
-        let rules = if rules.is_null() {
-            Rules::FREE
-        } else {
+        let mut known = [engine::recourse::Rule::FREE; FEAMOE_FEATURES];
+        if !rules.is_null() {
             let given = memory::array(rules.cast_mut(), rules_length, features)?;
             // SAFETY: the caller's array, checked for as many.
             let given = unsafe { core::slice::from_raw_parts(given.as_ptr(), features) };
-            let mut rules = [engine::recourse::Rule::FREE; FEAMOE_FEATURES];
-            for (to, from) in rules.iter_mut().zip(given) {
+            for (to, from) in known.iter_mut().zip(given) {
                 *to = from.known()?;
             }
-            Rules::new(rules).map_err(|_| Status::RuleInvalid)?
-        };
-        let keep_going = |done: u32| match keep_going {
-            // SAFETY: the caller's function, with the caller's context.
-            Some(keep_going) => unsafe { keep_going(context, u64::from(done)) },
-            None => true,
-        };
-        // SAFETY: a place of the library's size, the caller's to write to; not the constant's.
-        unsafe { place.copy_from_nonoverlapping((&EMPTY).into(), 1) };
+        }
+        let rules = Rules::new(known).map_err(|_| Status::RuleInvalid)?;
+        let rules = rules.with_margin(margin).ok_or(Status::RuleInvalid)?;
+        if cfg!(target_family = "wasm") {
+            // A stack of a megabyte has room for it; the file has none for the copy.
+            // SAFETY: a place of the library's size, the caller's to write to.
+            unsafe { place.write(EngineRecourse::new()) };
+        } else {
+            // SAFETY: as above; not the constant's.
+            unsafe { place.copy_from_nonoverlapping((&EMPTY).into(), 1) };
+        }
         // SAFETY: just written; nothing else uses the memory meanwhile.
         let found = unsafe { &mut *place.as_ptr() };
-        model.recourse_while(record, &rules, found, keep_going)?;
+        search(model, record, &rules, found)?;
         // SAFETY: a checked place of the caller's.
         unsafe {
             answer.write(Answer {

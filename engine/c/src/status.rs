@@ -68,7 +68,7 @@ pub enum Status {
     BackgroundFull = 31,
     /// More features differ from a background record than coalitions can be counted for.
     TooManyPlayers = 32,
-    /// A rule has an empty range, or a step or cost out of range.
+    /// A rule has an empty range, or a step, cost or margin out of range.
     RuleInvalid = 33,
     /// The monitor was not started.
     NotStarted = 40,
@@ -189,7 +189,7 @@ impl Status {
             Self::BackgroundEmpty => c"there is no background record: give one at least",
             Self::BackgroundFull => c"there are more background records than FEAMOE_BACKGROUND: give fewer, or raise it",
             Self::TooManyPlayers => c"too many features differ from a background record: explain by path",
-            Self::RuleInvalid => c"a rule has an empty range, or a step or cost out of range",
+            Self::RuleInvalid => c"a rule has an empty range, or a step, cost or margin out of range",
             Self::NotStarted => c"the monitor watches no model yet: start it",
             Self::GroupOutOfRange => c"the group is past FEAMOE_GROUPS: raise it, or give FEAMOE_NO_GROUP",
             Self::NotAProbability => c"the score is not in [0, 1]",

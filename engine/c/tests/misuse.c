@@ -103,6 +103,40 @@ static void names(void)
     EXPECT_TRUE(length == 3 && memcmp(name, "age", 3) == 0);
 }
 
+static void schema(void)
+{
+    feamoe_feature feature;
+    size_t length = 77, rows = 77;
+    const char *name = NULL;
+    memset(&feature, 0, sizeof feature);
+    EXPECT(feamoe_model_feature(&model, DEMO_FEATURES, &feature), FEAMOE_STATUS_UNKNOWN_FEATURE);
+    EXPECT(feamoe_model_feature(&model, 0, NULL), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT(feamoe_model_feature(NULL, 0, &feature), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT_TRUE(feature.high == 0.0f);
+    EXPECT_OK(feamoe_model_feature(&model, DEMO_FEATURE_AGE, &feature));
+    EXPECT_TRUE(feature.kind == FEAMOE_FEATURE_KIND_NUMBER && feature.low < feature.high && feature.levels == 0);
+    EXPECT_OK(feamoe_model_feature(&model, DEMO_FEATURE_SEX, &feature));
+    EXPECT_TRUE(feature.kind == FEAMOE_FEATURE_KIND_CATEGORY && feature.levels == 2);
+
+    EXPECT(feamoe_model_level_name(&model, DEMO_FEATURE_AGE, 0, &name, &length), FEAMOE_STATUS_NOT_A_CATEGORY);
+    EXPECT(feamoe_model_level_name(&model, DEMO_FEATURE_SEX, 2, &name, &length), FEAMOE_STATUS_LEVEL_OUT_OF_RANGE);
+    EXPECT(feamoe_model_level_name(&model, DEMO_FEATURE_SEX, FEAMOE_UNSEEN, &name, &length), FEAMOE_STATUS_LEVEL_OUT_OF_RANGE);
+    EXPECT(feamoe_model_level_name(&model, DEMO_FEATURE_SEX, 0, NULL, &length), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT(feamoe_model_outcome_name(&model, &name, NULL), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT_TRUE(name == NULL && length == 77);
+    EXPECT_OK(feamoe_model_level_name(&model, DEMO_FEATURE_SEX, DEMO_LEVEL_SEX_FEMALE, &name, &length));
+    EXPECT_TRUE(length == 6 && memcmp(name, "Female", 6) == 0);
+    EXPECT_OK(feamoe_model_outcome_name(&model, &name, &length));
+    EXPECT_TRUE(length == 3 && memcmp(name, "yes", 3) == 0);
+
+    EXPECT(feamoe_model_background_rows(&model, NULL), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT_OK(feamoe_model_background_rows(&model, &rows));
+    EXPECT_TRUE(rows == 0);
+    EXPECT_OK(feamoe_record_init(&record, sizeof record, &model));
+    EXPECT(feamoe_record_set_background(&record, 0), FEAMOE_STATUS_BACKGROUND_EMPTY);
+    EXPECT(feamoe_record_set_background(NULL, 0), FEAMOE_STATUS_NULL_POINTER);
+}
+
 static void records(void)
 {
     float gate[DEMO_EXPERTS], values[DEMO_FEATURES];
@@ -192,6 +226,7 @@ int main(void)
     int code;
     loading();
     names();
+    schema();
     records();
 #ifdef OTHER_MODEL
     another();

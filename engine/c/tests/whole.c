@@ -201,6 +201,12 @@ static void find_recourse(void)
     EXPECT_OK(feamoe_record_recourse(&record, NULL, 0, &recourse, sizeof recourse, count_down, &left, &answer, changes,
                                      DEMO_FEATURES));
     EXPECT_TRUE(answer.stopped);
+    EXPECT(feamoe_record_recourse_few(&record, NULL, 0, 1.0f, &recourse, sizeof recourse, NULL, NULL, &answer, changes,
+                                      DEMO_FEATURES),
+           FEAMOE_STATUS_RULE_INVALID);
+    EXPECT_OK(feamoe_record_recourse_few(&record, NULL, 0, 0.125f, &recourse, sizeof recourse, NULL, NULL, &answer,
+                                         changes, DEMO_FEATURES));
+    EXPECT_TRUE(answer.found && answer.probability >= DEMO_THRESHOLD + 0.125f);
 
     EXPECT_OK(feamoe_record_recourse(&record, NULL, 0, &recourse, sizeof recourse, NULL, NULL, &answer, changes,
                                      DEMO_FEATURES));

@@ -4,8 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use feamoe_tests::command::Folder;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 const REPORT: [&str; 6] = ["report", "lending.feamoe", "--data", "test.csv", "--schema", "lending.toml"];
 
@@ -147,7 +150,20 @@ fn tags(page: &str) -> Vec<&str> {
     page.split('<').skip(1).map(|part| part.split('>').next().unwrap()).collect()
 }
 
-/// Says what a page does beside showing text.
+/// Returns a page without its scripts, and of each what its tag and it itself say.
+fn without_scripts(page: &str) -> (String, Vec<(String, String)>) {
+    let mut parts = page.split("<script");
+    let (mut rest, mut scripts) = (parts.next().unwrap().to_owned(), Vec::new());
+    for part in parts {
+        let (script, after) = part.split_once("</script>").unwrap_or((part, ""));
+        let (tag, text) = script.split_once('>').unwrap();
+        scripts.push((tag.to_owned(), text.to_owned()));
+        rest += after;
+    }
+    (rest, scripts)
+}
+
+/// Says what a page does beside showing text, and beside the form that scores what is typed.
 fn not_of_the_page(page: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let known = [
@@ -200,7 +216,23 @@ fn not_of_the_page(page: &str) -> Vec<String> {
         "polygon",
         "circle",
         "desc",
+        "noscript",
     ];
+    let (page, scripts) = without_scripts(page);
+    // The form's data, and its code, which the policy names by its hash.
+    if let [(form, data), (kind, code)] = &scripts[..] {
+        if form != " id=\"what-if-data\" type=\"application/json\"" || serde_json::from_str::<Value>(data).is_err() {
+            wrong.push(format!("script{form}: {data}"));
+        }
+        let hash = STANDARD.encode(Sha256::digest(code));
+        let policy = format!("content=\"script-src 'sha256-{hash}' 'wasm-unsafe-eval'; default-src 'none'; ");
+        if kind != " type=\"module\"" || !page.contains(&policy) {
+            wrong.push(format!("script{kind}, not that of the policy"));
+        }
+    } else {
+        wrong.push(format!("{} scripts", scripts.len()));
+    }
+    let page = page.as_str();
     for tag in tags(page) {
         let name = tag.trim_start_matches('/').split([' ', '\n']).next().unwrap().trim_end_matches('/');
         // Between quotes stand values, of which `href` alone is more than text.
@@ -292,12 +324,44 @@ fn names_are_text_whatever_they_are() {
         "<p id=\"gaps\">",
         "<a href=\"http://example.invalid\">",
         "\u{202e}",
+        "<script type=\"module\">1",
     ] {
         assert_ne!(
             not_of_the_page(&page.replace("<footer>", &format!("{fault}<footer>"))),
             Vec::<String>::new(),
             "{fault}"
         );
+    }
+    let other = page.replace("const FEATURES = 512;", "const FEATURES = 511;");
+    assert!(other != page && !not_of_the_page(&other).is_empty());
+}
+
+/// What the form starts from are the records that the page explains, by the model that it is about.
+#[test]
+fn the_form_starts_from_the_records_explained() {
+    let folder = folder();
+    let arguments = ["report", "lending.feamoe", "--data", "test.csv", "--row", "7"];
+    let page = page(&folder, &arguments);
+    let (_, scripts) = without_scripts(&page);
+    let data: Value = serde_json::from_str(&scripts[0].1).unwrap();
+    let model = STANDARD.decode(data["model"].as_str().unwrap()).unwrap();
+    assert!(model == std::fs::read(folder.path("lending.feamoe")).unwrap());
+    let explain = ["explain", "lending.feamoe", "test.csv", "--row", "7", "--format", "json"];
+    let explained = folder.run(&explain).json();
+    let codes = explained["data"][0].as_array().unwrap();
+    let is_category = |index: usize| explained["display_data"][0][index].is_string();
+    let values = data["records"][0]["values"].as_array().unwrap();
+    assert_eq!((data["records"][0]["name"].as_str(), values.len()), (Some("Record 7, asked for"), codes.len()));
+    for (index, (value, code)) in values.iter().zip(codes).enumerate() {
+        let value = if is_category(index) { &value[0] } else { value };
+        assert_eq!(value.as_f64(), code.as_f64(), "{index}");
+    }
+    let recourse = folder.run(&["recourse", "lending.feamoe", "test.csv", "--row", "7", "--format", "json"]).json();
+    for (rule, stated) in data["rules"].as_array().unwrap().iter().zip(recourse["rules"].as_array().unwrap()) {
+        for key in ["direction", "low", "high", "step", "cost"] {
+            assert_eq!(rule[key].as_f64(), stated[key].as_f64(), "{key}: {rule} {stated}");
+            assert_eq!(rule[key].as_str(), stated[key].as_str(), "{key}: {rule} {stated}");
+        }
     }
 }
 
@@ -416,6 +480,6 @@ fn little_is_reported_as_little() {
     assert!(page.contains("no stretch of the rows has records enough") && !numbers(&page, "not-judged").is_empty());
     let short = ["train", "few.csv", "--schema", "lending.toml", "-o", "short.feamoe", "--checkpoint", "short.ckpt"];
     let _ = folder.run(&short).well();
-    let page = self::page(&folder, &["report", "short.ckpt", "--data", "test.csv"]);
+    let (page, _) = without_scripts(&self::page(&folder, &["report", "short.ckpt", "--data", "test.csv"]));
     assert!(page.contains("Accuracy over the training stream") && !page.contains("NaN"));
 }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use feamoe_engine::Value;
 use feamoe_engine::recourse::Direction;
 use rayon::prelude::*;
 
@@ -46,6 +47,8 @@ pub(super) struct Kept<'m> {
     pub groups: Vec<u8>,
     pub record: AnyRecord<'m>,
     pub cells: Vec<Cell>,
+    /// What the model sees of the cells.
+    pub values: Vec<Value>,
 }
 
 impl<'m> Kept<'m> {
@@ -57,6 +60,8 @@ impl<'m> Kept<'m> {
             groups: judged.row.groups.to_vec(),
             record: judged.record.clone(),
             cells,
+            // The record was made of them.
+            values: judged.binding.values(judged.row).unwrap_or_default(),
         }
     }
 

@@ -39,7 +39,7 @@ pub fn comparison_page(comparison: &Comparison, compared: &Compared) -> String {
         section("gaps", "Gaps between groups", gaps(comparison)),
         section("explanations", "Explanations that change", explanations(comparison)),
     ];
-    document(&format!("{second} against {first}"), &purpose, &sections)
+    document(&format!("{second} against {first}"), &purpose, &sections, None)
 }
 
 fn models(comparison: &Comparison, compared: &Compared) -> Markup {

@@ -19,6 +19,7 @@ mod sample;
 mod sections;
 mod stretches;
 mod table;
+mod what_if;
 
 use feamoe_engine::fairness::Measure;
 
@@ -93,6 +94,7 @@ pub struct Report {
     recourse: Option<Vec<RecourseOf>>,
     /// What may be changed, by feature: whether and how.
     rules: Vec<String>,
+    what_if: what_if::WhatIf,
 }
 
 /// What the model's file says.
@@ -155,7 +157,8 @@ pub fn report(
 }
 
 impl Report {
-    /// Returns the page: one HTML document without scripts, which asks for nothing.
+    /// Returns the page: one HTML document, which asks for nothing. Its only script is that of the
+    /// form that scores what is typed into it, named by its hash in the content policy.
     #[must_use]
     pub fn page(&self) -> String {
         page::page(self)

@@ -4,8 +4,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Report;
 use super::sections;
+use super::what_if::{self, WhatIf};
 
-/// Nothing is asked for, and nothing runs.
+/// Nothing is asked for, and nothing runs but the script of the form.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 const STYLE: &str = include_str!("page.css");
 
@@ -19,22 +20,22 @@ pub(super) struct Section {
 /// Returns the page of a report.
 pub(super) fn page(report: &Report) -> String {
     let title = format!("Report on {}", report.options.name);
-    document(&title, &sections::front::purpose(report), &sections::all(report))
+    document(&title, &sections::front::purpose(report), &sections::all(report), Some(&report.what_if))
 }
 
-/// Returns a page: its title, the paragraph below, its parts.
-pub(super) fn document(title: &str, purpose: &Markup, sections: &[Section]) -> String {
+/// Returns a page: its title, the paragraph below, its parts, the form that one of them has.
+pub(super) fn document(title: &str, purpose: &Markup, sections: &[Section], what_if: Option<&WhatIf>) -> String {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta http-equiv="Content-Security-Policy" content={ (what_if.map_or_else(String::new, WhatIf::policy)) (POLICY) };
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="generator" content={ "feamoe " (env!("CARGO_PKG_VERSION")) };
                 title { (title) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(what_if::STYLE)) }
             }
             body {
                 a.skip href="#content" { "Skip to the content" }
@@ -52,10 +53,12 @@ pub(super) fn document(title: &str, purpose: &Markup, sections: &[Section]) -> S
                 }
                 footer {
                     p {
-                        "Made by feamoe " (env!("CARGO_PKG_VERSION")) ". The page is one file: it has no scripts and asks "
-                        "for nothing. The same model, rows and options give the same bytes."
+                        "Made by feamoe " (env!("CARGO_PKG_VERSION")) ". The page is one file and asks for nothing"
+                        @if what_if.is_some() { "; its only script is that of the form under What if" }
+                        ". The same model, rows and options give the same bytes."
                     }
                 }
+                @if let Some(what_if) = what_if { (what_if.script()) }
             }
         }
     };

@@ -11,6 +11,7 @@ use super::chosen::{Choosing, Drawing, Kept, MOST_ASKED, in_words};
 use super::curves::Curves;
 use super::sample::Sample;
 use super::stretches::{Stretches, of_windows};
+use super::what_if::WhatIf;
 use super::{Facts, FeatureFacts, Options, Report, Run, Subject};
 use crate::error::Error;
 use crate::explanation::{
@@ -127,13 +128,13 @@ pub(super) fn report(
         }
         None => None,
     };
-    let recourse = match model {
-        AnyModel::Float(model) => {
-            let rules = rules(model, card, None, &Features::default())?;
-            Some((drawing.look(model, &rules, &attributes), in_words(model, &rules)))
-        }
+    let host_rules = match model {
+        AnyModel::Float(model) => Some((model, rules(model, card, None, &Features::default())?)),
         AnyModel::Integer { .. } => None,
     };
+    let recourse =
+        host_rules.as_ref().map(|(model, rules)| (drawing.look(model, rules, &attributes), in_words(model, rules)));
+    let what_if = WhatIf::new(subject, host_rules.as_ref().map(|(_, rules)| rules), &kept);
     let (recourse, rules) = recourse.map_or((None, Vec::new()), |(found, rules)| (Some(found), rules));
     let targets = limits(subject);
     Ok(Report {
@@ -164,6 +165,7 @@ pub(super) fn report(
         chosen_values,
         recourse,
         rules,
+        what_if,
         options,
     })
 }

@@ -35,6 +35,7 @@ pub(super) fn all(report: &Report) -> Vec<Section> {
         section("importance", "What moves the score", why::importance(report)),
         section("records", "Decisions explained", why::records(report)),
         section("recourse", "What would change a decision", recourse::recourse(report)),
+        section("what-if", "What if", report.what_if.section()),
         section("inputs", "The inputs", inputs::inputs(report)),
         section("proxies", "Stand-ins for a group", inputs::proxies(report)),
         section("limits", "Limits", limits::limits(report)),

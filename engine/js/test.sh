@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Checks the module for JavaScript: it is built anew, imports nothing, and has its size; in Node and
+# in headless Chromium its scores, explanations and recourse have the bits of the command's, on the
+# golden models, on the demo's, and with FEAMOE_DATA on all of adult.test; faults are planted, and
+# each must be found. The copy that the report carries must be the same file or compute the same. Exit code 3: node, npm, its packages, Chromium or the target for
+# WebAssembly could not be had.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+readonly most_bytes=120000
+
+place=$PWD/target/page
+export CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
+mkdir -p "$place"
+cp trainer/page/package.json trainer/page/package-lock.json "$place/"
+{
+    [ -n "$CHROMIUM" ] && command -v node >/dev/null && command -v npm >/dev/null &&
+        { [ -d "$place/node_modules/playwright-core" ] || npm ci --silent --no-audit --no-fund --prefix "$place"; }
+} >&2 || { echo "no browser: node, npm, the packages of trainer/page or Chromium could not be had" >&2; exit 3; }
+export PAGE_MODULES=$place
+
+status=0
+engine/js/build.sh || status=$?
+[ $status = 0 ] || exit $status
+bytes=$(stat --format %s engine/js/feamoe.wasm)
+echo "the module: $bytes bytes, $(gzip -9 <engine/js/feamoe.wasm | wc -c) compressed"
+[ "$bytes" -le $most_bytes ] || { echo "expected at most $most_bytes bytes" >&2; exit 1; }
+
+# What the report carries.
+carried=trainer/src/report/what_if
+cmp engine/js/feamoe.mjs $carried/feamoe.mjs || { echo "expected the same file: run engine/js/build.sh --report" >&2; exit 1; }
+# The order of its functions follows the compiler and the folder of the repository.
+if ! cmp --quiet engine/js/feamoe.wasm $carried/feamoe.wasm; then
+    echo "the report's module, by $(cat $carried/feamoe.wasm.rustc), is compared by what it computes"
+    export OTHER_WASM=$PWD/$carried/feamoe.wasm
+fi
+
+cargo build --quiet --release --locked -p feamoe
+feamoe=$PWD/target/release/feamoe
+models=$PWD/target/js/models
+rm -rf "$models"
+mkdir -p "$models"
+cp tests/golden/*.feamoe engine/golden/adult-*.feamoe engine/golden/v1*.feamoe "$models/"
+cp firmware-example/demo.feamoe "$models/"
+for width in i16 i8; do
+    "$feamoe" export tests/golden/run-v9.feamoe --quantize $width -o "$models/run-v9-$width.feamoe" >/dev/null
+done
+# Rows and schema lie beside a model by its name; other models get rows of all kinds.
+if [ -n "${FEAMOE_DATA:-}" ]; then
+    "$feamoe" train "$FEAMOE_DATA/adult.data" --schema trainer/schemas/adult.toml --fair spd=0.05 -o "$models/adult.feamoe" >/dev/null 2>&1
+    "$feamoe" export "$models/adult.feamoe" --quantize i16 -o "$models/adult-i16.feamoe" >/dev/null
+    cp "$FEAMOE_DATA/adult.test" "$models/adult.rows"
+    cp trainer/schemas/adult.toml "$models/adult.toml"
+else
+    echo "skipped: adult.test, FEAMOE_DATA not set"
+fi
+node engine/js/tests/parity.mjs "$feamoe" "$models"
+node --expose-gc engine/js/tests/use.mjs firmware-example/demo.feamoe engine/golden/v1-i16.feamoe
