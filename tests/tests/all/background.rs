@@ -159,7 +159,7 @@ fn export_says_what_it_wrote() {
     let after = folder.read("device.feamoe").len();
     let expected = serde_json::json!({
         "path": "device.feamoe", "bytes": after, "bytes_before": before, "crc32": inspected["crc32"], "threshold": 0.5, "names": false, "background_rows": 0, "merging": null,
-        "integer": null, "constants": null, "factory_bytes": null
+        "integer": null, "constants": null, "factory_bytes": null, "onnx_bytes": null
     });
     assert_eq!(report, expected);
     assert!(inspected["background"].is_null() && after + 32_000 < before);

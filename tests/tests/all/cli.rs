@@ -108,7 +108,7 @@ const COMMANDS: [(&str, &[&str]); 18] = [
         ],
     ),
     ("evaluate", &["--bad-cells", "--schema", "--require", "--strict", "--no-recourse", "--format", "--threads"]),
-    ("compare", &["--schema", "--bad-cells", "--sample", "--format"]),
+    ("compare", &["--schema", "--bad-cells", "--sample", "--output", "--format"]),
     ("score", &["--output", "--gate", "--schema", "--bad-cells", "--keep", "--format"]),
     (
         "explain",
@@ -162,7 +162,7 @@ const COMMANDS: [(&str, &[&str]); 18] = [
         ],
     ),
     ("inspect", &["--device", "--format"]),
-    ("report", &["--data", "--schema", "--bad-cells", "--output", "--card", "--row", "--threads"]),
+    ("report", &["--data", "--schema", "--bad-cells", "--output", "--card", "--front", "--row", "--threads"]),
     (
         "export",
         &[
@@ -172,6 +172,7 @@ const COMMANDS: [(&str, &[&str]); 18] = [
             "--delta",
             "--erased",
             "--factory",
+            "--onnx",
             "--word",
             "--constants",
             "--quantize",

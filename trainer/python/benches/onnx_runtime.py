@@ -1,5 +1,5 @@
-"""Rows a second of a model of Adult by onnxruntime and by the package, in one run, on one thread and
-on all: ``python trainer/python/benches/onnx_runtime.py FOLDER`` with adult.data and adult.test in FOLDER."""
+"""Rows a second of a model of Adult by onnxruntime and by the package, in one run, on one thread
+and on all: ``python trainer/python/benches/onnx_runtime.py FOLDER`` with adult.data and adult.test in FOLDER."""
 
 import sys
 import time

@@ -1,5 +1,6 @@
-"""Scores of 2,000,000 rows by SQL engines in this process, against the package's own in the same run:
-``python trainer/python/benches/sql_engines.py FOLDER`` with adult.data and adult.test in FOLDER."""
+"""Scores of 2,000,000 rows by SQL engines in this process, against the package's own in the same
+run: ``python trainer/python/benches/sql_engines.py FOLDER``, adult.data and adult.test being in
+FOLDER."""
 
 import sys
 import time

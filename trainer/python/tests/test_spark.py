@@ -1,5 +1,5 @@
-"""Spark gives the very bits of the package, of frames and of streams. Runs with FEAMOE_SPARK=1, where
-pyspark is installed: it weighs half a gigabyte."""
+"""Spark gives the very bits of the package, of frames and of streams. Runs with FEAMOE_SPARK=1,
+where pyspark is installed: it weighs half a gigabyte."""
 
 import os
 import sys

@@ -37,7 +37,8 @@ pub struct Options {
     /// Write no model file but this one, for the runtimes of ONNX: an input for each feature, and
     /// label, probability, score, gate and attributions as outputs. Scores are within 1e-6 of the
     /// model's own
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "strip_names", "background", "delta", "constants", "factory", "quantize"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "strip_names", "background", "delta",
+        "constants", "factory", "quantize"])]
     onnx: Option<PathBuf>,
     /// Leave the names of features and levels out: records are then set by index and code
     #[arg(long)]

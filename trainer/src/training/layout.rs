@@ -4,8 +4,9 @@
 //! A number with bins: every bin picks a point of the line, its hats and itself; their sum
 //! becomes the bin's one row, and the line is left empty. The line of a *sloped* number stays.
 //!
-//! A line that stays, as that of a number without bins: the learner's linear row multiplies
-//! `s = (t(x) - mean) / sd` with the mean and sd of the rows it was fitted on. With `s_mean` the mean of `s` where the number was present:
+//! A line that stays, as that of a number without bins: the learner's linear row multiplies `s =
+//! (t(x) - mean) / sd` with the mean and sd of the rows it was fitted on. With `s_mean` the mean of
+//! `s` where the number was present:
 //!
 //! ```text
 //! present:  w s        =  (w / sd) (t(x) - centre)  +  (w s_mean - m)   +  m         centre = mean + sd s_mean

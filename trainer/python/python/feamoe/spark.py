@@ -1,5 +1,5 @@
-"""Models on frames of `Apache Spark <https://spark.apache.org>`_: scores and explanations, also of a
-stream. Rows reach the model as Arrow, a batch at a time; ``spark.sql.execution.arrow.maxRecordsPerBatch``
+"""Models on frames of `Apache Spark <https://spark.apache.org>`_: scores and explanations, also of
+a stream. Rows reach the model as Arrow, a batch at a time; ``spark.sql.execution.arrow.maxRecordsPerBatch``
 of 65,536 serves well."""
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def score(frame: DataFrame, model: Model) -> DataFrame:
 
 
 def explain(frame: DataFrame, model: Model, *, method: str = "path", **wishes: Any) -> DataFrame:
-    """Returns a frame, or a stream, with why every row has its score: ``values``, an array in the order
-    of ``model.features`` (of the groups, where ``groups`` are given), and ``base_value``, which they
+    """Returns a frame, or a stream, with why every row has its score: ``values``, an array in the
+    order of ``model.features`` (of the groups, where ``groups`` are given), and ``base_value``, which they
     are added to. ``method`` and ``wishes``: those of :meth:`feamoe.Model.explain`."""
     columns = {"values": "array", "base_value": "double"}
 
@@ -78,7 +78,7 @@ def _with(
 
 
 def _share(frame: DataFrame, model: bytes) -> Callable[[], bytes]:
-    """Sends a model to the workers once; with each task where the session has no context of its own."""
+    """Sends a model to the workers once; with each task where the session has no context."""
     try:
         shared = frame.sparkSession.sparkContext.broadcast(model)
     except Exception:  # Spark Connect names its error by version.

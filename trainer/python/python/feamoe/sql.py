@@ -45,8 +45,8 @@ def duckdb(connection: Any, model: Model, name: str = "feamoe", what: What = "pr
 
 
 def datafusion(context: Any, model: Model, name: str = "feamoe", what: What = "probability") -> str:
-    """Registers a model with a session context of DataFusion; returns the SQL that calls it with the
-    columns of the same names as its features. All else is as in :func:`duckdb`."""
+    """Registers a model with a session context of DataFusion; returns the SQL that calls it with
+    the columns of the same names as its features. All else is as in :func:`duckdb`."""
     from datafusion import udf
 
     features = model.about["features"]

@@ -87,9 +87,9 @@ pub struct Options {
     sample: Option<u64>,
     /// Only the N features with the largest mean absolute values; the rest are summed as other
     ///
-    /// In text and JSON, and in the plot, unless --max-display says how many rows that has. The text
-    /// of a record has its own largest. Of --global, other is the sum of the means. A standard error
-    /// of other is the sum of those of its features: the most that it can be.
+    /// In text and JSON, and in the plot, unless --max-display says how many rows that has. The
+    /// text of a record has its own largest. Of --global, other is the sum of the means. A standard
+    /// error of other is the sum of those of its features: the most that it can be.
     #[arg(long, value_name = "N", conflicts_with = "shapes", allow_negative_numbers = true,
         value_parser = whole::<usize>(1..=500))]
     top: Option<usize>,
