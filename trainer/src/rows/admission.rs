@@ -44,6 +44,19 @@ pub struct Counts {
     pub negative: u64,
 }
 
+impl Counts {
+    /// Adds other records.
+    pub(super) fn add(&mut self, other: &Self) {
+        let Self { read, filtered, unlabelled, weightless, positive, negative } = other;
+        self.read += read;
+        self.filtered += filtered;
+        self.unlabelled += unlabelled;
+        self.weightless += weightless;
+        self.positive += positive;
+        self.negative += negative;
+    }
+}
+
 /// Takes records of the same columns in, as a schema says.
 #[derive(Clone)]
 pub(crate) struct Admission {

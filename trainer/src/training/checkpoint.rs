@@ -59,8 +59,8 @@ pub const MAGIC: [u8; 4] = *b"FEAC";
 /// calibrates, thresholds for each group, the share of known groups. 7: how numbers and dates are
 /// written, words for *no value* by column, groups that are made, what the cells of features were.
 /// 8: sample weights, class weights, labels that are late. 9: what scores the first rows, marks of
-/// blocks, the schema as text, so that a key more is no other layout.
-pub const VERSION: u16 = 9;
+/// blocks, the schema as text, so that a key more is no other layout. 10: whether the encoding is held.
+pub const VERSION: u16 = 10;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
 
@@ -226,7 +226,7 @@ impl Checkpoint<'_> {
     }
 
     /// Checks that the parts fit each other, so that resuming meets no index without its place.
-    fn check(&self) -> Result<(), CheckpointError> {
+    pub(super) fn check(&self) -> Result<(), CheckpointError> {
         let attributes = self.schema.protected.len() + self.schema.intersection.len();
         let columns = self.place.columns().len();
         let fits = |part, holds| if holds { Ok(()) } else { Err(CheckpointError::Contradictory { part }) };
