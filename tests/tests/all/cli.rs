@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
 /// by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 17] = [
+const COMMANDS: [(&str, &[&str]); 18] = [
     ("schema", &["--output", "--target", "--positive", "--protected", "--rows"]),
     (
         "train",
@@ -45,6 +45,7 @@ const COMMANDS: [(&str, &[&str]); 17] = [
             "--class-weight",
             "--checkpoint",
             "--checkpoint-every",
+            "--encoding",
             "--format",
             "--bad-cells",
         ],
@@ -105,6 +106,7 @@ const COMMANDS: [(&str, &[&str]); 17] = [
             "--bad-cells",
         ],
     ),
+    ("merge", &["--output", "--how", "--polish", "--experts", "--checkpoint", "--format"]),
     ("evaluate", &["--bad-cells", "--schema", "--require", "--strict", "--no-recourse", "--format", "--threads"]),
     ("compare", &["--schema", "--bad-cells", "--sample", "--format"]),
     ("score", &["--output", "--gate", "--schema", "--bad-cells", "--keep", "--format"]),

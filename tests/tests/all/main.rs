@@ -49,6 +49,7 @@ mod intersections;
 mod intervals;
 mod label_delay;
 mod load_cost;
+mod merge;
 mod monitor;
 mod monotone;
 mod packages;

@@ -46,7 +46,7 @@ impl Encoder {
                 (*low, *high) = (low.min(*other_low), high.max(*other_high));
             }
             merged.quality.iter_mut().zip(&other.quality).for_each(|(quality, more)| quality.add(more));
-            merged.rows_seen += other.rows_seen;
+            merged.rows_seen = merged.rows_seen.saturating_add(other.rows_seen);
         }
         Some(merged)
     }
@@ -83,10 +83,10 @@ impl Encoder {
 impl Quality {
     fn add(&mut self, other: &Self) {
         let Self { missing, bad, clamped, unseen, refits } = other;
-        self.missing += missing;
+        self.missing = self.missing.saturating_add(*missing);
         self.bad.merge(bad);
-        self.clamped += clamped;
-        self.unseen += unseen;
-        self.refits += refits;
+        self.clamped = self.clamped.saturating_add(*clamped);
+        self.unseen = self.unseen.saturating_add(*unseen);
+        self.refits = self.refits.saturating_add(*refits);
     }
 }

@@ -164,7 +164,7 @@ impl Calibrator {
     /// picked it. `shares`: the part of each in a row, which sum to 1.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // counts; as precise as a weight
     pub(super) fn merge(parts: &[(&Self, &[f64])]) -> Self {
-        let records: u64 = parts.iter().map(|(part, _)| part.records).sum();
+        let records = parts.iter().map(|(part, _)| part.records).fold(0, u64::saturating_add);
         let share = |part: &Self| part.records as f64 / records.max(1) as f64;
         let mean = |of: &dyn Fn(&Self) -> Weight, share: &dyn Fn(&Self, &[f64]) -> f64| {
             let (mut value, mut average, mut square) = (0.0, 0.0, FIRST_SQUARE);

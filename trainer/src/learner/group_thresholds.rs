@@ -136,7 +136,7 @@ impl GroupThresholds {
     pub(super) fn merge(parts: &[(&Self, &GroupMap)], threshold: f32) -> Option<Self> {
         let mut merged = Self::new(&parts.first()?.0.targets);
         for (part, groups) in parts {
-            merged.records += part.records;
+            merged.records = merged.records.saturating_add(part.records);
             for (group, scores) in groups.spread(0, &part.groups).iter().enumerate() {
                 if merged.groups.len() <= group {
                     merged.groups.resize_with(group + 1, Scores::default);

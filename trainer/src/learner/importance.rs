@@ -84,7 +84,7 @@ impl Importance {
     #[allow(clippy::cast_precision_loss)] // counts
     pub(super) fn merge(parts: &[&Self]) -> Option<Self> {
         let mut merged = (*parts.first()?).clone();
-        merged.records = parts.iter().map(|part| part.records).sum();
+        merged.records = parts.iter().map(|part| part.records).fold(0, u64::saturating_add);
         merged.mean = parts.iter().map(|part| part.records as f64 / merged.records.max(1) as f64 * part.mean).sum();
         if let Some(labels) = &mut merged.labels {
             for (label, number) in labels.iter_mut().enumerate() {

@@ -53,7 +53,7 @@ impl Learner {
         let (mut records, mut experts) = (0, 0);
         for Part { learner, groups, .. } in parts {
             events.append(&learner.events, records, experts, groups);
-            records += learner.mixture.records();
+            records = u64::saturating_add(records, learner.mixture.records());
             experts += if how == How::Join { learner.mixture.experts() } else { 0 };
         }
         let followers = |which: usize| {

@@ -144,7 +144,11 @@ impl Paper {
                 if cells.len() < more.len() {
                     cells.resize(more.len(), [0; 2]);
                 }
-                cells.iter_mut().flatten().zip(more.iter().flatten()).for_each(|(cell, more)| *cell += more);
+                cells
+                    .iter_mut()
+                    .flatten()
+                    .zip(more.iter().flatten())
+                    .for_each(|(cell, more)| *cell = cell.saturating_add(*more));
             }
         }
         Some(merged)

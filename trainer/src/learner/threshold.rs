@@ -222,7 +222,7 @@ impl Follower {
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // counts; as precise as a score
     pub fn merge(parts: &[&Self]) -> Option<Self> {
         let mut merged = Self::new(parts.first()?.objective);
-        merged.records = parts.iter().map(|part| part.records).sum();
+        merged.records = parts.iter().map(|part| part.records).fold(0, u64::saturating_add);
         let mut log_odds = 0.0;
         for part in parts {
             let bins = merged.scores.bins.iter_mut().flatten().zip(part.scores.bins.iter().flatten());

@@ -91,7 +91,8 @@ impl Attribute {
             let known =
                 (0..NO_GROUP).zip(&self.groups).find(|(_, known)| *known == name || is_same_number(known, name));
             let id = known.map(|(id, _)| id).unwrap_or_else(|| self.add(name.clone()));
-            *self.rows.get_mut(usize::from(id))? += rows;
+            let united = self.rows.get_mut(usize::from(id))?;
+            *united = united.saturating_add(*rows);
             ids.push(id);
         }
         self.without.merge(&other.without);

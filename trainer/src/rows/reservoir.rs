@@ -66,7 +66,8 @@ impl Reservoir {
         let ((first, _), offered) = (parts.first()?, parts.iter().map(|(part, _)| part.offered));
         let background = parts.iter().map(|(part, _)| part.background).max()?;
         let rows = first.rows.only(std::iter::empty());
-        let mut merged = Self { offered: offered.clone().sum(), ..Self::new(rows, background, first.seed) };
+        let mut merged =
+            Self { offered: offered.fold(0, u64::saturating_add), ..Self::new(rows, background, first.seed) };
         let mut random = Pcg64Mcg::seed_from_u64(first.seed ^ MERGING_SEED);
         let drawn = |part: &Self, random: &mut Pcg64Mcg| {
             let mut order: Vec<u32> = (0..).take(part.rows.len()).collect();
@@ -76,7 +77,7 @@ impl Reservoir {
         let mut left: Vec<(u64, std::vec::IntoIter<u32>)> =
             parts.iter().map(|(part, _)| (part.offered, drawn(part, &mut random))).collect();
         for _ in 0..merged.offered.min(merged.capacity()) {
-            let mut place = below(left.iter().map(|(offered, _)| offered).sum(), &mut random);
+            let mut place = below(left.iter().map(|(offered, _)| *offered).fold(0, u64::saturating_add), &mut random);
             for ((part, groups), (offered, order)) in parts.iter().zip(&mut left) {
                 if place < *offered {
                     *offered -= 1;

@@ -186,7 +186,7 @@ impl Checkpoint<'_> {
             delay: Cow::Owned(Delay::merge(&delays).ok_or(MergeError::NoShard)?),
             learner: Cow::Owned(learner),
             measured: Cow::Owned(Measured::merge(&measured)),
-            rows: shards.iter().map(|shard| shard.rows).sum(),
+            rows: shards.iter().map(|shard| shard.rows).fold(0, u64::saturating_add),
         };
         merged.check()?;
         Ok(merged)
@@ -303,10 +303,12 @@ pub fn run(
     let merged = Checkpoint::merge(shards, &Merging { is_polished: !polish.is_empty(), ..*merging })?;
     if polish.is_empty() {
         let trainer = Trainer::from_checkpoint(merged)?;
+        trainer.check_groups()?;
         let timing = Timing { total: started.elapsed().as_secs_f64(), ..Timing::default() };
         return Ok(Run { trainer, unfitted: None, timing, notes: Vec::new() });
     }
     let mut run = super::resume(merged, polish, ResumeFrom::Again, None, on_progress)?;
+    run.trainer.check_groups()?;
     if let Some(experts) = merging.experts {
         run.trainer.merge_experts(experts)?;
     }

@@ -46,9 +46,9 @@ impl Runs {
     /// Adds the rows of another part of the data. One of a single value says nothing of the order.
     fn add(&mut self, other: &Self) {
         if other.changes > 0 {
-            self.changes += other.changes;
+            self.changes = self.changes.saturating_add(other.changes);
             self.rows.resize(self.rows.len().max(other.rows.len()), 0);
-            self.rows.iter_mut().zip(&other.rows).for_each(|(rows, more)| *rows += more);
+            self.rows.iter_mut().zip(&other.rows).for_each(|(rows, more)| *rows = rows.saturating_add(*more));
         }
         self.last = other.last.or(self.last);
     }
@@ -124,7 +124,11 @@ impl Order {
             }
             merged.features.resize_with(merged.features.len().max(part.features.len()), Steps::default);
             for (into, from) in merged.features.iter_mut().zip(&part.features) {
-                *into = Steps { up: into.up + from.up, down: into.down + from.down, ..from.clone() };
+                *into = Steps {
+                    up: into.up.saturating_add(from.up),
+                    down: into.down.saturating_add(from.down),
+                    ..from.clone()
+                };
             }
         }
         merged

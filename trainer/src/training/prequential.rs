@@ -185,7 +185,7 @@ impl Prequential {
     }
 
     fn merge_neighbours(&mut self) {
-        self.length *= 2;
+        self.length = self.length.saturating_mul(2);
         let windows = std::mem::take(&mut self.windows);
         let mut pairs = windows.into_iter();
         while let Some(mut first) = pairs.next() {

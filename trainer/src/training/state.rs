@@ -38,8 +38,8 @@ pub struct Measured {
     /// Those by the weights that are exported.
     pub(super) exported: Prequential,
     pub(super) order: Order,
-    /// Decisions of the model after several passes on rows that only the first learned from; `None`
-    /// once it has learned on.
+    /// Decisions of the model after several passes on rows that only the first learned from, or what
+    /// each of several merged runs is judged by; `None` once it has learned on.
     pub(super) reserved: Option<Tally>,
 }
 

@@ -370,7 +370,11 @@ impl Trainer {
     /// [`ExportError::Data`].
     pub fn model(&self) -> Result<Export, ExportError> {
         let files = self.reading.files().unwrap_or_else(|| "the table".to_owned());
-        self.admission.check_learned(&files)?;
+        if self.is_shard() {
+            self.admission.check_outcomes(&files)?;
+        } else {
+            self.admission.check_learned(&files)?;
+        }
         let fitted = self.fitted()?;
         let Self { schema, encoding, admission, encoder, reservoir, delay, state, reading, .. } = &*fitted;
         if state.rows == 0 && delay.waiting() > 0 {
@@ -473,7 +477,18 @@ impl Trainer {
 
     /// Checks that what was read could be learned from.
     pub(super) fn check(&self, files: &str) -> Result<(), Error> {
-        self.admission.check(files)
+        if self.is_shard() { self.admission.check_part(files) } else { self.admission.check(files) }
+    }
+
+    /// Returns whether the rows may be a part of the data: other runs have the same encoding. Such a
+    /// part may lack groups; merging checks that not all do.
+    fn is_shard(&self) -> bool {
+        self.encoder.is_held()
+    }
+
+    /// Checks that the rows of all shards have every group that the schema names.
+    pub(super) fn check_groups(&self) -> Result<(), Error> {
+        self.admission.check_learned("the shards")
     }
 
     /// Returns where it is.

@@ -35,7 +35,7 @@ impl Attribute {
 
 impl Pair {
     fn merge(parts: &[&Self]) -> Self {
-        let records: u64 = parts.iter().map(|part| part.records).sum();
+        let records = parts.iter().map(|part| part.records).fold(0, u64::saturating_add);
         if records == 0 {
             return Self::default();
         }

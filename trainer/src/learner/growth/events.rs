@@ -101,7 +101,7 @@ impl Events {
     /// indices of experts moved by `experts`, and its groups united. Groups of no union are left out
     /// of the newest.
     pub(in super::super) fn append(&mut self, other: &Self, records: u64, experts: usize, groups: &GroupMap) {
-        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
+        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count = count.saturating_add(more));
         let moved = |event: &Event| {
             let cause = match event.cause {
                 Cause::FairnessDrift { attribute, group, rate } => {
@@ -110,15 +110,17 @@ impl Events {
                 cause => cause,
             };
             let kind = match event.kind {
-                EventKind::ExpertAdded { expert, parent } => {
-                    EventKind::ExpertAdded { expert: expert + experts, parent: parent.map(|parent| parent + experts) }
-                }
-                EventKind::ExpertsMerged { into, expert } => {
-                    EventKind::ExpertsMerged { into: into + experts, expert: expert + experts }
-                }
+                EventKind::ExpertAdded { expert, parent } => EventKind::ExpertAdded {
+                    expert: expert.saturating_add(experts),
+                    parent: parent.map(|parent| parent.saturating_add(experts)),
+                },
+                EventKind::ExpertsMerged { into, expert } => EventKind::ExpertsMerged {
+                    into: into.saturating_add(experts),
+                    expert: expert.saturating_add(experts),
+                },
                 EventKind::DriftDetected(change) => EventKind::DriftDetected(change),
             };
-            Some(Event { record: event.record + records, cause, kind })
+            Some(Event { record: event.record.saturating_add(records), cause, kind })
         };
         self.newest.extend(other.newest.iter().filter_map(moved));
         self.newest.drain(..self.newest.len().saturating_sub(Self::MOST));

@@ -35,12 +35,12 @@ pub(in super::super) struct Part<'a> {
 /// records where none did.
 #[allow(clippy::cast_precision_loss)] // counts
 pub(in super::super) fn row_shares(encoders: &[&Encoder]) -> Vec<Vec<f64>> {
-    let all: u64 = encoders.iter().map(|encoder| encoder.rows_seen()).sum();
+    let all = encoders.iter().map(|encoder| encoder.rows_seen() as f64).sum::<f64>().max(1.0);
     let picked: Vec<Vec<f64>> = encoders.iter().map(|encoder| encoder.picked()).collect();
     let share = |encoder: &&Encoder, picked_here: &Vec<f64>| {
         let of_row = |(row, own): (usize, &f64)| {
             let total: f64 = picked.iter().filter_map(|picked| picked.get(row)).sum();
-            if total > 0.0 { own / total } else { encoder.rows_seen() as f64 / all.max(1) as f64 }
+            if total > 0.0 { own / total } else { encoder.rows_seen() as f64 / all }
         };
         picked_here.iter().enumerate().map(of_row).collect()
     };
@@ -52,8 +52,17 @@ impl Mixture {
     #[allow(clippy::cast_precision_loss)] // counts
     pub(in super::super) fn join(parts: &[Part<'_>]) -> Self {
         let gains = common_gains(parts);
-        let prepared: Vec<Self> = parts.iter().map(|part| part.prepared(&gains)).collect();
-        let all = parts.iter().map(|part| part.encoder.rows_seen()).sum::<u64>().max(1) as f64;
+        let mut prepared: Vec<Self> = parts.iter().map(|part| part.prepared(&gains)).collect();
+        if std::env::var("FEAMOE_V2").is_ok() {
+            let n = parts.iter().map(|part| part.encoder.rows_seen()).sum::<u64>().max(1) as f32;
+            for (mixture, part) in prepared.iter_mut().zip(parts) {
+                let share = part.encoder.rows_seen() as f32 / n;
+                for slice in mixture.squares.slices_mut() {
+                    slice.iter_mut().for_each(|s| *s = (*s * share * share).max(FIRST_SQUARE));
+                }
+            }
+        }
+        let all = parts.iter().map(|part| part.encoder.rows_seen() as f64).sum::<f64>().max(1.0);
         let mut mean: Vec<f64> = Vec::new();
         for part in parts {
             mean.resize(mean.len().max(part.encoder.n_rows()), 0.0);
@@ -97,7 +106,7 @@ impl Mixture {
         let gains = common_gains(parts);
         let prepared: Vec<Self> = parts.iter().map(|part| part.prepared(&gains)).collect();
         let encoders: Vec<&Encoder> = parts.iter().map(|part| part.encoder).collect();
-        let all = encoders.iter().map(|encoder| encoder.rows_seen()).sum::<u64>().max(1) as f64;
+        let all = encoders.iter().map(|encoder| encoder.rows_seen() as f64).sum::<f64>().max(1.0);
         let shares = row_shares(&encoders);
         let mean = |table: &dyn Fn(&Self) -> &Table| {
             let weighed = prepared.iter().zip(&encoders).zip(&shares);
@@ -128,7 +137,7 @@ impl Mixture {
 
     /// Counts the records of all parts, and those since their drifts as the last ones.
     fn count(&mut self, parts: &[Part<'_>]) {
-        let sum = |of: &dyn Fn(&Mixture) -> u64| parts.iter().map(|part| of(part.mixture)).sum::<u64>();
+        let sum = |of: &dyn Fn(&Mixture) -> u64| parts.iter().map(|part| of(part.mixture)).fold(0, u64::saturating_add);
         self.records = sum(&|part| part.records);
         self.averaged_at = self.records;
         let since = sum(&|part| part.records - part.drifted_at.unwrap_or(0).min(part.records));
@@ -204,7 +213,7 @@ impl Part<'_> {
 fn share_gate(table: &mut Table, experts: usize, scales: impl Iterator<Item = f64> + Clone, share: f64) {
     let (gate, _) = softmax(&table.gates_at(experts, scales.clone()));
     table.for_each_row(experts, |row, lanes, _| {
-        if row.is_some() {
+        if row.is_some() && std::env::var("FEAMOE_V0").is_err() {
             let common = lanes.iter().zip(&gate).map(|(lane, gate)| gate * f64::from(*lane)).sum::<f64>() as f32;
             lanes.iter_mut().for_each(|lane| *lane -= common);
         }
