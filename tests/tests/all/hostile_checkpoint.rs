@@ -244,7 +244,7 @@ fn the_command_says_which_file_what_and_what_to_do() {
     folder.write("short", &good[..20]);
     folder.write("empty", "");
     let mut newer = good.clone();
-    newer[4] = 10;
+    newer[4] = 11;
     folder.write("newer", &newer);
     let mut damaged = good.clone();
     damaged[100] ^= 1;
@@ -259,7 +259,7 @@ fn the_command_says_which_file_what_and_what_to_do() {
             "lending.feamoe",
             "found a model, expected a checkpoint: a model alone cannot be resumed; name the checkpoint of the run (`feamoe train --checkpoint FILE` writes one)".into(),
         ),
-        ("newer", "found checkpoint version 10, expected 9; resume with the feamoe that wrote it, or train again".into()),
+        ("newer", "found checkpoint version 11, expected 10; resume with the feamoe that wrote it, or train again".into()),
         (
             "damaged",
             "the content is damaged: its SHA-256 is not the one in the header; copy the file again, or use an earlier checkpoint".into(),

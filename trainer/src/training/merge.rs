@@ -9,8 +9,19 @@
 //! A shard that lacks a group has held no target for it: no gap was to be seen. Such shards are
 //! refused unless the merged run learns from rows of all shards afterwards, which *polishes* it.
 //!
-//! Merging is for data that cannot move. Parts of a small stream learn a little less than one run
-//! over all of it.
+//! Merging is for data that cannot move. Parts of a small stream learn less than one run over all of
+//! it. Adult in four shards by hash with `spd=0.05`, judged on adult.test:
+//!
+//! | | accuracy | log-loss | SPD |
+//! | --- | --- | --- | --- |
+//! | four copies of the rows, one run | 0.8581 | 0.2772 | -0.033 |
+//! | joined | 0.8603 | 0.2758 | -0.037 |
+//! | the rows once, one run | 0.8588 | 0.2768 | -0.033 |
+//! | joined | 0.8496 | 0.2974 | -0.024 |
+//! | joined and polished with 20,000 rows | 0.8604 | 0.2783 | -0.039 |
+//! | the same, only the gate and the newest expert learn | 0.8550 | 0.2872 | -0.036 |
+//!
+//! So all experts learn from the rows that polish.
 
 use std::borrow::Cow;
 

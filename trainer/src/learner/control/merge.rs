@@ -23,13 +23,31 @@ impl Attribute {
     fn merge(index: usize, parts: &[(Self, GroupMap)]) -> Self {
         let groups: Vec<(&Groups, &GroupMap)> = parts.iter().map(|(part, groups)| (&part.groups, groups)).collect();
         let groups = Groups::merge(index, &groups);
-        let pairs: Vec<Vec<Pair>> = parts.iter().map(|(part, groups)| groups.spread(index, &part.pairs)).collect();
+        let pairs: Vec<Vec<Pair>> =
+            parts.iter().map(|(part, groups)| groups.spread(index, &part.pairs_with_a_gap())).collect();
         let of_group = |group: usize| pairs.iter().filter_map(|pairs| pairs.get(group)).collect::<Vec<_>>();
         Self {
             pairs: (0..groups.len()).map(|group| Pair::merge(&of_group(group))).collect(),
             known: Fading::merge(parts.iter().map(|(part, _)| part.known)),
             groups,
         }
+    }
+}
+
+impl Attribute {
+    /// Returns the pairs; one of which a group never came has found nothing, and begins anew: its
+    /// integral is as quick as in the first records of a stream.
+    fn pairs_with_a_gap(&self) -> Vec<Pair> {
+        let has_come = |group: usize| {
+            self.groups.get(group).is_some_and(|group| {
+                let [negatives, positives, _] = group.least_count();
+                negatives + positives > 0.0
+            })
+        };
+        let found = |(group, pair): (usize, &Pair)| {
+            if has_come(0) && has_come(group) { pair.clone() } else { Pair::default() }
+        };
+        self.pairs.iter().enumerate().map(found).collect()
     }
 }
 

@@ -11,7 +11,9 @@
 //!
 //! Around the mean record of all parts, each part then has its share of the records, wherever a
 //! record lies: to first order, its say does not depend on the record. At the mean record the score
-//! is the mean of the parts' scores, weighted by their records.
+//! is the mean of the parts' scores, weighted by their records. (Without the first step the say of
+//! a part depends on where its gate lanes happen to have drifted together: four shards of Adult by
+//! education had a log-loss of 0.2909 for 0.2885, by hash 0.2765 for 0.2758, of four copies.)
 //!
 //! **Averaged**, each weight row is the mean of the parts' rows, weighted by the records that picked
 //! it. That is of use where parts started from the same mixture, or where there is one expert each.
@@ -52,16 +54,7 @@ impl Mixture {
     #[allow(clippy::cast_precision_loss)] // counts
     pub(in super::super) fn join(parts: &[Part<'_>]) -> Self {
         let gains = common_gains(parts);
-        let mut prepared: Vec<Self> = parts.iter().map(|part| part.prepared(&gains)).collect();
-        if std::env::var("FEAMOE_V2").is_ok() {
-            let n = parts.iter().map(|part| part.encoder.rows_seen()).sum::<u64>().max(1) as f32;
-            for (mixture, part) in prepared.iter_mut().zip(parts) {
-                let share = part.encoder.rows_seen() as f32 / n;
-                for slice in mixture.squares.slices_mut() {
-                    slice.iter_mut().for_each(|s| *s = (*s * share * share).max(FIRST_SQUARE));
-                }
-            }
-        }
+        let prepared: Vec<Self> = parts.iter().map(|part| part.prepared(&gains)).collect();
         let all = parts.iter().map(|part| part.encoder.rows_seen() as f64).sum::<f64>().max(1.0);
         let mut mean: Vec<f64> = Vec::new();
         for part in parts {
@@ -213,7 +206,7 @@ impl Part<'_> {
 fn share_gate(table: &mut Table, experts: usize, scales: impl Iterator<Item = f64> + Clone, share: f64) {
     let (gate, _) = softmax(&table.gates_at(experts, scales.clone()));
     table.for_each_row(experts, |row, lanes, _| {
-        if row.is_some() && std::env::var("FEAMOE_V0").is_err() {
+        if row.is_some() {
             let common = lanes.iter().zip(&gate).map(|(lane, gate)| gate * f64::from(*lane)).sum::<f64>() as f32;
             lanes.iter_mut().for_each(|lane| *lane -= common);
         }
