@@ -21,7 +21,9 @@
 //! | joined and polished with 20,000 rows | 0.8604 | 0.2783 | -0.039 |
 //! | the same, only the gate and the newest expert learn | 0.8550 | 0.2872 | -0.036 |
 //!
-//! So all experts learn from the rows that polish.
+//! So all experts learn from the rows that polish. Those have to be as many as a target takes to
+//! settle: of two shards by sex, the SPD was -0.114 after 5,000 rows and -0.046 after 20,000 (with an
+//! accuracy of 0.8592). Four shards by education, polished with 20,000: 0.8595, 0.2773, -0.036.
 
 use std::borrow::Cow;
 

@@ -1,11 +1,11 @@
 //! Several mixtures over the same encoding become one.
 //!
-//! **Joined**, all experts stand side by side (FEAMOE, section 4.2: the models of single years are the
-//! experts of one mixture). A softmax within a part does not change where all its gate lanes gain
-//! the same. So the gate of part s, with n_s of N records, is moved in two steps:
+//! **Joined**, all experts stand side by side (FEAMOE, section 4.2: the models of single years are
+//! the experts of one mixture). A softmax within a part does not change where all its gate lanes
+//! gain the same. So the gate of part s, with n_s of N records, is moved in two steps:
 //!
 //! ```text
-//! row r:  every gate lane loses  sum_k g_k w_rk            g: the gate of the part at the mean record
+//! row r:  every gate lane loses  sum_k g_k w_rk        g: the gate of the part at the mean record
 //! bias:   every gate lane gains  log2(n_s / N) - log2 sum_k 2^(a_k(mean))
 //! ```
 //!
