@@ -108,7 +108,7 @@ const COMMANDS: [(&str, &[&str]); 18] = [
     ),
     ("merge", &["--output", "--how", "--polish", "--experts", "--checkpoint", "--format"]),
     ("evaluate", &["--bad-cells", "--schema", "--require", "--strict", "--no-recourse", "--format", "--threads"]),
-    ("compare", &["--schema", "--bad-cells", "--sample", "--format"]),
+    ("compare", &["--output", "--schema", "--bad-cells", "--sample", "--format"]),
     ("score", &["--output", "--gate", "--schema", "--bad-cells", "--keep", "--format"]),
     (
         "explain",
