@@ -207,11 +207,12 @@ impl Learner {
         let trainer = detached(py, || {
             let shards: Vec<Checkpoint<'_>> = trainers.iter().map(Trainer::checkpoint).collect();
             let merging = Merging { how, experts, is_polished: !polish.is_empty() };
-            let run = merge::run(&shards, &merging, &polish, &mut |progress| {
-                match keep_raised(progress.rows, Python::attach(|py| py.check_signals())) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(_) => ControlFlow::Break(()),
-                }
+            let run = merge::run(&shards, &merging, &polish, &mut |progress| match keep_raised(
+                progress.rows,
+                Python::attach(|py| py.check_signals()),
+            ) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
             });
             match run {
                 Ok(run) => Ok(run.into_trainer()),
