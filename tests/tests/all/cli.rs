@@ -161,7 +161,7 @@ const COMMANDS: [(&str, &[&str]); 18] = [
         ],
     ),
     ("inspect", &["--device", "--format"]),
-    ("report", &["--data", "--schema", "--bad-cells", "--output", "--card", "--row", "--threads"]),
+    ("report", &["--front", "--data", "--schema", "--bad-cells", "--output", "--card", "--row", "--threads"]),
     (
         "export",
         &[
