@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
 /// by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 18] = [
+const COMMANDS: [(&str, &[&str]); 19] = [
     ("schema", &["--output", "--target", "--positive", "--protected", "--rows"]),
     (
         "train",
@@ -46,6 +46,7 @@ const COMMANDS: [(&str, &[&str]); 18] = [
             "--checkpoint",
             "--dry-run",
             "--checkpoint-every",
+            "--encoding",
             "--format",
             "--bad-cells",
         ],
@@ -107,6 +108,7 @@ const COMMANDS: [(&str, &[&str]); 18] = [
             "--bad-cells",
         ],
     ),
+    ("merge", &["--output", "--how", "--polish", "--experts", "--checkpoint", "--format"]),
     ("evaluate", &["--bad-cells", "--schema", "--require", "--strict", "--no-recourse", "--format", "--threads"]),
     ("compare", &["--schema", "--bad-cells", "--sample", "--output", "--format"]),
     ("score", &["--output", "--gate", "--schema", "--bad-cells", "--keep", "--format"]),

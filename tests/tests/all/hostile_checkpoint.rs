@@ -7,11 +7,12 @@ use std::path::Path;
 
 use feamoe::encoder;
 use feamoe::error::CheckpointError as E;
-use feamoe::learner::{Growth, LearnerOptions};
+use feamoe::learner::{Growth, How, LearnerOptions};
 use feamoe::rows::{Input, ResumeFrom};
 use feamoe::schema::Schema;
 use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, Stage, VERSION};
-use feamoe::training::{self, Options};
+use feamoe::training::merge::Merging;
+use feamoe::training::{self, Options, Trainer};
 use feamoe_engine::fairness::Measure;
 use feamoe_tests::command::Folder;
 use sha2::{Digest as _, Sha256};
@@ -78,6 +79,35 @@ fn resume(checkpoint: Checkpoint<'_>, input: &Input) {
         let _ = run.model();
         let _ = run.checkpoint().to_bytes();
     }
+}
+
+/// With itself, and with the state that it was made of, on either side.
+#[test]
+fn whatever_is_read_is_merged_or_refused() {
+    let bytes = small(20);
+    let sound = Checkpoint::from_bytes(&bytes).unwrap();
+    let (mut read, mut merged) = (0, 0);
+    for place in places(&bytes[HEADER_BYTES..]) {
+        for change in [1, 0x80, 0xff] {
+            let mut payload = bytes[HEADER_BYTES..].to_vec();
+            payload[place] ^= change;
+            let sealed = sealed(&payload);
+            let Ok(hostile) = Checkpoint::from_bytes(&sealed) else { continue };
+            read += 1;
+            for shards in [[&hostile, &hostile], [&sound, &hostile], [&hostile, &sound]] {
+                for how in [How::Join, How::Average] {
+                    let merging = Merging { how, experts: Some(1), is_polished: place % 2 == 0 };
+                    let shards = shards.map(Clone::clone);
+                    let Ok(united) = Checkpoint::merge(&shards, &merging) else { continue };
+                    merged += 1;
+                    assert!(Checkpoint::from_bytes(&united.to_bytes().unwrap()).is_ok());
+                    let _ = Trainer::from_checkpoint(united).map(|trainer| trainer.model().map(drop));
+                }
+            }
+        }
+    }
+    println!("{read} states read, merged {merged} times");
+    assert!(read > 300 && merged > read);
 }
 
 #[test]
@@ -214,7 +244,7 @@ fn the_command_says_which_file_what_and_what_to_do() {
     folder.write("short", &good[..20]);
     folder.write("empty", "");
     let mut newer = good.clone();
-    newer[4] = 10;
+    newer[4] = 11;
     folder.write("newer", &newer);
     let mut damaged = good.clone();
     damaged[100] ^= 1;
@@ -229,7 +259,7 @@ fn the_command_says_which_file_what_and_what_to_do() {
             "lending.feamoe",
             "found a model, expected a checkpoint: a model alone cannot be resumed; name the checkpoint of the run (`feamoe train --checkpoint FILE` writes one)".into(),
         ),
-        ("newer", "found checkpoint version 10, expected 9; resume with the feamoe that wrote it, or train again".into()),
+        ("newer", "found checkpoint version 11, expected 10; resume with the feamoe that wrote it, or train again".into()),
         (
             "damaged",
             "the content is damaged: its SHA-256 is not the one in the header; copy the file again, or use an earlier checkpoint".into(),

@@ -10,7 +10,7 @@ use feamoe_tests::command::{Folder, finished, lending};
 use serde_json::{Map, Value};
 
 /// Commands with options that change the keys; each prints JSON.
-const RUNS: [&str; 46] = [
+const RUNS: [&str; 50] = [
     "train lending.csv --schema lending.toml -o a.feamoe --checkpoint a.ckpt --fair spd=0.05,aod=0.1 --individual 0.4 --grow every=500 --threshold auto:balanced",
     "train moved.csv --schema lending.toml -o b.feamoe --shuffle --epochs 2 --experts 2",
     "train moved.csv --schema nogroup.toml -o c.feamoe --label-delay 10 --class-weight balanced",
@@ -19,6 +19,10 @@ const RUNS: [&str; 46] = [
     "train odd.csv --schema lending.toml -o d.feamoe --bad-cells missing --dry-run",
     "update a.ckpt moved.csv -o e.feamoe --dry-run",
     "update a.ckpt moved.csv -o e.feamoe",
+    "train small.csv --schema lending.toml --encoding a.ckpt -o s.feamoe --checkpoint s.ckpt",
+    "train few.csv --schema lending.toml --encoding a.ckpt -o t.feamoe --checkpoint t.ckpt",
+    "merge s.ckpt t.ckpt --polish small.csv -o u.feamoe",
+    "export lending.feamoe --onnx m.onnx",
     "tune small.csv --schema lending.toml -o o.toml --candidates 3 --repeats 1 --fair spd=0.1",
     "tune small.csv --schema nogroup.toml -o o.toml --candidates 2 --stream",
     "evaluate lending.feamoe odd.csv --require spd=0.1 --bad-cells missing",

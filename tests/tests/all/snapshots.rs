@@ -4,11 +4,12 @@
 
 use feamoe_tests::command::Folder;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "schema",
     "train",
     "tune",
     "update",
+    "merge",
     "evaluate",
     "compare",
     "score",

@@ -1,14 +1,17 @@
 //! Learners: rows at once or one by one, scores of the stream, checkpoints, models.
 
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use feamoe::learner::Prediction;
-use feamoe::rows::{Cell, RecordBuilder, Source as _, Stream, Use};
+use feamoe::encoder;
+use feamoe::learner::{How, Prediction};
+use feamoe::rows::{Cell, Input, RecordBuilder, Source as _, Stream, Use};
 use feamoe::schema::Schema;
+use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::config::Config;
+use feamoe::training::merge::{self, MergeError, Merging};
 use feamoe::training::report::Report;
-use feamoe::training::{self, Trainer, events};
+use feamoe::training::{self, Encoding, Trainer, events};
 use numpy::{PyArray1, ToPyArray as _};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict as _, PyBytes, PyDict, PyString, PyType};
@@ -123,11 +126,20 @@ fn said(prediction: Prediction) -> Said {
 
 #[pymethods]
 impl Learner {
-    /// Starts with rows of these columns. `schema`: TOML; `options`: JSON, see `Config`.
+    /// Starts with rows of these columns. `schema`: TOML; `options`: JSON, see `Config`; `encoding`:
+    /// the checkpoint whose encoding is held.
     #[new]
-    fn new(columns: Vec<String>, schema: &str, options: &str) -> PyResult<Self> {
+    #[pyo3(signature = (columns, schema, options, encoding=None))]
+    fn new(columns: Vec<String>, schema: &str, options: &str, encoding: Option<&[u8]>) -> PyResult<Self> {
         let made = || -> Result<Trainer, Fault> {
-            let options = Config::from_json(options)?.options()?;
+            let mut options = Config::from_json(options)?.options()?;
+            if let Some(stored) = encoding {
+                let shared = Encoding::of(&Checkpoint::from_bytes(stored).map_err(message)?)?;
+                if options.encoder == encoder::Options::default() {
+                    options.encoder = shared.options().clone();
+                }
+                options.encoding = Some(Arc::new(shared));
+            }
             Ok(Trainer::new(&columns, Schema::from_toml("schema", schema)?, &options)?)
         };
         Ok(Self::of(made()?))
@@ -170,6 +182,45 @@ impl Learner {
     fn from_bytes(_: &Bound<'_, PyType>, py: Python<'_>, data: &[u8]) -> PyResult<Self> {
         let data = data.to_vec();
         Ok(Self::of(detached(py, move || Ok(Trainer::from_bytes(&data)?))?))
+    }
+
+    /// Makes one learner of several: `how` is join or average; `polish`: rows to learn from at the
+    /// end; `experts`: as many at most in the end.
+    #[classmethod]
+    #[pyo3(signature = (learners, how, polish=None, experts=None))]
+    fn merge(
+        _: &Bound<'_, PyType>,
+        py: Python<'_>,
+        learners: Vec<Py<Self>>,
+        how: &str,
+        polish: Option<&Table>,
+        experts: Option<usize>,
+    ) -> PyResult<Self> {
+        let how = match how {
+            "join" => How::Join,
+            "average" => How::Average,
+            _ => return Err(message(format!("how: found {how:?}, expected \"join\" or \"average\"")).into()),
+        };
+        let trainers = learners.iter().map(|learner| learner.get().with(py, |state| Ok(state.trainer.clone())));
+        let trainers = trainers.collect::<PyResult<Vec<Trainer>>>()?;
+        let polish: Vec<Input> = polish.map(Table::input).into_iter().collect();
+        let trainer = detached(py, || {
+            let shards: Vec<Checkpoint<'_>> = trainers.iter().map(Trainer::checkpoint).collect();
+            let merging = Merging { how, experts, is_polished: !polish.is_empty() };
+            let run = merge::run(&shards, &merging, &polish, &mut |progress| match keep_raised(
+                progress.rows,
+                Python::attach(|py| py.check_signals()),
+            ) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            });
+            match run {
+                Ok(run) => Ok(run.into_trainer()),
+                Err(MergeError::Run(error)) => Err(error.into()),
+                Err(error) => Err(message(error)),
+            }
+        })?;
+        Ok(Self::of(trainer))
     }
 
     /// Returns the complete state, as a checkpoint that the command resumes too.

@@ -293,3 +293,44 @@ def test_progress_is_shown(capsys):
     assert "rows" in capsys.readouterr().err
     feamoe.Learner.fit(columns, outcomes)
     assert capsys.readouterr().err == ""
+
+
+def parts(seeds, **options):
+    """Learners of parts of the data that share one encoding."""
+    first = learned()
+    learners = [feamoe.Learner(encoding=first, warmup=100, **options) for _ in seeds]
+    for learner, seed in zip(learners, seeds):
+        learner.learn_many(*table(300, seed))
+    return learners
+
+
+def test_learners_of_parts_become_one():
+    one, other = parts([1, 2])
+    merged = feamoe.Learner.merge([one, other])
+    assert merged.rows == 600 and merged.classes == one.classes
+    assert merged.checkpoint() == feamoe.Learner.merge([one, other]).checkpoint()
+    assert merged.checkpoint() != feamoe.Learner.merge([other, one]).checkpoint()
+    rows, outcomes = table(200, 3)
+    alike = feamoe.Learner.merge([one, one]).predict_proba_many(rows)[True]
+    assert np.allclose(alike, one.predict_proba_many(rows)[True], atol=1e-5)
+    polished = feamoe.Learner.merge([one, other], "average", polish={**rows, "y": outcomes}, experts=1)
+    assert polished.rows == 800 and polished.report()["experts"] == 1
+    assert 0.7 < np.mean(polished.predict_many(rows) == np.array(outcomes))
+
+
+def test_learners_that_do_not_belong_together_are_not_merged(tmp_path):
+    one, other = parts([1, 2])
+    one.save(tmp_path / "one.ckpt")
+    again = feamoe.Learner(encoding=tmp_path / "one.ckpt", warmup=100)
+    again.learn_many(*table(300, 4))
+    feamoe.Learner.merge([one, again])
+    with pytest.raises(feamoe.FeamoeError, match="another encoding"):
+        feamoe.Learner.merge([one, learned()])
+    with pytest.raises(feamoe.FeamoeError, match="options of the learner"):
+        feamoe.Learner.merge([one, *parts([2], lr=0.1)])
+    with pytest.raises(feamoe.FeamoeError, match="join"):
+        feamoe.Learner.merge([one, other], how="sum")
+    with pytest.raises(feamoe.FeamoeError, match="list of learners"):
+        feamoe.Learner.merge([])
+    with pytest.raises(feamoe.FeamoeError, match="bins"):
+        feamoe.Learner(encoding=one, bins=7, columns=["size", "color", "y"])

@@ -30,6 +30,8 @@ enum Printed {
     Tune,
     /// As of train
     Update,
+    /// As of train
+    Merge,
     Evaluate,
     Compare,
     Score,
@@ -59,6 +61,7 @@ fn schema(printed: Printed) -> Value {
     let generator = &mut settings.into_generator();
     let mut documents = match printed {
         Printed::Train | Printed::Update => vec![of::<Run>(generator), of::<dry_run::Report>(generator)],
+        Printed::Merge => vec![of::<Run>(generator)],
         Printed::Tune => vec![of::<tune::Report<'_>>(generator)],
         Printed::Evaluate => vec![of::<Evaluation>(generator)],
         Printed::Compare => vec![of::<Comparison>(generator)],

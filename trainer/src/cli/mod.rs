@@ -18,6 +18,7 @@ mod inspect;
 mod json_schema;
 mod manual;
 mod memory;
+mod merge;
 mod monitor;
 mod print;
 mod progress;
@@ -75,6 +76,9 @@ enum Command {
     Tune(Box<tune::Options>),
     /// Resume learning, with newer data or where a run stopped, and export the model
     Update(update::Options),
+    /// Make one run of several that learned apart, each from its part of the data, and export the
+    /// model
+    Merge(merge::Options),
     /// Accuracy and every fairness measure by group, with intervals
     Evaluate(evaluate::Options),
     /// Compare two models on the same rows: changed decisions, accuracy, gaps, explanations
@@ -290,6 +294,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Schema(options) => schema::run(&options),
         Command::Train(options) => train::run(&options),
         Command::Update(options) => update::run(&options),
+        Command::Merge(options) => merge::run(&options),
         Command::Tune(options) => tune::run(&options),
         Command::Evaluate(options) => evaluate::run(&options),
         Command::Compare(options) => compare::run(&options),

@@ -1,9 +1,19 @@
 //! What to type against an error of the library, which knows no flags.
 
 use feamoe::error::{CheckpointError, Error};
+use feamoe::training::merge::MergeError;
 
 /// Returns what helps against the error, where a flag does.
 pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+    if let Some(error) = error.chain().find_map(|cause| cause.downcast_ref::<MergeError>()) {
+        return match error {
+            MergeError::AbsentGroup { .. } => Some("--polish DATA, rows of all shards"),
+            MergeError::Encoding { .. } => Some("`feamoe train --encoding CHECKPOINT` for every shard"),
+            MergeError::Experts { .. } => Some("--how join"),
+            MergeError::TooManyExperts { .. } => Some("--experts K"),
+            _ => None,
+        };
+    }
     let error = error.chain().find_map(|cause| cause.downcast_ref::<Error>())?;
     match error {
         Error::Stopped { .. } => Some("`feamoe update CHECKPOINT DATA -o MODEL` resumes"),

@@ -97,11 +97,11 @@ impl<'a> Outputs<'a> {
 
     /// Learns, with checkpoints on the way and a line of progress. In a single pass (`can_stop`) a
     /// signal lets the run store itself.
-    pub fn learn(
+    pub fn learn<E>(
         &mut self,
         can_stop: bool,
-        learn: impl FnOnce(Option<Saving<'_>>, OnProgress<'_>) -> Result<Run, Error>,
-    ) -> Result<Run, Error> {
+        learn: impl FnOnce(Option<Saving<'_>>, OnProgress<'_>) -> Result<Run, E>,
+    ) -> Result<Run, E> {
         let progress = TrainingProgress::new();
         let (store, generation) = (self.store, &mut self.generation);
         let mut save = |checkpoint: &Checkpoint<'_>| match store {

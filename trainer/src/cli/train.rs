@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::bail;
 use clap::parser::ValueSource;
@@ -10,10 +11,11 @@ use feamoe::encoder;
 use feamoe::learner::{ClassWeight, FairBy, Growth, LearnerOptions, Loss, Penalties, ThresholdRule};
 use feamoe::rows::Input;
 use feamoe::schema::Schema;
-use feamoe::training;
+use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::config::Config;
 use feamoe::training::delay::MOST_DELAY;
 use feamoe::training::rehearsal::rehearse;
+use feamoe::training::{self, Encoding};
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 
 use super::dry_run::{self, DryRunOption};
@@ -43,6 +45,11 @@ pub struct Options {
     /// where the run stopped
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// Checkpoint of an earlier run with the same schema, whose encoding this run holds as it is:
+    /// for shards that `feamoe merge` makes one run of. Numbers are not fitted again where their
+    /// values move, and levels that the earlier run did not meet count as unseen
+    #[arg(long, value_name = "CHECKPOINT")]
+    encoding: Option<PathBuf>,
     /// Rows between two checkpoints, default 250000; fewer lose less when the run is interrupted. A
     /// run in several passes or shuffled is stored at its end only
     #[arg(long, value_name = "N", requires = "checkpoint", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
@@ -367,7 +374,7 @@ impl Args for Given {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let config = options.learning.config()?;
-    let learning = config.options()?;
+    let mut learning = config.options()?;
     if options.checkpoint_every.is_some() && (learning.shuffle || learning.epochs > 1) {
         bail!(
             "--checkpoint-every is for a run in one pass; with --shuffle or several --epochs the checkpoint is written at the end: leave it out"
@@ -378,11 +385,19 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     let store = options.checkpoint.as_deref().map(|path| Store { path, every: options.checkpoint_every });
     let read = files(&options.data).chain([options.schema.as_path()]).chain(options.learning.config_file());
+    let read = read.chain(options.encoding.as_deref());
     let read: Vec<&Path> = read.collect();
     let mut outputs = Outputs::open(&options.output, store, &read)?;
     let mut schema = Schema::open(&options.schema)?;
     options.cells.apply(&mut schema.table);
     refuse_without_groups(&config, &schema, &options.schema)?;
+    if let Some(path) = &options.encoding {
+        let shared = Encoding::of(&Checkpoint::read(path)?)?;
+        if !options.learning.has(&config, "bins") && config.warmup == Config::default().warmup {
+            learning.encoder = shared.options().clone();
+        }
+        learning.encoding = Some(Arc::new(shared));
+    }
     if options.dry_run.is_on() {
         return dry_run::run(|| rehearse(&options.data, &schema, &learning), options.format);
     }

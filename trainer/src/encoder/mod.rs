@@ -23,6 +23,7 @@ mod examples;
 mod fit;
 mod flips;
 mod follow;
+mod held;
 mod levels;
 mod number;
 
@@ -126,6 +127,8 @@ pub struct Encoder {
     /// The newest changes, and how many there were.
     changes: Vec<Change>,
     n_changes: u64,
+    /// Whether the encoding stays as it is, whatever comes: other runs share it.
+    is_held: bool,
     /// Whether a feature is to be looked at.
     #[serde(skip)]
     is_due: bool,
@@ -371,11 +374,11 @@ impl Encoder {
     ///
     /// [`Error::NotANumber`].
     pub fn learn_one(&mut self, row: &Row<'_>, example: &mut Example) -> Result<(), Error> {
-        let Self { features, mass, extent, quality, bad_cells, rows_seen, .. } = self;
+        let Self { features, mass, extent, quality, bad_cells, rows_seen, is_held, .. } = self;
         let (mut new_levels, mut bad) = (Vec::new(), Vec::new());
         let level_row = |feature: usize, category: &Category, known: Option<u32>| {
             known.unwrap_or_else(|| {
-                if category.undecided.is_none() && category.levels().len() < category.max_levels {
+                if !*is_held && category.undecided.is_none() && category.levels().len() < category.max_levels {
                     new_levels.push(feature);
                 }
                 category.unseen_row
@@ -409,7 +412,9 @@ impl Encoder {
         for feature in new_levels {
             self.add_level(feature, row);
         }
-        self.count(row, example);
+        if !self.is_held {
+            self.count(row, example);
+        }
         example.take_rest(row);
         Ok(())
     }

@@ -160,6 +160,39 @@ impl Calibrator {
         }
     }
 
+    /// Returns one of several: slope, bias and losses by their records, each row by the records that
+    /// picked it. `shares`: the part of each in a row, which sum to 1.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // counts; as precise as a weight
+    pub(super) fn merge(parts: &[(&Self, &[f64])]) -> Self {
+        let records = parts.iter().map(|(part, _)| part.records).fold(0, u64::saturating_add);
+        let share = |part: &Self| part.records as f64 / records.max(1) as f64;
+        let mean = |of: &dyn Fn(&Self) -> Weight, share: &dyn Fn(&Self, &[f64]) -> f64| {
+            let (mut value, mut average, mut square) = (0.0, 0.0, FIRST_SQUARE);
+            for (part, shares) in parts {
+                let (weight, share) = (of(part), share(part, shares));
+                value += share * f64::from(weight.value);
+                average += share * f64::from(weight.average);
+                square += weight.square - FIRST_SQUARE;
+            }
+            Weight { value: value as f32, average: average as f32, square }
+        };
+        let rows = (0..parts.iter().map(|(part, _)| part.rows.len()).max().unwrap_or(0)).map(|row| {
+            let of = |part: &Self| part.rows.get(row).copied().unwrap_or(Weight::new(0.0));
+            mean(&of, &|_, shares| shares.get(row).copied().unwrap_or(0.0))
+        });
+        let loss = |index: usize| {
+            let of = |(part, _): &(&Self, &[f64])| share(part) * f64::from(part.losses[index]);
+            parts.iter().map(of).sum::<f64>() as f32
+        };
+        Self {
+            rows: rows.collect(),
+            slope: mean(&|part| part.slope, &|part, _| share(part)),
+            bias: mean(&|part| part.bias, &|part, _| share(part)),
+            records,
+            losses: [loss(0), loss(1)],
+        }
+    }
+
     fn log2_odds(&self, terms: &[Term], score: f32, of: impl Fn(&Weight) -> f32) -> f32 {
         let row = |term: &Term| self.rows.get(term.row as usize).map_or(0.0, |weight| term.scale * of(weight));
         let sum: f32 = terms.iter().map(row).sum();

@@ -75,6 +75,39 @@ struct Block {
 impl Block {
     const NEW: Self = Self { gain: 1.0, wanted: 0.0, curvature: 0.0 };
 
+    /// Returns the mean of some by their records, with what is wanted of it chosen so that it is the
+    /// gain that the evidence gives; rows are scaled by their gain over the mean.
+    #[allow(clippy::cast_possible_truncation)] // as precise as a gain
+    fn merge(parts: &[(Self, f64)], is_fine: bool) -> Self {
+        let all: f64 = parts.iter().map(|(_, records)| records).sum();
+        if all == 0.0 {
+            return Self::NEW;
+        }
+        let mean = |of: &dyn Fn(&Self) -> f64| {
+            parts.iter().map(|(block, records)| records / all * of(block)).sum::<f64>() as f32
+        };
+        let gain = mean(&|block| block.gain.into()).clamp(0.0, LARGEST);
+        // Evidence fades: of many records no more is left than of the last ones.
+        let reach = f64::from(REACH);
+        let left: f64 = parts.iter().map(|(_, records)| records.min(reach)).sum();
+        let kept = left.min(reach) / left;
+        let curvature: f64 = parts
+            .iter()
+            .map(|(block, _)| {
+                let scaled = if gain > 0.0 { f64::from(block.gain / gain) } else { 1.0 };
+                kept * scaled * scaled * f64::from(block.curvature)
+            })
+            .sum();
+        let curvature = curvature as f32;
+        let noise = if is_fine { STANDARD_ERRORS * STANDARD_ERRORS / (curvature + PRIOR) } else { 0.0 };
+        let wanted = if gain > 0.0 {
+            0.5 * (gain + (gain * gain + 4.0 * noise).sqrt()) * (curvature + PRIOR) - PRIOR
+        } else {
+            mean(&|block| block.wanted.into())
+        };
+        Self { gain, wanted, curvature }
+    }
+
     /// `factor`: what the derivative was multiplied by, the root of the record's weight.
     fn observe(&mut self, derivative: f32, factor: f32, is_fine: bool) {
         let square = derivative * derivative;
@@ -151,6 +184,25 @@ impl Gains {
             block.wanted *= KEPT_AT_DRIFT;
             block.curvature *= KEPT_AT_DRIFT;
         }
+    }
+
+    /// Returns the gains of several mixtures whose rows are joined, or averaged, each times its own
+    /// gain over that returned; `records`: those that each has learned from. A block's gain is the
+    /// mean, with as much evidence for it as all records together left.
+    pub(super) fn merge(parts: &[(&Self, f64)]) -> Self {
+        let count = |of: &dyn Fn(&Self) -> usize| parts.iter().map(|(gains, _)| of(gains)).max().unwrap_or(0);
+        let block_of_row = |row: usize| {
+            let mut known = parts.iter().map(|(gains, _)| gains.block_of(row));
+            known.find(|block| *block != encoder::Block::NONE).unwrap_or(encoder::Block::NONE)
+        };
+        let block_of_row: Vec<encoder::Block> =
+            (0..count(&|gains| gains.block_of_row.len())).map(block_of_row).collect();
+        let is_fine = |index: usize| block_of_row.iter().any(|block| block.index() == index && block.is_fine());
+        let blocks = (0..count(&|gains| gains.blocks.len())).map(|index| {
+            let known = parts.iter().filter_map(|(gains, records)| Some((*gains.blocks.get(index)?, *records)));
+            Block::merge(&known.collect::<Vec<_>>(), is_fine(index))
+        });
+        Self { blocks: blocks.collect(), block_of_row }
     }
 
     /// Returns whether the stored state can be one.

@@ -16,6 +16,7 @@ use feamoe_engine::fairness::{Measure, Rates};
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::NO_GROUP;
+use crate::rows::GroupMap;
 
 /// Measures that thresholds can hold: those of decisions.
 pub(super) const HELD: [Measure; 5] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp, Measure::Impact];
@@ -129,6 +130,28 @@ impl GroupThresholds {
             self.shifts = self.choose(threshold);
             self.groups.iter_mut().for_each(|group| group.fade(keep));
         }
+    }
+
+    /// Returns those that are chosen by the scores of several, whose groups are united.
+    pub(super) fn merge(parts: &[(&Self, &GroupMap)], threshold: f32) -> Option<Self> {
+        let mut merged = Self::new(&parts.first()?.0.targets);
+        for (part, groups) in parts {
+            merged.records = merged.records.saturating_add(part.records);
+            for (group, scores) in groups.spread(0, &part.groups).iter().enumerate() {
+                if merged.groups.len() <= group {
+                    merged.groups.resize_with(group + 1, Scores::default);
+                }
+                let own = &mut merged.groups[group];
+                own.records += scores.records;
+                own.needed
+                    .iter_mut()
+                    .flatten()
+                    .zip(scores.needed.iter().flatten())
+                    .for_each(|(sum, more)| *sum += more);
+            }
+        }
+        merged.shifts = merged.choose(threshold);
+        Some(merged)
     }
 
     /// Returns how far a group's gaps to the reference are past their targets.

@@ -80,6 +80,21 @@ impl Importance {
         if self.records == 0 { 1.0 } else { (weight / self.mean).clamp(SMALLEST, LARGEST) as f32 }
     }
 
+    /// Returns that of all records of several.
+    #[allow(clippy::cast_precision_loss)] // counts
+    pub(super) fn merge(parts: &[&Self]) -> Option<Self> {
+        let mut merged = (*parts.first()?).clone();
+        merged.records = parts.iter().map(|part| part.records).fold(0, u64::saturating_add);
+        merged.mean = parts.iter().map(|part| part.records as f64 / merged.records.max(1) as f64 * part.mean).sum();
+        if let Some(labels) = &mut merged.labels {
+            for (label, number) in labels.iter_mut().enumerate() {
+                let known = parts.iter().filter_map(|part| Some(part.labels?[label] - PRIOR));
+                *number = (known.sum::<f64>() + PRIOR).max(0.0);
+            }
+        }
+        Some(merged)
+    }
+
     /// Returns whether a stored state can be one.
     pub(super) fn is_sound(&self, class_weight: ClassWeight) -> bool {
         let is_number = |number: &f64| number.is_finite() && *number >= 0.0;

@@ -44,6 +44,10 @@ use super::loss::Forward;
 use super::monotone::Cones;
 use super::table::{Lanes, Table};
 
+mod merge;
+
+pub(super) use merge::{Part, row_shares};
+
 /// First value of the sums of squared gradients: bounds the first step of a weight by `learning
 /// rate / 2` or so.
 const FIRST_SQUARE: f32 = 5e-4;

@@ -29,6 +29,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::NO_GROUP;
+use crate::rows::GroupMap;
 
 /// Largest weight of a cell. A rarer one counts as 1 % of two groups: the first record of a group
 /// in a million would otherwise undo what was learned.
@@ -126,6 +127,31 @@ impl Paper {
     /// Returns whether a stored state can be one that was made of these.
     pub(super) fn is_sound(&self, penalties: Penalties, increment: f32, attributes: usize) -> bool {
         self.penalties == penalties && self.increment == increment && self.cells.len() == attributes
+    }
+
+    /// Returns the number of protected attributes.
+    pub(super) fn attributes(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Returns that of all records of several of the same penalties, whose groups are united.
+    pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Option<Self> {
+        let (first, _) = parts.first()?;
+        let mut merged = Self::new(first.penalties, first.increment, first.cells.len());
+        for (part, groups) in parts {
+            for (attribute, (cells, more)) in merged.cells.iter_mut().zip(&part.cells).enumerate() {
+                let more = groups.spread(attribute, more);
+                if cells.len() < more.len() {
+                    cells.resize(more.len(), [0; 2]);
+                }
+                cells
+                    .iter_mut()
+                    .flatten()
+                    .zip(more.iter().flatten())
+                    .for_each(|(cell, more)| *cell = cell.saturating_add(*more));
+            }
+        }
+        Some(merged)
     }
 
     /// Takes note of a record and returns what its penalties ask, with this number of experts.

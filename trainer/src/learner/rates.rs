@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use feamoe_engine::fairness::Rates;
 
+use crate::rows::GroupMap;
+
 /// Step of a rate at the records of its cell: an average over about 100 of them, however rare they
 /// are.
 const STEP: f32 = 0.02;
@@ -14,6 +16,8 @@ const SLOW_STEP: f32 = 0.005;
 const SMALLEST_ANSWER: f32 = 0.2;
 /// Records from which on a rate fades: `1 / STEP`.
 const FADING_FROM: f32 = 50.0;
+/// Where records are no longer counted: one more would not change the number.
+const MOST_COUNTED: f32 = 16_777_216.0;
 /// Growth of the unit that records are weighed with: shares of groups and labels fade over 10,000
 /// records.
 const UNIT_GROWTH: f32 = 1.0 + 1e-4;
@@ -35,6 +39,18 @@ impl Fading {
         self.count += 1.0;
         let step = if self.count < FADING_FROM { 1.0 / self.count } else { STEP };
         self.mean += step * (value - self.mean);
+    }
+
+    /// Returns the mean of several by the records behind each.
+    pub fn merge(parts: impl Iterator<Item = Self> + Clone) -> Self {
+        let count: f64 = parts.clone().map(|part| f64::from(part.count)).sum();
+        if count == 0.0 {
+            return Self::default();
+        }
+        let mean: f64 = parts.map(|part| f64::from(part.count) / count * f64::from(part.mean)).sum();
+        #[allow(clippy::cast_possible_truncation)] // as precise as a rate
+        let merged = Self { mean: mean as f32, count: (count as f32).min(MOST_COUNTED) };
+        merged
     }
 
     /// As [`Fading::observe`], fading more slowly.
@@ -177,6 +193,30 @@ impl Group {
         }
     }
 
+    /// Returns what is known of a group by several, each with the unit of its masses.
+    fn merge(parts: &[(&Self, f32)]) -> Self {
+        let united = |of: &dyn Fn(&Self) -> Fading| Fading::merge(parts.iter().map(|(group, _)| of(group)));
+        let by_label = |of: &dyn Fn(&Self, usize) -> Fading| [0, 1].map(|label| united(&|group| of(group, label)));
+        Self {
+            mass: [0, 1].map(|label: usize| parts.iter().map(|(group, unit)| group.mass[label] / unit).sum()),
+            positive: united(&|group| group.positive),
+            decided: by_label(&|group, label| group.decided[label]),
+            burden: united(&|group| group.burden),
+            rate_response: [0, 1].map(|of: usize| by_label(&|group, label| group.rate_response[of][label])),
+            rate_response_to_burden: by_label(&|group, label| group.rate_response_to_burden[label]),
+            burden_response_to_rate: by_label(&|group, label| group.burden_response_to_rate[label]),
+            burden_response: united(&|group| group.burden_response),
+            recourse: Recourse {
+                log_odds: united(&|group| group.recourse.log_odds),
+                sampled_log_odds: united(&|group| group.recourse.sampled_log_odds),
+                distance: united(&|group| group.recourse.distance),
+                lifted: united(&|group| group.recourse.lifted),
+                rate_response: by_label(&|group, label| group.recourse.rate_response[label]),
+                burden_response: united(&|group| group.recourse.burden_response),
+            },
+        }
+    }
+
     /// Returns the fading decision rates.
     pub(super) fn rates(&self) -> Rates {
         let [negative, positive] = self.decided;
@@ -234,6 +274,19 @@ impl Groups {
                 *mass += self.unit;
             }
             known.observe(scored);
+        }
+    }
+
+    /// Returns what several know of an attribute whose groups are united.
+    pub(super) fn merge(attribute: usize, parts: &[(&Self, &GroupMap)]) -> Self {
+        let spread: Vec<(Vec<Group>, f32)> =
+            parts.iter().map(|(part, groups)| (groups.spread(attribute, &part.groups), part.unit)).collect();
+        let count = spread.iter().map(|(groups, _)| groups.len()).max().unwrap_or(0);
+        let known = |index: usize| spread.iter().filter_map(move |(groups, unit)| Some((groups.get(index)?, *unit)));
+        Self {
+            groups: (0..count).map(|index| Group::merge(&known(index).collect::<Vec<_>>())).collect(),
+            unit: 1.0,
+            total: parts.iter().map(|(part, _)| part.total / part.unit).sum(),
         }
     }
 

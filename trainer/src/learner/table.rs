@@ -170,6 +170,99 @@ impl Table {
         }
     }
 
+    /// Returns the lanes of all experts of some tables, which have these numbers of them, side by
+    /// side; `value` where a table has no such row, and past the last lane.
+    pub(super) fn side_by_side(parts: &[(&Self, usize)], value: f32) -> Self {
+        let experts = parts.iter().map(|(_, experts)| experts).sum();
+        let rows = parts.iter().map(|(table, _)| table.rows.nrows()).max().unwrap_or(0);
+        let mut joined = Self::new(stride(experts), value);
+        joined.grow(rows, value);
+        let mut first = 0;
+        for (table, own) in parts {
+            let ([bias, rows], own_stride) = (table.slices(), stride(*own));
+            let mut of_part = bias.chunks_exact(own_stride).chain(rows.chunks_exact(own_stride));
+            joined.for_each_row(experts, |_, gate, outputs| {
+                let Some(lanes) = of_part.next() else { return };
+                gate[first..first + own].copy_from_slice(&lanes[..*own]);
+                outputs[first..first + own].copy_from_slice(&lanes[*own..2 * own]);
+            });
+            first += own;
+        }
+        joined
+    }
+
+    /// Returns the mean of some tables of the same lanes, each with its weight in the bias and in
+    /// every row, which sum to 1.
+    pub(super) fn mean(parts: &[(&Self, f64, &[f64])]) -> Self {
+        let Some((first, ..)) = parts.first() else { return Self::new(0, 0.0) };
+        let (width, count) = (first.bias.len(), first.rows.nrows());
+        let mut mean = Self::new(width, 0.0);
+        mean.grow(count, 0.0);
+        #[allow(clippy::cast_possible_truncation)] // a mean of weights
+        let of = |place: &dyn Fn(&Self) -> f32, weight: &dyn Fn(f64, &[f64]) -> f64| {
+            let sum = |sum: f64, (table, of_bias, of_rows): &(&Self, f64, &[f64])| {
+                sum + weight(*of_bias, of_rows) * f64::from(place(table))
+            };
+            parts.iter().fold(0.0, sum) as f32
+        };
+        let [bias, rows] = mean.slices_mut();
+        for (lane, to) in bias.iter_mut().enumerate() {
+            *to = of(&|table| table.slices()[0].get(lane).copied().unwrap_or(0.0), &|of_bias, _| of_bias);
+        }
+        for (place, to) in rows.iter_mut().enumerate() {
+            let row = place / width.max(1);
+            *to = of(&|table| table.slices()[1].get(place).copied().unwrap_or(0.0), &|_, of_rows| {
+                of_rows.get(row).copied().unwrap_or(0.0)
+            });
+        }
+        mean
+    }
+
+    /// Adds what the numbers of another table of the same shape are past `first`.
+    pub(super) fn add_past(&mut self, other: &Self, first: f32) {
+        for (own, other) in self.slices_mut().into_iter().zip(other.slices()) {
+            own.iter_mut().zip(other).for_each(|(own, other)| *own += other - first);
+        }
+    }
+
+    /// Returns the sum of every gate lane at a record that picks the rows
+    /// with these scales.
+    pub(super) fn gates_at(&self, experts: usize, scales: impl Iterator<Item = f64>) -> Vec<f64> {
+        let [bias, rows] = self.slices();
+        let mut gates: Vec<f64> = bias.iter().take(experts).map(|weight| f64::from(*weight)).collect();
+        for (row, scale) in rows.chunks_exact(self.bias.len().max(1)).zip(scales) {
+            gates.iter_mut().zip(row).for_each(|(gate, weight)| *gate += scale * f64::from(*weight));
+        }
+        gates
+    }
+
+    /// Copies a row to another.
+    pub(super) fn copy_row(&mut self, from: usize, to: usize) {
+        let stride = self.bias.len();
+        let [_, rows] = self.slices_mut();
+        if (from.max(to) + 1) * stride <= rows.len() {
+            rows.copy_within(from * stride..(from + 1) * stride, to * stride);
+        }
+    }
+
+    /// Takes out the lanes of an expert; `value` past the last lane.
+    pub(super) fn remove_expert(&mut self, experts: usize, expert: usize, value: f32) {
+        let left = experts - 1;
+        let mut fewer = Self::new(stride(left), value);
+        fewer.grow(self.rows.nrows(), value);
+        let [bias, rows] = self.slices();
+        let mut all = bias.chunks_exact(stride(experts)).chain(rows.chunks_exact(stride(experts)));
+        fewer.for_each_row(left, |_, gate, outputs| {
+            let Some(lanes) = all.next() else { return };
+            let (own_gate, own_outputs) = (&lanes[..experts], &lanes[experts..2 * experts]);
+            for (to, from) in [(gate, own_gate), (outputs, own_outputs)] {
+                to[..expert].copy_from_slice(&from[..expert]);
+                to[expert..left].copy_from_slice(&from[expert + 1..]);
+            }
+        });
+        *self = fewer;
+    }
+
     /// Inserts the lanes of one more expert in every row, filled with `value`, as are those past
     /// the last.
     pub(super) fn add_expert(&mut self, experts: usize, value: f32) {

@@ -218,6 +218,21 @@ impl Follower {
         }
     }
 
+    /// Returns one that has seen the scores of several of the same objective.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // counts; as precise as a score
+    pub fn merge(parts: &[&Self]) -> Option<Self> {
+        let mut merged = Self::new(parts.first()?.objective);
+        merged.records = parts.iter().map(|part| part.records).fold(0, u64::saturating_add);
+        let mut log_odds = 0.0;
+        for part in parts {
+            let bins = merged.scores.bins.iter_mut().flatten().zip(part.scores.bins.iter().flatten());
+            bins.for_each(|(sum, weight)| *sum += weight / part.weight);
+            log_odds += part.records as f64 / merged.records.max(1) as f64 * f64::from(part.log_odds);
+        }
+        merged.log_odds = (log_odds as f32).clamp(-REACH, REACH);
+        Some(merged)
+    }
+
     /// Returns whether a stored one can be one of this objective.
     pub fn is_sound(&self, objective: Objective) -> bool {
         let mut weights = self.scores.bins.iter().flatten();

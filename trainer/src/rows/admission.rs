@@ -44,6 +44,19 @@ pub struct Counts {
     pub negative: u64,
 }
 
+impl Counts {
+    /// Adds other records.
+    pub(super) fn add(&mut self, other: &Self) {
+        let Self { read, filtered, unlabelled, weightless, positive, negative } = other;
+        self.read = self.read.saturating_add(*read);
+        self.filtered = self.filtered.saturating_add(*filtered);
+        self.unlabelled = self.unlabelled.saturating_add(*unlabelled);
+        self.weightless = self.weightless.saturating_add(*weightless);
+        self.positive = self.positive.saturating_add(*positive);
+        self.negative = self.negative.saturating_add(*negative);
+    }
+}
+
 /// Takes records of the same columns in, as a schema says.
 #[derive(Clone)]
 pub(crate) struct Admission {
@@ -303,6 +316,15 @@ impl Admission {
         self.check_groups(files)
     }
 
+    /// As [`Admission::check`], of a part of the data: it may lack groups.
+    ///
+    /// # Errors
+    /// [`Error::NoUsableRows`], [`Error::OneOutcome`].
+    pub(crate) fn check_part(&self, files: &str) -> Result<(), Error> {
+        self.check_rows(files)?;
+        self.check_outcomes(files)
+    }
+
     /// Checks that at least one record since the start was used.
     ///
     /// # Errors
@@ -340,7 +362,7 @@ impl Admission {
     /// # Errors
     ///
     /// [`Error::OneOutcome`].
-    fn check_outcomes(&self, files: &str) -> Result<(), Error> {
+    pub(crate) fn check_outcomes(&self, files: &str) -> Result<(), Error> {
         let Counts { positive, negative, .. } = self.counts;
         if positive > 0 && negative > 0 {
             return Ok(());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Derived, Held as HeldCells, Kept, NOT_KEPT, Position, Record};
-use super::{Row, Stream};
+use super::{GroupMap, Row, Stream};
 use crate::error::Error;
 
 /// Rows, of which only the cells of some columns are kept: typed, and nothing of a row that was
@@ -97,6 +97,15 @@ impl Buffer {
     pub(crate) fn push(&mut self, row: &Row<'_>) {
         let held = self.hold(row);
         self.rows.push_back(held);
+    }
+
+    /// Adds a row of another buffer of the same columns, by its index, in the groups of a union.
+    pub(crate) fn take(&mut self, from: &Self, index: usize, groups: &GroupMap) {
+        if let Some(held) = from.rows.get(index) {
+            let mut held = held.clone();
+            groups.apply(&mut held.groups);
+            self.rows.push_back(held);
+        }
     }
 
     /// Takes the oldest row out.

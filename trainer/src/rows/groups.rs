@@ -83,6 +83,22 @@ impl Attribute {
         }
     }
 
+    /// Adds the groups and rows of another attribute of the same schema. Returns the group here of
+    /// each of its groups; `None` where there are too many.
+    pub(super) fn unite(&mut self, other: &Self) -> Option<Vec<u8>> {
+        let mut ids = Vec::with_capacity(other.groups.len());
+        for (name, rows) in other.groups.iter().zip(&other.rows) {
+            let known =
+                (0..NO_GROUP).zip(&self.groups).find(|(_, known)| *known == name || is_same_number(known, name));
+            let id = known.map(|(id, _)| id).unwrap_or_else(|| self.add(name.clone()));
+            let united = self.rows.get_mut(usize::from(id))?;
+            *united = united.saturating_add(*rows);
+            ids.push(id);
+        }
+        self.without.merge(&other.without);
+        Some(ids)
+    }
+
     /// Returns whether a stored attribute can be what this one, without rows, grew to.
     pub(super) fn can_become(&self, stored: &Self) -> bool {
         (&self.column, &self.privileged, self.open, self.made)

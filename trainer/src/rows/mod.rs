@@ -53,6 +53,7 @@ mod rules;
 mod seen;
 mod source;
 mod split;
+mod union;
 mod value;
 mod words;
 
@@ -88,6 +89,7 @@ pub use seen::{MOST_KEPT as MOST_SEEN, Seen};
 pub use source::Source;
 pub(crate) use source::column;
 pub use split::{Part, Split, draw};
+pub(crate) use union::{GroupMap, NoUnion};
 pub(crate) use value::{Levels, value};
 pub(crate) use words::{is_code, is_number_column, means_missing};
 

@@ -5,7 +5,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
-use super::{Buffer, Row};
+use super::{Buffer, GroupMap, Row};
 use crate::random::{below, shuffle};
 
 /// Rows kept at least, whatever the background: an export is checked on them.
@@ -13,6 +13,9 @@ const CHECKED_ROWS: u64 = 1000;
 
 /// Apart from the seeds of everything else that is drawn in a run.
 const SEED: u64 = u64::from_be_bytes(*b"reservoi");
+
+/// That of a merging.
+const MERGING_SEED: u64 = u64::from_be_bytes(*b"merging ");
 
 /// A uniform sample without replacement of the rows offered so far, in constant memory: Vitter
 /// (1985), algorithm R. One that was stored must be resumed by `resume` before it is used.
@@ -54,6 +57,38 @@ impl Reservoir {
     /// Returns whether a stored reservoir can be one; see [`Buffer`].
     pub(crate) fn is_sound(&self, columns: usize, attributes: usize) -> bool {
         self.rows.len() as u64 == self.offered.min(self.capacity()) && self.rows.is_sound(columns, attributes)
+    }
+
+    /// Returns a sample of the rows offered to all of some reservoirs of the same columns, as likely
+    /// as one that all were offered to: each place goes to a part in proportion to its rows that are
+    /// not drawn yet.
+    pub(crate) fn merge(parts: &[(&Self, &GroupMap)]) -> Option<Self> {
+        let ((first, _), offered) = (parts.first()?, parts.iter().map(|(part, _)| part.offered));
+        let background = parts.iter().map(|(part, _)| part.background).max()?;
+        let rows = first.rows.only(std::iter::empty());
+        let mut merged =
+            Self { offered: offered.fold(0, u64::saturating_add), ..Self::new(rows, background, first.seed) };
+        let mut random = Pcg64Mcg::seed_from_u64(first.seed ^ MERGING_SEED);
+        let drawn = |part: &Self, random: &mut Pcg64Mcg| {
+            let mut order: Vec<u32> = (0..).take(part.rows.len()).collect();
+            shuffle(&mut order, random);
+            order.into_iter()
+        };
+        let mut left: Vec<(u64, std::vec::IntoIter<u32>)> =
+            parts.iter().map(|(part, _)| (part.offered, drawn(part, &mut random))).collect();
+        for _ in 0..merged.offered.min(merged.capacity()) {
+            let mut place = below(left.iter().map(|(offered, _)| *offered).fold(0, u64::saturating_add), &mut random);
+            for ((part, groups), (offered, order)) in parts.iter().zip(&mut left) {
+                if place < *offered {
+                    *offered -= 1;
+                    order.next().iter().for_each(|index| merged.rows.take(&part.rows, *index as usize, groups));
+                    break;
+                }
+                place -= *offered;
+            }
+        }
+        merged.resume();
+        Some(merged)
     }
 
     fn capacity(&self) -> u64 {

@@ -32,6 +32,21 @@ impl Seen {
         }
     }
 
+    /// Adds the rows of others, whose values come after these.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.others = self.others.saturating_add(other.others);
+        self.missing = self.missing.saturating_add(other.missing);
+        for (value, rows) in &other.values {
+            if let Some((_, known)) = self.values.iter_mut().find(|(known, _)| known == value) {
+                *known = known.saturating_add(*rows);
+            } else if self.values.len() < MOST_KEPT {
+                self.values.push((value.clone(), *rows));
+            } else {
+                self.others = self.others.saturating_add(*rows);
+            }
+        }
+    }
+
     pub(crate) fn note_missing(&mut self) {
         self.missing += 1;
     }

@@ -225,6 +225,7 @@ impl Config {
         let learner = learner.check().map_err(|error| Error::Input(error.to_string()))?;
         Ok(Options {
             encoder: encoder::Options { bins: self.bins, warmup: self.warmup },
+            encoding: None,
             epochs: self.epochs.unwrap_or(Options::MOST_EPOCHS),
             stops_early: self.epochs.is_none(),
             shuffle: self.shuffle,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::learner::Prediction;
-use crate::rows::{Buffer, Row};
+use crate::rows::{Buffer, GroupMap, Row};
 
 /// Most rows that a label can be late by.
 pub const MOST_DELAY: u32 = 100_000;
@@ -43,6 +43,18 @@ impl Delay {
     /// Starts without rows that wait, in an empty buffer.
     pub(super) fn new(rows: u32, waiting: Buffer) -> Self {
         Self { rows, waiting, arrivals: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Returns the rows that wait in several, of the same delay, whose groups are united.
+    pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Option<Self> {
+        let (first, _) = parts.first()?;
+        let mut merged = Self::new(first.rows, first.waiting.only(std::iter::empty()));
+        for (part, groups) in parts {
+            (0..part.waiting.len()).for_each(|index| merged.waiting.take(&part.waiting, index, groups));
+            merged.arrivals.extend(&part.arrivals);
+        }
+        merged.resume();
+        Some(merged)
     }
 
     /// Returns the rows that a label is late by.

@@ -12,9 +12,11 @@ pub mod config;
 pub mod delay;
 mod distance;
 mod early_stop;
+mod encoding;
 pub mod events;
 pub mod export;
 mod layout;
+pub mod merge;
 mod monotone;
 mod order;
 pub mod prequential;
@@ -31,6 +33,7 @@ mod weight;
 
 use std::borrow::Cow;
 use std::ops::{ControlFlow, Deref};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -38,6 +41,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
+pub use encoding::Encoding;
 pub use trainer::Trainer;
 
 use crate::encoder;
@@ -66,6 +70,9 @@ pub struct Options {
     pub learner: ValidOptions,
     /// The encoder's.
     pub encoder: encoder::Options,
+    /// The encoding of an earlier run, to be held as it is, so that states of several runs can be
+    /// merged; its options are those of `encoder`.
+    pub encoding: Option<Arc<Encoding>>,
     /// Passes over the data, at least 1.
     pub epochs: u32,
     /// End with the pass whose model has the smallest log-loss on one row in ten, which only the
@@ -107,6 +114,7 @@ impl Options {
         Self {
             learner,
             encoder: encoder::Options::default(),
+            encoding: None,
             epochs: 1,
             stops_early: false,
             shuffle: false,
@@ -434,7 +442,7 @@ fn over(
 ) -> Result<Run, Error> {
     // As soon as there is something to store: whatever an earlier run left in its place must not be
     // taken for this one.
-    let mut is_stored = trainer.encoder().is_some();
+    let mut is_stored = trainer.encoder().is_some() && trainer.rows() > 0;
     let store_and_stop = |trainer: &mut Trainer, reader: &Reader<'_>, saving: &mut Option<Saving<'_>>| {
         let Some(Saving { save, stop, .. }) = saving else { return Ok(()) };
         if !stop.load(Ordering::Relaxed) {

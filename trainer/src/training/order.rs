@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use std::cmp::Ordering;
 
-use crate::rows::{NO_GROUP, Row};
+use crate::rows::{GroupMap, NO_GROUP, Row};
 
 /// Fewer expected changes say nothing.
 const LEAST_EXPECTED: f64 = 50.0;
@@ -41,6 +41,16 @@ impl Runs {
         if let Some(rows) = self.rows.get_mut(index) {
             *rows += 1;
         }
+    }
+
+    /// Adds the rows of another part of the data. One of a single value says nothing of the order.
+    fn add(&mut self, other: &Self) {
+        if other.changes > 0 {
+            self.changes = self.changes.saturating_add(other.changes);
+            self.rows.resize(self.rows.len().max(other.rows.len()), 0);
+            self.rows.iter_mut().zip(&other.rows).for_each(|(rows, more)| *rows = rows.saturating_add(*more));
+        }
+        self.last = other.last.or(self.last);
     }
 
     #[allow(clippy::cast_precision_loss)]
@@ -101,6 +111,29 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// Returns the order of the rows within several parts, whose groups are united.
+    pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Self {
+        let mut merged = Self::default();
+        for (part, groups) in parts {
+            merged.outcomes.add(&part.outcomes);
+            merged.groups.resize_with(merged.groups.len().max(part.groups.len()), Runs::default);
+            for (attribute, (into, from)) in merged.groups.iter_mut().zip(&part.groups).enumerate() {
+                let last = from.last.and_then(|last| groups.of(attribute, last.into()));
+                let last = last.and_then(|last| u8::try_from(last).ok());
+                into.add(&Runs { last, changes: from.changes, rows: groups.spread(attribute, &from.rows) });
+            }
+            merged.features.resize_with(merged.features.len().max(part.features.len()), Steps::default);
+            for (into, from) in merged.features.iter_mut().zip(&part.features) {
+                *into = Steps {
+                    up: into.up.saturating_add(from.up),
+                    down: into.down.saturating_add(from.down),
+                    ..from.clone()
+                };
+            }
+        }
+        merged
+    }
+
     pub(super) fn observe(&mut self, label: bool, groups: &[u8]) {
         self.outcomes.observe(u8::from(label));
         if self.groups.len() < groups.len() {

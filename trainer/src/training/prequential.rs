@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::judge::gaps::too_few;
 use crate::judge::reliability::log_loss;
 use crate::judge::tally::{Decisions, Side};
-use crate::rows::NO_GROUP;
+use crate::rows::{GroupMap, NO_GROUP};
 
 /// Windows kept at most.
 pub const MOST_WINDOWS: usize = 512;
@@ -75,6 +75,19 @@ impl Tally {
                 into.merge(from);
             }
         }
+    }
+
+    /// Returns it with the groups of a union.
+    fn united(&self, groups: &GroupMap) -> Self {
+        let by_attribute = self.groups.iter().enumerate().map(|(attribute, counts)| groups.spread(attribute, counts));
+        Self { groups: by_attribute.collect(), ..self.clone() }
+    }
+
+    /// Returns the sum of several, whose groups are united.
+    pub(super) fn sum(parts: &[(Self, &GroupMap)]) -> Self {
+        let mut sum = Self::default();
+        parts.iter().for_each(|(part, groups)| sum.merge(&part.united(groups)));
+        sum
     }
 
     /// Returns the counts of all records.
@@ -172,7 +185,7 @@ impl Prequential {
     }
 
     fn merge_neighbours(&mut self) {
-        self.length *= 2;
+        self.length = self.length.saturating_mul(2);
         let windows = std::mem::take(&mut self.windows);
         let mut pairs = windows.into_iter();
         while let Some(mut first) = pairs.next() {
@@ -181,6 +194,23 @@ impl Prequential {
             }
             self.windows.push(first);
         }
+    }
+
+    /// Returns the windows of several, whose groups are united, one part after the other.
+    pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Self {
+        let length = parts.iter().map(|(part, _)| part.length).max().unwrap_or(1);
+        let mut merged = Self::new(length);
+        for (part, groups) in parts {
+            let mut part = (*part).clone();
+            while part.length < length && part.windows.len() > 1 {
+                part.merge_neighbours();
+            }
+            merged.windows.extend(part.windows.iter().map(|window| window.united(groups)));
+        }
+        while merged.windows.len() > MOST_WINDOWS {
+            merged.merge_neighbours();
+        }
+        merged
     }
 
     /// Returns the windows, oldest first.

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::distance::Gauge;
 use super::order::Order;
 use super::prequential::{Prequential, Tally};
+use super::targets;
 use crate::encoder::{Encoder, Example, Flipper, Flips};
 use crate::learner::{Learner, Prediction, ValidOptions};
-use crate::rows::{Attribute, Row};
+use crate::rows::{Attribute, GroupMap, Row};
 
 /// What moves along the examples.
 #[derive(Clone)]
@@ -37,8 +38,8 @@ pub struct Measured {
     /// Those by the weights that are exported.
     pub(super) exported: Prequential,
     pub(super) order: Order,
-    /// Decisions of the model after several passes on rows that only the first learned from; `None`
-    /// once it has learned on.
+    /// Decisions of the model after several passes on rows that only the first learned from, or what
+    /// each of several merged runs is judged by; `None` once it has learned on.
     pub(super) reserved: Option<Tally>,
 }
 
@@ -46,6 +47,29 @@ impl Measured {
     pub(super) fn new(window: u64) -> Self {
         let prequential = Prequential::new(window);
         Self { exported: prequential.clone(), prequential, order: Order::default(), reserved: None }
+    }
+
+    /// Returns what was measured of several, whose groups are united, one part after the other. Until
+    /// the merged model learns on, it is judged by the decisions that each part is judged by.
+    pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Self {
+        fn all<'a, T>(
+            parts: &[(&'a Measured, &'a GroupMap)],
+            of: impl Fn(&'a Measured) -> T,
+        ) -> Vec<(T, &'a GroupMap)> {
+            parts.iter().map(|(measured, groups)| (of(measured), *groups)).collect()
+        }
+        Self {
+            prequential: Prequential::merge(&all(parts, |part| &part.prequential)),
+            exported: Prequential::merge(&all(parts, |part| &part.exported)),
+            order: Order::merge(&all(parts, |part| &part.order)),
+            reserved: Some(Tally::sum(&all(parts, Self::last_decisions))),
+        }
+    }
+
+    /// Returns the decisions that the model is judged by: on reserved rows, or over the last part of
+    /// the stream.
+    pub(super) fn last_decisions(&self) -> Tally {
+        self.reserved.clone().unwrap_or_else(|| targets::last(self.exported.windows()))
     }
 
     /// Counts what was said of a row that comes for the first time, as the stream sees it.

@@ -74,9 +74,9 @@ pub struct Trainer {
     /// All rows, fewer than the encoder is fitted on; `None` once it is. Until then the learner has
     /// learned nothing.
     start: Option<Start>,
-    reservoir: Reservoir,
+    pub(super) reservoir: Reservoir,
     delay: Delay,
-    state: State,
+    pub(super) state: State,
     earlier_rows: u64,
     passes: Passes,
     /// The column of the sample weights.
@@ -128,7 +128,13 @@ impl Trainer {
         let is_feature = |name: &str| features.iter().any(|feature| columns.get(*feature).is_some_and(|c| c == name));
         shifts::check(&schema, options.learner.fair_by(), is_feature)?;
         let rows = Buffer::new(columns.len(), &features, attributes);
-        let learner = Learner::new(options.learner.clone(), attributes);
+        let mut learner = Learner::new(options.learner.clone(), attributes);
+        let shared = options.encoding.as_deref();
+        let shared = shared.map(|shared| shared.encoder(&schema, &options.encoder, columns, &features, file));
+        let encoder = shared.transpose()?.unwrap_or_default();
+        learner.hold(encoder.monotone());
+        // Rows that are kept first wait in a start.
+        let start = (!encoder.is_held() || options.shuffle).then(|| Start::new(rows.clone()));
         let measured = Measured::new(options.window);
         Ok(Self {
             schema,
@@ -136,9 +142,9 @@ impl Trainer {
             admission,
             features,
             reservoir: Reservoir::new(rows.clone(), options.background, options.seed),
-            delay: Delay::new(options.label_delay, rows.clone()),
-            encoder: Encoder::default(),
-            start: Some(Start::new(rows)),
+            delay: Delay::new(options.label_delay, rows),
+            encoder,
+            start,
             state: State::new(learner, measured, 0),
             earlier_rows: 0,
             passes: Passes { epochs: options.epochs, shuffled: options.shuffle },
@@ -382,7 +388,11 @@ impl Trainer {
     /// [`ExportError::Data`].
     pub fn model(&self) -> Result<Export, ExportError> {
         let files = self.reading.files().unwrap_or_else(|| "the table".to_owned());
-        self.admission.check_learned(&files)?;
+        if self.is_shard() {
+            self.admission.check_outcomes(&files)?;
+        } else {
+            self.admission.check_learned(&files)?;
+        }
         let fitted = self.fitted()?;
         let Self { schema, encoding, admission, encoder, reservoir, delay, state, reading, .. } = &*fitted;
         if state.rows == 0 && delay.waiting() > 0 {
@@ -452,7 +462,9 @@ impl Trainer {
     /// Returns the rows that were kept; what is learned from them begins at the start.
     pub(super) fn take_rows(&mut self) -> Buffer {
         self.keeps_rows = false;
-        self.start.as_mut().map(Start::take_rows).unwrap_or_default()
+        let rows = self.start.as_mut().map(Start::take_rows).unwrap_or_default();
+        self.start.take_if(|_| self.encoder.is_held());
+        rows
     }
 
     /// Learns for the first time from a row that was kept.
@@ -483,7 +495,18 @@ impl Trainer {
 
     /// Checks that what was read could be learned from.
     pub(super) fn check(&self, files: &str) -> Result<(), Error> {
-        self.admission.check(files)
+        if self.is_shard() { self.admission.check_part(files) } else { self.admission.check(files) }
+    }
+
+    /// Returns whether the rows may be a part of the data: other runs have the same encoding. Such a
+    /// part may lack groups; merging checks that not all do.
+    fn is_shard(&self) -> bool {
+        self.encoder.is_held()
+    }
+
+    /// Checks that the rows of all shards have every group that the schema names.
+    pub(super) fn check_groups(&self) -> Result<(), Error> {
+        self.admission.check_learned("the shards")
     }
 
     /// Returns where it is.
@@ -648,7 +671,7 @@ impl Trainer {
     /// Returns the decisions that the model is judged by: on reserved rows, or over the last part
     /// of the stream.
     pub(super) fn last_decisions(&self) -> Tally {
-        self.reserved().cloned().unwrap_or_else(|| super::targets::last(self.exported().windows()))
+        self.state.measured.last_decisions()
     }
 
     /// Returns the rows that the encoder is fitted on.

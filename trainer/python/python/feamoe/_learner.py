@@ -50,6 +50,9 @@ class Learner:
     ``experts=8``, ``bins=32``, ``threshold="auto:balanced"``, ``weight="weight"``, ``label_delay=100``,
     ``seed=1``, ...
 
+    ``encoding``: a learner of the same schema, or its checkpoint, whose encoding this one holds as it
+    is: for learners of parts of the data that :meth:`merge` makes one of.
+
     Several threads may use a learner at once. A copy by :mod:`pickle` continues as the original does;
     what ``feamoe update`` resumes is :meth:`checkpoint`.
     """
@@ -64,9 +67,12 @@ class Learner:
         features: Mapping[str, Any] | None = None,
         schema: Schema | None = None,
         columns: Sequence[str] | None = None,
+        encoding: Learner | str | os.PathLike[str] | bytes | None = None,
         **options: Any,
     ) -> None:
         self._prepare(target, positive, negative, protected, features, schema, options)
+        if encoding is not None:
+            self._encoding = encoding.checkpoint() if isinstance(encoding, Learner) else stored_bytes(encoding)
         if options.get("shuffle") or options.get("epochs", 1) != 1:
             raise fault(
                 "several passes, or an order of their own",
@@ -123,6 +129,7 @@ class Learner:
 
     def _begin(self, unfavourable: list[Any], favourable: list[Any]) -> None:
         self._core: _feamoe.Learner | None = None
+        self._encoding: bytes | None = None
         self._known: frozenset[str] = frozenset()
         #: What the outcomes may be called, and what they were called in the rows.
         self._named: dict[bool, list[Any]] = {False: unfavourable, True: favourable}
@@ -168,16 +175,32 @@ class Learner:
     @classmethod
     def from_checkpoint(cls, source: str | os.PathLike[str] | bytes) -> Self:
         """Resumes from a checkpoint: a file, or the bytes of one."""
-        if isinstance(source, (bytes, bytearray, memoryview)):
-            stored = bytes(source)
-        else:
-            try:
-                stored = Path(source).read_bytes()
-            except OSError as error:
-                raise FeamoeError(f"cannot read {os.fspath(source)!r}: {error.strerror}") from error
-            except (TypeError, ValueError) as error:
-                raise fault(f"{source!r}", "the path of a checkpoint, or its bytes") from error
-        core = _feamoe.Learner.from_bytes(stored)
+        return cls._resumed(_feamoe.Learner.from_bytes(stored_bytes(source)))
+
+    @classmethod
+    def merge(
+        cls, learners: Sequence[Learner], how: str = "join", polish: Any = None, *, experts: int | None = None
+    ) -> Self:
+        """Makes one learner of several that learned from parts of the data, each by itself, with the
+        ``encoding`` of one earlier learner. The same learners in the same order give the same bytes.
+
+        ``how``: ``"join"`` puts all experts side by side, each part with its share of the rows;
+        ``"average"`` takes the mean of the weights, for parts with as many experts. ``polish``: a table
+        with rows of all parts, learned from once at the end; without it, parts that lack a group of a
+        target are refused. ``experts``: as many at most in the end, the closest become one.
+        """
+        parts = list(learners)
+        if not all(isinstance(part, Learner) for part in parts) or not parts:
+            raise fault("something else", "a list of learners", "learners")
+        cores = [part._started() for part in parts]
+        rows = None if polish is None else parts[0]._table(polish, None, None)
+        merged = cls._resumed(_feamoe.Learner.merge(cores, how, rows, experts))
+        for part in parts:
+            merged._seen = part._seen | merged._seen
+        return merged
+
+    @classmethod
+    def _resumed(cls, core: _feamoe.Learner) -> Self:
         learner = cls.__new__(cls)
         unfavourable, favourable = core.labels()
         learner._begin([read(text) for text in unfavourable], [read(text) for text in favourable])
@@ -340,7 +363,7 @@ class Learner:
         with self._lock:
             # Another thread may have had the first row.
             if self._core is None:
-                self._set(_feamoe.Learner(list(columns), self._schema, self._options))
+                self._set(_feamoe.Learner(list(columns), self._schema, self._options, self._encoding))
             return self._started()
 
     def _set(self, core: _feamoe.Learner) -> None:
@@ -392,6 +415,18 @@ class Learner:
                 f"found {', '.join(there)} in the rows and beside them, expected it once; leave one of them out"
             )
         return data.with_columns(list(added), list(added.values())) if added else data
+
+
+def stored_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
+    """Returns the bytes of a checkpoint: of a file, or as they are."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise FeamoeError(f"cannot read {os.fspath(source)!r}: {error.strerror}") from error
+    except (TypeError, ValueError) as error:
+        raise fault(f"{source!r}", "the path of a checkpoint, or its bytes") from error
 
 
 class Watcher:

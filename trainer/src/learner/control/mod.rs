@@ -59,6 +59,7 @@
 //! noisy, and noisy decisions are more alike between groups.
 
 mod forces;
+mod merge;
 mod steering;
 
 use feamoe_engine::fairness::{Measure, Rates};

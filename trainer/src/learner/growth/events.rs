@@ -4,6 +4,7 @@ use feamoe_engine::drift::Change;
 use serde::{Deserialize, Serialize};
 
 use super::{LossSign, Rate};
+use crate::rows::GroupMap;
 
 /// Why an expert was added, or room made for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +95,35 @@ impl Events {
         }
         self.counts[event.kind.index()] += 1;
         self.newest.push(event);
+    }
+
+    /// Adds what happened in another run as if it had come after these: `records` before it, with the
+    /// indices of experts moved by `experts`, and its groups united. Groups of no union are left out
+    /// of the newest.
+    pub(in super::super) fn append(&mut self, other: &Self, records: u64, experts: usize, groups: &GroupMap) {
+        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count = count.saturating_add(more));
+        let moved = |event: &Event| {
+            let cause = match event.cause {
+                Cause::FairnessDrift { attribute, group, rate } => {
+                    Cause::FairnessDrift { attribute, group: groups.of(attribute, group)?, rate }
+                }
+                cause => cause,
+            };
+            let kind = match event.kind {
+                EventKind::ExpertAdded { expert, parent } => EventKind::ExpertAdded {
+                    expert: expert.saturating_add(experts),
+                    parent: parent.map(|parent| parent.saturating_add(experts)),
+                },
+                EventKind::ExpertsMerged { into, expert } => EventKind::ExpertsMerged {
+                    into: into.saturating_add(experts),
+                    expert: expert.saturating_add(experts),
+                },
+                EventKind::DriftDetected(change) => EventKind::DriftDetected(change),
+            };
+            Some(Event { record: event.record.saturating_add(records), cause, kind })
+        };
+        self.newest.extend(other.newest.iter().filter_map(moved));
+        self.newest.drain(..self.newest.len().saturating_sub(Self::MOST));
     }
 
     /// Returns those kept, oldest first.

@@ -105,6 +105,14 @@ pub(super) struct Grower {
 }
 
 impl Grower {
+    /// Returns what several wait for: the first cause, and all unfair records.
+    pub(super) fn merge<'a>(parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        Self {
+            asked: parts.clone().find_map(|part| part.asked),
+            unfair: parts.map(|part| part.unfair).fold(0, u64::saturating_add),
+        }
+    }
+
     /// Takes note of a record whose decision would change with the protected attribute alone.
     pub(super) fn note_unfair(&mut self) {
         self.unfair += 1;

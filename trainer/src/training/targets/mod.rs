@@ -5,6 +5,7 @@
 //! weights. After one pass they are decisions on rows that were not learned from yet, over the last
 //! quarter of the rows; where that has too few records of a group, over more of them. After several
 //! passes they are the finished model's, on one row in ten that no pass but the first learned from.
+//! Until a merged run learns on, they are those that each of the shards is judged by.
 //!
 //! The verdicts are those of [`crate::judge::verdict`]. No verdict is given on a group with too few
 //! records for the measure, nor where the rows are sorted (see [`super::remarks`]). A recourse

@@ -1,0 +1,423 @@
+//! Promise: runs over parts of the data that share one encoding become one run: what they learned is
+//! joined or averaged as documented, what they counted adds up by the names of the groups, the same
+//! shards in the same order give the same bytes, and shards that do not belong together are refused.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use feamoe::encoder;
+use feamoe::learner::{Growth, How, LearnerOptions};
+use feamoe::rows::{Records, Source};
+use feamoe::schema::Schema;
+use feamoe::training::checkpoint::Checkpoint;
+use feamoe::training::merge::{MergeError, Merging};
+use feamoe::training::{Encoding, Options, Trainer};
+use feamoe_engine::fairness::Measure;
+use feamoe_tests::command::Folder;
+
+const SCHEMA: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\nnegative = [\"0\"]\n\
+                      [[protected]]\ncolumn = \"s\"\nprivileged = [\"m\"]\nas_feature = true\n[features]\ncategorical = [\"c\"]\n";
+const JOIN: Merging = Merging { how: How::Join, experts: None, is_polished: false };
+const AVERAGE: Merging = Merging { how: How::Average, ..JOIN };
+
+fn schema() -> Schema {
+    Schema::from_toml("s.toml", SCHEMA).unwrap()
+}
+
+/// Numbers below a bound, drawn by a seed (SplitMix64).
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, n: u32) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((x ^ (x >> 31)) >> 32) as u32 % n
+    }
+}
+
+/// Rows of two numbers, a category and a group, drawn by a seed; `groups`: those that occur.
+fn text(seed: u64, rows: usize, groups: &[&str]) -> String {
+    let mut draws = Draws(seed);
+    let mut below = |n| draws.below(n);
+    let mut text = String::from("a,b,c,s,y\n");
+    for _ in 0..rows {
+        let (a, b, c) = (below(1_000), below(50), ["p", "q", "r", "t"][below(4) as usize]);
+        let group = groups[below(groups.len() as u32) as usize];
+        let likely = 300 + a / 3 + 5 * b + if group == "m" { 150 } else { 0 } - if c == "q" { 200 } else { 0 };
+        text.push_str(&format!("{a},{b},{c},{group},{}\n", u32::from(below(1_000) < likely.saturating_sub(200))));
+    }
+    text
+}
+
+fn source(text: &str) -> Records {
+    Records::from_reader("rows", Cursor::new(text.as_bytes().to_vec()), &schema().table).unwrap()
+}
+
+fn options() -> Options {
+    let learner = LearnerOptions::default().experts(3).growth(Growth { every: 400, ..Growth::NONE });
+    let learner = learner.target(Measure::Spd, 0.05).check().unwrap();
+    Options { encoder: encoder::Options { warmup: 500, bins: 20 }, window: 100, ..Options::new(learner) }
+}
+
+fn learned(options: &Options, text: &str) -> Trainer {
+    let mut source = source(text);
+    let mut trainer = Trainer::new(source.columns(), schema(), options).unwrap();
+    trainer.learn_all(&mut source).unwrap();
+    trainer
+}
+
+/// The options of runs that share one encoding.
+fn shared() -> Options {
+    let first = learned(&options(), &text(99, 600, &["m", "f"]));
+    Options { encoding: Some(Arc::new(Encoding::of(&first.checkpoint()).unwrap())), ..options() }
+}
+
+/// Shards of these lengths.
+fn shards(options: &Options, lengths: &[usize]) -> Vec<Trainer> {
+    let of = |(seed, rows): (u64, &usize)| learned(options, &text(seed, *rows, &["m", "f"]));
+    (1..).zip(lengths).map(of).collect()
+}
+
+fn merged(shards: &[Trainer], merging: &Merging) -> Result<Trainer, MergeError> {
+    Trainer::merge(&shards.iter().collect::<Vec<_>>(), merging)
+}
+
+fn refused(shards: &[Trainer], merging: &Merging) -> String {
+    merged(shards, merging).err().expect("shards were merged that do not belong together").to_string()
+}
+
+fn bytes(trainer: &Trainer) -> Vec<u8> {
+    trainer.checkpoint().to_bytes().unwrap()
+}
+
+/// Both scores of every record.
+fn scores(trainer: &mut Trainer, text: &str) -> Vec<[f32; 2]> {
+    let (mut source, mut scores) = (source(text), Vec::new());
+    while source.advance().unwrap() {
+        let said = trainer.score(&source.record()).unwrap();
+        scores.push([said.probability, said.exported]);
+    }
+    scores
+}
+
+fn farthest(one: &[[f32; 2]], other: &[[f32; 2]]) -> f32 {
+    assert_eq!(one.len(), other.len());
+    let pairs = one.iter().flatten().zip(other.iter().flatten());
+    pairs.fold(0.0, |farthest, (a, b)| farthest.max((a - b).abs()))
+}
+
+#[test]
+fn the_same_shards_in_the_same_order_give_the_same_bytes() {
+    let shards = shards(&shared(), &[900, 500, 700]);
+    let [a, b, c] = &shards[..] else { unreachable!("three") };
+    let merge = |shards: &[&Trainer]| Trainer::merge(shards, &JOIN).unwrap();
+    let one = merge(&[a, b, c]);
+    let stored: Vec<Trainer> = shards.iter().map(|shard| Trainer::from_bytes(&bytes(shard)).unwrap()).collect();
+    assert!(bytes(&one) == bytes(&merged(&stored, &JOIN).unwrap()));
+    assert!(bytes(&one) != bytes(&merge(&[c, b, a])));
+    // It is a state like any other: stored, resumed, exported, merged again.
+    let mut again = Trainer::from_bytes(&bytes(&one)).unwrap();
+    assert!(again.model().unwrap().bytes.as_slice() == one.model().unwrap().bytes.as_slice());
+    again.learn_all(&mut source(&text(8, 600, &["m", "f"]))).unwrap();
+    assert_eq!((again.rows(), again.counts().read), (2_700, 2_700));
+    again.model().unwrap();
+    assert_eq!(merge(&[&one, a]).rows(), 3_000);
+}
+
+#[test]
+fn merging_alike_changes_no_score() {
+    let (options, rows) = (shared(), text(7, 400, &["m", "f"]));
+    for (seed, length) in [(1, 1_500), (2, 3_000), (3, 700)] {
+        let mut shard = learned(&options, &text(seed, length, &["m", "f"]));
+        let expected = scores(&mut shard, &rows);
+        for (count, merging) in [(1, JOIN), (1, AVERAGE), (2, JOIN), (3, AVERAGE), (5, JOIN)] {
+            let mut merged = Trainer::merge(&vec![&shard; count], &merging).unwrap();
+            let farthest = farthest(&scores(&mut merged, &rows), &expected);
+            assert!(farthest < 2e-6, "seed {seed}, {count} times, {merging:?}: {farthest}");
+            let experts =
+                if merging.how == How::Join { count * shard.learner().experts() } else { shard.learner().experts() };
+            assert_eq!(merged.learner().experts(), experts);
+        }
+    }
+}
+
+#[test]
+fn the_order_of_shards_changes_no_score() {
+    let (shards, rows) = (shards(&shared(), &[2_000, 700, 1_100]), text(7, 400, &["m", "f"]));
+    let [a, b, c] = &shards[..] else { unreachable!("three") };
+    let [one, other] = [[a, b, c], [c, a, b]].map(|shards| scores(&mut Trainer::merge(&shards, &JOIN).unwrap(), &rows));
+    assert!(farthest(&one, &other) < 2e-6);
+}
+
+/// Where all records are one, it is the mean record.
+#[test]
+fn at_the_mean_record_the_joined_score_is_the_mean_by_records() {
+    let one_record = |seed: u64, rows: usize, likely: u32| {
+        let mut draws = Draws(seed);
+        let mut text = String::from("a,b,c,s,y\n");
+        (0..rows).for_each(|_| text.push_str(&format!("5,7,p,m,{}\n", u32::from(draws.below(100) < likely))));
+        text
+    };
+    let learner = LearnerOptions::default().experts(3).growth(Growth { every: 200, ..Growth::NONE }).check().unwrap();
+    let options = Options { learner, ..shared() };
+    for seed in 0..5 {
+        let parts = [(400 + 300 * seed as usize, 20), (900, 70), (300, 90)];
+        let mut shards: Vec<Trainer> =
+            parts.iter().map(|(rows, likely)| learned(&options, &one_record(seed, *rows, *likely))).collect();
+        let record = one_record(1, 1, 50);
+        let mut expected = [0.0; 2];
+        let all: usize = parts.iter().map(|(rows, _)| rows).sum();
+        for (shard, (rows, _)) in shards.iter_mut().zip(&parts) {
+            let said = scores(shard, &record)[0];
+            expected.iter_mut().zip(said).for_each(|(sum, said)| *sum += said * *rows as f32 / all as f32);
+        }
+        let mut joined = merged(&shards, &JOIN).unwrap();
+        let found = scores(&mut joined, &record);
+        assert!(farthest(&found, &[expected]) < 1e-5, "{found:?}, expected {expected:?}");
+    }
+}
+
+/// Rows by group, by name; those of the prequential measures too.
+fn by_name(trainer: &Trainer) -> BTreeMap<String, [u64; 2]> {
+    let total = trainer.prequential().total();
+    let attribute = trainer.attributes().next().unwrap();
+    let counted = total.groups()[0].iter().map(|group| group.counts.rows());
+    let rows = attribute.rows().iter().zip(counted).map(|(rows, counted)| [*rows, counted]);
+    attribute.groups().iter().cloned().zip(rows).collect()
+}
+
+#[test]
+fn groups_are_united_by_name_whatever_their_order() {
+    let options = shared();
+    // Open groups get their numbers as they come: f, x, z; z, f; x alone beside m.
+    let first = |name: &str, rest: String| rest.replacen('\n', &format!("\n1,1,p,{name},0\n"), 1);
+    let shards = [
+        learned(&options, &first("f", text(1, 900, &["m", "f", "x", "z"]))),
+        learned(&options, &first("z", text(2, 850, &["f", "m", "z", "x"]))),
+        learned(&options, &first("x", text(3, 900, &["m", "x", "f", "z"]))),
+    ];
+    let orders: Vec<&[String]> = shards.iter().map(|shard| shard.attributes().next().unwrap().groups()).collect();
+    assert!(orders[0] != orders[1] && orders[1] != orders[2]);
+    for merging in [JOIN, Merging { experts: Some(2), ..JOIN }, AVERAGE] {
+        let mut merged = merged(&shards, &merging).unwrap();
+        let mut expected: BTreeMap<String, [u64; 2]> = BTreeMap::new();
+        for (name, rows) in shards.iter().flat_map(by_name) {
+            let sum = expected.entry(name).or_default();
+            sum.iter_mut().zip(rows).for_each(|(sum, rows)| *sum += rows);
+        }
+        assert_eq!(by_name(&merged), expected);
+        let attribute = merged.attributes().next().unwrap().clone();
+        let column = merged.columns().iter().position(|column| column == "s").unwrap();
+        let mut checked = 0;
+        for row in merged.reservoir().rows() {
+            let name = &attribute.groups()[usize::from(row.groups[0])];
+            assert_eq!(row.cell(column).text().as_deref(), Some(name.as_bytes()));
+            checked += 1;
+        }
+        assert_eq!(checked, 1_000);
+        // A model knows its groups, and learns on.
+        merged.model().unwrap();
+        merged.learn_all(&mut source(&text(5, 300, &["z", "m", "w"]))).unwrap();
+        assert_eq!(
+            by_name(&merged)["w"][0] + by_name(&merged)["z"][0],
+            by_name(&merged)["w"][1] + by_name(&merged)["z"][1]
+        );
+    }
+}
+
+#[test]
+fn what_was_counted_adds_up_and_the_sample_is_of_all() {
+    let lengths = [3_600, 400];
+    let shards = shards(&shared(), &lengths);
+    let merged = merged(&shards, &JOIN).unwrap();
+    let sum = |of: &dyn Fn(&Trainer) -> u64| shards.iter().map(of).sum::<u64>();
+    assert_eq!(merged.rows(), 4_000);
+    assert_eq!(merged.counts().positive, sum(&|shard| shard.counts().positive));
+    assert_eq!(merged.learner().rows_seen(), 4_000);
+    let total = merged.prequential().total();
+    assert_eq!(total.all().rows(), sum(&|shard| shard.prequential().total().all().rows()));
+    let loss: f64 = shards.iter().map(|shard| shard.prequential().total().mean_log_loss() * shard.rows() as f64).sum();
+    assert!((total.mean_log_loss() - loss / 4_000.0).abs() < 1e-9);
+    let events = |trainer: &Trainer| trainer.learner().events().counts();
+    let [all, one, other] = [events(&merged), events(&shards[0]), events(&shards[1])];
+    assert!((0..3).all(|kind| all[kind] == one[kind] + other[kind]) && all[1] > 0);
+    let encoder = merged.encoder().unwrap();
+    assert_eq!(encoder.rows_seen(), 4_000);
+    for (row, mass) in encoder.mass().iter().enumerate() {
+        let sum: f64 = shards.iter().map(|shard| shard.encoder().unwrap().mass()[row]).sum();
+        assert!((mass - sum).abs() < 1e-9);
+    }
+    // 400 of the second shard among 4,000: of 1,000 drawn, 100 with a standard deviation of 8.
+    let texts = [text(1, 3_600, &["m", "f"]), text(2, 400, &["m", "f"])];
+    let lines: Vec<std::collections::HashSet<&str>> = texts.iter().map(|text| text.lines().skip(1).collect()).collect();
+    let line = |row: &feamoe::rows::Row<'_>| {
+        let cells = (0..4).map(|column| String::from_utf8(row.cell(column).text().unwrap().to_vec()).unwrap());
+        let mut cells: Vec<String> = cells.collect();
+        cells.push(u32::from(row.label.unwrap()).to_string());
+        cells.join(",")
+    };
+    let drawn: Vec<String> = merged.reservoir().rows().map(|row| line(&row)).collect();
+    let of_second = drawn.iter().filter(|line| lines[1].contains(line.as_str()) && !lines[0].contains(line.as_str()));
+    let of_second = of_second.count();
+    assert!(drawn.iter().all(|line| lines.iter().any(|lines| lines.contains(line.as_str()))));
+    assert!((60..=140).contains(&of_second), "{of_second}");
+}
+
+#[test]
+fn a_shard_without_a_group_of_a_target_is_refused_unless_it_is_polished() {
+    let options = shared();
+    let shards = [learned(&options, &text(1, 900, &["m"])), learned(&options, &text(2, 900, &["f"]))];
+    assert_eq!(
+        refused(&shards, &JOIN),
+        "shard 1 has no rows of group \"f\" of \"s\", which has a target: within the shard there was no gap to hold"
+    );
+    let mut polished = merged(&shards, &Merging { is_polished: true, ..JOIN }).unwrap();
+    let before = polished.learner().experts();
+    polished.learn_all(&mut source(&text(3, 3_000, &["m", "f"]))).unwrap();
+    assert_eq!(polished.learner().experts(), before);
+    let gap = polished
+        .prequential()
+        .windows()
+        .iter()
+        .rev()
+        .take(10)
+        .fold(0.0, |sum, window| sum + window.worst(Measure::Spd).unwrap_or(0.0) / 10.0);
+    assert!(gap.abs() < 0.15, "{gap}");
+    // Nothing to hold, nothing to refuse.
+    let free = LearnerOptions::default().experts(3).check().unwrap();
+    let options = Options { learner: free, ..options };
+    let shards = [learned(&options, &text(1, 900, &["m"])), learned(&options, &text(2, 900, &["f"]))];
+    merged(&shards, &JOIN).unwrap();
+}
+
+#[test]
+fn shards_that_do_not_belong_together_are_refused() {
+    let shared = shared();
+    let rows = |seed| text(seed, 800, &["m", "f"]);
+    let shard = learned(&shared, &rows(1));
+    let with = |options: &Options| [shard.clone(), learned(options, &rows(2))];
+    let learner = |options: LearnerOptions| Options { learner: options.check().unwrap(), ..shared.clone() };
+    let target = LearnerOptions::default().growth(Growth { every: 400, ..Growth::NONE }).target(Measure::Spd, 0.1);
+    assert_eq!(refused(&with(&learner(target)), &JOIN), "shard 2 has another options of the learner than shard 1");
+    let of_its_own =
+        "shard 2 has another encoding than shard 1; all shards have to hold the encoding of one earlier run";
+    assert_eq!(refused(&with(&Options { encoding: None, ..shared.clone() }), &JOIN), of_its_own);
+    let bins = Options { encoder: encoder::Options { bins: 10, ..options().encoder }, ..options() };
+    assert_eq!(refused(&with(&bins), &JOIN), "shard 2 has another options of the encoding than shard 1");
+    let late = Options { label_delay: 5, ..shared.clone() };
+    assert_eq!(refused(&with(&late), &JOIN), "shard 2 has another delay of the labels than shard 1");
+    assert_eq!(refused(&[], &JOIN), "found no shard, expected at least one");
+    let empty = Trainer::new(&["a", "b", "c", "s", "y"], schema(), &shared).unwrap();
+    let none = "shard 2 has learned from no row, or from fewer than its encoding is fitted on";
+    assert_eq!(refused(&[shard.clone(), empty], &JOIN), none);
+    assert_eq!(refused(&[shard.clone(), learned(&options(), &text(1, 300, &["m", "f"]))], &JOIN), none);
+    let few = learned(&shared, &text(2, 300, &["m", "f"]));
+    assert_ne!(few.learner().experts(), shard.learner().experts());
+    let found = few.learner().experts();
+    let expected = shard.learner().experts();
+    assert_eq!(
+        refused(&[shard.clone(), few], &AVERAGE),
+        format!("shard 2 has {found} experts, shard 1 has {expected}: only as many can be averaged; join them instead")
+    );
+    let many = vec![shard; 40];
+    let all = 40 * expected;
+    assert_eq!(refused(&many, &JOIN), format!("the shards have {all} experts together, a mixture holds 64"));
+    let merged = merged(&many, &Merging { experts: Some(5), ..JOIN }).unwrap();
+    assert_eq!(merged.learner().experts(), 5);
+}
+
+#[test]
+fn experts_are_merged_down_to_the_number_asked_for() {
+    let (shards, rows) = (shards(&shared(), &[2_000, 1_500, 1_800]), text(7, 500, &["m", "f"]));
+    let whole = scores(&mut merged(&shards, &JOIN).unwrap(), &rows);
+    let mut last = 0.0;
+    for experts in [6, 3, 1] {
+        let mut fewer = merged(&shards, &Merging { experts: Some(experts), ..JOIN }).unwrap();
+        assert_eq!(fewer.learner().experts(), experts);
+        let moved: f32 = scores(&mut fewer, &rows).iter().zip(&whole).map(|(a, b)| (a[1] - b[1]).abs() / 500.0).sum();
+        assert!(moved >= 0.2 * last && moved < 0.05, "{experts} experts: {moved}");
+        last = moved;
+        fewer.learn_all(&mut source(&text(9, 900, &["m", "f"]))).unwrap();
+        assert_eq!(fewer.learner().experts(), experts, "the number is the limit from then on");
+        assert!(Checkpoint::from_bytes(&bytes(&fewer)).is_ok());
+    }
+}
+
+/// Whatever comes: a level that is new, values that moved.
+#[test]
+fn a_held_encoding_stays_as_it_is() {
+    let options = shared();
+    let mut other = text(4, 6_000, &["m", "f"]).replace(",t,", ",new,");
+    let lines: Vec<String> = other
+        .lines()
+        .map(|line| match line.split_once(',') {
+            Some((a, rest)) if a != "a" => format!("{},{rest}", 5_000 + a.parse::<i32>().unwrap()),
+            _ => line.to_owned(),
+        })
+        .collect();
+    other = lines.join("\n");
+    let shifted = learned(&options, &other);
+    let plain = learned(&options, &text(1, 900, &["m", "f"]));
+    let [one, of_plain] = [&shifted, &plain].map(|trainer| trainer.encoder().unwrap());
+    assert_eq!((one.n_rows(), one.n_changes()), (of_plain.n_rows(), 0));
+    assert!(one.is_held() && one.quality().iter().any(|quality| quality.unseen > 1_000));
+    merged(&[plain, shifted], &JOIN).unwrap();
+    let refused = |options: &Options, columns: &[&str], schema: Schema| {
+        Trainer::new(columns, schema, options).err().unwrap().to_string()
+    };
+    let columns = ["a", "b", "c", "s", "y"];
+    let bins = Options { encoder: encoder::Options { warmup: 500, bins: 4 }, ..options.clone() };
+    assert!(
+        refused(&bins, &columns, schema())
+            .starts_with("the encoding: found 4 bins fitted on 500 rows, expected 20 bins")
+    );
+    let more = ["a", "b", "c", "d", "s", "y"];
+    let message = refused(&options, &more, schema());
+    assert!(message.starts_with("the features: found \"a\", \"b\", \"c\", \"d\""), "{message}");
+    let other = Schema::from_toml("s.toml", &SCHEMA.replace("\"m\"", "\"f\"")).unwrap();
+    assert!(
+        refused(&options, &columns, other).starts_with("the schema is not that of the run whose encoding is shared")
+    );
+    let few = learned(&self::options(), &text(1, 100, &["m", "f"]));
+    let error = Encoding::of(&few.checkpoint()).err().unwrap().to_string();
+    assert!(error.starts_with("the run has no encoding yet"), "{error}");
+}
+
+/// Shuffled: the rows wait in memory, and the encoding is held all the same.
+#[test]
+fn a_shuffled_run_holds_the_encoding_too() {
+    let folder = Folder::new();
+    folder.write("s.toml", SCHEMA);
+    folder.write("first.csv", text(99, 5_200, &["m", "f"]));
+    folder.write("a.csv", text(1, 900, &["m", "f"]));
+    folder.write("b.csv", text(2, 900, &["f"]));
+    folder.write("c.csv", text(3, 1_200, &["m", "f"]));
+    let train = |data: &str, name: &str, more: &[&str]| {
+        let (model, stored) = (format!("{name}.feamoe"), format!("{name}.ckpt"));
+        let base = ["train", data, "--schema", "s.toml", "-o", &model, "--checkpoint", &stored];
+        folder.run(&[&base[..], more].concat())
+    };
+    let _ = train("first.csv", "first", &[]).done();
+    let shard = ["--encoding", "first.ckpt", "--fair", "spd=0.05"];
+    let _ = train("a.csv", "a", &[&shard[..], &["--shuffle"]].concat()).well();
+    let _ = train("b.csv", "b", &shard).well();
+    let _ = train("c.csv", "c", &shard).well();
+    let json = folder
+        .run(&["merge", "a.ckpt", "c.ckpt", "-o", "m.feamoe", "--checkpoint", "m.ckpt", "--format", "json"])
+        .json();
+    assert_eq!(json["rows"], 900 + 1_200);
+    let _ = folder.run(&["score", "m.feamoe", "c.csv"]).done();
+    let refusal = folder.refusal(&["merge", "a.ckpt", "b.ckpt", "-o", "x.feamoe"]);
+    assert!(refusal.contains("shard 2 has no rows of group \"m\"") && refusal.contains("--polish DATA"), "{refusal}");
+    let polished =
+        ["merge", "a.ckpt", "b.ckpt", "-o", "p.feamoe", "--polish", "c.csv", "--experts", "2", "--format", "json"];
+    let json = folder.run(&polished).json();
+    assert_eq!((&json["experts"], &json["rows"]), (&2.into(), &(900 + 900 + 1_200).into()));
+    let refusal = folder.refusal(&["merge", "a.ckpt", "first.ckpt", "-o", "x.feamoe"]);
+    assert!(refusal.contains("another options of the learner"), "{refusal}");
+    let refusal = folder.refusal(&["merge", "a.ckpt", "a.feamoe", "-o", "x.feamoe"]);
+    assert!(refusal.contains("a.feamoe"), "{refusal}");
+}

@@ -1,0 +1,88 @@
+//! `feamoe merge`: one run of several that learned from parts of the data, each by itself.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use feamoe::learner::How;
+use feamoe::rows::Input;
+use feamoe::training::checkpoint::Checkpoint;
+use feamoe::training::merge::{self, MergeError, Merging};
+use feamoe_engine::limits::MAX_EXPERTS;
+
+use super::run::{Outputs, Store};
+use super::{FormatOption, Outcome, files, whole};
+
+const EXAMPLES: &str = "\
+Shards share the encoding of one earlier run and hold it as it is; without that, a weight would not
+mean the same in each. Groups are united by name. What shards have counted and measured is added up,
+as if each had followed the one before; detectors of drift start anew. The same shards in the same
+order give the same bytes.
+
+A shard that has no rows of a group cannot have held a target for it. Such shards are merged only
+with --polish.
+
+Examples:
+  The encoding from first rows of all sites, a run at each site, one model of all:
+    feamoe train first.csv --schema S --checkpoint first.ckpt -o first.feamoe
+    feamoe train a.csv --schema S --fair spd=0.05 --encoding first.ckpt --checkpoint a.ckpt -o a.feamoe
+    feamoe train b.csv --schema S --fair spd=0.05 --encoding first.ckpt --checkpoint b.ckpt -o b.feamoe
+    feamoe merge a.ckpt b.ckpt -o all.feamoe --checkpoint all.ckpt
+  A smaller model, which has learned from some rows of both sites at the end:
+    feamoe merge a.ckpt b.ckpt --polish some.csv --experts 4 -o all.feamoe";
+
+/// The options of `feamoe merge`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    /// What `train --encoding FILE --checkpoint` wrote for each shard, in an order of your choice;
+    /// another order is another model
+    #[arg(value_name = "CHECKPOINT", required = true)]
+    shards: Vec<PathBuf>,
+    /// Where the model goes
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// How the mixtures become one
+    #[arg(long, value_enum, default_value_t = HowName::Join)]
+    how: HowName,
+    /// Labelled rows of all shards, learned from once at the end: the gate learns which experts to
+    /// trust, and targets are held between shards. CSV (plain or gzip), Parquet or Arrow files in
+    /// the order given; - for standard input
+    #[arg(long, value_name = "DATA", num_args = 1..)]
+    polish: Vec<Input>,
+    /// Experts at most in the end: the closest become one, after polishing. By default as many as
+    /// the shards have
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_EXPERTS as u64))]
+    experts: Option<usize>,
+    /// Where the merged state goes: `feamoe update` resumes from there, and it can be merged again
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+/// The ways to merge on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum HowName {
+    /// All experts side by side, each shard with its share of the rows; for shards that differ
+    Join,
+    /// The mean of the weights, each by the rows that picked it; for shards with as many experts
+    /// that began with the same run
+    Average,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let store = options.checkpoint.as_deref().map(|path| Store { path, every: None });
+    let read: Vec<&Path> = options.shards.iter().map(PathBuf::as_path).chain(files(&options.polish)).collect();
+    let mut outputs = Outputs::open(&options.output, store, &read)?;
+    let shards: Result<Vec<Checkpoint<'_>>, _> = options.shards.iter().map(|path| Checkpoint::read(path)).collect();
+    let shards = shards?;
+    let how = match options.how {
+        HowName::Join => How::Join,
+        HowName::Average => How::Average,
+    };
+    let merging = Merging { how, experts: options.experts, is_polished: !options.polish.is_empty() };
+    let run: Result<_, MergeError> =
+        outputs.learn(false, |_, on_progress| merge::run(&shards, &merging, &options.polish, on_progress));
+    outputs.finish(&run?, options.format)
+}

@@ -1,0 +1,86 @@
+//! Where several runs have been, together: their groups united by name, their counts added up.
+
+use super::digest::Digest;
+use super::groups::{Attribute, NO_GROUP};
+use super::place::{Place, Reading};
+
+/// The group of a union that each group of one of its parts is, by attribute: intersections come
+/// after the protected columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GroupMap(Vec<Vec<u8>>);
+
+impl GroupMap {
+    /// Returns the group of the union.
+    pub(crate) fn of(&self, attribute: usize, group: usize) -> Option<usize> {
+        self.0.get(attribute)?.get(group).map(|group| usize::from(*group))
+    }
+
+    /// Gives the groups of a row their numbers in the union.
+    pub(crate) fn apply(&self, groups: &mut [u8]) {
+        for (attribute, group) in groups.iter_mut().enumerate().filter(|(_, group)| **group != NO_GROUP) {
+            let united = self.of(attribute, usize::from(*group)).and_then(|group| u8::try_from(group).ok());
+            *group = united.unwrap_or(NO_GROUP);
+        }
+    }
+
+    /// Returns values by group in the order of the union; groups without one have the default.
+    pub(crate) fn spread<T: Clone + Default>(&self, attribute: usize, values: &[T]) -> Vec<T> {
+        let mut spread = Vec::new();
+        for (group, value) in values.iter().enumerate() {
+            let Some(group) = self.of(attribute, group) else { continue };
+            if spread.len() <= group {
+                spread.resize(group + 1, T::default());
+            }
+            if let Some(place) = spread.get_mut(group) {
+                place.clone_from(value);
+            }
+        }
+        spread
+    }
+}
+
+/// Why places have no union.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoUnion {
+    /// This attribute has too many groups.
+    Groups(String),
+    /// The labels that count as the other outcome are several.
+    Labels,
+}
+
+impl Place {
+    /// Returns the place of all runs, of the same schema and columns, as if each had followed the
+    /// one before, and the groups of each. The hash of the data is that of their hashes, in order.
+    pub(crate) fn unite(places: &[&Self]) -> Result<(Self, Vec<GroupMap>), NoUnion> {
+        let Some((first, others)) = places.split_first() else { return Ok(Default::default()) };
+        let mut united = (*first).clone();
+        united.reading = Reading::default();
+        let own = |attribute: &Attribute| (0..NO_GROUP).take(attribute.groups().len()).collect();
+        let mut maps = vec![GroupMap(first.every_attribute().map(own).collect())];
+        for other in others {
+            united.counts.add(&other.counts);
+            united.other_targets.merge(&other.other_targets);
+            united.implied_negatives.merge(&other.implied_negatives);
+            let into = united.attributes.iter_mut().chain(&mut united.intersections);
+            let map = into
+                .zip(other.every_attribute())
+                .map(|(into, from)| into.unite(from).ok_or_else(|| NoUnion::Groups(into.column().to_owned())));
+            maps.push(GroupMap(map.collect::<Result<_, _>>()?));
+        }
+        if united.implied_negatives.values().nth(1).is_some() {
+            return Err(NoUnion::Labels);
+        }
+        let mut digest = Digest::default();
+        for place in places {
+            digest.update(&place.reading.digest().finish());
+            united.reading.beginnings.extend_from_slice(&place.reading.beginnings);
+        }
+        united.reading.digest = digest;
+        Ok((united, maps))
+    }
+
+    /// Returns the protected attributes, then the intersections.
+    pub(crate) fn every_attribute(&self) -> impl Iterator<Item = &Attribute> {
+        self.attributes.iter().chain(&self.intersections)
+    }
+}
