@@ -21,9 +21,9 @@ export interface CategoryFeature {
 export type Feature = NumberFeature | CategoryFeature;
 
 /**
- * Values by the names of features. `null`, `undefined`, NaN and, where no level is called that, `""`
- * are a missing value; a feature whose name is absent is an error. A category takes its level as text; a number or a boolean stands
- * for its shortest text. Other properties are ignored.
+ * Values by the names of features. `null`, `undefined`, NaN and, where no level is called that,
+ * `""` are a missing value; a feature whose name is absent is an error. A category takes its level
+ * as text; a number or a boolean stands for its shortest text. Other properties are ignored.
  */
 export type FeatureRecord = { readonly [feature: string]: unknown };
 

@@ -2,8 +2,8 @@
 # Checks the module for JavaScript: it is built anew, imports nothing, and has its size; in Node and
 # in headless Chromium its scores, explanations and recourse have the bits of the command's, on the
 # golden models, on the demo's, and with FEAMOE_DATA on all of adult.test; faults are planted, and
-# each must be found. The copy that the report carries must be the same file or compute the same. Exit code 3: node, npm, its packages, Chromium or the target for
-# WebAssembly could not be had.
+# each must be found. The copy that the report carries must be the same file or
+# compute the same. Exit code 3: node, npm, its packages, Chromium or the target for WebAssembly could not be had.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

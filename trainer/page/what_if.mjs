@@ -1,9 +1,11 @@
-// Drives the form of a report in headless Chromium, by keyboard: what it shows must be what the command
-// computes from the same values, bit by bit. Without JavaScript the report must stand as it is.
+// Drives the form of a report in headless Chromium, by keyboard: what it shows must be what the
+// command computes from the same values, bit by bit. Without JavaScript the report must stand as it
+// is.
 //
 //     node what_if.mjs FEAMOE MODEL PAGE [SCHEMA]
 //
-// Exit code 1 where anything is wrong. Its packages are looked for in the folder that PAGE_MODULES names.
+// Exit code 1 where anything is wrong. Its packages are looked for in the folder that PAGE_MODULES
+// names.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";

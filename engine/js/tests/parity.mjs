@@ -114,8 +114,8 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith(".feamoe")
         say(`${file} by the report's module`, await compare(load, blob, theirs, readFileSync(process.env.OTHER_WASM)));
     }
     if (isReal && process.env.PAGE_MODULES) say(`${file} in Chromium`, await inChromium(blob, theirs));
-    // A comparison that cannot fail says nothing: the last bit of one number, wherever it stands. Not on
-    // all of adult.test again.
+    // A comparison that cannot fail says nothing: the last bit of one number, wherever it stands.
+    // Not on all of adult.test again.
     const faults = [
         (all) => (all.scores.records.at(-1).gate[0] = next(all.scores.records.at(-1).gate[0])),
         (all) => (all.explanations.at(-1).values.at(-1)[0] = next(all.explanations.at(-1).values.at(-1)[0])),

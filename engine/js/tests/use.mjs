@@ -1,5 +1,5 @@
-// What the module does beside computing: errors that say what is wrong, several models at once, memory
-// that is not kept, nothing asked of its surroundings.
+// What the module does beside computing: errors that say what is wrong, several models at once,
+// memory that is not kept, nothing asked of its surroundings.
 //
 //     node --expose-gc use.mjs DEMO_MODEL GOLDEN_INTEGER_MODEL
 import assert from "node:assert/strict";

@@ -1,6 +1,7 @@
-//! Promise: runs over parts of the data that share one encoding become one run: what they learned is
-//! joined or averaged as documented, what they counted adds up by the names of the groups, the same
-//! shards in the same order give the same bytes, and shards that do not belong together are refused.
+//! Promise: runs over parts of the data that share one encoding become one run: what they learned
+//! is joined or averaged as documented, what they counted adds up by the names of the groups, the
+//! same shards in the same order give the same bytes, and shards that do not belong together are
+//! refused.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;

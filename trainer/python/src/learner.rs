@@ -126,8 +126,8 @@ fn said(prediction: Prediction) -> Said {
 
 #[pymethods]
 impl Learner {
-    /// Starts with rows of these columns. `schema`: TOML; `options`: JSON, see `Config`; `encoding`:
-    /// the checkpoint whose encoding is held.
+    /// Starts with rows of these columns. `schema`: TOML; `options`: JSON, see `Config`;
+    /// `encoding`: the checkpoint whose encoding is held.
     #[new]
     #[pyo3(signature = (columns, schema, options, encoding=None))]
     fn new(columns: Vec<String>, schema: &str, options: &str, encoding: Option<&[u8]>) -> PyResult<Self> {

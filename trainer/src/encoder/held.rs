@@ -1,5 +1,5 @@
-//! Encodings that several runs share: they are held as they are, so that a weight row means the same
-//! in each run, and what the runs count of them adds up.
+//! Encodings that several runs share: they are held as they are, so that a weight row means the
+//! same in each run, and what the runs count of them adds up.
 
 use super::{Category, Encoder, Feature, Kind, Quality};
 
@@ -36,7 +36,8 @@ impl Encoder {
         self.mass.len() == other.mass.len() && parts(self) == parts(other)
     }
 
-    /// Returns one encoder of several of the same encoding, which has counted what all of them have.
+    /// Returns one encoder of several of the same encoding, which has counted what all of them
+    /// have.
     pub(crate) fn merge(parts: &[&Self]) -> Option<Self> {
         let (first, others) = parts.split_first()?;
         let mut merged = (*first).clone();

@@ -160,8 +160,8 @@ impl Calibrator {
         }
     }
 
-    /// Returns one of several: slope, bias and losses by their records, each row by the records that
-    /// picked it. `shares`: the part of each in a row, which sum to 1.
+    /// Returns one of several: slope, bias and losses by their records, each row by the records
+    /// that picked it. `shares`: the part of each in a row, which sum to 1.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // counts; as precise as a weight
     pub(super) fn merge(parts: &[(&Self, &[f64])]) -> Self {
         let records = parts.iter().map(|(part, _)| part.records).fold(0, u64::saturating_add);

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Every block learns its rows as if its gain were 1. The gain is the factor with which they would
-//! have predicted best so far. With `r = gradient . (scale * row)` the derivative of a record's loss
-//! in the gain, before the record is learned from, and `r^2` for its curvature (Fisher's), it is the
-//! Newton step of a quadratic through all records:
+//! have predicted best so far. With `r = gradient . (scale * row)` the derivative of a record's
+//! loss in the gain, before the record is learned from, and `r^2` for its curvature (Fisher's), it
+//! is the Newton step of a quadratic through all records:
 //!
 //! ```text
 //! gain = sum (gain_t r_t^2 - r_t) / sum r_t^2,        both with a prior of one at gain 1
@@ -25,8 +25,8 @@
 //! the non-negative garrote of Breiman (1995), with `1 / sum r_t^2` the variance of the gain. A
 //! hundred bins of a hundred records each are mostly noise, and their sum may still look like a
 //! gain. On 12,000 rows of credit data, steps between neighbouring ages of models of two halves of
-//! the data correlated by 0.34 without it and by 0.58 with it (one pair, with coarse bins instead of
-//! hats), steps of amounts by 0.18 and 0.67. On hats and categories it costs more than it gives
+//! the data correlated by 0.34 without it and by 0.58 with it (one pair, with coarse bins instead
+//! of hats), steps of amounts by 0.18 and 0.67. On hats and categories it costs more than it gives
 //! (log-loss of Adult 0.003 up and more).
 //!
 //! So rows that only follow noise shrink to nothing, as in the estimator of James and Stein (1961),
@@ -34,11 +34,11 @@
 //! record is one before it is learned from. That holds in the first pass only; in later ones, gains
 //! stand still.
 //!
-//! Adult, one pass (`feamoe study --only adult`): log-loss 0.2767 and accuracy 0.8732, where one set
-//! of 64 bins without gains had 0.2865 and 0.8711.
+//! Adult, one pass (`feamoe study --only adult`): log-loss 0.2767 and accuracy 0.8732, where one
+//! set of 64 bins without gains had 0.2865 and 0.8711.
 //!
-//! *Cost:* a product of the gradient with each row of a record. *Memory:* three numbers a block, one
-//! a row.
+//! *Cost:* a product of the gradient with each row of a record. *Memory:* three numbers a block,
+//! one a row.
 
 use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
@@ -75,8 +75,8 @@ struct Block {
 impl Block {
     const NEW: Self = Self { gain: 1.0, wanted: 0.0, curvature: 0.0 };
 
-    /// Returns the mean of some by their records, with what is wanted of it chosen so that it is the
-    /// gain that the evidence gives; rows are scaled by their gain over the mean.
+    /// Returns the mean of some by their records, with what is wanted of it chosen so that it is
+    /// the gain that the evidence gives; rows are scaled by their gain over the mean.
     #[allow(clippy::cast_possible_truncation)] // as precise as a gain
     fn merge(parts: &[(Self, f64)], is_fine: bool) -> Self {
         let all: f64 = parts.iter().map(|(_, records)| records).sum();

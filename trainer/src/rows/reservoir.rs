@@ -59,9 +59,9 @@ impl Reservoir {
         self.rows.len() as u64 == self.offered.min(self.capacity()) && self.rows.is_sound(columns, attributes)
     }
 
-    /// Returns a sample of the rows offered to all of some reservoirs of the same columns, as likely
-    /// as one that all were offered to: each place goes to a part in proportion to its rows that are
-    /// not drawn yet.
+    /// Returns a sample of the rows offered to all of some reservoirs of the same columns, as
+    /// likely as one that all were offered to: each place goes to a part in proportion to its rows
+    /// that are not drawn yet.
     pub(crate) fn merge(parts: &[(&Self, &GroupMap)]) -> Option<Self> {
         let ((first, _), offered) = (parts.first()?, parts.iter().map(|(part, _)| part.offered));
         let background = parts.iter().map(|(part, _)| part.background).max()?;

@@ -9,8 +9,8 @@
 //! A shard that lacks a group has held no target for it: no gap was to be seen. Such shards are
 //! refused unless the merged run learns from rows of all shards afterwards, which *polishes* it.
 //!
-//! Merging is for data that cannot move. Parts of a small stream learn less than one run over all of
-//! it. Adult in four shards by hash with `spd=0.05`, judged on adult.test:
+//! Merging is for data that cannot move. Parts of a small stream learn less than one run over all
+//! of it. Adult in four shards by hash with `spd=0.05`, judged on adult.test:
 //!
 //! | | accuracy | log-loss | SPD |
 //! | --- | --- | --- | --- |
@@ -22,8 +22,8 @@
 //! | the same, only the gate and the newest expert learn | 0.8550 | 0.2872 | -0.036 |
 //!
 //! So all experts learn from the rows that polish. Those have to be as many as a target takes to
-//! settle: of two shards by sex, the SPD was -0.114 after 5,000 rows and -0.046 after 20,000 (with an
-//! accuracy of 0.8592). Four shards by education, polished with 20,000: 0.8595, 0.2773, -0.036.
+//! settle: of two shards by sex, the SPD was -0.114 after 5,000 rows and -0.046 after 20,000 (with
+//! an accuracy of 0.8592). Four shards by education, polished with 20,000: 0.8595, 0.2773, -0.036.
 
 use std::borrow::Cow;
 

@@ -38,8 +38,8 @@ pub struct Measured {
     /// Those by the weights that are exported.
     pub(super) exported: Prequential,
     pub(super) order: Order,
-    /// Decisions of the model after several passes on rows that only the first learned from, or what
-    /// each of several merged runs is judged by; `None` once it has learned on.
+    /// Decisions of the model after several passes on rows that only the first learned from, or
+    /// what each of several merged runs is judged by; `None` once it has learned on.
     pub(super) reserved: Option<Tally>,
 }
 
@@ -49,8 +49,8 @@ impl Measured {
         Self { exported: prequential.clone(), prequential, order: Order::default(), reserved: None }
     }
 
-    /// Returns what was measured of several, whose groups are united, one part after the other. Until
-    /// the merged model learns on, it is judged by the decisions that each part is judged by.
+    /// Returns what was measured of several, whose groups are united, one part after the other.
+    /// Until the merged model learns on, it is judged by the decisions that each part is judged by.
     pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Self {
         fn all<'a, T>(
             parts: &[(&'a Measured, &'a GroupMap)],
@@ -66,8 +66,8 @@ impl Measured {
         }
     }
 
-    /// Returns the decisions that the model is judged by: on reserved rows, or over the last part of
-    /// the stream.
+    /// Returns the decisions that the model is judged by: on reserved rows, or over the last part
+    /// of the stream.
     pub(super) fn last_decisions(&self) -> Tally {
         self.reserved.clone().unwrap_or_else(|| targets::last(self.exported.windows()))
     }

@@ -498,8 +498,8 @@ impl Trainer {
         if self.is_shard() { self.admission.check_part(files) } else { self.admission.check(files) }
     }
 
-    /// Returns whether the rows may be a part of the data: other runs have the same encoding. Such a
-    /// part may lack groups; merging checks that not all do.
+    /// Returns whether the rows may be a part of the data: other runs have the same encoding. Such
+    /// a part may lack groups; merging checks that not all do.
     fn is_shard(&self) -> bool {
         self.encoder.is_held()
     }

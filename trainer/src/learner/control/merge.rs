@@ -4,8 +4,8 @@ use super::{Attribute, Controller, Fading, Groups, HELD, Pair};
 use crate::rows::GroupMap;
 
 impl Controller {
-    /// Returns what holds the targets of several, whose groups are united: rates and multipliers are
-    /// means by the records behind them.
+    /// Returns what holds the targets of several, whose groups are united: rates and multipliers
+    /// are means by the records behind them.
     pub(in super::super) fn merge(parts: &[(&Self, &GroupMap)]) -> Option<Self> {
         let mut merged = parts.first()?.0.clone();
         for (index, attribute) in merged.attributes.iter_mut().enumerate() {

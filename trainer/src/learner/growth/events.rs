@@ -97,9 +97,9 @@ impl Events {
         self.newest.push(event);
     }
 
-    /// Adds what happened in another run as if it had come after these: `records` before it, with the
-    /// indices of experts moved by `experts`, and its groups united. Groups of no union are left out
-    /// of the newest.
+    /// Adds what happened in another run as if it had come after these: `records` before it, with
+    /// the indices of experts moved by `experts`, and its groups united. Groups of no union are
+    /// left out of the newest.
     pub(in super::super) fn append(&mut self, other: &Self, records: u64, experts: usize, groups: &GroupMap) {
         self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count = count.saturating_add(more));
         let moved = |event: &Event| {

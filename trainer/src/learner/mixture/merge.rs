@@ -15,8 +15,9 @@
 //! a part depends on where its gate lanes happen to have drifted together: four shards of Adult by
 //! education had a log-loss of 0.2909 for 0.2885, by hash 0.2765 for 0.2758, of four copies.)
 //!
-//! **Averaged**, each weight row is the mean of the parts' rows, weighted by the records that picked
-//! it. That is of use where parts started from the same mixture, or where there is one expert each.
+//! **Averaged**, each weight row is the mean of the parts' rows, weighted by the records that
+//! picked it. That is of use where parts started from the same mixture, or where there is one
+//! expert each.
 //!
 //! A part's gains go into its current rows, as far as they differ from the mean gain. A level that
 //! no record of a part has picked counts as the unseen one there, so its row is that in what is

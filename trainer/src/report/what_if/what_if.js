@@ -1,6 +1,6 @@
 
-// The form of the report that scores what is typed into it. The page holds what it needs as JSON: the
-// engine, the model, the rules of recourse, and records to start from.
+// The form of the report that scores what is typed into it. The page holds what it needs as JSON:
+// the engine, the model, the rules of recourse, and records to start from.
 
 const place = document.getElementById("what-if-form");
 const page = JSON.parse(document.getElementById("what-if-data").textContent);
@@ -29,7 +29,7 @@ function plain(name) {
     return name.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 }
 
-/** Returns a number with so many decimals and a typographic minus. */
+/** Returns a number with this number of decimals and a typographic minus. */
 function fixed(number, decimals, sign = "") {
     const text = Math.abs(number).toFixed(decimals);
     if (Number(text) === 0) return text;
