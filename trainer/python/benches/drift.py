@@ -1,11 +1,12 @@
 """Delay and false alarms of `feamoe monitor` beside tests of windows, on the same rows.
 
-    pip install numpy scipy
+    pip install numpy scipy "pandas<3" evidently
     python trainer/python/benches/drift.py path/to/feamoe
 
 Windows of 1,000 rows are compared with the reference as alibi-detect's `TabularDrift` does it:
 Kolmogorov-Smirnov for numbers, chi-squared for levels, an alarm where the smallest p-value times
-the number of columns is below 0.05. The change comes at row 20,001; a window can find it at its end.
+the number of columns is below 0.05. Where evidently is installed, its drift of columns is computed
+on the same windows, by the methods and thresholds that it chooses itself. The change comes at row 20,001; a window can find it at its end.
 """
 
 import json
@@ -16,6 +17,13 @@ from pathlib import Path
 
 import numpy as np
 from scipy.stats import chi2_contingency, ks_2samp
+
+try:
+    import pandas as pd
+    from evidently import Report
+    from evidently.presets import DataDriftPreset
+except ImportError:
+    Report = None
 
 ROWS, CHANGE, WINDOW, STATIONARY = 25_000, 20_000, 1_000, 100_000
 JOBS = np.array(["employed", "public", "retired", "student"])
@@ -65,6 +73,19 @@ def by_windows(reference, t):
             yield end
 
 
+def by_evidently(reference, t):
+    """1-based rows at which evidently finds a column drifted."""
+    columns = ["income", "age", "job"]
+    reference, now = (pd.DataFrame(rows)[columns] for rows in (reference, t))
+    for end in range(WINDOW, len(now) + 1, WINDOW):
+        metrics = Report([DataDriftPreset()]).run(now[end - WINDOW : end], reference).dict()["metrics"]
+        drifts = [(m["value"], m["config"]["threshold"]) for m in metrics if "threshold" in m["config"]]
+        if len(drifts) != len(columns):
+            sys.exit(f"evidently: expected a drift for each of {columns}, found {metrics}")
+        if any(value > threshold for value, threshold in drifts):
+            yield end
+
+
 def by_feamoe(feamoe, folder, t):
     """1-based rows at which an input raises an alarm."""
     write(folder / "t.csv", t)
@@ -86,24 +107,29 @@ def main(feamoe):
         (folder / "s.toml").write_text(SCHEMA)
         train = [feamoe, "train", "reference.csv", "--schema", "s.toml", "-o", "m.feamoe"]
         subprocess.run(train, cwd=folder, check=True, capture_output=True)
-        print(f"{'case':24}{'feamoe: before':>16}{'delay':>8}{'windows: before':>18}{'delay':>8}")
+        ways = {"feamoe": lambda t: by_feamoe(feamoe, folder, t), "windows": lambda t: list(by_windows(reference, t))}
+        if Report is not None:
+            ways["evidently"] = lambda t: list(by_evidently(reference, t))
+        print(f"{'case':24}" + "".join(f"{f'{way}: before':>20}{'delay':>8}" for way in ways))
         for case, (column, change) in CASES.items():
             t = table(1, ROWS)
             after = change(t[column][CHANGE:])
             t[column] = np.concatenate([t[column][:CHANGE], after])
-            cells = []
-            for alarms in (by_feamoe(feamoe, folder, t), list(by_windows(reference, t))):
+            line = f"{case:24}"
+            for find in ways.values():
+                alarms = find(t)
                 before = sum(row <= CHANGE for row in alarms)
                 delay = next((row - CHANGE for row in alarms if row > CHANGE), None)
-                cells += [before, "none" if delay is None else delay]
-            print(f"{case:24}{cells[0]:>16}{cells[1]:>8}{cells[2]:>18}{cells[3]:>8}")
-        counts = np.zeros((2, 2), int)
+                line += f"{before:>20}{'none' if delay is None else delay:>8}"
+            print(line)
+        counts = {way: np.zeros(2, int) for way in ways}
         for seed in range(2, 12):
             t = table(seed, STATIONARY)
-            for place, alarms in enumerate((by_feamoe(feamoe, folder, t), list(by_windows(reference, t)))):
-                counts[place] += [len(alarms), bool(alarms)]
-        for name, (alarms, streams) in zip(("feamoe", "windows"), counts):
-            print(f"{name}: {alarms} alarms in {streams} of 10 streams of {STATIONARY} rows without any change")
+            for way, find in ways.items():
+                alarms = find(t)
+                counts[way] += [len(alarms), bool(alarms)]
+        for way, (alarms, streams) in counts.items():
+            print(f"{way}: {alarms} alarms in {streams} of 10 streams of {STATIONARY} rows without any change")
 
 
 if __name__ == "__main__":
