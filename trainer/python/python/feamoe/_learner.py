@@ -72,7 +72,8 @@ class Learner:
     ) -> None:
         self._prepare(target, positive, negative, protected, features, schema, options)
         if encoding is not None:
-            self._encoding = encoding.checkpoint() if isinstance(encoding, Learner) else stored_bytes(encoding)
+            given = encoding.checkpoint() if isinstance(encoding, Learner) else stored_bytes(encoding)
+            self._encoding: bytes | None = given
         if options.get("shuffle") or options.get("epochs", 1) != 1:
             raise fault(
                 "several passes, or an order of their own",
@@ -129,7 +130,7 @@ class Learner:
 
     def _begin(self, unfavourable: list[Any], favourable: list[Any]) -> None:
         self._core: _feamoe.Learner | None = None
-        self._encoding: bytes | None = None
+        self._encoding = None
         self._known: frozenset[str] = frozenset()
         #: What the outcomes may be called, and what they were called in the rows.
         self._named: dict[bool, list[Any]] = {False: unfavourable, True: favourable}
