@@ -44,7 +44,7 @@ pub fn comparison_page(comparison: &Comparison, compared: &Compared) -> String {
 
 fn models(comparison: &Comparison, compared: &Compared) -> Markup {
     let headings = ["model", "file", "CRC-32", "experts", "features", "threshold"];
-    let mut table = Table::new("models-table", "The models", headings);
+    let mut table = Table::new("models-table", "What each model is", headings);
     for ((place, name), model) in ["first", "second"].iter().zip(&compared.names).zip(&comparison.models) {
         table.row([
             (*place).into(),
