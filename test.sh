@@ -73,8 +73,8 @@ big_endian() {
         --target s390x-unknown-linux-gnu -- delta:: monitor:: exact:: --skip the_command --skip cli_monitor
 }
 
-# What takes one core for minutes, compiling in one piece, emulating or waiting for a browser, runs beside the rest; what it prints comes in its
-# turn.
+# What takes one core for minutes, compiling in one piece, emulating or waiting for a browser, runs
+# beside the rest; what it prints comes in its turn.
 beside=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$beside"' EXIT
 start_beside() (
@@ -89,6 +89,17 @@ ran_beside() {
     done
     cat "$beside/$1"
     return "$(cat "$beside/$1.status")"
+}
+# Takes in what ran beside; what it could not do, by its exit code, is left out.
+take_beside() {
+    local status=0
+    ran_beside "$1" || status=$?
+    case $status in
+        0) ;;
+        3) left_out+=("$2") ;;
+        4) left_out+=("$3") ;;
+        *) exit $status ;;
+    esac
 }
 for script in trainer/python engine/js trainer/page; do
     start_beside "${script##*/}" $script/test.sh
@@ -124,12 +135,15 @@ step "the examples"
 for example in score field; do
     cargo run --quiet --locked -p feamoe-engine --example $example
 done
-cargo run --quiet --release --locked -p feamoe --example table
+# Together with the tests it shares what they have compiled.
+cargo build --quiet --profile test --workspace --locked --test all --example table
+target/debug/examples/table
 
 step "every number of exp2's range"
 cargo test --quiet --release --locked -p feamoe-engine --lib -- --ignored
 
-# As for a registry: each package is packed, and passes its tests where its archive is unpacked.
+# As for a registry: each package is packed, and passes its tests where its archive is unpacked. The
+# trainer's, which take minutes to compile again, are checked there: they passed above.
 # Cargo's own check after packing is left out: it builds an old copy if the same version was packed
 # in this folder before.
 step "the packages"
@@ -147,7 +161,9 @@ else
         tar -xf target/package/$package-[0-9]*.crate -C "$packed/$package" --strip-components 1
     done
     for package in feamoe-armv7em feamoe-engine feamoe; do
-        (cd "$packed/$package" && CARGO_TARGET_DIR="$OLDPWD/target" cargo test --quiet \
+        work=(test)
+        [ $package != feamoe ] || work=(check --tests)
+        (cd "$packed/$package" && CARGO_TARGET_DIR="$OLDPWD/target" cargo "${work[@]}" --quiet \
             --config "patch.crates-io.feamoe-armv7em.path='$packed/feamoe-armv7em'" \
             --config "patch.crates-io.feamoe-engine.path='$packed/feamoe-engine'")
     done
@@ -170,31 +186,16 @@ step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
 
 step "the module for Python"
-status=0
-ran_beside python || status=$?
-case $status in
-    0) ;;
-    3) left_out+=("the module for Python: Python 3.10 or newer, or its packages, are out of reach") ;;
-    *) exit $status ;;
-esac
+take_beside python \
+    "the module for Python: Python 3.10 or newer, or its packages, are out of reach"
 
 step "the module for JavaScript"
-status=0
-ran_beside js || status=$?
-case $status in
-    0) ;;
-    3) left_out+=("the module for JavaScript: the target wasm32-unknown-unknown, Chromium, node 20, npm or its packages are out of reach") ;;
-    *) exit $status ;;
-esac
+take_beside js \
+    "the module for JavaScript: the target wasm32-unknown-unknown, Chromium, node 20, npm or its packages are out of reach"
 
 step "the report in a browser"
-status=0
-ran_beside page || status=$?
-case $status in
-    0) ;;
-    3) left_out+=("the report in a browser: Chromium, node 20, npm or its packages are out of reach") ;;
-    *) exit $status ;;
-esac
+take_beside page \
+    "the report in a browser: Chromium, node 20, npm or its packages are out of reach"
 
 if is_ready thumbv7em-none-eabihf; then
     step "the engine alone, for the device"
@@ -215,18 +216,13 @@ if is_ready thumbv7em-none-eabihf; then
 fi
 
 step "the C example"
-status=0
-ran_beside c_example || status=$?
-case $status in
-    0) ;;
-    3) left_out+=("the C example: make or cc is missing") ;;
-    4) left_out+=("the C example on the device: arm-none-eabi-gcc or the target is missing") ;;
-    *) exit $status ;;
-esac
+take_beside c_example \
+    "the C example: make or cc is missing" \
+    "the C example on the device: arm-none-eabi-gcc or the target is missing"
 
 if is_ready s390x-unknown-linux-gnu; then
     step "the engine's own tests on a big-endian target"
-    ran_beside big_endian
+    take_beside big_endian
 fi
 
 step "done"

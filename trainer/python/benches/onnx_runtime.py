@@ -2,42 +2,26 @@
 and on all: ``python trainer/python/benches/onnx_runtime.py FOLDER`` with adult.data and adult.test in FOLDER."""
 
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pandas as pd
+from adult import read, seconds
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import feamoe
-from conftest import COLUMNS
 from test_onnx import ADULT, feed
 
 #: Rows of adult.test are repeated up to this number.
 ROWS = 200_000
 
 
-def read(path: Path, skiprows: int) -> pd.DataFrame:
-    frame = pd.read_csv(path, names=COLUMNS, skipinitialspace=True, na_values="?", skiprows=skiprows)
-    return frame.assign(income=frame["income"].str.rstrip("."))
-
-
-def fastest(run, times: int = 5) -> float:
-    """The least seconds of some runs: others were disturbed."""
-    taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
-
-
 def main() -> None:
     folder = Path(sys.argv[1])
-    model = feamoe.Learner.fit(read(folder / "adult.data", 0), schema=ADULT).export()
-    test = read(folder / "adult.test", 1)
+    model = feamoe.Learner.fit(read(folder, "adult.data"), schema=ADULT).export()
+    test = read(folder, "adult.test")
     rows = pd.concat([test] * (ROWS // len(test) + 1))[:ROWS].reset_index(drop=True)
     inputs = feed(model, rows)
     print(f"{len(rows)} rows, {len(model.features)} features, {model.about['experts']} experts")
@@ -47,13 +31,13 @@ def main() -> None:
         session = onnxruntime.InferenceSession(model.to_onnx(), options, providers=["CPUExecutionProvider"])
         name = "one thread" if threads == 1 else "all threads"
         for outputs in (["label", "probability"], None):
-            seconds = fastest(lambda session=session, outputs=outputs: session.run(outputs, inputs))
+            taken = seconds(lambda session=session, outputs=outputs: session.run(outputs, inputs))
             what = "label and probability" if outputs else "all outputs"
-            print(f"onnxruntime, {name}, {what}: {len(rows) / seconds:,.0f} rows/s")
+            print(f"onnxruntime, {name}, {what}: {len(rows) / taken:,.0f} rows/s")
     one = {name: column[:1] for name, column in inputs.items()}
-    print(f"onnxruntime, one row: {fastest(lambda: session.run(['probability'], one), 200) * 1e6:.0f} us")
-    seconds = fastest(lambda: model.score(rows))
-    print(f"feamoe, from a pandas frame: {len(rows) / seconds:,.0f} rows/s")
+    print(f"onnxruntime, one row: {seconds(lambda: session.run(['probability'], one), 200) * 1e6:.0f} us")
+    taken = seconds(lambda: model.score(rows))
+    print(f"feamoe, from a pandas frame: {len(rows) / taken:,.0f} rows/s")
     difference = np.abs(session.run(["score"], inputs)[0] - model.score(rows)).max()
     print(f"largest difference of a score: {difference:.2g}")
 

@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,33 +31,19 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from adult import read, seconds  # noqa: E402
 
 import feamoe  # noqa: E402
 
 warnings.simplefilter("ignore")
-COLUMNS = (
-    "age workclass fnlwgt education education-num marital-status occupation relationship race sex capital-gain "
-    "capital-loss hours-per-week native-country income"
-).split()
 #: Copies of adult.data in the fit of many rows: two million rows.
 COPIES = 62
 PEERS = ("numpy", "pandas", "pyarrow", "scikit-learn", "river", "shap")
 
 
-def adult(name: str, **how: Any) -> pd.DataFrame:
-    path = Path(os.environ["FEAMOE_DATA"]) / name
-    frame = pd.read_csv(path, names=COLUMNS, skipinitialspace=True, na_values="?", **how)
-    return frame.assign(income=frame["income"].str.rstrip(".") == ">50K").drop(columns="fnlwgt")
-
-
-def seconds(work: Callable[[], Any], least: int = 3, enough: float = 2.0) -> float:
-    """Returns the shortest of several runs."""
-    times: list[float] = []
-    while len(times) < least or sum(times) < enough and len(times) < 50:
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def adult(name: str) -> pd.DataFrame:
+    frame = read(Path(os.environ["FEAMOE_DATA"]), name)
+    return frame.assign(income=frame["income"] == ">50K").drop(columns="fnlwgt")
 
 
 def score(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Any]:
@@ -214,7 +199,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if "FEAMOE_DATA" not in os.environ:
         parser.error("FEAMOE_DATA is not set; set it to the folder of adult.data and adult.test")
-    train, test = adult("adult.data"), adult("adult.test", skiprows=1)
+    train, test = adult("adult.data"), adult("adult.test")
     table = many_rows(train, 2 if chosen.quick else COPIES)
     figures = [
         score(train, test),

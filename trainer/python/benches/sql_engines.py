@@ -3,44 +3,23 @@ run: ``python trainer/python/benches/sql_engines.py FOLDER``, adult.data and adu
 FOLDER."""
 
 import sys
-import time
 from pathlib import Path
 
 import datafusion
 import duckdb
-import pandas as pd
 import pyarrow as pa
+from adult import read, seconds
 
 import feamoe
 import feamoe.sql
 
-COLUMNS = (
-    "age workclass fnlwgt education education-num marital-status occupation relationship race sex capital-gain "
-    "capital-loss hours-per-week native-country income"
-).split()
 ROWS = 2_000_000
-TIMES = 3
-
-
-def read(path: Path, skiprows: int) -> pd.DataFrame:
-    frame = pd.read_csv(path, names=COLUMNS, skipinitialspace=True, na_values="?", skiprows=skiprows)
-    return frame.assign(income=frame["income"].str.rstrip("."))
-
-
-def seconds(run) -> float:
-    """The least wall time of some runs: others were disturbed."""
-    taken = []
-    for _ in range(TIMES):
-        start = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    model = feamoe.Learner.fit(read(folder / "adult.data", 0), target="income", positive=">50K").export()
-    test = read(folder / "adult.test", 1)
+    model = feamoe.Learner.fit(read(folder, "adult.data"), target="income", positive=">50K").export()
+    test = read(folder, "adult.test")
     table = pa.Table.from_pandas(test, preserve_index=False)
     table = pa.concat_tables([table] * (ROWS // len(test) + 1)).slice(0, ROWS).combine_chunks()
     own = seconds(lambda: model.predict_proba(table))
