@@ -3,9 +3,15 @@
 //!
 //! The command line prints it after `error: ` and exits with code 2.
 
+mod checkpoint;
+mod words;
+
 use std::fmt;
 use std::io;
 
+pub use self::checkpoint::CheckpointError;
+pub(crate) use self::words::list;
+use self::words::{advice_on_columns, plural};
 use crate::output::WriteError;
 
 /// Where a record is, in a message: a file and its line, or a source without lines and the number
@@ -622,150 +628,5 @@ impl Error {
             Self::ColumnType { .. } => Some("numbers, text, truth values or dates".into()),
             _ => None,
         }
-    }
-}
-
-/// Why bytes are no checkpoint that can be resumed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CheckpointError {
-    /// Too short for a header.
-    #[error(
-        "found {found} bytes, expected a checkpoint of at least {expected}; name the checkpoint of a run, or copy it again"
-    )]
-    TooShort {
-        /// Bytes found.
-        found: usize,
-        /// Bytes of a header.
-        expected: usize,
-    },
-    /// A model.
-    #[error("found a model, expected a checkpoint: a model alone cannot be resumed; name the checkpoint of the run")]
-    Model,
-    /// Other first bytes.
-    #[error(
-        "found the first bytes {found:02x?}, expected {expected:02x?}: not a checkpoint; name the checkpoint of a run"
-    )]
-    Magic {
-        /// Bytes found.
-        found: [u8; 4],
-        /// Those of a checkpoint.
-        expected: [u8; 4],
-    },
-    /// Another version of the format.
-    #[error(
-        "found checkpoint version {found}, expected {expected}; resume with the feamoe that wrote it, or train again"
-    )]
-    Version {
-        /// Version found.
-        found: u16,
-        /// The one version that this build reads.
-        expected: u16,
-    },
-    /// More bytes than any checkpoint has.
-    #[error(
-        "found a header that says {found} bytes of content, expected at most {limit}; copy the file again, or use an earlier checkpoint"
-    )]
-    TooLong {
-        /// Bytes the header says.
-        found: u64,
-        /// Bytes allowed.
-        limit: u64,
-    },
-    /// More or fewer bytes than the header says.
-    #[error("found {found} bytes of content, expected {expected}; copy the file again, or use an earlier checkpoint")]
-    Length {
-        /// Bytes there are; of a longer file, one more than expected.
-        found: u64,
-        /// Bytes the header says.
-        expected: u64,
-    },
-    /// Bytes that are not those written.
-    #[error(
-        "the content is damaged: its SHA-256 is not the one in the header; copy the file again, or use an earlier checkpoint"
-    )]
-    Damaged,
-    /// Content that is no checkpoint, though its hash is right.
-    #[error(
-        "the content cannot be decoded as a checkpoint of version {version}; resume with the feamoe that wrote it, or train again"
-    )]
-    Undecodable {
-        /// The version it says it is of.
-        version: u16,
-    },
-    /// Parts that do not fit each other.
-    #[error("the {part} does not fit the rest; the file was not written by feamoe, train again")]
-    Contradictory {
-        /// The part.
-        part: &'static str,
-    },
-}
-
-/// Most names that a message lists.
-const MOST_LISTED: usize = 60;
-
-/// Writes names as `"a", "b", "c"`.
-pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
-    let mut text =
-        names.iter().take(MOST_LISTED).map(|name| format!("{:?}", name.as_ref())).collect::<Vec<_>>().join(", ");
-    if names.len() > MOST_LISTED {
-        text.push_str(&format!(" and {} more", names.len() - MOST_LISTED));
-    }
-    text
-}
-
-fn plural(n: usize) -> &'static str {
-    if n == 1 { "" } else { "s" }
-}
-
-/// What may be wrong where a column is missing: its spelling, a file without a header, another
-/// delimiter.
-fn advice_on_columns(wanted: &str, columns: &[String]) -> String {
-    let fold = |name: &str| name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
-    let folded = fold(wanted);
-    if let Some(name) = columns.iter().find(|name| fold(name) == folded) {
-        format!("; did you mean {name:?}?")
-    } else if columns.iter().any(|name| name.parse::<f64>().is_ok()) {
-        "; if that is a record, the file has no header: name its columns in the [table] of a schema (header = false, columns = [...])"
-            .into()
-    } else if columns.len() == 1 {
-        "; if that is more than one, set table.delimiter or table.comment in a schema".into()
-    } else {
-        String::new()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_column_lists_the_columns_and_the_near_miss() {
-        let error = Error::MissingColumn {
-            file: "a.csv".into(),
-            column: "Capital Gain".into(),
-            wanted_by: "features.log1p".into(),
-            columns: vec!["age".into(), "capital-gain".into()],
-        };
-        assert_eq!(
-            error.to_string(),
-            "a.csv: no column \"Capital Gain\", which features.log1p needs; the columns are \"age\", \"capital-gain\"; \
-             did you mean \"capital-gain\"?"
-        );
-    }
-
-    #[test]
-    fn a_misread_header_is_pointed_out() {
-        let hint =
-            |columns: &[&str]| advice_on_columns("income", &columns.iter().map(|c| c.to_string()).collect::<Vec<_>>());
-        assert!(hint(&["age;income"]).contains("table.delimiter"));
-        assert!(hint(&["39", "State-gov"]).contains("the file has no header"));
-        assert_eq!(hint(&["age", "sex"]), "");
-    }
-
-    #[test]
-    fn long_lists_are_cut() {
-        let names: Vec<String> = (0..70).map(|i| i.to_string()).collect();
-        assert!(list(&names).ends_with("\"59\" and 10 more"));
     }
 }

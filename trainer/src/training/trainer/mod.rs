@@ -1,5 +1,8 @@
 //! The whole learner as one state that records are pushed to: from raw cells to a model file.
 
+mod about;
+mod passes;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -9,21 +12,16 @@ use super::card::card;
 use super::checkpoint::{Checkpoint, Stage};
 use super::delay::Delay;
 use super::export::{Export, ExportError, Source as Learned, export};
-use super::prequential::{Prequential, Tally};
-use super::remarks::{Remark, remarks};
 use super::start::{Plan, Start};
 use super::state::{Measured, State};
 use super::steps::{Learning, Steps};
 use super::weight::without_weight;
-use super::{Options, Passes, Progress, delay, shifts};
-use crate::encoder::{self, Encoder, Example, Feature, Kind, Quality, feature_columns};
+use super::{Options, Passes, delay, shifts};
+use crate::encoder::{self, Encoder, feature_columns};
 use crate::error::{CheckpointError, Error, list};
-use crate::judge::proxies::{Proxy, proxies};
 use crate::learner::{Learner, Prediction};
-use crate::model::card::FeatureCells;
 use crate::rows::{
-    Admission, Attribute, Buffer, Counts, Place, Reading, Record, Reservoir, ResumeFrom, Row, Seen, Source, Use,
-    column, is_code, parse,
+    Admission, Attribute, Buffer, Place, Reading, Record, Reservoir, ResumeFrom, Row, Source, Use, column,
 };
 use crate::schema::Schema;
 
@@ -454,45 +452,6 @@ impl Trainer {
         self.reading = reading;
     }
 
-    /// Keeps the rows in memory instead of learning from them.
-    pub(super) fn keep_rows(&mut self) {
-        self.keeps_rows = true;
-    }
-
-    /// Returns the rows that were kept; what is learned from them begins at the start.
-    pub(super) fn take_rows(&mut self) -> Buffer {
-        self.keeps_rows = false;
-        let rows = self.start.as_mut().map(Start::take_rows).unwrap_or_default();
-        self.start.take_if(|_| self.encoder.is_held());
-        rows
-    }
-
-    /// Learns for the first time from a row that was kept.
-    pub(super) fn learn_kept(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        let Self { schema, encoding, admission, features, encoder, start, state, .. } = self;
-        let Some(start) = start else {
-            return Learning { features, encoder, admission, state }.learn(row, None).map(drop);
-        };
-        start.take(row, &plan(schema, encoding, admission, &state.learner, 0), |row, said| {
-            state.measured.observe(row, said, state.learner.options());
-        });
-        self.fit_if_due()
-    }
-
-    /// Learns in a later pass from a row that was learned from before.
-    pub(super) fn learn_row_again(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        let Self { admission, encoder, state, .. } = self;
-        encoder.encode(row, &mut state.example)?;
-        state.learn(encoder, admission.attributes(), None);
-        Ok(())
-    }
-
-    /// Begins a pass, counted from 1.
-    pub(super) fn begin_pass(&mut self, epoch: u32) {
-        self.state.epoch = epoch;
-        self.state.learner.set_repeats(epoch > 1);
-    }
-
     /// Checks that what was read could be learned from.
     pub(super) fn check(&self, files: &str) -> Result<(), Error> {
         if self.is_shard() { self.admission.check_part(files) } else { self.admission.check(files) }
@@ -507,231 +466,6 @@ impl Trainer {
     /// Checks that the rows of all shards have every group that the schema names.
     pub(super) fn check_groups(&self) -> Result<(), Error> {
         self.admission.check_learned("the shards")
-    }
-
-    /// Returns where it is.
-    pub(super) fn progress(&self) -> Progress<'_> {
-        let State { rows, epoch, learner, measured, .. } = &self.state;
-        Progress { rows: *rows, epoch: *epoch, learner, prequential: &measured.prequential }
-    }
-
-    /// Returns the columns of its records.
-    #[must_use]
-    pub fn columns(&self) -> &Arc<[String]> {
-        self.admission.columns()
-    }
-
-    /// Returns the columns of features.
-    pub fn features(&self) -> impl Iterator<Item = &str> {
-        self.features.iter().filter_map(|feature| self.columns().get(*feature)).map(String::as_str)
-    }
-
-    /// Returns the schema.
-    #[must_use]
-    pub fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
-    /// Returns the learner.
-    #[must_use]
-    pub fn learner(&self) -> &Learner {
-        &self.state.learner
-    }
-
-    /// Returns the encoder, once it is fitted.
-    #[must_use]
-    pub fn encoder(&self) -> Option<&Encoder> {
-        self.start.is_none().then_some(&self.encoder)
-    }
-
-    /// Returns the measures of the rows seen for the first time.
-    #[must_use]
-    pub fn prequential(&self) -> &Prequential {
-        &self.state.measured.prequential
-    }
-
-    /// Returns the measures of the exported weights on the rows seen for the first time, before
-    /// they were learned from.
-    pub(super) fn exported(&self) -> &Prequential {
-        &self.state.measured.exported
-    }
-
-    /// Returns the decisions of the finished model on rows that no later pass learned from; `None`
-    /// after a single pass.
-    pub(super) fn reserved(&self) -> Option<&Tally> {
-        self.state.measured.reserved.as_ref()
-    }
-
-    /// Learns what a score means, in a later pass, from a row that it does not learn from.
-    pub(super) fn calibrate(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        let State { learner, example, .. } = &mut self.state;
-        self.encoder.encode(row, example)?;
-        let score = learner.predict_exported(&example.terms, &example.groups);
-        learner.calibrate(example, score);
-        Ok(())
-    }
-
-    /// Returns the label of a row, and its probability by a learner of this encoding.
-    pub(super) fn probability_by(&self, learner: &Learner, row: &Row<'_>) -> Result<(bool, f32), Error> {
-        let mut example = Example::default();
-        self.encoder.encode(row, &mut example)?;
-        let score = learner.predict_exported(&example.terms, &example.groups);
-        Ok((example.label, learner.calibrated(&example.terms, score)))
-    }
-
-    /// Goes back to an earlier learner, that of this number of rows and passes.
-    pub(super) fn go_back(&mut self, learner: &Learner, rows: u64, epochs: u32) {
-        self.state.learner = learner.clone();
-        self.state.rows = rows;
-        self.passes.epochs = epochs;
-    }
-
-    /// Returns the passes over the data.
-    #[must_use]
-    pub fn passes(&self) -> Passes {
-        self.passes
-    }
-
-    /// Judges the finished model on a row that no later pass learned from.
-    pub(super) fn judge_reserved(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        let State { learner, measured: Measured { reserved, .. }, example, .. } = &mut self.state;
-        self.encoder.encode(row, example)?;
-        let probability = learner.predict_exported(&example.terms, &example.groups);
-        let reserved = reserved.get_or_insert_default();
-        reserved.observe(example.label, probability, learner.exported_threshold(), &example.groups);
-        Ok(())
-    }
-
-    /// Returns the features that predict the outcome almost alone, or a group, by the sample of the
-    /// rows.
-    #[must_use]
-    pub fn proxies(&self) -> Vec<Proxy> {
-        let rows: Vec<Row<'_>> = self.reservoir.rows().collect();
-        let feature = |name: &str| Some((name.to_owned(), column(self.admission.columns(), "", name, "").ok()?));
-        let features: Vec<(String, usize)> =
-            self.encoder.features().iter().filter_map(|known| feature(known.name())).collect();
-        proxies(&rows, &features, &self.attributes().collect::<Vec<_>>())
-    }
-
-    /// Returns what the cells of every feature were in the rows learned from.
-    #[must_use]
-    pub fn feature_cells(&self) -> Vec<FeatureCells> {
-        let rows = self.encoder.rows_seen();
-        let features = self.encoder.features().iter().zip(self.encoder.quality());
-        let cells = features.map(|(feature, Quality { missing, bad, clamped, unseen, refits })| FeatureCells {
-            feature: feature.name().to_owned(),
-            kind: match feature.kind() {
-                Kind::Number(_) => "number",
-                Kind::Category(_) => "category",
-            }
-            .into(),
-            rows,
-            missing: *missing,
-            bad: bad.rows(),
-            bad_values: bad.values().map(|(value, _)| value).collect(),
-            clamped: *clamped,
-            unseen: *unseen,
-            refits: *refits,
-        });
-        cells.collect()
-    }
-
-    /// Returns how many changes of the encoding are no longer kept.
-    #[must_use]
-    pub fn changes_dropped(&self) -> u64 {
-        self.encoder.n_changes() - self.encoder.changes().len() as u64
-    }
-
-    /// Finds categories, not listed as such, most of whose levels are numbers.
-    pub(super) fn columns_of_levels_that_are_numbers(&self) -> impl Iterator<Item = Remark> {
-        let unlisted = |feature: &&Feature| !self.schema.features.categorical.iter().any(|name| name == feature.name());
-        self.encoder.features().iter().filter(unlisted).filter_map(|feature| {
-            let Kind::Category(category) = feature.kind() else { return None };
-            let is_number = |name: &str| parse(name.as_bytes()).is_some();
-            let numbers = category.levels().filter(|(name, _)| is_number(name)).count();
-            let other = category.levels().find(|(name, _)| !is_number(name) && !is_code(name));
-            let (text, _) = other.filter(|_| numbers * 2 > category.levels().len())?;
-            Some(Remark::NumbersAsLevels { column: feature.name().to_owned(), text: text.to_owned() })
-        })
-    }
-
-    /// Returns whether the rows are sorted, so that no target can be judged.
-    pub(super) fn is_sorted(&self) -> bool {
-        let is_order = |remark: &Remark| matches!(remark, Remark::Sorted { .. } | Remark::SortedByFeature { .. });
-        self.remarks().iter().any(is_order)
-    }
-
-    /// Returns the columns of the features that the rows are sorted by.
-    pub(super) fn columns_sorted_by(&self) -> impl Iterator<Item = &str> {
-        let features = self.state.measured.order.sorted_by_features();
-        let column = |feature: usize| Some(self.admission.columns().get(*self.features.get(feature)?)?.as_str());
-        features.filter_map(column)
-    }
-
-    /// Returns the decisions that the model is judged by: on reserved rows, or over the last part
-    /// of the stream.
-    pub(super) fn last_decisions(&self) -> Tally {
-        self.state.measured.last_decisions()
-    }
-
-    /// Returns the rows that the encoder is fitted on.
-    pub(super) fn wanted_rows(&self) -> usize {
-        self.encoding.warmup
-    }
-
-    /// Returns what is remarkable about the rows and the decisions on them.
-    #[must_use]
-    pub fn remarks(&self) -> Vec<Remark> {
-        remarks(self, &self.state.measured.order)
-    }
-
-    /// Returns the protected attributes in the order of the schema, then the intersections, with
-    /// the groups and counts so far.
-    pub fn attributes(&self) -> impl Iterator<Item = &Attribute> + Clone {
-        self.admission.attributes()
-    }
-
-    /// Returns the labels of rows that were left out because they have neither outcome.
-    #[must_use]
-    pub fn other_labels(&self) -> &Seen {
-        self.admission.other_labels()
-    }
-
-    /// Returns the label of rows with the other outcome, where the schema lists none.
-    #[must_use]
-    pub fn implied_negatives(&self) -> &Seen {
-        self.admission.implied_negatives()
-    }
-
-    /// Returns what became of the records so far.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.admission.counts()
-    }
-
-    /// Returns the rows whose labels are late: scored, and not learned from yet.
-    #[must_use]
-    pub fn delay(&self) -> &Delay {
-        &self.delay
-    }
-
-    /// Returns the sample of the rows learned from.
-    #[must_use]
-    pub fn reservoir(&self) -> &Reservoir {
-        &self.reservoir
-    }
-
-    /// Returns the rows that the model has learned from, repeated passes counted again; 0 until its
-    /// encoder is fitted.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.state.rows
-    }
-
-    /// Returns those of earlier runs among them.
-    #[must_use]
-    pub fn earlier_rows(&self) -> u64 {
-        self.earlier_rows
     }
 }
 
