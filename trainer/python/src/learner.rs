@@ -185,7 +185,7 @@ impl Learner {
     }
 
     /// Makes one learner of several: `how` is join or average; `polish`: rows to learn from at the
-    /// end; `experts`: as many at most in the end.
+    /// end; `experts`: as many at most.
     #[classmethod]
     #[pyo3(signature = (learners, how, polish=None, experts=None))]
     fn merge(
@@ -207,7 +207,7 @@ impl Learner {
         let trainer = detached(py, || {
             let shards: Vec<Checkpoint<'_>> = trainers.iter().map(Trainer::checkpoint).collect();
             let merging = Merging { how, experts, is_polished: !polish.is_empty() };
-            let run = merge::run(&shards, &merging, &polish, &mut |progress| match keep_raised(
+            let run = merge::run(&shards, &merging, &polish, None, &mut |progress| match keep_raised(
                 progress.rows,
                 Python::attach(|py| py.check_signals()),
             ) {

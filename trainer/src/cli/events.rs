@@ -25,6 +25,9 @@ fn line(event: &EventReport) -> String {
         }
         return line;
     }
+    if let Some(shards) = event.shards {
+        let _ = write!(line, ": {shards}");
+    }
     match (event.expert, event.parent, event.into, &event.size) {
         (Some(expert), Some(parent), ..) => _ = write!(line, ": {expert}, from {parent}, on {}", event.cause),
         (Some(expert), _, Some(into), _) => _ = write!(line, ": {expert} into {into}, on {}", event.cause),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::Args;
 use feamoe::learner::How;
 use feamoe::rows::Input;
@@ -18,8 +19,12 @@ mean the same in each. Groups are united by name. What shards have counted and m
 as if each had followed the one before; detectors of drift start anew. The same shards in the same
 order give the same bytes.
 
-A shard that has no rows of a group cannot have held a target for it. Such shards are merged only
-with --polish.
+A checkpoint holds the state of a run and a sample of its rows: 1000, or as many as --background
+says. The model gets the smallest background of its shards.
+
+A shard that has hardly any rows of a group cannot have held a target for it. Such shards are merged
+only with --polish, by rows that have the group. No target is judged before the merged model has
+decided rows: --polish some, or evaluate it.
 
 Examples:
   The encoding from first rows of all sites, a run at each site, one model of all:
@@ -45,17 +50,22 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = HowName::Join)]
     how: HowName,
     /// Labelled rows of all shards, learned from once at the end: the gate learns which experts to
-    /// trust, and targets are held between shards. CSV (plain or gzip), Parquet or Arrow files in
+    /// trust, and targets are held between shards. Some thousand for a target to settle, best such
+    /// that no shard has learned from: else the measures of them flatter. CSV (plain or gzip), Parquet or Arrow files in
     /// the order given; - for standard input
     #[arg(long, value_name = "DATA", num_args = 1..)]
     polish: Vec<Input>,
-    /// Experts at most in the end: the closest become one, after polishing. By default as many as
-    /// the shards have
+    /// Experts at most from here on: the closest become one, before polishing. By default those of
+    /// all shards stay
     #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_EXPERTS as u64))]
     experts: Option<usize>,
     /// Where the merged state goes: `feamoe update` resumes from there, and it can be merged again
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// Rows of --polish between two checkpoints, default 250000; fewer lose less when the run is
+    /// interrupted, which `feamoe update` with the same rows completes
+    #[arg(long, value_name = "N", requires = "checkpoint", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
+    checkpoint_every: Option<u64>,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -72,7 +82,10 @@ enum HowName {
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
-    let store = options.checkpoint.as_deref().map(|path| Store { path, every: None });
+    if options.checkpoint_every.is_some() && options.polish.is_empty() {
+        bail!("--checkpoint-every is about the rows of --polish; name some, or leave it out");
+    }
+    let store = options.checkpoint.as_deref().map(|path| Store { path, every: options.checkpoint_every });
     let read: Vec<&Path> = options.shards.iter().map(PathBuf::as_path).chain(files(&options.polish)).collect();
     let mut outputs = Outputs::open(&options.output, store, &read)?;
     let shards: Result<Vec<Checkpoint<'_>>, _> = options.shards.iter().map(|path| Checkpoint::read(path)).collect();
@@ -82,7 +95,12 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         HowName::Average => How::Average,
     };
     let merging = Merging { how, experts: options.experts, is_polished: !options.polish.is_empty() };
-    let run: Result<_, MergeError> =
-        outputs.learn(false, |_, on_progress| merge::run(&shards, &merging, &options.polish, on_progress));
+    let run: Result<_, MergeError> = outputs.learn(merging.is_polished, |saving, on_progress| {
+        merge::run(&shards, &merging, &options.polish, saving, on_progress)
+    });
+    let run = run.map_err(|error| match error.shard().and_then(|shard| options.shards.get(shard - 1)) {
+        Some(path) => anyhow::Error::new(error).context(path.display().to_string()),
+        None => error.into(),
+    });
     outputs.finish(&run?, options.format)
 }

@@ -176,12 +176,20 @@ impl Options {
     }
 }
 
-/// Returns the command that made a model, by its card.
+/// Returns the command that made a model, by its card; of a merged one also that of its shards.
 fn made_by(card: &Card) -> String {
-    let options = card.options.iter().map(|(flag, value)| match value.as_str() {
-        "yes" => format!("--{flag}"),
-        value => format!("--{flag} {}", quoted(value)),
-    });
-    let words = ["feamoe train DATA --schema SCHEMA -o MODEL".to_owned()].into_iter().chain(options);
-    words.collect::<Vec<_>>().join(" ")
+    let is_merged = card.options.contains_key(Card::MERGED);
+    let options =
+        card.options.iter().filter(|(flag, _)| flag.as_str() != Card::MERGED).map(|(flag, value)| {
+            match value.as_str() {
+                "yes" => format!("--{flag}"),
+                value => format!("--{flag} {}", quoted(value)),
+            }
+        });
+    let (shard, merge) = match is_merged {
+        true => (" --encoding SHARED --checkpoint SHARD", "\nfeamoe merge SHARD... -o MODEL"),
+        false => ("", ""),
+    };
+    let train = format!("feamoe train DATA --schema SCHEMA -o MODEL{shard}");
+    [train].into_iter().chain(options).collect::<Vec<_>>().join(" ") + merge
 }

@@ -21,6 +21,7 @@ use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::export::Export;
 use feamoe::training::remarks::Remark;
 use feamoe::training::report::Report as Learned;
+use feamoe::training::targets::JudgedOn;
 use feamoe::training::{OnProgress, Run, Saving};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -172,7 +173,7 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// The JSON document of `feamoe train` and `feamoe update`.
+/// The JSON document of `feamoe train`, `feamoe update` and `feamoe merge`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Report {
     #[serde(flatten)]
@@ -275,17 +276,32 @@ pub fn features(features: &[FeatureCells]) -> String {
     table.render()
 }
 
+#[allow(clippy::cast_precision_loss)] // bytes
+fn speed(report: &Report) -> String {
+    let Report { rows_per_second, learning_rows_per_second, rows_in_memory_bytes, .. } = report;
+    let in_memory = learning_rows_per_second.map_or(String::new(), |rate| {
+        format!(" ({rate:.0} rows/s learning, {:.1} MB of rows in memory)", *rows_in_memory_bytes as f64 / 1e6)
+    });
+    format!(", {rows_per_second:.0} rows/s{in_memory}")
+}
+
 /// Returns the tables for people.
 fn render(report: &Report) -> String {
     let mut text = String::new();
     let learned = &report.learned;
     let total = &learned.prequential.total;
+    let merged = learned.judged_on == JudgedOn::Shards;
     let _ = writeln!(
         text,
-        "learned from {} rows{} ({} skipped{}{}), seed {}, {} expert{}, {:.0} rows/s{}{}",
+        "{} {} rows{} ({} skipped{}{}), seed {}, {} expert{}{}{}",
+        match merged {
+            true => format!("merged {} shards, which had learned from", learned.shards),
+            false => "learned from".to_owned(),
+        },
         learned.rows,
         match learned.earlier_rows {
             0 => String::new(),
+            _ if merged => String::new(),
             earlier => format!(", {} of them new", learned.rows - earlier),
         },
         learned.skipped,
@@ -300,11 +316,7 @@ fn render(report: &Report) -> String {
         learned.seed,
         learned.experts,
         if learned.experts == 1 { "" } else { "s" },
-        report.rows_per_second,
-        report.learning_rows_per_second.map_or(String::new(), |rate| format!(
-            " ({rate:.0} rows/s learning, {:.1} MB of rows in memory)",
-            report.rows_in_memory_bytes as f64 / 1e6
-        )),
+        if merged { String::new() } else { speed(report) },
         report.peak_memory_bytes.map_or(String::new(), |bytes| format!(", peak memory {:.1} MB", bytes as f64 / 1e6)),
     );
     if learned.threshold.to_string() != learned.threshold_rule {
@@ -355,7 +367,7 @@ fn render(report: &Report) -> String {
     }
     let _ = write!(text, "\n{}", features(&learned.features));
     text.push_str(&events::render(&learned.events, learned.events_dropped));
-    text.push_str(&super::targets::render(&learned.fairness, &learned.targets));
+    text.push_str(&super::targets::render(learned.judged_on, &learned.fairness, &learned.targets));
     text.push_str(&super::evaluate::without_group(&learned.attributes));
     text.push_str(&super::evaluate::proxies(&learned.proxies));
     let _ = writeln!(

@@ -5,17 +5,18 @@ use std::fmt::Write as _;
 
 use feamoe::judge::gaps::GroupGaps;
 use feamoe::judge::verdict::Verdict;
-use feamoe::training::targets::TargetReport;
+use feamoe::training::targets::{JudgedOn, TargetReport};
 
 use super::card::shown;
 use super::print::TextTable;
 
 /// Returns the tables for people; nothing without protected groups.
-pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
+pub fn render(judged_on: JudgedOn, gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
     let mut text = String::new();
-    let heading = match targets.iter().any(|target| target.from.is_none()) {
-        true => "the model, on one row in ten that no pass but the first learned from:",
-        false => "the exported weights over the last rows, each row before it was learned from:",
+    let (heading, rows) = match judged_on {
+        JudgedOn::LastRows => ("the exported weights over the last rows, each row before it was learned from:", "-"),
+        JudgedOn::HeldOutRows => ("the model, on one row in ten that no pass but the first learned from:", "held out"),
+        JudgedOn::Shards => ("the shards before they were merged, each on the rows that it is judged by:", "-"),
     };
     if !gaps.is_empty() {
         let _ = write!(text, "\n{heading}\n{}", super::evaluate::gaps(gaps, false));
@@ -27,7 +28,7 @@ pub fn render(gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
                 format!("{}: {} - {}: {} {}", t.attribute, t.group, t.reference, t.measure, t.target),
                 shown(t.measure, t.gap),
                 t.interval.map_or("-".into(), |[low, high]| format!("{low:.3} {high:.3}")),
-                t.from.map_or("held out".into(), |from| from.to_string()),
+                t.from.map_or(rows.into(), |from| from.to_string()),
                 verdict(t).to_owned(),
             ]);
         }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::gaps::SMALL_GROUP;
-use crate::rows::{Attribute, Row};
+use crate::rows::{Attribute, NO_GROUP, Row};
 
 /// A feature that predicts the outcome at least this well is named.
 pub const PREDICTS_TARGET: f64 = 0.98;
@@ -55,7 +55,7 @@ pub fn proxies(rows: &[Row<'_>], features: &[(String, usize)], attributes: &[&At
     for (place, attribute) in attributes.iter().enumerate().filter(|(_, attribute)| !attribute.is_intersection()) {
         let others: Vec<(String, usize)> =
             features.iter().filter(|(name, _)| name != attribute.column()).cloned().collect();
-        for (group, name) in (0..).zip(attribute.groups()).skip(1) {
+        for (group, name) in (0..NO_GROUP).zip(attribute.groups()).skip(1) {
             let is_group = |row: &Row<'_>| match row.groups.get(place) {
                 Some(0) => Some(false),
                 Some(own) if *own == group => Some(true),

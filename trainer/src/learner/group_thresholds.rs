@@ -16,7 +16,6 @@ use feamoe_engine::fairness::{Measure, Rates};
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::NO_GROUP;
-use crate::rows::GroupMap;
 
 /// Measures that thresholds can hold: those of decisions.
 pub(super) const HELD: [Measure; 5] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp, Measure::Impact];
@@ -62,6 +61,11 @@ impl Scores {
 
     fn fade(&mut self, keep: f32) {
         self.needed.iter_mut().flatten().for_each(|count| *count *= keep);
+    }
+
+    fn weigh(&mut self, each: f32) {
+        self.fade(each);
+        self.records *= each;
     }
 
     /// Returns the rates, and what wrong decisions cost, for every shift of the grid.
@@ -132,26 +136,30 @@ impl GroupThresholds {
         }
     }
 
-    /// Returns those that are chosen by the scores of several, whose groups are united.
-    pub(super) fn merge(parts: &[(&Self, &GroupMap)], threshold: f32) -> Option<Self> {
-        let mut merged = Self::new(&parts.first()?.0.targets);
-        for (part, groups) in parts {
-            merged.records = merged.records.saturating_add(part.records);
-            for (group, scores) in groups.spread(0, &part.groups).iter().enumerate() {
-                if merged.groups.len() <= group {
-                    merged.groups.resize_with(group + 1, Scores::default);
-                }
-                let own = &mut merged.groups[group];
-                own.records += scores.records;
-                own.needed
-                    .iter_mut()
-                    .flatten()
-                    .zip(scores.needed.iter().flatten())
-                    .for_each(|(sum, more)| *sum += more);
-            }
-        }
-        merged.shifts = merged.choose(threshold);
+    /// Returns those of several for the same targets, whose scores are not known: see
+    /// [`GroupThresholds::begin_with`].
+    pub(super) fn merge(parts: &[&Self]) -> Option<Self> {
+        let mut merged = Self::new(&parts.first()?.targets);
+        merged.records = parts.iter().map(|part| part.records).fold(0, u64::saturating_add);
         Some(merged)
+    }
+
+    /// Takes a sample for those of its records, as if it had seen nothing else, and chooses by it:
+    /// the group of each, the shift that its score needs to reach the threshold, and its label.
+    #[allow(clippy::cast_precision_loss)] // a count
+    pub(super) fn begin_with(&mut self, sample: &[(u8, f32, bool)], threshold: f32) {
+        self.groups = Vec::new();
+        for (group, needed, label) in sample.iter().filter(|(group, ..)| *group != NO_GROUP) {
+            let group = usize::from(*group);
+            if self.groups.len() <= group {
+                self.groups.resize_with(group + 1, Scores::default);
+            }
+            self.groups[group].observe(*needed, *label);
+        }
+        self.shifts = self.choose(threshold);
+        // Then they weigh as many records as they stand for.
+        let each = (self.records as f32 * SHARE).min(RECORDS) / sample.len().max(1) as f32;
+        self.groups.iter_mut().for_each(|group| group.weigh(each));
     }
 
     /// Returns how far a group's gaps to the reference are past their targets.

@@ -80,6 +80,11 @@ impl Importance {
         if self.records == 0 { 1.0 } else { (weight / self.mean).clamp(SMALLEST, LARGEST) as f32 }
     }
 
+    /// Returns the mean of the sample weights, 1 without records.
+    pub(super) fn mean(&self) -> f64 {
+        if self.records == 0 { 1.0 } else { self.mean }
+    }
+
     /// Returns that of all records of several.
     #[allow(clippy::cast_precision_loss)] // counts
     pub(super) fn merge(parts: &[&Self]) -> Option<Self> {

@@ -2,10 +2,11 @@
 
 use feamoe_engine::limits::MAX_EXPERTS;
 
-use super::growth::{Events, Grower, Watch};
+use super::group_thresholds::{FARTHEST, HALVINGS};
+use super::growth::{Cause, Event, EventKind, Events, Grower, Watch};
 use super::mixture::{Mixture, Part as MixturePart, row_shares};
 use super::{Calibrator, Controller, FairBy, Follower, GroupThresholds, Importance, Learner, Paper, ValidOptions};
-use crate::encoder::{Encoder, Example};
+use crate::encoder::{Encoder, Example, Monotone, NO_GROUP};
 use crate::rows::GroupMap;
 
 /// How several mixtures become one.
@@ -30,17 +31,31 @@ pub(crate) struct Part<'a> {
 
 impl Learner {
     /// Returns one learner of several over the same encoding, with the same options but for the
-    /// seed; averaged ones have the same number of experts. `None` without any.
+    /// seed; averaged ones have the same number of experts. `None` without any. `sample`: records
+    /// of all parts; `most_experts`: as many at most from here on.
     ///
-    /// What counts or averages records is that of all. Detectors of drift start anew: what they
-    /// have seen of the single learners says nothing of the loss of this one.
-    pub(crate) fn merge(parts: &[Part<'_>], how: How) -> Option<Self> {
+    /// What counts or averages records is that of all; chosen thresholds are chosen anew by the
+    /// merged scores of the sample. Detectors of drift start anew: what they have seen of the
+    /// single learners says nothing of the loss of this one.
+    pub(crate) fn merge(
+        parts: &[Part<'_>],
+        how: How,
+        most_experts: Option<usize>,
+        monotone: Vec<Monotone>,
+        sample: &[Example],
+    ) -> Option<Self> {
         let first = parts.first()?.learner;
         let mut options = first.options.clone();
-        let mixtures = parts.iter().map(|part| MixturePart { mixture: &part.learner.mixture, encoder: part.encoder });
+        let means: Vec<f64> = parts.iter().map(|part| part.learner.importance.mean()).collect();
+        let largest = means.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+        let mixtures = parts.iter().zip(&means).map(|(part, mean)| MixturePart {
+            mixture: &part.learner.mixture,
+            encoder: part.encoder,
+            weight: (mean / largest).max(f64::MIN_POSITIVE),
+        });
         let mixtures: Vec<MixturePart<'_>> = mixtures.collect();
         let mixture = match how {
-            How::Join => Mixture::join(&mixtures),
+            How::Join => Mixture::join(&mixtures, sample),
             How::Average => Mixture::average(&mixtures),
         };
         if mixture.experts() > options.most_experts() {
@@ -56,19 +71,24 @@ impl Learner {
             records = u64::saturating_add(records, learner.mixture.records());
             experts += if how == How::Join { learner.mixture.experts() } else { 0 };
         }
+        events.push(Event {
+            record: records,
+            cause: Cause::Merge,
+            kind: EventKind::ShardsMerged { shards: parts.len() },
+        });
         let followers = |which: usize| {
             let known: Option<Vec<&Follower>> =
                 parts.iter().map(|part| part.learner.thresholds.as_ref()?.get(which)).collect();
             Follower::merge(&known?)
         };
-        let shares = row_shares(&parts.iter().map(|part| part.encoder).collect::<Vec<_>>());
+        let shares = row_shares(&mixtures);
         let calibrators: Option<Vec<(&Calibrator, &[f64])>> = parts
             .iter()
             .zip(&shares)
             .map(|(part, shares)| Some((part.learner.calibrator.as_ref()?, shares.as_slice())))
             .collect();
-        let of_groups: Option<Vec<(&GroupThresholds, &GroupMap)>> =
-            parts.iter().map(|part| Some((part.learner.group_thresholds.as_ref()?, part.groups))).collect();
+        let of_groups: Option<Vec<&GroupThresholds>> =
+            parts.iter().map(|part| part.learner.group_thresholds.as_ref()).collect();
         let attributes = first.paper.attributes();
         let mut merged = Self {
             mixture,
@@ -80,32 +100,64 @@ impl Learner {
             events,
             thresholds: followers(0).zip(followers(1)).map(|(deciding, exported)| [deciding, exported]),
             calibrator: calibrators.map(|calibrators| Calibrator::merge(&calibrators)),
-            group_thresholds: None,
+            group_thresholds: of_groups.and_then(|parts| GroupThresholds::merge(&parts)),
             repeats: false,
             options,
         };
-        let threshold = merged.exported_threshold();
-        merged.group_thresholds = of_groups.and_then(|parts| GroupThresholds::merge(&parts, threshold));
+        merged.hold(monotone);
+        merged.mixture.compare_experts(sample);
+        if let Some(experts) = most_experts {
+            merged.merge_experts(experts, sample);
+        }
+        merged.choose_thresholds(sample);
         Some(merged)
-    }
-
-    /// Learns anew, from some examples, how close the experts are.
-    pub(crate) fn compare_experts(&mut self, sample: &[Example]) {
-        self.mixture.compare_experts(sample);
     }
 
     /// Makes one expert of the closest two until this number is left, at least 1; `sample`: what
     /// closeness is measured on. There are no more experts from here on.
     pub(crate) fn merge_experts(&mut self, experts: usize, sample: &[Example]) {
-        if self.mixture.merge_down(experts, sample) {
-            self.options.experts = Some(self.mixture.experts());
+        let Self { mixture, events, .. } = self;
+        let (record, before) = (mixture.records(), mixture.experts());
+        mixture.merge_down(experts, sample, &mut |into, expert| {
+            events.push(Event { record, cause: Cause::Merge, kind: EventKind::ExpertsMerged { into, expert } });
+        });
+        if mixture.experts() < before {
+            self.options.experts = Some(mixture.experts());
         }
     }
 
-    /// Returns whether another learner learns alike, by its options: all but the seed, and the
-    /// number of experts, which a merging may have changed.
-    pub(crate) fn learns_like(&self, other: &Self) -> bool {
-        let comparable = |options: &ValidOptions| ValidOptions { seed: 0, experts: None, ..options.clone() };
-        comparable(&self.options) == comparable(&other.options)
+    /// Chooses thresholds by the scores of a sample, where any are chosen.
+    fn choose_thresholds(&mut self, sample: &[Example]) {
+        let Self { mixture, thresholds, .. } = self;
+        if let Some([deciding, exported]) = thresholds {
+            deciding.begin_with(sample.iter().map(|record| (record.label, mixture.predict(&record.terms, 0.0))));
+            exported
+                .begin_with(sample.iter().map(|record| (record.label, mixture.predict_exported(&record.terms, 0.0))));
+        }
+        let threshold = self.exported_threshold();
+        let Self { mixture, group_thresholds: Some(of_groups), .. } = self else { return };
+        let needed = |record: &Example| {
+            let group = record.groups.first().copied().unwrap_or(NO_GROUP);
+            (group, mixture.needed_shift(&record.terms, threshold, FARTHEST, HALVINGS), record.label)
+        };
+        of_groups.begin_with(&sample.iter().map(needed).collect::<Vec<_>>(), threshold);
+    }
+
+    /// Returns whether it was made of several and has learned from no record since.
+    pub(crate) fn is_just_merged(&self) -> bool {
+        let last = self.events.newest().iter().rev().take_while(|event| event.record == self.mixture.records());
+        last.into_iter().any(|event| matches!(event.kind, EventKind::ShardsMerged { .. }))
+    }
+
+    /// Returns the option by which another learner learns otherwise, with both values: of all but
+    /// the seed, and the number of experts, which a merging may have changed.
+    pub(crate) fn other_option(&self, other: &Self) -> Option<String> {
+        let options = |learner: &Self| {
+            let comparable = ValidOptions { seed: 0, experts: None, ..learner.options.clone() };
+            serde_json::to_value(comparable).unwrap_or_default()
+        };
+        let [own, others] = [options(self), options(other)];
+        let (name, value) = own.as_object()?.iter().find(|(name, value)| others.get(name.as_str()) != Some(*value))?;
+        Some(format!("{name}: {} and {value}", others.get(name.as_str()).unwrap_or_default()))
     }
 }

@@ -218,19 +218,25 @@ impl Follower {
         }
     }
 
-    /// Returns one that has seen the scores of several of the same objective.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // counts; as precise as a score
+    /// Returns one that has seen as many records as several of the same objective, whose scores are
+    /// not known: see [`Follower::begin_with`].
     pub fn merge(parts: &[&Self]) -> Option<Self> {
         let mut merged = Self::new(parts.first()?.objective);
         merged.records = parts.iter().map(|part| part.records).fold(0, u64::saturating_add);
-        let mut log_odds = 0.0;
-        for part in parts {
-            let bins = merged.scores.bins.iter_mut().flatten().zip(part.scores.bins.iter().flatten());
-            bins.for_each(|(sum, weight)| *sum += weight / part.weight);
-            log_odds += part.records as f64 / merged.records.max(1) as f64 * f64::from(part.log_odds);
-        }
-        merged.log_odds = (log_odds as f32).clamp(-REACH, REACH);
         Some(merged)
+    }
+
+    /// Takes the scores and outcomes of a sample for those of its records, as if it had seen
+    /// nothing else, and chooses by them.
+    #[allow(clippy::cast_precision_loss)] // a count
+    pub fn begin_with(&mut self, sample: impl ExactSizeIterator<Item = (bool, f32)>) {
+        self.scores = Scores::default();
+        // Of records past those that count, hardly anything is left.
+        let seen = (self.records as f64).min(1.0 / (GROWTH - 1.0));
+        let each = seen / sample.len().max(1) as f64;
+        self.weight = 1.0;
+        sample.for_each(|(label, probability)| self.scores.add(label, probability, each));
+        self.log_odds = self.scores.choose(self.objective).unwrap_or(0.0).clamp(-REACH, REACH);
     }
 
     /// Returns whether a stored one can be one of this objective.

@@ -134,6 +134,9 @@ impl From<postcard::Error> for CardError {
 }
 
 impl Card {
+    /// Stands among the options of a model that was merged of shards: how many.
+    pub const MERGED: &str = "merged";
+
     /// Returns the card of a blob, if it has one.
     ///
     /// # Errors

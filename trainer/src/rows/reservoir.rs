@@ -61,10 +61,11 @@ impl Reservoir {
 
     /// Returns a sample of the rows offered to all of some reservoirs of the same columns, as
     /// likely as one that all were offered to: each place goes to a part in proportion to its rows
-    /// that are not drawn yet.
+    /// that are not drawn yet. The background is the smallest of the parts: nobody's rows become
+    /// part of a model that were not to.
     pub(crate) fn merge(parts: &[(&Self, &GroupMap)]) -> Option<Self> {
         let ((first, _), offered) = (parts.first()?, parts.iter().map(|(part, _)| part.offered));
-        let background = parts.iter().map(|(part, _)| part.background).max()?;
+        let background = parts.iter().map(|(part, _)| part.background).min()?;
         let rows = first.rows.only(std::iter::empty());
         let mut merged =
             Self { offered: offered.fold(0, u64::saturating_add), ..Self::new(rows, background, first.seed) };

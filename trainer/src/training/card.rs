@@ -67,6 +67,9 @@ fn options(
     if let Some(column) = weight {
         say("weight", column.to_owned());
     }
+    if passes.shards > 1 {
+        say(Card::MERGED, format!("{} shards", passes.shards));
+    }
     for (flag, is_set) in [("freeze", learner.freezes()), ("shuffle", passes.shuffled)] {
         if is_set {
             say(flag, "yes".into());

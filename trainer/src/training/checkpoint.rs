@@ -60,8 +60,8 @@ pub const MAGIC: [u8; 4] = *b"FEAC";
 /// written, words for *no value* by column, groups that are made, what the cells of features were.
 /// 8: sample weights, class weights, labels that are late. 9: what scores the first rows, marks of
 /// blocks, the schema as text, so that a key more is no other layout. 10: whether the encoding is
-/// held.
-pub const VERSION: u16 = 10;
+/// held. 11: that runs were merged; older events are counted as one.
+pub const VERSION: u16 = 11;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
 

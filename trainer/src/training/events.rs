@@ -26,6 +26,9 @@ pub struct EventReport {
     /// The expert it was merged into.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub into: Option<usize>,
+    /// Shards that became one run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<usize>,
     /// The group whose relation to the reference changed.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub group: Option<Group>,
@@ -108,6 +111,7 @@ impl EventReport {
                 "fairness drift"
             }
             Cause::Unfair => "unfair",
+            Cause::Merge => "merge",
         };
         match event.kind {
             EventKind::DriftDetected(change) => {
@@ -124,6 +128,7 @@ impl EventReport {
             EventKind::ExpertsMerged { into, expert } => {
                 (report.into, report.expert) = (Some(into + 1), Some(expert + 1));
             }
+            EventKind::ShardsMerged { shards } => report.shards = Some(shards),
         }
         report
     }

@@ -135,6 +135,8 @@ pub struct Passes {
     pub epochs: u32,
     /// Whether their order was drawn by the seed.
     pub shuffled: bool,
+    /// Shards that became one run; 1 where a run learned from all rows itself.
+    pub shards: u32,
 }
 
 /// Where a run is.

@@ -213,6 +213,16 @@ impl Prequential {
         merged
     }
 
+    /// Returns the records a window.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Returns how many records there were.
+    pub(super) fn rows(&self) -> u64 {
+        self.windows.iter().map(|window| window.all.rows()).sum()
+    }
+
     /// Returns the windows, oldest first.
     #[must_use]
     pub fn windows(&self) -> &[Tally] {

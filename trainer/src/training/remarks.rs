@@ -120,7 +120,8 @@ pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
     }
     remarks.extend(trainer.columns_of_levels_that_are_numbers());
     let rows = trainer.counts().positive + trainer.counts().negative;
-    if trainer.wanted_rows() as u64 > rows {
+    let is_held = trainer.encoder().is_some_and(|encoder| encoder.is_held());
+    if !is_held && trainer.wanted_rows() as u64 > rows {
         remarks.push(Remark::FewRows { rows, wanted: trainer.wanted_rows() });
     }
     let has_targets = !trainer.learner().options().targets().is_empty();

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Trainer;
 use super::events::{EventReport, events};
 use super::prequential::PrequentialSummary;
-use super::targets::{self, TargetReport};
+use super::targets::{self, JudgedOn, TargetReport};
 use crate::judge::attribute::{AttributeReport, OtherLabels};
 use crate::judge::gaps::GroupGaps;
 use crate::judge::proxies::Proxy;
@@ -19,6 +19,8 @@ pub struct Report {
     pub rows: u64,
     /// Rows among them that earlier runs had learned from.
     pub earlier_rows: u64,
+    /// Shards that became one run; 1 where a run learned from all rows itself.
+    pub shards: u32,
     /// Rows that were filtered out or have neither target value.
     pub skipped: u64,
     /// Rows left out because their sample weight is 0.
@@ -41,8 +43,9 @@ pub struct Report {
     pub features: Vec<FeatureCells>,
     /// Who was learned from, by protected attribute.
     pub attributes: Vec<AttributeReport>,
-    /// Every group against its reference, by decisions of the exported weights: see
-    /// [`targets::gaps`].
+    /// The decisions that `fairness` and `targets` are of.
+    pub judged_on: JudgedOn,
+    /// Every group against its reference: see [`targets::gaps`].
     pub fairness: Vec<GroupGaps>,
     /// What became of every target.
     pub targets: Vec<TargetReport>,
@@ -62,6 +65,7 @@ impl Report {
         Self {
             rows: trainer.rows(),
             earlier_rows: trainer.earlier_rows(),
+            shards: trainer.passes().shards,
             skipped: counts.filtered + counts.unlabelled,
             weightless: counts.weightless,
             waiting: trainer.delay().waiting(),
@@ -73,6 +77,7 @@ impl Report {
             prequential: trainer.prequential().summary(),
             features: trainer.feature_cells(),
             attributes: trainer.attributes().map(|attribute| AttributeReport::new(attribute, None)).collect(),
+            judged_on: targets::judged_on(trainer),
             fairness: targets::gaps(trainer),
             targets: targets::targets(trainer),
             proxies: trainer.proxies(),

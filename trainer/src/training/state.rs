@@ -50,7 +50,8 @@ impl Measured {
     }
 
     /// Returns what was measured of several, whose groups are united, one part after the other.
-    /// Until the merged model learns on, it is judged by the decisions that each part is judged by.
+    /// The merged model has made no decision yet: until it learns on, those are known that each part
+    /// is judged by.
     pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Self {
         fn all<'a, T>(
             parts: &[(&'a Measured, &'a GroupMap)],
@@ -60,7 +61,7 @@ impl Measured {
         }
         Self {
             prequential: Prequential::merge(&all(parts, |part| &part.prequential)),
-            exported: Prequential::merge(&all(parts, |part| &part.exported)),
+            exported: Prequential::new(parts.first().map_or(1, |(part, _)| part.exported.length())),
             order: Order::merge(&all(parts, |part| &part.order)),
             reserved: Some(Tally::sum(&all(parts, Self::last_decisions))),
         }

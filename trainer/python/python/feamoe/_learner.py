@@ -188,7 +188,7 @@ class Learner:
         ``how``: ``"join"`` puts all experts side by side, each part with its share of the rows;
         ``"average"`` takes the mean of the weights, for parts with as many experts. ``polish``: a table
         with rows of all parts, learned from once at the end; without it, parts that lack a group of a
-        target are refused. ``experts``: as many at most in the end, the closest become one.
+        target are refused. ``experts``: as many at most; before polishing, the closest become one.
         """
         parts = list(learners)
         if not all(isinstance(part, Learner) for part in parts) or not parts:

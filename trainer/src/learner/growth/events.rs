@@ -24,6 +24,8 @@ pub enum Cause {
     },
     /// So many records as [`super::Growth::unfair`] says were unfair to individuals.
     Unfair,
+    /// Several learners became one.
+    Merge,
 }
 
 /// Something that happened.
@@ -56,33 +58,32 @@ pub enum EventKind {
         /// Index of the one that is free for another.
         expert: usize,
     },
+    /// Learners of several shards became one.
+    ShardsMerged {
+        /// How many.
+        shards: usize,
+    },
 }
 
 impl EventKind {
-    /// Kinds of events.
-    pub const COUNT: usize = 3;
-
     /// The name used in reports.
     #[must_use]
     pub const fn name(&self) -> &'static str {
-        ["drift detected", "expert added", "experts merged"][self.index()]
-    }
-
-    const fn index(&self) -> usize {
         match self {
-            Self::DriftDetected(_) => 0,
-            Self::ExpertAdded { .. } => 1,
-            Self::ExpertsMerged { .. } => 2,
+            Self::DriftDetected(_) => "drift detected",
+            Self::ExpertAdded { .. } => "expert added",
+            Self::ExpertsMerged { .. } => "experts merged",
+            Self::ShardsMerged { .. } => "shards merged",
         }
     }
 }
 
-/// The newest events, and how many there were of each kind.
+/// The newest events, and how many older ones there were.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Events {
     /// Oldest first; at most [`Events::MOST`].
     newest: Vec<Event>,
-    counts: [u64; EventKind::COUNT],
+    dropped: u64,
 }
 
 impl Events {
@@ -90,18 +91,20 @@ impl Events {
     pub const MOST: usize = 1000;
 
     pub(in super::super) fn push(&mut self, event: Event) {
-        if self.newest.len() >= Self::MOST {
-            self.newest.remove(0);
-        }
-        self.counts[event.kind.index()] += 1;
         self.newest.push(event);
+        self.drop_oldest();
+    }
+
+    fn drop_oldest(&mut self) {
+        let surplus = self.newest.len().saturating_sub(Self::MOST);
+        self.newest.drain(..surplus);
+        self.dropped = self.dropped.saturating_add(surplus as u64);
     }
 
     /// Adds what happened in another run as if it had come after these: `records` before it, with
-    /// the indices of experts moved by `experts`, and its groups united. Groups of no union are
-    /// left out of the newest.
+    /// the indices of experts moved by `experts`, and its groups united. Events of a group of no
+    /// union are dropped.
     pub(in super::super) fn append(&mut self, other: &Self, records: u64, experts: usize, groups: &GroupMap) {
-        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count = count.saturating_add(more));
         let moved = |event: &Event| {
             let cause = match event.cause {
                 Cause::FairnessDrift { attribute, group, rate } => {
@@ -118,12 +121,15 @@ impl Events {
                     into: into.saturating_add(experts),
                     expert: expert.saturating_add(experts),
                 },
-                EventKind::DriftDetected(change) => EventKind::DriftDetected(change),
+                kind @ (EventKind::DriftDetected(_) | EventKind::ShardsMerged { .. }) => kind,
             };
             Some(Event { record: event.record.saturating_add(records), cause, kind })
         };
+        let known = self.newest.len();
         self.newest.extend(other.newest.iter().filter_map(moved));
-        self.newest.drain(..self.newest.len().saturating_sub(Self::MOST));
+        let unknown = other.newest.len() - (self.newest.len() - known);
+        self.dropped = self.dropped.saturating_add(other.dropped).saturating_add(unknown as u64);
+        self.drop_oldest();
     }
 
     /// Returns those kept, oldest first.
@@ -135,14 +141,7 @@ impl Events {
     /// Returns how many are no longer kept.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.counts.iter().sum::<u64>().saturating_sub(self.newest.len() as u64)
-    }
-
-    /// Returns how many there were of each kind, in the order of [`EventKind`], those no longer
-    /// kept included.
-    #[must_use]
-    pub fn counts(&self) -> [u64; EventKind::COUNT] {
-        self.counts
+        self.dropped
     }
 }
 
@@ -161,7 +160,7 @@ mod tests {
             };
             events.push(Event { record, cause: Cause::Unfair, kind });
         }
-        assert_eq!((events.newest().len(), events.dropped(), events.counts()), (Events::MOST, 1_500, [500, 2_000, 0]));
+        assert_eq!((events.newest().len(), events.dropped()), (Events::MOST, 1_500));
         assert_eq!(events.newest().first().map(|event| event.record), Some(1_500));
         assert_eq!(events.newest().last().map(|event| event.record), Some(2_499));
     }

@@ -88,7 +88,7 @@ fn records(learner: &Learner, is_wanted: impl Fn(Cause) -> bool) -> (Vec<u64>, V
         match event.kind {
             EventKind::DriftDetected(_) => detected.push(event.record),
             EventKind::ExpertAdded { .. } => added.push(event.record),
-            EventKind::ExpertsMerged { .. } => {}
+            EventKind::ExpertsMerged { .. } | EventKind::ShardsMerged { .. } => {}
         }
     }
     (detected, added)

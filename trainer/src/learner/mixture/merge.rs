@@ -6,88 +6,125 @@
 //!
 //! ```text
 //! row r:  every gate lane loses  sum_k g_k w_rk        g: the gate of the part at the mean record
-//! bias:   every gate lane gains  log2(n_s / N) - log2 sum_k 2^(a_k(mean))
+//! bias:   every gate lane gains  c_s, so that over a sample of all records
+//!         mean of 2^(c_s) S_s / sum_t 2^(c_t) S_t  =  n_s / N        S_s = sum_k 2^(a_k)
 //! ```
 //!
-//! Around the mean record of all parts, each part then has its share of the records, wherever a
-//! record lies: to first order, its say does not depend on the record. At the mean record the score
-//! is the mean of the parts' scores, weighted by their records. (Without the first step the say of
-//! a part depends on where its gate lanes happen to have drifted together: four shards of Adult by
-//! education had a log-loss of 0.2909 for 0.2885, by hash 0.2765 for 0.2758, of four copies.)
+//! By the first step the say of a part depends on the record as little as its own gate allows.
+//! (Without it, it depends on where its gate lanes happen to have drifted together: four shards of
+//! Adult by education had a log-loss of 0.2909 for 0.2885, by hash 0.2765 for 0.2758, of four
+//! copies.) By the second each part has its share, whatever the number of its experts: at the mean
+//! record alone, of two parts with the same records the one of twelve experts would have 0.63 of
+//! the say over all, that of one 0.37.
 //!
 //! **Averaged**, each weight row is the mean of the parts' rows, weighted by the records that
 //! picked it. That is of use where parts started from the same mixture, or where there is one
 //! expert each.
+//!
+//! Where records have weights, n_s is their sum.
 //!
 //! A part's gains go into its current rows, as far as they differ from the mean gain. A level that
 //! no record of a part has picked counts as the unseen one there, so its row is that in what is
 //! joined.
 
 use feamoe_engine::limits::MAX_EXPERTS;
+use feamoe_engine::mixture::Term;
 
-use super::{Closeness, FIRST_SQUARE, Gains, Mixture, Table};
+use super::{Closeness, FIRST_SQUARE, Gains, Mixture, Pass, Table};
 use crate::encoder::{Encoder, Example};
 
 /// One of several mixtures, with the encoder that has counted its records.
 pub(in super::super) struct Part<'a> {
     pub mixture: &'a Mixture,
     pub encoder: &'a Encoder,
+    /// The mean weight of its records, above 0.
+    pub weight: f64,
+}
+
+impl Part<'_> {
+    /// The records, by their weights.
+    #[allow(clippy::cast_precision_loss)] // a count
+    fn records(&self) -> f64 {
+        self.weight * self.encoder.rows_seen() as f64
+    }
+}
+
+/// The least share of a part: its logarithm is a number.
+const LEAST_SHARE: f64 = 1e-12;
+/// Rounds of sharing the gate out, and how near the shares are then, in log2 units.
+const ROUNDS: usize = 500;
+const NEAR: f64 = 1e-7;
+
+/// Returns the share of each part in all records.
+fn shares(parts: &[Part<'_>]) -> Vec<f64> {
+    let all: f64 = parts.iter().map(Part::records).sum();
+    parts.iter().map(|part| (part.records() / all).max(LEAST_SHARE)).collect()
 }
 
 /// Returns the share of each part in each weight row: by the records that picked it, or by all
 /// records where none did.
-#[allow(clippy::cast_precision_loss)] // counts
-pub(in super::super) fn row_shares(encoders: &[&Encoder]) -> Vec<Vec<f64>> {
-    let all = encoders.iter().map(|encoder| encoder.rows_seen() as f64).sum::<f64>().max(1.0);
-    let picked: Vec<Vec<f64>> = encoders.iter().map(|encoder| encoder.picked()).collect();
-    let share = |encoder: &&Encoder, picked_here: &Vec<f64>| {
+pub(in super::super) fn row_shares(parts: &[Part<'_>]) -> Vec<Vec<f64>> {
+    let picked = |part: &Part<'_>| part.encoder.picked().iter().map(|picked| picked * part.weight).collect();
+    let picked: Vec<Vec<f64>> = parts.iter().map(picked).collect();
+    let share = |(own, of_all): (&Vec<f64>, f64)| {
         let of_row = |(row, own): (usize, &f64)| {
             let total: f64 = picked.iter().filter_map(|picked| picked.get(row)).sum();
-            if total > 0.0 { own / total } else { encoder.rows_seen() as f64 / all }
+            if total > 0.0 { own / total } else { of_all }
         };
-        picked_here.iter().enumerate().map(of_row).collect()
+        own.iter().enumerate().map(of_row).collect()
     };
-    encoders.iter().zip(&picked).map(|(encoder, picked)| share(encoder, picked)).collect()
+    picked.iter().zip(shares(parts)).map(share).collect()
 }
 
 impl Mixture {
-    /// Returns the mixture of all experts of some parts, at most [`MAX_EXPERTS`].
-    #[allow(clippy::cast_precision_loss)] // counts
-    pub(in super::super) fn join(parts: &[Part<'_>]) -> Self {
-        let gains = common_gains(parts);
+    /// Returns the mixture of all experts of some parts, at most [`MAX_EXPERTS`]; `sample`: records
+    /// of all parts.
+    pub(in super::super) fn join(parts: &[Part<'_>], sample: &[Example]) -> Self {
+        let (gains, shares) = (common_gains(parts), shares(parts));
         let prepared: Vec<Self> = parts.iter().map(|part| part.prepared(&gains)).collect();
-        let all = parts.iter().map(|part| part.encoder.rows_seen() as f64).sum::<f64>().max(1.0);
+        let all: f64 = parts.iter().map(Part::records).sum();
         let mut mean: Vec<f64> = Vec::new();
         for part in parts {
             mean.resize(mean.len().max(part.encoder.n_rows()), 0.0);
-            mean.iter_mut().zip(part.encoder.mass()).for_each(|(mean, mass)| *mean += mass / all);
+            let masses = part.encoder.mass().iter();
+            mean.iter_mut().zip(masses).for_each(|(mean, mass)| *mean += part.weight * mass / all);
         }
+        let experts: Vec<usize> = prepared.iter().map(|part| part.experts).collect();
         let joined = |table: &dyn Fn(&Self) -> &Table, has_gains: bool| {
-            let shared: Vec<(Table, usize)> = prepared
+            let gain = |row: usize| if has_gains { f64::from(gains.of(row)) } else { 1.0 };
+            let levelled: Vec<Table> = prepared
                 .iter()
-                .zip(parts)
-                .map(|(mixture, part)| {
+                .map(|mixture| {
                     let mut table = table(mixture).clone();
-                    let gain = |row: usize| if has_gains { f64::from(gains.of(row)) } else { 1.0 };
                     let scales = mean.iter().enumerate().map(|(row, scale)| scale * gain(row));
-                    share_gate(&mut table, mixture.experts, scales, part.encoder.rows_seen() as f64 / all);
-                    (table, mixture.experts)
+                    level_gate(&mut table, mixture.experts, scales);
+                    table
                 })
                 .collect();
-            Table::side_by_side(&shared.iter().map(|(table, experts)| (table, *experts)).collect::<Vec<_>>(), 0.0)
+            let parts: Vec<(&Table, usize)> = levelled.iter().zip(experts.iter().copied()).collect();
+            let mut joined = Table::side_by_side(&parts, 0.0);
+            let mut terms = Vec::new();
+            let scaled = sample.iter().map(|example| match has_gains {
+                true => {
+                    gains.scale(&example.terms, &mut terms);
+                    terms.clone()
+                }
+                false => example.terms.clone(),
+            });
+            share_gate(&mut joined, &experts, &shares, scaled);
+            joined
         };
         let squares: Vec<(&Table, usize)> = prepared.iter().map(|part| (&part.squares, part.experts)).collect();
-        let (squares, experts) = (Table::side_by_side(&squares, FIRST_SQUARE), squares.iter().map(|(_, k)| k).sum());
-        let newest = prepared.last().map_or(0, |last| experts - last.experts + last.newest);
+        let n_experts = experts.iter().sum();
         let mut merged = Self {
-            experts,
-            newest,
+            experts: n_experts,
+            newest: prepared.last().map_or(0, |last| n_experts - last.experts + last.newest),
             weights: joined(&|part| &part.weights, true),
-            squares,
+            squares: Table::side_by_side(&squares, FIRST_SQUARE),
             deciding: joined(&|part| &part.deciding, false),
             exported: joined(&|part| &part.exported, false),
             usage: prepared.iter().flat_map(|part| part.usage.iter().copied()).collect(),
-            gains,
+            gains: gains.clone(),
             ..Self::new()
         };
         merged.count(parts);
@@ -95,18 +132,14 @@ impl Mixture {
     }
 
     /// Returns the mean of some parts of the same number of experts.
-    #[allow(clippy::cast_precision_loss)] // counts
     pub(in super::super) fn average(parts: &[Part<'_>]) -> Self {
         let gains = common_gains(parts);
         let prepared: Vec<Self> = parts.iter().map(|part| part.prepared(&gains)).collect();
-        let encoders: Vec<&Encoder> = parts.iter().map(|part| part.encoder).collect();
-        let all = encoders.iter().map(|encoder| encoder.rows_seen() as f64).sum::<f64>().max(1.0);
-        let shares = row_shares(&encoders);
+        let (shares, row_shares) = (shares(parts), row_shares(parts));
         let mean = |table: &dyn Fn(&Self) -> &Table| {
-            let weighed = prepared.iter().zip(&encoders).zip(&shares);
-            let weighed: Vec<(&Table, f64, &[f64])> = weighed
-                .map(|((part, encoder), shares)| (table(part), encoder.rows_seen() as f64 / all, shares.as_slice()))
-                .collect();
+            let weighed = prepared.iter().zip(&shares).zip(&row_shares);
+            let weighed: Vec<(&Table, f64, &[f64])> =
+                weighed.map(|((part, share), rows)| (table(part), *share, rows.as_slice())).collect();
             Table::mean(&weighed)
         };
         let Some((first, others)) = prepared.split_first() else { return Self::new() };
@@ -149,10 +182,14 @@ impl Mixture {
     }
 
     /// Makes one expert of the closest two until this number is left; `sample`: what closeness is
-    /// measured on. Returns whether there were more.
-    pub(in super::super) fn merge_down(&mut self, experts: usize, sample: &[Example]) -> bool {
+    /// measured on. Calls back with each pair: the one that is both, and the one that is no more.
+    pub(in super::super) fn merge_down(
+        &mut self,
+        experts: usize,
+        sample: &[Example],
+        on_merged: &mut dyn FnMut(usize, usize),
+    ) {
         let experts = experts.clamp(1, MAX_EXPERTS);
-        let had_more = self.experts > experts;
         while self.experts > experts {
             self.compare_experts(sample);
             // Too few examples to know any pair by: the last two.
@@ -165,17 +202,14 @@ impl Mixture {
             self.experts -= 1;
             let after = |expert: usize| expert - usize::from(expert > from);
             self.newest = if self.newest == from { after(into) } else { after(self.newest) };
+            on_merged(into, from);
         }
         self.compare_experts(sample);
-        had_more
     }
 }
 
 fn common_gains(parts: &[Part<'_>]) -> Gains {
-    #[allow(clippy::cast_precision_loss)] // counts
-    let known: Vec<(&Gains, f64)> =
-        parts.iter().map(|part| (&part.mixture.gains, part.encoder.rows_seen() as f64)).collect();
-    Gains::merge(&known)
+    Gains::merge(&parts.iter().map(|part| (&part.mixture.gains, part.records())).collect::<Vec<_>>())
 }
 
 impl Part<'_> {
@@ -201,26 +235,59 @@ impl Part<'_> {
     }
 }
 
-/// Gives a part its share of the gate around the mean record, which picks the rows with these
-/// scales.
+/// Takes from the gate of a part, row by row, what its lanes have in common around the mean record,
+/// which picks the rows with these scales.
 #[allow(clippy::cast_possible_truncation)] // as precise as a weight
-fn share_gate(table: &mut Table, experts: usize, scales: impl Iterator<Item = f64> + Clone, share: f64) {
-    let (gate, _) = softmax(&table.gates_at(experts, scales.clone()));
+fn level_gate(table: &mut Table, experts: usize, scales: impl Iterator<Item = f64> + Clone) {
+    let gate = softmax(&table.gates_at(experts, scales));
     table.for_each_row(experts, |row, lanes, _| {
         if row.is_some() {
             let common = lanes.iter().zip(&gate).map(|(lane, gate)| gate * f64::from(*lane)).sum::<f64>() as f32;
             lanes.iter_mut().for_each(|lane| *lane -= common);
         }
     });
-    let (_, total) = softmax(&table.gates_at(experts, scales));
-    let shift = (libm::log2(share) - total) as f32;
-    table.bias.iter_mut().take(experts).for_each(|lane| *lane += shift);
 }
 
-/// Returns the softmax of logits in log2 units, and the logarithm of its denominator.
-fn softmax(logits: &[f64]) -> (Vec<f64>, f64) {
+/// Shifts the gate of each part, of these numbers of experts, so that over some records it has its
+/// share of the say on average: by the contraction of Berry, Levinsohn and Pakes (1995), which adds
+/// to each logarithm what its share lacks.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // as precise as a weight; a count
+fn share_gate(table: &mut Table, experts: &[usize], shares: &[f64], sample: impl Iterator<Item = Vec<Term>>) {
+    let n_experts = experts.iter().sum();
+    let mut pass = Pass::default();
+    let says: Vec<Vec<f64>> = sample
+        .map(|terms| {
+            _ = pass.run(table, &terms, n_experts, 0.0);
+            let mut gate = pass.logits.iter().map(|logit| f64::from(*logit));
+            experts.iter().map(|experts| log2_sum(&gate.by_ref().take(*experts).collect::<Vec<_>>())).collect()
+        })
+        .collect();
+    let mut shifts = vec![0.0; shares.len()];
+    for _ in 0..ROUNDS {
+        let mut means = vec![0.0; shares.len()];
+        for say in &says {
+            let gate = softmax(&say.iter().zip(&shifts).map(|(say, shift)| say + shift).collect::<Vec<_>>());
+            means.iter_mut().zip(gate).for_each(|(mean, gate)| *mean += gate / says.len() as f64);
+        }
+        let missing: Vec<f64> =
+            means.iter().zip(shares).map(|(mean, share)| libm::log2(share / mean.max(LEAST_SHARE))).collect();
+        shifts.iter_mut().zip(&missing).for_each(|(shift, missing)| *shift += missing);
+        if missing.iter().all(|missing| missing.abs() < NEAR) {
+            break;
+        }
+    }
+    let of_lane = experts.iter().zip(shifts).flat_map(|(experts, shift)| std::iter::repeat_n(shift as f32, *experts));
+    table.bias.iter_mut().zip(of_lane).for_each(|(lane, shift)| *lane += shift);
+}
+
+/// Returns the softmax of logits in log2 units.
+fn softmax(logits: &[f64]) -> Vec<f64> {
+    let all = log2_sum(logits);
+    logits.iter().map(|logit| libm::exp2(logit - all)).collect()
+}
+
+/// Returns the logarithm of the sum of what has these logarithms.
+fn log2_sum(logits: &[f64]) -> f64 {
     let largest = logits.iter().fold(f64::NEG_INFINITY, |largest, logit| largest.max(*logit));
-    let powers: Vec<f64> = logits.iter().map(|logit| libm::exp2(logit - largest)).collect();
-    let sum: f64 = powers.iter().sum();
-    (powers.iter().map(|power| power / sum).collect(), largest + libm::log2(sum))
+    largest + libm::log2(logits.iter().map(|logit| libm::exp2(logit - largest)).sum::<f64>())
 }

@@ -5,7 +5,8 @@
 //! weights. After one pass they are decisions on rows that were not learned from yet, over the last
 //! quarter of the rows; where that has too few records of a group, over more of them. After several
 //! passes they are the finished model's, on one row in ten that no pass but the first learned from.
-//! Until a merged run learns on, they are those that each of the shards is judged by.
+//! A model that was merged of several has made no decision until it learns on: the gaps are those
+//! that each of the shards is judged by, and no verdict is given.
 //!
 //! The verdicts are those of [`crate::judge::verdict`]. No verdict is given on a group with too few
 //! records for the measure, nor where the rows are sorted (see [`super::remarks`]). A recourse
@@ -44,6 +45,31 @@ const JUDGED_PART: f64 = 0.25;
 /// are a conflict even where both are met.
 const LEAST_DISCERNMENT: f32 = 0.5;
 
+/// The decisions that gaps are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub enum JudgedOn {
+    /// Those on the last rows of a single pass, before they were learned from.
+    #[serde(rename = "last rows")]
+    LastRows,
+    /// The finished model's on one row in ten, which only the first of several passes learned from.
+    #[serde(rename = "held-out rows")]
+    HeldOutRows,
+    /// Those of the shards that became one model, which has learned from no row since.
+    #[serde(rename = "shards")]
+    Shards,
+}
+
+/// Returns the decisions that gaps are of.
+#[must_use]
+pub fn judged_on(trainer: &Trainer) -> JudgedOn {
+    match trainer.reserved() {
+        Some(_) if trainer.learner().is_just_merged() => JudgedOn::Shards,
+        Some(_) => JudgedOn::HeldOutRows,
+        None => JudgedOn::LastRows,
+    }
+}
+
 /// What became of one target for one group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
@@ -62,8 +88,8 @@ pub struct TargetReport {
     pub gap: f32,
     /// Its 95 % interval, where there is one.
     pub interval: Option<[f32; 2]>,
-    /// First row judged, counted from 1; `None` after several passes, where the rows judged are one
-    /// in ten.
+    /// First row judged, counted from 1; `None` where those are not the last ones: see
+    /// [`JudgedOn`].
     pub from: Option<u64>,
     /// Records of the group judged.
     pub rows: u64,
@@ -86,12 +112,18 @@ pub struct TargetReport {
 /// Reports on every target, for every group.
 #[must_use]
 pub fn targets(trainer: &Trainer) -> Vec<TargetReport> {
-    let is_sorted = trainer.is_sorted();
+    let unjudged = match () {
+        () if judged_on(trainer) == JudgedOn::Shards => {
+            Some("the gap is that of the shards, each on its rows: the merged model has made no decision yet")
+        }
+        () if trainer.is_sorted() => Some("the rows are sorted"),
+        () => None,
+    };
     pairs(trainer)
         .flat_map(|(place, [attribute, group, reference])| {
             let judged = Judged::new(trainer, place);
             let gaps = GroupGaps::new(attribute, [group, reference], [&judged.u, &judged.r]);
-            of_group(trainer.learner(), &judged, place, &gaps, is_sorted)
+            of_group(trainer.learner(), &judged, place, &gaps, unjudged)
         })
         .collect()
 }
@@ -160,7 +192,7 @@ impl Judged {
             return Self { u: Side::of(&u), r: Side::of(&r), from: None };
         }
         let windows = trainer.exported().windows();
-        let rows: u64 = windows.iter().map(|window| window.all().rows()).sum();
+        let rows = trainer.exported().rows();
         let mut from = rows + 1;
         let mut is_small = true;
         for window in windows.iter().rev() {
@@ -173,7 +205,9 @@ impl Judged {
             let few = |decisions: &Decisions| [true, false].iter().any(|l| decisions.counts.labelled(*l) < SMALL_GROUP);
             is_small = add(window).iter().any(few);
         }
-        Self { u: Side::of(&u), r: Side::of(&r), from: Some(from) }
+        // Rows that a merged run has learned from before it was merged.
+        let earlier = trainer.prequential().rows().saturating_sub(trainer.delay().waiting() as u64 + rows);
+        Self { u: Side::of(&u), r: Side::of(&r), from: Some(earlier + from) }
     }
 
     /// Returns the base rates of the group and of the reference.
@@ -226,14 +260,14 @@ fn of_group(
     judged: &Judged,
     place: [usize; 2],
     gaps: &GroupGaps,
-    is_sorted: bool,
+    unjudged: Option<&'static str>,
 ) -> Vec<TargetReport> {
     let targets = learner.options().targets();
     let report = |(measure, target): &(Measure, f32)| {
         let is_own = *measure == Measure::RecourseBurden;
         let gap = if is_own { learner.recourse_gap(place) } else { gaps.measure(*measure) };
         let verdict = match () {
-            () if is_sorted || gap.is_nan() => None,
+            () if unjudged.is_some() || gap.is_nan() => None,
             () if is_own && gap.abs() > *target => Some(Verdict::NotMet),
             () if is_own => Some(Verdict::NotShown),
             () => Verdict::of(*measure, *target, gaps),
@@ -244,7 +278,7 @@ fn of_group(
         let impossible = trade.filter(|trade| trade.smallest > *target && is_missed);
         let dear = trade.filter(|trade| trade.discernment < LEAST_DISCERNMENT);
         let opposed_by = steering.opposed_by.filter(|_| is_missed);
-        let found = Found { measure: *measure, target: *target, verdict, gaps, is_sorted };
+        let found = Found { measure: *measure, target: *target, verdict, gaps, unjudged };
         TargetReport {
             attribute: gaps.attribute.clone(),
             group: gaps.group.clone(),
@@ -272,7 +306,8 @@ struct Found<'a> {
     target: f32,
     verdict: Option<Verdict>,
     gaps: &'a GroupGaps,
-    is_sorted: bool,
+    /// Why nothing is judged, whatever the gap.
+    unjudged: Option<&'static str>,
 }
 
 impl Found<'_> {
@@ -288,8 +323,10 @@ impl Found<'_> {
         let (rows, reference_rows) = (gaps.rows, gaps.reference_rows);
         let records = format!("{rows} records of the group and {reference_rows} of the reference");
         let Some(verdict) = self.verdict else {
+            if let Some(reason) = self.unjudged {
+                return Some(reason.into());
+            }
             return Some(match gaps.too_few(*measure) {
-                _ if self.is_sorted => "the rows are sorted".into(),
                 _ if *measure == Measure::RecourseBurden => "no distances are known yet".into(),
                 Some(few) => format!("{} {} in the {}, {} more are needed", few.found, few.of, few.side, few.missing),
                 None => format!("{name} has no value for {records}"),

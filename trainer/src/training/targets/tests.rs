@@ -87,7 +87,7 @@ fn judged(u: Decisions, r: Decisions) -> Judged {
 
 fn reports(options: LearnerOptions, judged: &Judged) -> Vec<TargetReport> {
     let gaps = GroupGaps::new("g", ["u", "r"], [&judged.u, &judged.r]);
-    of_group(&Learner::new(options.check().unwrap(), 1), judged, [0, 1], &gaps, false)
+    of_group(&Learner::new(options.check().unwrap(), 1), judged, [0, 1], &gaps, None)
 }
 
 #[test]

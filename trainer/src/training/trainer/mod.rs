@@ -145,7 +145,7 @@ impl Trainer {
             start,
             state: State::new(learner, measured, 0),
             earlier_rows: 0,
-            passes: Passes { epochs: options.epochs, shuffled: options.shuffle },
+            passes: Passes { epochs: options.epochs, shuffled: options.shuffle, shards: 1 },
             weight: options.weight.clone(),
             reading: Reading::default(),
             hashes: false,
