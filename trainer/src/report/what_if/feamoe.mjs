@@ -40,7 +40,8 @@ const UNSEEN = 0xffff;
 const DIRECTIONS = ["any", "increase", "decrease", "fixed"];
 const SPACES = ["probability", "log-odds"];
 
-const utf8 = new TextDecoder();
+// A mark of byte order is a character of a name as any other.
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export class FeamoeError extends Error {
     name = "FeamoeError";
@@ -52,7 +53,12 @@ let own;
 function compiled(wasm) {
     if (wasm instanceof WebAssembly.Module) return Promise.resolve(wasm);
     if (wasm !== undefined) return WebAssembly.compile(wasm);
-    own ??= ownBytes().then((bytes) => WebAssembly.compile(bytes));
+    own ??= ownBytes()
+        .then((bytes) => WebAssembly.compile(bytes))
+        .catch((error) => {
+            own = undefined;
+            throw error;
+        });
     return own;
 }
 
@@ -68,10 +74,12 @@ async function ownBytes() {
 }
 
 export async function load(blob, wasm) {
-    const bytes = blob instanceof ArrayBuffer ? new Uint8Array(blob) : blob;
-    if (!(bytes instanceof Uint8Array)) {
+    const given = blob instanceof ArrayBuffer ? new Uint8Array(blob) : blob;
+    if (!(given instanceof Uint8Array)) {
         throw new FeamoeError("a model is the bytes of its file: give an ArrayBuffer or a Uint8Array");
     }
+    // The caller may have other plans with them while the module is compiled.
+    const bytes = given.slice();
     const { exports } = await WebAssembly.instantiate(await compiled(wasm));
     return new Model(KEY, exports, bytes);
 }
@@ -108,6 +116,7 @@ export class Model {
         this.#answer = this.#allocate(ANSWER_BYTES);
         this.#load(blob);
         this.#describe();
+        Object.freeze(this);
     }
 
     /** Takes memory after all that is taken; it stays as long as the model. */
@@ -161,7 +170,7 @@ export class Model {
                 Object.assign(feature, { kind: "number", low, high });
             } else {
                 const named = (_, code) => (hasNames ? name("level_name", index, code) : `level ${code}`);
-                Object.assign(feature, { kind: "category", levels: Array.from({ length: levels }, named) });
+                Object.assign(feature, { kind: "category", levels: Object.freeze(Array.from({ length: levels }, named)) });
             }
             this.features.push(Object.freeze(feature));
         }
@@ -228,8 +237,13 @@ export class Model {
         return this.#explanation("path", "probability");
     }
 
-    exact(record, { background, rows = background?.length ?? BACKGROUND, space = "probability" } = {}) {
+    exact(record, options = {}) {
         this.#onlyFloats("an exact explanation");
+        const { background, space = "probability" } = known("the options", options, ["background", "rows", "space"]);
+        if (background !== undefined && !Array.isArray(background)) {
+            throw new FeamoeError(`background is ${shown(background)}, expected an array of records`);
+        }
+        const { rows = background?.length ?? BACKGROUND } = options;
         const number = SPACES.indexOf(space);
         if (number < 0) throw new FeamoeError(`space is ${shown(space)}, expected ${list(SPACES)}`);
         const there = background?.length ?? this.backgroundRows;
@@ -262,11 +276,15 @@ export class Model {
         return this.#explanation("exact", space);
     }
 
-    recourse(record, { rules = {}, maxChanges = 3, margin = 0.05 } = {}) {
+    recourse(record, options = {}) {
         this.#onlyFloats("recourse");
+        const { maxChanges = 3, margin = 0.05 } = known("the options", options, ["rules", "maxChanges", "margin"]);
+        const rules = known("the rules", options.rules ?? {}, undefined);
         for (const name of Object.keys(rules)) {
             if (!this.#places.has(name)) throw new FeamoeError(`a rule for "${name}", which is no feature; ${this.#named()}`);
+            known(`the rule for "${name}"`, rules[name], ["direction", "low", "high", "step", "cost"]);
         }
+        if (typeof margin !== "number") throw new FeamoeError(`margin is ${shown(margin)}, expected a number`);
         if (!(Number.isInteger(maxChanges) && maxChanges > 0)) {
             throw new FeamoeError(`maxChanges is ${shown(maxChanges)}, expected a whole number above 0`);
         }
@@ -315,36 +333,40 @@ export class Model {
         if (record === null || typeof record !== "object") {
             throw new FeamoeError(`the record is ${shown(record)}, expected an object of values by the names of features`);
         }
+        this.#live();
+        // All are read before one is written: what a getter of the record does is its own affair.
+        const values = this.features.map((_, index) => this.#value(index, record));
         const engine = this.#live();
-        const count = this.features.length;
-        for (let index = 0; index < count; index++) this.#write(this.#values + VALUE_BYTES * index, index, record);
-        this.#check(engine[this.#setAll](at, this.#values, count));
+        values.forEach(([kind, value], index) => {
+            const at = this.#values + VALUE_BYTES * index;
+            this.#view.setUint32(at, kind, true);
+            if (kind === NUMBER) this.#view.setFloat32(at + 4, value, true);
+            if (kind === LEVEL) this.#view.setUint16(at + 8, value, true);
+        });
+        this.#check(engine[this.#setAll](at, this.#values, values.length));
     }
 
-    /** Writes the value of a feature in a record as a feamoe_value. */
-    #write(at, index, record) {
+    /** Returns the kind of a feature's value in a record, and its number or its code. */
+    #value(index, record) {
         const { name, kind } = this.features[index];
-        const value = record[name];
-        if (value === undefined && !(name in record)) {
+        const isThere = Object.hasOwn(record, name) || (name in record && !(name in Object.prototype));
+        if (!isThere) {
             throw new FeamoeError(`the record has no "${name}": give null where the value is missing; ${this.#named()}`);
         }
+        const value = record[name];
         const type = typeof value;
         const isEmpty = value === "" && !this.#codes[index].has("");
-        if (value === null || value === undefined || isEmpty || Number.isNaN(value)) {
-            this.#view.setUint32(at, MISSING, true);
-        } else if (kind === "number") {
+        if (value === null || value === undefined || isEmpty || Number.isNaN(value)) return [MISSING];
+        if (kind === "number") {
             if (type !== "number" && type !== "bigint") {
                 throw new FeamoeError(`"${name}" is ${shown(value)}, expected a number, or null where it is missing`);
             }
-            this.#view.setUint32(at, NUMBER, true);
-            this.#view.setFloat32(at + 4, Number(value), true);
-        } else {
-            if (type !== "string" && type !== "number" && type !== "bigint" && type !== "boolean") {
-                throw new FeamoeError(`"${name}" is ${shown(value)}, expected a level, or null where it is missing`);
-            }
-            this.#view.setUint32(at, LEVEL, true);
-            this.#view.setUint16(at + 8, this.#codes[index].get(String(value)) ?? UNSEEN, true);
+            return [NUMBER, Number(value)];
         }
+        if (type !== "string" && type !== "number" && type !== "bigint" && type !== "boolean") {
+            throw new FeamoeError(`"${name}" is ${shown(value)}, expected a level, or null where it is missing`);
+        }
+        return [LEVEL, this.#codes[index].get(String(value)) ?? UNSEEN];
     }
 
     /** Writes what may be done with a feature. */
@@ -353,10 +375,6 @@ export class Model {
         const number = DIRECTIONS.indexOf(direction);
         if (number < 0) {
             throw new FeamoeError(`the rule for "${name}" has the direction ${shown(direction)}, expected ${list(DIRECTIONS)}`);
-        }
-        const others = Object.keys(rule).filter((key) => !["direction", "low", "high", "step", "cost"].includes(key));
-        if (others.length > 0) {
-            throw new FeamoeError(`the rule for "${name}" has "${others[0]}", expected direction, low, high, step or cost`);
         }
         this.#view.setUint32(at, number, true);
         for (const [place, [key, value]] of Object.entries({ low, high, step, cost }).entries()) {
@@ -403,7 +421,9 @@ export class Model {
         if (status === OK) return;
         const memory = new Uint8Array(this.#memory.buffer);
         const start = this.#engine.feamoe_message(status);
-        throw new FeamoeError(utf8.decode(memory.slice(start, memory.indexOf(0, start))));
+        const message = utf8.decode(memory.slice(start, memory.indexOf(0, start)));
+        // What a program in C would do about it.
+        throw new FeamoeError(message.replace(/: raise it where .*/s, ", which this module is compiled with"));
     }
 
     #live() {
@@ -446,8 +466,20 @@ function highest(bits) {
     return ((bits >>> dropped) << dropped) >>> 0;
 }
 
+/** Returns an object that has no other keys than these, any where none are listed. */
+function known(what, given, keys) {
+    if (given === null || typeof given !== "object" || Array.isArray(given)) {
+        throw new FeamoeError(`${what}: found ${shown(given)}, expected an object`);
+    }
+    const other = keys && Object.keys(given).find((key) => !keys.includes(key));
+    if (other !== undefined) throw new FeamoeError(`${what}: found "${other}", expected ${list(keys)}`);
+    return given;
+}
+
 function shown(value) {
-    return typeof value === "string" ? `"${value}"` : String(value);
+    if (typeof value === "string") return `"${value}"`;
+    if (Array.isArray(value)) return "an array";
+    return value !== null && (typeof value === "object" || typeof value === "function") ? "an object" : String(value);
 }
 
 function list(words) {
