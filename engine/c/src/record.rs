@@ -247,13 +247,15 @@ unsafe fn set_all<M: Kept, R: feamoe_engine::Values + 'static, const KIND: usize
     status(|| {
         // SAFETY: by the header's contract.
         let (model, mut values) = unsafe { memory::values(record) }?;
+        // SAFETY: put there by an init; nothing else uses it meanwhile.
+        let record = unsafe { &mut values.as_mut().record };
+        // Nothing of the record before may be scored for this one.
+        record.clear();
         let features = model.schema().features().len();
-        let given = memory::array(given.cast_mut(), count, features)?;
         if count != features {
             return Err(Status::WrongCount);
         }
-        // SAFETY: put there by an init; nothing else uses it meanwhile.
-        let record = unsafe { &mut values.as_mut().record };
+        let given = memory::array(given.cast_mut(), count, features)?;
         // SAFETY: the caller's array, checked for as many.
         let given = unsafe { core::slice::from_raw_parts(given.as_ptr(), count) };
         for (index, value) in given.iter().enumerate() {

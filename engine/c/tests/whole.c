@@ -89,7 +89,10 @@ static void set_all(void)
 {
     feamoe_value values[DEMO_FEATURES];
     feamoe_score score, again;
+    uint32_t kind;
+    int index;
     fill(values);
+    kind = values[DEMO_FEATURES - 1].kind;
     EXPECT_OK(feamoe_record_set_all(&record, values, DEMO_FEATURES));
     EXPECT_OK(feamoe_record_score(&record, &score, NULL, 0));
     EXPECT_TRUE(!score.missing && !score.unseen);
@@ -107,13 +110,18 @@ static void set_all(void)
     EXPECT_OK(feamoe_record_score(&other, &again, NULL, 0));
     EXPECT_TRUE(bits(score.probability) == bits(again.probability));
 
-    EXPECT(feamoe_record_set_all(&other, NULL, DEMO_FEATURES), FEAMOE_STATUS_NULL_POINTER);
-    EXPECT(feamoe_record_set_all(&other, values, DEMO_FEATURES - 1), FEAMOE_STATUS_TOO_SHORT);
-    EXPECT(feamoe_record_set_all(&other, values, DEMO_FEATURES + 1), FEAMOE_STATUS_WRONG_COUNT);
-    values[DEMO_FEATURES - 1].kind = 3;
-    EXPECT(feamoe_record_set_all(&other, values, DEMO_FEATURES), FEAMOE_STATUS_NO_SUCH_CHOICE);
-    EXPECT_OK(feamoe_record_score(&other, &again, NULL, 0));
-    EXPECT_TRUE(again.missing);
+    /* Nothing of the record before is scored after an error. */
+    for (index = 0; index < 4; index++) {
+        values[DEMO_FEATURES - 1].kind = kind;
+        EXPECT_OK(feamoe_record_set_all(&other, values, DEMO_FEATURES));
+        EXPECT_OK(feamoe_record_score(&other, &again, NULL, 0));
+        EXPECT_TRUE(!again.missing);
+        values[DEMO_FEATURES - 1].kind = index == 3 ? 3 : kind;
+        EXPECT(feamoe_record_set_all(&other, index == 0 ? NULL : values, DEMO_FEATURES + (index == 1) - (index == 2)),
+               index == 0 ? FEAMOE_STATUS_NULL_POINTER : index == 3 ? FEAMOE_STATUS_NO_SUCH_CHOICE : FEAMOE_STATUS_WRONG_COUNT);
+        EXPECT_OK(feamoe_record_score(&other, &again, NULL, 0));
+        EXPECT_TRUE(again.missing);
+    }
     /* Missing is missing, whichever way. */
     EXPECT_OK(feamoe_record_init(&other, sizeof other, &model));
 }

@@ -332,10 +332,10 @@ fn the_privileged_group_is_known_by_its_place() {
 /// the groups that they lack.
 #[test]
 fn rows_that_count_twice_are_named_and_rows_that_polish_are_checked() {
-    let folder = Folder::new("merge-polish");
+    let folder = Folder::new();
     let write = |name: &str, text: String| {
-        std::fs::write(folder.join(name), text).unwrap();
-        Input::from(folder.join(name).as_path())
+        std::fs::write(folder.path(name), text).unwrap();
+        Input::from(folder.path(name).as_path())
     };
     let shared = shared();
     let shard = |name: &str, text: String| {
@@ -360,7 +360,7 @@ fn rows_that_count_twice_are_named_and_rows_that_polish_are_checked() {
     let one = shard("one.csv", text(5, 900, &["m", "f"]));
     let notes = merge(&[&one, &men, &one], std::slice::from_ref(&both)).unwrap().notes;
     assert_eq!(notes, ["shards 1 and 3 have learned from data that begin with the same rows, which may count twice"]);
-    let again = merge(&[&one], &[Input::from(folder.join("one.csv").as_path())]).unwrap().notes;
+    let again = merge(&[&one], &[Input::from(folder.path("one.csv").as_path())]).unwrap().notes;
     assert_eq!(
         again,
         ["the rows to polish with begin as rows that a shard has learned from: measures of them flatter"]

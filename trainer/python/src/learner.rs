@@ -184,8 +184,8 @@ impl Learner {
         Ok(Self::of(detached(py, move || Ok(Trainer::from_bytes(&data)?))?))
     }
 
-    /// Makes one learner of several: `how` is join or average; `polish`: rows to learn from at the
-    /// end; `experts`: as many at most.
+    /// Merges learners: `how` is join or average; `polish`: rows to learn from at the end; `experts`:
+    /// as many at most. Returns the merged one, with notes about the rows.
     #[classmethod]
     #[pyo3(signature = (learners, how, polish=None, experts=None))]
     fn merge(
@@ -195,7 +195,7 @@ impl Learner {
         how: &str,
         polish: Option<&Table>,
         experts: Option<usize>,
-    ) -> PyResult<Self> {
+    ) -> PyResult<(Self, Vec<String>)> {
         let how = match how {
             "join" => How::Join,
             "average" => How::Average,
@@ -204,7 +204,7 @@ impl Learner {
         let trainers = learners.iter().map(|learner| learner.get().with(py, |state| Ok(state.trainer.clone())));
         let trainers = trainers.collect::<PyResult<Vec<Trainer>>>()?;
         let polish: Vec<Input> = polish.map(Table::input).into_iter().collect();
-        let trainer = detached(py, || {
+        let (trainer, notes) = detached(py, || {
             let shards: Vec<Checkpoint<'_>> = trainers.iter().map(Trainer::checkpoint).collect();
             let merging = Merging { how, experts, is_polished: !polish.is_empty() };
             let run = merge::run(&shards, &merging, &polish, None, &mut |progress| match keep_raised(
@@ -215,12 +215,15 @@ impl Learner {
                 Err(_) => ControlFlow::Break(()),
             });
             match run {
-                Ok(run) => Ok(run.into_trainer()),
+                Ok(run) => {
+                    let notes = run.notes.clone();
+                    Ok((run.into_trainer(), notes))
+                }
                 Err(MergeError::Run(error)) => Err(error.into()),
                 Err(error) => Err(message(error)),
             }
         })?;
-        Ok(Self::of(trainer))
+        Ok((Self::of(trainer), notes))
     }
 
     /// Returns the complete state, as a checkpoint that the command resumes too.

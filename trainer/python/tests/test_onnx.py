@@ -118,6 +118,37 @@ def test_every_row_of_other_data(schema, file):
     check(model, hard(model, rows, 4_000, 8))
 
 
+def test_words_for_missing_are_those_of_the_model():
+    """Text as a file has it, but for the blanks around it, and numbers that stand for nothing."""
+    random = np.random.default_rng(4)
+    rows = pandas.DataFrame({
+        "u": random.choice([-1, -9, 0, 1, 2, 3], size=3_000),
+        "v": random.normal(size=3_000),
+        "c": random.choice(["a", "b", "?", "NA", "", "none", "-1"], size=3_000),
+    })
+    label = ((rows["u"] > 0) ^ (rows["v"] > 0) ^ (rows["c"] == "a")).astype(int)
+    for table in ({"missing_in": {"u": ["-1"], "c": ["none"]}}, {"missing": ["?", "-9"]}, {}):
+        schema = {"target": {"column": "y", "positive": ["1"], "negative": ["0"]}, "table": table}
+        schema["features"] = {"categorical": ["c"]}
+        model = feamoe.Learner.fit(rows.assign(y=label), schema=schema).export()
+        check(model, rows)
+        notes = model.notes(rows)
+        assert (notes[:, 2] == "missing").any()
+
+
+def test_large_weights_and_many_features():
+    """Rounding grows with them, as the documentation says."""
+    random = np.random.default_rng(40)
+    rows = pandas.DataFrame({f"x{place}": random.normal(size=4_000) for place in range(40)})
+    label = (rows.sum(axis=1) > 0).astype(int)
+    model = feamoe.Learner.fit(rows, label, lr=1.0, epochs=5).export()
+    score, decision = session(model).run(["score", "label"], feed(model, rows))
+    close = 5e-6
+    assert np.abs(score - model.score(rows)).max() <= close
+    is_clear = np.abs(model.score(rows) - model.threshold) > close
+    assert is_clear.mean() > 0.99 and (decision == model.decide(rows))[is_clear].all()
+
+
 def test_names_that_the_graph_has_itself():
     random = np.random.default_rng(3)
     names = ["label", "score_", "score", "t1", "größe & <b>", "gate", "probability"]

@@ -35,10 +35,10 @@ pub struct Options {
     #[arg(short, long, value_name = "FILE", required_unless_present = "onnx")]
     output: Option<PathBuf>,
     /// Write no model file but this one, for the runtimes of ONNX: an input for each feature, and
-    /// label, probability, score, gate and attributions as outputs. Scores are within 1e-6 of the
-    /// model's own
+    /// label, probability, score, gate and attributions as outputs. Scores are near the
+    /// model's own: on the usual data within 1e-6
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "strip_names", "background", "delta",
-        "constants", "factory", "quantize"])]
+        "constants", "factory", "quantize", "max_difference", "max_changed_decisions", "max_gap_change"])]
     onnx: Option<PathBuf>,
     /// Leave the names of features and levels out: records are then set by index and code
     #[arg(long)]

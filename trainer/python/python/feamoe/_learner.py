@@ -182,22 +182,27 @@ class Learner:
     def merge(
         cls, learners: Sequence[Learner], how: str = "join", polish: Any = None, *, experts: int | None = None
     ) -> Self:
-        """Makes one learner of several that learned from parts of the data, each by itself, with the
-        ``encoding`` of one earlier learner. The same learners in the same order give the same bytes.
+        """Merges learners that learned from parts of the data, each by itself, with the ``encoding``
+        of one earlier learner. The same learners in the same order give the same bytes.
 
-        ``how``: ``"join"`` puts all experts side by side, each part with its share of the rows;
-        ``"average"`` takes the mean of the weights, for parts with as many experts. ``polish``: a table
-        with rows of all parts, learned from once at the end; without it, parts that lack a group of a
-        target are refused. ``experts``: as many at most; before polishing, the closest become one.
+        ``how``: ``"join"`` puts all experts side by side, each part with the share of the say that
+        its records have; ``"average"`` takes the mean of the weights, for parts with as many
+        experts. ``experts``: as many at most; the closest become one. ``polish``: a table with rows
+        of all parts, learned from once at the end, best such that no part has learned from. Without
+        it, no target is judged before the merged learner has decided rows, and parts that lack a
+        group of a target are refused. Rows that seem to count twice are a ``FeamoeWarning``.
         """
         parts = list(learners)
         if not all(isinstance(part, Learner) for part in parts) or not parts:
             raise fault("something else", "a list of learners", "learners")
         cores = [part._started() for part in parts]
         rows = None if polish is None else parts[0]._table(polish, None, None)
-        merged = cls._resumed(_feamoe.Learner.merge(cores, how, rows, experts))
+        core, notes = _feamoe.Learner.merge(cores, how, rows, experts)
+        merged = cls._resumed(core)
         for part in parts:
             merged._seen = part._seen | merged._seen
+        for note in notes:
+            warnings.warn(note, FeamoeWarning, stacklevel=2)
         return merged
 
     @classmethod

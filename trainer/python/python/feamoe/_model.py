@@ -288,7 +288,9 @@ class Model:
         """Returns the model as an ONNX file, for runtimes of other languages: an input of shape
         (records, 1) for each feature, float (NaN where missing) or string (empty where missing);
         ``label``, ``probability``, ``score``, ``gate``, ``attributions`` (of the method ``frozen``)
-        and ``base`` as outputs. Scores are within 1e-6 of the model's own."""
+        and ``base`` as outputs. Scores are near the model's own: on the usual data within 1e-6. The
+        words of the model's schema for a missing value are missing; blanks around a level are for
+        the caller to take away."""
         return self._core.to_onnx()
 
     def __repr__(self) -> str:
@@ -345,7 +347,7 @@ class Explanation:
         #: All that ``feamoe explain --format json`` says.
         self.document = document
         #: What each feature added to the score, of shape (rows, features).
-        self.values = _floats(document["values"])
+        self.values = _floats(document["values"]).reshape(-1, len(document["feature_names"]))
         #: What the values of each row start from.
         self.base_values = _floats(document["base_values"])
         #: What they add up to: the score, or its log-odds.
@@ -353,7 +355,7 @@ class Explanation:
         #: What rounding leaves over.
         self.residual = _floats(document["residual"])
         #: For ``path``, the part of each value that the gate added; else 0.
-        self.gate_values = _floats(document["gate_values"])
+        self.gate_values = _floats(document["gate_values"]).reshape(self.values.shape)
         #: Standard errors where values were sampled; 0 for exact ones.
         self.error_std = _floats(document["error_std"]) if "error_std" in document else np.zeros_like(self.values)
         #: The scores.

@@ -8,6 +8,7 @@ mod plan;
 mod regimes;
 mod shapes;
 mod streams;
+mod years;
 
 use std::path::PathBuf;
 
@@ -19,8 +20,9 @@ use generators::Generator;
 use regimes::{StudyRow, Verdicts, settings, study};
 use shapes::Shapes;
 use streams::StreamRow;
+use years::YearRow;
 
-use super::print::{self, TextTable, share};
+use super::print::{self, TextTable, share, signed};
 use super::{Format, FormatOption, Outcome, whole};
 
 /// The options of `feamoe study`.
@@ -30,8 +32,9 @@ pub struct Options {
     /// hmda_2014_2017.csv.gz; the schemas in trainer/schemas say where to get them
     #[arg(long, value_name = "DIR", env = "FEAMOE_DATA")]
     data: PathBuf,
-    /// Only these data sets: adult, compas, diabetes, hmda, streams (generated ones),
-    /// shapes (generated too: what two samples of the same data teach)
+    /// Only these parts: adult, compas, diabetes, hmda, years (hmda with experts of each year,
+    /// merged), streams (generated ones), shapes (generated too: what two samples of the same data
+    /// teach)
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
     /// Runs of each setting, seeds or splits from its first one on; the published number by default
@@ -46,7 +49,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let settings = settings();
     let mut known: Vec<&str> = settings.iter().map(|setting| setting.data.name()).collect();
     known.dedup();
-    known.extend([STREAMS, SHAPES]);
+    known.extend([YEARS, STREAMS, SHAPES]);
     if let Some(name) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("--only: found `{name}`, expected one of {}", known.join(", "));
     }
@@ -55,6 +58,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     for setting in settings.iter().filter(|setting| wanted(setting.data.name())) {
         print::note(&format!("{}: {} {}", setting.data.name(), setting.name, setting.fair));
         rows.push(study(&options.data, setting, options.runs)?);
+    }
+    let mut years = Vec::new();
+    for fair in years::TARGETS.into_iter().filter(|_| wanted(YEARS)) {
+        print::note(&format!("{YEARS}: {fair}"));
+        years.extend(years::study(&options.data, fair)?);
     }
     let mut streams = Vec::new();
     for generator in Generator::ALL.into_iter().filter(|_| wanted(STREAMS)) {
@@ -72,10 +80,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         shapes = Some(shapes::study(options.runs)?);
     }
     match options.format.format {
-        Format::Json => print::json(&Report { rows, streams, gaps, shapes })?,
+        Format::Json => print::json(&Report { rows, years, streams, gaps, shapes })?,
         Format::Text => {
             let tables = [
                 (!rows.is_empty()).then(|| render(&rows)),
+                (!years.is_empty()).then(|| render_years(&years)),
                 (!streams.is_empty()).then(|| render_streams(&streams)),
                 (!gaps.is_empty()).then(|| render_gaps(&gaps)),
                 shapes.as_ref().map(render_shapes),
@@ -86,6 +95,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// The name of the years of mortgages on the command line.
+const YEARS: &str = "years";
 /// The name of the generated streams on the command line.
 const STREAMS: &str = "streams";
 /// The name of the generated halves.
@@ -96,11 +107,38 @@ const SHAPES: &str = "shapes";
 pub struct Report {
     /// The data sets, by setting.
     rows: Vec<StudyRow>,
+    /// Mortgages by year.
+    years: Vec<YearRow>,
     /// The generated streams.
     streams: Vec<StreamRow>,
     /// The generated stream whose gap jumps.
     gaps: Vec<GapRow>,
     shapes: Option<Shapes>,
+}
+
+fn render_years(rows: &[YearRow]) -> String {
+    let mut table = TextTable::new(&[
+        "mortgages of 2017, learned from 2014 to 2016, targets",
+        "experts",
+        "accuracy before",
+        "log-loss",
+        "SPD",
+        "AOD",
+        "accuracy in one pass",
+        "log-loss",
+        "SPD",
+        "AOD",
+    ]);
+    for YearRow { way, fair, experts, before, passing } in rows {
+        let optional = |value: Option<f32>| value.map_or_else(|| "-".to_owned(), signed);
+        let figures = [before, passing].into_iter().flat_map(|figures| {
+            let gaps = [figures.spd, figures.aod].map(optional);
+            [share(figures.accuracy), share(figures.log_loss)].into_iter().chain(gaps)
+        });
+        let name = format!("{way}{}{fair}", if fair.is_empty() { "" } else { ", " });
+        table.row([name, experts.to_string()].into_iter().chain(figures));
+    }
+    table.render()
 }
 
 fn render_gaps(rows: &[GapRow]) -> String {

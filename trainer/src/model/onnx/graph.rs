@@ -29,8 +29,8 @@ impl Graph {
         self.graph.input.push(info(name, elem_type, &[1], words));
     }
 
-    /// Returns the name that an output gets: the one asked for, with `_` behind it where an input
-    /// has it.
+    /// Returns the name that an output gets: the one asked for, with a `_` at its end for each time
+    /// that it is taken.
     pub fn free(&self, asked: &str) -> Name {
         let mut name = asked.to_owned();
         while self.taken.contains(&name) {
@@ -93,7 +93,7 @@ impl Graph {
         name
     }
 
-    /// Sums over an axis, which goes.
+    /// Sums over an axis; the sum has no such axis.
     pub fn sum(&mut self, input: &str, axis: i64) -> Name {
         let axes = self.integers(&[1], &[axis]);
         self.op("ReduceSum", &[input, &axes], vec![AttributeProto::int("keepdims", 0)])

@@ -1,0 +1,146 @@
+//! Mortgages by year: an expert or more for each of three years, merged, then one pass over the
+//! fourth (FEAMOE, section 4.2), beside one run over all years.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use feamoe::encoder;
+use feamoe::error::Error;
+use feamoe::learner::{How, LearnerOptions};
+use feamoe::rows::{Input, Row, Stream, Use};
+use feamoe::schema::Schema;
+use feamoe::training::merge::Merging;
+use feamoe::training::prequential::Tally;
+use feamoe::training::{Encoding, Options, Trainer};
+use feamoe_engine::fairness::Measure;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::plan::DataSet;
+use super::regimes::with_targets;
+
+/// The years of the data, of which the last is judged.
+const YEARS: [u32; 4] = [2014, 2015, 2016, 2017];
+const YEAR: &str = "as_of_year";
+/// Targets, as `--fair` takes them.
+pub const TARGETS: [&str; 2] = ["", "spd=0.02,aod=0.02"];
+
+/// What one way to learn from the years says of the last one.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct YearRow {
+    /// The way.
+    pub way: &'static str,
+    /// Targets.
+    pub fair: &'static str,
+    /// Experts before the last year.
+    pub experts: usize,
+    /// Of its rows, by the model that has not learned from them.
+    pub before: YearFigures,
+    /// Of its rows, each before it is learned from in one pass.
+    pub passing: YearFigures,
+}
+
+/// Figures of the last year.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct YearFigures {
+    /// Share of right decisions.
+    pub accuracy: f32,
+    /// Mean negative log-likelihood.
+    pub log_loss: f64,
+    /// Statistical parity difference.
+    pub spd: Option<f32>,
+    /// Average odds difference.
+    pub aod: Option<f32>,
+}
+
+impl YearFigures {
+    fn new(tally: &Tally) -> Self {
+        Self {
+            accuracy: tally.all().accuracy(),
+            log_loss: tally.mean_log_loss(),
+            spd: tally.worst(Measure::Spd),
+            aod: tally.worst(Measure::Aod),
+        }
+    }
+}
+
+/// The data, read once for each use.
+struct Years<'a> {
+    folder: &'a Path,
+    schema: Schema,
+}
+
+impl Years<'_> {
+    /// Takes the rows of a year in their order.
+    fn each(&self, year: u32, take: &mut dyn FnMut(&Row<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        let file = Input::from(self.folder.join(DataSet::Hmda.training_file()).as_path());
+        let mut stream = Stream::open(&[file], &self.schema, Use::Learn)?;
+        let column = stream.columns().iter().position(|column| column == YEAR);
+        while let Some(row) = stream.next_row()? {
+            if column.and_then(|column| row.cell(column).number()) == Some(f64::from(year)) {
+                take(&row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&self, trainer: &mut Trainer, year: u32) -> Result<(), Error> {
+        self.each(year, &mut |row| trainer.learn(row).map(drop))
+    }
+
+    fn learned(&self, options: &Options, years: &[u32]) -> Result<Trainer, Error> {
+        let file = Input::from(self.folder.join(DataSet::Hmda.training_file()).as_path());
+        let columns = Stream::open(&[file], &self.schema, Use::Learn)?.columns().to_vec();
+        let mut trainer = Trainer::new(&columns, self.schema.clone(), options)?;
+        years.iter().try_for_each(|year| self.learn(&mut trainer, *year))?;
+        Ok(trainer)
+    }
+
+    /// Judges a run on the last year.
+    fn judge(&self, way: &'static str, fair: &'static str, mut trainer: Trainer) -> Result<YearRow, Error> {
+        let (experts, last) = (trainer.learner().experts(), YEARS[YEARS.len() - 1]);
+        let [mut before, mut passing] = [Tally::default(), Tally::default()];
+        let label = |row: &Row<'_>| row.label.unwrap_or_default();
+        self.each(last, &mut |row| {
+            let said = trainer.score(row)?;
+            before.observe(label(row), said.exported, said.exported_threshold, row.groups);
+            Ok(())
+        })?;
+        self.each(last, &mut |row| {
+            if let Some(said) = trainer.learn(row)? {
+                passing.observe(label(row), said.probability, said.threshold, row.groups);
+            }
+            Ok(())
+        })?;
+        Ok(YearRow { way, fair, experts, before: YearFigures::new(&before), passing: YearFigures::new(&passing) })
+    }
+}
+
+/// Learns from the years in every way, with the same options.
+pub fn study(folder: &Path, fair: &'static str) -> anyhow::Result<Vec<YearRow>> {
+    let years = Years { folder, schema: Schema::from_toml(DataSet::Hmda.schema_name(), DataSet::Hmda.schema())? };
+    let learner = with_targets(LearnerOptions::default(), fair)?.check()?;
+    let options = Options::new(learner);
+    let earlier = &YEARS[..YEARS.len() - 1];
+    let one = years.learned(&options, earlier)?;
+    // The encoding of the first rows that there are, as at the start of a stream.
+    let mut first = years.learned(&options, &[])?;
+    let enough = encoder::Options::default().warmup as u64;
+    years.each(YEARS[0], &mut |row| {
+        if first.counts().positive + first.counts().negative < enough { first.learn(row).map(drop) } else { Ok(()) }
+    })?;
+    let encoding = Some(Arc::new(Encoding::of(&first.checkpoint())?));
+    let of_year = |year: &u32| years.learned(&Options { encoding: encoding.clone(), ..options.clone() }, &[*year]);
+    let shards: Vec<Trainer> = earlier.iter().map(of_year).collect::<Result<_, _>>()?;
+    let shards: Vec<&Trainer> = shards.iter().collect();
+    let mut rows = vec![years.judge("one run over all years", fair, one)?];
+    let joined = Merging { how: How::Join, ..Merging::default() };
+    rows.push(years.judge("joined", fair, Trainer::merge(&shards, &joined)?)?);
+    for (way, experts) in [("joined, merged down to 12 experts", 12), ("joined, merged down to 4 experts", 4)] {
+        rows.push(years.judge(way, fair, Trainer::merge(&shards, &Merging { experts: Some(experts), ..joined })?)?);
+    }
+    if let Some(newest) = shards.last() {
+        rows.push(years.judge("2016 alone", fair, Trainer::merge(&[*newest], &joined)?)?);
+    }
+    Ok(rows)
+}
