@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use feamoe::encoder;
 use feamoe::error::CheckpointError as E;
@@ -12,7 +13,7 @@ use feamoe::rows::{Input, ResumeFrom};
 use feamoe::schema::Schema;
 use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, Stage, VERSION};
 use feamoe::training::merge::Merging;
-use feamoe::training::{self, Options, Trainer};
+use feamoe::training::{self, Encoding, Options, Trainer};
 use feamoe_engine::fairness::Measure;
 use feamoe_tests::command::Folder;
 use sha2::{Digest as _, Sha256};
@@ -42,10 +43,14 @@ fn small(warmup: usize) -> Vec<u8> {
 }
 
 fn of_rows(rows: u32, warmup: usize) -> Vec<u8> {
+    of_options(rows, &options(warmup))
+}
+
+fn of_options(rows: u32, options: &Options) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let input = write_rows(&folder.path().join("small.csv"), rows);
     let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
-    let run = training::run(&[input], &schema, &options(warmup), &mut training::unwatched).unwrap();
+    let run = training::run(&[input], &schema, options, &mut training::unwatched).unwrap();
     run.checkpoint().to_bytes().unwrap()
 }
 
@@ -84,7 +89,9 @@ fn resume(checkpoint: Checkpoint<'_>, input: &Input) {
 /// With itself, and with the state that it was made of, on either side.
 #[test]
 fn whatever_is_read_is_merged_or_refused() {
-    let bytes = small(20);
+    let first = small(20);
+    let encoding = Encoding::of(&Checkpoint::from_bytes(&first).unwrap()).unwrap();
+    let bytes = of_options(24, &Options { encoding: Some(Arc::new(encoding)), ..options(20) });
     let sound = Checkpoint::from_bytes(&bytes).unwrap();
     let (mut read, mut merged) = (0, 0);
     for place in places(&bytes[HEADER_BYTES..]) {
@@ -244,7 +251,7 @@ fn the_command_says_which_file_what_and_what_to_do() {
     folder.write("short", &good[..20]);
     folder.write("empty", "");
     let mut newer = good.clone();
-    newer[4] = 11;
+    newer[4..6].copy_from_slice(&(VERSION + 1).to_le_bytes());
     folder.write("newer", &newer);
     let mut damaged = good.clone();
     damaged[100] ^= 1;
@@ -259,7 +266,13 @@ fn the_command_says_which_file_what_and_what_to_do() {
             "lending.feamoe",
             "found a model, expected a checkpoint: a model alone cannot be resumed; name the checkpoint of the run (`feamoe train --checkpoint FILE` writes one)".into(),
         ),
-        ("newer", "found checkpoint version 11, expected 10; resume with the feamoe that wrote it, or train again".into()),
+        (
+            "newer",
+            format!(
+                "found checkpoint version {}, expected {VERSION}; resume with the feamoe that wrote it, or train again",
+                VERSION + 1
+            ),
+        ),
         (
             "damaged",
             "the content is damaged: its SHA-256 is not the one in the header; copy the file again, or use an earlier checkpoint".into(),

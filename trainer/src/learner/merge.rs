@@ -154,7 +154,9 @@ impl Learner {
     pub(crate) fn other_option(&self, other: &Self) -> Option<String> {
         let options = |learner: &Self| {
             let comparable = ValidOptions { seed: 0, experts: None, ..learner.options.clone() };
-            serde_json::to_value(comparable).unwrap_or_default()
+            // By their text, which has the shortest digits of a number.
+            let text = serde_json::to_string(&comparable).unwrap_or_default();
+            serde_json::from_str::<serde_json::Value>(&text).unwrap_or_default()
         };
         let [own, others] = [options(self), options(other)];
         let (name, value) = own.as_object()?.iter().find(|(name, value)| others.get(name.as_str()) != Some(*value))?;

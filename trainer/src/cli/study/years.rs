@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use feamoe::encoder;
 use feamoe::error::Error;
 use feamoe::learner::{How, LearnerOptions};
 use feamoe::rows::{Input, Row, Stream, Use};
@@ -123,12 +122,8 @@ pub fn study(folder: &Path, fair: &'static str) -> anyhow::Result<Vec<YearRow>> 
     let options = Options::new(learner);
     let earlier = &YEARS[..YEARS.len() - 1];
     let one = years.learned(&options, earlier)?;
-    // The encoding of the first rows that there are, as at the start of a stream.
-    let mut first = years.learned(&options, &[])?;
-    let enough = encoder::Options::default().warmup as u64;
-    years.each(YEARS[0], &mut |row| {
-        if first.counts().positive + first.counts().negative < enough { first.learn(row).map(drop) } else { Ok(()) }
-    })?;
+    // All years hold the encoding of the first.
+    let first = years.learned(&options, &earlier[..1])?;
     let encoding = Some(Arc::new(Encoding::of(&first.checkpoint())?));
     let of_year = |year: &u32| years.learned(&Options { encoding: encoding.clone(), ..options.clone() }, &[*year]);
     let shards: Vec<Trainer> = earlier.iter().map(of_year).collect::<Result<_, _>>()?;
