@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Trainer;
 use super::order::Order;
+use crate::model::card::FeatureCells;
 
 /// Part of the windows with one outcome only from which on that is remarkable.
 const MOST_OF_ONE_OUTCOME: f64 = 0.1;
@@ -39,6 +40,15 @@ pub enum Remark {
         column: String,
         /// A level that is none.
         text: String,
+    },
+    /// Most cells of a feature are levels that the encoder does not hold.
+    MostlyUnseen {
+        /// Its column.
+        column: String,
+        /// Such cells.
+        unseen: u64,
+        /// Rows learned from.
+        rows: u64,
     },
     /// Fewer rows than the encoder is usually fitted on.
     FewRows {
@@ -82,6 +92,11 @@ impl fmt::Display for Remark {
                 "column {column:?} is a category, though most of its levels are numbers: of the first rows too many are none, such as {text:?}; name those \
                  under table.missing_in if they mean that the value is not known, or list the column under features.categorical"
             ),
+            Self::MostlyUnseen { column, unseen, rows } => write!(
+                f,
+                "column {column:?} is a category, and {unseen} of its cells in {rows} rows are levels too new or too rare to have weights: the model \
+                 learns little from it; list it under features.drop if it names records, or mend the cells that are no numbers if it should hold numbers"
+            ),
             Self::FewRows { rows, wanted } => {
                 write!(f, "the encoding was fitted on all {rows} rows; {wanted} or more make it reliable")
             }
@@ -119,6 +134,9 @@ pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
         remarks.push(Remark::OneOutcome { windows: of_one, of: windows.len() });
     }
     remarks.extend(trainer.columns_of_levels_that_are_numbers());
+    remarks.extend(trainer.feature_cells().into_iter().filter(|cells| cells.unseen > cells.rows / 2).map(
+        |FeatureCells { feature: column, unseen, rows, .. }| Remark::MostlyUnseen { column, unseen, rows },
+    ));
     let rows = trainer.counts().positive + trainer.counts().negative;
     if trainer.wanted_rows() as u64 > rows {
         remarks.push(Remark::FewRows { rows, wanted: trainer.wanted_rows() });
