@@ -24,6 +24,7 @@ use crate::judge::verdict::Requirement;
 use crate::model::{AnyModel, AnyRecord};
 use crate::rows::{Attribute, Digest, Stream};
 use crate::schema::Features;
+use crate::training::Trainer;
 use crate::training::events::events;
 use crate::training::targets;
 
@@ -53,7 +54,8 @@ pub(super) fn report(
     mut options: Options,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<Report, Error> {
-    let Subject { model, card, run, .. } = *subject;
+    let Subject { model, card, .. } = *subject;
+    let run = subject.run.map(Trainer::fitted).transpose()?;
     options.rows.sort_unstable();
     options.rows.dedup();
     if options.rows.len() > MOST_ASKED {
@@ -149,7 +151,7 @@ pub(super) fn report(
         attributes,
         curves,
         stretches: stretches.finish(),
-        run: run.map(|run| Run {
+        run: run.as_deref().map(|run| Run {
             rows: run.rows(),
             epochs: run.passes().epochs,
             stretches: of_windows(run.prequential().windows()),
