@@ -8,9 +8,11 @@ use std::str::FromStr;
 use crate::cli::progress::RowsProgress;
 use anyhow::bail;
 use clap::Args;
+use feamoe::explanation::quantity;
 use feamoe::judge::recourse::{RecourseReport, Wanted, recourse, rules};
 use feamoe::rows::Use;
 use feamoe::schema::{Features, Schema};
+use feamoe_engine::Space;
 
 use super::print::{self, TextTable, share, signed};
 use super::{
@@ -19,7 +21,7 @@ use super::{
 };
 
 /// The JSON document, for `--help`.
-const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability, answers: how many were found), \
+const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability: the score, answers: how many were found), \
 answers (columns row, rank, distance, probability, features, from, to), summary (rows, declined, with_recourse, without_recourse, mean_distance, changed, groups), \
 output_names, threshold, model.
 
@@ -151,25 +153,26 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 /// Returns what one record would have to change.
 fn render_record(report: &RecourseReport, row: u64) -> String {
     let RecourseReport { output_names, threshold, declined, answers, .. } = report;
-    if let Some(probability) = report.favourable {
+    let quantity = quantity(Space::Probability, output_names);
+    if let Some(score) = report.favourable {
         return format!(
-            "record {row}: probability of {output_names} {probability}, threshold {threshold}: favourable already, nothing to change\n"
+            "record {row}: {quantity} {score}, threshold {threshold}: favourable already, nothing to change\n"
         );
     }
     let mut text = String::new();
-    for probability in &declined.probability {
+    for score in &declined.probability {
         let _ = writeln!(
             text,
-            "record {row}: probability of {output_names} {probability}, threshold {threshold}: declined"
+            "record {row}: {quantity} {score}, threshold {threshold}: declined"
         );
     }
     if answers.row.is_empty() {
         text.push_str("no recourse within the ranges: nothing that may be changed makes it favourable\n");
     }
     for (index, rank) in answers.rank.iter().enumerate() {
-        let (distance, probability) = (answers.distance[index], answers.probability[index]);
+        let (distance, score) = (answers.distance[index], answers.probability[index]);
         let _ =
-            writeln!(text, "\nanswer {rank}: distance {distance}, probability then {probability}, verified by scoring");
+            writeln!(text, "\nanswer {rank}: distance {distance}, score then {score}, verified by scoring");
         let mut table = TextTable::new(&["feature", "from", "to"]);
         let cells = answers.from[index].iter().zip(&answers.to[index]);
         for (feature, (from, to)) in answers.features[index].iter().zip(cells) {

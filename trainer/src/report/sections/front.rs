@@ -14,7 +14,7 @@ pub(in super::super) fn purpose(report: &Report) -> Markup {
     let target = report.card.as_ref().map(|card| card.schema.target.column.as_str());
     html! {
         p {
-            "The model scores records by the probability of " strong { (report.outcome()) }
+            "The model scores records for " strong { (report.outcome()) }
             @if let Some(target) = target { " (column " code { (target) } ")" }
             ". From a score of " strong { (report.facts.threshold) } " on, the decision is favourable; below, the record is declined. "
             "This report judges its decisions on " strong { (grouped(report.evaluation.rows)) } " rows of "
