@@ -50,9 +50,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use feamoe::error::Error;
 use feamoe::model::card::Card;
 use feamoe::model::{AlignedBytes, HostModel, Loaded};
-use feamoe::output::WriteError;
+use feamoe::output::{WriteError, destination};
 use feamoe::rows::{Input, Source as Rows, Stream, Use, open, open_like};
 use feamoe::schema::{BadCells, Schema, Table};
+use feamoe::training::checkpoint;
 
 /// Fair, explainable, adaptive scoring that fits on a microcontroller
 #[derive(Debug, Parser)]
@@ -183,6 +184,11 @@ enum BadCellsName {
 }
 
 impl CellsOption {
+    /// Returns the option's value, where it was given.
+    fn value(self) -> Option<String> {
+        self.bad_cells.and_then(|name| Some(name.to_possible_value()?.get_name().to_owned()))
+    }
+
     fn apply(self, table: &mut Table) {
         table.bad_cells = match self.bad_cells {
             None => return,
@@ -329,6 +335,30 @@ fn refuse_overwriting<'a>(option: &str, output: &Path, read: impl IntoIterator<I
     }
 }
 
+/// Refuses outputs, each named after its option, that are files to be read, or two of which are one
+/// file: the last would replace the others.
+fn refuse_outputs(outputs: &[(&str, Option<&Path>)], read: &[&Path]) -> anyhow::Result<()> {
+    let given = || outputs.iter().filter_map(|(option, path)| Some((*option, (*path)?)));
+    for (index, (option, path)) in given().enumerate() {
+        refuse_overwriting(option, path, read.iter().copied())?;
+        let place = destination(path);
+        let is_kept = |path: &Path| path.metadata().is_ok_and(|found| !found.is_file());
+        if let Some((other, _)) = given().skip(index + 1).find(|(_, path)| destination(path) == place && !is_kept(path))
+        {
+            bail!("{option} and {other} name the same file; name two");
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a plot whose file is named as something else than SVG.
+fn refuse_but_svg(plot: &Path) -> anyhow::Result<()> {
+    match plot.extension().filter(|extension| !extension.eq_ignore_ascii_case("svg")) {
+        Some(extension) => bail!("--plot writes SVG, found {}; name the file .svg", extension.display()),
+        None => Ok(()),
+    }
+}
+
 /// Returns the files among the inputs.
 fn files(data: &[Input]) -> impl Iterator<Item = &Path> {
     data.iter().filter_map(|input| match input {
@@ -399,6 +429,10 @@ fn load_model<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<HostMod
 
 /// Loads a model, whatever its weights are.
 fn load_any<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<Loaded<'a>> {
+    if blob.as_slice().starts_with(&checkpoint::MAGIC) {
+        let path = path.display();
+        bail!("{path}: found a checkpoint, expected a model; `feamoe export {path} -o MODEL` writes its model");
+    }
     Loaded::new(blob.as_slice()).with_context(|| format!("{}: not a usable model", path.display()))
 }
 

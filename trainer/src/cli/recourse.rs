@@ -9,12 +9,13 @@ use crate::cli::progress::RowsProgress;
 use anyhow::bail;
 use clap::Args;
 use feamoe::explanation::quantity;
-use feamoe::judge::recourse::{RecourseReport, Wanted, recourse, rules};
+use feamoe::judge::recourse::{MARGIN, RecourseReport, Wanted, recourse, rules};
 use feamoe::rows::Use;
 use feamoe::schema::{Features, Schema};
 use feamoe_engine::Space;
 
 use super::print::{self, TextTable, share, signed};
+use super::require::named;
 use super::{
     CellsOption, Format, FormatOption, Outcome, Source, ThreadsOption, load_model, open_rows, read_blob,
     read_card_beside, whole,
@@ -53,7 +54,7 @@ pub struct Options {
     max_changes: usize,
     /// By how much the score of an answer passes the threshold, from 0 and below 1: what only just
     /// reaches it is declined by the next model of the same rows
-    #[arg(long, value_name = "SCORE", default_value_t = 0.05, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCORE", default_value_t = MARGIN, allow_negative_numbers = true)]
     margin: f32,
     /// Columns that stay as they are
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
@@ -161,18 +162,14 @@ fn render_record(report: &RecourseReport, row: u64) -> String {
     }
     let mut text = String::new();
     for score in &declined.probability {
-        let _ = writeln!(
-            text,
-            "record {row}: {quantity} {score}, threshold {threshold}: declined"
-        );
+        let _ = writeln!(text, "record {row}: {quantity} {score}, threshold {threshold}: declined");
     }
     if answers.row.is_empty() {
         text.push_str("no recourse within the ranges: nothing that may be changed makes it favourable\n");
     }
     for (index, rank) in answers.rank.iter().enumerate() {
         let (distance, score) = (answers.distance[index], answers.probability[index]);
-        let _ =
-            writeln!(text, "\nanswer {rank}: distance {distance}, score then {score}, verified by scoring");
+        let _ = writeln!(text, "\nanswer {rank}: distance {distance}, score then {score}, verified by scoring");
         let mut table = TextTable::new(&["feature", "from", "to"]);
         let cells = answers.from[index].iter().zip(&answers.to[index]);
         for (feature, (from, to)) in answers.features[index].iter().zip(cells) {
@@ -208,8 +205,13 @@ fn render_summary(report: &RecourseReport) -> String {
     let changed = summary.changed.iter().map(|changed| vec![changed.feature.clone(), count(&changed.records)]);
     table(&["changed by the nearest answers", "records"], changed.collect());
     let groups = summary.groups.iter().map(|g| {
-        let name = format!("{}: {}", g.attribute, g.group);
-        vec![name, count(&g.declined), count(&g.without_recourse), share(g.mean_distance), signed(g.gap)]
+        vec![
+            named(&g.attribute, &g.group),
+            count(&g.declined),
+            count(&g.without_recourse),
+            share(g.mean_distance),
+            signed(g.gap),
+        ]
     });
     table(&["group", "declined", "without", "mean distance", "gap to the reference"], groups.collect());
     text

@@ -130,6 +130,7 @@ pub fn evaluate_watched<'m>(
         }
         individual.learn_groups(stream.attributes());
     }
+    on_progress(rows);
     if let Some(mut declined) = declined {
         declined.look(&mut evaluator);
     }

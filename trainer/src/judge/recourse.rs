@@ -25,6 +25,10 @@ use crate::threads::PerThread;
 /// Declined records that are looked at together, on all threads: some megabytes.
 const BATCH: usize = 128;
 
+/// By how much an answer passes the threshold, unless another margin is asked for: what only just
+/// reaches it is declined by the next model of the same rows.
+pub const MARGIN: f32 = 0.05;
+
 /// Makes the engine's rules for a model: those of a schema, or without one of the model's card;
 /// over them the `wishes` of a user (the same keys); over both that what either calls protected or
 /// immutable stays as it is.

@@ -19,7 +19,7 @@ use crate::explanation::{
     Shaper, Shapes, Sums, reasons,
 };
 use crate::judge::evaluation::{Evaluation, RecourseBurden, evaluate_watched};
-use crate::judge::recourse::rules;
+use crate::judge::recourse::{MARGIN, rules};
 use crate::judge::verdict::Requirement;
 use crate::model::{AnyModel, AnyRecord};
 use crate::rows::{Attribute, Digest, Stream};
@@ -119,7 +119,7 @@ pub(super) fn report(
     )?;
     let attributes: Vec<Attribute> = stream.attributes().cloned().collect();
 
-    let kept = choosing.finish()?;
+    let kept = choosing.finish(&stream.files(), stream.counts().read)?;
     let chosen = kept.iter().map(|(why, kept)| kept.chosen(why, &attributes)).collect();
     let chosen_values = explain(&explainer_of_one, kept.iter().map(|(_, kept)| kept))?;
     let (importance, ways) = explain_sample(&explainer_of_many, model, sample.kept())?;
@@ -131,7 +131,9 @@ pub(super) fn report(
         None => None,
     };
     let host_rules = match model {
-        AnyModel::Float(model) => Some((model, rules(model, card, None, &Features::default())?)),
+        AnyModel::Float(model) => {
+            rules(model, card, None, &Features::default())?.with_margin(MARGIN).map(|rules| (model, rules))
+        }
         AnyModel::Integer { .. } => None,
     };
     let recourse =

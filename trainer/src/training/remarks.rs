@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Trainer;
 use super::order::Order;
+use crate::judge::gaps::SMALL_GROUP;
 use crate::model::card::FeatureCells;
 
 /// Part of the windows with one outcome only from which on that is remarkable.
@@ -12,6 +13,9 @@ const MOST_OF_ONE_OUTCOME: f64 = 0.1;
 
 /// Rows below which several passes hold a target better.
 const FEW_FOR_TARGETS: u64 = 5000;
+
+/// Rows among which controllers must find enough of every group.
+const AT_A_TIME: u64 = 1000;
 
 /// A remarkable circumstance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +66,15 @@ pub enum Remark {
         /// The rows.
         rows: u64,
     },
+    /// Targets were asked for, of groups most of which have few rows at a time.
+    SmallGroups {
+        /// The protected column.
+        column: String,
+        /// Such groups.
+        small: usize,
+        /// Number of its groups.
+        of: usize,
+    },
     /// The last decisions are all the same.
     SameDecisions {
         /// Whether they are favourable.
@@ -104,6 +117,11 @@ impl fmt::Display for Remark {
                 f,
                 "{rows} rows learned from once are few for a target: controllers need some thousand to settle"
             ),
+            Self::SmallGroups { column, small, of } => write!(
+                f,
+                "{small} of {of} groups of {column:?} have fewer than {SMALL_GROUP} of {AT_A_TIME} rows: to hold a target for groups this small follows chance, \
+                 and may cost much accuracy; list fewer groups in the schema, or learn without a target"
+            ),
             Self::SameDecisions { selected, rows } => write!(
                 f,
                 "the last {rows} decisions are all the same ({}): gaps of decision rates say nothing",
@@ -134,9 +152,13 @@ pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
         remarks.push(Remark::OneOutcome { windows: of_one, of: windows.len() });
     }
     remarks.extend(trainer.columns_of_levels_that_are_numbers());
-    remarks.extend(trainer.feature_cells().into_iter().filter(|cells| cells.unseen > cells.rows / 2).map(
-        |FeatureCells { feature: column, unseen, rows, .. }| Remark::MostlyUnseen { column, unseen, rows },
-    ));
+    remarks.extend(
+        trainer
+            .feature_cells()
+            .into_iter()
+            .filter(|cells| cells.unseen > cells.rows / 2)
+            .map(|FeatureCells { feature: column, unseen, rows, .. }| Remark::MostlyUnseen { column, unseen, rows }),
+    );
     let rows = trainer.counts().positive + trainer.counts().negative;
     if trainer.wanted_rows() as u64 > rows {
         remarks.push(Remark::FewRows { rows, wanted: trainer.wanted_rows() });
@@ -144,6 +166,13 @@ pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
     let has_targets = !trainer.learner().options().targets().is_empty();
     if has_targets && rows < FEW_FOR_TARGETS && trainer.passes().epochs == 1 {
         remarks.push(Remark::FewRowsForTargets { rows });
+    }
+    for attribute in trainer.attributes().filter(|_| has_targets) {
+        let (all, of) = (attribute.rows().iter().sum::<u64>(), attribute.rows().len());
+        let small = attribute.rows().iter().filter(|rows| **rows * AT_A_TIME < SMALL_GROUP * all).count();
+        if 2 * small > of {
+            remarks.push(Remark::SmallGroups { column: attribute.column().to_owned(), small, of });
+        }
     }
     let last = trainer.last_decisions();
     let all = last.all();

@@ -26,7 +26,8 @@ use feamoe::rows::{Input, Source as _, draw};
 use feamoe::schema::Table;
 
 use super::{
-    Outcome, TableOption, ThreadsOption, files, load_any, print, read_blob, read_card_beside, refuse_overwriting, whole,
+    Outcome, TableOption, ThreadsOption, files, load_any, print, read_blob, read_card_beside, refuse_but_svg,
+    refuse_outputs, whole,
 };
 use render::{render, render_summary, write_header, write_json, write_line, write_summary};
 
@@ -259,9 +260,7 @@ impl Options {
             "--top looks at all records before the first is printed, and a line of CSV is printed as it comes; use --format json, or --global"
         );
         let Some(path) = &self.plot else { return Ok(None) };
-        if let Some(extension) = path.extension().filter(|extension| !extension.eq_ignore_ascii_case("svg")) {
-            bail!("--plot writes SVG, found {}; name the file .svg", extension.display());
-        }
+        refuse_but_svg(path)?;
         if self.is_of_shapes() {
             return self.refuse_records().map(|()| None);
         }
@@ -296,13 +295,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let read: Vec<&Path> = read.chain(table.schema.as_deref()).collect();
     let outputs =
         [("--plot", plot.as_deref()), ("--output", output.as_deref()), ("--save-background", shapley.output())];
-    for (index, (option, path)) in outputs.iter().enumerate() {
-        let Some(path) = path else { continue };
-        refuse_overwriting(option, path, read.iter().copied())?;
-        if let Some((other, _)) = outputs[index + 1..].iter().find(|(_, other)| other == &Some(*path)) {
-            bail!("{option} and {other} name the same file; name two");
-        }
-    }
+    refuse_outputs(&outputs, &read)?;
     // Made before the work, so that a place that cannot be written is found out at once.
     let mut drawing = options.plot.as_deref().map(print::create).transpose()?;
     print::write(options.output.as_deref(), |out| {

@@ -6,6 +6,7 @@ mod json;
 mod parquet;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
@@ -17,6 +18,7 @@ use feamoe_engine::schema::Note;
 
 pub use json::Scores;
 
+use super::progress::done;
 use super::{Outcome, Source, TableOption, load_any, print, read_blob, read_card_beside};
 
 /// The options of `feamoe score`.
@@ -127,6 +129,7 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
     let layout = Layout { model, kept: options.keep.clone(), gate: options.gate };
     let mut sink = to(&layout)?;
     let mut record = model.record();
+    let started = Instant::now();
     while records.advance()? {
         let row = records.record();
         binding.fill(&row, &mut record)?;
@@ -145,6 +148,7 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
         })?;
     }
     sink.finish()?;
+    done(records.record().position.number, "rows", started.elapsed());
     print::warnings(&records.notes(), &inputs.warnings(&binding));
     Ok(())
 }
