@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 1_000, allow_negative_numbers = true, value_parser = whole::<usize>(0..=1_000_000))]
     sample: usize,
     /// Write the comparison as a page too: one HTML file that opens in any browser and asks for
-    /// nothing
+    /// nothing; - for standard output, what is reported then goes to standard error
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -82,6 +82,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(mut page) = page {
         page.write_whole(comparison_page(&comparison, &options.compared(stream.files())).as_bytes())?;
         page.commit()?;
+        if let Some(path) = options.output.as_deref().filter(|path| !print::is_standard_output(path)) {
+            print::note(&format!("the comparison is in {}; open it in a browser", path.display()));
+        }
     }
     match options.format.format {
         Format::Json => print::json(&comparison)?,
@@ -153,11 +156,11 @@ fn render(comparison: &Comparison) -> String {
     let mut table = TextTable::new(&["", "first", "second", "change", "95 %"]);
     for measure in &comparison.measures {
         let [a, b] = measure.values.map(share);
-        table.row([measure.measure.replace('_', " "), a, b, signed(measure.change.change), interval(&measure.change)]);
+        table.row([measure.words().to_owned(), a, b, signed(measure.change.change), interval(&measure.change)]);
     }
     for gap in &comparison.gaps {
         let [a, b] = gap.values.map(signed);
-        let name = named(&gap.attribute, &format!("{} - {}, {}", gap.group, gap.reference, gap.measure));
+        let name = named(&gap.attribute, &format!("{} - {}, {}", gap.group, gap.reference, gap.heading()));
         table.row([name, a, b, signed(gap.change.change), interval(&gap.change)]);
     }
     text.push_str(&table.render());

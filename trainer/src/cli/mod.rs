@@ -40,6 +40,7 @@ mod update;
 
 use std::fmt;
 use std::fs;
+use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -175,6 +176,10 @@ struct CellsOption {
     bad_cells: Option<BadCellsName>,
 }
 
+/// The help of the option where there is no model yet.
+const BAD_CELLS: &str =
+    "How to treat text in a column of numbers, in any row [default: table.bad_cells of the schema, else error]";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum BadCellsName {
     /// An error with line, column and remedy
@@ -250,8 +255,10 @@ enum Outcome {
 pub fn main() -> ExitCode {
     silence_damaged_tables();
     signals::watch();
-    // clap prints usage errors itself and exits with 2.
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return help_or_refuse(&said),
+    };
     cli.verbosity.start();
     let started = Instant::now();
     let outcome = run(cli.command);
@@ -272,6 +279,19 @@ pub fn main() -> ExitCode {
             print::message(&format!("error: {error:#}{remedy}"));
             ExitCode::from(2)
         }
+    }
+}
+
+/// Prints help, the version or what is wrong with the command line, whichever clap says.
+fn help_or_refuse(said: &clap::Error) -> ExitCode {
+    let printed = said.print().and_then(|()| io::stdout().flush()).map_err(WriteError::standard_output);
+    match (printed, said.use_stderr()) {
+        (_, true) => ExitCode::from(2),
+        (Err(error), false) if !error.is_broken_pipe() => {
+            print::message(&format!("error: {error}"));
+            ExitCode::from(2)
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

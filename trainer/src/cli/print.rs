@@ -18,14 +18,17 @@ use serde::Serialize;
 pub use super::table::TextTable;
 use super::table::{fitting_no_terminal, terminal_width};
 
+/// The place in the help of options that all commands have, before `--help`.
+const LAST: usize = 900;
+
 /// How much is said beside the results.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Verbosity {
     /// No progress and no notes; errors, warnings and checks that are not met stay
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = LAST)]
     quiet: bool,
     /// Also say what was done: time, rows a second, peak memory, passes, checkpoints, refits
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = LAST)]
     verbose: bool,
 }
 

@@ -127,7 +127,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     page.commit()?;
     card_file.map(OutputFile::commit).transpose()?;
-    let card = options.card.as_ref().map_or_else(String::new, |card| format!(", its model card in {}", card.display()));
+    let card = options.card.as_deref().filter(|card| !print::is_standard_output(card));
+    let card = card.map_or_else(String::new, |card| format!(", its model card in {}", card.display()));
     if print::is_standard_output(&options.output) {
         return Ok(Outcome::Done);
     }

@@ -21,14 +21,16 @@ use super::gaps::MEASURES;
 use super::print::{self, TextTable, share, signed};
 use super::progress::RowsProgress;
 use super::train::{Learning, refuse_without_groups};
-use super::{CellsOption, Format, FormatOption, Outcome, ThreadsOption, files, refuse_but_svg, refuse_outputs, whole};
+use super::{
+    BAD_CELLS, CellsOption, Format, FormatOption, Outcome, ThreadsOption, files, refuse_but_svg, refuse_outputs, whole,
+};
 
 /// Trials of the last round that are listed.
 const LISTED: usize = 5;
 
 /// The options of `feamoe tune`.
 #[derive(Args, Clone, Debug)]
-#[command(after_long_help = MEASURES)]
+#[command(after_long_help = MEASURES, mut_arg("bad_cells", |arg| arg.help(BAD_CELLS)))]
 pub struct Options {
     /// Labelled data: CSV (plain or gzip), Parquet or Arrow files in the order given; they are read
     /// once for each trial

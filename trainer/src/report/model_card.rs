@@ -161,7 +161,7 @@ fn body(text: &mut String, report: &Report) {
                     .map_or_else(String::new, |ends| format!(" ({})", range(ends.map(f64::from))));
                 format!("{}{interval}", share(gaps.measure(measure)))
             };
-            let pair = plain(&format!("{}: {} against {}", gaps.attribute, gaps.group, gaps.reference));
+            let pair = plain(&format!("{}: {} - {}", gaps.attribute, gaps.group, gaps.reference));
             [pair].into_iter().chain(Measure::ALL.map(value)).collect()
         };
         table(text, &headings, e.fairness.iter().map(row));

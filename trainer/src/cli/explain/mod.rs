@@ -70,7 +70,7 @@ pub struct Options {
     /// expert's effect is what the feature adds to its natural log-odds, less the mean of the
     /// background: exact. Beside it stands the share of the background's rows, or with DATA of its
     /// rows, that have the value. Text is a line for each feature, CSV one for each point and
-    /// curve. Of more than 128 bins or levels 128 are given.
+    /// curve. If there are more than 128 bins or levels, 128 are given.
     #[arg(long, conflicts_with_all = ["row", "method", "groups", "global", "reasons", "space", "budget",
         "tolerance", "max_evaluations", "max_seconds"])]
     shapes: bool,
@@ -97,8 +97,8 @@ pub struct Options {
     /// Draw the explanation to this SVG file, beside what is printed
     ///
     /// Values are in probability or log-odds, as --method has them. Without --row or --shapes the
-    /// printed text is then that of --global, which tells of the records what the plot shows; all
-    /// but bars keep the records in memory.
+    /// printed text is then that of --global, of the records that the plot shows; all but bars keep
+    /// the records in memory.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm; with --shapes

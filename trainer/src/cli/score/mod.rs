@@ -27,7 +27,8 @@ pub struct Options {
     #[command(flatten)]
     source: Source,
     /// Where the scores go; without it or for -, standard output. Columns: row, those of --keep,
-    /// probability, decision, the score that decides where it is not the probability, notes
+    /// probability, decision, the score that decides where it is not the probability, notes. Without
+    /// records they are a header alone
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// How they are written
@@ -148,6 +149,9 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
         })?;
     }
     sink.finish()?;
+    if records.record().position.number == 0 {
+        print::note(&format!("note: {}: there are no records, only a header", records.files()));
+    }
     done(records.record().position.number, "rows", started.elapsed());
     print::warnings(&records.notes(), &inputs.warnings(&binding));
     Ok(())

@@ -16,7 +16,7 @@ use self::sample::Sample;
 use super::attribute::{AttributeReport, OtherLabels};
 use super::binding::Binding;
 use super::evaluation::{Evaluation, Evaluator};
-use super::gaps::{GroupGaps, TooFew};
+use super::gaps::{GroupGaps, TooFew, heading};
 use super::reliability::log_loss;
 use crate::error::Error;
 use crate::model::{AnyModel, HostScore};
@@ -135,6 +135,20 @@ pub struct MeasureChange {
     pub change: Change,
 }
 
+impl MeasureChange {
+    /// Returns the measure as texts have it.
+    #[must_use]
+    pub fn words(&self) -> &'static str {
+        match self.measure {
+            "balanced_accuracy" => "balanced accuracy",
+            "log_loss" => "log-loss",
+            "calibration_error" => "calibration error",
+            "auc" => "AUC",
+            measure => measure,
+        }
+    }
+}
+
 /// A fairness gap.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
@@ -155,6 +169,14 @@ pub struct GapChange {
     pub change: Change,
     /// What there are too few of to judge the gap.
     pub too_few: Option<TooFew>,
+}
+
+impl GapChange {
+    /// Returns the measure as headings have it.
+    #[must_use]
+    pub fn heading(&self) -> &'static str {
+        Measure::ALL.into_iter().find(|measure| measure.name() == self.measure).map_or(self.measure, heading)
+    }
 }
 
 /// How much the value of a feature changes.
