@@ -278,3 +278,28 @@ fn draw_legend(canvas: &mut Canvas, legend: &[Entry], places: &[(f64, usize)]) {
         canvas.put(super::canvas::small(start, y + 4.0, words, room));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(panel: Panel) -> String {
+        panels(&Panels { columns: 1, height: 100.0, panels: vec![panel], ..Panels::default() })
+    }
+
+    #[test]
+    fn a_mark_right_beside_another_has_its_letter_too() {
+        let marks = vec![(10.0, "D"), (11.0, "E"), (12.0, "D"), (500.0, "D")];
+        let svg = drawn(Panel { across: [0.0, 1000.0], marks, ..Panel::default() });
+        assert_eq!((svg.matches(">\nDE\n<").count(), svg.matches(">\nD\n<").count()), (1, 1), "{svg}");
+    }
+
+    #[test]
+    fn a_line_is_broken_where_either_coordinate_is_unknown() {
+        let points = vec![[0.0, 0.0], [f64::NAN, 0.5], [0.5, f64::NAN], [0.7, 0.7], [1.0, 1.0]];
+        let spread = points.iter().map(|[_, y]| [y - 0.1, y + 0.1]).collect();
+        let lines = vec![Curve { points, spread, ..Curve::default() }];
+        let svg = drawn(Panel { across: [0.0, 1.0], lines, ..Panel::default() });
+        assert!(!svg.contains("NaN") && svg.matches("class=\"line\"").count() == 2, "{svg}");
+    }
+}

@@ -4,6 +4,7 @@
 //! The two have panels of their own since they have units of their own: probability, log-odds. All
 //! features share the scale of each, so that heights compare.
 
+use feamoe_engine::Space;
 use feamoe_engine::schema::Transform;
 use svg::node::element::{Circle, Polygon};
 
@@ -13,7 +14,7 @@ use super::canvas::{
 };
 use super::grouped;
 use super::scale::{Scale, plain};
-use crate::explanation::{Point, PointKind, PointValue, RowsFrom, Shape, Shapes, by_magnitude};
+use crate::explanation::{Point, PointKind, PointValue, RowsFrom, Shape, Shapes, by_magnitude, quantity};
 
 /// Levels of a category that are drawn, those of the most rows; the others are counted.
 pub const MOST_LEVELS: usize = 14;
@@ -61,7 +62,8 @@ pub fn shapes(shapes: &Shapes, most: usize) -> String {
     let drawn = order.iter().take(most).filter_map(|index| shapes.shapes.get(*index));
     let drawn: Vec<Drawn<'_>> = drawn.map(Drawn::new).collect();
     let heights = drawn.iter().map(Drawn::height).sum();
-    let title = format!("How each feature moves the {} of {}", shapes.space, shapes.output_names);
+    let mixture = quantity(Space::Probability, &shapes.output_names);
+    let title = format!("How each feature moves the {mixture}");
     let mut canvas = Canvas::new(heights, &title, &subject(shapes));
     canvas.describe(&format!(
         "One row for each of {} features, those that move the score most first. Left, the mixture: the mean change of \
@@ -70,7 +72,7 @@ pub fn shapes(shapes: &Shapes, most: usize) -> String {
         drawn.len()
     ));
     for ([left, _], words) in [
-        (MIXTURE, format!("mixture: mean change, in {} of {}", shapes.space, shapes.output_names)),
+        (MIXTURE, format!("mixture: mean change, in {mixture}")),
         (EXPERTS, format!("experts: what the feature adds, in {}", shapes.expert_space)),
     ] {
         canvas.fitted(left, TOP - 12.0, &words, EXPERTS[1] - EXPERTS[0], Anchor::Start, INK);

@@ -197,10 +197,10 @@ fn explanations(comparison: &Comparison) -> Markup {
     });
     html! {
         p {
-            "Mean distance between what a feature adds to the probability by the one and by the other model (method " code { "path" } "), over "
+            "Mean distance between what a feature adds to the score by the one and by the other model (method " code { "path" } "), over "
             (grouped(comparison.explained_rows)) " rows drawn from all."
         }
-        (drawing("plot-features", caption, "mean change of the feature's value, in probability", drawn.collect(), &table))
+        (drawing("plot-features", caption, "mean change of what the feature adds to the score", drawn.collect(), &table))
     }
 }
 

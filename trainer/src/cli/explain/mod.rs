@@ -55,7 +55,7 @@ pub struct Options {
     /// group is one player; for path and frozen ones its value is the sum of its features'.
     #[arg(long, value_name = "NAME=FEATURE+...")]
     groups: Vec<Group>,
-    /// Tell of all records together: the mean magnitude of each feature's values
+    /// Report on all records together: the mean magnitude of each feature's values
     ///
     /// The unit is that of the values, probability or log-odds. Takes the same memory for any
     /// number of records.
@@ -175,14 +175,15 @@ enum Format {
 enum PlotKind {
     /// One record's way from the base to its score, needs --row
     Waterfall,
-    /// The ways of several records; of more than 300, as many evenly by score
+    /// The ways of several records; if there are more than 300, that number, evenly by score
     Decision,
-    /// Every value of many records as a dot; of more than 1500 a feature, as many evenly by value
+    /// Every value of many records as a dot; if there are more than 1500 a feature, that number,
+    /// evenly by value
     Beeswarm,
     /// What each feature adds, against what the record holds: a panel for each feature
     Scatter,
-    /// All values as shades, a column for each record, from the lowest score to the highest; of
-    /// more than 400 records as many evenly by score
+    /// All values as shades, a column for each record, from the lowest score to the highest; if there
+    /// are more than 400 records, that number, evenly by score
     Heatmap,
     /// Mean magnitude of each feature's values; with --row, the record's values
     Bar,
