@@ -110,6 +110,7 @@ if (await number.count()) {
     await page.keyboard.type("1e");
     const { status } = await page.evaluate(inForm);
     if (!/No score: .* is not a number/.test(status)) wrong.push(`of "1e" it says: ${status}`);
+    if (await page.locator("table#what-if-values tbody tr").count()) wrong.push(`of "1e" it still says what each feature adds`);
     await page.keyboard.press("Backspace");
     await page.keyboard.press("Backspace");
 }

@@ -46,7 +46,7 @@
 //!   earlier run stopped, exports a model.
 //! - [`explanation`] says why; [`plot`] draws it.
 //! - `report` (feature `report`) puts all of it on one page.
-//! - [`output`], [`error`] and [`demo`] serve all.
+//! - [`output`], [`error`], [`text`] and [`demo`] serve all.
 //!
 //! # Contract
 //! - The same data, options and seed give the same bytes on any machine.
@@ -73,6 +73,7 @@ mod random;
 pub mod report;
 pub mod rows;
 pub mod schema;
+pub mod text;
 mod threads;
 pub mod training;
 pub mod tuning;

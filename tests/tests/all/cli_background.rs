@@ -371,6 +371,7 @@ fn what_cannot_be_is_refused() {
             "the output others.csv is the input others.csv, which it would replace; name another file after --output".into(),
         ),
         (&["--save-background", "x", "-o", "x"], "--output and --save-background name the same file; name two".into()),
+        (&["--save-background", "./x", "-o", "x"], "--output and --save-background name the same file; name two".into()),
     ] {
         assert_eq!(folder.refusal(&[&["explain", "lending.feamoe", "new.csv"], options].concat()), message);
     }

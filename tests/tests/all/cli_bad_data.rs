@@ -126,7 +126,7 @@ fn target_values_that_the_schema_does_not_know_are_listed() {
     );
     let message = training_on(good().replace("yes", "Yes"));
     assert!(
-        message.starts_with("data.csv: column \"y\": all 20 rows are negative, expected both outcomes"),
+        message.starts_with("data.csv: column \"y\": all 20 rows have the other outcome, expected both"),
         "{message}"
     );
     assert!(message.contains("the data have \"Yes\""), "{message}");
@@ -143,6 +143,73 @@ fn rows_with_an_unknown_target_among_others_are_counted() {
     let folder = folder(good() + "33,cook,m,maybe\n34,cook,f,\n");
     let report = folder.run(&[&TRAIN[..], &["--format", "json"]].concat()).json();
     assert_eq!((report["rows"].as_u64(), report["skipped"].as_u64()), (Some(40), Some(2)));
+}
+
+/// A mistyped number that looks like a code is no reason to take the column for codes.
+#[test]
+fn a_mistyped_number_is_named_whatever_it_looks_like() {
+    let data = |odd: &[(usize, &str)]| {
+        let cell = |i: usize| {
+            odd.iter().find(|(at, _)| *at == i).map_or((i % 997).to_string(), |(_, text)| (*text).to_owned())
+        };
+        (0..2_000).fold(HEADER.to_owned(), |text, i| {
+            text + &format!(
+                "{},{},{},{}\n",
+                cell(i),
+                ["cook", "smith"][i % 2],
+                ["m", "f"][i / 2 % 2],
+                ["yes", "no"][i % 2]
+            )
+        })
+    };
+    for odd in [&[(50, "x7")][..], &[(50, "O5"), (1_400, "l2")]] {
+        let message = training_on(data(odd));
+        let (line, found) = (odd[0].0 + 2, odd[0].1);
+        assert!(
+            message.starts_with(&format!("data.csv:{line}: column \"age\": found {found:?}, expected a number")),
+            "{message}"
+        );
+        let missing =
+            folder(data(odd)).run(&[&TRAIN[..], &["--bad-cells", "missing", "--format", "json"]].concat()).json();
+        assert_eq!(
+            (&missing["features"][0]["kind"], &missing["features"][0]["bad"]),
+            (&"number".into(), &odd.len().into())
+        );
+    }
+}
+
+/// A column of names has no weights for most of its cells.
+#[test]
+fn a_feature_whose_cells_are_mostly_unseen_is_warned_of() {
+    let data = (0..2_000).fold(HEADER.to_owned(), |text, i| {
+        text + &format!("{},name {i},{},{}\n", i % 97, ["m", "f"][i / 2 % 2], ["yes", "no"][i % 2])
+    });
+    let said = folder(data).run(&TRAIN).stderr;
+    assert!(
+        said.contains("column \"job\" is a category, and ")
+            && said.contains(" of its cells in 2000 rows are levels too new"),
+        "{said}"
+    );
+    let usual = folder(good()).run(&TRAIN).stderr;
+    assert!(!usual.contains("too new or too rare"), "{usual}");
+}
+
+/// To hold a target on groups of a few rows each follows chance.
+#[test]
+fn a_target_on_very_small_groups_is_warned_of() {
+    let rows = (0..2_000).fold("x,group,y\n".to_owned(), |text, i| {
+        text + &format!("{},g{},{}\n", i * 37 % 101, i % 50, u8::from(i * 37 % 101 > 50))
+    });
+    let warned = |privileged: &str, groups: &str, more: &[&str]| {
+        let folder = folder(&rows);
+        folder.write("schema.toml", format!("[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"group\"\nprivileged = [{privileged}]\n{groups}"));
+        let said = folder.run(&[&TRAIN[..], more].concat());
+        assert_eq!(said.code, Some(0), "{}", said.stderr);
+        said.stderr.contains("50 of 50 groups of \"group\" have fewer than 30 of 1000 rows")
+    };
+    assert!(warned("\"g0\"", "", &["--fair", "spd=0.05"]));
+    assert!(!warned("\"g0\"", "", &[]), "without a target");
+    assert!(!warned("\"g0\"", "unprivileged = [\"g1\"]", &["--fair", "spd=0.05"]), "other groups");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `feamoe explain`: text, CSV and JSON tell the same numbers, reasons are of unfavourable
+//! `feamoe explain`: text, CSV and JSON have the same numbers, reasons are of declined
 //! decisions, and plots are drawn to scale.
 
 use std::collections::BTreeSet;
@@ -207,7 +207,7 @@ fn text_csv_and_json_tell_the_same_numbers() {
         assert_eq!(blocks.len(), RECORDS);
         for (record, block) in blocks.iter().enumerate() {
             let number = |key: &str| e[key][record].as_f64().unwrap();
-            let first = format!("record {}: probability of yes {:.4}, decision ", record + 1, number("probability"));
+            let first = format!("record {}: score for yes {:.4}, decision ", record + 1, number("probability"));
             assert!(block.starts_with(&first), "{first}: {block}");
             let sum = format!("base {:+.4} + values = {:+.4} (residual ", number("base_values"), number("output"));
             assert!(block.contains(&sum), "{sum}: {block}");
@@ -240,7 +240,7 @@ fn the_global_explanation_is_the_mean_over_the_records() {
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!((lines[0], lines.len()), ("feature,mean_absolute_value,mean_value", 11));
     let text = explain(&folder, &["--global"]);
-    assert!(text.starts_with("40 records, exact in probability of yes, against 20 background records ("), "{text}");
+    assert!(text.starts_with("40 records, exact in score for yes, against 20 background records ("), "{text}");
     for (place, name) in names.iter().enumerate() {
         let feature = texts(&e["feature_names"]).iter().position(|found| found == name).unwrap();
         let mean = |of: &dyn Fn(f64) -> f64| values.iter().map(|row| of(row[feature])).sum::<f64>() / RECORDS as f64;
@@ -294,7 +294,7 @@ fn reasons_name_protected_grounds_and_values_that_occur() {
 }
 
 #[test]
-fn reasons_are_the_most_negative_values_of_unfavourable_decisions() {
+fn reasons_are_the_most_negative_values_of_declined_records() {
     let folder = folder();
     let e = explain_json(&folder, &["--reasons", "3"]);
     let names = texts(&e["feature_names"]);
@@ -319,15 +319,12 @@ fn reasons_are_the_most_negative_values_of_unfavourable_decisions() {
             );
             assert_eq!(reason["value"], e["display_data"][record][feature]);
             let text = reason["text"].as_str().unwrap();
-            assert!(
-                text.starts_with(names[feature]) && text.contains(" lowered the probability of yes by 0."),
-                "{text}"
-            );
+            assert!(text.starts_with(names[feature]) && text.contains(" lowered the score for yes by 0."), "{text}");
             told += 1;
         }
     }
     assert!(told > 10);
-    let count = |options: &[&str]| explain(&folder, options).matches(" lowered the probability").count();
+    let count = |options: &[&str]| explain(&folder, options).matches(" lowered the score").count();
     assert_eq!((count(&["--reasons", "3"]), count(&["--reasons", "0"])), (told, 0));
     assert_eq!(count(&[]), count(&["--reasons", "4"]));
     assert!(
@@ -381,14 +378,14 @@ fn every_plot_is_well_formed_names_every_feature_and_is_the_same_again() {
     for (options, what) in [
         (&["--row", "1"][..], "this record"),
         (&["--row", "1", "--plot-kind", "waterfall"], "raises the score"),
-        (&["--row", "1", "--plot-kind", "bar"], "value, in probability of yes"),
+        (&["--row", "1", "--plot-kind", "bar"], "value, in score for yes"),
         (&["--row", "1", "--plot-kind", "decision"], "dashed: threshold 0.5"),
-        (&["--global"], "mean |value|, in probability of yes"),
-        (&["--plot-kind", "bar"], "What moves the probability of yes: mean over 40 records"),
+        (&["--global"], "mean |value|, in score for yes"),
+        (&["--plot-kind", "bar"], "What moves the score for yes: mean over 40 records"),
         (&[], "high value of the feature"),
         (&["--plot-kind", "beeswarm", "--method", "frozen"], "value, in log-odds of yes, experts averaged by the gate"),
-        (&["--plot-kind", "decision"], "How 40 records come to the probability of yes"),
-        (&["--plot-kind", "scatter"], "What features add to the probability of yes: 40 records"),
+        (&["--plot-kind", "decision"], "How 40 records come to the score for yes"),
+        (&["--plot-kind", "scatter"], "What features add to the score for yes: 40 records"),
         (&["--plot-kind", "heatmap"], "40 records, from the lowest score to the highest"),
     ] {
         let text = drawn(&folder, options);
@@ -634,6 +631,7 @@ fn what_cannot_be_combined_is_refused() {
         ),
         (&["--plot", "p.png"], "--plot writes SVG, found png; name the file .svg"),
         (&["--plot", "p.svg", "-o", "p.svg"], "--plot and --output name the same file; name two"),
+        (&["--plot", "p.svg", "-o", "./p.svg"], "--plot and --output name the same file; name two"),
         (
             &["--format", "csv", "--reasons", "2"],
             "--reasons are words, and CSV has values only; use --format json, or leave out --reasons",

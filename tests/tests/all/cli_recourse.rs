@@ -171,10 +171,7 @@ fn one_record_is_told_what_to_change_or_that_nothing_helps() {
     let declined = numbers(&found["declined"]["row"]);
     let row = (declined[0] as u64).to_string();
     let text = folder.run(&[&RECOURSE[..], &["--row", &row]].concat()).done();
-    assert!(
-        text.starts_with(&format!("record {row}: probability of yes 0.")) && text.contains(": declined\n"),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("record {row}: score for yes 0.")) && text.contains(": declined\n"), "{text}");
     assert!(text.contains("answer 1: distance ") && text.contains("verified by scoring\nfeature"), "{text}");
 
     let all = "income,loan_amount,credit_score,years_employed,employment,purpose,region,dependants,age";

@@ -74,7 +74,19 @@ fn every_event_is_a_line_and_an_alarm_the_exit_code() {
     let summary = of(&all, "summary")[0];
     assert_eq!(
         keys(summary),
-        ["alarms", "event", "false_alarms", "ids", "labelled", "model", "quantities", "reference", "rows"]
+        [
+            "alarms",
+            "attributes",
+            "event",
+            "false_alarms",
+            "ids",
+            "labelled",
+            "model",
+            "other_labels",
+            "quantities",
+            "reference",
+            "rows"
+        ]
     );
     assert_eq!(summary["reference"], serde_json::json!({ "from": "background", "rows": 1_000 }));
 
@@ -111,6 +123,36 @@ fn every_event_is_a_line_and_an_alarm_the_exit_code() {
         "{}",
         failing.stderr
     );
+}
+
+/// Outcomes and groups that nobody knows are said, and stand in the summary.
+#[test]
+fn unknown_outcomes_and_groups_are_counted() {
+    let folder = folder();
+    let text = folder.text("steady.csv");
+    let column = |name: &str| text.lines().next().unwrap().split(',').position(|column| column == name).unwrap();
+    let (sex, approved) = (column("sex"), column("approved"));
+    let change = |(row, line): (usize, &str)| {
+        let mut cells: Vec<&str> = line.split(',').collect();
+        match row {
+            1..=5 => cells[sex] = "other",
+            6..=8 => cells[approved] = "perhaps",
+            9..=20 => cells[approved] = "",
+            _ => {}
+        }
+        cells.join(",") + "\n"
+    };
+    folder.write("odd.csv", text.lines().enumerate().map(change).collect::<String>());
+    let ran = folder.run(&["monitor", "lending.feamoe", "odd.csv", "--format", "json"]);
+    let summary = of(&lines(&ran), "summary")[0].clone();
+    assert_eq!(summary["other_labels"]["rows"], 3, "a missing one may still come");
+    assert_eq!(summary["attributes"][0]["without_group"], 5);
+    for note in [
+        "note: 3 outcomes are neither of the two: \"perhaps\" (3 rows)\n",
+        "note: sex: 5 rows are in no group: \"other\" (5 rows)\n",
+    ] {
+        assert!(ran.stderr.contains(note), "{}", ran.stderr);
+    }
 }
 
 /// What a column is called is nothing that a shell sees.
@@ -274,11 +316,16 @@ fn what_cannot_be_watched_is_refused() {
             "--require is for the statuses of devices (--status)",
         ),
         (&["lending.feamoe", "-", "--reference", "-"], "standard input (-) is the data and the reference"),
-        (&["lending.feamoe", "steady.csv", "--false-alarms", "1"], "found a chance of false alarms of 1"),
         (&["lending.feamoe", "steady.csv", "--reference", "lending.toml"], "lending.toml"),
     ] {
         let refused = folder.refusal(&[&["monitor"], arguments].concat());
         assert!(refused.starts_with(expected), "{arguments:?}: {refused}");
+    }
+    for chance in ["0", "1", "nan", "x"] {
+        let usage = folder.run(&["monitor", "lending.feamoe", "steady.csv", "--false-alarms", chance]).usage_refused();
+        let expected =
+            format!("invalid value '{chance}' for '--false-alarms <P>': expected a number above 0 and below 1");
+        assert_eq!(usage, expected);
     }
     let usage = folder.run(&["monitor"]).usage_refused();
     assert!(usage.contains("required arguments were not provided"), "{usage}");

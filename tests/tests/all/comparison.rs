@@ -51,19 +51,24 @@ fn a_model_does_nothing_otherwise_than_itself() {
     assert_eq!(
         keys(&same),
         [
+            "attributes",
             "decisions",
             "explained_rows",
             "features",
             "gaps",
             "measures",
             "models",
+            "other_labels",
             "rows",
             "scores",
             "skipped",
             "verdict"
         ]
     );
-    assert_eq!(keys(&same["gaps"][0]), ["attribute", "change", "group", "interval", "measure", "reference", "values"]);
+    assert_eq!(
+        keys(&same["gaps"][0]),
+        ["attribute", "change", "group", "interval", "measure", "reference", "too_few", "values"]
+    );
     assert_eq!(
         keys(&same["decisions"][0]),
         ["attribute", "change", "gained", "group", "interval", "lost", "rows", "selection_rates"]
@@ -278,4 +283,54 @@ fn models_of_other_features_are_compared_and_of_another_outcome_refused() {
     );
     let refused = folder.refusal(&["compare", "lending.feamoe", "other.feamoe", "new.csv", "--schema", "lending.toml"]);
     assert!(refused.starts_with("target.positive: found \"yes\", expected \"no\""), "{refused}");
+}
+
+/// Who is in no group, and which gaps cannot be judged, is said as `evaluate` says it.
+#[test]
+fn rows_without_a_group_and_labels_of_neither_outcome_are_counted() {
+    let folder = folder();
+    let mut rows: Vec<String> = folder.text("new.csv").lines().map(str::to_owned).collect();
+    let header: Vec<String> = rows[0].split(',').map(str::to_owned).collect();
+    let place = |name: &str| header.iter().position(|column| column == name).unwrap();
+    let set = |row: &mut String, name: &str, value: &str| {
+        let mut cells: Vec<&str> = row.split(',').collect();
+        cells[place(name)] = value;
+        *row = cells.join(",");
+    };
+    rows[1..8].iter_mut().for_each(|row| set(row, "sex", "other"));
+    rows[8..11].iter_mut().for_each(|row| set(row, "approved", "perhaps"));
+    let lines = |rows: &[String]| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
+    folder.write("new.csv", lines(&rows));
+    let (compared, json) =
+        (["compare", "lending.feamoe", "fair.feamoe"], compare(&folder, "lending.feamoe", "fair.feamoe"));
+    let evaluated = folder.run(&["evaluate", "lending.feamoe", "new.csv", "--format", "json", "--no-recourse"]).json();
+    assert_eq!((&json["attributes"][0]["without_group"], &json["other_labels"]["rows"]), (&7.into(), &3.into()));
+    assert_eq!(json["attributes"][0]["values_without_group"], evaluated["attributes"][0]["values_without_group"]);
+    assert_eq!(json["other_labels"], evaluated["other_labels"]);
+    let text = folder.run(&[&compared[..], &["new.csv", "-o", "page.html"]].concat()).well();
+    for line in [
+        "sex: 7 rows are in no group: \"other\" (7 rows)\n",
+        "3 rows were left out, their label being neither outcome: \"perhaps\" (3 rows)\n",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    let page = folder.text("page.html");
+    assert!(page.contains("7 rows are in no group of sex") && page.contains("EOdds is the larger"), "{page}");
+    // Too few rows of a group.
+    folder.write("new.csv", lines(&rows[..31]));
+    let few = compare(&folder, "lending.feamoe", "fair.feamoe");
+    assert!(
+        few["gaps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|gap| gap["too_few"]["missing"].as_u64().unwrap() > 0 && gap["interval"].is_null())
+    );
+    let text = folder.run(&[&compared[..], &["new.csv"]].concat()).well();
+    assert!(text.contains("too few to judge spd"), "{text}");
+    // Nobody in any group.
+    rows[1..].iter_mut().for_each(|row| set(row, "sex", "other"));
+    folder.write("new.csv", lines(&rows));
+    let refused = folder.refusal(&[&compared[..], &["new.csv"]].concat());
+    assert!(refused.contains("column \"sex\": no row belongs to"), "{refused}");
 }

@@ -294,7 +294,13 @@ fn the_command_says_which_file_what_and_what_to_do() {
     assert!(endless.starts_with("/dev/zero: found the first bytes [00, 00, 00, 00], expected"), "{endless}");
     let missing = folder.refusal(&["update", "none", "lending.csv", "-o", "m.feamoe"]);
     assert_eq!(missing, "cannot read none: No such file or directory (os error 2)");
-    // A model's reader says what a checkpoint is not.
+    // A model's reader says what a checkpoint is.
     folder.write("run.ckpt", &good);
-    assert!(folder.refusal(&["inspect", "run.ckpt"]).starts_with("run.ckpt: not a usable model: "));
+    for command in [&["inspect", "run.ckpt"][..], &["compare", "run.ckpt", "run.ckpt", "lending.csv"]] {
+        let refused = folder.refusal(command);
+        assert!(
+            refused.starts_with("run.ckpt: found a checkpoint, expected a model; `feamoe export run.ckpt -o"),
+            "{refused}"
+        );
+    }
 }

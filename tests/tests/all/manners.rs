@@ -57,6 +57,15 @@ fn verbose_adds_what_was_done_and_changes_no_result() {
     for part in ["pass 2: ", " rows in ", " a second", "refits of the encoding: ", " s, peak memory "] {
         assert!(said.contains(part), "{part:?} in\n{said}");
     }
+    for command in [
+        "evaluate lending.feamoe lending.csv --no-recourse",
+        "compare lending.feamoe lending.feamoe lending.csv --sample 5",
+        "report lending.feamoe --data lending.csv -o r.html",
+        score,
+    ] {
+        let said = run(&folder, &format!("{command} -v")).stderr;
+        assert!(said.starts_with("3000 rows in "), "{command}: {said}");
+    }
     let refused = folder.run(&["score", "lending.feamoe", "few.csv", "-q", "-v"]).usage_refused();
     assert!(refused.contains("--quiet") && refused.contains("--verbose"), "{refused}");
 }
@@ -110,8 +119,8 @@ fn every_output_can_be_standard_output() {
     }
 }
 
-/// Runs a command on a terminal of `script`; `None` where there is none.
-fn on_terminal(folder: &Folder, columns: u16, variables: &str, command: &str) -> Option<String> {
+/// Runs a command on a terminal of `script`, which util-linux has.
+fn on_terminal(folder: &Folder, columns: u16, variables: &str, command: &str) -> String {
     let line = format!("stty cols {columns} rows 40; {variables} {} {command} 2> /dev/null", feamoe().display());
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).current_dir(folder.path("."));
@@ -119,8 +128,8 @@ fn on_terminal(folder: &Folder, columns: u16, variables: &str, command: &str) ->
         script.env_remove(variable);
     }
     script.env("TERM", "xterm-256color");
-    let output = script.output().ok()?;
-    Some(String::from_utf8(output.stdout).unwrap().replace('\r', ""))
+    let output = script.output().unwrap_or_else(|error| panic!("script, of util-linux: {error}"));
+    String::from_utf8(output.stdout).unwrap().replace('\r', "")
 }
 
 #[test]
@@ -138,10 +147,7 @@ fn lines_fit_the_terminal() {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<String>>();
         let piped = words(&run(&folder, command).stdout);
         for columns in [60, 80, 120] {
-            let Some(text) = on_terminal(&folder, columns, "", command) else {
-                println!("skipped: there is no `script`");
-                return;
-            };
+            let text = on_terminal(&folder, columns, "", command);
             let long = text.lines().find(|line| line.chars().count() > columns.into());
             assert!(long.is_none() && text.lines().count() > 3, "{command}, {columns} columns: {long:?} in\n{text}");
             // Nothing is left out for want of room; rates and bars differ.
@@ -158,10 +164,7 @@ fn lines_fit_the_terminal() {
 fn a_file_fits_no_terminal() {
     let folder = folder();
     let command = "explain lending.feamoe few.csv --row 2";
-    let Some(_) = on_terminal(&folder, 40, "", &format!("{command} -o why.txt")) else {
-        println!("skipped: there is no `script`");
-        return;
-    };
+    let _ = on_terminal(&folder, 40, "", &format!("{command} -o why.txt"));
     assert_eq!(folder.text("why.txt"), run(&folder, command).stdout);
 }
 
@@ -172,10 +175,7 @@ fn colours_are_for_terminals_that_want_them() {
     for (variables, expected) in
         [("", true), ("NO_COLOR=1", false), ("NO_COLOR=1 CLICOLOR_FORCE=1", false), ("CLICOLOR_FORCE=1", true)]
     {
-        let Some(text) = on_terminal(&folder, 80, variables, "score --help") else {
-            println!("skipped: there is no `script`");
-            return;
-        };
+        let text = on_terminal(&folder, 80, variables, "score --help");
         assert_eq!(has_colour(&text), expected, "{variables:?}: {text}");
     }
     let piped = |variable: &[(&str, &str)]| {
@@ -186,4 +186,60 @@ fn colours_are_for_terminals_that_want_them() {
     assert!(!piped(&[]));
     assert!(piped(&[("CLICOLOR_FORCE", "1")]));
     assert!(!piped(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+}
+
+/// Names of any length and with line ends in them break no line and no column.
+#[test]
+fn names_break_no_line() {
+    let folder = Folder::new();
+    let (long, broken) = ("x".repeat(300), "b\nad");
+    let rows = (0..400).fold(format!("{long},g,y\n"), |text, i| {
+        let group = if i % 3 == 0 { "a" } else { "\"b\nad\"" };
+        text + &format!("{},{group},{}\n", i * 37 % 101, u8::from(i * 37 % 101 > 50))
+    });
+    folder.write("rows.csv", rows);
+    folder.write(
+        "s.toml",
+        "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"g\"\nprivileged = [\"a\"]\n",
+    );
+    let train = run(&folder, "train rows.csv --schema s.toml -o m.feamoe --fair spd=0.05");
+    let evaluate = run(&folder, "evaluate m.feamoe rows.csv --require spd=0.5");
+    for said in [&train.stdout, &train.stderr, &evaluate.stdout, &evaluate.stderr] {
+        assert!(!said.contains(broken), "{said}");
+    }
+    assert!(evaluate.stderr.contains("judged: g: b\\nad ("), "{}", evaluate.stderr);
+    for command in ["explain m.feamoe rows.csv --global", "explain m.feamoe rows.csv --row 2"] {
+        let text = on_terminal(&folder, 60, "", command);
+        let too_long = text.lines().find(|line| line.chars().count() > 60);
+        assert!(too_long.is_none() && text.contains("xxxx"), "{command}: {too_long:?}");
+    }
+}
+
+/// Pages are where they are said to be; help that cannot be written is a failure.
+#[test]
+fn what_is_said_of_outputs_is_true() {
+    let folder = folder();
+    let compare = "compare lending.feamoe lending.feamoe few.csv --sample 5";
+    let said = run(&folder, &format!("{compare} -o page.html"));
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), "the comparison is in page.html; open it in a browser\n"));
+    let piped = run(&folder, &format!("{compare} -o - --format json"));
+    assert!(piped.stdout.starts_with("<!DOCTYPE html>"));
+    assert!(serde_json::from_str::<serde_json::Value>(&piped.stderr).unwrap().is_object());
+    let report = run(&folder, "report lending.feamoe --data few.csv --card - -o page.html");
+    assert!(
+        report.stdout.starts_with("---\n")
+            && report.stderr.ends_with("the report is in page.html; open it in a browser\n"),
+        "{}",
+        report.stderr
+    );
+    folder.write("none.csv", lending(2, 1).lines().next().unwrap().to_owned() + "\n");
+    let score = run(&folder, "score lending.feamoe none.csv");
+    assert_eq!((score.code, score.stdout.as_str()), (Some(0), "row,probability,decision,notes\n"));
+    assert_eq!(score.stderr, "note: none.csv: there are no records, only a header\n");
+    #[cfg(target_os = "linux")]
+    for help in [&["--help"][..], &["score", "--help"], &["--version"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = folder.command(help).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{help:?}");
+    }
 }

@@ -356,6 +356,8 @@ fn the_form_starts_from_the_records_explained() {
         let value = if is_category(index) { &value[0] } else { value };
         assert_eq!(value.as_f64(), code.as_f64(), "{index}");
     }
+    // The margin of the command, which the page states.
+    assert_eq!((&data["margin"], page.contains("it passes the threshold by 0.05")), (&0.05.into(), true));
     let recourse = folder.run(&["recourse", "lending.feamoe", "test.csv", "--row", "7", "--format", "json"]).json();
     for (rule, stated) in data["rules"].as_array().unwrap().iter().zip(recourse["rules"].as_array().unwrap()) {
         for key in ["direction", "low", "high", "step", "cost"] {
@@ -407,9 +409,19 @@ fn what_fairness_costs_is_what_the_search_found() {
     // Without a search, and of one that has no front.
     assert!(!crate::report::page(&folder, &REPORT).contains("front-table"));
     folder.write("none.json", found.replace("\"measure\": \"spd\"", "\"measure\": null"));
-    for (file, sentence) in
-        [("none.json", "the search has no front"), ("lending.toml", "expected what `feamoe tune --format json` prints")]
-    {
+    folder.write("other.json", found.replace("\"target\": \"approved\"", "\"target\": \"income\""));
+    let mut unjudged = tuned.clone();
+    for point in unjudged["front"].as_array_mut().unwrap() {
+        point["figures"]["gaps"]["spd"] = Value::Null;
+    }
+    folder.write("unjudged.json", unjudged.to_string());
+    let unjudged = self::page(&folder, &[&REPORT[..], &["--front", "unjudged.json"]].concat());
+    assert!(unjudged.contains("Nothing is drawn") && !unjudged.contains("plot-front"));
+    for (file, sentence) in [
+        ("none.json", "the search has no front"),
+        ("other.json", "the search is of another problem: target \"income\""),
+        ("lending.toml", "expected what `feamoe tune --format json` prints"),
+    ] {
         let said = folder.run(&[&REPORT[..], &["--front", file, "-o", "page.html"]].concat());
         assert_ne!(said.code, Some(0));
         assert!(said.stderr.contains(sentence), "{}", said.stderr);
@@ -442,8 +454,12 @@ fn what_cannot_be_reported_is_refused_and_nothing_is_written() {
     let folder = folder();
     folder.write("stripped.feamoe", feamoe_tests::without_card(&folder.read("lending.feamoe")).as_slice());
     for (arguments, message) in [
-        (vec!["--row", "1501"], "no record 1501 among those that have an outcome and pass the filters"),
+        (
+            vec!["--row", "1501"],
+            "test.csv: no record 1501, expected a row from 1 to 1500 that has an outcome and passes the filters",
+        ),
         (vec!["--card", "new.html"], "--card and --output name the same file; name two"),
+        (vec!["--card", "./new.html"], "--card and --output name the same file; name two"),
         (
             vec!["--card", "test.csv"],
             "the output test.csv is the input test.csv, which it would replace; name another file after --card",
@@ -477,9 +493,65 @@ fn little_is_reported_as_little() {
     let few: String = folder.text("test.csv").lines().take(41).map(|line| format!("{line}\n")).collect();
     folder.write("few.csv", few);
     let page = self::page(&folder, &["report", "lending.feamoe", "--data", "few.csv", "--schema", "lending.toml"]);
-    assert!(page.contains("no stretch of the rows has records enough") && !numbers(&page, "not-judged").is_empty());
+    assert!(page.contains("no window of the rows has enough records") && !numbers(&page, "not-judged").is_empty());
     let short = ["train", "few.csv", "--schema", "lending.toml", "-o", "short.feamoe", "--checkpoint", "short.ckpt"];
     let _ = folder.run(&short).well();
     let (page, _) = without_scripts(&self::page(&folder, &["report", "short.ckpt", "--data", "test.csv"]));
     assert!(page.contains("Accuracy over the training stream") && !page.contains("NaN"));
+    assert!(page.contains("learned from, 40 rows. Every row") && !page.contains("learned from, 0 rows"));
+    // Its target too is judged by what the run has learned by then.
+    folder.write("start.csv", feamoe_tests::command::lending(1, 2_000));
+    let short = ["train", "start.csv", "--schema", "lending.toml", "-o", "short.feamoe", "--checkpoint", "short.ckpt"];
+    let trained = folder.run(&[&short[..], &["--fair", "spd=0.05", "--format", "json"]].concat()).well();
+    let trained: Value = serde_json::from_str(&trained).unwrap();
+    let page = self::page(&folder, &["report", "short.ckpt", "--data", "test.csv"]);
+    assert!(page.contains("learned from, 2,000 rows") && !page.contains("Nothing happened"));
+    let gaps: Vec<f64> =
+        trained["targets"].as_array().unwrap().iter().map(|target| target["gap"].as_f64().unwrap()).collect();
+    let shown: Vec<f64> = numbers(&page, "training-verdicts").iter().map(|row| row[1]).collect();
+    assert!(
+        !gaps.is_empty() && gaps.iter().zip(&shown).all(|(a, b)| (*a as f32).to_bits() == (*b as f32).to_bits()),
+        "{gaps:?} {shown:?}"
+    );
+}
+
+/// What a page says made it makes it again, whatever it was read from.
+#[test]
+fn the_command_of_a_page_makes_it_again() {
+    let folder = folder();
+    let rows = folder.text("test.csv");
+    let _ = folder.run(&["export", "lending.feamoe", "-o", "other name.feamoe"]).well();
+    for command in [
+        &[
+            "report",
+            "other name.feamoe",
+            "--data",
+            "-",
+            "--schema",
+            "lending.toml",
+            "--bad-cells",
+            "missing",
+            "--card",
+            "card.md",
+            "-o",
+            "page.html",
+        ][..],
+        &[
+            "compare",
+            "lending.feamoe",
+            "other name.feamoe",
+            "-",
+            "--bad-cells",
+            "missing",
+            "--sample",
+            "10",
+            "-o",
+            "page.html",
+        ],
+    ] {
+        let _ = folder.run_on(rows.as_bytes(), command).well();
+        let page = folder.text("page.html");
+        let stated = page.split("<pre>feamoe ").nth(1).unwrap().split("</pre>").next().unwrap();
+        assert_eq!(stated, command.join(" ").replace("other name.feamoe", "'other name.feamoe'"));
+    }
 }

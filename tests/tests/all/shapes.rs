@@ -285,7 +285,7 @@ fn csv_json_and_text_have_the_same_numbers() {
     let text = explain(&[]);
     let hash = report["background"]["hash"].as_str().unwrap();
     let first = format!(
-        "effects on the probability of yes, against {BACKGROUND} background records ({hash}), mean score {:.4}; rows: 60 of data\n",
+        "effects on the score for yes, against {BACKGROUND} background records ({hash}), mean score {:.4}; rows: 60 of data\n",
         number(&report["base_value"])
     );
     assert!(text.starts_with(&first), "{text}");
@@ -438,8 +438,7 @@ fn the_plot_is_to_scale_and_says_what_it_shows() {
     let svg = Document::parse(&text).unwrap();
     assert!(!text.contains("NaN") && !text.contains("inf"));
     let has = |wanted: &str| svg.descendants().any(|node| node.is_text() && node.text().map(str::trim) == Some(wanted));
-    for words in ["occupation", "Sales", "Prüfung", "unseen", "missing", "mixture: mean change, in probability of >50K"]
-    {
+    for words in ["occupation", "Sales", "Prüfung", "unseen", "missing", "mixture: mean change, in score for >50K"] {
         assert!(has(words), "{words}");
     }
     let named = |name: &str| svg.root_element().children().any(|node| node.has_tag_name(name));

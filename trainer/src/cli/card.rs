@@ -56,7 +56,7 @@ pub fn render(card: &Card) -> String {
             let value = |measure: Measure| {
                 gap.measures.get(measure.name()).map_or_else(|| "-".into(), |value| shown(measure.name(), *value))
             };
-            let group = format!("{}: {} against {}", gap.attribute, gap.group, gap.reference);
+            let group = format!("{}: {} - {}", gap.attribute, gap.group, gap.reference);
             gaps.row(
                 [group, format!("{} against {}", gap.rows, gap.reference_rows)]
                     .into_iter()

@@ -12,8 +12,9 @@ use feamoe::report::{Compared, comparison_page};
 use feamoe::rows::{Input, Use};
 use feamoe::schema::Schema;
 
-use super::gaps::MEASURES;
-use super::print::{self, TextTable, quoted, share, signed};
+use super::evaluate::{other_labels, too_few, without_group};
+use super::gaps::OF_DECISIONS;
+use super::print::{self, CommandLine, TextTable, share, signed};
 use super::progress::RowsProgress;
 use super::require::named;
 use super::{
@@ -26,7 +27,7 @@ const MOST_FEATURES: usize = 10;
 
 /// The options of `feamoe compare`.
 #[derive(Args, Debug)]
-#[command(after_long_help = MEASURES)]
+#[command(after_long_help = OF_DECISIONS)]
 pub struct Options {
     /// The first model, such as the one in use
     #[arg(value_name = "FIRST")]
@@ -48,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 1_000, allow_negative_numbers = true, value_parser = whole::<usize>(0..=1_000_000))]
     sample: usize,
     /// Write the comparison as a page too: one HTML file that opens in any browser and asks for
-    /// nothing
+    /// nothing; - for standard output, what is reported then goes to standard error
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -81,6 +82,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(mut page) = page {
         page.write_whole(comparison_page(&comparison, &options.compared(stream.files())).as_bytes())?;
         page.commit()?;
+        if let Some(path) = options.output.as_deref().filter(|path| !print::is_standard_output(path)) {
+            print::note(&format!("the comparison is in {}; open it in a browser", path.display()));
+        }
     }
     match options.format.format {
         Format::Json => print::json(&comparison)?,
@@ -93,17 +97,15 @@ impl Options {
     /// Returns what the page says of the comparison.
     fn compared(&self, files: String) -> Compared {
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut words = vec!["feamoe compare".to_owned()];
-        words.extend([&self.first, &self.second].map(|path| quoted(&path.to_string_lossy())));
-        words.extend(self.data.iter().map(|input| quoted(&input.to_string())));
-        if let Some(schema) = &self.schema {
-            words.push(format!("--schema {}", quoted(&schema.to_string_lossy())));
-        }
-        words.push(format!("--sample {}", self.sample));
-        if let Some(page) = &self.output {
-            words.push(format!("-o {}", quoted(&page.to_string_lossy())));
-        }
-        Compared { names: [name(&self.first), name(&self.second)], files, command: words.join(" ") }
+        let command = CommandLine::new("feamoe compare")
+            .words([&self.first, &self.second].map(|path| path.to_string_lossy()))
+            .inputs(&self.data)
+            .option("--schema", self.schema.as_ref())
+            .option("--bad-cells", self.cells.value())
+            .option("--sample", Some(self.sample.to_string()))
+            .option("-o", self.output.as_ref())
+            .finish();
+        Compared { names: [name(&self.first), name(&self.second)], files, command }
     }
 }
 
@@ -147,20 +149,25 @@ fn render(comparison: &Comparison) -> String {
         scores.changed_decisions,
         100.0 * scores.changed_share
     );
+    text.push_str(&other_labels(&comparison.other_labels));
     let interval = |change: &Change| {
         change.interval.map_or_else(|| "-".into(), |[low, high]| format!("{} {}", signed(low), signed(high)))
     };
     let mut table = TextTable::new(&["", "first", "second", "change", "95 %"]);
     for measure in &comparison.measures {
         let [a, b] = measure.values.map(share);
-        table.row([measure.measure.replace('_', " "), a, b, signed(measure.change.change), interval(&measure.change)]);
+        table.row([measure.words().to_owned(), a, b, signed(measure.change.change), interval(&measure.change)]);
     }
     for gap in &comparison.gaps {
         let [a, b] = gap.values.map(signed);
-        let name = named(&gap.attribute, &format!("{} - {}, {}", gap.group, gap.reference, gap.measure));
+        let name = named(&gap.attribute, &format!("{} - {}, {}", gap.group, gap.reference, gap.heading()));
         table.row([name, a, b, signed(gap.change.change), interval(&gap.change)]);
     }
     text.push_str(&table.render());
+    text.push_str(&too_few(
+        comparison.gaps.iter().filter_map(|gap| Some((&*gap.attribute, &*gap.group, gap.too_few.as_ref()?))),
+    ));
+    text.push_str(&without_group(&comparison.attributes));
     let mut table =
         TextTable::new(&["decisions", "rows", "gained", "lost", "selected first", "second", "change", "95 %"]);
     for decision in &comparison.decisions {

@@ -157,28 +157,29 @@ pub fn gaps(fairness: &[GroupGaps], has_distances: bool) -> String {
             table.row(["  of all groups at once".to_owned(), String::new()].into_iter().chain(ends));
         }
     }
-    let mut text = table.render();
-    for g in fairness {
-        let is_known = |few: &&TooFew| has_distances || few.measure != Measure::RecourseBurden.name();
-        for few in g.too_few.iter().filter(is_known) {
-            let is_same = |other: &&TooFew| (other.of, other.side) == (few.of, few.side);
-            let measures: Vec<&str> = g.too_few.iter().filter(is_same).map(|few| few.measure).collect();
-            // Each reason once, where it comes first.
-            if measures.first() == Some(&few.measure) {
-                let _ = writeln!(
-                    text,
-                    "{}: {} {} in the {}, too few to judge {}: {} more are needed",
-                    named(&g.attribute, &g.group),
-                    few.found,
-                    few.of,
-                    few.side,
-                    measures.join(", "),
-                    few.missing
-                );
-            }
+    let is_known = |few: &&TooFew| has_distances || few.measure != Measure::RecourseBurden.name();
+    let few = fairness
+        .iter()
+        .flat_map(|g| g.too_few.iter().filter(is_known).map(|few| (g.attribute.as_str(), g.group.as_str(), few)));
+    table.render() + &too_few(few)
+}
+
+/// Returns a line for each reason why measures cannot be judged, given attribute, group and what
+/// there are too few of.
+pub fn too_few<'a>(all: impl Iterator<Item = (&'a str, &'a str, &'a TooFew)>) -> String {
+    let mut reasons: Vec<(_, Vec<&str>)> = Vec::new();
+    for (attribute, group, few) in all {
+        let reason = (attribute, group, few.of, few.side, few.found, few.missing);
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, measures)) => measures.push(few.measure),
+            None => reasons.push((reason, vec![few.measure])),
         }
     }
-    text
+    let line = |((attribute, group, of, side, found, missing), measures): (_, Vec<&str>)| {
+        let (group, measures) = (named(attribute, group), measures.join(", "));
+        format!("{group}: {found} {of} in the {side}, too few to judge {measures}: {missing} more are needed\n")
+    };
+    reasons.into_iter().map(line).collect()
 }
 
 fn groups(e: &Evaluation) -> String {
@@ -197,7 +198,7 @@ fn groups(e: &Evaluation) -> String {
     ]);
     for g in &e.groups {
         table.row([
-            format!("{}: {}", g.attribute, g.group),
+            named(&g.attribute, &g.group),
             g.rows.to_string(),
             share(g.selection_rate),
             share(g.base_rate),
@@ -252,7 +253,7 @@ pub fn other_labels(labels: &OtherLabels) -> String {
 }
 
 /// Returns the first values of `rows` rows, and how many rows have others.
-fn values(values: &[UnlistedValue], rows: u64) -> String {
+pub fn values(values: &[UnlistedValue], rows: u64) -> String {
     let one = |v: &UnlistedValue| {
         let name = v.value.as_ref().map_or("missing".to_owned(), |value| format!("{value:?}"));
         let like = v.resembles.as_ref().map_or(String::new(), |like| format!(", almost {like:?}"));
@@ -272,10 +273,12 @@ pub fn without_group(attributes: &[AttributeReport]) -> String {
     for a in attributes {
         if a.without_group > 0 {
             let values = values(&a.values_without_group, a.without_group);
-            let _ = writeln!(text, "\n{}: {} rows are in no group{values}", a.attribute, a.without_group);
+            let rows = format!("{} rows are in no group{values}", a.without_group);
+            let _ = writeln!(text, "\n{}", named(&a.attribute, &rows));
         }
         if !a.absent_groups.is_empty() {
-            let _ = writeln!(text, "\n{}: no row is in the group {}", a.attribute, a.absent_groups.join(", "));
+            let absent = format!("no row is in the group {}", a.absent_groups.join(", "));
+            let _ = writeln!(text, "\n{}", named(&a.attribute, &absent));
         }
     }
     text

@@ -5,20 +5,33 @@ use std::str::FromStr;
 
 use feamoe_engine::fairness::Measure;
 
-/// Definition and sign of every measure, for the help of the commands that take them.
-pub const MEASURES: &str = "\
+/// Those of decisions, with their definitions.
+macro_rules! of_decisions {
+    () => {
+        "\
 Measures compare a group u with the reference r, the privileged group, by the decisions on them:
   spd              P(selected | u) - P(selected | r): statistical parity difference
   aod              ((TPR_u - TPR_r) + (FPR_u - FPR_r)) / 2: average odds difference
   eodds            max(|TPR_u - TPR_r|, |FPR_u - FPR_r|): equalised odds, never negative
   eopp             TPR_u - TPR_r: equal opportunity difference
-  burden           B_u - B_r, B the mean of threshold - p over the declined records
+"
+    };
+}
+
+/// Definition and sign of the measures of decisions, for the help of the commands that print those.
+pub const OF_DECISIONS: &str = concat!(of_decisions!(), "Below 0, spd, aod and eopp are to the disadvantage of u.");
+
+/// Definition and sign of every measure, for the help of the commands that take them.
+pub const MEASURES: &str = concat!(
+    of_decisions!(),
+    "  burden           B_u - B_r, B the mean of threshold - p over the declined records
   recourse_burden  R_u - R_r, R the mean distance of the declined records to the decision
                    boundary, in standard deviations
   impact           P(selected | u) / P(selected | r): disparate impact, 1 where both are equal
 Below 0, spd, aod and eopp are to the disadvantage of u; the burdens are so above 0, impact
 below 1. A limit is a largest magnitude; that of impact is a smallest ratio, either way round
-(0.8: the four-fifths rule).";
+(0.8: the four-fifths rule)."
+);
 
 /// Measures, each with its limit, above 0 and at most [`Measure::largest`]; no measure twice.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -40,6 +40,7 @@ mod update;
 
 use std::fmt;
 use std::fs;
+use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,9 +51,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use feamoe::error::Error;
 use feamoe::model::card::Card;
 use feamoe::model::{AlignedBytes, HostModel, Loaded};
-use feamoe::output::WriteError;
+use feamoe::output::{WriteError, destination};
 use feamoe::rows::{Input, Source as Rows, Stream, Use, open, open_like};
 use feamoe::schema::{BadCells, Schema, Table};
+use feamoe::training::checkpoint;
 
 /// Fair, explainable, adaptive scoring that fits on a microcontroller
 #[derive(Debug, Parser)]
@@ -174,6 +176,10 @@ struct CellsOption {
     bad_cells: Option<BadCellsName>,
 }
 
+/// The help of the option where there is no model yet.
+const BAD_CELLS: &str =
+    "How to treat text in a column of numbers, in any row [default: table.bad_cells of the schema, else error]";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum BadCellsName {
     /// An error with line, column and remedy
@@ -183,6 +189,11 @@ enum BadCellsName {
 }
 
 impl CellsOption {
+    /// Returns the option's value, where it was given.
+    fn value(self) -> Option<String> {
+        self.bad_cells.and_then(|name| Some(name.to_possible_value()?.get_name().to_owned()))
+    }
+
     fn apply(self, table: &mut Table) {
         table.bad_cells = match self.bad_cells {
             None => return,
@@ -244,8 +255,10 @@ enum Outcome {
 pub fn main() -> ExitCode {
     silence_damaged_tables();
     signals::watch();
-    // clap prints usage errors itself and exits with 2.
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return help_or_refuse(&said),
+    };
     cli.verbosity.start();
     let started = Instant::now();
     let outcome = run(cli.command);
@@ -266,6 +279,19 @@ pub fn main() -> ExitCode {
             print::message(&format!("error: {error:#}{remedy}"));
             ExitCode::from(2)
         }
+    }
+}
+
+/// Prints help, the version or what is wrong with the command line, whichever clap says.
+fn help_or_refuse(said: &clap::Error) -> ExitCode {
+    let printed = said.print().and_then(|()| io::stdout().flush()).map_err(WriteError::standard_output);
+    match (printed, said.use_stderr()) {
+        (_, true) => ExitCode::from(2),
+        (Err(error), false) if !error.is_broken_pipe() => {
+            print::message(&format!("error: {error}"));
+            ExitCode::from(2)
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -325,6 +351,30 @@ fn refuse_overwriting<'a>(option: &str, output: &Path, read: impl IntoIterator<I
             output.display(),
             path.display()
         ),
+        None => Ok(()),
+    }
+}
+
+/// Refuses outputs, each named after its option, that are files to be read, or two of which are one
+/// file: the last would replace the others.
+fn refuse_outputs(outputs: &[(&str, Option<&Path>)], read: &[&Path]) -> anyhow::Result<()> {
+    let given = || outputs.iter().filter_map(|(option, path)| Some((*option, (*path)?)));
+    for (index, (option, path)) in given().enumerate() {
+        refuse_overwriting(option, path, read.iter().copied())?;
+        let place = destination(path);
+        let is_kept = |path: &Path| path.metadata().is_ok_and(|found| !found.is_file());
+        if let Some((other, _)) = given().skip(index + 1).find(|(_, path)| destination(path) == place && !is_kept(path))
+        {
+            bail!("{option} and {other} name the same file; name two");
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a plot whose file is named as something else than SVG.
+fn refuse_but_svg(plot: &Path) -> anyhow::Result<()> {
+    match plot.extension().filter(|extension| !extension.eq_ignore_ascii_case("svg")) {
+        Some(extension) => bail!("--plot writes SVG, found {}; name the file .svg", extension.display()),
         None => Ok(()),
     }
 }
@@ -399,6 +449,10 @@ fn load_model<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<HostMod
 
 /// Loads a model, whatever its weights are.
 fn load_any<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<Loaded<'a>> {
+    if blob.as_slice().starts_with(&checkpoint::MAGIC) {
+        let path = path.display();
+        bail!("{path}: found a checkpoint, expected a model; `feamoe export {path} -o MODEL` writes its model");
+    }
     Loaded::new(blob.as_slice()).with_context(|| format!("{}: not a usable model", path.display()))
 }
 

@@ -2,6 +2,7 @@
 //! on standard error.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -10,19 +11,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::bail;
 use clap::Args;
 use feamoe::output::{OutputFile, STANDARD_OUTPUT, WriteError};
+use feamoe::rows::Input;
+use feamoe::text::changes_direction;
 use serde::Serialize;
 
 pub use super::table::TextTable;
 use super::table::{fitting_no_terminal, terminal_width};
 
+/// The place in the help of options that all commands have, before `--help`.
+const LAST: usize = 900;
+
 /// How much is said beside the results.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Verbosity {
     /// No progress and no notes; errors, warnings and checks that are not met stay
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = LAST)]
     quiet: bool,
     /// Also say what was done: time, rows a second, peak memory, passes, checkpoints, refits
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = LAST)]
     verbose: bool,
 }
 
@@ -162,8 +168,7 @@ pub fn warnings(notes: &[String], warnings: &[String]) {
 /// Escapes control characters and those that change the direction of text, except line ends and
 /// tabs: names and cells must not control a terminal.
 pub fn safe(text: &str) -> Cow<'_, str> {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
-    let is_unsafe = |c: char| (c.is_control() && c != '\n' && c != '\t') || turns(c);
+    let is_unsafe = |c: char| (c.is_control() && c != '\n' && c != '\t') || changes_direction(c);
     if !text.contains(is_unsafe) {
         return text.into();
     }
@@ -241,6 +246,47 @@ pub fn bar(share: f64, width: usize) -> String {
 pub fn share(x: impl Into<f64>) -> String {
     let x = x.into();
     if x.is_nan() { "-".into() } else { format!("{x:.4}") }
+}
+
+/// A command as a shell takes it, built word by word.
+#[derive(Debug)]
+pub struct CommandLine(String);
+
+impl CommandLine {
+    /// Starts with words that need no quotes.
+    pub fn new(words: &str) -> Self {
+        Self(words.to_owned())
+    }
+
+    /// Adds words.
+    pub fn words<W: AsRef<str>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        for word in words {
+            self.0.push(' ');
+            self.0.push_str(&quoted(word.as_ref()));
+        }
+        self
+    }
+
+    /// Adds inputs.
+    pub fn inputs(self, inputs: &[Input]) -> Self {
+        self.words(inputs.iter().map(|input| match input {
+            Input::Stdin => STANDARD_OUTPUT.to_owned(),
+            input => input.to_string(),
+        }))
+    }
+
+    /// Adds an option, where it was given.
+    pub fn option(self, flag: &str, value: Option<impl AsRef<OsStr>>) -> Self {
+        match value {
+            Some(value) => self.words([flag, &value.as_ref().to_string_lossy()]),
+            None => self,
+        }
+    }
+
+    /// Returns the command.
+    pub fn finish(self) -> String {
+        self.0
+    }
 }
 
 /// Returns a word as a shell takes it.

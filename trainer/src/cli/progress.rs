@@ -67,11 +67,14 @@ impl RowsProgress {
     /// Clears the line.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
-        print::detail(|| {
-            let (done, seconds) = (self.bar.position(), self.bar.elapsed().as_secs_f64());
-            format!("{done} {} in {seconds:.2} s, {:.0} a second", self.what, done as f64 / seconds)
-        });
+        done(self.bar.position(), self.what, self.bar.elapsed());
     }
+}
+
+/// Says how long something took, where that is wanted.
+pub fn done(count: u64, what: &str, time: Duration) {
+    let seconds = time.as_secs_f64();
+    print::detail(|| format!("{count} {what} in {seconds:.2} s, {:.0} a second", count as f64 / seconds));
 }
 
 impl Default for RowsProgress {

@@ -8,18 +8,21 @@ use std::str::FromStr;
 use crate::cli::progress::RowsProgress;
 use anyhow::bail;
 use clap::Args;
-use feamoe::judge::recourse::{RecourseReport, Wanted, recourse, rules};
+use feamoe::explanation::quantity;
+use feamoe::judge::recourse::{MARGIN, RecourseReport, Wanted, recourse, rules};
 use feamoe::rows::Use;
 use feamoe::schema::{Features, Schema};
+use feamoe_engine::Space;
 
 use super::print::{self, TextTable, share, signed};
+use super::require::named;
 use super::{
     CellsOption, Format, FormatOption, Outcome, Source, ThreadsOption, load_model, open_rows, read_blob,
     read_card_beside, whole,
 };
 
 /// The JSON document, for `--help`.
-const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability, answers: how many were found), \
+const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability: the score, answers: how many were found), \
 answers (columns row, rank, distance, probability, features, from, to), summary (rows, declined, with_recourse, without_recourse, mean_distance, changed, groups), \
 output_names, threshold, model.
 
@@ -51,7 +54,7 @@ pub struct Options {
     max_changes: usize,
     /// By how much the score of an answer passes the threshold, from 0 and below 1: what only just
     /// reaches it is declined by the next model of the same rows
-    #[arg(long, value_name = "SCORE", default_value_t = 0.05, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCORE", default_value_t = MARGIN, allow_negative_numbers = true)]
     margin: f32,
     /// Columns that stay as they are
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
@@ -151,25 +154,22 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 /// Returns what one record would have to change.
 fn render_record(report: &RecourseReport, row: u64) -> String {
     let RecourseReport { output_names, threshold, declined, answers, .. } = report;
-    if let Some(probability) = report.favourable {
+    let quantity = quantity(Space::Probability, output_names);
+    if let Some(score) = report.favourable {
         return format!(
-            "record {row}: probability of {output_names} {probability}, threshold {threshold}: favourable already, nothing to change\n"
+            "record {row}: {quantity} {score}, threshold {threshold}: favourable already, nothing to change\n"
         );
     }
     let mut text = String::new();
-    for probability in &declined.probability {
-        let _ = writeln!(
-            text,
-            "record {row}: probability of {output_names} {probability}, threshold {threshold}: declined"
-        );
+    for score in &declined.probability {
+        let _ = writeln!(text, "record {row}: {quantity} {score}, threshold {threshold}: declined");
     }
     if answers.row.is_empty() {
         text.push_str("no recourse within the ranges: nothing that may be changed makes it favourable\n");
     }
     for (index, rank) in answers.rank.iter().enumerate() {
-        let (distance, probability) = (answers.distance[index], answers.probability[index]);
-        let _ =
-            writeln!(text, "\nanswer {rank}: distance {distance}, probability then {probability}, verified by scoring");
+        let (distance, score) = (answers.distance[index], answers.probability[index]);
+        let _ = writeln!(text, "\nanswer {rank}: distance {distance}, score then {score}, verified by scoring");
         let mut table = TextTable::new(&["feature", "from", "to"]);
         let cells = answers.from[index].iter().zip(&answers.to[index]);
         for (feature, (from, to)) in answers.features[index].iter().zip(cells) {
@@ -205,8 +205,13 @@ fn render_summary(report: &RecourseReport) -> String {
     let changed = summary.changed.iter().map(|changed| vec![changed.feature.clone(), count(&changed.records)]);
     table(&["changed by the nearest answers", "records"], changed.collect());
     let groups = summary.groups.iter().map(|g| {
-        let name = format!("{}: {}", g.attribute, g.group);
-        vec![name, count(&g.declined), count(&g.without_recourse), share(g.mean_distance), signed(g.gap)]
+        vec![
+            named(&g.attribute, &g.group),
+            count(&g.declined),
+            count(&g.without_recourse),
+            share(g.mean_distance),
+            signed(g.gap),
+        ]
     });
     table(&["group", "declined", "without", "mean distance", "gap to the reference"], groups.collect());
     text

@@ -14,13 +14,11 @@ use feamoe::rows::{Input, Use};
 use feamoe::schema::Schema;
 use feamoe::training::Trainer;
 use feamoe::training::checkpoint::Checkpoint;
-use feamoe::tuning::Tuned;
+use feamoe::tuning::{Problem, Tuned};
 
-use super::print::quoted;
+use super::print::CommandLine;
 use super::progress::RowsProgress;
-use super::{
-    CellsOption, Outcome, ThreadsOption, files, load_any, open_rows, print, read_blob, refuse_overwriting, whole,
-};
+use super::{CellsOption, Outcome, ThreadsOption, files, load_any, open_rows, print, read_blob, refuse_outputs, whole};
 
 /// The options of `feamoe report`.
 #[derive(Args, Debug)]
@@ -81,15 +79,9 @@ fn read(path: &Path) -> anyhow::Result<Given> {
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     options.threads.start()?;
-    let other = || options.schema.as_deref().into_iter().chain(options.front.as_deref());
-    let read_too = || files(&options.data).chain([options.model.as_path()]).chain(other());
-    refuse_overwriting("--output", &options.output, read_too())?;
-    if let Some(card) = &options.card {
-        refuse_overwriting("--card", card, read_too())?;
-        if *card == options.output {
-            bail!("--card and --output name the same file; name two");
-        }
-    }
+    let read_too = files(&options.data).chain([options.model.as_path()]);
+    let read_too: Vec<&Path> = read_too.chain(options.schema.as_deref()).chain(options.front.as_deref()).collect();
+    refuse_outputs(&[("--card", options.card.as_deref()), ("--output", Some(&options.output))], &read_too)?;
     if options.row.len() > MOST_ASKED {
         bail!("--row is given {} times, expected {MOST_ASKED} times at most", options.row.len());
     }
@@ -118,7 +110,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut stream = open_rows(&options.data, &schema, options.schema.is_some(), Use::Learn)?;
     let said = Said {
         rows: options.row.clone(),
-        front: options.front.as_deref().map(read_front).transpose()?,
+        front: options.front.as_deref().map(|path| read_front(path, &schema)).transpose()?,
         name: options.model.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         made_by: card.as_ref().map(made_by),
         reported_by: Some(options.command()),
@@ -135,7 +127,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     page.commit()?;
     card_file.map(OutputFile::commit).transpose()?;
-    let card = options.card.as_ref().map_or_else(String::new, |card| format!(", its model card in {}", card.display()));
+    let card = options.card.as_deref().filter(|card| !print::is_standard_output(card));
+    let card = card.map_or_else(String::new, |card| format!(", its model card in {}", card.display()));
     if print::is_standard_output(&options.output) {
         return Ok(Outcome::Done);
     }
@@ -143,8 +136,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Reads what a search found.
-fn read_front(path: &Path) -> anyhow::Result<Tuned> {
+/// Reads what a search found on the problem of a schema.
+fn read_front(path: &Path, schema: &Schema) -> anyhow::Result<Tuned> {
     let bytes = fs::read(path).with_context(|| path.display().to_string())?;
     let tuned: Tuned = serde_json::from_slice(&bytes).with_context(|| {
         format!("{}: expected what `feamoe tune --format json` prints; name a file that holds it", path.display())
@@ -155,41 +148,46 @@ fn read_front(path: &Path) -> anyhow::Result<Tuned> {
             path.display()
         );
     }
+    let problem = Problem::of(schema);
+    if tuned.problem != problem {
+        bail!(
+            "{}: the search is of another problem: {}; expected {problem}; name a search with the schema of the report",
+            path.display(),
+            tuned.problem
+        );
+    }
     Ok(tuned)
 }
 
 impl Options {
     /// Returns the command that makes the same report.
     fn command(&self) -> String {
-        let mut words = vec!["feamoe report".to_owned(), quoted(&self.model.to_string_lossy())];
-        words.push("--data".into());
-        words.extend(self.data.iter().map(|input| quoted(&input.to_string())));
-        if let Some(schema) = &self.schema {
-            words.push(format!("--schema {}", quoted(&schema.to_string_lossy())));
-        }
-        if let Some(front) = &self.front {
-            words.push(format!("--front {}", quoted(&front.to_string_lossy())));
-        }
-        words.extend(self.row.iter().map(|row| format!("--row {row}")));
-        words.push(format!("-o {}", quoted(&self.output.to_string_lossy())));
-        words.join(" ")
+        let rows = self.row.iter().flat_map(|row| ["--row".to_owned(), row.to_string()]);
+        CommandLine::new("feamoe report")
+            .words([self.model.to_string_lossy()])
+            .words(["--data"])
+            .inputs(&self.data)
+            .option("--schema", self.schema.as_ref())
+            .option("--bad-cells", self.cells.value())
+            .option("--front", self.front.as_ref())
+            .words(rows)
+            .option("--card", self.card.as_ref())
+            .option("-o", Some(&self.output))
+            .finish()
     }
 }
 
 /// Returns the command that made a model, by its card; of a merged one also that of its shards.
 fn made_by(card: &Card) -> String {
-    let is_merged = card.options.contains_key(Card::MERGED);
-    let options =
-        card.options.iter().filter(|(flag, _)| flag.as_str() != Card::MERGED).map(|(flag, value)| {
-            match value.as_str() {
-                "yes" => format!("--{flag}"),
-                value => format!("--{flag} {}", quoted(value)),
-            }
-        });
-    let (shard, merge) = match is_merged {
+    let (shard, merge) = match card.options.contains_key(Card::MERGED) {
         true => (" --encoding SHARED --checkpoint SHARD", "\nfeamoe merge SHARD... -o MODEL"),
         false => ("", ""),
     };
-    let train = format!("feamoe train DATA --schema SCHEMA -o MODEL{shard}");
-    [train].into_iter().chain(options).collect::<Vec<_>>().join(" ") + merge
+    let command = CommandLine::new(&format!("feamoe train DATA --schema SCHEMA -o MODEL{shard}"));
+    let add = |command: CommandLine, (flag, value): (&String, &String)| match value.as_str() {
+        _ if flag == Card::MERGED => command,
+        "yes" => command.words([format!("--{flag}")]),
+        value => command.option(&format!("--{flag}"), Some(value)),
+    };
+    card.options.iter().fold(command, add).finish() + merge
 }

@@ -8,6 +8,7 @@ use feamoe::judge::gaps::GroupGaps;
 use feamoe::judge::verdict::{NotJudged, Requirement, Verdict};
 use feamoe_engine::fairness::Measure;
 
+use super::print::on_one_line;
 use super::{Outcome, print};
 
 /// Groups that a message names at most.
@@ -67,9 +68,9 @@ impl RequireOption {
     }
 }
 
-/// Returns the name of a group, with its protected column where that is known.
+/// Returns the name of a group on one line, with its protected column where that is known.
 pub fn named(attribute: &str, group: &str) -> String {
-    if attribute.is_empty() { group.to_owned() } else { format!("{attribute}: {group}") }
+    if attribute.is_empty() { on_one_line(group) } else { on_one_line(&format!("{attribute}: {group}")) }
 }
 
 /// Returns an interval in words; nothing without one.

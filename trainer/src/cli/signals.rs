@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: a run that stores itself finishes its row and does so; whatever else goes on
-//! removes its unfinished files and ends.
+//! Ctrl-C and SIGTERM: a run that stores itself finishes its row and does so; every other
+//! command removes its unfinished files and ends.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};

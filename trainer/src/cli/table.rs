@@ -10,13 +10,16 @@ use super::print::on_one_line;
 
 /// A table with aligned columns: the first to the left, the others to the right. On a terminal that
 /// is too narrow for it, cells are wrapped between words, and columns that find no room stand below
-/// the others, beside the first one again: no number is ever split.
+/// the others, beside the first one again: no number is ever split, and of names only what is longer
+/// than half of the line.
 pub struct TextTable {
     rows: Vec<Vec<String>>,
     /// Of the terminal.
     width: Option<u16>,
 }
 
+/// Characters of the longest word that is never split, with the blanks before it.
+const LONGEST_NUMBER: u16 = 20;
 /// Blanks between two columns.
 const GAP: u16 = 2;
 
@@ -58,8 +61,11 @@ impl TextTable {
     /// Returns the table's lines.
     pub fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let least: Vec<u16> = (0..columns).map(|column| self.longest(column, longest_word) + gap(column)).collect();
-        let Some(width) = self.width else { return self.block(&(0..columns).collect::<Vec<_>>(), &least) };
+        let least = |most: u16| -> Vec<u16> {
+            (0..columns).map(|column| (self.longest(column, longest_word) + gap(column)).min(most)).collect()
+        };
+        let Some(width) = self.width else { return self.block(&(0..columns).collect::<Vec<_>>(), &least(u16::MAX)) };
+        let least = least((width / 2).max(LONGEST_NUMBER));
         // A third of the line is for the first column, if it wants that.
         let first = least.first().copied().unwrap_or(0).max(self.longest(0, length).min(width / 3));
         let (mut blocks, mut used) = (vec![vec![0]], first);
@@ -137,6 +143,19 @@ mod tests {
         let mut narrow = TextTable::within(&headings, Some(50));
         narrow.row(cells.map(str::to_owned));
         assert!(narrow.render().lines().all(|line| line.chars().count() <= 50), "{}", narrow.render());
+    }
+
+    /// A name without blanks that is longer than the line stands in several.
+    #[test]
+    fn a_long_name_makes_no_line_too_long() {
+        for width in [60, 80, 120] {
+            let mut table = TextTable::within(&["feature", "value", "mean"], Some(width));
+            let name = "x".repeat(300);
+            table.row([name.clone(), "-0.0331".to_owned(), name.clone()]);
+            let text = table.render();
+            assert!(text.lines().all(|line| line.chars().count() <= width.into()), "{width}:\n{text}");
+            assert_eq!((text.matches('x').count(), text.matches("-0.0331").count()), (600, 1), "{text}");
+        }
     }
 
     /// Columns that find no room are below, beside the names again; no line is too long.

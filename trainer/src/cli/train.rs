@@ -21,11 +21,11 @@ use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 use super::dry_run::{self, DryRunOption};
 use super::gaps::{Gaps, MEASURES};
 use super::run::{Outputs, Store};
-use super::{CellsOption, FormatOption, OrAuto, Outcome, files, or_auto, whole};
+use super::{BAD_CELLS, CellsOption, FormatOption, OrAuto, Outcome, files, or_auto, whole};
 
 /// The options of `feamoe train`.
 #[derive(Args, Clone, Debug)]
-#[command(after_long_help = MEASURES)]
+#[command(after_long_help = MEASURES, mut_arg("bad_cells", |arg| arg.help(BAD_CELLS)))]
 pub struct Options {
     /// Labelled data: CSV (plain or gzip), Parquet or Arrow files in the order given; - for
     /// standard input
@@ -92,9 +92,9 @@ pub struct Learning {
     /// and at most 0.1, 0.02 by default; larger ones buy smaller gaps with accuracy
     #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
     increment: Option<f32>,
-    /// Price of a decision that changes when a protected column alone is changed, 0 to 1: 0.4 in
-    /// the paper, 0 counts such decisions only; a larger price buys fewer of them with accuracy.
-    /// Not looked for by default
+    /// Penalty on a decision that changes when a protected column alone is changed, 0 to 1: 0.4 in
+    /// the paper, 0 counts such decisions only; a larger one makes fewer of them, and accuracy
+    /// falls. Not looked for by default
     #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
     individual: Option<f32>,
     /// Experts at most; more fit finer, need more memory and time on the device. auto: as many as
@@ -120,7 +120,7 @@ pub struct Learning {
     #[arg(long, visible_alias = "learning-rate", value_name = "RATE", default_value_t = LearnerOptions::LEARNING_RATE, allow_negative_numbers = true)]
     lr: f32,
     /// Score from which on a decision is favourable, above 0 and below 1; or what it is chosen for
-    /// while the stream goes on: auto:accuracy, auto:balanced (mean of both true rates),
+    /// while the rows come: auto:accuracy, auto:balanced (mean of both true rates),
     /// auto:cost=R (a false negative costs R false positives), auto:select=Q (the share selected).
     /// The model gets that of the last rows
     #[arg(long, value_name = "T|auto:...", default_value_t = ThresholdRule::default(), allow_negative_numbers = true)]

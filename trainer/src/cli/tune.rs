@@ -21,14 +21,16 @@ use super::gaps::MEASURES;
 use super::print::{self, TextTable, share, signed};
 use super::progress::RowsProgress;
 use super::train::{Learning, refuse_without_groups};
-use super::{CellsOption, Format, FormatOption, Outcome, ThreadsOption, files, refuse_overwriting, whole};
+use super::{
+    BAD_CELLS, CellsOption, Format, FormatOption, Outcome, ThreadsOption, files, refuse_but_svg, refuse_outputs, whole,
+};
 
 /// Trials of the last round that are listed.
 const LISTED: usize = 5;
 
 /// The options of `feamoe tune`.
 #[derive(Args, Clone, Debug)]
-#[command(after_long_help = MEASURES)]
+#[command(after_long_help = MEASURES, mut_arg("bad_cells", |arg| arg.help(BAD_CELLS)))]
 pub struct Options {
     /// Labelled data: CSV (plain or gzip), Parquet or Arrow files in the order given; they are read
     /// once for each trial
@@ -122,13 +124,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         bail!("{input} can be read once only, and every trial reads the data; name files");
     }
     let learning = &options.learning;
-    let written =
-        [("-o", Some(&options.output)), ("--state", options.state.as_ref()), ("--plot", options.plot.as_ref())];
-    for (flag, path) in written {
-        let Some(path) = path else { continue };
-        let read = files(&options.data).chain(files(&options.validation)).chain([options.schema.as_path()]);
-        refuse_overwriting(flag, path, read.chain(learning.config_file().filter(|file| *file != options.output)))?;
-    }
+    let plot = options.plot.as_deref();
+    plot.map_or(Ok(()), refuse_but_svg)?;
+    let read = files(&options.data).chain(files(&options.validation)).chain([options.schema.as_path()]);
+    let read: Vec<&Path> = read.chain(learning.config_file().filter(|file| *file != options.output)).collect();
+    refuse_outputs(&[("-o", Some(&options.output)), ("--state", options.state.as_deref()), ("--plot", plot)], &read)?;
     let mut schema = Schema::open(&options.schema)?;
     options.cells.apply(&mut schema.table);
     let base = learning.config()?;
@@ -176,11 +176,13 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     write_options(options, &tuned)?;
     match (&options.plot, plot::front(&tuned, None)) {
         (Some(path), Some(drawing)) => print::write_file(path, drawing.as_bytes())?,
-        (Some(path), None) => print::note(&format!(
-            "note: {} is not drawn: {} protects no column; add a [[protected]] table",
-            path.display(),
-            options.schema.display()
-        )),
+        (Some(path), None) => {
+            let why = match tuned.front_measure() {
+                None => "protects no column; add a [[protected]] table".to_owned(),
+                Some(measure) => format!("names groups with too few rows to be judged by {}", measure.name()),
+            };
+            print::note(&format!("note: {} is not drawn: {} {why}", path.display(), options.schema.display()));
+        }
         (None, _) => {}
     }
     match options.format.format {

@@ -24,6 +24,8 @@ pub(super) fn advice_on_columns(wanted: &str, columns: &[String]) -> String {
     let folded = fold(wanted);
     if let Some(name) = columns.iter().find(|name| fold(name) == folded) {
         format!("; did you mean {name:?}?")
+    } else if (1..).zip(columns).any(|(number, name)| *name == format!("column.{number}")) {
+        "; if the file has no header, name its columns in the [table] of a schema".into()
     } else if columns.iter().any(|name| name.parse::<f64>().is_ok()) {
         "; if that is a record, the file has no header: name its columns in the [table] of a schema (header = false, columns = [...])"
             .into()

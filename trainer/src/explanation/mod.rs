@@ -109,7 +109,8 @@ pub struct Explanation {
     pub expert_values: Vec<Vec<f32>>,
     /// By record and player, the part of the value that runs through the gate; 0 but for `path`.
     pub gate_values: Vec<Vec<f32>>,
-    /// By record, the score.
+    /// By record, the score, which decides: the probability, unless the model calibrates that apart
+    /// (`feamoe score` writes both).
     pub probability: Vec<f32>,
     /// By record, whether the score reaches the threshold.
     pub decision: Vec<bool>,
@@ -272,12 +273,13 @@ pub(crate) fn evenly(count: usize, most: usize) -> impl Iterator<Item = usize> {
     (0..kept).map(move |index| if kept > 1 { index * (count - 1) / (kept - 1) } else { index })
 }
 
-/// Returns what the values are parts of: `probability of yes`.
+/// Returns what the values are parts of: `score for yes`. It decides, and is the probability only
+/// where the model does not calibrate that apart.
 #[must_use]
-pub fn quantity(method: Method, space: Space, outcome: &str) -> String {
-    match (method, space) {
-        (Method::Frozen, _) => format!("log-odds of {outcome}, experts averaged by the gate"),
-        (_, space) => format!("{} of {outcome}", space.name()),
+pub fn quantity(space: Space, outcome: &str) -> String {
+    match space {
+        Space::Probability => format!("score for {outcome}"),
+        Space::LogOdds => format!("log-odds of {outcome}"),
     }
 }
 

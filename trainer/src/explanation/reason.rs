@@ -5,7 +5,7 @@ use feamoe_engine::schema::{Kind, Transform};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Cell, Explainer};
+use super::{Cell, Explainer, quantity};
 use crate::model::HostAttribution;
 
 /// Reasons of a decision, unless another number is asked for: as many as creditors usually state.
@@ -49,13 +49,13 @@ pub fn reasons(explainer: &Explainer<'_>, cells: &[Cell], attribution: &HostAttr
     let all: f32 = down.iter().map(|(_, (_, value))| **value).sum();
     let mut is_strongest = true;
     down.retain(|(_, (_, value))| std::mem::take(&mut is_strongest) || **value <= MATERIAL * all);
-    let (space, outcome) = (attribution.space.name(), explainer.outcome());
+    let quantity = quantity(attribution.space, explainer.outcome());
     let reason = |(index, ((player, cell), value)): (usize, ((&super::Player, &Cell), &f32))| {
         let (held, usual) = held(&player.name, cell, explainer.kind(index), explainer.typical(index));
         let protected = explainer.is_protected(index);
         let ground = if protected { "; a protected ground" } else { "" };
         let usual = usual.map_or(String::new(), |usual| format!(" ({usual})"));
-        let text = format!("{held} lowered the {space} of {outcome} by {}{usual}{ground}", significant(-value, 2));
+        let text = format!("{held} lowered the {quantity} by {}{usual}{ground}", significant(-value, 2));
         Reason { feature: player.name.clone(), value: cell.display.clone(), attribution: *value, protected, text }
     };
     down.into_iter().take(most).map(reason).collect()

@@ -60,6 +60,20 @@ impl AttributeReport {
             individual,
         }
     }
+
+    /// Without the rows that have no value.
+    #[must_use]
+    pub(crate) fn known(mut self) -> Self {
+        self.without_group -= drop_missing(&mut self.values_without_group);
+        self
+    }
+}
+
+/// Leaves out the rows without a value. Returns their number.
+fn drop_missing(values: &mut Vec<UnlistedValue>) -> u64 {
+    let missing = values.iter().filter(|value| value.value.is_none()).map(|value| value.rows).sum();
+    values.retain(|value| value.value.is_some());
+    missing
 }
 
 /// Returns the first distinct values among those seen, the missing ones first.
@@ -92,5 +106,11 @@ impl OtherLabels {
     pub fn new(seen: &Seen, target: &Target) -> Self {
         let listed: Vec<&str> = target.positive.iter().chain(&target.negative).map(String::as_str).collect();
         Self { rows: seen.rows(), values: unlisted(seen, &listed) }
+    }
+    /// Without the rows that have no label.
+    #[must_use]
+    pub(crate) fn known(mut self) -> Self {
+        self.rows -= drop_missing(&mut self.values);
+        self
     }
 }

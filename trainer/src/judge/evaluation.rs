@@ -44,7 +44,7 @@ pub enum RecourseBurden {
 }
 
 /// Scores the labelled rows of a stream with the engine and gathers every measure; reports
-/// the number of rows to `on_progress` now and then. Recourse burdens need float weights.
+/// the number of rows to `on_progress` now and then, and at the end. Recourse burdens need float weights.
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row;
@@ -130,6 +130,7 @@ pub fn evaluate_watched<'m>(
         }
         individual.learn_groups(stream.attributes());
     }
+    on_progress(rows);
     if let Some(mut declined) = declined {
         declined.look(&mut evaluator);
     }

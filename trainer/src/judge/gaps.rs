@@ -110,6 +110,20 @@ impl schemars::JsonSchema for Measures {
     }
 }
 
+/// Returns a measure as headings have it.
+#[must_use]
+pub const fn heading(measure: Measure) -> &'static str {
+    match measure {
+        Measure::Spd => "SPD",
+        Measure::Aod => "AOD",
+        Measure::Eodds => "EOdds",
+        Measure::Eopp => "EOpp",
+        Measure::Burden => "burden",
+        Measure::RecourseBurden => "recourse burden",
+        Measure::Impact => "impact",
+    }
+}
+
 /// A measure that cannot be judged.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]

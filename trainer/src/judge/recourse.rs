@@ -25,6 +25,10 @@ use crate::threads::PerThread;
 /// Declined records that are looked at together, on all threads: some megabytes.
 const BATCH: usize = 128;
 
+/// By how much an answer passes the threshold, unless another margin is asked for: what only just
+/// reaches it is declined by the next model of the same rows.
+pub const MARGIN: f32 = 0.05;
+
 /// Makes the engine's rules for a model: those of a schema, or without one of the model's card;
 /// over them the `wishes` of a user (the same keys); over both that what either calls protected or
 /// immutable stays as it is.
@@ -327,7 +331,7 @@ pub struct RecourseReport {
     pub summary: Summary,
     /// CRC-32 of the model, in hexadecimal.
     pub model: String,
-    /// The probability of the one record that was asked for, where that is favourable.
+    /// The score of the one record that was asked for, where that is favourable.
     #[serde(skip)]
     pub favourable: Option<f32>,
     /// What is remarkable about the cells of the records.
@@ -359,7 +363,7 @@ pub struct FeatureRule {
 pub struct Declined {
     /// Record numbers, from 1.
     pub row: Vec<u64>,
-    /// Scores.
+    /// Scores, which decide; the probabilities, unless the model calibrates those apart.
     pub probability: Vec<f32>,
     /// Answers found; 0: no recourse within the ranges.
     pub answers: Vec<usize>,
@@ -375,7 +379,7 @@ pub struct Answers {
     pub rank: Vec<usize>,
     /// Distance, costs included, in standard deviations.
     pub distance: Vec<f32>,
-    /// The score after the changes.
+    /// Scores after the changes.
     pub probability: Vec<f32>,
     /// The features to change.
     pub features: Vec<Vec<String>>,

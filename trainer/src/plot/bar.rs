@@ -6,7 +6,7 @@ use super::canvas::{
 use super::scale::{Scale, plain, signed};
 use super::waterfall::title;
 use super::{PlotError, Subject, grouped, others};
-use crate::explanation::{Explanation, Summary, by_magnitude, shown};
+use crate::explanation::{Explanation, Summary, by_magnitude, quantity, shown};
 
 const ROW: f64 = 26.0;
 const BAR: f64 = 16.0;
@@ -25,7 +25,7 @@ pub fn bar(summary: &Summary, most: usize) -> Result<String, PlotError> {
     let rows = rows.map(|(name, value)| (name.clone(), String::new(), f64::from(*value))).collect();
     let subject = Subject::from(summary);
     let records = if summary.records == 1 { "record".into() } else { format!("{} records", grouped(summary.records)) };
-    let title = format!("What moves the {}: mean over {records}", short(&subject));
+    let title = format!("What moves the {}: mean over {records}", quantity(subject.space, subject.outcome));
     let axis = format!("mean |value|, in {}", subject.quantity());
     Ok(draw(together(rows, most), &title, &subject, &axis, false))
 }
@@ -45,11 +45,6 @@ pub fn bar_of_record(e: &Explanation, record: usize, most: usize) -> Result<Stri
     let subject = Subject::of_record(e, record);
     let axis = format!("value, in {}", subject.quantity());
     Ok(draw(together(rows, most), &title(e, record), &subject, &axis, true))
-}
-
-/// `probability of yes`, without how log-odds are averaged.
-fn short(subject: &Subject<'_>) -> String {
-    format!("{} of {}", subject.space.name(), subject.outcome)
 }
 
 /// Name, value and length of a bar.

@@ -10,7 +10,7 @@ use super::canvas::{Anchor, Canvas, Columns, GREY, MARGIN, Mark, RULE, SIZE, TOP
 use super::canvas::{dots, line, px, small, text, width};
 use super::scale::Scale;
 use super::{PlotError, Subject, evenly, grouped};
-use crate::explanation::{Explanation, by_magnitude, shown};
+use crate::explanation::{Explanation, by_magnitude, quantity, shown};
 
 /// Dots of a feature; if there are more records, this number of them, evenly by their value, the
 /// lowest and the highest among them.
@@ -253,5 +253,5 @@ fn title(e: &Explanation) -> String {
     } else {
         format!("{} records", grouped(records as u64))
     };
-    format!("What moves the {} of {}: {thinned}", e.space.name(), e.output_names)
+    format!("What moves the {}: {thinned}", quantity(e.space, &e.output_names))
 }

@@ -6,6 +6,7 @@ use svg::node::element::{Description, Line, Path, Polygon, Rectangle, Text, Titl
 use svg::{Document, Node};
 
 use super::scale::Scale;
+use crate::text::printable;
 
 /// Raises the score: blue of Okabe and Ito (2008), apart from [`LOWERS`] for every kind of colour
 /// vision, and in print.
@@ -303,14 +304,6 @@ pub fn px(x: f64) -> String {
     ((x * 100.0).round() / 100.0 + 0.0).to_string()
 }
 
-/// Replaces what XML does not allow as a character.
-fn printable(content: &str) -> String {
-    content
-        .chars()
-        .map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { '\u{fffd}' } else { c })
-        .collect()
-}
-
 /// Shortens text that is wider than a place: `…` stands for what is left out of the middle, since
 /// long names often differ at their end only.
 fn fit(content: &str, place: f64) -> String {
@@ -369,10 +362,10 @@ mod tests {
     #[test]
     fn what_xml_forbids_is_replaced() {
         let mut canvas = Canvas::new(10.0, "a<b&\"c\"", "\u{1}\u{ffff}\u{1b}[0m");
-        canvas.label(Columns { name: 20.0, value: 0.0 }, 5.0, "]]><script>", "");
+        canvas.label(Columns { name: 20.0, value: 0.0 }, 5.0, "]]><script>", "\u{202e}");
         let document = canvas.finish();
         assert!(document.contains("a&lt;b&amp;\"c\"") && document.contains("]]&gt;&lt;script&gt;"), "{document}");
-        assert!(document.chars().all(|c| c == '\n' || !c.is_control()));
+        assert!(document.chars().all(|c| c == '\n' || !(c.is_control() || crate::text::changes_direction(c))));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::canvas::{
 use super::scale::Scale;
 use super::waterfall::threshold;
 use super::{PlotError, Subject, evenly, grouped, others};
-use crate::explanation::{Explanation, by_magnitude};
+use crate::explanation::{Explanation, by_magnitude, quantity};
 
 const ROW: f64 = 27.0;
 /// Records that are drawn; if there are more, this number of them, evenly by their score, the
@@ -83,7 +83,7 @@ pub fn decision(e: &Explanation, most: usize) -> Result<String, PlotError> {
         canvas.put(line(x, TOP, x, canvas.bottom, INK, 1.0).set("stroke-dasharray", "5 4").set("class", "threshold"));
     }
     let dashed = format!("dashed: threshold {}", e.threshold);
-    let mut legend = vec![(Some(Mark::Line(RAISES)), "favourable"), (Some(Mark::Line(LOWERS)), "unfavourable")];
+    let mut legend = vec![(Some(Mark::Line(RAISES)), "favourable"), (Some(Mark::Line(LOWERS)), "declined")];
     legend.push((Some(Mark::Line(INK)), subject.start()));
     legend.extend(threshold.map(|_| (None, dashed.as_str())));
     legend.extend(numbered.then_some((None, "numbers at the head: records")));
@@ -122,5 +122,5 @@ fn title(e: &Explanation, drawn: usize) -> String {
         all if all > drawn => format!("{drawn} of {} records, evenly by score, come", grouped(all as u64)),
         all => format!("{all} records come"),
     };
-    format!("How {count} to the {} of {}", e.space.name(), e.output_names)
+    format!("How {count} to the {}", quantity(e.space, &e.output_names))
 }

@@ -5,6 +5,7 @@ use super::canvas::{
 };
 use super::canvas::{polyline, text};
 use super::scale::Scale;
+use crate::judge::gaps::heading;
 use crate::tuning::{Kind, Tuned};
 
 const HEIGHT: f64 = 420.0;
@@ -17,7 +18,8 @@ const DOT: f64 = 9.0;
 /// Draws every point of a search: to the left is fairer, above is more accurate; a line joins those
 /// that no other beats. A model of one's own has a ring: it is given by how far the measure is from
 /// equal treatment, as [`Figures::magnitude`](crate::tuning::Figures::magnitude) has it, and its
-/// accuracy. Nothing without a protected column.
+/// accuracy. Nothing where no model of
+/// the search can be judged by the measure.
 #[must_use]
 pub fn front(tuned: &Tuned, own: Option<[f64; 2]>) -> Option<String> {
     let measure = tuned.front_measure()?;
@@ -29,16 +31,16 @@ pub fn front(tuned: &Tuned, own: Option<[f64; 2]>) -> Option<String> {
         })
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
+    let rows = points.first().map(|(.., point)| point.figures.rows)?;
     let across = points.iter().map(|(gap, ..)| *gap).chain(own.map(|[gap, _]| gap)).chain([0.0]);
     let across = Scale::new(across, LEFT, WIDTH - MARGIN, [0.0, 24.0]);
     let up = points.iter().map(|(_, accuracy, _)| *accuracy).chain(own.map(|[_, accuracy]| accuracy));
     let up = Scale::new(up, 0.0, HEIGHT, [24.0, 24.0]);
 
-    let rows = points.first().map_or(0, |(.., point)| point.figures.rows);
-    let mut canvas =
-        Canvas::new(HEIGHT, "What fairness costs", &format!("accuracy and {} on {rows} rows", measure.name()));
+    let name = heading(measure);
+    let mut canvas = Canvas::new(HEIGHT, "What fairness costs", &format!("accuracy and {name} on {rows} rows"));
     canvas.describe("Accuracy rises to the top, unequal treatment to the right; the line joins the best points.");
-    canvas.axis(&across, &format!("unequal treatment, |{}|, of the group furthest from it", measure.name()));
+    canvas.axis(&across, &format!("unequal treatment, |{name}|, of the group furthest from it"));
     let bottom = canvas.bottom;
     for (tick, label) in up.ticks_within(TICKS) {
         let y = bottom - up.at(tick);
@@ -55,7 +57,7 @@ pub fn front(tuned: &Tuned, own: Option<[f64; 2]>) -> Option<String> {
     for (gap, accuracy, point) in &points {
         let at = format!("M{} {}h0", px(across.at(*gap)), px(bottom - up.at(*accuracy)));
         let limit = point.limit.map_or_else(String::new, |limit| format!(" {}={limit}", measure.name()));
-        let words = format!("{}{limit}: accuracy {accuracy:.4}, {} {gap:.4}", point.kind.name(), measure.name());
+        let words = format!("{}{limit}: accuracy {accuracy:.4}, {name} {gap:.4}", point.kind.name());
         canvas.put(dots(at, colour(point.kind), DOT).set("class", "point").add(hint(&words)));
     }
     if let Some([gap, accuracy]) = own {

@@ -10,7 +10,7 @@ use super::canvas::{line, polyline, px, text, width};
 use super::scale::{Scale, signed};
 use super::waterfall::threshold;
 use super::{PlotError, Subject, evenly, grouped, others};
-use crate::explanation::{Explanation, by_magnitude};
+use crate::explanation::{Explanation, by_magnitude, quantity};
 
 /// Records that are drawn; if there are more, this number of them, evenly by their score, the
 /// lowest and the highest among them.
@@ -168,7 +168,7 @@ fn title(e: &Explanation, drawn: usize) -> String {
     } else {
         format!("{} records", grouped(records as u64))
     };
-    format!("What moves the {} of {}: {which}", e.space.name(), e.output_names)
+    format!("What moves the {}: {which}", quantity(e.space, &e.output_names))
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub fn intervals(p: &Intervals) -> String {
             canvas.put(number(zero + 6.0, y, "not known", Anchor::Start));
             continue;
         }
-        let colour = if !has_sides {
+        let colour = if !has_sides || row.interval.is_none() {
             GREY
         } else if row.value < 0.0 {
             LOWERS
@@ -83,10 +83,14 @@ pub fn intervals(p: &Intervals) -> String {
     if !has_sides {
         return canvas.finish();
     }
-    canvas.legend(&[
+    let mut legend = vec![
         (Some(Mark::Dot(RAISES)), "above zero"),
         (Some(Mark::Dot(LOWERS)), "below zero"),
         (Some(Mark::Line(GREY)), "95 % interval, coloured and bold where zero is outside"),
-    ]);
+    ];
+    if p.rows.iter().any(|row| row.value.is_finite() && row.interval.is_none()) {
+        legend.push((Some(Mark::Dot(GREY)), "without one"));
+    }
+    canvas.legend(&legend);
     canvas.finish()
 }

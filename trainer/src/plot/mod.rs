@@ -82,7 +82,8 @@ struct Subject<'a> {
 impl Subject<'_> {
     /// Returns the quantity that the values are parts of.
     fn quantity(&self) -> String {
-        quantity(self.method, self.space, self.outcome)
+        let averaged = if self.method == Method::Frozen { ", experts averaged by the gate" } else { "" };
+        format!("{}{averaged}", quantity(self.space, self.outcome))
     }
 
     /// Returns where the values start.

@@ -178,17 +178,22 @@ impl Panel {
     }
 
     fn draw_marks(&self, canvas: &mut Canvas, across: &Scale, [ceiling, floor]: [f64; 2]) {
-        let mut free = f64::NEG_INFINITY;
+        // Letters that would stand on each other are one label.
+        let mut labels: Vec<(f64, String)> = Vec::new();
         for (at, letter) in &self.marks {
             let x = across.at(*at);
             if !(across.left..=across.right).contains(&x) {
                 continue;
             }
             canvas.put(line(x, ceiling, x, floor, GREY, 0.8).set("stroke-dasharray", "2 3").set("class", "event"));
-            if x >= free {
-                canvas.put(text(x, ceiling + 8.0, letter, Anchor::Middle, INK).set("font-size", SMALL));
-                free = x + LETTER;
+            match labels.last_mut().filter(|(start, label)| x < start + LETTER * label.chars().count() as f64) {
+                Some((_, label)) if label.contains(*letter) => {}
+                Some((_, label)) => label.push_str(letter),
+                None => labels.push((x, (*letter).to_owned())),
             }
+        }
+        for (x, label) in labels {
+            canvas.put(text(x, ceiling + 8.0, &label, Anchor::Middle, INK).set("font-size", SMALL));
         }
     }
 }
@@ -198,8 +203,7 @@ impl Curve {
         let (colour, dashes) = style_of(self.style);
         let at = |[x, y]: [f64; 2]| (across.at(x), upright.at(y));
         if self.spread.len() == self.points.len() {
-            let known =
-                |(point, ends): &(&[f64; 2], &[f64; 2])| point[1].is_finite() && ends.iter().all(|end| end.is_finite());
+            let known = |(point, ends): &(&[f64; 2], &[f64; 2])| point.iter().chain(*ends).all(|x| x.is_finite());
             let both: Vec<(&[f64; 2], &[f64; 2])> = self.points.iter().zip(&self.spread).collect();
             for run in both.chunk_by(|a, b| known(a) == known(b)).filter(|run| run.first().is_some_and(known)) {
                 let below = run.iter().map(|(point, ends)| at([point[0], ends[0]]));
@@ -208,8 +212,9 @@ impl Curve {
                 canvas.put(area(&shape).set("fill", colour).set("fill-opacity", "0.13").set("class", "spread"));
             }
         }
-        let runs = self.points.chunk_by(|a, b| a[1].is_finite() == b[1].is_finite());
-        for run in runs.filter(|run| run.first().is_some_and(|point| point[1].is_finite())) {
+        let is_known = |point: &[f64; 2]| point.iter().all(|x| x.is_finite());
+        let runs = self.points.chunk_by(|a, b| is_known(a) == is_known(b));
+        for run in runs.filter(|run| run.first().is_some_and(is_known)) {
             let path = polyline(run.iter().map(|point| at(*point)), colour).set("stroke-width", 1.8);
             canvas.put(path.set("stroke-dasharray", dashes).set("class", "line").add(hint(&self.name)));
         }
@@ -217,7 +222,7 @@ impl Curve {
         let path: String = self
             .points
             .iter()
-            .filter(|point| is_dotted && point[1].is_finite())
+            .filter(|point| is_dotted && is_known(point))
             .map(|point| {
                 let (x, y) = at(*point);
                 format!("M{} {}h0", px(x), px(y))
@@ -271,5 +276,30 @@ fn draw_legend(canvas: &mut Canvas, legend: &[Entry], places: &[(f64, usize)]) {
         };
         let room = (WIDTH - MARGIN - start) * SIZE / 12.0;
         canvas.put(super::canvas::small(start, y + 4.0, words, room));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(panel: Panel) -> String {
+        panels(&Panels { columns: 1, height: 100.0, panels: vec![panel], ..Panels::default() })
+    }
+
+    #[test]
+    fn a_mark_right_beside_another_has_its_letter_too() {
+        let marks = vec![(10.0, "D"), (11.0, "E"), (12.0, "D"), (500.0, "D")];
+        let svg = drawn(Panel { across: [0.0, 1000.0], marks, ..Panel::default() });
+        assert_eq!((svg.matches(">\nDE\n<").count(), svg.matches(">\nD\n<").count()), (1, 1), "{svg}");
+    }
+
+    #[test]
+    fn a_line_is_broken_where_either_coordinate_is_unknown() {
+        let points = vec![[0.0, 0.0], [f64::NAN, 0.5], [0.5, f64::NAN], [0.7, 0.7], [1.0, 1.0]];
+        let spread = points.iter().map(|[_, y]| [y - 0.1, y + 0.1]).collect();
+        let lines = vec![Curve { points, spread, ..Curve::default() }];
+        let svg = drawn(Panel { across: [0.0, 1.0], lines, ..Panel::default() });
+        assert!(!svg.contains("NaN") && svg.matches("class=\"line\"").count() == 2, "{svg}");
     }
 }

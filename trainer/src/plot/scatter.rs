@@ -9,7 +9,7 @@ use super::beeswarm::{is_missing, level, mean_magnitudes};
 use super::canvas::{Anchor, BOLD, Canvas, GREY, INK, MARGIN, RAISES, RULE, TOP, WIDTH, dots, line, px, small, text};
 use super::scale::Scale;
 use super::{PlotError, Subject, evenly, grouped};
-use crate::explanation::{Explanation, by_magnitude};
+use crate::explanation::{Explanation, by_magnitude, quantity};
 
 /// Dots of a panel; if there are more records, this number of them, evenly by what they hold.
 pub const MOST_POINTS: usize = 1_500;
@@ -169,5 +169,5 @@ fn title(e: &Explanation) -> String {
     } else {
         format!("{} records", grouped(records as u64))
     };
-    format!("What features add to the {} of {}: {thinned}", e.space.name(), e.output_names)
+    format!("What features add to the {}: {thinned}", quantity(e.space, &e.output_names))
 }

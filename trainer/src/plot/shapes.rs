@@ -4,6 +4,7 @@
 //! The two have panels of their own since they have units of their own: probability, log-odds. All
 //! features share the scale of each, so that heights compare.
 
+use feamoe_engine::Space;
 use feamoe_engine::schema::Transform;
 use svg::node::element::{Circle, Polygon};
 
@@ -13,7 +14,7 @@ use super::canvas::{
 };
 use super::grouped;
 use super::scale::{Scale, plain};
-use crate::explanation::{Point, PointKind, PointValue, RowsFrom, Shape, Shapes, by_magnitude};
+use crate::explanation::{Point, PointKind, PointValue, RowsFrom, Shape, Shapes, by_magnitude, quantity};
 
 /// Levels of a category that are drawn, those of the most rows; the others are counted.
 pub const MOST_LEVELS: usize = 14;
@@ -37,6 +38,8 @@ const SLOT: f64 = 32.0;
 const BEFORE_SLOT: f64 = 14.0;
 /// Ticks of an upright axis, and of a lying one.
 const TICKS: [f64; 2] = [4.0, 6.0];
+/// Pixels between the last label of an axis and what stands for no number.
+const APART_FROM_REST: f64 = 8.0;
 /// Pixels between the labels of a logarithmic axis.
 const APART: f64 = 44.0;
 
@@ -59,7 +62,8 @@ pub fn shapes(shapes: &Shapes, most: usize) -> String {
     let drawn = order.iter().take(most).filter_map(|index| shapes.shapes.get(*index));
     let drawn: Vec<Drawn<'_>> = drawn.map(Drawn::new).collect();
     let heights = drawn.iter().map(Drawn::height).sum();
-    let title = format!("How each feature moves the {} of {}", shapes.space, shapes.output_names);
+    let mixture = quantity(Space::Probability, &shapes.output_names);
+    let title = format!("How each feature moves the {mixture}");
     let mut canvas = Canvas::new(heights, &title, &subject(shapes));
     canvas.describe(&format!(
         "One row for each of {} features, those that move the score most first. Left, the mixture: the mean change of \
@@ -68,7 +72,7 @@ pub fn shapes(shapes: &Shapes, most: usize) -> String {
         drawn.len()
     ));
     for ([left, _], words) in [
-        (MIXTURE, format!("mixture: mean change, in {} of {}", shapes.space, shapes.output_names)),
+        (MIXTURE, format!("mixture: mean change, in {mixture}")),
         (EXPERTS, format!("experts: what the feature adds, in {}", shapes.expert_space)),
     ] {
         canvas.fitted(left, TOP - 12.0, &words, EXPERTS[1] - EXPERTS[0], Anchor::Start, INK);
@@ -228,11 +232,13 @@ impl<'s> Drawn<'s> {
                     point.from.zip(point.to).map(|(from, to)| [from, to].map(|end| scale.at(self.transformed(end))));
                 bars.extend(ends.zip(point.share).map(|([from, to], share)| (from, to, share)));
             }
+            let wide = |label: &str| width(label) * SMALL / SIZE;
+            let rest = self.slots(panel).iter().map(|(.., point)| wide(&point.shown())).fold(0.0, f64::max);
+            let room = right + 4.0 - rest - APART_FROM_REST;
             for (x, label) in self.labels(&scale) {
                 canvas.put(line(x, ground, x, ground + 4.0, GREY, 1.0));
-                let half = width(&label) * SMALL / SIZE / 2.0;
-                let (x, anchor) =
-                    if x + half > scale.right + 10.0 { (scale.right + 6.0, Anchor::End) } else { (x, Anchor::Middle) };
+                let is_long = x + wide(&label) / 2.0 > room;
+                let (x, anchor) = if is_long { (room, Anchor::End) } else { (x, Anchor::Middle) };
                 canvas.put(text(x, ground + 16.0, &label, anchor, GREY).set("font-size", SMALL));
             }
             canvas.put(line(scale.left, ground, scale.right, ground, GREY, 1.0));
@@ -396,10 +402,11 @@ fn legend(canvas: &mut Canvas, shapes: &Shapes, styles: &[(&'static str, &'stati
     }
     let (mut x, y) = (MARGIN, canvas.bottom + 60.0);
     let order = by_magnitude(&shapes.gate);
-    for expert in order.iter().take(NAMED.len()) {
+    for (place, expert) in order.iter().take(NAMED.len()).enumerate() {
         let (Some((colour, dashes)), Some(gate)) = (styles.get(*expert), shapes.gate.get(*expert)) else { continue };
         let mark = line(x, y, x + 20.0, y, colour, 1.8).set("stroke-dasharray", *dashes);
-        let name = format!("expert {} (mean gate {} %)", expert + 1, plain(100.0 * f64::from(*gate), 0));
+        let mean = if place == 0 { "mean gate " } else { "" };
+        let name = format!("expert {} ({mean}{} %)", expert + 1, plain(100.0 * f64::from(*gate), 0));
         words(canvas, Some(Box::new(mark)), &name, y, &mut x);
     }
     if let Some(others @ 1..) = order.len().checked_sub(NAMED.len()) {

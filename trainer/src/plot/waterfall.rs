@@ -1,12 +1,12 @@
 //! One record's way from the base to its score: a bar per feature, each from where the one above it
 //! ended.
 
-use feamoe_engine::Method;
+use feamoe_engine::{Method, Space};
 
 use super::canvas::{Anchor, Canvas, Columns, INK, LOWERS, MARGIN, Mark, RAISES, RULE, WIDTH, arrow, line, number};
 use super::scale::{Scale, plain, signed};
 use super::{PlotError, Subject, others};
-use crate::explanation::{Explanation, by_magnitude, shown};
+use crate::explanation::{Explanation, by_magnitude, quantity, shown};
 
 const ROW: f64 = 27.0;
 const BAR: f64 = 17.0;
@@ -140,15 +140,15 @@ fn rows(e: &Explanation, record: usize, most: usize) -> Vec<Row> {
     rows
 }
 
-/// Returns `Record 7: probability of yes = 0.2341, unfavourable (threshold 0.5)`.
+/// Returns `Record 7: score for yes = 0.2341, declined (threshold 0.5)`.
 pub(super) fn title(e: &Explanation, record: usize) -> String {
-    let probability = e.probability.get(record).copied().unwrap_or_default();
+    let score = e.probability.get(record).copied().unwrap_or_default();
     let decision = e.decision.get(record).copied().unwrap_or_default();
     format!(
-        "Record {}: probability of {} = {probability:.4}, {} (threshold {})",
+        "Record {}: {} = {score:.4}, {} (threshold {})",
         e.row.get(record).copied().unwrap_or_default(),
-        e.output_names,
-        if decision { "favourable" } else { "unfavourable" },
+        quantity(Space::Probability, &e.output_names),
+        if decision { "favourable" } else { "declined" },
         e.threshold,
     )
 }
@@ -159,7 +159,7 @@ pub(super) fn threshold(e: &Explanation) -> Option<f64> {
     let threshold = f64::from(e.threshold);
     match (e.method, e.space) {
         (Method::Frozen, _) => None,
-        (_, feamoe_engine::Space::Probability) => Some(threshold),
-        (_, feamoe_engine::Space::LogOdds) => Some(libm::log(threshold / (1.0 - threshold))),
+        (_, Space::Probability) => Some(threshold),
+        (_, Space::LogOdds) => Some(libm::log(threshold / (1.0 - threshold))),
     }
 }

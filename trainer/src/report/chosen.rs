@@ -114,10 +114,12 @@ impl<'m> Choosing<'m> {
     /// Returns the records, each once.
     ///
     /// # Errors
-    /// [`Error::Input`] for a record that did not come by.
-    pub(super) fn finish(self) -> Result<Vec<(&'static str, Kept<'m>)>, Error> {
+    /// [`Error::Input`] for a record that did not come by, among those `read` from `files`.
+    pub(super) fn finish(self, files: &str, read: u64) -> Result<Vec<(&'static str, Kept<'m>)>, Error> {
         if let Some(row) = self.wanted.iter().find(|row| self.asked.iter().all(|kept| kept.row != **row)) {
-            let message = format!("no record {row} among those that have an outcome and pass the filters");
+            let message = format!(
+                "{files}: no record {row}, expected a row from 1 to {read} that has an outcome and passes the filters"
+            );
             return Err(Error::Input(message));
         }
         let asked = self.asked.into_iter().map(|kept| ("asked for", kept));

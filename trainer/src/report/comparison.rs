@@ -111,14 +111,14 @@ fn quality(comparison: &Comparison) -> Markup {
     for measure in &comparison.measures {
         let [first, second] = measure.values;
         table.row([
-            words(measure.measure).into(),
+            measure.words().into(),
             first.into(),
             second.into(),
             measure.change.change.into(),
             measure.change.interval.into(),
         ]);
     }
-    let drawn = comparison.measures.iter().map(|measure| difference(words(measure.measure), &measure.change));
+    let drawn = comparison.measures.iter().map(|measure| difference(measure.words().to_owned(), &measure.change));
     html! {
         p { "Of log-loss and calibration error less is better, of the others more. AUC has no interval here." }
         (drawing("plot-quality", caption, "the second model's less the first's", drawn.collect(), &table))
@@ -136,7 +136,7 @@ fn gaps(comparison: &Comparison) -> Markup {
         let [first, second] = gap.values;
         table.row([
             pair(gap).into(),
-            gap.measure.into(),
+            gap.heading().into(),
             first.into(),
             second.into(),
             gap.change.change.into(),
@@ -150,11 +150,27 @@ fn gaps(comparison: &Comparison) -> Markup {
             },
         ]);
     }
-    let drawn = comparison.gaps.iter().map(|gap| difference(format!("{}, {}", gap.measure, pair(gap)), &gap.change));
+    let few = comparison.gaps.iter().filter_map(|gap| {
+        let few = gap.too_few.as_ref()?;
+        Some(format!(
+            "{}: {} {} in the {}, too few to judge {}.",
+            pair(gap),
+            few.found,
+            few.of,
+            few.side,
+            gap.heading()
+        ))
+    });
+    let drawn = comparison.gaps.iter().map(|gap| difference(format!("{}, {}", gap.heading(), pair(gap)), &gap.change));
     html! {
         p {
-            "A gap has a sign: below zero the group is worse off than its reference. A change above zero moves a gap upwards, which is closer to equal only "
-            "where it was below zero. Without an interval a gap has too few records to be judged."
+            "SPD, AOD and EOpp have a sign: below zero the group is worse off than its reference, and a change above zero is closer to equal only where the gap "
+            "was below zero. EOdds is the larger of the gaps of the two error rates and never below zero. A change has no interval where a group has too few "
+            "records to be judged, nor of EOdds where the two models differ in which rate decides, or in its side."
+        }
+        @for few in few { p.note { (few) } }
+        @for attribute in comparison.attributes.iter().filter(|attribute| attribute.without_group > 0) {
+            p.note { (grouped(attribute.without_group)) " rows are in no group of " (attribute.attribute) ", and in no comparison by it." }
         }
         (drawing("plot-gaps", caption, "gap, the second model's less the first's", drawn.collect(), &table))
     }
@@ -181,10 +197,10 @@ fn explanations(comparison: &Comparison) -> Markup {
     });
     html! {
         p {
-            "Mean distance between what a feature adds to the probability by the one and by the other model (method " code { "path" } "), over "
+            "Mean distance between what a feature adds to the score by the one and by the other model (method " code { "path" } "), over "
             (grouped(comparison.explained_rows)) " rows drawn from all."
         }
-        (drawing("plot-features", caption, "mean change of the feature's value, in probability", drawn.collect(), &table))
+        (drawing("plot-features", caption, "mean change of what the feature adds to the score", drawn.collect(), &table))
     }
 }
 
@@ -205,9 +221,5 @@ fn difference(name: String, change: &Change) -> Difference {
 }
 
 fn pair(gap: &GapChange) -> String {
-    format!("{}: {} against {}", gap.attribute, gap.group, gap.reference)
-}
-
-fn words(measure: &str) -> String {
-    if measure == "auc" { "AUC".to_owned() } else { measure.replace('_', " ") }
+    format!("{}: {} - {}", gap.attribute, gap.group, gap.reference)
 }

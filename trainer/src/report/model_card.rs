@@ -85,7 +85,7 @@ fn body(text: &mut String, report: &Report) {
     let share = |x: f32| shown(x.into(), 4);
     let _ = write!(
         text,
-        "# {}\n\nA mixture of {} logistic experts that scores records by the probability of {}; from a score of {} on the decision is favourable. Made by feamoe {}.\n\n\
+        "# {}\n\nA mixture of {} logistic experts that scores records for {}; from a score of {} on the decision is favourable. Made by feamoe {}.\n\n\
          ## Intended use\n\nDecisions on records of the kind it was trained on, with the columns listed below. Not intended: records of another origin, or decisions \
          without a way to contest them. The person who publishes this card adds here who uses the model, on whom, and who is responsible.\n\n",
         plain(&report.options.name),
@@ -161,7 +161,7 @@ fn body(text: &mut String, report: &Report) {
                     .map_or_else(String::new, |ends| format!(" ({})", range(ends.map(f64::from))));
                 format!("{}{interval}", share(gaps.measure(measure)))
             };
-            let pair = plain(&format!("{}: {} against {}", gaps.attribute, gaps.group, gaps.reference));
+            let pair = plain(&format!("{}: {} - {}", gaps.attribute, gaps.group, gaps.reference));
             [pair].into_iter().chain(Measure::ALL.map(value)).collect()
         };
         table(text, &headings, e.fairness.iter().map(row));

@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::Report;
 use super::sections;
 use super::what_if::{self, WhatIf};
+use crate::text::printable;
 
 /// Nothing is asked for, and nothing runs but the script of the form.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
@@ -63,12 +64,4 @@ pub(super) fn document(title: &str, purpose: &Markup, sections: &[Section], what
         }
     };
     printable(&markup.into_string())
-}
-
-/// Replaces what HTML does not allow as a character, and what changes the direction of text: names
-/// must not reorder what stands beside them.
-fn printable(page: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
-    let is_unfit = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{fffe}' | '\u{ffff}') || turns(c);
-    page.chars().map(|c| if is_unfit(c) { '\u{fffd}' } else { c }).collect()
 }

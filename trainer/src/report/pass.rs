@@ -19,11 +19,12 @@ use crate::explanation::{
     Shaper, Shapes, Sums, reasons,
 };
 use crate::judge::evaluation::{Evaluation, RecourseBurden, evaluate_watched};
-use crate::judge::recourse::rules;
+use crate::judge::recourse::{MARGIN, rules};
 use crate::judge::verdict::Requirement;
 use crate::model::{AnyModel, AnyRecord};
 use crate::rows::{Attribute, Digest, Stream};
 use crate::schema::Features;
+use crate::training::Trainer;
 use crate::training::events::events;
 use crate::training::targets;
 
@@ -53,7 +54,8 @@ pub(super) fn report(
     mut options: Options,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<Report, Error> {
-    let Subject { model, card, run, .. } = *subject;
+    let Subject { model, card, .. } = *subject;
+    let run = subject.run.map(Trainer::fitted).transpose()?;
     options.rows.sort_unstable();
     options.rows.dedup();
     if options.rows.len() > MOST_ASKED {
@@ -117,7 +119,7 @@ pub(super) fn report(
     )?;
     let attributes: Vec<Attribute> = stream.attributes().cloned().collect();
 
-    let kept = choosing.finish()?;
+    let kept = choosing.finish(&stream.files(), stream.counts().read)?;
     let chosen = kept.iter().map(|(why, kept)| kept.chosen(why, &attributes)).collect();
     let chosen_values = explain(&explainer_of_one, kept.iter().map(|(_, kept)| kept))?;
     let (importance, ways) = explain_sample(&explainer_of_many, model, sample.kept())?;
@@ -129,7 +131,9 @@ pub(super) fn report(
         None => None,
     };
     let host_rules = match model {
-        AnyModel::Float(model) => Some((model, rules(model, card, None, &Features::default())?)),
+        AnyModel::Float(model) => {
+            rules(model, card, None, &Features::default())?.with_margin(MARGIN).map(|rules| (model, rules))
+        }
         AnyModel::Integer { .. } => None,
     };
     let recourse =
@@ -149,7 +153,7 @@ pub(super) fn report(
         attributes,
         curves,
         stretches: stretches.finish(),
-        run: run.map(|run| Run {
+        run: run.as_deref().map(|run| Run {
             rows: run.rows(),
             epochs: run.passes().epochs,
             stretches: of_windows(run.prequential().windows()),

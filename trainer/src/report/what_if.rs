@@ -4,6 +4,8 @@
 //! The script is `engine/js/feamoe.mjs` with the form after it. `engine/js/build.sh --report`
 //! brings that file and the module here, `engine/js/test.sh` checks both.
 
+use std::ops::RangeInclusive;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use feamoe_engine::Value;
@@ -13,8 +15,10 @@ use serde_json::{Value as Json, json};
 
 use super::Subject;
 use super::chosen::Kept;
+use crate::judge::recourse::MARGIN;
 use crate::model::HostRules;
 use crate::rows::Digest;
+use crate::text::DIRECTION;
 
 /// Style of the form.
 pub(super) const STYLE: &str = include_str!("what_if/what_if.css");
@@ -68,6 +72,7 @@ impl WhatIf {
         };
         let data = json!({
             "engine": STANDARD.encode(ENGINE), "model": STANDARD.encode(blob), "rules": self.rules, "records": self.records,
+            "margin": number(MARGIN), "direction": direction(),
         });
         html! {
             p {
@@ -108,6 +113,15 @@ fn cell(value: Value) -> Json {
         Value::Unseen => json!([]),
         _ => Json::Null,
     }
+}
+
+/// Returns the characters that change the direction of text as a regular expression's class has
+/// them.
+fn direction() -> String {
+    let range = |range: &RangeInclusive<char>| {
+        format!("\\u{:04x}-\\u{:04x}", u32::from(*range.start()), u32::from(*range.end()))
+    };
+    DIRECTION.iter().map(range).collect()
 }
 
 /// Returns JSON that cannot end the script it stands in: no character but of ASCII, no `<`.

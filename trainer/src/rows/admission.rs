@@ -369,9 +369,9 @@ impl Admission {
         }
         let Target { column, positive: favourable, negative: others, .. } = &self.target;
         let (found, missing, expected) = match (positive, others.is_empty()) {
-            (0, _) => ("negative", "positive", list(favourable)),
-            (_, false) => ("positive", "negative", list(others)),
-            (_, true) => ("positive", "negative", format!("all but {}", list(favourable))),
+            (0, _) => ("other", "favourable", list(favourable)),
+            (_, false) => ("favourable", "other", list(others)),
+            (_, true) => ("favourable", "other", format!("all but {}", list(favourable))),
         };
         let unmatched = if others.is_empty() { &self.implied_negatives } else { &self.other_targets };
         let advice = match unmatched.values().next() {
@@ -379,7 +379,7 @@ impl Admission {
             None => "; use data with both outcomes".into(),
         };
         let reason = format!(
-            "column {column:?}: all {} rows are {found}, expected both outcomes; the {missing} values are {expected}{advice}",
+            "column {column:?}: all {} rows have the {found} outcome, expected both; the values of the {missing} one are {expected}{advice}",
             positive + negative
         );
         Err(Error::OneOutcome { files: files.into(), reason })

@@ -28,13 +28,20 @@ pub(crate) fn is_code(text: &str) -> bool {
 /// Share of the cells that must be numbers in a column of numbers.
 pub(crate) const MOSTLY: f64 = 0.95;
 
+/// Share of the cells that must be codes in a column of codes most of which are digits alone.
+const SOME: f64 = 0.002;
+
 /// Returns whether a column is one of numbers: nearly all cells are, words for *no value* aside,
-/// and the others are no codes.
+/// and the others are not several codes that make up a part of the column. A few cells that only
+/// look like codes, such as `x7`, are mistakes in a column of numbers.
 pub(crate) fn is_number_column<'w>(numbers: u64, others: impl Iterator<Item = (&'w str, u64)> + Clone) -> bool {
     let others = others.filter(|(text, _)| !means_missing(text));
     let odd: u64 = others.clone().map(|(_, count)| count).sum();
-    let are_codes = odd > 0 && others.clone().all(|(text, _)| is_code(text));
-    numbers > 0 && !are_codes && numbers as f64 >= MOSTLY * (numbers + odd) as f64
+    let all = (numbers + odd) as f64;
+    let first = others.clone().next();
+    let are_codes = others.clone().all(|(text, _)| is_code(text))
+        && others.clone().any(|(text, _)| first.is_some_and(|(first, _)| text != first));
+    numbers > 0 && !(are_codes && odd as f64 >= SOME * all) && numbers as f64 >= MOSTLY * all
 }
 
 #[cfg(test)]
@@ -58,5 +65,6 @@ mod tests {
         assert!(is(1, &[]) && is(95, &[("abc", 5)]) && is(10, &[("n.a.", 90)]));
         assert!(!is(0, &[]) && !is(94, &[("abc", 6)]) && !is(990, &[("V57", 5), ("E85", 5)]));
         assert!(is(990, &[("V57", 5), ("oops", 1)]));
+        assert!(is(7999, &[("x7", 1)]) && is(7998, &[("O5", 1), ("l2", 1)]) && is(99, &[("x7", 1)]), "typing mistakes");
     }
 }

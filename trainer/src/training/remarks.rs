@@ -5,12 +5,17 @@ use std::fmt;
 
 use super::Trainer;
 use super::order::Order;
+use crate::judge::gaps::SMALL_GROUP;
+use crate::model::card::FeatureCells;
 
 /// Part of the windows with one outcome only from which on that is remarkable.
 const MOST_OF_ONE_OUTCOME: f64 = 0.1;
 
 /// Rows below which several passes hold a target better.
 const FEW_FOR_TARGETS: u64 = 5000;
+
+/// Rows among which controllers must find enough of every group.
+const AT_A_TIME: u64 = 1000;
 
 /// A remarkable circumstance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +45,15 @@ pub enum Remark {
         /// A level that is none.
         text: String,
     },
+    /// Most cells of a feature are levels that the encoder does not hold.
+    MostlyUnseen {
+        /// Its column.
+        column: String,
+        /// Such cells.
+        unseen: u64,
+        /// Rows learned from.
+        rows: u64,
+    },
     /// Fewer rows than the encoder is usually fitted on.
     FewRows {
         /// The rows.
@@ -51,6 +65,15 @@ pub enum Remark {
     FewRowsForTargets {
         /// The rows.
         rows: u64,
+    },
+    /// Targets were asked for, of groups most of which have few rows at a time.
+    SmallGroups {
+        /// The protected column.
+        column: String,
+        /// Such groups.
+        small: usize,
+        /// Number of its groups.
+        of: usize,
     },
     /// The last decisions are all the same.
     SameDecisions {
@@ -82,12 +105,22 @@ impl fmt::Display for Remark {
                 "column {column:?} is a category, though most of its levels are numbers: of the first rows too many are none, such as {text:?}; name those \
                  under table.missing_in if they mean that the value is not known, or list the column under features.categorical"
             ),
+            Self::MostlyUnseen { column, unseen, rows } => write!(
+                f,
+                "column {column:?} is a category, and {unseen} of its cells in {rows} rows are levels too new or too rare to have weights: the model \
+                 learns little from it; list it under features.drop if it names records, or mend the cells that are no numbers if it should hold numbers"
+            ),
             Self::FewRows { rows, wanted } => {
                 write!(f, "the encoding was fitted on all {rows} rows; {wanted} or more make it reliable")
             }
             Self::FewRowsForTargets { rows } => write!(
                 f,
                 "{rows} rows learned from once are few for a target: controllers need some thousand to settle"
+            ),
+            Self::SmallGroups { column, small, of } => write!(
+                f,
+                "{small} of {of} groups of {column:?} have fewer than {SMALL_GROUP} of {AT_A_TIME} rows: to hold a target for groups this small follows chance, \
+                 and may cost much accuracy; list fewer groups in the schema, or learn without a target"
             ),
             Self::SameDecisions { selected, rows } => write!(
                 f,
@@ -119,6 +152,13 @@ pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
         remarks.push(Remark::OneOutcome { windows: of_one, of: windows.len() });
     }
     remarks.extend(trainer.columns_of_levels_that_are_numbers());
+    remarks.extend(
+        trainer
+            .feature_cells()
+            .into_iter()
+            .filter(|cells| cells.unseen > cells.rows / 2)
+            .map(|FeatureCells { feature: column, unseen, rows, .. }| Remark::MostlyUnseen { column, unseen, rows }),
+    );
     let rows = trainer.counts().positive + trainer.counts().negative;
     let is_held = trainer.encoder().is_some_and(|encoder| encoder.is_held());
     if !is_held && trainer.wanted_rows() as u64 > rows {
@@ -127,6 +167,13 @@ pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
     let has_targets = !trainer.learner().options().targets().is_empty();
     if has_targets && rows < FEW_FOR_TARGETS && trainer.passes().epochs == 1 {
         remarks.push(Remark::FewRowsForTargets { rows });
+    }
+    for attribute in trainer.attributes().filter(|_| has_targets) {
+        let (all, of) = (attribute.rows().iter().sum::<u64>(), attribute.rows().len());
+        let small = attribute.rows().iter().filter(|rows| **rows * AT_A_TIME < SMALL_GROUP * all).count();
+        if 2 * small > of {
+            remarks.push(Remark::SmallGroups { column: attribute.column().to_owned(), small, of });
+        }
     }
     let last = trainer.last_decisions();
     let all = last.all();

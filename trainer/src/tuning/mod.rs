@@ -21,6 +21,7 @@ mod space;
 mod trial;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -32,7 +33,7 @@ pub use front::{Kind, Point};
 pub use space::Fixed;
 pub use trial::{Figures, JudgedOn, Objective, TuneError};
 
-use crate::error::Error;
+use crate::error::{Error, list};
 use crate::rows::Input;
 use crate::schema::Schema;
 use crate::training::config::Config;
@@ -78,10 +79,43 @@ pub struct Trial {
     pub figures: Figures,
 }
 
+/// What a model is to predict, and between whom it is to be fair: figures of two problems say
+/// nothing of each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct Problem {
+    /// The target column.
+    pub target: String,
+    /// Its values that are favourable.
+    pub favourable: Vec<String>,
+    /// The protected columns, in ascending order.
+    pub protected: Vec<String>,
+}
+
+impl Problem {
+    /// Returns the problem that a schema describes.
+    #[must_use]
+    pub fn of(schema: &Schema) -> Self {
+        let mut protected: Vec<String> = schema.protected.iter().map(|protected| protected.column.clone()).collect();
+        protected.sort_unstable();
+        Self { target: schema.target.column.clone(), favourable: schema.target.positive.clone(), protected }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, favourable, protected } = self;
+        write!(f, "target {target:?} with the favourable outcome {}, protected: ", list(favourable))?;
+        f.write_str(&if protected.is_empty() { "no column".to_owned() } else { list(protected) })
+    }
+}
+
 /// What a search found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Tuned {
+    /// What was searched for.
+    pub problem: Problem,
     /// What was to be best.
     pub objective: Objective,
     /// Rows to learn from.
@@ -168,6 +202,7 @@ pub fn tune(
     let front = measure.map(|measure| front::front(&tuner, config, measure)).transpose()?.unwrap_or_default();
     left_out += front.left_out;
     Ok(Tuned {
+        problem: Problem::of(schema),
         objective: plan.objective,
         rows,
         trials,

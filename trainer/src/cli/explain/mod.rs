@@ -26,7 +26,8 @@ use feamoe::rows::{Input, Source as _, draw};
 use feamoe::schema::Table;
 
 use super::{
-    Outcome, TableOption, ThreadsOption, files, load_any, print, read_blob, read_card_beside, refuse_overwriting, whole,
+    Outcome, TableOption, ThreadsOption, files, load_any, print, read_blob, read_card_beside, refuse_but_svg,
+    refuse_outputs, whole,
 };
 use render::{render, render_summary, write_header, write_json, write_line, write_summary};
 
@@ -54,7 +55,7 @@ pub struct Options {
     /// group is one player; for path and frozen ones its value is the sum of its features'.
     #[arg(long, value_name = "NAME=FEATURE+...")]
     groups: Vec<Group>,
-    /// Tell of all records together: the mean magnitude of each feature's values
+    /// Report on all records together: the mean magnitude of each feature's values
     ///
     /// The unit is that of the values, probability or log-odds. Takes the same memory for any
     /// number of records.
@@ -69,7 +70,7 @@ pub struct Options {
     /// expert's effect is what the feature adds to its natural log-odds, less the mean of the
     /// background: exact. Beside it stands the share of the background's rows, or with DATA of its
     /// rows, that have the value. Text is a line for each feature, CSV one for each point and
-    /// curve. Of more than 128 bins or levels 128 are given.
+    /// curve. If there are more than 128 bins or levels, 128 are given.
     #[arg(long, conflicts_with_all = ["row", "method", "groups", "global", "reasons", "space", "budget",
         "tolerance", "max_evaluations", "max_seconds"])]
     shapes: bool,
@@ -96,8 +97,8 @@ pub struct Options {
     /// Draw the explanation to this SVG file, beside what is printed
     ///
     /// Values are in probability or log-odds, as --method has them. Without --row or --shapes the
-    /// printed text is then that of --global, which tells of the records what the plot shows; all
-    /// but bars keep the records in memory.
+    /// printed text is then that of --global, of the records that the plot shows; all but bars keep
+    /// the records in memory.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm; with --shapes
@@ -174,14 +175,15 @@ enum Format {
 enum PlotKind {
     /// One record's way from the base to its score, needs --row
     Waterfall,
-    /// The ways of several records; of more than 300, as many evenly by score
+    /// The ways of several records; if there are more than 300, that number, evenly by score
     Decision,
-    /// Every value of many records as a dot; of more than 1500 a feature, as many evenly by value
+    /// Every value of many records as a dot; if there are more than 1500 a feature, that number,
+    /// evenly by value
     Beeswarm,
     /// What each feature adds, against what the record holds: a panel for each feature
     Scatter,
-    /// All values as shades, a column for each record, from the lowest score to the highest; of
-    /// more than 400 records as many evenly by score
+    /// All values as shades, a column for each record, from the lowest score to the highest; if there
+    /// are more than 400 records, that number, evenly by score
     Heatmap,
     /// Mean magnitude of each feature's values; with --row, the record's values
     Bar,
@@ -259,9 +261,7 @@ impl Options {
             "--top looks at all records before the first is printed, and a line of CSV is printed as it comes; use --format json, or --global"
         );
         let Some(path) = &self.plot else { return Ok(None) };
-        if let Some(extension) = path.extension().filter(|extension| !extension.eq_ignore_ascii_case("svg")) {
-            bail!("--plot writes SVG, found {}; name the file .svg", extension.display());
-        }
+        refuse_but_svg(path)?;
         if self.is_of_shapes() {
             return self.refuse_records().map(|()| None);
         }
@@ -296,13 +296,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let read: Vec<&Path> = read.chain(table.schema.as_deref()).collect();
     let outputs =
         [("--plot", plot.as_deref()), ("--output", output.as_deref()), ("--save-background", shapley.output())];
-    for (index, (option, path)) in outputs.iter().enumerate() {
-        let Some(path) = path else { continue };
-        refuse_overwriting(option, path, read.iter().copied())?;
-        if let Some((other, _)) = outputs[index + 1..].iter().find(|(_, other)| other == &Some(*path)) {
-            bail!("{option} and {other} name the same file; name two");
-        }
-    }
+    refuse_outputs(&outputs, &read)?;
     // Made before the work, so that a place that cannot be written is found out at once.
     let mut drawing = options.plot.as_deref().map(print::create).transpose()?;
     print::write(options.output.as_deref(), |out| {

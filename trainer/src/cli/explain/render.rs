@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use feamoe::explanation::{Background, Explained, Explainer, Summary, by_magnitude, note_name};
+use feamoe::explanation::{Background, Explained, Explainer, Summary, by_magnitude, note_name, quantity};
 use feamoe::model::HostAttribution;
-use feamoe_engine::{BackgroundId, Method};
+use feamoe_engine::{BackgroundId, Method, Space};
 
 use super::super::print::{TextTable, bar, csv_field, names_apart, share, signed};
 use super::super::table::terminal_width;
@@ -71,12 +71,12 @@ pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>, top: Option<
     let a = explained.attribution;
     let (frozen, sampled) = (a.method == Method::Frozen, a.method == Method::Sampled);
     let mut text = format!(
-        "record {}: probability of {} {}, decision {} (threshold {})\n\
+        "record {}: {} {}, decision {} (threshold {})\n\
          {} in {}{}: base {} + values = {} (residual {:+.1e}), {}\n",
         explained.row,
-        explainer.outcome(),
+        quantity(Space::Probability, explainer.outcome()),
         share(a.score.probability),
-        if a.score.decision { "favourable" } else { "unfavourable" },
+        if a.score.decision { "favourable" } else { "declined" },
         explainer.model().threshold(),
         a.method.name(),
         a.space.name(),
@@ -169,9 +169,8 @@ pub fn render_summary(s: &Summary) -> String {
         _ => s.method.name().to_owned(),
     };
     let mut text = format!(
-        "{records}, {method} in {} of {}{}; on average {} through the gate\n",
-        s.space.name(),
-        s.output_names,
+        "{records}, {method} in {}{}; on average {} through the gate\n",
+        quantity(s.space, &s.output_names),
         s.background.as_ref().map_or(String::new(), |background| format!(", {}", against(background))),
         s.gate_share.map_or_else(|| "an unknown share".to_owned(), |share| format!("{:.0} %", 100.0 * share))
     );

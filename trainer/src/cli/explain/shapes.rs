@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{bail, ensure};
 use feamoe::error::Error;
-use feamoe::explanation::{Explainer, LeftOut, Point, Procedure, RowsFrom, Shape, Shaper, Shapes};
+use feamoe::explanation::{Explainer, LeftOut, Point, Procedure, RowsFrom, Shape, Shaper, Shapes, quantity};
 use feamoe::judge::binding::Binding;
 use feamoe::judge::inputs::Inputs;
 use feamoe::model::card::Card;
@@ -12,7 +12,7 @@ use feamoe::model::{AnyModel, HostModel};
 use feamoe::plot;
 use feamoe::rows::Source as _;
 use feamoe::schema::Table;
-use feamoe_engine::FeatureIndex;
+use feamoe_engine::{FeatureIndex, Space};
 
 use super::super::print::{self, TextTable, csv_field, share, signed};
 use super::super::{load_any, read_blob, read_card_beside};
@@ -133,8 +133,8 @@ fn render(shapes: &Shapes) -> String {
         RowsFrom::Data => format!("; rows: {} of data", shapes.rows.count),
     };
     let mut text = format!(
-        "effects on the probability of {}, {}, mean score {}{rows}\n",
-        shapes.output_names,
+        "effects on the {}, {}, mean score {}{rows}\n",
+        quantity(Space::Probability, &shapes.output_names),
         against(&shapes.background),
         share(shapes.base_value)
     );

@@ -43,8 +43,8 @@ pub struct Options {
     background_where: Vec<Condition>,
     /// Most background records, 1 to 65535 [default: 1000]
     ///
-    /// Of more in files so many are drawn by --seed, each as likely; of the model's own, whose
-    /// order was drawn, the first. More take longer and vary less.
+    /// If there are more, this number of them is drawn from files by --seed, each as likely; of the
+    /// model's own, whose order was drawn, the first are taken. More take longer and vary less.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=65_535))]
     background_rows: Option<usize>,
     /// Write the background records to this file, as CSV that --background reads to the same hash

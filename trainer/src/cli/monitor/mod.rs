@@ -52,7 +52,7 @@ pub struct Options {
     window: u64,
     /// Chance that a stream that never changes raises any alarm, however long it is, above 0 and
     /// below 1; a smaller one finds changes a little later
-    #[arg(long, value_name = "P", default_value_t = 0.01, conflicts_with = "status", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value_t = 0.01, conflicts_with = "status", allow_negative_numbers = true, value_parser = chance)]
     false_alarms: f64,
     /// Keep reading a file that grows, or a pipe; Ctrl-C ends it, with the summary. Text only
     #[arg(long, conflicts_with = "status")]
@@ -83,6 +83,12 @@ pub struct Options {
     require: RequireOption,
     #[command(flatten)]
     format: FormatOption,
+}
+
+/// Parses a chance that is neither 0 nor 1.
+fn chance(text: &str) -> Result<f64, String> {
+    let chance = text.parse().ok().filter(|chance| *chance > 0.0 && *chance < 1.0);
+    chance.ok_or_else(|| "expected a number above 0 and below 1".to_owned())
 }
 
 /// Runs the command.

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::follow::Follow;
 use super::{Options, hook};
+use crate::cli::evaluate::{values, without_group};
 use crate::cli::print::{self, share, signed};
 use crate::cli::require::named;
 use crate::cli::{Format, Outcome, load_model, open_rows, read_blob, read_card_beside, signals};
@@ -91,6 +92,14 @@ pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
     signals::heed_no_more();
     print::warnings(&stream.notes(), &warnings);
     let summary = watch.summary();
+    let other = &summary.other_labels;
+    if other.rows > 0 {
+        let values = values(&other.values, other.rows);
+        print::note(&format!("note: {} outcomes are neither of the two{values}", other.rows));
+    }
+    for line in without_group(&summary.attributes).lines().filter(|line| !line.is_empty()) {
+        print::note(&format!("note: {line}"));
+    }
     print_line(format, &Line::Summary(&summary), || summary_text(&summary))?;
     Ok(if summary.alarms > 0 { Outcome::CheckNotMet } else { Outcome::Done })
 }

@@ -6,6 +6,7 @@ mod json;
 mod parquet;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
@@ -17,6 +18,7 @@ use feamoe_engine::schema::Note;
 
 pub use json::Scores;
 
+use super::progress::done;
 use super::{Outcome, Source, TableOption, load_any, print, read_blob, read_card_beside};
 
 /// The options of `feamoe score`.
@@ -25,7 +27,8 @@ pub struct Options {
     #[command(flatten)]
     source: Source,
     /// Where the scores go; without it or for -, standard output. Columns: row, those of --keep,
-    /// probability, decision, the score that decides where it is not the probability, notes
+    /// probability, decision, the score that decides where it is not the probability, notes. Without
+    /// records they are a header alone
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// How they are written
@@ -127,6 +130,7 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
     let layout = Layout { model, kept: options.keep.clone(), gate: options.gate };
     let mut sink = to(&layout)?;
     let mut record = model.record();
+    let started = Instant::now();
     while records.advance()? {
         let row = records.record();
         binding.fill(&row, &mut record)?;
@@ -145,6 +149,10 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
         })?;
     }
     sink.finish()?;
+    if records.record().position.number == 0 {
+        print::note(&format!("note: {}: there are no records, only a header", records.files()));
+    }
+    done(records.record().position.number, "rows", started.elapsed());
     print::warnings(&records.notes(), &inputs.warnings(&binding));
     Ok(())
 }

@@ -13,9 +13,10 @@ use serde::Serialize;
 
 use self::paired::{Calibrations, Change, Differences, Pairs};
 use self::sample::Sample;
+use super::attribute::{AttributeReport, OtherLabels};
 use super::binding::Binding;
 use super::evaluation::{Evaluation, Evaluator};
-use super::gaps::GroupGaps;
+use super::gaps::{GroupGaps, TooFew, heading};
 use super::reliability::log_loss;
 use crate::error::Error;
 use crate::model::{AnyModel, HostScore};
@@ -65,6 +66,10 @@ pub struct Comparison {
     pub rows: u64,
     /// Rows left out: filtered, or with neither outcome.
     pub skipped: u64,
+    /// Those with neither outcome.
+    pub other_labels: OtherLabels,
+    /// Who is compared, by protected attribute.
+    pub attributes: Vec<AttributeReport>,
     /// How far the scores are apart.
     pub scores: ScoreChange,
     /// Changed decisions: of all rows, then of every group.
@@ -130,6 +135,20 @@ pub struct MeasureChange {
     pub change: Change,
 }
 
+impl MeasureChange {
+    /// Returns the measure as texts have it.
+    #[must_use]
+    pub fn words(&self) -> &'static str {
+        match self.measure {
+            "balanced_accuracy" => "balanced accuracy",
+            "log_loss" => "log-loss",
+            "calibration_error" => "calibration error",
+            "auc" => "AUC",
+            measure => measure,
+        }
+    }
+}
+
 /// A fairness gap.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
@@ -148,6 +167,16 @@ pub struct GapChange {
     /// side; none where there are too few records to judge the gap.
     #[serde(flatten)]
     pub change: Change,
+    /// What there are too few of to judge the gap.
+    pub too_few: Option<TooFew>,
+}
+
+impl GapChange {
+    /// Returns the measure as headings have it.
+    #[must_use]
+    pub fn heading(&self) -> &'static str {
+        Measure::ALL.into_iter().find(|measure| measure.name() == self.measure).map_or(self.measure, heading)
+    }
 }
 
 /// How much the value of a feature changes.
@@ -165,11 +194,12 @@ pub struct FeatureChange {
 }
 
 /// Compares two models on the labelled rows of a stream; explains at most `most_explained` of them.
-/// Reports the number of rows to `on_progress` now and then.
+/// Reports the number of rows to `on_progress` now and then, and at the end.
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]: a column that one of the models needs;
-/// [`Error::OtherOutcome`] where one is of another outcome; [`Error::NoUsableRows`].
+/// [`Error::OtherOutcome`] where one is of another outcome; [`Error::NoUsableRows`];
+/// [`Error::AbsentGroup`] for a protected column of which no group occurs.
 pub fn compare(
     models: [AnyModel<'_>; 2],
     stream: &mut Stream<'_>,
@@ -183,7 +213,9 @@ pub fn compare(
         }
         sample.offer(bindings, row)
     })?;
+    stream.check_any_group()?;
     let counts = stream.counts();
+    on_progress(counts.read);
     let attributes: Vec<&Attribute> = stream.attributes().collect();
     let (explained_rows, features) = sample.explain();
     let mut comparison = Comparison {
@@ -195,6 +227,8 @@ pub fn compare(
         }),
         rows: tally.scores.rows,
         skipped: counts.filtered + counts.unlabelled,
+        other_labels: OtherLabels::new(stream.other_labels(), stream.target()),
+        attributes: attributes.iter().map(|attribute| AttributeReport::new(attribute, None)).collect(),
         scores: tally.scores,
         decisions: tally.decisions(&attributes),
         measures: Vec::new(),
@@ -395,12 +429,11 @@ fn gap(measure: Measure, [group, reference]: [ByLabel; 2], reports: [&GroupGaps;
         Measure::Eodds => equalised_odds(&group, &reference, rate),
         _ => apart(&all(&group), &all(&reference)),
     };
-    if reports.iter().any(|gaps| gaps.too_few(measure).is_some()) {
-        change.interval = None;
-    }
+    let too_few = reports.iter().find_map(|gaps| gaps.too_few(measure)).cloned();
+    change.interval = change.interval.filter(|_| too_few.is_none());
     let [GroupGaps { attribute, group, reference, .. }, _] = reports;
     let [attribute, group, reference] = [attribute, group, reference].map(Clone::clone);
-    GapChange { attribute, group, reference, measure: measure.name(), values, change }
+    GapChange { attribute, group, reference, measure: measure.name(), values, change, too_few }
 }
 
 /// Returns how the larger gap of the two error rates changes.

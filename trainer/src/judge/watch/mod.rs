@@ -49,6 +49,7 @@ use self::report::{Alarm, Drift, Ids, InputDrift, Quantity, Reference, Reference
 use self::tally::WindowTally;
 use self::waiting::{Found, Scored, Waiting};
 use crate::error::Error;
+use crate::judge::attribute::{AttributeReport, OtherLabels};
 use crate::judge::binding::Binding;
 use crate::judge::reliability::{CALIBRATION_BINS, calibration_bin, log_loss};
 use crate::model::{HostModel, HostRecord};
@@ -114,6 +115,8 @@ pub struct Watch<'m> {
     waiting: Waiting,
     has_ids: bool,
     ids: Ids,
+    other_labels: OtherLabels,
+    attributes: Vec<AttributeReport>,
     reference: Reference,
     window: WindowTally,
     rows: u64,
@@ -183,10 +186,12 @@ impl<'m> Watch<'m> {
     /// [`Error::Input`] where an option is out of its range.
     pub fn new(model: &'m HostModel<'m>, options: Options) -> Result<Self, Error> {
         let Options { false_alarms, window, .. } = options;
-        if !(false_alarms > 0.0 && false_alarms < 1.0) || window == 0 {
-            return Err(Error::Input(format!(
-                "found a chance of false alarms of {false_alarms} and windows of {window} rows, expected a chance above 0 and below 1 and at least 1 row"
-            )));
+        if !(false_alarms > 0.0 && false_alarms < 1.0) {
+            let message = format!("found a chance of false alarms of {false_alarms}, expected one above 0 and below 1");
+            return Err(Error::Input(message));
+        }
+        if window == 0 {
+            return Err(Error::Input("found windows of 0 rows, expected at least 1 row".to_owned()));
         }
         let mut levels = Levels { false_alarms, given: 0 };
         let mut two = |strata| {
@@ -213,6 +218,8 @@ impl<'m> Watch<'m> {
             waiting: Waiting::new(options.most_waiting),
             has_ids: false,
             ids: Ids::default(),
+            other_labels: OtherLabels::default(),
+            attributes: Vec::new(),
             reference: Reference { from: ReferenceFrom::Stream, rows: 0 },
             window: WindowTally::default(),
             rows: 0,
@@ -284,6 +291,10 @@ impl<'m> Watch<'m> {
             self.observe(&reader.row).into_iter().try_for_each(&mut take)?;
         }
         stream.check_rows()?;
+        self.other_labels = OtherLabels::new(stream.other_labels(), stream.target()).known();
+        let attributes = stream.attributes().filter(|attribute| !(self.has_ids && attribute.is_intersection()));
+        let attributes = attributes.map(|attribute| AttributeReport::new(attribute, None));
+        self.attributes = attributes.map(|report| if self.has_ids { report.known() } else { report }).collect();
         self.finish().into_iter().try_for_each(&mut take)?;
         let bad = reader.binding.bad_cells().zip(self.names());
         let bad = bad.filter(|(bad, _)| bad.rows() > 0);
@@ -372,6 +383,8 @@ impl<'m> Watch<'m> {
             quantities: self.inputs.len() + 4 + self.rates.count(),
             false_alarms: self.options.false_alarms,
             reference: self.reference,
+            other_labels: self.other_labels.clone(),
+            attributes: self.attributes.clone(),
             ids: self.has_ids.then_some(ids),
         }
     }

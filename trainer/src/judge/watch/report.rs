@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::judge::attribute::{AttributeReport, OtherLabels};
 use crate::judge::gaps::GroupGaps;
 
 /// What is watched.
@@ -136,6 +137,11 @@ pub struct Summary {
     pub false_alarms: f64,
     /// What the rows were compared with.
     pub reference: Reference,
+    /// Outcomes that are neither of the two; no measure counts them. A missing one may still come.
+    pub other_labels: OtherLabels,
+    /// Who was watched, by protected attribute. Where ids join rows, rows without a value count in
+    /// none, and intersections are left out: such a row may be an outcome alone.
+    pub attributes: Vec<AttributeReport>,
     /// What became of the ids; `None` where no column has them.
     pub ids: Option<Ids>,
 }

@@ -14,7 +14,7 @@ pub(super) fn cost(report: &Report) -> Option<Markup> {
     let tuned = report.options.front.as_ref()?;
     let measure = tuned.front_measure()?;
     let own = report.evaluation.worst(measure).map(|gap| measure.magnitude(gap));
-    let drawing = plot::front(tuned, own.map(|gap| [gap, report.evaluation.accuracy].map(f64::from)))?;
+    let drawing = plot::front(tuned, own.map(|gap| [gap, report.evaluation.accuracy].map(f64::from)));
     let caption = format!("Accuracy against {}", heading(measure));
     let words = "To the left is fairer, above is more accurate. No other point is both fairer and more accurate than those on the line.";
     Some(html! {
@@ -23,7 +23,10 @@ pub(super) fn cost(report: &Report) -> Option<Markup> {
             (heading(measure)) ", with a threshold for each group, without any target, and as one logistic regression. They are judged on rows that they did "
             "not learn from; the ring is this model on the rows of this report, which may be others."
         }
-        (figure("plot-front", &caption, &drawing, words, &table(tuned, measure, &caption).behind()))
+        @match drawing {
+            Some(drawing) => { (figure("plot-front", &caption, &drawing, words, &table(tuned, measure, &caption).behind())) }
+            None => { p.note { "Nothing is drawn: in the rows of the search, groups have too few records to be judged by " (heading(measure)) "." } }
+        }
         @for note in &tuned.notes { p.note { (note) } }
         @if tuned.left_out > 0 { p.note { "The time limit of the search left out " (tuned.left_out) " trials." } }
     })

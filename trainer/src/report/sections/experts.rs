@@ -23,7 +23,7 @@ pub(super) fn experts(report: &Report) -> Markup {
     };
     let drawing = Map {
         title: caption.into(),
-        line: format!("{} stretches; the weights of a row sum to 1", stretches.len()),
+        line: format!("{} windows; the weights of a row sum to 1", stretches.len()),
         axis: "row".into(),
         stretches: stretches.iter().map(|stretch| (stretch.from, stretch.rows())).collect(),
         rows: experts.clone().map(row).collect(),

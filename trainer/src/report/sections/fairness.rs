@@ -111,7 +111,7 @@ fn gaps(report: &Report) -> Markup {
                 gaps.measure(measure).into()
             }
         };
-        let pair = format!("{}: {} against {}", gaps.attribute, gaps.group, gaps.reference);
+        let pair = format!("{}: {} - {}", gaps.attribute, gaps.group, gaps.reference);
         table.row([pair.into(), gaps.rows.into()].into_iter().chain(Measure::ALL.map(field)));
         let ends = Measure::ALL.map(|measure| Field::from(gaps.interval(measure)));
         table.row(["95 % interval".into(), "".into()].into_iter().chain(ends));

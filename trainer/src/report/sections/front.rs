@@ -14,7 +14,7 @@ pub(in super::super) fn purpose(report: &Report) -> Markup {
     let target = report.card.as_ref().map(|card| card.schema.target.column.as_str());
     html! {
         p {
-            "The model scores records by the probability of " strong { (report.outcome()) }
+            "The model scores records for " strong { (report.outcome()) }
             @if let Some(target) = target { " (column " code { (target) } ")" }
             ". From a score of " strong { (report.facts.threshold) } " on, the decision is favourable; below, the record is declined. "
             "This report judges its decisions on " strong { (grouped(report.evaluation.rows)) } " rows of "
@@ -66,9 +66,8 @@ fn targets(report: &Report) -> Markup {
     let mut table = Table::new("verdicts", "The targets, judged on the rows of this report", headings);
     for (requirement, (measure, asked)) in report.verdicts.iter().zip(&report.targets) {
         let owner = requirement.attribute.as_ref().zip(requirement.group.as_ref()).zip(requirement.reference.as_ref());
-        let owner = owner.map_or_else(String::new, |((attribute, group), reference)| {
-            format!("{attribute}: {group} against {reference}")
-        });
+        let owner = owner
+            .map_or_else(String::new, |((attribute, group), reference)| format!("{attribute}: {group} - {reference}"));
         let said = (!requirement.judged.is_empty()).then_some(requirement.verdict);
         let mut words = owner;
         if requirement.is_vacuous {
@@ -102,7 +101,7 @@ fn training(report: &Report) -> Markup {
     if let Some(run) = &report.run {
         for t in &run.targets {
             let Some(measure) = Measure::ALL.into_iter().find(|m| m.name() == t.measure) else { continue };
-            let group = format!("{}: {} against {}", t.attribute, t.group, t.reference);
+            let group = format!("{}: {} - {}", t.attribute, t.group, t.reference);
             let why = t.reason.clone().unwrap_or_default();
             table.row([
                 limit(measure, t.target).into(),

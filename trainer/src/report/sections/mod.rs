@@ -17,6 +17,7 @@ use maud::{Markup, html};
 
 use super::Report;
 use super::page::Section;
+use crate::judge::gaps::heading;
 use crate::judge::verdict::Verdict;
 use crate::plot::MOST_STYLES;
 use crate::rows::Attribute;
@@ -45,19 +46,6 @@ pub(super) fn all(report: &Report) -> Vec<Section> {
         sections.insert(after, section("cost", "What fairness costs", cost));
     }
     sections
-}
-
-/// Returns a measure as a heading has it.
-fn heading(measure: Measure) -> &'static str {
-    match measure {
-        Measure::Spd => "SPD",
-        Measure::Aod => "AOD",
-        Measure::Eodds => "EOdds",
-        Measure::Eopp => "EOpp",
-        Measure::Burden => "burden",
-        Measure::RecourseBurden => "recourse burden",
-        Measure::Impact => "impact",
-    }
 }
 
 /// Returns what a measure is, in words.

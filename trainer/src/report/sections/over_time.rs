@@ -43,7 +43,7 @@ pub(super) fn over_time(report: &Report) -> Markup {
         }
         h3 { "Over the rows of this report" }
         p {
-            "The finished model on the rows in their order, in stretches of " (grouped(report.stretches.first().map_or(0, Stretch::rows))) " rows. "
+            "The finished model on the rows in their order, in windows of " (grouped(report.stretches.first().map_or(0, Stretch::rows))) " rows. "
             "A gap that grows here is one that the model does not follow."
         }
         (of_stretches(report, "rows", &report.stretches, &report.attributes, None))
@@ -117,7 +117,7 @@ fn accuracy(id: &str, what: &str, stretches: &[Stretch], run: Option<&Run>) -> M
     legend.extend(letters(&marks));
     let drawing = Panels {
         title: format!("Accuracy over {what}"),
-        line: format!("{} stretches", stretches.len()),
+        line: format!("{} windows", stretches.len()),
         columns: 1,
         height: 130.0,
         panels: vec![
@@ -199,7 +199,7 @@ fn gaps(
     let mut legend: Vec<Entry> = groups
         .iter()
         .enumerate()
-        .map(|(style, group)| Entry::Line(style, format!("{} against {reference}", name(attribute, *group))))
+        .map(|(style, group)| Entry::Line(style, format!("{} - {reference}", name(attribute, *group))))
         .collect();
     if MEASURES.iter().any(|measure| report.target(*measure).is_some()) {
         legend.push(Entry::Band("within the target".into()));
@@ -210,11 +210,11 @@ fn gaps(
     legend.extend(letters(&marks));
     let caption = format!("Gaps by {} over {what}", attribute.column());
     if is_unknown(stretches, (place, attribute), &groups) {
-        return html! { p.note { (caption) ": no stretch of the rows has records enough of a group and its reference." } };
+        return html! { p.note { (caption) ": no window of the rows has enough records of a group and its reference." } };
     }
     let drawing = Panels {
         title: caption.clone(),
-        line: format!("{} stretches; a stretch with too few records of a group has no value", stretches.len()),
+        line: format!("{} windows; a window with too few records of a group has no value", stretches.len()),
         columns: 1,
         height: 96.0,
         panels: MEASURES.iter().enumerate().map(panel).collect(),

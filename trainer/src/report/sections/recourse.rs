@@ -7,6 +7,7 @@ use super::super::chosen::{EXAMPLES, MOST_CHANGES};
 use super::super::table::{Field, Table, shown};
 use super::super::{RecourseOf, Report};
 use crate::judge::gaps::GroupGaps;
+use crate::judge::recourse::MARGIN;
 
 /// Groups whose examples are shown.
 const MOST_GROUPS: usize = 24;
@@ -25,7 +26,8 @@ pub(super) fn recourse(report: &Report) -> Markup {
         h3 { "By the rules of the schema" }
         p {
             "Examples by what may be changed: of the declined records of each group, " (EXAMPLES) " at most are drawn, and the nearest change of at most "
-            (MOST_CHANGES) " columns is looked for. Protected columns never change. Each answer was scored, and is favourable."
+            (MOST_CHANGES) " columns is looked for. Protected columns never change. Each answer was scored: it passes the threshold by "
+            (MARGIN) ", as those of " code { "feamoe recourse" } " do unless another margin is asked for."
         }
         @if report.rules.is_empty() { p { "The schema limits no column: decide which of them a person can change (immutable, increase_only, ranges), before anybody is given such advice." } }
         @else { ul { @for rule in &report.rules { li { (rule) } } } }

@@ -20,7 +20,8 @@ fn method(method: Method, space: Space) -> String {
         Method::Path => "path attributions from the mean record, since the model holds no background records",
         _ => "log-odds of the experts averaged by the gate, which is held: the model has integer weights",
     };
-    format!("{words}, in {}", space.name())
+    let unit = if space == Space::Probability { "the score" } else { space.name() };
+    format!("{words}, in {unit}")
 }
 
 /// Returns the section on importance and shapes.

@@ -15,6 +15,7 @@ const MOST_CHANGES = 3;
 const NONE = "missing";
 const UNKNOWN = "unseen";
 const UNKNOWN_WORDS = "(not seen in training)";
+const UNFIT = new RegExp(`[\\u0000-\\u001f\\u007f-\\u009f${page.direction}]`, "g");
 
 /** Returns an element with its attributes and what is in it; text stays text. */
 function make(tag, attributes = {}, ...inside) {
@@ -26,7 +27,7 @@ function make(tag, attributes = {}, ...inside) {
 
 /** Returns a name without what changes the direction of the text beside it. */
 function plain(name) {
-    return name.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+    return name.replace(UNFIT, "\ufffd");
 }
 
 /** Returns a number with this number of decimals and a typographic minus. */
@@ -105,8 +106,10 @@ function show(model) {
         advice.replaceChildren();
         const wrong = controls.filter((one) => one.check());
         if (wrong.length > 0) {
-            score.textContent = `No score: ${wrong.map((one) => one.name).join(", ")} is not a number.`;
-            notes.textContent = "";
+            const are = wrong.length > 1 ? "are no numbers" : "is not a number";
+            score.textContent = `No score: ${wrong.map((one) => one.name).join(", ")} ${are}.`;
+            notes.textContent = caption.textContent = "";
+            rows.replaceChildren();
             return;
         }
         const record = typed();
@@ -142,10 +145,10 @@ function show(model) {
             words = "log-odds of the experts averaged by the gate, which is held: the model has integer weights";
         } else if (count >= Math.min(FEWEST_RECORDS, model.backgroundRows) && count > 0) {
             why = model.exact(record, { rows: count });
-            words = `exact Shapley values against ${count} background records, in probability`;
+            words = `exact Shapley values against ${count} background records, in the score`;
         } else {
             why = model.path(record);
-            words = "path attributions from the mean record, in probability";
+            words = "path attributions from the mean record, in the score";
         }
         caption.textContent = `What each feature adds, from the base ${fixed(why.baseValue, 4)} to ${fixed(why.output, 4)}: ${words}`;
         const most = Math.max(...why.values.map(Math.abs), 1e-9);
@@ -177,9 +180,9 @@ function show(model) {
             advice.replaceChildren(make("p", {}, "The decision is favourable as it is."));
             return;
         }
-        const found = model.recourse(record, { rules, maxChanges: MOST_CHANGES, margin: 0 });
+        const found = model.recourse(record, { rules, maxChanges: MOST_CHANGES, margin: page.margin });
         if (!found) {
-            advice.replaceChildren(make("p", {}, `No change of at most ${MOST_CHANGES} features that the rules allow was found.`));
+            advice.replaceChildren(make("p", {}, `No change of at most ${MOST_CHANGES} features that the rules allow was found, to a score of ${digits(page.margin)} past the threshold.`));
             return;
         }
         const changes = model.features.flatMap(({ name }, index) => (Object.hasOwn(found.changes, name) ? [{ name, one: controls[index] }] : []));
@@ -191,7 +194,7 @@ function show(model) {
             ask.focus();
         });
         advice.replaceChildren(
-            make("p", {}, `The nearest change by the rules under "What would change a decision", ${fixed(found.distance, 2)} standard deviations away:`),
+            make("p", {}, `The nearest change by the rules under "What would change a decision", ${fixed(found.distance, 2)} standard deviations away, to a score that passes the threshold by ${digits(page.margin)}:`),
             make("ul", {}, ...changes.map(({ name, one }) => {
                 const to = found.changes[name];
                 return make("li", {}, `${one.name}: ${one.words()} \u2192 ${typeof to === "number" ? digits(to) : plain(to)}`);

@@ -368,8 +368,11 @@ impl Trainer {
     }
 
     /// Returns this trainer with its encoder fitted on the rows there are, where there were too
-    /// few.
-    pub(super) fn fitted(&self) -> Result<Cow<'_, Self>, Error> {
+    /// few: what a run that ends here has learned.
+    ///
+    /// # Errors
+    /// As [`Trainer::learn`].
+    pub fn fitted(&self) -> Result<Cow<'_, Self>, Error> {
         if self.encoder().is_some() {
             return Ok(Cow::Borrowed(self));
         }
