@@ -194,6 +194,16 @@ if [ "$*" = --all ]; then
         say "left out: the module for JavaScript ('rustup target add $web' failed)"
     { have cmake && have pkg-config; } || apt_install cmake pkg-config ||
         say "left out: the C library by CMake (cmake or pkg-config is missing and could not be installed)"
+    # What the pages of docs/deploy are run with. Debian starts the brokers as services, which nobody
+    # wants on a machine of their own.
+    if [ -n "${CI:-}" ]; then
+        absent=()
+        for program in mosquitto mosquitto_sub:mosquitto-clients nats-server kcat umoci; do
+            PATH=$PATH:/usr/sbin have "${program%:*}" || absent+=("${program#*:}")
+        done
+        [ ${#absent[@]} = 0 ] || apt_install "${absent[@]}" ||
+            say "left out: parts of docs/deploy (${absent[*]} missing and could not be installed)"
+    fi
 fi
 echo "${ready[*]}"
 [ "${ready[0]:-}" = "${targets[0]}" ] || fail "the Cortex-M4F is not ready"

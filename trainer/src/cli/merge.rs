@@ -9,7 +9,7 @@ use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::merge::{self, MergeError, Merging};
 use feamoe_engine::limits::MAX_EXPERTS;
 
-use super::run::{Outputs, Store};
+use super::run::{AtStop, Outputs, Store};
 use super::{FormatOption, Outcome, files, whole};
 
 const EXAMPLES: &str = "\
@@ -83,6 +83,6 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     };
     let merging = Merging { how, experts: options.experts, is_polished: !options.polish.is_empty() };
     let run: Result<_, MergeError> =
-        outputs.learn(false, |_, on_progress| merge::run(&shards, &merging, &options.polish, on_progress));
+        outputs.learn(AtStop::Leave, |_, on_progress| merge::run(&shards, &merging, &options.polish, on_progress));
     outputs.finish(&run?, options.format)
 }

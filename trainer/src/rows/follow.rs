@@ -1,59 +1,139 @@
-//! `--follow`: the bytes of a file that grows, or of a pipe, until the command is asked to stop.
+//! Data that are read while they are written: a file that grows, or a pipe.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use feamoe::rows::Input;
+use super::Input;
+use crate::error::{Error, pause};
 
 /// How often a file is looked at for more, and how soon a request to stop is heard.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 16;
+/// First bytes of what is no plain text, and what it is: gzip, Arrow and Parquet. Their records do
+/// not end with a line.
+const OTHERS: [(&[u8], &str); 4] = [
+    (b"\x1f\x8b", "compressed; decompress it, for example: gzip -dc FILE | feamoe ... -"),
+    (b"\xff\xff\xff\xff", "an Arrow stream; write CSV instead"),
+    (b"ARROW1", "an Arrow file; write CSV instead"),
+    (b"PAR1", "a Parquet file; write CSV instead"),
+];
+
+/// A file or standard input, read while it is written: until the end of a pipe, or until `stop`.
+/// Plain text only, and the only input of its run.
+///
+/// Records are read a line at a time. Now and then the source says that it pauses
+/// ([`Error::is_pause`]), always between two records, so that a caller can show and store the state
+/// so far. When that happens depends on the clock; the records do not.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    input: Box<Input>,
+    stop: &'static AtomicBool,
+    every: Duration,
+    state: Arc<State>,
+}
+
+/// What the reader of a followed input shares with whoever follows it.
+#[derive(Debug, Default)]
+struct State {
+    /// The header is read: from here on there may be pauses.
+    is_open: AtomicBool,
+    left_out: AtomicUsize,
+}
+
+impl PartialEq for Followed {
+    fn eq(&self, other: &Self) -> bool {
+        self.input == other.input
+    }
+}
+
+impl Followed {
+    /// Follows an input, until its end or until `stop` is true, with a pause after `every`.
+    #[must_use]
+    pub fn new(input: Input, stop: &'static AtomicBool, every: Duration) -> Self {
+        Self { input: Box::new(input), stop, every, state: Arc::default() }
+    }
+
+    /// Returns the file or standard input.
+    pub(super) fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// Returns the bytes of a line without an end that were left out at the request to stop.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.state.left_out.load(Ordering::SeqCst)
+    }
+
+    /// Says that the source is open and takes pauses.
+    pub(super) fn start_pauses(&self) {
+        self.state.is_open.store(true, Ordering::SeqCst);
+    }
+
+    /// Starts to read.
+    pub(super) fn open(&self) -> Result<Follow, Error> {
+        let (send, chunks) = sync_channel(4);
+        let stop = self.stop;
+        match &*self.input {
+            Input::Stdin => thread::spawn(move || copy(io::stdin(), None, stop, &send)),
+            Input::File(path) => {
+                let named = |source| Error::Read { file: self.input.to_string(), source };
+                let file = File::open(path).map_err(named)?;
+                let is_file = file.metadata().map_err(named)?.is_file();
+                let path = is_file.then(|| path.clone());
+                thread::spawn(move || copy(file, path.as_deref(), stop, &send))
+            }
+            other => return Err(Error::Input(format!("{other} cannot be followed; name a file or standard input"))),
+        };
+        Ok(Follow {
+            chunks,
+            followed: self.clone(),
+            ready: io::Cursor::default(),
+            rest: Vec::new(),
+            is_begun: false,
+            is_over: false,
+            paused: Instant::now(),
+        })
+    }
+}
 
 /// Whole lines as they come. A line without an end waits for it: at the end of a pipe it is handed
-/// out as it is, when the command is asked to stop it is left out.
-pub struct Follow {
+/// out as it is, at the request to stop it is left out.
+pub(super) struct Follow {
     chunks: Receiver<io::Result<Vec<u8>>>,
-    stop: &'static AtomicBool,
+    followed: Followed,
     ready: io::Cursor<Vec<u8>>,
     /// The begin of a line.
     rest: Vec<u8>,
+    /// The first bytes were looked at.
+    is_begun: bool,
     is_over: bool,
+    /// When the last pause was.
+    paused: Instant,
 }
 
 impl Follow {
-    /// Starts to read an input.
-    pub fn open(input: &Input, stop: &'static AtomicBool) -> anyhow::Result<Self> {
-        let (send, chunks) = sync_channel(4);
-        match input {
-            Input::Stdin => thread::spawn(move || copy(io::stdin(), None, &send)),
-            Input::File(path) => {
-                let named = || format!("cannot read {}", path.display());
-                let file = File::open(path).with_context(named)?;
-                let is_file = file.metadata().with_context(named)?.is_file();
-                let path = is_file.then(|| path.clone());
-                thread::spawn(move || copy(file, path.as_deref(), &send))
-            }
-            _ => bail!("--follow reads a file or standard input"),
-        };
-        Ok(Self { chunks, stop, ready: io::Cursor::default(), rest: Vec::new(), is_over: false })
-    }
-
     /// Waits for whole lines; false at the end.
     fn wait(&mut self) -> io::Result<bool> {
         while !self.is_over {
-            if self.stop.load(Ordering::SeqCst) {
-                self.is_over = true;
-                return Ok(false);
+            let stops = || self.followed.stop.load(Ordering::SeqCst);
+            let was_to_stop = stops();
+            if self.followed.state.is_open.load(Ordering::SeqCst) && self.paused.elapsed() >= self.followed.every {
+                self.paused = Instant::now();
+                return Err(pause());
             }
             match self.chunks.recv_timeout(PATIENCE) {
+                // What had come before the request is read.
+                Err(RecvTimeoutError::Timeout) if was_to_stop => return Ok(self.stop()),
                 Err(RecvTimeoutError::Timeout) => {}
+                // The reader hears the request too, and ends.
+                Err(RecvTimeoutError::Disconnected) if stops() => return Ok(self.stop()),
                 Err(RecvTimeoutError::Disconnected) => {
                     self.is_over = true;
                     self.ready = io::Cursor::new(std::mem::take(&mut self.rest));
@@ -71,6 +151,28 @@ impl Follow {
         }
         Ok(false)
     }
+
+    /// Ends at the request to stop; false, as at every end.
+    fn stop(&mut self) -> bool {
+        self.is_over = true;
+        self.followed.state.left_out.store(self.rest.len(), Ordering::SeqCst);
+        false
+    }
+
+    /// Refuses what is no plain text.
+    fn check_text(&mut self) -> io::Result<()> {
+        let head = self.ready.get_ref();
+        if self.is_begun || head.is_empty() {
+            return Ok(());
+        }
+        self.is_begun = true;
+        match OTHERS.iter().find(|(magic, _)| head.starts_with(magic)) {
+            Some((_, found)) => {
+                Err(io::Error::other(format!("only plain text is read while it is written, and this is {found}")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl Read for Follow {
@@ -80,17 +182,23 @@ impl Read for Follow {
             if length > 0 || buffer.is_empty() || !self.wait()? {
                 return Ok(length);
             }
+            self.check_text()?;
         }
     }
 }
 
 /// Hands chunks over until the end: of a file (`path`) there is none, as it may grow.
-fn copy(mut source: impl Read, path: Option<&Path>, send: &SyncSender<io::Result<Vec<u8>>>) {
+fn copy(mut source: impl Read, path: Option<&Path>, stop: &AtomicBool, send: &SyncSender<io::Result<Vec<u8>>>) {
     let mut read = 0_u64;
-    loop {
+    while !stop.load(Ordering::SeqCst) {
         let mut chunk = vec![0; CHUNK];
         let sent = match source.read(&mut chunk) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // Of a pipe that whoever handed it over does not want to be waited for.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                thread::sleep(PATIENCE);
+                continue;
+            }
             Err(error) => {
                 let _ = send.send(Err(error));
                 return;
