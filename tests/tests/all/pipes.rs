@@ -261,6 +261,36 @@ fn a_watch_shows_the_window_so_far() {
     }
 }
 
+/// Scores come out at a flush, each once, as of a file.
+#[test]
+fn scores_come_out_while_the_pipe_pauses() {
+    let folder = Folder::with_model();
+    let text = lending(8, 400);
+    let whole = folder.run_on(text.as_bytes(), &["score", "lending.feamoe", "-"]).well();
+    let mut running = Running::start(&folder, &[&["score", "lending.feamoe", "-"][..], &FOLLOW].concat(), false);
+    running.write(&text.as_bytes()[..after_line(&text, 151) + 5]);
+    let mut lines: Vec<String> = Vec::new();
+    while lines.len() < 151 {
+        lines.push(running.lines.recv_timeout(PATIENCE).unwrap());
+    }
+    running.write(&text.as_bytes()[after_line(&text, 151) + 5..]);
+    drop(running.pipe.take());
+    let (code, rest) = running.end();
+    assert_eq!(code, Some(0));
+    lines.extend(rest);
+    assert_eq!(lines, whole.lines().collect::<Vec<_>>());
+}
+
+/// A line that never ends is refused before it fills the memory.
+#[test]
+fn a_line_without_an_end_is_refused() {
+    let folder = Folder::with_lending();
+    let text = lending(1, 10) + &"x".repeat(6 << 20);
+    let arguments = ["train", "-", "--schema", "lending.toml", "-o", "m.feamoe", "--follow"];
+    let refused = folder.unchanged(|| folder.run_on(text.as_bytes(), &arguments)).refused();
+    assert!(refused.starts_with("standard input:12: "), "{refused}");
+}
+
 #[test]
 fn what_cannot_be_followed_is_refused() {
     let folder = Folder::with_lending();

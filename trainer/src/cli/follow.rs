@@ -23,7 +23,7 @@ pub struct FollowOption {
     follow: bool,
     /// With --follow: seconds after which the state is shown and stored, if rows came since, 0.1 to
     /// 86400. Of learning that is a line of measures, the model and the checkpoint; of watching,
-    /// the measures of the window so far. The results do not depend on it
+    /// the measures of the window so far; of scoring, the scores. The results do not depend on it
     #[arg(long, value_name = "SECONDS", default_value = "10", requires = "follow", allow_negative_numbers = true, value_parser = seconds)]
     flush: Duration,
 }
@@ -39,11 +39,11 @@ impl FollowOption {
         self.follow
     }
 
-    /// Returns the data, to be followed or not. Signals are heeded from here on where they are.
+    /// Returns the data, to be followed or not. Where they are, signals are heeded from here on.
     pub fn data(self, inputs: &[Input]) -> anyhow::Result<Vec<Input>> {
         Ok(match inputs {
             inputs if !self.follow => inputs.to_vec(),
-            [input] => vec![Input::Followed(Followed::new(input.clone(), signals::heed(), self.flush))],
+            [input] => vec![Input::Followed(Followed::new(input.clone(), signals::heed_to_the_end(), self.flush))],
             inputs => bail!("found {} inputs, expected one to --follow", inputs.len()),
         })
     }

@@ -14,6 +14,8 @@ use crate::error::{Error, pause};
 
 /// How often a file is looked at for more, and how soon a request to stop is heard.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// A line without an end that is longer is handed out, to be refused: as long as a record may be.
+const MOST_WAITING: usize = 1 << 22;
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 16;
 /// First bytes of what is no plain text, and what it is: gzip, Arrow and Parquet. Their records do
@@ -144,6 +146,10 @@ impl Follow {
                     if let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') {
                         let rest = self.rest.split_off(end + 1);
                         self.ready = io::Cursor::new(std::mem::replace(&mut self.rest, rest));
+                        return Ok(true);
+                    }
+                    if self.rest.len() > MOST_WAITING {
+                        self.ready = io::Cursor::new(std::mem::take(&mut self.rest));
                         return Ok(true);
                     }
                 }

@@ -20,8 +20,8 @@ use super::{CellsOption, FormatOption, Outcome, whole};
 const OF_ROWS: &str = "\
 Of rows, every alarm and every window is printed at once, a summary at the end; with --follow also
 the window so far, every --flush seconds. With --format json each is one JSON object on a line of
-its own, and says which by \"event\": alarm, window, so_far, summary. Exit codes: 0 no alarm; 1 an alarm was raised, or of
-statuses a limit is not met; 2 usage, input or I/O.
+its own, and says which by its event: alarm, window, so_far, summary. Exit codes: 0 no alarm; 1 an
+alarm was raised, or of statuses a limit is not met; 2 usage, input or I/O.
 An order of the rows that says something is a change too: seasons, batches of one kind, sorted
 files; and where one outcome is known sooner than the other, the first outcomes that come later.";
 

@@ -16,7 +16,7 @@ use super::{Options, hook};
 use crate::cli::follow::say_left_out;
 use crate::cli::print::{self, share, signed};
 use crate::cli::require::named;
-use crate::cli::{Format, Outcome, load_model, open_rows, read_blob, read_card_beside, signals};
+use crate::cli::{Format, Outcome, load_model, open_rows, read_blob, read_card_beside};
 
 /// Inputs that a line on a window names.
 const MOST_NAMED: usize = 3;
@@ -86,7 +86,6 @@ pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
             _ => Ok(()),
         }
     })?;
-    signals::heed_no_more();
     say_left_out(&data);
     print::warnings(&stream.notes(), &warnings);
     let summary = watch.summary();
