@@ -114,9 +114,14 @@ fn pauses_anywhere_change_no_byte() {
     let line_end = far + 1_500 + text[far + 1_500..].find("\r\n").unwrap();
     // Within the header, a letter, a cell in quotes and its line end, the end of a line.
     let mut from = 0;
-    for (to, are_rows) in
-        [(3, false), (quoted + 3, true), (quoted + 7, false), (letter + 1, true), (line_end + 1, true)]
-    {
+    for (to, are_rows) in [
+        (3, false),
+        (quoted + 3, true),
+        (quoted + 7, false),
+        (quoted + 8, false),
+        (letter + 1, true),
+        (line_end + 1, true),
+    ] {
         running.write(&bytes[from..to]);
         from = to;
         if are_rows {
@@ -180,13 +185,15 @@ fn the_request_to_stop_is_an_end() {
     let text = lending(9, 3_000);
     let (half, header) = (after_line(&text, 1_501), &text[..after_line(&text, 1)]);
     folder.write("newer.csv", [header, &text[half..]].concat());
-    for (signal, flush) in [("INT", "3600"), ("TERM", "0.1")] {
-        let follow = ["--follow", "--flush", flush, "--format", "json"];
+    let begin = after_line(&text, 101);
+    for signal in ["INT", "TERM"] {
         let outputs = train("lending.toml", "a.feamoe", "a.ckpt");
-        let mut running = Running::start(&folder, &[outputs, follow.to_vec()].concat(), true);
-        // A line without an end.
-        running.write(&text.as_bytes()[..half + 7]);
-        thread::sleep(Duration::from_millis(300));
+        let mut running = Running::start(&folder, &[outputs, FOLLOW.to_vec()].concat(), true);
+        // Signals are heeded from here on.
+        running.write(&text.as_bytes()[..begin]);
+        let _ = running.wait_for("rows 100: ");
+        // It comes while these are in the pipe, the last without an end.
+        running.write(&text.as_bytes()[begin..half + 7]);
         running.signal(signal);
         let (code, said) = running.end();
         assert_eq!(code, Some(0), "{said:?}");

@@ -14,6 +14,9 @@ use crate::error::{Error, pause};
 
 /// How often a file is looked at for more, and how soon a request to stop is heard.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long reading continues after the request: what had come before it is read, however late this
+/// process is, and a pipe that never pauses ends too.
+const LINGER: Duration = Duration::from_millis(500);
 /// A line without an end that is longer is handed out, to be refused: as long as a record may be.
 const MOST_WAITING: usize = 1 << 22;
 /// Bytes read at a time.
@@ -81,15 +84,14 @@ impl Followed {
     /// Starts to read.
     pub(super) fn open(&self) -> Result<Follow, Error> {
         let (send, chunks) = sync_channel(4);
-        let stop = self.stop;
         match &*self.input {
-            Input::Stdin => thread::spawn(move || copy(io::stdin(), None, stop, &send)),
+            Input::Stdin => thread::spawn(move || copy(io::stdin(), None, &send)),
             Input::File(path) => {
                 let named = |source| Error::Read { file: self.input.to_string(), source };
                 let file = File::open(path).map_err(named)?;
                 let is_file = file.metadata().map_err(named)?.is_file();
                 let path = is_file.then(|| path.clone());
-                thread::spawn(move || copy(file, path.as_deref(), stop, &send))
+                thread::spawn(move || copy(file, path.as_deref(), &send))
             }
             other => return Err(Error::Input(format!("{other} cannot be followed; name a file or standard input"))),
         };
@@ -101,6 +103,7 @@ impl Followed {
             is_begun: false,
             is_over: false,
             paused: Instant::now(),
+            stopped: None,
         })
     }
 }
@@ -118,6 +121,8 @@ pub(super) struct Follow {
     is_over: bool,
     /// When the last pause was.
     paused: Instant,
+    /// When the request to stop was heard.
+    stopped: Option<Instant>,
 }
 
 impl Follow {
@@ -125,16 +130,16 @@ impl Follow {
     fn wait(&mut self) -> io::Result<bool> {
         while !self.is_over {
             let stops = || self.followed.stop.load(Ordering::SeqCst);
-            let was_to_stop = stops();
+            if stops() && self.stopped.get_or_insert_with(Instant::now).elapsed() >= LINGER {
+                return Ok(self.stop());
+            }
             if self.followed.state.is_open.load(Ordering::SeqCst) && self.paused.elapsed() >= self.followed.every {
                 self.paused = Instant::now();
                 return Err(pause());
             }
             match self.chunks.recv_timeout(PATIENCE) {
-                // What had come before the request is read.
-                Err(RecvTimeoutError::Timeout) if was_to_stop => return Ok(self.stop()),
                 Err(RecvTimeoutError::Timeout) => {}
-                // The reader hears the request too, and ends.
+                // Whoever writes may be asked to stop too, within a line.
                 Err(RecvTimeoutError::Disconnected) if stops() => return Ok(self.stop()),
                 Err(RecvTimeoutError::Disconnected) => {
                     self.is_over = true;
@@ -194,9 +199,9 @@ impl Read for Follow {
 }
 
 /// Hands chunks over until the end: of a file (`path`) there is none, as it may grow.
-fn copy(mut source: impl Read, path: Option<&Path>, stop: &AtomicBool, send: &SyncSender<io::Result<Vec<u8>>>) {
+fn copy(mut source: impl Read, path: Option<&Path>, send: &SyncSender<io::Result<Vec<u8>>>) {
     let mut read = 0_u64;
-    while !stop.load(Ordering::SeqCst) {
+    loop {
         let mut chunk = vec![0; CHUNK];
         let sent = match source.read(&mut chunk) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
