@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Brings what the firmware needs and is missing: core for the board's target and its emulator. For the Cortex-M4F, or with --all for every board of
-# firmware-example/boards.txt. Asks nothing; changes nothing that is there. Prints the targets that are ready; fails where the Cortex-M4F is not.
+# Brings what the firmware needs and is missing: core for the board's target and its emulator. For
+# the Cortex-M4F, or with --all for every board of firmware-example/boards.txt. Asks nothing, and
+# changes nothing that is there. Prints the targets that are ready; fails without the Cortex-M4F's.
 #
-# Tried in this order: what is installed, `rustup target add`, Debian packages (as root or by sudo without a password). With Debian's
-# compiler, core is built once from its sources into firmware-example/.toolchain, and firmware-example/.cargo/config.toml picks that up:
-# `cargo run --release` is the same command either way. FEAMOE_TOOLCHAIN=rustup or =debian allows only that way.
+# Tried in this order: what is installed, `rustup target add`, Debian packages (as root or by sudo
+# without a password). With Debian's compiler, core is built once from its sources into
+# firmware-example/.toolchain, and firmware-example/.cargo/config.toml picks that up: the command is
+# `cargo run --release` either way. FEAMOE_TOOLCHAIN=rustup or =debian allows only that way.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -83,7 +85,8 @@ debian_is_ready() {
 
 debian_has_target() { [ -d "$toolchain/sysroot/lib/rustlib/$1" ]; }
 
-# Builds core for every target without an operating system with Debian's compiler, as a sysroot of its own, and tells cargo to use both.
+# Builds core for every target without an operating system with Debian's compiler, as a sysroot of
+# its own, and tells cargo to use both.
 build_core() {
     local build="$toolchain/build" libraries target
     rm -rf "$toolchain"
@@ -135,7 +138,8 @@ bring_emulator() {
     esac && have "$1"
 }
 
-# `set -e` holds for build_core only where it is called outside any condition: so the choice comes first, the work after it.
+# `set -e` holds for build_core only where it is called outside any condition: so the choice comes
+# first, the work after it.
 if [ "$only" != debian ] && rustc_has_target "${targets[0]}"; then
     way=rustup
 elif [ "$only" != rustup ] && debian_is_ready; then
@@ -171,11 +175,13 @@ for i in "${!targets[@]}"; do
     }
     ready+=("$target")
 done
-# The C example's compiler, the browser that the report is opened in, and the target of the module for it.
+# The C example's compiler, the browser that the report is opened in, and the target of the module
+# for it.
 if [ "$*" = --all ]; then
     { have arm-none-eabi-gcc && have make; } || apt_install gcc-arm-none-eabi libnewlib-arm-none-eabi make ||
         say "left out: the C example (arm-none-eabi-gcc or make is missing and could not be installed)"
-    # Only what is missing: the node of another source brings its own npm, beside which Debian's cannot be.
+    # Only what is missing: the node of another source brings its own npm, beside which Debian's
+    # cannot be.
     absent=()
     have chromium || absent+=(chromium)
     have node || absent+=(nodejs)
@@ -188,6 +194,16 @@ if [ "$*" = --all ]; then
         say "left out: the module for JavaScript ('rustup target add $web' failed)"
     { have cmake && have pkg-config; } || apt_install cmake pkg-config ||
         say "left out: the C library by CMake (cmake or pkg-config is missing and could not be installed)"
+    # What the pages of docs/deploy are run with. Debian starts the brokers as services, which nobody
+    # wants on a machine of their own.
+    if [ -n "${CI:-}" ]; then
+        absent=()
+        for program in mosquitto mosquitto_sub:mosquitto-clients nats-server kcat umoci; do
+            PATH=$PATH:/usr/sbin have "${program%:*}" || absent+=("${program#*:}")
+        done
+        [ ${#absent[@]} = 0 ] || apt_install "${absent[@]}" ||
+            say "left out: parts of docs/deploy (${absent[*]} missing and could not be installed)"
+    fi
 fi
 echo "${ready[*]}"
 [ "${ready[0]:-}" = "${targets[0]}" ] || fail "the Cortex-M4F is not ready"

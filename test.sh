@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets up what is missing, then runs every check: format, lints, tests, documentation, the engine alone for the device, the firmware on every
-# emulated board. What cannot be set up here (no network, no rights) is left out and named at the end; the exit code tells of failures only.
+# Sets up what is missing, then runs every check: format, lints, tests, documentation, the engine
+# alone for the device, the firmware on every emulated board. What cannot be set up here (no
+# network, no rights) is left out and named at the end; the exit code tells of failures only.
 #
 # FEAMOE_DATA names a folder with the real data sets; tests that need them are skipped without it.
 set -euo pipefail
@@ -9,7 +10,8 @@ cd "$(dirname "$0")"
 left_out=()
 step() { printf '\n== %s (after %s s)\n' "$*" "$SECONDS"; }
 
-# In the firmware's folder, with the compiler that setup.sh chose: Debian's clippy belongs to Debian's compiler.
+# In the firmware's folder, with the compiler that setup.sh chose: Debian's clippy belongs to
+# Debian's compiler.
 in_firmware() (
     cd firmware-example
     if [ -e .toolchain/built-by ]; then
@@ -115,7 +117,7 @@ cargo test --quiet --workspace --locked --no-fail-fast -- ${CI:+--show-output}
     start_beside big_endian big_endian
 } &
 
-# Each manifest names the oldest compiler that builds the crate. Checked where rustup can install it.
+# The oldest compiler that builds a crate, as its manifest names it, where rustup can install it.
 step "the oldest compilers"
 check_by_oldest() {
     local manifest=$1 version

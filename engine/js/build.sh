@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds engine/c as WebAssembly, into engine/js/feamoe.wasm; with --report also copies it and
-# feamoe.mjs into the trainer, whose report carries them, with the name of the compiler beside. Exit code 3: the target is
+# Builds engine/c as WebAssembly, into engine/js/feamoe.wasm; with --report also copies it into the
+# trainer, whose report carries it, with the name of the compiler beside. Exit code 3: the target is
 # missing and could not be had.
 set -euo pipefail
 cd "$(dirname "$0")/../c"
@@ -19,6 +19,6 @@ cargo rustc --quiet --release --locked --target $target --no-default-features --
     -C strip=symbols -C link-arg=--export=__heap_base
 cp "$CARGO_TARGET_DIR/$target/release/feamoe.wasm" ../js/feamoe.wasm
 if [ "${1:-}" = --report ]; then
-    cp ../js/feamoe.wasm ../js/feamoe.mjs ../../trainer/src/report/what_if/
+    cp ../js/feamoe.wasm ../../trainer/src/report/what_if/
     rustc --version >../../trainer/src/report/what_if/feamoe.wasm.rustc
 fi

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Checks pages in a browser: the report of the demo, a comparison, a report of names that are HTML, and with FEAMOE_DATA that of Adult, within its
-# time and size. The form of each report is driven by keyboard: it must show what the command computes. Then faults are planted, and each must be
-# found. Packages and pages go into target/page. Exit code 3: node, npm, its packages or Chromium
-# could not be had.
+# Checks pages in a browser: the report of the demo, a comparison, a report of names that are HTML,
+# and with FEAMOE_DATA that of Adult, within its time and size. The form of each report is driven by
+# keyboard: it must show what the command computes. Then faults are planted, and each must be found.
+# Packages and pages go into target/page. Exit code 3: node, npm, its packages or Chromium could not
+# be had.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -76,7 +77,8 @@ if [ -n "${FEAMOE_DATA:-}" ]; then
     what_if "$pages/adult.feamoe" "$pages/adult.html" "$pages/adult.toml"
 fi
 
-# A check that finds nothing says little unless it finds what is there: faults are planted in a page that has none.
+# A check that finds nothing says little unless it finds what is there: faults are planted in a page
+# that has none.
 planted=(
     '<img alt="" src="http://example.invalid/x.png">'
     '<input>'

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the wheel and passes every check of the module for Python: format and lints of its Rust, its size, its types, its tests, the notebooks.
-# Python's packages go into target/python, and stay there. FEAMOE_DATA names a folder with the real data sets; tests that need them are skipped
+# Builds the wheel and passes every check of the module for Python: format and lints of its Rust,
+# its size, its types, its tests, the notebooks. Python's packages go into target/python, and stay
+# there. FEAMOE_DATA names a folder with the real data sets; tests that need them are skipped
 # without it. With FEAMOE_SPARK=1 on Spark too: pyspark weighs half a gigabyte and needs Java 17.
 # Exit code 3: Python or its packages could not be had.
 set -euo pipefail

@@ -1,50 +1,100 @@
-// Times the module beside the command, on the same rows in the same run, by CPU of the process.
+// Times a score by the module beside one by the same engine compiled for this machine (bench.c), in
+// turn: of the same records, whose values are set, by CPU of the process.
 //
-//     node bench.mjs FEAMOE MODEL DATA
+//     node bench.mjs BENCH MODEL VALUES
+//
+// VALUES: a file for the values of the records, which is written.
+import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 
 import { load } from "../feamoe.mjs";
 
-const [feamoe, path, data] = process.argv.slice(2);
-const model = await load(readFileSync(path));
-const names = model.features.map(({ name }) => name);
-const words = ["score", path, data, "--format", "json", "--keep", names.join(",")];
-const printed = JSON.parse(execFileSync(feamoe, words, { maxBuffer: 1 << 30, stdio: ["ignore", "pipe", "ignore"] }));
-const typed = ({ kind }, kept) => (kind === "number" && kept !== null ? Number(kept) : kept);
-const records = printed.records.map(({ kept }) => Object.fromEntries(model.features.map((feature) => [feature.name, typed(feature, kept[feature.name])])));
+const ROUNDS = 9;
+const RECORDS = 64;
+// Scores of a round, by the records.
+const TIMES = 6000;
 
-/** Returns microseconds of CPU for each record: the least of five runs, after one. */
-function timed(work, times = 1) {
-    let least = Infinity;
-    for (let run = 0; run < 6; run++) {
-        const start = process.cpuUsage();
-        for (let time = 0; time < times; time++) work();
-        const { user, system } = process.cpuUsage(start);
-        if (run > 0) least = Math.min(least, (user + system) / times / records.length);
-    }
-    return least;
+const [bench, path, file] = process.argv.slice(2);
+const blob = readFileSync(path);
+const { features } = await load(blob);
+
+// Values within the ranges of the model, as feamoe_value has them.
+const VALUE_BYTES = 12;
+const values = new DataView(new ArrayBuffer(RECORDS * features.length * VALUE_BYTES));
+let state = 1;
+const below = (n) => (state = (state * 48271) % 2147483647) % n;
+for (let row = 0; row < RECORDS; row++) {
+    features.forEach(({ kind, low, high, levels }, index) => {
+        const at = (row * features.length + index) * VALUE_BYTES;
+        values.setUint32(at, kind === "number" ? 1 : 2, true);
+        if (kind === "number") values.setFloat32(at + 4, low + ((high - low) * below(1000)) / 1000, true);
+        else values.setUint16(at + 8, below(levels.length), true);
+    });
+}
+writeFileSync(file, values);
+
+/** Loads the model and sets the records; returns what scores all of them several times. */
+function module() {
+    const bytes = new WebAssembly.Module(readFileSync(new URL("../feamoe.wasm", import.meta.url)));
+    const engine = new WebAssembly.Instance(bytes).exports;
+    const { memory } = engine;
+    let end = engine.__heap_base.value;
+    const take = (bytes) => {
+        const start = Math.ceil(end / 8) * 8;
+        end = start + bytes;
+        memory.grow(Math.max(0, Math.ceil((end - memory.buffer.byteLength) / 65536)));
+        return start;
+    };
+    const place = (bytes) => {
+        const at = take(bytes.byteLength);
+        new Uint8Array(memory.buffer).set(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), at);
+        return at;
+    };
+    // Sizes as feamoe.mjs has them, for the capacity of build.sh.
+    const [modelBytes, recordBytes] = [8 * (4 * 512 + 40), 8 * ((17 * 512) / 8 + 12)];
+    const [model, file, all, answer] = [take(modelBytes), place(blob), place(values), take(64)];
+    const ok = (status) => assert.equal(status, 0);
+    ok(engine.feamoe_model_load(model, modelBytes, file, blob.length));
+    const records = Array.from({ length: RECORDS }, (_, row) => {
+        const record = take(recordBytes);
+        ok(engine.feamoe_record_init(record, recordBytes, model));
+        ok(engine.feamoe_record_set_all(record, all + row * features.length * VALUE_BYTES, features.length));
+        return record;
+    });
+    const view = new DataView(memory.buffer);
+    const score = engine.feamoe_record_score;
+    return (times) => {
+        let sum = 0;
+        for (let time = 0; time < times; time++) {
+            for (const record of records) {
+                if (score(record, answer, 0, 0) !== 0) throw new Error("a record has no score");
+                sum = (sum + view.getUint32(answer, true)) >>> 0;
+            }
+        }
+        return sum;
+    };
 }
 
-/** Returns the same of the command: the difference between a long and a short run. */
-function ofCommand(files) {
-    const script = `import resource,subprocess,sys;subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL);r=resource.getrusage(resource.RUSAGE_CHILDREN);print(r.ru_utime+r.ru_stime)`;
-    const once = () => Number(execFileSync("python3", ["-c", script, feamoe, "score", path, ...Array(files).fill(data)]));
-    return Math.min(once(), once(), once());
+const scores = module();
+function inNode() {
+    const start = process.cpuUsage();
+    const sum = scores(TIMES);
+    const { user, system } = process.cpuUsage(start);
+    return [((user + system) * 1000) / TIMES / RECORDS, sum];
 }
-const command = ((ofCommand(9) - ofCommand(1)) / 8 / records.length) * 1e6;
-const score = timed(() => records.forEach((record) => model.score(record)));
-console.log(`the command, reading and writing included: ${command.toFixed(3)} us a row`);
-console.log(`score of an object: ${score.toFixed(3)} us, ${(score / command).toFixed(2)} of the command's`);
+const native = () => execFileSync(bench, [path, file, RECORDS, TIMES], { encoding: "utf8" }).split(" ").map(Number);
 
-const engine = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(new URL("../feamoe.wasm", import.meta.url)))).exports;
-const [blob, at, record, answer] = [readFileSync(path), 2 << 20, 3 << 20, 4 << 20];
-engine.memory.grow(128);
-new Uint8Array(engine.memory.buffer).set(blob, 5 << 20);
-engine.feamoe_model_load(at, 8 * (4 * 512 + 40), 5 << 20, blob.length);
-engine.feamoe_record_init(record, 8 * (17 * 64 + 12), at);
-const bare = timed(() => { for (let row = 0; row < records.length; row++) engine.feamoe_record_score(record, answer, 0, 0); }, 20);
-console.log(`a score alone: ${bare.toFixed(3)} us`);
-const few = records.slice(0, 200);
-const whys = { path: () => few.forEach((record) => model.path(record)), exact: () => few.slice(0, 20).forEach((record) => model.exact(record)), recourse: () => few.slice(0, 20).forEach((record) => model.recourse(record)) };
-console.log(`path: ${(timed(whys.path) * records.length / 200).toFixed(1)} us, exact: ${(timed(whys.exact) * records.length / 20).toFixed(0)} us, recourse: ${(timed(whys.recourse) * records.length / 20).toFixed(0)} us`);
+// Compiled by then by the second compiler of Node.
+inNode();
+const rounds = Array.from({ length: ROUNDS }, () => {
+    const [[ours, bits], [theirs, expected]] = [inNode(), native()];
+    assert.equal(bits, expected, "the scores have other bits");
+    return { ours, theirs, ratio: ours / theirs };
+});
+const sorted = (of) => rounds.map(of).sort((a, b) => a - b);
+const median = (of) => sorted(of)[(ROUNDS - 1) / 2];
+const [least, most] = [0, ROUNDS - 1].map((at) => sorted(({ ratio }) => ratio)[at].toFixed(2));
+console.log(`a score by the module: ${median(({ ours }) => ours).toFixed(0)} ns`);
+console.log(`by the engine compiled for this machine: ${median(({ theirs }) => theirs).toFixed(0)} ns`);
+console.log(`ratio: ${median(({ ratio }) => ratio).toFixed(2)} (${least} to ${most}), the median of ${ROUNDS} rounds`);

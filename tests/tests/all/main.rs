@@ -60,6 +60,7 @@ mod onnx;
 mod packages;
 mod paper;
 mod parity;
+mod pipes;
 mod reading;
 mod recourse;
 mod recourse_burden;

@@ -415,8 +415,8 @@ fn a_run_that_was_killed_resumes_in_the_file() {
     let saving = training::Saving {
         stop: &never,
         every: 500,
-        save: &mut |checkpoint| {
-            stored.push(checkpoint.to_bytes().unwrap());
+        save: &mut |trainer| {
+            stored.push(trainer.checkpoint().to_bytes().unwrap());
             Ok(())
         },
     };

@@ -73,6 +73,7 @@ fn observe(mut watch: Watch<'_>, stream: &mut Stream<'_>) -> Seen {
             match event {
                 Event::Alarm(alarm) => alarms.push(alarm),
                 Event::Window(window) => windows.push(*window),
+                Event::SoFar(window) => panic!("a file never pauses: {window:?}"),
             }
             Ok(())
         })

@@ -18,7 +18,7 @@ pub struct DryRunOption {
     /// Write nothing: check options, schema, places of outputs and all of the data, count what the
     /// run would count, and estimate its time and memory. It learns from the first 20,000 rows, to
     /// measure the speed
-    #[arg(long)]
+    #[arg(long, conflicts_with = "follow")]
     dry_run: bool,
 }
 

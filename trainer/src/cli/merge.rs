@@ -10,7 +10,7 @@ use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::merge::{self, MergeError, Merging};
 use feamoe_engine::limits::MAX_EXPERTS;
 
-use super::run::{Outputs, Store};
+use super::run::{AtStop, Outputs, Store};
 use super::{FormatOption, Outcome, files, whole};
 
 const EXAMPLES: &str = "\
@@ -95,7 +95,8 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         HowName::Average => How::Average,
     };
     let merging = Merging { how, experts: options.experts, is_polished: !options.polish.is_empty() };
-    let run: Result<_, MergeError> = outputs.learn(merging.is_polished, |saving, on_progress| {
+    let at_stop = if merging.is_polished { AtStop::Store } else { AtStop::Leave };
+    let run: Result<_, MergeError> = outputs.learn(at_stop, |saving, on_progress| {
         merge::run(&shards, &merging, &options.polish, saving, on_progress)
     });
     let run = run.map_err(|error| match error.shard().and_then(|shard| options.shards.get(shard - 1)) {

@@ -13,6 +13,7 @@ mod events;
 mod experts;
 mod explain;
 mod export;
+mod follow;
 mod gaps;
 mod inspect;
 mod json_schema;

@@ -17,18 +17,17 @@ use feamoe::error::Error;
 use feamoe::model::card::FeatureCells;
 use feamoe::output::{OutputFile, WriteError, destination};
 use feamoe::rows::{Digest, MOST_SEEN};
-use feamoe::training::checkpoint::Checkpoint;
 use feamoe::training::export::Export;
 use feamoe::training::remarks::Remark;
 use feamoe::training::report::Report as Learned;
 use feamoe::training::targets::JudgedOn;
-use feamoe::training::{OnProgress, Run, Saving};
+use feamoe::training::{OnProgress, Run, Saving, Trainer};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::events;
 use super::print::{self, TextTable, share, signed};
-use super::{Format, FormatOption, Outcome, refuse_overwriting, signals};
+use super::{Format, FormatOption, Outcome, follow, refuse_overwriting, signals};
 
 /// Windows in the text report at most: if there are more, every n-th is shown.
 const SHOWN_WINDOWS: usize = 10;
@@ -39,6 +38,17 @@ pub struct Store<'a> {
     pub path: &'a Path,
     /// Rows between two checkpoints, where somebody chose.
     pub every: Option<u64>,
+}
+
+/// What a run does when it is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtStop {
+    /// It is left as it is: several passes cannot be resumed.
+    Leave,
+    /// It stores itself, to be resumed.
+    Store,
+    /// Its data end there: they are followed.
+    Finish,
 }
 
 /// What a run writes.
@@ -96,18 +106,19 @@ impl<'a> Outputs<'a> {
         Ok(Self { model: print::create(model)?, store, generation })
     }
 
-    /// Learns, with checkpoints on the way and a line of progress. In a single pass (`can_stop`) a
-    /// signal lets the run store itself.
+    /// Learns, with checkpoints on the way and a line of progress.
     pub fn learn<E>(
         &mut self,
-        can_stop: bool,
+        at_stop: AtStop,
         learn: impl FnOnce(Option<Saving<'_>>, OnProgress<'_>) -> Result<Run, E>,
     ) -> Result<Run, E> {
         let progress = TrainingProgress::new();
-        let (store, generation) = (self.store, &mut self.generation);
-        let mut save = |checkpoint: &Checkpoint<'_>| match store {
-            Some(Store { path, .. }) => {
-                let bytes = checkpoint
+        let follows = at_stop == AtStop::Finish;
+        let (store, generation, model) = (self.store, &mut self.generation, self.model.path());
+        let mut save = |trainer: &Trainer| {
+            if let Some(Store { path, .. }) = store {
+                let bytes = trainer
+                    .checkpoint()
                     .to_bytes()
                     .map_err(|error| Error::Checkpoint { file: path.display().to_string(), error })?;
                 generation.check(path)?;
@@ -116,15 +127,14 @@ impl<'a> Outputs<'a> {
                 file.commit()?;
                 print::detail(|| format!("stored {} ({} bytes)", path.display(), bytes.len()));
                 *generation = Generation::of(&bytes);
-                Ok(())
             }
-            None => Ok(()),
+            if follows { follow::show(trainer, model, store.map(|store| store.path)) } else { Ok(()) }
         };
         let never = AtomicBool::new(false);
-        let saving = store.map(|store| Saving {
-            every: store.every.unwrap_or(Saving::EVERY),
+        let saving = (store.is_some() || follows).then(|| Saving {
+            every: store.and_then(|store| store.every).unwrap_or(Saving::EVERY),
             save: &mut save,
-            stop: if can_stop { signals::heed() } else { &never },
+            stop: if at_stop == AtStop::Store { signals::heed() } else { &never },
         });
         let run = learn(saving, &mut |at| {
             progress.update(at);

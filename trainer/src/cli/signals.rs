@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: a run that stores itself finishes its row and does so; every other
-//! command removes its unfinished files and ends.
+//! Ctrl-C and SIGTERM: a run that stores itself finishes its row and does so; one that follows its
+//! data takes them as the end; every other command removes its unfinished files and ends.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -16,6 +16,8 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// Whether a run looks at [`STOP`], and whether one ever did: then there is a checkpoint.
 static IS_HEEDED: AtomicBool = AtomicBool::new(false);
 static WAS_HEEDED: AtomicBool = AtomicBool::new(false);
+/// Whether the first signal leaves a run all the time it takes.
+static HAS_TIME: AtomicBool = AtomicBool::new(false);
 
 /// Starts to wait for signals.
 #[cfg(unix)]
@@ -27,6 +29,9 @@ pub fn watch() {
         for signal in signals.forever() {
             let is_first = CAME.swap(signal, Ordering::SeqCst) == 0;
             STOP.store(true, Ordering::SeqCst);
+            if is_first && HAS_TIME.load(Ordering::SeqCst) {
+                continue;
+            }
             if is_first && IS_HEEDED.load(Ordering::SeqCst) {
                 std::thread::spawn(move || {
                     std::thread::sleep(PATIENCE);
@@ -57,6 +62,13 @@ fn leave(signal: i32) {
 pub fn heed() -> &'static AtomicBool {
     IS_HEEDED.store(true, Ordering::SeqCst);
     WAS_HEEDED.store(true, Ordering::SeqCst);
+    &STOP
+}
+
+/// As [`heed`], for data that are followed: their reader hears the request while it waits, so that
+/// the run comes to its end. A second signal ends the process.
+pub fn heed_to_the_end() -> &'static AtomicBool {
+    HAS_TIME.store(true, Ordering::SeqCst);
     &STOP
 }
 

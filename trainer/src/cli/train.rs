@@ -19,8 +19,9 @@ use feamoe::training::{self, Encoding};
 use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 
 use super::dry_run::{self, DryRunOption};
+use super::follow::{FollowOption, say_left_out};
 use super::gaps::{Gaps, MEASURES};
-use super::run::{Outputs, Store};
+use super::run::{AtStop, Outputs, Store};
 use super::{BAD_CELLS, CellsOption, FormatOption, OrAuto, Outcome, files, or_auto, whole};
 
 /// The options of `feamoe train`.
@@ -54,6 +55,8 @@ pub struct Options {
     /// run in several passes or shuffled is stored at its end only
     #[arg(long, value_name = "N", requires = "checkpoint", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     checkpoint_every: Option<u64>,
+    #[command(flatten)]
+    follow: FollowOption,
     #[command(flatten)]
     dry_run: DryRunOption,
     #[command(flatten)]
@@ -383,6 +386,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if learning.label_delay > 0 && (learning.shuffle || learning.epochs > 1) {
         bail!("--label-delay is for a run in one pass, in the order of the data; leave out --shuffle and --epochs");
     }
+    if options.follow.is_on() && (learning.shuffle || learning.epochs > 1) {
+        bail!("--follow is for a run in one pass, in the order of the data; leave out --shuffle and --epochs");
+    }
     let store = options.checkpoint.as_deref().map(|path| Store { path, every: options.checkpoint_every });
     let read = files(&options.data).chain([options.schema.as_path()]).chain(options.learning.config_file());
     let read = read.chain(options.encoding.as_deref());
@@ -401,9 +407,14 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if options.dry_run.is_on() {
         return dry_run::run(|| rehearse(&options.data, &schema, &learning), options.format);
     }
-    let is_single_pass = learning.epochs == 1 && !learning.shuffle;
-    let run = outputs.learn(is_single_pass, |saving, on_progress| {
-        training::run_saving(&options.data, &schema, &learning, saving, on_progress)
-    })?;
+    let at_stop = match learning.epochs == 1 && !learning.shuffle {
+        true if options.follow.is_on() => AtStop::Finish,
+        true => AtStop::Store,
+        false => AtStop::Leave,
+    };
+    let data = options.follow.data(&options.data)?;
+    let run = outputs
+        .learn(at_stop, |saving, on_progress| training::run_saving(&data, &schema, &learning, saving, on_progress))?;
+    say_left_out(&data);
     outputs.finish(&run, options.format)
 }

@@ -19,7 +19,8 @@ use feamoe::training::delay::MOST_DELAY;
 use feamoe::training::rehearsal::rehearse_resuming;
 
 use super::dry_run::{self, DryRunOption};
-use super::run::{Outputs, Store};
+use super::follow::{FollowOption, say_left_out};
+use super::run::{AtStop, Outputs, Store};
 use super::{CellsOption, FormatOption, Outcome, files, refuse_overwriting, whole};
 
 const EXAMPLES: &str = "\
@@ -77,6 +78,8 @@ pub struct Options {
     #[command(flatten)]
     cells: CellsOption,
     #[command(flatten)]
+    follow: FollowOption,
+    #[command(flatten)]
     dry_run: DryRunOption,
     #[command(flatten)]
     format: FormatOption,
@@ -109,8 +112,10 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if options.dry_run.is_on() {
         return dry_run::run(|| rehearse_resuming(checkpoint, &options.data, resume_from), options.format);
     }
-    let run = outputs.learn(true, |saving, on_progress| {
-        training::resume(checkpoint, &options.data, resume_from, saving, on_progress)
-    })?;
+    let at_stop = if options.follow.is_on() { AtStop::Finish } else { AtStop::Store };
+    let data = options.follow.data(&options.data)?;
+    let run = outputs
+        .learn(at_stop, |saving, on_progress| training::resume(checkpoint, &data, resume_from, saving, on_progress))?;
+    say_left_out(&data);
     outputs.finish(&run, options.format)
 }

@@ -4,12 +4,14 @@
 //! The command line prints it after `error: ` and exits with code 2.
 
 mod checkpoint;
+mod pause;
 mod words;
 
 use std::fmt;
 use std::io;
 
 pub use self::checkpoint::CheckpointError;
+pub(crate) use self::pause::pause;
 pub(crate) use self::words::list;
 use self::words::{advice_on_columns, plural};
 use crate::output::WriteError;

@@ -20,10 +20,26 @@ pub(super) fn model_card(report: &Report) -> String {
     text
 }
 
-/// Writes the front matter. Strings are JSON's, which YAML reads alike.
+/// Returns a string of YAML: as JSON has it, and with escapes for what JSON leaves as it is but YAML
+/// takes for a line end or refuses.
+fn quoted(words: &str) -> String {
+    let is_refused = |c: char| {
+        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') || u32::from(c) & 0xfffe == 0xfffe
+    };
+    let mut string = String::with_capacity(words.len() + 2);
+    for c in Value::from(words).to_string().chars() {
+        if is_refused(c) {
+            let _ = write!(string, "\\U{:08x}", u32::from(c));
+        } else {
+            string.push(c);
+        }
+    }
+    string
+}
+
+/// Writes the front matter.
 fn front(text: &mut String, report: &Report) {
     let e = &report.evaluation;
-    let quoted = |words: &str| Value::from(words).to_string();
     let metrics = [
         ("accuracy", "accuracy", e.accuracy.to_string()),
         ("balanced_accuracy", "balanced accuracy", e.balanced_accuracy.to_string()),

@@ -1,8 +1,8 @@
 //! "What if": a form in the page that scores what is typed into it, by the model itself. The
 //! model's file and the engine as WebAssembly are part of the page; nothing is asked for.
 //!
-//! The script is `engine/js/feamoe.mjs` with the form after it. `engine/js/build.sh --report`
-//! brings that file and the module here, `engine/js/test.sh` checks both.
+//! The script is `engine/js/feamoe.mjs`, by a link, with the form after it. `engine/js/build.sh
+//! --report` brings the module here, `engine/js/test.sh` checks it.
 
 use std::ops::RangeInclusive;
 

@@ -23,6 +23,8 @@ pub enum Input {
     Stdin,
     /// A file.
     File(PathBuf),
+    /// A file or standard input that is read while it is written, the only input of its run.
+    Followed(super::Followed),
     /// A table in memory, the only input of its run.
     #[cfg(feature = "arrow")]
     Table(super::ArrowTable),
@@ -53,6 +55,7 @@ impl fmt::Display for Input {
         match self {
             Self::Stdin => f.write_str("standard input"),
             Self::File(path) => path.display().fmt(f),
+            Self::Followed(followed) => followed.input().fmt(f),
             #[cfg(feature = "arrow")]
             Self::Table(table) => table.fmt(f),
         }
@@ -64,19 +67,19 @@ impl Input {
     #[must_use]
     pub fn stored_bytes(&self) -> Option<u64> {
         match self {
-            Self::Stdin => None,
+            Self::Stdin | Self::Followed(_) => None,
             #[cfg(feature = "arrow")]
             Self::Table(_) => None,
             Self::File(path) => path.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len()),
         }
     }
 
-    /// Returns whether the bytes can be read a second time: not those of standard input or of a
-    /// pipe.
+    /// Returns whether the bytes can be read a second time: not those of standard input, of a pipe,
+    /// or of a file that still grows.
     #[must_use]
     pub fn can_be_read_again(&self) -> bool {
         match self {
-            Self::Stdin => false,
+            Self::Stdin | Self::Followed(_) => false,
             #[cfg(feature = "arrow")]
             Self::Table(_) => true,
             // One that is not there is refused when it is opened.
@@ -88,6 +91,7 @@ impl Input {
     pub(crate) fn open(&self) -> Result<Box<dyn Read + Send>, Error> {
         Ok(match self {
             Self::Stdin => Box::new(io::stdin()),
+            Self::Followed(followed) => Box::new(followed.open()?),
             Self::File(path) => {
                 let file = File::open(path).map_err(|source| Error::Read { file: self.to_string(), source })?;
                 Box::new(file)

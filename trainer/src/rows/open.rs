@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::dates::{Dated, without_dates};
 use super::input::{Input, Waiting};
-use super::{Digest, Records, Source};
+use super::{Digest, Followed, Records, Source};
 use crate::error::Error;
 use crate::schema::Table;
 
@@ -24,7 +24,7 @@ pub fn open(inputs: &[Input], table: &Table) -> Result<Box<dyn Source>, Error> {
 
 /// As [`open`], with the table of other files, such as those that a model was trained on. If the
 /// first line of a file does not have the table's delimiter, the most frequent of `, ; tab |` in it
-/// is taken, and noted.
+/// is taken, and noted; not where the file is followed, as that reads ahead.
 ///
 /// # Errors
 /// As [`open`].
@@ -56,10 +56,21 @@ fn start(
     if let [Input::Table(rows)] = inputs {
         return Dated::of(Box::new(rows.resume(table, columns, digest)?), table);
     }
+    let followed = inputs.iter().find_map(|input| match input {
+        Input::Followed(followed) => Some(followed),
+        _ => None,
+    });
+    if followed.is_some() && inputs.len() > 1 {
+        return Err(Error::Input(format!("found {} inputs, expected one that is followed", inputs.len())));
+    }
     let source: Box<dyn Source> = match either(Waiting::all(inputs)?, table, columns, digest)? {
         Opened::Table(table) => table,
-        Opened::Text(waiting, digest) => Box::new(Records::start(waiting, table, columns, digest, is_like)?),
+        Opened::Text(waiting, digest) => {
+            Box::new(Records::start(waiting, table, columns, digest, is_like && followed.is_none())?)
+        }
     };
+    // The header is read: a pause would be taken for an error before.
+    followed.into_iter().for_each(Followed::start_pauses);
     Dated::of(source, table)
 }
 

@@ -98,9 +98,13 @@ impl<'s> Reader<'s> {
             records: within.passed.records,
             files: within.files.join(", "),
         };
-        for _ in 0..within.passed.records {
-            if !self.advance()? {
-                return Err(other(self, "fewer records"));
+        let mut records = 0;
+        while records < within.passed.records {
+            match self.advance() {
+                Ok(true) => records += 1,
+                Ok(false) => return Err(other(self, "fewer records")),
+                Err(error) if error.is_pause() => {}
+                Err(error) => return Err(error),
             }
         }
         self.is_passing_over = false;

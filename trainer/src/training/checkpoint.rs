@@ -283,7 +283,7 @@ mod tests {
     use crate::demo::{LendingStream, SCHEMA, write_csv};
     use crate::learner::{FairBy, Growth, LearnerOptions, Objective, ThresholdRule};
     use crate::rows::Input;
-    use crate::training::{self, Options, Saving};
+    use crate::training::{self, Options, Saving, Trainer};
     use feamoe_engine::fairness::Measure;
 
     /// First bytes of the hash of all names of fields, in their places: it changes with the layout.
@@ -321,8 +321,8 @@ mod tests {
         {
             let encoder = encoder::Options { warmup, bins: 4 };
             let options = Options { encoder, label_delay: 10, ..Options::new(learner.clone()) };
-            let mut note = |checkpoint: &Checkpoint<'_>| {
-                paths(&serde_json::to_value(checkpoint).unwrap(), "", &mut all);
+            let mut note = |trainer: &Trainer| {
+                paths(&serde_json::to_value(trainer.checkpoint()).unwrap(), "", &mut all);
                 Ok(())
             };
             let never = AtomicBool::new(false);
@@ -334,7 +334,7 @@ mod tests {
                 Some(saving),
                 &mut training::unwatched,
             );
-            note(&run.unwrap().checkpoint()).unwrap();
+            note(run.unwrap().trainer()).unwrap();
         }
         let names: Vec<String> = all.into_iter().collect();
         let hash = Digest::of(names.join("\n").as_bytes());

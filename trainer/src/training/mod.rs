@@ -165,8 +165,9 @@ pub fn unwatched(_: &Progress<'_>) -> ControlFlow<()> {
 pub struct Saving<'a> {
     /// Rows between two checkpoints, at least 1. The first is taken once the encoder is fitted.
     pub every: u64,
-    /// Stores one.
-    pub save: &'a mut dyn FnMut(&Checkpoint<'_>) -> Result<(), Error>,
+    /// Stores one: the trainer's, of which there may be a model too. Also called where data that are
+    /// followed pause ([`Input::Followed`]) and something came since the last.
+    pub save: &'a mut dyn FnMut(&Trainer) -> Result<(), Error>,
     /// Becomes true where the run is to be stored and to end, with [`Error::Stopped`], before the
     /// next row.
     pub stop: &'a AtomicBool,
@@ -445,17 +446,30 @@ fn over(
     // As soon as there is something to store: whatever an earlier run left in its place must not be
     // taken for this one.
     let mut is_stored = trainer.encoder().is_some() && trainer.rows() > 0;
+    let mut paused_at = trainer.counts().read;
     let store_and_stop = |trainer: &mut Trainer, reader: &Reader<'_>, saving: &mut Option<Saving<'_>>| {
         let Some(Saving { save, stop, .. }) = saving else { return Ok(()) };
         if !stop.load(Ordering::Relaxed) {
             return Ok(());
         }
         trainer.read(reader.place());
-        save(&trainer.checkpoint())?;
+        save(trainer)?;
         Err(Error::Stopped { rows: trainer.rows() })
     };
     loop {
-        let more = reader.advance()?;
+        let more = match reader.advance() {
+            Err(error) if error.is_pause() => {
+                let read = trainer.counts().read;
+                if let Some(Saving { save, .. }) = &mut saving
+                    && std::mem::replace(&mut paused_at, read) != read
+                {
+                    trainer.read(reader.place());
+                    save(&trainer)?;
+                }
+                continue;
+            }
+            more => more?,
+        };
         // Whoever is asked to stop may find the data cut off: that is not their end.
         if !more {
             store_and_stop(&mut trainer, &reader, &mut saving)?;
@@ -473,7 +487,7 @@ fn over(
         {
             is_stored = true;
             trainer.read(reader.place());
-            save(&trainer.checkpoint())?;
+            save(&trainer)?;
         }
     }
     trainer.read(reader.place());

@@ -32,29 +32,29 @@ class FeamoeWarning(UserWarning):
 class Learner:
     """A learner of a stream of rows: scores each, then learns from it.
 
-    The columns of the rows are those of the first row or table, or of ``columns``. What rows have in
-    other columns is not learned from; it is counted in :attr:`unknown_columns`, and warned of once a
-    column.
+    The columns of the rows are those of the first row or table, or of ``columns``. What rows have
+    in other columns is not learned from; it is counted in :attr:`unknown_columns`, and warned of
+    once a column.
 
     ``target`` is the column of the outcome (``"y"``), also where it is given beside the rows;
-    ``positive`` its favourable values (``True`` and ``1``); ``negative`` the others: rows of neither
-    are left out and counted, as are rows without an outcome. Without ``negative``, every other value
-    is unfavourable.
+    ``positive`` its favourable values (``True`` and ``1``); ``negative`` the others: rows of
+    neither are left out and counted, as are rows without an outcome. Without ``negative``, every
+    other value is unfavourable.
 
     ``protected`` names protected columns, each with its privileged values: ``{"sex": "Male"}``, or
     with a table of the schema. ``features`` is the schema's table of that name:
-    ``{"categorical": ["zip"], "monotone": {"income": "up"}, "drop": ["id"]}``. In place of all these
-    a ``schema`` may be given.
+    ``{"categorical": ["zip"], "monotone": {"income": "up"}, "drop": ["id"]}``. In place of all
+    these a ``schema`` may be given.
 
     ``options`` are the flags of ``feamoe train``, with ``_`` for ``-``: ``fair={"spd": .05}``,
-    ``experts=8``, ``bins=32``, ``threshold="auto:balanced"``, ``weight="weight"``, ``label_delay=100``,
-    ``seed=1``, ...
+    ``experts=8``, ``bins=32``, ``threshold="auto:balanced"``, ``weight="weight"``,
+    ``label_delay=100``, ``seed=1``, ...
 
-    ``encoding``: a learner of the same schema, or its checkpoint, whose encoding this one holds as it
-    is: for learners of parts of the data that :meth:`merge` makes one of.
+    ``encoding``: a learner of the same schema, or its checkpoint, whose encoding this one holds as
+    it is: for learners of parts of the data that :meth:`merge` makes one of.
 
-    Several threads may use a learner at once. A copy by :mod:`pickle` continues as the original does;
-    what ``feamoe update`` resumes is :meth:`checkpoint`.
+    Several threads may use a learner at once. A copy by :mod:`pickle` continues as the original
+    does; what ``feamoe update`` resumes is :meth:`checkpoint`.
     """
 
     def __init__(
@@ -155,9 +155,9 @@ class Learner:
         schema: Schema | None = None,
         **options: Any,
     ) -> Self:
-        """Learns from a table, in as many passes as ``epochs`` says (``"auto"``: as many as pay), in
-        an order of its own with ``shuffle``, and returns the learner, ready for newer rows. All else
-        is as in :class:`Learner`.
+        """Learns from a table, in as many passes as ``epochs`` says (``"auto"``: as many as pay),
+        in an order of its own with ``shuffle``, and returns the learner, ready for newer rows. All
+        else is as in :class:`Learner`.
 
         ``verbose``: shows progress, by tqdm where it is installed; or is called with rows, pass and
         experts every few thousand rows.
@@ -237,9 +237,10 @@ class Learner:
     # Learning.
 
     def learn_one(self, x: Mapping[str, Any], y: Any = None) -> None:
-        """Learns from one row: a dictionary of values by column, missing where there is none; ``y``:
-        its outcome, where the row does not have it. Protected columns, and that of the weights, are
-        columns of the row. A row without an outcome is counted, and not learned from."""
+        """Learns from one row: a dictionary of values by column, missing where there is none;
+        ``y``: its outcome, where the row does not have it. Protected columns, and that of the
+        weights, are columns of the row. A row without an outcome is counted, and not learned
+        from."""
         row = _row(x)
         if y is not None:
             if self._target in row:
@@ -267,7 +268,7 @@ class Learner:
     # Scores, before learning.
 
     def predict_proba_one(self, x: Mapping[str, Any]) -> dict[Any, float]:
-        """Returns the probability of either outcome, by the stream's own weights; learns nothing."""
+        """Returns the probability of either outcome by the stream's own weights; learns nothing."""
         row = _row(x)
         unfavourable, favourable = self.classes
         probability = 0.5 if self._core is None else self._core.score_one(row)[0]
@@ -317,15 +318,15 @@ class Learner:
     @property
     def rows(self) -> int:
         """The rows taken in so far, each counted once: those that have an outcome and pass the
-        filters. The first ones (``warmup``, by default 5,000) are kept as well, until the encoding of
-        the columns is fitted on them; a draft of the model scores and learns meanwhile."""
+        filters. The first ones (``warmup``, by default 5,000) are kept as well, until the encoding
+        of the columns is fitted on them; a draft of the model scores and learns meanwhile."""
         counts = self.counts
         return counts["favourable"] + counts["unfavourable"]
 
     @property
     def counts(self) -> dict[str, int]:
-        """What became of the rows: how many were ``read``, left out as ``filtered``, ``unlabelled`` or
-        ``weightless``, and taken in as ``favourable`` or ``unfavourable``."""
+        """What became of the rows: how many were ``read``, left out as ``filtered``, ``unlabelled``
+        or ``weightless``, and taken in as ``favourable`` or ``unfavourable``."""
         names = ("read", "filtered", "unlabelled", "weightless", "favourable", "unfavourable")
         return dict.fromkeys(names, 0) if self._core is None else self._core.counts()
 
@@ -514,7 +515,7 @@ def labels(values: Any) -> list[str]:
 
 
 def protected_tables(protected: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Returns the schema's tables of protected columns: of each its privileged values, or a table."""
+    """Returns the schema's tables of protected columns, given by privileged values or as tables."""
     tables = []
     for name, privileged in (protected or {}).items():
         rest = dict(privileged) if isinstance(privileged, Mapping) else {"privileged": privileged}

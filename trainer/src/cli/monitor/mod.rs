@@ -1,6 +1,5 @@
 //! `feamoe monitor`: a model at work, watched by the rows it scores, or by what devices sent home.
 
-mod follow;
 mod hook;
 mod rows;
 mod status;
@@ -12,15 +11,17 @@ use feamoe::rows::Input;
 
 pub use rows::Line;
 
+use super::follow::FollowOption;
 use super::gaps::MEASURES;
 use super::require::RequireOption;
 use super::{CellsOption, FormatOption, Outcome, whole};
 
 /// What is printed of rows, for the help.
 const OF_ROWS: &str = "\
-Of rows, every alarm and every window is printed at once, a summary at the end; with --format json
-each is one JSON object on a line of its own. Exit codes: 0 no alarm; 1 an alarm was raised, or of
-statuses a limit is not met; 2 usage, input or I/O.
+Of rows, every alarm and every window is printed at once, a summary at the end; with --follow also
+the window so far, every --flush seconds. With --format json each is one JSON object on a line of
+its own, and says which by its event: alarm, window, so_far, summary. Exit codes: 0 no alarm; 1 an
+alarm was raised, or of statuses a limit is not met; 2 usage, input or I/O.
 An order of the rows that says something is a change too: seasons, batches of one kind, sorted
 files; and where one outcome is known sooner than the other, the first outcomes that come later.";
 
@@ -54,16 +55,15 @@ pub struct Options {
     /// below 1; a smaller one finds changes a little later
     #[arg(long, value_name = "P", default_value_t = 0.01, conflicts_with = "status", allow_negative_numbers = true, value_parser = chance)]
     false_alarms: f64,
-    /// Keep reading a file that grows, or a pipe; Ctrl-C ends it, with the summary. Text only
-    #[arg(long, conflicts_with = "status")]
-    follow: bool,
+    #[command(flatten)]
+    follow: FollowOption,
     /// Command that the shell runs for every alarm, which it gets as one JSON object on its
     /// standard input
     #[arg(long, value_name = "CMD", conflicts_with = "status")]
     on_event: Option<String>,
     /// Statuses of one monitor, of several periods or devices: their counts are added up, and each
     /// is listed
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "follow")]
     status: Vec<PathBuf>,
     /// The model that the statuses are of, for the names of its features; a status of another is
     /// refused

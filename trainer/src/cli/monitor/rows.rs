@@ -6,18 +6,18 @@ use std::path::Path;
 use anyhow::bail;
 use feamoe::judge::watch::report::{Alarm, Group, Quantity, ReferenceFrom, Summary, Window};
 use feamoe::judge::watch::{Event, Watch};
-use feamoe::rows::{Input, Stream, Use};
+use feamoe::rows::{Input, Use};
 use feamoe::schema::Schema;
 use feamoe_engine::fairness::Measure;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::follow::Follow;
 use super::{Options, hook};
 use crate::cli::evaluate::{values, without_group};
+use crate::cli::follow::say_left_out;
 use crate::cli::print::{self, share, signed};
 use crate::cli::require::named;
-use crate::cli::{Format, Outcome, load_model, open_rows, read_blob, read_card_beside, signals};
+use crate::cli::{Format, Outcome, load_model, open_rows, read_blob, read_card_beside};
 
 /// Inputs that a line on a window names.
 const MOST_NAMED: usize = 3;
@@ -28,6 +28,8 @@ const MOST_NAMED: usize = 3;
 pub enum Line<'a> {
     Alarm(&'a Alarm),
     Window(&'a Window),
+    /// The rows of a window that is not complete yet.
+    SoFar(&'a Window),
     Summary(&'a Summary),
 }
 
@@ -61,15 +63,8 @@ pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
     }
     let mut watch = Watch::new(&model, watched)?;
     let is_named = options.schema.is_some();
-    let mut stream = match options.data.as_slice() {
-        [input] if options.follow => {
-            let input = Follow::open(input, signals::heed()).map(|follow| (input.to_string(), follow));
-            let (name, follow) = input?;
-            Stream::from_reader(&name, follow, &schema, Use::Score)?
-        }
-        _ if options.follow => bail!("found {} inputs, expected one to --follow", options.data.len()),
-        data => open_rows(data, &schema, is_named, Use::Score)?,
-    };
+    let data = options.follow.data(&options.data)?;
+    let mut stream = open_rows(&data, &schema, is_named, Use::Score)?;
     if options.reference.is_empty() {
         watch.learn_background();
     } else {
@@ -83,13 +78,16 @@ pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
         match &event {
             Event::Alarm(alarm) => print_line(format, &Line::Alarm(alarm), || alarm_text(alarm))?,
             Event::Window(window) => print_line(format, &Line::Window(window), || window_text(window))?,
+            Event::SoFar(window) => {
+                print_line(format, &Line::SoFar(window), || format!("{}  so far", window_text(window)))?;
+            }
         }
         match (&options.on_event, &event) {
             (Some(command), Event::Alarm(alarm)) => hook::run(command, alarm),
             _ => Ok(()),
         }
     })?;
-    signals::heed_no_more();
+    say_left_out(&data);
     print::warnings(&stream.notes(), &warnings);
     let summary = watch.summary();
     let other = &summary.other_labels;

@@ -33,6 +33,10 @@ impl Sink for Lines<'_> {
         Ok(writeln!(out, ",{}", csv_field(&on_one_line(&scored.notes)))?)
     }
 
+    fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(self.out.flush()?)
+    }
+
     fn finish(self) -> anyhow::Result<()> {
         Ok(())
     }

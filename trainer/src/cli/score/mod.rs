@@ -19,6 +19,7 @@ use feamoe_engine::schema::Note;
 pub use json::Scores;
 
 use super::progress::done;
+use super::follow::{FollowOption, say_left_out};
 use super::{Outcome, Source, TableOption, load_any, print, read_blob, read_card_beside};
 
 /// The options of `feamoe score`.
@@ -41,6 +42,8 @@ pub struct Options {
     /// Adds a column per expert with its gate weight
     #[arg(long)]
     gate: bool,
+    #[command(flatten)]
+    follow: FollowOption,
     #[command(flatten)]
     table: TableOption,
 }
@@ -82,6 +85,10 @@ struct Scored<'a> {
 /// Takes scored records.
 trait Sink {
     fn push(&mut self, scored: &Scored<'_>) -> anyhow::Result<()>;
+    /// Hands on what was pushed so far, where it can be read by itself.
+    fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
     fn finish(self) -> anyhow::Result<()>;
 }
 
@@ -114,7 +121,8 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
     let model = model.any();
     let card = read_card_beside(options.table.schema.as_deref(), &options.source.model, &blob)?;
     let table = options.table.table(card.as_ref())?;
-    let mut records = options.table.open(&options.source.data, &table)?;
+    let data = options.follow.data(&options.source.data)?;
+    let mut records = options.table.open(&data, &table)?;
     let binding =
         Binding::of(model.schema(), |name| records.column(name, "the model"))?.with_bad_cells(table.bad_cells);
     let kept = options.keep.iter().map(|name| records.column(name, "--keep"));
@@ -131,7 +139,18 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
     let mut sink = to(&layout)?;
     let mut record = model.record();
     let started = Instant::now();
-    while records.advance()? {
+    loop {
+        match records.advance() {
+            Err(error) if error.is_pause() => {
+                sink.flush()?;
+                continue;
+            }
+            more => {
+                if !more? {
+                    break;
+                }
+            }
+        }
         let row = records.record();
         binding.fill(&row, &mut record)?;
         inputs.observe(record.notes());
@@ -152,6 +171,7 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
     if records.record().position.number == 0 {
         print::note(&format!("note: {}: there are no records, only a header", records.files()));
     }
+    say_left_out(&data);
     done(records.record().position.number, "rows", started.elapsed());
     print::warnings(&records.notes(), &inputs.warnings(&binding));
     Ok(())

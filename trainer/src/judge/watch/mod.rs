@@ -98,6 +98,9 @@ pub enum Event {
     Alarm(Alarm),
     /// A window is complete; the last one may be shorter.
     Window(Box<Window>),
+    /// The rows of the window that is not complete, where data that are followed pause; there may be
+    /// further ones of the same window before it is complete.
+    SoFar(Box<Window>),
 }
 
 /// Watches one model; see the module's documentation.
@@ -286,9 +289,22 @@ impl<'m> Watch<'m> {
         mut take: impl FnMut(Event) -> Result<(), E>,
     ) -> Result<Vec<String>, E> {
         let mut reader = Reader::new(self.model, stream, id)?;
-        while reader.next(stream)? {
-            self.rates.name(stream.attributes());
-            self.observe(&reader.row).into_iter().try_for_each(&mut take)?;
+        let mut shown = 0;
+        loop {
+            match reader.next(stream) {
+                Ok(true) => {
+                    self.rates.name(stream.attributes());
+                    self.observe(&reader.row).into_iter().try_for_each(&mut take)?;
+                }
+                Ok(false) => break,
+                Err(error) if error.is_pause() => {
+                    let seen = self.rows + self.labelled;
+                    if std::mem::replace(&mut shown, seen) != seen && !self.window.is_empty() {
+                        take(Event::SoFar(Box::new(self.window())))?;
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         stream.check_rows()?;
         self.other_labels = OtherLabels::new(stream.other_labels(), stream.target()).known();
@@ -345,19 +361,24 @@ impl<'m> Watch<'m> {
         self.rates.name(attributes);
     }
 
-    /// Ends a window before it is full; `None` where nothing came since the last.
-    pub fn finish(&mut self) -> Option<Event> {
-        let tally = std::mem::take(&mut self.window);
-        if tally.is_empty() {
-            return None;
-        }
-        let names: Vec<String> = self.names().collect();
+    /// Returns what the window is so far, of which something came.
+    fn window(&self) -> Window {
+        let tally = &self.window;
         let shares = |counts: [u64; 3]| counts.map(|count| count as f64 / tally.rows() as f64);
-        let inputs = self.inputs.iter().zip(names).enumerate().map(|(index, (input, feature))| {
+        let inputs = self.inputs.iter().zip(self.names()).enumerate().map(|(index, (input, feature))| {
             let [missing, clamped, unseen] = shares(tally.notes(index));
             InputDrift { feature, drift: input.drift(), missing, clamped, unseen }
         });
-        let window = tally.report(inputs.collect(), self.score.drift(), self.rates.names());
+        tally.report(inputs.collect(), self.score.drift(), self.rates.names())
+    }
+
+    /// Ends a window before it is full; `None` where nothing came since the last.
+    pub fn finish(&mut self) -> Option<Event> {
+        if self.window.is_empty() {
+            return None;
+        }
+        let window = self.window();
+        self.window = WindowTally::default();
         for watcher in self.inputs.iter_mut().chain([&mut self.score]) {
             let window = std::mem::replace(&mut watcher.window, vec![0; watcher.reference.len()]);
             // Without a reference, the first window is it.

@@ -1,0 +1,236 @@
+//! Data that are read while they are written: a file that grows, or a pipe.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Input;
+use crate::error::{Error, pause};
+
+/// How often a file is looked at for more, and how soon a request to stop is heard.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long reading continues after the request: what had come before it is read, however late this
+/// process is, and a pipe that never pauses ends too.
+const LINGER: Duration = Duration::from_millis(500);
+/// A line without an end that is longer is handed out, to be refused: as long as a record may be.
+const MOST_WAITING: usize = 1 << 22;
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 16;
+/// First bytes of what is no plain text, and what it is: gzip, Arrow and Parquet. Their records do
+/// not end with a line.
+const OTHERS: [(&[u8], &str); 4] = [
+    (b"\x1f\x8b", "compressed; decompress it, for example: gzip -dc FILE | feamoe ... -"),
+    (b"\xff\xff\xff\xff", "an Arrow stream; write CSV instead"),
+    (b"ARROW1", "an Arrow file; write CSV instead"),
+    (b"PAR1", "a Parquet file; write CSV instead"),
+];
+
+/// A file or standard input, read while it is written: until the end of a pipe, or until `stop`.
+/// Plain text only, and the only input of its run.
+///
+/// Records are read a line at a time. Now and then the source says that it pauses
+/// ([`Error::is_pause`]), always between two records, so that a caller can show and store the state
+/// so far. When that happens depends on the clock; the records do not.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    input: Box<Input>,
+    stop: &'static AtomicBool,
+    every: Duration,
+    state: Arc<State>,
+}
+
+/// What the reader of a followed input shares with whoever follows it.
+#[derive(Debug, Default)]
+struct State {
+    /// The header is read: from here on there may be pauses.
+    is_open: AtomicBool,
+    left_out: AtomicUsize,
+}
+
+impl PartialEq for Followed {
+    fn eq(&self, other: &Self) -> bool {
+        self.input == other.input
+    }
+}
+
+impl Followed {
+    /// Follows an input, until its end or until `stop` is true, with a pause after `every`.
+    #[must_use]
+    pub fn new(input: Input, stop: &'static AtomicBool, every: Duration) -> Self {
+        Self { input: Box::new(input), stop, every, state: Arc::default() }
+    }
+
+    /// Returns the file or standard input.
+    pub(super) fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// Returns the bytes of a line without an end that were left out at the request to stop.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.state.left_out.load(Ordering::SeqCst)
+    }
+
+    /// Says that the source is open and takes pauses.
+    pub(super) fn start_pauses(&self) {
+        self.state.is_open.store(true, Ordering::SeqCst);
+    }
+
+    /// Starts to read.
+    pub(super) fn open(&self) -> Result<Follow, Error> {
+        let (send, chunks) = sync_channel(4);
+        match &*self.input {
+            Input::Stdin => thread::spawn(move || copy(io::stdin(), None, &send)),
+            Input::File(path) => {
+                let named = |source| Error::Read { file: self.input.to_string(), source };
+                let file = File::open(path).map_err(named)?;
+                let is_file = file.metadata().map_err(named)?.is_file();
+                let path = is_file.then(|| path.clone());
+                thread::spawn(move || copy(file, path.as_deref(), &send))
+            }
+            other => return Err(Error::Input(format!("{other} cannot be followed; name a file or standard input"))),
+        };
+        Ok(Follow {
+            chunks,
+            followed: self.clone(),
+            ready: io::Cursor::default(),
+            rest: Vec::new(),
+            is_begun: false,
+            is_over: false,
+            paused: Instant::now(),
+            stopped: None,
+        })
+    }
+}
+
+/// Whole lines as they come. A line without an end waits for it: at the end of a pipe it is handed
+/// out as it is, at the request to stop it is left out.
+pub(super) struct Follow {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    followed: Followed,
+    ready: io::Cursor<Vec<u8>>,
+    /// The begin of a line.
+    rest: Vec<u8>,
+    /// The first bytes were looked at.
+    is_begun: bool,
+    is_over: bool,
+    /// When the last pause was.
+    paused: Instant,
+    /// When the request to stop was heard.
+    stopped: Option<Instant>,
+}
+
+impl Follow {
+    /// Waits for whole lines; false at the end.
+    fn wait(&mut self) -> io::Result<bool> {
+        while !self.is_over {
+            let stops = || self.followed.stop.load(Ordering::SeqCst);
+            if stops() && self.stopped.get_or_insert_with(Instant::now).elapsed() >= LINGER {
+                return Ok(self.stop());
+            }
+            if self.followed.state.is_open.load(Ordering::SeqCst) && self.paused.elapsed() >= self.followed.every {
+                self.paused = Instant::now();
+                return Err(pause());
+            }
+            match self.chunks.recv_timeout(PATIENCE) {
+                Err(RecvTimeoutError::Timeout) => {}
+                // Whoever writes may be asked to stop too, within a line.
+                Err(RecvTimeoutError::Disconnected) if stops() => return Ok(self.stop()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.is_over = true;
+                    self.ready = io::Cursor::new(std::mem::take(&mut self.rest));
+                    return Ok(!self.ready.get_ref().is_empty());
+                }
+                Ok(chunk) => {
+                    self.rest.extend_from_slice(&chunk?);
+                    if let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') {
+                        let rest = self.rest.split_off(end + 1);
+                        self.ready = io::Cursor::new(std::mem::replace(&mut self.rest, rest));
+                        return Ok(true);
+                    }
+                    if self.rest.len() > MOST_WAITING {
+                        self.ready = io::Cursor::new(std::mem::take(&mut self.rest));
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Ends at the request to stop; false, as at every end.
+    fn stop(&mut self) -> bool {
+        self.is_over = true;
+        self.followed.state.left_out.store(self.rest.len(), Ordering::SeqCst);
+        false
+    }
+
+    /// Refuses what is no plain text.
+    fn check_text(&mut self) -> io::Result<()> {
+        let head = self.ready.get_ref();
+        if self.is_begun || head.is_empty() {
+            return Ok(());
+        }
+        self.is_begun = true;
+        match OTHERS.iter().find(|(magic, _)| head.starts_with(magic)) {
+            Some((_, found)) => {
+                Err(io::Error::other(format!("only plain text is read while it is written, and this is {found}")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Read for Follow {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let length = self.ready.read(buffer)?;
+            if length > 0 || buffer.is_empty() || !self.wait()? {
+                return Ok(length);
+            }
+            self.check_text()?;
+        }
+    }
+}
+
+/// Hands chunks over until the end: of a file (`path`) there is none, as it may grow.
+fn copy(mut source: impl Read, path: Option<&Path>, send: &SyncSender<io::Result<Vec<u8>>>) {
+    let mut read = 0_u64;
+    loop {
+        let mut chunk = vec![0; CHUNK];
+        let sent = match source.read(&mut chunk) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // Of a pipe that whoever handed it over does not want to be waited for.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                thread::sleep(PATIENCE);
+                continue;
+            }
+            Err(error) => {
+                let _ = send.send(Err(error));
+                return;
+            }
+            Ok(0) => {
+                let Some(path) = path else { return };
+                if path.metadata().is_ok_and(|found| found.len() < read) {
+                    let _ = send.send(Err(io::Error::other("it has become shorter while it was followed")));
+                    return;
+                }
+                thread::sleep(PATIENCE);
+                continue;
+            }
+            Ok(length) => {
+                read += length as u64;
+                chunk.truncate(length);
+                send.send(Ok(chunk))
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
