@@ -302,14 +302,14 @@ fn shards_that_do_not_belong_together_are_refused() {
     let with = |options: &Options| [shard.clone(), learned(options, &rows(2))];
     let learner = |options: LearnerOptions| Options { learner: options.check().unwrap(), ..shared.clone() };
     let target = LearnerOptions::default().growth(Growth { every: 400, ..Growth::NONE }).target(Measure::Spd, 0.1);
-    assert_eq!(refused(&with(&learner(target)), &JOIN), "shard 2 has another options of the learner than shard 1");
+    assert_eq!(refused(&with(&learner(target)), &JOIN), "shard 2 has another options of the learner than the first");
     let of_its_own =
-        "shard 2 has another encoding than shard 1; all shards have to hold the encoding of one earlier run";
+        "shard 2 has another encoding than the first; all shards have to hold the encoding of one earlier run";
     assert_eq!(refused(&with(&Options { encoding: None, ..shared.clone() }), &JOIN), of_its_own);
     let bins = Options { encoder: encoder::Options { bins: 10, ..options().encoder }, ..options() };
-    assert_eq!(refused(&with(&bins), &JOIN), "shard 2 has another options of the encoding than shard 1");
+    assert_eq!(refused(&with(&bins), &JOIN), "shard 2 has another options of the encoding than the first");
     let late = Options { label_delay: 5, ..shared.clone() };
-    assert_eq!(refused(&with(&late), &JOIN), "shard 2 has another delay of the labels than shard 1");
+    assert_eq!(refused(&with(&late), &JOIN), "shard 2 has another delay of the labels than the first");
     assert_eq!(refused(&[], &JOIN), "found no shard, expected at least one");
     let empty = Trainer::new(&["a", "b", "c", "s", "y"], schema(), &shared).unwrap();
     let none = "shard 2 has learned from no row, or from fewer than its encoding is fitted on";
@@ -321,7 +321,9 @@ fn shards_that_do_not_belong_together_are_refused() {
     let expected = shard.learner().experts();
     assert_eq!(
         refused(&[shard.clone(), few], &AVERAGE),
-        format!("shard 2 has {found} experts, shard 1 has {expected}: only as many can be averaged; join them instead")
+        format!(
+            "shard 2 has {found} experts, the first has {expected}: only as many can be averaged; join them instead"
+        )
     );
     let many = vec![shard; 40];
     let all = 40 * expected;

@@ -185,9 +185,10 @@ impl Learner {
     }
 
     /// Makes one learner of several: `how` is join or average; `polish`: rows to learn from at the
-    /// end; `experts`: as many at most in the end.
+    /// end; `experts`: as many at most in the end; `numbers`: those of the shards in messages, by
+    /// default from 1.
     #[classmethod]
-    #[pyo3(signature = (learners, how, polish=None, experts=None))]
+    #[pyo3(signature = (learners, how, polish=None, experts=None, numbers=None))]
     fn merge(
         _: &Bound<'_, PyType>,
         py: Python<'_>,
@@ -195,6 +196,7 @@ impl Learner {
         how: &str,
         polish: Option<&Table>,
         experts: Option<usize>,
+        numbers: Option<Vec<usize>>,
     ) -> PyResult<Self> {
         let how = match how {
             "join" => How::Join,
@@ -217,7 +219,7 @@ impl Learner {
             match run {
                 Ok(run) => Ok(run.into_trainer()),
                 Err(MergeError::Run(error)) => Err(error.into()),
-                Err(error) => Err(message(error)),
+                Err(error) => Err(message(error.numbered(&numbers.unwrap_or_default()))),
             }
         })?;
         Ok(Self::of(trainer))

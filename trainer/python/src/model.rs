@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use feamoe::error::Error;
 use feamoe::judge::binding::Binding;
+use feamoe::judge::counts::EvaluationCounts;
 use feamoe::judge::evaluation::{RecourseBurden, evaluate};
 use feamoe::judge::recourse::{Wanted, recourse, rules};
 use feamoe::judge::{self, score_bound};
@@ -138,6 +139,10 @@ impl Model {
         }
         Ok(scored.into_iter().flatten().collect())
     }
+}
+
+fn burden(is_measured: bool) -> RecourseBurden {
+    if is_measured { RecourseBurden::Measured } else { RecourseBurden::LeftOut }
 }
 
 /// What a record's score is made of.
@@ -286,6 +291,26 @@ impl Model {
         described.to_string()
     }
 
+    /// Counts what [`Model::evaluate`] reports of labelled rows, of which there may be none.
+    #[pyo3(signature = (table, schema=None, recourse_burden=true))]
+    fn count<'py>(
+        &self,
+        py: Python<'py>,
+        table: &Table,
+        schema: Option<&str>,
+        recourse_burden: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let counts = detached(py, || {
+            let schema = self.schema(schema)?;
+            let mut stream = Stream::new(Interruptible::new(table.0.rows(&schema.table)?), &schema, Use::Learn)?;
+            let burden = burden(recourse_burden);
+            let counts =
+                EvaluationCounts::count(self.owned.any(), self.card.as_ref(), &mut stream, &schema, burden)?;
+            counts.to_bytes().map_err(message)
+        });
+        Ok(PyBytes::new(py, &counts?))
+    }
+
     /// Judges the model on labelled rows: the JSON of `feamoe evaluate`. `schema`: TOML, by default
     /// that of training.
     #[pyo3(signature = (table, schema=None, recourse_burden=true))]
@@ -293,7 +318,7 @@ impl Model {
         detached(py, || {
             let schema = self.schema(schema)?;
             let mut stream = Stream::new(Interruptible::new(table.0.rows(&schema.table)?), &schema, Use::Learn)?;
-            let burden = if recourse_burden { RecourseBurden::Measured } else { RecourseBurden::LeftOut };
+            let burden = burden(recourse_burden);
             let evaluation = evaluate(self.owned.any(), self.card.as_ref(), &mut stream, burden, &mut |_| ())?;
             serde_json::to_string(&evaluation).map_err(message)
         })

@@ -65,7 +65,7 @@ pub enum MergeError {
         shard: usize,
     },
     /// A shard is no part of the same run.
-    #[error("shard {shard} has another {what} than shard 1")]
+    #[error("shard {shard} has another {what} than the first")]
     Differs {
         /// The shard.
         shard: usize,
@@ -73,14 +73,16 @@ pub enum MergeError {
         what: &'static str,
     },
     /// A shard's encoding is not that of the others.
-    #[error("shard {shard} has another encoding than shard 1; all shards have to hold the encoding of one earlier run")]
+    #[error(
+        "shard {shard} has another encoding than the first; all shards have to hold the encoding of one earlier run"
+    )]
     Encoding {
         /// The shard.
         shard: usize,
     },
     /// Means of experts need as many in every shard.
     #[error(
-        "shard {shard} has {found} experts, shard 1 has {expected}: only as many can be averaged; join them instead"
+        "shard {shard} has {found} experts, the first has {expected}: only as many can be averaged; join them instead"
     )]
     Experts {
         /// The shard.
@@ -127,6 +129,23 @@ pub enum MergeError {
     /// The merged state is none, as it should not be.
     #[error("the merged state: {0}")]
     State(#[from] CheckpointError),
+}
+
+impl MergeError {
+    /// Calls the shards by other numbers than their places: by those given, one for each.
+    #[must_use]
+    pub fn numbered(mut self, numbers: &[usize]) -> Self {
+        if let Self::Empty { shard }
+        | Self::Differs { shard, .. }
+        | Self::Encoding { shard }
+        | Self::Experts { shard, .. }
+        | Self::AbsentGroup { shard, .. } = &mut self
+            && let Some(number) = shard.checked_sub(1).and_then(|place| numbers.get(place))
+        {
+            *shard = *number;
+        }
+        self
+    }
 }
 
 impl From<NoUnion> for MergeError {

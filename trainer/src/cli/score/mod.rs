@@ -145,7 +145,7 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
         })?;
     }
     sink.finish()?;
-    print::warnings(&records.notes(), &inputs.warnings(&binding));
+    print::warnings(&records.notes(), &inputs.warnings(binding.bad_cells()));
     Ok(())
 }
 
