@@ -192,6 +192,21 @@ impl Model {
         Ok(detached(py, || self.score_all(table, calibrated))?.to_pyarray(py))
     }
 
+    /// Returns the scores and the calibrated probabilities.
+    #[allow(clippy::type_complexity)] // a tuple of arrays
+    fn scores<'py>(
+        &self,
+        py: Python<'py>,
+        table: &Table,
+    ) -> PyResult<(Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<f32>>)> {
+        let both = |model: AnyModel<'_>, record: &AnyRecord<'_>, score: &HostScore| {
+            (score.probability, model.calibrated(record, score).unwrap_or(score.probability))
+        };
+        let (scores, calibrated): (Vec<f32>, Vec<f32>) =
+            detached(py, || self.score_all(table, both))?.into_iter().unzip();
+        Ok((scores.to_pyarray(py), calibrated.to_pyarray(py)))
+    }
+
     /// Returns the score of one record, a dictionary of values by the names of features.
     fn score_one(&self, values: &Bound<'_, PyDict>) -> PyResult<f32> {
         let one = self.one.as_ref().ok_or(Fault::from(Error::NamesStripped))?;

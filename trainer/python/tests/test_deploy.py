@@ -14,7 +14,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def test_there_are_pages():
-    assert [page.stem for page in PAGES] == ["spark", "sql"]
+    assert [page.stem for page in PAGES] == ["dask", "spark", "sql"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -24,8 +24,8 @@ def test_blocks_print_what_stands_below_them(page, tmp_path, monkeypatch):
             pytest.skip("FEAMOE_SPARK is not 1")
         monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     else:
-        pytest.importorskip("duckdb")
-        pytest.importorskip("datafusion")
+        for engine in ("dask", "datafusion", "duckdb"):
+            pytest.importorskip(engine)
     monkeypatch.chdir(tmp_path)
     blocks = [match.groups() for match in BLOCK.finditer(page.read_text(encoding="utf-8"))]
     assert {kind for kind, _ in blocks} == {"python", "text"}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._model import Model
-from ._tables import fault
+from ._tables import fault, table
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def scores() -> Added:
     """Returns what a model says of rows."""
 
     def of(model: Model, rows: Any) -> list[np.ndarray[Any, Any]]:
-        return [model.predict_proba(rows), model.score(rows), model.decide(rows)]
+        score, probability = model._core.scores(table(rows))
+        return [probability, score, score >= np.float32(model.threshold)]
 
     return Added({"probability": "float", "score": "float", "decision": "boolean"}, of)
 

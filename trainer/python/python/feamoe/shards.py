@@ -31,7 +31,9 @@ __all__ = ["evaluate", "train"]
 
 #: Rows that an encoding is fitted on, unless the option ``warmup`` says otherwise.
 WARMUP = 5_000
-#: Rows that are counted together.
+#: Rows that are learned from together: not so many that they matter to memory.
+LEARNED_ROWS = 1 << 16
+#: Rows that are counted together: counts have some cost for each time.
 COUNTED_ROWS = 1 << 18
 
 
@@ -223,10 +225,10 @@ def _check_columns(shard: int, found: Sequence[str], expected: Sequence[str]) ->
     for name in expected:
         if name not in found:
             found_names = f"no column {name!r}, only {', '.join(found)}"
-            raise _in_column(name, fault(found_names, "the columns of the other shards", f"shard {shard}"))
+            raise _in_column(name, fault(found_names, "the columns of the rows before", f"shard {shard}"))
     for name in found:
         if name not in expected:
-            names = f"the columns of the other shards, {', '.join(expected)}"
+            names = f"the columns of the rows before, {', '.join(expected)}"
             raise _in_column(name, fault(f"a column {name!r}", names, f"shard {shard}"))
 
 
@@ -247,9 +249,7 @@ def sampled(size: int, seed: int, shard: int, tables: Iterator[Any]) -> Done:
         draws, places = random.random(len(rows)), np.arange(before, before + len(rows))
         if kept is not None:
             lower = np.flatnonzero(draws < (kept[0].max() if len(kept[0]) >= size else 1.0))
-            _check_columns(shard, rows.column_names, kept[2].column_names)
-            rows = rows.select(kept[2].column_names).take(lower)
-            rows = pa.concat_tables([kept[2], rows], promote_options="permissive")
+            rows = pa.concat_tables([kept[2], rows.take(lower)], promote_options="permissive")
             draws, places = (np.concatenate([old, new[lower]]) for old, new in zip(kept, (draws, places)))
         lowest = np.sort(np.argpartition(draws, size)[:size]) if len(draws) > size else np.arange(len(draws))
         return draws[lowest], places[lowest], rows.take(lowest)
@@ -278,33 +278,40 @@ def counted(model: Model, schema: Schema | None, recourse_burden: bool, shard: i
     def content(sums: list[EvaluationCounts]) -> bytes:
         return EvaluationCounts.sum(sums).to_bytes()
 
-    return _over(shard, _larger(tables), count, content)
+    return _over(shard, tables, count, content, COUNTED_ROWS)
 
 
-def _larger(tables: Iterator[Any]) -> Iterator[pa.Table]:
-    """Puts small tables together: counts have some cost for each."""
-    waiting: list[pa.Table] = []
-    for rows in tables:
-        waiting.append(arrow(rows))
-        if sum(map(len, waiting)) >= COUNTED_ROWS:
-            yield pa.concat_tables(waiting, promote_options="permissive")
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting, promote_options="permissive")
+def _chunks(shard: int, tables: Iterator[Any], size: int) -> Iterator[pa.Table]:
+    """Cuts the rows of a shard anew, so that it does not matter how they came."""
+    waiting: pa.Table | None = None
+    for given in tables:
+        rows = arrow(given)
+        if waiting is not None:
+            _check_columns(shard, rows.column_names, waiting.column_names)
+            rows = pa.concat_tables([waiting, rows.select(waiting.column_names)], promote_options="permissive")
+        while len(rows) >= size:
+            yield rows.slice(0, size)
+            rows = rows.slice(size)
+        waiting = rows
+    if waiting is not None:
+        yield waiting
 
 
 def _over(
-    shard: int, tables: Iterator[Any], work: Callable[[Any, pa.Table, int], Any], content: Callable[[Any], bytes]
+    shard: int,
+    tables: Iterator[Any],
+    work: Callable[[Any, pa.Table, int], Any],
+    content: Callable[[Any], bytes],
+    size: int = LEARNED_ROWS,
 ) -> Done:
     """Goes over the tables of a shard; an error is returned with its place."""
     state: Any = None
     before = 0
     try:
-        for rows in tables:
-            table = arrow(rows)
-            if len(table):
-                state = work(state, table, before)
-                before += len(table)
+        for rows in _chunks(shard, tables, size):
+            if len(rows):
+                state = work(state, rows, before)
+                before += len(rows)
         return Done(shard, before, b"" if state is None else content(state))
     except (FeamoeError, pa.ArrowException) as error:
         placed = error if str(error).startswith(f"shard {shard}") else _placed(error, shard, before)
