@@ -85,7 +85,7 @@ def scored(spark: SparkSession, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         for part in range(SHARDS):
             rows = table.slice(part * ROWS // SHARDS, ROWS // SHARDS)
-            pq.write_table(rows, f"{place}/{part}.parquet", row_group_size=131_072)
+            pq.write_table(rows, f"{place}/{part}.parquet", row_group_size=131_072, compression="zstd")
         ways: dict[str, Callable[[], Any]] = {
             "one process": lambda: model.predict_proba(pq.read_table(place, columns=model.features)).mean(),
             "Spark, mapInArrow": lambda: feamoe.spark.score(

@@ -30,6 +30,8 @@ def spark():
         "spark.ui.enabled": "false",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
         "spark.sql.shuffle.partitions": "4",
+        # Spark's own Snappy is not found where musl is installed beside glibc.
+        "spark.sql.parquet.compression.codec": "zstd",
     }
     builder = SparkSession.builder.master("local[2]")
     for key, value in options.items():

@@ -4,11 +4,11 @@ evaluation where the rows lie. A partition is a frame of pandas. Threads serve w
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-
 import pandas as pd
 
 from . import shards as _shards
@@ -63,13 +63,13 @@ def _there(frame: Any) -> _shards.Run:
     """Works where the partitions lie."""
 
     def run(work: _shards.Work) -> Iterable[_shards.Done]:
-        import dask
+        engine: Any = importlib.import_module("dask")
 
         def done(shard: int, rows: pd.DataFrame) -> _shards.Done:
             return work(shard, iter([rows]))
 
         parts = enumerate(frame.to_delayed(), 1)
-        found: tuple[_shards.Done, ...] = dask.compute(*(dask.delayed(done)(shard, rows) for shard, rows in parts))
+        found: tuple[_shards.Done, ...] = engine.compute(*(engine.delayed(done)(shard, rows) for shard, rows in parts))
         return found
 
     return run

@@ -15,6 +15,7 @@ from ._added import Added, explanations, scores
 from ._learner import Learner
 from ._model import Evaluation, Model
 from ._schema import Schema
+from ._tables import fault
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -62,7 +63,7 @@ def train(
         keys = every if key is None else [_quoted(name) for name in ([key] if isinstance(key, str) else key)]
         frame = frame.repartition(shards, xxhash64(*keys)).sortWithinPartitions(xxhash64(*every))
     elif key is not None:
-        raise _shards.fault("a key", "shards=N with it, the number of partitions", "key")
+        raise fault("a key", "shards=N with it, the number of partitions", "key")
     return _shards.trained(
         _there(frame), how=how, polish=polish, merged_experts=merged_experts, settings=settings
     )
