@@ -319,8 +319,7 @@ impl Model {
             let schema = self.schema(schema)?;
             let mut stream = Stream::new(Interruptible::new(table.0.rows(&schema.table)?), &schema, Use::Learn)?;
             let burden = burden(recourse_burden);
-            let counts =
-                EvaluationCounts::count(self.owned.any(), self.card.as_ref(), &mut stream, &schema, burden)?;
+            let counts = EvaluationCounts::count(self.owned.any(), self.card.as_ref(), &mut stream, &schema, burden)?;
             counts.to_bytes().map_err(message)
         });
         Ok(PyBytes::new(py, &counts?))

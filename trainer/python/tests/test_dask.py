@@ -44,6 +44,8 @@ def test_scores_and_explanations_are_the_packages(rows, model):
         own = model.explain(rows, method=method)
         assert (np.stack(found["values"]) == own.values).all()
         assert (found["base_value"].to_numpy() == own.base_values).all()
+    kept = feamoe.dask.score(frame, model, keep=["y"])
+    assert list(kept.columns) == list(kept.compute().columns) == ["y", "probability", "score", "decision"]
     partly = with_empty(rows)
     assert len(feamoe.dask.score(partly, model).compute()) == len(partly.compute()) == 5_401
 
@@ -63,6 +65,8 @@ def test_what_is_wrong_with_a_partition_is_said_with_its_number(rows, model):
     frame = frames.from_pandas(rows, npartitions=3)
     with pytest.raises(feamoe.FeamoeError, match="a column of this name in the frame"):
         feamoe.dask.score(frame.drop(columns="b"), model)
+    with pytest.raises(feamoe.FeamoeError, match="'z': found a, b, c, s, y, expected a column of this name"):
+        feamoe.dask.score(frame, model, keep=["z"])
     with pytest.raises(feamoe.FeamoeError, match="found one, expected none of this name"):
         feamoe.dask.explain(frame.rename(columns={"y": "base_value"}), model)
     men = frames.concat([frame, frames.from_pandas(rows[rows["s"] == "m"], npartitions=1)])

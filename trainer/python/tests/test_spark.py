@@ -70,6 +70,8 @@ def test_scores_are_the_packages(spark, rows, model):
     assert (found["probability"].to_numpy(np.float32) == model.predict_proba(rows)).all()
     assert (found["score"].to_numpy(np.float32) == model.score(rows)).all()
     assert (found["decision"].to_numpy(bool) == model.decide(rows)).all()
+    few = feamoe.spark.score(frame_of(spark, rows), model, keep=["number"]).toPandas().sort_values("number")
+    assert few.equals(found[list(few.columns)]) and list(few.columns)[:2] == ["number", "probability"]
 
 
 @pytest.mark.parametrize("method", ["path", "frozen"])
@@ -103,8 +105,10 @@ def test_what_does_not_fit_is_refused_before_anything_runs(spark, rows, model):
     frame = frame_of(spark, rows)
     with pytest.raises(feamoe.FeamoeError, match="größe"):
         feamoe.spark.score(frame.drop("größe"), model)
+    renamed = frame.withColumnRenamed("number", "decision")
     with pytest.raises(feamoe.FeamoeError, match="decision"):
-        feamoe.spark.score(frame.withColumnRenamed("number", "decision"), model)
+        feamoe.spark.score(renamed, model)
+    assert feamoe.spark.score(renamed, model, keep=()).columns == ["probability", "score", "decision"]
 
 
 def parted(spark, shards):

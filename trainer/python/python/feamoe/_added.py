@@ -20,14 +20,17 @@ class Added:
     #: Returns them for some rows: an array each.
     of: Callable[[Model, Any], list[np.ndarray[Any, Any]]]
 
-    def check(self, model: Model, columns: Collection[str]) -> None:
-        """Raises :class:`FeamoeError` where they cannot be added to rows of these columns."""
+    def kept(self, model: Model, columns: Collection[str], keep: Collection[str] | None) -> list[str]:
+        """Returns the columns that rows of these columns keep; raises :class:`FeamoeError` where
+        nothing can be added to them."""
+        for name in [*model.features, *(keep or ())]:
+            if name not in columns:
+                raise fault(", ".join(columns), "a column of this name in the frame", column=name)
+        kept = [column for column in columns if keep is None or column in keep]
         for column in self.kinds:
-            if column in columns:
+            if column in kept:
                 raise fault("one", f"none of this name, which is added to the frame; rename it ({column})", column=column)
-        for feature in model.features:
-            if feature not in columns:
-                raise fault(", ".join(columns), "a column of this name in the frame", column=feature)
+        return kept
 
 
 def scores() -> Added:

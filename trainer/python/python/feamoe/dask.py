@@ -5,7 +5,7 @@ evaluation where the rows lie. A partition is a frame of pandas. Threads serve w
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,31 +20,34 @@ from ._schema import Schema
 __all__ = ["evaluate", "explain", "score", "train"]
 
 
-def score(frame: Any, model: Model) -> Any:
+def score(frame: Any, model: Model, *, keep: Sequence[str] | None = None) -> Any:
     """Returns a frame with what the model says of every row: ``probability`` of the favourable
     outcome (calibrated where the model is), ``score`` (what is compared with the threshold),
-    ``decision``. Columns are found by the names of the features."""
-    return _with(frame, model, scores())
+    ``decision``. Columns are found by the names of the features. ``keep``: the columns of the frame
+    that are kept beside, by default all."""
+    return _with(frame, model, scores(), keep)
 
 
-def explain(frame: Any, model: Model, *, method: str = "path", **wishes: Any) -> Any:
+def explain(
+    frame: Any, model: Model, *, method: str = "path", keep: Sequence[str] | None = None, **wishes: Any
+) -> Any:
     """Returns a frame with why every row has its score: ``values``, an array in the order of
     ``model.features`` (of the groups, where ``groups`` are given), and ``base_value``, which they are
-    added to. ``method`` and ``wishes``: those of :meth:`feamoe.Model.explain`."""
-    return _with(frame, model, explanations(method, wishes))
+    added to. ``method`` and ``wishes``: those of :meth:`feamoe.Model.explain`; ``keep`` as in :func:`score`."""
+    return _with(frame, model, explanations(method, wishes), keep)
 
 
 def train(
     frame: Any,
     *,
     how: str = "join",
-    polish: int = 20_000,
+    polish: int = 30_000,
     merged_experts: int | None = None,
     **settings: Any,
 ) -> Learner:
     """Learns from the partitions of a frame where they lie, each by itself, and makes one learner of
     all: see :func:`feamoe.shards.train`, a partition being a shard, numbered from 1. The frame is
-    computed twice; persist one that is dear."""
+    computed twice, or more often where filters leave few rows; persist one that is dear."""
     return _shards.trained(
         _there(frame), how=how, polish=polish, merged_experts=merged_experts, settings=settings
     )
@@ -75,16 +78,16 @@ def _there(frame: Any) -> _shards.Run:
     return run
 
 
-def _with(frame: Any, model: Model, added: Added) -> Any:
+def _with(frame: Any, model: Model, added: Added, keep: Sequence[str] | None) -> Any:
     """Adds columns to a frame."""
-    added.check(model, list(frame.columns))
+    kept = added.kept(model, list(frame.columns), keep)
     kinds = {"array": object, "boolean": bool, "double": np.float64, "float": np.float32}
     empty = {name: pd.Series(dtype=kinds[kind]) for name, kind in added.kinds.items()}
-    return frame.map_partitions(_added, model, added, meta=frame._meta.assign(**empty))
+    return frame.map_partitions(_added, model, added, kept, meta=frame._meta[kept].assign(**empty))
 
 
-def _added(rows: pd.DataFrame, model: Model, added: Added) -> pd.DataFrame:
+def _added(rows: pd.DataFrame, model: Model, added: Added, kept: list[str]) -> pd.DataFrame:
     columns = added.of(model, rows[model.features])
-    return rows.assign(**{
+    return rows[kept].assign(**{
         name: list(column) if column.ndim == 2 else column for name, column in zip(added.kinds, columns)
     })

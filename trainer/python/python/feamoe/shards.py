@@ -3,7 +3,7 @@ the same on Spark in :mod:`feamoe.spark` and on Dask in :mod:`feamoe.dask`.
 
 A shard is a sequence of tables with the same columns, in their order: tables or batches of pyarrow, frames of pandas or
 polars, the batches of one partition that ``collect_partitioned()`` of DataFusion returns. Each is
-gone over twice.
+gone over twice, or more often where filters leave few rows.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def train(
     shards: Iterable[Iterable[Any]],
     *,
     how: str = "join",
-    polish: int = 20_000,
+    polish: int = 30_000,
     merged_experts: int | None = None,
     **settings: Any,
 ) -> Learner:

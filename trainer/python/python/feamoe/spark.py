@@ -23,18 +23,24 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "explain", "score", "train"]
 
 
-def score(frame: DataFrame, model: Model) -> DataFrame:
+def score(frame: DataFrame, model: Model, *, keep: Sequence[str] | None = None) -> DataFrame:
     """Returns a frame, or a stream, with what the model says of every row: ``probability`` of the
     favourable outcome (calibrated where the model is), ``score`` (what is compared with the
-    threshold), ``decision``. Columns are found by the names of the features; null is missing."""
-    return _with(frame, model, scores())
+    threshold), ``decision``. Columns are found by the names of the features; null is missing.
+
+    ``keep``: the columns of the frame that are kept beside, by default all. The fewer, the faster:
+    each goes through Python and back."""
+    return _with(frame, model, scores(), keep)
 
 
-def explain(frame: DataFrame, model: Model, *, method: str = "path", **wishes: Any) -> DataFrame:
+def explain(
+    frame: DataFrame, model: Model, *, method: str = "path", keep: Sequence[str] | None = None, **wishes: Any
+) -> DataFrame:
     """Returns a frame, or a stream, with why every row has its score: ``values``, an array in the
     order of ``model.features`` (of the groups, where ``groups`` are given), and ``base_value``, which they
-    are added to. ``method`` and ``wishes``: those of :meth:`feamoe.Model.explain`."""
-    return _with(frame, model, explanations(method, wishes))
+    are added to. ``method`` and ``wishes``: those of :meth:`feamoe.Model.explain`; ``keep`` as in
+    :func:`score`."""
+    return _with(frame, model, explanations(method, wishes), keep)
 
 
 def train(
@@ -43,13 +49,13 @@ def train(
     shards: int | None = None,
     key: str | Sequence[str] | None = None,
     how: str = "join",
-    polish: int = 20_000,
+    polish: int = 30_000,
     merged_experts: int | None = None,
     **settings: Any,
 ) -> Learner:
     """Learns from the partitions of a frame where they lie, each by itself, and makes one learner of
     all: see :func:`feamoe.shards.train`, a partition being a shard, numbered from 1. The frame is
-    computed twice; cache one that is dear.
+    computed twice, or more often where filters leave few rows; cache one that is dear.
 
     ``shards``: spreads the rows over this number of partitions first, by the hash of ``key``, by default of
     the whole row, and puts those of a partition in the order of their hashes: the same rows give
@@ -96,11 +102,11 @@ def _there(frame: DataFrame) -> _shards.Run:
     return run
 
 
-def _with(frame: DataFrame, model: Model, added: Added) -> DataFrame:
+def _with(frame: DataFrame, model: Model, added: Added, keep: Sequence[str] | None) -> DataFrame:
     """Adds columns to a frame."""
     from pyspark.sql.types import ArrayType, BooleanType, DataType, DoubleType, FloatType, StructField, StructType
 
-    added.check(model, frame.columns)
+    kept = added.kept(model, frame.columns, keep)
     kinds: dict[str, DataType] = {
         "array": ArrayType(DoubleType()),
         "boolean": BooleanType(),
@@ -117,9 +123,9 @@ def _with(frame: DataFrame, model: Model, added: Added) -> DataFrame:
             if batch.num_rows == 0:
                 continue
             columns = [pa.array(list(column) if column.ndim == 2 else column) for column in of(own, _only(batch, own))]
-            yield pa.RecordBatch.from_arrays([*batch.columns, *columns], [*batch.schema.names, *names])
+            yield pa.RecordBatch.from_arrays([*map(batch.column, kept), *columns], [*kept, *names])
 
-    return frame.mapInArrow(batches, StructType([*frame.schema.fields, *fields]))
+    return frame.mapInArrow(batches, StructType([*(frame.schema[name] for name in kept), *fields]))
 
 
 def _only(batch: pa.RecordBatch, model: Model) -> pa.Table:
