@@ -123,6 +123,13 @@ def test_a_learner_of_shards_is_what_merging_by_hand_gives():
     ]
     again = feamoe.shards.train(kinds, **SETTINGS, seed=7, polish=4_000, warmup=1_000)
     assert again.checkpoint() == found.checkpoint()
+    # Engines finish partitions in any order.
+    everywhere = feamoe.shards._here(shards)
+    settings = {**SETTINGS, "seed": 7, "warmup": 1_000}
+    late = feamoe.shards.trained(
+        lambda work: list(everywhere(work))[::-1], how="join", polish=4_000, merged_experts=None, settings=settings
+    )
+    assert late.checkpoint() == found.checkpoint()
     other = feamoe.shards.train(shards[::-1], **SETTINGS, seed=7, polish=4_000, warmup=1_000)
     assert other.checkpoint() != found.checkpoint()
 
@@ -168,12 +175,20 @@ def test_shards_without_usable_rows_are_passed_over():
 def test_few_rows_and_rows_that_filters_leave_few_of():
     frame = people(7, 30)
     assert feamoe.shards.train(cut(frame, 1), **SETTINGS).rows == 60
+    assert feamoe.shards.train(cut(frame, 1), **SETTINGS, warmup=4_000, bins=16).rows == 60
     with pytest.raises(feamoe.FeamoeError, match="expected both outcomes"):
         feamoe.shards.train([[frame[:1]]], **SETTINGS)
     # Of 12,000 rows 5,400 have an outcome; a sample of 5,000 is not enough of them.
     frame = people(8, 12_000)
     frame["y"] = frame["y"].where(frame.index % 20 < 9)
-    learner = feamoe.shards.train(cut(frame, 6_000), **SETTINGS, polish=0)
+    everywhere, calls = feamoe.shards._here(cut(frame, 6_000)), []
+
+    def run(work):
+        calls.append(work.func.__name__)
+        return everywhere(work)
+
+    learner = feamoe.shards.trained(run, how="join", polish=0, merged_experts=None, settings=SETTINGS)
+    assert calls == ["sampled", "sampled", "learned"]
     twin = feamoe.Learner(**SETTINGS)
     twin.learn_many(frame)
     assert learner.rows == twin.rows == 5_400
