@@ -16,7 +16,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 
 #: The names of the package itself, in the order of the page.
 NAMES = [
-    *("FeamoeClassifier", "Learner", "Model", "Explanation", "Recourse", "Evaluation", "Export"),
+    *("FeamoeClassifier", "Learner", "Model", "Explanation", "Recourse", "Evaluation", "EvaluationCounts", "Export"),
     *("infer_schema", "devices", "FeamoeError", "FeamoeWarning"),
 ]
 #: What methods return and nobody makes.

@@ -26,6 +26,7 @@ mod cli_real_data;
 mod cli_recourse;
 mod cli_watch;
 mod comparison;
+mod counts;
 mod delta;
 mod determinism;
 mod device_costs;

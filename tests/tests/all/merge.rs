@@ -518,14 +518,14 @@ fn shards_that_do_not_belong_together_are_refused() {
     let target = LearnerOptions::default().growth(Growth { every: 400, ..Growth::NONE }).target(Measure::Spd, 0.1);
     assert_eq!(
         refused(&with(&learner(target)), &JOIN),
-        "shard 2 and shard 1 differ in their options: targets: [[\"Spd\",0.1]] and [[\"Spd\",0.05]]"
+        "shard 2 and the first differ in their options: targets: [[\"Spd\",0.1]] and [[\"Spd\",0.05]]"
     );
     let of_its_own = "shard 2 has an encoding of its own; all shards have to hold the encoding of one earlier run";
     assert_eq!(refused(&with(&Options { encoding: None, ..shared.clone() }), &JOIN), of_its_own);
     let bins = Options { encoder: encoder::Options { bins: 10, ..options().encoder }, ..options() };
-    assert_eq!(refused(&with(&bins), &JOIN), "shard 2 and shard 1 differ in their options of the encoding");
+    assert_eq!(refused(&with(&bins), &JOIN), "shard 2 and the first differ in their options of the encoding");
     let late = Options { label_delay: 5, ..shared.clone() };
-    assert_eq!(refused(&with(&late), &JOIN), "shard 2 and shard 1 differ in their delays of the labels");
+    assert_eq!(refused(&with(&late), &JOIN), "shard 2 and the first differ in their delays of the labels");
     assert_eq!(refused(&[], &JOIN), "found no shard, expected at least one");
     let empty = Trainer::new(&["a", "b", "c", "s", "y"], schema(), &shared).unwrap();
     let none = "shard 2 has learned from no row, or from fewer than its encoding is fitted on";
@@ -537,7 +537,9 @@ fn shards_that_do_not_belong_together_are_refused() {
     let expected = shard.learner().experts();
     assert_eq!(
         refused(&[shard.clone(), few], &AVERAGE),
-        format!("shard 2 has {found} experts, shard 1 has {expected}: only as many can be averaged; join them instead")
+        format!(
+            "shard 2 has {found} experts, the first has {expected}: only as many can be averaged; join them instead"
+        )
     );
     // An encoding that is not held would not stay the same.
     let free = learned(&options(), &rows(1));
@@ -649,7 +651,7 @@ fn a_shuffled_run_holds_the_encoding_too() {
     let json = folder.run(&polished).json();
     assert_eq!((&json["experts"], &json["rows"]), (&2.into(), &(900 + 900 + 1_200).into()));
     let refusal = folder.refusal(&["merge", "a.ckpt", "first.ckpt", "-o", "x.feamoe"]);
-    assert!(refusal.contains("first.ckpt: shard 2 and shard 1 differ in their options: targets"), "{refusal}");
+    assert!(refusal.contains("first.ckpt: shard 2 and the first differ in their options: targets"), "{refusal}");
     let refusal = folder.refusal(&["merge", "a.ckpt", "a.feamoe", "-o", "x.feamoe"]);
     assert!(refusal.contains("a.feamoe"), "{refusal}");
 }

@@ -185,9 +185,10 @@ impl Learner {
     }
 
     /// Merges learners: `how` is join or average; `polish`: rows to learn from at the end; `experts`:
-    /// as many at most. Returns the merged one, with notes about the rows.
+    /// as many at most; `numbers`: those of the shards in messages, by default from 1. Returns the
+    /// merged one, with notes about the rows.
     #[classmethod]
-    #[pyo3(signature = (learners, how, polish=None, experts=None))]
+    #[pyo3(signature = (learners, how, polish=None, experts=None, numbers=None))]
     fn merge(
         _: &Bound<'_, PyType>,
         py: Python<'_>,
@@ -195,6 +196,7 @@ impl Learner {
         how: &str,
         polish: Option<&Table>,
         experts: Option<usize>,
+        numbers: Option<Vec<usize>>,
     ) -> PyResult<(Self, Vec<String>)> {
         let how = match how {
             "join" => How::Join,
@@ -220,7 +222,7 @@ impl Learner {
                     Ok((run.into_trainer(), notes))
                 }
                 Err(MergeError::Run(error)) => Err(error.into()),
-                Err(error) => Err(message(error)),
+                Err(error) => Err(message(error.numbered(&numbers.unwrap_or_default()))),
             }
         })?;
         Ok((Self::of(trainer), notes))

@@ -6,6 +6,7 @@
 //! fault does; results do not depend on the number of threads.
 
 mod cells;
+mod counts;
 mod error;
 mod explain;
 mod export;
@@ -27,6 +28,9 @@ fn _feamoe(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<table::Table>()?;
     module.add_class::<model::Model>()?;
     module.add_class::<learner::Learner>()?;
+    module.add_function(wrap_pyfunction!(counts::sum_counts, module)?)?;
+    module.add_function(wrap_pyfunction!(counts::counted_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(counts::evaluation_of, module)?)?;
     module.add_function(wrap_pyfunction!(learner::check_options, module)?)?;
     module.add_function(wrap_pyfunction!(learner::target_of, module)?)?;
     module.add_function(wrap_pyfunction!(table::infer_schema, module)?)?;

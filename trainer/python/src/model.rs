@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use feamoe::error::Error;
 use feamoe::judge::binding::Binding;
+use feamoe::judge::counts::EvaluationCounts;
 use feamoe::judge::evaluation::{RecourseBurden, evaluate};
 use feamoe::judge::recourse::{Wanted, recourse, rules};
 use feamoe::judge::{self, score_bound};
@@ -140,6 +141,10 @@ impl Model {
     }
 }
 
+fn burden(is_measured: bool) -> RecourseBurden {
+    if is_measured { RecourseBurden::Measured } else { RecourseBurden::LeftOut }
+}
+
 /// What a record's score is made of.
 struct Scored {
     probability: f32,
@@ -185,6 +190,21 @@ impl Model {
             model.calibrated(record, score).unwrap_or(score.probability)
         };
         Ok(detached(py, || self.score_all(table, calibrated))?.to_pyarray(py))
+    }
+
+    /// Returns the scores and the calibrated probabilities.
+    #[allow(clippy::type_complexity)] // a tuple of arrays
+    fn scores<'py>(
+        &self,
+        py: Python<'py>,
+        table: &Table,
+    ) -> PyResult<(Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<f32>>)> {
+        let both = |model: AnyModel<'_>, record: &AnyRecord<'_>, score: &HostScore| {
+            (score.probability, model.calibrated(record, score).unwrap_or(score.probability))
+        };
+        let (scores, calibrated): (Vec<f32>, Vec<f32>) =
+            detached(py, || self.score_all(table, both))?.into_iter().unzip();
+        Ok((scores.to_pyarray(py), calibrated.to_pyarray(py)))
     }
 
     /// Returns the score of one record, a dictionary of values by the names of features.
@@ -286,6 +306,25 @@ impl Model {
         described.to_string()
     }
 
+    /// Counts what [`Model::evaluate`] reports of labelled rows, of which there may be none.
+    #[pyo3(signature = (table, schema=None, recourse_burden=true))]
+    fn count<'py>(
+        &self,
+        py: Python<'py>,
+        table: &Table,
+        schema: Option<&str>,
+        recourse_burden: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let counts = detached(py, || {
+            let schema = self.schema(schema)?;
+            let mut stream = Stream::new(Interruptible::new(table.0.rows(&schema.table)?), &schema, Use::Learn)?;
+            let burden = burden(recourse_burden);
+            let counts = EvaluationCounts::count(self.owned.any(), self.card.as_ref(), &mut stream, &schema, burden)?;
+            counts.to_bytes().map_err(message)
+        });
+        Ok(PyBytes::new(py, &counts?))
+    }
+
     /// Judges the model on labelled rows: the JSON of `feamoe evaluate`. `schema`: TOML, by default
     /// that of training.
     #[pyo3(signature = (table, schema=None, recourse_burden=true))]
@@ -293,7 +332,7 @@ impl Model {
         detached(py, || {
             let schema = self.schema(schema)?;
             let mut stream = Stream::new(Interruptible::new(table.0.rows(&schema.table)?), &schema, Use::Learn)?;
-            let burden = if recourse_burden { RecourseBurden::Measured } else { RecourseBurden::LeftOut };
+            let burden = burden(recourse_burden);
             let evaluation = evaluate(self.owned.any(), self.card.as_ref(), &mut stream, burden, &mut |_| ())?;
             serde_json::to_string(&evaluation).map_err(message)
         })

@@ -19,7 +19,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "deploy"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The packages that the blocks of a page import, and the programs that those of a section start.
-PACKAGES = {"mlflow": ["mlflow"], "spark": ["pyspark"], "sql": ["duckdb", "datafusion"]}
+PACKAGES = {"dask": ["dask"], "mlflow": ["mlflow"], "spark": ["pyspark"], "sql": ["duckdb", "datafusion"]}
 PROGRAMS = ["kcat", "mosquitto", "mosquitto_sub", "nats-server"]
 
 
@@ -41,7 +41,7 @@ BEFORE, SECTIONS = sections("pipes")
 
 
 def test_there_are_pages():
-    assert sorted(page.stem for page in FOLDER.glob("*.md")) == ["container", "mlflow", "pipes", "spark", "sql"]
+    assert sorted(page.stem for page in FOLDER.glob("*.md")) == ["container", "dask", "mlflow", "pipes", "spark", "sql"]
 
 
 @pytest.mark.parametrize("name", sorted(PACKAGES))

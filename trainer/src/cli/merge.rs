@@ -96,10 +96,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     };
     let merging = Merging { how, experts: options.experts, is_polished: !options.polish.is_empty() };
     let at_stop = if merging.is_polished { AtStop::Store } else { AtStop::Leave };
-    let run: Result<_, MergeError> = outputs.learn(at_stop, |saving, on_progress| {
-        merge::run(&shards, &merging, &options.polish, saving, on_progress)
-    });
-    let run = run.map_err(|error| match error.shard().and_then(|shard| options.shards.get(shard - 1)) {
+    let run: Result<_, MergeError> = outputs
+        .learn(at_stop, |saving, on_progress| merge::run(&shards, &merging, &options.polish, saving, on_progress));
+    let run = run.map_err(|mut error| match error.shard().and_then(|shard| options.shards.get(*shard - 1)) {
         Some(path) => anyhow::Error::new(error).context(path.display().to_string()),
         None => error.into(),
     });

@@ -7,25 +7,25 @@
 
 use feamoe_engine::fairness::{Distances, Measure, WideCounts};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::attribute::{AttributeReport, OtherLabels};
 use super::binding::Binding;
+use super::counts::Counted;
 use super::gaps::{GroupGaps, correct};
 use super::individual::IndividualFairness;
 use super::inputs::{Input, Inputs};
 use super::proxies::{Proxy, proxies};
+use super::ranking::ScoreHistogram;
 use super::reliability::{Reliability, ReliabilityBin, log_loss};
-use super::tally::{Decisions, Moments, Side};
+use super::tally::{Decisions, Moments, Side, Sum};
 use super::verdict::Requirement;
 use crate::error::Error;
 use crate::model::card::Card;
 use crate::model::{AnyModel, AnyRecord, HostModel, HostRecord, HostRecourse, HostScore};
-use crate::rows::{Attribute, Buffer, NO_GROUP, Reservoir, Row, Stream};
+use crate::rows::{Attribute, Buffer, GroupMap, NO_GROUP, Reservoir, Row, Stream};
 use crate::threads::PerThread;
 
-/// Steps of the score histogram behind the AUC: scores closer than 1e-6 count as ties.
-const SCORE_STEPS: usize = 1 << 20;
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 512;
 /// Bytes of the sample that is searched for proxies, past which no row is added: texts may be long.
@@ -88,6 +88,38 @@ pub fn evaluate_watched<'m>(
     watch: &mut dyn FnMut(JudgedRow<'_, 'm>) -> Result<(), Error>,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<Evaluation, Error> {
+    let (columns, attributes) = (stream.columns().len(), stream.attributes().count());
+    let (mut sample, mut features) = (None, Vec::new());
+    let watch = &mut |judged: JudgedRow<'_, 'm>| {
+        let sample = sample.get_or_insert_with(|| {
+            features = judged.binding.named_columns();
+            Reservoir::new(Buffer::new(columns, &judged.binding.columns(), attributes), 0, 0)
+        });
+        if sample.bytes() < MOST_BYTES {
+            sample.offer(judged.row);
+        }
+        watch(judged)
+    };
+    let counts = count_rows(model, card, stream, recourse_burden, watch, on_progress)?;
+    stream.check_rows()?;
+    stream.check_any_group()?;
+    let sample: Vec<Row<'_>> = sample.iter().flat_map(Reservoir::rows).collect();
+    let proxies = proxies(&sample, &features, &stream.attributes().collect::<Vec<_>>());
+    Ok(Evaluation { proxies, ..counts.report(stream.target()) })
+}
+
+/// Scores the labelled rows of a stream and counts everything that the measures are made of.
+///
+/// # Errors
+/// Those of the stream, of [`Binding`] and of `watch`; [`Error::OtherOutcome`].
+pub(super) fn count_rows<'m>(
+    model: AnyModel<'m>,
+    card: Option<&Card>,
+    stream: &mut Stream,
+    recourse_burden: RecourseBurden,
+    watch: &mut dyn FnMut(JudgedRow<'_, 'm>) -> Result<(), Error>,
+    on_progress: &mut dyn FnMut(u64),
+) -> Result<Counted, Error> {
     let mut declined = match model {
         AnyModel::Float(model) if recourse_burden == RecourseBurden::Measured => Some(Declined::new(model)),
         _ => None,
@@ -99,8 +131,6 @@ pub fn evaluate_watched<'m>(
     let mut evaluator = Evaluator::new(model.threshold(), stream.attributes().count());
     let mut individual = IndividualFairness::new(model, &binding, stream.attributes());
     individual.learn_groups(stream.attributes());
-    let kept = Buffer::new(stream.columns().len(), &binding.columns(), stream.attributes().count());
-    let mut sample = Reservoir::new(kept, 0, 0);
     let mut record = model.record();
     let mut inputs = Inputs::new(model.schema(), card);
     let mut rows = 0_u64;
@@ -119,9 +149,6 @@ pub fn evaluate_watched<'m>(
             if let Ok(score) = &score {
                 watch(JudgedRow { row: &row, label, binding: &binding, record: &record, score, calibrated })?;
             }
-            if sample.bytes() < MOST_BYTES {
-                sample.offer(&row);
-            }
             evaluator.observe_calibrated(label, [probability, calibrated], row.groups);
             if let Some(declined) = declined.as_mut().filter(|_| probability < model.threshold()) {
                 declined.push(&binding, &row, &mut evaluator)?;
@@ -134,28 +161,15 @@ pub fn evaluate_watched<'m>(
     if let Some(mut declined) = declined {
         declined.look(&mut evaluator);
     }
-    stream.check_rows()?;
-    stream.check_any_group()?;
-    let counts = stream.counts();
-    let (individual_unfairness, individual) = individual.report(stream.attributes());
-    let attributes = stream.attributes().zip(individual);
-    let attributes = attributes.map(|(attribute, individual)| AttributeReport::new(attribute, individual)).collect();
-    let skipped = counts.filtered + counts.unlabelled;
-    let sample: Vec<Row<'_>> = sample.rows().collect();
-    let proxies = proxies(&sample, &binding.named_columns(), &stream.attributes().collect::<Vec<_>>());
-    let favourable_outcome = model.schema().positive_name().unwrap_or_default().to_owned();
-    let report = evaluator.report(stream.attributes());
-    let other_labels = OtherLabels::new(stream.other_labels(), stream.target());
-    Ok(Evaluation {
-        skipped,
-        proxies,
-        other_labels,
-        favourable_outcome,
-        individual_unfairness,
-        attributes,
-        inputs: inputs.report(&binding),
-        warnings: inputs.warnings(&binding),
-        ..report
+    Ok(Counted {
+        model: model.crc32(),
+        favourable_outcome: model.schema().positive_name().unwrap_or_default().to_owned(),
+        has_distances: recourse_burden == RecourseBurden::Measured,
+        place: stream.place(),
+        individual: individual.counts(stream.attributes()),
+        evaluator,
+        inputs,
+        bad_cells: binding.bad_cells().collect(),
     })
 }
 
@@ -199,17 +213,16 @@ impl<'m> Declined<'m> {
 }
 
 /// Gathers decisions, one record at a time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Evaluator {
     threshold: f32,
     all: GroupTally,
-    log_loss: f64,
-    /// Records by score step: with a negative and with a positive label.
-    scores: Vec<[u64; 2]>,
+    log_loss: Sum,
+    scores: ScoreHistogram,
     groups: Vec<Vec<GroupTally>>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct GroupTally {
     decisions: Decisions,
     distances: Distances,
@@ -225,8 +238,8 @@ impl Evaluator {
         Self {
             threshold,
             all: GroupTally::default(),
-            log_loss: 0.0,
-            scores: vec![[0; 2]; SCORE_STEPS + 1],
+            log_loss: Sum::default(),
+            scores: ScoreHistogram::default(),
             groups: vec![Vec::new(); attributes],
         }
     }
@@ -240,12 +253,8 @@ impl Evaluator {
     /// decisions and AUC are of the first, log-loss and calibration of the second.
     pub fn observe_calibrated(&mut self, label: bool, [probability, calibrated]: [f32; 2], groups: &[u8]) {
         self.all.observe(label, [probability, calibrated], self.threshold);
-        self.log_loss += log_loss(label, calibrated);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-        let step = (probability * SCORE_STEPS as f32) as usize;
-        if let Some(cell) = self.scores.get_mut(step.min(SCORE_STEPS)).and_then(|c| c.get_mut(usize::from(label))) {
-            *cell += 1;
-        }
+        self.log_loss.add(log_loss(label, calibrated));
+        self.scores.observe(label, probability);
         self.tallies(groups, |tally, threshold| tally.observe(label, [probability, calibrated], threshold));
     }
 
@@ -253,6 +262,21 @@ impl Evaluator {
     /// was found.
     pub fn observe_distance(&mut self, distance: Option<f32>, groups: &[u8]) {
         self.tallies(groups, |tally, _| tally.observe_distance(distance));
+    }
+
+    /// Adds the records of another evaluator with the same threshold and attributes, whose groups
+    /// `groups` numbers as here.
+    pub(super) fn merge(&mut self, other: &Self, groups: &GroupMap) {
+        self.all.merge(&other.all);
+        self.log_loss.merge(other.log_loss);
+        self.scores.merge(&other.scores);
+        for (attribute, (tallies, others)) in self.groups.iter_mut().zip(&other.groups).enumerate() {
+            let others = groups.spread(attribute, others);
+            if tallies.len() < others.len() {
+                tallies.resize_with(others.len(), GroupTally::default);
+            }
+            tallies.iter_mut().zip(&others).for_each(|(tally, other)| tally.merge(other));
+        }
     }
 
     /// Does something with the tallies of a record's groups, and the threshold.
@@ -298,8 +322,8 @@ impl Evaluator {
             other_labels: OtherLabels::default(),
             accuracy: all.accuracy(),
             balanced_accuracy: all.balanced_accuracy(),
-            auc: self.auc(),
-            log_loss: self.log_loss / rows,
+            auc: self.scores.auc(),
+            log_loss: self.log_loss.value() / rows,
             calibration_error: self.all.reliability.error(),
             reliability: self.all.reliability.bins(),
             threshold: self.threshold,
@@ -315,21 +339,6 @@ impl Evaluator {
             warnings: Vec::new(),
         }
     }
-
-    /// Area under the ROC curve by the rank sum of the histogram, ties counted half; NaN where a
-    /// label is missing.
-    #[allow(clippy::cast_precision_loss)]
-    fn auc(&self) -> f64 {
-        let (mut below, mut ordered) = (0.0_f64, 0.0_f64);
-        let (mut negatives, mut positives) = (0_u64, 0_u64);
-        for [negative, positive] in &self.scores {
-            ordered += *positive as f64 * (below + 0.5 * *negative as f64);
-            below += *negative as f64;
-            negatives += negative;
-            positives += positive;
-        }
-        ordered / (negatives as f64 * positives as f64)
-    }
 }
 
 impl GroupTally {
@@ -343,6 +352,13 @@ impl GroupTally {
         if let Some(distance) = distance {
             self.spread.observe(distance);
         }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.decisions.merge(&other.decisions);
+        self.distances.merge(&other.distances);
+        self.spread.merge(&other.spread);
+        self.reliability.merge(&other.reliability);
     }
 
     fn side(&self) -> Side {

@@ -304,7 +304,9 @@ pub fn correct(gaps: &mut [GroupGaps], sides: &[[Side; 2]]) {
             }
         }
     }
-    comparisons.sort_by(|a, b| b.0.total_cmp(&a.0));
+    // By name where two are as clear, so that the order of the groups changes nothing.
+    let name = |place: usize| gaps.get(place).map(|found| (&found.attribute, &found.group));
+    comparisons.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| name(a.1).cmp(&name(b.1))));
     let mut left = comparisons.len();
     let mut is_over = false;
     for (_, place, measure) in comparisons {

@@ -17,7 +17,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::judge::binding::Binding;
@@ -43,7 +43,7 @@ struct Column {
 }
 
 /// Unfair records among those judged.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Share {
     rows: u64,
     unfair: u64,
@@ -139,6 +139,48 @@ impl IndividualFairness {
         Ok(())
     }
 
+    /// Returns what was counted. `attributes`: those that it began with.
+    pub(crate) fn counts<'a>(&self, attributes: impl IntoIterator<Item = &'a Attribute>) -> IndividualCounts {
+        let columns = self.columns.iter().zip(attributes).map(|(column, attribute)| ColumnCounts {
+            is_feature: column.feature.is_some(),
+            is_additive: column.feature.is_none() || column.of_model || !attribute.is_open(),
+            share: Some(column.share),
+        });
+        IndividualCounts { columns: columns.collect(), all: Some(self.all) }
+    }
+}
+
+/// What was counted of individual fairness, of all rows or of a part. A share is `None` where parts
+/// do not add up: the values that a record is tried with are those that occurred before it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct IndividualCounts {
+    columns: Vec<ColumnCounts>,
+    all: Option<Share>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct ColumnCounts {
+    is_feature: bool,
+    is_additive: bool,
+    share: Option<Share>,
+}
+
+impl IndividualCounts {
+    /// Adds those of another part.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let is_additive = self.columns.iter().all(|column| column.is_additive);
+        self.all = sum(self.all, other.all, is_additive);
+        for (column, other) in self.columns.iter_mut().zip(&other.columns) {
+            column.share = sum(column.share, other.share, column.is_additive);
+        }
+    }
+
+    /// Returns the protected columns whose parts do not add up.
+    pub(crate) fn lost<'a>(&self, attributes: impl IntoIterator<Item = &'a Attribute>) -> Vec<&'a str> {
+        let columns = self.columns.iter().zip(attributes).filter(|(column, _)| column.share.is_none());
+        columns.map(|(_, attribute)| attribute.column()).collect()
+    }
+
     /// Returns the share of unfair records over all protected columns (NaN without records to
     /// judge), and by attribute, `None` for intersections.
     pub(crate) fn report<'a>(
@@ -147,12 +189,20 @@ impl IndividualFairness {
     ) -> (f64, Vec<Option<IndividualUnfairness>>) {
         let columns = self.columns.iter().zip(attributes).map(|(column, attribute)| {
             (!attribute.is_intersection()).then(|| IndividualUnfairness {
-                is_feature: column.feature.is_some(),
-                individual_unfairness: column.share.value(),
+                is_feature: column.is_feature,
+                individual_unfairness: column.share.map_or(f64::NAN, Share::value),
             })
         });
-        (self.all.value(), columns.collect())
+        (self.all.map_or(f64::NAN, Share::value), columns.collect())
     }
+}
+
+/// Returns the records of both parts; `None` where both have some that do not add up.
+fn sum(a: Option<Share>, b: Option<Share>, is_additive: bool) -> Option<Share> {
+    let (a, b) = (a?, b?);
+    let is_one_part = a.rows == 0 || b.rows == 0;
+    let both = Share { rows: a.rows.saturating_add(b.rows), unfair: a.unfair.saturating_add(b.unfair) };
+    (is_additive || is_one_part).then_some(both)
 }
 
 /// Individual unfairness by one protected column.

@@ -2,18 +2,19 @@
 
 use feamoe_engine::Schema;
 use feamoe_engine::schema::Note;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::binding::Binding;
 use crate::model::card::Card;
+use crate::rows::Seen;
 
 /// Part of the records from which on a feature is remarkable, and records below which none is.
 const MOST: f64 = 0.5;
 const ENOUGH: u64 = 20;
 
 /// Counts by feature.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Inputs {
+    /// Their bad cells are counted elsewhere, by the binding.
     features: Vec<Input>,
     rows: u64,
     /// By feature, the part of the training rows in which it was missing; `None` where the model
@@ -22,7 +23,7 @@ pub struct Inputs {
 }
 
 /// What the cells of one feature were.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Input {
     /// The feature.
@@ -60,17 +61,27 @@ impl Inputs {
         }
     }
 
+    /// Adds the counts of other records of the same model.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.rows = self.rows.saturating_add(other.rows);
+        for (input, other) in self.features.iter_mut().zip(&other.features) {
+            input.missing = input.missing.saturating_add(other.missing);
+            input.clamped = input.clamped.saturating_add(other.clamped);
+            input.unseen = input.unseen.saturating_add(other.unseen);
+        }
+    }
+
     /// Returns whether a feature, by index, was never missing in training, as far as is known.
     #[must_use]
     pub fn was_never_missing(&self, feature: usize) -> bool {
         self.missing_in_training.get(feature).copied().flatten() == Some(0.0)
     }
 
-    /// Returns the counts of every feature, with the bad cells that a binding met.
+    /// Returns the counts of every feature, with its bad cells.
     #[must_use]
-    pub fn report(&self, binding: &Binding) -> Vec<Input> {
+    pub fn report(&self, bad_cells: impl IntoIterator<Item = Seen>) -> Vec<Input> {
         let mut inputs = self.features.clone();
-        for (input, bad) in inputs.iter_mut().zip(binding.bad_cells()) {
+        for (input, bad) in inputs.iter_mut().zip(bad_cells) {
             input.bad = bad.rows();
         }
         inputs
@@ -80,10 +91,10 @@ impl Inputs {
     /// unseen in most records, or has bad cells.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
-    pub fn warnings(&self, binding: &Binding) -> Vec<String> {
+    pub fn warnings(&self, bad_cells: impl IntoIterator<Item = Seen>) -> Vec<String> {
         let Self { features, rows, missing_in_training } = self;
         let mut lines = Vec::new();
-        for ((input, bad), training) in features.iter().zip(binding.bad_cells()).zip(missing_in_training) {
+        for ((input, bad), training) in features.iter().zip(bad_cells).zip(missing_in_training) {
             let Input { feature, missing, clamped, unseen, .. } = input;
             let mut say = |what: String| lines.push(format!("column {feature:?}: {what}"));
             if bad.rows() > 0 {

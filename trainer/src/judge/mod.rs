@@ -4,6 +4,7 @@
 pub mod attribute;
 pub mod binding;
 pub mod comparison;
+pub mod counts;
 pub mod evaluation;
 pub mod gaps;
 pub mod individual;
@@ -12,6 +13,7 @@ pub mod loss;
 pub mod merging;
 pub mod monitor;
 pub mod proxies;
+pub mod ranking;
 pub mod recourse;
 pub mod reliability;
 pub mod tally;

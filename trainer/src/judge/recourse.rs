@@ -248,7 +248,7 @@ pub fn recourse(
         return Err(Error::NoUsableRows { files: stream.files(), reason });
     }
     report.sum_up(&all, &changed, stream, &tallies);
-    report.warnings = inputs.warnings(&binding);
+    report.warnings = inputs.warnings(binding.bad_cells());
     Ok(report)
 }
 

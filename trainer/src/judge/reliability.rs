@@ -1,6 +1,8 @@
 //! How good probabilities are: log-loss, and calibration by bins.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use super::tally::Sum;
 
 /// Bins of the calibration error, of equal width.
 pub const CALIBRATION_BINS: usize = 10;
@@ -23,8 +25,15 @@ pub fn calibration_bin(probability: f32) -> usize {
 }
 
 /// Probabilities and outcomes by bin.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Reliability([ReliabilityBin; CALIBRATION_BINS]);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reliability([Bin; CALIBRATION_BINS]);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Bin {
+    rows: u64,
+    positives: u64,
+    probabilities: Sum,
+}
 
 /// Records whose probability is in the same tenth of [0, 1].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -34,7 +43,7 @@ pub struct ReliabilityBin {
     pub rows: u64,
     /// Those with the favourable outcome.
     pub positives: u64,
-    /// Their mean probability; within [`Reliability`], the sum.
+    /// Their mean probability.
     pub probability: f64,
 }
 
@@ -44,7 +53,16 @@ impl Reliability {
         if let Some(bin) = self.0.get_mut(calibration_bin(probability)) {
             bin.rows += 1;
             bin.positives += u64::from(label);
-            bin.probability += f64::from(probability);
+            bin.probabilities.add(f64::from(probability));
+        }
+    }
+
+    /// Adds other records.
+    pub fn merge(&mut self, other: &Self) {
+        for (bin, other) in self.0.iter_mut().zip(&other.0) {
+            bin.rows = bin.rows.saturating_add(other.rows);
+            bin.positives = bin.positives.saturating_add(other.positives);
+            bin.probabilities.merge(other.probabilities);
         }
     }
 
@@ -53,7 +71,12 @@ impl Reliability {
     #[allow(clippy::cast_precision_loss)]
     pub fn bins(&self) -> Vec<ReliabilityBin> {
         let bins = self.0.iter().filter(|bin| bin.rows > 0);
-        bins.map(|bin| ReliabilityBin { probability: bin.probability / bin.rows as f64, ..*bin }).collect()
+        let mean = |bin: &Bin| ReliabilityBin {
+            rows: bin.rows,
+            positives: bin.positives,
+            probability: bin.probabilities.value() / bin.rows as f64,
+        };
+        bins.map(mean).collect()
     }
 
     /// Returns the expected calibration error: the mean over records of |mean probability - share
@@ -61,7 +84,7 @@ impl Reliability {
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn error(&self) -> f64 {
-        let gap: f64 = self.0.iter().map(|bin| (bin.probability - bin.positives as f64).abs()).sum();
+        let gap: f64 = self.0.iter().map(|bin| (bin.probabilities.value() - bin.positives as f64).abs()).sum();
         gap / self.0.iter().map(|bin| bin.rows).sum::<u64>() as f64
     }
 }

@@ -7,6 +7,36 @@ use serde::{Deserialize, Serialize};
 /// One over the unit in which [`Moments`] are summed: 2^-20.
 const UNITS: f64 = (1_u64 << 20) as f64;
 
+/// One over the unit of a [`Sum`]: 2^-64.
+const SUM_UNITS: f64 = (1_u128 << 64) as f64;
+
+/// A sum of values from 0 to some thousands. Each is rounded down to units of 2^-64, and the units
+/// are summed as integers: neither the order nor parts that are summed apart change a bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum(u128);
+
+impl Sum {
+    /// Adds a value.
+    pub fn add(&mut self, value: f64) {
+        // Float to integer saturates and maps NaN to 0.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let units = (value * SUM_UNITS) as u128;
+        self.0 = self.0.saturating_add(units);
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: Self) {
+        self.0 = self.0.saturating_add(other.0);
+    }
+
+    /// Returns the sum, rounded once.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn value(self) -> f64 {
+        self.0 as f64 / SUM_UNITS
+    }
+}
+
 /// Number, sum and sum of squares of values from 0, summed as integers: the sums do not depend on
 /// the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +59,7 @@ impl Moments {
 
     /// Adds the values of another stretch.
     pub fn merge(&mut self, other: &Self) {
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
         self.sum = self.sum.saturating_add(other.sum);
         self.squares = self.squares.saturating_add(other.squares);
     }

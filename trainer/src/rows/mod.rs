@@ -213,6 +213,11 @@ impl<'s> Stream<'s> {
         self.admission.other_labels()
     }
 
+    /// Returns groups and counts so far, without where the reading is.
+    pub(crate) fn place(&self) -> Place {
+        self.admission.place(Reading::default())
+    }
+
     /// Returns what becomes of cells that are no number where one is needed.
     #[must_use]
     pub fn bad_cells(&self) -> BadCells {

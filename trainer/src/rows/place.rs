@@ -8,7 +8,8 @@ use super::groups::{Attribute, Grouping};
 use super::intersection::Intersection;
 use super::passed::Passed;
 use super::seen::Seen;
-use super::{Admission, Counts};
+use super::{Admission, Counts, Use};
+use crate::error::Error;
 use crate::schema::Schema;
 
 /// The state of a run's reading. It starts empty, before the first record.
@@ -88,6 +89,29 @@ impl Place {
                 .is_none_or(|within| within.passed.records <= self.counts.read && !within.files.is_empty())
     }
 
+    /// Returns what became of the records.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Returns the labels of rows that were left out because they have neither outcome.
+    pub(crate) fn other_labels(&self) -> &Seen {
+        &self.other_targets
+    }
+
+    /// Checks that at least one row of data of this schema was used, and that of each protected
+    /// column at least one group occurred; `files` stands for the data in messages.
+    ///
+    /// # Errors
+    /// [`Error::NoUsableRows`], [`Error::AbsentGroup`].
+    pub(crate) fn check_rows(&self, schema: &Schema, files: &str) -> Result<(), Error> {
+        let mut admission = Admission::new(&self.columns.clone().into(), files, schema, Use::Learn)?;
+        admission.resume(self, ResumeFrom::Rest);
+        admission.earlier = Counts::default();
+        admission.check_rows(files)?;
+        admission.check_any_group(files)
+    }
+
     /// Returns the column names.
     pub(crate) fn columns(&self) -> &[String] {
         &self.columns
@@ -145,7 +169,7 @@ impl Admission {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::rows::{Records, Source, Use};
+    use crate::rows::{Records, Source};
 
     #[test]
     fn groups_that_the_schema_does_not_have_are_no_place_in_its_data() {

@@ -22,6 +22,7 @@
 //! # Ok::<(), feamoe::error::Error>(())
 //! ```
 
+pub(crate) mod as_text;
 mod check;
 
 use std::collections::BTreeMap;

@@ -79,7 +79,7 @@ const MODEL_MAGIC: [u8; 4] = feamoe_engine::format::MAGIC;
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Checkpoint<'a> {
     /// How the data are read; stored as TOML.
-    #[serde(with = "as_text")]
+    #[serde(with = "crate::schema::as_text")]
     pub schema: Cow<'a, Schema>,
     /// How the encoder was fitted, or will be.
     pub encoding: encoder::Options,
@@ -101,24 +101,6 @@ pub struct Checkpoint<'a> {
     pub measured: Cow<'a, Measured>,
     /// Rows learned from, repeated passes counted again.
     pub rows: u64,
-}
-
-/// The schema, as the text that it could have been read from.
-mod as_text {
-    use std::borrow::Cow;
-
-    use serde::{Deserialize as _, Deserializer, Serializer, de, ser};
-
-    use crate::schema::Schema;
-
-    pub(super) fn serialize<S: Serializer>(schema: &Schema, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&toml::to_string(schema).map_err(ser::Error::custom)?)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Cow<'static, Schema>, D::Error> {
-        let text = String::deserialize(from)?;
-        toml::from_str(&text).map(Cow::Owned).map_err(de::Error::custom)
-    }
 }
 
 /// Whether the encoder is fitted yet.

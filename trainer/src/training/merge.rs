@@ -74,11 +74,11 @@ pub enum MergeError {
         shard: usize,
     },
     /// A shard learned in another way than the first one.
-    #[error("shard {shard} and shard 1 differ in their {what}")]
+    #[error("shard {shard} and the first differ in their {what}")]
     Differs {
         /// The shard.
         shard: usize,
-        /// What differs; of an option with both values, that of shard 1 last.
+        /// What differs; of an option with both values, that of the first last.
         what: String,
     },
     /// A shard's encoding is not that of the others, or is one that it may fit again.
@@ -89,7 +89,7 @@ pub enum MergeError {
     },
     /// Means of experts need as many in every shard.
     #[error(
-        "shard {shard} has {found} experts, shard 1 has {expected}: only as many can be averaged; join them instead"
+        "shard {shard} has {found} experts, the first has {expected}: only as many can be averaged; join them instead"
     )]
     Experts {
         /// The shard.
@@ -175,17 +175,29 @@ pub enum MergeError {
 }
 
 impl MergeError {
-    /// Returns the shard that it is about, counted from 1, if it is about one.
-    #[must_use]
-    pub fn shard(&self) -> Option<usize> {
+    /// Returns the number of the shard that it is about, if it is about one.
+    pub fn shard(&mut self) -> Option<&mut usize> {
         match self {
             Self::Empty { shard }
             | Self::Differs { shard, .. }
             | Self::Encoding { shard }
             | Self::Experts { shard, .. }
-            | Self::AbsentGroup { shard, .. } => Some(*shard),
+            | Self::AbsentGroup { shard, .. }
+            | Self::PolishLacksGroup { shard, .. } => Some(shard),
             _ => None,
         }
+    }
+
+    /// Calls the shards by other numbers than their places: by those given, one for each.
+    #[must_use]
+    pub fn numbered(mut self, numbers: &[usize]) -> Self {
+        if let Some(shard) = self.shard()
+            && let Some(number) = shard.checked_sub(1).and_then(|place| numbers.get(place))
+        {
+            *shard = *number;
+        }
+        self
+    }
     }
 }
 

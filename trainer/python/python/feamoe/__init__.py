@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import shap as shap
 from ._feamoe import FeamoeError, __version__
 from ._learner import FeamoeWarning, Learner
-from ._model import Evaluation, Explanation, Export, Model, Recourse, devices
+from ._model import Evaluation, EvaluationCounts, Explanation, Export, Model, Recourse, devices
 from ._schema import infer_schema
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Evaluation",
+    "EvaluationCounts",
     "Explanation",
     "Export",
     "FeamoeClassifier",

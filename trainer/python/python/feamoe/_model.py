@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +236,21 @@ class Model:
         labelled = with_columns(table(rows), self._schema(schema), y, sensitive_features)
         text = None if schema is None else toml(schema)
         return Evaluation(json.loads(self._core.evaluate(labelled, text, recourse_burden)))
+
+    def count(
+        self,
+        rows: Any,
+        y: Any = None,
+        *,
+        sensitive_features: Any = None,
+        schema: Schema | None = None,
+        recourse_burden: bool = True,
+    ) -> EvaluationCounts:
+        """Counts what :meth:`evaluate` reports, of a part of the rows where they lie; there may be
+        none. All else is as in :meth:`evaluate`."""
+        labelled = with_columns(table(rows), self._schema(schema), y, sensitive_features)
+        text = None if schema is None else toml(schema)
+        return EvaluationCounts(self._core.count(labelled, text, recourse_burden))
 
     def threshold_for(self, rows: Any, objective: str, y: Any = None, *, schema: Schema | None = None) -> float:
         """Returns the threshold that an objective asks for on labelled rows: ``auto:accuracy``,
@@ -509,6 +524,57 @@ class Evaluation:
         return _html.evaluation(self)
 
 
+class EvaluationCounts:
+    """What :meth:`Model.count` counts of a part of the rows, a *shard*. Counts add up: :meth:`evaluation`
+    of the sum is that of all rows, to the last digit, in whatever order the shards are added, but for
+    the order of groups that the schema does not list. Pickled, it is its bytes: some for each
+    distinct score."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self, data: bytes) -> None:
+        """Takes the bytes of counts; :class:`FeamoeError` for what is none."""
+        _feamoe.counted_rows(data)
+        self._bytes = bytes(data)
+
+    def to_bytes(self) -> bytes:
+        """Returns its bytes."""
+        return self._bytes
+
+    @classmethod
+    def sum(cls, shards: Iterable[EvaluationCounts]) -> EvaluationCounts:
+        """Adds up the counts of shards, which have to be of the same model, schema and options."""
+        return cls(_feamoe.sum_counts([(number, shard.to_bytes()) for number, shard in enumerate(shards, 1)]))
+
+    def __add__(self, other: EvaluationCounts) -> EvaluationCounts:
+        return EvaluationCounts.sum([self, other]) if isinstance(other, EvaluationCounts) else NotImplemented
+
+    @property
+    def rows(self) -> int:
+        """The labelled rows counted."""
+        return _feamoe.counted_rows(self._bytes)
+
+    def evaluation(self) -> Evaluation:
+        """Returns the evaluation of all that was counted. Left out, with a line in
+        ``evaluation["warnings"]``: proxies, which are searched for in a sample of all rows; and the individual
+        unfairness by a protected column of numbers whose values the model does not know, which
+        depends on the order of the rows. Of values that match nothing each shard names its first
+        ten; their rows are counted whole."""
+        return Evaluation(json.loads(_feamoe.evaluation_of(self._bytes)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EvaluationCounts, (self._bytes,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EvaluationCounts) and self._bytes == other._bytes
+
+    def __hash__(self) -> int:
+        return hash(self._bytes)
+
+    def __repr__(self) -> str:
+        return f"<feamoe.EvaluationCounts: {self.rows} rows>"
+
+
 def _floats(values: Any) -> NDArray[np.float32]:
     # Their shortest digits: each reads back as the same 32-bit float.
     return np.array(values, dtype=np.float32)
@@ -592,4 +658,4 @@ def write(path: Path, content: bytes) -> None:
         raise FeamoeError(f"cannot write {path}: {error.strerror}") from error
 
 
-__all__ = ["Evaluation", "Explanation", "Export", "Model", "Recourse", "devices", "label"]
+__all__ = ["Evaluation", "EvaluationCounts", "Explanation", "Export", "Model", "Recourse", "devices", "label"]

@@ -1,86 +1,147 @@
 """Models on frames of `Apache Spark <https://spark.apache.org>`_: scores and explanations, also of
-a stream. Rows reach the model as Arrow, a batch at a time; ``spark.sql.execution.arrow.maxRecordsPerBatch``
-of 65,536 serves well."""
+a stream; learning and evaluation where the rows lie. Rows reach the workers' Python as Arrow, a
+batch at a time; ``spark.sql.execution.arrow.maxRecordsPerBatch`` of 65,536 serves well."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ._model import Model
+from . import shards as _shards
+from ._added import Added, explanations, scores
+from ._learner import Learner
+from ._model import Evaluation, Model
+from ._schema import Schema
 from ._tables import fault
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["explain", "score"]
+__all__ = ["evaluate", "explain", "score", "train"]
 
 
-def score(frame: DataFrame, model: Model) -> DataFrame:
+def score(frame: DataFrame, model: Model, *, keep: Sequence[str] | None = None) -> DataFrame:
     """Returns a frame, or a stream, with what the model says of every row: ``probability`` of the
     favourable outcome (calibrated where the model is), ``score`` (what is compared with the
-    threshold), ``decision``. Columns are found by the names of the features; null is missing."""
-    columns = {"probability": "float", "score": "float", "decision": "boolean"}
+    threshold), ``decision``. Columns are found by the names of the features; null is missing.
 
-    def of(model: Model, rows: pa.Table) -> list[Any]:
-        return [model.predict_proba(rows), model.score(rows), model.decide(rows)]
-
-    return _with(frame, model, columns, of)
+    ``keep``: the columns of the frame that are kept beside, by default all. The fewer, the faster:
+    each goes through Python and back."""
+    return _with(frame, model, scores(), keep)
 
 
-def explain(frame: DataFrame, model: Model, *, method: str = "path", **wishes: Any) -> DataFrame:
+def explain(
+    frame: DataFrame, model: Model, *, method: str = "path", keep: Sequence[str] | None = None, **wishes: Any
+) -> DataFrame:
     """Returns a frame, or a stream, with why every row has its score: ``values``, an array in the
     order of ``model.features`` (of the groups, where ``groups`` are given), and ``base_value``, which they
-    are added to. ``method`` and ``wishes``: those of :meth:`feamoe.Model.explain`."""
-    columns = {"values": "array", "base_value": "double"}
-
-    def of(model: Model, rows: pa.Table) -> list[Any]:
-        explained = model.explain(rows, method=method, **wishes)
-        return [pa.array(list(explained.values), pa.list_(pa.float64())), pa.array(explained.base_values, pa.float64())]
-
-    return _with(frame, model, columns, of)
+    are added to. ``method`` and ``wishes``: those of :meth:`feamoe.Model.explain`; ``keep`` as in
+    :func:`score`."""
+    return _with(frame, model, explanations(method, wishes), keep)
 
 
-def _with(
-    frame: DataFrame, model: Model, columns: dict[str, str], of: Callable[[Model, pa.Table], list[Any]]
-) -> DataFrame:
+def train(
+    frame: DataFrame,
+    *,
+    shards: int | None = None,
+    key: str | Sequence[str] | None = None,
+    how: str = "join",
+    polish: int = 30_000,
+    merged_experts: int | None = None,
+    **settings: Any,
+) -> Learner:
+    """Learns from the partitions of a frame where they lie, each by itself, and makes one learner of
+    all: see :func:`feamoe.shards.train`, a partition being a shard, numbered from 1. The frame is
+    computed twice, or more often where filters leave few rows; cache one that is dear.
+
+    ``shards``: spreads the rows over this number of partitions first, by the hash of ``key``, by default of
+    the whole row, and puts those of a partition in the order of their hashes: the same rows give
+    the same bytes, wherever they came from. Without it, partitions and the order of rows in them are
+    the frame's own: give it an order for the same bytes, and one of time for drift to be seen.
+    """
+    if shards is not None:
+        from pyspark.sql.functions import xxhash64
+
+        every = [_quoted(column) for column in frame.columns]
+        keys = every if key is None else [_quoted(name) for name in ([key] if isinstance(key, str) else key)]
+        frame = frame.repartition(shards, xxhash64(*keys)).sortWithinPartitions(xxhash64(*every))
+    elif key is not None:
+        raise fault("a key", "shards=N with it, the number of partitions", "key")
+    return _shards.trained(
+        _there(frame), how=how, polish=polish, merged_experts=merged_experts, settings=settings
+    )
+
+
+def evaluate(
+    frame: DataFrame, model: Model, *, schema: Schema | None = None, recourse_burden: bool = True
+) -> Evaluation:
+    """Judges a model on the labelled rows of a frame where they lie: the numbers of
+    :meth:`feamoe.Model.evaluate` on all rows at once, to the last digit, but for what
+    :meth:`feamoe.EvaluationCounts.evaluation` leaves out."""
+    return _shards.evaluated(_there(frame), model, schema, recourse_burden)
+
+
+def _there(frame: DataFrame) -> _shards.Run:
+    """Works where the partitions lie."""
+
+    def run(work: _shards.Work) -> Iterable[_shards.Done]:
+        given = _share(frame, pickle.dumps(work))
+
+        def batches(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            from pyspark import TaskContext
+
+            task = TaskContext.get()
+            done = pickle.loads(given())((task.partitionId() if task else 0) + 1, rows)
+            yield pa.RecordBatch.from_pydict({"done": pa.array([pickle.dumps(done)], pa.binary())})
+
+        return [pickle.loads(row.done) for row in frame.mapInArrow(batches, "done binary").collect()]
+
+    return run
+
+
+def _with(frame: DataFrame, model: Model, added: Added, keep: Sequence[str] | None) -> DataFrame:
     """Adds columns to a frame."""
     from pyspark.sql.types import ArrayType, BooleanType, DataType, DoubleType, FloatType, StructField, StructType
 
-    for column in columns:
-        if column in frame.columns:
-            raise fault("one", f"none of this name, which is added to the frame; rename it ({column})", column=column)
-    for feature in model.features:
-        if feature not in frame.columns:
-            raise fault(", ".join(frame.columns), "a column of this name in the frame", column=feature)
+    kept = added.kept(model, frame.columns, keep)
     kinds: dict[str, DataType] = {
         "array": ArrayType(DoubleType()),
         "boolean": BooleanType(),
         "double": DoubleType(),
         "float": FloatType(),
     }
-    schema = StructType([*frame.schema.fields, *(StructField(name, kinds[kind]) for name, kind in columns.items())])
+    fields = [StructField(name, kinds[kind]) for name, kind in added.kinds.items()]
     given = _share(frame, model.to_bytes())
+    of, names = added.of, list(added.kinds)
 
     def batches(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         own = Model(given())
         for batch in rows:
             if batch.num_rows == 0:
                 continue
-            table = pa.Table.from_batches([batch])
-            for name, column in zip(columns, of(own, table.select(own.features)), strict=True):
-                table = table.append_column(name, [column if isinstance(column, pa.Array) else pa.array(column)])
-            yield from table.to_batches()
+            columns = [pa.array(list(column) if column.ndim == 2 else column) for column in of(own, _only(batch, own))]
+            yield pa.RecordBatch.from_arrays([*map(batch.column, kept), *columns], [*kept, *names])
 
-    return frame.mapInArrow(batches, schema)
+    return frame.mapInArrow(batches, StructType([*(frame.schema[name] for name in kept), *fields]))
 
 
-def _share(frame: DataFrame, model: bytes) -> Callable[[], bytes]:
-    """Sends a model to the workers once; with each task where the session has no context."""
+def _only(batch: pa.RecordBatch, model: Model) -> pa.Table:
+    """Returns the features of a batch."""
+    return pa.Table.from_batches([batch]).select(model.features)
+
+
+def _quoted(name: str) -> str:
+    """Returns a name as an expression, whatever it is made of."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _share(frame: DataFrame, content: bytes) -> Callable[[], bytes]:
+    """Sends bytes to the workers once; with each task where the session has no context."""
     try:
-        shared = frame.sparkSession.sparkContext.broadcast(model)
+        shared = frame.sparkSession.sparkContext.broadcast(content)
     except Exception:  # Spark Connect names its error by version.
-        return lambda: model
+        return lambda: content
     return lambda: shared.value

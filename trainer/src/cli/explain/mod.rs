@@ -436,7 +436,7 @@ impl<'o, 'm> Report<'o, 'm> {
         }
         if let Some(progress) = progress {
             progress.finish();
-            print::warnings(&records.notes(), &self.inputs.warnings(binding));
+            print::warnings(&records.notes(), &self.inputs.warnings(binding.bad_cells()));
         } else {
             let files = records.files();
             match (self.options.row, records.record().position.number) {

@@ -92,7 +92,7 @@ fn read(
     }
     progress.finish();
     ensure!(records.record().position.number > 0, "{}: there are no records, only a header", records.files());
-    print::warnings(&records.notes(), &inputs.warnings(&binding));
+    print::warnings(&records.notes(), &inputs.warnings(binding.bad_cells()));
     Ok(())
 }
 

@@ -18,8 +18,8 @@ use feamoe_engine::schema::Note;
 
 pub use json::Scores;
 
-use super::progress::done;
 use super::follow::{FollowOption, say_left_out};
+use super::progress::done;
 use super::{Outcome, Source, TableOption, load_any, print, read_blob, read_card_beside};
 
 /// The options of `feamoe score`.
@@ -173,7 +173,7 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
     }
     say_left_out(&data);
     done(records.record().position.number, "rows", started.elapsed());
-    print::warnings(&records.notes(), &inputs.warnings(&binding));
+    print::warnings(&records.notes(), &inputs.warnings(binding.bad_cells()));
     Ok(())
 }
 
