@@ -198,7 +198,6 @@ impl MergeError {
         }
         self
     }
-    }
 }
 
 impl From<NoUnion> for MergeError {
