@@ -133,7 +133,10 @@ def trained(
     cores = [learner._started() for learner in learners.values()]
     polished = sample.slice(0, polish)
     rows = start._table(polished, None, None) if polish else None
-    merged = Learner._resumed(_feamoe.Learner.merge(cores, how, rows, merged_experts, list(learners)))
+    core, notes = _feamoe.Learner.merge(cores, how, rows, merged_experts, list(learners))
+    for note in notes:
+        warnings.warn(note, FeamoeWarning, stacklevel=3)
+    merged = Learner._resumed(core)
     merged._seen = dict(start._seen)
     return merged
 
