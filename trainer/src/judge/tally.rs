@@ -146,6 +146,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sums_are_the_same_in_any_order_and_in_parts() {
+        let values: Vec<f64> = (1..=2_000).map(|n| f64::from(n * 7_919 % 2_003).recip() + f64::from(n % 17)).collect();
+        let sum = |values: &mut dyn Iterator<Item = &f64>| {
+            let mut sum = Sum::default();
+            values.for_each(|value| sum.add(*value));
+            sum
+        };
+        let all = sum(&mut values.iter());
+        assert_eq!(sum(&mut values.iter().rev()), all);
+        for cut in [0, 1, 700, 1_999, 2_000] {
+            let (first, rest) = values.split_at(cut);
+            let mut parts = sum(&mut rest.iter());
+            parts.merge(sum(&mut first.iter()));
+            assert_eq!(parts, all);
+        }
+        // Floats are not.
+        let [floats, reversed]: [f64; 2] = [values.iter().sum(), values.iter().rev().sum()];
+        assert!(floats != reversed && (floats - all.value()).abs() < 1e-9);
+        for hostile in [f64::NAN, f64::INFINITY, -1.0, 5e-324] {
+            let mut sum = all;
+            sum.add(hostile);
+            assert!(sum.value() >= all.value());
+        }
+    }
+
+    #[test]
     fn the_squared_error_is_that_of_a_mean() {
         let mut moments = Moments::default();
         for value in [0.25, 0.5, 0.125, 0.125] {
