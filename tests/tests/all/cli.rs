@@ -813,7 +813,9 @@ fn numbers_of_any_size_are_learned_from_as_they_are_scored() {
 fn a_file_of_no_records_has_no_scores() {
     let folder = Folder::with_model();
     folder.write("none.csv", lending(1, 0));
-    assert_eq!(folder.run(&["score", "lending.feamoe", "none.csv"]).done(), "row,probability,decision,notes\n");
+    let scores = folder.run(&["score", "lending.feamoe", "none.csv"]);
+    assert_eq!((scores.code, scores.stdout.as_str()), (Some(0), "row,probability,decision,notes\n"));
+    assert_eq!(scores.stderr, "note: none.csv: there are no records, only a header\n");
 }
 
 #[test]

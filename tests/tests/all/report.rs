@@ -508,7 +508,7 @@ fn little_is_reported_as_little() {
     assert!(page.contains("learned from, 2,000 rows") && !page.contains("Nothing happened"));
     let gaps: Vec<f64> =
         trained["targets"].as_array().unwrap().iter().map(|target| target["gap"].as_f64().unwrap()).collect();
-    let shown: Vec<f64> = numbers(&page, "training-verdicts").iter().map(|row| row[1]).collect();
+    let shown: Vec<f64> = numbers(&page, "training-verdicts").iter().map(|row| row[0]).collect();
     assert!(
         !gaps.is_empty() && gaps.iter().zip(&shown).all(|(a, b)| (*a as f32).to_bits() == (*b as f32).to_bits()),
         "{gaps:?} {shown:?}"

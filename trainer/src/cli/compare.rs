@@ -82,13 +82,14 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if let Some(mut page) = page {
         page.write_whole(comparison_page(&comparison, &options.compared(stream.files())).as_bytes())?;
         page.commit()?;
-        if let Some(path) = options.output.as_deref().filter(|path| !print::is_standard_output(path)) {
-            print::note(&format!("the comparison is in {}; open it in a browser", path.display()));
-        }
     }
     match options.format.format {
         Format::Json => print::json(&comparison)?,
-        Format::Text => print::text(&render(&comparison))?,
+        Format::Text => {
+            let page = options.output.as_deref().filter(|path| !print::is_standard_output(path));
+            let page = page.map(|path| format!("\nthe comparison is in {}; open it in a browser\n", path.display()));
+            print::text(&(render(&comparison) + &page.unwrap_or_default()))?;
+        }
     }
     Ok(Outcome::Done)
 }
