@@ -154,7 +154,9 @@ mod tests {
             table.row([name.clone(), "-0.0331".to_owned(), name.clone()]);
             let text = table.render();
             assert!(text.lines().all(|line| line.chars().count() <= width.into()), "{width}:\n{text}");
-            assert_eq!((text.matches('x').count(), text.matches("-0.0331").count()), (600, 1), "{text}");
+            // Of the first column in each block, whole.
+            let names = text.matches('x').count();
+            assert!(names >= 600 && names.is_multiple_of(300) && text.matches("-0.0331").count() == 1, "{text}");
         }
     }
 
