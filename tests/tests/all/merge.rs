@@ -354,7 +354,7 @@ fn rows_that_count_twice_are_named_and_rows_that_polish_are_checked() {
     };
     let shared = shared();
     let shard = |name: &str, text: String| {
-        let (mut save, never) = (|_: &Checkpoint<'_>| Ok(()), AtomicBool::new(false));
+        let (mut save, never) = (|_: &Trainer| Ok(()), AtomicBool::new(false));
         let saving = Saving { every: Saving::EVERY, save: &mut save, stop: &never };
         let run = run_saving(&[write(name, text)], &schema(), &shared, Some(saving), &mut unwatched).unwrap();
         run.checkpoint().to_bytes().unwrap()

@@ -70,7 +70,7 @@ def test_what_is_wrong_with_a_partition_is_said_with_its_number(rows, model):
     with pytest.raises(feamoe.FeamoeError, match="found one, expected none of this name"):
         feamoe.dask.explain(frame.rename(columns={"y": "base_value"}), model)
     men = frames.concat([frame, frames.from_pandas(rows[rows["s"] == "m"], npartitions=1)])
-    with pytest.raises(feamoe.FeamoeError, match='shard 4 has no rows of group "[fx]"'):
+    with pytest.raises(feamoe.FeamoeError, match='shard 4 has 0 rows of group "[fx]"'):
         feamoe.dask.train(men, polish=0, **SETTINGS)
     labels = rows["y"].astype(object)
     labels.iloc[7_000] = "perhaps"

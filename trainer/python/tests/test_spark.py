@@ -140,7 +140,7 @@ def test_rows_spread_by_hash_give_the_same_bytes_wherever_they_came_from(spark):
 def test_what_is_wrong_with_a_partition_is_said_with_its_number(spark, model):
     frame = people(3, 6_000)
     men = [frame, frame[:0], frame[frame["s"] == "m"]]
-    with pytest.raises(feamoe.FeamoeError, match='shard 3 has no rows of group "[fx]"'):
+    with pytest.raises(feamoe.FeamoeError, match='shard 3 has 0 rows of group "[fx]"'):
         feamoe.spark.train(parted(spark, men), polish=0, **SETTINGS)
     odd = frame.assign(y=frame["y"].astype(str))
     own = feamoe.Learner.fit(odd, **SETTINGS).export()

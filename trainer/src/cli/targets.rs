@@ -9,6 +9,7 @@ use feamoe::training::targets::{JudgedOn, TargetReport};
 
 use super::card::shown;
 use super::print::TextTable;
+use super::require::named;
 
 /// Returns the tables for people; nothing without protected groups.
 pub fn render(judged_on: JudgedOn, gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
@@ -35,7 +36,7 @@ pub fn render(judged_on: JudgedOn, gaps: &[GroupGaps], targets: &[TargetReport])
         let _ = write!(text, "\n{}", table.render());
         for t in targets {
             if let Some(reason) = &t.reason {
-                let _ = writeln!(text, "{}: {}: {} {}: {reason}", t.attribute, t.group, t.measure, verdict(t));
+                let _ = writeln!(text, "{}: {} {}: {reason}", named(&t.attribute, &t.group), t.measure, verdict(t));
             }
         }
     }
