@@ -258,12 +258,12 @@ fn hostile_rows_are_watched_too() {
     let alarms =
         (0..100_000).filter(|_| !watch.observe(&same(&Value::Missing)).iter().all(|e| matches!(e, Event::Window(_))));
     assert_eq!(alarms.count(), 0);
-    for options in [
-        Options { false_alarms: 0.0, ..Options::default() },
-        Options { false_alarms: f64::NAN, ..Options::default() },
-        Options { window: 0, ..Options::default() },
+    for (options, expected) in [
+        (Options { false_alarms: 0.0, ..Options::default() }, "expected one above 0 and below 1"),
+        (Options { false_alarms: f64::NAN, ..Options::default() }, "expected one above 0 and below 1"),
+        (Options { window: 0, ..Options::default() }, "expected at least 1 row"),
     ] {
-        assert!(Watch::new(&model, options).unwrap_err().to_string().contains("above 0 and below 1"));
+        assert!(Watch::new(&model, options).unwrap_err().to_string().contains(expected));
     }
 }
 

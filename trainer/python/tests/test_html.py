@@ -149,9 +149,9 @@ def test_hidden_and_equal_values_have_bars_of_their_length(made):
 
 @pytest.mark.parametrize("method", ["path", "frozen", "exact"])
 def test_an_explanation_of_no_rows_has_its_shape(method):
-    rows = pandas.DataFrame({"a": range(300), "b": ["x", "y", "z"] * 100})
+    rows = {"a": list(range(300)), "b": ["x", "y", "z"] * 100}
     model = feamoe.Learner.fit(rows, [0, 1] * 150).export()
-    none = model.explain(rows[:0], method=method)
+    none = model.explain({"a": [], "b": []}, method=method)
     assert none.values.shape == none.gate_values.shape == none.data.shape == (0, 2)
     assert list(none.to_frame().columns) == ["a", "b"] and none.importance() == {"a": 0.0, "b": 0.0}
     assert repr(none) and none._repr_html_()

@@ -151,7 +151,7 @@ def test_as_good_as_one_learner_and_the_target_is_held():
     with pytest.raises(feamoe.FeamoeError, match='shard 3 has 0 rows of group "f"'):
         feamoe.shards.train([[frame], [], [frame[frame["s"] == "m"]]], polish=0, **settings)
     # As many experts as a mixture holds, or as asked for.
-    with pytest.raises(feamoe.FeamoeError, match="the shards have .* experts together, a mixture holds 64"):
+    with pytest.raises(feamoe.FeamoeError, match="found 69 shards, a mixture holds 64 experts"):
         feamoe.shards.train(cut(frame, *range(350, 24_000, 350)), **settings)
     many = cut(frame, *range(1_000, 24_000, 1_000))
     assert feamoe.shards.train(many, merged_experts=5, **settings).report()["experts"] <= 5
@@ -176,7 +176,7 @@ def test_few_rows_and_rows_that_filters_leave_few_of():
     frame = people(7, 30)
     assert feamoe.shards.train(cut(frame, 1), **SETTINGS).rows == 60
     assert feamoe.shards.train(cut(frame, 1), **SETTINGS, warmup=4_000, bins=16).rows == 60
-    with pytest.raises(feamoe.FeamoeError, match="expected both outcomes"):
+    with pytest.raises(feamoe.FeamoeError, match="outcome, expected both"):
         feamoe.shards.train([[frame[:1]]], **SETTINGS)
     # Of 12,000 rows 5,400 have an outcome; a sample of 5,000 is not enough of them.
     frame = people(8, 12_000)

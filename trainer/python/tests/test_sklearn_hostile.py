@@ -449,7 +449,7 @@ def test_weights_may_be_left_out_later(frame, X):
 def test_rows_of_one_class_come_first(frame, X):
     y = frame.y
     model = FeamoeClassifier().partial_fit(X[~y], y[~y], classes=[True, False])
-    with pytest.raises(FeamoeError, match="expected both outcomes"):
+    with pytest.raises(FeamoeError, match="outcome, expected both"):
         model.predict(X)
     model.partial_fit(X[y], y[y])
     assert model.predict(X).any()

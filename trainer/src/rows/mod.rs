@@ -469,11 +469,11 @@ mod tests {
             ("y,b\n1,2\n", &sex, "f.csv: no column \"s\", which a [[protected]] table needs"),
             ("y\n", target, "f.csv: there are no records"),
             ("y\nyes\nno\n", target, "f.csv: column \"y\": found \"yes\", \"no\", expected one of \"1\", \"0\""),
-            ("y\n1\n1\n", target, "f.csv: column \"y\": all 2 rows are positive, expected both outcomes"),
+            ("y\n1\n1\n", target, "f.csv: column \"y\": all 2 rows have the favourable outcome, expected both"),
             (
                 "y\n0\nyes\n",
                 target,
-                "f.csv: column \"y\": all 1 rows are negative, expected both outcomes; the positive values are \"1\", the data have \"yes\"",
+                "f.csv: column \"y\": all 1 rows have the other outcome, expected both; the values of the favourable one are \"1\", the data have \"yes\"",
             ),
             ("y,age\n1,20\n0,30\n", &old, "f.csv: none of the 2 records passes the filters"),
             ("y,age\n1,20\n0,old\n", &old, "f.csv:3: column \"age\": found \"old\", expected a number"),

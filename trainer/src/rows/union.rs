@@ -81,17 +81,18 @@ impl Place {
 
     /// Returns whether a file of this reading and one of another began with the same records.
     pub(crate) fn begins_as(&self, other: &Self) -> bool {
-        let known = self.reading.beginnings.iter().filter(|beginning| beginning.records > 0);
-        known.into_iter().any(|beginning| other.reading.beginnings.contains(beginning))
+        let mut known = self.reading.beginnings.iter().filter(|beginning| beginning.records > 0);
+        known.any(|beginning| other.reading.beginnings.contains(beginning))
     }
 
     /// Returns whether a file that was read since an earlier place began with the same records as one
     /// before.
     pub(crate) fn begins_again(&self, earlier: &Self) -> bool {
         let known = &earlier.reading.beginnings;
-        // The oldest are dropped where there are many.
-        let newer = self.reading.beginnings.iter().rev().take_while(|beginning| known.last() != Some(beginning));
-        newer.into_iter().any(|beginning| beginning.records > 0 && known.contains(beginning))
+        // The oldest are dropped where there are many; the last is newer.
+        let newer = known.len().min(self.reading.beginnings.len().saturating_sub(1));
+        let mut newer = self.reading.beginnings.iter().skip(newer);
+        newer.any(|beginning| beginning.records > 0 && known.contains(beginning))
     }
 
     /// Returns the protected attributes, then the intersections.
