@@ -4,7 +4,7 @@
 //! refused.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{Cursor, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -654,4 +654,56 @@ fn a_shuffled_run_holds_the_encoding_too() {
     assert!(refusal.contains("first.ckpt: shard 2 and the first differ in their options: targets"), "{refusal}");
     let refusal = folder.refusal(&["merge", "a.ckpt", "a.feamoe", "-o", "x.feamoe"]);
     assert!(refusal.contains("a.feamoe"), "{refusal}");
+}
+
+/// A merged run that was asked to stop while it is polished stores itself, and resumes to the bytes
+/// of one that was not.
+#[cfg(unix)]
+#[test]
+fn a_signal_stores_the_run_that_is_polished() {
+    let folder = Folder::new();
+    folder.write("s.toml", SCHEMA);
+    folder.write("first.csv", text(99, 5_200, &["m", "f"]));
+    folder.write("a.csv", text(1, 900, &["m", "f"]));
+    let rows = text(2, 4_000, &["m", "f"]);
+    folder.write("rows.csv", &rows);
+    let train = ["--schema", "s.toml", "--fair", "spd=0.05", "--checkpoint"];
+    let _ = folder.run(&[&["train", "first.csv", "-o", "f.feamoe"], &train[..], &["f.ckpt"]].concat()).well();
+    let shard = ["a.ckpt", "--encoding", "f.ckpt", "-o", "a.feamoe"];
+    let _ = folder.run(&[&["train", "a.csv"], &train[..], &shard].concat()).well();
+    let merge = |name: &str| {
+        [
+            "merge".into(),
+            "a.ckpt".into(),
+            "--checkpoint".into(),
+            format!("{name}.ckpt"),
+            "-o".into(),
+            format!("{name}.feamoe"),
+            "--polish".into(),
+        ]
+    };
+    let run = |name: &str, data: &str| {
+        let arguments = [&merge(name)[..], &[data.to_owned()]].concat();
+        folder.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert!(run("whole", "rows.csv").output().unwrap().status.success());
+    let piped = std::process::Stdio::piped;
+    let mut child = run("s", "-").stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(&rows.as_bytes()[..rows.len() / 2]).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+    // It ends before the next row, and may be gone by then.
+    let _ = pipe.write_all(&rows.as_bytes()[rows.len() / 2..]);
+    drop(pipe);
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("rows, which the checkpoint holds") && said.contains("feamoe update"), "{said}");
+    assert!(!folder.path("s.feamoe").exists());
+    let _ = folder.run(&["update", "s.ckpt", "rows.csv", "-o", "s.feamoe"]).done();
+    assert!(
+        folder.read("s.feamoe") == folder.read("whole.feamoe") && folder.read("s.ckpt") == folder.read("whole.ckpt")
+    );
 }

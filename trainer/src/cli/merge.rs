@@ -98,9 +98,12 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let at_stop = if merging.is_polished { AtStop::Store } else { AtStop::Leave };
     let run: Result<_, MergeError> = outputs
         .learn(at_stop, |saving, on_progress| merge::run(&shards, &merging, &options.polish, saving, on_progress));
-    let run = run.map_err(|mut error| match error.shard().and_then(|shard| options.shards.get(*shard - 1)) {
-        Some(path) => anyhow::Error::new(error).context(path.display().to_string()),
-        None => error.into(),
+    let run = run.map_err(|error| match error {
+        MergeError::Run(error) => error.into(),
+        mut error => match error.shard().and_then(|shard| options.shards.get(*shard - 1)) {
+            Some(path) => anyhow::Error::new(error).context(path.display().to_string()),
+            None => error.into(),
+        },
     });
     outputs.finish(&run?, options.format)
 }
