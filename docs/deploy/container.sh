@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes an image that holds nothing but the command, as an OCI archive, without a daemon and without
-# root. The same binary gives the same bytes. Needs tar, gzip and sha256sum; to build the command,
+# Writes an image that holds nothing but the command, as an OCI archive, without a daemon or root.
+# The same binary gives the same bytes. Needs tar, gzip and sha256sum; to build the command,
 # the target for musl (`rustup target add x86_64-unknown-linux-musl`) and Debian's musl-tools.
 #
 #     docs/deploy/container.sh ARCHIVE [COMMAND]

@@ -17,8 +17,9 @@
  *
  * All memory is the caller's. Nothing is allocated, no function has state of its own, none panics.
  * Every function that can fail returns a feamoe_status; its outputs are then unchanged, except for
- * memory that it works in and where it says otherwise. Null and misaligned pointers, memory of another size than this header's
- * and memory that was never loaded (or was moved since) are errors, not undefined behaviour.
+ * memory that it works in and where it says otherwise. Null and misaligned pointers, memory of
+ * another size than this header's and memory that was never loaded (or was moved since) are errors,
+ * not undefined behaviour.
  *
  * The caller must ensure: pointers point to memory of their type; strings end with a NUL; the blob
  * stays unchanged and in place while its model is used, and the model while its records are; a

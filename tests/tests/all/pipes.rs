@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SCHEMA: &str = "[target]\ncolumn = \"paid\"\npositive = [\"yes\"]\n\
                       [[protected]]\ncolumn = \"town\"\nprivileged = [\"Zürich\"]\n";
 
-/// Rows with all that a pause could tear apart: letters of two bytes, cells in quotes with line ends
-/// within, lines that end with two bytes.
+/// Rows with all that a pause could tear apart: letters of two bytes, cells in quotes with line
+/// ends within, lines that end with two bytes.
 fn towns(rows: u32) -> String {
     let mut text = "age,town,paid\r\n".to_owned();
     for row in 0..rows {

@@ -1,7 +1,7 @@
 """Learning and scoring where the rows lie, against one process in the same run: Adult in 4 shards
 with ``spd=0.05``, and 2,000,000 rows scored by Spark and by Dask.
-``PYSPARK_PYTHON=$(command -v python) python trainer/python/benches/shards.py FOLDER``, adult.data and adult.test being
-in FOLDER. ``learn`` or ``score`` after it: only that. Each is done several times, in turns; the
+``PYSPARK_PYTHON=$(command -v python) python trainer/python/benches/shards.py FOLDER``, adult.data
+and adult.test being in FOLDER. ``learn`` or ``score`` after it: only that. Each is done several times, in turns; the
 medians are printed, of the times those against one process in the same turn."""
 
 import statistics

@@ -184,9 +184,9 @@ impl Learner {
         Ok(Self::of(detached(py, move || Ok(Trainer::from_bytes(&data)?))?))
     }
 
-    /// Merges learners: `how` is join or average; `polish`: rows to learn from at the end; `experts`:
-    /// as many at most; `numbers`: those of the shards in messages, by default from 1. Returns the
-    /// merged one, with notes about the rows.
+    /// Merges learners: `how` is join or average; `polish`: rows to learn from at the end;
+    /// `experts`: as many at most; `numbers`: those of the shards in messages, by default from 1.
+    /// Returns the merged one, with notes about the rows.
     #[classmethod]
     #[pyo3(signature = (learners, how, polish=None, experts=None, numbers=None))]
     fn merge(

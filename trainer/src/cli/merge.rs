@@ -51,8 +51,8 @@ pub struct Options {
     how: HowName,
     /// Labelled rows of all shards, learned from once at the end: the gate learns which experts to
     /// trust, and targets are held between shards. Some thousand for a target to settle, best such
-    /// that no shard has learned from: else the measures of them flatter. CSV (plain or gzip), Parquet or Arrow files in
-    /// the order given; - for standard input
+    /// that no shard has learned from: otherwise their measures flatter. CSV (plain or gzip),
+    /// Parquet or Arrow files in the order given; - for standard input
     #[arg(long, value_name = "DATA", num_args = 1..)]
     polish: Vec<Input>,
     /// Experts at most from here on: the closest become one, before polishing. By default those of

@@ -10,8 +10,8 @@ use super::print::on_one_line;
 
 /// A table with aligned columns: the first to the left, the others to the right. On a terminal that
 /// is too narrow for it, cells are wrapped between words, and columns that find no room stand below
-/// the others, beside the first one again: no number is ever split, and of names only what is longer
-/// than half of the line.
+/// the others, beside the first one again: no number is ever split, and of names only what is
+/// longer than half of the line.
 pub struct TextTable {
     rows: Vec<Vec<String>>,
     /// Of the terminal.

@@ -11,9 +11,9 @@
 //!
 //! - proxies are searched for in a sample of the rows, which counts do not have:
 //!   [`EvaluationCounts::evaluation`] has none, and a warning says so;
-//! - individual unfairness by a protected column of numbers whose groups are open, where the model's
-//!   background does not hold its values: a record is tried with the values that occurred before
-//!   it. It is NaN, and a warning names the column;
+//! - individual unfairness by a protected column of numbers whose groups are open, where the
+//!   model's background does not hold its values: a record is tried with the values that occurred
+//!   before it. It is NaN, and a warning names the column;
 //! - values that match nothing (bad cells, unlisted labels and groups) are counted whole, but each
 //!   shard names its first ten only;
 //! - a group that is a number is called as it is first spelled; where shards spell it in several
@@ -149,8 +149,8 @@ impl EvaluationCounts {
     /// what that is.
     ///
     /// # Errors
-    /// [`Error::NoUsableRows`] without a row; [`Error::AbsentGroup`] for a protected column of which
-    /// no group occurs.
+    /// [`Error::NoUsableRows`] without a row; [`Error::AbsentGroup`] for a protected column of
+    /// which no group occurs.
     pub fn evaluation(&self) -> Result<Evaluation, Error> {
         self.counted.place.check_rows(&self.schema, "the shards")?;
         let mut evaluation = self.counted.report(&self.schema.target);

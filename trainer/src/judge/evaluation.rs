@@ -43,8 +43,9 @@ pub enum RecourseBurden {
     LeftOut,
 }
 
-/// Scores the labelled rows of a stream with the engine and gathers every measure; reports
-/// the number of rows to `on_progress` now and then, and at the end. Recourse burdens need float weights.
+/// Scores the labelled rows of a stream with the engine and gathers every measure; reports the
+/// number of rows to `on_progress` now and then, and at the end. Recourse burdens need float
+/// weights.
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row;

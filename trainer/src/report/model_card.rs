@@ -20,8 +20,8 @@ pub(super) fn model_card(report: &Report) -> String {
     text
 }
 
-/// Returns a string of YAML: as JSON has it, and with escapes for what JSON leaves as it is but YAML
-/// takes for a line end or refuses.
+/// Returns a string of YAML: as JSON has it, and with escapes for what JSON leaves as it is but
+/// YAML takes for a line end or refuses.
 fn quoted(words: &str) -> String {
     let is_refused = |c: char| {
         c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') || u32::from(c) & 0xfffe == 0xfffe

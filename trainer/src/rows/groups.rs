@@ -88,7 +88,8 @@ impl Attribute {
     pub(super) fn unite(&mut self, other: &Self) -> Option<Vec<u8>> {
         let mut ids = Vec::with_capacity(other.groups.len());
         for (index, (name, rows)) in other.groups.iter().zip(&other.rows).enumerate() {
-            // The privileged group is known by its place: a value may be called as its values, joined.
+            // The privileged group is known by its place: a value may be called as its values,
+            // joined.
             let mut others = (0..NO_GROUP).zip(&self.groups).skip(1);
             let known = others.find(|(_, known)| *known == name || is_same_number(known, name)).map(|(id, _)| id);
             let id = if index == 0 { 0 } else { known.unwrap_or_else(|| self.add(name.clone())) };

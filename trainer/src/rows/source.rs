@@ -27,7 +27,8 @@ pub trait Source: Send {
     /// Moves to the next record; false at the end.
     ///
     /// # Errors
-    /// What is wrong with the source, and where; of data that are followed also [`Error::is_pause`].
+    /// What is wrong with the source, and where; of data that are followed also
+    /// [`Error::is_pause`].
     fn advance(&mut self) -> Result<bool, Error>;
 
     /// Returns the record that [`advance`](Self::advance) moved to.

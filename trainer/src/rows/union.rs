@@ -85,8 +85,8 @@ impl Place {
         known.any(|beginning| other.reading.beginnings.contains(beginning))
     }
 
-    /// Returns whether a file that was read since an earlier place began with the same records as one
-    /// before.
+    /// Returns whether a file that was read since an earlier place began with the same records as
+    /// one before.
     pub(crate) fn begins_again(&self, earlier: &Self) -> bool {
         let known = &earlier.reading.beginnings;
         // The oldest are dropped where there are many; the last is newer.

@@ -6,9 +6,9 @@
 //! shard had followed the one before. Detectors of drift start anew. The same shards in the same
 //! order give the same bytes.
 //!
-//! A shard that lacks a group, or has hardly any rows of it, has held no target for it: no gap was to
-//! be seen. Such shards are refused unless the merged run learns from rows of all shards afterwards,
-//! which *polishes* it, and these have the group.
+//! A shard that lacks a group, or has hardly any rows of it, has held no target for it: no gap was
+//! to be seen. Such shards are refused unless the merged run learns from rows of all shards
+//! afterwards, which *polishes* it, and these have the group.
 //!
 //! What a target is worth is known once the merged model has decided rows that it had not learned
 //! from: those that polish it, or those of an evaluation. Until then no target is judged.
@@ -169,7 +169,7 @@ pub enum MergeError {
     /// The state of a shard cannot be resumed, or the merged run cannot learn.
     #[error(transparent)]
     Run(#[from] Error),
-    /// The states do not fit together: a fault in this crate.
+    /// The merged state contradicts itself: a fault in this crate.
     #[error(transparent)]
     State(#[from] CheckpointError),
 }

@@ -165,8 +165,8 @@ pub fn unwatched(_: &Progress<'_>) -> ControlFlow<()> {
 pub struct Saving<'a> {
     /// Rows between two checkpoints, at least 1. The first is taken once the encoder is fitted.
     pub every: u64,
-    /// Stores one: the trainer's, of which there may be a model too. Also called where data that are
-    /// followed pause ([`Input::Followed`]) and something came since the last.
+    /// Stores one: the trainer's, of which there may be a model too. Also called where data that
+    /// are followed pause ([`Input::Followed`]) and something came since the last.
     pub save: &'a mut dyn FnMut(&Trainer) -> Result<(), Error>,
     /// Becomes true where the run is to be stored and to end, with [`Error::Stopped`], before the
     /// next row.

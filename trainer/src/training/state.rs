@@ -49,9 +49,9 @@ impl Measured {
         Self { exported: prequential.clone(), prequential, order: Order::default(), reserved: None }
     }
 
-    /// Returns what was measured of several, whose groups are united, one part after the other.
-    /// The merged model has made no decision yet: until it learns on, those are known that each part
-    /// is judged by.
+    /// Returns what was measured of several, whose groups are united, one part after the other. The
+    /// merged model has made no decision yet: until it learns on, those are known that each part is
+    /// judged by.
     pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Self {
         fn all<'a, T>(
             parts: &[(&'a Measured, &'a GroupMap)],

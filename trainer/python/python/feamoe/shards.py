@@ -1,9 +1,9 @@
 """Learning and evaluation where the data lie in parts, *shards*: here in this process, by threads;
 the same on Spark in :mod:`feamoe.spark` and on Dask in :mod:`feamoe.dask`.
 
-A shard is a sequence of tables with the same columns, in their order: tables or batches of pyarrow, frames of pandas or
-polars, the batches of one partition that ``collect_partitioned()`` of DataFusion returns. Each is
-gone over twice, or more often where filters leave few rows.
+A shard is a sequence of tables with the same columns, in their order: tables or batches of pyarrow,
+frames of pandas or polars, the batches of one partition that ``collect_partitioned()`` of
+DataFusion returns. Each is read twice, or more often where filters leave few rows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["evaluate", "train"]
 
 #: Rows that an encoding is fitted on, unless the option ``warmup`` says otherwise.
 WARMUP = 5_000
-#: Rows that are learned from together: not so many that they matter to memory.
+#: Rows that are learned from together: few enough not to matter to memory.
 LEARNED_ROWS = 1 << 16
 #: Rows that are counted together: counts have some cost for each time.
 COUNTED_ROWS = 1 << 18

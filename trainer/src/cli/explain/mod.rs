@@ -64,13 +64,13 @@ pub struct Options {
     /// Follow each feature along its values instead: its effect on the score, by expert and for the
     /// mixture
     ///
-    /// At each bin of a number, the ends of its range, each level, unseen and missing. The mixture's
-    /// effect is the change of the background records' mean score when all of them have the value,
-    /// in probability (partial dependence), with the 5 to 95 % range of their own changes. An
-    /// expert's effect is what the feature adds to its natural log-odds, less the mean of the
-    /// background: exact. Beside it stands the share of the background's rows, or with DATA of its
-    /// rows, that have the value. Text is a line for each feature, CSV one for each point and
-    /// curve. If there are more than 128 bins or levels, 128 are given.
+    /// At each bin of a number, the ends of its range, each level, unseen and missing. The
+    /// mixture's effect is the change of the background records' mean score when all of them have
+    /// the value, in probability (partial dependence), with the 5 to 95 % range of their own
+    /// changes. An expert's effect is what the feature adds to its natural log-odds, less the mean
+    /// of the background: exact. Beside it stands the share of the background's rows, or with DATA
+    /// of its rows, that have the value. Text is a line for each feature, CSV one for each point
+    /// and curve. If there are more than 128 bins or levels, 128 are given.
     #[arg(long, conflicts_with_all = ["row", "method", "groups", "global", "reasons", "space", "budget",
         "tolerance", "max_evaluations", "max_seconds"])]
     shapes: bool,
@@ -101,8 +101,8 @@ pub struct Options {
     /// the records in memory.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm; with --shapes
-    /// those]
+    /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm; with
+    /// --shapes those]
     #[arg(long, value_enum, value_name = "KIND", requires = "plot")]
     plot_kind: Option<PlotKind>,
     /// Rows of features in the plot, 1 to 500 [default: 20, with --top N+1]; features past them
@@ -182,8 +182,8 @@ enum PlotKind {
     Beeswarm,
     /// What each feature adds, against what the record holds: a panel for each feature
     Scatter,
-    /// All values as shades, a column for each record, from the lowest score to the highest; if there
-    /// are more than 400 records, that number, evenly by score
+    /// All values as shades, a column for each record, from the lowest score to the highest; if
+    /// there are more than 400 records, that number, evenly by score
     Heatmap,
     /// Mean magnitude of each feature's values; with --row, the record's values
     Bar,

@@ -28,8 +28,8 @@ pub struct Options {
     #[command(flatten)]
     source: Source,
     /// Where the scores go; without it or for -, standard output. Columns: row, those of --keep,
-    /// probability, decision, the score that decides where it is not the probability, notes. Without
-    /// records they are a header alone
+    /// probability, decision, the score that decides where it is not the probability, notes.
+    /// Without records they are a header alone
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// How they are written

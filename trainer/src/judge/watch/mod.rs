@@ -98,8 +98,8 @@ pub enum Event {
     Alarm(Alarm),
     /// A window is complete; the last one may be shorter.
     Window(Box<Window>),
-    /// The rows of the window that is not complete, where data that are followed pause; there may be
-    /// further ones of the same window before it is complete.
+    /// The rows of the window that is not complete, where data that are followed pause; there may
+    /// be further ones of the same window before it is complete.
     SoFar(Box<Window>),
 }
 

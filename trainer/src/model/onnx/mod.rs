@@ -5,7 +5,7 @@
 //! | feature | type | missing |
 //! | --- | --- | --- |
 //! | number | float | NaN |
-//! | category | string: the level, without blanks around it | the empty string, unless a level is called so |
+//! | category | string: the level, without blanks around it | the empty string, if no level is |
 //!
 //! The words of the model's schema for *missing* are missing here too, where its card is there:
 //! those of a category as text, and numbers among them in a number. Nothing else is known of how
@@ -33,8 +33,9 @@
 //! score is near the engine's, not the same to the bit. How near depends on the sums, whose
 //! rounding grows with the terms of a record and the size of their weights: on the data sets here
 //! within 1e-6 (3.6e-7 on Adult), of a model with 40 features that was made to have large weights
-//! within 3e-6. A score that close to the threshold can be decided otherwise. Where scores are near 0 or 1, the calibrated probability
-//! can be further away than the score: it is a function of their log-odds.
+//! within 3e-6. A score that close to the threshold can be decided otherwise. Where scores are near
+//! 0 or 1, the calibrated probability can be further away than the score: it is a function of their
+//! log-odds.
 //!
 //! Operators of ONNX 18 and of `ai.onnx.ml` 3.
 
