@@ -650,6 +650,13 @@ fn a_shuffled_run_holds_the_encoding_too() {
         ["merge", "a.ckpt", "b.ckpt", "-o", "p.feamoe", "--polish", "c.csv", "--experts", "2", "--format", "json"];
     let json = folder.run(&polished).json();
     assert_eq!((&json["experts"], &json["rows"]), (&2.into(), &(900 + 900 + 1_200).into()));
+    // What is wrong with the rows that polish is said of them, with no flag that there is not.
+    folder.write("bad.csv", text(4, 600, &["m", "f"]).replacen("\n", "\nold,1,p,m,1\n", 1));
+    let refusal = folder.refusal(&["merge", "a.ckpt", "c.ckpt", "-o", "x.feamoe", "--polish", "bad.csv"]);
+    assert!(refusal.starts_with("bad.csv:2: column \"a\"") && !refusal.contains("--bad-cells"), "{refusal}");
+    folder.write("women.csv", text(5, 600, &["f"]));
+    let refusal = folder.refusal(&["merge", "a.ckpt", "b.ckpt", "-o", "x.feamoe", "--polish", "women.csv"]);
+    assert!(refusal.starts_with("the rows to polish with have 0 of group \"m\""), "{refusal}");
     let refusal = folder.refusal(&["merge", "a.ckpt", "first.ckpt", "-o", "x.feamoe"]);
     assert!(refusal.contains("first.ckpt: shard 2 and the first differ in their options: targets"), "{refusal}");
     let refusal = folder.refusal(&["merge", "a.ckpt", "a.feamoe", "-o", "x.feamoe"]);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
+use feamoe::error::Error;
 use feamoe::learner::How;
 use feamoe::rows::Input;
 use feamoe::training::checkpoint::Checkpoint;
@@ -99,7 +100,10 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let run: Result<_, MergeError> = outputs
         .learn(at_stop, |saving, on_progress| merge::run(&shards, &merging, &options.polish, saving, on_progress));
     let run = run.map_err(|error| match error {
-        MergeError::Run(error) => error.into(),
+        // What resumes it is as for any run; other remedies are for flags that this command lacks.
+        MergeError::Run(error @ Error::Stopped { .. }) => error.into(),
+        // Not about the shard's file.
+        error @ MergeError::PolishLacksGroup { .. } => error.into(),
         mut error => match error.shard().and_then(|shard| options.shards.get(*shard - 1)) {
             Some(path) => anyhow::Error::new(error).context(path.display().to_string()),
             None => error.into(),
