@@ -66,12 +66,12 @@ c_example() {
 
 big_endian() {
     is_ready s390x-unknown-linux-gnu || return 0
-    in_firmware cargo test --quiet --release --locked -p feamoe-engine --lib --target s390x-unknown-linux-gnu || return 1
+    in_firmware timeout 2400 cargo test --quiet --release --locked -p feamoe-engine --lib --target s390x-unknown-linux-gnu || return 1
     # Slots and a monitor that is stored and restored, of integer models.
-    in_firmware cargo run --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-engine --example field \
+    in_firmware timeout 2400 cargo run --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-engine --example field \
         --target s390x-unknown-linux-gnu || return 1
     # Deltas, statuses and exact values; not what runs the command, which is the host's, nor tables.
-    in_firmware cargo test --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-tests --no-default-features --test all \
+    in_firmware timeout 2400 cargo test --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-tests --no-default-features --test all \
         --target s390x-unknown-linux-gnu -- delta:: monitor:: exact:: --skip the_command --skip cli_monitor
 }
 
@@ -103,8 +103,9 @@ take_beside() {
         *) exit $status ;;
     esac
 }
+# What hangs must not hang all: it is ended, and says what it had printed.
 for script in trainer/python engine/js trainer/page; do
-    start_beside "${script##*/}" $script/test.sh
+    start_beside "${script##*/}" timeout --kill-after=10 2400 $script/test.sh
 done &
 
 step "tests"

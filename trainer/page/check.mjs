@@ -10,8 +10,9 @@ import { createRequire } from "node:module";
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
+import { inBrowser } from "./browser.mjs";
+
 const require = createRequire(join(process.env.PAGE_MODULES ?? import.meta.dirname, "package.json"));
-const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const widths = [390, 1280];
@@ -86,15 +87,10 @@ if (files[0] === "--quick") {
     themes.shift();
 }
 if (pictures) mkdirSync(pictures, { recursive: true });
-const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox"],
-});
 let wrong = 0;
 for (const file of files) {
-    const found = await check(browser, file, pictures);
+    const found = await inBrowser((browser) => check(browser, file, pictures));
     found.forEach((what) => console.log(what));
     wrong += found.length;
 }
-await browser.close();
 process.exit(wrong > 0 ? 1 : 0);

@@ -8,13 +8,11 @@
 // names.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const require = createRequire(join(process.env.PAGE_MODULES ?? import.meta.dirname, "package.json"));
-const { chromium } = require("playwright-core");
+import { inBrowser } from "./browser.mjs";
 
 const [feamoe, model, file, schema] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), "what-if-"));
@@ -64,83 +62,87 @@ async function compared(page, what) {
     return form;
 }
 
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
-const url = pathToFileURL(resolve(file)).href;
-const page = await browser.newPage({ viewport: { width: 390, height: 900 } });
-page.on("console", (message) => message.type() === "error" && wrong.push(`console: ${message.text()}`));
-page.on("pageerror", (error) => wrong.push(`error: ${error.message}`));
-page.on("request", (request) => request.url() === url || wrong.push(`asks for ${request.url()}`));
-await page.goto(url);
-await page.waitForSelector("#what-if-score data");
+/** Does all that a user does, and writes down what is wrong. */
+async function drive(browser) {
+    wrong.length = 0;
+    const url = pathToFileURL(resolve(file)).href;
+    const page = await browser.newPage({ viewport: { width: 390, height: 900 } });
+    page.on("console", (message) => message.type() === "error" && wrong.push(`console: ${message.text()}`));
+    page.on("pageerror", (error) => wrong.push(`error: ${error.message}`));
+    page.on("request", (request) => request.url() === url || wrong.push(`asks for ${request.url()}`));
+    await page.goto(url);
+    await page.waitForSelector("#what-if-score data");
 
-// Every record that it starts from.
-const starts = await page.locator("#what-if-start option").count();
-for (let start = 0; start < starts; start++) {
-    await page.selectOption("#what-if-start", { index: start });
-    await compared(page, `start ${start}`);
-}
-
-// Every number, typed by keyboard: past its range, in it, nothing; every category by its arrows.
-await page.focus("#what-if-start");
-const before = (await compared(page, "before typing")).score;
-const seen = new Set([before]);
-const controls = await page.locator(".what-if-values input, .what-if-values select").count();
-await page.keyboard.press("Tab");
-for (let index = 0; index < controls; index++) {
-    await page.keyboard.press("Tab");
-    const tag = await page.evaluate(() => [document.activeElement.tagName, document.activeElement.id]);
-    same("what has the focus", tag[1], `what-if-${index}`);
-    for (const typed of tag[0] === "INPUT" ? ["99999", "31.5", ""] : ["ArrowDown", "End"]) {
-        if (tag[0] === "INPUT") {
-            await page.keyboard.press("ControlOrMeta+a");
-            await (typed ? page.keyboard.type(typed) : page.keyboard.press("Delete"));
-        } else {
-            await page.keyboard.press(typed);
-        }
-        seen.add((await page.evaluate(inForm)).score);
-        if (index < 3 || typed === "ArrowDown") await compared(page, `${tag[1]} after ${typed || "nothing"}`);
+    // Every record that it starts from.
+    const starts = await page.locator("#what-if-start option").count();
+    for (let start = 0; start < starts; start++) {
+        await page.selectOption("#what-if-start", { index: start });
+        await compared(page, `start ${start}`);
     }
-}
-if (seen.size < 4) wrong.push(`only ${seen.size} scores, whatever was typed`);
 
-// What is no number is said, not scored.
-const number = page.locator(".what-if-values input").first();
-if (await number.count()) {
-    await number.focus();
-    await page.keyboard.type("1e");
-    const { status } = await page.evaluate(inForm);
-    if (!/No score: .* is not a number/.test(status)) wrong.push(`of "1e" it says: ${status}`);
-    if (await page.locator("table#what-if-values tbody tr").count()) wrong.push(`of "1e" it still says what each feature adds`);
-    await page.keyboard.press("Backspace");
-    await page.keyboard.press("Backspace");
+    // Every number, typed by keyboard: past its range, in it, nothing; every category by its arrows.
+    await page.focus("#what-if-start");
+    const before = (await compared(page, "before typing")).score;
+    const seen = new Set([before]);
+    const controls = await page.locator(".what-if-values input, .what-if-values select").count();
+    await page.keyboard.press("Tab");
+    for (let index = 0; index < controls; index++) {
+        await page.keyboard.press("Tab");
+        const tag = await page.evaluate(() => [document.activeElement.tagName, document.activeElement.id]);
+        same("what has the focus", tag[1], `what-if-${index}`);
+        for (const typed of tag[0] === "INPUT" ? ["99999", "31.5", ""] : ["ArrowDown", "End"]) {
+            if (tag[0] === "INPUT") {
+                await page.keyboard.press("ControlOrMeta+a");
+                await (typed ? page.keyboard.type(typed) : page.keyboard.press("Delete"));
+            } else {
+                await page.keyboard.press(typed);
+            }
+            seen.add((await page.evaluate(inForm)).score);
+            if (index < 3 || typed === "ArrowDown") await compared(page, `${tag[1]} after ${typed || "nothing"}`);
+        }
+    }
+    if (seen.size < 4) wrong.push(`only ${seen.size} scores, whatever was typed`);
+
+    // What is no number is said, not scored.
+    const number = page.locator(".what-if-values input").first();
+    if (await number.count()) {
+        await number.focus();
+        await page.keyboard.type("1e");
+        const { status } = await page.evaluate(inForm);
+        if (!/No score: .* is not a number/.test(status)) wrong.push(`of "1e" it says: ${status}`);
+        if (await page.locator("table#what-if-values tbody tr").count()) wrong.push(`of "1e" it still says what each feature adds`);
+        await page.keyboard.press("Backspace");
+        await page.keyboard.press("Backspace");
+    }
+
+    // Recourse, of each declined record: what it proposes is favourable, by the command too.
+    let answers = 0;
+    for (let start = 0; start < starts; start++) {
+        await page.selectOption("#what-if-start", { index: start });
+        if (!(await page.locator("#what-if-ask").count())) break;
+        await page.focus("#what-if-ask");
+        await page.keyboard.press("Enter");
+        await page.waitForFunction(() => document.querySelector("#what-if-advice").textContent.length > 0);
+        if (!(await page.locator("#what-if-take").count())) continue;
+        answers++;
+        await page.focus("#what-if-take");
+        await page.keyboard.press("Enter");
+        const form = await compared(page, `start ${start} after recourse`);
+        if (!form.status.includes("decision favourable")) wrong.push(`start ${start}: the recourse proposed is declined`);
+        await page.click("#what-if-back");
+        await compared(page, `start ${start} again`);
+    }
+    console.log(`${basename(file)}: ${starts} records, ${controls} values, ${seen.size} scores, ${answers} answers; ${wrong.length} wrong`);
+
+    // With JavaScript off.
+    const off = await browser.newContext({ javaScriptEnabled: false });
+    const still = await off.newPage();
+    await still.goto(url);
+    const text = await still.innerText("main");
+    if (!text.includes("This part needs JavaScript") || !text.includes("Groups and gaps")) wrong.push("without JavaScript the report lacks its sentence");
+    if (await still.locator("#what-if-form *").count()) wrong.push("without JavaScript there is a form");
 }
 
-// Recourse, of each declined record: what it proposes is favourable, by the command too.
-let answers = 0;
-for (let start = 0; start < starts; start++) {
-    await page.selectOption("#what-if-start", { index: start });
-    if (!(await page.locator("#what-if-ask").count())) break;
-    await page.focus("#what-if-ask");
-    await page.keyboard.press("Enter");
-    await page.waitForFunction(() => document.querySelector("#what-if-advice").textContent.length > 0);
-    if (!(await page.locator("#what-if-take").count())) continue;
-    answers++;
-    await page.focus("#what-if-take");
-    await page.keyboard.press("Enter");
-    const form = await compared(page, `start ${start} after recourse`);
-    if (!form.status.includes("decision favourable")) wrong.push(`start ${start}: the recourse proposed is declined`);
-    await page.click("#what-if-back");
-    await compared(page, `start ${start} again`);
-}
-console.log(`${basename(file)}: ${starts} records, ${controls} values, ${seen.size} scores, ${answers} answers; ${wrong.length} wrong`);
-
-// With JavaScript off.
-const off = await browser.newContext({ javaScriptEnabled: false });
-const still = await off.newPage();
-await still.goto(url);
-const text = await still.innerText("main");
-if (!text.includes("This part needs JavaScript") || !text.includes("Groups and gaps")) wrong.push("without JavaScript the report lacks its sentence");
-if (await still.locator("#what-if-form *").count()) wrong.push("without JavaScript there is a form");
-await browser.close();
+await inBrowser(drive);
 wrong.slice(0, 20).forEach((what) => console.log(what));
 process.exit(wrong.length > 0 ? 1 : 0);

@@ -4,7 +4,6 @@
 //     node parity.mjs FEAMOE FOLDER
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { extname, join } from "node:path";
 
 import { load } from "../feamoe.mjs";
@@ -53,10 +52,7 @@ function expected(path, model, data, { explained, exact, declined }) {
 }
 
 /** Runs the comparison in a page that asks for nothing but the files of this package. */
-async function inChromium(blob, expected) {
-    const require = createRequire(join(process.env.PAGE_MODULES, "package.json"));
-    const { chromium } = require("playwright-core");
-    const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+async function inPage(browser, blob, expected) {
     const page = await browser.newPage();
     const types = { ".mjs": "text/javascript", ".wasm": "application/wasm" };
     await page.route("**/*", (route) => {
@@ -66,14 +62,12 @@ async function inChromium(blob, expected) {
         return route.fulfill({ body, contentType: types[extname(pathname)] ?? "text/html" });
     });
     await page.goto("http://feamoe.invalid/");
-    const found = await page.evaluate(async () => {
+    return page.evaluate(async () => {
         const { load } = await import("/feamoe.mjs");
         const { compare } = await import("/tests/compare.mjs");
         const blob = await (await fetch("/blob")).arrayBuffer();
         return compare(load, blob, await (await fetch("/expected")).json());
     });
-    await browser.close();
-    return found;
 }
 
 /** Returns the next f32. */
@@ -113,7 +107,10 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith(".feamoe")
     if (process.env.OTHER_WASM) {
         say(`${file} by the report's module`, await compare(load, blob, theirs, readFileSync(process.env.OTHER_WASM)));
     }
-    if (isReal && process.env.PAGE_MODULES) say(`${file} in Chromium`, await inChromium(blob, theirs));
+    if (isReal && process.env.PAGE_MODULES) {
+        const { inBrowser } = await import("../../../trainer/page/browser.mjs");
+        say(`${file} in Chromium`, await inBrowser((browser) => inPage(browser, blob, theirs)));
+    }
     // A comparison that cannot fail says nothing: the last bit of one number, wherever it stands.
     // Not on all of adult.test again.
     const faults = [

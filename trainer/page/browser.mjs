@@ -1,0 +1,44 @@
+// Headless Chromium for the checks beside this file and those of engine/js. Its packages are looked
+// for in the folder that PAGE_MODULES names.
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const require = createRequire(join(process.env.PAGE_MODULES ?? import.meta.dirname, "package.json"));
+const { chromium } = require("playwright-core");
+
+// Without a network a browser that looks for its maker's hosts waits, and now and then for ever.
+const args = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+const seconds = 300;
+
+class NoAnswer extends Error {}
+
+/**
+ * Runs `use` with a browser and returns what it returns. A page that crashes leaves its caller
+ * waiting: so a browser that has not answered in time is ended, and once started anew.
+ */
+export async function inBrowser(use) {
+    for (let again = false; ; again = true) {
+        const server = await chromium.launchServer({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
+        let timer;
+        const late = new Promise((_, reject) => {
+            timer = setTimeout(() => reject(new NoAnswer(`the browser has not answered for ${seconds} s`)), seconds * 1000);
+        });
+        try {
+            return await Promise.race([chromium.connect(server.wsEndpoint()).then(use), late]);
+        } catch (error) {
+            if (again || !(error instanceof NoAnswer)) throw error;
+            console.log(`${error.message}: once more`);
+        } finally {
+            clearTimeout(timer);
+            await server.kill();
+        }
+    }
+}
