@@ -4,6 +4,7 @@
 
 mod explain;
 mod field;
+mod state;
 mod text;
 mod watch;
 
@@ -20,7 +21,8 @@ use feamoe_testkit::content::Bytes;
 
 pub use explain::explain;
 pub use field::{delta, integer, recourse, slots};
-pub use text::{checkpoint, csv};
+pub use state::{checkpoint, sealed};
+pub use text::csv;
 pub use watch::monitor;
 
 use crate::repository_file;

@@ -1,11 +1,10 @@
-//! What the trainer reads: tables and checkpoints.
+//! What the trainer reads: tables.
 
 use std::io::Cursor;
 
 use feamoe::infer::infer_text;
 use feamoe::rows::{Records, Source, Stream, Use};
 use feamoe::schema::{Schema, Table};
-use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, VERSION};
 use sha2::{Digest as _, Sha256};
 
 /// Reads a table in one of 16 ways, guesses its schema, and streams it by that. The first byte says
@@ -58,22 +57,4 @@ pub fn csv(data: &[u8]) {
             assert!(is_open && is_asked, "{error}\n{schema}");
         }
     }
-}
-
-/// Reads a checkpoint as it is, and with a header that fits what stands behind it. What is read is
-/// written to bytes that are read again.
-pub fn checkpoint(data: &[u8]) {
-    read_checkpoint(data);
-    let payload = data.get(HEADER_BYTES..).unwrap_or_default();
-    let length = (payload.len() as u64).to_le_bytes();
-    read_checkpoint(
-        &[&MAGIC[..], &VERSION.to_le_bytes(), &[0; 2], &length, &Sha256::digest(payload), payload].concat(),
-    );
-}
-
-fn read_checkpoint(data: &[u8]) {
-    let Ok(read) = Checkpoint::from_bytes(data) else { return };
-    let written = read.to_bytes().unwrap_or_else(|error| panic!("{error}"));
-    let again = Checkpoint::from_bytes(&written).and_then(|read| read.to_bytes());
-    assert_eq!(again.ok().as_deref(), Some(written.as_slice()));
 }

@@ -3,20 +3,22 @@
 
 use std::borrow::Cow;
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
 use feamoe::encoder;
 use feamoe::error::CheckpointError as E;
-use feamoe::learner::{Growth, How, LearnerOptions};
+use feamoe::learner::{ClassWeight, FairBy, Growth, How, LearnerOptions, Objective, Penalties, ThresholdRule};
 use feamoe::rows::{Input, ResumeFrom};
 use feamoe::schema::Schema;
-use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, Stage, VERSION};
+use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, Stage, VERSION};
 use feamoe::training::merge::Merging;
 use feamoe::training::{self, Encoding, Options, Trainer};
 use feamoe_engine::fairness::Measure;
+use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::Folder;
-use sha2::{Digest as _, Sha256};
+use feamoe_tests::fuzz::sealed;
 
 const SCHEMA: &str =
     "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"m\"]\n";
@@ -47,15 +49,19 @@ fn of_rows(rows: u32, warmup: usize) -> Vec<u8> {
 }
 
 fn of_options(rows: u32, options: &Options) -> Vec<u8> {
+    of_schema(SCHEMA, rows, options)
+}
+
+fn of_schema(schema: &str, rows: u32, options: &Options) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let input = write_rows(&folder.path().join("small.csv"), rows);
-    let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
+    let schema = Schema::from_toml("s.toml", schema).unwrap();
     let run = training::run(&[input], &schema, options, &mut training::unwatched).unwrap();
     run.checkpoint().to_bytes().unwrap()
 }
 
 /// Of the three stages: before the first draft, with one, and once the model learns.
-fn all() -> [Vec<u8>; 3] {
+fn all_stages() -> [Vec<u8>; 3] {
     [small(100), of_rows(110, 1_000), small(20)]
 }
 
@@ -67,13 +73,6 @@ fn refusal(bytes: &[u8]) -> E {
 /// Places in a payload, spread over all of it where there are many.
 fn places(payload: &[u8]) -> impl Iterator<Item = usize> + use<> {
     (0..payload.len()).step_by((payload.len() / 1_000).max(1))
-}
-
-/// A file with this payload and a header that fits it, by the drawing in
-/// `feamoe::training::checkpoint`.
-fn sealed(payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u64).to_le_bytes();
-    [&MAGIC[..], &VERSION.to_le_bytes(), &[0, 0], &length, &Sha256::digest(payload), payload].concat()
 }
 
 /// Goes on with whatever was read; errors are fine.
@@ -119,7 +118,7 @@ fn whatever_is_read_is_merged_or_refused() {
 
 #[test]
 fn the_bytes_are_those_of_the_drawing() {
-    for bytes in all() {
+    for bytes in all_stages() {
         assert_eq!(sealed(&bytes[HEADER_BYTES..]), bytes);
         let again = Checkpoint::from_bytes(&bytes).unwrap().to_bytes().unwrap();
         assert!(again == bytes);
@@ -128,7 +127,7 @@ fn the_bytes_are_those_of_the_drawing() {
 
 #[test]
 fn rejects_every_truncation() {
-    for bytes in all() {
+    for bytes in all_stages() {
         for length in 0..bytes.len() {
             let expected = match length {
                 0..HEADER_BYTES => E::TooShort { found: length, expected: HEADER_BYTES },
@@ -141,7 +140,7 @@ fn rejects_every_truncation() {
 
 #[test]
 fn rejects_every_flipped_bit() {
-    for mut bytes in all() {
+    for mut bytes in all_stages() {
         // Each bit of a small one.
         let in_header = 0..8 * HEADER_BYTES;
         let in_payload = (8 * HEADER_BYTES..8 * bytes.len()).step_by((bytes.len() / 4_000).max(1));
@@ -162,7 +161,7 @@ fn rejects_every_flipped_bit() {
 
 #[test]
 fn rejects_what_follows() {
-    for bytes in all() {
+    for bytes in all_stages() {
         let length = (bytes.len() - HEADER_BYTES) as u64;
         assert_eq!(refusal(&[&bytes[..], &[0]].concat()), E::Length { found: length + 1, expected: length });
         assert_eq!(refusal(&sealed(&[&bytes[HEADER_BYTES..], &[0]].concat())), E::Undecodable { version: VERSION });
@@ -174,7 +173,7 @@ fn content_with_the_right_hash_is_refused_or_can_be_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
     let input = write_rows(&folder.path().join("more.csv"), 12);
     let (mut refused, mut read) = (0, 0);
-    for bytes in all() {
+    for bytes in all_stages() {
         let payload = &bytes[HEADER_BYTES..];
         for at in places(payload) {
             for byte in [0, 1, 0x7f, 0x80, 0xff, payload[at] ^ 4] {
@@ -185,7 +184,7 @@ fn content_with_the_right_hash_is_refused_or_can_be_gone_on_with() {
                         read += 1;
                         resume(checkpoint, &input);
                     }
-                    Err(E::Undecodable { .. } | E::Contradictory { .. }) => refused += 1,
+                    Err(E::Undecodable { .. } | E::Contradictory { .. } | E::Number { .. }) => refused += 1,
                     Err(error) => unreachable!("{error}"),
                 }
             }
@@ -201,7 +200,7 @@ fn lengths_are_never_trusted_with_memory() {
     let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     // As much as fits twice into the memory of no machine, but once into that of some.
     let terabyte = [0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
-    for bytes in all() {
+    for bytes in all_stages() {
         let payload = &bytes[HEADER_BYTES..];
         for at in places(payload) {
             for length in [&largest[..], &terabyte] {
@@ -226,9 +225,10 @@ fn rejects_parts_of_different_runs() {
         let bytes = small(20);
         let mut checkpoint = Checkpoint::from_bytes(&bytes).unwrap();
         change(&mut checkpoint);
-        match refusal(&checkpoint.to_bytes().unwrap()) {
-            E::Contradictory { part } => part,
-            error => unreachable!("{error}"),
+        // What could not be read is not written.
+        match checkpoint.to_bytes() {
+            Err(E::Contradictory { part }) => part,
+            other => unreachable!("{other:?}"),
         }
     };
     assert_eq!(part(&|c| c.place = learning.place.clone()), "place in the data");
@@ -303,4 +303,71 @@ fn the_command_says_which_file_what_and_what_to_do() {
             "{refused}"
         );
     }
+}
+
+/// States of runs with all that a run can have, at small sizes.
+fn varied() -> Vec<Vec<u8>> {
+    let learner = || LearnerOptions::default().experts(2).growth(Growth { every: 10, ..Growth::NONE });
+    let all = Measure::ALL.into_iter().fold(learner(), |options, measure| options.target(measure, 0.1));
+    let with_group = format!("{SCHEMA}as_feature = true\n");
+    let learners = [
+        (SCHEMA, all.class_weight(ClassWeight::Balanced).threshold_rule(ThresholdRule::Auto(Objective::Balanced))),
+        (&with_group, learner().target(Measure::Spd, 0.1).fair_by(FairBy::Threshold)),
+        (SCHEMA, learner().penalties(Penalties::ALL)),
+    ];
+    let mut states: Vec<Vec<u8>> = all_stages().into();
+    for (schema, learner) in learners {
+        let options = Options { learner: learner.check().unwrap(), label_delay: 5, ..options(20) };
+        states.push(of_schema(schema, 40, &options));
+    }
+    states
+}
+
+/// Puts what a reader would not expect in one place of a payload: a count, or a float.
+fn damage(draw: &mut Draw, payload: &mut Vec<u8>) {
+    let at = draw.below(payload.len());
+    let count = [0, 1, 3, 127, 1 << 16, 1 << 31, 1 << 32, 1 << 53, (1 << 63) - 1, 1 << 63, u64::MAX];
+    let float = [f64::NAN, f64::INFINITY, -f64::INFINITY, 0.0, -0.0, -1.0, 1e30, -1e30, 1e300, 1e-40, 5e-324, f64::MAX];
+    let (new, old) = match draw.below(5) {
+        0 => {
+            let length = payload[at..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
+            (postcard::to_stdvec(&draw.one_of(&count)).unwrap(), length)
+        }
+        1 | 2 => ((draw.one_of(&float) as f32).to_le_bytes().to_vec(), 4),
+        3 => (draw.one_of(&float).to_le_bytes().to_vec(), 8),
+        _ => (vec![payload[at] ^ 1 << draw.below(8)], 1),
+    };
+    payload.splice(at..(at + old).min(payload.len()), new);
+}
+
+/// Resumes damaged states, goes on with those that can be read; returns how many these are.
+fn resume_damaged(mutants: u64) -> u64 {
+    let states = varied();
+    let mut draw = Draw::new(18);
+    let mut read = 0;
+    for mutant in 0..mutants {
+        let mut payload = states[draw.below(states.len())][HEADER_BYTES..].to_vec();
+        for _ in 0..=draw.below(3) {
+            damage(&mut draw, &mut payload);
+        }
+        let bytes = sealed(&payload);
+        read += u64::from(Checkpoint::from_bytes(&bytes).is_ok());
+        let done = catch_unwind(|| feamoe_tests::fuzz::checkpoint(&bytes));
+        assert!(done.is_ok(), "mutant {mutant}");
+    }
+    read
+}
+
+#[test]
+fn damage_with_the_right_hash_never_panics() {
+    let read = resume_damaged(3_000);
+    assert!(read > 1_000, "{read}");
+}
+
+/// `cargo test --workspace --test all -- --ignored hostile_checkpoint::many`: 4 minutes.
+#[test]
+#[ignore = "minutes"]
+fn many_damaged_states_never_panic() {
+    let read = resume_damaged(300_000);
+    assert!(read > 100_000, "{read}");
 }

@@ -68,6 +68,15 @@ pub enum CheckpointError {
         /// The version it says it is of.
         version: u16,
     },
+    /// A number that no run writes.
+    #[error(
+        "found a number under `{field}` that no run writes: a float that is not finite, or a count of 2^63 or more; the file was \
+         not written by feamoe, train again"
+    )]
+    Number {
+        /// The field that holds it.
+        field: &'static str,
+    },
     /// Parts that do not fit each other.
     #[error("the {part} does not fit the rest; the file was not written by feamoe, train again")]
     Contradictory {

@@ -46,6 +46,7 @@ use crate::rows::{Digest, Place, Reservoir};
 use crate::schema::Schema;
 use crate::training::Passes;
 use crate::training::delay::{self, Delay};
+use crate::training::plausible;
 use crate::training::start::Start;
 use crate::training::state::Measured;
 use crate::training::weight::check_newer;
@@ -116,8 +117,10 @@ impl Checkpoint<'_> {
     /// Returns the file's bytes.
     ///
     /// # Errors
-    /// [`CheckpointError::Undecodable`]; only where memory ends.
+    /// Those of reading it, for a state that could not be read again: what it was made of was no
+    /// run's. [`CheckpointError::Undecodable`] where memory ends.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
+        self.check()?;
         let bytes = postcard::to_extend(self, vec![0; HEADER_BYTES])
             .map_err(|_| CheckpointError::Undecodable { version: VERSION })?;
         let mut bytes: Vec<u8> = bytes;
@@ -212,6 +215,9 @@ impl Checkpoint<'_> {
     pub(super) fn check(&self) -> Result<(), CheckpointError> {
         let attributes = self.schema.protected.len() + self.schema.intersection.len();
         let columns = self.place.columns().len();
+        if let Some(field) = plausible::first_odd(self) {
+            return Err(CheckpointError::Number { field });
+        }
         let fits = |part, holds| if holds { Ok(()) } else { Err(CheckpointError::Contradictory { part }) };
         fits("schema", self.schema.is_sound())?;
         fits("place in the data", self.place.is_sound(&self.schema))?;

@@ -19,6 +19,7 @@ mod layout;
 pub mod merge;
 mod monotone;
 mod order;
+mod plausible;
 pub mod prequential;
 pub mod rehearsal;
 pub mod remarks;

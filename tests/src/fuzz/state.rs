@@ -1,0 +1,59 @@
+//! The state of a run: what is read is resumed, learns, is exported and stored.
+
+use feamoe::rows::{Cell, Cells};
+use feamoe::training::Trainer;
+use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, VERSION};
+use feamoe_testkit::generate::Draw;
+use sha2::{Digest as _, Sha256};
+
+/// Rows that a state learns: as many as fit a window of its small seeds twice.
+const ROWS: u64 = 24;
+
+/// Reads a checkpoint as it is, and with a header that fits what stands behind it. What is read is
+/// written to bytes that are read again, and is resumed: it learns rows of all kinds, is exported
+/// and stored, or says why not.
+pub fn checkpoint(data: &[u8]) {
+    resume(data);
+    resume(&sealed(data.get(HEADER_BYTES..).unwrap_or_default()));
+}
+
+/// Returns a file with this payload and a header that fits it, by the drawing in
+/// `feamoe::training::checkpoint`.
+#[must_use]
+pub fn sealed(payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u64).to_le_bytes();
+    [&MAGIC[..], &VERSION.to_le_bytes(), &[0; 2], &length, &Sha256::digest(payload), payload].concat()
+}
+
+fn resume(data: &[u8]) {
+    let Ok(read) = Checkpoint::from_bytes(data) else { return };
+    let written = read.to_bytes().unwrap_or_else(|error| panic!("{error}"));
+    let again = Checkpoint::from_bytes(&written).and_then(|read| read.to_bytes());
+    assert_eq!(again.ok().as_deref(), Some(written.as_slice()));
+
+    let Ok(mut trainer) = Trainer::from_checkpoint(read) else { return };
+    let mut draw = Draw::new(u64::from(data.last().copied().unwrap_or_default()));
+    let mut cells = Cells::new(trainer.columns().len());
+    for row in 0..ROWS {
+        let values: Vec<Cell<'_>> = trainer.columns().iter().map(|_| cell(&mut draw)).collect();
+        cells.set(&values);
+        // A refusal is an answer: a word where numbers stand.
+        let _ = trainer.learn(&cells.record("rows", row + 1));
+    }
+    let _ = (trainer.model().map(drop), trainer.remarks(), trainer.proxies());
+    // Floats that are finite can be so large that learning from them ends in infinity.
+    if let Ok(stored) = trainer.checkpoint().to_bytes() {
+        assert!(Checkpoint::from_bytes(&stored).is_ok(), "what was stored cannot be read");
+    }
+}
+
+/// A value as any column could have it, often one of a label or a group.
+fn cell(draw: &mut Draw) -> Cell<'static> {
+    match draw.below(8) {
+        0 => Cell::Missing,
+        1 | 2 => Cell::Text(draw.one_of(&["m", "f", "p", "q", "r", "north", "new"]).as_bytes()),
+        3 | 4 => Cell::Number(draw.one_of(&[0.0, 1.0])),
+        5 => Cell::Number(draw.one_of(&[-1e30, 1e30, 1e-30, 4e9])),
+        _ => Cell::Number(draw.below(11) as f64),
+    }
+}
