@@ -12,6 +12,13 @@ pub fn changes_direction(c: char) -> bool {
     DIRECTION.iter().any(|range| range.contains(&c))
 }
 
+/// Returns whether a character could move a terminal's cursor, change what it shows or turn text
+/// about; ends of lines and tabs do not.
+#[must_use]
+pub fn controls_terminal(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t') || changes_direction(c)
+}
+
 /// Replaces what neither HTML nor XML allows as a character, and what changes the direction of
 /// text; line ends stay.
 pub(crate) fn printable(text: &str) -> String {

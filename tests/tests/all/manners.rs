@@ -119,9 +119,14 @@ fn every_output_can_be_standard_output() {
     }
 }
 
-/// Runs a command on a terminal of `script`, which util-linux has.
+/// Returns what a command prints on a terminal, but for its messages.
 fn on_terminal(folder: &Folder, columns: u16, variables: &str, command: &str) -> String {
-    let line = format!("stty cols {columns} rows 40; {variables} {} {command} 2> /dev/null", feamoe().display());
+    all_on_terminal(folder, columns, variables, &format!("{command} 2> /dev/null"))
+}
+
+/// Runs a command on a terminal of `script`, which util-linux has.
+fn all_on_terminal(folder: &Folder, columns: u16, variables: &str, command: &str) -> String {
+    let line = format!("stty cols {columns} rows 40; {variables} {} {command}", feamoe().display());
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).current_dir(folder.path("."));
     for variable in ["NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR", "COLUMNS"] {
@@ -236,4 +241,62 @@ fn what_is_said_of_outputs_is_true() {
         let output = folder.command(help).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{help:?}");
     }
+}
+
+/// Names, cells, files and words of the command line that would write to a terminal's title or move
+/// its cursor: in control characters of 7 bits, of 8, and turned about.
+#[test]
+fn no_control_character_reaches_a_terminal() {
+    const MARK: &str = "\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{7f}";
+    let folder = Folder::new();
+    let rows = (0..400).fold(format!("x{MARK},g{MARK},y\n"), |text, i| {
+        let level = ["a", "b"][i % 2];
+        text + &format!("{},{level}{MARK},yes{MARK}{}\n", i * 37 % 101, u8::from(i * 37 % 101 + i % 2 * 9 > 50))
+    });
+    folder.write("rows.csv", &rows);
+    folder.write(&format!("r{MARK}.csv"), &rows);
+    let quoted = toml(MARK);
+    folder.write(
+        "s.toml",
+        format!(
+            "[target]\ncolumn = \"y\"\npositive = [\"yes{quoted}1\"]\n[[protected]]\ncolumn = \"g{quoted}\"\nprivileged = [\"a{quoted}\"]\nas_feature = true\n"
+        ),
+    );
+    let _ = run(&folder, "train rows.csv --schema s.toml -o m.feamoe --checkpoint m.ckpt").done();
+    let commands = [
+        "schema rows.csv --target y".into(),
+        "train rows.csv --schema s.toml -o n.feamoe --fair spd=0.05 -v".into(),
+        "evaluate m.feamoe rows.csv --require spd=0.01".into(),
+        "evaluate m.feamoe rows.csv --format json".into(),
+        format!("score m.feamoe rows.csv --keep 'x{MARK}'"),
+        format!("score m.feamoe rows.csv --format json --keep 'g{MARK}'"),
+        "explain m.feamoe rows.csv --row 3".into(),
+        "explain m.feamoe rows.csv --row 3 --format json".into(),
+        "recourse m.feamoe rows.csv --row 3".into(),
+        "inspect m.feamoe".into(),
+        "inspect m.feamoe --format json".into(),
+        "compare m.feamoe m.feamoe rows.csv".into(),
+        "monitor m.feamoe rows.csv --format json".into(),
+        "export m.feamoe --constants rust -o -".into(),
+        "report m.ckpt --data rows.csv -o -".into(),
+        // What is wrong, with the words of whoever it came from.
+        format!("explain m.feamoe rows.csv --row 'x{MARK}'"),
+        format!("score m.feamoe 'r{MARK}.csv' --keep 'none{MARK}'"),
+        format!("score m.feamoe 'none{MARK}.csv'"),
+        format!("train 'r{MARK}.csv' --schema 'none{MARK}.toml' -o n.feamoe"),
+        format!("'none{MARK}'"),
+        format!("score --'none{MARK}' x"),
+        format!("evaluate m.feamoe rows.csv --require 'spd{MARK}=1'"),
+    ];
+    for command in &commands {
+        let shown = all_on_terminal(&folder, 100, "", command);
+        let found = ["\u{1b}]", "\u{7}", "\u{9b}", "\u{202e}", "\u{7f}"].into_iter().find(|part| shown.contains(part));
+        assert!(found.is_none(), "{command:?}: {found:?} in\n{shown:?}");
+        assert!(shown.contains("31m"), "{command:?}: nothing of it in\n{shown:?}");
+    }
+}
+
+/// As TOML writes it in a string.
+fn toml(text: &str) -> String {
+    text.chars().map(|c| format!("\\u{:04X}", u32::from(c))).collect()
 }

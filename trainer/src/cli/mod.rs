@@ -8,6 +8,7 @@ mod compare;
 mod delta;
 mod demo;
 mod dry_run;
+mod escaped;
 mod evaluate;
 mod events;
 mod experts;
@@ -55,6 +56,7 @@ use feamoe::model::{AlignedBytes, HostModel, Loaded};
 use feamoe::output::{WriteError, destination};
 use feamoe::rows::{Input, Source as Rows, Stream, Use, open, open_like};
 use feamoe::schema::{BadCells, Schema, Table};
+use feamoe::text::controls_terminal;
 use feamoe::training::checkpoint;
 
 /// Fair, explainable, adaptive scoring that fits on a microcontroller
@@ -285,6 +287,11 @@ pub fn main() -> ExitCode {
 
 /// Prints help, the version or what is wrong with the command line, whichever clap says.
 fn help_or_refuse(said: &clap::Error) -> ExitCode {
+    let plain = said.render().to_string();
+    if said.use_stderr() && plain.contains(controls_terminal) {
+        print::message(plain.trim_end());
+        return ExitCode::from(2);
+    }
     let printed = said.print().and_then(|()| io::stdout().flush()).map_err(WriteError::standard_output);
     match (printed, said.use_stderr()) {
         (_, true) => ExitCode::from(2),

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +12,10 @@ use anyhow::bail;
 use clap::Args;
 use feamoe::output::{OutputFile, STANDARD_OUTPUT, WriteError};
 use feamoe::rows::Input;
-use feamoe::text::changes_direction;
+use feamoe::text::controls_terminal;
 use serde::Serialize;
 
+use super::escaped::Escaped;
 pub use super::table::TextTable;
 use super::table::{fitting_no_terminal, terminal_width};
 
@@ -83,6 +84,14 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     })
 }
 
+/// Prints one JSON document on a line of its own.
+pub fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
+    report(|out| {
+        serde_json::to_writer(&mut *out, value)?;
+        writeln!(out)
+    })
+}
+
 /// Prints lines of text for people.
 pub fn text(text: &str) -> anyhow::Result<()> {
     report(|out| out.write_all(fitted(text).as_bytes()))
@@ -94,9 +103,14 @@ pub fn verbatim(text: &str) -> anyhow::Result<()> {
 }
 
 /// Returns where results go: to standard output, through a buffer since its own ends at every line.
+/// A terminal gets no control characters.
 fn results() -> BufWriter<Box<dyn Write>> {
-    let is_taken = IS_TAKEN.load(Ordering::SeqCst);
-    BufWriter::new(if is_taken { Box::new(io::stderr().lock()) } else { Box::new(io::stdout().lock()) })
+    let (is_terminal, out): (bool, Box<dyn Write>) = if IS_TAKEN.load(Ordering::SeqCst) {
+        (io::stderr().is_terminal(), Box::new(io::stderr().lock()))
+    } else {
+        (io::stdout().is_terminal(), Box::new(io::stdout().lock()))
+    };
+    BufWriter::new(if is_terminal { Box::new(Escaped::new(out)) } else { out })
 }
 
 /// Writes a report.
@@ -168,13 +182,12 @@ pub fn warnings(notes: &[String], warnings: &[String]) {
 /// Escapes control characters and those that change the direction of text, except line ends and
 /// tabs: names and cells must not control a terminal.
 pub fn safe(text: &str) -> Cow<'_, str> {
-    let is_unsafe = |c: char| (c.is_control() && c != '\n' && c != '\t') || changes_direction(c);
-    if !text.contains(is_unsafe) {
+    if !text.contains(controls_terminal) {
         return text.into();
     }
     let mut safe = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if is_unsafe(c) { safe.extend(c.escape_default()) } else { safe.push(c) }
+        if controls_terminal(c) { safe.extend(c.escape_default()) } else { safe.push(c) }
     }
     safe.into()
 }

@@ -105,7 +105,7 @@ pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
 /// Prints a line at once.
 fn print_line(format: Format, line: &Line<'_>, text: impl FnOnce() -> String) -> anyhow::Result<()> {
     match format {
-        Format::Json => print::verbatim(&(serde_json::to_string(line)? + "\n")),
+        Format::Json => print::json_line(line),
         Format::Text => print::text(&(text().replace('\n', "\\n") + "\n")),
     }
 }
