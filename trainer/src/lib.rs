@@ -65,6 +65,7 @@ pub mod explanation;
 pub mod infer;
 pub mod judge;
 pub mod learner;
+mod links;
 pub mod model;
 pub mod output;
 pub mod plot;

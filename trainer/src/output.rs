@@ -12,6 +12,8 @@ use std::sync::Mutex;
 
 use tempfile::NamedTempFile;
 
+use crate::links::{self, MOST_LINKS};
+
 /// Why a file could not be written; the place keeps what it held before.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {}{}", path.display(), reason(cause), advice(cause.kind()))]
@@ -91,7 +93,8 @@ impl OutputFile {
     /// whole at once: until then it is kept in memory.
     ///
     /// # Errors
-    /// Where the folder is missing or cannot be written.
+    /// Where the folder is missing or cannot be written; where the place, or a link on the way to
+    /// it, belongs to another user in a folder where everybody may write.
     pub fn create(path: &Path) -> Result<Self, WriteError> {
         Self::create_with(path, 0o666)
     }
@@ -107,6 +110,13 @@ impl OutputFile {
     fn create_with(path: &Path, mode: u32) -> Result<Self, WriteError> {
         if path.as_os_str() == STANDARD_OUTPUT {
             return Ok(Self { path: path.to_owned(), target: path.to_owned(), writer: Writer::Standard(Vec::new()) });
+        }
+        if let Some(found) = links::of_another_user(path) {
+            let cause = format!(
+                "{} belongs to another user, in a folder where everybody may write; name a file of your own",
+                found.display()
+            );
+            return Err(WriteError::new(path, io::Error::other(cause)));
         }
         let target = destination(path);
         let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
@@ -246,8 +256,6 @@ fn remove_stale(folder: &Path) {
 /// two spellings of one file give the same path.
 #[must_use]
 pub fn destination(path: &Path) -> PathBuf {
-    /// More links than any system follows.
-    const MOST_LINKS: usize = 64;
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
         if let Ok(found) = fs::canonicalize(&path) {
