@@ -6,15 +6,13 @@ use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use arrow_array::RecordBatch;
-use arrow_buffer::Buffer;
-use arrow_ipc::reader::StreamDecoder;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
 use super::column::is_readable;
+use super::messages::{ARROW_FILE, ARROW_STREAM, Messages, without_magic};
 use super::{Batches, ROWS, wanted};
 use crate::error::Error;
 use crate::rows::input::{Hashed, SharedDigest, Waiting, peek};
@@ -24,14 +22,6 @@ use crate::rows::{Digest, Input, Position, Record, Source};
 use crate::schema::{BadCells, Table};
 
 const PARQUET: &[u8] = b"PAR1";
-
-/// Of an Arrow file, before, padded by zeros to a multiple of [`PADDED`], and after what is an
-/// Arrow stream and an index of it.
-const ARROW_FILE: &[u8] = b"ARROW1";
-const PADDED: usize = 8;
-
-/// Of an Arrow stream: the mark before each message.
-const ARROW_STREAM: &[u8] = b"\xff\xff\xff\xff";
 
 /// A format of files that hold record batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,126 +282,11 @@ fn check_places(metadata: &ParquetMetaData, length: u64) -> Result<(), ArrowErro
     }
 }
 
-/// Passes over what is before the stream in an Arrow file.
-fn without_magic(mut file: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
-    let mut padded = [0; PADDED];
-    file.read_exact(&mut padded)?;
-    loop {
-        file.read_exact(&mut padded)?;
-        if padded != [0; PADDED] {
-            return Ok(Box::new(io::Cursor::new(padded).chain(file)));
-        }
-    }
-}
-
-/// The batches of an Arrow stream, and of a file as the stream that it holds.
-///
-/// What was read is decoded: a reader that believes the lengths it finds would ask for memory that
-/// no machine has.
-struct Messages {
-    reader: Box<dyn Read + Send>,
-    is_file: bool,
-    decoder: StreamDecoder,
-    /// Read, but not decoded.
-    ahead: Buffer,
-    /// Decoded, to learn the schema, but not handed out.
-    first: Option<RecordBatch>,
-    is_at_end: bool,
-}
-
-impl Messages {
-    fn new(reader: impl Read + Send + 'static, is_file: bool) -> Result<Self, ArrowError> {
-        let decoder = StreamDecoder::new();
-        let reader = Box::new(reader);
-        let mut messages = Self { reader, is_file, decoder, ahead: Buffer::default(), first: None, is_at_end: false };
-        while messages.decoder.schema().is_none() && messages.first.is_none() && !messages.is_at_end {
-            messages.first = messages.decode()?;
-        }
-        if messages.decoder.schema().is_none() {
-            return Err(ArrowError::IpcError("it holds no table".into()));
-        }
-        Ok(messages)
-    }
-
-    /// Reads on, and returns a batch if that completes one.
-    fn decode(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        if self.ahead.is_empty() {
-            self.ahead = self.read()?.into();
-            if self.ahead.is_empty() {
-                self.is_at_end = true;
-                self.decoder.finish()?;
-                return if self.is_file { Err(cut_short()) } else { Ok(None) };
-            }
-        }
-        match self.decoder.decode(&mut self.ahead) {
-            // The end is marked, and there is more.
-            Err(_) if self.decoder.finish().is_ok() => {
-                self.is_at_end = true;
-                self.check_tail()?;
-                Ok(None)
-            }
-            decoded => decoded,
-        }
-    }
-
-    /// Checks what comes after the batches, all of which belongs to the bytes that are hashed.
-    fn check_tail(&mut self) -> Result<(), ArrowError> {
-        if !self.is_file {
-            return Err(ArrowError::IpcError("there is more after its end, expected a single stream".into()));
-        }
-        let mut last = self.ahead.to_vec();
-        loop {
-            let more = self.read()?;
-            if more.is_empty() {
-                break;
-            }
-            last.extend(more);
-            last.drain(..last.len().saturating_sub(ARROW_FILE.len()));
-        }
-        if last.ends_with(ARROW_FILE) { Ok(()) } else { Err(cut_short()) }
-    }
-
-    /// Reads some bytes; none at the end.
-    fn read(&mut self) -> io::Result<Vec<u8>> {
-        const MOST: usize = 1 << 16;
-        let mut bytes = vec![0; MOST];
-        // What a pipe has by now: more may come much later.
-        let length = loop {
-            match self.reader.read(&mut bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
-            }
-        };
-        bytes.truncate(length);
-        Ok(bytes)
-    }
-}
-
-fn cut_short() -> ArrowError {
-    ArrowError::IpcError("it ends too early".into())
-}
-
-impl Iterator for Messages {
-    type Item = Result<RecordBatch, ArrowError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(batch) = self.first.take() {
-            return Some(Ok(batch));
-        }
-        while !self.is_at_end {
-            if let Some(batch) = self.decode().transpose() {
-                return Some(batch);
-            }
-        }
-        None
-    }
-}
-
 impl Content {
     fn schema(&self) -> SchemaRef {
         match self {
             Self::Parquet(builder) => Arc::clone(builder.schema()),
-            Self::Arrow(messages) => messages.decoder.schema().unwrap_or_else(|| Arc::new(Schema::empty())),
+            Self::Arrow(messages) => messages.schema(),
         }
     }
 }

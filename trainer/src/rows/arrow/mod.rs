@@ -8,6 +8,7 @@
 mod column;
 #[cfg(feature = "parquet")]
 mod files;
+mod messages;
 mod table;
 
 use std::sync::Arc;

@@ -1,0 +1,209 @@
+//! The messages of an Arrow stream: read whole, checked, then decoded.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::StreamDecoder;
+use arrow_ipc::{MessageHeader, root_as_message};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
+
+/// Of an Arrow file, before, padded by zeros to a multiple of [`PADDED`], and after what is an
+/// Arrow stream and an index of it.
+pub(super) const ARROW_FILE: &[u8] = b"ARROW1";
+const PADDED: usize = 8;
+
+/// Of an Arrow stream: the mark before each message.
+pub(super) const ARROW_STREAM: &[u8] = b"\xff\xff\xff\xff";
+
+/// Most bytes of a batch, and of what its compressed buffers say that they hold.
+const MOST_BATCH_BYTES: u64 = 2 << 30;
+
+/// Passes over what is before the stream in an Arrow file.
+pub(super) fn without_magic(mut file: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    let mut padded = [0; PADDED];
+    file.read_exact(&mut padded)?;
+    loop {
+        file.read_exact(&mut padded)?;
+        if padded != [0; PADDED] {
+            return Ok(Box::new(io::Cursor::new(padded).chain(file)));
+        }
+    }
+}
+
+/// The batches of an Arrow stream, and of a file as the stream that it holds.
+///
+/// A message is decoded once all of it was read, and the lengths in it are known to be possible: a
+/// decoder that believes them asks for memory that no machine has.
+pub(super) struct Messages {
+    reader: Box<dyn Read + Send>,
+    is_file: bool,
+    decoder: StreamDecoder,
+    /// Read, but not decoded.
+    ahead: Vec<u8>,
+    /// Decoded, to learn the schema, but not handed out.
+    first: Option<RecordBatch>,
+    is_at_end: bool,
+}
+
+impl Messages {
+    pub(super) fn new(reader: impl Read + Send + 'static, is_file: bool) -> Result<Self, ArrowError> {
+        let decoder = StreamDecoder::new();
+        let reader = Box::new(reader);
+        let mut messages = Self { reader, is_file, decoder, ahead: Vec::new(), first: None, is_at_end: false };
+        while messages.decoder.schema().is_none() && messages.first.is_none() && !messages.is_at_end {
+            messages.first = messages.decode()?;
+        }
+        if messages.decoder.schema().is_none() {
+            return Err(ArrowError::IpcError("it holds no table".into()));
+        }
+        Ok(messages)
+    }
+
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.decoder.schema().unwrap_or_else(|| Arc::new(Schema::empty()))
+    }
+
+    /// Reads a message, and returns its batch if it has one.
+    fn decode(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        let length = loop {
+            if let Some(length) = message_bytes(&self.ahead)?
+                && self.ahead.len() >= length
+            {
+                break length;
+            }
+            if self.read()? > 0 {
+                continue;
+            }
+            // A stream may end without its mark, between two messages.
+            self.is_at_end = true;
+            self.decoder.finish()?;
+            return if self.is_file || !self.ahead.is_empty() { Err(cut_short()) } else { Ok(None) };
+        };
+        let rest = self.ahead.split_off(length);
+        let message = std::mem::replace(&mut self.ahead, rest);
+        check_compressed(&message)?;
+        let decoded = self.decoder.decode(&mut Buffer::from(message))?;
+        // The end is marked.
+        if decoded.is_none() && length <= END_BYTES {
+            self.is_at_end = true;
+            self.check_tail()?;
+        }
+        Ok(decoded)
+    }
+
+    /// Checks what comes after the batches, all of which belongs to the bytes that are hashed.
+    fn check_tail(&mut self) -> Result<(), ArrowError> {
+        while self.read()? > 0 {
+            if !self.is_file {
+                break;
+            }
+            self.ahead.drain(..self.ahead.len().saturating_sub(ARROW_FILE.len()));
+        }
+        match self.is_file {
+            true if self.ahead.ends_with(ARROW_FILE) => Ok(()),
+            true => Err(cut_short()),
+            false if self.ahead.is_empty() => Ok(()),
+            false => Err(ArrowError::IpcError("there is more after its end, expected a single stream".into())),
+        }
+    }
+
+    /// Reads some bytes; returns how many, 0 at the end.
+    fn read(&mut self) -> io::Result<usize> {
+        const MOST: usize = 1 << 16;
+        let held = self.ahead.len();
+        self.ahead.resize(held + MOST, 0);
+        // What a pipe has by now: more may come much later.
+        let read = loop {
+            match self.reader.read(self.ahead.get_mut(held..).unwrap_or_default()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.ahead.truncate(held + read.as_ref().map_or(0, |length| *length));
+        read
+    }
+}
+
+/// Bytes of the mark of the end: a length of 0, after the mark of a message.
+const END_BYTES: usize = 8;
+
+/// Returns the length of the message that some bytes begin with; `None` before they say it.
+fn message_bytes(bytes: &[u8]) -> Result<Option<usize>, ArrowError> {
+    let Some((description, body_at)) = description(bytes) else { return Ok(None) };
+    if description == Some(&[][..]) {
+        return Ok(Some(body_at));
+    }
+    let Some(description) = description else { return Ok(None) };
+    let message = root_as_message(description).map_err(|error| ArrowError::IpcError(error.to_string()))?;
+    let length = u64::try_from(message.bodyLength()).ok().filter(|length| *length <= MOST_BATCH_BYTES);
+    match length.and_then(|length| usize::try_from(length).ok()) {
+        Some(length) => Ok(Some(body_at + length)),
+        None => Err(too_large(message.bodyLength())),
+    }
+}
+
+/// Returns what describes a message, once all of it is there (empty: it is the mark of the end), and
+/// where its body begins; `None` before its length is there.
+fn description(bytes: &[u8]) -> Option<(Option<&[u8]>, usize)> {
+    // Before version 0.15 of Arrow there was no mark.
+    let at = if bytes.starts_with(ARROW_STREAM) { ARROW_STREAM.len() } else { 0 };
+    let length = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize;
+    let (start, end) = (at + size_of::<u32>(), at + size_of::<u32>() + length);
+    Some((bytes.get(start..end), end))
+}
+
+/// Checks the lengths that compressed buffers of a whole message say they hold: each is written
+/// before its buffer.
+fn check_compressed(message: &[u8]) -> Result<(), ArrowError> {
+    let Some((Some(description), body_at)) = description(message) else { return Ok(()) };
+    let Ok(header) = root_as_message(description) else { return Ok(()) };
+    let batch = match header.header_type() {
+        MessageHeader::RecordBatch => header.header_as_record_batch(),
+        MessageHeader::DictionaryBatch => header.header_as_dictionary_batch().and_then(|batch| batch.data()),
+        _ => None,
+    };
+    let Some((batch, body)) = batch.filter(|batch| batch.compression().is_some()).zip(message.get(body_at..)) else {
+        return Ok(());
+    };
+    let mut whole = 0_u64;
+    for buffer in batch.buffers().into_iter().flatten().filter(|buffer| buffer.length() > 0) {
+        let at = usize::try_from(buffer.offset()).unwrap_or(usize::MAX);
+        let length = body.get(at..).and_then(|body| body.first_chunk()).map(|length| i64::from_le_bytes(*length));
+        // -1 says that the buffer is not compressed. What lies outside of the body the decoder
+        // refuses.
+        let length = length.filter(|length| *length != -1).unwrap_or_default();
+        whole = whole.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        if whole > MOST_BATCH_BYTES {
+            return Err(too_large(length));
+        }
+    }
+    Ok(())
+}
+
+fn too_large(found: i64) -> ArrowError {
+    ArrowError::IpcError(format!(
+        "found a batch of {found} bytes, expected at most {MOST_BATCH_BYTES}; write smaller batches, or copy it again if it is damaged"
+    ))
+}
+
+fn cut_short() -> ArrowError {
+    ArrowError::IpcError("it ends too early".into())
+}
+
+impl Iterator for Messages {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(batch) = self.first.take() {
+            return Some(Ok(batch));
+        }
+        while !self.is_at_end {
+            if let Some(batch) = self.decode().transpose() {
+                return Some(batch);
+            }
+        }
+        None
+    }
+}
