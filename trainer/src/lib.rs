@@ -66,6 +66,7 @@ pub mod infer;
 pub mod judge;
 pub mod learner;
 mod links;
+pub mod lock;
 pub mod model;
 pub mod output;
 pub mod plot;

@@ -552,25 +552,64 @@ fn a_signal_stores_the_run_and_a_second_run_resumes_it() {
     assert!(stopped > 0);
 }
 
+/// An update that waits for its rows.
+fn waiting(folder: &Folder) -> std::process::Child {
+    let mut command = folder.command(&["update", "both.ckpt", "-", "-o", "first.feamoe"]);
+    let piped = std::process::Stdio::piped;
+    let child = command.stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
+    for _ in 0..1_000 {
+        if folder.path(LOCK).exists() {
+            return child;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the update has not taken its lock in 10 s");
+}
+
+const LOCK: &str = ".both.ckpt.lock";
+
 #[test]
 fn two_updates_of_one_checkpoint_do_not_overwrite_each_other() {
     let folder = parts(&[2_000, 1_000, 1_000]);
     train(&folder, &["0.csv"], "both", &[]);
-    // The first waits for the rest of its rows, the second is done meanwhile.
-    let mut command = folder.command(&["update", "both.ckpt", "-", "-o", "first.feamoe"]);
-    let piped = std::process::Stdio::piped;
-    let mut first = command.stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
-    let mut pipe = first.stdin.take().unwrap();
-    let rows = folder.read("1.csv");
-    pipe.write_all(&rows[..rows.len() / 2]).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    let _ = folder.run(&["update", "both.ckpt", "2.csv", "-o", "second.feamoe"]).done();
+    let before = folder.read("both.ckpt");
+    let second = ["update", "both.ckpt", "2.csv", "-o", "second.feamoe"];
+    let finish = |mut first: std::process::Child| {
+        let mut pipe = first.stdin.take().unwrap();
+        pipe.write_all(&folder.read("1.csv")).unwrap();
+        drop(pipe);
+        let ended = first.wait_with_output().unwrap();
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+
+    let first = waiting(&folder);
+    let refused = folder.unchanged(|| folder.run(&second).refused());
+    assert!(refused.starts_with("both.ckpt: another process writes this file, as "), "{refused}");
+    let (code, said) = finish(first);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!folder.path(LOCK).exists() && !folder.path("second.feamoe").exists());
+    let _ = folder.run(&second).done();
+
+    // What asks for no lock may write there too.
     let stored = folder.read("both.ckpt");
-    pipe.write_all(&rows[rows.len() / 2..]).unwrap();
-    drop(pipe);
-    let ended = first.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert_eq!(ended.status.code(), Some(2), "{said}");
+    folder.write("both.ckpt", &before);
+    let first = waiting(&folder);
+    folder.write("both.ckpt", &stored);
+    let (code, said) = finish(first);
+    assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("both.ckpt: another run wrote this checkpoint meanwhile"), "{said}");
     assert!(folder.read("both.ckpt") == stored);
+}
+
+/// The file of its lock stays, the lock does not.
+#[test]
+fn a_killed_run_locks_nobody_out() {
+    let folder = parts(&[2_000, 1_000]);
+    train(&folder, &["0.csv"], "both", &[]);
+    let mut first = waiting(&folder);
+    first.kill().unwrap();
+    let _ = first.wait().unwrap();
+    assert!(folder.path(LOCK).exists());
+    let _ = folder.run(&["update", "both.ckpt", "1.csv", "-o", "m.feamoe"]).done();
+    assert!(!folder.path(LOCK).exists());
 }

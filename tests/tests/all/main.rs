@@ -36,6 +36,7 @@ mod evaluation;
 mod exact;
 mod explain_top;
 mod fair_by;
+mod faults;
 mod fewer_experts;
 mod firmware_costs;
 mod firmware_example;

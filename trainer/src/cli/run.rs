@@ -14,6 +14,7 @@ use crate::cli::memory::peak_memory_bytes;
 use crate::cli::progress::TrainingProgress;
 use anyhow::bail;
 use feamoe::error::Error;
+use feamoe::lock::Lock;
 use feamoe::model::card::FeatureCells;
 use feamoe::output::{OutputFile, WriteError, destination};
 use feamoe::rows::{Digest, MOST_SEEN};
@@ -56,6 +57,8 @@ pub struct Outputs<'a> {
     model: OutputFile,
     store: Option<Store<'a>>,
     generation: Generation,
+    /// Until the end.
+    _lock: Option<Lock>,
 }
 
 /// What a checkpoint's place is known to hold: where it holds anything else, another run wrote
@@ -102,8 +105,10 @@ impl<'a> Outputs<'a> {
             }
             OutputFile::create_private(path)?;
         }
+        let is_file = |store: &Store<'_>| !store.path.exists() || store.path.is_file();
+        let lock = store.filter(is_file).map(|store| Lock::beside(store.path)).transpose()?;
         let generation = store.map_or(Generation::NONE, |store| Generation::at(store.path));
-        Ok(Self { model: print::create(model)?, store, generation })
+        Ok(Self { model: print::create(model)?, store, generation, _lock: lock })
     }
 
     /// Learns, with checkpoints on the way and a line of progress.

@@ -334,6 +334,15 @@ pub enum Error {
         file: String,
     },
 
+    /// A file that another process is writing.
+    #[error("{file}: another process writes this file, as {lock} shows; wait for it to end, or name another file")]
+    Locked {
+        /// The file.
+        file: String,
+        /// What it holds locked.
+        lock: String,
+    },
+
     /// A run that was asked to stop, and was stored.
     #[error("stopped after {rows} rows, which the checkpoint holds")]
     Stopped {
