@@ -224,21 +224,51 @@ fn killed_again_and_again(folder: &Folder, arguments: &[&str], first: Duration, 
     0
 }
 
-#[test]
-fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
+/// Rows in three files, the checkpoint of a run over the first, and the one over all of them.
+fn begun() -> Folder {
     let folder = parts(&[2_000, 26_000, 4_000]);
     let options = ["--fair", "spd=0.05"];
     train(&folder, &["0.csv", "1.csv", "2.csv"], "whole", &options);
     train(&folder, &["0.csv"], "killed", &options);
+    folder
+}
+
+const REST: [&str; 9] =
+    ["update", "killed.ckpt", "1.csv", "2.csv", "-o", "killed.feamoe", "--checkpoint-every", "500", "--quiet"];
+
+/// Kills runs, each of which resumes the one before, until so many were killed; returns how many
+/// chains of them came to the end.
+fn kill_in_chains(folder: &Folder, wanted: u32) -> u32 {
     let begun = folder.read("killed.ckpt");
-    let every = ["--checkpoint-every", "500"];
-    let arguments = update("killed", &["1.csv", "2.csv"], &every);
+    let (mut kills, mut chains) = (0, 0);
+    while kills < wanted {
+        folder.write("killed.ckpt", &begun);
+        kills += killed_again_and_again(folder, &REST, Duration::from_millis(5), Duration::from_millis(1));
+        assert_same(folder, "whole", "killed", "a chain");
+        chains += 1;
+        assert!(chains < 20 + wanted, "{kills} kills in {chains} chains");
+    }
+    chains
+}
+
+/// `cargo test --release --workspace --test all -- --ignored a_thousand_kills`: about a minute.
+#[test]
+#[ignore = "minutes"]
+fn a_thousand_kills_lose_nothing() {
+    let chains = kill_in_chains(&begun(), 1_000);
+    println!("1,000 kills in {chains} chains, each ended in the bytes of a run that was not killed");
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
+    let folder = begun();
+    let begun = folder.read("killed.ckpt");
     // From the beginning each time, then again from where the last one got to.
     let mut kills = 0;
     for milliseconds in (1..=200).map(|i| i * 12) {
         folder.write("killed.ckpt", &begun);
         let (first, never) = (Duration::from_millis(milliseconds), Duration::from_secs(600));
-        let killed = killed_again_and_again(&folder, &arguments, first, never);
+        let killed = killed_again_and_again(&folder, &REST, first, never);
         assert_same(&folder, "whole", "killed", milliseconds);
         kills += killed;
         // A busy machine may come too late for its first kills.
@@ -246,19 +276,12 @@ fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
             break;
         }
     }
-    let mut chain = 0;
-    for _ in 0..20 {
-        folder.write("killed.ckpt", &begun);
-        chain += killed_again_and_again(&folder, &arguments, Duration::from_millis(5), Duration::from_millis(1));
-        assert_same(&folder, "whole", "killed", "a chain");
-        if chain >= 5 {
-            break;
-        }
-    }
-    println!("killed {kills} times, and {chain} times in a row");
-    assert!(kills >= 5 && chain >= 5, "{kills}, {chain}");
+    folder.write("killed.ckpt", &begun);
+    let _ = kill_in_chains(&folder, 5);
+    assert!(kills >= 5, "{kills}");
     let mut files = folder.files();
-    files.retain(|name, _| !name.starts_with(".feamoe-"));
+    // What was being written, and the file of its lock.
+    files.retain(|name, _| !name.starts_with(".feamoe-") && name != ".killed.ckpt.lock");
     assert_eq!(files.len(), 9, "{:?}", files.keys());
 }
 
