@@ -41,8 +41,8 @@ mod tune;
 mod update;
 
 use std::fmt;
-use std::fs;
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -58,6 +58,7 @@ use feamoe::rows::{Input, Source as Rows, Stream, Use, open, open_like};
 use feamoe::schema::{BadCells, Schema, Table};
 use feamoe::text::controls_terminal;
 use feamoe::training::checkpoint;
+use serde::de::DeserializeOwned;
 
 /// Fair, explainable, adaptive scoring that fits on a microcontroller
 #[derive(Debug, Parser)]
@@ -424,6 +425,19 @@ fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result
         let expected = || format!("expected a whole number from {} to {}", range.start(), range.end());
         number.and_then(|number| T::try_from(number).ok()).ok_or_else(expected)
     }
+}
+
+/// Reads a JSON document that a command wrote; `expected` says which, and what to do about another.
+fn read_json<T: DeserializeOwned>(path: &Path, expected: &str) -> anyhow::Result<T> {
+    /// Some thousand times what a search writes.
+    const MOST_BYTES: u64 = 256 << 20;
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
+    read.with_context(|| path.display().to_string())?;
+    if bytes.len() as u64 > MOST_BYTES {
+        bail!("{}: found more than {} MB, expected {expected}", path.display(), MOST_BYTES >> 20);
+    }
+    serde_json::from_slice(&bytes).with_context(|| format!("{}: expected {expected}", path.display()))
 }
 
 /// Reads a model file's bytes; load them with [`load_model`].

@@ -1,6 +1,5 @@
 //! `feamoe report`: a model on one page, for those who have to judge it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -18,7 +17,9 @@ use feamoe::tuning::{Problem, Tuned};
 
 use super::print::CommandLine;
 use super::progress::RowsProgress;
-use super::{CellsOption, Outcome, ThreadsOption, files, load_any, open_rows, print, read_blob, refuse_outputs, whole};
+use super::{
+    CellsOption, Outcome, ThreadsOption, files, load_any, open_rows, print, read_blob, read_json, refuse_outputs, whole,
+};
 
 /// The options of `feamoe report`.
 #[derive(Args, Debug)]
@@ -138,10 +139,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 
 /// Reads what a search found on the problem of a schema.
 fn read_front(path: &Path, schema: &Schema) -> anyhow::Result<Tuned> {
-    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
-    let tuned: Tuned = serde_json::from_slice(&bytes).with_context(|| {
-        format!("{}: expected what `feamoe tune --format json` prints; name a file that holds it", path.display())
-    })?;
+    let tuned: Tuned = read_json(path, "what `feamoe tune --format json` prints; name a file that holds it")?;
     if tuned.front_measure().is_none() {
         bail!(
             "{}: the search has no front, since its schema protects no column; leave --front out, or search with a [[protected]] table",

@@ -6,6 +6,8 @@
 //! be repeated.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -76,7 +78,7 @@ impl Generation {
     /// Returns that of a file; of none, or of what is no file.
     fn at(path: &Path) -> Self {
         match path.metadata() {
-            Ok(found) if found.is_file() => std::fs::read(path).map_or(Self::NONE, |bytes| Self::of(&bytes)),
+            Ok(found) if found.is_file() => Self(hash(path).ok()),
             _ => Self::NONE,
         }
     }
@@ -87,6 +89,21 @@ impl Generation {
         } else {
             Err(Error::ChangedCheckpoint { file: path.display().to_string() })
         }
+    }
+}
+
+/// Returns the hash of a file of any length.
+fn hash(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut digest = Digest::default();
+    loop {
+        let bytes = file.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(digest.finish());
+        }
+        digest.update(bytes);
+        let length = bytes.len();
+        file.consume(length);
     }
 }
 

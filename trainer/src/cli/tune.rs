@@ -1,8 +1,6 @@
 //! `feamoe tune`: a search for the options of a run.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,7 +20,8 @@ use super::print::{self, TextTable, share, signed};
 use super::progress::RowsProgress;
 use super::train::{Learning, refuse_without_groups};
 use super::{
-    BAD_CELLS, CellsOption, Format, FormatOption, Outcome, ThreadsOption, files, refuse_but_svg, refuse_outputs, whole,
+    BAD_CELLS, CellsOption, Format, FormatOption, Outcome, ThreadsOption, files, read_json, refuse_but_svg,
+    refuse_outputs, whole,
 };
 
 /// Trials of the last round that are listed.
@@ -209,17 +208,10 @@ impl Options {
 
 /// Reads the results of earlier trials; none where there is no file yet.
 fn open_state(path: &Path) -> anyhow::Result<Known> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Known::new()),
-        Err(error) => return Err(error).with_context(|| path.display().to_string()),
-    };
-    serde_json::from_slice(&bytes).with_context(|| {
-        format!(
-            "{}: expected what an earlier `feamoe tune --state` wrote; name that file, or a new one",
-            path.display()
-        )
-    })
+    if !path.try_exists().with_context(|| path.display().to_string())? {
+        return Ok(Known::new());
+    }
+    read_json(path, "what an earlier `feamoe tune --state` wrote; name that file, or a new one")
 }
 
 /// Writes the chosen options, with what came of them.
