@@ -8,10 +8,12 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 20] = [
     "text",
+    "links",
     "output",
     "error",
+    "lock",
     "random",
     "threads",
     "demo",
