@@ -272,3 +272,21 @@ fn a_new_checkpoint_is_for_its_owner_alone() {
     let _ = folder.run(&train).done();
     assert_eq!(mode("run.ckpt"), 0o640, "a checkpoint that is replaced keeps its mode");
 }
+
+/// Rows in memory, where it ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_that_ends_is_an_error() {
+    let folder = Folder::with_lending();
+    folder.write("many.csv", lending(5, 60_000));
+    let train = |shuffled: &[&str]| {
+        let script = "ulimit -v 100000; exec \"$@\"";
+        let mut shell = folder.command_of(Path::new("sh"), &["-c", script, "sh"]);
+        let arguments = ["train", "many.csv", "--schema", "lending.toml", "-o", "m.feamoe", "--threads", "1"];
+        finished(shell.arg(feamoe()).args(arguments).args(shuffled))
+    };
+    let _ = train(&[]).well();
+    fs::remove_file(folder.path("m.feamoe")).unwrap();
+    let refused = folder.unchanged(|| train(&["--shuffle"]).refused());
+    assert!(refused.starts_with("no memory is left for another row: ") && refused.contains(" rows take "), "{refused}");
+}

@@ -334,6 +334,18 @@ pub enum Error {
         file: String,
     },
 
+    /// Rows that are kept in memory, which has an end.
+    #[error(
+        "no memory is left for another row: {rows} rows take {megabytes} MB; learn from the rows in their own order, which keeps none, from \
+         fewer rows, or where there is more memory"
+    )]
+    Memory {
+        /// Rows that are kept.
+        rows: usize,
+        /// Megabytes that they take.
+        megabytes: usize,
+    },
+
     /// A file that another process is writing.
     #[error("{file}: another process writes this file, as {lock} shows; wait for it to end, or name another file")]
     Locked {

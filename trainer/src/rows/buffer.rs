@@ -99,6 +99,19 @@ impl Buffer {
         self.rows.push_back(held);
     }
 
+    /// As [`Buffer::push`], of which there may be more than fit the memory.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; then the row is not added.
+    pub(crate) fn try_push(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        /// What a row and the work on it take, by far.
+        const SPARE: usize = 1 << 20;
+        let room = self.rows.try_reserve(1).and_then(|()| Vec::<u8>::new().try_reserve_exact(SPARE));
+        room.map_err(|_| Error::Memory { rows: self.rows.len(), megabytes: self.bytes() / 1_000_000 })?;
+        self.push(row);
+        Ok(())
+    }
+
     /// Adds a row of another buffer of the same columns, by its index, in the groups of a union.
     pub(crate) fn take(&mut self, from: &Self, index: usize, groups: &GroupMap) {
         if let Some(held) = from.rows.get(index) {

@@ -191,8 +191,11 @@ impl Start {
     }
 
     /// Keeps a row without a word on it.
-    pub(super) fn keep(&mut self, row: &Row<'_>) {
-        self.rows.push(row);
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(super) fn keep(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        self.rows.try_push(row)
     }
 
     /// Gives away the rows that were kept so.

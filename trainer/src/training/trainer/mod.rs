@@ -256,7 +256,7 @@ impl Trainer {
         if self.keeps_rows {
             let row = self.admission.row(*record);
             self.reservoir.offer(&row);
-            self.start.iter_mut().for_each(|start| start.keep(&row));
+            self.start.iter_mut().try_for_each(|start| start.keep(&row))?;
             return Ok(None);
         }
         let Self { schema, encoding, admission, features, encoder, start, reservoir, delay, state, .. } = self;
