@@ -17,7 +17,8 @@
 //!   definition; so are the values: a big-endian target copies them.
 //! - Flags: one bit for each optional part of the payload. Bits 0..8 are *mandatory*: a reader that
 //!   does not know one refuses the blob. Bits 8..16 are *optional*: a reader skips an unknown one
-//!   by its length, and so [`FLAG_CARD`], which is the host's. [`FLAG_INTEGER`], [`FLAG_NAMES`],
+//!   by its length, and so [`FLAG_CARD`], which is the host's, and [`FLAG_SIGNATURE`], which
+//!   [`crate::signature`] reads. [`FLAG_INTEGER`], [`FLAG_NAMES`],
 //!   [`FLAG_BACKGROUND`], [`FLAG_DEVIATIONS`] and [`FLAG_CALIBRATION`] are known. With
 //!   [`FLAG_INTEGER`] the values are integers, drawn in [`crate::integer`].
 //! - A weight row has [`stride`] lanes: gate lanes, expert lanes, zeros. Weights are in log2 units
@@ -81,6 +82,8 @@ pub const FLAG_CARD: u16 = 1 << 11;
 /// row, at most [`MOST_CALIBRATION`] in magnitude. [`crate::calibration`] turns a score into a
 /// probability by it.
 pub const FLAG_CALIBRATION: u16 = 1 << 12;
+/// The signature section, drawn in [`crate::signature`]: who made the model. This reader skips it.
+pub const FLAG_SIGNATURE: u16 = 1 << 13;
 /// Sections this reader knows.
 const KNOWN_FLAGS: u16 = FLAG_INTEGER | FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS | FLAG_CALIBRATION;
 
@@ -123,6 +126,24 @@ pub(crate) fn check_header(bytes: &[u8]) -> Result<(u16, u32), LoadError> {
     let Frame { flags, crc32, .. } = frame::open(bytes, MAGIC, VERSION)
         .map_err(|error| LoadError { kind: LoadErrorKind::Frame(error), at: error.at() })?;
     Ok((flags, crc32))
+}
+
+/// Returns a section of a blob that loads, and where it starts; `None` where there is none.
+pub(crate) fn section(bytes: &[u8], flag: u16) -> Option<(&[u8], usize)> {
+    let flags = u16::from_le_bytes(*bytes.get(FLAGS_AT..)?.first_chunk()?);
+    if flags & flag == 0 {
+        return None;
+    }
+    let mut reader = Reader { blob: bytes, at: HEADER_BYTES };
+    let features = reader.description().ok()?.features;
+    for _ in 0..features {
+        reader.kind().ok()?;
+    }
+    for _ in 0..(flags & flag.wrapping_sub(1)).count_ones() {
+        reader.bytes().ok()?;
+    }
+    let section = reader.bytes().ok()?;
+    Some((section, reader.at.wrapping_sub(section.len())))
 }
 
 /// A model file that passed every check: one that exists is valid. It owns nothing and has no

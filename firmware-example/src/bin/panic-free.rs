@@ -189,6 +189,25 @@ mod slots {
     }
 }
 
+#[cfg(feature = "signed")]
+mod signed {
+    use feamoe_engine::signature::{PublicKey, Signers, TrustError, Versions};
+
+    use super::{black_box, unknown};
+
+    #[inline(never)]
+    fn verify(signers: &Signers<'_>, blob: &[u8]) -> Result<u32, TrustError> {
+        Ok(signers.verify(blob)?.model_version)
+    }
+
+    pub fn link() {
+        let (keys, schema): (&[PublicKey], _) = (unknown(), unknown::<[u8; 32]>().first().copied());
+        let line = core::str::from_utf8(unknown()).unwrap_or_default();
+        let versions = Versions::From(black_box(1));
+        _ = black_box(verify(&Signers { keys, line, schema_sha256: schema, versions }, unknown()));
+    }
+}
+
 #[cfg(feature = "delta")]
 mod delta {
     use feamoe_engine::delta::apply;
@@ -423,6 +442,8 @@ fn main() -> ! {
     copied::link();
     #[cfg(feature = "slots")]
     slots::link();
+    #[cfg(feature = "signed")]
+    signed::link();
     #[cfg(feature = "delta")]
     delta::link();
     #[cfg(feature = "integer")]

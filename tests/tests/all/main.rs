@@ -74,6 +74,7 @@ mod schema_reference;
 mod service;
 mod shap_values;
 mod shapes;
+mod signature;
 mod slots;
 mod snapshots;
 mod start;

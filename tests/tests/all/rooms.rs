@@ -8,9 +8,10 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "text",
     "output",
+    "keys",
     "error",
     "random",
     "threads",
