@@ -117,12 +117,17 @@ pub use scorer::{Scored, Scorer};
 #[derive(Debug)]
 pub struct Aligned<T: ?Sized>(pub T);
 
-/// Embeds a file like `include_bytes!`, at an address that is a multiple of 4; gives a `&'static
-/// [u8]`.
+/// Embeds a model file like `include_bytes!`, at an address that is a multiple of 4; gives a
+/// `&'static [u8]`. A file without the header of a model does not compile; the rest of it is checked
+/// by the load.
+///
+/// A model in the firmware itself is the last resort of a device that keeps others in [`slots`]: see
+/// `engine/examples/field`.
 #[macro_export]
 macro_rules! include_model {
     ($path:expr) => {{
         const BLOB: &'static $crate::Aligned<[u8]> = &$crate::Aligned(*include_bytes!($path));
+        const { assert!($crate::format::is_whole(&BLOB.0), "not a model file, or one that is cut short") };
         &BLOB.0
     }};
 }

@@ -2,7 +2,7 @@
 //!
 //! A signature is an optional section of the blob ([`crate::format::FLAG_SIGNATURE`]): a reader that
 //! does not know it skips it. [`Signature::claimed`] reads what it says; with the feature `signed`,
-//! [`Signers::verify`] finds out whether one of the keys that a device trusts has signed it.
+//! `Signers::verify` finds out whether one of the keys that a device trusts has signed it.
 //!
 //! ```text
 //! section = model version u32 | public key, 32 bytes | SHA-256 of the schema, 32 bytes
@@ -187,6 +187,41 @@ impl<'a> Signature<'a> {
     }
 }
 
+/// Who may sign the models of a device, and what for.
+#[derive(Clone, Copy, Debug)]
+pub struct Signers<'k> {
+    /// The keys that are trusted: more than one while a key is replaced by its successor.
+    pub keys: &'k [PublicKey],
+    /// The line of models.
+    pub line: &'k str,
+    /// SHA-256 of the schema that the firmware was written for, which `feamoe inspect` shows; `None`
+    /// for any. A firmware that sets values by index gives it.
+    pub schema_sha256: Option<[u8; 32]>,
+    /// Which versions are accepted.
+    pub versions: Versions,
+}
+
+/// Which versions of a line are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// This one and later ones: what the firmware was built with, or what a monotonic counter of
+    /// the hardware holds, whichever is higher.
+    From(u32),
+    /// Any, older ones than the one in use too: for a way back that a person asked for.
+    Any,
+}
+
+impl Versions {
+    /// Returns these, of which none lies below `least`; [`Versions::Any`] stays as it is.
+    #[must_use]
+    pub fn not_before(self, least: u32) -> Self {
+        match self {
+            Self::From(own) => Self::From(if own > least { own } else { least }),
+            Self::Any => Self::Any,
+        }
+    }
+}
+
 #[cfg(feature = "signed")]
 mod verify {
     use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
@@ -195,43 +230,8 @@ mod verify {
     use curve25519_dalek::traits::Identity as _;
     use sha2::{Digest as _, Sha256, Sha512};
 
-    use super::{DOMAIN, MESSAGE_BYTES, PublicKey, SIGNATURE_BYTES, Signature, TrustError};
+    use super::{DOMAIN, MESSAGE_BYTES, PublicKey, SIGNATURE_BYTES, Signature, Signers, TrustError, Versions};
     use crate::frame::{CRC_AT, HEADER_BYTES};
-
-    /// Who may sign the models of a device, and what for.
-    #[derive(Clone, Copy, Debug)]
-    pub struct Signers<'k> {
-        /// The keys that are trusted: more than one while a key is replaced by its successor.
-        pub keys: &'k [PublicKey],
-        /// The line of models.
-        pub line: &'k str,
-        /// SHA-256 of the schema that the firmware was written for, which `feamoe inspect` shows; `None`
-        /// for any. A firmware that sets values by index gives it.
-        pub schema_sha256: Option<[u8; 32]>,
-        /// Which versions are accepted.
-        pub versions: Versions,
-    }
-
-    /// Which versions of a line are accepted.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Versions {
-        /// This one and later ones: what the firmware was built with, or what a monotonic counter of
-        /// the hardware holds, whichever is higher.
-        From(u32),
-        /// Any, older ones than the one in use too: for a way back that a person asked for.
-        Any,
-    }
-
-    impl Versions {
-        /// Returns these, of which none lies below `least`; [`Versions::Any`] stays as it is.
-        #[must_use]
-        pub fn not_before(self, least: u32) -> Self {
-            match self {
-                Self::From(own) => Self::From(if own > least { own } else { least }),
-                Self::Any => Self::Any,
-            }
-        }
-    }
 
     impl Signers<'_> {
         /// Finds out whether one of the keys has signed a blob that loads; returns what it signed.
@@ -321,6 +321,3 @@ mod verify {
         sum
     }
 }
-
-#[cfg(feature = "signed")]
-pub use verify::{Signers, Versions};

@@ -120,6 +120,18 @@ pub fn header(flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
     frame::seal(MAGIC, VERSION, flags, payload)
 }
 
+/// Returns whether bytes have the magic of a blob and the length that its header declares: what can be
+/// checked when a program is compiled.
+#[must_use]
+pub const fn is_whole(bytes: &[u8]) -> bool {
+    match bytes.split_first_chunk::<HEADER_BYTES>() {
+        Some((&[b'F', b'E', b'A', b'M', _, _, _, _, l0, l1, l2, l3, ..], payload)) => {
+            u32::from_le_bytes([l0, l1, l2, l3]) as usize == payload.len()
+        }
+        _ => false,
+    }
+}
+
 /// Checks the header of a blob against its length and content; returns its flags and checksum. What
 /// only copies blobs needs no more.
 pub(crate) fn check_header(bytes: &[u8]) -> Result<(u16, u32), LoadError> {
@@ -135,8 +147,7 @@ pub(crate) fn section(bytes: &[u8], flag: u16) -> Option<(&[u8], usize)> {
         return None;
     }
     let mut reader = Reader { blob: bytes, at: HEADER_BYTES };
-    let features = reader.description().ok()?.features;
-    for _ in 0..features {
+    for _ in 0..reader.features().ok()? {
         reader.kind().ok()?;
     }
     for _ in 0..(flags & flag.wrapping_sub(1)).count_ones() {

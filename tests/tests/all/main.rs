@@ -54,6 +54,7 @@ mod json_schemas;
 mod label_delay;
 mod load_cost;
 mod manners;
+mod marginal;
 mod merge;
 mod monitor;
 mod monotone;
@@ -83,6 +84,7 @@ mod study;
 #[cfg(feature = "tables")]
 mod tables;
 mod threshold;
+mod trusted_slots;
 mod tune;
 mod watch;
 mod weights;
