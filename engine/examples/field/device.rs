@@ -100,6 +100,7 @@ impl Flash {
             self.power = self.power.checked_sub(1).ok_or(Fault::NoPower)?;
             match step {
                 Step::Erase { .. } => *word = [ERASED; WORD],
+                Step::Write { bytes, .. } if bytes.as_chunks().0.get(index) == Some(word) => {}
                 Step::Write { .. } if *word != [ERASED; WORD] => return Err(Fault::Flash("written twice")),
                 Step::Write { bytes, .. } => {
                     *word = *bytes.as_chunks().0.get(index).ok_or(Fault::Flash("not whole words"))?;
@@ -159,18 +160,19 @@ fn program(flash: &mut Flash, blob: &[u8]) -> Result<(), Fault> {
 /// some records. `last_resort`: the model in the firmware, by [`feamoe_engine::include_model!`].
 fn start(flash: &mut Flash, memory: &mut Memory, last_resort: &[u8]) -> Result<Started, Fault> {
     let [first, second] = flash.slots();
-    let (mut slot, mut place, mut begin, mut confirm) = (None, 0..0, None, [None; 2]);
+    let (mut slot, mut place, mut begin, mut confirm) = (None, 0..0, [None; 2], [None; 2]);
     // A device of its own keys verifies by `signature::Signers` here, and where an update is checked.
     let target = match choose::<Device, Device>(first, second, &Anyone) {
         Ok(mut chosen) => {
-            (slot, place, begin) = (Some(chosen.slot), chosen.blob.clone(), chosen.begin::<WORD>());
+            (slot, place) = (Some(chosen.slot), chosen.blob.clone());
+            begin = [chosen.begin::<WORD>(), chosen.begin::<WORD>()];
             let target = chosen.target();
             confirm = [chosen.confirm::<WORD>(), chosen.confirm::<WORD>()];
             target
         }
         Err(none) => Some(none.target),
     };
-    if let (Some(slot), Some(step)) = (slot, begin) {
+    for (slot, step) in begin.into_iter().flatten().filter_map(|step| Some((slot?, step))) {
         flash.take(slot, step)?;
     }
     // Where flash is mapped into memory and written by a driver, `chosen.model` would continue to

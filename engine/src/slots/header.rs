@@ -110,7 +110,9 @@ pub(super) struct Marks {
     /// Bytes of the mark that confirms, from its first one on: fewer than all where a cut fell into
     /// writing it.
     pub confirmed_bytes: usize,
-    /// Whether the last mark stands: in part, and whole.
+    /// Whether that mark was written whole since this start.
+    pub is_certain: bool,
+    /// Whether the mark after it stands: in part, and whole.
     pub settled: bool,
     pub settled_whole: bool,
     /// Likewise of the mark that the slot is to be erased.
@@ -135,7 +137,7 @@ impl Marks {
         match mark {
             Mark::Sealed | Mark::Failed => {}
             Mark::Tried => self.tried = true,
-            Mark::Confirmed => self.confirmed_bytes = MARK_BYTES,
+            Mark::Confirmed => (self.confirmed_bytes, self.is_certain) = (MARK_BYTES, true),
             Mark::Settled => self.settled = true,
         }
     }
@@ -202,6 +204,7 @@ impl Header {
             version,
             tried: stands(Mark::Tried),
             confirmed_bytes: standing(Mark::Confirmed, CONFIRMED),
+            is_certain: false,
             settled: !is_3 || stands(Mark::Settled),
             settled_whole: is_3 && standing(Mark::Settled, CONFIRMED) == MARK_BYTES,
             failed: is_3 && stands(Mark::Failed),

@@ -26,7 +26,7 @@
 //! // find it tried, and go back.)
 //! let (first, second) = flash.slots();
 //! let mut chosen = choose::<M, M>(first, second, &trust)?;
-//! if let Some(step) = chosen.begin::<WORD>() {
+//! while let Some(step) = chosen.begin::<WORD>() {
 //!     flash.step(STARTS[chosen.slot], step)?;
 //! }
 //! // ... score; once the new model has proved itself:
@@ -88,8 +88,9 @@
 //!
 //! - **Order.** A slot is erased whole, the blob is written, checked *in flash*, and the header is
 //!   written after it, then the mark that seals it: until both stand, the slot holds nothing. Each
-//!   mark has a unit of its own. No word is written twice (but one of a mark that a cut left torn and
-//!   that reads as erased), bits go
+//!   mark has a unit of its own. No word is written twice (but one of a mark that a cut may have left
+//!   torn: by the same bytes; where a flash refuses that, its driver leaves out a word that holds
+//!   them), bits go
 //!   from erased to written only, and no step reads: so a flash with error correction takes it, and
 //!   one that erases to zeros.
 //! - **Trial.** A new model starts on trial. [`Chosen::begin`] marks it as tried before its first
@@ -122,7 +123,7 @@
 //!   start, so nothing is relied on because it was read once. What is written *after* something
 //!   vouches for it: a bit of a later mark says that the power had lasted to the end of what stands
 //!   before it. So *sealed* vouches for the header, and *settled* for *confirmed*; a model that reads
-//!   as confirmed without *settled* is confirmed once more, by [`Chosen::begin`], before there is a
+//!   as confirmed without *settled* gets both once more, by [`Chosen::begin`], before there is a
 //!   [`Chosen::target`]: the other slot is erased only when the model in use is certain to be there
 //!   after any cut. A slot that is newer than the one in use is marked as failed before it is erased:
 //!   half erased, it could read as confirmed. Drivers must have finished a step when the next is taken.
@@ -200,8 +201,9 @@ impl<A, B> Chosen<A, B> {
         self.marks.is_none_or(|marks| marks.confirmed() && marks.settled)
     }
 
-    /// Returns the step to take before the model is used: to mark it as tried, or, where a cut may
-    /// have fallen into confirming it, as settled. `None` where that was done, and for a model that is
+    /// Returns the next step to take before the model is used, of two at most: to mark it as tried, or,
+    /// where a cut may have fallen into confirming it, to confirm it once more and as settled. `None`
+    /// once that is done, and for a model that is
     /// marked as tried and serves because nothing else loads. `WORD`: the bytes that the flash writes
     /// at once.
     #[must_use]
@@ -222,7 +224,7 @@ impl<A, B> Chosen<A, B> {
             return None;
         }
         let marks = self.marks.as_mut()?;
-        let mark = if marks.confirmed() { Mark::Settled } else { Mark::Confirmed };
+        let mark = if marks.confirmed() && marks.is_certain { Mark::Settled } else { Mark::Confirmed };
         let step = marks.step::<WORD>(mark);
         marks.made(mark);
         Some(step)
@@ -246,7 +248,8 @@ impl<A, B> Chosen<A, B> {
 impl Marks {
     fn step<const WORD: usize>(&self, mark: Mark) -> Step<'static> {
         // Words that a cut left standing are not written again.
-        let standing = if mark == Mark::Confirmed { self.confirmed_bytes & !WORD.wrapping_sub(1) } else { 0 };
+        let is_torn = mark == Mark::Confirmed && !self.confirmed();
+        let standing = if is_torn { self.confirmed_bytes & !WORD.wrapping_sub(1) } else { 0 };
         let bytes = mark.bytes::<WORD>();
         // A unit has 512 bytes at most.
         #[allow(clippy::cast_possible_truncation)]

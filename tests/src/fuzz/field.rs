@@ -106,7 +106,10 @@ fn act(slots: &mut [Slot; 2], data: &mut Unstructured<'_>, is_written: &mut bool
     let (begin, confirm, target, slot) = match chosen {
         Ok(mut chosen) => {
             let target = chosen.target();
-            let steps = (chosen.begin::<WORD>(), [chosen.confirm::<WORD>(), chosen.confirm::<WORD>()]);
+            let steps = (
+                [chosen.begin::<WORD>(), chosen.begin::<WORD>()],
+                [chosen.confirm::<WORD>(), chosen.confirm::<WORD>()],
+            );
             assert!(chosen.target().is_some(), "a confirmed model leaves the other slot");
             let slot = chosen.slot;
             let model = chosen.model.into_inner();
@@ -116,12 +119,12 @@ fn act(slots: &mut [Slot; 2], data: &mut Unstructured<'_>, is_written: &mut bool
         }
         Err(none) => {
             assert!(!*is_written, "a model that was written whole is found: {none}");
-            (None, [None; 2], Some(none.target), 0)
+            ([None; 2], [None; 2], Some(none.target), 0)
         }
     };
     let power = if data.arbitrary()? { u32::MAX } else { data.int_in_range(0..=400)? };
     let mut supply = Supply { power, is_damaged: *is_damaged };
-    if let Some(step) = begin {
+    for step in begin.into_iter().flatten() {
         take(&mut slots[slot], step, &mut supply);
     }
     for step in confirm.into_iter().flatten().filter(|_| choice == 1) {
@@ -195,8 +198,9 @@ fn take(slot: &mut Slot, step: Step<'_>, Supply { power, is_damaged }: &mut Supp
             Step::Erase { .. } => word.fill(0xff),
             Step::Write { bytes, .. } => {
                 // Damage can look like a word half written.
-                assert!(*is_damaged || word.iter().all(|byte| *byte == 0xff), "a word is written twice");
-                word.copy_from_slice(&bytes[at - from..at - from + WORD]);
+                let to = &bytes[at - from..at - from + WORD];
+                assert!(*is_damaged || word == to || word.iter().all(|byte| *byte == 0xff), "a word is written twice");
+                word.copy_from_slice(to);
             }
         }
     }

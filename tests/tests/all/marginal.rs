@@ -166,14 +166,20 @@ fn first_loss(driver: Driver, cuts: u32) -> Option<u32> {
         let Some(id) = id.filter(|id| *id >= kept && !failed.contains(id)) else { return Some(flash.cuts) };
         let (slot, was_on_trial) = (chosen.slot, chosen.on_trial());
         let skips = driver == Driver::ErasesEarly && !was_on_trial;
-        if !skips && chosen.begin::<WORD>().is_some_and(|step| !flash.step(slot, step)) {
+        let mut lasted = true;
+        while !skips
+            && lasted
+            && let Some(step) = chosen.begin::<WORD>()
+        {
+            lasted = flash.step(slot, step);
+        }
+        if !lasted {
             continue;
         }
         if was_on_trial && !is_new && flash.draw.below(3) == 0 {
             failed.insert(id);
             continue;
         }
-        let mut lasted = true;
         while was_on_trial
             && lasted
             && let Some(step) = chosen.confirm::<WORD>()
