@@ -31,7 +31,7 @@
 //! - **When.** A blob is loaded first, which checks all of it and finds damage, then verified, and
 //!   only then used.
 //! - **Cost.** On a Cortex-M4F 2.7 million instructions and 66 more for a byte of the model, 3.9 kB of
-//!   stack, 19 to 29 kB of flash; once at a start and once an update. See [`crate::costs`].
+//!   stack, 17 to 29 kB of flash; once at a start and once an update. See [`crate::costs`].
 //!
 //! # Why these crates
 //! Measured on a Cortex-M4F, one verification of a short message (opt-level 3 and s: flash; at 3:
