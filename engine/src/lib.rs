@@ -46,14 +46,15 @@
 //! Each uses those before it: [`frame`] (one header for everything stored), [`mod@format`] (the
 //! model file, [`Blob`]), [`schema`], record, [`mixture`] (the kernel), model; on these stand
 //! [`calibration`], [`attribution`], [`recourse`], [`monitor`] (made of [`fairness`] and
-//! [`drift`]), [`slots`], [`delta`], and beside the float model [`integer`], for cores without
+//! [`drift`]), [`signature`], [`slots`], [`delta`], and beside the float model [`integer`], for cores without
 //! floats. [`Scorer`] is what both models have in common.
 //!
 //! # Features
 //! `armv7em`, off by default: assembly for the loop over the terms, from a crate of its own; the
 //! bits stay. `defmt`: `Format` on errors, notes and scores. `tables`: checksums in a third of the
 //! time, for hosts. Scores and attributions implement
-//! serde's `Serialize` in any case: unused, it is not linked.
+//! serde's `Serialize` in any case: unused, it is not linked. `signed`: verifies signed models, by
+//! curve25519-dalek and sha2.
 //!
 //! # What it deliberately does not know
 //! Training, files, text formats: see the `feamoe` crate. Limits stand in [`limits`].
@@ -99,6 +100,7 @@ mod record;
 pub mod recourse;
 pub mod schema;
 mod scorer;
+pub mod signature;
 pub mod slots;
 
 pub use attribution::{Attribution, BackgroundId, Method, Space};
@@ -115,12 +117,17 @@ pub use scorer::{Scored, Scorer};
 #[derive(Debug)]
 pub struct Aligned<T: ?Sized>(pub T);
 
-/// Embeds a file like `include_bytes!`, at an address that is a multiple of 4; gives a `&'static
-/// [u8]`.
+/// Embeds a model file like `include_bytes!`, at an address that is a multiple of 4; gives a
+/// `&'static [u8]`. A file without the header of a model does not compile; the rest of it is checked
+/// by the load.
+///
+/// A model in the firmware itself is the last resort of a device that keeps others in [`slots`]: see
+/// `engine/examples/field`.
 #[macro_export]
 macro_rules! include_model {
     ($path:expr) => {{
         const BLOB: &'static $crate::Aligned<[u8]> = &$crate::Aligned(*include_bytes!($path));
+        const { assert!($crate::format::is_whole(&BLOB.0), "not a model file, or one that is cut short") };
         &BLOB.0
     }};
 }

@@ -64,6 +64,8 @@ pub mod error;
 pub mod explanation;
 pub mod infer;
 pub mod judge;
+#[cfg(feature = "sign")]
+pub mod keys;
 pub mod learner;
 mod links;
 pub mod lock;

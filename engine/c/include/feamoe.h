@@ -93,7 +93,7 @@
 #define FEAMOE_RECOURSE_WORDS ((37 * FEAMOE_FEATURES) + 4)
 
 // What a feamoe_update takes, in units of 8 bytes.
-#define FEAMOE_UPDATE_WORDS ((FEAMOE_WORD / 8) + 76)
+#define FEAMOE_UPDATE_WORDS ((FEAMOE_WORD / 8) + 82)
 
 // What became of a call.
 typedef enum feamoe_status {
@@ -469,6 +469,10 @@ typedef struct feamoe_target {
     size_t slot;
     // What makes it the newest.
     uint32_t sequence;
+    // Lowest version of its line that it may be.
+    uint32_t least_version;
+    // Where the slot is marked as failed before it is erased; 0 where it need not be.
+    uint32_t failed_at;
 } feamoe_target;
 
 // The model to use, and what goes with it. Choose once after each reset: a second look would find
@@ -476,15 +480,18 @@ typedef struct feamoe_target {
 typedef struct feamoe_chosen {
     // The slot that the model lies in, 0 or 1.
     size_t slot;
-    // Whether it is on trial: take the step `confirm` to keep it. Without that, the next start
-    // goes back to the model before.
+    // Whether it is on trial: take the steps `confirm` and then `settle` to keep it. Without that,
+    // the next start goes back to the model before.
     bool on_trial;
-    // Whether an update may go to `target` now; where not, once the model is confirmed.
+    // Whether an update may go to `target` once `begin` is taken; where not, once the model is
+    // settled.
     bool can_update;
     // To take in that slot before the model is used.
     struct feamoe_step begin;
     // To take in that slot to keep the model.
     struct feamoe_step confirm;
+    // To take in that slot after `confirm`: an update may come then.
+    struct feamoe_step settle;
     // Where the next model goes.
     struct feamoe_target target;
 } feamoe_chosen;
@@ -834,14 +841,15 @@ enum feamoe_status feamoe_integer_slots_choose(const uint8_t *first,
 
 // Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the
 // flash's erase units; erased: the byte that it erases to. update_bytes: sizeof(feamoe_update).
-// step: to erase the slot.
+// steps: an array of two, to take in their order: to mark what failed in the slot, where that is
+// needed, and to erase it.
 enum feamoe_status feamoe_update_begin(struct feamoe_update *update,
                                        size_t update_bytes,
                                        struct feamoe_target target,
                                        uint32_t slot_bytes,
                                        uint8_t erased,
                                        uint32_t blob_bytes,
-                                       struct feamoe_step *step);
+                                       struct feamoe_step *steps);
 
 // Takes bytes off the front of a piece of the model, *length bytes at *piece, and reports the step
 // that writes them, once they make whole words. Take each step before the next call; call until
@@ -856,18 +864,18 @@ enum feamoe_status feamoe_update_next(struct feamoe_update *update,
 enum feamoe_status feamoe_update_end(struct feamoe_update *update, struct feamoe_step *step);
 
 // Loads the model from the slot, given with all its bytes as they lie in flash, and reports the
-// last step: to write the header. After it the slot holds a model on trial, which the next start
-// chooses.
+// last two steps, to take in their order: to write the header, and the mark that seals it. After
+// both the slot holds a model on trial, which the next start chooses. steps: an array of two.
 enum feamoe_status feamoe_update_check(struct feamoe_update *update,
                                        const uint8_t *slot,
                                        size_t slot_bytes,
-                                       struct feamoe_step *step);
+                                       struct feamoe_step *steps);
 
 // As feamoe_update_check, for integer weights.
 enum feamoe_status feamoe_integer_update_check(struct feamoe_update *update,
                                                const uint8_t *slot,
                                                size_t slot_bytes,
-                                               struct feamoe_step *step);
+                                               struct feamoe_step *steps);
 
 // Builds a model from an older one and what `feamoe export --delta` wrote, in an array of
 // out_bytes; written: how many bytes it takes.

@@ -1,6 +1,8 @@
 //! Updates in the field: two slots of flash, and deltas.
 
-use feamoe_engine::slots::{self, Loaded as InSlot, NoModel, SlotError, Step as EngineStep, Target as EngineTarget};
+use feamoe_engine::slots::{
+    self, Anyone, Loaded as InSlot, NoModel, SlotError, Step as EngineStep, Target as EngineTarget,
+};
 use feamoe_engine::{Scorer, delta};
 
 use crate::capacity::FEAMOE_WORD;
@@ -10,7 +12,7 @@ use crate::status;
 use crate::status::Status;
 
 /// What a feamoe_update takes, in units of 8 bytes.
-pub const FEAMOE_UPDATE_WORDS: usize = FEAMOE_WORD / 8 + 76;
+pub const FEAMOE_UPDATE_WORDS: usize = FEAMOE_WORD / 8 + 82;
 
 /// An update on its way into a slot, opaque, in memory of yours.
 #[repr(C)]
@@ -53,6 +55,10 @@ pub struct Target {
     pub slot: usize,
     /// What makes it the newest.
     pub sequence: u32,
+    /// Lowest version of its line that it may be.
+    pub least_version: u32,
+    /// Where the slot is marked as failed before it is erased; 0 where it need not be.
+    pub failed_at: u32,
 }
 
 /// The model to use, and what goes with it. Choose once after each reset: a second look would find
@@ -62,15 +68,18 @@ pub struct Target {
 pub struct Chosen {
     /// The slot that the model lies in, 0 or 1.
     pub slot: usize,
-    /// Whether it is on trial: take the step `confirm` to keep it. Without that, the next start
-    /// goes back to the model before.
+    /// Whether it is on trial: take the steps `confirm` and then `settle` to keep it. Without that,
+    /// the next start goes back to the model before.
     pub on_trial: bool,
-    /// Whether an update may go to `target` now; where not, once the model is confirmed.
+    /// Whether an update may go to `target` once `begin` is taken; where not, once the model is
+    /// settled.
     pub can_update: bool,
     /// To take in that slot before the model is used.
     pub begin: Step,
     /// To take in that slot to keep the model.
     pub confirm: Step,
+    /// To take in that slot after `confirm`: an update may come then.
+    pub settle: Step,
     /// Where the next model goes.
     pub target: Target,
 }
@@ -117,7 +126,8 @@ pub unsafe extern "C" fn feamoe_integer_slots_choose(
 
 /// Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the
 /// flash's erase units; erased: the byte that it erases to. update_bytes: sizeof(feamoe_update).
-/// step: to erase the slot.
+/// steps: an array of two, to take in their order: to mark what failed in the slot, where that is
+/// needed, and to erase it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_begin(
     update: *mut Update,
@@ -126,18 +136,21 @@ pub unsafe extern "C" fn feamoe_update_begin(
     slot_bytes: u32,
     erased: u8,
     blob_bytes: u32,
-    step: *mut Step,
+    steps: *mut Step,
 ) -> Status {
     status(|| {
         if update_bytes != size_of::<Update>() {
             return Err(Status::WrongSize);
         }
         let place = memory::place(update.cast::<Updating>())?;
-        let step = memory::place(step)?;
-        let target = EngineTarget { slot: target.slot, sequence: target.sequence };
+        let steps = memory::place(steps.cast::<[Step; 2]>())?;
+        let Target { slot, sequence, least_version, failed_at } = target;
+        let target = EngineTarget { slot, sequence, least_version, failed_at: Some(failed_at).filter(|at| *at > 0) };
         let update = EngineUpdate::new(target, slot_bytes, erased, blob_bytes)?;
+        let mut first = [Step::NONE; 2];
+        first.iter_mut().zip(update.erase()).for_each(|(to, from)| *to = from.into());
         // SAFETY: a checked place of the caller's.
-        unsafe { step.write(update.erase().into()) };
+        unsafe { steps.write(first) };
         // SAFETY: a place of the library's size, the caller's to write to.
         unsafe { Sealed::put(place, Writer { update, seal: None }) };
         Ok(())
@@ -191,17 +204,17 @@ pub unsafe extern "C" fn feamoe_update_end(update: *mut Update, step: *mut Step)
 }
 
 /// Loads the model from the slot, given with all its bytes as they lie in flash, and reports the
-/// last step: to write the header. After it the slot holds a model on trial, which the next start
-/// chooses.
+/// last two steps, to take in their order: to write the header, and the mark that seals it. After
+/// both the slot holds a model on trial, which the next start chooses. steps: an array of two.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_check(
     update: *mut Update,
     slot: *const u8,
     slot_bytes: usize,
-    step: *mut Step,
+    steps: *mut Step,
 ) -> Status {
     // SAFETY: by the header's contract.
-    unsafe { check::<EngineModel>(update, slot, slot_bytes, step) }
+    unsafe { check::<EngineModel>(update, slot, slot_bytes, steps) }
 }
 
 /// As feamoe_update_check, for integer weights.
@@ -210,10 +223,10 @@ pub unsafe extern "C" fn feamoe_integer_update_check(
     update: *mut Update,
     slot: *const u8,
     slot_bytes: usize,
-    step: *mut Step,
+    steps: *mut Step,
 ) -> Status {
     // SAFETY: by the header's contract.
-    unsafe { check::<EngineInteger>(update, slot, slot_bytes, step) }
+    unsafe { check::<EngineInteger>(update, slot, slot_bytes, steps) }
 }
 
 /// Builds a model from an older one and what `feamoe export --delta` wrote, in an array of
@@ -262,7 +275,7 @@ unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
         let first = unsafe { memory::bytes(first, first_bytes) }?;
         // SAFETY: by the header's contract.
         let second = unsafe { memory::bytes(second, second_bytes) }?;
-        let mut found = match slots::choose::<M, M>(first, second) {
+        let mut found = match slots::choose::<M, M>(first, second, &Anyone) {
             Ok(found) => found,
             Err(NoModel { target, .. }) => {
                 let none = Chosen {
@@ -271,6 +284,7 @@ unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
                     can_update: true,
                     begin: Step::NONE,
                     confirm: Step::NONE,
+                    settle: Step::NONE,
                     target: target.into(),
                 };
                 // SAFETY: a checked place of the caller's.
@@ -278,11 +292,14 @@ unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
                 return Err(Status::NoModel);
             }
         };
-        let (on_trial, can_update) = (found.on_trial(), found.target().is_some());
+        let on_trial = found.on_trial();
         let begin = found.begin::<FEAMOE_WORD>().map_or(Step::NONE, Step::from);
+        let can_update = found.target().is_some();
         let confirm = found.confirm::<FEAMOE_WORD>().map_or(Step::NONE, Step::from);
-        let target = found.target().map_or(Target { slot: 0, sequence: 0 }, Target::from);
-        let reported = Chosen { slot: found.slot, on_trial, can_update, begin, confirm, target };
+        let settle = found.confirm::<FEAMOE_WORD>().map_or(Step::NONE, Step::from);
+        let target =
+            found.target().map_or(Target { slot: 0, sequence: 0, least_version: 0, failed_at: 0 }, Target::from);
+        let reported = Chosen { slot: found.slot, on_trial, can_update, begin, confirm, settle, target };
         // SAFETY: a checked place of the caller's.
         unsafe { chosen.write(reported) };
         let (InSlot::First(model) | InSlot::Second(model)) = found.model;
@@ -296,17 +313,17 @@ unsafe fn check<M: Scorer<'static>>(
     update: *mut Update,
     slot: *const u8,
     slot_bytes: usize,
-    step: *mut Step,
+    steps: *mut Step,
 ) -> Status {
     status(|| {
-        let step = memory::place(step)?;
+        let steps = memory::place(steps.cast::<[Step; 2]>())?;
         // SAFETY: by the header's contract.
         let slot = unsafe { memory::bytes(slot, slot_bytes) }?;
         // SAFETY: by the header's contract.
         let writer = unsafe { writer(update) }?;
-        let seal = writer.seal.insert(writer.update.check::<M>(slot)?);
+        let seal = writer.seal.insert(writer.update.check::<M>(slot, &Anyone)?);
         // SAFETY: a checked place of the caller's.
-        unsafe { step.write(seal.step().into()) };
+        unsafe { steps.write(seal.steps().map(Step::from)) };
         Ok(())
     })
 }
@@ -339,7 +356,8 @@ impl From<EngineStep<'_>> for Step {
 
 impl From<EngineTarget> for Target {
     fn from(target: EngineTarget) -> Self {
-        Self { slot: target.slot, sequence: target.sequence }
+        let EngineTarget { slot, sequence, least_version, failed_at } = target;
+        Self { slot, sequence, least_version, failed_at: failed_at.unwrap_or(0) }
     }
 }
 

@@ -356,11 +356,11 @@ static feamoe_status start(feamoe_chosen *chosen)
 
 static bool write_model(feamoe_target target, const unsigned char *blob, size_t bytes)
 {
-    feamoe_step step;
+    feamoe_step step, last[2];
     const uint8_t *piece;
     size_t at, length;
-    EXPECT_OK(feamoe_update_begin(&update, sizeof update, target, SLOT_BYTES, 0xff, (uint32_t)bytes, &step));
-    if (!take(target.slot, &step))
+    EXPECT_OK(feamoe_update_begin(&update, sizeof update, target, SLOT_BYTES, 0xff, (uint32_t)bytes, last));
+    if (!take(target.slot, &last[0]) || !take(target.slot, &last[1]))
         return false;
     for (at = 0; at < bytes; at += 1000) {
         piece = blob + at;
@@ -375,8 +375,8 @@ static bool write_model(feamoe_target target, const unsigned char *blob, size_t 
     EXPECT_OK(feamoe_update_end(&update, &step));
     if (!take(target.slot, &step))
         return false;
-    EXPECT_OK(feamoe_integer_update_check(&update, flash[target.slot].bytes, SLOT_BYTES, &step));
-    return take(target.slot, &step);
+    EXPECT_OK(feamoe_integer_update_check(&update, flash[target.slot].bytes, SLOT_BYTES, last));
+    return take(target.slot, &last[0]) && take(target.slot, &last[1]);
 }
 
 static uint32_t in_use(void)
@@ -389,7 +389,7 @@ static uint32_t in_use(void)
 static void updates(void)
 {
     feamoe_chosen chosen;
-    feamoe_step step;
+    feamoe_step step, first[2];
     long cut;
     memset(flash, 0xff, sizeof flash);
     power = 1000000;
@@ -398,7 +398,7 @@ static void updates(void)
     EXPECT_TRUE(write_model(chosen.target, narrow_blob, NARROW_BLOB_BYTES));
     EXPECT_OK(start(&chosen));
     EXPECT_TRUE(in_use() == NARROW_CRC32 && chosen.on_trial && chosen.can_update);
-    EXPECT_TRUE(take(chosen.slot, &chosen.confirm));
+    EXPECT_TRUE(take(chosen.slot, &chosen.confirm) && take(chosen.slot, &chosen.settle));
     EXPECT_OK(start(&chosen));
     EXPECT_TRUE(!chosen.on_trial && chosen.can_update);
 
@@ -417,13 +417,13 @@ static void updates(void)
     EXPECT_TRUE(in_use() == NARROW_CRC32 && !chosen.on_trial);
     EXPECT_TRUE(write_model(chosen.target, narrower_blob, NARROWER_BLOB_BYTES));
     EXPECT_OK(start(&chosen));
-    EXPECT_TRUE(take(chosen.slot, &chosen.confirm));
+    EXPECT_TRUE(take(chosen.slot, &chosen.confirm) && take(chosen.slot, &chosen.settle));
     EXPECT_OK(start(&chosen));
     EXPECT_TRUE(in_use() == NARROWER_CRC32 && !chosen.on_trial);
 
-    EXPECT(feamoe_update_begin(&update, sizeof update, chosen.target, 100, 0xff, NARROW_BLOB_BYTES, &step),
+    EXPECT(feamoe_update_begin(&update, sizeof update, chosen.target, 100, 0xff, NARROW_BLOB_BYTES, first),
            FEAMOE_STATUS_SLOT_TOO_SHORT);
-    EXPECT_OK(feamoe_update_begin(&update, sizeof update, chosen.target, SLOT_BYTES, 0xff, NARROW_BLOB_BYTES, &step));
+    EXPECT_OK(feamoe_update_begin(&update, sizeof update, chosen.target, SLOT_BYTES, 0xff, NARROW_BLOB_BYTES, first));
     EXPECT(feamoe_update_end(&update, &step), FEAMOE_STATUS_INCOMPLETE);
 }
 

@@ -9,7 +9,7 @@ use core::fmt;
 use feamoe_engine::error::{PredictError, RecordError};
 use feamoe_engine::integer::{Model, Score};
 use feamoe_engine::monitor::{Monitor, MonitorError, RestoreError};
-use feamoe_engine::slots::{NoModel, SlotError, Step, Target, Update, choose, image};
+use feamoe_engine::slots::{Anyone, SlotError, Step, Target, Update, choose, image};
 use feamoe_engine::{Aligned, FeatureIndex, Scored as _, Value};
 
 /// The most that this device holds: 4 features, 4 experts.
@@ -22,7 +22,7 @@ const WORD: usize = 8;
 /// What it erases to.
 const ERASED: u8 = 0xff;
 /// Bytes of a slot.
-const SLOT_BYTES: usize = 640;
+const SLOT_BYTES: usize = 768;
 /// Bytes in which an update arrives.
 const PIECE: usize = 50;
 
@@ -36,8 +36,6 @@ pub enum Fault {
     Flash(&'static str),
     /// A model is on trial: no update before it is confirmed or given up.
     OnTrial,
-    /// Neither slot holds a model.
-    NoModel(NoModel),
     /// An update was refused.
     Slot(SlotError),
     /// A value was refused.
@@ -64,7 +62,7 @@ macro_rules! from {
     };
 }
 from!(
-    NoModel of NoModel, Slot of SlotError, Record of RecordError, Predict of PredictError,
+    Slot of SlotError, Record of RecordError, Predict of PredictError,
     Monitor of MonitorError, Restore of RestoreError, Report of fmt::Error
 );
 
@@ -102,6 +100,7 @@ impl Flash {
             self.power = self.power.checked_sub(1).ok_or(Fault::NoPower)?;
             match step {
                 Step::Erase { .. } => *word = [ERASED; WORD],
+                Step::Write { bytes, .. } if bytes.as_chunks().0.get(index) == Some(word) => {}
                 Step::Write { .. } if *word != [ERASED; WORD] => return Err(Fault::Flash("written twice")),
                 Step::Write { bytes, .. } => {
                     *word = *bytes.as_chunks().0.get(index).ok_or(Fault::Flash("not whole words"))?;
@@ -130,11 +129,12 @@ impl Memory {
 /// What a start of the device found. The slots are looked at once, at the start: a look after that
 /// would find a model on trial tried already.
 struct Started {
-    slot: usize,
+    /// `None` where neither slot holds a model, and that of the firmware is in use.
+    slot: Option<usize>,
     /// Checksum of the model in use.
     model: u32,
-    /// Keeps a model on trial; `None` for one that is confirmed.
-    confirm: Option<Step<'static>>,
+    /// Keep a model on trial; `None` for one that is confirmed.
+    confirm: [Option<Step<'static>>; 2],
     /// Where an update may go now.
     target: Option<Target>,
     /// Records that the monitor has counted of this model.
@@ -143,7 +143,7 @@ struct Started {
 
 impl Started {
     fn on_trial(&self) -> bool {
-        self.confirm.is_some()
+        self.confirm.iter().any(Option::is_some)
     }
 }
 
@@ -157,18 +157,30 @@ fn program(flash: &mut Flash, blob: &[u8]) -> Result<(), Fault> {
 }
 
 /// What the device does after each reset: picks the model, marks one on trial as tried, and scores
-/// some records.
-fn start(flash: &mut Flash, memory: &mut Memory) -> Result<Started, Fault> {
+/// some records. `last_resort`: the model in the firmware, by [`feamoe_engine::include_model!`].
+fn start(flash: &mut Flash, memory: &mut Memory, last_resort: &[u8]) -> Result<Started, Fault> {
     let [first, second] = flash.slots();
-    let mut chosen = choose::<Device, Device>(first, second)?;
-    let (slot, blob, target) = (chosen.slot, chosen.blob.clone(), chosen.target());
-    let (begin, confirm) = (chosen.begin::<WORD>(), chosen.confirm::<WORD>());
-    if let Some(step) = begin {
+    let (mut slot, mut place, mut begin, mut confirm) = (None, 0..0, [None; 2], [None; 2]);
+    // A device of its own keys verifies by `signature::Signers` here, and where an update is checked.
+    let target = match choose::<Device, Device>(first, second, &Anyone) {
+        Ok(mut chosen) => {
+            (slot, place) = (Some(chosen.slot), chosen.blob.clone());
+            begin = [chosen.begin::<WORD>(), chosen.begin::<WORD>()];
+            let target = chosen.target();
+            confirm = [chosen.confirm::<WORD>(), chosen.confirm::<WORD>()];
+            target
+        }
+        Err(none) => Some(none.target),
+    };
+    for (slot, step) in begin.into_iter().flatten().filter_map(|step| Some((slot?, step))) {
         flash.take(slot, step)?;
     }
     // Where flash is mapped into memory and written by a driver, `chosen.model` would continue to
     // be used; here the borrow checker sees that the mark is written to the same memory.
-    let blob = flash.slots().get(slot).and_then(|slot| slot.get(blob)).ok_or(Fault::Flash("no such slot"))?;
+    let blob = match slot {
+        Some(slot) => flash.slots().get(slot).and_then(|slot| slot.get(place)).ok_or(Fault::Flash("no such slot"))?,
+        None => last_resort,
+    };
     let model = Device::load(blob).map_err(SlotError::Refused)?;
 
     let Memory { monitor, retained, length } = memory;
@@ -196,7 +208,7 @@ fn update(flash: &mut Flash, started: &Started, blob: &[u8]) -> Result<(), Fault
     let target = started.target.ok_or(Fault::OnTrial)?;
     let bytes = u32::try_from(blob.len()).map_err(|_| Fault::Broken("a model of more than 4 GB"))?;
     let mut update = Update::<WORD>::new(target, SLOT_BYTES as u32, ERASED, bytes)?;
-    flash.take(target.slot, update.erase())?;
+    update.erase().try_for_each(|step| flash.take(target.slot, step))?;
     for mut piece in blob.chunks(PIECE) {
         while let Some(step) = update.next(&mut piece) {
             flash.take(target.slot, step)?;
@@ -206,8 +218,8 @@ fn update(flash: &mut Flash, started: &Started, blob: &[u8]) -> Result<(), Fault
         flash.take(target.slot, step)?;
     }
     let [first, second] = flash.slots();
-    let seal = update.check::<Device>(if target.slot == 0 { first } else { second })?;
-    flash.take(target.slot, seal.step())
+    let seal = update.check::<Device>(if target.slot == 0 { first } else { second }, &Anyone)?;
+    seal.steps().into_iter().try_for_each(|step| flash.take(target.slot, step))
 }
 
 fn expect(holds: bool, what: &'static str) -> Result<(), Fault> {
@@ -226,7 +238,7 @@ pub fn live(
     report: &mut impl fmt::Write,
 ) -> Result<(), Fault> {
     program(flash, old)?;
-    let mut now = start(flash, memory)?;
+    let mut now = start(flash, memory, old)?;
     let first = now.model;
     expect(!now.on_trial() && now.observed == 4, "a factory's model is confirmed, and watched from its beginning")?;
     writeln!(report, "factory: model {first:08x}")?;
@@ -237,19 +249,20 @@ pub fn live(
         flash.power = cuts;
         let done = update(flash, &now, new);
         flash.power = u32::MAX;
-        match done {
-            Ok(()) => break,
-            Err(Fault::NoPower) => cuts += 1,
-            Err(fault) => return Err(fault),
+        if let Err(fault @ (Fault::Flash(_) | Fault::Slot(_))) = done {
+            return Err(fault);
         }
-        now = start(flash, memory)?;
-        observed += 4;
-        expect(now.model == first && !now.on_trial(), "a cut update leaves the model in use")?;
+        now = start(flash, memory, old)?;
+        // It counts from the first bit on of the mark that seals it.
+        if now.on_trial() {
+            break;
+        }
+        (cuts, observed) = (cuts + 1, observed + 4);
+        expect(now.model == first, "a cut update leaves the model in use")?;
         expect(now.observed == observed, "the monitor continues where it was")?;
     }
     writeln!(report, "supply cut at each of {cuts} words of an update: the same model, {observed} records counted")?;
 
-    now = start(flash, memory)?;
     let second = now.model;
     expect(second != first && now.on_trial(), "a new model is on trial")?;
     expect(now.observed == 4, "the monitor begins anew with another model")?;
@@ -257,18 +270,27 @@ pub fn live(
     writeln!(report, "on trial: model {second:08x}")?;
 
     // A reset without confirm: the trial has failed.
-    now = start(flash, memory)?;
+    now = start(flash, memory, old)?;
     expect(now.model == first && !now.on_trial(), "a failed trial goes back")?;
     writeln!(report, "reset without confirm: back to model {first:08x}")?;
 
     update(flash, &now, new)?;
-    now = start(flash, memory)?;
+    now = start(flash, memory, old)?;
     expect(now.model == second && now.on_trial(), "it can be tried again")?;
-    if let Some(step) = now.confirm {
-        flash.take(now.slot, step)?;
+    for (slot, step) in now.confirm.into_iter().flatten().filter_map(|step| Some((now.slot?, step))) {
+        flash.take(slot, step)?;
     }
-    now = start(flash, memory)?;
+    now = start(flash, memory, old)?;
     expect(now.model == second && !now.on_trial() && now.observed == 8, "a confirmed model stays")?;
     writeln!(report, "confirmed: model {second:08x}, {} records counted", now.observed)?;
+
+    // Both slots are lost: the model in the firmware serves until an update comes.
+    flash.slots.iter_mut().for_each(|slot| slot.0.fill(0));
+    now = start(flash, memory, old)?;
+    expect(now.slot.is_none() && now.model == first, "the firmware's model is the last resort")?;
+    update(flash, &now, new)?;
+    now = start(flash, memory, old)?;
+    expect(now.model == second, "an update fills a slot again")?;
+    writeln!(report, "both slots lost: the firmware's model {first:08x}, then an update to {second:08x}")?;
     Ok(())
 }

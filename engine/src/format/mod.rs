@@ -17,7 +17,8 @@
 //!   definition; so are the values: a big-endian target copies them.
 //! - Flags: one bit for each optional part of the payload. Bits 0..8 are *mandatory*: a reader that
 //!   does not know one refuses the blob. Bits 8..16 are *optional*: a reader skips an unknown one
-//!   by its length, and so [`FLAG_CARD`], which is the host's. [`FLAG_INTEGER`], [`FLAG_NAMES`],
+//!   by its length, and so [`FLAG_CARD`], which is the host's, and [`FLAG_SIGNATURE`], which
+//!   [`crate::signature`] reads. [`FLAG_INTEGER`], [`FLAG_NAMES`],
 //!   [`FLAG_BACKGROUND`], [`FLAG_DEVIATIONS`] and [`FLAG_CALIBRATION`] are known. With
 //!   [`FLAG_INTEGER`] the values are integers, drawn in [`crate::integer`].
 //! - A weight row has [`stride`] lanes: gate lanes, expert lanes, zeros. Weights are in log2 units
@@ -81,6 +82,8 @@ pub const FLAG_CARD: u16 = 1 << 11;
 /// row, at most [`MOST_CALIBRATION`] in magnitude. [`crate::calibration`] turns a score into a
 /// probability by it.
 pub const FLAG_CALIBRATION: u16 = 1 << 12;
+/// The signature section, drawn in [`crate::signature`]: who made the model. This reader skips it.
+pub const FLAG_SIGNATURE: u16 = 1 << 13;
 /// Sections this reader knows.
 const KNOWN_FLAGS: u16 = FLAG_INTEGER | FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS | FLAG_CALIBRATION;
 
@@ -117,12 +120,41 @@ pub fn header(flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
     frame::seal(MAGIC, VERSION, flags, payload)
 }
 
+/// Returns whether bytes have the magic of a blob and the length that its header declares: what can be
+/// checked when a program is compiled.
+#[must_use]
+pub const fn is_whole(bytes: &[u8]) -> bool {
+    match bytes.split_first_chunk::<HEADER_BYTES>() {
+        Some((&[b'F', b'E', b'A', b'M', _, _, _, _, l0, l1, l2, l3, ..], payload)) => {
+            u32::from_le_bytes([l0, l1, l2, l3]) as usize == payload.len()
+        }
+        _ => false,
+    }
+}
+
 /// Checks the header of a blob against its length and content; returns its flags and checksum. What
 /// only copies blobs needs no more.
 pub(crate) fn check_header(bytes: &[u8]) -> Result<(u16, u32), LoadError> {
     let Frame { flags, crc32, .. } = frame::open(bytes, MAGIC, VERSION)
         .map_err(|error| LoadError { kind: LoadErrorKind::Frame(error), at: error.at() })?;
     Ok((flags, crc32))
+}
+
+/// Returns a section of a blob that loads, and where it starts; `None` where there is none.
+pub(crate) fn section(bytes: &[u8], flag: u16) -> Option<(&[u8], usize)> {
+    let flags = u16::from_le_bytes(*bytes.get(FLAGS_AT..)?.first_chunk()?);
+    if flags & flag == 0 {
+        return None;
+    }
+    let mut reader = Reader { blob: bytes, at: HEADER_BYTES };
+    for _ in 0..reader.features().ok()? {
+        reader.kind().ok()?;
+    }
+    for _ in 0..(flags & flag.wrapping_sub(1)).count_ones() {
+        reader.bytes().ok()?;
+    }
+    let section = reader.bytes().ok()?;
+    Some((section, reader.at.wrapping_sub(section.len())))
 }
 
 /// A model file that passed every check: one that exists is valid. It owns nothing and has no

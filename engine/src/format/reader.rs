@@ -81,6 +81,17 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(bytes).map_err(|_| LoadError { kind: LoadErrorKind::Malformed, at: start })
     }
 
+    /// Takes the description, of which it returns the number of features.
+    pub fn features(&mut self) -> Result<u16, LoadError> {
+        self.take(5)?;
+        self.varint(64)?;
+        self.take(32)?;
+        for bits in [64, 16, 16, 16] {
+            self.varint(bits)?;
+        }
+        self.u16()
+    }
+
     /// Takes the description.
     pub fn description(&mut self) -> Result<Description, LoadError> {
         let [experts] = *self.take(1)?.first_chunk().unwrap_or(&[0]);

@@ -6,16 +6,19 @@ use crate::frame;
 
 /// First bytes of a slot of version 1.
 const MAGIC_1: [u8; 4] = *b"FEAS";
-/// First bytes of a slot of version 2.
+/// First bytes of a slot from version 2 on.
 pub const MAGIC: [u8; 4] = *b"FESL";
-/// The version of the layout that this crate writes. Version 1 still reads, as a confirmed model.
-pub const VERSION: u16 = 2;
+/// The version of the layout that this crate writes. Versions 1 and 2 still read: 1 as a confirmed
+/// model, 2 with two marks.
+pub const VERSION: u16 = 3;
 /// Length of the header, in bytes. Padding follows up to the unit.
 pub const HEADER_BYTES: usize = 32;
 // A frame, and four numbers of four bytes.
 const _: () = assert!(frame::HEADER_BYTES + 16 == HEADER_BYTES);
 /// Flag of a flash that erases to zeros.
 const FLAG_ERASED_TO_ZEROS: u16 = 1;
+/// Where version 3 keeps the power of two that the unit is, among the flags.
+const UNIT_SHIFT: u32 = 8;
 
 /// Largest word of a flash, in bytes: what a driver writes at once.
 pub const MAX_WORD: usize = 512;
@@ -24,24 +27,37 @@ pub const MIN_UNIT: usize = 32;
 /// Fewest bytes of a mark: few enough for one unit, too many for a torn word to come out as all of
 /// them.
 const MARK_BYTES: usize = 16;
+const SEALED: u8 = 0x3c;
 const TRIED: u8 = 0x5a;
 const CONFIRMED: u8 = 0xa5;
+const FAILED: u8 = 0xc3;
 
-/// A mark, written once, in a unit of its own.
+/// A mark, written once, in a unit of its own, after those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
+    /// The header was written whole.
+    Sealed,
     /// The model was used.
     Tried,
     /// The model has proved itself.
     Confirmed,
+    /// The mark before was written whole.
+    Settled,
+    /// The slot is to be erased though it is the newer one.
+    Failed,
 }
 
 impl Mark {
-    const fn units_before(self) -> usize {
-        match self {
-            Self::Tried => 1,
-            Self::Confirmed => 2,
-        }
+    /// Returns the units before it, in a slot of version 3 or 2, which has no more than two marks.
+    const fn units_before(self, version: u16) -> usize {
+        let of_3: usize = match self {
+            Self::Sealed => 1,
+            Self::Tried => 2,
+            Self::Confirmed => 3,
+            Self::Settled => 4,
+            Self::Failed => 5,
+        };
+        if version < 3 { of_3.wrapping_sub(1) } else { of_3 }
     }
 
     /// Returns its bytes on a flash of this word: one word, or as many as [`MARK_BYTES`] take.
@@ -50,10 +66,14 @@ impl Mark {
             assert!(WORD <= MAX_WORD && WORD.is_power_of_two(), "WORD must be a power of two, 512 at most");
         }
         match self {
+            Self::Sealed if WORD < MARK_BYTES => &[SEALED; MARK_BYTES],
+            Self::Sealed => &[SEALED; WORD],
             Self::Tried if WORD < MARK_BYTES => &[TRIED; MARK_BYTES],
             Self::Tried => &[TRIED; WORD],
-            Self::Confirmed if WORD < MARK_BYTES => &[CONFIRMED; MARK_BYTES],
-            Self::Confirmed => &[CONFIRMED; WORD],
+            Self::Confirmed | Self::Settled if WORD < MARK_BYTES => &[CONFIRMED; MARK_BYTES],
+            Self::Confirmed | Self::Settled => &[CONFIRMED; WORD],
+            Self::Failed if WORD < MARK_BYTES => &[FAILED; MARK_BYTES],
+            Self::Failed => &[FAILED; WORD],
         }
     }
 }
@@ -73,7 +93,10 @@ pub(super) struct Header {
     pub length: u32,
     /// Where the blob starts.
     pub blob_at: usize,
-    /// Of version 2.
+    /// Which version of its line the model is, by its signature, 0 where it has none; from version 3
+    /// on.
+    pub model_version: Option<u32>,
+    /// From version 2 on.
     pub marks: Option<Marks>,
 }
 
@@ -81,21 +104,47 @@ pub(super) struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Marks {
     pub unit: usize,
+    /// Of the layout.
+    pub version: u16,
     pub tried: bool,
-    /// Bytes of the second mark that stand, from its first one on: fewer than all where a cut fell
-    /// into writing it.
+    /// Bytes of the mark that confirms, from its first one on: fewer than all where a cut fell into
+    /// writing it.
     pub confirmed_bytes: usize,
+    /// Whether that mark was written whole since this start.
+    pub is_certain: bool,
+    /// Whether the mark after it stands: in part, and whole.
+    pub settled: bool,
+    pub settled_whole: bool,
+    /// Likewise of the mark that the slot is to be erased.
+    pub failed: bool,
+    pub failed_whole: bool,
 }
 
 impl Marks {
     /// Returns where a mark is written.
     pub fn at(&self, mark: Mark) -> usize {
-        self.unit.wrapping_mul(mark.units_before())
+        self.unit.wrapping_mul(mark.units_before(self.version))
     }
 
-    /// Returns whether the model has proved itself: the second mark stands whole.
+    /// Returns whether the model is not to be used: it was tried and not confirmed, or marked so before
+    /// its slot was erased.
+    pub fn has_failed(&self) -> bool {
+        (self.failed && !self.settled_whole) || (self.tried && !self.confirmed())
+    }
+
+    /// Takes note that a mark is written whole.
+    pub fn made(&mut self, mark: Mark) {
+        match mark {
+            Mark::Sealed | Mark::Failed => {}
+            Mark::Tried => self.tried = true,
+            Mark::Confirmed => (self.confirmed_bytes, self.is_certain) = (MARK_BYTES, true),
+            Mark::Settled => self.settled = true,
+        }
+    }
+
+    /// Returns whether the model has proved itself: either of two marks stands whole.
     pub fn confirmed(&self) -> bool {
-        self.confirmed_bytes == MARK_BYTES
+        self.confirmed_bytes == MARK_BYTES || self.settled_whole
     }
 }
 
@@ -120,34 +169,57 @@ impl Header {
         let [_, _, _, _, s0, s1, s2, s3, l0, l1, l2, l3] = *head;
         let sequence = u32::from_le_bytes([s0, s1, s2, s3]);
         let length = u32::from_le_bytes([l0, l1, l2, l3]);
-        Ok(Self { sequence, length, blob_at: BLOB_AT, marks: None })
+        Ok(Self { sequence, length, blob_at: BLOB_AT, model_version: None, marks: None })
     }
 
+    /// Versions 2 and 3.
     fn read_2(slot: &[u8]) -> Result<Self, SlotError> {
         let bytes = slot.get(..HEADER_BYTES).unwrap_or(slot);
+        let version = frame::version(bytes, HEADER_BYTES, MAGIC, VERSION).map_err(SlotError::Header)?;
         let frame = frame::open(bytes, MAGIC, VERSION).map_err(SlotError::Header)?;
-        let ([sequence, length, unit, blob_crc], []) = frame.payload.as_chunks() else {
+        let ([sequence, length, third, blob_crc], []) = frame.payload.as_chunks() else {
             return Err(SlotError::Malformed);
         };
-        let unit = u32::from_le_bytes(*unit) as usize;
+        let third = u32::from_le_bytes(*third);
+        let (unit, model_version) = match version {
+            3 => (1_u32.checked_shl(u32::from(frame.flags) >> UNIT_SHIFT).unwrap_or(0), third),
+            _ => (third, 0),
+        };
+        let is_3 = version >= 3;
+        let unit = unit as usize;
         if !(MIN_UNIT..=MAX_WORD).contains(&unit) || !unit.is_power_of_two() {
             return Err(SlotError::Malformed);
         }
         let erased = if frame.flags & FLAG_ERASED_TO_ZEROS == 0 { 0xff } else { 0 };
         let mark = |mark: Mark| {
-            let at = unit.wrapping_mul(mark.units_before());
+            let at = unit.wrapping_mul(mark.units_before(version));
             slot.get(at..).and_then(|rest| rest.get(..unit)).unwrap_or_default()
         };
-        // Whatever a cut left of the first mark: the model may have been used. The second must be
-        // whole.
-        let tried = mark(Mark::Tried).iter().any(|byte| *byte != erased);
-        let confirmed = mark(Mark::Confirmed).iter().take(MARK_BYTES);
-        let confirmed_bytes = confirmed.take_while(|byte| **byte == CONFIRMED).count();
+        // Whatever a cut left of a mark: writing it had begun, so what was written before it is whole.
+        let stands = |of: Mark| mark(of).iter().any(|byte| *byte != erased);
+        let standing =
+            |of: Mark, value: u8| mark(of).iter().take(MARK_BYTES).take_while(|byte| **byte == value).count();
+        let marks = Marks {
+            unit,
+            version,
+            tried: stands(Mark::Tried),
+            confirmed_bytes: standing(Mark::Confirmed, CONFIRMED),
+            is_certain: false,
+            settled: !is_3 || stands(Mark::Settled),
+            settled_whole: is_3 && standing(Mark::Settled, CONFIRMED) == MARK_BYTES,
+            failed: is_3 && stands(Mark::Failed),
+            failed_whole: is_3 && standing(Mark::Failed, FAILED) == MARK_BYTES,
+        };
+        // A header that a cut may have left half written is none: it could read otherwise the next time.
+        if is_3 && !stands(Mark::Sealed) && !marks.tried && !stands(Mark::Confirmed) && !marks.settled {
+            return Err(SlotError::NotSealed);
+        }
         let header = Self {
             sequence: u32::from_le_bytes(*sequence),
             length: u32::from_le_bytes(*length),
-            blob_at: blob_at(unit),
-            marks: Some(Marks { unit, tried, confirmed_bytes }),
+            blob_at: unit.wrapping_mul(if is_3 { UNITS_BEFORE_BLOB } else { 3 }),
+            model_version: is_3.then_some(model_version),
+            marks: Some(marks),
         };
         // The header belongs to this very blob.
         let declared = slot.get(header.blob_at.wrapping_add(frame::CRC_AT)..).and_then(|rest| rest.first_chunk::<4>());
@@ -155,10 +227,13 @@ impl Header {
     }
 }
 
-/// Returns the offset of the blob in a slot of this unit: after the header and two marks.
+/// Units of the header and the five marks.
+const UNITS_BEFORE_BLOB: usize = 6;
+
+/// Returns the offset of the blob in a slot of this unit: after the header and five marks.
 #[must_use]
 pub const fn blob_at(unit: usize) -> usize {
-    unit.saturating_mul(3)
+    unit.saturating_mul(UNITS_BEFORE_BLOB)
 }
 
 /// Returns the header of a slot, without the padding up to the unit. `erased`: the byte that the
@@ -169,13 +244,23 @@ pub const fn blob_at(unit: usize) -> usize {
 pub fn seal(sequence: u32, blob: &[u8], unit: usize, erased: u8) -> Option<[u8; HEADER_BYTES]> {
     let crc32 = blob.get(frame::CRC_AT..)?.first_chunk::<4>()?;
     let length = u32::try_from(blob.len()).ok()?;
-    let unit = u32::try_from(unit).ok()?;
-    let payload = [sequence.to_le_bytes(), length.to_le_bytes(), unit.to_le_bytes(), *crc32];
-    let flags = if erased == 0 { FLAG_ERASED_TO_ZEROS } else { 0 };
+    let unit = u16::try_from(unit).ok().filter(|unit| unit.is_power_of_two())?;
+    let payload = [sequence.to_le_bytes(), length.to_le_bytes(), model_version(blob).to_le_bytes(), *crc32];
+    #[allow(clippy::cast_possible_truncation)] // of 16 bits at most
+    let power = (unit.trailing_zeros() as u16) << UNIT_SHIFT;
+    let flags = power | if erased == 0 { FLAG_ERASED_TO_ZEROS } else { 0 };
     let header = frame::seal(MAGIC, VERSION, flags, payload.as_flattened())?;
     let mut bytes = [0; HEADER_BYTES];
     bytes.iter_mut().zip(header.iter().chain(payload.as_flattened())).for_each(|(to, from)| *to = *from);
     Some(bytes)
+}
+
+/// Returns which version of its line a model is, as its signature claims; 0 where it has none.
+#[inline(never)]
+pub(super) fn model_version(blob: &[u8]) -> u32 {
+    // Its first bytes: a device that verifies nothing links no more of it.
+    let section = format::section(blob, format::FLAG_SIGNATURE);
+    section.and_then(|(section, _)| section.first_chunk()).map_or(0, |version| u32::from_le_bytes(*version))
 }
 
 /// Writes a whole slot with a confirmed model into `slot`: what a factory programs. The rest is
@@ -199,8 +284,9 @@ pub fn image(blob: &[u8], sequence: u32, word: usize, erased: u8, slot: &mut [u8
     let (head, rest) = slot.split_at_mut_checked(blob_at(unit)).unwrap_or_default();
     rest.iter_mut().zip(blob).for_each(|(to, from)| *to = *from);
     head.iter_mut().zip(header).for_each(|(to, from)| *to = from);
-    for (mark, value) in [(Mark::Tried, TRIED), (Mark::Confirmed, CONFIRMED)] {
-        let at = unit.wrapping_mul(mark.units_before());
+    let values = [SEALED, TRIED, CONFIRMED, CONFIRMED];
+    for (mark, value) in [Mark::Sealed, Mark::Tried, Mark::Confirmed, Mark::Settled].into_iter().zip(values) {
+        let at = unit.wrapping_mul(mark.units_before(VERSION));
         let bytes = if word > MARK_BYTES { word } else { MARK_BYTES };
         head.iter_mut().skip(at).take(bytes).for_each(|byte| *byte = value);
     }

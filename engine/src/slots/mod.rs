@@ -4,7 +4,7 @@
 //!
 //! ```no_run
 //! use feamoe_engine::Model;
-//! use feamoe_engine::slots::{Step, Update, choose};
+//! use feamoe_engine::slots::{Anyone, Step, Update, choose};
 //!
 //! # type Error = Box<dyn std::error::Error>;
 //! # struct Flash;
@@ -20,16 +20,17 @@
 //! const WORD: usize = 8; // bytes that the flash writes at once
 //! const ERASED: u8 = 0xff;
 //! type M<'a> = Model<'a, 16, 12>; // or feamoe_engine::integer::Model
+//! let trust = Anyone; // or feamoe_engine::signature::Signers
 //!
 //! // Once at each start: a model on trial is marked before it is used. (A second call would
 //! // find it tried, and go back.)
 //! let (first, second) = flash.slots();
-//! let mut chosen = choose::<M, M>(first, second)?;
-//! if let Some(step) = chosen.begin::<WORD>() {
+//! let mut chosen = choose::<M, M>(first, second, &trust)?;
+//! while let Some(step) = chosen.begin::<WORD>() {
 //!     flash.step(STARTS[chosen.slot], step)?;
 //! }
 //! // ... score; once the new model has proved itself:
-//! if let Some(step) = chosen.confirm::<WORD>() {
+//! while let Some(step) = chosen.confirm::<WORD>() {
 //!     flash.step(STARTS[chosen.slot], step)?;
 //! }
 //!
@@ -37,7 +38,9 @@
 //! let target = chosen.target().ok_or("a model is on trial: confirm it first")?;
 //! let start = STARTS[target.slot];
 //! let mut update = Update::<WORD>::new(target, SLOT_BYTES, ERASED, flash.received_bytes())?;
-//! flash.step(start, update.erase())?;
+//! for step in update.erase() {
+//!     flash.step(start, step)?;
+//! }
 //! let mut buffer = [0; 256];
 //! loop {
 //!     let length = flash.receive(&mut buffer);
@@ -53,34 +56,41 @@
 //!     flash.step(start, step)?;
 //! }
 //! let written = if target.slot == 0 { flash.slots().0 } else { flash.slots().1 };
-//! let seal = update.check::<M>(written)?;
-//! flash.step(start, seal.step())?;
+//! let seal = update.check::<M>(written, &trust)?;
+//! for step in seal.steps() {
+//!     flash.step(start, step)?;
+//! }
 //! // After a reset, choose gives the new model, on trial.
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! ```text
-//! byte 0                        32     unit          2 unit        3 unit
-//!      +------------------------+------+-------------+-------------+------+------------------------------+
-//!      | header, a crate::frame | pad  | mark: tried | mark:       | blob | erased, to a multiple of a   |
-//!      | of magic "FESL"        |      |             | confirmed   |      | word                         |
-//!      +------------------------+------+-------------+-------------+------+------------------------------+
+//! byte 0                        32     unit     2 unit  3 unit      4 unit    5 unit   6 unit
+//!      +------------------------+------+--------+-------+-----------+---------+--------+------+------------------+
+//!      | header, a crate::frame | pad  | mark:  | mark: | mark:     | mark:   | mark:  | blob | erased, to a     |
+//!      | of magic "FESL"        |      | sealed | tried | confirmed | settled | failed |      | multiple of a    |
+//!      |                        |      |        |       |           |         |        |      | word             |
+//!      +------------------------+------+--------+-------+-----------+---------+--------+------+------------------+
 //!
-//! payload of the header = sequence number, blob length, unit, CRC-32 that the blob's own header holds: u32 each
-//! flags of the header   = bit 0: the flash erases to zeros
+//! payload of the header = sequence number, blob length, model version, CRC-32 that the blob's own header holds: u32 each
+//! flags of the header   = bit 0: the flash erases to zeros; bits 8 to 15: which power of two the unit is
 //! unit                  = 32 bytes, or one word where a word is longer (512 at most)
-//! tried                 = bytes 5a; the mark stands once any bit of its unit differs from the erased state
-//! confirmed             = bytes a5; the mark stands once its first 16 bytes are a5
+//! sealed                = bytes 3c; stands once any bit of its unit differs from the erased state
+//! tried                 = bytes 5a; stands as the one before
+//! confirmed, settled    = bytes a5; the model is confirmed once the first 16 bytes of either are a5
+//! failed                = bytes c3; the slot holds nothing once any bit stands, unless the model is settled
 //! ```
 //!
-//! Worked example, sequence 1, a blob of 28 bytes with CRC 0x12345678, unit 32, erased to ones: `46
-//! 45 53 4c` `02 00` `00 00` `10 00 00 00` (CRC-32) `01 00 00 00` `1c 00 00 00` `20 00 00 00` `78
-//! 56 34 12`.
+//! Worked example, sequence 1, a blob of 28 bytes with CRC 0x12345678, not signed, unit 32, erased to
+//! ones: `46 45 53 4c` `03 00` `00 05` `10 00 00 00` (CRC-32) `01 00 00 00` `1c 00 00 00` `00 00 00
+//! 00` `78 56 34 12`.
 //!
 //! - **Order.** A slot is erased whole, the blob is written, checked *in flash*, and the header is
-//!   written last: until its CRC stands, the slot holds nothing. Each mark has a unit of its own.
-//!   No word is written twice (but one that a cut left torn in the middle of confirming), bits go
+//!   written after it, then the mark that seals it: until both stand, the slot holds nothing. Each
+//!   mark has a unit of its own. No word is written twice (but one of a mark that a cut may have left
+//!   torn: by the same bytes; where a flash refuses that, its driver leaves out a word that holds
+//!   them), bits go
 //!   from erased to written only, and no step reads: so a flash with error correction takes it, and
 //!   one that erases to zeros.
 //! - **Trial.** A new model starts on trial. [`Chosen::begin`] marks it as tried before its first
@@ -99,15 +109,34 @@
 //! - A blob is in use only after a load: the other slot serves where the newest blob is damaged or
 //!   larger than this build holds. A checksum that fails is computed once more before a slot is
 //!   passed over: reading can fail too.
-//! - Version 1 of the layout (magic "FEAS": sequence, length, CRC of these and of the blob's
-//!   header; the blob at byte 32) still reads, as a confirmed model. [`image`] makes the first
-//!   image of a factory.
+//! - **Trust.** A model is loaded, then verified, and only then sealed or used: at each start, and
+//!   when an update is complete. [`Anyone`] verifies nothing; [`crate::signature::Signers`] takes the
+//!   models that a key has signed, of one line, and none older than the one in use. The header
+//!   repeats the model's version for tools that read slots; it must be that of the signature.
+//! - **No way back.** An update must be as new as the model in use ([`Target::least_version`]), a
+//!   model to start with as new as [`crate::signature::Versions::From`] says: give it what a counter
+//!   of the hardware holds that only counts up. [`Chosen::counter`] is what to advance it to, once the
+//!   model is settled. Advancing it gives up an older model in the other slot: have a last resort
+//!   then, a model in the firmware by [`crate::include_model!`]. For a way back on purpose there is
+//!   [`crate::signature::Versions::Any`].
+//! - **Bits that read by chance.** A cut can leave a word that reads right now and wrong at a later
+//!   start, so nothing is relied on because it was read once. What is written *after* something
+//!   vouches for it: a bit of a later mark says that the power had lasted to the end of what stands
+//!   before it. So *sealed* vouches for the header, and *settled* for *confirmed*; a model that reads
+//!   as confirmed without *settled* gets both once more, by [`Chosen::begin`], before there is a
+//!   [`Chosen::target`]: the other slot is erased only when the model in use is certain to be there
+//!   after any cut. A slot that is newer than the one in use is marked as failed before it is erased:
+//!   half erased, it could read as confirmed. Drivers must have finished a step when the next is taken.
+//! - Versions 1 and 2 of the layout still read. Version 1 (magic "FEAS": sequence, length, CRC of
+//!   these and of the blob's header; the blob at byte 32) is a confirmed model. Version 2 has the unit
+//!   in the place of the model version, no flags for it, and of the marks *tried* and *confirmed*
+//!   only; the blob at 3 units. [`image`] makes the first image of a factory.
 //!
-//! A cut can leave a word that reads right now and wrong later. Where the supply may do that, write
-//! the model again in the next quiet moment. Where a torn word raises a bus fault (cores that
-//! correct errors), the handler of that fault belongs to the firmware.
+//! Where a torn word raises a bus fault (cores that correct errors), the handler of that fault belongs
+//! to the firmware.
 
 mod header;
+mod trust;
 mod update;
 
 use core::fmt;
@@ -115,8 +144,10 @@ use core::fmt;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::frame::FrameError;
 use crate::scorer::Scorer;
+use crate::signature::TrustError;
 pub use header::{HEADER_BYTES, MAGIC, MAX_WORD, MIN_UNIT, VERSION, blob_at, image, seal, unit};
-use header::{Header, Mark, Marks};
+use header::{Header, Mark, Marks, model_version};
+pub use trust::{Anyone, Trust};
 pub use update::{Seal, Update};
 
 /// A model of one of the two slots, whichever it lies in.
@@ -149,9 +180,11 @@ pub struct Chosen<A, B> {
     pub blob: core::ops::Range<usize>,
     /// Why the other slot was passed over, where it does not hold an older blob.
     pub passed_over: Option<SlotError>,
-    /// The marks, while the model is on trial.
-    trial: Option<Marks>,
-    /// Where the next blob goes once the model is confirmed.
+    /// Which version of its line the model is, by the signature that was verified; 0 by [`Anyone`].
+    pub model_version: u32,
+    /// The marks of its slot, but of version 1.
+    marks: Option<Marks>,
+    /// Where the next blob goes once the model is settled.
     next: Target,
 }
 
@@ -159,37 +192,64 @@ impl<A, B> Chosen<A, B> {
     /// Returns whether the model is on trial.
     #[must_use]
     pub fn on_trial(&self) -> bool {
-        self.trial.is_some()
+        self.marks.is_some_and(|marks| !marks.confirmed())
     }
 
-    /// Returns the step to take before the model is used: to mark it as tried. `None` for a
-    /// confirmed model, and for one that is marked already and serves because nothing else loads.
-    /// `WORD`: the bytes that the flash writes at once.
+    /// Returns whether the model is confirmed, and certain to be found so at every later start.
     #[must_use]
-    pub fn begin<const WORD: usize>(&self) -> Option<Step<'static>> {
-        let marks = self.trial.as_ref().filter(|marks| !marks.tried)?;
+    pub fn is_settled(&self) -> bool {
+        self.marks.is_none_or(|marks| marks.confirmed() && marks.settled)
+    }
+
+    /// Returns the next step to take before the model is used, of two at most: to mark it as tried, or,
+    /// where a cut may have fallen into confirming it, to confirm it once more and as settled. `None`
+    /// once that is done, and for a model that is
+    /// marked as tried and serves because nothing else loads. `WORD`: the bytes that the flash writes
+    /// at once.
+    #[must_use]
+    pub fn begin<const WORD: usize>(&mut self) -> Option<Step<'static>> {
+        if !self.on_trial() {
+            return self.confirm::<WORD>();
+        }
+        let marks = self.marks.as_mut().filter(|marks| !marks.tried)?;
+        marks.tried = true;
         Some(marks.step::<WORD>(Mark::Tried))
     }
 
-    /// Returns the step that keeps a model on trial: to mark it as confirmed; `None` for one that
-    /// is. From here on there is a [`Chosen::target`]: take the step first.
+    /// Returns the next step that keeps a model: to mark it as confirmed, then as settled; `None` once
+    /// both stand. Take each step before the next call: from then on there is a [`Chosen::target`].
     #[must_use]
     pub fn confirm<const WORD: usize>(&mut self) -> Option<Step<'static>> {
-        Some(self.trial.take()?.step::<WORD>(Mark::Confirmed))
+        if self.is_settled() {
+            return None;
+        }
+        let marks = self.marks.as_mut()?;
+        let mark = if marks.confirmed() && marks.is_certain { Mark::Settled } else { Mark::Confirmed };
+        let step = marks.step::<WORD>(mark);
+        marks.made(mark);
+        Some(step)
     }
 
-    /// Returns where the next blob goes: the other slot. `None` while the model is on trial and the
-    /// other slot holds the one to go back to.
+    /// Returns where the next blob goes: the other slot. `None` while the model is not settled and the
+    /// other slot holds one to go back to.
     #[must_use]
     pub fn target(&self) -> Option<Target> {
-        if self.trial.is_some() && self.passed_over.is_none() { None } else { Some(self.next) }
+        if !self.is_settled() && self.passed_over.is_none() { None } else { Some(self.next) }
+    }
+
+    /// Returns what a monotonic counter of the hardware that holds `counter` is to be advanced to:
+    /// the version of the model, once it is settled; `None` where that is no more.
+    #[must_use]
+    pub fn counter(&self, counter: u32) -> Option<u32> {
+        Some(self.model_version).filter(|version| self.is_settled() && *version > counter)
     }
 }
 
 impl Marks {
     fn step<const WORD: usize>(&self, mark: Mark) -> Step<'static> {
         // Words that a cut left standing are not written again.
-        let standing = if mark == Mark::Confirmed { self.confirmed_bytes & !WORD.wrapping_sub(1) } else { 0 };
+        let is_torn = mark == Mark::Confirmed && !self.confirmed();
+        let standing = if is_torn { self.confirmed_bytes & !WORD.wrapping_sub(1) } else { 0 };
         let bytes = mark.bytes::<WORD>();
         // A unit has 512 bytes at most.
         #[allow(clippy::cast_possible_truncation)]
@@ -221,6 +281,8 @@ pub enum SlotError {
     /// The header passes its checksum and makes no sense: no unit of a flash, or bytes that are no
     /// blob.
     Malformed,
+    /// The header is not sealed: a cut fell into writing it, or came right after.
+    NotSealed,
     /// The blob is not the one that the header was written for.
     OtherBlob,
     /// The blob does not fit into the slot.
@@ -232,6 +294,8 @@ pub enum SlotError {
     },
     /// The blob is damaged, or this build cannot hold it.
     Refused(LoadError),
+    /// The model is not trusted.
+    Untrusted(TrustError),
     /// The model was tried and not confirmed.
     NotConfirmed,
     /// The update has not received or written all its bytes.
@@ -249,9 +313,11 @@ impl fmt::Display for SlotError {
             Self::Empty => f.write_str("no model: erased, or writing was cut short"),
             Self::Header(error) => write!(f, "slot {error}: the slot is damaged"),
             Self::Malformed => f.write_str("the slot's header is not one that this crate writes"),
+            Self::NotSealed => f.write_str("no model: writing the header was cut short"),
             Self::OtherBlob => f.write_str("the slot's blob is not the one that its header declares"),
             Self::TooLong { found, capacity } => write!(f, "the model needs {found} bytes, the slot has {capacity}"),
             Self::Refused(error) => error.fmt(f),
+            Self::Untrusted(error) => error.fmt(f),
             Self::NotConfirmed => f.write_str("the model was tried and not confirmed"),
             Self::Incomplete { found, expected } => write!(f, "{found} bytes are written, the model has {expected}"),
         }
@@ -277,6 +343,10 @@ pub struct Target {
     pub slot: usize,
     /// What makes it the newest.
     pub sequence: u32,
+    /// Lowest version of its line that it may be: that of the model in use.
+    pub least_version: u32,
+    /// Where the slot is marked as failed before it is erased, in bytes; `None` where it need not be.
+    pub failed_at: Option<u32>,
 }
 
 /// What a driver has to do next. Offsets are in bytes from the start of the slot.
@@ -303,14 +373,18 @@ pub enum Step<'a> {
 /// `A` and `B` are the same model, [`crate::Model`] or [`crate::integer::Model`], of the lifetime
 /// of either slot.
 ///
-/// Cost: that of a load, twice where the newer blob is refused, and once more for each checksum
-/// that fails.
+/// A model is loaded, then verified by `trust`; one that is not trusted is passed over like one that
+/// is damaged.
+///
+/// Cost: that of a load and a verification, twice where the newer blob is refused, and of a load once
+/// more for each checksum that fails.
 ///
 /// # Errors
 /// [`NoModel`], with the reason for each slot, and where to write one.
 pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
     first: &'a [u8],
     second: &'b [u8],
+    trust: &impl Trust,
 ) -> Result<Chosen<A, B>, NoModel> {
     let headers = [read_retried(first), read_retried(second)];
     let [first_header, second_header] = headers;
@@ -323,9 +397,9 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
     let sequence = newest.map_or(0, |header| header.sequence.wrapping_add(1));
     let load = |slot: usize| {
         if slot == 0 {
-            load_slot(first, first_header).map(|(model, header)| (Loaded::First(model), header))
+            load_slot(first, first_header, trust).map(|(model, more)| (Loaded::First(model), more))
         } else {
-            load_slot(second, second_header).map(|(model, header)| (Loaded::Second(model), header))
+            load_slot(second, second_header, trust).map(|(model, more)| (Loaded::Second(model), more))
         }
     };
     let order = if second_is_newer { [1, 0] } else { [0, 1] };
@@ -343,12 +417,13 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
                 continue;
             }
             match load(slot) {
-                Ok((model, header)) => {
+                Ok((model, (header, model_version))) => {
                     let blob = header.blob_at..header.blob_at.wrapping_add(header.length as usize);
-                    let trial = header.marks.filter(|marks| !marks.confirmed());
                     let passed_over = passed_over(slot, order, headers, errors);
-                    let next = Target { slot: other, sequence };
-                    return Ok(Chosen { model, slot, blob, passed_over, trial, next });
+                    let others = if other == newer { newest } else { Err(SlotError::Empty) };
+                    let failed_at = others.ok().and_then(|header| header.failed_at());
+                    let next = Target { slot: other, sequence, least_version: model_version, failed_at };
+                    return Ok(Chosen { model, slot, blob, passed_over, model_version, marks: header.marks, next });
                 }
                 Err(error) => {
                     if let Some(to) = errors.get_mut(slot) {
@@ -358,7 +433,7 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
             }
         }
     }
-    Err(NoModel { errors, target: Target { slot: newer, sequence } })
+    Err(NoModel { errors, target: Target { slot: newer, sequence, least_version: 0, failed_at: None } })
 }
 
 /// Returns why the slot other than the chosen one was passed over: `None` where it holds an older
@@ -380,9 +455,18 @@ fn passed_over(
 }
 
 impl Header {
-    /// Returns whether the model was tried and not confirmed.
+    /// Returns whether the model is not to be used.
     fn has_failed(&self) -> bool {
-        self.marks.is_some_and(|marks| marks.tried && !marks.confirmed())
+        self.marks.is_some_and(|marks| marks.has_failed())
+    }
+}
+
+impl Header {
+    /// Returns where the mark goes that a newer slot than the one in use gets before it is erased: half
+    /// erased, it could read as a model that is confirmed. `None` where it stands, or there is none.
+    fn failed_at(&self) -> Option<u32> {
+        let marks = self.marks.filter(|marks| marks.version >= 3 && !marks.failed_whole)?;
+        u32::try_from(marks.at(Mark::Failed)).ok()
     }
 }
 
@@ -392,14 +476,23 @@ fn is_newer(a: u32, b: u32) -> bool {
     (1..1 << 31).contains(&a.wrapping_sub(b))
 }
 
-/// Loads the blob of a slot.
-fn load_slot<'a, M: Scorer<'a>>(slot: &'a [u8], header: Result<Header, SlotError>) -> Result<(M, Header), SlotError> {
+/// Loads the blob of a slot and verifies it; returns the model's version by `trust` too.
+fn load_slot<'a, M: Scorer<'a>>(
+    slot: &'a [u8],
+    header: Result<Header, SlotError>,
+    trust: &impl Trust,
+) -> Result<(M, (Header, u32)), SlotError> {
     let header = header?;
     let length = header.length as usize;
     let blob = slot.get(header.blob_at..).and_then(|rest| rest.get(..length));
     let too_long = SlotError::TooLong { found: length.saturating_add(header.blob_at), capacity: slot.len() };
-    let model = load_retried(blob.ok_or(too_long)?).map_err(SlotError::Refused)?;
-    Ok((model, header))
+    let blob = blob.ok_or(too_long)?;
+    let model = load_retried(blob).map_err(SlotError::Refused)?;
+    if header.model_version.is_some_and(|version| version != model_version(blob)) {
+        return Err(SlotError::OtherBlob);
+    }
+    let version = trust.verify(blob, 0).map_err(SlotError::Untrusted)?;
+    Ok((model, (header, version)))
 }
 
 /// Reads the header of a slot, once more where its checksum fails.

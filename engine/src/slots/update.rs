@@ -1,7 +1,7 @@
 //! Writing a blob into a slot, piece by piece.
 
-use super::header::{HEADER_BYTES, blob_at, seal, unit};
-use super::{SlotError, Step, Target, load_retried};
+use super::header::{HEADER_BYTES, Mark, blob_at, seal, unit};
+use super::{SlotError, Step, Target, Trust, load_retried};
 use crate::invariant::certain;
 use crate::scorer::Scorer;
 
@@ -44,10 +44,10 @@ impl<const WORD: usize> Update<WORD> {
         Ok(Self { target, slot_bytes, erased, length: blob_bytes, taken: 0, word: [erased; WORD], filled: 0 })
     }
 
-    /// Returns the first step: to erase the slot.
-    #[must_use]
-    pub fn erase(&self) -> Step<'static> {
-        Step::Erase { from: 0, to: self.slot_bytes }
+    /// Returns the first steps: to mark what failed in the slot, where that is needed, and to erase it.
+    pub fn erase(&self) -> impl Iterator<Item = Step<'static>> + use<WORD> {
+        let mark = self.target.failed_at.map(|at| Step::Write { at, bytes: Mark::Failed.bytes::<WORD>() });
+        [mark, Some(Step::Erase { from: 0, to: self.slot_bytes })].into_iter().flatten()
     }
 
     /// Takes bytes off the front of `chunk`; returns the step that writes them, once they make
@@ -100,14 +100,15 @@ impl<const WORD: usize> Update<WORD> {
         Ok(Some(Step::Write { at, bytes: &self.word }))
     }
 
-    /// Loads the blob from the slot, given with all its bytes as they lie in flash, and returns its
-    /// header, the last step. A blob that this build cannot use never gets one. Loads once more
-    /// where a checksum fails.
+    /// Loads the blob from the slot, given with all its bytes as they lie in flash, verifies it, and
+    /// returns its header, the last steps. A blob that this build cannot use, that `trust` refuses, or
+    /// that is an older version than the model in use, never gets one. Loads once more where a
+    /// checksum fails.
     ///
     /// # Errors
-    /// [`SlotError::Incomplete`], [`SlotError::Refused`]; [`SlotError::TooLong`] where `slot` is
-    /// shorter than said.
-    pub fn check<'a, M: Scorer<'a>>(&self, slot: &'a [u8]) -> Result<Seal, SlotError> {
+    /// [`SlotError::Incomplete`], [`SlotError::Refused`], [`SlotError::Untrusted`];
+    /// [`SlotError::TooLong`] where `slot` is shorter than said.
+    pub fn check<'a, M: Scorer<'a>>(&self, slot: &'a [u8], trust: &impl Trust) -> Result<Seal, SlotError> {
         if self.taken != self.length || self.filled != 0 {
             let written = self.taken.wrapping_sub(u32::try_from(self.filled).unwrap_or(0));
             return Err(SlotError::Incomplete { found: written, expected: self.length });
@@ -116,12 +117,15 @@ impl<const WORD: usize> Update<WORD> {
         let found = blob_at(Self::UNIT).saturating_add(self.length as usize);
         let blob = blob.ok_or(SlotError::TooLong { found, capacity: slot.len() })?;
         load_retried::<M>(blob).map_err(SlotError::Refused)?;
+        trust.verify(blob, self.target.least_version).map_err(SlotError::Untrusted)?;
         let header = seal(self.target.sequence, blob, Self::UNIT, self.erased);
         let header = header.ok_or(SlotError::Malformed)?;
         // A word at least: the rest of it stays erased.
         let mut bytes = [self.erased; super::MAX_WORD];
         bytes.iter_mut().zip(header).for_each(|(to, from)| *to = from);
-        Ok(Seal { bytes, length: if WORD > HEADER_BYTES { WORD } else { HEADER_BYTES } })
+        #[allow(clippy::cast_possible_truncation)] // 512 at most
+        let mark = Step::Write { at: Self::UNIT as u32, bytes: Mark::Sealed.bytes::<WORD>() };
+        Ok(Seal { bytes, length: if WORD > HEADER_BYTES { WORD } else { HEADER_BYTES }, mark })
     }
 
     /// Returns where the next word goes.
@@ -146,13 +150,15 @@ impl<const WORD: usize> Update<WORD> {
 pub struct Seal {
     bytes: [u8; super::MAX_WORD],
     length: usize,
+    mark: Step<'static>,
 }
 
 impl Seal {
-    /// Returns the last step of an update: to write the header. From then on the slot holds a model
-    /// on trial.
+    /// Returns the last steps of an update: to write the header, and then the mark that says that the
+    /// header was written whole. From then on the slot holds a model on trial; before, it holds
+    /// nothing.
     #[must_use]
-    pub fn step(&self) -> Step<'_> {
-        Step::Write { at: 0, bytes: self.bytes.get(..self.length).unwrap_or(&self.bytes) }
+    pub fn steps(&self) -> [Step<'_>; 2] {
+        [Step::Write { at: 0, bytes: self.bytes.get(..self.length).unwrap_or(&self.bytes) }, self.mark]
     }
 }

@@ -148,7 +148,9 @@ mod drift {
 #[cfg(feature = "slots")]
 mod slots {
     use feamoe_engine::Scorer;
-    use feamoe_engine::slots::{SlotError, Update, choose};
+    #[cfg(not(feature = "signed"))]
+    use feamoe_engine::slots::Anyone;
+    use feamoe_engine::slots::{SlotError, Trust, Update, choose};
 
     use super::{EXPERTS, FEATURES, black_box, unknown};
 
@@ -158,20 +160,20 @@ mod slots {
     type Model<'a> = feamoe_engine::Model<'a, FEATURES, EXPERTS>;
 
     #[inline(never)]
-    fn update<M: Scorer<'static>>(received: &[u8]) -> Option<SlotError> {
-        match choose::<M, M>(unknown(), unknown()) {
+    fn update<M: Scorer<'static>>(received: &[u8], trust: &impl Trust) -> Option<SlotError> {
+        match choose::<M, M>(unknown(), unknown(), trust) {
             Ok(mut chosen) => {
                 _ = black_box((chosen.begin::<WORD>(), chosen.confirm::<WORD>()));
                 let mut update =
                     Update::<WORD>::new(chosen.target()?, black_box(0), black_box(0), black_box(0)).ok()?;
-                _ = black_box(update.erase());
+                _ = black_box(update.erase().last());
                 let mut chunk = received;
                 while let Some(step) = update.next(&mut chunk) {
                     _ = black_box(step);
                 }
                 _ = black_box(update.end());
-                match update.check::<M>(unknown()) {
-                    Ok(seal) => _ = black_box(seal.step()),
+                match update.check::<M>(unknown(), trust) {
+                    Ok(seal) => _ = black_box(seal.steps()),
                     Err(error) => return Some(error),
                 }
                 chosen.passed_over
@@ -181,11 +183,38 @@ mod slots {
     }
 
     pub fn link() {
-        _ = black_box(update::<Model<'_>>(unknown()));
+        #[cfg(not(feature = "signed"))]
+        let trust = Anyone;
+        #[cfg(feature = "signed")]
+        let trust = super::signed::signers();
+        _ = black_box(update::<Model<'_>>(unknown(), &trust));
         #[cfg(feature = "integer")]
         {
-            _ = black_box(update::<feamoe_engine::integer::Model<'_, FEATURES, EXPERTS>>(unknown()));
+            _ = black_box(update::<feamoe_engine::integer::Model<'_, FEATURES, EXPERTS>>(unknown(), &trust));
         }
+    }
+}
+
+#[cfg(feature = "signed")]
+mod signed {
+    use feamoe_engine::signature::{PublicKey, Signers, TrustError, Versions};
+
+    use super::{black_box, unknown};
+
+    #[inline(never)]
+    fn verify(signers: &Signers<'_>, blob: &[u8]) -> Result<u32, TrustError> {
+        Ok(signers.verify(blob)?.model_version)
+    }
+
+    pub fn signers() -> Signers<'static> {
+        let (keys, schema): (&[PublicKey], _) = (unknown(), unknown::<[u8; 32]>().first().copied());
+        let line = core::str::from_utf8(unknown()).unwrap_or_default();
+        let versions = Versions::From(black_box(1));
+        Signers { keys, line, schema_sha256: schema, versions }
+    }
+
+    pub fn link() {
+        _ = black_box(verify(&signers(), unknown()));
     }
 }
 
@@ -423,6 +452,8 @@ fn main() -> ! {
     copied::link();
     #[cfg(feature = "slots")]
     slots::link();
+    #[cfg(feature = "signed")]
+    signed::link();
     #[cfg(feature = "delta")]
     delta::link();
     #[cfg(feature = "integer")]

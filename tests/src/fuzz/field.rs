@@ -4,7 +4,7 @@ use arbitrary::{Result, Unstructured};
 use feamoe_engine::format::{self, FLAGS_AT, HEADER_BYTES};
 use feamoe_engine::recourse::{Change, Direction, Rule, Rules};
 use feamoe_engine::schema::Kind;
-use feamoe_engine::slots::{Step, Target, Update, choose};
+use feamoe_engine::slots::{Anyone, Step, Target, Update, choose};
 use feamoe_engine::{Aligned, FeatureIndex, Model, Recourse, Scored as _, Value, delta, integer};
 use feamoe_testkit::content::Bytes;
 
@@ -76,7 +76,7 @@ pub fn delta(data: &[u8]) {
     }
 }
 
-const SLOT_BYTES: usize = 704;
+const SLOT_BYTES: usize = 800;
 const WORD: usize = 8;
 
 type Slot = Aligned<[u8; SLOT_BYTES]>;
@@ -102,11 +102,14 @@ fn act(slots: &mut [Slot; 2], data: &mut Unstructured<'_>, is_written: &mut bool
         return Ok(());
     }
     let [first, second] = &*slots;
-    let chosen = choose::<IntegerModel, IntegerModel>(&first.0, &second.0);
+    let chosen = choose::<IntegerModel, IntegerModel>(&first.0, &second.0, &Anyone);
     let (begin, confirm, target, slot) = match chosen {
         Ok(mut chosen) => {
             let target = chosen.target();
-            let steps = (chosen.begin::<WORD>(), chosen.confirm::<WORD>());
+            let steps = (
+                [chosen.begin::<WORD>(), chosen.begin::<WORD>()],
+                [chosen.confirm::<WORD>(), chosen.confirm::<WORD>()],
+            );
             assert!(chosen.target().is_some(), "a confirmed model leaves the other slot");
             let slot = chosen.slot;
             let model = chosen.model.into_inner();
@@ -116,15 +119,15 @@ fn act(slots: &mut [Slot; 2], data: &mut Unstructured<'_>, is_written: &mut bool
         }
         Err(none) => {
             assert!(!*is_written, "a model that was written whole is found: {none}");
-            (None, None, Some(none.target), 0)
+            ([None; 2], [None; 2], Some(none.target), 0)
         }
     };
     let power = if data.arbitrary()? { u32::MAX } else { data.int_in_range(0..=400)? };
     let mut supply = Supply { power, is_damaged: *is_damaged };
-    if let Some(step) = begin {
+    for step in begin.into_iter().flatten() {
         take(&mut slots[slot], step, &mut supply);
     }
-    if let (Some(step), true) = (confirm, choice == 1) {
+    for step in confirm.into_iter().flatten().filter(|_| choice == 1) {
         take(&mut slots[slot], step, &mut supply);
     }
     if let (Some(target), true) = (target, choice > 2) {
@@ -146,7 +149,7 @@ fn write(
 ) -> Result<bool> {
     let mut update = Update::<WORD>::new(target, SLOT_BYTES as u32, 0xff, blob.len() as u32)
         .unwrap_or_else(|error| panic!("{error}"));
-    take(slot, update.erase(), supply);
+    update.erase().for_each(|step| take(slot, step, supply));
     let mut rest = blob;
     while !rest.is_empty() {
         let length = data.int_in_range(0..=200)?.clamp(1, rest.len());
@@ -163,9 +166,9 @@ fn write(
         Err(error) => panic!("{error}"),
     }
     let had_power = supply.power > 0;
-    match update.check::<IntegerModel>(&slot.0) {
+    match update.check::<IntegerModel>(&slot.0, &Anyone) {
         Ok(seal) => {
-            take(slot, seal.step(), supply);
+            seal.steps().into_iter().for_each(|step| take(slot, step, supply));
             Ok(supply.power > 0)
         }
         Err(error) => {
@@ -195,8 +198,9 @@ fn take(slot: &mut Slot, step: Step<'_>, Supply { power, is_damaged }: &mut Supp
             Step::Erase { .. } => word.fill(0xff),
             Step::Write { bytes, .. } => {
                 // Damage can look like a word half written.
-                assert!(*is_damaged || word.iter().all(|byte| *byte == 0xff), "a word is written twice");
-                word.copy_from_slice(&bytes[at - from..at - from + WORD]);
+                let to = &bytes[at - from..at - from + WORD];
+                assert!(*is_damaged || word == to || word.iter().all(|byte| *byte == 0xff), "a word is written twice");
+                word.copy_from_slice(to);
             }
         }
     }

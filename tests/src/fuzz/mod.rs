@@ -16,6 +16,7 @@ use arbitrary::{Result, Unstructured};
 use feamoe_engine::format::{
     self, FLAG_BACKGROUND, FLAG_CALIBRATION, FLAG_DEVIATIONS, FLAG_NAMES, FLAGS_AT, HEADER_BYTES,
 };
+use feamoe_engine::signature::{Signature, Signers, Versions};
 use feamoe_engine::{FeatureIndex, Method, Model, Record, Score};
 use feamoe_testkit::content::Bytes;
 
@@ -131,12 +132,24 @@ fn load_as_is(data: &[u8]) {
         assert_eq!(explain_into(&model, &record, method, &mut why), Ok(()));
         explain::check_law(&why);
     }
+    check_signature(data);
     let flags = u16::from_le_bytes([data[FLAGS_AT], data[FLAGS_AT + 1]]);
     // Sections that this version does not know are passed over, and not written again.
     if flags & !(FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS | FLAG_CALIBRATION) == 0 {
         let again = Content::read(data).to_bytes(flags & FLAG_NAMES != 0);
         assert_eq!(again.as_slice(), data, "another encoding of the same model");
     }
+}
+
+/// By its own key a blob verifies or does not; by the golden one's only the golden model does.
+fn check_signature(data: &[u8]) {
+    const GOLDEN: &[u8] = include_bytes!("../../../engine/golden/v1-signed.feamoe");
+    let Ok(claimed) = Signature::claimed(data) else { return };
+    let verify =
+        |key| Signers { keys: &[key], line: claimed.line, schema_sha256: None, versions: Versions::Any }.verify(data);
+    assert_eq!(verify(claimed.key).is_ok(), claimed.holds_for(data));
+    let golden = Signature::claimed(GOLDEN).map(|golden| golden.key);
+    assert_eq!(golden.and_then(verify).is_ok(), data == GOLDEN);
 }
 
 /// Sets values of a golden model in any order, by index and by name.

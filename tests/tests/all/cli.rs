@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
 /// by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 19] = [
+const COMMANDS: [(&str, &[&str]); 20] = [
     ("schema", &["--output", "--target", "--positive", "--protected", "--rows"]),
     (
         "train",
@@ -167,7 +167,7 @@ const COMMANDS: [(&str, &[&str]); 19] = [
             "--threads",
         ],
     ),
-    ("inspect", &["--device", "--format"]),
+    ("inspect", &["--device", "--verify", "--line", "--format"]),
     ("report", &["--data", "--schema", "--bad-cells", "--output", "--card", "--front", "--row", "--threads"]),
     (
         "export",
@@ -193,6 +193,7 @@ const COMMANDS: [(&str, &[&str]); 19] = [
             "--tolerance",
         ],
     ),
+    ("sign", &["--key", "--line", "--model-version", "--output", "--names-of", "--new-key", "--format"]),
     (
         "monitor",
         &[
@@ -677,9 +678,13 @@ fn inspect_tells_what_a_model_needs_and_where_it_comes_from() {
             "features",
             "format_version",
             "integer",
+            "not_verified",
             "positive",
+            "sha256",
+            "signature",
             "threshold",
-            "training"
+            "training",
+            "verified"
         ]
     );
     assert_eq!(keys(&i["capacity"]), ["experts", "features"]);

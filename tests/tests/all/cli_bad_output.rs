@@ -282,7 +282,7 @@ fn memory_that_ends_is_an_error() {
     let train = |shuffled: &[&str]| {
         let script = "ulimit -v 100000; exec \"$@\"";
         let mut shell = folder.command_of(Path::new("sh"), &["-c", script, "sh"]);
-        let arguments = ["train", "many.csv", "--schema", "lending.toml", "-o", "m.feamoe", "--threads", "1"];
+        let arguments = ["train", "many.csv", "--schema", "lending.toml", "-o", "m.feamoe"];
         finished(shell.arg(feamoe()).args(arguments).args(shuffled))
     };
     let _ = train(&[]).well();

@@ -4,7 +4,7 @@
 use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel};
 use feamoe::model::{Width, quantize};
 use feamoe_engine::schema::Kind;
-use feamoe_engine::slots::{Target, choose};
+use feamoe_engine::slots::{Anyone, Target, choose};
 use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::{Folder, lending};
 use feamoe_tests::repository_file;
@@ -216,10 +216,10 @@ fn integer_models_have_constants_copies_and_factory_images() {
     assert!(printed.contains("32768 bytes, both slots of the model"), "{printed}");
     let image = AlignedBytes::new(&folder.read("factory.bin"));
     let (first, second) = image.as_slice().split_at(16384);
-    let chosen = choose::<HostIntegerModel<'_>, HostIntegerModel<'_>>(first, second).unwrap();
+    let chosen = choose::<HostIntegerModel<'_>, HostIntegerModel<'_>>(first, second, &Anyone).unwrap();
     assert_eq!((chosen.slot, chosen.passed_over, chosen.on_trial()), (0, None, false));
     assert_eq!(first[chosen.blob.clone()], folder.read("integer.feamoe"));
-    assert_eq!(chosen.target().unwrap(), Target { slot: 1, sequence: 2 });
+    assert_eq!(chosen.target().unwrap(), Target { slot: 1, sequence: 2, least_version: 0, failed_at: None });
     for (more, expected) in
         [(&["--factory", "512"][..], "the model needs"), (&["--factory", "8191"], "not a multiple of 4")]
     {

@@ -1,8 +1,8 @@
 //! Blobs of released format versions load for ever and score to the same bits on every machine.
 //!
-//! `engine/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, and with
-//! integer weights, `v1-i16.feamoe`, and what must come out of each, `.txt`, are committed and
-//! never made again once a release reads them. Until then, or for a new version:
+//! `engine/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, with integer
+//! weights, `v1-i16.feamoe`, and signed, `v1-signed.feamoe`, and what must come out of each, `.txt`,
+//! are committed and never made again once a release reads them. Until then, or for a new version:
 //! `FEAMOE_OVERWRITE_GOLDEN=1 cargo test -p feamoe-tests golden_blob::`, and review the difference.
 
 use feamoe_testkit::content::{Content, FeatureContent};
@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use feamoe::model::AlignedBytes;
-use feamoe::model::{Width, quantize};
+use feamoe::model::{Width, quantize, sign};
 use feamoe_engine::format::Provenance;
 use feamoe_engine::format::background::MISSING_NUMBER;
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
+use feamoe_engine::signature::Signature;
 use feamoe_engine::{Attribution, FeatureIndex, Method, Model, integer};
 use feamoe_testkit::explain_into;
 use feamoe_testkit::generate::{Cell, Draw, fill};
@@ -166,6 +167,20 @@ fn with_integers() -> AlignedBytes {
     quantize(&aligned(&content().to_bytes(true)), Width::I16).unwrap()
 }
 
+/// The model signed by a key that anyone can have.
+fn with_signature() -> AlignedBytes {
+    let plain = aligned(&content().to_bytes(true));
+    let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
+    sign(&plain, GoldenModel::load(plain.as_slice()).unwrap().schema(), &key, "golden", 7).unwrap()
+}
+
+/// Everything that is read from a signed blob; what it scores is that of the model.
+fn rendered_signed(blob: &AlignedBytes) -> String {
+    let claimed = Signature::claimed(blob.as_slice()).unwrap();
+    assert!(claimed.holds_for(blob.as_slice()));
+    format!("{claimed:02x?}\n{}", rendered(blob))
+}
+
 /// Everything that is read from a blob with integer weights.
 fn rendered_integers(blob: &AlignedBytes) -> String {
     let model: integer::Model<'_, 8, 6> = integer::Model::load(blob.as_slice()).unwrap();
@@ -209,10 +224,11 @@ static VERSION_1: LazyLock<Golden> = LazyLock::new(|| committed("v1", &aligned(&
 static WITH_BACKGROUND: LazyLock<Golden> =
     LazyLock::new(|| committed("v1-background", &aligned(&with_background().to_bytes(true)), rendered));
 static WITH_INTEGERS: LazyLock<Golden> = LazyLock::new(|| committed("v1-i16", &with_integers(), rendered_integers));
+static WITH_SIGNATURE: LazyLock<Golden> = LazyLock::new(|| committed("v1-signed", &with_signature(), rendered_signed));
 
 #[test]
 fn version_1_gives_its_recorded_bits() {
-    for golden in [&VERSION_1, &WITH_BACKGROUND, &WITH_INTEGERS] {
+    for golden in [&VERSION_1, &WITH_BACKGROUND, &WITH_INTEGERS, &WITH_SIGNATURE] {
         let (bytes, expected, render) = &**golden;
         let found = render(bytes);
         for (found, expected) in found.lines().zip(expected.lines()) {
@@ -242,4 +258,5 @@ fn version_1_is_still_what_the_exporter_writes() {
     assert_eq!(aligned(&content().to_bytes(true)), VERSION_1.0);
     assert_eq!(aligned(&with_background().to_bytes(true)), WITH_BACKGROUND.0);
     assert_eq!(with_integers(), WITH_INTEGERS.0);
+    assert_eq!(with_signature(), WITH_SIGNATURE.0);
 }

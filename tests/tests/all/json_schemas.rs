@@ -10,7 +10,7 @@ use feamoe_tests::command::{Folder, finished, lending};
 use serde_json::{Map, Value};
 
 /// Commands with options that change the keys; each prints JSON.
-const RUNS: [&str; 50] = [
+const RUNS: [&str; 53] = [
     "train lending.csv --schema lending.toml -o a.feamoe --checkpoint a.ckpt --fair spd=0.05,aod=0.1 --individual 0.4 --grow every=500 --threshold auto:balanced",
     "train moved.csv --schema lending.toml -o b.feamoe --shuffle --epochs 2 --experts 2",
     "train moved.csv --schema nogroup.toml -o c.feamoe --label-delay 10 --class-weight balanced",
@@ -48,6 +48,9 @@ const RUNS: [&str; 50] = [
     "recourse lending.feamoe few.csv",
     "recourse lending.feamoe few.csv --row 1",
     "recourse lending.feamoe few.csv --row 2 --fix income",
+    "sign --new-key own.key",
+    "sign lending.feamoe --key own.key --line loans --model-version 1 -o signed.feamoe",
+    "inspect signed.feamoe --verify own.key.pub",
     "inspect lending.feamoe --device cortex-m0",
     "inspect integer.feamoe --device cortex-m4f",
     "inspect stripped.feamoe",

@@ -8,10 +8,11 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "text",
     "links",
     "output",
+    "keys",
     "error",
     "lock",
     "random",

@@ -6,7 +6,9 @@ use embedded_storage::nor_flash::{
 };
 use feamoe::model::AlignedBytes;
 use feamoe_engine::error::{FrameError as F, LoadErrorKind};
-use feamoe_engine::slots::{Chosen, Loaded, NoModel, SlotError, Step, Target, Update, blob_at, choose, image, unit};
+use feamoe_engine::slots::{
+    Anyone, Chosen, Loaded, NoModel, SlotError, Step, Target, Update, blob_at, choose, image, unit,
+};
 use feamoe_engine::{Model, Scorer, integer};
 use feamoe_testkit::generate::{Draw, EXPERTS, FEATURES, Recipe};
 use feamoe_tests::aligned;
@@ -14,7 +16,7 @@ use feamoe_tests::aligned;
 type M<'a> = Model<'a, FEATURES, EXPERTS>;
 
 const PAGE: usize = 1024;
-const SLOT_BYTES: usize = 3 * PAGE;
+const SLOT_BYTES: usize = 4 * PAGE;
 
 /// What a cut leaves of the word that was being written, or of the page that was being erased.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,7 +64,7 @@ impl<const WORD: usize> Flash<WORD> {
 
     fn choose(&self) -> Result<Chosen<M<'_>, M<'_>>, NoModel> {
         let (first, second) = self.slots();
-        choose(first, second)
+        choose(first, second, &Anyone)
     }
 
     /// The chosen slot's blob.
@@ -85,9 +87,13 @@ impl<const WORD: usize> Flash<WORD> {
     /// it. Returns whether the power lasted.
     fn start_and(&mut self, confirm: bool) -> bool {
         let Ok(mut chosen) = self.choose() else { return true };
-        let (slot, begin) = (chosen.slot, chosen.begin::<WORD>());
-        let confirmation = if confirm { chosen.confirm::<WORD>() } else { None };
-        [begin, confirmation].into_iter().flatten().all(|step| self.step(slot, step))
+        let slot = chosen.slot;
+        let mut steps = vec![chosen.begin::<WORD>(), chosen.begin::<WORD>()];
+        if confirm {
+            steps.extend([chosen.confirm::<WORD>(), chosen.confirm::<WORD>()]);
+            assert_eq!(chosen.confirm::<WORD>(), None);
+        }
+        steps.into_iter().flatten().all(|step| self.step(slot, step))
     }
 
     fn start(&mut self) -> bool {
@@ -104,7 +110,7 @@ impl<const WORD: usize> Flash<WORD> {
     fn update_to(&mut self, target: Target, blob: &AlignedBytes) -> bool {
         let blob = blob.as_slice();
         let mut update = Update::<WORD>::new(target, SLOT_BYTES as u32, self.erased, blob.len() as u32).unwrap();
-        if !self.step(target.slot, update.erase()) {
+        if !update.erase().all(|step| self.step(target.slot, step)) {
             return false;
         }
         let mut rest = blob;
@@ -123,8 +129,8 @@ impl<const WORD: usize> Flash<WORD> {
         {
             return false;
         }
-        let seal = update.check::<M>(self.slot(target.slot)).unwrap();
-        self.step(target.slot, seal.step())
+        let seal = update.check::<M>(self.slot(target.slot), &Anyone).unwrap();
+        seal.steps().into_iter().all(|step| self.step(target.slot, step))
     }
 
     fn spend(&mut self) -> Result<(), NorFlashErrorKind> {
@@ -189,7 +195,11 @@ impl<const WORD: usize> NorFlash for Flash<WORD> {
         check_write(self, offset, bytes.len())?;
         for (index, word) in bytes.chunks(WORD).enumerate() {
             let at = offset as usize + index * WORD;
-            assert!(self.written[at..at + WORD].iter().all(|written| !written), "byte {at} is written twice");
+            let is_again = self.bytes.0[at..at + WORD] == *word;
+            assert!(
+                is_again || self.written[at..at + WORD].iter().all(|written| !written),
+                "byte {at} is written twice"
+            );
             if self.spend().is_err() {
                 self.tear(at, word);
                 // A word that was not touched may be written again.
@@ -300,7 +310,7 @@ fn the_first_update_of_a_device_may_be_cut_too() {
                 assert!(flash.blob() == blob.as_slice());
                 assert_eq!(chosen.target().unwrap().slot, 1 - chosen.slot);
             }
-            Err(none) => assert_eq!(none.target, Target { slot: 0, sequence: 0 }),
+            Err(none) => assert_eq!(none.target, Target { slot: 0, sequence: 0, least_version: 0, failed_at: None }),
         }
         assert!(flash.update(&blob) && flash.blob() == blob.as_slice());
     }
@@ -314,13 +324,13 @@ fn a_model_on_trial_is_confirmed_or_makes_way() {
     assert!(flash.update_to(target, &third));
     // Written, not used yet: as often as the device starts without using it.
     for _ in 0..3 {
-        let chosen = flash.choose().unwrap();
+        let mut chosen = flash.choose().unwrap();
         assert!(chosen.on_trial() && chosen.target().is_none() && chosen.begin::<4>().is_some());
         assert!(flash.blob() == third.as_slice());
     }
     assert!(flash.start());
     // Used, then reset: back to the model before it, and the failed one is written over next.
-    let chosen = flash.choose().unwrap();
+    let mut chosen = flash.choose().unwrap();
     assert_eq!((chosen.slot, chosen.passed_over), (1, Some(SlotError::NotConfirmed)));
     assert_eq!((chosen.on_trial(), chosen.begin::<4>(), chosen.target().unwrap().slot), (false, None, 0));
     assert!(flash.blob() == blobs[1].as_slice());
@@ -337,7 +347,10 @@ fn confirming_goes_on_where_it_was_cut() {
     fn with_words_of<const WORD: usize>() {
         for cut in 0..16 / WORD {
             let mut flash = Flash::<WORD>::new(Torn::Untouched, 0xff);
-            assert!(flash.update_to(Target { slot: 0, sequence: 0 }, &blob(1)) && flash.start());
+            assert!(
+                flash.update_to(Target { slot: 0, sequence: 0, least_version: 0, failed_at: None }, &blob(1))
+                    && flash.start()
+            );
             flash.power = cut;
             assert!(!flash.start_and(true));
             flash.power = usize::MAX;
@@ -357,7 +370,10 @@ fn a_long_life_of_updates_and_cuts_never_loses_the_model() {
     let mut flash = Flash::<8>::new(Torn::Garbage, 0xff);
     let mut current = blob(0);
     // Near the end of the sequence numbers.
-    assert!(flash.update_to(Target { slot: 1, sequence: u32::MAX - 500 }, &current) && flash.start_and(true));
+    assert!(
+        flash.update_to(Target { slot: 1, sequence: u32::MAX - 500, least_version: 0, failed_at: None }, &current)
+            && flash.start_and(true)
+    );
     let mut failed = 0;
     for seed in 0..2_000 {
         let next = blob(seed);
@@ -394,7 +410,10 @@ fn the_newest_model_is_chosen_and_the_other_slot_is_next() {
     let (flash, blobs) = two_models();
     let chosen = flash.choose().unwrap();
     assert!(chosen.slot == 1 && flash.blob() == blobs[1].as_slice());
-    assert_eq!((chosen.target(), chosen.passed_over), (Some(Target { slot: 0, sequence: 2 }), None));
+    assert_eq!(
+        (chosen.target(), chosen.passed_over),
+        (Some(Target { slot: 0, sequence: 2, least_version: 0, failed_at: None }), None)
+    );
 }
 
 /// Compiles only where a model borrows its own slot alone.
@@ -402,7 +421,9 @@ fn the_newest_model_is_chosen_and_the_other_slot_is_next() {
 fn one_slot_is_written_while_the_other_ones_model_scores() {
     let (mut flash, _) = two_models();
     let (first, second) = flash.bytes.0.split_at_mut(SLOT_BYTES);
-    let Loaded::Second(model) = choose::<M, M>(first, second).unwrap().model else { panic!("of the first slot") };
+    let Loaded::Second(model) = choose::<M, M>(first, second, &Anyone).unwrap().model else {
+        panic!("of the first slot")
+    };
     first.fill(0xff);
     assert!(model.score(&model.record()).is_ok());
 }
@@ -416,8 +437,8 @@ fn any_damage_to_one_slot_falls_back_to_the_other() {
         let byte = bit / 8;
         flash.bytes.0[SLOT_BYTES + byte] ^= 1 << (bit % 8);
         let chosen = flash.choose().unwrap();
-        // The first mark, and what follows the second one's bytes.
-        if (32..64).contains(&byte) || (80..at).contains(&byte) {
+        // Of the marks each has another that says the same.
+        if (32..at).contains(&byte) {
             assert_eq!((chosen.slot, chosen.passed_over), (1, None), "bit {bit}");
         } else {
             assert_eq!((chosen.slot, chosen.target().unwrap().slot), (0, 1), "bit {bit}");
@@ -426,7 +447,6 @@ fn any_damage_to_one_slot_falls_back_to_the_other() {
             let what_it_hit = match byte {
                 0..4 => why == SlotError::Empty,
                 4..32 => matches!(why, SlotError::Header(_)),
-                64..80 => why == SlotError::NotConfirmed,
                 byte if (at + 12..at + 16).contains(&byte) => why == SlotError::OtherBlob,
                 _ => matches!(why, SlotError::Refused(error) if matches!(error.kind, LoadErrorKind::Frame(_))),
             };
@@ -443,16 +463,19 @@ fn any_damage_to_one_slot_falls_back_to_the_other() {
 #[test]
 fn two_bad_slots_are_an_error_that_says_why() {
     let (mut flash, _) = two_models();
-    flash.bytes.0[200] ^= 1;
+    flash.bytes.0[240] ^= 1;
     flash.bytes.0[SLOT_BYTES + 18] ^= 1;
     let none = flash.choose().unwrap_err();
     assert!(matches!(none.errors, [SlotError::Refused(_), SlotError::Header(F::WrongChecksum { .. })]), "{none}");
-    assert_eq!(none.target, Target { slot: 0, sequence: 1 });
+    assert_eq!(none.target, Target { slot: 0, sequence: 1, least_version: 0, failed_at: None });
     let text = none.to_string();
     assert!(text.starts_with("no usable model; slot 0: checksum ") && text.contains("the slot is damaged"), "{text}");
     for (first, second) in [(&[][..], &[][..]), (&[0xff; 64], &[0xff; 64]), (&[0; 15], &[0; 16])] {
-        let none = choose::<M, M>(first, second).unwrap_err();
-        assert_eq!((none.errors, none.target), ([SlotError::Empty; 2], Target { slot: 0, sequence: 0 }));
+        let none = choose::<M, M>(first, second, &Anyone).unwrap_err();
+        assert_eq!(
+            (none.errors, none.target),
+            ([SlotError::Empty; 2], Target { slot: 0, sequence: 0, least_version: 0, failed_at: None })
+        );
     }
 }
 
@@ -461,14 +484,14 @@ fn a_slot_cut_short_is_too_long_for_its_blob() {
     let (flash, blobs) = two_models();
     let (first, second) = flash.slots();
     let capacity = blob_at(unit(4)) + blobs[1].as_slice().len() - 1;
-    let chosen = choose::<M, M>(first, &second[..capacity]).unwrap();
+    let chosen = choose::<M, M>(first, &second[..capacity], &Anyone).unwrap();
     assert_eq!((chosen.slot, chosen.passed_over), (0, Some(SlotError::TooLong { found: capacity + 1, capacity })));
 }
 
 #[test]
 fn sequence_numbers_wrap_around() {
     let mut flash = Flash::<4>::new(Torn::Untouched, 0xff);
-    let first = Target { slot: 0, sequence: u32::MAX - 2 };
+    let first = Target { slot: 0, sequence: u32::MAX - 2, least_version: 0, failed_at: None };
     assert!(flash.update_to(first, &blob(0)) && flash.start_and(true));
     for seed in 1..6 {
         assert!(flash.update(&blob(seed)));
@@ -484,8 +507,11 @@ fn a_model_past_the_capacity_of_this_build_is_passed_over_and_never_sealed() {
     let (flash, blobs) = two_models();
     let (first, second) = flash.slots(); // of 2 and 3 experts
     type Small<'a> = Model<'a, FEATURES, 2>;
-    let chosen = choose::<Small, Small>(first, second).unwrap();
-    assert_eq!((chosen.slot, chosen.target()), (0, Some(Target { slot: 1, sequence: 2 })));
+    let chosen = choose::<Small, Small>(first, second, &Anyone).unwrap();
+    assert_eq!(
+        (chosen.slot, chosen.target()),
+        (0, Some(Target { slot: 1, sequence: 2, least_version: 0, failed_at: Some(160) }))
+    );
     let Some(SlotError::Refused(why)) = chosen.passed_over else { panic!("{:?}", chosen.passed_over) };
     assert_eq!(why.kind, LoadErrorKind::TooManyExperts { found: 3, capacity: 2 });
 
@@ -498,35 +524,35 @@ fn a_model_past_the_capacity_of_this_build_is_passed_over_and_never_sealed() {
     let mut chunk = large;
     while update.next(&mut chunk).is_some() {}
     update.end().unwrap();
-    assert_eq!(update.check::<Small>(slot.as_slice()).unwrap_err(), SlotError::Refused(why));
-    assert!(update.check::<M>(slot.as_slice()).is_ok());
+    assert_eq!(update.check::<Small>(slot.as_slice(), &Anyone).unwrap_err(), SlotError::Refused(why));
+    assert!(update.check::<M>(slot.as_slice(), &Anyone).is_ok());
 }
 
 #[test]
 fn an_update_that_is_not_complete_is_never_sealed() {
-    let (blob, target) = (blob(2), Target { slot: 0, sequence: 0 });
+    let (blob, target) = (blob(2), Target { slot: 0, sequence: 0, least_version: 0, failed_at: None });
     let length = blob.as_slice().len() as u32;
     let slot = vec![0xff; SLOT_BYTES];
     let mut update = Update::<8>::new(target, SLOT_BYTES as u32, 0xff, length).unwrap();
     let mut chunk = &blob.as_slice()[..blob.as_slice().len() - 1];
     while update.next(&mut chunk).is_some() {}
     assert_eq!(update.end(), Err(SlotError::Incomplete { found: length - 1, expected: length }));
-    assert!(matches!(update.check::<M>(&slot), Err(SlotError::Incomplete { .. })));
+    assert!(matches!(update.check::<M>(&slot, &Anyone), Err(SlotError::Incomplete { .. })));
     // What is past the blob stays in the chunk.
     let mut chunk = &[blob.as_slice()[length as usize - 1], 1, 2, 3][..];
     while update.next(&mut chunk).is_some() {}
     assert_eq!(chunk, [1, 2, 3]);
     // All bytes are there, the last of them not written: its word is not full.
     assert!(!length.is_multiple_of(8));
-    assert!(matches!(update.check::<M>(&slot), Err(SlotError::Incomplete { .. })));
+    assert!(matches!(update.check::<M>(&slot, &Anyone), Err(SlotError::Incomplete { .. })));
     assert!(matches!(update.end(), Ok(Some(_))));
     // Not what lies in flash.
-    assert!(matches!(update.check::<M>(&slot), Err(SlotError::Refused(_))));
+    assert!(matches!(update.check::<M>(&slot, &Anyone), Err(SlotError::Refused(_))));
 }
 
 #[test]
 fn a_blob_must_fit_with_header_marks_and_padding() {
-    let (blob, target) = (blob(2), Target { slot: 0, sequence: 0 });
+    let (blob, target) = (blob(2), Target { slot: 0, sequence: 0, least_version: 0, failed_at: None });
     let found = blob_at(unit(32)) + blob.as_slice().len().next_multiple_of(32);
     let update = |slot_bytes| Update::<32>::new(target, slot_bytes, 0xff, blob.as_slice().len() as u32).map(|_| ());
     assert_eq!(update(found as u32), Ok(()));
@@ -543,17 +569,18 @@ fn a_blob_must_fit_with_header_marks_and_padding() {
 fn the_drawing_is_what_is_written() {
     let blob = blob(2);
     let mut flash = Flash::<32>::new(Torn::Untouched, 0xff);
-    assert!(flash.update_to(Target { slot: 0, sequence: 0x0102_0304 }, &blob));
+    assert!(flash.update_to(Target { slot: 0, sequence: 0x0102_0304, least_version: 0, failed_at: None }, &blob));
     let blob = blob.as_slice();
     let slot = flash.slot(0);
-    assert_eq!(slot[..12], *b"FESL\x02\0\0\0\x10\0\0\0");
+    assert_eq!(slot[..12], *b"FESL\x03\0\0\x05\x10\0\0\0");
     assert_eq!(slot[16..24], [[4, 3, 2, 1], (blob.len() as u32).to_le_bytes()].concat());
-    assert_eq!(slot[24..32], [[32, 0, 0, 0], blob[12..16].try_into().unwrap()].concat());
-    assert_eq!(slot[32..96], [0xff; 64]);
-    assert_eq!(slot[96..][..blob.len()], *blob);
-    assert!(slot[96 + blob.len()..].iter().all(|byte| *byte == 0xff));
+    assert_eq!(slot[24..32], [[0, 0, 0, 0], blob[12..16].try_into().unwrap()].concat());
+    assert_eq!(slot[32..64], [0x3c; 32]);
+    assert_eq!(slot[64..192], [0xff; 128]);
+    assert_eq!(slot[192..][..blob.len()], *blob);
+    assert!(slot[192 + blob.len()..].iter().all(|byte| *byte == 0xff));
     assert!(flash.start_and(true));
-    assert_eq!(flash.slot(0)[32..96], [[0x5a; 32], [0xa5; 32]].concat());
+    assert_eq!(flash.slot(0)[32..192], [[0x3c; 32], [0x5a; 32], [0xa5; 32], [0xa5; 32], [0xff; 32]].concat());
 }
 
 /// What a factory programs is what updates come to: a confirmed model.
@@ -562,7 +589,7 @@ fn an_image_is_a_slot_with_a_confirmed_model() {
     fn of<const WORD: usize>(erased: u8) {
         let blob = blob(2);
         let mut flash = Flash::<WORD>::new(Torn::Untouched, erased);
-        let target = Target { slot: 0, sequence: 7 };
+        let target = Target { slot: 0, sequence: 7, least_version: 0, failed_at: None };
         assert!(flash.update_to(target, &blob) && flash.start_and(true));
         let mut slot = vec![1; SLOT_BYTES];
         image(blob.as_slice(), 7, WORD, erased, &mut slot).unwrap();
@@ -592,32 +619,32 @@ fn slots_hold_integer_models() {
     image(blob.as_slice(), 7, 4, 0xff, &mut slots[1]).unwrap();
     let slots = slots.map(|slot| AlignedBytes::new(&slot));
     let (first, second) = (slots[0].as_slice(), slots[1].as_slice());
-    let chosen = choose::<I, I>(first, second).unwrap();
+    let chosen = choose::<I, I>(first, second, &Anyone).unwrap();
     let crc32 = chosen.model.into_inner().crc32();
     assert_eq!((chosen.slot, crc32), (1, Scorer::crc32(&I::load(blob.as_slice()).unwrap())));
     assert!(matches!(chosen.passed_over, Some(SlotError::Refused(error)) if error.kind == LoadErrorKind::FloatWeights));
-    assert_eq!(choose::<M, M>(first, second).unwrap().slot, 0);
+    assert_eq!(choose::<M, M>(first, second, &Anyone).unwrap().slot, 0);
 }
 
-/// Version 1 still reads: a confirmed model. Both images are of the same model, the second of
-/// version 2.
+/// Versions 1 and 2 still read, as confirmed models. All images are of the same model.
 #[test]
 fn golden_slots_read() {
     let model = AlignedBytes::new(include_bytes!("../../../engine/golden/v1.feamoe"));
     let golden = [
         &include_bytes!("../../../engine/golden/slot-v1.bin")[..],
         include_bytes!("../../../engine/golden/slot-v2.bin"),
+        include_bytes!("../../../engine/golden/slot-v3.bin"),
     ];
     let golden = golden.map(AlignedBytes::new);
     for (version, slot) in (1..).zip(&golden) {
-        let chosen = choose::<M, M>(slot.as_slice(), &[]).unwrap();
+        let mut chosen = choose::<M, M>(slot.as_slice(), &[], &Anyone).unwrap();
         assert!(slot.as_slice()[chosen.blob.clone()] == *model.as_slice(), "version {version}");
         assert_eq!((chosen.on_trial(), chosen.begin::<4>()), (false, None));
-        assert_eq!(chosen.target(), Some(Target { slot: 1, sequence: 0x0102_0305 }));
+        assert_eq!(chosen.target(), Some(Target { slot: 1, sequence: 0x0102_0305, least_version: 0, failed_at: None }));
     }
-    let mut written = vec![0; golden[1].as_slice().len()];
+    let mut written = vec![0; golden[2].as_slice().len()];
     image(model.as_slice(), 0x0102_0304, 8, 0xff, &mut written).unwrap();
-    assert_eq!(written, golden[1].as_slice());
+    assert_eq!(written, golden[2].as_slice());
 }
 
 /// Any bytes under a right checksum are refused or make sense: nothing panics, and no model comes
@@ -637,7 +664,7 @@ fn sealed_nonsense_is_refused() {
         let crc = crc(&[&slot[..12], &slot[16..32]].concat());
         slot[12..16].copy_from_slice(&crc.to_le_bytes());
         let slot = AlignedBytes::new(&slot);
-        if let Ok(chosen) = choose::<M, M>(slot.as_slice(), &[]) {
+        if let Ok(chosen) = choose::<M, M>(slot.as_slice(), &[], &Anyone) {
             assert!(slot.as_slice()[chosen.blob] == *blob.as_slice());
             loaded += 1;
         }

@@ -4,7 +4,7 @@
 
 use feamoe_tests::command::Folder;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "schema",
     "train",
     "tune",
@@ -18,6 +18,7 @@ const COMMANDS: [&str; 19] = [
     "inspect",
     "report",
     "export",
+    "sign",
     "monitor",
     "study",
     "demo",

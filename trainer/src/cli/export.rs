@@ -16,6 +16,7 @@ use feamoe::training::checkpoint::{self, Checkpoint};
 use feamoe_engine::Blob;
 use feamoe_engine::format::Weights;
 use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
+use feamoe_engine::signature::Signature;
 use feamoe_engine::slots::{self, MAX_WORD, SlotError};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -172,6 +173,14 @@ impl Options {
             || self.quantize.is_asked()
             || self.constants.is_some()
             || self.factory.is_some();
+        // A device gets the signed bytes themselves, unless it was asked for others.
+        let is_changed = self.background.is_some() || self.strip_names || self.quantize.is_asked();
+        if !is_changed
+            && Signature::claimed(blob.as_slice()).is_ok()
+            && (self.constants.is_some() || self.factory.is_some())
+        {
+            return Ok(blob);
+        }
         match self.onnx.is_some() || (self.experts.is_asked() && !is_for_device) {
             true => Ok(blob),
             false => device_copy(&blob, !self.strip_names, self.background.unwrap_or(0)),
@@ -233,7 +242,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         true => Trainer::from_checkpoint(Checkpoint::read(&options.model)?)?.model()?.bytes,
         false => read_blob(&options.model)?,
     };
-    let bytes_before = blob.as_slice().len();
+    let (bytes_before, was_signed) = (blob.as_slice().len(), Signature::claimed(blob.as_slice()).is_ok());
     let merged = options.experts.merge(&load_any(&options.model, &blob)?, &blob, &options.rows)?;
     let (blob, merging) = match merged {
         Some(Merged { bytes, report }) => (bytes, Some(report)),
@@ -248,6 +257,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         (copy, integer) = (bytes, Some(report));
     }
     let copied = load_any(output, &copy)?;
+    if was_signed && options.onnx.is_none() && Signature::claimed(copy.as_slice()).is_err() {
+        print::note("note: the copy is not signed, for it has other bytes than the model: sign it by `feamoe sign`");
+    }
     let image = options.factory.map(|slot_bytes| options.image(copy.as_slice(), slot_bytes)).transpose()?;
     let onnx = options.onnx.as_ref().map(|_| onnx_of(&options.model, &copy)).transpose()?;
     match options.constants {

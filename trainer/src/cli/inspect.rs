@@ -5,17 +5,20 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use feamoe::model::Loaded;
+use feamoe::keys;
 use feamoe::model::card::Card;
 use feamoe::model::costs::{Call, Costs, DEVICES, Device, Shape};
+use feamoe::model::{Loaded, schema_sha256};
 use feamoe_engine::format::VERSION;
 use feamoe_engine::integer::Number;
-use feamoe_engine::schema::{Kind, Transform};
+use feamoe_engine::schema::{Kind, Schema, Transform};
+use feamoe_engine::signature::{Signature, Signers, TrustError, Versions};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::card;
 use super::print::{self, TextTable};
+use super::sign;
 use super::{Format, FormatOption, Outcome, load_any, read_blob, read_card};
 
 /// The options of `feamoe inspect`.
@@ -28,6 +31,13 @@ pub struct Options {
     /// cortex-m4f has a floating-point unit [default: none]
     #[arg(long, value_name = "DEVICE", value_parser = device())]
     device: Option<&'static Device>,
+    /// Verify that the model is signed by this public key (PEM); more than one: by any of them. Exit
+    /// code 1 where it is not
+    #[arg(long, value_name = "KEY")]
+    verify: Vec<PathBuf>,
+    /// Verify also that it is signed for this line of models [default: any]
+    #[arg(long, value_name = "NAME", requires = "verify", value_parser = sign::line)]
+    line: Option<String>,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -45,6 +55,14 @@ pub struct Inspection {
     bytes: usize,
     /// CRC-32 of the model, 8 hexadecimal digits.
     crc32: String,
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    sha256: String,
+    /// What its signature says; null for a model that is not signed.
+    signature: Option<SignatureView>,
+    /// Whether one of the keys that were given has signed it; null where none was given.
+    verified: Option<bool>,
+    /// Why it is not verified; else null.
+    not_verified: Option<String>,
     /// Whether scoring needs no clamps; integer weights never do.
     bounded: bool,
     /// How integer weights are written; null for floats.
@@ -93,6 +111,19 @@ struct Background {
     bytes: usize,
 }
 
+/// What a signature says.
+#[derive(Debug, Serialize, JsonSchema)]
+struct SignatureView {
+    /// Line of models.
+    line: String,
+    /// Version of the model within its line.
+    model_version: u32,
+    /// SHA-256 of the public key, as SPKI in DER.
+    key_sha256: String,
+    /// SHA-256 of names, kinds and levels of the features.
+    schema_sha256: String,
+}
+
 #[derive(Debug, Serialize, JsonSchema)]
 struct Training {
     /// Rows.
@@ -128,6 +159,32 @@ struct FeatureView {
     /// Of a category: the names of its levels; empty where names were stripped.
     #[serde(skip_serializing_if = "Option::is_none")]
     levels: Option<Vec<String>>,
+}
+
+impl Options {
+    /// Finds out whether one of the keys that were named has signed the model; `None` where none was.
+    fn verified(&self, blob: &[u8], schema: Schema<'_>) -> anyhow::Result<Option<Result<(), TrustError>>> {
+        if self.verify.is_empty() {
+            return Ok(None);
+        }
+        let keys = self.verify.iter().map(|path| keys::read_public(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(Signature::claimed(blob).and_then(|claimed| {
+            let line = self.line.as_deref().unwrap_or(claimed.line);
+            let signers = Signers { keys: &keys, line, schema_sha256: schema_sha256(schema), versions: Versions::Any };
+            signers.verify(blob).map(|_| ())
+        })))
+    }
+}
+
+/// Returns what the signature says, verified or not.
+fn signature(blob: &[u8]) -> Option<SignatureView> {
+    let claimed = Signature::claimed(blob).ok()?;
+    Some(SignatureView {
+        line: claimed.line.to_owned(),
+        model_version: claimed.model_version,
+        key_sha256: sign::hex(&keys::fingerprint(&claimed.key)),
+        schema_sha256: sign::hex(&claimed.schema_sha256),
+    })
 }
 
 /// Runs the command.
@@ -174,12 +231,17 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             },
         }
     });
+    let verified = options.verified(blob.as_slice(), schema)?;
     let provenance = model.provenance();
     let (major, minor, patch) = provenance.trainer_version;
     let inspection = Inspection {
         format_version: VERSION,
         bytes: blob.as_slice().len(),
         crc32: format!("{:08x}", model.crc32()),
+        sha256: sign::sha256(blob.as_slice()),
+        signature: signature(blob.as_slice()),
+        verified: verified.map(|verified| verified.is_ok()),
+        not_verified: verified.and_then(Result::err).map(|error| error.to_string()),
         bounded,
         integer: integer
             .map(|model| IntegerWeights { bits: model.format().bits, fraction_bits: model.format().fraction }),
@@ -194,7 +256,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         }),
         training: Training {
             rows: provenance.training_rows,
-            data_sha256: provenance.data_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+            data_sha256: sign::hex(&provenance.data_sha256),
             seed: provenance.seed,
             trainer_version: format!("{major}.{minor}.{patch}"),
         },
@@ -206,18 +268,20 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         Format::Json => print::json(&inspection)?,
         Format::Text => print::text(&render(&inspection))?,
     }
-    Ok(Outcome::Done)
+    Ok(if inspection.verified == Some(false) { Outcome::CheckNotMet } else { Outcome::Done })
 }
 
 fn render(i: &Inspection) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "format version {}, {} bytes, CRC-32 {}\n{} experts, threshold {}, favourable outcome {}\nneeds {}Model<{}, {}>{}\n\
+        "format version {}, {} bytes, CRC-32 {}\nSHA-256 {}\n{}\n{} experts, threshold {}, favourable outcome {}\nneeds {}Model<{}, {}>{}\n\
          trained on {} rows by feamoe {}, seed {}\ndata SHA-256 {}\n{}\n",
         i.format_version,
         i.bytes,
         i.crc32,
+        i.sha256,
+        render_signature(i),
         i.experts,
         i.threshold,
         i.positive.as_deref().unwrap_or("(names stripped)"),
@@ -261,6 +325,21 @@ fn render(i: &Inspection) -> String {
     text.push_str(&table.render());
     text.push_str(&i.card.as_ref().map_or_else(String::new, card::render));
     text + &i.device.as_ref().map(render_costs).unwrap_or_default()
+}
+
+fn render_signature(i: &Inspection) -> String {
+    let said = match &i.signature {
+        None => "not signed".to_owned(),
+        Some(SignatureView { line, model_version, key_sha256, schema_sha256 }) => {
+            format!("signed as {line} version {model_version} by key {key_sha256}\nschema SHA-256 {schema_sha256}")
+        }
+    };
+    match (&i.not_verified, i.verified) {
+        (Some(why), _) => format!("{said}\nNOT VERIFIED: {why}"),
+        (None, Some(_)) => format!("{said}\nverified: this key has signed these bytes"),
+        (None, None) if i.signature.is_some() => format!("{said}\nnot verified: no key was given by --verify"),
+        (None, None) => said,
+    }
 }
 
 fn render_costs(costs: &Costs) -> String {

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::run::Report as Run;
-use super::{Outcome, delta, dry_run, export, inspect, monitor, print, score, study, tune};
+use super::{Outcome, delta, dry_run, export, inspect, monitor, print, score, sign, study, tune};
 
 /// The options of `feamoe json-schema`.
 #[derive(Args, Debug)]
@@ -41,6 +41,8 @@ enum Printed {
     Inspect,
     /// A copy; with --delta what turns an older copy into it
     Export,
+    /// A signed model; with --new-key a key
+    Sign,
     /// Of rows, one line; of --status, the document
     Monitor,
     /// What a command of monitor --on-event gets on its standard input
@@ -70,6 +72,7 @@ fn schema(printed: Printed) -> Value {
         Printed::Recourse => vec![of::<RecourseReport>(generator)],
         Printed::Inspect => vec![of::<inspect::Inspection>(generator)],
         Printed::Export => vec![of::<export::Report>(generator), of::<delta::Report>(generator)],
+        Printed::Sign => vec![of::<sign::Report>(generator), of::<sign::NewKey>(generator)],
         Printed::Monitor => vec![of::<monitor::Line<'_>>(generator), of::<Devices>(generator)],
         Printed::OnEvent => vec![of::<Alarm>(generator)],
         Printed::Study => vec![of::<study::Report>(generator)],

@@ -32,6 +32,7 @@ mod require;
 mod run;
 mod schema;
 mod score;
+mod sign;
 mod signals;
 mod study;
 mod table;
@@ -102,6 +103,8 @@ enum Command {
     Report(report::Options),
     /// Copy a model for a device: without background records, without names on request
     Export(export::Options),
+    /// Sign a model, so that devices and services can refuse any other, or make a key for it
+    Sign(sign::Options),
     /// Watch a model at work: drift of inputs, scores, decisions, gaps and calibration over a
     /// stream of rows, or what devices sent home
     Monitor(Box<monitor::Options>),
@@ -339,6 +342,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Inspect(options) => inspect::run(&options),
         Command::Report(options) => report::run(&options),
         Command::Export(options) => export::run(&options),
+        Command::Sign(options) => sign::run(&options),
         Command::Monitor(options) => monitor::run(&options),
         Command::Study(options) => study::run(&options),
         Command::Demo(options) => demo::demo(&options),

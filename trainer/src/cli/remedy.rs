@@ -1,6 +1,7 @@
 //! What to type against an error of the library, which knows no flags.
 
 use feamoe::error::{CheckpointError, Error};
+use feamoe::model::SignError;
 use feamoe::training::merge::MergeError;
 
 /// Returns what helps against the error, where a flag does.
@@ -13,6 +14,9 @@ pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
             MergeError::TooManyExperts { .. } => Some("--experts K"),
             _ => None,
         };
+    }
+    if let Some(SignError::NoNames) = error.chain().find_map(|cause| cause.downcast_ref()) {
+        return Some("--names-of MODEL, the one that it was exported from");
     }
     let error = error.chain().find_map(|cause| cause.downcast_ref::<Error>())?;
     match error {

@@ -2,7 +2,9 @@
 //! background stay on the host, names where codes do.
 
 use feamoe_engine::LoadError;
-use feamoe_engine::format::{Blob, Description, FLAG_BACKGROUND, FLAG_CARD, FLAG_NAMES, FLAGS_AT, HEADER_BYTES};
+use feamoe_engine::format::{
+    Blob, Description, FLAG_BACKGROUND, FLAG_CARD, FLAG_NAMES, FLAG_SIGNATURE, FLAGS_AT, HEADER_BYTES,
+};
 use feamoe_engine::schema::Kind;
 
 use super::blob::{EncodeError, assemble};
@@ -90,7 +92,8 @@ fn rewritten(blob: &[u8], with_names: bool, background: u16) -> Result<AlignedBy
     assemble(head.to_vec(), &sections, values)
 }
 
-/// A blob that the engine has checked, taken apart.
+/// A blob that the engine has checked, taken apart. Its signature is left out: it is of these very
+/// bytes, and no copy may carry it.
 pub(super) struct Sections<'a> {
     pub description: Description,
     pub kinds: Vec<Kind>,
@@ -120,7 +123,8 @@ impl<'a> Sections<'a> {
             Ok(bytes)
         };
         let flags = (0..16).map(|bit| 1 << bit).filter(|flag| flags & flag != 0);
-        let sections = flags.map(|flag| Ok((flag, take()?))).collect::<postcard::Result<_>>()?;
+        let sections = flags.map(|flag| Ok((flag, take()?))).collect::<postcard::Result<Vec<_>>>()?;
+        let sections = sections.into_iter().filter(|(flag, _)| *flag != FLAG_SIGNATURE).collect();
         let _padding = take()?;
         Ok(Self { description, kinds, head, sections, values: take()? })
     }

@@ -20,6 +20,8 @@ mod onnx;
 mod owned;
 mod parts;
 mod quantize;
+#[cfg(feature = "sign")]
+mod sign;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -47,6 +49,9 @@ pub use onnx::{OnnxError, onnx};
 pub use owned::{Loaded, OwnedModel};
 pub(crate) use parts::{inverse, parts};
 pub use quantize::{DequantizeError, QuantizeError, Width, dequantize, quantize};
+
+#[cfg(feature = "sign")]
+pub use sign::{SignError, schema_sha256, sign};
 
 use crate::error::Error;
 

@@ -1,0 +1,174 @@
+//! Promise: a device that trusts certain keys neither seals nor uses another's model, nor an older
+//! one than it has, unless a person asks for the way back.
+
+use ed25519_dalek::SigningKey;
+use feamoe::model::{AlignedBytes, HostModel, sign};
+use feamoe_engine::Model;
+use feamoe_engine::schema::Kind;
+use feamoe_engine::signature::{PublicKey, Signers, TrustError, Versions};
+use feamoe_engine::slots::{Anyone, Chosen, NoModel, SlotError, Step, Target, Trust, Update, choose, image};
+use feamoe_testkit::generate::Recipe;
+use feamoe_tests::aligned;
+
+type M<'a> = Model<'a, 4, 4>;
+
+const WORD: usize = 8;
+const SLOT_BYTES: usize = 2048;
+
+struct Device {
+    slots: [AlignedBytes; 2],
+    keys: [PublicKey; 1],
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_bytes(&[seed; 32])
+}
+
+fn plain() -> AlignedBytes {
+    let recipe = Recipe { experts: 2, features: 2, gate: 5.0, outputs: 5.0 };
+    aligned(&recipe.content_of(1, |_, _| Kind::Category { levels: 2 }).to_bytes(true))
+}
+
+fn signed(seed: u8, version: u32) -> AlignedBytes {
+    let plain = plain();
+    let model = HostModel::load(plain.as_slice()).unwrap();
+    sign(&plain, model.schema(), &key(seed), "loans", version).unwrap()
+}
+
+impl Device {
+    /// With a confirmed model in the first slot, and nothing in the second.
+    fn new(blob: &AlignedBytes) -> Self {
+        let mut slot = vec![0; SLOT_BYTES];
+        image(blob.as_slice(), 0, WORD, 0xff, &mut slot).unwrap();
+        let slots = [AlignedBytes::new(&slot), AlignedBytes::new(&[0xff; SLOT_BYTES])];
+        Self { slots, keys: [PublicKey(key(1).verifying_key().to_bytes())] }
+    }
+
+    fn signers(&self, versions: Versions) -> Signers<'_> {
+        Signers { keys: &self.keys, line: "loans", schema_sha256: None, versions }
+    }
+
+    fn choose(&self, trust: &impl Trust) -> Result<Chosen<M<'_>, M<'_>>, NoModel> {
+        let [first, second] = &self.slots;
+        choose(first.as_slice(), second.as_slice(), trust)
+    }
+
+    fn take(slot: &mut [u8], step: Step<'_>) {
+        match step {
+            Step::Erase { from, to } => slot[from as usize..to as usize].fill(0xff),
+            Step::Write { at, bytes } => slot[at as usize..][..bytes.len()].copy_from_slice(bytes),
+        }
+    }
+
+    /// Writes a blob into a slot; seals it only where it passes.
+    fn update(&mut self, target: Target, blob: &AlignedBytes, versions: Versions) -> Result<(), SlotError> {
+        let mut slot = vec![0; SLOT_BYTES];
+        let mut update = Update::<WORD>::new(target, SLOT_BYTES as u32, 0xff, blob.as_slice().len() as u32)?;
+        update.erase().for_each(|step| Self::take(&mut slot, step));
+        let mut chunk = blob.as_slice();
+        while let Some(step) = update.next(&mut chunk) {
+            Self::take(&mut slot, step);
+        }
+        if let Some(step) = update.end()? {
+            Self::take(&mut slot, step);
+        }
+        let written = AlignedBytes::new(&slot);
+        let seal = update.check::<M>(written.as_slice(), &self.signers(versions));
+        if let Ok(seal) = &seal {
+            seal.steps().into_iter().for_each(|step| Self::take(&mut slot, step));
+        }
+        self.slots[target.slot] = AlignedBytes::new(&slot);
+        seal.map(|_| ())
+    }
+
+    /// Starts; confirms where it is told to. Returns the slot and the version in use.
+    fn start(&mut self, versions: Versions, confirm: bool) -> (usize, u32, Option<Target>, Option<u32>) {
+        let mut chosen = self.choose(&self.signers(versions)).unwrap();
+        let mut steps = vec![chosen.begin::<WORD>(), chosen.begin::<WORD>()];
+        if confirm {
+            steps.extend([chosen.confirm::<WORD>(), chosen.confirm::<WORD>()]);
+        }
+        let found = (chosen.slot, chosen.model_version, chosen.target(), chosen.counter(0));
+        let mut slot = self.slots[found.0].as_slice().to_vec();
+        steps.into_iter().flatten().for_each(|step| Self::take(&mut slot, step));
+        self.slots[found.0] = AlignedBytes::new(&slot);
+        found
+    }
+}
+
+const ALL: Versions = Versions::From(0);
+
+#[test]
+fn only_a_trusted_model_is_sealed_or_used() {
+    let mut device = Device::new(&signed(1, 5));
+    let (slot, version, target, counter) = device.start(ALL, false);
+    assert_eq!((slot, version, counter), (0, 5, Some(5)));
+    let target = target.unwrap();
+    assert_eq!(target.least_version, 5);
+    for (blob, why) in [
+        (plain(), TrustError::NotSigned),
+        (signed(2, 6), TrustError::OtherKey),
+        (signed(1, 4), TrustError::OlderVersion { found: 4, least: 5 }),
+    ] {
+        assert_eq!(device.update(target, &blob, ALL), Err(SlotError::Untrusted(why)));
+        assert_eq!(device.start(ALL, false).0, 0, "what was refused is not there");
+    }
+    // Of the same version, and of a later one.
+    assert_eq!(device.update(target, &signed(1, 5), ALL), Ok(()));
+    assert_eq!(device.update(target, &signed(1, 6), ALL), Ok(()));
+    assert_eq!(
+        device.start(ALL, true),
+        (1, 6, Some(Target { slot: 0, sequence: 2, least_version: 6, failed_at: None }), Some(6))
+    );
+    // A slot that was written by another way: whole, newer, not by a key of ours.
+    let mut forged = vec![0; SLOT_BYTES];
+    image(signed(2, 7).as_slice(), 9, WORD, 0xff, &mut forged).unwrap();
+    device.slots[0] = AlignedBytes::new(&forged);
+    let chosen = device.choose(&device.signers(ALL)).unwrap();
+    assert_eq!((chosen.slot, chosen.passed_over), (1, Some(SlotError::Untrusted(TrustError::OtherKey))));
+    assert_eq!(device.choose(&Anyone).unwrap().slot, 0);
+    // Where neither is trusted, there is no model.
+    device.slots[1] = device.slots[0].clone();
+    let none = device.choose(&device.signers(ALL)).unwrap_err();
+    assert_eq!(none.errors, [SlotError::Untrusted(TrustError::OtherKey); 2]);
+}
+
+#[test]
+fn there_is_no_way_back_but_by_a_failed_trial_or_on_purpose() {
+    let mut device = Device::new(&signed(1, 5));
+    let target = device.start(ALL, false).2.unwrap();
+    assert_eq!(device.update(target, &signed(1, 6), ALL), Ok(()));
+    // On trial it counts for nothing: a reset without confirm goes back to version 5.
+    assert_eq!(device.start(ALL, false), (1, 6, None, None));
+    assert_eq!(device.start(ALL, false).1, 5);
+    assert_eq!(device.update(target, &signed(1, 6), ALL), Ok(()));
+    let (_, _, target, counter) = device.start(ALL, true);
+    assert_eq!(counter, Some(6));
+    // The counter says 6: damage to the newer slot does not bring 5 back.
+    let mut damaged = device.slots[1].as_slice().to_vec();
+    damaged[200] ^= 1;
+    let whole = std::mem::replace(&mut device.slots[1], AlignedBytes::new(&damaged));
+    let none = device.choose(&device.signers(Versions::From(6))).unwrap_err();
+    assert_eq!(none.errors[0], SlotError::Untrusted(TrustError::OlderVersion { found: 5, least: 6 }));
+    // Without a counter it does: a model of ours is better than none.
+    assert_eq!(device.start(ALL, false).1, 5);
+    device.slots[1] = whole;
+    // On purpose.
+    let target = target.unwrap();
+    assert!(device.update(target, &signed(1, 3), Versions::From(6)).is_err());
+    assert_eq!(device.update(target, &signed(1, 3), Versions::Any), Ok(()));
+    assert_eq!(device.start(ALL, true).1, 3);
+}
+
+/// A header that states another version than the signature is not that blob's.
+#[test]
+fn the_header_states_the_version_of_the_signature() {
+    let mut device = Device::new(&signed(1, 0x0102_0304));
+    assert_eq!(device.slots[0].as_slice()[24..28], [4, 3, 2, 1]);
+    let mut slot = device.slots[0].as_slice().to_vec();
+    slot[24] += 1;
+    let crc32 = feamoe_engine::frame::checksum(&slot[..12], &slot[16..32]);
+    slot[12..16].copy_from_slice(&crc32.to_le_bytes());
+    device.slots[0] = AlignedBytes::new(&slot);
+    assert_eq!(device.choose(&Anyone).unwrap_err().errors[0], SlotError::OtherBlob);
+}

@@ -1,0 +1,173 @@
+//! `feamoe sign`: makes keys, and signs models with them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use feamoe::keys;
+use feamoe::model::{AlignedBytes, schema_sha256, sign};
+use feamoe_engine::signature::is_line;
+use schemars::JsonSchema;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{Format, FormatOption, Outcome, load_any, print, read_blob, refuse_overwriting, whole};
+
+/// The options of `feamoe sign`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// The model, as devices or services get it: whatever changes it afterwards, export too, takes
+    /// the signature off
+    #[arg(value_name = "MODEL", required_unless_present = "new_key", requires_all = ["key", "line", "model_version", "output"])]
+    model: Option<PathBuf>,
+    /// Private key, PKCS#8 PEM, which only its owner may read
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Line of models that it belongs to, such as loans-eu: a device takes models of one line. 1 to
+    /// 32 characters of a-z, 0-9, - . _
+    #[arg(long, value_name = "NAME", value_parser = line)]
+    line: Option<String>,
+    /// Version of the model within its line: higher for each new one, for devices refuse a lower
+    /// one than they have
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u32>(0..=u32::MAX.into()))]
+    model_version: Option<u32>,
+    /// Where the signed copy goes; - for standard output, the report then goes to standard error
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Model that has the names of features, for one that was exported without them: the signature
+    /// is for models of these features, levels and names alone
+    #[arg(long, value_name = "MODEL")]
+    names_of: Option<PathBuf>,
+    /// Make a key instead: the private one in this file, the public one beside it, as FILE.pub
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "key", "line", "model_version", "output", "names_of"])]
+    new_key: Option<PathBuf>,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+/// The JSON document of `feamoe sign`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report {
+    /// The file that was written.
+    path: String,
+    /// Its bytes.
+    bytes: usize,
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    sha256: String,
+    /// Line of models.
+    line: String,
+    /// Version of the model within its line.
+    model_version: u32,
+    /// SHA-256 of the public key, as SPKI in DER.
+    key_sha256: String,
+    /// SHA-256 of names, kinds and levels of the features.
+    schema_sha256: String,
+}
+
+/// The JSON document of `feamoe sign --new-key`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NewKey {
+    /// The file with the private key.
+    private_key: String,
+    /// The file with the public key.
+    public_key: String,
+    /// SHA-256 of the public key, as SPKI in DER.
+    key_sha256: String,
+}
+
+/// Parses the name of a line.
+pub fn line(text: &str) -> Result<String, String> {
+    match is_line(text.as_bytes()) {
+        true => Ok(text.to_owned()),
+        false => Err("expected 1 to 32 characters of a-z, 0-9, - . _".to_owned()),
+    }
+}
+
+/// Returns the SHA-256 of a file's bytes, as hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Returns bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let Options { model, key, line, model_version, output, .. } = options;
+    match (&options.new_key, model, key, line, model_version, output) {
+        (Some(path), ..) => new_key(path, options.format)?,
+        (None, Some(model), Some(key), Some(line), Some(version), Some(output)) => {
+            let names_of = options.names_of.as_deref();
+            signed(model, names_of, key, (line, *version), output, options.format)?;
+        }
+        // The options require each other.
+        _ => {}
+    }
+    Ok(Outcome::Done)
+}
+
+fn new_key(path: &Path, format: FormatOption) -> anyhow::Result<()> {
+    let mut public = path.as_os_str().to_owned();
+    public.push(".pub");
+    let public = PathBuf::from(public);
+    let key = keys::write_new(path, &public)?;
+    let report = NewKey {
+        private_key: path.display().to_string(),
+        public_key: public.display().to_string(),
+        key_sha256: hex(&keys::fingerprint(&key)),
+    };
+    match format.format {
+        Format::Json => print::json(&report),
+        Format::Text => print::text(&format!(
+            "wrote the private key {}, to be kept secret and backed up, and the public key {}\nkey SHA-256 {}\n",
+            report.private_key, report.public_key, report.key_sha256
+        )),
+    }
+}
+
+fn signed(
+    model: &Path,
+    names_of: Option<&Path>,
+    key: &Path,
+    (line, model_version): (&str, u32),
+    output: &Path,
+    format: FormatOption,
+) -> anyhow::Result<()> {
+    refuse_overwriting("--output", output, [model, key].into_iter().chain(names_of))?;
+    let mut file = print::create(output)?;
+    let blob = read_blob(model)?;
+    let own = load_any(model, &blob)?;
+    let other: Option<(AlignedBytes, &Path)> = names_of.map(|path| anyhow::Ok((read_blob(path)?, path))).transpose()?;
+    let other = other.as_ref().map(|(blob, path)| load_any(path, blob)).transpose()?;
+    let schema = other.as_ref().unwrap_or(&own).any().schema();
+    let private = keys::read_private(key)?;
+    let copy = sign(&blob, schema, &private, line, model_version)
+        .with_context(|| format!("cannot sign {}", model.display()))?;
+    file.write_whole(copy.as_slice())?;
+    file.commit()?;
+    let public = feamoe_engine::signature::PublicKey(private.verifying_key().to_bytes());
+    let report = Report {
+        path: output.display().to_string(),
+        bytes: copy.as_slice().len(),
+        sha256: sha256(copy.as_slice()),
+        line: line.to_owned(),
+        model_version,
+        key_sha256: hex(&keys::fingerprint(&public)),
+        schema_sha256: hex(&schema_sha256(schema).unwrap_or_default()),
+    };
+    match format.format {
+        Format::Json => print::json(&report),
+        Format::Text => print::text(&format!(
+            "wrote {} ({} bytes), signed as {} version {}\nSHA-256 {}\nkey SHA-256 {}\nschema SHA-256 {}\n",
+            report.path,
+            report.bytes,
+            report.line,
+            report.model_version,
+            report.sha256,
+            report.key_sha256,
+            report.schema_sha256
+        )),
+    }
+}
