@@ -1,4 +1,4 @@
-//! Puts load on a [service](../service/main.rs), swapping its model meanwhile: requests a second,
+//! Puts load on `feamoe serve`, swapping its model meanwhile: requests a second,
 //! latencies as the client sees them, and failures.
 //!
 //! ```text

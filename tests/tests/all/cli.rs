@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
 /// by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 19] = [
+const COMMANDS: [(&str, &[&str]); 20] = [
     ("schema", &["--output", "--target", "--positive", "--protected", "--rows"]),
     (
         "train",
@@ -214,6 +214,7 @@ const COMMANDS: [(&str, &[&str]); 19] = [
             "--format",
         ],
     ),
+    ("serve", &["--listen"]),
     ("study", &["--data", "--only", "--runs", "--format"]),
     ("demo", &["--output"]),
     ("json-schema", &[]),

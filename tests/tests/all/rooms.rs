@@ -8,7 +8,7 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "text",
     "output",
     "error",
@@ -27,6 +27,7 @@ const ROOMS: [&str; 18] = [
     "explanation",
     "plot",
     "report",
+    "serve",
 ];
 
 const OF_THE_COMMAND: [&str; 2] = ["cli", "main"];

@@ -1,11 +1,10 @@
-//! The example service, as a process behind a socket: what it answers has the model's bits, before,
+//! `feamoe serve`, as a process behind a socket: what it answers has the model's bits, before,
 //! during and after a swap; a bad model changes nothing.
 
 #![cfg(unix)]
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel, HostRecord};
 use feamoe::model::{Width, quantize};
 use feamoe_engine::Scored;
-use feamoe_tests::command::{self, Folder};
+use feamoe_tests::command::{Folder, feamoe};
 use serde_json::{Value, json};
 
 /// Swaps while requests run.
@@ -39,12 +38,6 @@ impl Drop for Running {
     }
 }
 
-/// The program, built by cargo on first use.
-fn program() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| command::built("example", "service"))
-}
-
 /// Two models of the same features.
 fn models() -> &'static [Vec<u8>; 2] {
     static MODELS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
@@ -62,8 +55,8 @@ impl Running {
         for (name, model) in ["first.feamoe", "second.feamoe"].iter().zip(models()) {
             folder.write(name, model);
         }
-        let mut command = Command::new(program());
-        command.arg(folder.path("first.feamoe")).args(["--listen", "127.0.0.1:0"]).args(options);
+        let mut command = Command::new(feamoe());
+        command.arg("serve").arg(folder.path("first.feamoe")).args(["--listen", "127.0.0.1:0"]).args(options);
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut address = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
@@ -157,8 +150,8 @@ fn metric(text: &str, name: &str) -> f64 {
 
 #[test]
 fn answers_have_the_bits_of_the_model() {
-    for options in [&[][..], &["--map"]] {
-        let service = Running::start(options);
+    {
+        let service = Running::start(&[]);
         let (status, answer) = service.post("/score?gate=true", Value::from(bodies()).to_string());
         with_model(0, |model| {
             assert_eq!((status, &answer["model"]), (200, &crc(model)));
@@ -365,7 +358,7 @@ fn the_end_waits_for_requests_that_run() {
 fn without_a_usable_model_it_does_not_start() {
     let folder = Folder::new();
     folder.write("bad.feamoe", "FEAM");
-    let output = Command::new(program()).arg(folder.path("bad.feamoe")).output().unwrap();
+    let output = Command::new(feamoe()).arg("serve").arg(folder.path("bad.feamoe")).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && output.stdout.is_empty() && error.contains("not a usable model"), "{error}");
 }

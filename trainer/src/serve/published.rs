@@ -2,54 +2,17 @@
 //! up by name.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::Path;
 
-use anyhow::{Context, bail};
-use feamoe::explanation::{BackgroundMemory, BackgroundRecords, Choice};
-use feamoe::model::{AlignedBytes, AnyModel, HostBackground, Loaded};
+use crate::explanation::{BackgroundMemory, BackgroundRecords, Choice};
+use crate::model::{AlignedBytes, AnyModel, HostBackground, Loaded};
+use anyhow::bail;
 use feamoe_engine::FeatureIndex;
 use feamoe_engine::schema::Kind;
-use memmap2::Mmap;
 use self_cell::{MutBorrow, self_cell};
-
-/// The bytes of a model, which its weights are read from in place.
-pub enum Blob {
-    /// In memory of this process: nothing changes them.
-    Read(AlignedBytes),
-    /// In a file, shared with every process that maps it.
-    Mapped(Mmap),
-}
-
-impl Blob {
-    /// Reads a file.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        Ok(Self::Read(AlignedBytes::read(path)?))
-    }
-
-    /// Maps a file, which must be replaced by a rename and never written in place: see below.
-    pub fn map(path: &Path) -> anyhow::Result<Self> {
-        let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
-        // SAFETY: the bytes are those of an open file, which stays as it is as long as models are published by renaming a new file to the old one's name, as
-        // every `feamoe` command does. Written in place, it would change under the model; cut
-        // short, the next read past its end would be a SIGBUS. Where that cannot be ruled out the
-        // service reads the file, which is the default.
-        #[allow(unsafe_code)]
-        let map = unsafe { Mmap::map(&file) };
-        Ok(Self::Mapped(map.with_context(|| format!("{}: cannot be mapped", path.display()))?))
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Read(bytes) => bytes.as_slice(),
-            Self::Mapped(map) => map,
-        }
-    }
-}
 
 self_cell!(
     struct WithBytes {
-        owner: Blob,
+        owner: AlignedBytes,
         #[covariant]
         dependent: Loaded,
     }
@@ -82,7 +45,7 @@ pub struct Ready<'p> {
 
 impl Published {
     /// Checks all of a blob.
-    pub fn load(blob: Blob) -> anyhow::Result<Self> {
+    pub fn load(blob: AlignedBytes) -> anyhow::Result<Self> {
         let loaded = WithBytes::try_new(blob, |blob| Loaded::new(blob.as_slice()))?;
         Self::try_new(Held { loaded, memory: MutBorrow::new(BackgroundMemory::default()) }, |held| {
             let model = held.loaded.borrow_dependent().any();

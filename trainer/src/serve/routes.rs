@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::model::AlignedBytes;
 use anyhow::anyhow;
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -13,14 +14,13 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
-use feamoe::model::AlignedBytes;
 use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::limits::MAX_BLOB_BYTES;
 use serde::Deserialize;
 
 use super::answer::{self, Json, Procedure, Refusal};
 use super::metrics::{Endpoint, Metrics};
-use super::published::{Blob, Published};
+use super::published::Published;
 
 /// What all requests share. Each takes the model that is current when its body is there, and keeps
 /// it to its end; nothing waits for a lock.
@@ -37,7 +37,7 @@ impl Service {
 
     /// Checks a blob as a whole, and only then puts it in the place of the model there is, which is
     /// dropped with its last request. Returns its checksum.
-    pub fn publish(&self, blob: anyhow::Result<Blob>) -> anyhow::Result<String> {
+    pub fn publish(&self, blob: anyhow::Result<AlignedBytes>) -> anyhow::Result<String> {
         let published = Published::load(blob?)?;
         let crc = published.ready().crc();
         self.published.store(Arc::new(published));
@@ -114,7 +114,7 @@ async fn model(State(service): Shared) -> Result<Json, Refusal> {
 async fn publish(State(service): Shared, body: Result<Bytes, BytesRejection>) -> Result<Json, Refusal> {
     let body = body?;
     blocking(move || {
-        let published = service.publish(Ok(Blob::Read(AlignedBytes::new(&body))));
+        let published = service.publish(Ok(AlignedBytes::new(&body)));
         published.map_err(|error| Refusal::unprocessable(format_args!("{error:#}; the model there was stays")))?;
         answer::model(service.published.load().ready())
     })

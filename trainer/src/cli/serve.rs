@@ -1,27 +1,7 @@
-//! A scoring service: one model, any number of threads, swapped while it runs.
-//!
-//! ```text
-//! cargo run --release -p feamoe --example service -- MODEL.feamoe --listen 127.0.0.1:8080
-//! curl -d '{"income": 24000, "region": "north"}' '127.0.0.1:8080/score?gate=true'
-//! curl -d '[{"income": 24000}, {"income": 90000}]' '127.0.0.1:8080/explain?method=exact'    frozen, path, exact
-//! curl 127.0.0.1:8080/model                                                                 features, provenance
-//! curl --data-binary @NEW.feamoe 127.0.0.1:8080/model                                       swaps the model, in memory only
-//! kill -HUP PID                                                                             reads MODEL.feamoe again
-//! curl 127.0.0.1:8080/metrics                                                               latencies, for Prometheus
-//! ```
-//!
-//! A new model is checked as a whole before any request sees it; one that is refused leaves the old
-//! one in its place, and the answer (or stderr) says why. Every answer names its model by checksum.
-//! The first line on stdout is the address. SIGINT and SIGTERM let running requests end.
+//! `feamoe serve`: scores and explains by HTTP.
 //!
 //! Anyone who reaches the port can swap the model: listen on the loopback, or behind a proxy that
 //! asks who it is.
-
-mod answer;
-mod metrics;
-mod published;
-mod record;
-mod routes;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,35 +9,37 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
-use clap::Parser;
+use clap::Args;
+use feamoe::model::AlignedBytes;
+use feamoe::serve::{Published, Service, router};
 use tokio::net::TcpListener;
 
-use published::{Blob, Published};
-use routes::{Service, router};
+use super::{Outcome, signals};
 
-/// Scores records by HTTP
-#[derive(Parser)]
-struct Options {
+/// The options of `feamoe serve`.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
     /// The model
     model: PathBuf,
     /// Address and port; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Maps the file instead of reading it: its memory is shared between processes, but it must
-    /// only ever be replaced by a rename
-    #[arg(long)]
-    map: bool,
 }
 
 impl Options {
-    fn blob(&self) -> anyhow::Result<Blob> {
-        if self.map { Blob::map(&self.model) } else { Blob::read(&self.model) }
+    fn blob(&self) -> anyhow::Result<AlignedBytes> {
+        Ok(AlignedBytes::read(&self.model)?)
     }
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<Outcome> {
+    signals::heed_to_the_end();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(options.clone()))?;
+    Ok(Outcome::Done)
+}
+
+async fn serve(options: Options) -> anyhow::Result<()> {
     let published = options.blob().and_then(Published::load);
     let published = published.with_context(|| format!("{}: not a usable model", options.model.display()))?;
     let service = Arc::new(Service::new(published)?);

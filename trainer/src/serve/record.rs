@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use feamoe::model::{AnyRecord, FEATURES};
+use crate::model::{AnyRecord, FEATURES};
 use feamoe_engine::FeatureIndex;
 use feamoe_engine::Value;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};

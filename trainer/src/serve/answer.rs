@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 
+use crate::explanation::{Background, Fastest};
+use crate::model::{AnyModel, AnyRecord, HostAttribution, HostScore, HostWorkspace};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use feamoe::explanation::{Background, Fastest};
-use feamoe::model::{AnyModel, AnyRecord, HostAttribution, HostScore, HostWorkspace};
 use feamoe_engine::attribution::{Game, MAX_PLAYERS};
 use feamoe_engine::schema::{Kind, Note, Transform};
 use feamoe_engine::{ExplainError, FeatureIndex, Method, Space};
