@@ -4,7 +4,7 @@
 
 use feamoe_tests::command::Folder;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "schema",
     "train",
     "tune",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 19] = [
     "report",
     "export",
     "monitor",
+    "serve",
     "study",
     "demo",
     "json-schema",

@@ -1,6 +1,8 @@
 //! What to type against an error of the library, which knows no flags.
 
 use feamoe::error::{CheckpointError, Error};
+#[cfg(feature = "serve")]
+use feamoe::serve::ServeError;
 use feamoe::training::merge::MergeError;
 
 /// Returns what helps against the error, where a flag does.
@@ -11,6 +13,15 @@ pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
             MergeError::Encoding { .. } => Some("`feamoe train --encoding CHECKPOINT` for every shard"),
             MergeError::Experts { .. } => Some("--how join"),
             MergeError::TooManyExperts { .. } => Some("--experts K"),
+            _ => None,
+        };
+    }
+    #[cfg(feature = "serve")]
+    if let Some(error) = error.downcast_ref::<ServeError>() {
+        return match error {
+            ServeError::Open(_) => Some("--token-file FILE"),
+            ServeError::Files { .. } => Some("lower --connections, or raise the limit by ulimit -n"),
+            ServeError::Listen { .. } => Some("--listen ADDRESS:PORT"),
             _ => None,
         };
     }

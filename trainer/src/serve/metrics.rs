@@ -1,92 +1,209 @@
-//! Latencies by endpoint: histograms of atomic counters, which every thread adds to and none waits
-//! for.
+//! What the service counts, in Prometheus' text format.
 
-use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use histogram::{AtomicHistogram, Error, Quantile};
+use feamoe_engine::schema::Note;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
-/// Buckets of a histogram: relative error below 1 in 2^7.
-const GROUPING_POWER: u8 = 7;
-/// Longest latency that is distinguished: 2^36 ns are 68 s.
-const MAX_VALUE_POWER: u8 = 36;
-const LONGEST_NS: u64 = (1 << MAX_VALUE_POWER) - 1;
-const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
-const NS_PER_SECOND: f64 = 1e9;
+use crate::text::printable;
 
-/// What a request asked for.
-#[derive(Clone, Copy, Debug)]
-pub enum Endpoint {
-    /// `POST /score`.
-    Score,
-    /// `POST /explain`.
-    Explain,
-    /// `GET /model`.
-    Model,
-    /// `POST /model`.
-    Publish,
-}
+/// Upper ends of the buckets of latencies, in seconds.
+const SECONDS: [f64; 16] =
+    [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Most groups of a column that are counted by name; those that come later are counted as
+/// [`OTHER`].
+const MOST_GROUPS: usize = 32;
+const OTHER: &str = "other";
+/// Most characters of a group's name.
+const MOST_CHARACTERS: usize = 64;
+const OUTCOMES: [&str; 2] = ["declined", "favourable"];
+const NOTES: [&str; 3] = ["missing", "clamped", "unseen"];
 
-impl Endpoint {
-    const NAMES: [&str; 4] = ["POST /score", "POST /explain", "GET /model", "POST /model"];
-}
-
-/// The latencies of all endpoints, since the start.
-pub struct Metrics([Latencies; Endpoint::NAMES.len()]);
-
-struct Latencies {
-    ns: AtomicHistogram,
-    sum_ns: AtomicU64,
-    max_ns: AtomicU64,
-    refused: AtomicU64,
+/// The counters of a service since its start.
+pub struct Metrics {
+    registry: Registry,
+    seconds: HistogramVec,
+    decisions: IntCounterVec,
+    notes: IntCounterVec,
+    group_decisions: IntCounterVec,
+    /// The columns of groups, each with the names that are counted.
+    columns: Vec<(String, Mutex<BTreeSet<String>>)>,
+    model: IntGaugeVec,
+    swaps: IntCounterVec,
+    /// Open connections.
+    pub connections: IntGauge,
+    /// Connections that were closed to make room for others.
+    pub closed_idle: IntCounter,
+    /// Connections that the system could not hand over.
+    pub failed_accepts: IntCounter,
+    /// Lines of the log that nobody took in time.
+    pub lost_lines: IntCounter,
 }
 
 impl Metrics {
-    /// Starts without any.
-    pub fn new() -> Result<Self, Error> {
-        let start = || {
-            let ns = AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER)?;
-            Ok::<_, Error>(Latencies { ns, sum_ns: 0.into(), max_ns: 0.into(), refused: 0.into() })
+    /// Starts to count; decisions by the groups of `columns` too.
+    pub fn new(columns: &[String]) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone())).map(|()| counters)
         };
-        Ok(Self([start()?, start()?, start()?, start()?]))
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone())).map(|()| counter)
+        };
+        let help = "Time from a request's header to its answer, by endpoint and status; 499 where the client left";
+        let options = HistogramOpts::new("feamoe_request_seconds", help).buckets(SECONDS.to_vec());
+        let seconds = HistogramVec::new(options, &["endpoint", "status"])?;
+        registry.register(Box::new(seconds.clone()))?;
+        let model = IntGaugeVec::new(Opts::new("feamoe_model", "The model that answers, by its checksum"), &["model"])?;
+        registry.register(Box::new(model.clone()))?;
+        let connections = IntGauge::new("feamoe_connections", "Open connections, busy or idle")?;
+        registry.register(Box::new(connections.clone()))?;
+        let decisions = counters("feamoe_decisions_total", "Decisions of /score, by outcome", &["outcome"])?;
+        let notes =
+            counters("feamoe_notes_total", "Values of /score that were not as in training, by kind", &["kind"])?;
+        for outcome in OUTCOMES {
+            _ = decisions.with_label_values(&[outcome]);
+        }
+        for kind in NOTES {
+            _ = notes.with_label_values(&[kind]);
+        }
+        let groups =
+            "Decisions of /score, by the value of a column; beyond 32 values of a column they are counted as other";
+        Ok(Self {
+            decisions,
+            notes,
+            group_decisions: counters("feamoe_group_decisions_total", groups, &["column", "group", "outcome"])?,
+            swaps: counters("feamoe_swaps_total", "Models that were put in place or refused", &["outcome"])?,
+            closed_idle: counter("feamoe_idle_connections_closed_total", "Idle connections that made room for others")?,
+            failed_accepts: counter("feamoe_failed_accepts_total", "Connections that the system could not hand over")?,
+            lost_lines: counter("feamoe_log_lines_lost_total", "Lines of the log that nobody took in time")?,
+            columns: columns.iter().map(|column| (column.clone(), Mutex::default())).collect(),
+            registry,
+            seconds,
+            model,
+            connections,
+        })
     }
 
     /// Counts a request.
-    pub fn record(&self, endpoint: Endpoint, took: Duration, answered: bool) {
-        let Some(latencies) = self.0.get(endpoint as usize) else { return };
-        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).min(LONGEST_NS);
-        // In range by the line above, the only thing that could be wrong.
-        let _ = latencies.ns.increment(ns);
-        latencies.sum_ns.fetch_add(ns, Relaxed);
-        latencies.max_ns.fetch_max(ns, Relaxed);
-        latencies.refused.fetch_add(u64::from(!answered), Relaxed);
+    pub fn request(&self, endpoint: &str, status: u16, took: Duration) {
+        let mut digits = [0_u8; 3];
+        let mut rest = status;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        let status = std::str::from_utf8(&digits).unwrap_or_default();
+        self.seconds.with_label_values(&[endpoint, status]).observe(took.as_secs_f64());
     }
 
-    /// Tells them in Prometheus' text format: quantiles and sums in seconds.
-    pub fn text(&self) -> Result<String, Error> {
-        #[allow(clippy::cast_precision_loss)] // of latencies
-        let seconds = |ns: u64| ns as f64 / NS_PER_SECOND;
-        let (mut latency, mut max, mut refused) = (String::new(), String::new(), String::new());
-        for (name, of) in Endpoint::NAMES.iter().zip(&self.0) {
-            let found = of.ns.load().quantiles(&QUANTILES)?;
-            let at = |quantile| Some(found.as_ref()?.get(&Quantile::new(quantile).ok()?)?.end());
-            let (most, count) = (of.max_ns.load(Relaxed), found.as_ref().map_or(0, |found| found.total_count()));
-            for quantile in QUANTILES {
-                // A bucket's end may lie past the longest latency in it.
-                let Some(ns) = at(quantile).map(|ns| seconds(ns.min(most))) else { continue };
-                let _ = writeln!(latency, "feamoe_request_seconds{{endpoint=\"{name}\",quantile=\"{quantile}\"}} {ns}");
-            }
-            let sum = seconds(of.sum_ns.load(Relaxed));
-            let _ = writeln!(latency, "feamoe_request_seconds_sum{{endpoint=\"{name}\"}} {sum}");
-            let _ = writeln!(latency, "feamoe_request_seconds_count{{endpoint=\"{name}\"}} {count}");
-            let _ = writeln!(max, "feamoe_request_seconds_max{{endpoint=\"{name}\"}} {}", seconds(most));
-            let of = of.refused.load(Relaxed);
-            let _ = writeln!(refused, "feamoe_requests_refused_total{{endpoint=\"{name}\"}} {of}");
+    /// Counts the decisions of a request.
+    pub fn decisions(&self, tally: &Tally) {
+        for (outcome, count) in OUTCOMES.iter().zip(tally.decisions) {
+            self.decisions.with_label_values(&[outcome]).inc_by(count);
         }
-        Ok(format!(
-            "# TYPE feamoe_request_seconds summary\n{latency}# TYPE feamoe_request_seconds_max gauge\n{max}\
-             # TYPE feamoe_requests_refused_total counter\n{refused}"
-        ))
+        for (kind, count) in NOTES.iter().zip(tally.notes) {
+            self.notes.with_label_values(&[kind]).inc_by(count);
+        }
+        for ((index, group), counts) in &tally.groups {
+            let Some((column, names)) = self.columns.get(*index) else { continue };
+            let group = admitted(&mut names.lock().unwrap_or_else(PoisonError::into_inner), group);
+            for (outcome, count) in OUTCOMES.iter().zip(counts) {
+                self.group_decisions.with_label_values(&[column.as_str(), &group, outcome]).inc_by(*count);
+            }
+        }
+    }
+
+    /// Takes note of the model that answers from here on.
+    pub fn model(&self, crc: &str) {
+        self.model.reset();
+        self.model.with_label_values(&[crc]).set(1);
+    }
+
+    /// Counts a model that was put in place, or refused.
+    pub fn swap(&self, is_done: bool) {
+        self.swaps.with_label_values(&[if is_done { "done" } else { "refused" }]).inc();
+    }
+
+    /// Returns all of it as text.
+    pub fn text(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// Returns the name that a group is counted by.
+fn admitted(names: &mut BTreeSet<String>, group: &str) -> String {
+    let name: String = printable(group).replace('\n', "\u{fffd}").chars().take(MOST_CHARACTERS).collect();
+    if names.contains(&name) {
+        return name;
+    }
+    if names.len() == MOST_GROUPS {
+        return OTHER.to_owned();
+    }
+    names.insert(name.clone());
+    name
+}
+
+/// Returns how many values are missing, clamped and unseen.
+pub fn counted(notes: &[Note]) -> [u16; 3] {
+    let mut counts = [0; 3];
+    for note in notes {
+        let [missing, clamped, unseen] = &mut counts;
+        match note {
+            Note::Usual => {}
+            Note::Missing => *missing += 1,
+            Note::Clamped => *clamped += 1,
+            Note::Unseen => *unseen += 1,
+        }
+    }
+    counts
+}
+
+/// The decisions of one request.
+#[derive(Debug, Default)]
+pub struct Tally {
+    decisions: [u64; 2],
+    notes: [u64; 3],
+    /// By column and group.
+    groups: BTreeMap<(usize, String), [u64; 2]>,
+}
+
+impl Tally {
+    /// Adds the decision on a record.
+    pub fn add<'a>(&mut self, decision: bool, notes: &[Note], groups: impl Iterator<Item = &'a str>) {
+        let outcome = usize::from(decision);
+        let count = |counts: &mut [u64; 2]| counts.iter_mut().skip(outcome).take(1).for_each(|count| *count += 1);
+        count(&mut self.decisions);
+        for (notes, noted) in self.notes.iter_mut().zip(counted(notes)) {
+            *notes += u64::from(noted);
+        }
+        for (column, group) in groups.enumerate() {
+            count(self.groups.entry((column, group.to_owned())).or_default());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever sends ever new values takes neither memory nor the sight of those that were there.
+    #[test]
+    fn groups_are_bounded_and_printable() {
+        let mut names = BTreeSet::new();
+        for index in 0..MOST_GROUPS {
+            assert_eq!(admitted(&mut names, &format!("g{index}")), format!("g{index}"));
+        }
+        assert_eq!(admitted(&mut names, "one more"), OTHER);
+        assert_eq!((admitted(&mut names, "g7"), names.len()), ("g7".into(), MOST_GROUPS));
+        let mut names = BTreeSet::new();
+        assert_eq!(admitted(&mut names, "a\u{1b}[2J\nb"), "a\u{fffd}[2J\u{fffd}b");
+        assert_eq!(admitted(&mut names, &"x".repeat(1_000)).len(), MOST_CHARACTERS);
     }
 }
