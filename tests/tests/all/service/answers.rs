@@ -277,9 +277,9 @@ fn a_batch_of_arrow_is_scored_to_the_same_bits() {
     let columns = |rows: usize| -> Vec<(String, ArrayRef)> {
         let feature = |feature: &Value| {
             let array: ArrayRef = match (feature["low"].as_f64(), feature["high"].as_f64()) {
-                (Some(low), Some(high)) => {
-                    Arc::new(Float64Array::from_iter((0..rows).map(|row| (row != 1).then(|| low + row as f64 * high))))
-                }
+                (Some(low), Some(high)) => Arc::new(Float64Array::from_iter(
+                    (0..rows).map(|row| (row != 1).then_some(low + row as f64 * high)),
+                )),
                 _ => Arc::new(StringArray::from_iter_values((0..rows).map(|_| feature["levels"][0].as_str().unwrap()))),
             };
             (feature["name"].as_str().unwrap().to_owned(), array)
