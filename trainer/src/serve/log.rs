@@ -2,9 +2,9 @@
 //! no path but the route's.
 
 use std::io::{BufWriter, Write};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
@@ -12,7 +12,9 @@ use serde::Serialize;
 use crate::text::printable;
 
 /// Lines that wait to be written; later ones are lost, and counted.
-const WAITING: usize = 4_096;
+const WAITING: usize = 8_192;
+/// Pause between two writes: a busy service writes many lines at once.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A log, written by a thread of its own: nobody waits for whoever reads it.
 #[derive(Debug)]
@@ -23,43 +25,58 @@ pub struct Log {
 
 #[derive(Debug)]
 enum Message {
-    Line(Vec<u8>),
+    Request(SystemTime, Request),
+    Event(SystemTime, Event),
     /// All before it is to be written; then the sender is dropped.
     Flush(SyncSender<()>),
 }
 
 /// A request, as it is logged.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Request<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
     /// Its method.
-    pub method: &'a str,
+    pub method: &'static str,
     /// The route, not the path.
-    pub route: &'a str,
+    pub route: &'static str,
     /// The status of the answer; 499 where the client left before it.
     pub status: u16,
     /// Time from the header to the answer.
-    pub milliseconds: f64,
+    pub took: Duration,
     /// Length of the answer's body.
     pub bytes: u64,
     /// As in the header `x-request-id` of the answer.
-    pub id: &'a str,
+    pub id: u64,
 }
 
 /// Anything else that happened.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Event<'a> {
-    event: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+#[derive(Debug)]
+struct Event {
+    name: &'static str,
+    model: Option<String>,
+    message: Option<String>,
 }
 
+/// A line of the log.
 #[derive(Serialize)]
-struct Line<T> {
-    time: String,
-    #[serde(flatten)]
-    what: T,
+#[serde(untagged)]
+enum Line<'a> {
+    Request {
+        time: &'a str,
+        method: &'a str,
+        route: &'a str,
+        status: u16,
+        milliseconds: f64,
+        bytes: u64,
+        id: &'a str,
+    },
+    Event {
+        time: &'a str,
+        event: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        model: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
+    },
 }
 
 impl Log {
@@ -71,23 +88,18 @@ impl Log {
     }
 
     /// Logs a request; false where the line is lost.
-    pub(super) fn request(&self, request: &Request<'_>) -> bool {
-        (self.faults_only && request.status < 400) || self.send(request)
+    pub(super) fn request(&self, request: Request) -> bool {
+        (self.faults_only && request.status < 400) || self.send(Message::Request(SystemTime::now(), request))
     }
 
     /// Logs an event; false where the line is lost.
-    pub(super) fn event(&self, event: &str, model: Option<&str>, message: Option<&str>) -> bool {
-        let message = message.map(printable);
-        self.send(&Event { event, model, message: message.as_deref() })
+    pub(super) fn event(&self, name: &'static str, model: Option<&str>, message: Option<&str>) -> bool {
+        let event = Event { name, model: model.map(str::to_owned), message: message.map(printable) };
+        self.send(Message::Event(SystemTime::now(), event))
     }
 
-    fn send(&self, what: &impl Serialize) -> bool {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time = i64::try_from(since.as_micros()).ok().and_then(DateTime::from_timestamp_micros).unwrap_or_default();
-        let time = time.to_rfc3339_opts(SecondsFormat::Micros, true);
-        let Ok(mut line) = serde_json::to_vec(&Line { time, what }) else { return false };
-        line.push(b'\n');
-        self.sender.try_send(Message::Line(line)).is_ok()
+    fn send(&self, message: Message) -> bool {
+        self.sender.try_send(message).is_ok()
     }
 
     /// Waits until all lines so far are written.
@@ -100,20 +112,45 @@ impl Log {
     }
 }
 
-/// Writes what comes, in pieces as large as there is.
+/// Returns a request's id as it is shown.
+pub fn shown_id(id: u64) -> String {
+    format!("{id:016x}")
+}
+
+/// Writes what comes, with a pause between two writes.
 fn write(receiver: &Receiver<Message>, to: &mut impl Write) {
-    while let Ok(mut message) = receiver.recv() {
-        loop {
-            // A log that cannot be written has nobody to say so to.
-            match message {
-                Message::Line(line) => _ = to.write_all(&line),
-                Message::Flush(_written) => _ = to.flush(),
+    while let Ok(first) = receiver.recv() {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            if let Message::Flush(_written) = message {
+                _ = to.flush();
+            } else {
+                // A log that cannot be written has nobody to say so to.
+                _ = line(&message, to);
             }
-            match receiver.try_recv() {
-                Ok(next) => message = next,
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+            next = receiver.try_recv().ok();
         }
         _ = to.flush();
+        thread::sleep(PAUSE);
     }
+}
+
+fn line(message: &Message, to: &mut impl Write) -> std::io::Result<()> {
+    let (Message::Request(time, _) | Message::Event(time, _)) = message else { return Ok(()) };
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = i64::try_from(since.as_micros()).ok().and_then(DateTime::from_timestamp_micros).unwrap_or_default();
+    let time = &time.to_rfc3339_opts(SecondsFormat::Micros, true);
+    match message {
+        Message::Request(_, request) => {
+            let Request { method, route, status, took, bytes, id } = *request;
+            let (milliseconds, id) = ((took.as_secs_f64() * 1e6).round() / 1e3, &shown_id(id));
+            serde_json::to_writer(&mut *to, &Line::Request { time, method, route, status, milliseconds, bytes, id })?;
+        }
+        Message::Event(_, Event { name: event, model, message }) => {
+            let (model, message) = (model.as_deref(), message.as_deref());
+            serde_json::to_writer(&mut *to, &Line::Event { time, event, model, message })?;
+        }
+        Message::Flush(_) => {}
+    }
+    to.write_all(b"\n")
 }

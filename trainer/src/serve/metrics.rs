@@ -27,8 +27,10 @@ const NOTES: [&str; 3] = ["missing", "clamped", "unseen"];
 pub struct Metrics {
     registry: Registry,
     seconds: HistogramVec,
-    decisions: IntCounterVec,
-    notes: IntCounterVec,
+    /// By outcome.
+    decisions: [IntCounter; 2],
+    /// By kind.
+    notes: [IntCounter; 3],
     group_decisions: IntCounterVec,
     /// The columns of groups, each with the names that are counted.
     columns: Vec<(String, Mutex<BTreeSet<String>>)>,
@@ -67,17 +69,11 @@ impl Metrics {
         let decisions = counters("feamoe_decisions_total", "Decisions of /score, by outcome", &["outcome"])?;
         let notes =
             counters("feamoe_notes_total", "Values of /score that were not as in training, by kind", &["kind"])?;
-        for outcome in OUTCOMES {
-            _ = decisions.with_label_values(&[outcome]);
-        }
-        for kind in NOTES {
-            _ = notes.with_label_values(&[kind]);
-        }
         let groups =
             "Decisions of /score, by the value of a column; beyond 32 values of a column they are counted as other";
         Ok(Self {
-            decisions,
-            notes,
+            decisions: OUTCOMES.map(|outcome| decisions.with_label_values(&[outcome])),
+            notes: NOTES.map(|kind| notes.with_label_values(&[kind])),
             group_decisions: counters("feamoe_group_decisions_total", groups, &["column", "group", "outcome"])?,
             swaps: counters("feamoe_swaps_total", "Models that were put in place or refused", &["outcome"])?,
             closed_idle: counter("feamoe_idle_connections_closed_total", "Idle connections that made room for others")?,
@@ -105,11 +101,9 @@ impl Metrics {
 
     /// Counts the decisions of a request.
     pub fn decisions(&self, tally: &Tally) {
-        for (outcome, count) in OUTCOMES.iter().zip(tally.decisions) {
-            self.decisions.with_label_values(&[outcome]).inc_by(count);
-        }
-        for (kind, count) in NOTES.iter().zip(tally.notes) {
-            self.notes.with_label_values(&[kind]).inc_by(count);
+        let counters = self.decisions.iter().chain(&self.notes);
+        for (counter, count) in counters.zip(tally.decisions.iter().chain(&tally.notes)) {
+            counter.inc_by(*count);
         }
         for ((index, group), counts) in &tally.groups {
             let Some((column, names)) = self.columns.get(*index) else { continue };

@@ -139,7 +139,7 @@ impl Service {
     }
 
     /// Logs an event.
-    pub(super) fn note(&self, event: &str, model: Option<&str>, message: Option<&str>) {
+    pub(super) fn note(&self, event: &'static str, model: Option<&str>, message: Option<&str>) {
         if !self.log.event(event, model, message) {
             self.metrics.lost_lines.inc();
         }
@@ -183,19 +183,17 @@ struct Observed {
     method: &'static str,
     route: &'static str,
     endpoint: &'static str,
-    id: String,
+    id: u64,
     status: u16,
     bytes: u64,
 }
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        let Self { service, start, method, route, endpoint, id, status, bytes } = self;
+        let Self { ref service, start, method, route, endpoint, id, status, bytes } = *self;
         let took = start.elapsed();
-        service.metrics.request(endpoint, *status, took);
-        let milliseconds = (took.as_secs_f64() * 1e6).round() / 1e3;
-        let line = log::Request { method, route, status: *status, milliseconds, bytes: *bytes, id };
-        if !service.log.request(&line) {
+        service.metrics.request(endpoint, status, took);
+        if !service.log.request(log::Request { method, route, status, took, bytes, id }) {
             service.metrics.lost_lines.inc();
         }
     }
@@ -219,7 +217,7 @@ async fn observe(State(service): Shared, request: Request, next: Next) -> Respon
         method,
         route,
         endpoint: endpoint.map_or(OTHER, |(_, _, name, _)| name),
-        id: format!("{:016x}", service.first_id.wrapping_add(count)),
+        id: service.first_id.wrapping_add(count),
         status: LEFT,
         bytes: 0,
         service,
@@ -238,7 +236,7 @@ async fn observe(State(service): Shared, request: Request, next: Next) -> Respon
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(id) = HeaderValue::from_str(&observed.id) {
+    if let Ok(id) = HeaderValue::try_from(log::shown_id(observed.id)) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
     response
