@@ -72,13 +72,17 @@ fn each_limit_is_named_where_it_is_passed() {
 /// Found by a red team: 104 s of work for a client that had left.
 #[test]
 fn the_queue_is_bounded_and_work_ends_when_its_client_leaves() {
-    let many = ["--threads", "1", "--queue", "0", "--max-records", "10000000", "--work-timeout", "600"];
-    let service = Running::start(&many);
+    let many = ["--max-records", "10000000", "--max-answer", "1000000000", "--work-timeout", "600"];
+    let service = Running::start(&[&["--threads", "1", "--queue", "0"][..], &many].concat());
     // Minutes of work.
     let body = format!("[{}{{}}]", "{\"income\":1},".repeat(150_000));
     let mut client = service.connect();
     client.write_all(head("/recourse?answers=20", Some(body.len())).as_bytes()).unwrap();
     client.write_all(body.as_bytes()).unwrap();
+    // Nothing else may take the one place before its work has begun.
+    let idle = service.ticks();
+    thread::sleep(Duration::from_secs(1));
+    wait_for("the work", || idle.is_none_or(|idle| service.ticks().is_some_and(|ticks| ticks >= idle + 20)));
     let mut answer = String::new();
     wait_for("a full queue", || {
         answer = service.ask("POST /explain", &["content-type: application/json"], "{}").1;
@@ -99,7 +103,8 @@ fn the_queue_is_bounded_and_work_ends_when_its_client_leaves() {
 
 #[test]
 fn work_has_a_time() {
-    let service = Running::start(&["--max-records", "10000000", "--work-timeout", "1"]);
+    let many = ["--max-records", "10000000", "--max-answer", "1000000000", "--work-timeout", "1"];
+    let service = Running::start(&many);
     let body = format!("[{}{{}}]", "{\"income\":1},".repeat(150_000));
     let (status, answer) = service.post("/recourse?answers=20", body);
     assert!(status == 422 && answer["error"].as_str().unwrap().contains("more than 1 s of work"), "{status} {answer}");
