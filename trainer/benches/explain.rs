@@ -131,10 +131,10 @@ fn exact(name: &str, model: &BenchModel<'_>, rows: &[BenchRecord<'_>], others: &
             report(&format!("{name}, {kernel}"), rows, repeats, |record| play(record, &mut workspace, &mut why))
         };
     by("portable", &|record, workspace, why| {
-        model.exact_with(&Portable, record, &background, &Game::default(), workspace, why).is_ok()
+        model.exact_with(&Portable, record, &background, &Game::default(), workspace, |_| true, why).is_ok()
     });
     by("fastest", &|record, workspace, why| {
-        model.exact_with(&Fastest, record, &background, &Game::default(), workspace, why).is_ok()
+        model.exact_with(&Fastest, record, &background, &Game::default(), workspace, |_| true, why).is_ok()
     });
     let (sampling, mut evaluations) = (Sampling { tolerance: 2e-3, ..Sampling::default() }, 0);
     let taken = by("sampled to a standard error of 0.002", &|record, workspace, why| {

@@ -46,6 +46,7 @@
 //!   earlier run stopped, exports a model.
 //! - [`explanation`] says why; [`plot`] draws it.
 //! - `report` (feature `report`) puts all of it on one page.
+//! - `serve` (feature `serve`) answers by HTTP.
 //! - [`output`], [`error`], [`text`] and [`demo`] serve all.
 //!
 //! # Contract
@@ -77,6 +78,8 @@ mod random;
 pub mod report;
 pub mod rows;
 pub mod schema;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod text;
 mod threads;
 pub mod training;

@@ -90,7 +90,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         workspace: &mut Workspace<FEATURES, EXPERTS>,
         attribution: &mut Attribution<FEATURES, EXPERTS>,
     ) -> Result<(), ExplainError> {
-        self.exact_with(&Portable, record, background, game, workspace, attribution)
+        self.exact_while(record, background, game, workspace, |_| true, attribution)
     }
 
     /// As [`Model::exact_into`]. After each background record `keep_going` receives the number of
@@ -109,30 +109,17 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         keep_going: impl FnMut(u64) -> bool,
         attribution: &mut Attribution<FEATURES, EXPERTS>,
     ) -> Result<(), ExplainError> {
-        self.play_all(&Portable, record, background, game, workspace, keep_going, attribution)
+        self.exact_with(&Portable, record, background, game, workspace, keep_going, attribution)
     }
 
-    /// Explains as [`Model::exact_into`], to the same bits, with another compilation of the inner
+    /// Explains as [`Model::exact_while`], to the same bits, with another compilation of the inner
     /// kernel.
     ///
     /// # Errors
-    /// As [`Model::exact_into`].
+    /// As [`Model::exact_while`].
     #[doc(hidden)]
-    pub fn exact_with(
-        &self,
-        kernel: &impl Kernel,
-        record: &Record<'_, FEATURES>,
-        background: &Background<'_, FEATURES>,
-        game: &Game<'_>,
-        workspace: &mut Workspace<FEATURES, EXPERTS>,
-        attribution: &mut Attribution<FEATURES, EXPERTS>,
-    ) -> Result<(), ExplainError> {
-        self.play_all(kernel, record, background, game, workspace, |_| true, attribution)
-    }
-
-    /// Plays the games against all background records.
     #[allow(clippy::too_many_arguments)] // kernel; record, background, game; memory; how long
-    fn play_all(
+    pub fn exact_with(
         &self,
         kernel: &impl Kernel,
         record: &Record<'_, FEATURES>,

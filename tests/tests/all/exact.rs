@@ -32,9 +32,9 @@ fn explain(content: &Content, cells: &[Vec<Cell>], background: &[Vec<Cell>], gam
                 fill(&mut record, cells).unwrap();
                 let mut found = Attribution::new();
                 if stored {
-                    model.exact_with(&Fastest, &record, set, &game, &mut workspace, &mut found).unwrap();
+                    model.exact_with(&Fastest, &record, set, &game, &mut workspace, |_| true, &mut found).unwrap();
                 } else {
-                    model.exact_with(&Portable, &record, set, &game, &mut workspace, &mut found).unwrap();
+                    model.exact_with(&Portable, &record, set, &game, &mut workspace, |_| true, &mut found).unwrap();
                 }
                 assert_eq!((found.method, found.space, found.background), (Method::Exact, game.space, Some(set.id())));
                 found

@@ -8,7 +8,7 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "text",
     "links",
     "output",
@@ -30,6 +30,7 @@ const ROOMS: [&str; 21] = [
     "explanation",
     "plot",
     "report",
+    "serve",
 ];
 
 const OF_THE_COMMAND: [&str; 2] = ["cli", "main"];

@@ -20,6 +20,7 @@ const COMMANDS: [&str; 20] = [
     "export",
     "sign",
     "monitor",
+    "serve",
     "study",
     "demo",
     "json-schema",

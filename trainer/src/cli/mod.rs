@@ -32,6 +32,8 @@ mod require;
 mod run;
 mod schema;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod sign;
 mod signals;
 mod study;
@@ -108,6 +110,9 @@ enum Command {
     /// Watch a model at work: drift of inputs, scores, decisions, gaps and calibration over a
     /// stream of rows, or what devices sent home
     Monitor(Box<monitor::Options>),
+    /// Score and explain by HTTP, with limits; swap the model while it runs
+    #[cfg(feature = "serve")]
+    Serve(serve::Options),
     /// Repeat the published figures: every data set, setting and seed
     Study(study::Options),
     /// End to end on a built-in stream: data, model, scores, explanation, recourse
@@ -344,6 +349,8 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Export(options) => export::run(&options),
         Command::Sign(options) => sign::run(&options),
         Command::Monitor(options) => monitor::run(&options),
+        #[cfg(feature = "serve")]
+        Command::Serve(options) => serve::run(&options),
         Command::Study(options) => study::run(&options),
         Command::Demo(options) => demo::demo(&options),
         Command::JsonSchema(options) => json_schema::run(&options),

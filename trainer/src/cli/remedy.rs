@@ -2,6 +2,8 @@
 
 use feamoe::error::{CheckpointError, Error};
 use feamoe::model::SignError;
+#[cfg(feature = "serve")]
+use feamoe::serve::ServeError;
 use feamoe::training::merge::MergeError;
 
 /// Returns what helps against the error, where a flag does.
@@ -17,6 +19,15 @@ pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
     }
     if let Some(SignError::NoNames) = error.chain().find_map(|cause| cause.downcast_ref()) {
         return Some("--names-of MODEL, the one that it was exported from");
+    }
+    #[cfg(feature = "serve")]
+    if let Some(error) = error.downcast_ref::<ServeError>() {
+        return match error {
+            ServeError::Open(_) => Some("--token-file FILE"),
+            ServeError::Files { .. } => Some("lower --connections, or raise the limit by ulimit -n"),
+            ServeError::Listen { .. } => Some("--listen ADDRESS:PORT"),
+            _ => None,
+        };
     }
     let error = error.chain().find_map(|cause| cause.downcast_ref::<Error>())?;
     match error {

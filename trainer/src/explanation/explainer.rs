@@ -215,7 +215,7 @@ impl<'m> Explainer<'m> {
             Procedure::Path => model.path_into(record, attribution)?,
             Procedure::Exact { against, .. } if self.coalitions_of(model, record)?.is_some() => {
                 let (game, workspace) = (self.game(against), &mut scratch.workspace);
-                model.exact_with(&Fastest, record, against.background, &game, workspace, attribution)?;
+                model.exact_with(&Fastest, record, against.background, &game, workspace, |_| true, attribution)?;
             }
             Procedure::Exact { against, .. } | Procedure::Sampled(against) => {
                 let (Against { background, sampling, .. }, start) = (against, Instant::now());

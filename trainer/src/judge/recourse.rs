@@ -223,7 +223,8 @@ pub fn recourse(
             }
         }
         let search = |(record, _): &(HostRecord<'_>, f32)| {
-            memory.with(|(scratch, room)| few_changes(model, record, rules, wanted.changes, scratch, room))
+            memory
+                .with(|(scratch, room)| few_changes(model, record, rules, wanted.changes, scratch, room, &mut || true))
         };
         let found: Vec<Vec<HostAnswer>> = declined.par_iter().with_max_len(1).map(search).collect();
         for ((row, (_, probability)), answers) in rows.rows().zip(&declined).zip(&found) {
@@ -254,7 +255,7 @@ pub fn recourse(
 
 /// Returns the answers that change at most `most` features. Where the nearest all change more, one
 /// is looked for by leaving out, again and again, the feature without which the next answer is
-/// nearest.
+/// nearest. Where `keep_going` returns false, all ends with the answers found until then.
 pub(crate) fn few_changes(
     model: &HostModel<'_>,
     record: &HostRecord<'_>,
@@ -262,10 +263,11 @@ pub(crate) fn few_changes(
     most: usize,
     scratch: &mut HostRecourse,
     room: &mut [HostAnswer],
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Vec<HostAnswer> {
     // A record of this very model: it cannot be another's.
     let mut search = |rules: &HostRules, room: &mut [HostAnswer]| {
-        let count = model.recourses_within(record, rules, scratch, room).unwrap_or(0);
+        let count = model.recourses_while(record, rules, scratch, room, |_| keep_going()).unwrap_or(0);
         room.get(..count).unwrap_or_default().to_vec()
     };
     let changed = |answer: &HostAnswer| answer.changes.iter().filter(|change| change.is_some()).count();

@@ -197,8 +197,9 @@ impl<'m> Drawing<'m> {
     pub(super) fn look(&self, model: &HostModel<'_>, rules: &HostRules, attributes: &[Attribute]) -> Vec<RecourseOf> {
         let memory = PerThread::new(|| (Box::new(HostRecourse::new()), vec![HostAnswer::NONE; 1]));
         let search = |record: &HostRecord<'_>| {
-            memory
-                .with(|(scratch, room)| few_changes(model, record, rules, MOST_CHANGES, scratch, room).first().copied())
+            memory.with(|(scratch, room)| {
+                few_changes(model, record, rules, MOST_CHANGES, scratch, room, &mut || true).first().copied()
+            })
         };
         let example = |kept: &Kept<'_>| {
             let AnyRecord::Float(record) = &kept.record else { return None };

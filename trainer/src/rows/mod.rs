@@ -65,6 +65,8 @@ pub(crate) use admission::Admission;
 pub use admission::{Counts, Row, Use};
 pub(crate) use alike::resembling;
 pub use array::ArrayRows;
+#[cfg(feature = "serve")]
+pub(crate) use arrow::guarded;
 #[cfg(feature = "parquet")]
 pub use arrow::is_reading_tables;
 #[cfg(feature = "arrow")]

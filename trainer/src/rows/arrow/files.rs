@@ -240,7 +240,7 @@ pub fn is_reading_tables() -> bool {
 }
 
 /// Makes an error of a panic.
-fn guarded<T, E: From<ArrowError>>(read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+pub(crate) fn guarded<T, E: From<ArrowError>>(read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     IS_GUARDED.set(true);
     // What was being read is not read on after an error.
     let result = catch_unwind(AssertUnwindSafe(read));

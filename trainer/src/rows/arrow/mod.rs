@@ -18,6 +18,8 @@ use arrow_schema::{ArrowError, FieldRef};
 
 pub(super) use column::Column;
 use column::is_readable;
+#[cfg(feature = "serve")]
+pub(crate) use files::guarded;
 #[cfg(feature = "parquet")]
 pub use files::is_reading_tables;
 #[cfg(feature = "parquet")]

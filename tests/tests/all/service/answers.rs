@@ -1,104 +1,23 @@
-//! The example service, as a process behind a socket: what it answers has the model's bits, before,
-//! during and after a swap; a bad model changes nothing.
+//! What the service answers has the model's bits, before, during and after a swap.
 
-#![cfg(unix)]
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::io::{Read as _, Write as _};
+use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel, HostRecord};
-use feamoe::model::{Width, quantize};
+use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel, HostRecord, Width, quantize};
 use feamoe_engine::Scored;
-use feamoe_tests::command::{self, Folder};
+use feamoe_tests::command::{Folder, feamoe};
 use serde_json::{Value, json};
+
+use super::running::{Running, models, wait_for};
 
 /// Swaps while requests run.
 const SWAPS: usize = 60;
 const CLIENTS: usize = 4;
-/// What a test waits for at most: a loaded machine, not the service, decides.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A running service of `first.feamoe`, in a folder with `second.feamoe` too.
-struct Running {
-    folder: Folder,
-    process: Child,
-    address: String,
-    agent: ureq::Agent,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The program, built by cargo on first use.
-fn program() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| command::built("example", "service"))
-}
-
-/// Two models of the same features.
-fn models() -> &'static [Vec<u8>; 2] {
-    static MODELS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    MODELS.get_or_init(|| {
-        let folder = Folder::with_model();
-        let data = ["train", "lending.csv", "--schema", "lending.toml", "--bins", "8", "-o", "second.feamoe"];
-        let _ = folder.run(&data).done();
-        [folder.read("lending.feamoe"), folder.read("second.feamoe")]
-    })
-}
-
-impl Running {
-    fn start(options: &[&str]) -> Self {
-        let folder = Folder::new();
-        for (name, model) in ["first.feamoe", "second.feamoe"].iter().zip(models()) {
-            folder.write(name, model);
-        }
-        let mut command = Command::new(program());
-        command.arg(folder.path("first.feamoe")).args(["--listen", "127.0.0.1:0"]).args(options);
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut address = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
-        let agent = config.build().new_agent();
-        Self { folder, process, address: address.trim().into(), agent }
-    }
-
-    fn post(&self, path: &str, body: impl AsRef<[u8]>) -> (u16, Value) {
-        let mut response = self.agent.post(format!("{}{path}", self.address)).send(body.as_ref()).unwrap();
-        (response.status().as_u16(), response.body_mut().read_json().unwrap())
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        let mut response = self.agent.get(format!("{}{path}", self.address)).call().unwrap();
-        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
-    }
-
-    fn model(&self) -> Value {
-        serde_json::from_str::<Value>(&self.get("/model").1).unwrap()["model"].clone()
-    }
-
-    fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap().success());
-    }
-
-    /// Waits until the service tells of another model.
-    fn becomes(&self, model: &Value) {
-        let start = Instant::now();
-        while self.model() != *model {
-            assert!(start.elapsed() < PATIENCE, "still {}", self.model());
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
 
 /// A request's record, and the same for the engine.
 fn records() -> [(Value, impl Fn(&mut HostRecord<'_>)); 3] {
@@ -149,33 +68,25 @@ fn bits(answer: &Value) -> Vec<u32> {
     answer["scores"].as_array().unwrap().iter().map(|score| number(&score["probability"]).to_bits()).collect()
 }
 
-/// The value of a line of the metrics.
-fn metric(text: &str, name: &str) -> f64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).trim().parse().unwrap()
-}
-
 #[test]
 fn answers_have_the_bits_of_the_model() {
-    for options in [&[][..], &["--map"]] {
-        let service = Running::start(options);
-        let (status, answer) = service.post("/score?gate=true", Value::from(bodies()).to_string());
-        with_model(0, |model| {
-            assert_eq!((status, &answer["model"]), (200, &crc(model)));
-            assert_eq!(bits(&answer), expected_bits(model));
-        });
-        let scores = answer["scores"].as_array().unwrap();
-        for score in scores {
-            let gate: f64 = score["gate"].as_array().unwrap().iter().map(|weight| weight.as_f64().unwrap()).sum();
-            assert!((gate - 1.0).abs() < 1e-6);
-        }
-        assert_eq!(scores[1]["notes"]["clamped"], json!(["income"]));
-        assert_eq!(scores[1]["notes"]["unseen"], json!(["region"]));
-        assert!(scores[2]["notes"]["missing"].as_array().unwrap().contains(&json!("region")));
-        // One record alone is answered like an array of one.
-        let (_, one) = service.post("/score", bodies()[0].to_string());
-        assert_eq!(bits(&one), bits(&answer)[..1]);
+    let service = Running::start(&[]);
+    let (status, answer) = service.post("/score?gate=true", Value::from(bodies()).to_string());
+    with_model(0, |model| {
+        assert_eq!((status, &answer["model"]), (200, &crc(model)));
+        assert_eq!(bits(&answer), expected_bits(model));
+    });
+    let scores = answer["scores"].as_array().unwrap();
+    for score in scores {
+        let gate: f64 = score["gate"].as_array().unwrap().iter().map(|weight| weight.as_f64().unwrap()).sum();
+        assert!((gate - 1.0).abs() < 1e-6);
     }
+    assert_eq!(scores[1]["notes"]["clamped"], json!(["income"]));
+    assert_eq!(scores[1]["notes"]["unseen"], json!(["region"]));
+    assert!(scores[2]["notes"]["missing"].as_array().unwrap().contains(&json!("region")));
+    // One record alone is answered like an array of one.
+    let (_, one) = service.post("/score", bodies()[0].to_string());
+    assert_eq!(bits(&one), bits(&answer)[..1]);
 }
 
 #[test]
@@ -288,14 +199,14 @@ fn a_bad_model_leaves_the_old_one_and_says_why() {
         service.signal("HUP");
     };
     publish(&models()[1]);
-    service.becomes(&second);
+    wait_for("the second model", || service.model() == second);
     publish(&flipped);
     publish(&models()[0]);
-    service.becomes(&first);
+    wait_for("the first model", || service.model() == first);
 }
 
 #[test]
-fn requests_at_fault_are_told_what_is_wrong() {
+fn requests_at_fault_are_refused_with_what_is_wrong() {
     let service = Running::start(&[]);
     for (path, body, status, why) in [
         ("/score", r#"{"income": 1"#, 400, "line 1 column 12"),
@@ -309,8 +220,8 @@ fn requests_at_fault_are_told_what_is_wrong() {
         ("/score", "17", 422, "expected a record"),
         ("/score?gates=true", "{}", 400, "gates"),
         ("/explain?method=guess", "{}", 400, "expected one of `frozen`, `path`, `exact`"),
-        ("/scores", "{}", 404, "found POST /scores, expected POST /score, "),
-        ("/metrics", "{}", 405, "found POST /metrics, expected POST /score, "),
+        ("/scores", "{}", 404, "found POST /scores, expected one of POST /score, "),
+        ("/metrics", "{}", 405, "found POST /metrics, expected one of POST /score, "),
     ] {
         let (found, answer) = service.post(path, body);
         let error = answer["error"].as_str().unwrap();
@@ -320,32 +231,167 @@ fn requests_at_fault_are_told_what_is_wrong() {
 
 #[test]
 fn metrics_count_what_was_asked() {
-    let service = Running::start(&[]);
-    for _ in 0..5 {
-        assert_eq!(service.post("/score", "{}").0, 200);
+    let service = Running::start(&["--group", "region,plan"]);
+    for region in ["north", "south", "the moon"] {
+        assert_eq!(service.post("/score", json!({ "region": region, "plan": 7 }).to_string()).0, 200);
     }
     assert_eq!(service.post("/score", "[").0, 400);
     assert_eq!(service.post("/explain", "{}").0, 200);
     let (_, text) = service.get("/metrics");
-    for (endpoint, count, refused) in
-        [("POST /score", 6.0, 1.0), ("POST /explain", 1.0, 0.0), ("POST /model", 0.0, 0.0)]
-    {
-        assert_eq!(metric(&text, &format!("feamoe_request_seconds_count{{endpoint=\"{endpoint}\"}}")), count);
-        assert_eq!(metric(&text, &format!("feamoe_requests_refused_total{{endpoint=\"{endpoint}\"}}")), refused);
+    for name in text.lines().filter_map(|line| line.split(['{', ' ']).next()).filter(|name| *name != "#") {
+        let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        for word in ["HELP", "TYPE"] {
+            assert!(text.contains(&format!("# {word} {name} ")), "{name} has no {word}");
+        }
     }
-    let quantile =
-        |q: &str| metric(&text, &format!("feamoe_request_seconds{{endpoint=\"POST /score\",quantile=\"{q}\"}}"));
-    let max = metric(&text, "feamoe_request_seconds_max{endpoint=\"POST /score\"}");
-    assert!(0.0 < quantile("0.5") && quantile("0.5") <= quantile("0.9") && quantile("0.99") <= max && max < 60.0);
+    let count = |endpoint: &str, status: u16| {
+        service.metric(&format!("feamoe_request_seconds_count{{endpoint=\"POST /{endpoint}\",status=\"{status}\"}}"))
+    };
+    assert_eq!([count("score", 200), count("score", 400), count("explain", 200)], [3.0, 1.0, 1.0]);
+    assert_eq!([count("model", 200), count("recourse", 200)], [0.0, 0.0]);
+    let decisions = ["declined", "favourable"];
+    let all = decisions.map(|outcome| service.metric(&format!("feamoe_decisions_total{{outcome=\"{outcome}\"}}")));
+    assert_eq!(all.iter().sum::<f64>(), 3.0);
+    assert_eq!(service.metric("feamoe_notes_total{kind=\"unseen\"}"), 1.0);
+    for (column, group, expected) in [("region", "north", 1.0), ("region", "other", 1.0), ("plan", "7", 3.0)] {
+        let found = decisions.map(|outcome| {
+            let labels = format!("column=\"{column}\",group=\"{group}\",outcome=\"{outcome}\"");
+            service.metric(&format!("feamoe_group_decisions_total{{{labels}}}"))
+        });
+        assert_eq!(found.iter().sum::<f64>(), expected, "{column} {group}");
+    }
+}
+
+/// A batch of Arrow has the scores that the same records have as JSON.
+#[cfg(feature = "tables")]
+#[test]
+fn a_batch_of_arrow_is_scored_to_the_same_bits() {
+    use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array, RecordBatch, StringArray, UInt16Array};
+    use arrow_ipc::CompressionType;
+    use arrow_ipc::reader::StreamReader;
+    use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+
+    const ARROW: &str = "application/vnd.apache.arrow.stream";
+    let service = Running::start(&["--max-records", "5"]);
+    let json: Value = serde_json::from_str(&service.get("/model").1).unwrap();
+    let columns = |rows: usize| -> Vec<(String, ArrayRef)> {
+        let feature = |feature: &Value| {
+            let array: ArrayRef = match (feature["low"].as_f64(), feature["high"].as_f64()) {
+                (Some(low), Some(high)) => Arc::new(Float64Array::from_iter(
+                    (0..rows).map(|row| (row != 1).then_some(low + row as f64 * high)),
+                )),
+                _ => Arc::new(StringArray::from_iter_values((0..rows).map(|_| feature["levels"][0].as_str().unwrap()))),
+            };
+            (feature["name"].as_str().unwrap().to_owned(), array)
+        };
+        json["features"].as_array().unwrap().iter().map(feature).collect()
+    };
+    let stream = |rows: usize, compression: Option<CompressionType>| {
+        let batch = RecordBatch::try_from_iter(columns(rows)).unwrap();
+        let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
+        let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        writer.into_inner().unwrap()
+    };
+    let (status, answer) = service.post_bytes("/score", ARROW, &stream(3, None));
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+    let batch = StreamReader::try_new(&answer[..], None).unwrap().next().unwrap().unwrap();
+    assert_eq!(batch.schema().metadata()["model"], service.model());
+    let records: Vec<Value> = (0..3)
+        .map(|row| {
+            let value = |(name, array): (String, ArrayRef)| {
+                let text = array.as_any().downcast_ref::<StringArray>();
+                let number = array.as_any().downcast_ref::<Float64Array>();
+                let value = text.map(|array| json!(array.value(row)));
+                (
+                    name,
+                    value.unwrap_or_else(|| number.map_or(Value::Null, |array| array.iter().nth(row).unwrap().into())),
+                )
+            };
+            columns(3).into_iter().map(value).collect::<serde_json::Map<_, _>>().into()
+        })
+        .collect();
+    let (_, expected) = service.post("/score", Value::from(records).to_string());
+    let found = batch["probability"].as_any().downcast_ref::<Float32Array>().unwrap();
+    assert_eq!(found.values().iter().map(|score| score.to_bits()).collect::<Vec<_>>(), bits(&expected));
+    let missing = batch["missing"].as_any().downcast_ref::<UInt16Array>().unwrap();
+    assert!(missing.value(0) == 0 && missing.value(1) > 0);
+    assert!(batch["decision"].as_any().downcast_ref::<BooleanArray>().is_some());
+
+    // What could take more than it weighs, or is no stream, is refused before it is decoded.
+    let good = stream(3, None);
+    let mut damaged = good.clone();
+    damaged[20] ^= 0xff;
+    for (body, why) in [
+        (&stream(6, None)[..], "more than 5 records, expected at most 5"),
+        (&stream(3, Some(CompressionType::ZSTD)), "expected one without compression"),
+        (&good[..good.len() / 2], "cut off or damaged"),
+        (&damaged, "damaged"),
+        (b"", "no schema"),
+        (b"[]", "cut off or damaged"),
+    ] {
+        let (status, answer) = service.post_bytes("/score", ARROW, body);
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(status == 422 && answer.contains(why), "{why}: {status} {answer}");
+    }
+    // No byte of a stream takes the service down.
+    for at in (0..good.len()).step_by(7) {
+        let mut damaged = good.clone();
+        damaged[at] ^= 0x55;
+        let (status, _) = service.post_bytes("/score", ARROW, &damaged);
+        assert!(status == 200 || status == 422, "byte {at}: {status}");
+    }
+}
+
+/// What is proposed turns the decision, by the service's own scores.
+#[test]
+fn recourse_turns_the_decision() {
+    let service = Running::start(&[]);
+    let record = json!({ "income": 8_000, "region": "north" });
+    let (status, answer) = service.post("/recourse?answers=2", json!([record, { "income": 250_000 }]).to_string());
+    assert_eq!(status, 200, "{answer}");
+    let declined = &answer["recourse"][0];
+    let answers = declined["answers"].as_array().unwrap();
+    assert!(declined["decision"] == json!(false) && (1..=2).contains(&answers.len()), "{answer}");
+    for found in answers {
+        let mut changed = record.clone();
+        for (name, value) in found["changes"].as_object().unwrap() {
+            changed[name] = value.clone();
+        }
+        let (_, score) = service.post("/score", changed.to_string());
+        assert_eq!(score["scores"][0]["decision"], json!(true), "{found}");
+        assert_eq!(score["scores"][0]["probability"], found["probability"]);
+    }
+    for (query, why) in
+        [("answers=0", "answers from 1 to 20"), ("answers=x", "answers"), ("changes=0", "from 1 to 255")]
+    {
+        let (status, answer) = service.post(&format!("/recourse?{query}"), "{}");
+        assert!((400..=422).contains(&status) && answer["error"].as_str().unwrap().contains(why), "{query}: {answer}");
+    }
+}
+
+/// The description has every endpoint, and the features of the model.
+#[test]
+fn the_service_describes_itself() {
+    let service = Running::start(&["--group", "plan"]);
+    let found: Value = serde_json::from_str(&service.get("/openapi.json").1).unwrap();
+    let paths: Vec<&String> = found["paths"].as_object().unwrap().keys().collect();
+    let expected = ["/explain", "/health", "/metrics", "/model", "/openapi.json", "/ready", "/recourse", "/score"];
+    assert_eq!(paths, expected);
+    let record = &found["components"]["schemas"]["Record"];
+    assert_eq!(record["properties"]["income"]["type"], json!(["number", "null"]));
+    assert_eq!(record["properties"]["region"]["type"], json!(["string", "null"]));
+    assert!(record["properties"]["plan"].is_object() && record["additionalProperties"] == json!(false));
+    assert_eq!((service.get("/health").0, service.get("/ready").0), (200, 200));
 }
 
 /// A request that has begun is answered, then the process ends.
 #[test]
 fn the_end_waits_for_requests_that_run() {
     let mut service = Running::start(&[]);
-    let mut connection = TcpStream::connect(service.address.trim_start_matches("http://")).unwrap();
-    connection.set_read_timeout(Some(PATIENCE)).unwrap();
-    let head = "POST /score HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    let mut connection = service.connect();
+    let head = "POST /score HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
     connection.write_all(head.as_bytes()).unwrap();
     // The service has begun to read the body when it asks for it.
     let mut first = [0; 12];
@@ -365,7 +411,7 @@ fn the_end_waits_for_requests_that_run() {
 fn without_a_usable_model_it_does_not_start() {
     let folder = Folder::new();
     folder.write("bad.feamoe", "FEAM");
-    let output = Command::new(program()).arg(folder.path("bad.feamoe")).output().unwrap();
+    let output = Command::new(feamoe()).arg("serve").arg(folder.path("bad.feamoe")).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && output.stdout.is_empty() && error.contains("not a usable model"), "{error}");
 }

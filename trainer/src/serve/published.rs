@@ -2,62 +2,23 @@
 //! up by name.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::Path;
 
-use anyhow::{Context, bail};
-use feamoe::explanation::{BackgroundMemory, BackgroundRecords, Choice};
-use feamoe::model::{AlignedBytes, AnyModel, HostBackground, Loaded};
-use feamoe_engine::FeatureIndex;
 use feamoe_engine::schema::Kind;
-use memmap2::Mmap;
+use feamoe_engine::{FeatureIndex, Value};
 use self_cell::{MutBorrow, self_cell};
 
-/// The bytes of a model, which its weights are read from in place.
-pub enum Blob {
-    /// In memory of this process: nothing changes them.
-    Read(AlignedBytes),
-    /// In a file, shared with every process that maps it.
-    Mapped(Mmap),
-}
-
-impl Blob {
-    /// Reads a file.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        Ok(Self::Read(AlignedBytes::read(path)?))
-    }
-
-    /// Maps a file, which must be replaced by a rename and never written in place: see below.
-    pub fn map(path: &Path) -> anyhow::Result<Self> {
-        let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
-        // SAFETY: the bytes are those of an open file, which stays as it is as long as models are published by renaming a new file to the old one's name, as
-        // every `feamoe` command does. Written in place, it would change under the model; cut
-        // short, the next read past its end would be a SIGBUS. Where that cannot be ruled out the
-        // service reads the file, which is the default.
-        #[allow(unsafe_code)]
-        let map = unsafe { Mmap::map(&file) };
-        Ok(Self::Mapped(map.with_context(|| format!("{}: cannot be mapped", path.display()))?))
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Read(bytes) => bytes.as_slice(),
-            Self::Mapped(map) => map,
-        }
-    }
-}
-
-self_cell!(
-    struct WithBytes {
-        owner: Blob,
-        #[covariant]
-        dependent: Loaded,
-    }
-);
+use super::ServeError;
+use super::record::Group;
+use crate::error::Error;
+use crate::explanation::{BackgroundMemory, BackgroundRecords, Choice};
+use crate::judge::recourse::{MARGIN, rules};
+use crate::model::card::Card;
+use crate::model::{AlignedBytes, AnyModel, HostBackground, HostRules, OwnedModel};
+use crate::schema::{Features, Table};
 
 /// What a [`Ready`] borrows.
 struct Held {
-    loaded: WithBytes,
+    loaded: OwnedModel,
     memory: MutBorrow<BackgroundMemory>,
 }
 
@@ -78,14 +39,23 @@ pub struct Ready<'p> {
     pub names: Names<'p>,
     /// Its own background records, where it has some.
     pub background: Option<HostBackground<'p>>,
+    /// What recourse may change; none for integer weights.
+    pub rules: Option<HostRules>,
+    /// How the tables that it was trained on are read.
+    pub table: Table,
 }
 
 impl Published {
-    /// Checks all of a blob.
-    pub fn load(blob: Blob) -> anyhow::Result<Self> {
-        let loaded = WithBytes::try_new(blob, |blob| Loaded::new(blob.as_slice()))?;
+    /// Checks all of a blob. This is the only way from bytes to a model that answers.
+    ///
+    /// # Errors
+    /// [`ServeError::Refused`], [`ServeError::Card`], [`ServeError::TwoFeatures`];
+    /// [`ServeError::Model`] for a model without names, or rules that contradict each other.
+    pub fn load(blob: AlignedBytes) -> Result<Self, ServeError> {
+        let loaded = OwnedModel::load(blob)?;
+        let card = Card::of(loaded.bytes())?;
         Self::try_new(Held { loaded, memory: MutBorrow::new(BackgroundMemory::default()) }, |held| {
-            let model = held.loaded.borrow_dependent().any();
+            let model = held.loaded.any();
             let all = Choice { only: Vec::new(), most: usize::MAX, seed: 0 };
             let background = match model {
                 AnyModel::Float(model) if model.background_rows() > 0 => {
@@ -93,12 +63,18 @@ impl Published {
                 }
                 _ => None,
             };
-            Ok(Ready { model, names: Names::new(model)?, background })
+            let rules = match model {
+                AnyModel::Float(model) => rules(model, card.as_ref(), None, &Features::default())?.with_margin(MARGIN),
+                AnyModel::Integer { .. } => None,
+            };
+            let table = card.map(|card| card.schema.table).unwrap_or_default();
+            Ok(Ready { model, names: Names::new(model)?, background, rules, table })
         })
     }
 
     /// Returns the model and what belongs to it.
-    pub fn ready(&self) -> &Ready<'_> {
+    #[must_use]
+    pub(super) fn ready(&self) -> &Ready<'_> {
         self.borrow_dependent()
     }
 }
@@ -126,17 +102,13 @@ pub struct Named<'m> {
 }
 
 impl<'m> Names<'m> {
-    fn new(model: AnyModel<'m>) -> anyhow::Result<Self> {
+    fn new(model: AnyModel<'m>) -> Result<Self, ServeError> {
         let schema = model.schema();
         let mut names = Names { by_name: HashMap::new(), features: Vec::new() };
         for (index, feature) in schema.features().iter().enumerate() {
-            let Some(name) = schema.feature_name(index) else {
-                bail!(
-                    "found a model without names, expected one with them: records come by name; export it again with its names"
-                );
-            };
+            let name = schema.feature_name(index).ok_or(Error::NamesStripped)?;
             if names.by_name.insert(name, index).is_some() {
-                bail!("found two features of the name `{name}`, expected names that differ");
+                return Err(ServeError::TwoFeatures(name.to_owned()));
             }
             let levels = matches!(feature.kind(), Kind::Category { .. });
             let levels = levels.then(|| schema.level_names(index).zip(0..).collect());
@@ -153,6 +125,25 @@ impl<'m> Names<'m> {
     /// Returns the names of the feature at an index.
     pub fn at(&self, feature: FeatureIndex) -> Option<&Named<'m>> {
         self.features.get(feature.0)
+    }
+
+    /// Returns the group of a record by the value that it has of a feature.
+    pub fn group(&self, feature: FeatureIndex, value: Value) -> Group {
+        match value {
+            Value::Missing => Group::Missing,
+            Value::Number(number) => Group::Named(number.to_string()),
+            Value::Unseen => Group::Unknown,
+            Value::Level(code) => {
+                let levels = self.at(feature).and_then(|named| named.levels.as_ref());
+                let name = levels.and_then(|levels| levels.iter().find(|(_, found)| **found == code));
+                name.map_or(Group::Unknown, |(name, _)| Group::Named((*name).to_owned()))
+            }
+        }
+    }
+
+    /// Returns all features, in their order.
+    pub fn features(&self) -> &[Named<'m>] {
+        &self.features
     }
 
     /// Returns all features' names, in their order.

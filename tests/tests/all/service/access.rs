@@ -1,0 +1,171 @@
+//! Who may ask, and what is kept of it.
+
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use feamoe_tests::command::{feamoe, keys};
+use serde_json::Value;
+
+use super::running::{JSON, MODEL, Running, TOKEN, folder, models, wait_for};
+
+const AS_JSON: &str = "content-type: application/json";
+
+/// Found by a red team: any web page could swap the model, or have a name that resolves to the
+/// service.
+#[test]
+fn pages_of_other_web_sites_are_refused() {
+    let service = Running::start(&["--host", "models.example"]);
+    let port = service.address.rsplit(':').next().unwrap();
+    let (own, named) =
+        (format!("origin: http://{}", service.address), format!("origin: https://models.example:{port}"));
+    let (local, with_port) = (format!("host: localhost:{port}"), format!("host: models.example:{port}"));
+    for (lines, status) in [
+        (&["host: evil.example"][..], 403),
+        (&["host: evil.example:8080"], 403),
+        (&["host: 203.0.113.7"], 403),
+        (&["host: localhost.evil.example"], 403),
+        (&["host: localhost@evil.example"], 403),
+        (&["host: not a host"], 400),
+        (&["host: localhost", "host: evil.example"], 400),
+        (&["origin: http://evil.example"], 403),
+        (&["origin: null"], 403),
+        (&["origin: http://localhost:1"], 403),
+        (&[&own, "origin: http://evil.example"], 403),
+        (&[&own], 200),
+        (&[&local], 200),
+        (&["host: LOCALHOST"], 200),
+        (&["host: [::1]:80"], 200),
+        (&["host: models.example"], 200),
+        (&[&with_port, &named], 200),
+        (&["host: localhost", &named], 403),
+    ] {
+        let (found, answer) = service.ask("POST /score", &[lines, &[AS_JSON]].concat(), "{}");
+        assert_eq!(found, status, "{lines:?}: {answer}");
+        // What needs no token, nor a body.
+        assert_eq!(service.ask("GET /model", lines, "").0, status, "{lines:?}");
+        assert_eq!(service.ask("GET /health", lines, "").0, 200, "{lines:?}");
+    }
+    let evil = ["origin: http://evil.example", &format!("authorization: Bearer {TOKEN}"), "content-type: text/plain"];
+    assert_eq!(service.ask("POST /model", &evil, "FEAM").0, 403);
+}
+
+#[test]
+fn models_need_the_token() {
+    let service = Running::start(&[]);
+    let first = service.model();
+    for token in ["", "another", &TOKEN[1..], &format!("{TOKEN}x")] {
+        let (status, answer) = service.post_as("/model", MODEL, token, &models()[1]);
+        assert_eq!(status, 401, "{token}: {answer}");
+    }
+    let (status, answer) = service.ask("POST /model", &["content-type: application/octet-stream"], "FEAM");
+    assert!(status == 401 && answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
+    assert_eq!(service.model(), first);
+    let (status, answer) = service.post_as("/model", MODEL, TOKEN, &models()[1]);
+    assert_eq!(status, 200, "{answer}");
+    assert_ne!(service.model(), first);
+    assert!(!service.folder.text("log").contains(TOKEN));
+}
+
+#[test]
+fn beyond_the_loopback_everything_needs_the_token() {
+    let folder = folder();
+    let start = |options: &[&str]| {
+        let mut command = Command::new(feamoe());
+        let output =
+            command.args(["serve", "first.feamoe"]).args(options).current_dir(folder.path(".")).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let error = start(&["--listen", "0.0.0.0:0"]);
+    assert!(error.contains("can be reached by other machines") && error.contains("--token-file FILE"), "{error}");
+    set_permissions(folder.path("token"), Permissions::from_mode(0o640)).unwrap();
+    let error = start(&["--token-file", "token"]);
+    assert!(error.contains("found the mode 640, expected 600 or less; run chmod 600"), "{error}");
+    folder.write("token", "too short");
+    set_permissions(folder.path("token"), Permissions::from_mode(0o600)).unwrap();
+    let error = start(&["--token-file", "token"]);
+    assert!(error.contains("found a token of 9 bytes, expected 16 to 1024"), "{error}");
+
+    let service = Running::start(&["--listen", "0.0.0.0:0"]);
+    for path in ["/score", "/explain", "/recourse", "/model"] {
+        assert_eq!(service.ask(&format!("POST {path}"), &[AS_JSON], "{}").0, 401, "{path}");
+    }
+    for (path, status) in
+        [("/model", 401), ("/metrics", 401), ("/openapi.json", 401), ("/health", 200), ("/ready", 200)]
+    {
+        assert_eq!(service.get(path).0, status, "{path}");
+    }
+    assert_eq!(service.post_as("/score", JSON, TOKEN, b"{}").0, 200);
+}
+
+/// Without a token there is no swap by HTTP, whatever is sent.
+#[test]
+fn without_a_token_models_come_by_signal_alone() {
+    let folder = folder();
+    let mut command = Command::new(feamoe());
+    command.args(["serve", "first.feamoe", "--listen", "127.0.0.1:0"]).current_dir(folder.path("."));
+    let mut process = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut address = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(process.stdout.take().unwrap()), &mut address).unwrap();
+    let response = ureq::post(format!("{}/model", address.trim()))
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .header("content-type", MODEL)
+        .header("authorization", "Bearer ")
+        .send(&models()[1][..]);
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert_eq!(response.unwrap().status().as_u16(), 403);
+}
+
+#[test]
+fn bodies_say_what_they_are() {
+    let service = Running::start(&[]);
+    for (path, right) in [("/score", JSON), ("/explain", JSON), ("/recourse", JSON), ("/model", MODEL)] {
+        let (status, _) = service.post_as(path, right, TOKEN, b"{}");
+        assert!(status != 415, "{path} {right}: {status}");
+        for content in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""] {
+            let (status, answer) = service.post_as(path, content, TOKEN, b"{}");
+            let error = answer["error"].as_str().unwrap();
+            assert!(status == 415 && error.contains(right), "{path} {content}: {status} {error}");
+        }
+    }
+    assert_eq!(service.post_as("/score", "application/json; charset=utf-8", TOKEN, b"{}").0, 200);
+    assert_eq!(service.post_as("/explain", "application/vnd.apache.arrow.stream", TOKEN, b"{}").0, 415);
+}
+
+/// Nothing that a client sent stands in the log, and no control character anywhere.
+#[test]
+fn the_log_has_nothing_of_the_client() {
+    let service = Running::start(&[]);
+    let secrets = ["secret-path", "secret-query", "secret-name", "secret-level", "secret-agent"];
+    for (request, body) in [
+        ("POST /score?gate=true", "{\"income\": 4711, \"region\": \"secret-level\"}"),
+        ("POST /score?x=secret-query", "{}"),
+        ("POST /score", "{\"secret-name\\u001b[2J\\u202e\": 1}"),
+        ("GET /secret-path/x", ""),
+        ("SECRET /score", ""),
+    ] {
+        let (status, answer) = service.ask(request, &[AS_JSON, "user-agent: secret-agent"], body);
+        assert!(!answer.chars().any(|c| (c.is_control() && c != '\r' && c != '\n') || c == '\u{202e}'), "{answer:?}");
+        assert!(answer.contains("x-request-id: "), "{status} {answer}");
+    }
+    let log = || service.folder.text("log");
+    wait_for("five lines", || log().lines().count() == 5);
+    for line in log().lines() {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(keys(&entry), ["bytes", "id", "method", "milliseconds", "route", "status", "time"]);
+        assert!(!secrets.iter().any(|secret| line.contains(secret)) && !line.contains("127.0.0.1"), "{line}");
+        assert!(!line.contains("4711") && !line.contains("SECRET"), "{line}");
+    }
+    let entries: Vec<Value> = log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&entries[0]["route"], &entries[0]["status"]), (&"/score".into(), &200.into()));
+    assert_eq!((&entries[3]["route"], &entries[4]["method"]), (&"other".into(), &"other".into()));
+    // With --quiet what was answered is left out.
+    let quiet = Running::start(&["--quiet"]);
+    assert_eq!((quiet.post("/score", "{}").0, quiet.post("/score", "[").0), (200, 400));
+    wait_for("a line", || quiet.folder.text("log").contains("\"status\":400"));
+    assert_eq!(quiet.folder.text("log").lines().count(), 1);
+}

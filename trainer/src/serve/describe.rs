@@ -1,0 +1,90 @@
+//! `GET /model`: what the model is.
+
+use feamoe_engine::FeatureIndex;
+use feamoe_engine::schema::{Kind, Transform};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::answer::Answer;
+use super::published::{Named, Ready};
+use super::refusal::Refusal;
+
+/// What the model is.
+#[derive(Serialize, ToSchema)]
+pub struct Model<'r> {
+    /// CRC-32 of the model, 8 hex digits.
+    model: String,
+    /// Its length.
+    bytes: usize,
+    /// Its experts.
+    experts: usize,
+    /// The score from which the outcome is favourable.
+    threshold: f32,
+    /// The favourable outcome.
+    outcome: Option<&'r str>,
+    /// Its background records.
+    background_rows: usize,
+    /// Rows that it learned from.
+    training_rows: u64,
+    /// Of those rows.
+    data_sha256: String,
+    /// The seed of the run.
+    seed: u64,
+    /// The version of feamoe that trained it.
+    trainer_version: String,
+    features: Vec<Feature<'r>>,
+}
+
+/// Describes the model in an answer of at most `most` bytes.
+pub fn model(ready: &Ready<'_>, most: usize) -> Result<Answer, Refusal> {
+    let model = ready.model;
+    let provenance = model.provenance();
+    let (major, minor, patch) = provenance.trainer_version;
+    let features = model.schema().features().iter().enumerate();
+    let answer = Model {
+        model: ready.crc(),
+        bytes: model.blob_bytes(),
+        experts: model.experts(),
+        threshold: model.threshold(),
+        outcome: model.schema().positive_name(),
+        background_rows: ready.background.as_ref().map_or(0, |background| background.rows()),
+        training_rows: provenance.training_rows,
+        data_sha256: provenance.data_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+        seed: provenance.seed,
+        trainer_version: format!("{major}.{minor}.{patch}"),
+        features: features
+            .filter_map(|(index, feature)| {
+                let Named { name, .. } = ready.names.at(FeatureIndex(index))?;
+                Some(Feature { name, kind: Described::new(feature.kind(), model.schema().level_names(index)) })
+            })
+            .collect(),
+    };
+    Answer::of(&answer, most)
+}
+
+/// A feature of the model.
+#[derive(Serialize, ToSchema)]
+struct Feature<'r> {
+    name: &'r str,
+    #[serde(flatten)]
+    kind: Described<'r>,
+}
+
+/// A number, or a category with its levels.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Described<'r> {
+    Number { low: f32, high: f32, bins: u16, log1p: bool },
+    Category { levels: Vec<&'r str> },
+}
+
+impl<'r> Described<'r> {
+    fn new(kind: Kind, levels: impl Iterator<Item = &'r str>) -> Self {
+        match kind {
+            Kind::Number { transform, low, high, bins, .. } => {
+                Self::Number { low, high, bins, log1p: transform == Transform::Log1p }
+            }
+            Kind::Category { .. } => Self::Category { levels: levels.collect() },
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The description of the service by OpenAPI: its endpoints, and the records of the model that
+//! answers.
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{OpenApi, ToSchema};
+
+use super::Limits;
+use super::answer::Answer;
+use super::published::Ready;
+use super::refusal::Refusal;
+use super::routes::paths;
+
+/// A record, or an array of records.
+#[derive(ToSchema)]
+#[allow(dead_code)] // its schema is that of the model's features
+pub struct Records;
+
+/// Bytes of a media type of their own.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code)] // for the description
+pub struct Binary(Vec<u8>);
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "feamoe serve", description = "Scores, explanations and recourse by a feamoe model"),
+    paths(
+        paths::score,
+        paths::explain,
+        paths::recourse,
+        paths::model,
+        paths::publish,
+        paths::health,
+        paths::ready,
+        paths::metrics,
+        paths::description,
+    )
+)]
+struct Description;
+
+/// Describes the service in an answer; `groups` are the columns by which decisions are counted.
+pub fn description(ready: &Ready<'_>, groups: &[String], limits: &Limits) -> Result<Answer, Refusal> {
+    let mut description = Description::openapi();
+    let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    description.components.get_or_insert_default().add_security_scheme("token", token);
+    let mut description = serde_json::to_value(description).map_err(Refusal::internal)?;
+    if let Some(schemas) = description.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        schemas.insert("Record".into(), record(ready, groups));
+        let one = json!({ "$ref": "#/components/schemas/Record" });
+        let many = json!({ "type": "array", "items": one, "maxItems": limits.records });
+        schemas.insert("Records".into(), json!({ "oneOf": [one, many] }));
+    }
+    Answer::of(&description, limits.answer_bytes)
+}
+
+/// Returns the JSON Schema of a record. A feature that is not there is missing.
+fn record(ready: &Ready<'_>, groups: &[String]) -> Value {
+    let group = |column: &String| (column.clone(), json!({ "type": ["string", "number", "boolean", "null"] }));
+    let mut properties: Map<String, Value> = groups.iter().map(group).collect();
+    for feature in ready.names.features() {
+        let kind = if feature.levels.is_some() { "string" } else { "number" };
+        properties.insert(feature.name.to_owned(), json!({ "type": [kind, "null"] }));
+    }
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}

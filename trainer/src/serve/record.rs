@@ -1,0 +1,288 @@
+//! Records as JSON: an object by the features' names, or an array of such objects. Read straight
+//! into a record of the model: a request allocates no tree.
+//!
+//! A number is a JSON number, a category a string; `null`, and a feature that is not named, are
+//! missing values. A level that the model does not know is no error: the answer notes it, as it
+//! does a number outside the training range. A record may also have the columns by whose values
+//! decisions are counted; those that are no features change no score.
+
+use std::fmt;
+
+use feamoe_engine::{FeatureIndex, Value};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+
+use super::published::{Names, Ready};
+use crate::model::{AnyRecord, FEATURES};
+
+/// Records after which a quick loop looks again whether its work is still wanted.
+pub const CHECKED: usize = 256;
+
+/// The group that a record belongs to by a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// It has no value there.
+    Missing,
+    /// It has a level that the model does not know.
+    Unknown,
+    /// It has this value.
+    Named(String),
+}
+
+impl Group {
+    /// Returns what the group is counted as.
+    pub fn label(&self) -> &str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unknown => "other",
+            Self::Named(name) => name,
+        }
+    }
+}
+
+/// Reads every record of a body, at most `most`, and gives it to `then` with the number of those
+/// before it and its groups by `columns`. A refusal is reported with its place in the body.
+pub fn read<'m>(
+    body: &[u8],
+    ready: &Ready<'m>,
+    columns: &[String],
+    most: usize,
+    then: impl FnMut(usize, &AnyRecord<'m>, &[Group]) -> Result<(), String>,
+) -> serde_json::Result<()> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let columns = Columns {
+        names: &ready.names,
+        columns,
+        features: columns.iter().map(|column| ready.names.find(column)).collect(),
+    };
+    let groups = vec![Group::Missing; columns.columns.len()];
+    let mut records = Records { columns, record: ready.model.record(), groups, read: 0, most, then };
+    json.deserialize_any(&mut records)?;
+    json.end()
+}
+
+/// What the keys of a record may be.
+struct Columns<'r, 'm> {
+    names: &'r Names<'m>,
+    /// Those by which decisions are counted.
+    columns: &'r [String],
+    /// Their features, where they are some.
+    features: Vec<Option<FeatureIndex>>,
+}
+
+struct Records<'r, 'm, F> {
+    columns: Columns<'r, 'm>,
+    record: AnyRecord<'m>,
+    groups: Vec<Group>,
+    read: usize,
+    most: usize,
+    then: F,
+}
+
+impl<'de, 'm, F: FnMut(usize, &AnyRecord<'m>, &[Group]) -> Result<(), String>> Visitor<'de>
+    for &mut Records<'_, 'm, F>
+{
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record (an object by the features' names) or an array of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(One(self))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Records { columns, record, groups, read, most, then } = self;
+        if read == most {
+            let message = format_args!("found more than {most} records, expected at most {most} a request");
+            return Err(A::Error::custom(message));
+        }
+        record.clear();
+        groups.fill(Group::Missing);
+        let mut given = [false; FEATURES];
+        let twice = |name: &str| A::Error::custom(format_args!("found `{name}` twice, expected each feature once"));
+        while let Some(key) = map.next_key_seed(Key(columns))? {
+            let feature = match key {
+                Place::Feature(feature) => feature,
+                Place::Column(index) => {
+                    let group = map.next_value_seed(GroupCell)?;
+                    if let Some(place) = groups.get_mut(index)
+                        && std::mem::replace(place, group) != Group::Missing
+                    {
+                        return Err(twice(columns.columns.get(index).map_or("", String::as_str)));
+                    }
+                    continue;
+                }
+            };
+            if let Some(given) = given.get_mut(feature.0)
+                && std::mem::replace(given, true)
+            {
+                return Err(twice(columns.names.at(feature).map_or("", |named| named.name)));
+            }
+            let value = map.next_value_seed(Cell { names: columns.names, feature })?;
+            _ = record.set_value(feature, value).map_err(A::Error::custom)?;
+            for (group, _) in groups.iter_mut().zip(&columns.features).filter(|(_, of)| **of == Some(feature)) {
+                *group = columns.names.group(feature, value);
+            }
+        }
+        then(*read, record, groups).map_err(A::Error::custom)?;
+        *read += 1;
+        Ok(())
+    }
+}
+
+/// An element of an array, which must be a record.
+struct One<'a, T>(&'a mut T);
+
+impl<'de, T> DeserializeSeed<'de> for One<'_, T>
+where
+    for<'a> &'a mut T: Visitor<'de, Value = ()>,
+{
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self.0)
+    }
+}
+
+/// Where the value of a key goes.
+enum Place {
+    Feature(FeatureIndex),
+    Column(usize),
+}
+
+/// The name of a feature, or of a column by which decisions are counted.
+struct Key<'c, 'r, 'm>(&'c Columns<'r, 'm>);
+
+impl<'de> DeserializeSeed<'de> for Key<'_, '_, '_> {
+    type Value = Place;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Place, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_, '_, '_> {
+    type Value = Place;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a feature")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Place, E> {
+        let Columns { names, columns, .. } = self.0;
+        let column = || columns.iter().position(|column| column == name).map(Place::Column);
+        names.find(name).map(Place::Feature).or_else(column).ok_or_else(|| {
+            let names: Vec<&str> = names.all().collect();
+            E::custom(format_args!("found the feature `{name}`, expected one of: {}", names.join(", ")))
+        })
+    }
+}
+
+/// The value of a column that is no feature.
+struct GroupCell;
+
+impl<'de> DeserializeSeed<'de> for GroupCell {
+    type Value = Group;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Group, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for GroupCell {
+    type Value = Group;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, a number, true, false or null")
+    }
+
+    fn visit_unit<E>(self) -> Result<Group, E> {
+        Ok(Group::Missing)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Group, E> {
+        Ok(Group::Named(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Group, E> {
+        Ok(Group::Named(number.to_string()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Group, E> {
+        Ok(Group::Named(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Group, E> {
+        Ok(Group::Named(number.to_string()))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Group, E> {
+        Ok(Group::Named(name.to_owned()))
+    }
+}
+
+/// The value of a feature.
+struct Cell<'r, 'm> {
+    names: &'r Names<'m>,
+    feature: FeatureIndex,
+}
+
+impl<'de> DeserializeSeed<'de> for Cell<'_, '_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Cell<'_, '_> {
+    fn levels(&self) -> Option<&std::collections::HashMap<&str, u16>> {
+        self.names.at(self.feature)?.levels.as_ref()
+    }
+
+    /// Numbers past f32 are infinite here, and clamped to the training range like all that lie
+    /// outside it.
+    #[allow(clippy::cast_possible_truncation)]
+    fn number<E: Error>(self, number: f64) -> Result<Value, E> {
+        match self.levels() {
+            None => Ok(Value::Number(number as f32)),
+            Some(_) => Err(E::invalid_type(Unexpected::Float(number), &self)),
+        }
+    }
+}
+
+impl Visitor<'_> for Cell<'_, '_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.levels().is_some() { "a string" } else { "a number" };
+        write!(f, "{kind} or null for `{}`", self.names.at(self.feature).map_or("", |named| named.name))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Missing)
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+        self.number(number)
+    }
+
+    #[allow(clippy::cast_precision_loss)] // to f32 in the end
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+        self.number(number as f64)
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+        self.number(number as f64)
+    }
+
+    fn visit_str<E: Error>(self, level: &str) -> Result<Value, E> {
+        match self.levels() {
+            Some(levels) => Ok(levels.get(level).map_or(Value::Unseen, |code| Value::Level(*code))),
+            None => Err(E::invalid_type(Unexpected::Str(level), &self)),
+        }
+    }
+}

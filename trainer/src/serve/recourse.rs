@@ -1,0 +1,139 @@
+//! `POST /recourse`: what would turn the decision on every declined record.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use feamoe_engine::recourse::Change;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Limits;
+use super::answer::{Answer, JSON};
+use super::pool::Wish;
+use super::published::Ready;
+use super::record;
+use super::refusal::Refusal;
+use crate::judge::recourse::few_changes;
+use crate::model::{AnyModel, AnyRecord, HostAnswer, HostRecourse};
+
+/// Most answers of a record.
+const MOST_ANSWERS: u8 = 20;
+
+/// Which answers are looked for.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Options {
+    /// Most answers of a record, which differ in the features changed.
+    #[serde(default = "three")]
+    #[param(minimum = 1, maximum = 20)]
+    pub answers: u8,
+    /// Most features that an answer changes.
+    #[serde(default = "three")]
+    #[param(minimum = 1, maximum = 255)]
+    pub changes: u8,
+}
+
+const fn three() -> u8 {
+    3
+}
+
+/// The recourse of all records, in their order.
+#[derive(ToSchema)]
+#[allow(dead_code)] // for the description
+pub struct Recourses<'r> {
+    /// CRC-32 of the model, 8 hex digits.
+    model: String,
+    recourse: Vec<Recourse<'r>>,
+}
+
+/// The recourse of a record.
+#[derive(Serialize, ToSchema)]
+struct Recourse<'r> {
+    /// Its score.
+    probability: f32,
+    /// Whether the outcome is favourable already: then there are no answers.
+    decision: bool,
+    /// The nearest first; none where nothing that may be changed helps.
+    answers: Vec<Proposal<'r>>,
+}
+
+/// A way to the favourable outcome.
+#[derive(Serialize, ToSchema)]
+struct Proposal<'r> {
+    /// How far it is, in standard deviations; a change of level counts sqrt(2).
+    distance: f32,
+    /// The score after the changes.
+    probability: f32,
+    /// By feature, its new value.
+    changes: BTreeMap<&'r str, NewValue<'r>>,
+}
+
+/// What a feature is to be changed to.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum NewValue<'r> {
+    Number(f32),
+    Level(&'r str),
+}
+
+/// Looks for recourse of every record of a JSON body.
+pub fn recourse(
+    ready: &Ready<'_>,
+    body: &[u8],
+    options: Options,
+    columns: &[String],
+    limits: &Limits,
+    wish: &Wish<'_>,
+) -> Result<Answer, Refusal> {
+    thread_local! {
+        // Some hundred kilobytes, made once by each thread that looks for recourse.
+        static SCRATCH: RefCell<Box<HostRecourse>> = RefCell::new(Box::new(HostRecourse::new()));
+    }
+    let Options { answers, changes } = options;
+    if !(1..=MOST_ANSWERS).contains(&answers) || changes == 0 {
+        let message = format!(
+            "found answers={answers}, changes={changes}; expected answers from 1 to {MOST_ANSWERS}, changes from 1 to 255"
+        );
+        return Err(Refusal::unprocessable(message));
+    }
+    let (AnyModel::Float(model), Some(rules)) = (ready.model, &ready.rules) else {
+        return Err(Refusal::unprocessable(
+            "found a model of integer weights, expected the model it was exported from",
+        ));
+    };
+    let mut room = vec![HostAnswer::NONE; usize::from(answers)];
+    let mut answer = Answer::new(JSON, limits.answer_bytes);
+    let head = format!("{{\"model\":\"{}\",\"recourse\":[", ready.crc());
+    answer.text(&head).map_err(Refusal::unprocessable)?;
+    record::read(body, ready, columns, limits.records, |before, record, _| {
+        wish.check()?;
+        let score = ready.model.score(record).map_err(|error| error.to_string())?;
+        let found = match record {
+            AnyRecord::Float(record) if !score.decision => SCRATCH.with_borrow_mut(|scratch| {
+                few_changes(model, record, rules, changes.into(), scratch, &mut room, &mut || wish.lasts())
+            }),
+            _ => Vec::new(),
+        };
+        // What was found until the time ran out may not be the nearest.
+        wish.check()?;
+        let answers = found.iter().map(|found| Proposal::new(ready, found)).collect();
+        answer.element(before, &Recourse { probability: score.probability, decision: score.decision, answers })
+    })?;
+    answer.text("]}").map_err(Refusal::unprocessable)?;
+    Ok(answer)
+}
+
+impl<'r> Proposal<'r> {
+    fn new(ready: &Ready<'r>, answer: &HostAnswer) -> Self {
+        let schema = ready.model.schema();
+        let changes = answer.changes.iter().zip(ready.names.all()).enumerate().filter_map(|(index, (change, name))| {
+            let value = match (*change)? {
+                Change::Number(number) => NewValue::Number(number),
+                Change::Level(code) => NewValue::Level(schema.level_names(index).nth(usize::from(code))?),
+            };
+            Some((name, value))
+        });
+        Self { distance: answer.distance, probability: answer.probability, changes: changes.collect() }
+    }
+}

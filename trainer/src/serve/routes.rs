@@ -1,0 +1,424 @@
+//! The endpoints, and the one place where models are swapped.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::{Bytes, HttpBody as _};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{MatchedPath, Query, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use feamoe_engine::format::HEADER_BYTES;
+use feamoe_engine::limits::MAX_BLOB_BYTES;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::access::{Access, Needs, media_type};
+use super::answer::{Answer, JSON};
+use super::log::{self, Log};
+use super::metrics::{Metrics, Tally};
+use super::pool::{Pool, Wish, run_here};
+use super::published::{Published, Ready};
+use super::refusal::{Refusal, Refusals};
+use super::table::ARROW;
+use super::{Limits, ServeError, Settings, describe, explain, openapi, recourse, score, table};
+use crate::model::AlignedBytes;
+
+/// Longest body that is scored where it arrives: a few milliseconds at most, of empty records.
+const SMALL_BYTES: usize = 4 << 10;
+/// The media type of a model.
+const MODEL: &str = "application/octet-stream";
+/// Stands for what the service does not have.
+const OTHER: &str = "other";
+/// The status of a request whose client left before its answer.
+const LEFT: u16 = 499;
+
+/// The endpoints by method and path, with their names in metrics and what they need.
+const ENDPOINTS: [(Method, &str, &str, Needs); 9] = [
+    (Method::POST, "/score", "POST /score", Needs { media_types: &[JSON, ARROW], ..NOTHING }),
+    (Method::POST, "/explain", "POST /explain", Needs { media_types: &[JSON], ..NOTHING }),
+    (Method::POST, "/recourse", "POST /recourse", Needs { media_types: &[JSON], ..NOTHING }),
+    (Method::GET, "/model", "GET /model", NOTHING),
+    (Method::POST, "/model", "POST /model", Needs { media_types: &[MODEL], token: true, ..NOTHING }),
+    (Method::GET, "/health", "GET /health", Needs { is_free: true, ..NOTHING }),
+    (Method::GET, "/ready", "GET /ready", Needs { is_free: true, ..NOTHING }),
+    (Method::GET, "/metrics", "GET /metrics", NOTHING),
+    (Method::GET, "/openapi.json", "GET /openapi.json", NOTHING),
+];
+
+const NOTHING: Needs = Needs { media_types: &[], token: false, is_free: false };
+
+/// The address of this machine that a connection came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Local(pub IpAddr);
+
+/// What all requests share. Each takes the model that is current when its work begins, and keeps it
+/// to its end; nothing waits for a lock.
+pub struct Service {
+    published: ArcSwap<Published>,
+    pub(super) metrics: Metrics,
+    pub(super) log: Log,
+    pub(super) limits: Limits,
+    access: Access,
+    groups: Vec<String>,
+    /// Explanations and recourse.
+    slow: Pool,
+    /// Scores of large bodies, and models to be checked.
+    batches: Pool,
+    pub(super) is_ending: AtomicBool,
+    /// Of the first request; the others count on.
+    first_id: u64,
+    requests: AtomicU64,
+}
+
+impl Service {
+    /// Starts with a model.
+    ///
+    /// # Errors
+    /// [`ServeError::Threads`].
+    pub fn new(published: Published, settings: Settings, log: Log) -> Result<Self, ServeError> {
+        let Settings { limits, access, groups } = settings;
+        let metrics = Metrics::new(&groups)?;
+        metrics.model(&published.ready().crc());
+        let Limits { threads, queue, work_time, .. } = limits;
+        Ok(Self {
+            published: ArcSwap::from_pointee(published),
+            metrics,
+            log,
+            access,
+            groups,
+            slow: Pool::new("explain", threads, queue, true, work_time)?,
+            batches: Pool::new("batch", threads, queue, false, work_time)?,
+            limits,
+            is_ending: AtomicBool::new(false),
+            first_id: RandomState::new().hash_one(0),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// Checks a blob as a whole, and only then puts it in the place of the model there is, which is
+    /// dropped with its last request. Returns its checksum.
+    ///
+    /// # Errors
+    /// As [`Published::load`]; then the model there was stays, and the log says so.
+    pub fn publish(&self, blob: AlignedBytes) -> Result<String, ServeError> {
+        self.put(Published::load(blob))
+    }
+
+    /// As [`Service::publish`], of a file.
+    ///
+    /// # Errors
+    /// As [`Service::publish`]; [`ServeError::Model`] where the file cannot be read.
+    pub fn publish_file(&self, path: &Path) -> Result<String, ServeError> {
+        self.put(AlignedBytes::read(path).map_err(ServeError::from).and_then(Published::load))
+    }
+
+    fn put(&self, published: Result<Published, ServeError>) -> Result<String, ServeError> {
+        self.metrics.swap(published.is_ok());
+        match published {
+            Ok(published) => {
+                let crc = published.ready().crc();
+                self.published.store(Arc::new(published));
+                self.metrics.model(&crc);
+                self.note("model", Some(&crc), None);
+                Ok(crc)
+            }
+            Err(error) => {
+                self.note("model refused", None, Some(&error.to_string()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Logs an event.
+    pub(super) fn note(&self, event: &'static str, model: Option<&str>, message: Option<&str>) {
+        if !self.log.event(event, model, message) {
+            self.metrics.lost_lines.inc();
+        }
+    }
+
+    /// Waits until the log is written.
+    pub fn flush_log(&self) {
+        self.log.flush();
+    }
+}
+
+/// Makes the routes of a service.
+pub(super) fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/score", post(score))
+        .route("/explain", post(explain))
+        .route("/recourse", post(recourse))
+        .route("/model", get(model).post(publish))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/openapi.json", get(description))
+        .fallback(async |request: Request| other(StatusCode::NOT_FOUND, &request))
+        .method_not_allowed_fallback(async |request: Request| other(StatusCode::METHOD_NOT_ALLOWED, &request))
+        .layer(from_fn_with_state(Arc::clone(&service), observe))
+        .with_state(service)
+}
+
+fn other(status: StatusCode, request: &Request) -> Refusal {
+    let names = ENDPOINTS.map(|(_, _, name, _)| name).join(", ");
+    Refusal::new(status, format!("found {} {}, expected one of {names}", request.method(), request.uri().path()))
+}
+
+type Shared = State<Arc<Service>>;
+type Options<T> = Result<Query<T>, QueryRejection>;
+
+/// A request until its answer is there, or its client has left.
+struct Observed {
+    service: Arc<Service>,
+    start: Instant,
+    method: &'static str,
+    route: &'static str,
+    endpoint: &'static str,
+    id: u64,
+    status: u16,
+    bytes: u64,
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        let Self { ref service, start, method, route, endpoint, id, status, bytes } = *self;
+        let took = start.elapsed();
+        service.metrics.request(endpoint, status, took);
+        if !service.log.request(log::Request { method, route, status, took, bytes, id }) {
+            service.metrics.lost_lines.inc();
+        }
+    }
+}
+
+/// Lets in who may ask, counts and logs.
+async fn observe(State(service): Shared, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or(OTHER, MatchedPath::as_str);
+    let of_path = || ENDPOINTS.iter().filter(|(_, found, ..)| *found == path);
+    let endpoint = of_path().find(|(method, ..)| method == request.method());
+    let route = of_path().next().map_or(OTHER, |(_, path, ..)| path);
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => OTHER,
+    };
+    let count = service.requests.fetch_add(1, Relaxed);
+    let mut observed = Observed {
+        start: Instant::now(),
+        method,
+        route,
+        endpoint: endpoint.map_or(OTHER, |(_, _, name, _)| name),
+        id: service.first_id.wrapping_add(count),
+        status: LEFT,
+        bytes: 0,
+        service,
+    };
+    let local = request.extensions().get::<Local>().map(|local| local.0);
+    let needs = endpoint.map_or(NOTHING, |(.., needs)| *needs);
+    let mut response = match observed.service.access.check(needs, request.method(), request.headers(), local) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => {
+            pass_over(&observed.service, request).await;
+            refusal.into_response()
+        }
+    };
+    observed.status = response.status().as_u16();
+    observed.bytes = response.body().size_hint().exact().unwrap_or(0);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::try_from(log::shown_id(observed.id)) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    response
+}
+
+/// Reads the body of a refused request without keeping it, where it is not too long: many clients
+/// look for an answer only when all is sent.
+async fn pass_over(service: &Service, request: Request) {
+    let most = service.limits.body_bytes;
+    let mut body = request.into_body();
+    if body.size_hint().lower() > most as u64 {
+        return;
+    }
+    let read = async {
+        let mut length = 0;
+        while length <= most
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            length += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Where it does not come in time, the answer says what it would have said.
+    _ = tokio::time::timeout(service.limits.body_time, read).await;
+}
+
+/// Reads a body of at most `most` bytes, in time.
+async fn body(service: &Service, request: Request, most: usize) -> Result<Bytes, Refusal> {
+    let too_long = || {
+        let message = format!("found a body of more than {most} bytes, expected at most {most}");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    };
+    if request.body().size_hint().lower() > most as u64 {
+        return Err(too_long());
+    }
+    let time = service.limits.body_time;
+    match tokio::time::timeout(time, Limited::new(request.into_body(), most).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
+        Ok(Err(_)) => Err(Refusal::new(StatusCode::BAD_REQUEST, "found a body that ends before its end")),
+        Err(_) => {
+            let seconds = time.as_secs_f64();
+            let message = format!("found a body that took more than {seconds} s, expected it within {seconds} s");
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, message))
+        }
+    }
+}
+
+/// Scores records, given as JSON or as an Arrow stream; the answer is of the same kind.
+#[utoipa::path(
+    post,
+    path = "/score",
+    params(score::Options),
+    request_body(content((openapi::Records = "application/json"), (openapi::Binary = "application/vnd.apache.arrow.stream"))),
+    responses((status = 200, content((score::Scores<'_> = "application/json"), (openapi::Binary = "application/vnd.apache.arrow.stream"))), Refusals)
+)]
+async fn score(State(service): Shared, options: Options<score::Options>, request: Request) -> Result<Answer, Refusal> {
+    let Query(options) = options?;
+    let is_table = media_type(request.headers()).eq_ignore_ascii_case(ARROW);
+    let body = body(&service, request, service.limits.body_bytes).await?;
+    let is_small = body.len() <= SMALL_BYTES && !is_table;
+    let scored = {
+        let service = Arc::clone(&service);
+        move |wish: &Wish<'_>| -> Result<(Answer, Tally), Refusal> {
+            let published = service.published.load();
+            let (ready, groups, limits) = (published.ready(), &service.groups, &service.limits);
+            if is_table {
+                table::score(ready, body, groups, limits, wish)
+            } else {
+                score::score(ready, &body, options, groups, limits, wish)
+            }
+        }
+    };
+    let (answer, tally) =
+        if is_small { run_here(service.limits.work_time, scored)? } else { service.batches.run(scored).await? };
+    service.metrics.decisions(&tally);
+    Ok(answer)
+}
+
+/// Explains the scores of records.
+#[utoipa::path(
+    post,
+    path = "/explain",
+    params(explain::Options),
+    request_body(content = openapi::Records, content_type = "application/json"),
+    responses((status = 200, body = explain::Explanations<'_>), Refusals)
+)]
+async fn explain(
+    State(service): Shared,
+    options: Options<explain::Options>,
+    request: Request,
+) -> Result<Answer, Refusal> {
+    let Query(options) = options?;
+    slow(service, request, move |ready, body, service, wish| {
+        explain::explain(ready, body, options, &service.groups, &service.limits, wish)
+    })
+    .await
+}
+
+/// Looks for what would turn the decision on declined records.
+#[utoipa::path(
+    post,
+    path = "/recourse",
+    params(recourse::Options),
+    request_body(content = openapi::Records, content_type = "application/json"),
+    responses((status = 200, body = recourse::Recourses<'_>), Refusals)
+)]
+async fn recourse(
+    State(service): Shared,
+    options: Options<recourse::Options>,
+    request: Request,
+) -> Result<Answer, Refusal> {
+    let Query(options) = options?;
+    slow(service, request, move |ready, body, service, wish| {
+        recourse::recourse(ready, body, options, &service.groups, &service.limits, wish)
+    })
+    .await
+}
+
+/// Runs what takes long on the threads for it.
+async fn slow(
+    service: Arc<Service>,
+    request: Request,
+    work: impl FnOnce(&Ready<'_>, &[u8], &Service, &Wish<'_>) -> Result<Answer, Refusal> + Send + 'static,
+) -> Result<Answer, Refusal> {
+    let body = body(&service, request, service.limits.body_bytes).await?;
+    let shared = Arc::clone(&service);
+    service.slow.run(move |wish| work(shared.published.load().ready(), &body, &shared, wish)).await
+}
+
+/// Describes the model that answers.
+#[utoipa::path(get, path = "/model", responses((status = 200, body = describe::Model<'_>), Refusals))]
+async fn model(State(service): Shared) -> Result<Answer, Refusal> {
+    describe::model(service.published.load().ready(), service.limits.answer_bytes)
+}
+
+/// Puts another model in place, in memory only. Needs the token.
+#[utoipa::path(
+    post,
+    path = "/model",
+    request_body(content = openapi::Binary, content_type = "application/octet-stream"),
+    security(("token" = [])),
+    responses((status = 200, body = describe::Model<'_>), Refusals)
+)]
+async fn publish(State(service): Shared, request: Request) -> Result<Answer, Refusal> {
+    let blob = body(&service, request, HEADER_BYTES + MAX_BLOB_BYTES).await?;
+    let shared = Arc::clone(&service);
+    let published = move |_: &Wish<'_>| {
+        let published = shared.publish(AlignedBytes::new(&blob));
+        published.map_err(|error| Refusal::unprocessable(format_args!("{error}; the model there was stays")))?;
+        describe::model(shared.published.load().ready(), shared.limits.answer_bytes)
+    };
+    service.batches.run(published).await
+}
+
+/// Says that the process runs.
+#[utoipa::path(get, path = "/health", responses((status = 200, content_type = "text/plain", body = String), Refusals))]
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// Says whether requests should be sent here: not to a service that ends.
+#[utoipa::path(get, path = "/ready", responses((status = 200, content_type = "text/plain", body = String), Refusals))]
+async fn ready(State(service): Shared) -> Result<&'static str, Refusal> {
+    if service.is_ending.load(Relaxed) { Err(Refusal::busy("the service ends")) } else { Ok("ok\n") }
+}
+
+/// Counters and latencies for Prometheus.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, content_type = "text/plain", body = String), Refusals))]
+async fn metrics(State(service): Shared) -> Result<Response, Refusal> {
+    let text = service.metrics.text().map_err(Refusal::internal)?;
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// Describes the service, for the model that answers, by OpenAPI.
+#[utoipa::path(get, path = "/openapi.json", responses((status = 200, body = Object), Refusals))]
+async fn description(State(service): Shared) -> Result<Answer, Refusal> {
+    openapi::description(service.published.load().ready(), &service.groups, &service.limits)
+}
+
+pub(super) mod paths {
+    pub use super::{
+        __path_description, __path_explain, __path_health, __path_metrics, __path_model, __path_publish, __path_ready,
+        __path_recourse, __path_score,
+    };
+}

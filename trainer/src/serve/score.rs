@@ -1,0 +1,116 @@
+//! `POST /score`: probability and decision of every record.
+
+use feamoe_engine::schema::Note;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Limits;
+use super::answer::{Answer, JSON};
+use super::metrics::Tally;
+use super::pool::Wish;
+use super::published::{Names, Ready};
+use super::record::{self, Group};
+use super::refusal::Refusal;
+use crate::model::{AnyRecord, HostScore};
+
+/// What may be asked for beside the scores.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Options {
+    /// Adds the weights of the experts; of JSON alone.
+    #[serde(default)]
+    pub gate: bool,
+}
+
+/// The scores of all records, in their order.
+#[derive(ToSchema)]
+#[allow(dead_code)] // for the description
+pub struct Scores<'r> {
+    /// CRC-32 of the model, 8 hex digits.
+    model: String,
+    scores: Vec<Score<'r>>,
+}
+
+/// The score of a record.
+#[derive(Serialize, ToSchema)]
+pub struct Score<'r> {
+    /// The probability of the favourable outcome, or the score that stands for it.
+    probability: f32,
+    /// Whether the outcome is favourable.
+    decision: bool,
+    notes: Notes<'r>,
+    /// By expert, its weight; they add up to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    gate: Option<Vec<f32>>,
+}
+
+impl<'r> Score<'r> {
+    /// Describes a score.
+    pub fn new(ready: &Ready<'r>, record: &AnyRecord<'_>, score: &HostScore, gate: bool) -> Self {
+        Self {
+            probability: score.probability,
+            decision: score.decision,
+            notes: Notes::new(&ready.names, record),
+            gate: gate.then(|| score.gate.iter().copied().take(ready.model.experts()).collect()),
+        }
+    }
+}
+
+/// The features whose values were not as in training.
+#[derive(Default, Serialize, ToSchema)]
+pub struct Notes<'r> {
+    /// Without a value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    missing: Vec<&'r str>,
+    /// Outside the range of the training, and scored as at its end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    clamped: Vec<&'r str>,
+    /// Of a level that the model does not know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    unseen: Vec<&'r str>,
+}
+
+impl<'r> Notes<'r> {
+    fn new(names: &Names<'r>, record: &AnyRecord<'_>) -> Self {
+        let mut notes = Self::default();
+        for (note, name) in record.notes().iter().zip(names.all()) {
+            match note {
+                Note::Usual => {}
+                Note::Missing => notes.missing.push(name),
+                Note::Clamped => notes.clamped.push(name),
+                Note::Unseen => notes.unseen.push(name),
+            }
+        }
+        notes
+    }
+}
+
+/// Scores every record of a JSON body, and counts the decisions.
+pub fn score(
+    ready: &Ready<'_>,
+    body: &[u8],
+    options: Options,
+    columns: &[String],
+    limits: &Limits,
+    wish: &Wish<'_>,
+) -> Result<(Answer, Tally), Refusal> {
+    let mut answer = Answer::new(JSON, limits.answer_bytes);
+    let mut tally = Tally::default();
+    let opened = answer.text(&format!("{{\"model\":\"{}\",\"scores\":[", ready.crc()));
+    opened.map_err(Refusal::unprocessable)?;
+    record::read(body, ready, columns, limits.records, |before, record, groups| {
+        if before % record::CHECKED == 0 {
+            wish.check()?;
+        }
+        let score = ready.model.score(record).map_err(|error| error.to_string())?;
+        tally.add(score.decision, record.notes(), groups.iter().map(Group::label));
+        answer.element(before, &Score::new(ready, record, &score, options.gate))
+    })?;
+    answer.text("]}").map_err(Refusal::unprocessable)?;
+    Ok((answer, tally))
+}

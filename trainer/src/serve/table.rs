@@ -1,0 +1,155 @@
+//! Records as an Arrow stream: a batch of scores for batches of rows, columns by the features'
+//! names.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray, Float32Array, RecordBatch, RecordBatchIterator, UInt16Array};
+use arrow_buffer::Buffer;
+use arrow_ipc::MessageHeader;
+use arrow_ipc::reader::StreamDecoder;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use axum::body::Bytes;
+
+use super::Limits;
+use super::answer::Answer;
+use super::metrics::{Tally, counted};
+use super::pool::Wish;
+use super::published::Ready;
+use super::record::{CHECKED, Group};
+use super::refusal::Refusal;
+use crate::judge::binding::Binding;
+use crate::rows::{ArrowRows, Source as _, guarded};
+
+/// The media type of an Arrow stream.
+pub const ARROW: &str = "application/vnd.apache.arrow.stream";
+
+/// What the stream is called in messages.
+const NAME: &str = "the body";
+/// Stands before every message.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// Scores every row of an Arrow stream, and counts the decisions. The answer is an Arrow stream
+/// too: probability, decision, and how many values were missing, clamped and unseen.
+pub fn score(
+    ready: &Ready<'_>,
+    body: Bytes,
+    columns: &[String],
+    limits: &Limits,
+    wish: &Wish<'_>,
+) -> Result<(Answer, Tally), Refusal> {
+    check(&body, limits.records).map_err(Refusal::unprocessable)?;
+    let (schema, batches) = guarded(|| decode(body)).map_err(Refusal::unprocessable)?;
+    let reader = RecordBatchIterator::new(batches.into_iter().map(Ok), schema);
+    let mut rows = ArrowRows::new(NAME, reader, &ready.table).map_err(Refusal::unprocessable)?;
+    let binding = Binding::of(ready.model.schema(), |name| rows.column(name, "the model"));
+    let binding = binding.map_err(Refusal::unprocessable)?;
+    let groups: Vec<Option<usize>> =
+        columns.iter().map(|column| rows.columns().iter().position(|found| found == column)).collect();
+    rows.want(&[binding.columns(), groups.iter().flatten().copied().collect()].concat());
+
+    let mut record = ready.model.record();
+    let mut tally = Tally::default();
+    let (mut probability, mut decision) = (Vec::new(), Vec::new());
+    let mut noted = [const { Vec::<u16>::new() }; 3];
+    while rows.advance().map_err(Refusal::unprocessable)? {
+        if probability.len() % CHECKED == 0 {
+            wish.check().map_err(Refusal::unprocessable)?;
+        }
+        let row = rows.record();
+        binding.fill(&row, &mut record).map_err(Refusal::unprocessable)?;
+        let score = ready.model.score(&record).map_err(Refusal::unprocessable)?;
+        let groups: Vec<Group> = groups
+            .iter()
+            .map(|column| {
+                let text = column.and_then(|column| row.cell(column).text());
+                text.map_or(Group::Missing, |text| Group::Named(String::from_utf8_lossy(&text).into_owned()))
+            })
+            .collect();
+        tally.add(score.decision, record.notes(), groups.iter().map(Group::label));
+        probability.push(score.probability);
+        decision.push(score.decision);
+        for (column, count) in noted.iter_mut().zip(counted(record.notes())) {
+            column.push(count);
+        }
+    }
+
+    let [missing, clamped, unseen] = noted;
+    let columns: [(&str, ArrayRef); 5] = [
+        ("probability", Arc::new(Float32Array::from(probability))),
+        ("decision", Arc::new(BooleanArray::from(decision))),
+        ("missing", Arc::new(UInt16Array::from(missing))),
+        ("clamped", Arc::new(UInt16Array::from(clamped))),
+        ("unseen", Arc::new(UInt16Array::from(unseen))),
+    ];
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, column)| Field::new(*name, DataType::clone(column.data_type()), false)).collect();
+    let metadata = HashMap::from([("model".to_owned(), ready.crc())]);
+    let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+    let mut answer = Answer::new(ARROW, limits.answer_bytes);
+    let written =
+        RecordBatch::try_new(Arc::clone(&schema), columns.map(|(_, column)| column).into()).and_then(|batch| {
+            let mut writer = StreamWriter::try_new(&mut answer, &schema)?;
+            writer.write(&batch)?;
+            writer.finish()
+        });
+    written.map_err(Refusal::unprocessable)?;
+    Ok((answer, tally))
+}
+
+/// Looks through the messages of a stream before any is decoded: their rows are counted, and
+/// compressed ones, which may be of any length, are refused.
+fn check(body: &[u8], most: usize) -> Result<(), String> {
+    let damaged = || "found a stream that is cut off or damaged, expected an Arrow IPC stream".to_owned();
+    let (mut rest, mut rows) = (body, 0_usize);
+    while !rest.is_empty() {
+        let mut word = || {
+            let (word, after) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
+            rest = after;
+            Ok::<_, String>(*word)
+        };
+        let first = word()?;
+        let length = if first == CONTINUATION { word()? } else { first };
+        let length = usize::try_from(i32::from_le_bytes(length)).map_err(|_| damaged())?;
+        if length == 0 {
+            return Ok(());
+        }
+        let (head, after) = rest.split_at_checked(length).ok_or_else(damaged)?;
+        let message = arrow_ipc::root_as_message(head).map_err(|_| damaged())?;
+        if !matches!(
+            message.header_type(),
+            MessageHeader::Schema | MessageHeader::RecordBatch | MessageHeader::DictionaryBatch
+        ) {
+            return Err(damaged());
+        }
+        let batch = message.header_as_record_batch();
+        let dictionary = message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data());
+        if batch.or(dictionary).is_some_and(|batch| batch.compression().is_some()) {
+            return Err("found a compressed stream, expected one without compression".into());
+        }
+        if let Some(batch) = batch {
+            rows =
+                usize::try_from(batch.length()).ok().and_then(|length| rows.checked_add(length)).ok_or_else(damaged)?;
+        }
+        if rows > most {
+            return Err(format!("found more than {most} records, expected at most {most} a request"));
+        }
+        let length = usize::try_from(message.bodyLength()).map_err(|_| damaged())?;
+        rest = after.get(length..).ok_or_else(damaged)?;
+    }
+    Ok(())
+}
+
+fn decode(body: Bytes) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+    let mut decoder = StreamDecoder::new();
+    let mut buffer = Buffer::from(body);
+    let mut batches = Vec::new();
+    while let Some(batch) = decoder.decode(&mut buffer)? {
+        batches.push(batch);
+    }
+    decoder.finish()?;
+    let none = || ArrowError::ParseError("found no schema, expected an Arrow IPC stream".into());
+    let schema = batches.first().map(RecordBatch::schema).or_else(|| decoder.schema()).ok_or_else(none)?;
+    Ok((schema, batches))
+}
