@@ -57,6 +57,7 @@ mod manners;
 mod merge;
 mod monitor;
 mod monotone;
+mod notice;
 mod onnx;
 mod packages;
 mod paper;
