@@ -28,7 +28,7 @@ echo "the module: $bytes bytes, $(gzip -9 <engine/js/feamoe.wasm | wc -c) compre
 
 # What the report carries.
 carried=trainer/src/report/what_if
-# The order of its functions follows the compiler and the folder of the repository.
+# By another compiler, or of an engine that computes the same, it is another file.
 if ! cmp --quiet engine/js/feamoe.wasm $carried/feamoe.wasm; then
     echo "the report's module, by $(cat $carried/feamoe.wasm.rustc), is compared by what it computes"
     export OTHER_WASM=$PWD/$carried/feamoe.wasm
