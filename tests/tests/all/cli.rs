@@ -205,6 +205,8 @@ const COMMANDS: [(&str, &[&str]); 19] = [
             "--flush",
             "--on-event",
             "--bad-cells",
+            "--key-file",
+            "--seen",
             "--status",
             "--model",
             "--schema",

@@ -40,6 +40,7 @@ mod fewer_experts;
 mod firmware_costs;
 mod firmware_example;
 mod firmware_parity;
+mod fleet;
 mod following;
 mod fuzz_seeds;
 mod golden_blob;
