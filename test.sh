@@ -4,6 +4,7 @@
 # network, no rights) is left out and named at the end; the exit code tells of failures only.
 #
 # FEAMOE_DATA names a folder with the real data sets; tests that need them are skipped without it.
+# FEAMOE_FUZZ_SECONDS=N fuzzes for N seconds, guided by coverage, after a build of some minutes.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -172,6 +173,21 @@ else
     done
     rm -rf "$packed"
     unset CARGO_PROFILE_DEV_OPT_LEVEL CARGO_PROFILE_DEV_DEBUG
+fi
+
+if [ -n "${FEAMOE_FUZZ_SECONDS:-}" ]; then
+    step "fuzzing"
+    tests/fuzz/run.sh "$FEAMOE_FUZZ_SECONDS"
+fi
+
+# The tests hold every workspace to the same list without it.
+step "the supply chain"
+if cargo deny --version >/dev/null 2>&1; then
+    while read -r lock; do
+        cargo deny --log-level error --manifest-path "${lock%lock}toml" --config .deny.toml --locked check --hide-inclusion-graph licenses bans sources
+    done < <(git ls-files '*Cargo.lock')
+else
+    echo "not checked by cargo deny, which is not installed"
 fi
 
 # Breaking changes need a new version. The first release has nothing to be compared with.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds engine/c as WebAssembly, into engine/js/feamoe.wasm; with --report also copies it into the
-# trainer, whose report carries it, with the name of the compiler beside. Exit code 3: the target is
-# missing and could not be had.
+# Builds engine/c as WebAssembly, into engine/js/feamoe.wasm: the same bytes in any folder, by the same
+# compiler. With --report also copies it into the trainer, whose report carries it, with the name of
+# the compiler beside. Exit code 3: the target is missing and could not be had.
 set -euo pipefail
 cd "$(dirname "$0")/../c"
 
@@ -15,7 +15,7 @@ has_target || { command -v rustup >/dev/null && timeout 300 rustup target add $t
 # The capacity is that of feamoe.mjs.
 export FEAMOE_FEATURES=512 FEAMOE_EXPERTS=64 FEAMOE_BACKGROUND=1000 CARGO_PROFILE_RELEASE_OPT_LEVEL=s
 export CARGO_TARGET_DIR="$PWD/../../target/js"
-cargo rustc --quiet --release --locked --target $target --no-default-features --crate-type cdylib -- \
+../reproducible.sh cargo rustc --quiet --release --locked --target $target --no-default-features --crate-type cdylib -- \
     -C strip=symbols -C link-arg=--export=__heap_base
 cp "$CARGO_TARGET_DIR/$target/release/feamoe.wasm" ../js/feamoe.wasm
 if [ "${1:-}" = --report ]; then

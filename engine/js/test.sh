@@ -36,10 +36,14 @@ engine/js/build.sh || status=$?
 bytes=$(stat --format %s engine/js/feamoe.wasm)
 echo "the module: $bytes bytes, $(gzip -9 <engine/js/feamoe.wasm | wc -c) compressed"
 [ "$bytes" -le $most_bytes ] || { echo "expected at most $most_bytes bytes" >&2; exit 1; }
+if grep --quiet --text --fixed-strings -e "$PWD" -e "${CARGO_HOME:-$HOME/.cargo}" engine/js/feamoe.wasm; then
+    echo "the module names a folder of who built it" >&2
+    exit 1
+fi
 
 # What the report carries.
 carried=trainer/src/report/what_if
-# The order of its functions follows the compiler and the folder of the repository.
+# By another compiler, or of an engine that computes the same, it is another file.
 if ! cmp --quiet engine/js/feamoe.wasm $carried/feamoe.wasm; then
     echo "the report's module, by $(cat $carried/feamoe.wasm.rustc), is compared by what it computes"
     export OTHER_WASM=$PWD/$carried/feamoe.wasm

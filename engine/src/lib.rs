@@ -51,10 +51,10 @@
 //!
 //! # Features
 //! `armv7em`, off by default: assembly for the loop over the terms, from a crate of its own; the
-//! bits stay. `defmt`: `Format` on errors, notes and scores. `tables`: checksums in a third of the
-//! time, for hosts. Scores and attributions implement
-//! serde's `Serialize` in any case: unused, it is not linked. `signed`: verifies signed models, by
-//! curve25519-dalek and sha2.
+//! bits stay. `defmt`: `Format` on errors, notes and scores. `mac`: statuses of a monitor with a
+//! message authentication code. `signed`: verifies signed models, by curve25519-dalek and sha2.
+//! `tables`: checksums in a third of the time, for hosts. Scores and attributions implement serde's
+//! `Serialize` in any case: unused, it is not linked.
 //!
 //! # What it deliberately does not know
 //! Training, files, text formats: see the `feamoe` crate. Limits stand in [`limits`].

@@ -41,6 +41,9 @@
 //! - **Periods.** [`Monitor::reset`] starts the counts anew; detectors keep their windows, so that
 //!   a drift across the border is found. Statuses of periods, or of devices, add up exactly
 //!   ([`Tally::merge`]).
+//! - **Who sent it.** [`Monitor::write_from`] adds the device's id and a counter; with the feature
+//!   `mac`, `write_authenticated` adds a message authentication code, so that nobody without the
+//!   device's key can write or change a status.
 //! - **Nothing wraps.** A tally of which a counter is at its end counts no further as a whole, so
 //!   that its rates stay right: after 4 billion records.
 //!
@@ -48,6 +51,7 @@
 //! features. *Cost* on a device: [`crate::costs`]. f32 and integers only; measures are computed when
 //! asked for.
 
+mod sender;
 mod state;
 mod status;
 mod tally;
@@ -60,6 +64,9 @@ use crate::limits::MAX_FEATURES;
 use crate::schema::Note;
 use crate::scorer::Scorer;
 
+#[cfg(feature = "mac")]
+pub use sender::Key;
+pub use sender::{DeviceId, Sender};
 pub use state::RestoreError;
 pub use status::{MAX_STATUS_BYTES, Status, StatusError};
 pub use tally::{InputCounts, Tally};

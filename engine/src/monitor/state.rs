@@ -102,7 +102,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         }
         let found = buffer.len();
         let mut detectors = self.detectors.as_flattened().iter();
-        let stored = self.framed(MAGIC, VERSION, buffer, |payload| detectors.try_for_each(|one| payload.put(one)));
+        let stored = self.framed(MAGIC, VERSION, 0, buffer, |payload| detectors.try_for_each(|one| payload.put(one)));
         stored.ok_or(MonitorError::BufferTooSmall { found, enough: Self::STATE_BYTES })
     }
 

@@ -1,17 +1,20 @@
-//! The status of a monitor, format version 1: what a device sends home. Drawn in [`Status`].
+//! The status of a monitor: what a device sends home. Drawn in [`Status`].
 
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::sender::{FLAG_MAC, Mac, SENDER_BYTES, Sender};
 use super::{EVENTS, Event, InputCounts, MAX_GROUPS, Monitor, MonitorError, Tally};
 use crate::frame::{self, FLAGS_AT, Frame, FrameError, HEADER_BYTES};
 use crate::limits::MAX_FEATURES;
 
 /// First bytes of every status.
-const MAGIC: [u8; 4] = *b"FEMS";
-/// The format version this crate reads and writes. Version 1: the first.
+pub(super) const MAGIC: [u8; 4] = *b"FEMS";
+/// The first format version, of a device without a name.
 const VERSION: u16 = 1;
+/// The second: with its sender behind the events, and a MAC where the flag says so.
+pub(super) const STATUS_OF_A_SENDER: u16 = 2;
 
 // Longest encodings: 5 bytes for a u32, 10 for a u64, 3 for a u16, 4 for an f32.
 const COUNTS_BYTES: usize = 4 * 5 + 10;
@@ -20,7 +23,7 @@ const INPUT_BYTES: usize = 3 * 5;
 const EVENT_BYTES: usize = 1 + 1 + 10 + 2 * 4 + 2 * 5;
 const HEAD_BYTES: usize = 5 + 4 + 1 + 3 + 1 + 5 + 10 + 10 + INPUT_BYTES + TALLY_BYTES;
 /// Bytes that no status of any monitor passes.
-pub const MAX_STATUS_BYTES: usize = bytes(MAX_GROUPS, MAX_FEATURES);
+pub const MAX_STATUS_BYTES: usize = bytes(MAX_GROUPS, MAX_FEATURES) + SENDER_BYTES;
 
 /// Bytes of the longest status of this many groups and features, both within their limits.
 #[allow(clippy::arithmetic_side_effects)] // some ten thousand, found at compile time
@@ -85,7 +88,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
 
     /// `None` where the buffer is too small.
     fn write_to<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-        self.framed(MAGIC, VERSION, buffer, |_| Some(()))
+        self.framed(MAGIC, VERSION, 0, buffer, |_| Some(()))
     }
 
     /// Writes a frame around the content of a status and what `more` adds; `None` where the buffer
@@ -95,6 +98,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         &self,
         magic: [u8; 4],
         version: u16,
+        flags: u16,
         buffer: &'b mut [u8],
         more: impl FnOnce(&mut Payload<'_>) -> Option<()>,
     ) -> Option<&'b [u8]> {
@@ -117,7 +121,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.events().try_for_each(|event| payload.put(event))?;
         more(&mut payload)?;
         let used = payload.used;
-        *header = frame::seal(magic, version, 0, rest.get(..used)?)?;
+        *header = frame::seal(magic, version, flags, rest.get(..used)?)?;
         buffer.get(..HEADER_BYTES.checked_add(used)?)
     }
 }
@@ -142,9 +146,12 @@ impl Payload<'_> {
 /// ```text
 /// byte 0        4         6        8              12         16
 ///      +--------+---------+--------+--------------+----------+------------------------------------------------------+
-///      | "FEMS" | version | 0      | payload      | CRC-32   | payload, postcard: head, the tally of each group,    |
+///      | "FEMS" | version | flags  | payload      | CRC-32   | payload, postcard: head, the tally of each group,    |
 ///      |        | u16     | u16    | length, u32  | u32      | the input counts of each feature, the events         |
 ///      +--------+---------+--------+--------------+----------+------------------------------------------------------+
+///
+/// version 2: flags bit 0: a MAC; behind the events the id of the device (16 bytes), its counter (u64, 8 bytes), and the MAC (16 bytes):
+///        the first half of the HMAC-SHA-256 of bytes 0 to 11 and of the payload up to the MAC
 ///
 /// head = CRC of the model, its threshold (f32), groups (u8), features (u16), events (u8), events dropped (u32),
 ///        since (u64), observations (u64), input counts of all, tally of the records without a group
@@ -159,6 +166,9 @@ pub struct Status<'a> {
     groups: &'a [u8],
     features: &'a [u8],
     events: &'a [u8],
+    sender: Option<Sender>,
+    has_mac: bool,
+    bytes: &'a [u8],
 }
 
 impl<'a> Status<'a> {
@@ -168,8 +178,20 @@ impl<'a> Status<'a> {
     /// # Errors
     /// What is wrong: see [`StatusError`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, StatusError> {
-        check_header(bytes, MAGIC, VERSION)?;
-        let (status, reader) = Self::parse(bytes)?;
+        let flags = frame::open(bytes, MAGIC, STATUS_OF_A_SENDER).map_err(StatusError::Frame)?.flags;
+        let version = frame::version(bytes, HEADER_BYTES, MAGIC, STATUS_OF_A_SENDER).map_err(StatusError::Frame)?;
+        let known = if version == VERSION { 0 } else { FLAG_MAC };
+        if flags & !known != 0 {
+            return Err(StatusError::Malformed { at: FLAGS_AT });
+        }
+        let (mut status, mut reader) = Self::parse(bytes)?;
+        if version == STATUS_OF_A_SENDER {
+            status.sender = Some(reader.take()?);
+        }
+        if flags & FLAG_MAC != 0 {
+            let _: Mac = reader.take()?;
+            status.has_mac = true;
+        }
         if reader.at != bytes.len() {
             return Err(StatusError::TrailingBytes { found: bytes.len(), expected: reader.at });
         }
@@ -215,12 +237,33 @@ impl<'a> Status<'a> {
             groups: part(groups_at, features_at),
             features: part(features_at, events_at),
             events: part(events_at, reader.at),
+            sender: None,
+            has_mac: false,
+            bytes,
         };
         Ok((status, reader))
     }
 
     pub(super) fn head(&self) -> (usize, usize) {
         (self.head.groups.into(), self.head.features.into())
+    }
+
+    /// Returns who sent it; `None` where the device has no name.
+    #[must_use]
+    pub fn sender(&self) -> Option<Sender> {
+        self.sender
+    }
+
+    /// Returns whether it carries a MAC, be it right or not.
+    #[must_use]
+    pub fn has_mac(&self) -> bool {
+        self.has_mac
+    }
+
+    /// Returns all of its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Returns the checksum of the model that was watched: [`crate::Model::crc32`].

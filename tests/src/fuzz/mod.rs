@@ -23,7 +23,7 @@ use feamoe_testkit::content::Bytes;
 pub use explain::explain;
 pub use field::{delta, integer, recourse, slots};
 pub use state::{checkpoint, sealed};
-pub use text::csv;
+pub use text::{csv, schema};
 pub use watch::monitor;
 
 use crate::repository_file;
@@ -45,11 +45,12 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "load", run: load },
     Target { name: "record", run: record },
     Target { name: "explain", run: explain },
     Target { name: "csv", run: csv },
+    Target { name: "schema", run: schema },
     Target { name: "checkpoint", run: checkpoint },
     Target { name: "monitor", run: monitor },
     Target { name: "integer", run: integer },

@@ -1,7 +1,8 @@
-//! What the trainer reads: tables.
+//! What the trainer reads: tables and schemas.
 
 use std::io::Cursor;
 
+use feamoe::error::Error;
 use feamoe::infer::infer_text;
 use feamoe::rows::{Records, Source, Stream, Use};
 use feamoe::schema::{Schema, Table};
@@ -56,5 +57,23 @@ pub fn csv(data: &[u8]) {
                 || message.contains("at least one value of the favourable");
             assert!(is_open && is_asked, "{error}\n{schema}");
         }
+    }
+}
+
+/// Reads a schema. One that is accepted is written as a model carries it, and is the same when it
+/// is read again; a message names a place in the text.
+pub fn schema(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match Schema::from_toml("fuzz.toml", text) {
+        Ok(schema) => {
+            let written = toml::to_string(&schema).unwrap_or_else(|error| panic!("{error}"));
+            let again = Schema::from_toml("fuzz.toml", &written).unwrap_or_else(|error| panic!("{error}\n{written}"));
+            assert_eq!(again, schema, "{written}");
+        }
+        Err(Error::Schema { line, column, .. }) => {
+            let lines = text.split('\n').count();
+            assert!((1..=lines).contains(&line) && column >= 1, "line {line} of {lines}, column {column}");
+        }
+        Err(error) => panic!("{error}"),
     }
 }

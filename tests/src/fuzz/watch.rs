@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use arbitrary::{Result, Unstructured};
 use feamoe_engine::format::{HEADER_BYTES, checksum};
-use feamoe_engine::monitor::{Event, InputCounts, Monitor, Status, Tally};
+use feamoe_engine::monitor::{DeviceId, Event, InputCounts, Key, Monitor, Sender, Status, Tally};
 use feamoe_engine::schema::Note;
 use feamoe_testkit::content::Bytes;
 
@@ -90,10 +90,19 @@ fn check_written(monitor: &FuzzMonitor) {
     assert!(status.features().eq(monitor.features().iter().copied()));
     assert!(status.events().eq(monitor.events().copied()));
     check_status(bytes);
+    let mut buffer = [0; FuzzMonitor::SENT_STATUS_BYTES];
+    let key = Key::new([7; 32]);
+    let Some(device) = DeviceId::new(&monitor.observed().to_le_bytes()) else { return };
+    let sender = Sender { device, counter: monitor.inputs().missing.into() };
+    let Ok(bytes) = monitor.write_authenticated(&sender, &key, &mut buffer) else { return };
+    let status = Status::read(bytes).unwrap_or_else(|error| panic!("{error}"));
+    assert!(status.sender() == Some(sender) && status.is_authentic(&key), "{sender:?}");
+    check_status(bytes);
 }
 
 fn check_status(bytes: &[u8]) {
     let Ok(status) = Status::read(bytes) else { return };
+    assert!(!status.is_authentic(&Key::new([8; 32])) && status.sender().is_some() >= status.has_mac());
     let groups: Vec<Tally> = status.groups().collect();
     let (features, events): (Vec<InputCounts>, Vec<Event>) = (status.features().collect(), status.events().collect());
     assert!(!groups.is_empty() && !features.is_empty());

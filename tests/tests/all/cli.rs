@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
 /// by `every_option_works`.
-const COMMANDS: [(&str, &[&str]); 20] = [
+const COMMANDS: [(&str, &[&str]); 21] = [
     ("schema", &["--output", "--target", "--positive", "--protected", "--rows"]),
     (
         "train",
@@ -206,6 +206,8 @@ const COMMANDS: [(&str, &[&str]); 20] = [
             "--flush",
             "--on-event",
             "--bad-cells",
+            "--key-file",
+            "--seen",
             "--status",
             "--model",
             "--schema",

@@ -134,9 +134,21 @@ fn the_document_has_these_keys() {
     };
     assert_eq!(
         keys(&report),
-        with(&["features", "groups", "inputs", "model", "requirements", "statuses", "threshold"])
+        with(&[
+            "authenticated",
+            "decisive",
+            "features",
+            "groups",
+            "inputs",
+            "model",
+            "outliers",
+            "refused",
+            "requirements",
+            "statuses",
+            "threshold"
+        ])
     );
-    assert_eq!(keys(&report["statuses"][0]), with(&["events", "events_dropped", "file", "since"]));
+    assert_eq!(keys(&report["statuses"][0]), with(&["counter", "device", "events", "events_dropped", "file", "since"]));
     assert_eq!(keys(&report["fairness"][0]), gap_keys(&["labelled", "reference_labelled"]));
     assert_eq!(
         keys(&report["groups"][0]),

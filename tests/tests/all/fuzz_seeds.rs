@@ -67,6 +67,11 @@ fn csv() {
 }
 
 #[test]
+fn schema() {
+    replay("schema");
+}
+
+#[test]
 fn checkpoint() {
     replay("checkpoint");
 }

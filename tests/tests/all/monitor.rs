@@ -405,7 +405,7 @@ fn each_contradiction_has_its_error() {
     assert_eq!(edited(end - 1, 1), StatusError::ImpossibleFeature { feature: 3 });
     assert_eq!(edited(features - 1, 0x0f), StatusError::ImpossibleGroup { group: 0 }); // scores past the records
     assert_eq!(edited(features - 7, 1), StatusError::ImpossibleGroup { group: 0 }); // a distance of no record
-    assert_eq!(edited(4, 2), StatusError::Frame(FrameError::UnsupportedVersion { found: 2, expected: 1 }));
+    assert_eq!(edited(4, 3), StatusError::Frame(FrameError::UnsupportedVersion { found: 3, expected: 2 }));
     assert_eq!(edited(6, 1), StatusError::Malformed { at: 6 });
     assert_eq!(edited(features - 1, 0x80), StatusError::Malformed { at: features - 17 });
     let cut = sealed(bytes[..end - 1].to_vec());

@@ -1,27 +1,29 @@
-//! Promise: what is published can be: every dependency's licence goes with ours, and every package
-//! says what a registry asks.
+//! Promise: what is published can be: every dependency's licence goes with ours, each comes from the
+//! registry, and every package says what a registry asks.
 
 use std::process::Command;
 
 use feamoe_tests::command::finished;
 use feamoe_tests::repository_file;
 use serde_json::Value;
+use toml::Table;
 
-/// Licences that a work under MIT OR Apache-2.0 may depend on: permissive ones.
-const PERMISSIVE: [&str; 9] =
-    ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "Unicode-3.0", "Zlib"];
-/// Of the tests alone, of which nothing is distributed.
-const OF_TESTS: [&str; 3] = ["BSL-1.0", "MIT-0", "MPL-2.0"];
+/// Every workspace: one for each `Cargo.lock` of the repository.
+const WORKSPACES: [&str; 6] =
+    ["", "engine/c/", "firmware-example/", "firmware-example/compare/ours/", "tests/fuzz/", "trainer/python/"];
 
-/// Every workspace, and whether it is published.
-const WORKSPACES: [&str; 3] = ["Cargo.toml", "engine/c/Cargo.toml", "firmware-example/Cargo.toml"];
+/// What dependencies may be: the same file that `cargo deny` reads.
+fn policy() -> Table {
+    std::fs::read_to_string(repository_file(".deny.toml")).unwrap().parse().unwrap()
+}
 
-fn metadata(manifest: &str) -> Value {
+/// What cargo says about the packages of a workspace.
+pub fn metadata(workspace: &str) -> Value {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let ran = finished(
         cargo
             .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
-            .arg(repository_file(manifest))
+            .arg(repository_file(workspace).join("Cargo.toml"))
             // The firmware's own configuration is for the device.
             .current_dir(repository_file("")),
     );
@@ -29,32 +31,88 @@ fn metadata(manifest: &str) -> Value {
     serde_json::from_str(&ran.stdout).unwrap()
 }
 
+/// Does a package's licence go with ours? Exactly those of the list do, with their exceptions.
+fn allows(policy: &Table, name: &str, licence: &str) -> bool {
+    let licences = &policy["licenses"];
+    let exceptions = licences["exceptions"].as_array().unwrap().iter();
+    let own = exceptions.filter(|exception| exception["crate"].as_str() == Some(name));
+    let lists = own.chain([licences]).flat_map(|list| list["allow"].as_array().unwrap());
+    let allowed: Vec<&str> = lists.map(|licence| licence.as_str().unwrap()).collect();
+    let expression = spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX).unwrap();
+    expression.evaluate(|requirement| allowed.contains(&requirement.to_string().as_str()))
+}
+
 #[test]
 fn every_dependency_has_a_licence_that_goes_with_ours() {
-    let allows = |expression: &str, licences: &[&str]| {
-        let expression = spdx::Expression::parse_mode(expression, spdx::ParseMode::LAX).unwrap();
-        // An exception allows more than the licence does.
-        expression.evaluate(|requirement| requirement.license.id().is_some_and(|id| licences.contains(&id.name)))
-    };
-    assert!(allows("MIT/Apache-2.0", &PERMISSIVE) && allows("Apache-2.0 WITH LLVM-exception OR GPL-3.0", &PERMISSIVE));
-    assert!(!allows("GPL-3.0-only", &PERMISSIVE) && !allows("MIT AND GPL-2.0-only", &PERMISSIVE));
+    let policy = policy();
+    let allows = |name: &str, licence: &str| allows(&policy, name, licence);
+    assert!(allows("any", "MIT/Apache-2.0") && allows("any", "Apache-2.0 WITH LLVM-exception OR GPL-3.0-only"));
+    assert!(!allows("any", "GPL-3.0-only") && !allows("any", "MIT AND GPL-2.0-only"));
+    assert!(allows("cbindgen", "MPL-2.0") && !allows("any", "MPL-2.0"));
     let mut checked = 0;
     for workspace in WORKSPACES {
         for package in metadata(workspace)["packages"].as_array().unwrap() {
             let (name, licence) = (package["name"].as_str().unwrap(), package["license"].as_str());
             let licence = licence.unwrap_or_else(|| panic!("{workspace}: {name} names no licence"));
-            let all = [&PERMISSIVE[..], &OF_TESTS].concat();
-            let allowed = if workspace == "Cargo.toml" { &all[..] } else { &PERMISSIVE };
-            assert!(allows(licence, allowed), "{workspace}: {name} is under {licence}");
+            assert!(allows(name, licence), "{workspace}: {name} is under {licence}");
             checked += 1;
         }
     }
-    assert!(checked > 150, "{checked} packages");
+    assert!(checked > 500, "{checked} packages");
+}
+
+/// Returns the packages of a lock file that are neither of the registry, with a checksum, nor ours.
+fn strangers(lock: &str, registry: &str, ours: &[&str]) -> Vec<String> {
+    let lock: Table = lock.parse().unwrap();
+    let is_known = |package: &toml::Value| {
+        let text = |key: &str| package.get(key).and_then(toml::Value::as_str);
+        match text("source") {
+            Some(source) => {
+                source.strip_prefix("registry+") == Some(registry)
+                    && text("checksum").is_some_and(|checksum| checksum.len() == 64)
+            }
+            None => ours.contains(&text("name").unwrap()),
+        }
+    };
+    let packages = lock["package"].as_array().unwrap().iter();
+    packages.filter(|package| !is_known(package)).map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_dependency_comes_from_the_registry() {
+    let policy = policy();
+    let registry = policy["sources"]["allow-registry"][0].as_str().unwrap();
+    let planted = [
+        "source = \"git+https://example.org/name\"",
+        "source = \"registry+https://example.org/index\"\nchecksum = \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"",
+        &format!("source = \"registry+{registry}\""),
+        "",
+    ];
+    for lines in planted {
+        let lock = format!("[[package]]\nname = \"name\"\n{lines}");
+        assert_eq!(strangers(&lock, registry, &["ours"]).len(), 1, "{lines}");
+    }
+    let root = repository_file("").canonicalize().unwrap();
+    let listed = finished(Command::new("git").args(["ls-files", "*Cargo.lock"]).current_dir(&root)).stdout;
+    let mut locks: Vec<&str> = listed.lines().collect();
+    locks.sort_unstable();
+    assert_eq!(locks, WORKSPACES.map(|workspace| format!("{workspace}Cargo.lock")), "a workspace is not checked");
+    let all = WORKSPACES.map(metadata);
+    let packages = all.iter().flat_map(|workspace| workspace["packages"].as_array().unwrap());
+    let here = packages.filter(|package| {
+        let manifest = std::path::Path::new(package["manifest_path"].as_str().unwrap());
+        package["source"].is_null() && manifest.canonicalize().unwrap().starts_with(&root)
+    });
+    let ours: Vec<&str> = here.map(|package| package["name"].as_str().unwrap()).collect();
+    for workspace in WORKSPACES {
+        let lock = std::fs::read_to_string(root.join(workspace).join("Cargo.lock")).unwrap();
+        assert_eq!(strangers(&lock, registry, &ours), [""; 0], "{workspace}Cargo.lock");
+    }
 }
 
 #[test]
 fn every_published_package_says_what_a_registry_asks() {
-    let metadata = metadata("Cargo.toml");
+    let metadata = metadata("");
     let members: Vec<&str> =
         metadata["workspace_members"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
     let mut published = Vec::new();

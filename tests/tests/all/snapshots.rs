@@ -4,7 +4,7 @@
 
 use feamoe_tests::command::Folder;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "schema",
     "train",
     "tune",

@@ -331,7 +331,7 @@ fn equal(measure: Measure) -> f32 {
 }
 
 /// Returns the z for which a standard normal variable is outside `-z..z` with this probability.
-fn quantile(outside: f64) -> f32 {
+pub(super) fn quantile(outside: f64) -> f32 {
     let (mut low, mut high) = (0.0_f64, 40.0);
     // Halved to the spacing of f64.
     for _ in 0..64 {

@@ -4,146 +4,17 @@
 //! Counters and measures are the engine's; all counts add exactly. A status lists groups and
 //! features by number: names come from the schema and the model.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-
-use feamoe_engine::fairness::{Measure, WideCounts};
-use feamoe_engine::monitor::{Event, InputCounts, MAX_STATUS_BYTES, Status, Tally};
+use feamoe_engine::fairness::Measure;
+use feamoe_engine::monitor::{Event, InputCounts, Tally};
 use serde::Serialize;
 
+use super::fleet::{Fleet, Refused};
 use super::gaps::{GroupGaps, correct};
+use super::outliers::{Decisive, Outlier, decisive, outliers};
+use super::received::{Names, Received, refused, side};
 use super::tally::Side;
 use super::verdict::Requirement;
-use crate::error::{Error, list};
-use crate::model::AnyModel;
-use crate::rows::Attribute;
-use crate::schema::Schema;
-
-/// One status, as read from a file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Received {
-    file: PathBuf,
-    model: u32,
-    threshold: f32,
-    since: u64,
-    observed: u64,
-    inputs: InputCounts,
-    ungrouped: Tally,
-    groups: Vec<Tally>,
-    features: Vec<InputCounts>,
-    events: Vec<Event>,
-    events_dropped: u32,
-}
-
-impl Received {
-    /// Reads a file, of one that is too long for a status only as much as shows that it is, and
-    /// checks all of it.
-    ///
-    /// # Errors
-    /// [`Error::Read`], [`Error::Status`].
-    pub fn read(path: &Path) -> Result<Self, Error> {
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(MAX_STATUS_BYTES as u64 + 1).read_to_end(&mut bytes));
-        read.map_err(|source| Error::Read { file: path.display().to_string(), source })?;
-        let status = Status::read(&bytes).map_err(|error| refused(path, error.to_string()))?;
-        Ok(Self {
-            file: path.to_owned(),
-            model: status.model_crc32(),
-            threshold: status.threshold(),
-            since: status.since(),
-            observed: status.observed(),
-            inputs: *status.inputs(),
-            ungrouped: *status.ungrouped(),
-            groups: status.groups().collect(),
-            features: status.features().collect(),
-            events: status.events().collect(),
-            events_dropped: status.events_dropped(),
-        })
-    }
-}
-
-fn refused(file: &Path, message: String) -> Error {
-    Error::Status { file: file.display().to_string(), message }
-}
-
-/// Names of what a status numbers.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Names {
-    attribute: String,
-    groups: Vec<String>,
-    /// Whether there may be more groups than names.
-    is_open: bool,
-    model: Option<u32>,
-    features: Vec<String>,
-}
-
-impl Names {
-    /// Takes the names of the groups from a protected column of a schema: the one of this name, or
-    /// without a name the only one.
-    ///
-    /// # Errors
-    /// [`Error::Input`] where there is no such column, or several to choose from.
-    pub fn name_groups(&mut self, schema: &Schema, attribute: Option<&str>) -> Result<(), Error> {
-        let columns: Vec<&str> = schema.protected.iter().map(|protected| protected.column.as_str()).collect();
-        let found = match (attribute, schema.protected.as_slice()) {
-            (Some(name), all) => all.iter().find(|protected| protected.column == name),
-            (None, [only]) => Some(only),
-            (None, _) => None,
-        };
-        let Some(found) = found else {
-            let wanted = attribute.map_or("none named".into(), |name| format!("{name:?}"));
-            return Err(Error::Input(format!(
-                "found {wanted}, expected the protected column that the monitor watched; the schema has [{}]",
-                list(&columns)
-            )));
-        };
-        let named = Attribute::new(found);
-        self.attribute = named.column().to_owned();
-        self.groups = named.groups().to_vec();
-        self.is_open = found.unprivileged.is_none();
-        Ok(())
-    }
-
-    /// Takes the names of the features from the model, which the statuses must be of.
-    pub fn name_features(&mut self, model: AnyModel<'_>) {
-        let schema = model.schema();
-        self.model = Some(model.crc32());
-        self.features =
-            (0..schema.features().len()).map_while(|index| schema.feature_name(index)).map(str::to_owned).collect();
-    }
-
-    fn group(&self, index: usize) -> String {
-        self.groups.get(index).cloned().unwrap_or_else(|| format!("group {index}"))
-    }
-
-    fn feature(&self, index: usize) -> String {
-        self.features.get(index).cloned().unwrap_or_else(|| format!("feature {index}"))
-    }
-
-    fn check(&self, received: &Received) -> Result<(), Error> {
-        let (found, expected) = (received.groups.len(), self.groups.len());
-        if let Some(model) = self.model.filter(|model| *model != received.model) {
-            let found = received.model;
-            return Err(refused(
-                &received.file,
-                format!(
-                    "found the status of model {found:08x}, expected that of {model:08x}, the model named; name the model that the device runs"
-                ),
-            ));
-        }
-        if found < expected || (found > expected && expected > 0 && !self.is_open) {
-            return Err(refused(
-                &received.file,
-                format!(
-                    "found {found} groups, expected the {expected} that the schema lists for column {:?}; choose another attribute",
-                    self.attribute
-                ),
-            ));
-        }
-        Ok(())
-    }
-}
+use crate::error::Error;
 
 /// What one or more statuses say; serialises to the JSON of `feamoe monitor`. A measure that no
 /// record supports is NaN (JSON: null).
@@ -165,8 +36,16 @@ pub struct Report {
     pub features: Vec<InputReport>,
     /// Each status by itself, in the order given.
     pub statuses: Vec<StatusReport>,
+    /// Whether every status that counts was shown to be of the device that it names.
+    pub authenticated: bool,
+    /// Statuses that do not count, by why.
+    pub refused: Vec<Refused>,
+    /// Devices that differ from all others beyond chance, the clearest difference first.
+    pub outliers: Vec<Outlier>,
     /// The verdicts on required limits, of all statuses together; empty where none is required.
     pub requirements: Vec<Requirement>,
+    /// Devices without which one of them would be another.
+    pub decisive: Vec<Decisive>,
 }
 
 /// What was observed.
@@ -187,30 +66,16 @@ pub struct Watched {
     pub fairness: Vec<WatchedGaps>,
 }
 
-/// The side of a tally. A device sums burdens and distances, not their squares: those gaps have no
-/// interval.
-fn side(tally: &Tally) -> Side {
-    Side {
-        decisions: WideCounts::from(*tally.decisions()),
-        labelled: WideCounts::from(*tally.labelled()),
-        burden: None,
-        distances: *tally.distances(),
-        spread: None,
-    }
-}
-
 impl Watched {
     fn new(rows: u64, ungrouped: &Tally, groups: &[Tally], names: &Names) -> Self {
         let mut all = *ungrouped;
         groups.iter().for_each(|tally| all.merge(tally));
-        let sides: Vec<[Side; 2]> = match groups {
-            [reference, others @ ..] => others.iter().map(|tally| [side(tally), side(reference)]).collect(),
+        let sides: Vec<Side> = groups.iter().map(side).collect();
+        let mut gaps = names.gaps(&sides);
+        let sides: Vec<[Side; 2]> = match sides.as_slice() {
+            [reference, others @ ..] => others.iter().map(|side| [*side, *reference]).collect(),
             [] => Vec::new(),
         };
-        let pair = |(index, pair): (usize, &[Side; 2])| {
-            GroupGaps::new(&names.attribute, [&names.group(index + 1), &names.group(0)], pair.each_ref())
-        };
-        let mut gaps: Vec<GroupGaps> = sides.iter().enumerate().map(pair).collect();
         correct(&mut gaps, &sides);
         let fairness = gaps.into_iter().zip(&sides).map(|(gaps, [u, r])| WatchedGaps {
             gaps,
@@ -340,6 +205,10 @@ impl InputReport {
 pub struct StatusReport {
     /// The file.
     pub file: String,
+    /// The device; `None` where it has no name.
+    pub device: Option<String>,
+    /// The counter of the status.
+    pub counter: Option<u64>,
     /// When its counts began, by the device's clock, in seconds since 1970 where it knows; `None`
     /// where it has none.
     pub since: Option<u64>,
@@ -386,14 +255,22 @@ impl EventReport {
     }
 }
 
-/// Adds up statuses of one model, one at least, and measures the sum and each.
+/// Adds up the statuses of one model that count, one at least, measures the sum and each, and judges
+/// the sum by the limits.
 ///
 /// # Errors
 /// [`Error::Input`] without a status; [`Error::Status`] for one of another model or with other
 /// groups than the first or the names, and where a sum passes what a counter holds.
-pub fn report(received: &[Received], names: &Names) -> Result<Report, Error> {
+pub fn report(fleet: &Fleet, names: &Names, limits: &[(Measure, f32)]) -> Result<Report, Error> {
+    let received = fleet.counted();
     let Some((first, others)) = received.split_first() else {
-        return Err(Error::Input("found no status, expected one at least".into()));
+        let refused = fleet.refused();
+        return Err(Error::Input(match refused.first() {
+            None => "found no status, expected one at least".into(),
+            Some(first) => {
+                format!("found no status that counts: {}; the first is {}", Refused::counts(refused), first.file)
+            }
+        }));
     };
     names.check(first)?;
     let (mut ungrouped, mut groups) = (first.ungrouped, first.groups.clone());
@@ -414,12 +291,19 @@ pub fn report(received: &[Received], names: &Names) -> Result<Report, Error> {
         ungrouped.merge(&other.ungrouped);
         groups.iter_mut().zip(&other.groups).for_each(|(sum, tally)| sum.merge(tally));
         if ungrouped.is_full() || groups.iter().any(Tally::is_full) {
-            let message = "found a sum past 4294967294, which no counter holds; look at fewer statuses at a time";
-            return Err(refused(&other.file, message.into()));
+            let largest = received.iter().max_by_key(|received| received.observed).unwrap_or(first);
+            let message = format!(
+                "found a sum past 4294967294, which no counter holds; {} rows are of {}; look at fewer statuses at a time, or without that one",
+                largest.observed,
+                largest.file.display()
+            );
+            return Err(refused(&other.file, message));
         }
     }
     let status = |received: &Received| StatusReport {
         file: received.file.display().to_string(),
+        device: received.device(),
+        counter: received.sender.map(|sender| sender.counter),
         since: (received.since > 0).then_some(received.since),
         watched: Watched::new(received.observed, &received.ungrouped, &received.groups, names),
         events: received.events.iter().map(|event| EventReport::new(names, event)).collect(),
@@ -432,14 +316,23 @@ pub fn report(received: &[Received], names: &Names) -> Result<Report, Error> {
         )
     };
     let rows = received.iter().fold(0_u64, |rows, received| rows.saturating_add(received.observed));
+    let total = Watched::new(rows, &ungrouped, &groups, names);
+    let gaps = || total.fairness.iter().map(|watched| &watched.gaps);
+    let judged = limits.iter().map(|(measure, limit)| (*measure, Requirement::of(*measure, *limit, gaps())));
+    let judged: Vec<(Measure, Requirement)> = judged.collect();
+    let decisive = decisive(received, names, &judged);
     Ok(Report {
         model: format!("{:08x}", first.model),
         threshold: first.threshold,
-        total: Watched::new(rows, &ungrouped, &groups, names),
+        total,
         groups: groups.iter().enumerate().map(|(index, tally)| GroupReport::new(names, index, tally)).collect(),
         inputs: InputReport::new(None, received.iter().map(|received| &received.inputs)),
         features: (0..first.features.len()).map(feature).collect(),
         statuses: received.iter().map(status).collect(),
-        requirements: Vec::new(),
+        authenticated: fleet.is_authenticated(),
+        refused: fleet.refused().to_vec(),
+        outliers: outliers(received, names),
+        requirements: judged.into_iter().map(|(_, requirement)| requirement).collect(),
+        decisive,
     })
 }

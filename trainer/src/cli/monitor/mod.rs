@@ -79,6 +79,16 @@ pub struct Options {
     /// The protected column that statuses are of, where the schema has several
     #[arg(long, value_name = "COLUMN", requires = "status")]
     attribute: Option<String>,
+    /// The secret key of the fleet: 64 hexadecimal digits. A status counts only if a device wrote it
+    /// with its own key, the HMAC-SHA-256 of its id by this one; forged ones are listed. Without
+    /// the key anybody can have written a status
+    #[arg(long, value_name = "FILE", requires = "status")]
+    key_file: Option<PathBuf>,
+    /// The newest counter of each device, from earlier runs, which this run adds to: a status whose
+    /// counter is not above it was seen before and does not count. Written once the report is
+    /// printed
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    seen: Option<PathBuf>,
     #[command(flatten)]
     require: RequireOption,
     #[command(flatten)]

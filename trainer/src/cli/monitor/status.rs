@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::bail;
+use feamoe::judge::fleet::{Counters, Inbox, Refused, open_key};
 use feamoe::judge::gaps::GroupGaps;
-use feamoe::judge::monitor::{EventReport, Names, Received, Report, report};
+use feamoe::judge::monitor::{EventReport, Report, report};
+use feamoe::judge::outliers::{Decisive, Outlier};
+use feamoe::judge::received::Names;
 use feamoe::schema::Schema;
 use feamoe_engine::fairness::Measure;
 
@@ -14,6 +17,9 @@ use crate::cli::evaluate::gaps;
 use crate::cli::print::{self, TextTable, share, signed};
 use crate::cli::require::named;
 use crate::cli::{Format, Outcome, load_any, read_blob, read_card};
+
+/// Outliers that the text lists at most.
+const MOST_LISTED: usize = 12;
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
@@ -41,24 +47,50 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     } else if is_open && options.attribute.is_some() {
         bail!("--attribute needs the schema that has the column; name it with --schema, or the model with --model");
     }
-    let mut seen = Vec::new();
-    let mut received = Vec::new();
+    let mut inbox = Inbox::new(options.key_file.as_deref().map(open_key).transpose()?);
+    let mut seen = options.seen.as_deref().map(Counters::open).transpose()?.flatten().unwrap_or_default();
+    let mut files = Vec::new();
     for path in &options.status {
-        received.push(Received::read(path)?);
         let file = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        if seen.contains(&file) {
+        if files.contains(&file) {
             bail!("{}: found the same status twice, expected each once: it would be counted twice", path.display());
         }
-        seen.push(file);
+        files.push(file);
+        inbox.read(path)?;
     }
-    let mut report = report(&received, &names)?;
-    report.requirements = options.require.judge(report.total.fairness.iter().map(|watched| &watched.gaps));
+    let fleet = inbox.settle(&seen);
+    let limits: Vec<(Measure, f32)> = options.require.limits().collect();
+    let report = report(&fleet, &names, &limits)?;
+    if !report.refused.is_empty() {
+        print::message(&format!("statuses that do not count: {}", Refused::counts(&report.refused)));
+    }
     match options.format.format {
         Format::Json => print::json(&report)?,
         Format::Text => print::text(&render(&report))?,
     }
+    if let Some(path) = &options.seen {
+        seen.note(&fleet);
+        print::write_file(path, seen.to_json().as_bytes())?;
+    }
     let without_group = [("", report.total.without_group)];
-    Ok(options.require.check(&report.requirements, "the monitor has no groups to compare", without_group))
+    let outcome = options.require.check(&report.requirements, "the monitor has no groups to compare", without_group);
+    report.decisive.iter().for_each(|decisive| print::message(&decides(decisive)));
+    Ok(outcome)
+}
+
+/// Returns a file with the device that it is of.
+fn sent_by(file: &str, device: Option<&str>) -> String {
+    device.map_or_else(|| file.to_owned(), |device| format!("{file} (device {device})"))
+}
+
+fn decides(decisive: &Decisive) -> String {
+    let Decisive { file, device, measure, limit, verdict, without } = decisive;
+    let who = sent_by(file, device.as_deref());
+    format!(
+        "{who} alone decides {measure} {limit}: {} with it, {} without it; look at this device",
+        verdict.name(),
+        without.name()
+    )
 }
 
 /// Returns the tables for people.
@@ -67,11 +99,12 @@ fn render(report: &Report) -> String {
     let total = &report.total;
     let _ = writeln!(
         text,
-        "{} status{} of model {}, threshold {}\nrows {}  labelled {}  without group {}  mean score {}  accuracy {}\n",
+        "{} status{} of model {}, threshold {}, {}\nrows {}  labelled {}  without group {}  mean score {}  accuracy {}\n",
         report.statuses.len(),
         if report.statuses.len() == 1 { "" } else { "es" },
         report.model,
         report.threshold,
+        if report.authenticated { "authenticated" } else { "not authenticated: anybody can have written them" },
         total.rows,
         total.labelled,
         total.without_group,
@@ -86,6 +119,7 @@ fn render(report: &Report) -> String {
     groups(&mut text, report);
     inputs(&mut text, report);
     statuses(&mut text, report);
+    outliers(&mut text, &report.outliers);
     text
 }
 
@@ -132,10 +166,12 @@ fn inputs(text: &mut String, report: &Report) {
 }
 
 fn statuses(text: &mut String, report: &Report) {
-    let mut table = TextTable::new(&["status", "since", "rows", "labelled", "accuracy", "largest SPD", "drifts"]);
+    let mut table =
+        TextTable::new(&["status", "device", "since", "rows", "labelled", "accuracy", "largest SPD", "drifts"]);
     for status in &report.statuses {
         table.row([
             status.file.clone(),
+            status.device.clone().unwrap_or_else(|| "-".into()),
             status.since.map_or("-".into(), |since| since.to_string()),
             status.watched.rows.to_string(),
             status.watched.labelled.to_string(),
@@ -156,6 +192,33 @@ fn statuses(text: &mut String, report: &Report) {
         for event in &status.events {
             let _ = writeln!(text, "{}: {}", status.file, line(event));
         }
+    }
+    for refused in &report.refused {
+        let counter = refused.counter.map_or(String::new(), |counter| format!(", counter {counter}"));
+        let who = sent_by(&refused.file, refused.device.as_deref());
+        let _ = writeln!(text, "{who}{counter}: does not count: {}", refused.why.name());
+    }
+}
+
+/// Devices that differ from all others, the clearest first.
+fn outliers(text: &mut String, outliers: &[Outlier]) {
+    if outliers.is_empty() {
+        return;
+    }
+    let mut table = TextTable::new(&["differs from all others", "group", "measure", "difference", "interval"]);
+    for outlier in outliers.iter().take(MOST_LISTED) {
+        let [low, high] = outlier.interval;
+        table.row([
+            sent_by(&outlier.file, outlier.device.as_deref()),
+            outlier.group.clone(),
+            outlier.measure.to_owned(),
+            signed(outlier.difference),
+            format!("{} to {}", signed(low), signed(high)),
+        ]);
+    }
+    let _ = write!(text, "\n{}", table.render());
+    if outliers.len() > MOST_LISTED {
+        let _ = writeln!(text, "and {} more (--format json)", outliers.len() - MOST_LISTED);
     }
 }
 

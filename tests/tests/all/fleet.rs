@@ -1,0 +1,276 @@
+//! Promise: nobody without a device's key adds to what its fleet is judged by, no status counts
+//! twice, and a device that stands out or decides a verdict alone is shown.
+
+use std::path::Path;
+
+use feamoe::judge::fleet::{Counters, Inbox};
+use feamoe::judge::monitor::{Report, report};
+use feamoe::judge::received::Names;
+use feamoe::judge::verdict::Verdict;
+use feamoe_engine::fairness::Measure;
+use feamoe_engine::format::{HEADER_BYTES, checksum};
+use feamoe_engine::monitor::{DeviceId, Key, Monitor, Sender};
+use feamoe_engine::schema::Note;
+use feamoe_testkit::generate::{Draw, Recipe};
+use feamoe_testkit::load;
+use feamoe_tests::aligned;
+use feamoe_tests::command::Folder;
+use serde_json::{Value, json};
+
+const FEATURES: usize = 2;
+type Device = Monitor<2, FEATURES>;
+
+const KEY: [u8; 32] = *b"a key of thirty-two bytes, or so";
+
+/// A monitor of this many records; the second group gets the favourable decision less often by
+/// `bias`.
+fn monitor(seed: u64, records: usize, bias: f32) -> Device {
+    let bytes =
+        aligned(&Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 }.content(1).to_bytes(true));
+    let (mut draw, mut monitor) = (Draw::new(seed), Device::new());
+    monitor.start(&load::<FEATURES, 4>(bytes.as_slice()), 0).unwrap();
+    for _ in 0..records {
+        let group = draw.below(2);
+        let favourable = draw.between(0.0, 1.0) < if group == 1 { 0.6 - bias } else { 0.6 };
+        let p = if favourable { 1.0 } else { 0.0 };
+        let token = monitor.observe(p, &[Note::Usual; FEATURES], Some(u8::from(group == 1))).unwrap();
+        monitor.label(token, favourable == (draw.below(5) > 0)).unwrap();
+    }
+    monitor
+}
+
+fn sender(device: &str, counter: u64) -> Sender {
+    Sender { device: DeviceId::new(device.as_bytes()).unwrap(), counter }
+}
+
+/// The status of a device, by its own key.
+fn authenticated(monitor: &Device, device: &str, counter: u64) -> Vec<u8> {
+    let sender = sender(device, counter);
+    let key = Key::new(KEY).of_device(&sender.device);
+    monitor.write_authenticated(&sender, &key, &mut [0; Device::SENT_STATUS_BYTES]).unwrap().to_vec()
+}
+
+/// A status that was changed, with the checksum mended.
+fn mended(mut bytes: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    change(&mut bytes);
+    let length = u32::try_from(bytes.len() - HEADER_BYTES).unwrap();
+    bytes[8..12].copy_from_slice(&length.to_le_bytes());
+    let crc = checksum(&bytes[..HEADER_BYTES], &bytes[HEADER_BYTES..]);
+    bytes[12..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn with_key() -> Folder {
+    let folder = Folder::new();
+    let digits: String = KEY.iter().map(|byte| format!("{byte:02x}")).collect();
+    folder.write("fleet.key", digits + "\n");
+    folder
+}
+
+fn run(folder: &Folder, files: &[&str], more: &[&str]) -> Value {
+    let fixed = ["--key-file", "fleet.key", "--require", "spd=0.1", "--format", "json"];
+    let ran = folder.run(&[&["monitor", "--status"], files, &fixed, more].concat());
+    assert!(matches!(ran.code, Some(0 | 1)), "{}", ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn hostile_statuses_are_named_and_decide_nothing() {
+    let folder = with_key();
+    let honest: Vec<String> = (0..5).map(|device| format!("pump-{device}.status")).collect();
+    for (seed, file) in honest.iter().enumerate() {
+        let monitor = monitor(seed as u64, 400, 0.0);
+        folder.write(file, authenticated(&monitor, file.trim_end_matches(".status"), 10));
+    }
+    let liar = monitor(99, 4_000, 0.5);
+    let mut buffer = [0; Device::SENT_STATUS_BYTES];
+    // By another key; by the key of the fleet itself, and of another device.
+    let wrong = |key: &Key| {
+        let mut buffer = [0; Device::SENT_STATUS_BYTES];
+        liar.write_authenticated(&sender("pump-1", 11), key, &mut buffer).unwrap().to_vec()
+    };
+    folder.write("wrong-key", wrong(&Key::new([7; 32])));
+    folder.write("fleet-key", wrong(&Key::new(KEY)));
+    folder.write("others-key", wrong(&Key::new(KEY).of_device(&sender("pump-2", 0).device)));
+    let of_pump = folder.read("pump-1.status");
+    let sender_at = of_pump.len() - 40;
+    // A MAC that was right: a newer counter, other counts, the MAC cut off.
+    folder.write("counter", mended(of_pump.clone(), |bytes| bytes[sender_at + 16] = 11));
+    folder.write("device", mended(of_pump.clone(), |bytes| bytes[sender_at + 5] = b'7'));
+    folder.write(
+        "stripped",
+        mended(of_pump.clone(), |bytes| {
+            bytes.truncate(bytes.len() - 16);
+            bytes[6] = 0;
+        }),
+    );
+    folder.write("unnamed", liar.write(&mut buffer).unwrap());
+    folder.write("flipped", {
+        let mut bytes = of_pump.clone();
+        bytes[30] ^= 1;
+        bytes
+    });
+    folder.write("cut", &of_pump[..of_pump.len() - 1]);
+    folder.write("copy", &of_pump);
+    folder.write("older", authenticated(&liar, "pump-2", 9));
+    folder.write("twin-1", authenticated(&liar, "pump-9", 3));
+    folder.write("twin-2", authenticated(&monitor(98, 4_000, 0.5), "pump-9", 3));
+    let expected = [
+        ("counter", Some("pump-1"), Some(11), "forged"),
+        ("device", Some("pump-7"), Some(10), "forged"),
+        ("fleet-key", Some("pump-1"), Some(11), "forged"),
+        ("others-key", Some("pump-1"), Some(11), "forged"),
+        ("wrong-key", Some("pump-1"), Some(11), "forged"),
+        ("stripped", Some("pump-1"), Some(10), "not_authenticated"),
+        ("unnamed", None, None, "not_authenticated"),
+        ("cut", None, None, "damaged"),
+        ("flipped", None, None, "damaged"),
+        ("twin-1", Some("pump-9"), Some(3), "conflicting"),
+        ("twin-2", Some("pump-9"), Some(3), "conflicting"),
+        ("copy", Some("pump-1"), Some(10), "replayed"),
+        ("older", Some("pump-2"), Some(9), "superseded"),
+    ];
+    let honest: Vec<&str> = honest.iter().map(String::as_str).collect();
+    let hostile: Vec<&str> = expected.iter().map(|(file, ..)| *file).collect();
+    let alone = run(&folder, &honest, &[]);
+    assert_eq!((&alone["refused"], &alone["authenticated"]), (&json!([]), &json!(true)));
+    assert_eq!((&alone["requirements"][0]["verdict"], &alone["rows"]), (&json!("met"), &json!(2_000)));
+    let mut among = run(&folder, &[&honest[..], &hostile].concat(), &[]);
+    let refused = expected
+        .map(|(file, device, counter, why)| json!({"file": file, "device": device, "counter": counter, "why": why}));
+    assert_eq!(among["refused"].take(), json!(refused));
+    // Nothing else differs.
+    among["refused"] = json!([]);
+    assert_eq!(among, alone);
+    // In any order: of two that are the same, the first counts.
+    let reversed: Vec<&str> = [&honest[..], &hostile].concat().into_iter().rev().collect();
+    let reversed = run(&folder, &reversed, &[]);
+    assert_eq!((&reversed["fairness"], &reversed["rows"]), (&alone["fairness"], &alone["rows"]));
+    assert_eq!(reversed["refused"].as_array().unwrap().len(), expected.len());
+
+    let files = [&honest[..], &hostile].concat();
+    let ran = folder.run(&[&["monitor", "--key-file", "fleet.key", "--status"], &files[..]].concat());
+    let (text, said) = (ran.stdout.clone(), ran.stderr.clone());
+    assert_eq!(ran.code, Some(0));
+    assert!(said.starts_with("statuses that do not count: 5 forged: a wrong MAC, 2 without a MAC, 2 no status, or damaged, 2 one of several"), "{said}");
+    assert!(
+        text.contains(", authenticated\n")
+            && text.contains("wrong-key (device pump-1), counter 11: does not count: forged: a wrong MAC\n"),
+        "{text}"
+    );
+    let refusal = folder.refusal(&["monitor", "--key-file", "fleet.key", "--status", "cut", "unnamed", "wrong-key"]);
+    let expected = "found no status that counts: 1 forged: a wrong MAC, 1 without a MAC, 1 no status, or damaged; the first is wrong-key";
+    assert_eq!(refusal, expected);
+}
+
+#[test]
+fn without_a_key_the_report_says_that_nothing_is_authenticated() {
+    let folder = with_key();
+    let (small, large) = (monitor(1, 100, 0.0), monitor(1, 300, 0.0));
+    let mut buffer = [0; Device::SENT_STATUS_BYTES];
+    folder.write("old", small.write_from(&sender("a", 1), &mut buffer).unwrap());
+    folder.write("new", authenticated(&large, "a", 2));
+    folder.write("unnamed", small.write(&mut buffer).unwrap());
+    folder.write("unnamed-too", small.write(&mut buffer).unwrap());
+    let ran = folder.run(&["monitor", "--status", "old", "new", "unnamed", "unnamed-too"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stderr, "statuses that do not count: 1 superseded by a newer one of the device\n");
+    assert!(
+        ran.stdout.contains("3 statuses of model ")
+            && ran.stdout.contains(", not authenticated: anybody can have written them\nrows 500 "),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.contains("old (device a), counter 1: does not count: superseded"), "{}", ran.stdout);
+    let usage = folder.run(&["monitor", "--status", "new", "--seen", "seen.json"]).usage_refused();
+    assert!(usage.contains("required arguments were not provided"), "{usage}");
+}
+
+#[test]
+fn what_was_seen_before_counts_no_more() {
+    let folder = with_key();
+    let statuses = [("a", 5), ("b", 1), ("a", 6), ("b", 1), ("c", 0)];
+    for (at, (device, counter)) in statuses.into_iter().enumerate() {
+        folder.write(&format!("{at}"), authenticated(&monitor(at as u64, 50, 0.0), device, counter));
+    }
+    let rows = |files: &[&str]| {
+        let report = run(&folder, files, &["--seen", "seen.json"]);
+        (report["rows"].as_u64().unwrap(), report["refused"].as_array().unwrap().len())
+    };
+    assert_eq!(rows(&["0", "1"]), (100, 0));
+    let first = "{\n  \"61000000000000000000000000000000\": 5,\n  \"62000000000000000000000000000000\": 1\n}\n";
+    assert_eq!(folder.text("seen.json"), first);
+    // All were seen: an error, and the list stays.
+    let again = ["monitor", "--key-file", "fleet.key", "--seen", "seen.json", "--status", "0", "1", "3"];
+    let refusal = folder.refusal(&again);
+    assert_eq!(refusal, "found no status that counts: 3 replayed: seen before; the first is 0");
+    assert_eq!(folder.text("seen.json"), first);
+    assert_eq!(rows(&["0", "1", "2", "3"]), (50, 3));
+    // 0 is a counter too, and is seen once.
+    assert_eq!(rows(&["4", "2"]), (50, 1));
+    assert!(folder.text("seen.json").contains("\"63000000000000000000000000000000\": 0"));
+    for damaged in ["", "[]", "{\"a\": 1}", "{\"61000000000000000000000000000000\": -1}", "\u{fffd}"] {
+        folder.write("seen.json", damaged);
+        let refusal = folder.refusal(&again);
+        assert!(refusal.starts_with("seen.json: found no list of counters"), "{refusal}");
+        assert_eq!(folder.text("seen.json"), damaged);
+    }
+    for key in ["", "00", &"0".repeat(65), &"g".repeat(64), &format!("{}\u{e9}", "0".repeat(62))] {
+        folder.write("fleet.key", key);
+        let refusal = folder.refusal(&["monitor", "--key-file", "fleet.key", "--status", "0"]);
+        assert!(refusal.starts_with("fleet.key: found no key, expected 64 hexadecimal digits"), "{refusal}");
+        assert!(key.is_empty() || key == "00" || !refusal.contains(key), "the key is shown");
+    }
+}
+
+/// The report on files of a folder, by the library.
+fn judged(files: &[Vec<u8>], folder: &Path) -> Report {
+    let mut inbox = Inbox::new(Some(Key::new(KEY)));
+    for (at, bytes) in files.iter().enumerate() {
+        let path = folder.join(format!("{at}"));
+        std::fs::write(&path, bytes).unwrap();
+        inbox.read(&path).unwrap();
+    }
+    report(&inbox.settle(&Counters::default()), &Names::default(), &[(Measure::Spd, 0.1)]).unwrap()
+}
+
+/// A device with a key that lies: it has as many records as all others together.
+#[test]
+fn one_liar_among_a_thousand_devices_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |device: usize, records: usize, bias: f32| {
+        authenticated(&monitor(device as u64, records, bias), &format!("device-{device}"), 1)
+    };
+    let mut files: Vec<Vec<u8>> = (0..1_000).map(|device| of(device, 60, 0.0)).collect();
+    let honest = judged(&files, folder.path());
+    assert_eq!(honest.requirements[0].verdict, Verdict::Met);
+    assert_eq!((honest.outliers.len(), honest.decisive.len()), (0, 0), "{:?}", honest.outliers);
+    files[700] = of(700, 60_000, 0.5);
+    let lied = judged(&files, folder.path());
+    assert_eq!(lied.requirements[0].verdict, Verdict::NotMet);
+    let decisive: Vec<Option<&str>> = lied.decisive.iter().map(|decisive| decisive.device.as_deref()).collect();
+    assert_eq!(decisive, [Some("device-700")]);
+    assert_eq!((lied.decisive[0].measure, lied.decisive[0].without), ("spd", Verdict::Met));
+    let first = &lied.outliers[0];
+    assert_eq!((first.device.as_deref(), first.measure, first.group.as_str()), (Some("device-700"), "spd", "group 1"));
+    assert!(first.interval[1] < -0.3, "{first:?}");
+}
+
+/// Of fleets of devices alike, few have an outlier; one that decides otherwise, with as many records
+/// as the others, is found.
+#[test]
+fn outliers_are_beyond_chance() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut alarms, mut found) = (0, 0);
+    for fleet in 0..40 {
+        let of =
+            |device: u64, bias: f32| authenticated(&monitor(1_000 * fleet + device, 80, bias), &format!("{device}"), 1);
+        let mut files: Vec<Vec<u8>> = (0..40).map(|device| of(device, 0.0)).collect();
+        alarms += usize::from(!judged(&files, folder.path()).outliers.is_empty());
+        files[3] = of(3, 0.55);
+        let outliers = judged(&files, folder.path()).outliers;
+        found += usize::from(outliers.first().is_some_and(|first| first.device.as_deref() == Some("3")));
+    }
+    // 2 of 40 by chance; more than 6 once in 300.
+    assert!(alarms <= 6 && found >= 36, "{alarms} false alarms, {found} found");
+}
