@@ -124,11 +124,11 @@ fn the_notice_has_the_texts_of_all_that_is_compiled_in() {
         if std::env::var_os(OVERWRITE).is_some() {
             fs::write(&path, &page).unwrap();
         }
-        assert!(page.len() < 200_000, "{name}: {} bytes", page.len());
+        assert!(page.len() < 250_000, "{name}: {} bytes", page.len());
         for part in ["- serde 1", "- libm 0", "- heapless 0", "Copyright (c) 2019 Anthony James Munns"] {
             assert!(page.contains(part), "{name}: {part}");
         }
-        for part in ["- cbindgen ", "- insta ", "- tokio ", "- syn "] {
+        for part in ["- cbindgen ", "- insta ", "- proptest ", "- syn "] {
             assert!(!page.contains(part), "{name}: {part} is in nothing that is shipped");
         }
         for part in ["- zstd-sys ", "- pyo3 ", "- clap 4", "- hmac 0"] {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use feamoe::keys;
 use feamoe::model::AlignedBytes;
-use feamoe::serve::{Access, Limits, Log, Published, Server, Service, Settings, Token};
+use feamoe::serve::{Access, Limits, Log, Server, Service, Settings, Token, Trust};
 
 use super::{Outcome, print, signals, whole};
 
@@ -41,6 +42,18 @@ pub struct Options {
     /// file that only its owner may read
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Take only models that are signed by this public key (PEM); more than one: by any of them
+    #[arg(long, value_name = "KEY", requires = "line")]
+    trust: Vec<PathBuf>,
+    /// The line of models that they are signed for
+    #[arg(long, value_name = "NAME", requires = "trust", value_parser = super::sign::line)]
+    line: Option<String>,
+    /// The lowest version of the line to begin with; later ones may not be below the model in use
+    #[arg(long, value_name = "N", requires = "trust", default_value_t = 0)]
+    least_version: u32,
+    /// Take older versions than the model in use too
+    #[arg(long, requires = "trust", conflicts_with = "least_version")]
+    allow_older: bool,
     /// Names by which clients call the service, beside localhost and its address: a request with
     /// another Host is refused, as web pages of others would send it
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
@@ -106,16 +119,26 @@ impl Options {
     }
 }
 
+impl Options {
+    fn trust(&self) -> anyhow::Result<Option<Trust>> {
+        let Some(line) = self.line.clone() else { return Ok(None) };
+        let keys = self.trust.iter().map(|path| keys::read_public(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(Trust { keys, line, least: (!self.allow_older).then_some(self.least_version) }))
+    }
+}
+
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     // The first signal lets requests end, the second ends the process.
     signals::heed_to_the_end();
     let token = options.token_file.as_deref().map(Token::read).transpose()?;
-    let published = Published::load(AlignedBytes::read(&options.model)?);
-    let published = published.with_context(|| format!("{}: not a usable model", options.model.display()))?;
     let access = Access::new(options.listen, options.host.clone(), token)?;
-    let settings = Settings { limits: options.limits(), access, groups: options.group.clone() };
-    let service = Arc::new(Service::new(published, settings, Log::new(io::stderr(), print::is_quiet()))?);
+    let settings =
+        Settings { limits: options.limits(), access, groups: options.group.clone(), trust: options.trust()? };
+    let service =
+        Service::new(AlignedBytes::read(&options.model)?, settings, Log::new(io::stderr(), print::is_quiet()));
+    let service = service.with_context(|| format!("{}: not a usable model", options.model.display()))?;
+    let service = Arc::new(service);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(options, Arc::clone(&service)));
     // What still runs has had its time.

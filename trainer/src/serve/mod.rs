@@ -2,7 +2,8 @@
 //! nothing that a single client can ask for takes it down.
 //!
 //! - A new model is checked as a whole before any request sees it ([`Service::publish`]); one that
-//!   is refused leaves the old one in its place. Every answer names its model by checksum.
+//!   is refused leaves the old one in its place. Every answer names its model by checksum. With a
+//!   [`Trust`] only signed models are taken, and none that is older than the one in use.
 //! - Every request has [`Limits`]: bytes of body and answer, records, coalitions, time. What is
 //!   beyond one is refused before the answer is made.
 //! - Scores of small bodies are computed where they arrive. Explanations, recourse and large bodies
@@ -31,6 +32,7 @@ mod refusal;
 mod routes;
 mod score;
 mod table;
+mod trust;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -40,6 +42,7 @@ pub use connections::Server;
 pub use log::Log;
 pub use published::Published;
 pub use routes::Service;
+pub use trust::Trust;
 
 use crate::error::Error;
 use crate::model::card::CardError;
@@ -103,6 +106,8 @@ pub struct Settings {
     pub access: Access,
     /// Columns by whose values decisions are counted; a record may have them beside its features.
     pub groups: Vec<String>,
+    /// Whose models it takes; without one, everybody's.
+    pub trust: Option<Trust>,
 }
 
 /// Why a model is not served, or a service does not start.
@@ -118,6 +123,9 @@ pub enum ServeError {
     /// It has no names, or the rules of its card contradict each other.
     #[error(transparent)]
     Model(#[from] Error),
+    /// It is not signed as the service asks for.
+    #[error(transparent)]
+    Untrusted(#[from] feamoe_engine::signature::TrustError),
     /// Two of its features have one name.
     #[error("found two features of the name {0:?}, expected names that differ: records come by name")]
     TwoFeatures(String),

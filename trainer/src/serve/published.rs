@@ -9,6 +9,7 @@ use self_cell::{MutBorrow, self_cell};
 
 use super::ServeError;
 use super::record::Group;
+use super::trust::Trust;
 use crate::error::Error;
 use crate::explanation::{BackgroundMemory, BackgroundRecords, Choice};
 use crate::judge::recourse::{MARGIN, rules};
@@ -19,6 +20,8 @@ use crate::schema::{Features, Table};
 /// What a [`Ready`] borrows.
 struct Held {
     loaded: OwnedModel,
+    /// As it was signed, where that was verified.
+    version: Option<u32>,
     memory: MutBorrow<BackgroundMemory>,
 }
 
@@ -46,15 +49,17 @@ pub struct Ready<'p> {
 }
 
 impl Published {
-    /// Checks all of a blob. This is the only way from bytes to a model that answers.
+    /// Checks all of a blob, and its signature where there is a trust. This is the only way from
+    /// bytes to a model that answers. `in_use`: the version of the model that it is to replace.
     ///
     /// # Errors
-    /// [`ServeError::Refused`], [`ServeError::Card`], [`ServeError::TwoFeatures`];
+    /// [`ServeError::Refused`], [`ServeError::Untrusted`], [`ServeError::Card`], [`ServeError::TwoFeatures`];
     /// [`ServeError::Model`] for a model without names, or rules that contradict each other.
-    pub fn load(blob: AlignedBytes) -> Result<Self, ServeError> {
+    pub(super) fn load(blob: AlignedBytes, trust: Option<&Trust>, in_use: Option<u32>) -> Result<Self, ServeError> {
         let loaded = OwnedModel::load(blob)?;
+        let version = trust.map(|trust| trust.verify(loaded.bytes().as_slice(), in_use)).transpose()?;
         let card = Card::of(loaded.bytes())?;
-        Self::try_new(Held { loaded, memory: MutBorrow::new(BackgroundMemory::default()) }, |held| {
+        Self::try_new(Held { loaded, version, memory: MutBorrow::new(BackgroundMemory::default()) }, |held| {
             let model = held.loaded.any();
             let all = Choice { only: Vec::new(), most: usize::MAX, seed: 0 };
             let background = match model {
@@ -70,6 +75,11 @@ impl Published {
             let table = card.map(|card| card.schema.table).unwrap_or_default();
             Ok(Ready { model, names: Names::new(model)?, background, rules, table })
         })
+    }
+
+    /// Returns the version that was verified.
+    pub(super) fn version(&self) -> Option<u32> {
+        self.borrow_owner().version
     }
 
     /// Returns the model and what belongs to it.

@@ -3,8 +3,8 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -29,6 +29,7 @@ use super::pool::{Pool, Wish, run_here};
 use super::published::{Published, Ready};
 use super::refusal::{Refusal, Refusals};
 use super::table::ARROW;
+use super::trust::Trust;
 use super::{Limits, ServeError, Settings, describe, explain, openapi, recourse, score, table};
 use crate::model::AlignedBytes;
 
@@ -64,6 +65,9 @@ pub(super) struct Local(pub IpAddr);
 /// to its end; nothing waits for a lock.
 pub struct Service {
     published: ArcSwap<Published>,
+    trust: Option<Trust>,
+    /// Held from the check of a model to its taking place: else an older one could follow a newer.
+    swapping: Mutex<()>,
     pub(super) metrics: Metrics,
     pub(super) log: Log,
     pub(super) limits: Limits,
@@ -83,14 +87,17 @@ impl Service {
     /// Starts with a model.
     ///
     /// # Errors
-    /// [`ServeError::Threads`].
-    pub fn new(published: Published, settings: Settings, log: Log) -> Result<Self, ServeError> {
-        let Settings { limits, access, groups } = settings;
+    /// [`ServeError::Threads`]; those of [`Service::publish`].
+    pub fn new(blob: AlignedBytes, settings: Settings, log: Log) -> Result<Self, ServeError> {
+        let Settings { limits, access, groups, trust } = settings;
+        let published = Published::load(blob, trust.as_ref(), None)?;
         let metrics = Metrics::new(&groups)?;
         metrics.model(&published.ready().crc());
         let Limits { threads, queue, work_time, .. } = limits;
         Ok(Self {
             published: ArcSwap::from_pointee(published),
+            trust,
+            swapping: Mutex::new(()),
             metrics,
             log,
             access,
@@ -108,9 +115,11 @@ impl Service {
     /// dropped with its last request. Returns its checksum.
     ///
     /// # Errors
-    /// As [`Published::load`]; then the model there was stays, and the log says so.
+    /// [`ServeError::Refused`], [`ServeError::Untrusted`], [`ServeError::Card`],
+    /// [`ServeError::TwoFeatures`]; [`ServeError::Model`] for a model without names, or rules that
+    /// contradict each other. Then the model there was stays, and the log says so.
     pub fn publish(&self, blob: AlignedBytes) -> Result<String, ServeError> {
-        self.put(Published::load(blob))
+        self.put(Ok(blob))
     }
 
     /// As [`Service::publish`], of a file.
@@ -118,10 +127,13 @@ impl Service {
     /// # Errors
     /// As [`Service::publish`]; [`ServeError::Model`] where the file cannot be read.
     pub fn publish_file(&self, path: &Path) -> Result<String, ServeError> {
-        self.put(AlignedBytes::read(path).map_err(ServeError::from).and_then(Published::load))
+        self.put(AlignedBytes::read(path).map_err(ServeError::from))
     }
 
-    fn put(&self, published: Result<Published, ServeError>) -> Result<String, ServeError> {
+    fn put(&self, blob: Result<AlignedBytes, ServeError>) -> Result<String, ServeError> {
+        let _alone = self.swapping.lock();
+        let in_use = self.published.load().version();
+        let published = blob.and_then(|blob| Published::load(blob, self.trust.as_ref(), in_use));
         self.metrics.swap(published.is_ok());
         match published {
             Ok(published) => {

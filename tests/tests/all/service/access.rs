@@ -169,3 +169,53 @@ fn the_log_has_nothing_of_the_client() {
     wait_for("a line", || quiet.folder.text("log").contains("\"status\":400"));
     assert_eq!(quiet.folder.text("log").lines().count(), 1);
 }
+
+/// With a key no other model is served, nor an older one than is in use.
+#[test]
+fn models_of_others_and_older_ones_are_refused() {
+    let folder = folder();
+    let run = |arguments: &[&str]| folder.run(arguments).done();
+    for key in ["ours.pem", "theirs.pem"] {
+        run(&["sign", "--new-key", key]);
+    }
+    let sign = |model: &str, key: &str, line: &str, version: &str, output: &str| {
+        run(&["sign", model, "--key", key, "--line", line, "--model-version", version, "-o", output]);
+    };
+    std::fs::rename(folder.path("first.feamoe"), folder.path("unsigned.feamoe")).unwrap();
+    sign("unsigned.feamoe", "ours.pem", "loans", "5", "first.feamoe");
+    for (key, line, version, output) in [
+        ("ours.pem", "loans", "4", "older"),
+        ("ours.pem", "loans", "6", "newer"),
+        ("ours.pem", "cards", "6", "line"),
+        ("theirs.pem", "loans", "6", "theirs"),
+    ] {
+        sign("second.feamoe", key, line, version, output);
+    }
+    let trust = ["--trust", "ours.pem.pub", "--line", "loans"];
+    let refused = folder.run(&[&["serve", "unsigned.feamoe"][..], &trust].concat()).refused();
+    assert_eq!(refused, "unsigned.feamoe: not a usable model: the model is not signed");
+    let first = ["serve", "first.feamoe", "--least-version", "6"];
+    let refused = folder.run(&[&first[..], &trust].concat()).refused();
+    assert!(refused.ends_with("the model is version 5 of its line, the lowest accepted is 6"), "{refused}");
+
+    let bytes = |name: &str| folder.read(name);
+    let [older, newer, line, theirs, unsigned] = ["older", "newer", "line", "theirs", "second.feamoe"].map(bytes);
+    let service = Running::start_in(folder, &trust);
+    let model = service.model();
+    for (what, model) in [
+        ("the model is not signed", &unsigned),
+        ("the model is version 4 of its line, the lowest accepted is 5", &older),
+        ("the model is signed for another line", &line),
+        ("the model is signed by a key that is not trusted", &theirs),
+    ] {
+        let (status, answer) = service.post("/model", model);
+        assert!(status == 422 && answer["error"].as_str().unwrap().contains(what), "{status} {answer}");
+    }
+    assert_eq!(service.model(), model);
+    assert_eq!(service.post("/model", &newer).0, 200);
+    // What was accepted is the least from there on.
+    service.folder.write("first.feamoe", &older);
+    service.signal("HUP");
+    wait_for("the refusal", || service.folder.text("log").contains("version 4 of its line, the lowest accepted is 6"));
+    assert_ne!(service.model(), model);
+}

@@ -59,7 +59,11 @@ pub fn folder() -> Folder {
 
 impl Running {
     pub fn start(options: &[&str]) -> Self {
-        let folder = folder();
+        Self::start_in(folder(), options)
+    }
+
+    /// As [`Running::start`], in a folder that has its model and token.
+    pub fn start_in(folder: Folder, options: &[&str]) -> Self {
         let mut command = Command::new(feamoe());
         command.args(["serve", "first.feamoe", "--token-file", "token"]).args(options).current_dir(folder.path("."));
         if !options.contains(&"--listen") {
