@@ -579,14 +579,16 @@ fn a_signal_stores_the_run_and_a_second_run_resumes_it() {
 fn waiting(folder: &Folder) -> std::process::Child {
     let mut command = folder.command(&["update", "both.ckpt", "-", "-o", "first.feamoe"]);
     let piped = std::process::Stdio::piped;
-    let child = command.stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
-    for _ in 0..1_000 {
-        if folder.path(LOCK).exists() {
-            return child;
+    let mut child = command.stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
+    let started = Instant::now();
+    while !folder.path(LOCK).exists() {
+        if started.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("no lock was taken: {:?}", child.wait().unwrap());
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(5));
     }
-    panic!("the update has not taken its lock in 10 s");
+    child
 }
 
 const LOCK: &str = ".both.ckpt.lock";
