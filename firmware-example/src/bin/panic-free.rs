@@ -402,8 +402,23 @@ mod monitor {
             _ = black_box(monitor.store(unknown()));
             _ = black_box(monitor.restore(model, unknown()));
         }
+        #[cfg(feature = "mac")]
+        {
+            _ = black_box(send(&monitor));
+        }
         black_box(&monitor);
         _ = black_box(read(unknown()));
+    }
+
+    #[cfg(feature = "mac")]
+    #[inline(never)]
+    fn send(monitor: &Monitor<3, FEATURES>) -> Option<bool> {
+        use feamoe_engine::monitor::{DeviceId, Key, Sender};
+
+        let sender = Sender { device: DeviceId::new(black_box(&[1; 16]))?, counter: black_box(2) };
+        let key = Key::new(black_box([3; 32]));
+        let bytes = monitor.write_authenticated(&sender, &key, unknown()).ok()?;
+        Some(Status::read(bytes).ok()?.is_authentic(&key))
     }
 }
 

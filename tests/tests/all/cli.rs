@@ -222,6 +222,10 @@ const COMMANDS: [(&str, &[&str]); 21] = [
         &[
             "--listen",
             "--token-file",
+            "--trust",
+            "--line",
+            "--least-version",
+            "--allow-older",
             "--host",
             "--group",
             "--max-records",

@@ -31,12 +31,15 @@ impl<W: Write> Escaped<W> {
 impl<W: Write> Write for Escaped<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let all = [&std::mem::take(&mut self.begun)[..], bytes].concat();
-        for chunk in all.utf8_chunks() {
+        let mut chunks = all.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
             self.escape(chunk.valid())?;
             match std::str::from_utf8(chunk.invalid()) {
                 Ok(_) => {}
                 // Only the last ones can be a beginning.
-                Err(error) if error.error_len().is_none() => self.begun = chunk.invalid().to_vec(),
+                Err(error) if error.error_len().is_none() && chunks.peek().is_none() => {
+                    self.begun = chunk.invalid().to_vec();
+                }
                 Err(_) => self.out.write_all("\u{fffd}".as_bytes())?,
             }
         }
