@@ -46,8 +46,8 @@
 //! Each uses those before it: [`frame`] (one header for everything stored), [`mod@format`] (the
 //! model file, [`Blob`]), [`schema`], record, [`mixture`] (the kernel), model; on these stand
 //! [`calibration`], [`attribution`], [`recourse`], [`monitor`] (made of [`fairness`] and
-//! [`drift`]), [`signature`], [`slots`], [`delta`], and beside the float model [`integer`], for cores without
-//! floats. [`Scorer`] is what both models have in common.
+//! [`drift`]), [`signature`], [`slots`], [`delta`], and beside the float model [`integer`], for
+//! cores without floats. [`Scorer`] is what both models have in common.
 //!
 //! # Features
 //! `armv7em`, off by default: assembly for the loop over the terms, from a crate of its own; the
@@ -118,11 +118,11 @@ pub use scorer::{Scored, Scorer};
 pub struct Aligned<T: ?Sized>(pub T);
 
 /// Embeds a model file like `include_bytes!`, at an address that is a multiple of 4; gives a
-/// `&'static [u8]`. A file without the header of a model does not compile; the rest of it is checked
-/// by the load.
+/// `&'static [u8]`. A file without the header of a model does not compile; the rest of it is
+/// checked by the load.
 ///
-/// A model in the firmware itself is the last resort of a device that keeps others in [`slots`]: see
-/// `engine/examples/field`.
+/// A model in the firmware itself is the last resort of a device that keeps others in [`slots`]:
+/// see `engine/examples/field`.
 #[macro_export]
 macro_rules! include_model {
     ($path:expr) => {{

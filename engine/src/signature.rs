@@ -1,8 +1,9 @@
 //! Signed models: who made a model file, of which line of models, as which version of it.
 //!
-//! A signature is an optional section of the blob ([`crate::format::FLAG_SIGNATURE`]): a reader that
-//! does not know it skips it. [`Signature::claimed`] reads what it says; with the feature `signed`,
-//! `Signers::verify` finds out whether one of the keys that a device trusts has signed it.
+//! A signature is an optional section of the blob ([`crate::format::FLAG_SIGNATURE`]): a reader
+//! that does not know it skips it. [`Signature::claimed`] reads what it says; with the feature
+//! `signed`, `Signers::verify` finds out whether one of the keys that a device trusts has signed
+//! it.
 //!
 //! ```text
 //! section = model version u32 | public key, 32 bytes | SHA-256 of the schema, 32 bytes
@@ -16,22 +17,22 @@
 //! Integers are little endian.
 //!
 //! - **What is bound.** The content holds the format version, the flags, the line, the version, the
-//!   key and the hash of the schema beside the model itself. Only the CRC and the signature are left
-//!   out, and the CRC follows from the rest: a bit that flips anywhere is refused, by the load or
-//!   here. A verifier hashes the blob in place, in one pass. The file itself is named by the SHA-256 of
-//!   all its bytes, which `feamoe inspect` shows.
+//!   key and the hash of the schema beside the model itself. Only the CRC and the signature are
+//!   left out, and the CRC follows from the rest: a bit that flips anywhere is refused, by the load
+//!   or here. A verifier hashes the blob in place, in one pass. The file itself is named by the
+//!   SHA-256 of all its bytes, which `feamoe inspect` shows.
 //! - **Key.** The section names the key that signed. A key counts for nothing by standing there: it
 //!   must be among those that the caller trusts.
 //! - **Schema.** Its hash is made from the names that the model, or the one it was exported from,
-//!   has. A device that sets values by index, from a blob without names, so refuses a model of other
-//!   inputs: see [`Signers::schema_sha256`].
-//! - **Strict.** S must be below the order of the group, R must be the one encoding of its point, and
-//!   neither R nor the key may be of small order: a blob has one signature by a key, and it is for
-//!   this message alone. Ed25519 verifies public values only: time may depend on them.
+//!   has. A device that sets values by index, from a blob without names, so refuses a model of
+//!   other inputs: see [`Signers::schema_sha256`].
+//! - **Strict.** S must be below the order of the group, R must be the one encoding of its point,
+//!   and neither R nor the key may be of small order: a blob has one signature by a key, and it is
+//!   for this message alone. Ed25519 verifies public values only: time may depend on them.
 //! - **When.** A blob is loaded first, which checks all of it and finds damage, then verified, and
 //!   only then used.
-//! - **Cost.** On a Cortex-M4F 2.7 million instructions and 66 more for a byte of the model, 3.9 kB of
-//!   stack, 17 to 29 kB of flash; once at a start and once an update. See [`crate::costs`].
+//! - **Cost.** On a Cortex-M4F 2.7 million instructions and 66 more for a byte of the model, 3.9 kB
+//!   of stack, 17 to 29 kB of flash; once at a start and once an update. See [`crate::costs`].
 //!
 //! # Why these crates
 //! Measured on a Cortex-M4F, one verification of a short message (opt-level 3 and s: flash; at 3:
@@ -48,8 +49,8 @@
 //! The equation of Ed25519 is a dozen lines on the points and scalars of curve25519-dalek; its own
 //! product of two scalars looks numbers up in a table with a check that the compiler cannot remove.
 //! SHA-512 unrolled takes 26 kB: a device sets `--cfg sha2_backend="soft" --cfg
-//! sha2_backend_soft="compact"` in its flags, as `firmware-example` does. The proof by linking holds
-//! at the opt-levels 2, 3 and s; at 1 a check of lengths in sha2 stands that never fails.
+//! sha2_backend_soft="compact"` in its flags, as `firmware-example` does. The proof by linking
+//! holds at the opt-levels 2, 3 and s; at 1 a check of lengths in sha2 stands that never fails.
 
 use core::fmt;
 
@@ -194,8 +195,8 @@ pub struct Signers<'k> {
     pub keys: &'k [PublicKey],
     /// The line of models.
     pub line: &'k str,
-    /// SHA-256 of the schema that the firmware was written for, which `feamoe inspect` shows; `None`
-    /// for any. A firmware that sets values by index gives it.
+    /// SHA-256 of the schema that the firmware was written for, which `feamoe inspect` shows;
+    /// `None` for any. A firmware that sets values by index gives it.
     pub schema_sha256: Option<[u8; 32]>,
     /// Which versions are accepted.
     pub versions: Versions,
@@ -235,8 +236,8 @@ mod verify {
 
     impl Signers<'_> {
         /// Finds out whether one of the keys has signed a blob that loads; returns what it signed.
-        /// Cost: one pass over the bytes for the hash, about 2.7 million instructions on a Cortex-M4F
-        /// for the signature; what needs no arithmetic is refused before it.
+        /// Cost: one pass over the bytes for the hash, about 2.7 million instructions on a
+        /// Cortex-M4F for the signature; what needs no arithmetic is refused before it.
         ///
         /// # Errors
         /// See [`TrustError`].
@@ -261,14 +262,15 @@ mod verify {
     }
 
     impl Signature<'_> {
-        /// Returns whether the key that the section names has signed these bytes: no more than that.
+        /// Returns whether the key that the section names has signed these bytes: no more than
+        /// that.
         #[must_use]
         pub fn holds_for(&self, blob: &[u8]) -> bool {
             self.message(blob).is_some_and(|message| self.key.has_signed(&message, &self.signature))
         }
 
-        /// Returns what is signed of the blob that the section was read from; `None` for one that is
-        /// too short for it.
+        /// Returns what is signed of the blob that the section was read from; `None` for one that
+        /// is too short for it.
         #[must_use]
         pub fn message(&self, blob: &[u8]) -> Option<[u8; MESSAGE_BYTES]> {
             let mut hash = Sha256::new();
@@ -300,8 +302,8 @@ mod verify {
         }
     }
 
-    /// Returns `s B - k A`, bit by bit of both scalars at once: half the stack of two products, less
-    /// code, and no look-up.
+    /// Returns `s B - k A`, bit by bit of both scalars at once: half the stack of two products,
+    /// less code, and no look-up.
     #[allow(clippy::arithmetic_side_effects)] // of points: every sum is one
     fn difference(s: &Scalar, k: &Scalar, a: EdwardsPoint) -> EdwardsPoint {
         let base = ED25519_BASEPOINT_POINT;

@@ -5,9 +5,9 @@
 //! cargo run --release -p feamoe --example load -- 127.0.0.1:8080 --connections 16 --seconds 10 --token-file token --swap A.feamoe --swap B.feamoe
 //! ```
 //!
-//! Beside it others may do what they can: `--explain N` clients ask for exact values of many records
-//! and nothing else, `--idle N` sockets send nothing (`ulimit -n` bounds them here too), `--corrupt`
-//! posts a broken model again and again.
+//! Beside it others may do what they can: `--explain N` clients ask for exact values of many
+//! records and nothing else, `--idle N` sockets send nothing (`ulimit -n` bounds them here too),
+//! `--corrupt` posts a broken model again and again.
 //!
 //! Every connection sends one record after another, each when the last one was answered: a closed
 //! loop. An answer that is not 200, or that does not come, is a failure; then the exit code is 1.

@@ -1,5 +1,5 @@
-//! The keys of signed models, as files in the formats of OpenSSL: a private key as PKCS#8 PEM (`openssl
-//! genpkey -algorithm ed25519`), a public one as SPKI PEM (`openssl pkey -pubout`).
+//! The keys of signed models, as files in the formats of OpenSSL: a private key as PKCS#8 PEM
+//! (`openssl genpkey -algorithm ed25519`), a public one as SPKI PEM (`openssl pkey -pubout`).
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};

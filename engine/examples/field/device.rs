@@ -161,7 +161,8 @@ fn program(flash: &mut Flash, blob: &[u8]) -> Result<(), Fault> {
 fn start(flash: &mut Flash, memory: &mut Memory, last_resort: &[u8]) -> Result<Started, Fault> {
     let [first, second] = flash.slots();
     let (mut slot, mut place, mut begin, mut confirm) = (None, 0..0, [None; 2], [None; 2]);
-    // A device of its own keys verifies by `signature::Signers` here, and where an update is checked.
+    // A device of its own keys verifies by `signature::Signers` here, and where an update is
+    // checked.
     let target = match choose::<Device, Device>(first, second, &Anyone) {
         Ok(mut chosen) => {
             (slot, place) = (Some(chosen.slot), chosen.blob.clone());

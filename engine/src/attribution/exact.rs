@@ -54,8 +54,8 @@ pub struct Cost {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Returns what exact values of a record take: how many coalitions. What each costs on a device:
-    /// [`crate::costs`].
+    /// Returns what exact values of a record take: how many coalitions. What each costs on a
+    /// device: [`crate::costs`].
     ///
     /// # Errors
     /// [`ExplainError::OtherModel`], [`ExplainError::EmptyBackground`],

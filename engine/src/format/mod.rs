@@ -120,8 +120,8 @@ pub fn header(flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
     frame::seal(MAGIC, VERSION, flags, payload)
 }
 
-/// Returns whether bytes have the magic of a blob and the length that its header declares: what can be
-/// checked when a program is compiled.
+/// Returns whether bytes have the magic of a blob and the length that its header declares: what can
+/// be checked when a program is compiled.
 #[must_use]
 pub const fn is_whole(bytes: &[u8]) -> bool {
     match bytes.split_first_chunk::<HEADER_BYTES>() {

@@ -48,8 +48,8 @@
 //!   that its rates stay right: after 4 billion records.
 //!
 //! *Memory:* 2,304 bytes a group, 12 a feature, some 700 besides: 7.8 kB for 3 groups and 14
-//! features. *Cost* on a device: [`crate::costs`]. f32 and integers only; measures are computed when
-//! asked for.
+//! features. *Cost* on a device: [`crate::costs`]. f32 and integers only; measures are computed
+//! when asked for.
 
 mod sender;
 mod state;

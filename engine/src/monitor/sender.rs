@@ -1,5 +1,5 @@
-//! Who sends a status: its device, a counter, and with the feature `mac` proof that the sender holds
-//! the key of that device.
+//! Who sends a status: its device, a counter, and with the feature `mac` proof that the sender
+//! holds the key of that device.
 
 use core::fmt;
 
@@ -135,8 +135,8 @@ mod mac {
             Self(bytes)
         }
 
-        /// Returns the key of a device, where this is that of its fleet: the HMAC-SHA-256 of its id,
-        /// 16 bytes.
+        /// Returns the key of a device, where this is that of its fleet: the HMAC-SHA-256 of its
+        /// id, 16 bytes.
         #[must_use]
         pub fn of_device(&self, device: &DeviceId) -> Self {
             let mut hmac = self.hmac();
@@ -157,8 +157,8 @@ mod mac {
             Hmac::new(&block.into())
         }
 
-        /// Returns the HMAC of a frame: of its header up to the CRC, which says too whether there is
-        /// a MAC, and of its payload up to the MAC.
+        /// Returns the HMAC of a frame: of its header up to the CRC, which says too whether there
+        /// is a MAC, and of its payload up to the MAC.
         fn of_frame(&self, frame: &[u8]) -> Hmac<Sha256> {
             let mut hmac = self.hmac();
             hmac.update(frame.get(..CRC_AT).unwrap_or_default());

@@ -93,8 +93,8 @@ pub(super) struct Header {
     pub length: u32,
     /// Where the blob starts.
     pub blob_at: usize,
-    /// Which version of its line the model is, by its signature, 0 where it has none; from version 3
-    /// on.
+    /// Which version of its line the model is, by its signature, 0 where it has none; from version
+    /// 3 on.
     pub model_version: Option<u32>,
     /// From version 2 on.
     pub marks: Option<Marks>,
@@ -126,8 +126,8 @@ impl Marks {
         self.unit.wrapping_mul(mark.units_before(self.version))
     }
 
-    /// Returns whether the model is not to be used: it was tried and not confirmed, or marked so before
-    /// its slot was erased.
+    /// Returns whether the model is not to be used: it was tried and not confirmed, or marked so
+    /// before its slot was erased.
     pub fn has_failed(&self) -> bool {
         (self.failed && !self.settled_whole) || (self.tried && !self.confirmed())
     }
@@ -195,7 +195,8 @@ impl Header {
             let at = unit.wrapping_mul(mark.units_before(version));
             slot.get(at..).and_then(|rest| rest.get(..unit)).unwrap_or_default()
         };
-        // Whatever a cut left of a mark: writing it had begun, so what was written before it is whole.
+        // Whatever a cut left of a mark: writing it had begun, so what was written before it is
+        // whole.
         let stands = |of: Mark| mark(of).iter().any(|byte| *byte != erased);
         let standing =
             |of: Mark, value: u8| mark(of).iter().take(MARK_BYTES).take_while(|byte| **byte == value).count();
@@ -210,7 +211,8 @@ impl Header {
             failed: is_3 && stands(Mark::Failed),
             failed_whole: is_3 && standing(Mark::Failed, FAILED) == MARK_BYTES,
         };
-        // A header that a cut may have left half written is none: it could read otherwise the next time.
+        // A header that a cut may have left half written is none: it could read otherwise the next
+        // time.
         if is_3 && !stands(Mark::Sealed) && !marks.tried && !stands(Mark::Confirmed) && !marks.settled {
             return Err(SlotError::NotSealed);
         }

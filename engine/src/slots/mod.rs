@@ -82,17 +82,16 @@
 //! failed                = bytes c3; the slot holds nothing once any bit stands, unless the model is settled
 //! ```
 //!
-//! Worked example, sequence 1, a blob of 28 bytes with CRC 0x12345678, not signed, unit 32, erased to
-//! ones: `46 45 53 4c` `03 00` `00 05` `10 00 00 00` (CRC-32) `01 00 00 00` `1c 00 00 00` `00 00 00
-//! 00` `78 56 34 12`.
+//! Worked example, sequence 1, a blob of 28 bytes with CRC 0x12345678, not signed, unit 32, erased
+//! to ones: `46 45 53 4c` `03 00` `00 05` `10 00 00 00` (CRC-32) `01 00 00 00` `1c 00 00 00` `00 00
+//! 00 00` `78 56 34 12`.
 //!
 //! - **Order.** A slot is erased whole, the blob is written, checked *in flash*, and the header is
 //!   written after it, then the mark that seals it: until both stand, the slot holds nothing. Each
-//!   mark has a unit of its own. No word is written twice (but one of a mark that a cut may have left
-//!   torn: by the same bytes; where a flash refuses that, its driver leaves out a word that holds
-//!   them), bits go
-//!   from erased to written only, and no step reads: so a flash with error correction takes it, and
-//!   one that erases to zeros.
+//!   mark has a unit of its own. No word is written twice (but one of a mark that a cut may have
+//!   left torn: by the same bytes; where a flash refuses that, its driver leaves out a word that
+//!   holds them), bits go from erased to written only, and no step reads: so a flash with error
+//!   correction takes it, and one that erases to zeros.
 //! - **Trial.** A new model starts on trial. [`Chosen::begin`] marks it as tried before its first
 //!   use; [`Chosen::confirm`] keeps it. A start that finds a model tried and not confirmed goes
 //!   back to the other slot's model. Only where that one does not load either is the unconfirmed
@@ -110,30 +109,31 @@
 //!   larger than this build holds. A checksum that fails is computed once more before a slot is
 //!   passed over: reading can fail too.
 //! - **Trust.** A model is loaded, then verified, and only then sealed or used: at each start, and
-//!   when an update is complete. [`Anyone`] verifies nothing; [`crate::signature::Signers`] takes the
-//!   models that a key has signed, of one line, and none older than the one in use. The header
+//!   when an update is complete. [`Anyone`] verifies nothing; [`crate::signature::Signers`] takes
+//!   the models that a key has signed, of one line, and none older than the one in use. The header
 //!   repeats the model's version for tools that read slots; it must be that of the signature.
 //! - **No way back.** An update must be as new as the model in use ([`Target::least_version`]), a
-//!   model to start with as new as [`crate::signature::Versions::From`] says: give it what a counter
-//!   of the hardware holds that only counts up. [`Chosen::counter`] is what to advance it to, once the
-//!   model is settled. Advancing it gives up an older model in the other slot: have a last resort
-//!   then, a model in the firmware by [`crate::include_model!`]. For a way back on purpose there is
-//!   [`crate::signature::Versions::Any`].
+//!   model to start with as new as [`crate::signature::Versions::From`] says: give it what a
+//!   counter of the hardware holds that only counts up. [`Chosen::counter`] is what to advance it
+//!   to, once the model is settled. Advancing it gives up an older model in the other slot: have a
+//!   last resort then, a model in the firmware by [`crate::include_model!`]. For a way back on
+//!   purpose there is [`crate::signature::Versions::Any`].
 //! - **Bits that read by chance.** A cut can leave a word that reads right now and wrong at a later
 //!   start, so nothing is relied on because it was read once. What is written *after* something
 //!   vouches for it: a bit of a later mark says that the power had lasted to the end of what stands
-//!   before it. So *sealed* vouches for the header, and *settled* for *confirmed*; a model that reads
-//!   as confirmed without *settled* gets both once more, by [`Chosen::begin`], before there is a
-//!   [`Chosen::target`]: the other slot is erased only when the model in use is certain to be there
-//!   after any cut. A slot that is newer than the one in use is marked as failed before it is erased:
-//!   half erased, it could read as confirmed. Drivers must have finished a step when the next is taken.
+//!   before it. So *sealed* vouches for the header, and *settled* for *confirmed*; a model that
+//!   reads as confirmed without *settled* gets both once more, by [`Chosen::begin`], before there
+//!   is a [`Chosen::target`]: the other slot is erased only when the model in use is certain to be
+//!   there after any cut. A slot that is newer than the one in use is marked as failed before it is
+//!   erased: half erased, it could read as confirmed. Drivers must have finished a step when the
+//!   next is taken.
 //! - Versions 1 and 2 of the layout still read. Version 1 (magic "FEAS": sequence, length, CRC of
-//!   these and of the blob's header; the blob at byte 32) is a confirmed model. Version 2 has the unit
-//!   in the place of the model version, no flags for it, and of the marks *tried* and *confirmed*
-//!   only; the blob at 3 units. [`image`] makes the first image of a factory.
+//!   these and of the blob's header; the blob at byte 32) is a confirmed model. Version 2 has the
+//!   unit in the place of the model version, no flags for it, and of the marks *tried* and
+//!   *confirmed* only; the blob at 3 units. [`image`] makes the first image of a factory.
 //!
-//! Where a torn word raises a bus fault (cores that correct errors), the handler of that fault belongs
-//! to the firmware.
+//! Where a torn word raises a bus fault (cores that correct errors), the handler of that fault
+//! belongs to the firmware.
 
 mod header;
 mod trust;
@@ -201,11 +201,10 @@ impl<A, B> Chosen<A, B> {
         self.marks.is_none_or(|marks| marks.confirmed() && marks.settled)
     }
 
-    /// Returns the next step to take before the model is used, of two at most: to mark it as tried, or,
-    /// where a cut may have fallen into confirming it, to confirm it once more and as settled. `None`
-    /// once that is done, and for a model that is
-    /// marked as tried and serves because nothing else loads. `WORD`: the bytes that the flash writes
-    /// at once.
+    /// Returns the next step to take before the model is used, of two at most: to mark it as tried,
+    /// or, where a cut may have fallen into confirming it, to confirm it once more and as settled.
+    /// `None` once that is done, and for a model that is marked as tried and serves because nothing
+    /// else loads. `WORD`: the bytes that the flash writes at once.
     #[must_use]
     pub fn begin<const WORD: usize>(&mut self) -> Option<Step<'static>> {
         if !self.on_trial() {
@@ -216,8 +215,9 @@ impl<A, B> Chosen<A, B> {
         Some(marks.step::<WORD>(Mark::Tried))
     }
 
-    /// Returns the next step that keeps a model: to mark it as confirmed, then as settled; `None` once
-    /// both stand. Take each step before the next call: from then on there is a [`Chosen::target`].
+    /// Returns the next step that keeps a model: to mark it as confirmed, then as settled; `None`
+    /// once both stand. Take each step before the next call: from then on there is a
+    /// [`Chosen::target`].
     #[must_use]
     pub fn confirm<const WORD: usize>(&mut self) -> Option<Step<'static>> {
         if self.is_settled() {
@@ -230,8 +230,8 @@ impl<A, B> Chosen<A, B> {
         Some(step)
     }
 
-    /// Returns where the next blob goes: the other slot. `None` while the model is not settled and the
-    /// other slot holds one to go back to.
+    /// Returns where the next blob goes: the other slot. `None` while the model is not settled and
+    /// the other slot holds one to go back to.
     #[must_use]
     pub fn target(&self) -> Option<Target> {
         if !self.is_settled() && self.passed_over.is_none() { None } else { Some(self.next) }
@@ -345,7 +345,8 @@ pub struct Target {
     pub sequence: u32,
     /// Lowest version of its line that it may be: that of the model in use.
     pub least_version: u32,
-    /// Where the slot is marked as failed before it is erased, in bytes; `None` where it need not be.
+    /// Where the slot is marked as failed before it is erased, in bytes; `None` where it need not
+    /// be.
     pub failed_at: Option<u32>,
 }
 
@@ -373,11 +374,11 @@ pub enum Step<'a> {
 /// `A` and `B` are the same model, [`crate::Model`] or [`crate::integer::Model`], of the lifetime
 /// of either slot.
 ///
-/// A model is loaded, then verified by `trust`; one that is not trusted is passed over like one that
-/// is damaged.
+/// A model is loaded, then verified by `trust`; one that is not trusted is passed over like one
+/// that is damaged.
 ///
-/// Cost: that of a load and a verification, twice where the newer blob is refused, and of a load once
-/// more for each checksum that fails.
+/// Cost: that of a load and a verification, twice where the newer blob is refused, and of a load
+/// once more for each checksum that fails.
 ///
 /// # Errors
 /// [`NoModel`], with the reason for each slot, and where to write one.
@@ -462,8 +463,9 @@ impl Header {
 }
 
 impl Header {
-    /// Returns where the mark goes that a newer slot than the one in use gets before it is erased: half
-    /// erased, it could read as a model that is confirmed. `None` where it stands, or there is none.
+    /// Returns where the mark goes that a newer slot than the one in use gets before it is erased:
+    /// half erased, it could read as a model that is confirmed. `None` where it stands, or there is
+    /// none.
     fn failed_at(&self) -> Option<u32> {
         let marks = self.marks.filter(|marks| marks.version >= 3 && !marks.failed_whole)?;
         u32::try_from(marks.at(Mark::Failed)).ok()

@@ -44,7 +44,8 @@ impl<const WORD: usize> Update<WORD> {
         Ok(Self { target, slot_bytes, erased, length: blob_bytes, taken: 0, word: [erased; WORD], filled: 0 })
     }
 
-    /// Returns the first steps: to mark what failed in the slot, where that is needed, and to erase it.
+    /// Returns the first steps: to mark what failed in the slot, where that is needed, and to erase
+    /// it.
     pub fn erase(&self) -> impl Iterator<Item = Step<'static>> + use<WORD> {
         let mark = self.target.failed_at.map(|at| Step::Write { at, bytes: Mark::Failed.bytes::<WORD>() });
         [mark, Some(Step::Erase { from: 0, to: self.slot_bytes })].into_iter().flatten()
@@ -100,10 +101,10 @@ impl<const WORD: usize> Update<WORD> {
         Ok(Some(Step::Write { at, bytes: &self.word }))
     }
 
-    /// Loads the blob from the slot, given with all its bytes as they lie in flash, verifies it, and
-    /// returns its header, the last steps. A blob that this build cannot use, that `trust` refuses, or
-    /// that is an older version than the model in use, never gets one. Loads once more where a
-    /// checksum fails.
+    /// Loads the blob from the slot, given with all its bytes as they lie in flash, verifies it,
+    /// and returns its header, the last steps. A blob that this build cannot use, that `trust`
+    /// refuses, or that is an older version than the model in use, never gets one. Loads once more
+    /// where a checksum fails.
     ///
     /// # Errors
     /// [`SlotError::Incomplete`], [`SlotError::Refused`], [`SlotError::Untrusted`];
@@ -154,8 +155,8 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// Returns the last steps of an update: to write the header, and then the mark that says that the
-    /// header was written whole. From then on the slot holds a model on trial; before, it holds
+    /// Returns the last steps of an update: to write the header, and then the mark that says that
+    /// the header was written whole. From then on the slot holds a model on trial; before, it holds
     /// nothing.
     #[must_use]
     pub fn steps(&self) -> [Step<'_>; 2] {

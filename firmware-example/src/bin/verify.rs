@@ -1,7 +1,8 @@
-//! What verifying a signed model costs on this core: the hash of the golden model and its signature.
+//! What verifying a signed model costs on this core: the hash of the golden model and its
+//! signature.
 //!
-//! Prints a line per cost: its name, fewest and most instructions, most bytes of stack, bytes of the
-//! model.
+//! Prints a line per cost: its name, fewest and most instructions, most bytes of stack, bytes of
+//! the model.
 #![no_std]
 #![no_main]
 

@@ -215,8 +215,8 @@ fn no_panic_is_reachable_at_any_opt_level() {
         if !board.available() {
             continue;
         }
-        // At level 1 a check of lengths in sha2 stands that never fails; all of it at level 3 is more
-        // than the smallest board's flash.
+        // At level 1 a check of lengths in sha2 stands that never fails; all of it at level 3 is
+        // more than the smallest board's flash.
         let apart = [("o1", "all"), ("release", "all"), ("release", "mac,signed"), ("os", "all-signed")];
         for (profile, all) in apart {
             board.build("panic-free", profile, all).unwrap_or_else(|error| panic!("{target}, {profile}: {error}"));

@@ -256,8 +256,8 @@ fn one_liar_among_a_thousand_devices_is_shown() {
     assert!(first.interval[1] < -0.3, "{first:?}");
 }
 
-/// Of fleets of devices alike, few have an outlier; one that decides otherwise, with as many records
-/// as the others, is found.
+/// Of fleets of devices alike, few have an outlier; one that decides otherwise, with as many
+/// records as the others, is found.
 #[test]
 fn outliers_are_beyond_chance() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,10 @@
 //! Blobs of released format versions load for ever and score to the same bits on every machine.
 //!
-//! `engine/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, with integer
-//! weights, `v1-i16.feamoe`, and signed, `v1-signed.feamoe`, and what must come out of each, `.txt`,
-//! are committed and never made again once a release reads them. Until then, or for a new version:
-//! `FEAMOE_OVERWRITE_GOLDEN=1 cargo test -p feamoe-tests golden_blob::`, and review the difference.
+//! `engine/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, with
+//! integer weights, `v1-i16.feamoe`, and signed, `v1-signed.feamoe`, and what must come out of
+//! each, `.txt`, are committed and never made again once a release reads them. Until then, or for a
+//! new version: `FEAMOE_OVERWRITE_GOLDEN=1 cargo test -p feamoe-tests golden_blob::`, and review
+//! the difference.
 
 use feamoe_testkit::content::{Content, FeatureContent};
 use feamoe_tests::aligned;

@@ -1,5 +1,5 @@
-//! Promise: bits that a power cut left to chance lose no model: what was confirmed is found at every
-//! later start, whatever such bits read, until a newer one is confirmed.
+//! Promise: bits that a power cut left to chance lose no model: what was confirmed is found at
+//! every later start, whatever such bits read, until a newer one is confirmed.
 //!
 //! `FEAMOE_CUTS=600000 cargo test -p feamoe-tests marginal::` cuts as often as that.
 
@@ -19,7 +19,8 @@ const SLOT_BYTES: usize = 2 * PAGE;
 /// Power cuts where `FEAMOE_CUTS` does not say.
 const CUTS: u32 = 6_000;
 
-/// A driver that keeps the order of steps, and two that do not: the simulation finds what that costs.
+/// A driver that keeps the order of steps, and two that do not: the simulation finds what that
+/// costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Driver {
     Right,

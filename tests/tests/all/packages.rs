@@ -1,5 +1,5 @@
-//! Promise: what is published can be: every dependency's licence goes with ours, each comes from the
-//! registry, and every package says what a registry asks.
+//! Promise: what is published can be: every dependency's licence goes with ours, each comes from
+//! the registry, and every package says what a registry asks.
 
 use std::process::Command;
 

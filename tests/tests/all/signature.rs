@@ -1,5 +1,5 @@
-//! Promise: a model that verifies is, bit by bit, the one that a trusted key signed for this line; and
-//! no copy carries a signature of other bytes.
+//! Promise: a model that verifies is, bit by bit, the one that a trusted key signed for this line;
+//! and no copy carries a signature of other bytes.
 //!
 //! Twins: RFC 8032's vectors and ed25519-dalek's strict verification.
 
@@ -161,7 +161,8 @@ fn every_flipped_bit_is_refused_also_under_a_right_checksum() {
             *verdicts.entry(verdict).or_default() += 1;
         }
     }
-    // Refused by the load, and by the verifier for a malformed section, another line, key or version, or a wrong signature.
+    // Refused by the load, and by the verifier for a malformed section, another line, key or
+    // version, or a wrong signature.
     assert!(verdicts.len() == 6, "{verdicts:?}");
 }
 

@@ -161,7 +161,8 @@ fn what_compressed_buffers_say_they_hold_is_not_believed() {
             Ok(rows)
         };
         assert_eq!(read(&whole), Ok(5_000));
-        // Buffers begin at multiples of 8 with the length of what they hold: 8,000 for a column of f64.
+        // Buffers begin at multiples of 8 with the length of what they hold: 8,000 for a column of
+        // f64.
         let places = (0..whole.len() - 8).step_by(8).filter(|at| whole[*at..at + 8] == 8_000_u64.to_le_bytes());
         for at in places {
             for length in [-2, 1 << 31, 1 << 34, 1 << 40, 1 << 62, i64::MAX] {

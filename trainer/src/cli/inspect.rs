@@ -31,8 +31,8 @@ pub struct Options {
     /// cortex-m4f has a floating-point unit [default: none]
     #[arg(long, value_name = "DEVICE", value_parser = device())]
     device: Option<&'static Device>,
-    /// Verify that the model is signed by this public key (PEM); more than one: by any of them. Exit
-    /// code 1 where it is not
+    /// Verify that the model is signed by this public key (PEM); more than one: by any of them.
+    /// Exit code 1 where it is not
     #[arg(long, value_name = "KEY")]
     verify: Vec<PathBuf>,
     /// Verify also that it is signed for this line of models [default: any]
@@ -162,7 +162,8 @@ struct FeatureView {
 }
 
 impl Options {
-    /// Finds out whether one of the keys that were named has signed the model; `None` where none was.
+    /// Finds out whether one of the keys that were named has signed the model; `None` where none
+    /// was.
     fn verified(&self, blob: &[u8], schema: Schema<'_>) -> anyhow::Result<Option<Result<(), TrustError>>> {
         if self.verify.is_empty() {
             return Ok(None);

@@ -182,8 +182,8 @@ impl ThreadsOption {
 /// How to treat cells that are no numbers.
 #[derive(Args, Clone, Copy, Debug)]
 struct CellsOption {
-    /// How to treat text in a column of numbers, in any row [default: table.bad_cells of the schema,
-    /// or of the one that the model was trained with; else error]
+    /// How to treat text in a column of numbers, in any row [default: table.bad_cells of the
+    /// schema, or of the one that the model was trained with; else error]
     #[arg(long, value_enum, value_name = "OUTCOME")]
     bad_cells: Option<BadCellsName>,
 }

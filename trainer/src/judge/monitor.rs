@@ -255,8 +255,8 @@ impl EventReport {
     }
 }
 
-/// Adds up the statuses of one model that count, one at least, measures the sum and each, and judges
-/// the sum by the limits.
+/// Adds up the statuses of one model that count, one at least, measures the sum and each, and
+/// judges the sum by the limits.
 ///
 /// # Errors
 /// [`Error::Input`] without a status; [`Error::Status`] for one of another model or with other

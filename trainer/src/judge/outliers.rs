@@ -1,5 +1,5 @@
-//! Which devices stand out of their fleet: those whose figures differ from all others beyond chance,
-//! and those without which a limit would get another verdict.
+//! Which devices stand out of their fleet: those whose figures differ from all others beyond
+//! chance, and those without which a limit would get another verdict.
 
 use feamoe_engine::fairness::{Measure, WideCounts, interval_at};
 use feamoe_engine::monitor::Tally;

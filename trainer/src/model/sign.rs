@@ -35,9 +35,9 @@ pub enum SignError {
     Wrong(#[from] TrustError),
 }
 
-/// Returns a copy of a blob, of any weights, signed by `key` as version `model_version` of a line of
-/// models; a signature that it had is replaced. `named` gives the names of features and levels: those
-/// of the model itself, or, where it has none, of the one that it is a copy of. The copy was
+/// Returns a copy of a blob, of any weights, signed by `key` as version `model_version` of a line
+/// of models; a signature that it had is replaced. `named` gives the names of features and levels:
+/// those of the model itself, or, where it has none, of the one that it is a copy of. The copy was
 /// verified.
 ///
 /// # Errors

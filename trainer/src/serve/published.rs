@@ -53,8 +53,9 @@ impl Published {
     /// bytes to a model that answers. `in_use`: the version of the model that it is to replace.
     ///
     /// # Errors
-    /// [`ServeError::Refused`], [`ServeError::Untrusted`], [`ServeError::Card`], [`ServeError::TwoFeatures`];
-    /// [`ServeError::Model`] for a model without names, or rules that contradict each other.
+    /// [`ServeError::Refused`], [`ServeError::Untrusted`], [`ServeError::Card`],
+    /// [`ServeError::TwoFeatures`]; [`ServeError::Model`] for a model without names, or rules that
+    /// contradict each other.
     pub(super) fn load(blob: AlignedBytes, trust: Option<&Trust>, in_use: Option<u32>) -> Result<Self, ServeError> {
         let loaded = OwnedModel::load(blob)?;
         let version = trust.map(|trust| trust.verify(loaded.bytes().as_slice(), in_use)).transpose()?;

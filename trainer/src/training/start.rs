@@ -1,17 +1,17 @@
 //! The start of a stream: its first rows are scored, and learned from, by a *draft*.
 //!
 //! What a column is, its unit, its bins and its levels are settled on the first
-//! [`warmup`](crate::encoder::Options::warmup) rows, which are kept until then. Meanwhile a draft of
-//! encoder and learner stands in for the model. It is made once there are [`FIRST`] rows, and anew
-//! whenever they have doubled: fitted on the rows so far, a bin for every [`ROWS_A_BIN`] of them, and
-//! taught by them in two passes. In between it learns each row once, as the model does later. Before
-//! the first draft a row's score is the share of favourable labels so far.
+//! [`warmup`](crate::encoder::Options::warmup) rows, which are kept until then. Meanwhile a draft
+//! of encoder and learner stands in for the model. It is made once there are [`FIRST`] rows, and
+//! anew whenever they have doubled: fitted on the rows so far, a bin for every [`ROWS_A_BIN`] of
+//! them, and taught by them in two passes. In between it learns each row once, as the model does
+//! later. Before the first draft a row's score is the share of favourable labels so far.
 //!
 //! The second pass pays: over the first 2,000 rows of ten streams of 30 categories the log-loss was
-//! 0.468, after one pass 0.472, and balanced accuracy at the share of favourable labels so far 0.704
-//! and 0.699. Boosting (LightGBM, made anew every 100 rows) had 0.487 and 0.694 with trees of four
-//! leaves, 0.507 and 0.671 by default; a logistic regression 0.468 and 0.704. More passes, or a
-//! single expert, gained nothing that was not lost on other data.
+//! 0.468, after one pass 0.472, and balanced accuracy at the share of favourable labels so far
+//! 0.704 and 0.699. Boosting (LightGBM, made anew every 100 rows) had 0.487 and 0.694 with trees of
+//! four leaves, 0.507 and 0.671 by default; a logistic regression 0.468 and 0.704. More passes, or
+//! a single expert, gained nothing that was not lost on other data.
 //!
 //! Then the draft is thrown away, and the model learns from all the kept rows: it is what it would
 //! be if nothing had been said of them. What the draft said of a row when it came is what is
@@ -215,8 +215,8 @@ impl Start {
         said.unwrap_or_else(|| self.base_rate(learner))
     }
 
-    /// Scores a row and keeps it, then learns from the rows whose labels are known since; `on_known`
-    /// gets each of them, with the score that it had when it came.
+    /// Scores a row and keeps it, then learns from the rows whose labels are known since;
+    /// `on_known` gets each of them, with the score that it had when it came.
     pub(super) fn take<'r>(
         &mut self,
         row: &Row<'_>,

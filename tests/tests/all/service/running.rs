@@ -132,7 +132,8 @@ impl Running {
         String::from_utf8(answer).unwrap()
     }
 
-    /// Asks with these lines of the header beside the usual ones; returns the status and the answer.
+    /// Asks with these lines of the header beside the usual ones; returns the status and the
+    /// answer.
     pub fn ask(&self, method_and_path: &str, lines: &[&str], body: &str) -> (u16, String) {
         let mut head = format!("{method_and_path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
         if !lines.iter().any(|line| line.starts_with("host:")) {

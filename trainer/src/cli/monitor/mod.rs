@@ -79,8 +79,8 @@ pub struct Options {
     /// The protected column that statuses are of, where the schema has several
     #[arg(long, value_name = "COLUMN", requires = "status")]
     attribute: Option<String>,
-    /// The secret key of the fleet: 64 hexadecimal digits. A status counts only if a device wrote it
-    /// with its own key, the HMAC-SHA-256 of its id by this one; forged ones are listed. Without
+    /// The secret key of the fleet: 64 hexadecimal digits. A status counts only if a device wrote
+    /// it with its own key, the HMAC-SHA-256 of its id by this one; forged ones are listed. Without
     /// the key anybody can have written a status
     #[arg(long, value_name = "FILE", requires = "status")]
     key_file: Option<PathBuf>,

@@ -144,8 +144,8 @@ fn message_bytes(bytes: &[u8]) -> Result<Option<usize>, ArrowError> {
     }
 }
 
-/// Returns what describes a message, once all of it is there (empty: it is the mark of the end), and
-/// where its body begins; `None` before its length is there.
+/// Returns what describes a message, once all of it is there (empty: it is the mark of the end),
+/// and where its body begins; `None` before its length is there.
 fn description(bytes: &[u8]) -> Option<(Option<&[u8]>, usize)> {
     // Before version 0.15 of Arrow there was no mark.
     let at = if bytes.starts_with(ARROW_STREAM) { ARROW_STREAM.len() } else { 0 };
