@@ -10,8 +10,9 @@
 //!           | Ed25519 signature, 64 bytes | name of the line, 1 to 32 bytes of a-z 0-9 - . _
 //! signed  = "feamoe model signature, v1" and zeros up to 32 bytes | SHA-256 of the content, 32 bytes
 //! content = all bytes of the blob as they lie, without the CRC (4) and the signature (64)
-//! schema  = number of features u16, then for each feature its kind (0 number, 1 category), its levels u16,
-//!           its name and its levels' names: each its length u32, then its bytes
+//! schema  = number of features u16, then for each feature its kind (0 number, 1 category), its
+//!           levels u16, its name and its levels' names, then the favourable outcome's name: each
+//!           name its length u32, then its bytes
 //! ```
 //!
 //! Integers are little endian.
@@ -27,8 +28,8 @@
 //!   has. A device that sets values by index, from a blob without names, so refuses a model of
 //!   other inputs: see [`Signers::schema_sha256`].
 //! - **Strict.** S must be below the order of the group, R must be the one encoding of its point,
-//!   and neither R nor the key may be of small order: a blob has one signature by a key, and it is
-//!   for this message alone. Ed25519 verifies public values only: time may depend on them.
+//!   and neither R nor the key may be of small order: nobody without the key
+//!   makes a second signature of a blob, nor another message that it fits. Ed25519 verifies public values only: time may depend on them.
 //! - **When.** A blob is loaded first, which checks all of it and finds damage, then verified, and
 //!   only then used.
 //! - **Cost.** On a Cortex-M4F 2.7 million instructions and 66 more for a byte of the model, 3.9 kB

@@ -57,8 +57,8 @@ mod unix {
             place.push(part);
             let Ok(found) = fs::symlink_metadata(&place) else { return Step::End };
             let is_last = parts.as_path().as_os_str().is_empty();
-            // Folders of others are theirs to name.
-            if (found.is_symlink() || is_last && found.is_file()) && is_anothers(&place, &found) {
+            // A folder of somebody else is no trap: its owner decides what is in it.
+            if (found.is_symlink() || is_last && !found.is_dir()) && is_anothers(&place, &found) {
                 return Step::Another(place);
             }
             if found.is_symlink() {

@@ -420,7 +420,7 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
             match load(slot) {
                 Ok((model, (header, model_version))) => {
                     let blob = header.blob_at..header.blob_at.wrapping_add(header.length as usize);
-                    let passed_over = passed_over(slot, order, headers, errors);
+                    let passed_over = passed_over(slot, headers, errors);
                     let others = if other == newer { newest } else { Err(SlotError::Empty) };
                     let failed_at = others.ok().and_then(|header| header.failed_at());
                     let next = Target { slot: other, sequence, least_version: model_version, failed_at };
@@ -441,7 +441,6 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
 /// blob.
 fn passed_over(
     chosen: usize,
-    [newer, _]: [usize; 2],
     [first, second]: [Result<Header, SlotError>; 2],
     [first_error, second_error]: [SlotError; 2],
 ) -> Option<SlotError> {
@@ -449,8 +448,8 @@ fn passed_over(
     match header {
         Err(error) => Some(error),
         Ok(header) if header.has_failed() => Some(SlotError::NotConfirmed),
-        // Of the older slot only the header was read.
-        Ok(_) if newer == chosen => None,
+        // Of the older slot only the header was read: a load that fails leaves another error.
+        Ok(_) if error == SlotError::Empty => None,
         Ok(_) => Some(error),
     }
 }

@@ -6,8 +6,10 @@ use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, VERSION};
 use feamoe_testkit::generate::Draw;
 use sha2::{Digest as _, Sha256};
 
-/// Rows that a state learns: as many as fit a window of its small seeds twice.
+/// Rows that most states learn: as many as fit a window of the small seeds twice.
 const ROWS: u64 = 24;
+/// Rows that some learn: enough for numbers to be fitted again, and levels replaced.
+const MANY_ROWS: u64 = 1_200;
 
 /// Reads a checkpoint as it is, and with a header that fits what stands behind it. What is read is
 /// written to bytes that are read again, and is resumed: it learns rows of all kinds, is exported
@@ -32,10 +34,12 @@ fn resume(data: &[u8]) {
     assert_eq!(again.ok().as_deref(), Some(written.as_slice()));
 
     let Ok(mut trainer) = Trainer::from_checkpoint(read) else { return };
-    let mut draw = Draw::new(u64::from(data.last().copied().unwrap_or_default()));
+    let sum = data.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    let mut draw = Draw::new(sum);
     let mut cells = Cells::new(trainer.columns().len());
-    for row in 0..ROWS {
-        let values: Vec<Cell<'_>> = trainer.columns().iter().map(|_| cell(&mut draw)).collect();
+    let rows = if draw.below(16) == 0 { MANY_ROWS } else { ROWS };
+    for row in 0..rows {
+        let values: Vec<Cell<'_>> = trainer.columns().iter().map(|_| cell(&mut draw, row)).collect();
         cells.set(&values);
         // A refusal is an answer: a word where numbers stand.
         let _ = trainer.learn(&cells.record("rows", row + 1));
@@ -48,12 +52,13 @@ fn resume(data: &[u8]) {
 }
 
 /// A value as any column could have it, often one of a label or a group.
-fn cell(draw: &mut Draw) -> Cell<'static> {
+fn cell(draw: &mut Draw, row: u64) -> Cell<'static> {
     match draw.below(8) {
         0 => Cell::Missing,
         1 | 2 => Cell::Text(draw.one_of(&["m", "f", "p", "q", "r", "north", "new"]).as_bytes()),
         3 | 4 => Cell::Number(draw.one_of(&[0.0, 1.0])),
         5 => Cell::Number(draw.one_of(&[-1e30, 1e30, 1e-30, 4e9])),
-        _ => Cell::Number(draw.below(11) as f64),
+        // Values that move.
+        _ => Cell::Number((draw.below(11) as u64 + row / 8) as f64),
     }
 }

@@ -638,3 +638,24 @@ fn a_killed_run_locks_nobody_out() {
     let _ = folder.run(&["update", "both.ckpt", "1.csv", "-o", "m.feamoe"]).done();
     assert!(!folder.path(LOCK).exists());
 }
+
+/// Whatever the command takes: numbers without an end, options of 64 bits.
+#[test]
+fn extreme_data_and_options_are_stored() {
+    let folder = parts(&[1_500, 1_500]);
+    for file in ["0.csv", "1.csv"] {
+        let rows = folder.text(file);
+        let wider = |(at, row): (usize, &str)| match at {
+            0 => format!("{row},endless\n"),
+            _ => format!("{row},{}\n", ["inf", "-inf", "NaN", "1e300", "-0.0", "5"][at % 6]),
+        };
+        folder.write(file, rows.lines().enumerate().map(wider).collect::<String>());
+    }
+    let schema = folder.text("lending.toml");
+    folder.write("lending.toml", schema + "\n[table]\nmissing = [\"\"]\n");
+    let options = ["--seed", "18446744073709551615", "--window", "18446744073709551615"];
+    let more = ["--grow", "every=18446744073709551615,unfair=18446744073709551615", "--label-delay", "3"];
+    let train = ["train", "0.csv", "--schema", "lending.toml", "-o", "x.feamoe", "--checkpoint", "x.ckpt"];
+    let _ = folder.run(&[&train[..], &options, &more].concat()).well();
+    let _ = folder.run(&["update", "x.ckpt", "1.csv", "-o", "x.feamoe"]).well();
+}

@@ -58,18 +58,18 @@ fn folder() -> Folder {
 }
 
 /// Runs a command under `strace` with these options; returns its exit code and what it said. `None`
-/// where there is no `strace`.
+/// where there is no `strace`, or it may not trace.
 fn traced(folder: &Folder, options: &[&str], arguments: &[&str]) -> Option<(Option<i32>, String)> {
+    let can_trace = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
+    if !can_trace.is_ok_and(|status| status.success()) {
+        println!("skipped: strace is not installed, or may not trace");
+        return None;
+    }
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null"]).args(options).arg(feamoe()).args(arguments);
     command.current_dir(folder.path("."));
-    match command.output() {
-        Ok(output) => Some((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())),
-        Err(_) => {
-            println!("skipped: strace is not installed");
-            None
-        }
-    }
+    let output = command.output().unwrap();
+    Some((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
 /// Puts a folder back to what it held.
@@ -113,7 +113,10 @@ fn an_error_of_any_call_loses_nothing() {
                 assert!(!is_new(&outputs.last().unwrap()) || is_new(&&outputs[0]), "the last is new alone: {what}");
                 let whole = outputs.iter().filter(is_new).count() == outputs.len();
                 assert!(code != Some(0) || whole, "it said nothing of it: {what}");
-                assert!(code == Some(0) || !said.is_empty(), "it gave no reason: {what}");
+                // The system's own loader opens files too.
+                let by_loader = call == "openat" && code == Some(127);
+                let is_error = code == Some(2) && said.starts_with("error: ");
+                assert!(code == Some(0) || is_error || by_loader, "it gave no reason: {what}");
                 restore(&folder, &before);
                 if code == Some(0) {
                     done += 1;

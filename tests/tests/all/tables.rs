@@ -141,6 +141,47 @@ fn compressed(batch: &RecordBatch, rows: usize, by: CompressionType) -> Vec<u8> 
     writer.into_inner().unwrap()
 }
 
+/// A batch without rows has no bytes either: it must not take those of its neighbour along.
+#[test]
+fn batches_without_rows_change_nothing() {
+    let column = |range: std::ops::Range<i64>| -> RecordBatch {
+        let values: arrow_array::ArrayRef = Arc::new(arrow_array::Int64Array::from_iter_values(range));
+        RecordBatch::try_from_iter([("x", Arc::clone(&values)), ("y", values)]).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t");
+    for counts in [&[300, 0, 200][..], &[0, 300], &[300, 0], &[0, 0, 5, 0, 0, 7, 0], &[0], &[]] {
+        let mut next = 0;
+        let batches: Vec<RecordBatch> = counts
+            .iter()
+            .map(|count| {
+                next += count;
+                column(next - count..next)
+            })
+            .collect();
+        let schema = column(0..0).schema();
+        let mut file = FileWriter::try_new(Vec::new(), &schema).unwrap();
+        let mut stream = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+        for batch in &batches {
+            file.write(batch).unwrap();
+            stream.write(batch).unwrap();
+        }
+        let (file, stream) = (file.into_inner().unwrap(), stream.into_inner().unwrap());
+        // The mark at the end of a stream may be left out.
+        let unmarked = stream[..stream.len() - 8].to_vec();
+        for bytes in [file, stream, unmarked] {
+            std::fs::write(&path, &bytes).unwrap();
+            let mut source = open(&[Input::File(path.clone())], &Table::default()).unwrap();
+            let mut read = 0;
+            while source.advance().unwrap() {
+                assert_eq!(source.record().cell(0), Cell::Number(read as f64), "{counts:?}");
+                read += 1;
+            }
+            assert_eq!(read, next, "{counts:?}");
+        }
+    }
+}
+
 /// A length that no memory holds ends the process where it is asked for: it must not be believed.
 #[test]
 fn what_compressed_buffers_say_they_hold_is_not_believed() {

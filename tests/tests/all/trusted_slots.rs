@@ -98,6 +98,20 @@ impl Device {
 
 const ALL: Versions = Versions::From(0);
 
+/// What is used since nothing else is to be had does not block the updates that replace it.
+#[test]
+fn a_model_that_failed_makes_way_where_the_other_is_refused() {
+    let mut device = Device::new(&signed(1, 5));
+    let target = device.start(ALL, false).2.unwrap();
+    assert_eq!(device.update(target, &signed(1, 6), ALL), Ok(()));
+    // Tried, not confirmed; then a firmware comes that takes no version below 6.
+    assert_eq!(device.start(ALL, false).0, 1);
+    let chosen = device.choose(&device.signers(Versions::From(6))).unwrap();
+    let why = SlotError::Untrusted(TrustError::OlderVersion { found: 5, least: 6 });
+    assert_eq!((chosen.slot, chosen.on_trial(), chosen.passed_over), (1, true, Some(why)));
+    assert_eq!(chosen.target().map(|target| (target.slot, target.least_version)), Some((0, 6)));
+}
+
 #[test]
 fn only_a_trusted_model_is_sealed_or_used() {
     let mut device = Device::new(&signed(1, 5));

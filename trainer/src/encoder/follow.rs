@@ -39,6 +39,8 @@ const MOVED_FAR: f32 = 1.0;
 pub(super) const KEPT: usize = 1024;
 /// Rows between two looks at the levels of a category, and between two halvings of their counts.
 const LOOK: u32 = 256;
+/// More than is ever counted, with all shards of a merged run.
+const MOST_COUNTED: u32 = 1 << 24;
 const HALF_LIFE: u32 = 4096;
 /// A level takes another's row where it was counted [`MORE_FREQUENT`] times as often, and at least
 /// [`FREQUENT`] times.
@@ -111,10 +113,12 @@ impl Recent {
         let finite = |values: &[f32]| values.len() <= KEPT && values.iter().all(|x| x.is_finite());
         finite(&self.fitted)
             && finite(&self.newest)
-            && self.next < KEPT
+            && (self.next == 0 || self.next < KEPT && self.newest.len() == KEPT)
             && (self.shares.len(), self.counts.len()) == (number.classes(), number.classes())
             && self.shares.iter().all(|share| *share > 0.0)
+            && self.counts.iter().all(|count| *count <= WINDOW)
             && self.counted < WINDOW
+            && self.moved <= MOST_COUNTED
     }
 }
 
@@ -148,6 +152,16 @@ pub(super) struct LevelCounts {
 }
 
 impl LevelCounts {
+    /// Returns whether a stored one can be one, of a category of at most this many levels.
+    fn is_sound(&self, max_levels: usize) -> bool {
+        let is_counted = |count: &u32| *count <= MOST_COUNTED;
+        self.known.len() <= max_levels
+            && self.others.len() <= max_levels
+            && self.known.iter().all(is_counted)
+            && self.others.iter().all(|(_, count)| *count > 0 && is_counted(count))
+            && is_counted(&self.rows)
+    }
+
     /// Counts a level with a row.
     #[inline]
     fn observe(&mut self, code: u16) {
@@ -491,9 +505,7 @@ impl Encoder {
             && self.features.iter().all(|feature| match &feature.kind {
                 Kind::Number(number) => number.recent.is_sound(number),
                 Kind::Category(Category { counts, undecided, max_levels, .. }) => {
-                    counts.known.len() <= *max_levels
-                        && counts.others.len() <= *max_levels
-                        && undecided.as_ref().is_none_or(|values| values.len() <= DECIDING)
+                    counts.is_sound(*max_levels) && undecided.as_ref().is_none_or(|values| values.len() <= DECIDING)
                 }
             })
     }

@@ -265,7 +265,7 @@ impl Number {
         self.low <= self.high
             && self.sd > 0.0
             && self.bins.len() == bins
-            && (self.knots == 0 || self.bins.last().is_some_and(|last| self.knots == last.knot + 2))
+            && (self.knots == 0 || self.bins.last().is_some_and(|last| last.knot.checked_add(2) == Some(self.knots)))
             && self.bins.is_sorted_by_key(|bin| bin.class)
             && self.bins.is_sorted_by_key(|bin| bin.knot)
             && self.bins.iter().all(|bin| (0.0..=1.0).contains(&bin.share))

@@ -68,10 +68,10 @@ pub enum CheckpointError {
         /// The version it says it is of.
         version: u16,
     },
-    /// A number that no run writes.
+    /// A number that no run produces.
     #[error(
-        "found a number under `{field}` that no run writes: a float that is not finite, or a count of 2^63 or more; the file was \
-         not written by feamoe, train again"
+        "found a number under `{field}` that no run produces: a float that is not finite, or a count of 2^48 or more; the state was not \
+         written by feamoe, train again"
     )]
     Number {
         /// The field that holds it.

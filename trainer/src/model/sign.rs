@@ -78,8 +78,8 @@ pub fn sign(
     if holds { Ok(signed) } else { Err(TrustError::WrongSignature.into()) }
 }
 
-/// Returns the SHA-256 of the names, kinds and levels of a model's features, as
-/// [`feamoe_engine::signature`] draws them; `None` where it has no names.
+/// Returns the SHA-256 of the favourable outcome and of the names, kinds and levels of a model's
+/// features, as [`feamoe_engine::signature`] draws them; `None` where it has no names.
 #[must_use]
 pub fn schema_sha256(schema: Schema<'_>) -> Option<[u8; 32]> {
     let mut hash = Sha256::new();
@@ -95,6 +95,7 @@ pub fn schema_sha256(schema: Schema<'_>) -> Option<[u8; 32]> {
         text(&mut hash, schema.feature_name(index)?);
         schema.level_names(index).for_each(|name| text(&mut hash, name));
     }
+    text(&mut hash, schema.positive_name().unwrap_or_default());
     Some(hash.finalize().into())
 }
 

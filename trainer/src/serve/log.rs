@@ -2,9 +2,9 @@
 //! no path but the route's.
 
 use std::io::{BufWriter, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
@@ -15,6 +15,8 @@ use crate::text::printable;
 const WAITING: usize = 8_192;
 /// Pause between two writes: a busy service writes many lines at once.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Time that the last lines have to be written.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
 
 /// A log, written by a thread of its own: nobody waits for whoever reads it.
 #[derive(Debug)]
@@ -102,13 +104,20 @@ impl Log {
         self.sender.try_send(message).is_ok()
     }
 
-    /// Waits until all lines so far are written.
+    /// Waits until all lines so far are written; not for ever, if nobody takes them.
     pub fn flush(&self) {
+        let end = Instant::now() + FLUSH_TIME;
         let (written, wait) = sync_channel(0);
-        if self.sender.send(Message::Flush(written)).is_ok() {
-            // Ends when the other half is dropped.
-            _ = wait.recv();
+        let mut message = Message::Flush(written);
+        while let Err(TrySendError::Full(back)) = self.sender.try_send(message) {
+            if Instant::now() > end {
+                return;
+            }
+            message = back;
+            thread::sleep(PAUSE);
         }
+        // Ends when the other half is dropped.
+        _ = wait.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
 }
 

@@ -152,6 +152,15 @@ impl<'m> Names<'m> {
         }
     }
 
+    /// Returns the group of a row by its text in a column: of a feature the level, where it has it.
+    pub fn group_of_text(&self, column: &str, text: &str) -> Group {
+        let levels = self.find(column).and_then(|feature| self.at(feature)).and_then(|named| named.levels.as_ref());
+        match levels {
+            Some(levels) if !levels.contains_key(text) => Group::Unknown,
+            _ => Group::Named(text.to_owned()),
+        }
+    }
+
     /// Returns all features, in their order.
     pub fn features(&self) -> &[Named<'m>] {
         &self.features

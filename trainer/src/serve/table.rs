@@ -1,7 +1,7 @@
 //! Records as an Arrow stream: a batch of scores for batches of rows, columns by the features'
 //! names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, Float32Array, RecordBatch, RecordBatchIterator, UInt16Array};
@@ -11,6 +11,7 @@ use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use axum::body::Bytes;
+use flatbuffers::VerifierOptions;
 
 use super::Limits;
 use super::answer::Answer;
@@ -27,6 +28,8 @@ pub const ARROW: &str = "application/vnd.apache.arrow.stream";
 
 /// What the stream is called in messages.
 const NAME: &str = "the body";
+/// Most columns of a stream.
+const MOST_COLUMNS: usize = 4096;
 /// Stands before every message.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
@@ -41,6 +44,8 @@ pub fn score(
 ) -> Result<(Answer, Tally), Refusal> {
     check(&body, limits.records).map_err(Refusal::unprocessable)?;
     let (schema, batches) = guarded(|| decode(body)).map_err(Refusal::unprocessable)?;
+    check_columns(&schema).map_err(Refusal::unprocessable)?;
+    wish.check().map_err(Refusal::unprocessable)?;
     let reader = RecordBatchIterator::new(batches.into_iter().map(Ok), schema);
     let mut rows = ArrowRows::new(NAME, reader, &ready.table).map_err(Refusal::unprocessable)?;
     let binding = Binding::of(ready.model.schema(), |name| rows.column(name, "the model"));
@@ -64,7 +69,8 @@ pub fn score(
             .iter()
             .map(|column| {
                 let text = column.and_then(|column| row.cell(column).text());
-                text.map_or(Group::Missing, |text| Group::Named(String::from_utf8_lossy(&text).into_owned()))
+                let name = column.and_then(|column| rows.columns().get(column)).map_or("", String::as_str);
+                text.map_or(Group::Missing, |text| ready.names.group_of_text(name, &String::from_utf8_lossy(&text)))
             })
             .collect();
         tally.add(score.decision, record.notes(), groups.iter().map(Group::label));
@@ -116,7 +122,9 @@ fn check(body: &[u8], most: usize) -> Result<(), String> {
             return Ok(());
         }
         let (head, after) = rest.split_at_checked(length).ok_or_else(damaged)?;
-        let message = arrow_ipc::root_as_message(head).map_err(|_| damaged())?;
+        // Parts of a message may share their bytes, and then take more than it has.
+        let limits = VerifierOptions { max_apparent_size: body.len(), ..VerifierOptions::default() };
+        let message = arrow_ipc::root_as_message_with_opts(&limits, head).map_err(|_| damaged())?;
         if !matches!(
             message.header_type(),
             MessageHeader::Schema | MessageHeader::RecordBatch | MessageHeader::DictionaryBatch
@@ -137,6 +145,33 @@ fn check(body: &[u8], most: usize) -> Result<(), String> {
         }
         let length = usize::try_from(message.bodyLength()).map_err(|_| damaged())?;
         rest = after.get(length..).ok_or_else(damaged)?;
+    }
+    Ok(())
+}
+
+/// Checks the columns: many of them, or values that share their bytes with others, take many times
+/// the memory of the body.
+fn check_columns(schema: &Schema) -> Result<(), String> {
+    if schema.fields().len() > MOST_COLUMNS {
+        return Err(format!("found {} columns, expected at most {MOST_COLUMNS}", schema.fields().len()));
+    }
+    let is_text = |values: &DataType| matches!(values, DataType::Utf8 | DataType::LargeUtf8);
+    let mut names = HashSet::new();
+    for field in schema.fields() {
+        if !names.insert(field.name()) {
+            return Err(format!("found two columns {:?}, expected names that differ", field.name()));
+        }
+        let is_plain = match field.data_type() {
+            DataType::Utf8View | DataType::BinaryView | DataType::RunEndEncoded(..) => false,
+            DataType::Dictionary(_, values) => is_text(values),
+            other => !other.is_nested(),
+        };
+        if !is_plain {
+            let (name, found) = (field.name(), field.data_type());
+            return Err(format!(
+                "column {name:?}: found {found}, expected numbers, booleans, text or dictionaries of text"
+            ));
+        }
     }
     Ok(())
 }

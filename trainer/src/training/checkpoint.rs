@@ -117,9 +117,10 @@ impl Checkpoint<'_> {
     /// Returns the file's bytes.
     ///
     /// # Errors
-    /// Those of reading it, for a state that could not be read again: what it was made of was no
-    /// run's. [`CheckpointError::Undecodable`] where memory ends.
+    /// Those of reading it, for a state that could not be read again, since it was made of one that
+    /// no run produces.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
+        self.check_numbers(plausible::LIMIT_WRITTEN)?;
         self.check()?;
         let bytes = postcard::to_extend(self, vec![0; HEADER_BYTES])
             .map_err(|_| CheckpointError::Undecodable { version: VERSION })?;
@@ -163,6 +164,7 @@ impl Checkpoint<'_> {
         if !rest.is_empty() {
             return Err(CheckpointError::Undecodable { version: VERSION });
         }
+        checkpoint.check_numbers(plausible::LIMIT)?;
         checkpoint.check()?;
         Ok(checkpoint)
     }
@@ -211,13 +213,14 @@ impl Checkpoint<'_> {
         Ok(())
     }
 
+    fn check_numbers(&self, limit: u64) -> Result<(), CheckpointError> {
+        plausible::first_odd(self, limit).map_or(Ok(()), |field| Err(CheckpointError::Number { field }))
+    }
+
     /// Checks that the parts fit each other, so that resuming meets no index without its place.
     pub(super) fn check(&self) -> Result<(), CheckpointError> {
         let attributes = self.schema.protected.len() + self.schema.intersection.len();
         let columns = self.place.columns().len();
-        if let Some(field) = plausible::first_odd(self) {
-            return Err(CheckpointError::Number { field });
-        }
         let fits = |part, holds| if holds { Ok(()) } else { Err(CheckpointError::Contradictory { part }) };
         fits("schema", self.schema.is_sound())?;
         fits("place in the data", self.place.is_sound(&self.schema))?;

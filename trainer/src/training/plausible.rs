@@ -1,4 +1,4 @@
-//! Numbers of a state that no run writes: floats that are not finite, counts that would wrap.
+//! Numbers that no run produces: floats that are not finite, counts that would wrap.
 //!
 //! Every part checks its own shape ([`Checkpoint::check`](super::checkpoint::Checkpoint)); this
 //! looks at the numbers of all of them at once, by walking through what serde would write.
@@ -7,17 +7,21 @@ use std::fmt;
 
 use serde::ser::{self, Serialize, Serializer};
 
-/// Fields whose floats may be NaN or infinite: for them it means that there is none yet.
-const MAY_BE_ENDLESS: [&str; 2] = ["extent", "last_number"];
-/// Fields whose integers are no counts: they use every bit.
-const NO_COUNTS: [&str; 1] = ["hash"];
+/// Fields whose floats may be NaN or infinite: a cell that holds such a number, or a place where
+/// there is no number yet.
+const MAY_BE_ENDLESS: [&str; 3] = ["cells", "extent", "last_number"];
+/// Fields whose integers are no counts: hashes and seeds, and options that may be as large as
+/// somebody likes.
+const NO_COUNTS: [&str; 5] = ["every", "hash", "length", "seed", "unfair"];
 
-/// Counts stay below this, so that no sum of two wraps.
-const LIMIT: u64 = 1 << 63;
+/// A count that is read lies below this: sums of thousands of them do not wrap.
+pub(super) const LIMIT: u64 = 1 << 48;
+/// A count that is written lies below this: what was read could grow.
+pub(super) const LIMIT_WRITTEN: u64 = 1 << 49;
 
-/// Returns the field of the first number that no run writes.
-pub(super) fn first_odd(state: &impl Serialize) -> Option<&'static str> {
-    let mut walk = Walk { field: "state" };
+/// Returns the field of the first number that no run produces; counts lie below `limit`.
+pub(super) fn first_odd(state: &impl Serialize, limit: u64) -> Option<&'static str> {
+    let mut walk = Walk { field: "state", limit };
     state.serialize(&mut walk).err().map(|Odd(field)| field)
 }
 
@@ -42,6 +46,7 @@ impl ser::Error for Odd {
 /// Walks through a state; knows the field that it is in.
 struct Walk {
     field: &'static str,
+    limit: u64,
 }
 
 impl Walk {
@@ -87,7 +92,7 @@ impl Serializer for &mut Walk {
     pass!(serialize_bytes: &[u8], serialize_unit_struct: &'static str);
 
     fn serialize_u64(self, value: u64) -> Result<(), Odd> {
-        self.count(value < LIMIT)
+        self.count(value < self.limit)
     }
 
     fn serialize_f32(self, value: f32) -> Result<(), Odd> {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
-use arrow_ipc::{MessageHeader, root_as_message};
+use arrow_ipc::{MessageHeader, root_as_message, root_as_message_with_opts};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
+use flatbuffers::VerifierOptions;
 
 /// Of an Arrow file, before, padded by zeros to a multiple of [`PADDED`], and after what is an
 /// Arrow stream and an index of it.
@@ -19,6 +20,9 @@ pub(super) const ARROW_STREAM: &[u8] = b"\xff\xff\xff\xff";
 
 /// Most bytes of a batch, and of what its compressed buffers say that they hold.
 const MOST_BATCH_BYTES: u64 = 2 << 30;
+
+/// Most bytes of what describes a batch: its columns, not its rows.
+const MOST_DESCRIPTION_BYTES: usize = 64 << 20;
 
 /// Passes over what is before the stream in an Arrow file.
 pub(super) fn without_magic(mut file: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
@@ -40,8 +44,12 @@ pub(super) struct Messages {
     reader: Box<dyn Read + Send>,
     is_file: bool,
     decoder: StreamDecoder,
-    /// Read, but not decoded.
+    /// Read, but not given to the decoder.
     ahead: Vec<u8>,
+    /// What the decoder has not taken of a message.
+    message: Buffer,
+    /// Whether that was the mark of the end.
+    is_end: bool,
     /// Decoded, to learn the schema, but not handed out.
     first: Option<RecordBatch>,
     is_at_end: bool,
@@ -51,7 +59,16 @@ impl Messages {
     pub(super) fn new(reader: impl Read + Send + 'static, is_file: bool) -> Result<Self, ArrowError> {
         let decoder = StreamDecoder::new();
         let reader = Box::new(reader);
-        let mut messages = Self { reader, is_file, decoder, ahead: Vec::new(), first: None, is_at_end: false };
+        let mut messages = Self {
+            reader,
+            is_file,
+            decoder,
+            ahead: Vec::new(),
+            message: Buffer::default(),
+            is_end: false,
+            first: None,
+            is_at_end: false,
+        };
         while messages.decoder.schema().is_none() && messages.first.is_none() && !messages.is_at_end {
             messages.first = messages.decode()?;
         }
@@ -65,8 +82,19 @@ impl Messages {
         self.decoder.schema().unwrap_or_else(|| Arc::new(Schema::empty()))
     }
 
-    /// Reads a message, and returns its batch if it has one.
+    /// Returns the next batch of the message that was read last; without one, reads a message.
     fn decode(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        // A batch without a body is handed out when the next message comes, and leaves that.
+        while !self.message.is_empty() {
+            if let Some(batch) = self.decoder.decode(&mut self.message)? {
+                return Ok(Some(batch));
+            }
+        }
+        if self.is_end {
+            self.is_at_end = true;
+            self.check_tail()?;
+            return Ok(None);
+        }
         let length = loop {
             if let Some(length) = message_bytes(&self.ahead)?
                 && self.ahead.len() >= length
@@ -76,21 +104,19 @@ impl Messages {
             if self.read()? > 0 {
                 continue;
             }
+            if self.is_file || !self.ahead.is_empty() {
+                self.is_at_end = true;
+                return Err(cut_short());
+            }
             // A stream may end without its mark, between two messages.
-            self.is_at_end = true;
-            self.decoder.finish()?;
-            return if self.is_file || !self.ahead.is_empty() { Err(cut_short()) } else { Ok(None) };
+            self.ahead.extend(END);
         };
         let rest = self.ahead.split_off(length);
         let message = std::mem::replace(&mut self.ahead, rest);
         check_compressed(&message)?;
-        let decoded = self.decoder.decode(&mut Buffer::from(message))?;
-        // The end is marked.
-        if decoded.is_none() && length <= END_BYTES {
-            self.is_at_end = true;
-            self.check_tail()?;
-        }
-        Ok(decoded)
+        self.is_end = length <= END.len();
+        self.message = Buffer::from(message);
+        Ok(None)
     }
 
     /// Checks what comes after the batches, all of which belongs to the bytes that are hashed.
@@ -126,17 +152,23 @@ impl Messages {
     }
 }
 
-/// Bytes of the mark of the end: a length of 0, after the mark of a message.
-const END_BYTES: usize = 8;
+/// The end of a stream: a length of 0, after the mark of a message.
+const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Returns the length of the message that some bytes begin with; `None` before they say it.
 fn message_bytes(bytes: &[u8]) -> Result<Option<usize>, ArrowError> {
     let Some((description, body_at)) = description(bytes) else { return Ok(None) };
+    if body_at > MOST_DESCRIPTION_BYTES {
+        return Err(too_large(i64::try_from(body_at).unwrap_or(i64::MAX)));
+    }
     if description == Some(&[][..]) {
         return Ok(Some(body_at));
     }
     let Some(description) = description else { return Ok(None) };
-    let message = root_as_message(description).map_err(|error| ArrowError::IpcError(error.to_string()))?;
+    // Its parts may share their bytes, and then take more than it has.
+    let limits = VerifierOptions { max_apparent_size: MOST_DESCRIPTION_BYTES, ..VerifierOptions::default() };
+    let message =
+        root_as_message_with_opts(&limits, description).map_err(|error| ArrowError::IpcError(error.to_string()))?;
     let length = u64::try_from(message.bodyLength()).ok().filter(|length| *length <= MOST_BATCH_BYTES);
     match length.and_then(|length| usize::try_from(length).ok()) {
         Some(length) => Ok(Some(body_at + length)),
