@@ -266,10 +266,14 @@ fn metrics_count_what_was_asked() {
 #[cfg(feature = "tables")]
 #[test]
 fn a_batch_of_arrow_is_scored_to_the_same_bits() {
-    use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array, RecordBatch, StringArray, UInt16Array};
+    use arrow_array::{
+        ArrayRef, BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, RecordBatch, StringArray,
+        StringViewArray, UInt16Array,
+    };
     use arrow_ipc::CompressionType;
     use arrow_ipc::reader::StreamReader;
     use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+    use arrow_schema::{Field, Schema};
 
     const ARROW: &str = "application/vnd.apache.arrow.stream";
     let service = Running::start(&["--max-records", "5"]);
@@ -294,6 +298,34 @@ fn a_batch_of_arrow_is_scored_to_the_same_bits() {
         writer.finish().unwrap();
         writer.into_inner().unwrap()
     };
+    // Found by a review: columns of one name took time in the square of their number, views and
+    // dictionaries of them memory in the product of their rows and their bytes.
+    let of_column = |names: &[&str], array: ArrayRef| {
+        let fields: Vec<Field> = names.iter().map(|name| Field::new(*name, array.data_type().clone(), true)).collect();
+        let columns = names.iter().map(|_| Arc::clone(&array)).collect();
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        writer.into_inner().unwrap()
+    };
+    let views: ArrayRef = Arc::new(StringViewArray::from_iter_values(["a text that is longer than a view"; 3]));
+    let keys = Int32Array::from(vec![0, 1, 2]);
+    let of_views: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::clone(&views)));
+    for (names, array, why) in [
+        (&["x", "x"][..], Arc::new(Float64Array::from(vec![1.0])) as ArrayRef, "found two columns"),
+        (&["x"], views, "expected numbers, booleans, text"),
+        (&["x"], of_views, "expected numbers, booleans, text"),
+    ] {
+        let (status, answer) = service.post_bytes("/score", ARROW, &of_column(names, array));
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(status == 422 && answer.contains(why), "{why}: {status} {answer}");
+    }
+    let many: Vec<String> = (0..5_000).map(|column| column.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let (status, answer) =
+        service.post_bytes("/score", ARROW, &of_column(&many, Arc::new(Float64Array::from(vec![1.0]))));
+    assert_eq!((status, String::from_utf8_lossy(&answer).contains("5000 columns, expected at most 4096")), (422, true));
     let (status, answer) = service.post_bytes("/score", ARROW, &stream(3, None));
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
     let batch = StreamReader::try_new(&answer[..], None).unwrap().next().unwrap().unwrap();
