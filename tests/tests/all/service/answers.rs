@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -266,6 +265,8 @@ fn metrics_count_what_was_asked() {
 #[cfg(feature = "tables")]
 #[test]
 fn a_batch_of_arrow_is_scored_to_the_same_bits() {
+    use std::sync::Arc;
+
     use arrow_array::{
         ArrayRef, BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, RecordBatch, StringArray,
         StringViewArray, UInt16Array,

@@ -89,6 +89,7 @@ impl Running {
         self.post_as(path, content, TOKEN, body.as_ref())
     }
 
+    #[cfg(feature = "tables")]
     pub fn post_bytes(&self, path: &str, content: &str, body: &[u8]) -> (u16, Vec<u8>) {
         let request = self.agent.post(format!("http://{}{path}", self.address)).header("content-type", content);
         let mut response = request.send(body).unwrap();
