@@ -3,9 +3,9 @@
 # the repository and cargo's home lie, and names neither folder.
 set -euo pipefail
 
-# As the wrapper of rustc: cargo names crates by a hash, of our packages outside of the
-# workspace of their folder, and the order of symbols follows it. Here name and kind are enough: of a
-# package of the registry the hash stays.
+# As the wrapper of rustc. Cargo names crates by a hash; for our own packages that hash includes
+# their folder, and the order of symbols follows it. Our packages are named by name and kind
+# instead. Packages of the registry keep their hash.
 if [ "${FEAMOE_REPRODUCIBLE:-}" = rustc ]; then
     arguments=("$@") own=yes kind=
     for at in "${!arguments[@]}"; do

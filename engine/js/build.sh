@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds engine/c as WebAssembly, into engine/js/feamoe.wasm: the same bytes in any folder, by the same
-# compiler. With --report also copies it into the trainer, whose report carries it, with the name of
-# the compiler beside. Exit code 3: the target is missing and could not be had.
+# Builds engine/c as WebAssembly, into engine/js/feamoe.wasm: the same bytes in any folder, by the
+# same compiler. With --report also copies it into the trainer, whose report carries it, with the
+# name of the compiler beside. Exit code 3: the target is missing and could not be had.
 set -euo pipefail
 cd "$(dirname "$0")/../c"
 

@@ -28,8 +28,9 @@
 //!   has. A device that sets values by index, from a blob without names, so refuses a model of
 //!   other inputs: see [`Signers::schema_sha256`].
 //! - **Strict.** S must be below the order of the group, R must be the one encoding of its point,
-//!   and neither R nor the key may be of small order: nobody without the key
-//!   makes a second signature of a blob, nor another message that it fits. Ed25519 verifies public values only: time may depend on them.
+//!   and neither R nor the key may be of small order: nobody without the
+//!   key makes a second signature of a blob, nor another message that it fits. Ed25519 verifies
+//!   public values only: time may depend on them.
 //! - **When.** A blob is loaded first, which checks all of it and finds damage, then verified, and
 //!   only then used.
 //! - **Cost.** On a Cortex-M4F 2.7 million instructions and 66 more for a byte of the model, 3.9 kB

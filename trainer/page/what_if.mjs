@@ -80,7 +80,8 @@ async function drive(browser) {
         await compared(page, `start ${start}`);
     }
 
-    // Every number, typed by keyboard: past its range, in it, nothing; every category by its arrows.
+    // Every number, typed by keyboard: past its range, in it, nothing; every category by its
+    // arrows.
     await page.focus("#what-if-start");
     const before = (await compared(page, "before typing")).score;
     const seen = new Set([before]);

@@ -81,7 +81,7 @@ impl Device {
         seal.map(|_| ())
     }
 
-    /// Starts; confirms where it is told to. Returns the slot and the version in use.
+    /// Starts; confirms the model if `confirm`. Returns the slot and the version in use.
     fn start(&mut self, versions: Versions, confirm: bool) -> (usize, u32, Option<Target>, Option<u32>) {
         let mut chosen = self.choose(&self.signers(versions)).unwrap();
         let mut steps = vec![chosen.begin::<WORD>(), chosen.begin::<WORD>()];

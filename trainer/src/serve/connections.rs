@@ -42,8 +42,8 @@ impl Server {
     /// Listens at an address.
     ///
     /// # Errors
-    /// [`ServeError::Listen`]; [`ServeError::Files`] where the process may not have so many
-    /// connections.
+    /// [`ServeError::Listen`]; [`ServeError::Files`] where the process may open fewer files
+    /// than the connections need.
     pub async fn bind(address: SocketAddr, service: Arc<Service>) -> Result<Self, ServeError> {
         allow_files(service.limits.connections)?;
         let listener = TcpListener::bind(address).await;

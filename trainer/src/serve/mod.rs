@@ -148,7 +148,7 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The process may not have so many files open.
+    /// The process may open fewer files than the connections need.
     #[error("{connections} connections need {needed} open files, and this process may have {most}")]
     Files {
         /// Connections asked for.
