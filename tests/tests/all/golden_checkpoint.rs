@@ -42,7 +42,7 @@ fn a_checkpoint_of_an_earlier_version_is_refused_by_its_number() {
         assert_eq!(
             error,
             format!(
-                "the checkpoint: found checkpoint version {version}, expected 11; resume with the feamoe that wrote it, or train again"
+                "the checkpoint: found checkpoint version {version}, expected 12; resume with the feamoe that wrote it, or train again"
             )
         );
     }

@@ -8,7 +8,7 @@ use anyhow::bail;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches};
 use feamoe::encoder;
-use feamoe::learner::{ClassWeight, FairBy, Growth, LearnerOptions, Loss, Penalties, ThresholdRule};
+use feamoe::learner::{ClassWeight, FairBy, Growth, Increment, LearnerOptions, Loss, Penalties, ThresholdRule};
 use feamoe::rows::Input;
 use feamoe::schema::Schema;
 use feamoe::training::checkpoint::Checkpoint;
@@ -91,10 +91,11 @@ pub struct Learning {
     /// default
     #[arg(long, value_name = "NAME,...")]
     penalties: Option<Penalties>,
-    /// With --fairness paper: what each expert added adds to the weight of the penalties, above 0
-    /// and at most 0.1, 0.02 by default; larger ones buy smaller gaps with accuracy
-    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
-    increment: Option<f32>,
+    /// With --fairness paper: by how much each expert added raises the weight of the penalties,
+    /// above 0 and at most 0.1, 0.02 by default; or one for each penalty: spd=0.02,aod=0.01.
+    /// Larger ones buy smaller gaps with accuracy
+    #[arg(long, value_name = "WEIGHT|NAME=WEIGHT,...", allow_negative_numbers = true)]
+    increment: Option<Increment>,
     /// Penalty on a decision that changes when a protected column alone is changed, 0 to 1: 0.4 in
     /// the paper, 0 counts such decisions only; a larger one makes fewer of them, and accuracy
     /// falls. Not looked for by default
@@ -202,8 +203,8 @@ enum FairnessName {
 }
 
 impl Learning {
-    /// Returns the penalties and their increment.
-    fn paper(&self) -> anyhow::Result<(Option<Penalties>, Option<f32>)> {
+    /// Returns the penalties and their increments.
+    fn paper(&self) -> anyhow::Result<(Option<Penalties>, Option<Increment>)> {
         if self.fairness == FairnessName::Paper {
             if self.fair.is_some() {
                 bail!(
@@ -211,7 +212,10 @@ impl Learning {
                      learn as the paper does"
                 );
             }
-            return Ok((Some(self.penalties.unwrap_or(Penalties::ALL)), self.increment));
+            // Increments by name say which penalties there are.
+            let by_name = matches!(self.increment, Some(Increment::Each(_)));
+            let penalties = self.penalties.or_else(|| (!by_name).then_some(Penalties::ALL));
+            return Ok((penalties, self.increment));
         }
         for (flag, is_given) in [("--penalties", self.penalties.is_some()), ("--increment", self.increment.is_some())] {
             if is_given {
@@ -323,7 +327,10 @@ impl Learning {
 pub fn compares_groups(config: &Config) -> Option<&'static str> {
     [
         ("--fair", !config.fair.is_empty()),
-        ("--fairness paper", config.penalties.is_some_and(|penalties| penalties != Penalties::NONE)),
+        (
+            "--fairness paper",
+            config.penalties().is_ok_and(|penalties| penalties.is_some_and(|penalties| penalties != Penalties::NONE)),
+        ),
         ("--individual", config.individual.is_some()),
         ("--grow unfair", config.grow.unfair > 0),
     ]

@@ -9,8 +9,11 @@ use super::options::Loss;
 const SMALLEST_LIKELIHOOD: f32 = 1e-12;
 
 /// One record as the forward pass saw it.
-pub(super) struct Forward<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Forward<'a> {
+    /// Share of each expert, K of them.
     pub gate: &'a [f32],
+    /// Score of each expert.
     pub outputs: &'a [f32],
     /// `sum_k g_k o_k`.
     pub probability: f32,
@@ -23,7 +26,7 @@ impl Forward<'_> {
     /// With `h_k` the posterior share of expert k, `g_k p(y given x, k) / p(y given x)`, the
     /// likelihood gives `g_k - h_k` for the gate and `h_k (o_k - y)` for the expert. Expects `2K`
     /// lanes at least; those past `2K` are left alone.
-    pub(super) fn loss_gradient(&self, loss: Loss, label: bool, gradient: &mut [f32]) {
+    pub fn loss_gradient(&self, loss: Loss, label: bool, gradient: &mut [f32]) {
         match loss {
             Loss::Nll => {
                 let y = if label { 1.0 } else { 0.0 };
@@ -47,7 +50,7 @@ impl Forward<'_> {
 
     /// Adds `weight` times the gradient of `sum_k g_k (y - o_k)^2`: the competitive loss, and how a
     /// penalty of the paper reaches the logits.
-    pub(super) fn add_competitive_gradient(&self, weight: f32, y: bool, gradient: &mut [f32]) {
+    pub fn add_competitive_gradient(&self, weight: f32, y: bool, gradient: &mut [f32]) {
         let y = if y { 1.0 } else { 0.0 };
         let weight = LN_2 * weight;
         let error = |o: f32| (y - o) * (y - o);
@@ -61,7 +64,7 @@ impl Forward<'_> {
 
     /// Adds `force` times the gradient of the score: how a fairness force, `dE/dp`, reaches the
     /// logits.
-    pub(super) fn add_score_gradient(&self, force: f32, gradient: &mut [f32]) {
+    pub fn add_score_gradient(&self, force: f32, gradient: &mut [f32]) {
         let force = LN_2 * force;
         let (gate_lanes, expert_lanes) = gradient.split_at_mut(self.gate.len());
         for ((dg, de), (g, o)) in gate_lanes.iter_mut().zip(expert_lanes).zip(self.gate.iter().zip(self.outputs)) {

@@ -28,7 +28,6 @@
 //!   every 10,000 records, the log-loss of the first 500 records is 0.91 where the second comes
 //!   first, 0.6 at each return; without all this 1.6, then 1.7 to 1.9.
 
-use feamoe_engine::limits::MAX_EXPERTS;
 use feamoe_engine::mixture::{Term, combine, logits, stride, tame};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
@@ -42,6 +41,7 @@ use super::gain::Gains;
 use super::growth::Closeness;
 use super::loss::Forward;
 use super::monotone::Cones;
+use super::options::LearnerOptions;
 use super::table::{Lanes, Table};
 
 mod merge;
@@ -187,7 +187,7 @@ impl Mixture {
 
     /// Returns whether a stored mixture can be one: every table has its lanes for the same rows.
     pub(super) fn is_sound(&self) -> bool {
-        if !(1..=MAX_EXPERTS).contains(&self.experts) {
+        if !(1..=LearnerOptions::MOST_EXPERTS).contains(&self.experts) {
             return false;
         }
         let shape = [self.weights.rows().nrows(), stride(self.experts)];

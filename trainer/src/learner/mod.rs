@@ -64,13 +64,13 @@ use group_thresholds::{FARTHEST, GroupThresholds, HALVINGS};
 pub use growth::{Cause, Event, EventKind, Events, Growth, GrowthError, LossSign, Rate};
 use growth::{Grower, Watch, Watched};
 use importance::{Importance, factor};
+pub use loss::Forward;
 pub use merge::How;
 pub(crate) use merge::Part;
 use mixture::{Mixture, Pace};
 use monotone::Cones;
 pub use options::{ClassWeight, FairBy, LearnerOptions, Loss, OptionError, ValidOptions};
-use paper::Paper;
-pub use paper::{Penalties, PenaltiesError};
+pub use paper::{Increment, Paper, Penalties, PenaltiesError, Pull};
 use threshold::Follower;
 pub use threshold::{Objective, Scores, ThresholdError, ThresholdRule};
 pub use weights::Weights;
@@ -135,7 +135,7 @@ impl Learner {
             mixture: Mixture::new(),
             importance: Importance::new(options.class_weight),
             controller: Controller::new(options.targets_of(FairBy::Score), attributes),
-            paper: Paper::new(options.penalties, options.increment, attributes),
+            paper: Paper::new(options.penalties, attributes),
             watch: Watch::new(attributes, !options.targets_of(FairBy::Score).is_empty()),
             grower: Grower::default(),
             events: Events::default(),
@@ -358,7 +358,7 @@ impl Learner {
 
     /// Returns whether a stored learner can be one, for this number of protected attributes.
     pub(crate) fn is_sound(&self, attributes: usize) -> bool {
-        let ValidOptions { targets, penalties, increment, .. } = &self.options;
+        let ValidOptions { targets, penalties, .. } = &self.options;
         self.options.is_sound()
             && self.mixture.is_sound()
             && self.importance.is_sound(self.options.class_weight)
@@ -371,7 +371,7 @@ impl Learner {
                 (ThresholdRule::Auto(objective), Some(both)) => both.iter().all(|one| one.is_sound(objective)),
                 (rule, both) => matches!(rule, ThresholdRule::Fixed(_)) && both.is_none(),
             }
-            && self.paper.is_sound(*penalties, *increment, attributes)
+            && self.paper.is_sound(*penalties, attributes)
             && self.calibrator.is_some() == self.options.distorts()
             && self.calibrator.as_ref().is_none_or(Calibrator::is_sound)
     }

@@ -1,7 +1,7 @@
 //! The learner's options: unchecked as they are set, checked once before use.
 
 use feamoe_engine::fairness::Measure;
-use feamoe_engine::limits::MAX_EXPERTS;
+use feamoe_engine::limits::{MAX_EXPERTS, MAX_LOGIT};
 use serde::{Deserialize, Serialize};
 
 use super::group_thresholds::{GroupThresholds, HELD};
@@ -49,7 +49,7 @@ pub enum FairBy {
 /// let options = LearnerOptions::default().experts(8).target(Measure::Spd, 0.05).check();
 /// assert!(options.is_ok());
 /// let error = LearnerOptions::default().experts(0).check();
-/// assert_eq!(error.map_err(|e| e.to_string()).err().as_deref(), Some("experts: found 0, allowed 1 to 64"));
+/// assert_eq!(error.map_err(|e| e.to_string()).err().as_deref(), Some("experts: found 0, allowed 1 to 128"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LearnerOptions(ValidOptions);
@@ -69,7 +69,6 @@ pub struct ValidOptions {
     pub(super) freeze: bool,
     pub(super) class_weight: ClassWeight,
     pub(super) penalties: Penalties,
-    pub(super) increment: f32,
     /// Price of an individually unfair decision; `None` where none is looked for.
     pub(super) individual: Option<f32>,
 }
@@ -97,25 +96,27 @@ impl Default for LearnerOptions {
             freeze: false,
             class_weight: ClassWeight::Equal,
             penalties: Penalties::NONE,
-            increment: Self::INCREMENT,
             individual: None,
         })
     }
 }
 
+const _: () = assert!(
+    MAX_EXPERTS <= LearnerOptions::MOST_EXPERTS && LearnerOptions::MOST_EXPERTS <= 128 && MAX_LOGIT <= 120.0,
+    "the gate's sum could overflow: 128 * 2^120 = 2^127 is below the largest f32"
+);
+
 impl LearnerOptions {
+    /// Experts that a learner holds at most: the sum of a gate of more could overflow.
+    pub const MOST_EXPERTS: usize = 128;
     /// Experts at most where their number is left to the learner.
     pub const EXPERTS: usize = 12;
     /// Default of [`LearnerOptions::learning_rate`].
     pub const LEARNING_RATE: f32 = 0.2;
-    /// Default of [`LearnerOptions::increment`]: the paper's on Adult.
-    pub const INCREMENT: f32 = 0.02;
-    /// Largest [`LearnerOptions::increment`]: beyond it the paper found models of poor accuracy
-    /// (A.3).
-    pub const LARGEST_INCREMENT: f32 = 0.1;
 
-    /// Sets the number of experts the mixture may grow to: 1 to [`MAX_EXPERTS`]. More experts fit
-    /// finer interactions; each adds its share to the cost of a record and to the size of the blob.
+    /// Sets the number of experts the mixture may grow to: 1 to [`LearnerOptions::MOST_EXPERTS`].
+    /// More experts fit finer interactions; each adds its share to the cost of a record and to the
+    /// size of the blob, which holds [`MAX_EXPERTS`] at most: a mixture of more cannot be exported.
     ///
     /// `None`, the default: as many as pay, at most [`LearnerOptions::EXPERTS`]. As long as two
     /// experts answer nearly alike, none is added by count; a drift adds one all the same.
@@ -210,18 +211,10 @@ impl LearnerOptions {
     }
 
     /// Sets the penalties of the FEAMOE paper, none by default. They are another way to be fair
-    /// than targets: not both.
+    /// than targets: not both. A larger increment buys a smaller gap with accuracy.
     #[must_use]
     pub fn penalties(mut self, penalties: Penalties) -> Self {
         self.0.penalties = penalties;
-        self
-    }
-
-    /// Sets by how much each expert added raises the weight of the penalties: above 0 and at most
-    /// 0.1, default 0.02. A larger one buys smaller gaps with accuracy.
-    #[must_use]
-    pub fn increment(mut self, increment: f32) -> Self {
-        self.0.increment = increment;
         self
     }
 
@@ -241,7 +234,7 @@ impl LearnerOptions {
     pub fn check(self) -> Result<ValidOptions, OptionError> {
         let v = self.0;
         let most = v.most_experts();
-        within("experts", most, &format!("1 to {MAX_EXPERTS}"), (1..=MAX_EXPERTS).contains(&most))?;
+        within("experts", most, &format!("1 to {}", Self::MOST_EXPERTS), (1..=Self::MOST_EXPERTS).contains(&most))?;
         within(
             "learning-rate",
             v.learning_rate,
@@ -258,9 +251,11 @@ impl LearnerOptions {
             let (largest, allowed) = (measure.largest(), format!("a gap above 0, at most {}", measure.largest()));
             within(measure.name(), gap, &allowed, *gap > 0.0 && *gap <= largest)?;
         }
-        let largest = Self::LARGEST_INCREMENT;
-        let allowed = v.increment > 0.0 && v.increment <= largest;
-        within("increment", v.increment, &format!("above 0, at most {largest}"), allowed)?;
+        let largest = Penalties::LARGEST_INCREMENT;
+        for increment in v.penalties.increments() {
+            let allowed = increment > 0.0 && increment <= largest;
+            within("increment", increment, &format!("above 0, at most {largest}"), allowed)?;
+        }
         let individual = v.individual.unwrap_or_default();
         within("individual", individual, "0 to 1", (0.0..=1.0).contains(&individual))?;
         if v.fair_by == FairBy::Threshold {
@@ -352,10 +347,10 @@ impl ValidOptions {
         self.class_weight
     }
 
-    /// Returns the paper's penalties and their increment, where there are some.
+    /// Returns the paper's penalties, where there are some.
     #[must_use]
-    pub fn paper(&self) -> Option<(Penalties, f32)> {
-        (self.penalties != Penalties::NONE).then_some((self.penalties, self.increment))
+    pub fn penalties(&self) -> Option<Penalties> {
+        (self.penalties != Penalties::NONE).then_some(self.penalties)
     }
 
     /// Returns the price of an individually unfair decision; `None` where none is looked for.
@@ -419,12 +414,15 @@ mod tests {
     fn rejects_what_is_out_of_range_and_names_both_numbers() {
         let default = LearnerOptions::default;
         assert_eq!(rejected(default()), "accepted");
-        assert_eq!(rejected(default().experts(65)), "experts: found 65, allowed 1 to 64");
+        assert_eq!(rejected(default().experts(129)), "experts: found 129, allowed 1 to 128");
         assert_eq!(rejected(default().learning_rate(0.0)), "learning-rate: found 0, allowed above 0, at most 1");
         assert_eq!(rejected(default().learning_rate(f32::NAN)), "learning-rate: found NaN, allowed above 0, at most 1");
         assert_eq!(rejected(default().threshold(1.0)), "threshold: found 1, allowed above 0, below 1");
-        assert_eq!(rejected(default().increment(0.2)), "increment: found 0.2, allowed above 0, at most 0.1");
-        assert_eq!(rejected(default().increment(0.0)), "increment: found 0, allowed above 0, at most 0.1");
+        for (increment, found) in [(0.2, "0.2"), (0.0, "0"), (f32::NAN, "NaN")] {
+            let penalties = Penalties { burden: Some(increment), ..Penalties::ALL };
+            let message = format!("increment: found {found}, allowed above 0, at most 0.1");
+            assert_eq!(rejected(default().penalties(penalties)), message);
+        }
         assert_eq!(rejected(default().individual(1.5)), "individual: found 1.5, allowed 0 to 1");
         let both = default().penalties(Penalties::ALL).target(Measure::Spd, 0.1);
         assert!(rejected(both).starts_with("penalties: found spd,aod,burden, allowed none beside targets"));

@@ -280,7 +280,8 @@ fn gaps_are_driven_to_their_targets_and_accuracy_stays() {
 fn every_penalty_of_the_paper_narrows_its_gap() {
     let (records, first) = (20_000, 10_000);
     let gaps = |penalties: &str| {
-        let options = small().loss(Loss::Competitive).penalties(penalties.parse().unwrap()).increment(0.05);
+        let penalties = penalties.parse::<Penalties>().and_then(|penalties| penalties.with(Increment::Same(0.05)));
+        let options = small().loss(Loss::Competitive).penalties(penalties.unwrap());
         let (counts, accuracy, _) = measure(options, records, first);
         let gap = |measure: Measure| measure.gap(&counts[1].rates(), &counts[0].rates()).abs();
         ([Measure::Spd, Measure::Aod, Measure::Burden].map(gap), accuracy)
@@ -306,7 +307,7 @@ fn monotone_rows_are_in_order_after_every_record() {
         (11, grown.clone()),
         (12, grown.clone().target(Measure::Spd, 0.02).target(Measure::Eodds, 0.02)),
         (13, grown.clone().freeze(true).loss(Loss::Competitive)),
-        (14, grown.penalties(Penalties::ALL).increment(0.05)),
+        (14, grown.penalties(Penalties { aod: Some(0.05), ..Penalties::ALL })),
     ] {
         for direction in [Direction::Up, Direction::Down] {
             let mut learner = learner(options.clone());

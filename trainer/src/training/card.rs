@@ -53,10 +53,10 @@ fn options(
     if learner.fair_by() == FairBy::Threshold {
         say("fair-by", "threshold".into());
     }
-    if let Some((penalties, increment)) = learner.paper() {
+    if let Some(penalties) = learner.penalties() {
         say("fairness", "paper".into());
         say("penalties", penalties.to_string());
-        say("increment", increment.to_string());
+        say("increment", penalties.increment().to_string());
     }
     if let Some(weight) = learner.individual() {
         say("individual", weight.to_string());

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use feamoe_engine::fairness::Measure;
-use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS};
+use feamoe_engine::limits::{MAX_BACKGROUND_ROWS, MAX_BINS, MAX_EXPERTS};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
@@ -16,7 +16,7 @@ use super::Options;
 use super::delay::MOST_DELAY;
 use crate::encoder;
 use crate::error::Error;
-use crate::learner::{ClassWeight, FairBy, Growth, LearnerOptions, Loss, Penalties, ThresholdRule};
+use crate::learner::{ClassWeight, FairBy, Growth, Increment, LearnerOptions, Loss, Penalties, ThresholdRule};
 use crate::schema::{not_toml, read_toml};
 
 /// The options of a run.
@@ -42,8 +42,10 @@ pub struct Config {
     /// The paper's penalties, some of `spd,aod,burden`, in place of targets.
     #[serde(deserialize_with = "penalties")]
     pub penalties: Option<Penalties>,
-    /// What each expert adds to the weight of the penalties.
-    pub increment: Option<f32>,
+    /// By how much each expert raises the weight of the penalties: a number, or one for each
+    /// penalty (`spd=0.02,aod=0.01`), which then need not be named under `penalties`.
+    #[serde(deserialize_with = "increment")]
+    pub increment: Option<Increment>,
     /// Price of a decision that changes when a protected column alone is changed.
     pub individual: Option<f32>,
     /// Experts at most; `auto`: as many as pay.
@@ -159,7 +161,11 @@ impl Config {
         put("fair", self.fair != default.fair, toml::Value::Table(fair.collect()));
         put("fair_by", self.fair_by != default.fair_by, "threshold".into());
         put("penalties", self.penalties.is_some(), self.penalties.unwrap_or(Penalties::NONE).to_string().into());
-        put("increment", self.increment.is_some(), decimals(self.increment.unwrap_or_default()));
+        let increment = self.increment.map(|increment| match increment {
+            Increment::Same(same) => decimals(same),
+            Increment::Each(_) => increment.to_string().into(),
+        });
+        put("increment", increment.is_some(), increment.unwrap_or_else(|| 0.into()));
         put("individual", self.individual.is_some(), decimals(self.individual.unwrap_or_default()));
         let experts = self.experts.map(|experts| whole(experts as u64));
         put("experts", self.experts != default.experts, or_auto(experts));
@@ -185,6 +191,22 @@ impl Config {
         table.to_string()
     }
 
+    /// Returns the penalties with their increments, where there are some.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where increments and penalties are of other names.
+    pub fn penalties(&self) -> Result<Option<Penalties>, Error> {
+        let penalties = match (self.penalties, self.increment) {
+            (penalties, None) => return Ok(penalties),
+            (Some(penalties), Some(increment)) => penalties.with(increment),
+            (None, Some(Increment::Each(each))) => Ok(each),
+            (None, Some(Increment::Same(_))) => {
+                return Err(Error::Input("increment: found one without penalties, whose weight it is".into()));
+            }
+        };
+        penalties.map(Some).map_err(|error| Error::Input(error.to_string()))
+    }
+
     /// Checks the options.
     ///
     /// # Errors
@@ -192,15 +214,12 @@ impl Config {
     /// allowed.
     pub fn options(&self) -> Result<Options, Error> {
         let refuse = |message: String| Err(Error::Input(message));
-        if self.penalties.is_some() && !self.fair.is_empty() {
+        let penalties = self.penalties()?;
+        if penalties.is_some() && !self.fair.is_empty() {
             return refuse("found targets and penalties, which are two ways to be fair; leave out one of them".into());
         }
-        if self.increment.is_some() && self.penalties.is_none() {
-            return refuse("increment: found one without penalties, whose weight it is".into());
-        }
         let mut learner = LearnerOptions::default()
-            .penalties(self.penalties.unwrap_or(Penalties::NONE))
-            .increment(self.increment.unwrap_or(LearnerOptions::INCREMENT))
+            .penalties(penalties.unwrap_or(Penalties::NONE))
             .experts(self.experts)
             .growth(self.grow)
             .loss(self.loss)
@@ -216,6 +235,8 @@ impl Config {
         for (measure, limit) in &self.fair {
             learner = learner.target(*measure, *limit);
         }
+        // A learner holds more, a model file does not.
+        within("experts", self.experts.unwrap_or(1), 1..=MAX_EXPERTS)?;
         within("bins", self.bins, 0..=MAX_BINS)?;
         within("warmup", self.warmup, 1..=MOST_WARMUP)?;
         within("background", usize::from(self.background), 0..=MAX_BACKGROUND_ROWS)?;
@@ -312,6 +333,16 @@ fn penalties<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Penalt
     text.map(|text| text.parse()).transpose().map_err(D::Error::custom)
 }
 
+fn increment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Increment>, D::Error> {
+    Option::<NumberOrText<f32>>::deserialize(deserializer)?
+        .map(|read| match read {
+            NumberOrText::Number(same) => Ok(Increment::Same(same)),
+            NumberOrText::Text(text) => text.parse(),
+        })
+        .transpose()
+        .map_err(D::Error::custom)
+}
+
 /// Reads targets in the order that they are named in.
 fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Measure, f32)>, D::Error> {
     struct Targets;
@@ -354,6 +385,10 @@ mod tests {
             (r#"{"fair": {"spd": 0.1}, "penalties": "spd"}"#, "two ways to be fair"),
             (r#"{"penalties": "parity"}"#, "found penalty `parity`"),
             (r#"{"increment": 0.02}"#, "increment: found one without penalties"),
+            (r#"{"increment": "spd=0.02,aod=0.5"}"#, "increment: found 0.5, allowed above 0, at most 0.1"),
+            (r#"{"increment": "spd=0.02", "penalties": "aod"}"#, "found one for spd, expected one for each of the"),
+            (r#"{"increment": "spd=0.02", "fair": {"spd": 0.1}}"#, "two ways to be fair"),
+            (r#"{"increment": "small"}"#, "found `small`, expected a number such as 0.02"),
             (r#"{"experts": "all"}"#, "found `all`, expected a whole number above 0, or auto"),
             (r#"{"experts": 1.5}"#, "expected a whole number above 0, or auto"),
             (r#"{"experts": 65}"#, "experts: found 65, allowed 1 to 64"),

@@ -320,7 +320,7 @@ fn absent_groups<'a>(
     groups: &'a [GroupMap],
 ) -> impl Iterator<Item = Absent<'a>> {
     let options = first.learner.options();
-    let has_targets = !options.targets().is_empty() || options.paper().is_some();
+    let has_targets = !options.targets().is_empty() || options.penalties().is_some();
     let rows_of = |attribute: &Attribute| attribute.rows().iter().sum::<u64>() as f64;
     let absent = shards.iter().zip(groups).zip(1..).flat_map(move |((place, groups), shard)| {
         let attributes = place.every_attribute().zip(all.every_attribute()).enumerate();

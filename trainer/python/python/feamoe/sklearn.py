@@ -58,9 +58,9 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Price of a decision that changes when a sensitive feature alone is changed, 0 to 1.
     penalties : str or list of str, default=None
         Penalties of the paper in place of targets: some of ``spd``, ``aod``, ``burden``.
-    increment : float, default=None
-        What each added expert adds to the weight of the penalties, above 0 and at most 0.1; 0.02 if
-        not given.
+    increment : float or mapping of str to float, default=None
+        By how much each added expert raises the weight of the penalties, above 0 and at most 0.1;
+        0.02 if not given. A mapping has one for each penalty, which then need not be named.
     experts : int or "auto", default="auto"
         Largest number of experts, 1 to 64; ``"auto"``: as many as pay, at most 12.
     grow : str, default=None
@@ -173,7 +173,7 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fair_by: str = "score",
         individual: float | None = None,
         penalties: str | Sequence[str] | None = None,
-        increment: float | None = None,
+        increment: float | Mapping[str, float] | None = None,
         experts: int | str = "auto",
         grow: str | None = None,
         freeze: bool = False,
@@ -668,7 +668,7 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "fair_by": self.fair_by,
             "individual": self.individual,
             "penalties": None if self.penalties is None else ",".join(as_list(self.penalties)),
-            "increment": self.increment,
+            "increment": self._increment(),
             "experts": self.experts,
             "grow": self.grow,
             "freeze": self.freeze,
@@ -683,6 +683,11 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "seed": seed,
         }
         return {key: _plain(value) for key, value in options.items() if value is not None}
+
+    def _increment(self) -> float | str | None:
+        if isinstance(self.increment, Mapping):
+            return ",".join(f"{name}={one}" for name, one in self.increment.items())
+        return self.increment
 
 
 class _Export:
