@@ -73,7 +73,7 @@ pub mod lock;
 pub mod model;
 pub mod output;
 pub mod plot;
-mod random;
+pub mod random;
 #[cfg(feature = "report")]
 pub mod report;
 pub mod rows;

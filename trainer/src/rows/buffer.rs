@@ -94,7 +94,7 @@ impl Buffer {
     }
 
     /// Adds a row.
-    pub(crate) fn push(&mut self, row: &Row<'_>) {
+    pub fn push(&mut self, row: &Row<'_>) {
         let held = self.hold(row);
         self.rows.push_back(held);
     }

@@ -200,6 +200,11 @@ impl Random {
         self.0.next_u64() % count
     }
 
+    /// Shuffles by Fisher and Yates.
+    pub fn shuffle(&mut self, order: &mut [u32]) {
+        feamoe::random::shuffle(order, &mut self.0);
+    }
+
     /// True with the probability of these log-odds.
     pub fn says(&mut self, log_odds: f64) -> bool {
         self.uniform() < 1.0 / (1.0 + libm::exp(-log_odds))

@@ -4,6 +4,8 @@ mod categories;
 mod credit;
 mod gap;
 mod generators;
+mod network;
+mod paper;
 mod plan;
 mod regimes;
 mod shapes;
@@ -32,7 +34,8 @@ pub struct Options {
     /// hmda_2014_2017.csv.gz; the schemas in trainer/schemas say where to get them
     #[arg(long, value_name = "DIR", env = "FEAMOE_DATA")]
     data: PathBuf,
-    /// Only these parts: adult, compas, diabetes, hmda, years (hmda with experts of each year,
+    /// Only these parts: adult, compas, diabetes, hmda, regimes (which penalties; also of networks),
+    /// growth (how many experts), individual (individual fairness), years (hmda with experts of each year,
     /// merged), streams (generated ones), shapes (generated too: what two samples of the same data
     /// teach)
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
@@ -49,6 +52,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let settings = settings();
     let mut known: Vec<&str> = settings.iter().map(|setting| setting.data.name()).collect();
     known.dedup();
+    known.extend(paper::ALL.map(|(name, _)| name));
     known.extend([YEARS, STREAMS, SHAPES]);
     if let Some(name) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("--only: found `{name}`, expected one of {}", known.join(", "));
@@ -58,6 +62,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     for setting in settings.iter().filter(|setting| wanted(setting.data.name())) {
         print::note(&format!("{}: {} {}", setting.data.name(), setting.name, setting.fair));
         rows.push(study(&options.data, setting, options.runs)?);
+    }
+    let mut sections = Vec::new();
+    for (name, experiment) in paper::ALL.into_iter().filter(|(name, _)| wanted(name)) {
+        print::note(name);
+        sections.extend(experiment(&options.data, options.runs)?);
     }
     let mut years = Vec::new();
     for fair in years::TARGETS.into_iter().filter(|_| wanted(YEARS)) {
@@ -80,10 +89,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         shapes = Some(shapes::study(options.runs)?);
     }
     match options.format.format {
-        Format::Json => print::json(&Report { rows, years, streams, gaps, shapes })?,
+        Format::Json => print::json(&Report { rows, sections, years, streams, gaps, shapes })?,
         Format::Text => {
             let tables = [
                 (!rows.is_empty()).then(|| render(&rows)),
+                (!sections.is_empty()).then(|| sections.iter().map(paper::render).collect::<Vec<_>>().join("\n")),
                 (!years.is_empty()).then(|| render_years(&years)),
                 (!streams.is_empty()).then(|| render_streams(&streams)),
                 (!gaps.is_empty()).then(|| render_gaps(&gaps)),
@@ -107,6 +117,8 @@ const SHAPES: &str = "shapes";
 pub struct Report {
     /// The data sets, by setting.
     rows: Vec<StudyRow>,
+    /// The experiments of the paper.
+    sections: Vec<paper::Section>,
     /// Mortgages by year.
     years: Vec<YearRow>,
     /// The generated streams.
