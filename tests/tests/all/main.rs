@@ -46,6 +46,7 @@ mod following;
 mod fuzz_seeds;
 mod golden_blob;
 mod golden_checkpoint;
+mod guide;
 mod hostile_blob;
 mod hostile_checkpoint;
 mod individual;
