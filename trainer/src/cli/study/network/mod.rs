@@ -13,7 +13,7 @@ pub mod rows;
 
 use feamoe::learner::{Forward, Loss, Paper, Penalties};
 use feamoe::training::prequential::Tally;
-use feamoe_engine::mixture::combine;
+use feamoe_engine::mixture::{combine, tame};
 use ndarray::{Array2, s};
 
 use super::generators::Random;
@@ -152,11 +152,14 @@ impl Networks {
 
     /// Returns the score of each record.
     pub fn scores(&self, records: Array2<f32>) -> Vec<f32> {
-        let logits = self.logits(&records);
+        let mut logits = self.logits(&records);
         let experts = self.experts.len();
         let (mut gate, mut outputs) = (vec![0.0; experts], vec![0.0; experts]);
-        let scores = logits.outer_iter().map(|logits| match logits.as_slice() {
-            Some(logits) => combine(logits, experts, &mut gate, &mut outputs),
+        let scores = logits.outer_iter_mut().map(|mut logits| match logits.as_slice_mut() {
+            Some(logits) => {
+                tame(logits, experts);
+                combine(logits, experts, &mut gate, &mut outputs)
+            }
             None => f32::NAN,
         });
         scores.collect()
@@ -190,6 +193,7 @@ impl Networks {
                 logits[expert] = gate_pass.outputs[[at, expert]];
                 logits[experts + expert] = passes[expert].outputs[[at, 0]];
             }
+            tame(&mut logits, experts);
             let probability = combine(&logits, experts, &mut gate, &mut outputs);
             let forward = Forward { gate: &gate, outputs: &outputs, probability };
             let decision = probability >= THRESHOLD;

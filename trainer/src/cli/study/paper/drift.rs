@@ -32,9 +32,10 @@ const TWO: [usize; 2] = [30; 2];
 
 /// Data to learn from, and what comes after it.
 pub struct Drift<'a> {
-    /// Of the table to learn from.
+    /// Of all rows. A learner leaves out what its own schema filters out.
     pub schema: Schema,
-    pub before: Table,
+    /// The table to learn from, with the schema that chooses its rows.
+    pub before: (Schema, Table),
     /// What comes after it, with its name and schema.
     pub after: Vec<(String, Schema, Table)>,
     pub hidden: &'a [usize],
@@ -48,8 +49,9 @@ impl Drift<'_> {
     /// Returns a line for each way and each stretch.
     pub fn lines(&self, prefix: &str, runs: Option<u64>) -> anyhow::Result<Vec<Line>> {
         let seeds = 1..1 + runs.unwrap_or(RUNS);
-        let mut inputs = Inputs::fit(&self.before, &self.schema)?;
-        let before = inputs.encode(&self.before, &self.schema)?;
+        let (schema, table) = &self.before;
+        let mut inputs = Inputs::fit(table, schema)?;
+        let before = inputs.encode(table, schema)?;
         let after = self.after.iter().map(|(_, schema, table)| inputs.encode(table, schema));
         let after: Vec<Rows> = after.collect::<Result<_, _>>()?;
         let mut lines = Vec::new();
@@ -104,9 +106,10 @@ impl Drift<'_> {
         let learner = setting.learner.clone().seed(seed).check()?;
         let encoder = encoder::Options { bins: setting.bins, ..encoder::Options::default() };
         let options = Options { encoder, ..Options::new(learner) };
-        let columns = self.before.open(&self.schema)?.columns().to_vec();
+        let (schema, table) = &self.before;
+        let columns = table.open(schema)?.columns().to_vec();
         let mut trainer = Trainer::new(&columns, self.schema.clone(), &options)?;
-        self.before.each(&self.schema, &[], &mut |row| trainer.learn(row).map(drop))?;
+        table.each(schema, &[], &mut |row| trainer.learn(row).map(drop))?;
         let attributes: Vec<Attribute> = trainer.attributes().cloned().collect();
         let mut stretches = Vec::new();
         for (_, schema, table) in &self.after {
@@ -123,7 +126,12 @@ impl Drift<'_> {
     }
 }
 
-/// Returns the schema of mortgages for one year.
+/// Returns the schema of mortgages.
+fn of_all_years() -> Result<Schema, feamoe::error::Error> {
+    Schema::from_toml(DataSet::Hmda.schema_name(), DataSet::Hmda.schema())
+}
+
+/// Returns the schema that keeps the mortgages of one year.
 fn of_year(year: u32) -> Result<Schema, feamoe::error::Error> {
     let filter = format!("\n[[filter]]\ncolumn = \"as_of_year\"\nmin = {year}\nmax = {year}\n");
     Schema::from_toml(DataSet::Hmda.schema_name(), &format!("{}{filter}", DataSet::Hmda.schema()))
@@ -135,8 +143,8 @@ pub fn mortgages(folder: &Path, runs: Option<u64>) -> anyhow::Result<Vec<Section
     let mut lines = Vec::new();
     for year in [2014, 2015, 2016] {
         let drift = Drift {
-            schema: of_year(year)?,
-            before: table.clone(),
+            schema: of_all_years()?,
+            before: (of_year(year)?, table.clone()),
             after: vec![(String::new(), of_year(2017)?, table.clone())],
             hidden: &FIVE,
             every: 2_000,
@@ -192,8 +200,8 @@ fn networks(table: &Table, runs: Option<u64>) -> anyhow::Result<Section> {
     }
     let drift = |setting: Learned| {
         let drift = Drift {
-            schema: schema.clone(),
-            before: Table { places: Some(0..0), ..table.clone() },
+            schema: of_all_years()?,
+            before: (schema.clone(), Table { places: Some(0..0), ..table.clone() }),
             after: vec![(String::new(), schema.clone(), table.clone())],
             hidden: &[],
             every: 1,
@@ -221,7 +229,7 @@ pub fn diabetes(folder: &Path, runs: Option<u64>) -> anyhow::Result<Vec<Section>
     let after = |name: &str, places| (name.to_owned(), schema.clone(), Table { places: Some(places), ..table.clone() });
     let drift = Drift {
         schema: schema.clone(),
-        before: Table { places: Some(0..third), ..table.clone() },
+        before: (schema.clone(), Table { places: Some(0..third), ..table.clone() }),
         after: vec![after(", second third", third..2 * third), after(", last third", 2 * third..usize::MAX)],
         hidden: &TWO,
         every: third as u64 / 10,

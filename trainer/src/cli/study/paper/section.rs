@@ -54,6 +54,7 @@ pub const AOD: &str = "AOD";
 pub const BURDEN: &str = "burden";
 pub const INDIVIDUAL: &str = "individually unfair";
 pub const EXPERTS: &str = "experts";
+pub const SECONDS: &str = "seconds";
 
 /// Returns accuracy and gaps.
 pub fn measured(tally: &Tally) -> Measured {
@@ -111,9 +112,16 @@ pub fn render(section: &Section) -> String {
 }
 
 impl Figure {
-    /// Writes a number of experts as such, anything else as a share.
+    /// Writes a number of experts as such, anything else as a share or as seconds.
     fn text(&self) -> String {
-        let digits = if self.name == EXPERTS { 0 } else { 3 };
+        if self.mean.is_nan() {
+            return "-".into();
+        }
+        let digits = match self.name {
+            EXPERTS => 0,
+            SECONDS => 4,
+            _ => 3,
+        };
         let deviation = self.deviation.filter(|_| digits > 0);
         let deviation = deviation.map_or_else(String::new, |deviation| format!(" ±{deviation:.digits$}"));
         format!("{:.digits$}{deviation}", self.mean)

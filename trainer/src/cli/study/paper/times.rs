@@ -14,7 +14,7 @@ use ndarray::Array2;
 
 use super::case::{Case, Learned};
 use super::kernel_shap::kernel_shap;
-use super::section::{Line, Section};
+use super::section::{Line, SECONDS, Section};
 use crate::cli::study::generators::Random;
 use crate::cli::study::network::rows::Rows;
 use crate::cli::study::network::{Networks, Plan};
@@ -27,8 +27,6 @@ const BACKGROUND: usize = 100;
 /// Coalitions of Kernel SHAP: twice its authors' default for few features, and a quarter of it.
 const COALITIONS: [usize; 2] = [500, 2_000];
 const SEED: u64 = 1;
-/// The name of the figure.
-const SECONDS: &str = "seconds";
 
 /// Explains rows of each data set in every way.
 pub fn study(folder: &Path, _: Option<u64>) -> anyhow::Result<Vec<Section>> {

@@ -61,7 +61,8 @@ pub fn study(folder: &Path, runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
     });
     let after = after.collect();
     let targets = "spd=0.05,aod=0.05,burden=0.03";
-    let drift = Drift { schema, before: original, after, hidden: &[30, 30], every: 4_000, targets };
+    let before = (schema.clone(), original);
+    let drift = Drift { schema, before, after, hidden: &[30, 30], every: 4_000, targets };
     Ok(vec![Section {
         part: "A.5",
         title: "Adult with every sex changed, from its most real rows (level 1) to its least".into(),
