@@ -531,16 +531,24 @@ fn load_trusted<'a, M: Scorer<'a>>(
     trust: &impl Trust,
     least: u32,
 ) -> Result<(M, u32), SlotError> {
-    retried(|| {
-        // So that the compiler does not take the second reading for the first.
-        let blob = core::hint::black_box(blob);
-        let model = M::load(blob).map_err(SlotError::Refused)?;
-        if stated.is_some_and(|version| version != model_version(blob)) {
-            return Err(SlotError::OtherBlob);
-        }
-        let version = trust.verify(blob, least).map_err(SlotError::Untrusted)?;
-        Ok((model, version))
-    })
+    // So that the compiler does not take the second reading for the first.
+    retried(|| load_once(core::hint::black_box(blob), stated, trust, least))
+}
+
+/// As [`load_trusted`], once; a function of its own, for it is called twice.
+#[inline(never)]
+fn load_once<'a, M: Scorer<'a>>(
+    blob: &'a [u8],
+    stated: Option<u32>,
+    trust: &impl Trust,
+    least: u32,
+) -> Result<(M, u32), SlotError> {
+    let model = M::load(blob).map_err(SlotError::Refused)?;
+    if stated.is_some_and(|version| version != model_version(blob)) {
+        return Err(SlotError::OtherBlob);
+    }
+    let version = trust.verify(blob, least).map_err(SlotError::Untrusted)?;
+    Ok((model, version))
 }
 
 /// Returns whether an error can come of a bit that reads by chance, and worth another reading.
