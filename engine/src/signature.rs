@@ -17,20 +17,24 @@
 //!
 //! Integers are little endian.
 //!
-//! - **What is bound.** The content holds the format version, the flags, the line, the version, the
-//!   key and the hash of the schema beside the model itself. Only the CRC and the signature are
-//!   left out, and the CRC follows from the rest: a bit that flips anywhere is refused, by the load
-//!   or here. A verifier hashes the blob in place, in one pass. The file itself is named by the
+//! - **What is signed.** All bytes of the blob but two fields: the CRC, which follows from the rest,
+//!   and the signature itself. So the model, the format version, the flags, the line, the version,
+//!   the key and the hash of the schema are signed together: a bit that flips anywhere is refused,
+//!   by the load or here. A verifier hashes the blob in place, in one pass. The file is named by the
 //!   SHA-256 of all its bytes, which `feamoe inspect` shows.
-//! - **Key.** The section names the key that signed. A key counts for nothing by standing there: it
-//!   must be among those that the caller trusts.
+//! - **By what.** By the Ed25519 key that the section names. That name is a claim: anybody can sign
+//!   with a key of their own. [`Signers`] lists the keys that are trusted; to revoke one, take it off
+//!   that list.
+//! - **What a signature does not say.** Not when it was made, nor until when it holds. Not that the
+//!   model is good, fair or fit for a device. Not that it is the newest: an older model stays signed,
+//!   and only [`Versions`] keeps it out. Nothing is encrypted.
 //! - **Schema.** Its hash is made from the names that the model, or the one it was exported from,
 //!   has. A device that sets values by index, from a blob without names, so refuses a model of
 //!   other inputs: see [`Signers::schema_sha256`].
-//! - **Strict.** S must be below the order of the group, R must be the one encoding of its point,
-//!   and neither R nor the key may be of small order: nobody without the
-//!   key makes a second signature of a blob, nor another message that it fits. Ed25519 verifies
-//!   public values only: time may depend on them.
+//! - **Strict.** S must be below the order of the group, R must be the one encoding of its point, and
+//!   neither R nor the key may be of small order: nobody without the key makes a second signature of
+//!   a blob, nor another message that it fits. Ed25519 verifies public values only: time may depend
+//!   on them.
 //! - **When.** A blob is loaded first, which checks all of it and finds damage, then verified, and
 //!   only then used.
 //! - **Cost.** On a Cortex-M4F 2.7 million instructions and 66 more for a byte of the model, 3.9 kB
@@ -74,6 +78,7 @@ const SIGNATURE_AT: usize = 4 + 32 + 32;
 /// A public key of Ed25519, as RFC 8032 encodes it.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct PublicKey(pub [u8; 32]);
 
 /// What the signature section of a blob says. Until it is verified it is no more than a claim.
@@ -210,7 +215,10 @@ pub enum Versions {
     /// This one and later ones: what the firmware was built with, or what a monotonic counter of
     /// the hardware holds, whichever is higher.
     From(u32),
-    /// Any, older ones than the one in use too: for a way back that a person asked for.
+    /// Any, older ones than the one in use too: for a way back that a person asked for. It holds
+    /// until the next start only: where that one takes versions [`Versions::From`] a counter, it
+    /// refuses the older model and goes back to the other slot's. Where there is a counter, sign the
+    /// older model once more, as a newer version.
     Any,
 }
 
@@ -264,8 +272,8 @@ mod verify {
     }
 
     impl Signature<'_> {
-        /// Returns whether the key that the section names has signed these bytes: no more than
-        /// that.
+        /// Returns whether the key that the section names has signed these bytes. Whether that key is
+        /// trusted is another question: see [`Signers::verify`].
         #[must_use]
         pub fn holds_for(&self, blob: &[u8]) -> bool {
             self.message(blob).is_some_and(|message| self.key.has_signed(&message, &self.signature))

@@ -1,5 +1,6 @@
 /*
  * Loads the demo's model, scores and explains three applications, and prints the f32 bits: a device and a host print the same.
+ * Then takes a signed model as an update, keeps it, and reports what it watched.
  *
  * Portable C99. `make run` builds it for a Cortex-M4F and runs it in the emulator, `make host` builds it for this machine.
  */
@@ -10,6 +11,8 @@
 #include "feamoe.h"
 /* Made from the model by `feamoe export --constants c`: indices, codes, the checksum and the model itself. */
 #include "demo.h"
+/* Likewise of a signed model, which comes as an update here. */
+#include "signed.h"
 
 struct application {
     float age, income, loan_amount, credit_score, years_employed, dependants;
@@ -94,6 +97,126 @@ static feamoe_status show(size_t number)
     return status;
 }
 
+/* Two slots of flash, here memory: a device has a driver that erases and writes. */
+#define SLOT_BYTES 2048
+static union { uint64_t align; uint8_t bytes[SLOT_BYTES]; } slots[2];
+static feamoe_update update;
+static feamoe_monitor monitor;
+/* A counter of the hardware that only counts up, such as fuses. */
+static uint32_t counter;
+/* The key that signs, of a private key that anybody has: a device has its own. */
+static const uint8_t keys[] = {
+    0x8a, 0x88, 0xe3, 0xdd, 0x74, 0x09, 0xf1, 0x95, 0xfd, 0x52, 0xdb, 0x2d, 0x3c, 0xba, 0x5d, 0x72,
+    0xca, 0x67, 0x09, 0xbf, 0x1d, 0x94, 0x12, 0x1b, 0xf3, 0x74, 0x88, 0x01, 0xb4, 0x0f, 0x6f, 0x5c
+};
+
+static void take(size_t slot, const feamoe_step *step)
+{
+    if (step->kind == FEAMOE_STEP_KIND_ERASE)
+        memset(slots[slot].bytes + step->from, 0xff, step->to - step->from);
+    else if (step->kind == FEAMOE_STEP_KIND_WRITE)
+        memcpy(slots[slot].bytes + step->from, step->bytes, step->to - step->from);
+}
+
+static void take_both(size_t slot, const feamoe_step *steps)
+{
+    take(slot, &steps[0]);
+    take(slot, &steps[1]);
+}
+
+/* Whose models the device takes: none older than its counter. */
+static feamoe_signers signers(void)
+{
+    feamoe_signers all;
+    all.keys = keys;
+    all.key_count = 1;
+    all.line = "golden";
+    all.schema_sha256 = NULL;
+    all.least_version = counter;
+    return all;
+}
+
+/* Once after each reset. */
+static feamoe_status start(feamoe_chosen *chosen)
+{
+    feamoe_signers trusted = signers();
+    feamoe_status status = feamoe_slots_choose(slots[0].bytes, SLOT_BYTES, slots[1].bytes, SLOT_BYTES, feamoe_verify_signed,
+                                               &trusted, &model, sizeof model, chosen);
+    if (status == FEAMOE_STATUS_OK)
+        take_both(chosen->slot, chosen->begin);
+    if (status == FEAMOE_STATUS_OK && !chosen->on_trial && chosen->model_version > counter)
+        counter = chosen->model_version;
+    return status;
+}
+
+static feamoe_status install(feamoe_target target, const uint8_t *blob, size_t bytes)
+{
+    feamoe_signers trusted = signers();
+    feamoe_step step, steps[2];
+    feamoe_status status = feamoe_update_begin(&update, sizeof update, target, SLOT_BYTES, 0xff, (uint32_t)bytes, steps);
+    if (status != FEAMOE_STATUS_OK)
+        return status;
+    take_both(target.slot, steps);
+    /* All in one piece here; a device has them as they arrive. */
+    do {
+        status = feamoe_update_next(&update, &blob, &bytes, &step);
+        take(target.slot, &step);
+    } while (status == FEAMOE_STATUS_OK && step.kind != FEAMOE_STEP_KIND_NONE);
+    if (status == FEAMOE_STATUS_OK)
+        status = feamoe_update_end(&update, &step);
+    if (status != FEAMOE_STATUS_OK)
+        return status;
+    take(target.slot, &step);
+    status = feamoe_update_check(&update, slots[target.slot].bytes, SLOT_BYTES, feamoe_verify_signed, &trusted, steps);
+    if (status == FEAMOE_STATUS_OK)
+        take_both(target.slot, steps);
+    return status;
+}
+
+/* An update, tried and kept; one that was changed on its way; a status that its owner can trust. */
+static feamoe_status field(void)
+{
+    static const uint8_t key[FEAMOE_KEY_BYTES] = "a device has secrets of its own";
+    static uint8_t changed[SIGNED_BLOB_BYTES], report[FEAMOE_STATUS_BYTES];
+    feamoe_sender sender = { "device-1", 1 };
+    feamoe_chosen chosen;
+    feamoe_status status;
+    feamoe_score score;
+    size_t written = 0;
+    memset(slots, 0xff, sizeof slots);
+    status = start(&chosen);
+    if (status != FEAMOE_STATUS_NO_MODEL)
+        return status;
+    memcpy(changed, signed_blob, sizeof changed);
+    changed[sizeof changed - 1] ^= 1;
+    printf("\nchanged on its way: %s\n", feamoe_message(install(chosen.target, changed, sizeof changed)));
+    status = install(chosen.target, signed_blob, SIGNED_BLOB_BYTES);
+    if (status == FEAMOE_STATUS_OK)
+        status = start(&chosen);
+    if (status != FEAMOE_STATUS_OK)
+        return status;
+    printf("version %u in slot %u, %s\n", (unsigned)chosen.model_version, (unsigned)chosen.slot,
+           chosen.on_trial ? "on trial" : "kept");
+    take_both(chosen.slot, chosen.confirm);
+    status = start(&chosen);
+    if (status == FEAMOE_STATUS_OK)
+        printf("version %u, %s, counter %u\n", (unsigned)chosen.model_version, chosen.on_trial ? "on trial" : "kept",
+               (unsigned)counter);
+    if (status == FEAMOE_STATUS_OK)
+        status = feamoe_record_init(&record, sizeof record, &model);
+    if (status == FEAMOE_STATUS_OK)
+        status = feamoe_record_score(&record, &score, NULL, 0);
+    if (status == FEAMOE_STATUS_OK)
+        status = feamoe_monitor_start(&monitor, sizeof monitor, &model, 0);
+    if (status == FEAMOE_STATUS_OK)
+        status = feamoe_monitor_observe(&monitor, &record, score.probability, 0, NULL);
+    if (status == FEAMOE_STATUS_OK)
+        status = feamoe_monitor_status_authenticated(&monitor, &sender, key, report, sizeof report, &written);
+    if (status == FEAMOE_STATUS_OK)
+        printf("status %u of %s: %u bytes\n", (unsigned)sender.counter, (const char *)sender.device, (unsigned)written);
+    return status;
+}
+
 int main(void)
 {
     feamoe_info info;
@@ -115,6 +238,8 @@ int main(void)
         if (status == FEAMOE_STATUS_OK)
             status = show(i + 1);
     }
+    if (status == FEAMOE_STATUS_OK)
+        status = field();
     if (status != FEAMOE_STATUS_OK)
         printf("feamoe: %s\n", feamoe_message(status));
     return status != FEAMOE_STATUS_OK;

@@ -96,6 +96,14 @@ impl Folder {
         fs::write(self.path(name), content).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
+    /// Writes a file that nobody but its owner may read.
+    pub fn write_secret(&self, name: &str, content: impl AsRef<[u8]>) {
+        self.write(name, content);
+        #[cfg(unix)]
+        fs::set_permissions(self.path(name), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
     /// Returns the content of a file.
     #[must_use]
     pub fn read(&self, name: &str) -> Vec<u8> {

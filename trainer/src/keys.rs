@@ -2,7 +2,7 @@
 //! (`openssl genpkey -algorithm ed25519`), a public one as SPKI PEM (`openssl pkey -pubout`).
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
@@ -12,8 +12,10 @@ use ed25519_dalek::pkcs8::{
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use feamoe_engine::signature::PublicKey;
 use sha2::{Digest as _, Sha256};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::output::WriteError;
+use crate::secret::{self, SecretError};
 
 /// A key's file has some 120 bytes; of more than this nothing is read.
 const MOST_BYTES: u64 = 4096;
@@ -30,13 +32,13 @@ pub enum KeyError {
         /// Why.
         error: io::Error,
     },
-    /// Others than its owner may read a private key.
-    #[error("{}: found mode {mode:03o}, others may read the private key; expected 600: take it from them, `chmod 600`", path.display())]
-    Readable {
+    /// The file of a private key could not be read, or is not its owner's alone.
+    #[error("{}: {error}", path.display())]
+    Secret {
         /// The file.
         path: PathBuf,
-        /// Its permissions.
-        mode: u32,
+        /// Why.
+        error: SecretError,
     },
     /// The file holds something else than was asked for.
     #[error("{}: expected {expected}", path.display())]
@@ -45,6 +47,14 @@ pub enum KeyError {
         path: PathBuf,
         /// What was expected.
         expected: &'static str,
+    },
+    /// There is a public key, and no private one beside it.
+    #[error("{}: there is a public key already, and its private key is not at {}; remove it if nobody uses it, or name another file", public.display(), private.display())]
+    NoPrivate {
+        /// The public key.
+        public: PathBuf,
+        /// Where its private key would be.
+        private: PathBuf,
     },
     /// There is a file already: a key is never replaced.
     #[error("{}: there is a file already, and a key that is replaced is lost; name another file", .0.display())]
@@ -63,21 +73,13 @@ pub enum KeyError {
 /// Reads a private key.
 ///
 /// # Errors
-/// See [`KeyError`]: one that others may read is refused, where files have owners.
+/// See [`KeyError`]: a file that is another user's, or that others may read, is refused, where files
+/// have owners.
 pub fn read_private(path: &Path) -> Result<SigningKey, KeyError> {
-    let file = open(path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        let found = file.metadata().map_err(|error| KeyError::Read { path: path.to_owned(), error })?;
-        let mode = found.mode() & 0o777;
-        if found.is_file() && mode & 0o077 != 0 {
-            return Err(KeyError::Readable { path: path.to_owned(), mode });
-        }
-    }
     let expected = "a private Ed25519 key as PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` writes it";
-    let text = read(path, file, expected)?;
-    SigningKey::from_pkcs8_pem(&text).map_err(|_| KeyError::Format { path: path.to_owned(), expected })
+    let text = secret::read(path, MOST_BYTES).map_err(|error| KeyError::Secret { path: path.to_owned(), error })?;
+    let key = std::str::from_utf8(&text).ok().and_then(|text| SigningKey::from_pkcs8_pem(text).ok());
+    key.ok_or_else(|| KeyError::Format { path: path.to_owned(), expected })
 }
 
 /// Reads a public key. One of small order, for which signatures can be made without a private key,
@@ -87,31 +89,45 @@ pub fn read_private(path: &Path) -> Result<SigningKey, KeyError> {
 /// See [`KeyError`].
 pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
     let expected = "a public Ed25519 key as PEM, as `openssl pkey -pubout` writes it";
-    let text = read(path, open(path)?, expected)?;
+    let failed = |error| KeyError::Read { path: path.to_owned(), error };
+    let mut text = Vec::new();
+    File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text)).map_err(failed)?;
+    let text = String::from_utf8(text).unwrap_or_default();
     let key = VerifyingKey::from_public_key_pem(&text).ok().filter(|key| !key.is_weak());
     let key = key.ok_or_else(|| KeyError::Format { path: path.to_owned(), expected })?;
     Ok(PublicKey(key.to_bytes()))
 }
 
 /// Makes a new key: the private one at `path`, for its owner alone, the public one at
-/// `public_path`. No file is replaced.
+/// `public_path`. No file is replaced. Where the private one is there and the public one is not, as
+/// a run leaves them that was ended between both, only the public one is written.
 ///
 /// # Errors
-/// See [`KeyError`]; then nothing was written, or the private key alone.
+/// See [`KeyError`]; then nothing was written, or the private key alone: the next run writes the
+/// public one.
 pub fn write_new(path: &Path, public_path: &Path) -> Result<PublicKey, KeyError> {
-    if let Some(path) = [path, public_path].into_iter().find(|path| fs::symlink_metadata(path).is_ok()) {
-        return Err(KeyError::Exists(path.to_owned()));
-    }
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(KeyError::Random)?;
-    let key = SigningKey::from_bytes(&seed);
-    // Without the public key, as OpenSSL writes it: with it, OpenSSL does not read it.
-    let pair = KeypairBytes { secret_key: seed, public_key: None };
-    let private = pair.to_pkcs8_pem(LineEnding::LF).map_err(|error| KeyError::Encode(error.to_string()))?;
-    write(path, private.as_bytes(), 0o600)?;
+    let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+    let key = match (is_there(path), is_there(public_path)) {
+        (true, true) => return Err(KeyError::Exists(path.to_owned())),
+        (false, true) => {
+            return Err(KeyError::NoPrivate { public: public_path.to_owned(), private: path.to_owned() });
+        }
+        (true, false) => read_private(path)?,
+        (false, false) => {
+            let mut seed = Zeroizing::new([0; 32]);
+            getrandom::fill(seed.as_mut()).map_err(KeyError::Random)?;
+            // Without the public key, as OpenSSL writes it: with it, OpenSSL does not read it.
+            let mut pair = KeypairBytes { secret_key: *seed, public_key: None };
+            let private = pair.to_pkcs8_pem(LineEnding::LF);
+            pair.secret_key.zeroize();
+            let private = private.map_err(|error| KeyError::Encode(error.to_string()))?;
+            write(path, private.as_bytes(), true)?;
+            SigningKey::from_bytes(&seed)
+        }
+    };
     let public =
         key.verifying_key().to_public_key_pem(LineEnding::LF).map_err(|error| KeyError::Encode(error.to_string()))?;
-    write(public_path, public.as_bytes(), 0o644)?;
+    write(public_path, public.as_bytes(), false)?;
     Ok(PublicKey(key.verifying_key().to_bytes()))
 }
 
@@ -124,30 +140,10 @@ pub fn fingerprint(key: &PublicKey) -> [u8; 32] {
     Sha256::new().chain_update(SPKI).chain_update(key.0).finalize().into()
 }
 
-fn open(path: &Path) -> Result<File, KeyError> {
-    File::open(path).map_err(|error| KeyError::Read { path: path.to_owned(), error })
-}
-
-fn read(path: &Path, file: File, expected: &'static str) -> Result<String, KeyError> {
-    let mut text = Vec::new();
-    let read = file.take(MOST_BYTES).read_to_end(&mut text);
-    read.map_err(|error| KeyError::Read { path: path.to_owned(), error })?;
-    String::from_utf8(text).map_err(|_| KeyError::Format { path: path.to_owned(), expected })
-}
-
-/// Writes a file that is not there yet: beside its place, then put there.
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
-    let failed = |cause: io::Error| match cause.kind() {
-        io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
-        _ => WriteError::new(path, cause).into(),
-    };
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
-    #[cfg(not(unix))]
-    let _ = mode;
-    let mut file = builder.tempfile_in(folder).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist_noclobber(path).map(drop).map_err(|error| failed(error.error))
+/// Writes a file that is not there yet.
+fn write(path: &Path, bytes: &[u8], is_secret: bool) -> Result<(), KeyError> {
+    secret::write_new(path, bytes, is_secret).map_err(|error| match error.is_already_there() {
+        true => KeyError::Exists(path.to_owned()),
+        false => error.into(),
+    })
 }

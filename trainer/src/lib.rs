@@ -78,6 +78,7 @@ pub mod random;
 pub mod report;
 pub mod rows;
 pub mod schema;
+pub mod secret;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod text;

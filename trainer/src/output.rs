@@ -36,6 +36,12 @@ impl WriteError {
         Self::new(Path::new("standard output"), cause)
     }
 
+    /// Returns whether there is a file that was not to be replaced.
+    #[must_use]
+    pub fn is_already_there(&self) -> bool {
+        self.cause.kind() == io::ErrorKind::AlreadyExists
+    }
+
     /// Returns whether the reader of a pipe had enough.
     #[must_use]
     pub fn is_broken_pipe(&self) -> bool {

@@ -71,14 +71,20 @@
 // What a feamoe_monitor takes, in units of 8 bytes.
 #define FEAMOE_MONITOR_WORDS (((288 * FEAMOE_GROUPS) + (2 * FEAMOE_FEATURES)) + 92)
 
-// Bytes that the longest status of a monitor takes.
-#define FEAMOE_STATUS_BYTES (((90 * FEAMOE_GROUPS) + (15 * FEAMOE_FEATURES)) + 640)
+// Bytes that the longest status of a monitor takes, with its sender and a MAC.
+#define FEAMOE_STATUS_BYTES (((90 * FEAMOE_GROUPS) + (15 * FEAMOE_FEATURES)) + 680)
 
 // Bytes that the longest stored state of a monitor takes.
 #define FEAMOE_STATE_BYTES (((2175 * FEAMOE_GROUPS) + (15 * FEAMOE_FEATURES)) + 640)
 
 // A group that is not known.
 #define FEAMOE_NO_GROUP 4294967295
+
+// Bytes of a device id.
+#define FEAMOE_DEVICE_BYTES 16
+
+// Bytes of the secret key of a device.
+#define FEAMOE_KEY_BYTES 32
 
 // What a feamoe_token takes.
 #define FEAMOE_TOKEN_BYTES 12
@@ -181,6 +187,24 @@ typedef enum feamoe_status {
     FEAMOE_STATUS_SLOT_INVALID = 53,
     // The delta is damaged, or made for another model, or its model does not fit.
     FEAMOE_STATUS_DELTA_REFUSED = 54,
+    // The slot holds no model: erased, or writing one was cut short.
+    FEAMOE_STATUS_SLOT_EMPTY = 55,
+    // The model was tried and not confirmed.
+    FEAMOE_STATUS_NOT_CONFIRMED = 56,
+    // The model is not signed.
+    FEAMOE_STATUS_NOT_SIGNED = 60,
+    // The model's signature section is not one that the format allows.
+    FEAMOE_STATUS_SIGNATURE_INVALID = 61,
+    // The model is signed for another line of models.
+    FEAMOE_STATUS_OTHER_LINE = 62,
+    // The model is signed by a key that is not trusted.
+    FEAMOE_STATUS_OTHER_KEY = 63,
+    // The model is signed for other features, names or levels.
+    FEAMOE_STATUS_OTHER_SCHEMA = 64,
+    // The model is an older version than is accepted.
+    FEAMOE_STATUS_OLDER_VERSION = 65,
+    // The signature is not one of this model by this key.
+    FEAMOE_STATUS_WRONG_SIGNATURE = 66,
     // None of those above: the engine is newer than this interface.
     FEAMOE_STATUS_UNKNOWN = 99,
 } feamoe_status;
@@ -385,6 +409,14 @@ typedef struct feamoe_group {
     float score_mean;
 } feamoe_group;
 
+// Who sends a status.
+typedef struct feamoe_sender {
+    // The device: bytes of any meaning, zeros after them.
+    uint8_t device[FEAMOE_DEVICE_BYTES];
+    // Of each status of the device a larger one, over resets too: keep it where it outlives them.
+    uint64_t counter;
+} feamoe_sender;
+
 // A value of a feature.
 typedef struct feamoe_value {
     // One of feamoe_value_kind.
@@ -450,6 +482,16 @@ typedef struct feamoe_feature {
     uint32_t levels;
 } feamoe_feature;
 
+// Finds out whether a model that loads is trusted, and no version below least_version: called with
+// the context given, for each model before it is used. Returns 0 and the model's version, or a
+// feamoe_status of why it is not: one from FEAMOE_STATUS_NOT_SIGNED to
+// FEAMOE_STATUS_WRONG_SIGNATURE, which any other one counts as. feamoe_verify_signed is one.
+typedef int (*feamoe_verify)(const void *context,
+                             const uint8_t *blob,
+                             size_t blob_bytes,
+                             uint32_t least_version,
+                             uint32_t *model_version);
+
 // What the driver of the flash has to do next. Offsets are in bytes from the start of the slot,
 // and whole words.
 typedef struct feamoe_step {
@@ -480,18 +522,23 @@ typedef struct feamoe_target {
 typedef struct feamoe_chosen {
     // The slot that the model lies in, 0 or 1.
     size_t slot;
-    // Whether it is on trial: take the steps `confirm` and then `settle` to keep it. Without that,
-    // the next start goes back to the model before.
+    // Whether it is on trial: take the steps `confirm` to keep it. Without that, the next start
+    // goes back to the model before.
     bool on_trial;
-    // Whether an update may go to `target` once `begin` is taken; where not, once the model is
-    // settled.
+    // Whether an update may go to `target` once the steps `begin` are taken; where not, once the
+    // steps `confirm` are.
     bool can_update;
-    // To take in that slot before the model is used.
-    struct feamoe_step begin;
-    // To take in that slot to keep the model.
-    struct feamoe_step confirm;
-    // To take in that slot after `confirm`: an update may come then.
-    struct feamoe_step settle;
+    // Which version of its line the model is, as the function that verified it reports; 0 where
+    // none was given. A counter of the hardware that only counts up is advanced to it: once the
+    // steps `confirm` are taken where the model is on trial, else once the steps `begin` are.
+    uint32_t model_version;
+    // For each slot why its model is not used: a feamoe_status, 0 for the one in use and for an
+    // older one.
+    int passed_over[2];
+    // To take in that slot, in their order, before the model is used.
+    struct feamoe_step begin[2];
+    // To take in that slot, in their order, to keep a model on trial.
+    struct feamoe_step confirm[2];
     // Where the next model goes.
     struct feamoe_target target;
 } feamoe_chosen;
@@ -500,6 +547,23 @@ typedef struct feamoe_chosen {
 typedef struct feamoe_update {
     uint64_t opaque[FEAMOE_UPDATE_WORDS];
 } feamoe_update;
+
+// Who may sign the models of a device, and what for: the context of feamoe_verify_signed.
+typedef struct feamoe_signers {
+    // The public keys that are trusted, of 32 bytes each, one after another: more than one while a
+    // key is replaced by its successor. They are the last 32 bytes of a public key in DER.
+    const uint8_t *keys;
+    // How many.
+    size_t key_count;
+    // The line of models, as it was given to `feamoe sign`.
+    const char *line;
+    // SHA-256 of the schema that the program was written for, 32 bytes, which `feamoe inspect`
+    // shows; NULL for any.
+    const uint8_t *schema_sha256;
+    // Lowest version that is accepted: what the program was built with, or what a counter of the
+    // hardware holds, whichever is higher.
+    uint32_t least_version;
+} feamoe_signers;
 
 #ifdef __cplusplus
 extern "C" {
@@ -675,6 +739,22 @@ enum feamoe_status feamoe_monitor_status(struct feamoe_monitor *monitor,
                                          size_t length,
                                          size_t *written);
 
+// As feamoe_monitor_status, with the sender. Nothing shows that the sender is who it says.
+enum feamoe_status feamoe_monitor_status_from(struct feamoe_monitor *monitor,
+                                              const struct feamoe_sender *sender,
+                                              uint8_t *buffer,
+                                              size_t length,
+                                              size_t *written);
+
+// As feamoe_monitor_status_from, with a MAC by the secret key of the device, FEAMOE_KEY_BYTES,
+// which `feamoe sign --device-key` writes: nobody without the key can write or change it.
+enum feamoe_status feamoe_monitor_status_authenticated(struct feamoe_monitor *monitor,
+                                                       const struct feamoe_sender *sender,
+                                                       const uint8_t *key,
+                                                       uint8_t *buffer,
+                                                       size_t length,
+                                                       size_t *written);
+
 // Writes the whole state, for a reset or deep sleep, to an array of length bytes,
 // FEAMOE_STATE_BYTES at best; written: how many it takes.
 enum feamoe_status feamoe_monitor_store(struct feamoe_monitor *monitor,
@@ -819,13 +899,25 @@ enum feamoe_status feamoe_model_background_rows(const struct feamoe_model *model
 // FEAMOE_STATUS_BACKGROUND_EMPTY past the last one.
 enum feamoe_status feamoe_record_set_background(struct feamoe_record *record, size_t row);
 
-// Loads the newest model that loads of two slots, each given with all its bytes, as they lie in
-// flash, at multiples of 4. model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where
-// neither slot holds one: then chosen->target says where to write one.
+// Verifies a signed model by the Ed25519 keys of a feamoe_signers, which context points to; a
+// feamoe_verify. What it takes, see engine/costs.md, is linked only where it is named, by a linker
+// that leaves out what is not used (--gc-sections).
+int feamoe_verify_signed(const void *context,
+                         const uint8_t *blob,
+                         size_t blob_bytes,
+                         uint32_t least_version,
+                         uint32_t *model_version);
+
+// Loads the newest model of two slots, each given with all its bytes, as they lie in flash, at
+// multiples of 4, that loads and is trusted. verify: NULL takes any model that loads; else it is
+// asked, with verify_context. model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where
+// neither slot holds one: then chosen->passed_over says why, chosen->target where to write one.
 enum feamoe_status feamoe_slots_choose(const uint8_t *first,
                                        size_t first_bytes,
                                        const uint8_t *second,
                                        size_t second_bytes,
+                                       feamoe_verify verify,
+                                       const void *verify_context,
                                        struct feamoe_model *model,
                                        size_t model_bytes,
                                        struct feamoe_chosen *chosen);
@@ -835,6 +927,8 @@ enum feamoe_status feamoe_integer_slots_choose(const uint8_t *first,
                                                size_t first_bytes,
                                                const uint8_t *second,
                                                size_t second_bytes,
+                                               feamoe_verify verify,
+                                               const void *verify_context,
                                                struct feamoe_integer_model *model,
                                                size_t model_bytes,
                                                struct feamoe_chosen *chosen);
@@ -863,18 +957,23 @@ enum feamoe_status feamoe_update_next(struct feamoe_update *update,
 // it is written already.
 enum feamoe_status feamoe_update_end(struct feamoe_update *update, struct feamoe_step *step);
 
-// Loads the model from the slot, given with all its bytes as they lie in flash, and reports the
-// last two steps, to take in their order: to write the header, and the mark that seals it. After
-// both the slot holds a model on trial, which the next start chooses. steps: an array of two.
+// Loads the model from the slot, given with all its bytes as they lie in flash, has it verified as
+// feamoe_slots_choose does, and reports the last two steps, to take in their order: to write the
+// header, and the mark that seals it. After both the slot holds a model on trial, which the next
+// start chooses. An error is why the model is refused. steps: an array of two.
 enum feamoe_status feamoe_update_check(struct feamoe_update *update,
                                        const uint8_t *slot,
                                        size_t slot_bytes,
+                                       feamoe_verify verify,
+                                       const void *verify_context,
                                        struct feamoe_step *steps);
 
 // As feamoe_update_check, for integer weights.
 enum feamoe_status feamoe_integer_update_check(struct feamoe_update *update,
                                                const uint8_t *slot,
                                                size_t slot_bytes,
+                                               feamoe_verify verify,
+                                               const void *verify_context,
                                                struct feamoe_step *steps);
 
 // Builds a model from an older one and what `feamoe export --delta` wrote, in an array of

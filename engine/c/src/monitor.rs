@@ -1,7 +1,7 @@
 //! A device that watches itself.
 
 use feamoe_engine::fairness::Measure as EngineMeasure;
-use feamoe_engine::monitor::{MonitorError, Token as EngineToken};
+use feamoe_engine::monitor::{DeviceId, Key, MonitorError, Sender as EngineSender, Token as EngineToken};
 
 use crate::capacity::{FEAMOE_FEATURES, FEAMOE_GROUPS};
 use crate::memory::{
@@ -14,12 +14,16 @@ use crate::status::Status;
 
 /// What a feamoe_monitor takes, in units of 8 bytes.
 pub const FEAMOE_MONITOR_WORDS: usize = 288 * FEAMOE_GROUPS + 2 * FEAMOE_FEATURES + 92;
-/// Bytes that the longest status of a monitor takes.
-pub const FEAMOE_STATUS_BYTES: usize = 90 * FEAMOE_GROUPS + 15 * FEAMOE_FEATURES + 640;
+/// Bytes that the longest status of a monitor takes, with its sender and a MAC.
+pub const FEAMOE_STATUS_BYTES: usize = 90 * FEAMOE_GROUPS + 15 * FEAMOE_FEATURES + 680;
 /// Bytes that the longest stored state of a monitor takes.
 pub const FEAMOE_STATE_BYTES: usize = 2175 * FEAMOE_GROUPS + 15 * FEAMOE_FEATURES + 640;
 /// A group that is not known.
 pub const FEAMOE_NO_GROUP: u32 = 0xffff_ffff;
+/// Bytes of a device id.
+pub const FEAMOE_DEVICE_BYTES: usize = 16;
+/// Bytes of the secret key of a device.
+pub const FEAMOE_KEY_BYTES: usize = 32;
 /// What a feamoe_token takes.
 pub const FEAMOE_TOKEN_BYTES: usize = 12;
 
@@ -58,6 +62,16 @@ pub enum Measure {
     Impact = 6,
 }
 
+/// Who sends a status.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Sender {
+    /// The device: bytes of any meaning, zeros after them.
+    pub device: [u8; FEAMOE_DEVICE_BYTES],
+    /// Of each status of the device a larger one, over resets too: keep it where it outlives them.
+    pub counter: u64,
+}
+
 /// What was counted of a group.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -75,7 +89,7 @@ pub struct Group {
 const _: () = {
     let fits = size_of::<Watching>() <= size_of::<Monitor>() && align_of::<Watching>() <= align_of::<Monitor>();
     assert!(fits, "raise FEAMOE_MONITOR_WORDS: a monitor of the engine has grown");
-    assert!(EngineMonitor::STATUS_BYTES <= FEAMOE_STATUS_BYTES, "raise FEAMOE_STATUS_BYTES");
+    assert!(EngineMonitor::SENT_STATUS_BYTES <= FEAMOE_STATUS_BYTES, "raise FEAMOE_STATUS_BYTES");
     assert!(EngineMonitor::STATE_BYTES <= FEAMOE_STATE_BYTES, "raise FEAMOE_STATE_BYTES");
 };
 
@@ -243,6 +257,46 @@ pub unsafe extern "C" fn feamoe_monitor_status(
     unsafe { write(monitor, buffer, length, written, EngineMonitor::write) }
 }
 
+/// As feamoe_monitor_status, with the sender. Nothing shows that the sender is who it says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_monitor_status_from(
+    monitor: *mut Monitor,
+    sender: *const Sender,
+    buffer: *mut u8,
+    length: usize,
+    written: *mut usize,
+) -> Status {
+    status(|| {
+        // SAFETY: by the header's contract.
+        let sender = unsafe { read_sender(sender) }?;
+        // SAFETY: by the header's contract.
+        Status::of(unsafe { write(monitor, buffer, length, written, |monitor, to| monitor.write_from(&sender, to)) })
+    })
+}
+
+/// As feamoe_monitor_status_from, with a MAC by the secret key of the device, FEAMOE_KEY_BYTES,
+/// which `feamoe sign --device-key` writes: nobody without the key can write or change it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_monitor_status_authenticated(
+    monitor: *mut Monitor,
+    sender: *const Sender,
+    key: *const u8,
+    buffer: *mut u8,
+    length: usize,
+    written: *mut usize,
+) -> Status {
+    status(|| {
+        // SAFETY: by the header's contract.
+        let sender = unsafe { read_sender(sender) }?;
+        // SAFETY: by the header's contract.
+        let key = unsafe { memory::bytes(key, FEAMOE_KEY_BYTES) }?;
+        let key = Key::new(*key.first_chunk().ok_or(Status::Unknown)?);
+        let by = |monitor: &EngineMonitor, to| monitor.write_authenticated(&sender, &key, to);
+        // SAFETY: by the header's contract.
+        Status::of(unsafe { write(monitor, buffer, length, written, by) })
+    })
+}
+
 /// Writes the whole state, for a reset or deep sleep, to an array of length bytes,
 /// FEAMOE_STATE_BYTES at best; written: how many it takes.
 #[unsafe(no_mangle)]
@@ -336,6 +390,14 @@ unsafe fn observe<M: Kept, R: feamoe_engine::Values + 'static, const KIND: usize
         // SAFETY: by the header's contract.
         Status::of(unsafe { with(monitor, call) })
     })
+}
+
+unsafe fn read_sender(sender: *const Sender) -> Result<EngineSender, Status> {
+    let sender = memory::place(sender.cast_mut())?;
+    // SAFETY: readable by the header's contract.
+    let Sender { device, counter } = unsafe { sender.read() };
+    let device = DeviceId::new(&device).ok_or(Status::Unknown)?;
+    Ok(EngineSender { device, counter })
 }
 
 unsafe fn read(token: *const Token) -> Result<EngineToken, Status> {

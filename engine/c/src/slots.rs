@@ -1,7 +1,10 @@
-//! Updates in the field: two slots of flash, and deltas.
+//! Updates in the field: two slots of flash, whose models they take, and deltas.
 
+use core::ffi::{c_char, c_int, c_void};
+
+use feamoe_engine::signature::{PublicKey, Signers as EngineSigners, TrustError, Versions};
 use feamoe_engine::slots::{
-    self, Anyone, Loaded as InSlot, NoModel, SlotError, Step as EngineStep, Target as EngineTarget,
+    self, Anyone, Loaded as InSlot, NoModel, SlotError, Step as EngineStep, Target as EngineTarget, Trust,
 };
 use feamoe_engine::{Scorer, delta};
 
@@ -68,20 +71,58 @@ pub struct Target {
 pub struct Chosen {
     /// The slot that the model lies in, 0 or 1.
     pub slot: usize,
-    /// Whether it is on trial: take the steps `confirm` and then `settle` to keep it. Without that,
-    /// the next start goes back to the model before.
+    /// Whether it is on trial: take the steps `confirm` to keep it. Without that, the next start
+    /// goes back to the model before.
     pub on_trial: bool,
-    /// Whether an update may go to `target` once `begin` is taken; where not, once the model is
-    /// settled.
+    /// Whether an update may go to `target` once the steps `begin` are taken; where not, once the
+    /// steps `confirm` are.
     pub can_update: bool,
-    /// To take in that slot before the model is used.
-    pub begin: Step,
-    /// To take in that slot to keep the model.
-    pub confirm: Step,
-    /// To take in that slot after `confirm`: an update may come then.
-    pub settle: Step,
+    /// Which version of its line the model is, as the function that verified it reports; 0 where
+    /// none was given. A counter of the hardware that only counts up is advanced to it: once the
+    /// steps `confirm` are taken where the model is on trial, else once the steps `begin` are.
+    pub model_version: u32,
+    /// For each slot why its model is not used: a feamoe_status, 0 for the one in use and for an
+    /// older one.
+    pub passed_over: [c_int; 2],
+    /// To take in that slot, in their order, before the model is used.
+    pub begin: [Step; 2],
+    /// To take in that slot, in their order, to keep a model on trial.
+    pub confirm: [Step; 2],
     /// Where the next model goes.
     pub target: Target,
+}
+
+/// Finds out whether a model that loads is trusted, and no version below least_version: called with
+/// the context given, for each model before it is used. Returns 0 and the model's version, or a
+/// feamoe_status of why it is not: one from FEAMOE_STATUS_NOT_SIGNED to
+/// FEAMOE_STATUS_WRONG_SIGNATURE, which any other one counts as. feamoe_verify_signed is one.
+pub type Verify = Option<
+    unsafe extern "C" fn(
+        context: *const c_void,
+        blob: *const u8,
+        blob_bytes: usize,
+        least_version: u32,
+        model_version: *mut u32,
+    ) -> c_int,
+>;
+
+/// Who may sign the models of a device, and what for: the context of feamoe_verify_signed.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Signers {
+    /// The public keys that are trusted, of 32 bytes each, one after another: more than one while a
+    /// key is replaced by its successor. They are the last 32 bytes of a public key in DER.
+    pub keys: *const u8,
+    /// How many.
+    pub key_count: usize,
+    /// The line of models, as it was given to `feamoe sign`.
+    pub line: *const c_char,
+    /// SHA-256 of the schema that the program was written for, 32 bytes, which `feamoe inspect`
+    /// shows; NULL for any.
+    pub schema_sha256: *const u8,
+    /// Lowest version that is accepted: what the program was built with, or what a counter of the
+    /// hardware holds, whichever is higher.
+    pub least_version: u32,
 }
 
 const _: () = {
@@ -89,22 +130,64 @@ const _: () = {
     assert!(fits, "raise FEAMOE_UPDATE_WORDS: an update of the engine has grown");
 };
 
-/// Loads the newest model that loads of two slots, each given with all its bytes, as they lie in
-/// flash, at multiples of 4. model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where
-/// neither slot holds one: then chosen->target says where to write one.
+/// Verifies a signed model by the Ed25519 keys of a feamoe_signers, which context points to; a
+/// feamoe_verify. What it takes, see engine/costs.md, is linked only where it is named, by a linker
+/// that leaves out what is not used (--gc-sections).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_verify_signed(
+    context: *const c_void,
+    blob: *const u8,
+    blob_bytes: usize,
+    least_version: u32,
+    model_version: *mut u32,
+) -> c_int {
+    let verified = status(|| {
+        let signers = memory::place(context.cast_mut().cast::<Signers>())?;
+        // SAFETY: readable by the header's contract.
+        let signers = unsafe { signers.read() };
+        let version = memory::place(model_version)?;
+        // SAFETY: by the header's contract.
+        let blob = unsafe { memory::bytes(blob, blob_bytes) }?;
+        // SAFETY: by the header's contract.
+        let keys = unsafe { memory::bytes(signers.keys, signers.key_count.saturating_mul(size_of::<PublicKey>())) }?;
+        // SAFETY: as many keys as these bytes; a key is bytes of any value.
+        let keys = unsafe { core::slice::from_raw_parts(keys.as_ptr().cast::<PublicKey>(), signers.key_count) };
+        // SAFETY: by the header's contract.
+        let line = unsafe { memory::text(signers.line) }?;
+        let schema_sha256 = match signers.schema_sha256.is_null() {
+            true => None,
+            // SAFETY: by the header's contract.
+            false => unsafe { memory::bytes(signers.schema_sha256, 32) }?.first_chunk().copied(),
+        };
+        let signers = EngineSigners { keys, line, schema_sha256, versions: Versions::From(signers.least_version) };
+        let found = Trust::verify(&signers, blob, least_version)?;
+        // SAFETY: a checked place of the caller's.
+        unsafe { version.write(found) };
+        Ok(())
+    });
+    verified as c_int
+}
+
+/// Loads the newest model of two slots, each given with all its bytes, as they lie in flash, at
+/// multiples of 4, that loads and is trusted. verify: NULL takes any model that loads; else it is
+/// asked, with verify_context. model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where
+/// neither slot holds one: then chosen->passed_over says why, chosen->target where to write one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_slots_choose(
     first: *const u8,
     first_bytes: usize,
     second: *const u8,
     second_bytes: usize,
+    verify: Verify,
+    verify_context: *const c_void,
     model: *mut Model,
     model_bytes: usize,
     chosen: *mut Chosen,
 ) -> Status {
     let has_size = model_bytes == size_of::<Model>();
+    let trust = Verifier { verify, context: verify_context };
     // SAFETY: by the header's contract.
-    unsafe { choose([first, second], [first_bytes, second_bytes], model.cast::<Loaded>(), has_size, chosen) }
+    unsafe { choose([first, second], [first_bytes, second_bytes], &trust, model.cast::<Loaded>(), has_size, chosen) }
 }
 
 /// As feamoe_slots_choose, for integer weights. model_bytes: sizeof(feamoe_integer_model).
@@ -114,14 +197,17 @@ pub unsafe extern "C" fn feamoe_integer_slots_choose(
     first_bytes: usize,
     second: *const u8,
     second_bytes: usize,
+    verify: Verify,
+    verify_context: *const c_void,
     model: *mut IntegerModel,
     model_bytes: usize,
     chosen: *mut Chosen,
 ) -> Status {
     let has_size = model_bytes == size_of::<IntegerModel>();
     let model = model.cast::<LoadedInteger>();
+    let trust = Verifier { verify, context: verify_context };
     // SAFETY: by the header's contract.
-    unsafe { choose([first, second], [first_bytes, second_bytes], model, has_size, chosen) }
+    unsafe { choose([first, second], [first_bytes, second_bytes], &trust, model, has_size, chosen) }
 }
 
 /// Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the
@@ -177,7 +263,7 @@ pub unsafe extern "C" fn feamoe_update_next(
         let mut bytes = unsafe { memory::bytes(start, count) }?;
         // SAFETY: by the header's contract.
         let writer = unsafe { writer(update) }?;
-        let next = writer.update.next(&mut bytes).map_or(Step::NONE, Step::from);
+        let next = Step::from(writer.update.next(&mut bytes));
         // SAFETY: checked places of the caller's.
         unsafe { step.write(next) };
         // SAFETY: as above.
@@ -196,25 +282,29 @@ pub unsafe extern "C" fn feamoe_update_end(update: *mut Update, step: *mut Step)
         let step = memory::place(step)?;
         // SAFETY: by the header's contract.
         let writer = unsafe { writer(update) }?;
-        let end = writer.update.end()?.map_or(Step::NONE, Step::from);
+        let end = Step::from(writer.update.end()?);
         // SAFETY: a checked place of the caller's.
         unsafe { step.write(end) };
         Ok(())
     })
 }
 
-/// Loads the model from the slot, given with all its bytes as they lie in flash, and reports the
-/// last two steps, to take in their order: to write the header, and the mark that seals it. After
-/// both the slot holds a model on trial, which the next start chooses. steps: an array of two.
+/// Loads the model from the slot, given with all its bytes as they lie in flash, has it verified as
+/// feamoe_slots_choose does, and reports the last two steps, to take in their order: to write the
+/// header, and the mark that seals it. After both the slot holds a model on trial, which the next
+/// start chooses. An error is why the model is refused. steps: an array of two.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_check(
     update: *mut Update,
     slot: *const u8,
     slot_bytes: usize,
+    verify: Verify,
+    verify_context: *const c_void,
     steps: *mut Step,
 ) -> Status {
+    let trust = Verifier { verify, context: verify_context };
     // SAFETY: by the header's contract.
-    unsafe { check::<EngineModel>(update, slot, slot_bytes, steps) }
+    unsafe { check::<EngineModel>(update, slot, slot_bytes, &trust, steps) }
 }
 
 /// As feamoe_update_check, for integer weights.
@@ -223,10 +313,13 @@ pub unsafe extern "C" fn feamoe_integer_update_check(
     update: *mut Update,
     slot: *const u8,
     slot_bytes: usize,
+    verify: Verify,
+    verify_context: *const c_void,
     steps: *mut Step,
 ) -> Status {
+    let trust = Verifier { verify, context: verify_context };
     // SAFETY: by the header's contract.
-    unsafe { check::<EngineInteger>(update, slot, slot_bytes, steps) }
+    unsafe { check::<EngineInteger>(update, slot, slot_bytes, &trust, steps) }
 }
 
 /// Builds a model from an older one and what `feamoe export --delta` wrote, in an array of
@@ -256,9 +349,36 @@ pub unsafe extern "C" fn feamoe_delta_apply(
     })
 }
 
+/// The function of C that verifies a model.
+struct Verifier {
+    verify: Verify,
+    context: *const c_void,
+}
+
+impl Trust for Verifier {
+    fn verify(&self, blob: &[u8], least: u32) -> Result<u32, TrustError> {
+        let Some(verify) = self.verify else { return Anyone.verify(blob, least) };
+        let mut version = 0;
+        // SAFETY: by the header's contract: a function of this type, and its context.
+        let code = unsafe { verify(self.context, blob.as_ptr(), blob.len(), least, &raw mut version) };
+        match Status::of_code(code) {
+            Status::Ok if version < least => Err(TrustError::OlderVersion { found: version, least }),
+            Status::Ok => Ok(version),
+            Status::NotSigned => Err(TrustError::NotSigned),
+            Status::SignatureInvalid => Err(TrustError::Malformed),
+            Status::OtherLine => Err(TrustError::OtherLine),
+            Status::OtherKey => Err(TrustError::OtherKey),
+            Status::OtherSchema => Err(TrustError::OtherSchema),
+            Status::OlderVersion => Err(TrustError::OlderVersion { found: version, least }),
+            _ => Err(TrustError::WrongSignature),
+        }
+    }
+}
+
 unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
     [first, second]: [*const u8; 2],
     [first_bytes, second_bytes]: [usize; 2],
+    trust: &Verifier,
     model: *mut Sealed<M, KIND>,
     has_size: bool,
     chosen: *mut Chosen,
@@ -275,16 +395,17 @@ unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
         let first = unsafe { memory::bytes(first, first_bytes) }?;
         // SAFETY: by the header's contract.
         let second = unsafe { memory::bytes(second, second_bytes) }?;
-        let mut found = match slots::choose::<M, M>(first, second, &Anyone) {
+        let mut found = match slots::choose::<M, M>(first, second, trust) {
             Ok(found) => found,
-            Err(NoModel { target, .. }) => {
+            Err(NoModel { target, errors, .. }) => {
                 let none = Chosen {
                     slot: target.slot,
                     on_trial: false,
                     can_update: true,
-                    begin: Step::NONE,
-                    confirm: Step::NONE,
-                    settle: Step::NONE,
+                    model_version: 0,
+                    passed_over: errors.map(|error| Status::from(error) as c_int),
+                    begin: [Step::NONE; 2],
+                    confirm: [Step::NONE; 2],
                     target: target.into(),
                 };
                 // SAFETY: a checked place of the caller's.
@@ -293,13 +414,16 @@ unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
             }
         };
         let on_trial = found.on_trial();
-        let begin = found.begin::<FEAMOE_WORD>().map_or(Step::NONE, Step::from);
+        // A model that is confirmed and not settled is settled by these two.
+        let begin = [found.begin::<FEAMOE_WORD>(), found.begin::<FEAMOE_WORD>()].map(Step::from);
         let can_update = found.target().is_some();
-        let confirm = found.confirm::<FEAMOE_WORD>().map_or(Step::NONE, Step::from);
-        let settle = found.confirm::<FEAMOE_WORD>().map_or(Step::NONE, Step::from);
+        let confirm = [found.confirm::<FEAMOE_WORD>(), found.confirm::<FEAMOE_WORD>()].map(Step::from);
         let target =
             found.target().map_or(Target { slot: 0, sequence: 0, least_version: 0, failed_at: 0 }, Target::from);
-        let reported = Chosen { slot: found.slot, on_trial, can_update, begin, confirm, settle, target };
+        let why = found.passed_over.map_or(Status::Ok, Status::from) as c_int;
+        let passed_over = if found.slot == 0 { [0, why] } else { [why, 0] };
+        let (slot, model_version) = (found.slot, found.model_version);
+        let reported = Chosen { slot, on_trial, can_update, model_version, passed_over, begin, confirm, target };
         // SAFETY: a checked place of the caller's.
         unsafe { chosen.write(reported) };
         let (InSlot::First(model) | InSlot::Second(model)) = found.model;
@@ -313,6 +437,7 @@ unsafe fn check<M: Scorer<'static>>(
     update: *mut Update,
     slot: *const u8,
     slot_bytes: usize,
+    trust: &Verifier,
     steps: *mut Step,
 ) -> Status {
     status(|| {
@@ -321,7 +446,7 @@ unsafe fn check<M: Scorer<'static>>(
         let slot = unsafe { memory::bytes(slot, slot_bytes) }?;
         // SAFETY: by the header's contract.
         let writer = unsafe { writer(update) }?;
-        let seal = writer.seal.insert(writer.update.check::<M>(slot, &Anyone)?);
+        let seal = writer.seal.insert(writer.update.check::<M>(slot, trust)?);
         // SAFETY: a checked place of the caller's.
         unsafe { steps.write(seal.steps().map(Step::from)) };
         Ok(())
@@ -354,6 +479,12 @@ impl From<EngineStep<'_>> for Step {
     }
 }
 
+impl From<Option<EngineStep<'_>>> for Step {
+    fn from(step: Option<EngineStep<'_>>) -> Self {
+        step.map_or(Self::NONE, Self::from)
+    }
+}
+
 impl From<EngineTarget> for Target {
     fn from(target: EngineTarget) -> Self {
         let EngineTarget { slot, sequence, least_version, failed_at } = target;
@@ -367,7 +498,25 @@ impl From<SlotError> for Status {
             SlotError::TooLong { .. } => Self::SlotTooShort,
             SlotError::Incomplete { .. } => Self::Incomplete,
             SlotError::Refused(error) => error.into(),
+            SlotError::Untrusted(error) => error.into(),
+            SlotError::Empty | SlotError::NotSealed => Self::SlotEmpty,
+            SlotError::NotConfirmed => Self::NotConfirmed,
             _ => Self::SlotInvalid,
+        }
+    }
+}
+
+impl From<TrustError> for Status {
+    fn from(error: TrustError) -> Self {
+        match error {
+            TrustError::NotSigned => Self::NotSigned,
+            TrustError::Malformed => Self::SignatureInvalid,
+            TrustError::OtherLine => Self::OtherLine,
+            TrustError::OtherKey => Self::OtherKey,
+            TrustError::OtherSchema => Self::OtherSchema,
+            TrustError::OlderVersion { .. } => Self::OlderVersion,
+            TrustError::WrongSignature => Self::WrongSignature,
+            _ => Self::Unknown,
         }
     }
 }

@@ -94,13 +94,31 @@ pub enum Status {
     SlotInvalid = 53,
     /// The delta is damaged, or made for another model, or its model does not fit.
     DeltaRefused = 54,
+    /// The slot holds no model: erased, or writing one was cut short.
+    SlotEmpty = 55,
+    /// The model was tried and not confirmed.
+    NotConfirmed = 56,
+    /// The model is not signed.
+    NotSigned = 60,
+    /// The model's signature section is not one that the format allows.
+    SignatureInvalid = 61,
+    /// The model is signed for another line of models.
+    OtherLine = 62,
+    /// The model is signed by a key that is not trusted.
+    OtherKey = 63,
+    /// The model is signed for other features, names or levels.
+    OtherSchema = 64,
+    /// The model is an older version than is accepted.
+    OlderVersion = 65,
+    /// The signature is not one of this model by this key.
+    WrongSignature = 66,
     /// None of those above: the engine is newer than this interface.
     Unknown = 99,
 }
 
 impl Status {
     /// Every status, for [`Status::of_code`].
-    const ALL: [Self; 43] = [
+    const ALL: [Self; 52] = [
         Self::Ok,
         Self::NullPointer,
         Self::Misaligned,
@@ -143,6 +161,15 @@ impl Status {
         Self::Incomplete,
         Self::SlotInvalid,
         Self::DeltaRefused,
+        Self::SlotEmpty,
+        Self::NotConfirmed,
+        Self::NotSigned,
+        Self::SignatureInvalid,
+        Self::OtherLine,
+        Self::OtherKey,
+        Self::OtherSchema,
+        Self::OlderVersion,
+        Self::WrongSignature,
         Self::Unknown,
     ];
 
@@ -202,6 +229,15 @@ impl Status {
             Self::Incomplete => c"the update has not received or written all its bytes",
             Self::SlotInvalid => c"the slot's header is damaged",
             Self::DeltaRefused => c"the delta is damaged, or made for another model, or its model does not fit the array",
+            Self::SlotEmpty => c"the slot holds no model: it is erased, or writing one was cut short",
+            Self::NotConfirmed => c"the model was tried and not confirmed",
+            Self::NotSigned => c"the model is not signed: sign it by `feamoe sign`",
+            Self::SignatureInvalid => c"the model's signature section is not one that the format allows: sign it again",
+            Self::OtherLine => c"the model is signed for another line of models",
+            Self::OtherKey => c"the model is signed by a key that is not trusted",
+            Self::OtherSchema => c"the model is signed for other features, names or levels",
+            Self::OlderVersion => c"the model is an older version than is accepted: sign it as a newer one",
+            Self::WrongSignature => c"the signature is wrong: the model was changed, or the key did not sign it",
             Self::Unknown => c"an error that this interface does not know",
         }
     }

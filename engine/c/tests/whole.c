@@ -5,7 +5,7 @@
 
 #include "feamoe.h"
 #include "demo.h"
-/* The same model with weights of 16 and of 8 bits. */
+/* The same model with weights of 16 and of 8 bits, signed as versions 1 and 2 of the line "demo". */
 #include "narrow.h"
 #include "narrower.h"
 
@@ -231,6 +231,28 @@ static void find_recourse(void)
     printf("recourse %08lx %08lx\n", bits(answer.distance), bits(answer.probability));
 }
 
+/* The statuses of a sender, as bytes for the test to read: without a MAC, and with one. */
+static void send(size_t plain)
+{
+    static const uint8_t key[FEAMOE_KEY_BYTES] = "thirty-two bytes of this device";
+    feamoe_sender sender = { "pump-7", 9 };
+    size_t written = 0, i;
+    EXPECT(feamoe_monitor_status_from(&monitor, NULL, status_bytes, sizeof status_bytes, &written),
+           FEAMOE_STATUS_NULL_POINTER);
+    EXPECT(feamoe_monitor_status_authenticated(&monitor, &sender, NULL, status_bytes, sizeof status_bytes, &written),
+           FEAMOE_STATUS_NULL_POINTER);
+    EXPECT_OK(feamoe_monitor_status_from(&monitor, &sender, status_bytes, sizeof status_bytes, &written));
+    EXPECT_TRUE(written == plain + 24);
+    EXPECT(feamoe_monitor_status_authenticated(&monitor, &sender, key, status_bytes, written, &written),
+           FEAMOE_STATUS_TOO_SHORT);
+    EXPECT_OK(feamoe_monitor_status_authenticated(&monitor, &sender, key, status_bytes, sizeof status_bytes, &written));
+    EXPECT_TRUE(written == plain + 40);
+    printf("status ");
+    for (i = 0; i < written; i++)
+        printf("%02x", status_bytes[i]);
+    printf("\n");
+}
+
 static void watch(void)
 {
     feamoe_token token;
@@ -270,6 +292,7 @@ static void watch(void)
     EXPECT_TRUE(group.rows == 1);
     EXPECT_OK(feamoe_monitor_status(&monitor, status_bytes, sizeof status_bytes, &written));
     EXPECT_TRUE(memcmp(status_bytes, "FEMO", 2) == 0 && written > 50);
+    send(written);
     EXPECT_OK(feamoe_monitor_reset(&monitor, 0));
     EXPECT_OK(feamoe_monitor_group(&monitor, 1, &group));
     EXPECT_TRUE(group.rows == 0);
@@ -325,6 +348,7 @@ static void integers(void)
 /* Two slots of flash, and words that can still be written before the supply fails. */
 #define SLOT_BYTES 65536
 static union { uint64_t align; uint8_t bytes[SLOT_BYTES]; } flash[2];
+static union { uint64_t align; uint8_t bytes[SLOT_BYTES]; } forged;
 static long power;
 
 static bool take(size_t slot, const feamoe_step *step)
@@ -337,24 +361,41 @@ static bool take(size_t slot, const feamoe_step *step)
         if (power-- <= 0)
             return false;
         for (i = at; i < at + FEAMOE_WORD; i++) {
+            /* A mark that a cut may have torn is written again, by the same bytes. */
             if (step->kind == FEAMOE_STEP_KIND_WRITE)
-                EXPECT_TRUE(flash[slot].bytes[i] == 0xff);
+                EXPECT_TRUE(flash[slot].bytes[i] == 0xff || flash[slot].bytes[i] == step->bytes[i - step->from]);
             flash[slot].bytes[i] = step->kind == FEAMOE_STEP_KIND_ERASE ? 0xff : step->bytes[i - step->from];
         }
     }
     return true;
 }
 
+/* Of the private key of 32 bytes 1: another device has its own. */
+static const uint8_t keys[] = {
+    0x8a, 0x88, 0xe3, 0xdd, 0x74, 0x09, 0xf1, 0x95, 0xfd, 0x52, 0xdb, 0x2d, 0x3c, 0xba, 0x5d, 0x72,
+    0xca, 0x67, 0x09, 0xbf, 0x1d, 0x94, 0x12, 0x1b, 0xf3, 0x74, 0x88, 0x01, 0xb4, 0x0f, 0x6f, 0x5c
+};
+static uint8_t other_key[32];
+/* Whose models the device takes: NULL is anyone's. */
+static feamoe_verify verify;
+static feamoe_signers signers;
+
 static feamoe_status start(feamoe_chosen *chosen)
 {
-    feamoe_status status = feamoe_integer_slots_choose(flash[0].bytes, SLOT_BYTES, flash[1].bytes, SLOT_BYTES, &narrow,
-                                                       sizeof narrow, chosen);
+    feamoe_status status = feamoe_integer_slots_choose(flash[0].bytes, SLOT_BYTES, flash[1].bytes, SLOT_BYTES, verify,
+                                                       &signers, &narrow, sizeof narrow, chosen);
     if (status == FEAMOE_STATUS_OK)
-        EXPECT_TRUE(take(chosen->slot, &chosen->begin));
+        EXPECT_TRUE(take(chosen->slot, &chosen->begin[0]) && take(chosen->slot, &chosen->begin[1]));
     return status;
 }
 
-static bool write_model(feamoe_target target, const unsigned char *blob, size_t bytes)
+static bool confirm(const feamoe_chosen *chosen)
+{
+    return take(chosen->slot, &chosen->confirm[0]) && take(chosen->slot, &chosen->confirm[1]);
+}
+
+/* Returns whether the supply lasted; the model is to be refused as expected. */
+static bool write_refused(feamoe_target target, const unsigned char *blob, size_t bytes, feamoe_status expected)
 {
     feamoe_step step, last[2];
     const uint8_t *piece;
@@ -375,8 +416,13 @@ static bool write_model(feamoe_target target, const unsigned char *blob, size_t 
     EXPECT_OK(feamoe_update_end(&update, &step));
     if (!take(target.slot, &step))
         return false;
-    EXPECT_OK(feamoe_integer_update_check(&update, flash[target.slot].bytes, SLOT_BYTES, last));
-    return take(target.slot, &last[0]) && take(target.slot, &last[1]);
+    EXPECT(feamoe_integer_update_check(&update, flash[target.slot].bytes, SLOT_BYTES, verify, &signers, last), expected);
+    return expected != FEAMOE_STATUS_OK || (take(target.slot, &last[0]) && take(target.slot, &last[1]));
+}
+
+static bool write_model(feamoe_target target, const unsigned char *blob, size_t bytes)
+{
+    return write_refused(target, blob, bytes, FEAMOE_STATUS_OK);
 }
 
 static uint32_t in_use(void)
@@ -391,14 +437,20 @@ static void updates(void)
     feamoe_chosen chosen;
     feamoe_step step, first[2];
     long cut;
+    bool whole;
+    int kept = 0;
     memset(flash, 0xff, sizeof flash);
     power = 1000000;
     EXPECT(start(&chosen), FEAMOE_STATUS_NO_MODEL);
+    /* With a library of another capacity there is nothing to update. */
+    if (failures != 0)
+        return;
+    EXPECT_TRUE(chosen.passed_over[0] == FEAMOE_STATUS_SLOT_EMPTY && chosen.passed_over[1] == FEAMOE_STATUS_SLOT_EMPTY);
     EXPECT(feamoe_update_end(&update, &step), FEAMOE_STATUS_NOT_INITIALISED);
     EXPECT_TRUE(write_model(chosen.target, narrow_blob, NARROW_BLOB_BYTES));
     EXPECT_OK(start(&chosen));
     EXPECT_TRUE(in_use() == NARROW_CRC32 && chosen.on_trial && chosen.can_update);
-    EXPECT_TRUE(take(chosen.slot, &chosen.confirm) && take(chosen.slot, &chosen.settle));
+    EXPECT_TRUE(confirm(&chosen));
     EXPECT_OK(start(&chosen));
     EXPECT_TRUE(!chosen.on_trial && chosen.can_update);
 
@@ -415,16 +467,101 @@ static void updates(void)
     /* A reset without confirm goes back. */
     EXPECT_OK(start(&chosen));
     EXPECT_TRUE(in_use() == NARROW_CRC32 && !chosen.on_trial);
-    EXPECT_TRUE(write_model(chosen.target, narrower_blob, NARROWER_BLOB_BYTES));
-    EXPECT_OK(start(&chosen));
-    EXPECT_TRUE(take(chosen.slot, &chosen.confirm) && take(chosen.slot, &chosen.settle));
-    EXPECT_OK(start(&chosen));
-    EXPECT_TRUE(in_use() == NARROWER_CRC32 && !chosen.on_trial);
+    EXPECT_TRUE(chosen.passed_over[0] == 0 && chosen.passed_over[1] == FEAMOE_STATUS_NOT_CONFIRMED);
+    /* The supply fails anywhere in confirming it: a program that asks for on_trial alone has a model that can be
+       updated, the new one from the last word of the first mark on. */
+    for (cut = 0; cut <= 8; cut++) {
+        EXPECT_TRUE(write_model(chosen.target, narrower_blob, NARROWER_BLOB_BYTES));
+        EXPECT_OK(start(&chosen));
+        power = cut;
+        whole = confirm(&chosen);
+        power = 1000000;
+        EXPECT_OK(start(&chosen));
+        EXPECT_TRUE(!chosen.on_trial && chosen.can_update);
+        EXPECT_TRUE(!whole || in_use() == NARROWER_CRC32);
+        kept += in_use() == NARROWER_CRC32;
+        if (in_use() == NARROWER_CRC32) {
+            EXPECT_TRUE(write_model(chosen.target, narrow_blob, NARROW_BLOB_BYTES));
+            EXPECT_OK(start(&chosen));
+            EXPECT_TRUE(confirm(&chosen));
+            EXPECT_OK(start(&chosen));
+        }
+        EXPECT_TRUE(in_use() == NARROW_CRC32);
+    }
+    EXPECT_TRUE(kept > 0);
 
     EXPECT(feamoe_update_begin(&update, sizeof update, chosen.target, 100, 0xff, NARROW_BLOB_BYTES, first),
            FEAMOE_STATUS_SLOT_TOO_SHORT);
     EXPECT_OK(feamoe_update_begin(&update, sizeof update, chosen.target, SLOT_BYTES, 0xff, NARROW_BLOB_BYTES, first));
     EXPECT(feamoe_update_end(&update, &step), FEAMOE_STATUS_INCOMPLETE);
+}
+
+/* Keys, lines and versions; a counter of the hardware that only counts up. */
+static void trust(void)
+{
+    feamoe_chosen chosen;
+    static const struct { const char *line; const uint8_t *key; uint32_t least; feamoe_status expected; } refused[] = {
+        { "demo", other_key, 0, FEAMOE_STATUS_OTHER_KEY },
+        { "demo", keys, 3, FEAMOE_STATUS_OLDER_VERSION },
+        { "other", keys, 0, FEAMOE_STATUS_OTHER_LINE }
+    };
+    uint32_t counter = 0, version = 0;
+    size_t i;
+    if (failures != 0)
+        return;
+    memset(flash, 0xff, sizeof flash);
+    power = 10000000;
+    verify = feamoe_verify_signed;
+    memset(&signers, 0, sizeof signers);
+    EXPECT(verify(NULL, narrow_blob, NARROW_BLOB_BYTES, 0, &version), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT(verify(&signers, narrow_blob, NARROW_BLOB_BYTES, 0, &version), FEAMOE_STATUS_NULL_POINTER);
+    signers.keys = keys;
+    signers.key_count = 1;
+    EXPECT(verify(&signers, narrow_blob, NARROW_BLOB_BYTES, 0, &version), FEAMOE_STATUS_NULL_POINTER);
+    signers.line = "demo";
+    EXPECT(verify(&signers, narrow_blob, NARROW_BLOB_BYTES, 0, NULL), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT(verify(&signers, narrow_blob, 0, 0, &version), FEAMOE_STATUS_NOT_SIGNED);
+    EXPECT(verify(&signers, demo_blob, DEMO_BLOB_BYTES, 0, &version), FEAMOE_STATUS_NOT_SIGNED);
+    EXPECT(verify(&signers, narrower_blob, NARROWER_BLOB_BYTES, 3, &version), FEAMOE_STATUS_OLDER_VERSION);
+    EXPECT_TRUE(version == 0);
+    EXPECT_OK(verify(&signers, narrower_blob, NARROWER_BLOB_BYTES, 2, &version));
+    EXPECT_TRUE(version == 2);
+    signers.schema_sha256 = other_key;
+    EXPECT(verify(&signers, narrower_blob, NARROWER_BLOB_BYTES, 2, &version), FEAMOE_STATUS_OTHER_SCHEMA);
+    signers.schema_sha256 = NULL;
+
+    EXPECT(start(&chosen), FEAMOE_STATUS_NO_MODEL);
+    EXPECT_TRUE(write_model(chosen.target, narrow_blob, NARROW_BLOB_BYTES));
+    EXPECT_OK(start(&chosen));
+    EXPECT_TRUE(confirm(&chosen));
+    EXPECT_OK(start(&chosen));
+    EXPECT_TRUE(chosen.model_version == 1 && chosen.target.least_version == 1 && !chosen.on_trial);
+    for (i = 0; i < sizeof refused / sizeof *refused; i++) {
+        signers.line = refused[i].line;
+        signers.keys = refused[i].key;
+        signers.least_version = refused[i].least;
+        write_refused(chosen.target, narrower_blob, NARROWER_BLOB_BYTES, refused[i].expected);
+        /* Nor is the model in use taken. */
+        EXPECT(start(&chosen), FEAMOE_STATUS_NO_MODEL);
+        EXPECT_TRUE(chosen.passed_over[0] == (int)refused[i].expected);
+        signers.line = "demo";
+        signers.keys = keys;
+        signers.least_version = 0;
+        EXPECT_OK(start(&chosen));
+    }
+    /* Changed on its way, with a right checksum: the bytes of another model under the signature of this one. */
+    memcpy(forged.bytes, narrower_blob, NARROWER_BLOB_BYTES);
+    forged.bytes[NARROWER_BLOB_BYTES - 5] ^= 1;
+    write_refused(chosen.target, forged.bytes, NARROWER_BLOB_BYTES, FEAMOE_STATUS_BLOB_DAMAGED);
+    EXPECT_TRUE(write_model(chosen.target, narrower_blob, NARROWER_BLOB_BYTES));
+    EXPECT_OK(start(&chosen));
+    EXPECT_TRUE(chosen.model_version == 2 && confirm(&chosen));
+    counter = chosen.model_version;
+    signers.least_version = counter;
+    EXPECT_OK(start(&chosen));
+    EXPECT_TRUE(!chosen.on_trial && chosen.passed_over[0] == 0);
+    write_refused(chosen.target, narrow_blob, NARROW_BLOB_BYTES, FEAMOE_STATUS_OLDER_VERSION);
+    verify = NULL;
 }
 
 static size_t read_file(const char *path, uint8_t *bytes, size_t capacity)
@@ -470,6 +607,7 @@ int main(void)
     watch();
     integers();
     updates();
+    trust();
     deltas();
     return failures != 0;
 }

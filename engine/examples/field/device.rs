@@ -1,5 +1,5 @@
-//! A device in the field, `no_std`: two integer models in slots of flash, a monitor that outlives a
-//! reset, updates on trial.
+//! A device in the field, `no_std`: two signed integer models in slots of flash, a counter that only
+//! counts up, a monitor that outlives a reset, updates on trial.
 //!
 //! The flash here is memory, so that this runs anywhere and its supply can be cut at every word; a
 //! device's own driver takes the same steps. Nothing else would be different on a board.
@@ -9,7 +9,9 @@ use core::fmt;
 use feamoe_engine::error::{PredictError, RecordError};
 use feamoe_engine::integer::{Model, Score};
 use feamoe_engine::monitor::{Monitor, MonitorError, RestoreError};
-use feamoe_engine::slots::{Anyone, SlotError, Step, Target, Update, choose, image};
+#[cfg(feature = "signed")]
+use feamoe_engine::signature::{PublicKey, Signers, Versions};
+use feamoe_engine::slots::{SlotError, Step, Target, Trust, Update, choose, image};
 use feamoe_engine::{Aligned, FeatureIndex, Scored as _, Value};
 
 /// The most that this device holds: 4 features, 4 experts.
@@ -22,9 +24,29 @@ const WORD: usize = 8;
 /// What it erases to.
 const ERASED: u8 = 0xff;
 /// Bytes of a slot.
-const SLOT_BYTES: usize = 768;
+const SLOT_BYTES: usize = 1024;
 /// Bytes in which an update arrives.
 const PIECE: usize = 50;
+
+/// The key that the models of this example are signed with: of the private key of 32 bytes 1, which
+/// anybody has. A device has its own.
+#[cfg(feature = "signed")]
+static KEYS: [PublicKey; 1] = [PublicKey([
+    0x8a, 0x88, 0xe3, 0xdd, 0x74, 0x09, 0xf1, 0x95, 0xfd, 0x52, 0xdb, 0x2d, 0x3c, 0xba, 0x5d, 0x72, 0xca, 0x67, 0x09,
+    0xbf, 0x1d, 0x94, 0x12, 0x1b, 0xf3, 0x74, 0x88, 0x01, 0xb4, 0x0f, 0x6f, 0x5c,
+])];
+
+/// Whose models the device takes: those of its keys and its line, of no version below its counter.
+#[cfg(feature = "signed")]
+fn trust(counter: u32) -> impl Trust {
+    Signers { keys: &KEYS, line: "golden", schema_sha256: None, versions: Versions::From(counter) }
+}
+
+/// A firmware that is built without signatures takes any model.
+#[cfg(not(feature = "signed"))]
+fn trust(_: u32) -> impl Trust {
+    feamoe_engine::slots::Anyone
+}
 
 /// What went wrong.
 #[derive(Debug)]
@@ -66,9 +88,12 @@ from!(
     Monitor of MonitorError, Restore of RestoreError, Report of fmt::Error
 );
 
-/// The flash of the device, and its supply.
+/// The flash of the device, its counter, and its supply.
 pub struct Flash {
     slots: [Aligned<[u8; SLOT_BYTES]>; 2],
+    /// A counter of the hardware, such as fuses, that only counts up: the version of the newest model
+    /// that was kept.
+    counter: u32,
     /// Words that can still be written, or erases made, before the supply fails.
     power: u32,
 }
@@ -77,7 +102,7 @@ impl Flash {
     /// Returns an erased flash with a steady supply, in a `const` so that it can live in a
     /// `static`.
     pub const fn new() -> Self {
-        Self { slots: [const { Aligned([ERASED; SLOT_BYTES]) }; 2], power: u32::MAX }
+        Self { slots: [const { Aligned([ERASED; SLOT_BYTES]) }; 2], counter: 0, power: u32::MAX }
     }
 
     fn slots(&self) -> [&[u8]; 2] {
@@ -135,6 +160,8 @@ struct Started {
     model: u32,
     /// Keep a model on trial; `None` for one that is confirmed.
     confirm: [Option<Step<'static>>; 2],
+    /// What the counter is advanced to once the model is kept; `None` where it holds that.
+    counter: Option<u32>,
     /// Where an update may go now.
     target: Option<Target>,
     /// Records that the monitor has counted of this model.
@@ -152,7 +179,7 @@ fn program(flash: &mut Flash, blob: &[u8]) -> Result<(), Fault> {
     let [first, second] = &mut flash.slots;
     second.0.fill(ERASED);
     image(blob, 0, WORD, ERASED, &mut first.0)?;
-    flash.power = u32::MAX;
+    (flash.counter, flash.power) = (0, u32::MAX);
     Ok(())
 }
 
@@ -161,14 +188,15 @@ fn program(flash: &mut Flash, blob: &[u8]) -> Result<(), Fault> {
 fn start(flash: &mut Flash, memory: &mut Memory, last_resort: &[u8]) -> Result<Started, Fault> {
     let [first, second] = flash.slots();
     let (mut slot, mut place, mut begin, mut confirm) = (None, 0..0, [None; 2], [None; 2]);
-    // A device of its own keys verifies by `signature::Signers` here, and where an update is
-    // checked.
-    let target = match choose::<Device, Device>(first, second, &Anyone) {
+    let (mut settled, mut kept) = (None, None);
+    let target = match choose::<Device, Device>(first, second, &trust(flash.counter)) {
         Ok(mut chosen) => {
             (slot, place) = (Some(chosen.slot), chosen.blob.clone());
             begin = [chosen.begin::<WORD>(), chosen.begin::<WORD>()];
             let target = chosen.target();
+            settled = chosen.counter(flash.counter);
             confirm = [chosen.confirm::<WORD>(), chosen.confirm::<WORD>()];
+            kept = chosen.counter(flash.counter);
             target
         }
         Err(none) => Some(none.target),
@@ -176,6 +204,8 @@ fn start(flash: &mut Flash, memory: &mut Memory, last_resort: &[u8]) -> Result<S
     for (slot, step) in begin.into_iter().flatten().filter_map(|step| Some((slot?, step))) {
         flash.take(slot, step)?;
     }
+    // Of a model that is kept already; of one on trial, once it is.
+    flash.counter = settled.unwrap_or(flash.counter);
     // Where flash is mapped into memory and written by a driver, `chosen.model` would continue to
     // be used; here the borrow checker sees that the mark is written to the same memory.
     let blob = match slot {
@@ -201,7 +231,16 @@ fn start(flash: &mut Flash, memory: &mut Memory, last_resort: &[u8]) -> Result<S
         monitor.label(token, age > 40.0)?;
     }
     *length = monitor.store(retained)?.len();
-    Ok(Started { slot, model: model.crc32(), confirm, target, observed: monitor.observed() })
+    Ok(Started { slot, model: model.crc32(), confirm, counter: kept, target, observed: monitor.observed() })
+}
+
+/// Keeps a model that has proved itself; then no older one is taken any more.
+fn keep(flash: &mut Flash, started: &Started) -> Result<(), Fault> {
+    for (slot, step) in started.confirm.into_iter().flatten().filter_map(|step| Some((started.slot?, step))) {
+        flash.take(slot, step)?;
+    }
+    flash.counter = started.counter.unwrap_or(flash.counter);
+    Ok(())
 }
 
 /// Takes an update, in pieces as they arrive.
@@ -219,7 +258,8 @@ fn update(flash: &mut Flash, started: &Started, blob: &[u8]) -> Result<(), Fault
         flash.take(target.slot, step)?;
     }
     let [first, second] = flash.slots();
-    let seal = update.check::<Device>(if target.slot == 0 { first } else { second }, &Anyone)?;
+    let written = if target.slot == 0 { first } else { second };
+    let seal = update.check::<Device>(written, &trust(flash.counter))?;
     seal.steps().into_iter().try_for_each(|step| flash.take(target.slot, step))
 }
 
@@ -228,7 +268,8 @@ fn expect(holds: bool, what: &'static str) -> Result<(), Fault> {
 }
 
 /// Lives the life of a device: scores and watches itself, loses its supply at every word of an
-/// update, tries a model that fails, goes back, tries it again and keeps it.
+/// update, tries a model that fails, goes back, tries it again and keeps it; refuses one that was
+/// changed, and the older one.
 ///
 /// # Errors
 /// Where something is not as it should be.
@@ -278,12 +319,20 @@ pub fn live(
     update(flash, &now, new)?;
     now = start(flash, memory, old)?;
     expect(now.model == second && now.on_trial(), "it can be tried again")?;
-    for (slot, step) in now.confirm.into_iter().flatten().filter_map(|step| Some((now.slot?, step))) {
-        flash.take(slot, step)?;
-    }
+    keep(flash, &now)?;
     now = start(flash, memory, old)?;
     expect(now.model == second && !now.on_trial() && now.observed == 8, "a confirmed model stays")?;
     writeln!(report, "confirmed: model {second:08x}, {} records counted", now.observed)?;
+
+    #[cfg(feature = "signed")]
+    {
+        let refused = update(flash, &now, old);
+        let is_older = matches!(refused, Err(Fault::Slot(SlotError::Untrusted(_))));
+        expect(is_older && flash.counter == 2, "there is no way back to an older model")?;
+        now = start(flash, memory, old)?;
+        expect(now.model == second, "an update that is refused leaves the model in use")?;
+        writeln!(report, "counter {}: the older model {first:08x} is refused", flash.counter)?;
+    }
 
     // Both slots are lost: the model in the firmware serves until an update comes.
     flash.slots.iter_mut().for_each(|slot| slot.0.fill(0));

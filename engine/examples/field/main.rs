@@ -1,4 +1,5 @@
-//! What a device in the field does, on this machine: `cargo run -p feamoe-engine --example field`.
+//! What a device in the field does, on this machine: `cargo run -p feamoe-engine --features
+//! signed --example field`.
 //!
 //! All of it is in `device.rs`, which needs no operating system;
 //! `firmware-example/src/bin/field.rs` runs the same file on emulated boards.
@@ -7,8 +8,8 @@ mod device;
 
 use feamoe_engine::include_model;
 
-static OLD: &[u8] = include_model!("../../golden/v1-i16.feamoe");
-static NEW: &[u8] = include_model!("../../golden/delta-v2.feamoe");
+static OLD: &[u8] = include_model!("../../golden/field-v1.feamoe");
+static NEW: &[u8] = include_model!("../../golden/field-v2.feamoe");
 
 fn main() -> Result<(), String> {
     let mut report = String::new();

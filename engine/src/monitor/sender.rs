@@ -123,8 +123,9 @@ mod mac {
 
     /// A secret key of 32 bytes, for statuses that cannot be forged.
     ///
-    /// The owner of a fleet holds one key, and each device only [`Key::of_device`]: who reads the
-    /// key of a device can speak for that device, and for no other.
+    /// The owner of a fleet holds one key, and each device only [`Key::of_device`], which `feamoe
+    /// sign --device-key` writes: who reads the key of a device can speak for that device, and for no
+    /// other.
     #[derive(Clone)]
     pub struct Key([u8; 32]);
 

@@ -2,14 +2,15 @@
 
 use super::SlotError;
 use crate::format;
-use crate::frame;
+use crate::frame::{self, FrameError};
 
 /// First bytes of a slot of version 1.
 const MAGIC_1: [u8; 4] = *b"FEAS";
 /// First bytes of a slot from version 2 on.
 pub const MAGIC: [u8; 4] = *b"FESL";
-/// The version of the layout that this crate writes. Versions 1 and 2 still read: 1 as a confirmed
-/// model, 2 with two marks.
+/// The version of the layout that this crate writes. Version 2, of the same magic, and version 1, of
+/// a magic of its own, still read: 1 as a confirmed model, 2 with two marks. Neither has the marks
+/// that vouch for what stands before them: see [`super`].
 pub const VERSION: u16 = 3;
 /// Length of the header, in bytes. Padding follows up to the unit.
 pub const HEADER_BYTES: usize = 32;
@@ -162,11 +163,11 @@ impl Header {
     /// blob at byte 32.
     fn read_1(slot: &[u8]) -> Result<Self, SlotError> {
         const BLOB_AT: usize = 32;
-        let [head @ .., c0, c1, c2, c3] = slot.first_chunk::<16>().ok_or(SlotError::Empty)?;
+        let [head @ .., c0, c1, c2, c3] = read_once(slot.first_chunk::<16>().ok_or(SlotError::Empty)?);
         let blob = slot.get(BLOB_AT..).unwrap_or_default();
         let blob_header = blob.get(..format::HEADER_BYTES).unwrap_or(blob);
-        frame::check(frame::crc32([head, blob_header]), [*c0, *c1, *c2, *c3]).map_err(SlotError::Header)?;
-        let [_, _, _, _, s0, s1, s2, s3, l0, l1, l2, l3] = *head;
+        frame::check(frame::crc32([&head, blob_header]), [c0, c1, c2, c3]).map_err(SlotError::Header)?;
+        let [_, _, _, _, s0, s1, s2, s3, l0, l1, l2, l3] = head;
         let sequence = u32::from_le_bytes([s0, s1, s2, s3]);
         let length = u32::from_le_bytes([l0, l1, l2, l3]);
         Ok(Self { sequence, length, blob_at: BLOB_AT, model_version: None, marks: None })
@@ -174,9 +175,14 @@ impl Header {
 
     /// Versions 2 and 3.
     fn read_2(slot: &[u8]) -> Result<Self, SlotError> {
-        let bytes = slot.get(..HEADER_BYTES).unwrap_or(slot);
-        let version = frame::version(bytes, HEADER_BYTES, MAGIC, VERSION).map_err(SlotError::Header)?;
-        let frame = frame::open(bytes, MAGIC, VERSION).map_err(SlotError::Header)?;
+        let truncated = FrameError::Truncated { found: slot.len(), expected: HEADER_BYTES };
+        let bytes = read_once(slot.first_chunk::<HEADER_BYTES>().ok_or(SlotError::Header(truncated))?);
+        let version = frame::version(&bytes, HEADER_BYTES, MAGIC, VERSION).map_err(SlotError::Header)?;
+        let frame = frame::open(&bytes, MAGIC, VERSION).map_err(SlotError::Header)?;
+        // Version 1 has another magic.
+        if version < 2 {
+            return Err(SlotError::Header(FrameError::UnsupportedVersion { found: version, expected: VERSION }));
+        }
         let ([sequence, length, third, blob_crc], []) = frame.payload.as_chunks() else {
             return Err(SlotError::Malformed);
         };
@@ -227,6 +233,13 @@ impl Header {
         let declared = slot.get(header.blob_at.wrapping_add(frame::CRC_AT)..).and_then(|rest| rest.first_chunk::<4>());
         if declared == Some(blob_crc) { Ok(header) } else { Err(SlotError::OtherBlob) }
     }
+}
+
+/// Copies bytes out of flash: what their checksum is computed over is then what is used, and not
+/// what a second reading of a bit gives.
+fn read_once<const N: usize>(bytes: &[u8; N]) -> [u8; N] {
+    // So that the compiler does not leave the copy out.
+    core::hint::black_box(*bytes)
 }
 
 /// Units of the header and the five marks.

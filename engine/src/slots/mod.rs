@@ -106,18 +106,27 @@
 //! - The newer of two sequence numbers is the one that lies ahead by less than half their range:
 //!   they may wrap around.
 //! - A blob is in use only after a load: the other slot serves where the newest blob is damaged or
-//!   larger than this build holds. A checksum that fails is computed once more before a slot is
-//!   passed over: reading can fail too.
+//!   larger than this build holds. Before a slot is passed over for a checksum, a signature or a
+//!   version that does not fit, it is read once more: reading can fail too.
 //! - **Trust.** A model is loaded, then verified, and only then sealed or used: at each start, and
 //!   when an update is complete. [`Anyone`] verifies nothing; [`crate::signature::Signers`] takes
-//!   the models that a key has signed, of one line, and none older than the one in use. The header
-//!   repeats the model's version for tools that read slots; it must be that of the signature.
-//! - **No way back.** An update must be as new as the model in use ([`Target::least_version`]), a
-//!   model to start with as new as [`crate::signature::Versions::From`] says: give it what a
-//!   counter of the hardware holds that only counts up. [`Chosen::counter`] is what to advance it
-//!   to, once the model is settled. Advancing it gives up an older model in the other slot: have a
-//!   last resort then, a model in the firmware by [`crate::include_model!`]. For a way back on
-//!   purpose there is [`crate::signature::Versions::Any`].
+//!   the models that a key has signed, of one line. The header repeats the model's version, and must
+//!   state that of the signature: of a confirmed model that is damaged it is what is left to know.
+//! - **No way back.** An update must be as new as the model in use, and as a confirmed one that no
+//!   longer loads ([`Target::least_version`]). A start compares the two slots by sequence number,
+//!   not by version: where the newer one is damaged, an older one is better than none. It takes no
+//!   version below [`crate::signature::Versions::From`]: give it what a counter of the hardware
+//!   holds that only counts up. [`Chosen::counter`] is what to advance it to, once the model is
+//!   settled. Advancing it gives up an older model in the other slot: have a last resort then, a
+//!   model in the firmware by [`crate::include_model!`]. For a way back on purpose, sign the older
+//!   model once more as a newer version; [`crate::signature::Versions::Any`] is for devices without
+//!   a counter.
+//! - **An update that is refused** has cost the model in the other slot, never the one in use. The
+//!   signature covers all bytes of a blob, so it is verified once all of them have arrived, and they
+//!   arrive in the slot that was erased for them. Nothing shorter would do: whoever can send an
+//!   update has an old signed model to begin one with. Where strangers can send updates,
+//!   authenticate who sends, or receive a blob into other memory and verify it there
+//!   ([`Trust::verify`] with [`Target::least_version`]) before [`Update::erase`].
 //! - **Bits that read by chance.** A cut can leave a word that reads right now and wrong at a later
 //!   start, so nothing is relied on because it was read once. What is written *after* something
 //!   vouches for it: a bit of a later mark says that the power had lasted to the end of what stands
@@ -130,7 +139,11 @@
 //! - Versions 1 and 2 of the layout still read. Version 1 (magic "FEAS": sequence, length, CRC of
 //!   these and of the blob's header; the blob at byte 32) is a confirmed model. Version 2 has the
 //!   unit in the place of the model version, no flags for it, and of the marks *tried* and
-//!   *confirmed* only; the blob at 3 units. [`image`] makes the first image of a factory.
+//!   *confirmed* only; the blob at 3 units. Of both nothing vouches for the header or for
+//!   *confirmed*: such a slot is taken as it reads, counts as settled, states no version of its
+//!   model, and is not marked as failed before it is erased. The first update in layout 3 ends that.
+//!   Version 1 with the magic "FESL" was never written and is refused.
+//! - [`image`] makes the first image of a factory.
 //!
 //! Where a torn word raises a bus fault (cores that correct errors), the handler of that fault
 //! belongs to the firmware.
@@ -343,7 +356,8 @@ pub struct Target {
     pub slot: usize,
     /// What makes it the newest.
     pub sequence: u32,
-    /// Lowest version of its line that it may be: that of the model in use.
+    /// Lowest version of its line that it may be: that of the model in use, or of a confirmed one
+    /// that no longer loads where that is higher.
     pub least_version: u32,
     /// Where the slot is marked as failed before it is erased, in bytes; `None` where it need not
     /// be.
@@ -377,8 +391,8 @@ pub enum Step<'a> {
 /// A model is loaded, then verified by `trust`; one that is not trusted is passed over like one
 /// that is damaged.
 ///
-/// Cost: that of a load and a verification, twice where the newer blob is refused, and of a load
-/// once more for each checksum that fails.
+/// Cost: that of a load and a verification, twice where the newer blob is refused, and once more for
+/// each checksum, signature or version that does not fit.
 ///
 /// # Errors
 /// [`NoModel`], with the reason for each slot, and where to write one.
@@ -423,7 +437,8 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
                     let passed_over = passed_over(slot, headers, errors);
                     let others = if other == newer { newest } else { Err(SlotError::Empty) };
                     let failed_at = others.ok().and_then(|header| header.failed_at());
-                    let next = Target { slot: other, sequence, least_version: model_version, failed_at };
+                    let least_version = least_version(headers, errors).max(model_version);
+                    let next = Target { slot: other, sequence, least_version, failed_at };
                     return Ok(Chosen { model, slot, blob, passed_over, model_version, marks: header.marks, next });
                 }
                 Err(error) => {
@@ -434,7 +449,18 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
             }
         }
     }
-    Err(NoModel { errors, target: Target { slot: newer, sequence, least_version: 0, failed_at: None } })
+    let least_version = least_version(headers, errors);
+    Err(NoModel { errors, target: Target { slot: newer, sequence, least_version, failed_at: None } })
+}
+
+/// Returns the highest version among the models that were confirmed and no longer load: damage is no
+/// way back. What a header states counts only where nobody's trust refused its model.
+fn least_version(headers: [Result<Header, SlotError>; 2], errors: [SlotError; 2]) -> u32 {
+    let lost = |(header, error): (Result<Header, SlotError>, SlotError)| {
+        let header = header.ok().filter(|header| header.marks.is_some_and(|marks| marks.confirmed()))?;
+        header.model_version.filter(|_| matches!(error, SlotError::Refused(_)))
+    };
+    headers.into_iter().zip(errors).filter_map(lost).max().unwrap_or(0)
 }
 
 /// Returns why the slot other than the chosen one was passed over: `None` where it holds an older
@@ -487,31 +513,55 @@ fn load_slot<'a, M: Scorer<'a>>(
     let length = header.length as usize;
     let blob = slot.get(header.blob_at..).and_then(|rest| rest.get(..length));
     let too_long = SlotError::TooLong { found: length.saturating_add(header.blob_at), capacity: slot.len() };
-    let blob = blob.ok_or(too_long)?;
-    let model = load_retried(blob).map_err(SlotError::Refused)?;
-    if header.model_version.is_some_and(|version| version != model_version(blob)) {
-        return Err(SlotError::OtherBlob);
-    }
-    let version = trust.verify(blob, 0).map_err(SlotError::Untrusted)?;
+    let (model, version) = load_trusted(blob.ok_or(too_long)?, header.model_version, trust, 0)?;
     Ok((model, (header, version)))
 }
 
 /// Reads the header of a slot, once more where its checksum fails.
 fn read_retried(slot: &[u8]) -> Result<Header, SlotError> {
-    let is_glitch =
-        |error: &SlotError| matches!(error, SlotError::Header(FrameError::WrongChecksum { .. }) | SlotError::OtherBlob);
-    retried(|| Header::read(core::hint::black_box(slot)), is_glitch)
+    retried(|| Header::read(core::hint::black_box(slot)))
 }
 
-/// Loads a blob, once more where its checksum fails.
-fn load_retried<'a, M: Scorer<'a>>(blob: &'a [u8]) -> Result<M, LoadError> {
-    let is_glitch = |error: &LoadError| matches!(error.kind, LoadErrorKind::Frame(FrameError::WrongChecksum { .. }));
+/// Loads a blob and verifies it, no version below `least`; returns the model's version by `trust`
+/// too. `stated`: the version that the slot's header states. All of it is done once more where bits
+/// that read by chance can be why it fails.
+fn load_trusted<'a, M: Scorer<'a>>(
+    blob: &'a [u8],
+    stated: Option<u32>,
+    trust: &impl Trust,
+    least: u32,
+) -> Result<(M, u32), SlotError> {
     // So that the compiler does not take the second reading for the first.
-    retried(|| M::load(core::hint::black_box(blob)), is_glitch)
+    retried(|| load_once(core::hint::black_box(blob), stated, trust, least))
 }
 
-/// Does something once more where it fails as `is_glitch` says.
-fn retried<T, E>(mut once: impl FnMut() -> Result<T, E>, is_glitch: impl Fn(&E) -> bool) -> Result<T, E> {
+/// As [`load_trusted`], once; a function of its own, for it is called twice.
+#[inline(never)]
+fn load_once<'a, M: Scorer<'a>>(
+    blob: &'a [u8],
+    stated: Option<u32>,
+    trust: &impl Trust,
+    least: u32,
+) -> Result<(M, u32), SlotError> {
+    let model = M::load(blob).map_err(SlotError::Refused)?;
+    if stated.is_some_and(|version| version != model_version(blob)) {
+        return Err(SlotError::OtherBlob);
+    }
+    let version = trust.verify(blob, least).map_err(SlotError::Untrusted)?;
+    Ok((model, version))
+}
+
+/// Returns whether an error can come of a bit that reads by chance, and worth another reading.
+fn is_glitch(error: &SlotError) -> bool {
+    match error {
+        SlotError::Header(FrameError::WrongChecksum { .. }) | SlotError::OtherBlob | SlotError::Untrusted(_) => true,
+        SlotError::Refused(error) => matches!(error.kind, LoadErrorKind::Frame(FrameError::WrongChecksum { .. })),
+        _ => false,
+    }
+}
+
+/// Does something once more where it fails by what can be a glitch.
+fn retried<T>(mut once: impl FnMut() -> Result<T, SlotError>) -> Result<T, SlotError> {
     match once() {
         Err(error) if is_glitch(&error) => once(),
         result => result,
@@ -524,22 +574,30 @@ mod tests {
 
     #[test]
     fn only_a_glitch_is_tried_again_and_only_once() {
-        for (results, expected, calls) in [
-            (&[Ok(1)][..], Ok(1), 1),
-            (&[Err("glitch"), Ok(2)], Ok(2), 2),
-            (&[Err("glitch"), Err("glitch"), Ok(3)], Err("glitch"), 2),
-            (&[Err("other"), Ok(4)], Err("other"), 1),
-        ] {
-            let mut results = results.iter().copied();
-            let mut made = 0;
-            let found = retried(
-                || {
-                    made += 1;
-                    results.next().unwrap_or(Err("past the end"))
-                },
-                |error| *error == "glitch",
-            );
-            assert_eq!((found, made), (expected, calls));
+        let checksum = FrameError::WrongChecksum { found: 1, expected: 2 };
+        let damaged = SlotError::Refused(LoadError { kind: LoadErrorKind::Frame(checksum), at: 12 });
+        let glitches = [
+            SlotError::Header(checksum),
+            SlotError::OtherBlob,
+            SlotError::Untrusted(TrustError::WrongSignature),
+            SlotError::Untrusted(TrustError::OtherKey),
+            damaged,
+        ];
+        let of = |results: &[Result<u32, SlotError>]| {
+            let (mut results, mut made) = (results.iter().copied(), 0);
+            let found = retried(|| {
+                made += 1;
+                results.next().unwrap_or(Err(SlotError::Empty))
+            });
+            (found, made)
+        };
+        assert_eq!(of(&[Ok(1)]), (Ok(1), 1));
+        for glitch in glitches {
+            assert_eq!(of(&[Err(glitch), Ok(2)]), (Ok(2), 2));
+            assert_eq!(of(&[Err(glitch), Err(glitch), Ok(3)]), (Err(glitch), 2));
+        }
+        for other in [SlotError::NotSealed, SlotError::Header(FrameError::TrailingBytes { found: 1, expected: 0 })] {
+            assert_eq!(of(&[Err(other), Ok(4)]), (Err(other), 1));
         }
     }
 }

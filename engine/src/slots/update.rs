@@ -1,7 +1,7 @@
 //! Writing a blob into a slot, piece by piece.
 
 use super::header::{HEADER_BYTES, Mark, blob_at, seal, unit};
-use super::{SlotError, Step, Target, Trust, load_retried};
+use super::{SlotError, Step, Target, Trust, load_trusted};
 use crate::invariant::certain;
 use crate::scorer::Scorer;
 
@@ -10,7 +10,8 @@ use crate::scorer::Scorer;
 /// writes at once, a power of two up to 512. Memory: two words.
 ///
 /// Everything before the header can be cut short: the slot then holds nothing, and the other one
-/// its model.
+/// its model. So too where [`Update::check`] refuses the blob: see *An update that is refused* in
+/// [`super`].
 #[derive(Debug)]
 pub struct Update<const WORD: usize> {
     target: Target,
@@ -103,8 +104,8 @@ impl<const WORD: usize> Update<WORD> {
 
     /// Loads the blob from the slot, given with all its bytes as they lie in flash, verifies it,
     /// and returns its header, the last steps. A blob that this build cannot use, that `trust`
-    /// refuses, or that is an older version than the model in use, never gets one. Loads once more
-    /// where a checksum fails.
+    /// refuses, or that is a version below [`Target::least_version`], never gets one. Reads all of it
+    /// once more where a checksum or a signature does not fit.
     ///
     /// # Errors
     /// [`SlotError::Incomplete`], [`SlotError::Refused`], [`SlotError::Untrusted`];
@@ -117,8 +118,7 @@ impl<const WORD: usize> Update<WORD> {
         let blob = slot.get(blob_at(Self::UNIT)..).and_then(|rest| rest.get(..self.length as usize));
         let found = blob_at(Self::UNIT).saturating_add(self.length as usize);
         let blob = blob.ok_or(SlotError::TooLong { found, capacity: slot.len() })?;
-        load_retried::<M>(blob).map_err(SlotError::Refused)?;
-        trust.verify(blob, self.target.least_version).map_err(SlotError::Untrusted)?;
+        let _: (M, u32) = load_trusted(blob, None, trust, self.target.least_version)?;
         let header = seal(self.target.sequence, blob, Self::UNIT, self.erased);
         let header = header.ok_or(SlotError::Malformed)?;
         // A word at least: the rest of it stays erased.

@@ -1,6 +1,7 @@
 //! The engine's example of a device in the field (`engine/examples/field/device.rs`), on a board:
 //! two integer models in slots, a monitor that outlives a reset, power cuts, a failed trial, and
-//! the way back. Wants 24 kB of RAM, flash included.
+//! the way back; with the feature `signed` it verifies them and keeps a counter. Wants 24 kB of RAM,
+//! flash included.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // takes its statics
@@ -14,8 +15,8 @@ use device::{Flash, Memory};
 use feamoe_engine::include_model;
 use firmware_example::host::{print, println, process};
 
-static OLD: &[u8] = include_model!("../../../engine/golden/v1-i16.feamoe");
-static NEW: &[u8] = include_model!("../../../engine/golden/delta-v2.feamoe");
+static OLD: &[u8] = include_model!("../../../engine/golden/field-v1.feamoe");
+static NEW: &[u8] = include_model!("../../../engine/golden/field-v2.feamoe");
 static mut FLASH: Flash = Flash::new();
 static mut MEMORY: Memory = Memory::new();
 

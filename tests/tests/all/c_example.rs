@@ -8,9 +8,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel};
-use feamoe::model::{Width, quantize};
+use feamoe::model::{Width, quantize, sign};
 use feamoe_engine::attribution::{Background, Game, Workspace};
 use feamoe_engine::mixture::Term;
+use feamoe_engine::monitor::Key;
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{Attribution, Model, Recourse, Space, Value};
 use feamoe_tests::command::{feamoe, finished};
@@ -93,9 +94,12 @@ fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
     let build = host_build();
     let blob = AlignedBytes::read(&repository_file("firmware-example/demo.feamoe")).unwrap();
     let narrow = quantize(&blob, Width::I16).unwrap();
-    for (name, blob) in [("narrow", &narrow), ("narrower", &quantize(&blob, Width::I8).unwrap())] {
+    let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
+    let names = HostModel::load(blob.as_slice()).unwrap();
+    for (name, blob, version) in [("narrow", &narrow, 1), ("narrower", &quantize(&blob, Width::I8).unwrap(), 2)] {
         let path = build.join(name).with_extension("feamoe");
-        fs::write(&path, blob.as_slice()).unwrap();
+        let signed = sign(blob, names.schema(), &key, "demo", version).unwrap();
+        fs::write(&path, signed.as_slice()).unwrap();
         let header = build.join(name).with_extension("h");
         let export = ["export", path.to_str().unwrap(), "--constants", "c", "-o", header.to_str().unwrap()];
         assert_eq!(finished(Command::new(feamoe()).args(export)).code, Some(0));
@@ -158,7 +162,19 @@ fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
         _ = record.set_value(name, value).unwrap();
     }
     expected += &format!("integer {:08x}\n", narrow.score(&record).unwrap().probability);
-    assert_eq!(printed, expected);
+    // A status lists as many groups as the library was built for.
+    let but_status =
+        |printed: &str| -> String { printed.lines().filter(|line| !line.starts_with("status ")).collect() };
+    assert_eq!(but_status(&printed), expected.replace('\n', ""));
+    // What C sends, the owner of the key reads.
+    let hex = printed.lines().find_map(|line| line.strip_prefix("status ")).unwrap();
+    let bytes: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let status = feamoe_engine::monitor::Status::read(&bytes).unwrap();
+    let sender = status.sender().unwrap();
+    assert_eq!((sender.device.to_string(), sender.counter), ("pump-7".to_owned(), 9));
+    assert!(status.is_authentic(&Key::new(*b"thirty-two bytes of this device\0")));
+    assert!(!status.is_authentic(&Key::new([0; 32])));
 
     // The library's capacity is chosen where it is built. A program compiled for another is
     // refused.
@@ -174,7 +190,7 @@ fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
     let defines: Vec<&str> =
         [&["-std=c99", "-x", "c"][..], &defines.iter().map(String::as_str).collect::<Vec<_>>()].concat();
     let other = target.join("release/libfeamoe.a");
-    assert_eq!(compile("cc", &defines, &other, "whole-other"), printed);
+    assert_eq!(but_status(&compile("cc", &defines, &other, "whole-other")), but_status(&printed));
     let image = build.join("whole-mismatched");
     let mut mismatched = Command::new("cc");
     mismatched.arg(repository_file("engine/c/tests/whole.c"));

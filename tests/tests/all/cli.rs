@@ -191,9 +191,23 @@ const COMMANDS: [(&str, &[&str]); 21] = [
             "--threshold",
             "--experts",
             "--tolerance",
+            "--verify",
         ],
     ),
-    ("sign", &["--key", "--line", "--model-version", "--output", "--names-of", "--new-key", "--format"]),
+    (
+        "sign",
+        &[
+            "--key",
+            "--line",
+            "--model-version",
+            "--output",
+            "--names-of",
+            "--new-key",
+            "--device-key",
+            "--key-file",
+            "--format",
+        ],
+    ),
     (
         "monitor",
         &[
@@ -705,6 +719,8 @@ fn inspect_tells_what_a_model_needs_and_where_it_comes_from() {
             "features",
             "format_version",
             "integer",
+            "line_checked",
+            "malformed_signature",
             "not_verified",
             "positive",
             "sha256",

@@ -143,7 +143,9 @@ fn the_document_has_these_keys() {
             "model",
             "outliers",
             "refused",
+            "replays_excluded",
             "requirements",
+            "silent",
             "statuses",
             "threshold"
         ])
@@ -278,7 +280,6 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         (&["damaged.status"][..], "damaged.status: checksum ", ": the status is damaged, send it again"),
         (&["huge.status"], "huge.status: status has ", &format!(" bytes, declares {length}")),
         (&["missing.status"], "cannot read missing.status: ", ""),
-        (&["a.status", "three.status"], "three.status: found model ", "do not add up, look at them one by one"),
         (
             &["a.status", "--model", "other.feamoe"],
             "a.status: found the status of model ",
@@ -304,6 +305,13 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         let message = refusal(arguments);
         assert!(message.starts_with(start) && message.ends_with(end), "{arguments:?}: {message}");
     }
+    // Statuses of another monitor do not add up: of as many of each the first counts.
+    let ran = folder.run(&["monitor", "--status", "a.status", "three.status"]);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (Some(0), "statuses that do not count: 1 of other groups or features\n")
+    );
+    assert!(ran.stdout.contains("three.status: does not count: of other groups or features; found model "));
     // An open attribute: only the privileged group has a name.
     let report = folder
         .run(&["monitor", "--status", "a.status", "--schema", "two.toml", "--attribute", "race", "--format", "json"])

@@ -5,8 +5,8 @@ use std::fs;
 
 use feamoe::model::{AlignedBytes, HostModel};
 use feamoe_engine::schema::Kind;
-use feamoe_tests::firmware;
 use feamoe_tests::firmware::vectors::Capacity;
+use feamoe_tests::{firmware, repository_file};
 
 /// Records that the example shows.
 const RECORDS: usize = 3;
@@ -62,13 +62,17 @@ fn assert_prints_the_bits_of_the_host(printed: &str) {
 fn a_device_in_the_field_lives_through_cuts_and_a_failed_trial_on_every_board() {
     for board in firmware::boards().filter(|board| board.bare && board.capacity != Capacity::SMALL && board.available())
     {
-        let image = board.build("field", "release", "").unwrap();
+        // Signatures are verified on one board: its dependencies are built for it anyway.
+        let features = if board.target == "thumbv7em-none-eabihf" { "signed" } else { "" };
+        let image = board.build("field", "release", features).unwrap();
         let printed = firmware::run(&image, &firmware::folder()).unwrap();
-        assert!(
-            printed.contains("confirmed: model bffe4034, 8 records counted\nboth slots lost: "),
-            "{}: {printed}",
-            board.target
-        );
+        let model = fs::read(repository_file("engine/golden/field-v2.feamoe")).unwrap();
+        let crc32 = u32::from_le_bytes(*model[12..].first_chunk().unwrap());
+        let confirmed = format!("confirmed: model {crc32:08x}, 8 records counted\n");
+        assert!(printed.contains(&confirmed), "{}: {printed}", board.target);
+        let is_refused = printed.contains("counter 2: the older model ");
+        assert_eq!(is_refused, !features.is_empty(), "{}: {printed}", board.target);
+        assert!(printed.contains("\nboth slots lost: "), "{}: {printed}", board.target);
     }
 }
 

@@ -3,19 +3,21 @@
 
 use std::path::Path;
 
-use feamoe::judge::fleet::{Counters, Inbox};
+use feamoe::judge::fleet::Inbox;
 use feamoe::judge::monitor::{Report, report};
 use feamoe::judge::received::Names;
 use feamoe::judge::verdict::Verdict;
+use feamoe::lock::Lock;
 use feamoe_engine::fairness::Measure;
 use feamoe_engine::format::{HEADER_BYTES, checksum};
-use feamoe_engine::monitor::{DeviceId, Key, Monitor, Sender};
+use feamoe_engine::monitor::{DeviceId, Key, Monitor, Sender, Status};
 use feamoe_engine::schema::Note;
 use feamoe_testkit::generate::{Draw, Recipe};
 use feamoe_testkit::load;
 use feamoe_tests::aligned;
 use feamoe_tests::command::Folder;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 const FEATURES: usize = 2;
 type Device = Monitor<2, FEATURES>;
@@ -25,8 +27,13 @@ const KEY: [u8; 32] = *b"a key of thirty-two bytes, or so";
 /// A monitor of this many records; the second group gets the favourable decision less often by
 /// `bias`.
 fn monitor(seed: u64, records: usize, bias: f32) -> Device {
-    let bytes =
-        aligned(&Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 }.content(1).to_bytes(true));
+    monitor_of(1, seed, records, bias)
+}
+
+/// Likewise, of the model of this seed.
+fn monitor_of(model: u64, seed: u64, records: usize, bias: f32) -> Device {
+    let recipe = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 };
+    let bytes = aligned(&recipe.content(model).to_bytes(true));
     let (mut draw, mut monitor) = (Draw::new(seed), Device::new());
     monitor.start(&load::<FEATURES, 4>(bytes.as_slice()), 0).unwrap();
     for _ in 0..records {
@@ -63,7 +70,7 @@ fn mended(mut bytes: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 fn with_key() -> Folder {
     let folder = Folder::new();
     let digits: String = KEY.iter().map(|byte| format!("{byte:02x}")).collect();
-    folder.write("fleet.key", digits + "\n");
+    folder.write_secret("fleet.key", digits + "\n");
     folder
 }
 
@@ -136,8 +143,9 @@ fn hostile_statuses_are_named_and_decide_nothing() {
     assert_eq!((&alone["refused"], &alone["authenticated"]), (&json!([]), &json!(true)));
     assert_eq!((&alone["requirements"][0]["verdict"], &alone["rows"]), (&json!("met"), &json!(2_000)));
     let mut among = run(&folder, &[&honest[..], &hostile].concat(), &[]);
-    let refused = expected
-        .map(|(file, device, counter, why)| json!({"file": file, "device": device, "counter": counter, "why": why}));
+    let refused = expected.map(|(file, device, counter, why)| {
+        json!({"file": file, "device": device, "counter": counter, "why": why, "found": null})
+    });
     assert_eq!(among["refused"].take(), json!(refused));
     // Nothing else differs.
     among["refused"] = json!([]);
@@ -154,7 +162,7 @@ fn hostile_statuses_are_named_and_decide_nothing() {
     assert_eq!(ran.code, Some(0));
     assert!(said.starts_with("statuses that do not count: 5 forged: a wrong MAC, 2 without a MAC, 2 no status, or damaged, 2 one of several"), "{said}");
     assert!(
-        text.contains(", authenticated\n")
+        text.contains(", authenticated; whether they were sent before is not known without --seen\n")
             && text.contains("wrong-key (device pump-1), counter 11: does not count: forged: a wrong MAC\n"),
         "{text}"
     );
@@ -216,10 +224,195 @@ fn what_was_seen_before_counts_no_more() {
         assert_eq!(folder.text("seen.json"), damaged);
     }
     for key in ["", "00", &"0".repeat(65), &"g".repeat(64), &format!("{}\u{e9}", "0".repeat(62))] {
-        folder.write("fleet.key", key);
+        folder.write_secret("fleet.key", key);
         let refusal = folder.refusal(&["monitor", "--key-file", "fleet.key", "--status", "0"]);
         assert!(refusal.starts_with("fleet.key: found no key, expected 64 hexadecimal digits"), "{refusal}");
         assert!(key.is_empty() || key == "00" || !refusal.contains(key), "the key is shown");
+    }
+}
+
+/// Devices with keys of their own that send what does not add up end nobody else's report.
+#[test]
+fn what_does_not_add_up_is_left_out_and_shown() {
+    let folder = with_key();
+    let honest = ["a", "b", "c"];
+    for (seed, device) in (1..).zip(honest) {
+        folder.write(device, authenticated(&monitor(seed, 200, 0.0), device, 1));
+    }
+    let alone = run(&folder, &honest, &[]);
+    folder.write("other", authenticated(&monitor_of(2, 9, 5_000, 0.5), "d", 1));
+    let mut three = Monitor::<3, FEATURES>::new();
+    let bytes =
+        aligned(&Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 }.content(1).to_bytes(true));
+    three.start(&load::<FEATURES, 4>(bytes.as_slice()), 0).unwrap();
+    let key = Key::new(KEY).of_device(&sender("e", 0).device);
+    folder.write("three", three.write_authenticated(&sender("e", 1), &key, &mut [0; 4_000]).unwrap());
+    // A device that counts as far as a counter goes.
+    folder.write("full", nearly_full(&monitor(1, 200, 0.0), &sender("f", 1)));
+    // First on the line: neither the first nor the largest decides whose report it is.
+    let mut among = run(&folder, &["full", "three", "other", "a", "b", "c"], &[]);
+    let refused: Vec<(String, String)> = among["refused"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let text = |key: &str| one[key].as_str().unwrap().to_owned();
+            assert!(text("found").starts_with("found "), "{one}");
+            (text("file"), text("why"))
+        })
+        .collect();
+    let expected = [("other", "other_model"), ("three", "other_groups"), ("full", "past_counters")];
+    assert_eq!(refused, expected.map(|(file, why)| (file.to_owned(), why.to_owned())));
+    among["refused"] = json!([]);
+    assert_eq!(among, alone);
+    // By itself it is shown as it counted.
+    assert_eq!(run(&folder, &["full"], &[])["refused"], json!([]));
+}
+
+/// The status, by its own key, of a device of the model of `like` that took as many favourable
+/// decisions as a counter holds but for a few.
+fn nearly_full(like: &Device, sender: &Sender) -> Vec<u8> {
+    const ROWS: u32 = u32::MAX - 100;
+    let varint = |mut number: u32| {
+        let mut bytes = Vec::new();
+        while number > 0x7f {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    };
+    let written = like.write_from(sender, &mut [0; Device::SENT_STATUS_BYTES]).unwrap().to_vec();
+    let model = Status::read(&written).unwrap().model_crc32();
+    let start = varint(model).len();
+    // Model and threshold; groups, features, events, events left out, since; observed, inputs; the
+    // counts without a group, of group 0, with false positives, and of group 1; two features.
+    let rows = varint(ROWS);
+    let payload = [
+        &written[HEADER_BYTES..][..start + 4],
+        &[2, 2, 0, 0, 0],
+        &rows,
+        &[0; 3],
+        &[0; 14],
+        &[0],
+        &rows,
+        &[0; 12],
+        &[0; 14],
+        &[0; 6],
+        sender.device.as_bytes(),
+        &sender.counter.to_le_bytes(),
+        &[0; 16],
+    ];
+    let bytes = [&written[..HEADER_BYTES], &payload.concat()].concat();
+    mended(bytes, |bytes| {
+        bytes[6] = 1;
+        let (end, length) = (bytes.len() - 16, bytes.len() - HEADER_BYTES);
+        bytes[8..12].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+        // RFC 2104.
+        let key = Key::new(KEY).of_device(&sender.device);
+        let block = |pad: u8| -> Vec<u8> { (0..64).map(|at| key.as_bytes().get(at).unwrap_or(&0) ^ pad).collect() };
+        let inner = Sha256::digest([&block(0x36)[..], &bytes[..12], &bytes[HEADER_BYTES..end]].concat());
+        let mac = Sha256::digest([&block(0x5c)[..], &inner[..]].concat());
+        bytes[end..].copy_from_slice(&mac[..16]);
+    })
+}
+
+/// A status that was withheld or damaged is missed by the list of devices that were heard of.
+#[test]
+fn devices_that_fall_silent_are_listed() {
+    let folder = with_key();
+    for (seed, device) in (1..).zip(["a", "b", "c"]) {
+        folder.write(device, authenticated(&monitor(seed, 1_000, 0.0), device, 1));
+        folder.write(&format!("{device}2"), authenticated(&monitor(seed, 1_000, 0.0), device, 2));
+    }
+    let command = |files: &[&str], more: &[&str]| {
+        let fixed = ["monitor", "--key-file", "fleet.key", "--seen", "seen.json", "--require", "spd=0.2", "--status"];
+        folder.run(&[&fixed, files, more].concat())
+    };
+    let first = command(&["a", "b", "c"], &["--strict"]);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert!(first.stderr.starts_with("note: seen.json is not there: this run begins it"), "{}", first.stderr);
+    assert!(first.stdout.contains(", authenticated\n"), "{}", first.stdout);
+    let begun = folder.text("seen.json");
+    // By hand, or by a tool that writes other digits.
+    folder.write("seen.json", begun.replace("61", "6A").replace("6A", "61").to_uppercase());
+    // One is withheld; of one the old status is sent again; one is damaged.
+    let mut damaged = folder.read("c2");
+    damaged[30] ^= 1;
+    folder.write("damaged", damaged);
+    let ran = command(&["a2", "b", "damaged"], &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("devices of --seen that sent nothing that counts: 2;"), "{}", ran.stderr);
+    assert!(
+        ran.stdout.contains("device b: sent nothing that counts since counter 1\ndevice c: sent nothing"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(folder.text("seen.json"), begun.replacen(": 1", ": 2", 1));
+    folder.write("seen.json", &begun);
+    let strict = command(&["a2", "b", "damaged"], &["--strict", "--format", "json"]);
+    assert_eq!(strict.code, Some(1), "{}", strict.stderr);
+    let report: Value = serde_json::from_str(&strict.stdout).unwrap();
+    assert_eq!(report["silent"], json!([{"device": "b", "counter": 1}, {"device": "c", "counter": 1}]));
+    assert_eq!((&report["authenticated"], &report["replays_excluded"]), (&json!(true), &json!(true)));
+    // Another run has the list.
+    let lock = Lock::beside(&folder.path("seen.json")).unwrap();
+    let refused = command(&["a2", "b2"], &[]).refused();
+    assert!(refused.contains("seen.json: another process writes this file"), "{refused}");
+    drop(lock);
+    // A link to a status that is there already is that status sent twice.
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("c2", folder.path("link")).unwrap();
+    folder.write("seen.json", &begun);
+    let linked = command(&["a2", "b2", "c2", "link"], &["--strict", "--format", "json"]);
+    assert_eq!(linked.code, Some(0), "{}", linked.stderr);
+    let report: Value = serde_json::from_str(&linked.stdout).unwrap();
+    assert_eq!(report["refused"][0]["why"], json!("replayed"));
+}
+
+/// The command derives what the engine does; keys are their owner's alone.
+#[test]
+fn the_command_derives_the_keys_of_devices() {
+    let folder = with_key();
+    let derive = |id: &str, file: &str| {
+        folder.run(&["sign", "--device-key", id, "--key-file", "fleet.key", "-o", file, "--format", "json"])
+    };
+    for (id, shown, bytes) in [
+        ("pump-7", "pump-7", b"pump-7".to_vec()),
+        (
+            "0102030405060708090a0b0c0d0e0fF0",
+            "0102030405060708090a0b0c0d0e0ff0",
+            [(1..=15).collect(), vec![0xf0]].concat(),
+        ),
+    ] {
+        let report = derive(id, shown).json();
+        assert_eq!(report["device"], shown);
+        let key = Key::new(KEY).of_device(&DeviceId::new(&bytes).unwrap());
+        let digits: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(folder.text(shown), digits + "\n");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(folder.path(shown).metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+    let again = derive("pump-8", "pump-7").refused();
+    assert!(again.contains("pump-7"), "{again}");
+    for id in ["", "a b", "seventeen-letters", &"g".repeat(32)] {
+        let usage = derive(id, "x").usage_refused();
+        assert!(usage.contains("expected 1 to 16 visible ASCII characters"), "{usage}");
+    }
+    #[cfg(unix)]
+    for mode in [0o640, 0o604, 0o620] {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(folder.path("fleet.key"), std::fs::Permissions::from_mode(mode)).unwrap();
+        for arguments in [
+            &["monitor", "--key-file", "fleet.key", "--status", "x"][..],
+            &["sign", "--device-key", "a", "--key-file", "fleet.key", "-o", "x"],
+        ] {
+            let refused = folder.refusal(arguments);
+            assert!(refused.starts_with(&format!("fleet.key: found mode {mode:03o}, others may")), "{refused}");
+        }
     }
 }
 
@@ -231,7 +424,7 @@ fn judged(files: &[Vec<u8>], folder: &Path) -> Report {
         std::fs::write(&path, bytes).unwrap();
         inbox.read(&path).unwrap();
     }
-    report(&inbox.settle(&Counters::default()), &Names::default(), &[(Measure::Spd, 0.1)]).unwrap()
+    report(&inbox.settle(None, &Names::default()), &Names::default(), &[(Measure::Spd, 0.1)]).unwrap()
 }
 
 /// A device with a key that lies: it has as many records as all others together.

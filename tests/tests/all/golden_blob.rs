@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use feamoe::model::AlignedBytes;
-use feamoe::model::{Width, quantize, sign};
+use feamoe::model::{Loaded, Width, quantize, sign};
 use feamoe_engine::format::Provenance;
 use feamoe_engine::format::background::MISSING_NUMBER;
 use feamoe_engine::mixture::stride;
@@ -226,6 +226,22 @@ static WITH_BACKGROUND: LazyLock<Golden> =
     LazyLock::new(|| committed("v1-background", &aligned(&with_background().to_bytes(true)), rendered));
 static WITH_INTEGERS: LazyLock<Golden> = LazyLock::new(|| committed("v1-i16", &with_integers(), rendered_integers));
 static WITH_SIGNATURE: LazyLock<Golden> = LazyLock::new(|| committed("v1-signed", &with_signature(), rendered_signed));
+
+/// What `engine/examples/field` takes: two models of integer weights, signed as versions 1 and 2.
+#[test]
+fn the_field_example_has_signed_models() {
+    for (name, of, version) in [("field-v1", "v1-i16", 1), ("field-v2", "delta-v2", 2)] {
+        let plain = AlignedBytes::read(&golden(&format!("{of}.feamoe"))).unwrap();
+        let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
+        let model = Loaded::new(plain.as_slice()).unwrap();
+        let made = sign(&plain, model.any().schema(), &key, "golden", version).unwrap();
+        let path = golden(&format!("{name}.feamoe"));
+        if std::env::var_os(OVERWRITE).is_some() {
+            fs::write(&path, made.as_slice()).unwrap();
+        }
+        assert_eq!(fs::read(path).unwrap(), made.as_slice(), "{name}");
+    }
+}
 
 #[test]
 fn version_1_gives_its_recorded_bits() {

@@ -8,10 +8,11 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 22] = [
+const ROOMS: [&str; 23] = [
     "text",
     "links",
     "output",
+    "secret",
     "keys",
     "error",
     "lock",

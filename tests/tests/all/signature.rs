@@ -285,15 +285,56 @@ fn the_command_makes_keys_signs_and_verifies() {
     }
     // One of several keys is enough.
     assert_eq!(inspect("s.feamoe", &["--verify", "other.key.pub", "--verify", "own.key.pub"])["verified"], true);
-    // A factory programs the signed bytes.
-    let _ = folder.run(&["export", "s.feamoe", "--factory", "262144", "-o", "slots.bin"]).well();
+    // That the line was not checked is said, and so is a section that is no signature.
+    let text = folder.run(&["inspect", "s.feamoe", "--verify", "own.key.pub"]).done();
+    assert!(text.contains("the line was not checked: name it by --line"), "{text}");
+    let line_checked = |more: &[&str]| inspect("s.feamoe", more)["line_checked"].clone();
+    assert_eq!(line_checked(&["--verify", "own.key.pub"]), false);
+    assert_eq!(line_checked(&["--verify", "own.key.pub", "--line", "loans-eu"]), true);
+    assert!(line_checked(&[]).is_null());
+    let bytes = folder.read("s.feamoe");
+    let at = bytes.windows(8).position(|window| window == b"loans-eu").unwrap();
+    folder.write("malformed.feamoe", repaired(&bytes, |bytes| bytes[at] = b'L').as_slice());
+    let seen = inspect("malformed.feamoe", &["--verify", "own.key.pub"]);
+    assert_eq!((&seen["signature"], &seen["malformed_signature"]), (&serde_json::Value::Null, &true.into()));
+    let text = folder.run(&["inspect", "malformed.feamoe"]).done();
+    assert!(text.contains("not signed: there is a signature section, and it is not one"), "{text}");
+
+    // A factory programs the signed bytes, and says whether anybody verified them.
+    let factory = ["export", "s.feamoe", "--factory", "262144", "-o", "slots.bin"];
+    let ran = folder.run(&factory);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stderr, "note: the signature is not verified: name the key that is trusted by --verify\n");
+    let verified = folder.run(&[&factory[..], &["--verify", "own.key.pub"]].concat()).done();
+    assert!(verified.contains("both slots of the model"), "{verified}");
+    // Bytes that nobody signed do not reach a device under a signature of others.
+    folder.write("forged.feamoe", repaired(&bytes, |bytes| *bytes.last_mut().unwrap() ^= 1).as_slice());
+    folder.write("plain.feamoe", folder.read("lending.feamoe"));
+    for (model, more, why) in [
+        ("forged.feamoe", &[][..], "forged.feamoe: the signature is wrong"),
+        ("malformed.feamoe", &[], "malformed.feamoe: the model's signature section"),
+        ("forged.feamoe", &["--verify", "own.key.pub"], "forged.feamoe: the signature is wrong"),
+        ("s.feamoe", &["--verify", "other.key.pub"], "s.feamoe: the model is signed by a key that is not trusted"),
+        ("plain.feamoe", &["--verify", "own.key.pub"], "plain.feamoe: the model is not signed"),
+    ] {
+        for kind in [&["--factory", "262144"][..], &["--constants", "c"]] {
+            let refused = folder.refusal(&[&["export", model, "-o", "refused"], kind, more].concat());
+            assert!(refused.starts_with(why), "{refused}");
+        }
+    }
     let (image, model) = (folder.read("slots.bin"), folder.read("s.feamoe"));
     assert_eq!(image.windows(model.len()).filter(|window| *window == model).count(), 2);
     // A copy without names is signed by the names of the model that it was made from.
     let _ = folder.run(&["export", "lending.feamoe", "--strip-names", "-o", "bare.feamoe"]).well();
     let refused = folder.refusal(&sign("bare.feamoe", "b.feamoe"));
     assert!(refused.contains("--names-of"), "{refused}");
-    let _ = folder.run(&[&sign("bare.feamoe", "b.feamoe")[..], &["--names-of", "lending.feamoe"]].concat()).done();
+    let names_of = |model| [&sign("bare.feamoe", "b.feamoe")[..], &["--names-of", model]].concat();
+    // Of another training, with the same features and levels.
+    let train = ["train", "lending.csv", "--schema", "lending.toml", "--seed", "77", "-o", "another.feamoe"];
+    let _ = folder.run(&train).well();
+    let refused = folder.refusal(&names_of("another.feamoe"));
+    assert!(refused.starts_with("another.feamoe: not the model that bare.feamoe was exported from"), "{refused}");
+    let _ = folder.run(&names_of("lending.feamoe")).done();
     assert_eq!(inspect("b.feamoe", &[])["signature"]["schema_sha256"], report["schema_sha256"]);
 
     for (key, why) in [("own.key.pub", "expected a private"), ("lending.csv", "expected a private"), ("none", "none: ")]
@@ -307,6 +348,27 @@ fn the_command_makes_keys_signs_and_verifies() {
     let refused = folder.refusal(&sign("lending.feamoe", "x"));
     assert!(refused.contains("found mode 640"), "{refused}");
     assert!(!folder.path("x").exists());
+
+    // A run that was ended between both files is completed by the next one; a public key alone is
+    // somebody's.
+    folder_mode(&folder, "own.key", 0o600);
+    fs::rename(folder.path("own.key.pub"), folder.path("first.pub")).unwrap();
+    let completed = folder.run(&["sign", "--new-key", "own.key", "--format", "json"]).json();
+    assert_eq!(completed["key_sha256"], made["key_sha256"]);
+    assert_eq!(folder.text("own.key.pub"), folder.text("first.pub"));
+    fs::remove_file(folder.path("own.key")).unwrap();
+    let alone = folder.refusal(&["sign", "--new-key", "own.key"]);
+    assert!(alone.starts_with("own.key.pub: there is a public key already"), "{alone}");
+    // Another user's file can be read and changed by that user, whatever its mode.
+    folder_mode(&folder, "other.key", 0o600);
+    if std::os::unix::fs::chown(folder.path("other.key"), Some(54_321), None).is_err() {
+        eprintln!("skipped: only root can give a file away");
+        return;
+    }
+    let sign =
+        ["sign", "lending.feamoe", "--key", "other.key", "--line", "a", "--model-version", "1", "-o", "x.feamoe"];
+    let refused = folder.refusal(&sign);
+    assert!(refused.starts_with("other.key: found a file of user 54321"), "{refused}");
 }
 
 fn folder_mode(folder: &Folder, name: &str, mode: u32) {

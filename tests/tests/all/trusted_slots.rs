@@ -1,9 +1,12 @@
 //! Promise: a device that trusts certain keys neither seals nor uses another's model, nor an older
 //! one than it has, unless a person asks for the way back.
 
+use std::cell::Cell;
+
 use ed25519_dalek::SigningKey;
 use feamoe::model::{AlignedBytes, HostModel, sign};
 use feamoe_engine::Model;
+use feamoe_engine::error::FrameError;
 use feamoe_engine::schema::Kind;
 use feamoe_engine::signature::{PublicKey, Signers, TrustError, Versions};
 use feamoe_engine::slots::{Anyone, Chosen, NoModel, SlotError, Step, Target, Trust, Update, choose, image};
@@ -164,14 +167,96 @@ fn there_is_no_way_back_but_by_a_failed_trial_or_on_purpose() {
     let whole = std::mem::replace(&mut device.slots[1], AlignedBytes::new(&damaged));
     let none = device.choose(&device.signers(Versions::From(6))).unwrap_err();
     assert_eq!(none.errors[0], SlotError::Untrusted(TrustError::OlderVersion { found: 5, least: 6 }));
-    // Without a counter it does: a model of ours is better than none.
-    assert_eq!(device.start(ALL, false).1, 5);
+    // Without a counter it does: a model of ours is better than none. The next one is none below 6.
+    let (_, version, after_damage, _) = device.start(ALL, false);
+    assert_eq!((version, after_damage.unwrap().least_version), (5, 6));
+    let refused = Err(SlotError::Untrusted(TrustError::OlderVersion { found: 5, least: 6 }));
+    assert_eq!(device.update(after_damage.unwrap(), &signed(1, 5), ALL), refused);
     device.slots[1] = whole;
     // On purpose.
     let target = target.unwrap();
     assert!(device.update(target, &signed(1, 3), Versions::From(6)).is_err());
     assert_eq!(device.update(target, &signed(1, 3), Versions::Any), Ok(()));
+    // Where a counter says 6, it does not survive a start; without, it does.
+    assert_eq!(device.start(Versions::From(6), false).1, 6);
     assert_eq!(device.start(ALL, true).1, 3);
+}
+
+/// Damage to both slots is no way back either; a header whose model is not trusted states nothing.
+#[test]
+fn a_device_without_a_model_knows_which_version_it_had() {
+    let mut device = Device::new(&signed(1, 5));
+    let damaged = |slot: &AlignedBytes| {
+        let mut bytes = slot.as_slice().to_vec();
+        bytes[200] ^= 1;
+        AlignedBytes::new(&bytes)
+    };
+    device.slots = [damaged(&device.slots[0]), AlignedBytes::new(&[0xff; SLOT_BYTES])];
+    let least = |device: &Device| device.choose(&device.signers(ALL)).unwrap_err().target.least_version;
+    assert_eq!(least(&device), 5);
+    let target = device.choose(&device.signers(ALL)).unwrap_err().target;
+    let refused = Err(SlotError::Untrusted(TrustError::OlderVersion { found: 4, least: 5 }));
+    assert_eq!(device.update(target, &signed(1, 4), ALL), refused);
+    assert_eq!(device.update(target, &signed(1, 5), ALL), Ok(()));
+    // On trial it has proved nothing: damaged, it counts no more.
+    device.slots[0] = damaged(&device.slots[0]);
+    assert_eq!(least(&device), 0);
+    let mut foreign = vec![0; SLOT_BYTES];
+    image(signed(2, 900).as_slice(), 0, WORD, 0xff, &mut foreign).unwrap();
+    device.slots[0] = AlignedBytes::new(&foreign);
+    assert_eq!(least(&device), 0);
+}
+
+/// A bit that reads by chance between the load and the verification, once.
+struct Glitch<'a> {
+    signers: Signers<'a>,
+    left: Cell<u32>,
+}
+
+impl Trust for Glitch<'_> {
+    fn verify(&self, blob: &[u8], least: u32) -> Result<u32, TrustError> {
+        match self.left.replace(self.left.get().saturating_sub(1)) {
+            0 => Trust::verify(&self.signers, blob, least),
+            _ => Err(TrustError::WrongSignature),
+        }
+    }
+}
+
+#[test]
+fn a_signature_that_reads_wrong_once_is_read_again() {
+    let device = Device::new(&signed(1, 5));
+    let glitch = |left| Glitch { signers: device.signers(ALL), left: Cell::new(left) };
+    assert_eq!(device.choose(&glitch(1)).map(|chosen| chosen.model_version), Ok(5));
+    let errors = device.choose(&glitch(2)).map(|_| ()).unwrap_err().errors;
+    assert_eq!(errors[0], SlotError::Untrusted(TrustError::WrongSignature));
+    let blob = signed(1, 6);
+    let target = Target { slot: 1, sequence: 1, least_version: 5, failed_at: None };
+    let mut update = Update::<WORD>::new(target, SLOT_BYTES as u32, 0xff, blob.as_slice().len() as u32).unwrap();
+    let (mut slot, mut chunk) = (vec![0; SLOT_BYTES], blob.as_slice());
+    update.erase().for_each(|step| Device::take(&mut slot, step));
+    while let Some(step) = update.next(&mut chunk) {
+        Device::take(&mut slot, step);
+    }
+    if let Some(step) = update.end().unwrap() {
+        Device::take(&mut slot, step);
+    }
+    let slot = AlignedBytes::new(&slot);
+    for (left, is_sealed) in [(0, true), (1, true), (2, false)] {
+        assert_eq!(update.check::<M>(slot.as_slice(), &glitch(left)).is_ok(), is_sealed, "{left} glitches");
+    }
+}
+
+/// A header of the newer magic with the version of the older layout was never written.
+#[test]
+fn version_1_with_the_magic_of_later_versions_is_refused() {
+    let mut device = Device::new(&plain());
+    let mut slot = device.slots[0].as_slice().to_vec();
+    slot[4..6].copy_from_slice(&[1, 0]);
+    let crc32 = feamoe_engine::frame::checksum(&slot[..12], &slot[16..32]);
+    slot[12..16].copy_from_slice(&crc32.to_le_bytes());
+    device.slots[0] = AlignedBytes::new(&slot);
+    let why = SlotError::Header(FrameError::UnsupportedVersion { found: 1, expected: 3 });
+    assert_eq!(device.choose(&Anyone).unwrap_err().errors[0], why);
 }
 
 /// A header that states another version than the signature is not that blob's.

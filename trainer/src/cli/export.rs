@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use feamoe::judge;
+use feamoe::keys;
 use feamoe::learner::ThresholdRule;
 use feamoe::model::{AlignedBytes, AnyModel, DeviceError, Language, constants, device_copy, onnx, with_threshold};
 use feamoe::rows::{Stream, Use};
@@ -16,7 +17,7 @@ use feamoe::training::checkpoint::{self, Checkpoint};
 use feamoe_engine::Blob;
 use feamoe_engine::format::Weights;
 use feamoe_engine::limits::MAX_BACKGROUND_ROWS;
-use feamoe_engine::signature::Signature;
+use feamoe_engine::signature::{Signature, TrustError};
 use feamoe_engine::slots::{self, MAX_WORD, SlotError};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -74,6 +75,10 @@ pub struct Options {
     /// What the flash of --factory erases to
     #[arg(long, value_name = "BITS", requires = "factory", default_value = "ones")]
     erased: Erased,
+    /// Public key (PEM) that has signed the model; more than one: any of them. A model that none of
+    /// them signed is refused [default: a signed model is copied with a note that nobody verified it]
+    #[arg(long, value_name = "KEY", conflicts_with = "delta")]
+    verify: Vec<PathBuf>,
     #[command(flatten)]
     experts: ExpertsOptions,
     #[command(flatten)]
@@ -166,6 +171,23 @@ impl Options {
         }
     }
 
+    /// Finds out whether the model that was read is as it was signed, and by one of the keys that are
+    /// named. Returns whether it is signed.
+    fn verify(&self, blob: &[u8]) -> anyhow::Result<bool> {
+        let keys = self.verify.iter().map(|path| keys::read_public(path)).collect::<Result<Vec<_>, _>>()?;
+        let verified = match Signature::claimed(blob) {
+            Err(TrustError::NotSigned) if keys.is_empty() => return Ok(false),
+            Err(error) => Err(error),
+            Ok(claimed) if !keys.is_empty() && !keys.contains(&claimed.key) => Err(TrustError::OtherKey),
+            Ok(claimed) if !claimed.holds_for(blob) => Err(TrustError::WrongSignature),
+            Ok(_) => Ok(true),
+        };
+        if keys.is_empty() && verified.is_ok() {
+            print::note("note: the signature is not verified: name the key that is trusted by --verify");
+        }
+        verified.with_context(|| self.model.display().to_string())
+    }
+
     /// Returns the copy: for a device, unless experts are merged and nothing else is asked for.
     fn copy(&self, blob: AlignedBytes) -> Result<AlignedBytes, DeviceError> {
         let is_for_device = self.background.is_some()
@@ -173,7 +195,8 @@ impl Options {
             || self.quantize.is_asked()
             || self.constants.is_some()
             || self.factory.is_some();
-        // A device gets the signed bytes themselves, unless it was asked for others.
+        // A device gets the signed bytes themselves, unless it was asked for others. That they are as
+        // they were signed was found out before.
         let is_changed = self.background.is_some() || self.strip_names || self.quantize.is_asked();
         if !is_changed
             && Signature::claimed(blob.as_slice()).is_ok()
@@ -242,7 +265,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         true => Trainer::from_checkpoint(Checkpoint::read(&options.model)?)?.model()?.bytes,
         false => read_blob(&options.model)?,
     };
-    let (bytes_before, was_signed) = (blob.as_slice().len(), Signature::claimed(blob.as_slice()).is_ok());
+    let (bytes_before, was_signed) = (blob.as_slice().len(), options.verify(blob.as_slice())?);
     let merged = options.experts.merge(&load_any(&options.model, &blob)?, &blob, &options.rows)?;
     let (blob, merging) = match merged {
         Some(Merged { bytes, report }) => (bytes, Some(report)),

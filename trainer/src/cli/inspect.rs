@@ -35,7 +35,7 @@ pub struct Options {
     /// Exit code 1 where it is not
     #[arg(long, value_name = "KEY")]
     verify: Vec<PathBuf>,
-    /// Verify also that it is signed for this line of models [default: any]
+    /// Verify also that it is signed for this line of models [default: any, which the report says]
     #[arg(long, value_name = "NAME", requires = "verify", value_parser = sign::line)]
     line: Option<String>,
     #[command(flatten)]
@@ -59,10 +59,14 @@ pub struct Inspection {
     sha256: String,
     /// What its signature says; null for a model that is not signed.
     signature: Option<SignatureView>,
+    /// Whether it has a signature section that the format does not allow, which is no signature.
+    malformed_signature: bool,
     /// Whether one of the keys that were given has signed it; null where none was given.
     verified: Option<bool>,
     /// Why it is not verified; else null.
     not_verified: Option<String>,
+    /// Whether the line of models was compared with one that was named; null where no key was given.
+    line_checked: Option<bool>,
     /// Whether scoring needs no clamps; integer weights never do.
     bounded: bool,
     /// How integer weights are written; null for floats.
@@ -177,15 +181,16 @@ impl Options {
     }
 }
 
-/// Returns what the signature says, verified or not.
-fn signature(blob: &[u8]) -> Option<SignatureView> {
-    let claimed = Signature::claimed(blob).ok()?;
-    Some(SignatureView {
-        line: claimed.line.to_owned(),
-        model_version: claimed.model_version,
-        key_sha256: sign::hex(&keys::fingerprint(&claimed.key)),
-        schema_sha256: sign::hex(&claimed.schema_sha256),
-    })
+impl SignatureView {
+    /// What the signature says, verified or not.
+    fn new(claimed: &Signature<'_>) -> Self {
+        Self {
+            line: claimed.line.to_owned(),
+            model_version: claimed.model_version,
+            key_sha256: sign::hex(&keys::fingerprint(&claimed.key)),
+            schema_sha256: sign::hex(&claimed.schema_sha256),
+        }
+    }
 }
 
 /// Runs the command.
@@ -232,6 +237,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             },
         }
     });
+    let claimed = Signature::claimed(blob.as_slice());
     let verified = options.verified(blob.as_slice(), schema)?;
     let provenance = model.provenance();
     let (major, minor, patch) = provenance.trainer_version;
@@ -240,9 +246,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         bytes: blob.as_slice().len(),
         crc32: format!("{:08x}", model.crc32()),
         sha256: sign::sha256(blob.as_slice()),
-        signature: signature(blob.as_slice()),
+        signature: claimed.as_ref().ok().map(SignatureView::new),
+        malformed_signature: matches!(claimed, Err(TrustError::Malformed)),
         verified: verified.map(|verified| verified.is_ok()),
         not_verified: verified.and_then(Result::err).map(|error| error.to_string()),
+        line_checked: verified.map(|_| options.line.is_some()),
         bounded,
         integer: integer
             .map(|model| IntegerWeights { bits: model.format().bits, fraction_bits: model.format().fraction }),
@@ -330,6 +338,9 @@ fn render(i: &Inspection) -> String {
 
 fn render_signature(i: &Inspection) -> String {
     let said = match &i.signature {
+        None if i.malformed_signature => {
+            "not signed: there is a signature section, and it is not one that the format allows".to_owned()
+        }
         None => "not signed".to_owned(),
         Some(SignatureView { line, model_version, key_sha256, schema_sha256 }) => {
             format!("signed as {line} version {model_version} by key {key_sha256}\nschema SHA-256 {schema_sha256}")
@@ -337,7 +348,12 @@ fn render_signature(i: &Inspection) -> String {
     };
     match (&i.not_verified, i.verified) {
         (Some(why), _) => format!("{said}\nNOT VERIFIED: {why}"),
-        (None, Some(_)) => format!("{said}\nverified: this key has signed these bytes"),
+        (None, Some(_)) if i.line_checked == Some(true) => {
+            format!("{said}\nverified: a key of --verify has signed these bytes for this line")
+        }
+        (None, Some(_)) => format!(
+            "{said}\nverified: a key of --verify has signed these bytes; the line was not checked: name it by --line"
+        ),
         (None, None) if i.signature.is_some() => format!("{said}\nnot verified: no key was given by --verify"),
         (None, None) => said,
     }

@@ -72,7 +72,9 @@ fn schema(printed: Printed) -> Value {
         Printed::Recourse => vec![of::<RecourseReport>(generator)],
         Printed::Inspect => vec![of::<inspect::Inspection>(generator)],
         Printed::Export => vec![of::<export::Report>(generator), of::<delta::Report>(generator)],
-        Printed::Sign => vec![of::<sign::Report>(generator), of::<sign::NewKey>(generator)],
+        Printed::Sign => {
+            vec![of::<sign::Report>(generator), of::<sign::NewKey>(generator), of::<sign::DeviceKey>(generator)]
+        }
         Printed::Monitor => vec![of::<monitor::Line<'_>>(generator), of::<Devices>(generator)],
         Printed::OnEvent => vec![of::<Alarm>(generator)],
         Printed::Study => vec![of::<study::Report>(generator)],

@@ -23,7 +23,8 @@ pub struct RequireOption {
     #[arg(long, value_name = "MEASURE=LIMIT,...")]
     require: Option<Gaps>,
     /// Exit code 1 also where a limit is not shown to be met, the 95 % interval reaching past it,
-    /// and where a group has too few records to be judged
+    /// where a group has too few records to be judged, and where a device that monitor --seen knows
+    /// sent nothing that counts
     #[arg(long, requires = "require")]
     strict: bool,
 }
@@ -32,6 +33,11 @@ impl RequireOption {
     /// Returns each limit with its measure.
     pub fn limits(&self) -> impl Iterator<Item = (Measure, f32)> {
         self.require.iter().flat_map(Gaps::as_slice).copied()
+    }
+
+    /// Returns whether what is open counts as not met.
+    pub fn is_strict(&self) -> bool {
+        self.strict
     }
 
     /// Judges all groups by every limit.

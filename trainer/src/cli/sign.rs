@@ -1,11 +1,14 @@
-//! `feamoe sign`: makes keys, and signs models with them.
+//! `feamoe sign`: makes keys, signs models with them, and derives the keys of devices.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
+use feamoe::judge::fleet::{device_named, open_key, write_device_key};
 use feamoe::keys;
-use feamoe::model::{AlignedBytes, schema_sha256, sign};
+use feamoe::model::{AlignedBytes, AnyModel, schema_sha256, sign};
+use feamoe_engine::format::Provenance;
+use feamoe_engine::monitor::DeviceId;
 use feamoe_engine::signature::is_line;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,7 +21,7 @@ use super::{Format, FormatOption, Outcome, load_any, print, read_blob, refuse_ov
 pub struct Options {
     /// The model, as devices or services get it: whatever changes it afterwards, export too, takes
     /// the signature off
-    #[arg(value_name = "MODEL", required_unless_present = "new_key", requires_all = ["key", "line", "model_version", "output"])]
+    #[arg(value_name = "MODEL", required_unless_present_any = ["new_key", "device_key"], requires_all = ["key", "line", "model_version", "output"])]
     model: Option<PathBuf>,
     /// Private key, PKCS#8 PEM, which only its owner may read
     #[arg(long, value_name = "FILE")]
@@ -34,13 +37,22 @@ pub struct Options {
     /// Where the signed copy goes; - for standard output, the report then goes to standard error
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Model that has the names of features, for one that was exported without them: the signature
-    /// is for models of these features, levels and names alone
+    /// The model that this one was exported from without its names: the signature is for models of
+    /// its features, levels and names alone
     #[arg(long, value_name = "MODEL")]
     names_of: Option<PathBuf>,
     /// Make a key instead: the private one in this file, the public one beside it, as FILE.pub
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "key", "line", "model_version", "output", "names_of"])]
     new_key: Option<PathBuf>,
+    /// Write the secret key by which a device authenticates its statuses instead, as 64 hexadecimal
+    /// digits for its owner alone: derived from that of the fleet, for the device of this id, 1 to 16
+    /// visible ASCII characters or 32 hexadecimal digits
+    #[arg(long, value_name = "ID", value_parser = device, requires_all = ["key_file", "output"], conflicts_with_all = ["model", "key", "line", "model_version", "names_of", "new_key"])]
+    device_key: Option<DeviceId>,
+    /// Secret key of the fleet, as monitor takes it: 64 hexadecimal digits, in a file that only its
+    /// owner may read
+    #[arg(long, value_name = "FILE", requires = "device_key")]
+    key_file: Option<PathBuf>,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -75,6 +87,15 @@ pub struct NewKey {
     key_sha256: String,
 }
 
+/// The JSON document of `feamoe sign --device-key`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DeviceKey {
+    /// The file with the secret key of the device.
+    device_key: String,
+    /// The device.
+    device: String,
+}
+
 /// Parses the name of a line.
 pub fn line(text: &str) -> Result<String, String> {
     match is_line(text.as_bytes()) {
@@ -103,9 +124,30 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             signed(model, names_of, key, (line, *version), output, options.format)?;
         }
         // The options require each other.
-        _ => {}
+        _ => {
+            if let (Some(device), Some(fleet), Some(output)) = (&options.device_key, &options.key_file, output) {
+                device_key(device, fleet, output, options.format)?;
+            }
+        }
     }
     Ok(Outcome::Done)
+}
+
+/// Parses the id of a device.
+fn device(text: &str) -> Result<DeviceId, String> {
+    device_named(text).ok_or_else(|| "expected 1 to 16 visible ASCII characters, or 32 hexadecimal digits".to_owned())
+}
+
+fn device_key(device: &DeviceId, fleet: &Path, output: &Path, format: FormatOption) -> anyhow::Result<()> {
+    write_device_key(output, &open_key(fleet)?, device)?;
+    let report = DeviceKey { device_key: output.display().to_string(), device: device.to_string() };
+    match format.format {
+        Format::Json => print::json(&report),
+        Format::Text => print::text(&format!(
+            "wrote the secret key of the device {} to {}: put it into that device alone, then remove the file\n",
+            report.device, report.device_key
+        )),
+    }
 }
 
 fn new_key(path: &Path, format: FormatOption) -> anyhow::Result<()> {
@@ -141,6 +183,11 @@ fn signed(
     let own = load_any(model, &blob)?;
     let other: Option<(AlignedBytes, &Path)> = names_of.map(|path| anyhow::Ok((read_blob(path)?, path))).transpose()?;
     let other = other.as_ref().map(|(blob, path)| load_any(path, blob)).transpose()?;
+    if let (Some(other), Some(names_of)) = (&other, names_of) {
+        check_origin(own.any(), other.any()).with_context(|| {
+            format!("{}: not the model that {} was exported from", names_of.display(), model.display())
+        })?;
+    }
     let schema = other.as_ref().unwrap_or(&own).any().schema();
     let private = keys::read_private(key)?;
     let copy = sign(&blob, schema, &private, line, model_version)
@@ -170,4 +217,21 @@ fn signed(
             report.schema_sha256
         )),
     }
+}
+
+/// Checks that one model can be a copy of another: of the same training, and, as far as it has names,
+/// of the same ones.
+fn check_origin(copy: AnyModel<'_>, other: AnyModel<'_>) -> anyhow::Result<()> {
+    let trained = |model: AnyModel<'_>| {
+        let Provenance { data_sha256, training_rows, seed, .. } = model.provenance();
+        format!("trained on {training_rows} rows of data {} with seed {seed}", hex(data_sha256))
+    };
+    let (found, expected) = (trained(other), trained(copy));
+    ensure!(found == expected, "found one {found}, expected one {expected}");
+    let names = |model: AnyModel<'_>| schema_sha256(model.schema());
+    ensure!(
+        names(copy).is_none() || names(copy) == names(other),
+        "found other names than the model to sign has itself; leave --names-of out"
+    );
+    Ok(())
 }

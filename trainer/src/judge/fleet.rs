@@ -1,15 +1,19 @@
-//! Which of the statuses of a fleet count: those that their devices wrote, of each device once.
+//! Which of the statuses of a fleet count: those that their devices wrote, of each device once, and
+//! of one monitor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-use feamoe_engine::monitor::{DeviceId, Key};
+use feamoe_engine::monitor::{DeviceId, Key, Tally};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
-use super::received::{Received, refused};
+use super::received::{Names, Received, refused};
 use crate::error::Error;
+use crate::output::WriteError;
+use crate::secret::{self, SecretError};
 
 /// Most bytes of a list of counters: a million devices.
 const MOST_BYTES: u64 = 64 << 20;
@@ -20,25 +24,60 @@ const KEY_DIGITS: usize = 64;
 /// Reads the key of a fleet from a file: 64 hexadecimal digits.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Status`] where it is something else, which is not repeated.
+/// [`Error::Read`]; [`Error::Status`] where it is another user's or others may read it, and where it
+/// is something else, which is not repeated.
 pub fn open_key(path: &Path) -> Result<Key, Error> {
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(KEY_DIGITS as u64 + 8).read_to_end(&mut text));
-    read.map_err(|source| Error::Read { file: path.display().to_string(), source })?;
-    let digits = text.trim_ascii();
-    let mut key = [0; KEY_DIGITS / 2];
+    let text = secret::read(path, KEY_DIGITS as u64 + 8).map_err(|error| match error {
+        SecretError::Read(source) => Error::Read { file: path.display().to_string(), source },
+        error => refused(path, error.to_string()),
+    })?;
+    match bytes_of(text.trim_ascii()) {
+        Some(key) => Ok(Key::new(*key)),
+        None => Err(refused(
+            path,
+            format!("found no key, expected {KEY_DIGITS} hexadecimal digits, such as `openssl rand -hex 32` prints"),
+        )),
+    }
+}
+
+/// Writes the secret key of a device, derived from that of its fleet, to a new file for its owner
+/// alone: 64 hexadecimal digits.
+///
+/// # Errors
+/// [`WriteError`], also where there is such a file.
+pub fn write_device_key(path: &Path, fleet: &Key, device: &DeviceId) -> Result<(), WriteError> {
+    let mut text = Zeroizing::new(String::with_capacity(KEY_DIGITS + 1));
+    push_hex(&mut text, fleet.of_device(device).as_bytes());
+    text.push('\n');
+    secret::write_new(path, text.as_bytes(), true)
+}
+
+/// Returns the device of this name, as statuses show it: 1 to 16 visible ASCII characters, or 32
+/// hexadecimal digits; `None` for anything else.
+#[must_use]
+pub fn device_named(name: &str) -> Option<DeviceId> {
+    match name.len() {
+        1..=16 if name.bytes().all(|byte| byte.is_ascii_graphic()) => DeviceId::new(name.as_bytes()),
+        32 => bytes_of::<16>(name.as_bytes()).and_then(|bytes| DeviceId::new(&*bytes)),
+        _ => None,
+    }
+}
+
+/// Returns the bytes of as many hexadecimal digits.
+fn bytes_of<const N: usize>(digits: &[u8]) -> Option<Zeroizing<[u8; N]>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let is_key = digits.len() == KEY_DIGITS
-        && key.iter_mut().zip(digits.chunks_exact(2)).all(|(to, pair)| match pair {
+    let mut bytes = Zeroizing::new([0; N]);
+    let are_all = digits.len() == 2 * N
+        && bytes.iter_mut().zip(digits.chunks_exact(2)).all(|(to, pair)| match pair {
             [high, low] => digit(*high).zip(digit(*low)).map(|(high, low)| *to = high << 4 | low).is_some(),
             _ => false,
         });
-    if is_key {
-        return Ok(Key::new(key));
-    }
-    let message =
-        format!("found no key, expected {KEY_DIGITS} hexadecimal digits, such as `openssl rand -hex 32` prints");
-    Err(refused(path, message))
+    are_all.then_some(bytes)
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
+    bytes.iter().for_each(|byte| text.extend([digit(byte >> 4), digit(byte & 15)]));
 }
 
 /// Why a status does not count.
@@ -59,12 +98,27 @@ pub enum Why {
     Conflicting,
     /// There is a newer one of the same device.
     Superseded,
+    /// Its model is not the one that was named, or not that of most statuses.
+    OtherModel,
+    /// It has other groups or features than are named, or than most statuses have.
+    OtherGroups,
+    /// With it the sum would pass what a counter holds; of all that add up the largest are left out.
+    PastCounters,
 }
 
 impl Why {
     /// All of them, the gravest first.
-    pub const ALL: [Self; 6] =
-        [Self::Forged, Self::NotAuthenticated, Self::Damaged, Self::Conflicting, Self::Replayed, Self::Superseded];
+    pub const ALL: [Self; 9] = [
+        Self::Forged,
+        Self::NotAuthenticated,
+        Self::Damaged,
+        Self::Conflicting,
+        Self::OtherModel,
+        Self::OtherGroups,
+        Self::PastCounters,
+        Self::Replayed,
+        Self::Superseded,
+    ];
 
     /// In words.
     #[must_use]
@@ -76,6 +130,9 @@ impl Why {
             Self::Replayed => "replayed: seen before",
             Self::Conflicting => "one of several with the same counter that differ",
             Self::Superseded => "superseded by a newer one of the device",
+            Self::OtherModel => "of another model",
+            Self::OtherGroups => "of other groups or features",
+            Self::PastCounters => "past what a counter holds",
         }
     }
 }
@@ -92,6 +149,19 @@ pub struct Refused {
     pub counter: Option<u64>,
     /// Why it does not count.
     pub why: Why,
+    /// What was found in it and what was expected, where the reason does not say all.
+    pub found: Option<String>,
+}
+
+/// A device that was heard of in earlier runs, and of which no status counts now: none came, or
+/// what came was damaged or sent before.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct Silent {
+    /// The device.
+    pub device: String,
+    /// The newest counter that was seen of it.
+    pub counter: u64,
 }
 
 /// The newest counter of each device that was seen in earlier runs, as a JSON object: the device's
@@ -116,7 +186,11 @@ impl Counters {
         let list: Option<BTreeMap<String, u64>> = serde_json::from_str(&text).ok();
         let is_device = |name: &String| name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         match list.filter(|list| text.len() as u64 <= MOST_BYTES && list.keys().all(is_device)) {
-            Some(list) => Ok(Some(Self(list))),
+            Some(list) => {
+                let mut counters = Self::default();
+                list.iter().for_each(|(device, counter)| counters.raise(device.to_ascii_lowercase(), *counter));
+                Ok(Some(counters))
+            }
             None => Err(refused(
                 path,
                 "found no list of counters, expected the file that an earlier run wrote; restore it, or remove it to accept every counter once more".into(),
@@ -134,9 +208,20 @@ impl Counters {
     /// Takes over the counters of statuses that count.
     pub fn note(&mut self, fleet: &Fleet) {
         for sender in fleet.counted.iter().filter_map(|one| one.sender) {
-            let newest = self.0.entry(digits(&sender.device)).or_default();
-            *newest = sender.counter.max(*newest);
+            self.raise(digits(&sender.device), sender.counter);
         }
+    }
+
+    fn raise(&mut self, device: String, counter: u64) {
+        let newest = self.0.entry(device).or_default();
+        *newest = counter.max(*newest);
+    }
+
+    /// Returns the devices that are not among these.
+    fn others(&self, heard: &BTreeSet<DeviceId>) -> Vec<Silent> {
+        let devices = self.0.iter().filter_map(|(digits, counter)| Some((device_named(digits)?, *counter)));
+        let silent = devices.filter(|(device, _)| !heard.contains(device));
+        silent.map(|(device, counter)| Silent { device: device.to_string(), counter }).collect()
     }
 
     fn has_seen(&self, device: &DeviceId, counter: u64) -> bool {
@@ -145,7 +230,9 @@ impl Counters {
 }
 
 fn digits(device: &DeviceId) -> String {
-    device.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    push_hex(&mut text, device.as_bytes());
+    text
 }
 
 /// Statuses that were read, with or without the key of the fleet.
@@ -160,8 +247,10 @@ pub struct Inbox {
 #[derive(Debug)]
 pub struct Fleet {
     is_authenticated: bool,
+    excludes_replays: bool,
     counted: Vec<Received>,
     refused: Vec<Refused>,
+    silent: Vec<Silent>,
 }
 
 impl Fleet {
@@ -171,7 +260,13 @@ impl Fleet {
         self.is_authenticated
     }
 
-    /// Returns the statuses that count, in the order read.
+    /// Returns whether statuses that were seen in earlier runs were found out.
+    #[must_use]
+    pub fn excludes_replays(&self) -> bool {
+        self.excludes_replays
+    }
+
+    /// Returns the statuses that count, in the order read: one monitor's, whose counts add up.
     #[must_use]
     pub fn counted(&self) -> &[Received] {
         &self.counted
@@ -181,6 +276,12 @@ impl Fleet {
     #[must_use]
     pub fn refused(&self) -> &[Refused] {
         &self.refused
+    }
+
+    /// Returns the devices of earlier runs that sent nothing new, by id.
+    #[must_use]
+    pub fn silent(&self) -> &[Silent] {
+        &self.silent
     }
 }
 
@@ -193,12 +294,13 @@ impl Refused {
         counts.map(|(count, why)| format!("{count} {why}")).collect::<Vec<_>>().join(", ")
     }
 
-    fn new(received: &Received, why: Why) -> Self {
+    fn new(received: &Received, why: Why, found: Option<String>) -> Self {
         Self {
             file: received.file.display().to_string(),
             device: received.device(),
             counter: received.sender.map(|sender| sender.counter),
             why,
+            found,
         }
     }
 }
@@ -225,25 +327,26 @@ impl Inbox {
         });
         match read {
             Ok((received, None)) => self.received.push(received),
-            Ok((received, Some(why))) => self.refused.push(Refused::new(&received, why)),
+            Ok((received, Some(why))) => self.refused.push(Refused::new(&received, why, None)),
             Err(Error::Status { file, .. }) if self.key.is_some() => {
-                self.refused.push(Refused { file, device: None, counter: None, why: Why::Damaged });
+                self.refused.push(Refused { file, device: None, counter: None, why: Why::Damaged, found: None });
             }
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Decides which statuses count: of each device the newest, unless its counter was seen before;
-    /// of devices without a name all.
+    /// Decides which statuses count: of each device the newest, unless its counter was `seen` before,
+    /// of devices without a name all; of these the ones of the model and the groups that are named,
+    /// or else of the monitor that most are of, as far as their counts add up.
     #[must_use]
-    pub fn settle(self, seen: &Counters) -> Fleet {
+    pub fn settle(self, seen: Option<&Counters>, names: &Names) -> Fleet {
         let Self { key, received, mut refused } = self;
         let newest = newest(&received);
         let why_not = |place: usize, one: &Received| {
             let sender = one.sender?;
             let newest = newest.get(&sender.device)?;
-            if seen.has_seen(&sender.device, sender.counter) {
+            if seen.is_some_and(|seen| seen.has_seen(&sender.device, sender.counter)) {
                 Some(Why::Replayed)
             } else if sender.counter < newest.counter {
                 Some(Why::Superseded)
@@ -254,17 +357,80 @@ impl Inbox {
             }
         };
         let whys: Vec<Option<Why>> = received.iter().enumerate().map(|(place, one)| why_not(place, one)).collect();
+        let new = received.iter().zip(&whys).filter(|(_, why)| **why != Some(Why::Replayed));
+        let heard = new.filter_map(|(one, _)| Some(one.sender?.device)).collect();
+        let silent = seen.map_or_else(Vec::new, |seen| seen.others(&heard));
         let mut counted = Vec::new();
         for (one, why) in received.into_iter().zip(whys) {
             match why {
-                Some(why) => refused.push(Refused::new(&one, why)),
+                Some(why) => refused.push(Refused::new(&one, why, None)),
                 None => counted.push(one),
             }
         }
+        let counted = of_one_monitor(counted, names, &mut refused);
+        let counted = that_add_up(counted, &mut refused);
         let rank = |why: Why| Why::ALL.iter().position(|known| *known == why);
         refused.sort_by(|a, b| rank(a.why).cmp(&rank(b.why)).then_with(|| a.file.cmp(&b.file)));
-        Fleet { is_authenticated: key.is_some(), counted, refused }
+        Fleet { is_authenticated: key.is_some(), excludes_replays: seen.is_some(), counted, refused, silent }
     }
+}
+
+/// Returns the statuses of the monitor that is named, or else that most are of; the first of those
+/// that as many are of.
+fn of_one_monitor(received: Vec<Received>, names: &Names, refused: &mut Vec<Refused>) -> Vec<Received> {
+    let mut fitting = Vec::new();
+    for one in received {
+        match names.misfit(&one) {
+            Some((why, found)) => refused.push(Refused::new(&one, why, Some(found))),
+            None => fitting.push(one),
+        }
+    }
+    let shape = |one: &Received| (one.model, one.groups.len(), one.features.len());
+    let mut shapes: Vec<((u32, usize, usize), usize)> = Vec::new();
+    for one in &fitting {
+        match shapes.iter_mut().find(|(known, _)| *known == shape(one)) {
+            Some((_, count)) => *count += 1,
+            None => shapes.push((shape(one), 1)),
+        }
+    }
+    let most = shapes.iter().rev().max_by_key(|(_, count)| *count).map(|(shape, _)| *shape);
+    let Some(most) = most else { return fitting };
+    let (model, groups, features) = most;
+    let (own, others) = fitting.into_iter().partition(|one| shape(one) == most);
+    for one in &others {
+        let (found_model, found_groups, found_features) = shape(one);
+        let why = if found_model == model { Why::OtherGroups } else { Why::OtherModel };
+        let found = format!(
+            "found model {found_model:08x}, {found_groups} groups and {found_features} features, expected as most statuses have them: model {model:08x}, {groups} groups and {features} features"
+        );
+        refused.push(Refused::new(one, why, Some(found)));
+    }
+    own
+}
+
+/// Returns the statuses whose sum counters hold: the largest are left out first, so that one device
+/// that counts up to the end ends nobody else's report.
+fn that_add_up(received: Vec<Received>, refused: &mut Vec<Refused>) -> Vec<Received> {
+    let mut order: Vec<usize> = (0..received.len()).collect();
+    order.sort_by_key(|place| received.get(*place).map(|one| one.observed));
+    let mut sum: Option<Vec<Tally>> = None;
+    let mut past = BTreeSet::new();
+    for place in order {
+        let Some(one) = received.get(place) else { continue };
+        let own = || one.groups.iter().chain([&one.ungrouped]);
+        let mut with: Vec<Tally> = sum.clone().unwrap_or_else(|| vec![Tally::new(); one.groups.len() + 1]);
+        with.iter_mut().zip(own()).for_each(|(sum, tally)| sum.merge(tally));
+        // One alone is shown as the device counted it.
+        if sum.is_some() && with.iter().any(Tally::is_full) {
+            let found = format!("found {} rows: with them a sum passes 4294967294", one.observed);
+            refused.push(Refused::new(one, Why::PastCounters, Some(found)));
+            _ = past.insert(place);
+        } else {
+            sum = Some(with);
+        }
+    }
+    let all = received.into_iter().enumerate();
+    all.filter(|(place, _)| !past.contains(place)).map(|(_, one)| one).collect()
 }
 
 /// The newest status of a device.

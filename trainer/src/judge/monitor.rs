@@ -8,10 +8,10 @@ use feamoe_engine::fairness::Measure;
 use feamoe_engine::monitor::{Event, InputCounts, Tally};
 use serde::Serialize;
 
-use super::fleet::{Fleet, Refused};
+use super::fleet::{Fleet, Refused, Silent};
 use super::gaps::{GroupGaps, correct};
 use super::outliers::{Decisive, Outlier, decisive, outliers};
-use super::received::{Names, Received, refused, side};
+use super::received::{Names, Received, side};
 use super::tally::Side;
 use super::verdict::Requirement;
 use crate::error::Error;
@@ -38,8 +38,12 @@ pub struct Report {
     pub statuses: Vec<StatusReport>,
     /// Whether every status that counts was shown to be of the device that it names.
     pub authenticated: bool,
+    /// Whether statuses that were seen in earlier runs were found out: there was a list of counters.
+    pub replays_excluded: bool,
     /// Statuses that do not count, by why.
     pub refused: Vec<Refused>,
+    /// Devices of earlier runs of which nothing counts now, by id.
+    pub silent: Vec<Silent>,
     /// Devices that differ from all others beyond chance, the clearest difference first.
     pub outliers: Vec<Outlier>,
     /// The verdicts on required limits, of all statuses together; empty where none is required.
@@ -255,50 +259,33 @@ impl EventReport {
     }
 }
 
-/// Adds up the statuses of one model that count, one at least, measures the sum and each, and
-/// judges the sum by the limits.
+/// Adds up the statuses that count, one at least, measures the sum and each, and judges the sum by
+/// the limits.
 ///
 /// # Errors
-/// [`Error::Input`] without a status; [`Error::Status`] for one of another model or with other
-/// groups than the first or the names, and where a sum passes what a counter holds.
+/// Where no status counts: [`Error::Status`] if all of them are of other models or groups than the
+/// names, else [`Error::Input`].
 pub fn report(fleet: &Fleet, names: &Names, limits: &[(Measure, f32)]) -> Result<Report, Error> {
     let received = fleet.counted();
     let Some((first, others)) = received.split_first() else {
         let refused = fleet.refused();
-        return Err(Error::Input(match refused.first() {
-            None => "found no status, expected one at least".into(),
-            Some(first) => {
-                format!("found no status that counts: {}; the first is {}", Refused::counts(refused), first.file)
+        let misfits = refused.iter().filter_map(|one| Some((&one.file, one.found.as_ref()?)));
+        return Err(match (refused.first(), misfits.clone().next()) {
+            (None, _) => Error::Input("found no status, expected one at least".into()),
+            (Some(_), Some((file, found))) if misfits.count() == refused.len() => {
+                Error::Status { file: file.clone(), message: found.clone() }
             }
-        }));
+            (Some(first), _) => Error::Input(format!(
+                "found no status that counts: {}; the first is {}",
+                Refused::counts(refused),
+                first.file
+            )),
+        });
     };
-    names.check(first)?;
     let (mut ungrouped, mut groups) = (first.ungrouped, first.groups.clone());
     for other in others {
-        names.check(other)?;
-        let shape = |received: &Received| (received.model, received.groups.len(), received.features.len());
-        if shape(other) != shape(first) {
-            let ((model, groups, _), (first_model, first_groups, _)) = (shape(other), shape(first));
-            return Err(refused(
-                &other.file,
-                format!(
-                    "found model {model:08x} and {groups} groups, expected those of {}, model {first_model:08x} and {first_groups} groups; \
-                     statuses of different monitors do not add up, look at them one by one",
-                    first.file.display()
-                ),
-            ));
-        }
         ungrouped.merge(&other.ungrouped);
         groups.iter_mut().zip(&other.groups).for_each(|(sum, tally)| sum.merge(tally));
-        if ungrouped.is_full() || groups.iter().any(Tally::is_full) {
-            let largest = received.iter().max_by_key(|received| received.observed).unwrap_or(first);
-            let message = format!(
-                "found a sum past 4294967294, which no counter holds; {} rows are of {}; look at fewer statuses at a time, or without that one",
-                largest.observed,
-                largest.file.display()
-            );
-            return Err(refused(&other.file, message));
-        }
     }
     let status = |received: &Received| StatusReport {
         file: received.file.display().to_string(),
@@ -330,7 +317,9 @@ pub fn report(fleet: &Fleet, names: &Names, limits: &[(Measure, f32)]) -> Result
         features: (0..first.features.len()).map(feature).collect(),
         statuses: received.iter().map(status).collect(),
         authenticated: fleet.is_authenticated(),
+        replays_excluded: fleet.excludes_replays(),
         refused: fleet.refused().to_vec(),
+        silent: fleet.silent().to_vec(),
         outliers: outliers(received, names),
         requirements: judged.into_iter().map(|(_, requirement)| requirement).collect(),
         decisive,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use feamoe_engine::fairness::WideCounts;
 use feamoe_engine::monitor::{DeviceId, Event, InputCounts, MAX_STATUS_BYTES, Sender, Status, Tally};
 
+use super::fleet::Why;
 use super::gaps::GroupGaps;
 use super::tally::Side;
 use crate::error::{Error, list};
@@ -140,27 +141,25 @@ impl Names {
         self.features.get(index).cloned().unwrap_or_else(|| format!("feature {index}"))
     }
 
-    pub(super) fn check(&self, received: &Received) -> Result<(), Error> {
+    /// Returns why a status is not of the model and the groups that are named, if it is not, with
+    /// what was found and expected.
+    pub(super) fn misfit(&self, received: &Received) -> Option<(Why, String)> {
         let (found, expected) = (received.groups.len(), self.groups.len());
         if let Some(model) = self.model.filter(|model| *model != received.model) {
             let found = received.model;
-            return Err(refused(
-                &received.file,
-                format!(
-                    "found the status of model {found:08x}, expected that of {model:08x}, the model named; name the model that the device runs"
-                ),
-            ));
+            let text = format!(
+                "found the status of model {found:08x}, expected that of {model:08x}, the model named; name the model that the device runs"
+            );
+            return Some((Why::OtherModel, text));
         }
         if found < expected || (found > expected && expected > 0 && !self.is_open) {
-            return Err(refused(
-                &received.file,
-                format!(
-                    "found {found} groups, expected the {expected} that the schema lists for column {:?}; choose another attribute",
-                    self.attribute
-                ),
-            ));
+            let text = format!(
+                "found {found} groups, expected the {expected} that the schema lists for column {:?}; choose another attribute",
+                self.attribute
+            );
+            return Some((Why::OtherGroups, text));
         }
-        Ok(())
+        None
     }
 }
 

@@ -65,8 +65,8 @@ pub struct Options {
     /// is listed
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "follow")]
     status: Vec<PathBuf>,
-    /// The model that the statuses are of, for the names of its features; a status of another is
-    /// refused
+    /// The model that the statuses are of, for the names of its features; a status of another does
+    /// not count [default: the model of most statuses]
     #[arg(long = "model", id = "of", value_name = "FILE", requires = "status")]
     of: Option<PathBuf>,
     /// Names target and protected columns of the rows. Of statuses, names the groups: the
@@ -79,14 +79,14 @@ pub struct Options {
     /// The protected column that statuses are of, where the schema has several
     #[arg(long, value_name = "COLUMN", requires = "status")]
     attribute: Option<String>,
-    /// The secret key of the fleet: 64 hexadecimal digits. A status counts only if a device wrote
-    /// it with its own key, the HMAC-SHA-256 of its id by this one; forged ones are listed. Without
-    /// the key anybody can have written a status
+    /// The secret key of the fleet: 64 hexadecimal digits, in a file that only its owner may read. A
+    /// status counts only if a device wrote it with its own key, which sign --device-key derives;
+    /// forged ones are listed. Without the key anybody can have written a status
     #[arg(long, value_name = "FILE", requires = "status")]
     key_file: Option<PathBuf>,
     /// The newest counter of each device, from earlier runs, which this run adds to: a status whose
-    /// counter is not above it was seen before and does not count. Written once the report is
-    /// printed
+    /// counter is not above it was seen before and does not count. A device in it of which nothing
+    /// counts now is listed: its status was withheld or damaged. Written once the report is printed
     #[arg(long, value_name = "FILE", requires = "key_file")]
     seen: Option<PathBuf>,
     #[command(flatten)]

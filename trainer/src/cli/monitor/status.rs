@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
 use anyhow::bail;
 use feamoe::judge::fleet::{Counters, Inbox, Refused, open_key};
@@ -9,6 +10,7 @@ use feamoe::judge::gaps::GroupGaps;
 use feamoe::judge::monitor::{EventReport, Report, report};
 use feamoe::judge::outliers::{Decisive, Outlier};
 use feamoe::judge::received::Names;
+use feamoe::lock::Lock;
 use feamoe::schema::Schema;
 use feamoe_engine::fairness::Measure;
 
@@ -48,17 +50,20 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         bail!("--attribute needs the schema that has the column; name it with --schema, or the model with --model");
     }
     let mut inbox = Inbox::new(options.key_file.as_deref().map(open_key).transpose()?);
-    let mut seen = options.seen.as_deref().map(Counters::open).transpose()?.flatten().unwrap_or_default();
+    // Of two runs at once the second would write a list without what the first one saw.
+    let _lock = options.seen.as_deref().map(Lock::beside).transpose()?;
+    let mut seen = options.seen.as_deref().map(counters).transpose()?;
     let mut files = Vec::new();
     for path in &options.status {
         let file = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        if files.contains(&file) {
+        // With a key, of two that are the same one counts.
+        if options.key_file.is_none() && files.contains(&file) {
             bail!("{}: found the same status twice, expected each once: it would be counted twice", path.display());
         }
         files.push(file);
         inbox.read(path)?;
     }
-    let fleet = inbox.settle(&seen);
+    let fleet = inbox.settle(seen.as_ref(), &names);
     let limits: Vec<(Measure, f32)> = options.require.limits().collect();
     let report = report(&fleet, &names, &limits)?;
     if !report.refused.is_empty() {
@@ -68,14 +73,33 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         Format::Json => print::json(&report)?,
         Format::Text => print::text(&render(&report))?,
     }
-    if let Some(path) = &options.seen {
+    if let Some((path, seen)) = options.seen.as_ref().zip(seen.as_mut()) {
         seen.note(&fleet);
         print::write_file(path, seen.to_json().as_bytes())?;
     }
     let without_group = [("", report.total.without_group)];
     let outcome = options.require.check(&report.requirements, "the monitor has no groups to compare", without_group);
     report.decisive.iter().for_each(|decisive| print::message(&decides(decisive)));
-    Ok(outcome)
+    if report.silent.is_empty() {
+        return Ok(outcome);
+    }
+    print::message(&format!(
+        "devices of --seen that sent nothing that counts: {}; their statuses are withheld, or damaged on their way",
+        report.silent.len()
+    ));
+    Ok(if options.require.is_strict() { Outcome::CheckNotMet } else { outcome })
+}
+
+/// Reads the counters of earlier runs, and says where there are none.
+fn counters(path: &Path) -> anyhow::Result<Counters> {
+    let found = Counters::open(path)?;
+    if found.is_none() {
+        print::note(&format!(
+            "note: {} is not there: this run begins it, and finds out no status that was sent before",
+            path.display()
+        ));
+    }
+    Ok(found.unwrap_or_default())
 }
 
 /// Returns a file with the device that it is of.
@@ -104,7 +128,11 @@ fn render(report: &Report) -> String {
         if report.statuses.len() == 1 { "" } else { "es" },
         report.model,
         report.threshold,
-        if report.authenticated { "authenticated" } else { "not authenticated: anybody can have written them" },
+        match (report.authenticated, report.replays_excluded) {
+            (true, true) => "authenticated",
+            (true, false) => "authenticated; whether they were sent before is not known without --seen",
+            (false, _) => "not authenticated: anybody can have written them",
+        },
         total.rows,
         total.labelled,
         total.without_group,
@@ -196,7 +224,11 @@ fn statuses(text: &mut String, report: &Report) {
     for refused in &report.refused {
         let counter = refused.counter.map_or(String::new(), |counter| format!(", counter {counter}"));
         let who = sent_by(&refused.file, refused.device.as_deref());
-        let _ = writeln!(text, "{who}{counter}: does not count: {}", refused.why.name());
+        let found = refused.found.as_ref().map_or(String::new(), |found| format!("; {found}"));
+        let _ = writeln!(text, "{who}{counter}: does not count: {}{found}", refused.why.name());
+    }
+    for silent in &report.silent {
+        let _ = writeln!(text, "device {}: sent nothing that counts since counter {}", silent.device, silent.counter);
     }
 }
 
