@@ -13,13 +13,11 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use axum::body::Bytes;
 use flatbuffers::VerifierOptions;
 
-use super::Limits;
 use super::answer::Answer;
 use super::metrics::{Tally, counted};
-use super::pool::Wish;
-use super::published::Ready;
-use super::record::{CHECKED, Group};
+use super::record::Group;
 use super::refusal::Refusal;
+use super::work::Work;
 use crate::judge::binding::Binding;
 use crate::rows::{ArrowRows, Source as _, guarded};
 
@@ -35,17 +33,12 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// Scores every row of an Arrow stream, and counts the decisions. The answer is an Arrow stream
 /// too: probability, decision, and how many values were missing, clamped and unseen.
-pub fn score(
-    ready: &Ready<'_>,
-    body: Bytes,
-    columns: &[String],
-    limits: &Limits,
-    wish: &Wish<'_>,
-) -> Result<(Answer, Tally), Refusal> {
+pub fn score(work: &Work<'_>, body: Bytes) -> Result<(Answer, Tally), Refusal> {
+    let Work { ready, columns, limits, wish, .. } = *work;
     check(&body, limits.records).map_err(Refusal::unprocessable)?;
     let (schema, batches) = guarded(|| decode(body)).map_err(Refusal::unprocessable)?;
     check_columns(&schema).map_err(Refusal::unprocessable)?;
-    wish.check().map_err(Refusal::unprocessable)?;
+    wish.check()?;
     let reader = RecordBatchIterator::new(batches.into_iter().map(Ok), schema);
     let mut rows = ArrowRows::new(NAME, reader, &ready.table).map_err(Refusal::unprocessable)?;
     let binding = Binding::of(ready.model.schema(), |name| rows.column(name, "the model"));
@@ -59,9 +52,7 @@ pub fn score(
     let (mut probability, mut decision) = (Vec::new(), Vec::new());
     let mut noted = [const { Vec::<u16>::new() }; 3];
     while rows.advance().map_err(Refusal::unprocessable)? {
-        if probability.len() % CHECKED == 0 {
-            wish.check().map_err(Refusal::unprocessable)?;
-        }
+        wish.check()?;
         let row = rows.record();
         binding.fill(&row, &mut record).map_err(Refusal::unprocessable)?;
         let score = ready.model.score(&record).map_err(Refusal::unprocessable)?;
@@ -91,16 +82,16 @@ pub fn score(
     ];
     let fields: Vec<Field> =
         columns.iter().map(|(name, column)| Field::new(*name, DataType::clone(column.data_type()), false)).collect();
-    let metadata = HashMap::from([("model".to_owned(), ready.crc())]);
+    let metadata = HashMap::from([("model".to_owned(), ready.name.clone())]);
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
-    let mut answer = Answer::new(ARROW, limits.answer_bytes);
-    let written =
-        RecordBatch::try_new(Arc::clone(&schema), columns.map(|(_, column)| column).into()).and_then(|batch| {
-            let mut writer = StreamWriter::try_new(&mut answer, &schema)?;
-            writer.write(&batch)?;
-            writer.finish()
-        });
-    written.map_err(Refusal::unprocessable)?;
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns.map(|(_, column)| column).into());
+    let batch = batch.map_err(Refusal::internal)?;
+    let mut answer = work.answer(ARROW);
+    answer.write_with(|answer| {
+        let mut writer = StreamWriter::try_new(answer, &schema)?;
+        writer.write(&batch)?;
+        writer.finish()
+    })?;
     Ok((answer, tally))
 }
 

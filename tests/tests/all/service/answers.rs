@@ -11,6 +11,7 @@ use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel, HostRecord, Width
 use feamoe_engine::Scored;
 use feamoe_tests::command::{Folder, feamoe};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::running::{Running, models, wait_for};
 
@@ -41,8 +42,9 @@ fn with_model<R>(index: usize, run: impl FnOnce(&HostModel<'_>) -> R) -> R {
     run(&HostModel::load(bytes.as_slice()).unwrap())
 }
 
-fn crc(model: &HostModel<'_>) -> Value {
-    json!(format!("{:08x}", model.crc32()))
+/// What a model is called, as `sha256sum` has it.
+fn name(blob: &[u8]) -> Value {
+    json!(Sha256::digest(blob).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
 /// The bits of the scores that the engine gives [`records`].
@@ -72,7 +74,7 @@ fn answers_have_the_bits_of_the_model() {
     let service = Running::start(&[]);
     let (status, answer) = service.post("/score?gate=true", Value::from(bodies()).to_string());
     with_model(0, |model| {
-        assert_eq!((status, &answer["model"]), (200, &crc(model)));
+        assert_eq!((status, &answer["model"]), (200, &name(&models()[0])));
         assert_eq!(bits(&answer), expected_bits(model));
     });
     let scores = answer["scores"].as_array().unwrap();
@@ -125,7 +127,7 @@ fn integer_models_are_served() {
     assert_eq!(status, 200, "{swapped}");
     let model = HostIntegerModel::load(blob.as_slice()).unwrap();
     let (status, answer) = service.post("/score?gate=true", Value::from(bodies()).to_string());
-    assert_eq!((status, &answer["model"]), (200, &json!(format!("{:08x}", model.crc32()))));
+    assert_eq!((status, &answer["model"]), (200, &name(blob.as_slice())));
     let mut record = model.record();
     _ = record.set_number("income", 24_000.0).unwrap();
     _ = record.set_category("region", "north").unwrap();
@@ -145,7 +147,7 @@ fn integer_models_are_served() {
 #[test]
 fn swaps_fail_no_request_and_mix_no_models() {
     let service = Running::start(&[]);
-    let expected: Vec<_> = [0, 1].map(|index| with_model(index, |model| (crc(model), expected_bits(model)))).into();
+    let expected: Vec<_> = [0, 1].map(|index| (name(&models()[index]), with_model(index, expected_bits))).into();
     assert_ne!(expected[0].1, expected[1].1);
     let swapping = AtomicBool::new(true);
     let body = Value::from(bodies()).to_string();
@@ -155,7 +157,7 @@ fn swaps_fail_no_request_and_mix_no_models() {
             while swapping.load(Ordering::Relaxed) {
                 let (status, answer) = service.post("/score", &body);
                 assert_eq!(status, 200, "{answer}");
-                let model = expected.iter().position(|(crc, _)| *crc == answer["model"]).expect("an unknown model");
+                let model = expected.iter().position(|(name, _)| *name == answer["model"]).expect("an unknown model");
                 assert_eq!(bits(&answer), expected[model].1);
                 seen[model] += 1;
             }
@@ -176,7 +178,7 @@ fn swaps_fail_no_request_and_mix_no_models() {
 #[test]
 fn a_bad_model_leaves_the_old_one_and_says_why() {
     let service = Running::start(&[]);
-    let [first, second] = [0, 1].map(|index| with_model(index, crc));
+    let [first, second] = [0, 1].map(|index| name(&models()[index]));
     let mut flipped = models()[1].clone();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
@@ -199,7 +201,13 @@ fn a_bad_model_leaves_the_old_one_and_says_why() {
     };
     publish(&models()[1]);
     wait_for("the second model", || service.model() == second);
+    let refusals = || service.metric("feamoe_swaps_total{outcome=\"refused\"}");
+    let before = refusals();
     publish(&flipped);
+    wait_for("the refusal", || refusals() == before + 1.0);
+    assert_eq!(service.model(), second);
+    let line = format!("\"event\":\"model\",\"model\":{second}");
+    wait_for("the log", || service.folder.text("log").contains(&line));
     publish(&models()[0]);
     wait_for("the first model", || service.model() == first);
 }
@@ -230,7 +238,7 @@ fn requests_at_fault_are_refused_with_what_is_wrong() {
 
 #[test]
 fn metrics_count_what_was_asked() {
-    let service = Running::start(&["--group", "region,plan"]);
+    let service = Running::start(&["--group", "region", "--other-group", "plan"]);
     for region in ["north", "south", "the moon"] {
         assert_eq!(service.post("/score", json!({ "region": region, "plan": 7 }).to_string()).0, 200);
     }
@@ -407,7 +415,7 @@ fn recourse_turns_the_decision() {
 /// The description has every endpoint, and the features of the model.
 #[test]
 fn the_service_describes_itself() {
-    let service = Running::start(&["--group", "plan"]);
+    let service = Running::start(&["--other-group", "plan"]);
     let found: Value = serde_json::from_str(&service.get("/openapi.json").1).unwrap();
     let paths: Vec<&String> = found["paths"].as_object().unwrap().keys().collect();
     let expected = ["/explain", "/health", "/metrics", "/model", "/openapi.json", "/ready", "/recourse", "/score"];

@@ -78,6 +78,11 @@ impl Running {
         Self { folder, process, address, agent: config.build().new_agent() }
     }
 
+    /// Ends the process; returns its folder.
+    pub fn end(mut self) -> Folder {
+        std::mem::replace(&mut self.folder, Folder::new())
+    }
+
     pub fn post_as(&self, path: &str, content: &str, token: &str, body: &[u8]) -> (u16, Value) {
         let request = self.agent.post(format!("http://{}{path}", self.address)).header("content-type", content);
         let mut response = request.header("authorization", format!("Bearer {token}")).send(body).unwrap();
@@ -158,6 +163,12 @@ impl Running {
         let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
         Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
     }
+}
+
+/// The header of a request with a body of this length, or of one that comes in chunks.
+pub fn head(path: &str, length: Option<usize>) -> String {
+    let length = length.map_or("transfer-encoding: chunked".into(), |length| format!("content-length: {length}"));
+    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{length}\r\n\r\n")
 }
 
 /// Waits until it is so.
