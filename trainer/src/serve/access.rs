@@ -32,7 +32,10 @@ impl Token {
     /// of visible ASCII characters.
     pub fn read(path: &Path) -> Result<Self, ServeError> {
         let fault = |problem: String| ServeError::Token { file: path.display().to_string(), problem };
-        let file = File::open(path).map_err(|error| fault(error.to_string()))?;
+        let missing = |error| {
+            fault(format!("cannot read the token: {error}; it is a text of visible characters that you choose"))
+        };
+        let file = File::open(path).map_err(missing)?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
@@ -133,7 +136,10 @@ impl Access {
         let authority =
             authority.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "found a Host header that is no host"))?;
         if authority.as_str().contains('@') {
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "found a user in the Host header, expected a host alone"));
+            return Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "found a user in the Host header, expected a host alone",
+            ));
         }
         let name = authority.host();
         let address: Option<IpAddr> = name.trim_start_matches('[').trim_end_matches(']').parse().ok();

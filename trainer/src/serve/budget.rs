@@ -88,6 +88,7 @@ impl AsRef<[u8]> for Buffer {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

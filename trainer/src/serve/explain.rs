@@ -101,7 +101,7 @@ pub fn explain(work: &Work<'_>, body: &[u8], options: Options) -> Result<Answer,
     let mut answer = work.answer_each(body, &head, "explanations", |record, _| {
         explain_into(work, record, options.method, &mut left, &mut why)?;
         Ok(Explanation {
-            score: Score::new(work.ready, record, &why.score, true),
+            score: Score::new(work.ready, record, &why.score, true)?,
             base_value: why.base_value,
             values: ByName(work.ready.names.all().zip(why.values).collect()),
             residual: why.residual,

@@ -148,7 +148,8 @@ impl Line {
             return Err(Refusal::busy(format_args!("{message}; send it again")));
         }
         if own >= line.share {
-            let message = format!("found {own} requests of this address before this one, which is as many as it may have");
+            let message =
+                format!("found {own} requests of this address before this one, which is as many as it may have");
             return Err(Refusal::busy(format_args!("{message}; send it again")));
         }
         places.insert(client, own + 1);
@@ -197,6 +198,7 @@ fn step_back() {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::mpsc::channel;
 
@@ -212,9 +214,9 @@ mod tests {
             line.wait(client, Box::new(move || sender.send((name, place)).unwrap()));
             Ok::<_, Refusal>(())
         };
-        ["a", "b", "c"].map(|name| enter(busy, name).unwrap());
+        ["a", "b", "c"].into_iter().for_each(|name| enter(busy, name).unwrap());
         assert!(enter(busy, "d").unwrap_err().message.starts_with("found 3 requests of this address"));
-        ["x", "y", "z"].map(|name| enter(quiet, name).unwrap());
+        ["x", "y", "z"].into_iter().for_each(|name| enter(quiet, name).unwrap());
         let other = enter(IpAddr::from([10, 0, 0, 3]), "p").unwrap_err();
         assert!(other.message.starts_with("found 6 requests before this one"), "{other:?}");
         while let Some(job) = line.next() {

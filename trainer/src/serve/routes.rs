@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use axum::{Extension, Router};
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{MatchedPath, Query, Request, State};
@@ -16,6 +15,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::limits::MAX_BLOB_BYTES;
 use http_body_util::BodyExt as _;
@@ -435,9 +435,8 @@ async fn slow<T: Send + 'static>(
     let Query(options) = options?;
     let body = body(&service, &peer, request, service.limits.body_bytes).await?;
     let shared = Arc::clone(&service);
-    let work = move |wish: &Wish<'_>| {
-        answer(&shared.work(&shared.published.load(), wish), body.bytes.as_ref(), options)
-    };
+    let work =
+        move |wish: &Wish<'_>| answer(&shared.work(&shared.published.load(), wish), body.bytes.as_ref(), options);
     run(&service.slow, peer, work).await
 }
 

@@ -34,8 +34,12 @@ pub struct Scores<'r> {
 /// The score of a record.
 #[derive(Serialize, ToSchema)]
 pub struct Score<'r> {
-    /// The probability of the favourable outcome, or the score that stands for it.
+    /// The probability of the favourable outcome.
     probability: f32,
+    /// What decides, where the model has probabilities that were calibrated apart from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    score: Option<f32>,
     /// Whether the outcome is favourable.
     decision: bool,
     notes: Notes<'r>,
@@ -47,13 +51,14 @@ pub struct Score<'r> {
 
 impl<'r> Score<'r> {
     /// Describes a score.
-    pub fn new(ready: &Ready<'r>, record: &AnyRecord<'_>, score: &HostScore, gate: bool) -> Self {
-        Self {
-            probability: score.probability,
+    pub fn new(ready: &Ready<'r>, record: &AnyRecord<'_>, score: &HostScore, gate: bool) -> Result<Self, Refusal> {
+        Ok(Self {
+            probability: ready.model.calibrated(record, score).map_err(Refusal::internal)?,
+            score: ready.model.is_calibrated().then_some(score.probability),
             decision: score.decision,
             notes: Notes::new(&ready.names, record),
             gate: gate.then(|| score.gate.iter().copied().take(ready.model.experts()).collect()),
-        }
+        })
     }
 }
 
@@ -95,7 +100,7 @@ pub fn score(work: &Work<'_>, body: &[u8], options: Options) -> Result<(Answer, 
     let mut answer = work.answer_each(body, &[], "scores", |record, groups| {
         let score = work.ready.model.score(record).map_err(Refusal::unprocessable)?;
         tally.add(score.decision, record.notes(), groups.iter().map(Group::label));
-        Ok(Score::new(work.ready, record, &score, options.gate))
+        Score::new(work.ready, record, &score, options.gate)
     })?;
     answer.text("}")?;
     Ok((answer, tally))

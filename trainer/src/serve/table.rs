@@ -32,7 +32,8 @@ const MOST_COLUMNS: usize = 4096;
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// Scores every row of an Arrow stream, and counts the decisions. The answer is an Arrow stream
-/// too: probability, decision, and how many values were missing, clamped and unseen.
+/// too: probability, decision, how many values were missing, clamped and unseen, and the score where
+/// it is not the probability.
 pub fn score(work: &Work<'_>, body: Bytes) -> Result<(Answer, Tally), Refusal> {
     let Work { ready, columns, limits, wish, .. } = *work;
     check(&body, limits.records).map_err(Refusal::unprocessable)?;
@@ -49,7 +50,7 @@ pub fn score(work: &Work<'_>, body: Bytes) -> Result<(Answer, Tally), Refusal> {
 
     let mut record = ready.model.record();
     let mut tally = Tally::default();
-    let (mut probability, mut decision) = (Vec::new(), Vec::new());
+    let (mut probability, mut scores, mut decision) = (Vec::new(), Vec::new(), Vec::new());
     let mut noted = [const { Vec::<u16>::new() }; 3];
     while rows.advance().map_err(Refusal::unprocessable)? {
         wish.check()?;
@@ -65,7 +66,8 @@ pub fn score(work: &Work<'_>, body: Bytes) -> Result<(Answer, Tally), Refusal> {
             })
             .collect();
         tally.add(score.decision, record.notes(), groups.iter().map(Group::label));
-        probability.push(score.probability);
+        probability.push(ready.model.calibrated(&record, &score).map_err(Refusal::internal)?);
+        scores.push(score.probability);
         decision.push(score.decision);
         for (column, count) in noted.iter_mut().zip(counted(record.notes())) {
             column.push(count);
@@ -73,6 +75,8 @@ pub fn score(work: &Work<'_>, body: Bytes) -> Result<(Answer, Tally), Refusal> {
     }
 
     let [missing, clamped, unseen] = noted;
+    let apart: Option<(&str, ArrayRef)> =
+        ready.model.is_calibrated().then(|| ("score", Arc::new(Float32Array::from(scores)) as ArrayRef));
     let columns: [(&str, ArrayRef); 5] = [
         ("probability", Arc::new(Float32Array::from(probability))),
         ("decision", Arc::new(BooleanArray::from(decision))),
@@ -80,11 +84,12 @@ pub fn score(work: &Work<'_>, body: Bytes) -> Result<(Answer, Tally), Refusal> {
         ("clamped", Arc::new(UInt16Array::from(clamped))),
         ("unseen", Arc::new(UInt16Array::from(unseen))),
     ];
+    let columns: Vec<(&str, ArrayRef)> = columns.into_iter().chain(apart).collect();
     let fields: Vec<Field> =
         columns.iter().map(|(name, column)| Field::new(*name, DataType::clone(column.data_type()), false)).collect();
     let metadata = HashMap::from([("model".to_owned(), ready.name.clone())]);
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), columns.map(|(_, column)| column).into());
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns.into_iter().map(|(_, column)| column).collect());
     let batch = batch.map_err(Refusal::internal)?;
     let mut answer = work.answer(ARROW);
     answer.write_with(|answer| {

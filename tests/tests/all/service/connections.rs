@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::running::{Running, TOKEN, head};
+use super::running::{Running, TOKEN, head, head_with};
 
 /// Long before any time-out of a service that has `--body-timeout 600`.
 const SOON: Duration = Duration::from_secs(30);
@@ -16,7 +16,7 @@ fn unfinished_bodies_make_room() {
     let service = Running::start(&[&times[..], &["--listen", "0.0.0.0:0", "--connections", "8"]].concat());
     let half = |token: &str| {
         let mut client = service.connect();
-        let head = head("/score", Some(100)).replace("\r\n\r\n", &format!("\r\nauthorization: Bearer {token}\r\n\r\n"));
+        let head = head_with("/score", Some(100), &format!("authorization: Bearer {token}"));
         client.write_all(format!("{head}[{{").as_bytes()).unwrap();
         client
     };

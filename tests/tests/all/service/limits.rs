@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use feamoe_tests::command::feamoe;
 
-use super::running::{Running, folder, head, models, wait_for};
+use super::running::{Running, folder, head, head_with, models, wait_for};
 
 /// What one request may take beyond the idle service.
 const MOST_KILOBYTES: u64 = 64 * 1024;
@@ -106,8 +106,8 @@ fn work_has_a_time() {
     let many = ["--max-records", "10000000", "--max-answer", "1000000000", "--work-timeout", "1"];
     let service = Running::start(&many);
     let body = format!("[{}{{}}]", "{\"income\":1},".repeat(150_000));
-    let length = body.len();
-    let answer = service.say(&format!("{}{body}", head("/recourse?answers=20", Some(length)).replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n")));
+    let head = head_with("/recourse?answers=20", Some(body.len()), "connection: close");
+    let answer = service.say(&format!("{head}{body}"));
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1\r\n"), "{answer}");
     assert!(answer.contains("more than 1 s of work"), "{answer}");
 }

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use super::running::{Running, head, wait_for};
+use super::running::{Running, head, head_with, wait_for};
 
 /// What two megabytes in the worst parts may take beyond the idle service.
 const MOST_KILOBYTES: u64 = 24 * 1024;
@@ -15,10 +15,8 @@ fn a_body_in_chunks_of_one_byte_takes_little_more_than_itself() {
     assert_eq!(service.post("/score", "{}").0, 200);
     let idle = service.memory("VmHWM:");
     let chunks = "1\r\n \r\n".repeat(2_000_000);
-    let answer = service.say(&format!(
-        "{}{chunks}2\r\n{{}}\r\n0\r\n\r\n",
-        head("/score", None).replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n")
-    ));
+    let head = head_with("/score", None, "connection: close");
+    let answer = service.say(&format!("{head}{chunks}2\r\n{{}}\r\n0\r\n\r\n"));
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     if let Some((idle, most)) = idle.zip(service.memory("VmHWM:")) {
         println!("{idle} kB idle, {most} kB at most");
