@@ -11,6 +11,15 @@
 //!
 //! Every connection sends one record after another, each when the last one was answered: a closed
 //! loop. An answer that is not 200, or that does not come, is a failure; then the exit code is 1.
+//!
+//! Requests a second depend on whatever else runs; `--process PID` also says how long the service
+//! computed for each. To compare two versions, start both and ask them in turn:
+//!
+//! ```text
+//! for run in 1 2 3 4 5 6 7 8; do for service in $A $B $B $A; do
+//!     load 127.0.0.1:${service%/*} --seconds 2 --process ${service#*/}     # service = PORT/PID
+//! done; done
+//! ```
 
 use std::fs;
 use std::net::SocketAddr;
@@ -82,6 +91,9 @@ struct Options {
     /// The body; without it, a record of the model's features
     #[arg(long)]
     body: Option<String>,
+    /// The process of the service, on this machine: how long it computed for each request
+    #[arg(long)]
+    process: Option<u32>,
 }
 
 #[tokio::main]
@@ -93,6 +105,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let body = body.unwrap_or_else(|| record.clone());
     let blobs = swap.iter().map(|path| fs::read(path).with_context(|| path.display().to_string()));
     let blobs = blobs.collect::<Result<Vec<_>, _>>()?;
+    let computed_before = options.process.map(computed).transpose()?;
     let end = Instant::now() + Duration::from_secs(seconds);
 
     let closed = Arc::new(AtomicU64::new(0));
@@ -113,6 +126,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         failed += failures;
     }
 
+    let computed = options.process.map(computed).transpose()?;
     let found = all.quantiles(&QUANTILES)?.context("no request was answered")?;
     let count = found.total_count();
     println!("{:>10} requests/s, {connections} connections, {seconds} s", count / u128::from(seconds.max(1)));
@@ -122,6 +136,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     println!("{:>10} us max", found.max().end() / 1_000);
     println!("{swaps:>10} swaps");
+    if let Some((before, after)) = computed_before.zip(computed) {
+        println!("{:>10.2} us of processor time a request", (after - before).as_secs_f64() * 1e6 / count as f64);
+    }
     let (mut explained, mut refused) = (0, 0);
     for explaining in explaining {
         let (answered, busy) = explaining.await??;
@@ -140,6 +157,16 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     println!("{failed:>10} of {count} requests failed");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Returns the time that a process has computed, to 10 ms.
+fn computed(process: u32) -> anyhow::Result<Duration> {
+    let file = format!("/proc/{process}/stat");
+    let stat = fs::read_to_string(&file).with_context(|| file.clone())?;
+    // Behind the name, which may hold anything: user and system time, in hundredths of a second.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    let ticks = fields.map(str::parse::<u64>).sum::<Result<u64, _>>().context(file)?;
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 /// Asks until the end; returns the latencies, and how many requests failed.

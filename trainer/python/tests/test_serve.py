@@ -26,7 +26,7 @@ def service(tmp_path):
     token = tmp_path / "token"
     token.touch(mode=0o600)
     token.write_text(TOKEN)
-    options = ["--listen", "127.0.0.1:0", "--token-file", token, "--group", "plan", "--max-records", "20"]
+    options = ["--listen", "127.0.0.1:0", "--token-file", token, "--other-group", "plan", "--max-records", "20"]
     with subprocess.Popen(
         [command, "serve", tmp_path / "lending.feamoe", *options, "--quiet"], stdout=subprocess.PIPE, text=True
     ) as process:

@@ -26,6 +26,9 @@ pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
             ServeError::Open(_) => Some("--token-file FILE"),
             ServeError::Files { .. } => Some("lower --connections, or raise the limit by ulimit -n"),
             ServeError::Listen { .. } => Some("--listen ADDRESS:PORT"),
+            ServeError::Group { .. } => Some("--other-group COLUMN takes one that the schema does not have"),
+            ServeError::OlderThanBefore { .. } => Some("--allow-older"),
+            ServeError::Write(_) | ServeError::Memory { .. } => Some("--version-file FILE"),
             _ => None,
         };
     }

@@ -19,7 +19,8 @@ const ENDPOINTS: &str = "Endpoints: POST /score (JSON or an Arrow stream), POST 
 POST /model (puts another model in place, in memory only), GET /health, GET /ready, GET /metrics for Prometheus, GET /openapi.json.
 
 A body is one record, an object by the features' names, or an array of records. The first line on standard output is the address. Standard error has a JSON \
-object for each request, without anything that a client sent; with --quiet those that were answered are left out.
+object for each request, without its values, its query or its client's address; a model that is refused is logged with the reason, which may quote names in it. \
+With --quiet those that were answered are left out.
 
 The model is replaced by SIGHUP, which reads its file again, or by POST /model with the token. A model that is refused leaves the old one in its place. SIGTERM \
 and Ctrl-C let running requests end; a second one ends the process at once.";
@@ -51,17 +52,25 @@ pub struct Options {
     /// The lowest version of the line to begin with; later ones may not be below the model in use
     #[arg(long, value_name = "N", requires = "trust", default_value_t = 0)]
     least_version: u32,
-    /// Take older versions than the model in use too
+    /// File that keeps the version of the model in use, so that none below it is taken after a
+    /// restart either [default: MODEL with .version after its name]
+    #[arg(long, value_name = "FILE", requires = "trust")]
+    version_file: Option<PathBuf>,
+    /// Take versions too that are older than the model in use, or than the version file has it; the
+    /// file then has theirs
     #[arg(long, requires = "trust", conflicts_with = "least_version")]
     allow_older: bool,
     /// Names by which clients call the service, beside localhost and its address: a request with
     /// another Host is refused, as web pages of others would send it
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     host: Vec<String>,
-    /// Columns, such as protected ones, by whose values /metrics counts the decisions; records may
-    /// have them beside the model's features
+    /// Features or protected columns of the model's schema by whose values /metrics counts the
+    /// decisions, the first 32 values of each by name; records may have them beside the features
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     group: Vec<String>,
+    /// As --group, of columns that the model's schema does not have
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    other_group: Vec<String>,
     /// Most records of a request
     #[arg(long, value_name = "N", default_value_t = Limits::default().records, value_parser = whole::<usize>(1..=10_000_000))]
     max_records: usize,
@@ -74,13 +83,19 @@ pub struct Options {
     /// Most bytes of an answer
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().answer_bytes, value_parser = whole::<usize>(1024..=1 << 30))]
     max_answer: usize,
-    /// Most connections at a time; beyond, the one that has been idle longest is closed
+    /// Most bytes of all bodies and answers together, but for the first 16 KiB of each; beyond, the
+    /// answer is 503 with Retry-After
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().memory_bytes, value_parser = whole::<usize>(1 << 20..=1 << 40))]
+    memory: usize,
+    /// Most connections at a time; beyond, the one is closed that has been longest without a
+    /// complete request
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = whole::<usize>(1..=100_000))]
     connections: usize,
     /// Threads for explanations and recourse, 1 to 1024 [default: one a core, but for one]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1024))]
     threads: Option<usize>,
-    /// Requests that wait for these threads; beyond, the answer is 503 with Retry-After
+    /// Requests that wait for these threads; beyond, the answer is 503 with Retry-After. The
+    /// addresses of clients take turns, and each has at most half of threads and queue
     #[arg(long, value_name = "N", default_value_t = Limits::default().queue, value_parser = whole::<usize>(0..=100_000))]
     queue: usize,
     /// Seconds that a connection may be idle, or take to send the header of a request
@@ -107,6 +122,7 @@ impl Options {
             coalitions: self.max_coalitions,
             body_bytes: self.max_body,
             answer_bytes: self.max_answer,
+            memory_bytes: self.memory,
             connections: self.connections,
             threads: self.threads.unwrap_or(Limits::default().threads),
             queue: self.queue,
@@ -123,7 +139,12 @@ impl Options {
     fn trust(&self) -> anyhow::Result<Option<Trust>> {
         let Some(line) = self.line.clone() else { return Ok(None) };
         let keys = self.trust.iter().map(|path| keys::read_public(path)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Some(Trust { keys, line, least: (!self.allow_older).then_some(self.least_version) }))
+        let memory = self.version_file.clone().unwrap_or_else(|| {
+            let mut name = self.model.clone().into_os_string();
+            name.push(".version");
+            name.into()
+        });
+        Ok(Some(Trust { keys, line, least: (!self.allow_older).then_some(self.least_version), memory }))
     }
 }
 
@@ -133,8 +154,13 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     signals::heed_to_the_end();
     let token = options.token_file.as_deref().map(Token::read).transpose()?;
     let access = Access::new(options.listen, options.host.clone(), token)?;
-    let settings =
-        Settings { limits: options.limits(), access, groups: options.group.clone(), trust: options.trust()? };
+    let settings = Settings {
+        limits: options.limits(),
+        access,
+        groups: options.group.clone(),
+        other_groups: options.other_group.clone(),
+        trust: options.trust()?,
+    };
     let service =
         Service::new(AlignedBytes::read(&options.model)?, settings, Log::new(io::stderr(), print::is_quiet()));
     let service = service.with_context(|| format!("{}: not a usable model", options.model.display()))?;

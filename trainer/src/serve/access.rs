@@ -7,13 +7,15 @@ use std::path::Path;
 
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::ServeError;
 use super::refusal::Refusal;
 
+/// Most bytes of names and values of a header.
+const HEADER_BYTES: usize = 32 << 10;
 /// Fewest and most bytes of a token.
 const TOKEN_BYTES: [usize; 2] = [16, 1_024];
 
@@ -30,7 +32,10 @@ impl Token {
     /// of visible ASCII characters.
     pub fn read(path: &Path) -> Result<Self, ServeError> {
         let fault = |problem: String| ServeError::Token { file: path.display().to_string(), problem };
-        let file = File::open(path).map_err(|error| fault(error.to_string()))?;
+        let missing = |error| {
+            fault(format!("cannot read the token: {error}; it is a text of visible characters that you choose"))
+        };
+        let file = File::open(path).map_err(missing)?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
@@ -96,21 +101,26 @@ impl Access {
         Ok(Self { hosts, token, is_open })
     }
 
+    /// Returns whether other machines reach the service: then every request needs the token, but
+    /// for the free ones.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Refuses a request that may not be asked. `local` is the address that the client reached.
-    pub(super) fn check(
-        &self,
-        needs: Needs,
-        method: &Method,
-        headers: &HeaderMap,
-        local: Option<IpAddr>,
-    ) -> Result<(), Refusal> {
+    pub(super) fn check<B>(&self, needs: Needs, request: &Request<B>, local: Option<IpAddr>) -> Result<(), Refusal> {
+        let headers = request.headers();
+        check_length(headers)?;
         if needs.is_free {
             return Ok(());
         }
         let host = self.check_host(headers, local)?;
+        if request.uri().authority().is_some_and(|target| *target != host) {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "found a host in the path that is not that of Host"));
+        }
         check_origin(headers, &host)?;
         self.check_token(needs, headers)?;
-        if *method == Method::POST && !needs.media_types.is_empty() {
+        if *request.method() == Method::POST && !needs.media_types.is_empty() {
             check_media_type(headers, needs.media_types)?;
         }
         Ok(())
@@ -125,6 +135,12 @@ impl Access {
         let authority = Authority::try_from(host.as_bytes());
         let authority =
             authority.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "found a Host header that is no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "found a user in the Host header, expected a host alone",
+            ));
+        }
         let name = authority.host();
         let address: Option<IpAddr> = name.trim_start_matches('[').trim_end_matches(']').parse().ok();
         let is_own = match address {
@@ -158,6 +174,16 @@ impl Access {
         let message = "found no or another token, expected the header Authorization: Bearer TOKEN";
         Err(Refusal::new(StatusCode::UNAUTHORIZED, message))
     }
+}
+
+/// Names and values of the header, without what stands between them.
+fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
+    let length: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if length <= HEADER_BYTES {
+        return Ok(());
+    }
+    let message = format!("found a header of {length} bytes, expected at most {HEADER_BYTES}");
+    Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message))
 }
 
 /// Browsers name the page that sends a request by its origin; this service has none of its own.

@@ -1,12 +1,14 @@
 //! Answers as they are written: JSON whose numbers read back to the bits of the model's, no longer
-//! than the limit.
+//! than the limit, counted in the budget until they are sent.
 
 use std::io;
 
+use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::budget::Buffer;
 use super::refusal::Refusal;
 
 /// The media type of an answer, and of a body, in JSON.
@@ -15,52 +17,54 @@ pub const JSON: &str = "application/json";
 /// An answer, as far as it is written.
 pub struct Answer {
     media_type: &'static str,
-    bytes: Vec<u8>,
+    buffer: Buffer,
+    length: usize,
     most: usize,
+    /// Why it could not grow: a writer's error has no room for it.
+    refusal: Option<Refusal>,
 }
 
 impl Answer {
     /// Starts an answer of at most `most` bytes.
-    pub fn new(media_type: &'static str, most: usize) -> Self {
-        Self { media_type, bytes: Vec::new(), most }
-    }
-
-    /// Makes an answer of one value.
-    pub fn of(value: &impl Serialize, most: usize) -> Result<Self, Refusal> {
-        let mut answer = Self::new(JSON, most);
-        answer.add(value).map_err(Refusal::unprocessable)?;
-        Ok(answer)
+    pub fn new(media_type: &'static str, buffer: Buffer, most: usize) -> Self {
+        Self { media_type, buffer, length: 0, most, refusal: None }
     }
 
     /// Adds text as it stands.
-    pub fn text(&mut self, text: &str) -> Result<(), String> {
-        io::Write::write_all(self, text.as_bytes()).map_err(|error| error.to_string())
+    pub fn text(&mut self, text: &str) -> Result<(), Refusal> {
+        self.write_with(|answer| io::Write::write_all(answer, text.as_bytes()))
     }
 
     /// Adds a value as JSON.
-    pub fn add(&mut self, value: &impl Serialize) -> Result<(), String> {
-        serde_json::to_writer(self, value).map_err(|error| error.to_string())
+    pub fn add(&mut self, value: &impl Serialize) -> Result<(), Refusal> {
+        self.write_with(|answer| serde_json::to_writer(answer, value))
     }
 
-    /// Adds an element of a list, which has `before` of them.
-    pub fn element(&mut self, before: usize, value: &impl Serialize) -> Result<(), String> {
-        if before > 0 {
-            self.text(",")?;
+    /// Lets `write` add to it; says why where there was no room.
+    pub fn write_with<E: ToString>(&mut self, write: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), Refusal> {
+        let written = write(self);
+        written.map_err(|error| self.refusal.take().unwrap_or_else(|| Refusal::unprocessable(error)))
+    }
+
+    fn grow(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let most = self.most;
+        if bytes.len() > most.saturating_sub(self.length) {
+            let message =
+                format!("found an answer of more than {most} bytes, expected at most {most}; send fewer records");
+            return Err(Refusal::unprocessable(message));
         }
-        self.add(value)
+        self.length += bytes.len();
+        self.buffer.extend(bytes)
     }
 }
 
 impl io::Write for Answer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let most = self.most;
-        if bytes.len() > most.saturating_sub(self.bytes.len()) {
-            let message =
-                format!("found an answer of more than {most} bytes, expected at most {most}; send fewer records");
-            return Err(io::Error::other(message));
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
+        let grown = self.grow(bytes);
+        grown.map(|()| bytes.len()).map_err(|refusal| {
+            self.refusal = Some(refusal);
+            io::ErrorKind::StorageFull.into()
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -70,6 +74,7 @@ impl io::Write for Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        ([(CONTENT_TYPE, self.media_type)], self.bytes).into_response()
+        // The buffer is dropped, and its bytes given back, when the last of it is sent.
+        ([(CONTENT_TYPE, self.media_type)], Bytes::from_owner(self.buffer)).into_response()
     }
 }

@@ -1,36 +1,41 @@
 //! Connections: how many there are, how long they may take, and how they end.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::pin;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
 use super::patient::Patient;
-use super::routes::{Local, Service, router};
+use super::routes::{Service, router};
 use super::{Limits, ServeError};
 
-/// Bytes of a request's header, and of what is read of a body at a time.
-const BUFFER_BYTES: usize = 32 << 10;
-/// Pause after the system could not hand over a connection: it has none of something.
+/// Bytes that are read at a time; a longer header is refused by its status alone.
+const BUFFER_BYTES: usize = 64 << 10;
+/// Pause before another look: for a connection that the system could not hand over, for one that
+/// is idle, for a client that leaves.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Open files of the process beside its connections.
 #[cfg(unix)]
 const OTHER_FILES: u64 = 64;
-/// Of a connection that is busy, in place of when it became idle.
-const BUSY: u64 = u64::MAX;
 
 /// A service that listens.
 pub struct Server {
@@ -93,11 +98,10 @@ impl Server {
             () = end => {}
         }
         drop(listener);
-        service.is_ending.store(true, Relaxed);
         service.note("ending", None, None);
         _ = ending.send(true);
         let count = u32::try_from(connections).unwrap_or(u32::MAX);
-        let have_ended = tokio::time::timeout(grace, all.places.acquire_many(count)).await;
+        let have_ended = timeout(grace, all.places.acquire_many(count)).await;
         let cut = connections.saturating_sub(all.places.available_permits());
         let message = have_ended.is_err().then(|| format!("{cut} connections were cut after the grace"));
         service.note("ended", None, message.as_deref());
@@ -113,22 +117,21 @@ async fn connection(
     mut is_ending: watch::Receiver<bool>,
 ) {
     let limits = service.limits;
-    let local = stream.local_addr().map(|address| Local(address.ip()));
     // Answers are small: none waits to be sent with the next.
     _ = stream.set_nodelay(true);
+    let [local, client] = [stream.local_addr(), stream.peer_addr()].map(|address| address.map(|address| address.ip()));
+    // Where there is no address any more, the client has left.
+    let (Ok(local), Ok(client)) = (local, client) else { return };
+    let (stream, activity) = (Arc::new(stream), &entered.activity);
+    let peer = Peer { local, client, activity: Arc::clone(activity), stream: Arc::clone(&stream) };
     service.metrics.connections.inc();
     let router = TowerToHyperService::new(router);
-    let activity = &entered.activity;
     let answer = service_fn(|mut request: Request<Incoming>| {
-        if let Ok(local) = &local {
-            request.extensions_mut().insert(*local);
-        }
-        let busy = activity.begin();
+        request.extensions_mut().insert(peer.clone());
         let answer = router.call(request);
         async move {
-            let answer = answer.await;
-            drop(busy);
-            answer
+            let sending = |body| Sending { body, busy: Some(activity.begin()) };
+            answer.await.map(|answer| answer.map(sending))
         }
     });
     let mut builder = http1::Builder::new();
@@ -151,20 +154,97 @@ async fn connection(
     service.metrics.connections.dec();
 }
 
+/// The other side of the connection that a request came by.
+#[derive(Clone)]
+pub struct Peer {
+    /// The address of this machine that it reached.
+    pub local: IpAddr,
+    /// Its own.
+    pub client: IpAddr,
+    activity: Arc<Activity>,
+    stream: Arc<TcpStream>,
+}
+
+impl Peer {
+    /// Says that a request is complete: its connection is not closed for others.
+    pub fn begin(&self) -> Busy {
+        self.activity.begin()
+    }
+
+    /// Ends the connection, and with it this future and all that waits beside it, when the client
+    /// leaves. hyper looks for that too, but not behind bytes that the client has sent ahead.
+    pub async fn watch(&self) -> Infallible {
+        while let Ok(ready) = self.stream.ready(Interest::READABLE).await
+            && !ready.is_read_closed()
+        {
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.activity.close.notify_one();
+        pending().await
+    }
+}
+
+/// The body of an answer: its connection is busy until all of it is sent.
+struct Sending {
+    body: Body,
+    busy: Option<Busy>,
+}
+
+impl hyper::body::Body for Sending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        // Answers are of one frame. Dropped when it is sent, while the body is when it is taken.
+        let keep = |bytes| match self.busy.take() {
+            Some(busy) => Bytes::from_owner(Sent { bytes, _busy: busy }),
+            None => bytes,
+        };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(keep))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+struct Sent {
+    bytes: Bytes,
+    _busy: Busy,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// All connections.
 struct All {
     places: Arc<Semaphore>,
-    start: Instant,
     open: Mutex<HashMap<u64, Arc<Activity>>>,
     count: AtomicU64,
 }
 
 /// What a connection does.
 struct Activity {
-    /// When it became idle, in microseconds since the start; [`BUSY`] while a request is worked on.
-    idle_since: AtomicU64,
-    start: Instant,
+    state: Mutex<State>,
     close: Notify,
+}
+
+/// A connection may have several answers that are not sent yet, of requests that it sent ahead.
+struct State {
+    /// Complete requests whose answer is not sent.
+    requests: usize,
+    /// When it last had none.
+    idle_since: Instant,
+    /// Whether it makes room for another.
+    is_closing: bool,
 }
 
 /// A connection among the others.
@@ -174,60 +254,90 @@ struct Entered {
     activity: Arc<Activity>,
 }
 
-/// A request that is worked on.
-struct Busy(Arc<Activity>);
+/// A complete request, until its work or its answer is done.
+pub struct Busy(Arc<Activity>);
 
 impl All {
     fn new(connections: usize) -> Self {
         let places = Arc::new(Semaphore::new(connections));
-        Self { places, start: Instant::now(), open: Mutex::default(), count: AtomicU64::new(0) }
+        Self { places, open: Mutex::default(), count: AtomicU64::new(0) }
     }
 
-    /// Returns the place of a new connection, for which the one ends that has been idle longest
-    /// where there is none.
+    /// Returns the place of a new connection; where there is none, the one ends that has been idle
+    /// longest.
     async fn place(&self, service: &Service) -> Option<OwnedSemaphorePermit> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Some(place);
         }
-        let idlest = {
-            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let idle = open.values().map(|activity| (activity.idle_since.load(Relaxed), activity));
-            idle.filter(|(since, _)| *since != BUSY)
-                .min_by_key(|(since, _)| *since)
-                .map(|(_, idlest)| Arc::clone(idlest))
-        };
-        if let Some(idlest) = idlest {
-            // No other is chosen for the next one.
-            idlest.idle_since.store(BUSY, Relaxed);
-            idlest.close.notify_one();
-            service.metrics.closed_idle.inc();
+        loop {
+            if self.close_idlest() {
+                service.metrics.closed_idle.inc();
+            }
+            // Where all were busy, one may be idle by then.
+            if let Ok(place) = timeout(PAUSE, Arc::clone(&self.places).acquire_owned()).await {
+                return place.ok();
+            }
         }
-        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
+    /// Closes the connection that has been idle longest; false where there is none.
+    fn close_idlest(&self) -> bool {
+        loop {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let idle = open.values().filter_map(|activity| Some((activity.idle_since()?, activity)));
+            let Some(idlest) = idle.min_by_key(|(since, _)| *since).map(|(_, idlest)| Arc::clone(idlest)) else {
+                return false;
+            };
+            drop(open);
+            // Not where a request came meanwhile.
+            if idlest.close_idle() {
+                return true;
+            }
+        }
     }
 
     fn enter(self: &Arc<Self>) -> Entered {
         let key = self.count.fetch_add(1, Relaxed);
-        let activity = Arc::new(Activity { idle_since: AtomicU64::new(0), start: self.start, close: Notify::new() });
-        activity.rest();
+        let state = State { requests: 0, idle_since: Instant::now(), is_closing: false };
+        let activity = Arc::new(Activity { state: Mutex::new(state), close: Notify::new() });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&activity));
         Entered { all: Arc::clone(self), key, activity }
     }
 }
 
 impl Activity {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn begin(self: &Arc<Self>) -> Busy {
-        self.idle_since.store(BUSY, Relaxed);
+        self.state().requests += 1;
         Busy(Arc::clone(self))
     }
 
-    fn rest(&self) {
-        self.idle_since.store(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(BUSY - 1), Relaxed);
+    /// Returns since when it could be closed for another.
+    fn idle_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.requests == 0 && !state.is_closing).then_some(state.idle_since)
+    }
+
+    /// Closes it if it is idle.
+    fn close_idle(&self) -> bool {
+        let mut state = self.state();
+        let is_idle = state.requests == 0 && !state.is_closing;
+        if is_idle {
+            state.is_closing = true;
+            self.close.notify_one();
+        }
+        is_idle
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.rest();
+        let mut state = self.0.state();
+        state.requests -= 1;
+        state.idle_since = Instant::now();
     }
 }
 

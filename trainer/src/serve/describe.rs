@@ -1,19 +1,20 @@
 //! `GET /model`: what the model is.
 
+use axum::body::Bytes;
 use feamoe_engine::FeatureIndex;
 use feamoe_engine::schema::{Kind, Transform};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::answer::Answer;
-use super::published::{Named, Ready};
-use super::refusal::Refusal;
+use super::published::{Named, Ready, hex};
 
 /// What the model is.
 #[derive(Serialize, ToSchema)]
 pub struct Model<'r> {
-    /// CRC-32 of the model, 8 hex digits.
-    model: String,
+    /// SHA-256 of the model, 64 hex digits.
+    model: &'r str,
+    /// Its CRC-32, 8 hex digits: finds damage, names nothing.
+    crc32: String,
     /// Its length.
     bytes: usize,
     /// Its experts.
@@ -35,21 +36,22 @@ pub struct Model<'r> {
     features: Vec<Feature<'r>>,
 }
 
-/// Describes the model in an answer of at most `most` bytes.
-pub fn model(ready: &Ready<'_>, most: usize) -> Result<Answer, Refusal> {
+/// Describes the model.
+pub fn model(ready: &Ready<'_>) -> serde_json::Result<Bytes> {
     let model = ready.model;
     let provenance = model.provenance();
     let (major, minor, patch) = provenance.trainer_version;
     let features = model.schema().features().iter().enumerate();
-    let answer = Model {
-        model: ready.crc(),
+    let description = Model {
+        model: &ready.name,
+        crc32: format!("{:08x}", model.crc32()),
         bytes: model.blob_bytes(),
         experts: model.experts(),
         threshold: model.threshold(),
         outcome: model.schema().positive_name(),
         background_rows: ready.background.as_ref().map_or(0, |background| background.rows()),
         training_rows: provenance.training_rows,
-        data_sha256: provenance.data_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+        data_sha256: hex(&provenance.data_sha256),
         seed: provenance.seed,
         trainer_version: format!("{major}.{minor}.{patch}"),
         features: features
@@ -59,7 +61,7 @@ pub fn model(ready: &Ready<'_>, most: usize) -> Result<Answer, Refusal> {
             })
             .collect(),
     };
-    Answer::of(&answer, most)
+    serde_json::to_vec(&description).map(Bytes::from)
 }
 
 /// A feature of the model.

@@ -7,13 +7,10 @@ use feamoe_engine::{ExplainError, Method, Space};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Limits;
-use super::answer::{Answer, JSON};
-use super::pool::Wish;
-use super::published::Ready;
-use super::record;
+use super::answer::Answer;
 use super::refusal::Refusal;
 use super::score::Score;
+use super::work::Work;
 use crate::explanation::{Background, Fastest};
 use crate::model::{AnyModel, AnyRecord, HostAttribution, HostWorkspace};
 
@@ -55,7 +52,7 @@ impl Procedure {
 #[derive(ToSchema)]
 #[allow(dead_code)] // for the description
 pub struct Explanations<'r> {
-    /// CRC-32 of the model, 8 hex digits.
+    /// SHA-256 of the model, 64 hex digits.
     model: String,
     /// The method.
     method: String,
@@ -96,76 +93,65 @@ impl Serialize for ByName<'_> {
 }
 
 /// Explains every record of a JSON body.
-pub fn explain(
-    ready: &Ready<'_>,
-    body: &[u8],
-    options: Options,
-    columns: &[String],
-    limits: &Limits,
-    wish: &Wish<'_>,
-) -> Result<Answer, Refusal> {
-    let procedure = options.method;
-    let mut answer = Answer::new(JSON, limits.answer_bytes);
-    let (method, space) = procedure.names();
-    let (method, space, model) = (method.name(), space.name(), ready.crc());
-    let head = format!("{{\"model\":\"{model}\",\"method\":\"{method}\",\"space\":\"{space}\",\"explanations\":[");
-    answer.text(&head).map_err(Refusal::unprocessable)?;
+pub fn explain(work: &Work<'_>, body: &[u8], options: Options) -> Result<Answer, Refusal> {
+    let (method, space) = options.method.names();
+    let head = [("method", method.name()), ("space", space.name())];
     let mut why = Box::<HostAttribution>::default();
-    let mut left = limits.coalitions;
-    record::read(body, ready, columns, limits.records, |before, record, _| {
-        explain_into(ready, record, procedure, (&mut left, limits.coalitions), wish, &mut why)?;
-        let explanation = Explanation {
-            score: Score::new(ready, record, &why.score, true),
+    let mut left = work.limits.coalitions;
+    let mut answer = work.answer_each(body, &head, "explanations", |record, _| {
+        explain_into(work, record, options.method, &mut left, &mut why)?;
+        Ok(Explanation {
+            score: Score::new(work.ready, record, &why.score, true)?,
             base_value: why.base_value,
-            values: ByName(ready.names.all().zip(why.values).collect()),
+            values: ByName(work.ready.names.all().zip(why.values).collect()),
             residual: why.residual,
             output: why.output,
             gate_share: why.gate_share,
-        };
-        answer.element(before, &explanation)
+        })
     })?;
-    let end = match why.background.map(Background::from) {
-        Some(background) => answer.text("],\"background\":").and_then(|()| answer.add(&background)),
-        None => answer.text("]"),
-    };
-    end.and_then(|()| answer.text("}")).map_err(Refusal::unprocessable)?;
+    if let Some(background) = why.background.map(Background::from) {
+        answer.text(",\"background\":")?;
+        answer.add(&background)?;
+    }
+    answer.text("}")?;
     Ok(answer)
 }
 
-/// Explains a record; `left` of the `most` coalitions of a request are for it and those after it.
+/// Explains a record; `left` coalitions of those of a request are for it and the records after it.
 fn explain_into(
-    ready: &Ready<'_>,
+    work: &Work<'_>,
     record: &AnyRecord<'_>,
     procedure: Procedure,
-    (left, most): (&mut u64, u64),
-    wish: &Wish<'_>,
+    left: &mut u64,
     why: &mut HostAttribution,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
     thread_local! {
         // A megabyte, made once by each thread that computes exact values.
         static WORKSPACE: RefCell<Box<HostWorkspace>> = RefCell::default();
     }
-    wish.check()?;
-    let text = |error: ExplainError| error.to_string();
+    let Work { ready, wish, limits, .. } = *work;
     if procedure == Procedure::Frozen {
-        return ready.model.frozen_into(record, why).map_err(|error| error.to_string());
+        return ready.model.frozen_into(record, why).map_err(Refusal::unprocessable);
     }
     let (AnyModel::Float(model), AnyRecord::Float(record)) = (ready.model, record) else {
-        return Err("found a model of integer weights, which explains by one method; ask for method=frozen".into());
+        let message = "found a model of integer weights, which explains by one method; ask for method=frozen";
+        return Err(Refusal::unprocessable(message));
     };
     if procedure == Procedure::Path {
-        return model.path_into(record, why).map_err(|error| error.to_string());
+        return model.path_into(record, why).map_err(Refusal::unprocessable);
     }
     let help = "ask for method=path";
     let Some(background) = &ready.background else {
-        return Err(format!("found a model without background records, expected some for exact values; {help}"));
+        let message = format!("found a model without background records, expected some for exact values; {help}");
+        return Err(Refusal::unprocessable(message));
     };
     let game = Game::default();
-    let cost = model.exact_cost(record, background, &game).map_err(text)?;
+    let cost = model.exact_cost(record, background, &game).map_err(Refusal::unprocessable)?;
     if cost.players > MAX_PLAYERS || cost.coalitions > *left {
-        return Err(format!(
+        let most = limits.coalitions;
+        return Err(Refusal::unprocessable(format_args!(
             "found more than {most} coalitions, expected at most {most} a request; send fewer records, or {help}"
-        ));
+        )));
     }
     *left -= cost.coalitions;
     let explained = WORKSPACE.with_borrow_mut(|workspace| {
@@ -173,6 +159,6 @@ fn explain_into(
     });
     match explained {
         Err(ExplainError::Stopped) => wish.check(),
-        explained => explained.map_err(text),
+        explained => explained.map_err(Refusal::unprocessable),
     }
 }

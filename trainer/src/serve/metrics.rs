@@ -62,7 +62,7 @@ impl Metrics {
         let options = HistogramOpts::new("feamoe_request_seconds", help).buckets(SECONDS.to_vec());
         let seconds = HistogramVec::new(options, &["endpoint", "status"])?;
         registry.register(Box::new(seconds.clone()))?;
-        let model = IntGaugeVec::new(Opts::new("feamoe_model", "The model that answers, by its checksum"), &["model"])?;
+        let model = IntGaugeVec::new(Opts::new("feamoe_model", "The model that answers, by its SHA-256"), &["model"])?;
         registry.register(Box::new(model.clone()))?;
         let connections = IntGauge::new("feamoe_connections", "Open connections, busy or idle")?;
         registry.register(Box::new(connections.clone()))?;
@@ -115,9 +115,9 @@ impl Metrics {
     }
 
     /// Takes note of the model that answers from here on.
-    pub fn model(&self, crc: &str) {
+    pub fn model(&self, name: &str) {
         self.model.reset();
-        self.model.with_label_values(&[crc]).set(1);
+        self.model.with_label_values(&[name]).set(1);
     }
 
     /// Counts a model that was put in place, or refused.

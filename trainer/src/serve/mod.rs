@@ -2,21 +2,26 @@
 //! nothing that a single client can ask for takes it down.
 //!
 //! - A new model is checked as a whole before any request sees it ([`Service::publish`]); one that
-//!   is refused leaves the old one in its place. Every answer names its model by checksum. With a
-//!   [`Trust`] only signed models are taken, and none that is older than the one in use.
+//!   is refused leaves the old one in its place. Every answer names its model by SHA-256. With a
+//!   [`Trust`] only signed models are taken, and none that is older than the one in use, or than
+//!   the one that was in use before a restart.
 //! - Every request has [`Limits`]: bytes of body and answer, records, coalitions, time. What is
-//!   beyond one is refused before the answer is made.
+//!   beyond one is refused before the answer is made. All bodies and answers together have a limit
+//!   of bytes too, until the last of an answer is sent.
 //! - Scores of small bodies are computed where they arrive. Explanations, recourse and large bodies
-//!   run on threads of their own, of a low priority, with a bounded queue; beyond it a request is
-//!   refused at once, to be sent again. When the client leaves, its work ends.
+//!   run on threads of their own, of a low priority, with a bounded queue, in which the addresses
+//!   of clients take turns; beyond it a request is refused at once, to be sent again. When the
+//!   client leaves, its work ends.
 //! - A connection has time-outs in both directions; where there are no more connections to give,
-//!   the one that has been idle longest ends.
+//!   the one ends that has been longest without a complete request.
 //! - Requests of other web pages are refused by their `Origin` and `Host` ([`Access`]); beyond the
 //!   loopback all but `/health` and `/ready` need the [`Token`].
-//! - Logs ([`Log`]) are a JSON object a line, without anything that a client sent.
+//! - Logs ([`Log`]) are a JSON object a line, without values, names or addresses of requests. A
+//!   model that is refused is logged with the reason, which may quote names in it.
 
 mod access;
 mod answer;
+mod budget;
 mod connections;
 mod describe;
 mod explain;
@@ -33,6 +38,7 @@ mod routes;
 mod score;
 mod table;
 mod trust;
+mod work;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -58,11 +64,14 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Bytes of an answer.
     pub answer_bytes: usize,
+    /// Bytes of all bodies and answers together; the first 16 KiB of each are not counted.
+    pub memory_bytes: usize,
     /// Connections at a time, busy or idle.
     pub connections: usize,
     /// Threads that explain and look for recourse.
     pub threads: usize,
-    /// Requests that wait for such a thread.
+    /// Requests that wait for such a thread; a client, by its address, has at most half of the
+    /// threads and this together.
     pub queue: usize,
     /// Time that a connection has from its start, or from the answer before, to the end of a
     /// request's header.
@@ -85,6 +94,7 @@ impl Default for Limits {
             coalitions: 1 << 28,
             body_bytes: 2 << 20,
             answer_bytes: 16 << 20,
+            memory_bytes: 256 << 20,
             connections: 512,
             // One is left for scores.
             threads: cores.saturating_sub(1).max(1),
@@ -104,8 +114,11 @@ pub struct Settings {
     pub limits: Limits,
     /// Who may ask.
     pub access: Access,
-    /// Columns by whose values decisions are counted; a record may have them beside its features.
+    /// Columns by whose values decisions are counted: features of the model or protected columns
+    /// of its schema. A record may have them beside its features.
     pub groups: Vec<String>,
+    /// Further such columns, which the model's schema does not have.
+    pub other_groups: Vec<String>,
     /// Whose models it takes; without one, everybody's.
     pub trust: Option<Trust>,
 }
@@ -126,6 +139,36 @@ pub enum ServeError {
     /// It is not signed as the service asks for.
     #[error(transparent)]
     Untrusted(#[from] feamoe_engine::signature::TrustError),
+    /// It is older than the one that was in use last.
+    #[error("{source}, that of {file}")]
+    OlderThanBefore {
+        /// The versions.
+        source: feamoe_engine::signature::TrustError,
+        /// The file with the version that was in use last.
+        file: String,
+    },
+    /// The file with the version that was in use last cannot be read.
+    #[error("{file}: {problem}")]
+    Memory {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// That file cannot be written.
+    #[error(transparent)]
+    Write(#[from] crate::output::WriteError),
+    /// It has no such column to count decisions by.
+    #[error("found the column {found:?} of groups, expected features or protected columns of the model: {}", known.join(", "))]
+    Group {
+        /// The column.
+        found: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// It could not be described.
+    #[error("cannot describe the model: {0}")]
+    Describe(#[from] serde_json::Error),
     /// Two of its features have one name.
     #[error("found two features of the name {0:?}, expected names that differ: records come by name")]
     TwoFeatures(String),

@@ -6,9 +6,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{OpenApi, ToSchema};
 
 use super::Limits;
-use super::answer::Answer;
 use super::published::Ready;
-use super::refusal::Refusal;
+use super::refusal::{Problem, Refusal};
 use super::routes::paths;
 
 /// A record, or an array of records.
@@ -35,12 +34,14 @@ pub struct Binary(Vec<u8>);
         paths::ready,
         paths::metrics,
         paths::description,
-    )
+    ),
+    components(schemas(Problem))
 )]
 struct Description;
 
-/// Describes the service in an answer; `groups` are the columns by which decisions are counted.
-pub fn description(ready: &Ready<'_>, groups: &[String], limits: &Limits) -> Result<Answer, Refusal> {
+/// Describes the service; `groups` are the columns by which decisions are counted, `is_open` is
+/// whether other machines reach it: then all that is not free needs the token.
+pub fn description(ready: &Ready<'_>, groups: &[String], limits: &Limits, is_open: bool) -> Result<String, Refusal> {
     let mut description = Description::openapi();
     let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     description.components.get_or_insert_default().add_security_scheme("token", token);
@@ -51,7 +52,17 @@ pub fn description(ready: &Ready<'_>, groups: &[String], limits: &Limits) -> Res
         let many = json!({ "type": "array", "items": one, "maxItems": limits.records });
         schemas.insert("Records".into(), json!({ "oneOf": [one, many] }));
     }
-    Answer::of(&description, limits.answer_bytes)
+    if is_open {
+        if let Some(all) = description.as_object_mut() {
+            all.insert("security".into(), json!([{ "token": [] }]));
+        }
+        for path in ["/paths/~1health/get", "/paths/~1ready/get"] {
+            if let Some(free) = description.pointer_mut(path).and_then(Value::as_object_mut) {
+                free.insert("security".into(), json!([]));
+            }
+        }
+    }
+    Ok(description.to_string())
 }
 
 /// Returns the JSON Schema of a record. A feature that is not there is missing.

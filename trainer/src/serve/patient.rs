@@ -1,7 +1,8 @@
 //! A connection whose client must take what is written in time.
 
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 /// A stream whose writes end in an error when the client does not take an answer in time: the whole
 /// of it, so that a byte now and then does not help.
 pub struct Patient {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     time: Duration,
     /// Runs from the first write that had to wait until all is written.
     until: Option<Pin<Box<Sleep>>>,
@@ -20,29 +21,43 @@ pub struct Patient {
 
 impl Patient {
     /// Gives the client of a stream this time for an answer.
-    pub fn new(stream: TcpStream, time: Duration) -> Self {
+    pub fn new(stream: Arc<TcpStream>, time: Duration) -> Self {
         Self { stream, time, until: None }
     }
 
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Writes by `write` once the system takes bytes, in time.
+    fn poll_write_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        while let Poll::Ready(is_ready) = self.stream.poll_write_ready(cx) {
+            match is_ready.and_then(|()| write(&self.stream)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
         let time = self.time;
         ready!(self.until.get_or_insert_with(|| Box::pin(sleep(time))).as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 }
 
 impl AsyncRead for Patient {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read_buf(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(drop)),
+            }
+        }
     }
 }
 
 impl AsyncWrite for Patient {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-            Poll::Pending => self.wait(cx),
-            written => written,
-        }
+        self.poll_write_by(cx, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
@@ -50,23 +65,21 @@ impl AsyncWrite for Patient {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.stream).poll_write_vectored(cx, slices) {
-            Poll::Pending => self.wait(cx),
-            written => written,
-        }
+        self.poll_write_by(cx, |stream| stream.try_write_vectored(slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    /// hyper flushes when it has written all it has.
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// hyper flushes when it has written all it has; the system needs no flush.
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.until = None;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    /// The stream is closed where it is dropped, which follows.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

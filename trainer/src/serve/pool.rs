@@ -1,11 +1,16 @@
 //! Threads for what takes longer than a score, with a bounded queue: explanations never keep the
 //! threads busy that read requests.
+//!
+//! Clients, by their address, take turns, and none has more than half of the places: whoever asks
+//! for much waits longer, and nobody else does.
 
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::ServeError;
 use super::refusal::Refusal;
@@ -17,10 +22,33 @@ const NICENESS: i32 = 10;
 /// Threads and the requests that wait for them.
 pub struct Pool {
     threads: ThreadPool,
-    /// One for each request that runs or waits.
-    places: Arc<Semaphore>,
-    most: usize,
+    line: Arc<Line>,
     work_time: Duration,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The requests that run or wait.
+struct Line {
+    state: Mutex<State>,
+    /// Most of them.
+    most: usize,
+    /// Most of one client.
+    share: usize,
+}
+
+#[derive(Default)]
+struct State {
+    /// How many run or wait, by client.
+    places: HashMap<IpAddr, usize>,
+    /// What waits, by client: the first has its turn next.
+    turns: VecDeque<(IpAddr, VecDeque<Job>)>,
+}
+
+/// A place in the line, until it is dropped.
+struct Place {
+    line: Arc<Line>,
+    client: IpAddr,
 }
 
 /// Whether work on a request is still wanted.
@@ -37,12 +65,14 @@ impl Wish<'_> {
     }
 
     /// As [`Wish::lasts`]; says otherwise why the work ends.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Refusal> {
         if self.lasts() {
             return Ok(());
         }
         let seconds = self.work_time.as_secs_f64();
-        Err(format!("found more than {seconds} s of work, expected at most {seconds} s a request; send fewer records"))
+        Err(Refusal::busy(format_args!(
+            "found more than {seconds} s of work, expected at most {seconds} s a request; send fewer records, or send it again"
+        )))
     }
 }
 
@@ -70,34 +100,91 @@ impl Pool {
             })
             // The request whose work panicked is refused; the threads stay.
             .panic_handler(|_| ());
-        let most = threads.saturating_add(queue).min(Semaphore::MAX_PERMITS);
-        Ok(Self { threads: started.build()?, places: Arc::new(Semaphore::new(most)), most, work_time })
+        let most = threads.saturating_add(queue);
+        let line = Line { state: Mutex::default(), most, share: most.div_ceil(2) };
+        Ok(Self { threads: started.build()?, line: Arc::new(line), work_time })
     }
 
     /// Runs work on one of the threads. It ends early when the client leaves, which drops the
     /// future.
     pub async fn run<T: Send + 'static>(
         &self,
+        client: IpAddr,
         work: impl FnOnce(&Wish<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return Err(Refusal::busy(format_args!(
-                "found {} requests before this one, which is as many as run or wait; send it again",
-                self.most
-            )));
-        };
+        let place = Line::enter(&self.line, client)?;
         let (sender, receiver) = oneshot::channel();
         let work_time = self.work_time;
-        self.threads.spawn(move || {
-            // Kept to the end of the work: what clients that left have waiting counts too.
-            let _place = place;
-            if sender.is_closed() {
-                return;
-            }
-            let result = work(&Wish { is_left: &|| sender.is_closed(), end: Instant::now() + work_time, work_time });
-            _ = sender.send(result);
-        });
+        self.line.wait(
+            client,
+            Box::new(move || {
+                // Kept to the end of the work: what clients that left have waiting counts too.
+                let _place = place;
+                if sender.is_closed() {
+                    return;
+                }
+                let wish = Wish { is_left: &|| sender.is_closed(), end: Instant::now() + work_time, work_time };
+                let result = work(&wish);
+                _ = sender.send(result);
+            }),
+        );
+        let line = Arc::clone(&self.line);
+        // As many turns as requests: each takes the one that is next when a thread is free.
+        self.threads.spawn(move || line.next().into_iter().for_each(|job| job()));
         receiver.await.unwrap_or_else(|_| Err(Refusal::internal("the work on this request failed")))
+    }
+}
+
+impl Line {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(line: &Arc<Self>, client: IpAddr) -> Result<Place, Refusal> {
+        let places = &mut line.state().places;
+        let (all, own) = (places.values().sum::<usize>(), places.get(&client).copied().unwrap_or_default());
+        if all >= line.most {
+            let message = format!("found {all} requests before this one, which is as many as run or wait");
+            return Err(Refusal::busy(format_args!("{message}; send it again")));
+        }
+        if own >= line.share {
+            let message =
+                format!("found {own} requests of this address before this one, which is as many as it may have");
+            return Err(Refusal::busy(format_args!("{message}; send it again")));
+        }
+        places.insert(client, own + 1);
+        Ok(Place { line: Arc::clone(line), client })
+    }
+
+    fn wait(&self, client: IpAddr, job: Job) {
+        let turns = &mut self.state().turns;
+        match turns.iter_mut().find(|(found, _)| *found == client) {
+            Some((_, jobs)) => jobs.push_back(job),
+            None => turns.push_back((client, VecDeque::from([job]))),
+        }
+    }
+
+    /// Returns the next job; its client waits for the others until its next turn.
+    fn next(&self) -> Option<Job> {
+        let turns = &mut self.state().turns;
+        let (client, mut jobs) = turns.pop_front()?;
+        let job = jobs.pop_front();
+        if !jobs.is_empty() {
+            turns.push_back((client, jobs));
+        }
+        job
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let places = &mut self.line.state().places;
+        if let Some(own) = places.get_mut(&self.client) {
+            *own -= 1;
+            if *own == 0 {
+                places.remove(&self.client);
+            }
+        }
     }
 }
 
@@ -107,5 +194,36 @@ fn step_back() {
     {
         // What cannot be lowered runs as it is.
         _ = rustix::process::setpriority_process(None, NICENESS);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn clients_take_turns_and_none_has_all_places() {
+        let line = Arc::new(Line { state: Mutex::default(), most: 6, share: 3 });
+        let (sender, served) = channel();
+        let [busy, quiet] = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];
+        let enter = |client: IpAddr, name: &'static str| {
+            let (place, sender) = (Line::enter(&line, client)?, sender.clone());
+            line.wait(client, Box::new(move || sender.send((name, place)).unwrap()));
+            Ok::<_, Refusal>(())
+        };
+        ["a", "b", "c"].into_iter().for_each(|name| enter(busy, name).unwrap());
+        assert!(enter(busy, "d").unwrap_err().message.starts_with("found 3 requests of this address"));
+        ["x", "y", "z"].into_iter().for_each(|name| enter(quiet, name).unwrap());
+        let other = enter(IpAddr::from([10, 0, 0, 3]), "p").unwrap_err();
+        assert!(other.message.starts_with("found 6 requests before this one"), "{other:?}");
+        while let Some(job) = line.next() {
+            job();
+        }
+        let order: Vec<_> = served.try_iter().map(|(name, _place)| name).collect();
+        assert_eq!(order, ["a", "x", "b", "y", "c", "z"]);
+        enter(busy, "e").unwrap();
     }
 }

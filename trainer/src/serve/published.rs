@@ -1,21 +1,23 @@
 //! A model as the service holds it: the blob, the model that reads it in place, and what is looked
 //! up by name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use axum::body::Bytes;
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{FeatureIndex, Value};
 use self_cell::{MutBorrow, self_cell};
 
-use super::ServeError;
 use super::record::Group;
 use super::trust::Trust;
+use super::{ServeError, describe};
 use crate::error::Error;
 use crate::explanation::{BackgroundMemory, BackgroundRecords, Choice};
 use crate::judge::recourse::{MARGIN, rules};
 use crate::model::card::Card;
 use crate::model::{AlignedBytes, AnyModel, HostBackground, HostRules, OwnedModel};
-use crate::schema::{Features, Table};
+use crate::rows::Digest;
+use crate::schema::{Features, Protected, Table};
 
 /// What a [`Ready`] borrows.
 struct Held {
@@ -36,6 +38,9 @@ self_cell!(
 
 /// A model, ready for requests.
 pub struct Ready<'p> {
+    /// What the model is called in answers, metrics and log: the SHA-256 of its bytes, 64
+    /// hexadecimal digits.
+    pub name: String,
     /// The model.
     pub model: AnyModel<'p>,
     /// Its features by name.
@@ -46,19 +51,26 @@ pub struct Ready<'p> {
     pub rules: Option<HostRules>,
     /// How the tables that it was trained on are read.
     pub table: Table,
+    /// What `GET /model` answers.
+    pub description: Bytes,
 }
 
 impl Published {
-    /// Checks all of a blob, and its signature where there is a trust. This is the only way from
-    /// bytes to a model that answers. `in_use`: the version of the model that it is to replace.
+    /// Checks all of a blob: its signature first, where there is a trust, and that it knows the
+    /// columns `groups`. This is the only way from bytes to a model that answers. `in_use`: the
+    /// version of the model that it is to replace.
     ///
     /// # Errors
-    /// [`ServeError::Refused`], [`ServeError::Untrusted`], [`ServeError::Card`],
-    /// [`ServeError::TwoFeatures`]; [`ServeError::Model`] for a model without names, or rules that
-    /// contradict each other.
-    pub(super) fn load(blob: AlignedBytes, trust: Option<&Trust>, in_use: Option<u32>) -> Result<Self, ServeError> {
+    /// See [`ServeError`].
+    pub(super) fn load(
+        blob: AlignedBytes,
+        trust: Option<&Trust>,
+        in_use: Option<u32>,
+        groups: &[String],
+    ) -> Result<Self, ServeError> {
+        let version = trust.map(|trust| trust.verify(blob.as_slice(), in_use)).transpose()?;
         let loaded = OwnedModel::load(blob)?;
-        let version = trust.map(|trust| trust.verify(loaded.bytes().as_slice(), in_use)).transpose()?;
+        let name = hex(&Digest::of(loaded.bytes().as_slice()));
         let card = Card::of(loaded.bytes())?;
         Self::try_new(Held { loaded, version, memory: MutBorrow::new(BackgroundMemory::default()) }, |held| {
             let model = held.loaded.any();
@@ -73,8 +85,12 @@ impl Published {
                 AnyModel::Float(model) => rules(model, card.as_ref(), None, &Features::default())?.with_margin(MARGIN),
                 AnyModel::Integer { .. } => None,
             };
+            let names = Names::new(model)?;
+            check_groups(groups, &names, card.as_ref())?;
             let table = card.map(|card| card.schema.table).unwrap_or_default();
-            Ok(Ready { model, names: Names::new(model)?, background, rules, table })
+            let mut ready = Ready { name, model, names, background, rules, table, description: Bytes::new() };
+            ready.description = describe::model(&ready)?;
+            Ok(ready)
         })
     }
 
@@ -90,11 +106,23 @@ impl Published {
     }
 }
 
-impl Ready<'_> {
-    /// Returns the model's checksum, which names it in every answer: 8 hex digits.
-    pub fn crc(&self) -> String {
-        format!("{:08x}", self.model.crc32())
+/// Refuses a column of groups that is neither a feature of the model nor one of the protected
+/// columns of its schema.
+fn check_groups(groups: &[String], names: &Names<'_>, card: Option<&Card>) -> Result<(), ServeError> {
+    let protected = card.into_iter().flat_map(|card| &card.schema.protected).flat_map(Protected::columns);
+    let known: BTreeSet<&str> = names.all().chain(protected.map(String::as_str)).collect();
+    match groups.iter().find(|group| !known.contains(group.as_str())) {
+        None => Ok(()),
+        Some(found) => {
+            let known = known.into_iter().map(str::to_owned).collect();
+            Err(ServeError::Group { found: found.clone(), known })
+        }
     }
+}
+
+/// Returns bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Features and levels by name: found by hash, while the engine, which has no memory of its own,

@@ -8,14 +8,13 @@
 
 use std::fmt;
 
+use axum::http::StatusCode;
 use feamoe_engine::{FeatureIndex, Value};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use super::published::{Names, Ready};
+use super::refusal::Refusal;
 use crate::model::{AnyRecord, FEATURES};
-
-/// Records after which a quick loop looks again whether its work is still wanted.
-pub const CHECKED: usize = 256;
 
 /// The group that a record belongs to by a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +39,14 @@ impl Group {
 }
 
 /// Reads every record of a body, at most `most`, and gives it to `then` with the number of those
-/// before it and its groups by `columns`. A refusal is reported with its place in the body.
+/// before it and its groups by `columns`. A refusal has its place in the body.
 pub fn read<'m>(
     body: &[u8],
     ready: &Ready<'m>,
     columns: &[String],
     most: usize,
-    then: impl FnMut(usize, &AnyRecord<'m>, &[Group]) -> Result<(), String>,
-) -> serde_json::Result<()> {
+    then: impl FnMut(usize, &AnyRecord<'m>, &[Group]) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let columns = Columns {
         names: &ready.names,
@@ -55,9 +54,12 @@ pub fn read<'m>(
         features: columns.iter().map(|column| ready.names.find(column)).collect(),
     };
     let groups = vec![Group::Missing; columns.columns.len()];
-    let mut records = Records { columns, record: ready.model.record(), groups, read: 0, most, then };
-    json.deserialize_any(&mut records)?;
-    json.end()
+    let mut records = Records { columns, record: ready.model.record(), groups, read: 0, most, then, status: None };
+    let read = json.deserialize_any(&mut records).and_then(|()| json.end());
+    read.map_err(|error| match records.status {
+        Some(status) => Refusal::new(status, error),
+        None => error.into(),
+    })
 }
 
 /// What the keys of a record may be.
@@ -76,9 +78,11 @@ struct Records<'r, 'm, F> {
     read: usize,
     most: usize,
     then: F,
+    /// Of the refusal by `then`, whose words the reader reports.
+    status: Option<StatusCode>,
 }
 
-impl<'de, 'm, F: FnMut(usize, &AnyRecord<'m>, &[Group]) -> Result<(), String>> Visitor<'de>
+impl<'de, 'm, F: FnMut(usize, &AnyRecord<'m>, &[Group]) -> Result<(), Refusal>> Visitor<'de>
     for &mut Records<'_, 'm, F>
 {
     type Value = ();
@@ -93,7 +97,7 @@ impl<'de, 'm, F: FnMut(usize, &AnyRecord<'m>, &[Group]) -> Result<(), String>> V
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Records { columns, record, groups, read, most, then } = self;
+        let Records { columns, record, groups, read, most, then, status } = self;
         if read == most {
             let message = format_args!("found more than {most} records, expected at most {most} a request");
             return Err(A::Error::custom(message));
@@ -126,7 +130,10 @@ impl<'de, 'm, F: FnMut(usize, &AnyRecord<'m>, &[Group]) -> Result<(), String>> V
                 *group = columns.names.group(feature, value);
             }
         }
-        then(*read, record, groups).map_err(A::Error::custom)?;
+        then(*read, record, groups).map_err(|refusal| {
+            *status = Some(refusal.status);
+            A::Error::custom(refusal.message)
+        })?;
         *read += 1;
         Ok(())
     }

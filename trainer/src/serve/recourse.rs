@@ -7,12 +7,10 @@ use feamoe_engine::recourse::Change;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Limits;
-use super::answer::{Answer, JSON};
-use super::pool::Wish;
+use super::answer::Answer;
 use super::published::Ready;
-use super::record;
 use super::refusal::Refusal;
+use super::work::Work;
 use crate::judge::recourse::few_changes;
 use crate::model::{AnyModel, AnyRecord, HostAnswer, HostRecourse};
 
@@ -42,7 +40,7 @@ const fn three() -> u8 {
 #[derive(ToSchema)]
 #[allow(dead_code)] // for the description
 pub struct Recourses<'r> {
-    /// CRC-32 of the model, 8 hex digits.
+    /// SHA-256 of the model, 64 hex digits.
     model: String,
     recourse: Vec<Recourse<'r>>,
 }
@@ -78,18 +76,12 @@ enum NewValue<'r> {
 }
 
 /// Looks for recourse of every record of a JSON body.
-pub fn recourse(
-    ready: &Ready<'_>,
-    body: &[u8],
-    options: Options,
-    columns: &[String],
-    limits: &Limits,
-    wish: &Wish<'_>,
-) -> Result<Answer, Refusal> {
+pub fn recourse(work: &Work<'_>, body: &[u8], options: Options) -> Result<Answer, Refusal> {
     thread_local! {
         // Some hundred kilobytes, made once by each thread that looks for recourse.
         static SCRATCH: RefCell<Box<HostRecourse>> = RefCell::new(Box::new(HostRecourse::new()));
     }
+    let Work { ready, wish, .. } = *work;
     let Options { answers, changes } = options;
     if !(1..=MOST_ANSWERS).contains(&answers) || changes == 0 {
         let message = format!(
@@ -103,12 +95,8 @@ pub fn recourse(
         ));
     };
     let mut room = vec![HostAnswer::NONE; usize::from(answers)];
-    let mut answer = Answer::new(JSON, limits.answer_bytes);
-    let head = format!("{{\"model\":\"{}\",\"recourse\":[", ready.crc());
-    answer.text(&head).map_err(Refusal::unprocessable)?;
-    record::read(body, ready, columns, limits.records, |before, record, _| {
-        wish.check()?;
-        let score = ready.model.score(record).map_err(|error| error.to_string())?;
+    let mut answer = work.answer_each(body, &[], "recourse", |record, _| {
+        let score = ready.model.score(record).map_err(Refusal::unprocessable)?;
         let found = match record {
             AnyRecord::Float(record) if !score.decision => SCRATCH.with_borrow_mut(|scratch| {
                 few_changes(model, record, rules, changes.into(), scratch, &mut room, &mut || wish.lasts())
@@ -118,9 +106,9 @@ pub fn recourse(
         // What was found until the time ran out may not be the nearest.
         wish.check()?;
         let answers = found.iter().map(|found| Proposal::new(ready, found)).collect();
-        answer.element(before, &Recourse { probability: score.probability, decision: score.decision, answers })
+        Ok(Recourse { probability: score.probability, decision: score.decision, answers })
     })?;
-    answer.text("]}").map_err(Refusal::unprocessable)?;
+    answer.text("}")?;
     Ok(answer)
 }
 

@@ -1,9 +1,12 @@
 //! Why a request was not answered.
 
+use std::collections::BTreeMap;
+
 use axum::extract::rejection::QueryRejection;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::text::printable;
@@ -16,8 +19,10 @@ const MOST_CHARACTERS: usize = 1_000;
 /// A refusal: its status, and in words what was found and what was expected.
 #[derive(Debug)]
 pub struct Refusal {
-    status: StatusCode,
-    message: String,
+    /// Its status.
+    pub status: StatusCode,
+    /// What was found, what was expected, what to do.
+    pub message: String,
 }
 
 impl Refusal {
@@ -86,37 +91,34 @@ pub struct Problem {
 }
 
 /// The refusals that every endpoint may answer by.
-#[derive(IntoResponses)]
-#[allow(dead_code)] // for the description
-pub enum Refusals {
-    /// The request cannot be read.
-    #[response(status = 400)]
-    Unreadable(#[to_schema] Problem),
-    /// The token is missing or another.
-    #[response(status = 401)]
-    Unauthorized(#[to_schema] Problem),
-    /// `Host` or `Origin` are foreign, or the service takes no models by HTTP.
-    #[response(status = 403)]
-    Forbidden(#[to_schema] Problem),
-    /// The service has no such endpoint.
-    #[response(status = 404)]
-    NoEndpoint(#[to_schema] Problem),
-    /// The endpoint has no such method.
-    #[response(status = 405)]
-    NoMethod(#[to_schema] Problem),
-    /// The body took too long.
-    #[response(status = 408)]
-    Slow(#[to_schema] Problem),
-    /// The body is too long.
-    #[response(status = 413)]
-    TooLong(#[to_schema] Problem),
-    /// The content type is another.
-    #[response(status = 415)]
-    ContentType(#[to_schema] Problem),
-    /// The content is at fault, or beyond a limit.
-    #[response(status = 422)]
-    Unprocessable(#[to_schema] Problem),
-    /// The queue is full; `Retry-After` says when to send the request again.
-    #[response(status = 503)]
-    Busy(#[to_schema] Problem),
+pub struct Refusals;
+
+/// What a status of a refusal means.
+const MEANINGS: [(&str, &str); 12] = [
+    ("400", "The request cannot be read."),
+    ("401", "The token is missing or another."),
+    ("403", "`Host` or `Origin` are foreign, or the service takes no models by HTTP."),
+    ("404", "The service has no such endpoint."),
+    ("405", "The endpoint has no such method."),
+    ("408", "The body took too long."),
+    ("413", "The body is too long."),
+    ("415", "The content type is another."),
+    ("422", "The content is at fault, or beyond a limit."),
+    ("431", "The header is too long."),
+    ("500", "The service is at fault."),
+    (
+        "503",
+        "There is no room: the queue is full, requests take all the memory that they may, or the work took too long. \
+         `Retry-After` says when to send the request again.",
+    ),
+];
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let content = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let response = |meaning: &str| {
+            ResponseBuilder::new().description(meaning).content("application/json", content()).build().into()
+        };
+        MEANINGS.iter().map(|(status, meaning)| ((*status).to_owned(), response(meaning))).collect()
+    }
 }

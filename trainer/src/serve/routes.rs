@@ -1,14 +1,12 @@
 //! The endpoints, and the one place where models are swapped.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use axum::Router;
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{MatchedPath, Query, Request, State};
@@ -17,19 +15,24 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::limits::MAX_BLOB_BYTES;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use super::access::{Access, Needs, media_type};
 use super::answer::{Answer, JSON};
+use super::budget::{Budget, Buffer};
+use super::connections::{Busy, Peer};
 use super::log::{self, Log};
-use super::metrics::{Metrics, Tally};
+use super::metrics::Metrics;
 use super::pool::{Pool, Wish, run_here};
-use super::published::{Published, Ready};
+use super::published::Published;
 use super::refusal::{Refusal, Refusals};
 use super::table::ARROW;
 use super::trust::Trust;
+use super::work::Work;
 use super::{Limits, ServeError, Settings, describe, explain, openapi, recourse, score, table};
 use crate::model::AlignedBytes;
 
@@ -37,6 +40,13 @@ use crate::model::AlignedBytes;
 const SMALL_BYTES: usize = 4 << 10;
 /// The media type of a model.
 const MODEL: &str = "application/octet-stream";
+/// Of the body of a refused request, what is read at most, and for how long.
+const PASSED_BYTES: usize = 64 << 10;
+const PASSED_TIME: Duration = Duration::from_secs(1);
+/// Models that are checked or wait for it, beside the one that is being checked.
+const WAITING_MODELS: usize = 7;
+/// What a service answers that is well.
+const OK: &str = "ok\n";
 /// Stands for what the service does not have.
 const OTHER: &str = "other";
 /// The status of a request whose client left before its answer.
@@ -57,10 +67,6 @@ const ENDPOINTS: [(Method, &str, &str, Needs); 9] = [
 
 const NOTHING: Needs = Needs { media_types: &[], token: false, is_free: false };
 
-/// The address of this machine that a connection came to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Local(pub IpAddr);
-
 /// What all requests share. Each takes the model that is current when its work begins, and keeps it
 /// to its end; nothing waits for a lock.
 pub struct Service {
@@ -72,12 +78,17 @@ pub struct Service {
     pub(super) log: Log,
     pub(super) limits: Limits,
     access: Access,
+    budget: Budget,
+    /// Of these columns, those that a model must know.
     groups: Vec<String>,
+    /// By whose values decisions are counted.
+    columns: Vec<String>,
     /// Explanations and recourse.
     slow: Pool,
-    /// Scores of large bodies, and models to be checked.
+    /// Scores of large bodies.
     batches: Pool,
-    pub(super) is_ending: AtomicBool,
+    /// Models to be checked.
+    swaps: Pool,
     /// Of the first request; the others count on.
     first_id: u64,
     requests: AtomicU64,
@@ -87,16 +98,20 @@ impl Service {
     /// Starts with a model.
     ///
     /// # Errors
-    /// [`ServeError::Threads`]; those of [`Service::publish`].
+    /// See [`ServeError`].
     pub fn new(blob: AlignedBytes, settings: Settings, log: Log) -> Result<Self, ServeError> {
-        let Settings { limits, access, groups, trust } = settings;
-        let published = Published::load(blob, trust.as_ref(), None)?;
-        let metrics = Metrics::new(&groups)?;
-        metrics.model(&published.ready().crc());
+        let Settings { limits, access, groups, other_groups, trust } = settings;
+        let published = Published::load(blob, trust.as_ref(), None, &groups)?;
+        remember(trust.as_ref(), &published)?;
+        let columns = [&groups[..], &other_groups].concat();
+        let metrics = Metrics::new(&columns)?;
+        metrics.model(&published.ready().name);
         let Limits { threads, queue, work_time, .. } = limits;
         Ok(Self {
             published: ArcSwap::from_pointee(published),
             trust,
+            budget: Budget::new(limits.memory_bytes),
+            columns,
             swapping: Mutex::new(()),
             metrics,
             log,
@@ -104,21 +119,19 @@ impl Service {
             groups,
             slow: Pool::new("explain", threads, queue, true, work_time)?,
             batches: Pool::new("batch", threads, queue, false, work_time)?,
+            swaps: Pool::new("model", 1, WAITING_MODELS, false, work_time)?,
             limits,
-            is_ending: AtomicBool::new(false),
             first_id: RandomState::new().hash_one(0),
             requests: AtomicU64::new(0),
         })
     }
 
     /// Checks a blob as a whole, and only then puts it in the place of the model there is, which is
-    /// dropped with its last request. Returns its checksum.
+    /// dropped with its last request.
     ///
     /// # Errors
-    /// [`ServeError::Refused`], [`ServeError::Untrusted`], [`ServeError::Card`],
-    /// [`ServeError::TwoFeatures`]; [`ServeError::Model`] for a model without names, or rules that
-    /// contradict each other. Then the model there was stays, and the log says so.
-    pub fn publish(&self, blob: AlignedBytes) -> Result<String, ServeError> {
+    /// See [`ServeError`]. Then the model there was stays, and the log says so.
+    pub fn publish(&self, blob: AlignedBytes) -> Result<Arc<Published>, ServeError> {
         self.put(Ok(blob))
     }
 
@@ -126,28 +139,39 @@ impl Service {
     ///
     /// # Errors
     /// As [`Service::publish`]; [`ServeError::Model`] where the file cannot be read.
-    pub fn publish_file(&self, path: &Path) -> Result<String, ServeError> {
+    pub fn publish_file(&self, path: &Path) -> Result<Arc<Published>, ServeError> {
         self.put(AlignedBytes::read(path).map_err(ServeError::from))
     }
 
-    fn put(&self, blob: Result<AlignedBytes, ServeError>) -> Result<String, ServeError> {
+    fn put(&self, blob: Result<AlignedBytes, ServeError>) -> Result<Arc<Published>, ServeError> {
         let _alone = self.swapping.lock();
-        let in_use = self.published.load().version();
-        let published = blob.and_then(|blob| Published::load(blob, self.trust.as_ref(), in_use));
+        let (trust, in_use) = (self.trust.as_ref(), self.published.load().version());
+        let published = blob.and_then(|blob| {
+            let published = Published::load(blob, trust, in_use, &self.groups)?;
+            // Before it is in use: else a restart could go back before it.
+            remember(trust, &published)?;
+            Ok(Arc::new(published))
+        });
         self.metrics.swap(published.is_ok());
         match published {
             Ok(published) => {
-                let crc = published.ready().crc();
-                self.published.store(Arc::new(published));
-                self.metrics.model(&crc);
-                self.note("model", Some(&crc), None);
-                Ok(crc)
+                let name = &published.ready().name;
+                self.published.store(Arc::clone(&published));
+                self.metrics.model(name);
+                self.note("model", Some(name), None);
+                Ok(published)
             }
             Err(error) => {
                 self.note("model refused", None, Some(&error.to_string()));
                 Err(error)
             }
         }
+    }
+
+    /// Returns what a request is worked on with.
+    fn work<'w>(&'w self, published: &'w Published, wish: &'w Wish<'w>) -> Work<'w> {
+        let Self { columns, limits, budget, .. } = self;
+        Work { ready: published.ready(), columns, limits, budget, wish }
     }
 
     /// Logs an event.
@@ -161,6 +185,10 @@ impl Service {
     pub fn flush_log(&self) {
         self.log.flush();
     }
+}
+
+fn remember(trust: Option<&Trust>, published: &Published) -> Result<(), ServeError> {
+    trust.zip(published.version()).map_or(Ok(()), |(trust, version)| trust.remember(version))
 }
 
 /// Makes the routes of a service.
@@ -186,6 +214,7 @@ fn other(status: StatusCode, request: &Request) -> Refusal {
 }
 
 type Shared = State<Arc<Service>>;
+type From = Extension<Peer>;
 type Options<T> = Result<Query<T>, QueryRejection>;
 
 /// A request until its answer is there, or its client has left.
@@ -215,7 +244,9 @@ impl Drop for Observed {
 async fn observe(State(service): Shared, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or(OTHER, MatchedPath::as_str);
     let of_path = || ENDPOINTS.iter().filter(|(_, found, ..)| *found == path);
-    let endpoint = of_path().find(|(method, ..)| method == request.method());
+    // A header alone is asked for as the whole is.
+    let asked = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let endpoint = of_path().find(|(method, ..)| method == asked);
     let route = of_path().next().map_or(OTHER, |(_, path, ..)| path);
     let method = match *request.method() {
         Method::GET => "GET",
@@ -234,12 +265,13 @@ async fn observe(State(service): Shared, request: Request, next: Next) -> Respon
         bytes: 0,
         service,
     };
-    let local = request.extensions().get::<Local>().map(|local| local.0);
+    let local = request.extensions().get::<Peer>().map(|peer| peer.local);
     let needs = endpoint.map_or(NOTHING, |(.., needs)| *needs);
-    let mut response = match observed.service.access.check(needs, request.method(), request.headers(), local) {
+    let checked = observed.service.access.check(needs, &request, local);
+    let mut response = match checked {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
-            pass_over(&observed.service, request).await;
+            pass_over(request).await;
             refusal.into_response()
         }
     };
@@ -254,28 +286,30 @@ async fn observe(State(service): Shared, request: Request, next: Next) -> Respon
     response
 }
 
-/// Reads the body of a refused request without keeping it, where it is not too long: many clients
-/// look for an answer only when all is sent.
-async fn pass_over(service: &Service, request: Request) {
-    let most = service.limits.body_bytes;
+/// Reads a little of the body of a refused request without keeping it: many clients look for an
+/// answer only when all is sent.
+async fn pass_over(request: Request) {
     let mut body = request.into_body();
-    if body.size_hint().lower() > most as u64 {
-        return;
-    }
     let read = async {
         let mut length = 0;
-        while length <= most
+        while length < PASSED_BYTES
             && let Some(Ok(frame)) = body.frame().await
         {
             length += frame.data_ref().map_or(0, Bytes::len);
         }
     };
     // Where it does not come in time, the answer says what it would have said.
-    _ = tokio::time::timeout(service.limits.body_time, read).await;
+    _ = timeout(PASSED_TIME, read).await;
+}
+
+/// A complete body. Its connection is not closed for others while it is there.
+struct Body {
+    bytes: Buffer,
+    _busy: Busy,
 }
 
 /// Reads a body of at most `most` bytes, in time.
-async fn body(service: &Service, request: Request, most: usize) -> Result<Bytes, Refusal> {
+async fn body(service: &Service, peer: &Peer, request: Request, most: usize) -> Result<Body, Refusal> {
     let too_long = || {
         let message = format!("found a body of more than {most} bytes, expected at most {most}");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
@@ -283,16 +317,37 @@ async fn body(service: &Service, request: Request, most: usize) -> Result<Bytes,
     if request.body().size_hint().lower() > most as u64 {
         return Err(too_long());
     }
-    let time = service.limits.body_time;
-    match tokio::time::timeout(time, Limited::new(request.into_body(), most).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
-        Ok(Err(_)) => Err(Refusal::new(StatusCode::BAD_REQUEST, "found a body that ends before its end")),
-        Err(_) => {
-            let seconds = time.as_secs_f64();
-            let message = format!("found a body that took more than {seconds} s, expected it within {seconds} s");
-            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, message))
+    let mut body = request.into_body();
+    let read = async {
+        let (mut bytes, mut length) = (service.budget.buffer(), 0);
+        while let Some(frame) = body.frame().await {
+            let cut_off = |_| Refusal::new(StatusCode::BAD_REQUEST, "found a body that ends before its end");
+            let data = frame.map_err(cut_off)?.into_data().unwrap_or_default();
+            length += data.len();
+            if length > most {
+                return Err(too_long());
+            }
+            bytes.extend(&data)?;
         }
+        Ok(Body { bytes, _busy: peer.begin() })
+    };
+    let time = service.limits.body_time;
+    timeout(time, read).await.unwrap_or_else(|_| {
+        let seconds = time.as_secs_f64();
+        let message = format!("found a body that took more than {seconds} s, expected it within {seconds} s");
+        Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, message))
+    })
+}
+
+/// Runs work on the threads of a pool, until the client leaves.
+async fn run<T: Send + 'static>(
+    pool: &Pool,
+    peer: Peer,
+    work: impl FnOnce(&Wish<'_>) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::select! {
+        done = pool.run(peer.client, work) => done,
+        never = peer.watch() => match never {},
     }
 }
 
@@ -304,25 +359,33 @@ async fn body(service: &Service, request: Request, most: usize) -> Result<Bytes,
     request_body(content((openapi::Records = "application/json"), (openapi::Binary = "application/vnd.apache.arrow.stream"))),
     responses((status = 200, content((score::Scores<'_> = "application/json"), (openapi::Binary = "application/vnd.apache.arrow.stream"))), Refusals)
 )]
-async fn score(State(service): Shared, options: Options<score::Options>, request: Request) -> Result<Answer, Refusal> {
+async fn score(
+    State(service): Shared,
+    Extension(peer): From,
+    options: Options<score::Options>,
+    request: Request,
+) -> Result<Answer, Refusal> {
     let Query(options) = options?;
     let is_table = media_type(request.headers()).eq_ignore_ascii_case(ARROW);
-    let body = body(&service, request, service.limits.body_bytes).await?;
-    let is_small = body.len() <= SMALL_BYTES && !is_table;
+    let body = body(&service, &peer, request, service.limits.body_bytes).await?;
+    let is_small = body.bytes.as_ref().len() <= SMALL_BYTES && !is_table;
     let scored = {
         let service = Arc::clone(&service);
-        move |wish: &Wish<'_>| -> Result<(Answer, Tally), Refusal> {
+        move |wish: &Wish<'_>| {
             let published = service.published.load();
-            let (ready, groups, limits) = (published.ready(), &service.groups, &service.limits);
+            let work = service.work(&published, wish);
             if is_table {
-                table::score(ready, body, groups, limits, wish)
+                table::score(&work, Bytes::from_owner(body.bytes))
             } else {
-                score::score(ready, &body, options, groups, limits, wish)
+                score::score(&work, body.bytes.as_ref(), options)
             }
         }
     };
-    let (answer, tally) =
-        if is_small { run_here(service.limits.work_time, scored)? } else { service.batches.run(scored).await? };
+    let (answer, tally) = if is_small {
+        run_here(service.limits.work_time, scored)?
+    } else {
+        run(&service.batches, peer, scored).await?
+    };
     service.metrics.decisions(&tally);
     Ok(answer)
 }
@@ -336,15 +399,12 @@ async fn score(State(service): Shared, options: Options<score::Options>, request
     responses((status = 200, body = explain::Explanations<'_>), Refusals)
 )]
 async fn explain(
-    State(service): Shared,
+    service: Shared,
+    peer: From,
     options: Options<explain::Options>,
     request: Request,
 ) -> Result<Answer, Refusal> {
-    let Query(options) = options?;
-    slow(service, request, move |ready, body, service, wish| {
-        explain::explain(ready, body, options, &service.groups, &service.limits, wish)
-    })
-    .await
+    slow(service, peer, options, request, explain::explain).await
 }
 
 /// Looks for what would turn the decision on declined records.
@@ -356,32 +416,34 @@ async fn explain(
     responses((status = 200, body = recourse::Recourses<'_>), Refusals)
 )]
 async fn recourse(
-    State(service): Shared,
+    service: Shared,
+    peer: From,
     options: Options<recourse::Options>,
     request: Request,
 ) -> Result<Answer, Refusal> {
-    let Query(options) = options?;
-    slow(service, request, move |ready, body, service, wish| {
-        recourse::recourse(ready, body, options, &service.groups, &service.limits, wish)
-    })
-    .await
+    slow(service, peer, options, request, recourse::recourse).await
 }
 
 /// Runs what takes long on the threads for it.
-async fn slow(
-    service: Arc<Service>,
+async fn slow<T: Send + 'static>(
+    State(service): Shared,
+    Extension(peer): From,
+    options: Options<T>,
     request: Request,
-    work: impl FnOnce(&Ready<'_>, &[u8], &Service, &Wish<'_>) -> Result<Answer, Refusal> + Send + 'static,
+    answer: fn(&Work<'_>, &[u8], T) -> Result<Answer, Refusal>,
 ) -> Result<Answer, Refusal> {
-    let body = body(&service, request, service.limits.body_bytes).await?;
+    let Query(options) = options?;
+    let body = body(&service, &peer, request, service.limits.body_bytes).await?;
     let shared = Arc::clone(&service);
-    service.slow.run(move |wish| work(shared.published.load().ready(), &body, &shared, wish)).await
+    let work =
+        move |wish: &Wish<'_>| answer(&shared.work(&shared.published.load(), wish), body.bytes.as_ref(), options);
+    run(&service.slow, peer, work).await
 }
 
 /// Describes the model that answers.
 #[utoipa::path(get, path = "/model", responses((status = 200, body = describe::Model<'_>), Refusals))]
-async fn model(State(service): Shared) -> Result<Answer, Refusal> {
-    describe::model(service.published.load().ready(), service.limits.answer_bytes)
+async fn model(State(service): Shared) -> Response {
+    json(service.published.load().ready().description.clone())
 }
 
 /// Puts another model in place, in memory only. Needs the token.
@@ -392,27 +454,31 @@ async fn model(State(service): Shared) -> Result<Answer, Refusal> {
     security(("token" = [])),
     responses((status = 200, body = describe::Model<'_>), Refusals)
 )]
-async fn publish(State(service): Shared, request: Request) -> Result<Answer, Refusal> {
-    let blob = body(&service, request, HEADER_BYTES + MAX_BLOB_BYTES).await?;
+async fn publish(State(service): Shared, Extension(peer): From, request: Request) -> Result<Response, Refusal> {
+    let blob = body(&service, &peer, request, HEADER_BYTES + MAX_BLOB_BYTES).await?;
     let shared = Arc::clone(&service);
-    let published = move |_: &Wish<'_>| {
-        let published = shared.publish(AlignedBytes::new(&blob));
-        published.map_err(|error| Refusal::unprocessable(format_args!("{error}; the model there was stays")))?;
-        describe::model(shared.published.load().ready(), shared.limits.answer_bytes)
+    let work = move |_: &Wish<'_>| {
+        let published = shared.publish(AlignedBytes::new(blob.bytes.as_ref()));
+        published.map_err(|error| Refusal::unprocessable(format_args!("{error}; the model there was stays")))
     };
-    service.batches.run(published).await
+    let published = run(&service.swaps, peer, work).await?;
+    Ok(json(published.ready().description.clone()))
+}
+
+fn json(text: impl Into<axum::body::Body>) -> Response {
+    ([(CONTENT_TYPE, JSON)], text.into()).into_response()
 }
 
 /// Says that the process runs.
 #[utoipa::path(get, path = "/health", responses((status = 200, content_type = "text/plain", body = String), Refusals))]
 async fn health() -> &'static str {
-    "ok\n"
+    OK
 }
 
-/// Says whether requests should be sent here: not to a service that ends.
+/// Says that requests may be sent here: there is a model. A service that ends closes its port.
 #[utoipa::path(get, path = "/ready", responses((status = 200, content_type = "text/plain", body = String), Refusals))]
-async fn ready(State(service): Shared) -> Result<&'static str, Refusal> {
-    if service.is_ending.load(Relaxed) { Err(Refusal::busy("the service ends")) } else { Ok("ok\n") }
+async fn ready() -> &'static str {
+    OK
 }
 
 /// Counters and latencies for Prometheus.
@@ -424,8 +490,9 @@ async fn metrics(State(service): Shared) -> Result<Response, Refusal> {
 
 /// Describes the service, for the model that answers, by OpenAPI.
 #[utoipa::path(get, path = "/openapi.json", responses((status = 200, body = Object), Refusals))]
-async fn description(State(service): Shared) -> Result<Answer, Refusal> {
-    openapi::description(service.published.load().ready(), &service.groups, &service.limits)
+async fn description(State(service): Shared) -> Result<Response, Refusal> {
+    let Service { published, columns, limits, access, .. } = &*service;
+    openapi::description(published.load().ready(), columns, limits, access.is_open()).map(json)
 }
 
 pub(super) mod paths {

@@ -4,13 +4,12 @@ use feamoe_engine::schema::Note;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Limits;
-use super::answer::{Answer, JSON};
+use super::answer::Answer;
 use super::metrics::Tally;
-use super::pool::Wish;
 use super::published::{Names, Ready};
-use super::record::{self, Group};
+use super::record::Group;
 use super::refusal::Refusal;
+use super::work::Work;
 use crate::model::{AnyRecord, HostScore};
 
 /// What may be asked for beside the scores.
@@ -27,7 +26,7 @@ pub struct Options {
 #[derive(ToSchema)]
 #[allow(dead_code)] // for the description
 pub struct Scores<'r> {
-    /// CRC-32 of the model, 8 hex digits.
+    /// SHA-256 of the model, 64 hex digits.
     model: String,
     scores: Vec<Score<'r>>,
 }
@@ -35,8 +34,12 @@ pub struct Scores<'r> {
 /// The score of a record.
 #[derive(Serialize, ToSchema)]
 pub struct Score<'r> {
-    /// The probability of the favourable outcome, or the score that stands for it.
+    /// The probability of the favourable outcome.
     probability: f32,
+    /// What decides, where the model has probabilities that were calibrated apart from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    score: Option<f32>,
     /// Whether the outcome is favourable.
     decision: bool,
     notes: Notes<'r>,
@@ -48,13 +51,14 @@ pub struct Score<'r> {
 
 impl<'r> Score<'r> {
     /// Describes a score.
-    pub fn new(ready: &Ready<'r>, record: &AnyRecord<'_>, score: &HostScore, gate: bool) -> Self {
-        Self {
-            probability: score.probability,
+    pub fn new(ready: &Ready<'r>, record: &AnyRecord<'_>, score: &HostScore, gate: bool) -> Result<Self, Refusal> {
+        Ok(Self {
+            probability: ready.model.calibrated(record, score).map_err(Refusal::internal)?,
+            score: ready.model.is_calibrated().then_some(score.probability),
             decision: score.decision,
             notes: Notes::new(&ready.names, record),
             gate: gate.then(|| score.gate.iter().copied().take(ready.model.experts()).collect()),
-        }
+        })
     }
 }
 
@@ -91,26 +95,13 @@ impl<'r> Notes<'r> {
 }
 
 /// Scores every record of a JSON body, and counts the decisions.
-pub fn score(
-    ready: &Ready<'_>,
-    body: &[u8],
-    options: Options,
-    columns: &[String],
-    limits: &Limits,
-    wish: &Wish<'_>,
-) -> Result<(Answer, Tally), Refusal> {
-    let mut answer = Answer::new(JSON, limits.answer_bytes);
+pub fn score(work: &Work<'_>, body: &[u8], options: Options) -> Result<(Answer, Tally), Refusal> {
     let mut tally = Tally::default();
-    let opened = answer.text(&format!("{{\"model\":\"{}\",\"scores\":[", ready.crc()));
-    opened.map_err(Refusal::unprocessable)?;
-    record::read(body, ready, columns, limits.records, |before, record, groups| {
-        if before % record::CHECKED == 0 {
-            wish.check()?;
-        }
-        let score = ready.model.score(record).map_err(|error| error.to_string())?;
+    let mut answer = work.answer_each(body, &[], "scores", |record, groups| {
+        let score = work.ready.model.score(record).map_err(Refusal::unprocessable)?;
         tally.add(score.decision, record.notes(), groups.iter().map(Group::label));
-        answer.element(before, &Score::new(ready, record, &score, options.gate))
+        Score::new(work.ready, record, &score, options.gate)
     })?;
-    answer.text("]}").map_err(Refusal::unprocessable)?;
+    answer.text("}")?;
     Ok((answer, tally))
 }

@@ -13,13 +13,11 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use axum::body::Bytes;
 use flatbuffers::VerifierOptions;
 
-use super::Limits;
 use super::answer::Answer;
 use super::metrics::{Tally, counted};
-use super::pool::Wish;
-use super::published::Ready;
-use super::record::{CHECKED, Group};
+use super::record::Group;
 use super::refusal::Refusal;
+use super::work::Work;
 use crate::judge::binding::Binding;
 use crate::rows::{ArrowRows, Source as _, guarded};
 
@@ -34,18 +32,14 @@ const MOST_COLUMNS: usize = 4096;
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// Scores every row of an Arrow stream, and counts the decisions. The answer is an Arrow stream
-/// too: probability, decision, and how many values were missing, clamped and unseen.
-pub fn score(
-    ready: &Ready<'_>,
-    body: Bytes,
-    columns: &[String],
-    limits: &Limits,
-    wish: &Wish<'_>,
-) -> Result<(Answer, Tally), Refusal> {
+/// too: probability, decision, how many values were missing, clamped and unseen, and the score where
+/// it is not the probability.
+pub fn score(work: &Work<'_>, body: Bytes) -> Result<(Answer, Tally), Refusal> {
+    let Work { ready, columns, limits, wish, .. } = *work;
     check(&body, limits.records).map_err(Refusal::unprocessable)?;
     let (schema, batches) = guarded(|| decode(body)).map_err(Refusal::unprocessable)?;
     check_columns(&schema).map_err(Refusal::unprocessable)?;
-    wish.check().map_err(Refusal::unprocessable)?;
+    wish.check()?;
     let reader = RecordBatchIterator::new(batches.into_iter().map(Ok), schema);
     let mut rows = ArrowRows::new(NAME, reader, &ready.table).map_err(Refusal::unprocessable)?;
     let binding = Binding::of(ready.model.schema(), |name| rows.column(name, "the model"));
@@ -56,12 +50,10 @@ pub fn score(
 
     let mut record = ready.model.record();
     let mut tally = Tally::default();
-    let (mut probability, mut decision) = (Vec::new(), Vec::new());
+    let (mut probability, mut scores, mut decision) = (Vec::new(), Vec::new(), Vec::new());
     let mut noted = [const { Vec::<u16>::new() }; 3];
     while rows.advance().map_err(Refusal::unprocessable)? {
-        if probability.len() % CHECKED == 0 {
-            wish.check().map_err(Refusal::unprocessable)?;
-        }
+        wish.check()?;
         let row = rows.record();
         binding.fill(&row, &mut record).map_err(Refusal::unprocessable)?;
         let score = ready.model.score(&record).map_err(Refusal::unprocessable)?;
@@ -74,7 +66,8 @@ pub fn score(
             })
             .collect();
         tally.add(score.decision, record.notes(), groups.iter().map(Group::label));
-        probability.push(score.probability);
+        probability.push(ready.model.calibrated(&record, &score).map_err(Refusal::internal)?);
+        scores.push(score.probability);
         decision.push(score.decision);
         for (column, count) in noted.iter_mut().zip(counted(record.notes())) {
             column.push(count);
@@ -82,6 +75,8 @@ pub fn score(
     }
 
     let [missing, clamped, unseen] = noted;
+    let apart: Option<(&str, ArrayRef)> =
+        ready.model.is_calibrated().then(|| ("score", Arc::new(Float32Array::from(scores)) as ArrayRef));
     let columns: [(&str, ArrayRef); 5] = [
         ("probability", Arc::new(Float32Array::from(probability))),
         ("decision", Arc::new(BooleanArray::from(decision))),
@@ -89,18 +84,19 @@ pub fn score(
         ("clamped", Arc::new(UInt16Array::from(clamped))),
         ("unseen", Arc::new(UInt16Array::from(unseen))),
     ];
+    let columns: Vec<(&str, ArrayRef)> = columns.into_iter().chain(apart).collect();
     let fields: Vec<Field> =
         columns.iter().map(|(name, column)| Field::new(*name, DataType::clone(column.data_type()), false)).collect();
-    let metadata = HashMap::from([("model".to_owned(), ready.crc())]);
+    let metadata = HashMap::from([("model".to_owned(), ready.name.clone())]);
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
-    let mut answer = Answer::new(ARROW, limits.answer_bytes);
-    let written =
-        RecordBatch::try_new(Arc::clone(&schema), columns.map(|(_, column)| column).into()).and_then(|batch| {
-            let mut writer = StreamWriter::try_new(&mut answer, &schema)?;
-            writer.write(&batch)?;
-            writer.finish()
-        });
-    written.map_err(Refusal::unprocessable)?;
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns.into_iter().map(|(_, column)| column).collect());
+    let batch = batch.map_err(Refusal::internal)?;
+    let mut answer = work.answer(ARROW);
+    answer.write_with(|answer| {
+        let mut writer = StreamWriter::try_new(answer, &schema)?;
+        writer.write(&batch)?;
+        writer.finish()
+    })?;
     Ok((answer, tally))
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use feamoe_tests::command::{feamoe, keys};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::running::{JSON, MODEL, Running, TOKEN, folder, models, wait_for};
 
@@ -20,12 +20,16 @@ fn pages_of_other_web_sites_are_refused() {
     let (own, named) =
         (format!("origin: http://{}", service.address), format!("origin: https://models.example:{port}"));
     let (local, with_port) = (format!("host: localhost:{port}"), format!("host: models.example:{port}"));
+    let long = format!("x: {}", "x".repeat(40_000));
     for (lines, status) in [
         (&["host: evil.example"][..], 403),
         (&["host: evil.example:8080"], 403),
         (&["host: 203.0.113.7"], 403),
         (&["host: localhost.evil.example"], 403),
-        (&["host: localhost@evil.example"], 403),
+        (&["host: localhost@evil.example"], 400),
+        (&["host: evil.example@localhost"], 400),
+        (&["host: localhost."], 403),
+        (&["host: localhost", &long], 431),
         (&["host: not a host"], 400),
         (&["host: localhost", "host: evil.example"], 400),
         (&["origin: http://evil.example"], 403),
@@ -44,7 +48,22 @@ fn pages_of_other_web_sites_are_refused() {
         assert_eq!(found, status, "{lines:?}: {answer}");
         // What needs no token, nor a body.
         assert_eq!(service.ask("GET /model", lines, "").0, status, "{lines:?}");
-        assert_eq!(service.ask("GET /health", lines, "").0, 200, "{lines:?}");
+        assert_eq!(service.ask("HEAD /model", lines, "").0, status, "{lines:?}");
+        for method in ["GET", "HEAD"] {
+            let expected = if status == 431 { 431 } else { 200 };
+            assert_eq!(service.ask(&format!("{method} /health"), lines, "").0, expected, "{lines:?}");
+        }
+        assert!(status == 200 || answer.contains("{\"error\":\"found "), "{lines:?}: {answer}");
+    }
+    // The host of a path counts as that of the header does.
+    for (path, host, status) in [
+        ("http://localhost/model", "host: localhost", 200),
+        ("http://evil.example/model", "host: localhost", 400),
+        ("http://evil.example/model", "host: evil.example", 403),
+        ("http://user@localhost/model", "host: localhost", 400),
+    ] {
+        let (found, answer) = service.ask(&format!("GET {path}"), &[host], "");
+        assert_eq!(found, status, "{path} {host}: {answer}");
     }
     let evil = ["origin: http://evil.example", &format!("authorization: Bearer {TOKEN}"), "content-type: text/plain"];
     assert_eq!(service.ask("POST /model", &evil, "FEAM").0, 403);
@@ -64,7 +83,9 @@ fn models_need_the_token() {
     let (status, answer) = service.post_as("/model", MODEL, TOKEN, &models()[1]);
     assert_eq!(status, 200, "{answer}");
     assert_ne!(service.model(), first);
-    assert!(!service.folder.text("log").contains(TOKEN));
+    let log = || service.folder.text("log");
+    wait_for("the request that had it", || log().contains("\"route\":\"/model\",\"status\":200"));
+    assert!(!log().contains(TOKEN));
 }
 
 #[test]
@@ -97,6 +118,21 @@ fn beyond_the_loopback_everything_needs_the_token() {
         assert_eq!(service.get(path).0, status, "{path}");
     }
     assert_eq!(service.post_as("/score", JSON, TOKEN, b"{}").0, 200);
+    // The description says so.
+    let token = format!("authorization: Bearer {TOKEN}");
+    let (_, answer) = service.ask("GET /openapi.json", &[&token], "");
+    let description: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(description["security"], json!([{ "token": [] }]));
+    assert_eq!(description["paths"]["/health"]["get"]["security"], json!([]));
+    assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+}
+
+/// A column that nobody has would count all decisions as missing.
+#[test]
+fn columns_of_groups_are_those_of_the_model() {
+    let error = folder().run(&["serve", "first.feamoe", "--group", "region,regoin"]).refused();
+    assert!(error.contains("found the column \"regoin\" of groups") && error.contains("income"), "{error}");
+    assert!(error.contains("--other-group COLUMN"), "{error}");
 }
 
 /// Without a token there is no swap by HTTP, whatever is sent.
@@ -200,10 +236,15 @@ fn models_of_others_and_older_ones_are_refused() {
 
     let bytes = |name: &str| folder.read(name);
     let [older, newer, line, theirs, unsigned] = ["older", "newer", "line", "theirs", "second.feamoe"].map(bytes);
+    let mut changed = newer.clone();
+    *changed.last_mut().unwrap() ^= 1;
     let service = Running::start_in(folder, &trust);
     let model = service.model();
     for (what, model) in [
         ("the model is not signed", &unsigned),
+        // The signature is looked at before anything else.
+        ("the signature is wrong", &changed),
+        ("the model is not signed", &b"no model at all".to_vec()),
         ("the model is version 4 of its line, the lowest accepted is 5", &older),
         ("the model is signed for another line", &line),
         ("the model is signed by a key that is not trusted", &theirs),
@@ -218,4 +259,23 @@ fn models_of_others_and_older_ones_are_refused() {
     service.signal("HUP");
     wait_for("the refusal", || service.folder.text("log").contains("version 4 of its line, the lowest accepted is 6"));
     assert_ne!(service.model(), model);
+
+    // So it is after a restart.
+    let folder = service.end();
+    assert_eq!(folder.text("first.feamoe.version"), "loans 6\n");
+    let serve = [&["serve", "first.feamoe"][..], &trust].concat();
+    let refused = folder.run(&serve).refused();
+    let expected = "the model is version 4 of its line, the lowest accepted is 6, that of first.feamoe.version";
+    assert!(refused.contains(expected) && refused.contains("--allow-older"), "{refused}");
+    for (text, why) in [("cards 1\n", "found the line \"cards\", expected \"loans\""), ("6", "found another text")] {
+        folder.write("first.feamoe.version", text);
+        let refused = folder.run(&serve).refused();
+        assert!(refused.contains(why) && refused.contains("--version-file FILE"), "{refused}");
+    }
+    folder.write("first.feamoe.version", "loans 6\n");
+    // A way back that was asked for is one for good.
+    let service = Running::start_in(folder, &[&trust[..], &["--allow-older"]].concat());
+    assert_eq!(service.folder.text("first.feamoe.version"), "loans 4\n");
+    assert_eq!(service.post("/model", &newer).0, 200);
+    assert_eq!(service.folder.text("first.feamoe.version"), "loans 6\n");
 }

@@ -11,6 +11,7 @@ use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel, HostRecord, Width
 use feamoe_engine::Scored;
 use feamoe_tests::command::{Folder, feamoe};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::running::{Running, models, wait_for};
 
@@ -41,16 +42,18 @@ fn with_model<R>(index: usize, run: impl FnOnce(&HostModel<'_>) -> R) -> R {
     run(&HostModel::load(bytes.as_slice()).unwrap())
 }
 
-fn crc(model: &HostModel<'_>) -> Value {
-    json!(format!("{:08x}", model.crc32()))
+/// What a model is called, as `sha256sum` has it.
+fn name(blob: &[u8]) -> Value {
+    json!(Sha256::digest(blob).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// The bits of the scores that the engine gives [`records`].
-fn expected_bits(model: &HostModel<'_>) -> Vec<u32> {
+/// The bits of the scores and probabilities that the engine gives [`records`].
+fn expected_bits(model: &HostModel<'_>) -> Vec<[u32; 2]> {
     let score = |set: &dyn Fn(&mut HostRecord<'_>)| {
         let mut record = model.record();
         set(&mut record);
-        model.score(&record).unwrap().probability.to_bits()
+        let score = model.score(&record).unwrap();
+        [score.probability, model.calibrated(&record, &score).unwrap()].map(f32::to_bits)
     };
     records().iter().map(|(_, set)| score(set)).collect()
 }
@@ -63,18 +66,29 @@ fn number(value: &Value) -> f32 {
     value.as_f64().unwrap() as f32
 }
 
-fn bits(answer: &Value) -> Vec<u32> {
-    answer["scores"].as_array().unwrap().iter().map(|score| number(&score["probability"]).to_bits()).collect()
+/// What decided: the probability where that was not calibrated apart.
+fn score(answer: &Value) -> f32 {
+    number(answer.get("score").unwrap_or(&answer["probability"]))
+}
+
+fn bits(answer: &Value) -> Vec<[u32; 2]> {
+    let bits = |answer: &Value| [score(answer), number(&answer["probability"])].map(f32::to_bits);
+    answer["scores"].as_array().unwrap().iter().map(bits).collect()
 }
 
 #[test]
 fn answers_have_the_bits_of_the_model() {
     let service = Running::start(&[]);
-    let (status, answer) = service.post("/score?gate=true", Value::from(bodies()).to_string());
-    with_model(0, |model| {
-        assert_eq!((status, &answer["model"]), (200, &crc(model)));
-        assert_eq!(bits(&answer), expected_bits(model));
-    });
+    let ask = || service.post("/score?gate=true", Value::from(bodies()).to_string());
+    let (status, answer) = ask();
+    assert_eq!((status, &answer["model"]), (200, &name(&models()[0])));
+    assert_eq!(bits(&answer), with_model(0, expected_bits));
+    // With probabilities apart from the score that decides, both are answered.
+    assert_eq!(service.post("/model", &models()[1]).0, 200);
+    let apart = bits(&ask().1);
+    assert_eq!(apart, with_model(1, expected_bits));
+    assert!(apart.iter().all(|[score, probability]| score != probability));
+    assert_eq!(service.post("/model", &models()[0]).0, 200);
     let scores = answer["scores"].as_array().unwrap();
     for score in scores {
         let gate: f64 = score["gate"].as_array().unwrap().iter().map(|weight| weight.as_f64().unwrap()).sum();
@@ -100,7 +114,7 @@ fn explanations_add_up_to_the_score() {
             let sum = why["base_value"].as_f64().unwrap() + values + why["residual"].as_f64().unwrap();
             assert!((sum - why["output"].as_f64().unwrap()).abs() < 1e-5, "{why}");
             if method != "frozen" {
-                assert!((number(&why["output"]) - number(&why["probability"])).abs() < 2e-6, "{why}");
+                assert!((number(&why["output"]) - score(why)).abs() < 2e-6, "{why}");
             }
         }
     }
@@ -125,12 +139,12 @@ fn integer_models_are_served() {
     assert_eq!(status, 200, "{swapped}");
     let model = HostIntegerModel::load(blob.as_slice()).unwrap();
     let (status, answer) = service.post("/score?gate=true", Value::from(bodies()).to_string());
-    assert_eq!((status, &answer["model"]), (200, &json!(format!("{:08x}", model.crc32()))));
+    assert_eq!((status, &answer["model"]), (200, &name(blob.as_slice())));
     let mut record = model.record();
     _ = record.set_number("income", 24_000.0).unwrap();
     _ = record.set_category("region", "north").unwrap();
     let score = model.score(&record).unwrap();
-    assert_eq!(bits(&answer)[0], Scored::probability(&score).to_bits());
+    assert_eq!(bits(&answer)[0], [Scored::probability(&score).to_bits(); 2]);
     assert_eq!(answer["scores"][1]["notes"]["unseen"], json!(["region"]));
     let (status, answer) = service.post("/explain?method=frozen", bodies()[0].to_string());
     assert_eq!(status, 200, "{answer}");
@@ -145,7 +159,7 @@ fn integer_models_are_served() {
 #[test]
 fn swaps_fail_no_request_and_mix_no_models() {
     let service = Running::start(&[]);
-    let expected: Vec<_> = [0, 1].map(|index| with_model(index, |model| (crc(model), expected_bits(model)))).into();
+    let expected: Vec<_> = [0, 1].map(|index| (name(&models()[index]), with_model(index, expected_bits))).into();
     assert_ne!(expected[0].1, expected[1].1);
     let swapping = AtomicBool::new(true);
     let body = Value::from(bodies()).to_string();
@@ -155,7 +169,7 @@ fn swaps_fail_no_request_and_mix_no_models() {
             while swapping.load(Ordering::Relaxed) {
                 let (status, answer) = service.post("/score", &body);
                 assert_eq!(status, 200, "{answer}");
-                let model = expected.iter().position(|(crc, _)| *crc == answer["model"]).expect("an unknown model");
+                let model = expected.iter().position(|(name, _)| *name == answer["model"]).expect("an unknown model");
                 assert_eq!(bits(&answer), expected[model].1);
                 seen[model] += 1;
             }
@@ -176,7 +190,7 @@ fn swaps_fail_no_request_and_mix_no_models() {
 #[test]
 fn a_bad_model_leaves_the_old_one_and_says_why() {
     let service = Running::start(&[]);
-    let [first, second] = [0, 1].map(|index| with_model(index, crc));
+    let [first, second] = [0, 1].map(|index| name(&models()[index]));
     let mut flipped = models()[1].clone();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
@@ -199,7 +213,13 @@ fn a_bad_model_leaves_the_old_one_and_says_why() {
     };
     publish(&models()[1]);
     wait_for("the second model", || service.model() == second);
+    let refusals = || service.metric("feamoe_swaps_total{outcome=\"refused\"}");
+    let before = refusals();
     publish(&flipped);
+    wait_for("the refusal", || refusals() == before + 1.0);
+    assert_eq!(service.model(), second);
+    let line = format!("\"event\":\"model\",\"model\":{second}");
+    wait_for("the log", || service.folder.text("log").contains(&line));
     publish(&models()[0]);
     wait_for("the first model", || service.model() == first);
 }
@@ -230,7 +250,7 @@ fn requests_at_fault_are_refused_with_what_is_wrong() {
 
 #[test]
 fn metrics_count_what_was_asked() {
-    let service = Running::start(&["--group", "region,plan"]);
+    let service = Running::start(&["--group", "region", "--other-group", "plan"]);
     for region in ["north", "south", "the moon"] {
         assert_eq!(service.post("/score", json!({ "region": region, "plan": 7 }).to_string()).0, 200);
     }
@@ -278,6 +298,7 @@ fn a_batch_of_arrow_is_scored_to_the_same_bits() {
 
     const ARROW: &str = "application/vnd.apache.arrow.stream";
     let service = Running::start(&["--max-records", "5"]);
+    assert_eq!(service.post("/model", &models()[1]).0, 200);
     let json: Value = serde_json::from_str(&service.get("/model").1).unwrap();
     let columns = |rows: usize| -> Vec<(String, ArrayRef)> {
         let feature = |feature: &Value| {
@@ -346,8 +367,9 @@ fn a_batch_of_arrow_is_scored_to_the_same_bits() {
         })
         .collect();
     let (_, expected) = service.post("/score", Value::from(records).to_string());
-    let found = batch["probability"].as_any().downcast_ref::<Float32Array>().unwrap();
-    assert_eq!(found.values().iter().map(|score| score.to_bits()).collect::<Vec<_>>(), bits(&expected));
+    let found = ["score", "probability"].map(|name| batch[name].as_any().downcast_ref::<Float32Array>().unwrap());
+    let found = (0..3).map(|row| found.map(|column| column.value(row).to_bits()));
+    assert_eq!(found.collect::<Vec<_>>(), bits(&expected));
     let missing = batch["missing"].as_any().downcast_ref::<UInt16Array>().unwrap();
     assert!(missing.value(0) == 0 && missing.value(1) > 0);
     assert!(batch["decision"].as_any().downcast_ref::<BooleanArray>().is_some());
@@ -392,9 +414,10 @@ fn recourse_turns_the_decision() {
         for (name, value) in found["changes"].as_object().unwrap() {
             changed[name] = value.clone();
         }
-        let (_, score) = service.post("/score", changed.to_string());
-        assert_eq!(score["scores"][0]["decision"], json!(true), "{found}");
-        assert_eq!(score["scores"][0]["probability"], found["probability"]);
+        let (_, scored) = service.post("/score", changed.to_string());
+        let scored = &scored["scores"][0];
+        assert_eq!(scored["decision"], json!(true), "{found}");
+        assert_eq!(score(scored), number(&found["probability"]));
     }
     for (query, why) in
         [("answers=0", "answers from 1 to 20"), ("answers=x", "answers"), ("changes=0", "from 1 to 255")]
@@ -407,7 +430,7 @@ fn recourse_turns_the_decision() {
 /// The description has every endpoint, and the features of the model.
 #[test]
 fn the_service_describes_itself() {
-    let service = Running::start(&["--group", "plan"]);
+    let service = Running::start(&["--other-group", "plan"]);
     let found: Value = serde_json::from_str(&service.get("/openapi.json").1).unwrap();
     let paths: Vec<&String> = found["paths"].as_object().unwrap().keys().collect();
     let expected = ["/explain", "/health", "/metrics", "/model", "/openapi.json", "/ready", "/recourse", "/score"];

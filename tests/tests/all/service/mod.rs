@@ -5,5 +5,7 @@
 
 mod access;
 mod answers;
+mod connections;
 mod limits;
+mod memory;
 mod running;

@@ -34,13 +34,13 @@ impl Drop for Running {
     }
 }
 
-/// Two models of the same features.
+/// Two models of the same features; the second has probabilities apart from its scores.
 pub fn models() -> &'static [Vec<u8>; 2] {
     static MODELS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
     MODELS.get_or_init(|| {
         let folder = Folder::with_model();
-        let data = ["train", "lending.csv", "--schema", "lending.toml", "--bins", "8", "-o", "second.feamoe"];
-        let _ = folder.run(&data).done();
+        let data = ["train", "lending.csv", "--schema", "lending.toml", "--bins", "8"];
+        let _ = folder.run(&[&data[..], &["--class-weight", "balanced", "-o", "second.feamoe"]].concat()).done();
         [folder.read("lending.feamoe"), folder.read("second.feamoe")]
     })
 }
@@ -76,6 +76,11 @@ impl Running {
         let address = address.trim().trim_start_matches("http://").replace("0.0.0.0", "127.0.0.1");
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
         Self { folder, process, address, agent: config.build().new_agent() }
+    }
+
+    /// Ends the process; returns its folder.
+    pub fn end(mut self) -> Folder {
+        std::mem::replace(&mut self.folder, Folder::new())
     }
 
     pub fn post_as(&self, path: &str, content: &str, token: &str, body: &[u8]) -> (u16, Value) {
@@ -158,6 +163,17 @@ impl Running {
         let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
         Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
     }
+}
+
+/// The header of a request with a body of this length, or of one that comes in chunks.
+pub fn head(path: &str, length: Option<usize>) -> String {
+    head_with(path, length, "connection: keep-alive")
+}
+
+/// As [`head`], with another line.
+pub fn head_with(path: &str, length: Option<usize>, line: &str) -> String {
+    let length = length.map_or("transfer-encoding: chunked".into(), |length| format!("content-length: {length}"));
+    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{line}\r\n{length}\r\n\r\n")
 }
 
 /// Waits until it is so.

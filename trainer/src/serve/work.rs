@@ -1,0 +1,59 @@
+//! The work on a request: its records, answered one after the other.
+
+use serde::Serialize;
+
+use super::Limits;
+use super::answer::{Answer, JSON};
+use super::budget::Budget;
+use super::pool::Wish;
+use super::published::Ready;
+use super::record::{self, Group};
+use super::refusal::Refusal;
+use crate::model::AnyRecord;
+
+/// What a request is worked on with.
+#[derive(Clone, Copy)]
+pub struct Work<'w> {
+    /// The model that answers.
+    pub ready: &'w Ready<'w>,
+    /// Columns by whose values decisions are counted.
+    pub columns: &'w [String],
+    /// What a request may take.
+    pub limits: &'w Limits,
+    /// What all may take.
+    pub budget: &'w Budget,
+    /// Whether the answer is still wanted.
+    pub wish: &'w Wish<'w>,
+}
+
+impl<'w> Work<'w> {
+    /// Starts an answer.
+    pub fn answer(&self, media_type: &'static str) -> Answer {
+        Answer::new(media_type, self.budget.buffer(), self.limits.answer_bytes)
+    }
+
+    /// Answers every record of a JSON body by an element of the list `list`, in an object that has
+    /// the model's name and the texts `head` before it. Returns the answer with the object open.
+    pub fn answer_each<T: Serialize>(
+        &self,
+        body: &[u8],
+        head: &[(&str, &str)],
+        list: &str,
+        mut each: impl FnMut(&AnyRecord<'w>, &[Group]) -> Result<T, Refusal>,
+    ) -> Result<Answer, Refusal> {
+        let mut answer = self.answer(JSON);
+        answer.text(&format!("{{\"model\":\"{}\"", self.ready.name))?;
+        head.iter().try_for_each(|(key, text)| answer.text(&format!(",\"{key}\":\"{text}\"")))?;
+        answer.text(&format!(",\"{list}\":["))?;
+        record::read(body, self.ready, self.columns, self.limits.records, |before, record, groups| {
+            self.wish.check()?;
+            let element = each(record, groups)?;
+            if before > 0 {
+                answer.text(",")?;
+            }
+            answer.add(&element)
+        })?;
+        answer.text("]")?;
+        Ok(answer)
+    }
+}
