@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
@@ -47,12 +47,33 @@ impl AsyncRead for Patient {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(drop)),
+            let room = buffer.initialize_unfilled();
+            let (most, mut length) = (room.len(), 0);
+            let read = self.stream.try_io(Interest::READABLE, || {
+                length = read(&self.stream, room)?;
+                // That was all there is: the next look waits, without asking the system again.
+                if (1..most).contains(&length) { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match read {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+                Err(_) if length == 0 => {}
+                _ => {
+                    buffer.advance(length);
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
     }
+}
+
+#[cfg(unix)]
+fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::read(stream, room)?)
+}
+
+#[cfg(not(unix))]
+fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    stream.try_read(room)
 }
 
 impl AsyncWrite for Patient {

@@ -25,8 +25,11 @@ fn unfinished_bodies_make_room() {
     assert_eq!(service.get("/health").0, 200);
     // The oldest.
     let mut answer = String::new();
-    clients[0].read_to_string(&mut answer).unwrap();
-    assert_eq!(answer, "");
+    match clients[0].read_to_string(&mut answer) {
+        // What the service had not read makes the system reset the connection where it closes it.
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}"),
+        Ok(_) => assert_eq!(answer, ""),
+    }
     drop(clients);
     // A refusal waits little for the rest of what it refuses, and says what is wrong.
     let mut stranger = half("of somebody else");
