@@ -66,6 +66,7 @@ mod packages;
 mod paper;
 mod parity;
 mod pipes;
+mod places;
 mod reading;
 mod recourse;
 mod recourse_burden;

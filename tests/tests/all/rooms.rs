@@ -8,8 +8,9 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 22] = [
+const ROOMS: [&str; 23] = [
     "text",
+    "escaped",
     "links",
     "output",
     "keys",

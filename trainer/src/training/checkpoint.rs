@@ -41,10 +41,10 @@ use serde::{Deserialize, Serialize};
 use crate::encoder::{self, Encoder};
 use crate::error::{CheckpointError, Error};
 use crate::learner::Learner;
-use crate::output::OutputFile;
 use crate::rows::{Digest, Place, Reservoir};
 use crate::schema::Schema;
 use crate::training::Passes;
+use crate::training::checkpoint_file::CheckpointFile;
 use crate::training::delay::{self, Delay};
 use crate::training::plausible;
 use crate::training::start::Start;
@@ -134,16 +134,14 @@ impl Checkpoint<'_> {
         Ok(bytes)
     }
 
-    /// Writes a file, whole or not at all; a new one for its owner alone, since it holds values of
-    /// rows.
+    /// Writes a [`CheckpointFile`], whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`]; the place keeps what it held before.
+    /// Those of [`CheckpointFile::open`] and [`CheckpointFile::write`]; the place keeps what it held
+    /// before.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let bytes = self.to_bytes().map_err(|error| Error::Checkpoint { file: path.display().to_string(), error })?;
-        let mut file = OutputFile::create_private(path)?;
-        file.write_whole(&bytes)?;
-        Ok(file.commit()?)
+        CheckpointFile::open(path)?.write(&bytes)
     }
 
     /// Reads what [`Checkpoint::to_bytes`] wrote.

@@ -1,7 +1,8 @@
-//! Numbers that no run produces: floats that are not finite, counts that would wrap.
+//! Finds numbers in a checkpoint that no run produces: floats that are not finite, and counts so
+//! large that adding to them could wrap.
 //!
-//! Every part checks its own shape ([`Checkpoint::check`](super::checkpoint::Checkpoint)); this
-//! looks at the numbers of all of them at once, by walking through what serde would write.
+//! [`Checkpoint::check`](super::checkpoint::Checkpoint) checks the shape of each part. This module
+//! checks every number, by a serializer that visits all fields and writes nothing.
 
 use std::fmt;
 
