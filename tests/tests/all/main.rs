@@ -72,6 +72,7 @@ mod recourse;
 mod recourse_burden;
 mod recourse_rules;
 mod report;
+mod reproducible;
 mod rooms;
 mod rows;
 mod sampled;
