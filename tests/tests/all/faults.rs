@@ -361,7 +361,7 @@ const FAULTS: [(&str, &str); 4] = [
 const OTHER_CALLS: &str = "pwrite64,?unlink,unlinkat,ftruncate";
 
 /// Of a command that writes many files, faults of each kind that are tried: the files are alike.
-const MOST_OF_MANY: usize = 6;
+const MOST_OF_MANY: usize = 3;
 
 fn check(writing: &[Writing]) {
     if !can_trace() {
