@@ -1,27 +1,42 @@
 #!/usr/bin/env bash
 # Runs a command such as `cargo build --release` so that what it builds has the same bytes wherever
-# the repository and cargo's home lie, and names neither folder.
+# the repository and cargo's home lie, and names neither folder. Crates may come from the registry
+# or be vendored.
 set -euo pipefail
 
-# As the wrapper of rustc. Cargo names crates by a hash; for our own packages that hash includes
-# their folder, and the order of symbols follows it. Our packages are named by name and kind
-# instead. Packages of the registry keep their hash.
+# As the wrapper of rustc.
 if [ "${FEAMOE_REPRODUCIBLE:-}" = rustc ]; then
-    arguments=("$@") own=yes kind=
+    arguments=("$@") kind=
     for at in "${!arguments[@]}"; do
         case ${arguments[at]} in
-            "$FEAMOE_CARGO_HOME"/registry/*.rs) own=no ;;
             --crate-name) name=${arguments[at + 1]} ;;
             --crate-type) kind+=-${arguments[at + 1]} ;;
             metadata=*) metadata=$at ;;
         esac
     done
-    [ $own = no ] || [ -z "${metadata:-}" ] || arguments[metadata]=metadata=$name$kind
+    # Cargo puts a file into the folder of each package that is not ours.
+    package=${CARGO_MANIFEST_DIR:-}
+    if [ -e "$package/.cargo-ok" ] || [ -e "$package/.cargo-checksum.json" ]; then
+        arguments+=("--remap-path-prefix=$package=$CARGO_PKG_NAME-$CARGO_PKG_VERSION")
+    elif [ -n "${metadata:-}" ]; then
+        # Cargo names crates by a hash; for our own packages that hash includes their folder, and
+        # the order of symbols follows it. Ours are named by name and kind instead.
+        arguments[metadata]=metadata=$name$kind
+    fi
     exec "${arguments[@]}"
 fi
 
 repository=$(cd "$(dirname "$0")/.." && pwd -P)
-FEAMOE_CARGO_HOME=$(cd "${CARGO_HOME:-$HOME/.cargo}" && pwd)
-export FEAMOE_CARGO_HOME FEAMOE_REPRODUCIBLE=rustc RUSTC_WRAPPER=$repository/engine/reproducible.sh
-export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$FEAMOE_CARGO_HOME=cargo --remap-path-prefix=$repository=feamoe"
+home=$(cd "${CARGO_HOME:-$HOME/.cargo}" && pwd)
+export FEAMOE_REPRODUCIBLE=rustc RUSTC_WRAPPER=$repository/engine/reproducible.sh
+# Flags apart by the character that cargo separates them by, so that a folder's name may hold a
+# space.
+if [ -z "${CARGO_ENCODED_RUSTFLAGS:-}" ]; then
+    read -ra flags <<<"${RUSTFLAGS:-}"
+    CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${flags[*]}")
+fi
+for remapped in "$home=cargo" "$repository=feamoe"; do
+    CARGO_ENCODED_RUSTFLAGS+=${CARGO_ENCODED_RUSTFLAGS:+$'\x1f'}--remap-path-prefix=$remapped
+done
+export CARGO_ENCODED_RUSTFLAGS
 exec "$@"

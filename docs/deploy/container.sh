@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes an image that holds nothing but the command, as an OCI archive, without a daemon or root.
+# Writes an image that holds the command and its notices, as an OCI archive, without a daemon or root.
 # The same binary gives the same bytes. Needs tar, gzip and sha256sum; to build the command,
 # the target for musl (`rustup target add x86_64-unknown-linux-musl`) and Debian's musl-tools.
 #
@@ -9,7 +9,8 @@
 set -euo pipefail
 
 [ $# = 1 ] || [ $# = 2 ] || { echo "usage: $0 ARCHIVE [COMMAND]" >&2; exit 2; }
-archive=$(realpath "$1")
+umask 022
+archive=$(realpath "$1") repository=$(realpath "$(dirname "$0")/../..")
 case $(uname -m) in
     x86_64) architecture=amd64 target=x86_64-unknown-linux-musl ;;
     aarch64) architecture=arm64 target=aarch64-unknown-linux-musl ;;
@@ -18,9 +19,9 @@ esac
 if [ $# = 2 ]; then
     command=$(realpath "$2")
 else
-    cd "$(dirname "$0")/../.."
+    cd "$repository"
     cargo build --quiet --release --locked -p feamoe --target $target
-    command=$PWD/target/$target/release/feamoe
+    command=$repository/target/$target/release/feamoe
 fi
 # The image has no loader. What names one asks for it near its begin.
 if head -c 4096 "$command" | grep -q --text '/ld-'; then
@@ -32,8 +33,12 @@ place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 mkdir -p "$place/root" "$place/oci/blobs/sha256"
 install -m 755 "$command" "$place/root/feamoe"
+# The static command holds code of others, and of musl.
+notices=$place/root/usr/share/doc/feamoe
+mkdir -p "$notices"
+install -m 644 "$repository"/{LICENSE-APACHE,LICENSE-MIT,docs/NOTICE.md,docs/deploy/musl-copyright.txt} "$notices"
 same=(--sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --format=ustar)
-tar "${same[@]}" -C "$place/root" -cf "$place/layer.tar" feamoe
+tar "${same[@]}" -C "$place/root" -cf "$place/layer.tar" feamoe usr
 unpacked=$(sha256sum <"$place/layer.tar" | cut -d' ' -f1)
 gzip -n "$place/layer.tar"
 

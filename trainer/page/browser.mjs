@@ -26,19 +26,23 @@ class NoAnswer extends Error {}
  */
 export async function inBrowser(use) {
     for (let again = false; ; again = true) {
-        const server = await chromium.launchServer({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
+        let server;
+        const answer = async () => {
+            server = await chromium.launchServer({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
+            return use(await chromium.connect(server.wsEndpoint()));
+        };
         let timer;
         const late = new Promise((_, reject) => {
             timer = setTimeout(() => reject(new NoAnswer(`the browser has not answered for ${seconds} s`)), seconds * 1000);
         });
         try {
-            return await Promise.race([chromium.connect(server.wsEndpoint()).then(use), late]);
+            return await Promise.race([answer(), late]);
         } catch (error) {
             if (again || !(error instanceof NoAnswer)) throw error;
             console.log(`${error.message}: once more`);
         } finally {
             clearTimeout(timer);
-            await server.kill();
+            await server?.kill();
         }
     }
 }

@@ -62,6 +62,7 @@
 pub mod demo;
 pub mod encoder;
 pub mod error;
+pub mod escaped;
 pub mod explanation;
 pub mod infer;
 pub mod judge;

@@ -1,78 +1,136 @@
-//! Files and links that another user left in a folder where everybody may write, such as `/tmp`.
+//! Where a path leads, through links, and which links are not followed.
 //!
-//! The kernel follows no such links (`fs.protected_symlinks`) and opens no such files to create
-//! them (`fs.protected_regular`), where that is switched on. A path that is resolved by hand, so
-//! that a file is written beside its place, must not be a way around that.
+//! A file is written beside its place and renamed, so its folder must be known: links are resolved
+//! here, not by the kernel. In a folder where everybody may write, such as `/tmp`, anybody can leave
+//! a link under a name that somebody else is about to write. The kernel does not follow such links
+//! (`fs.protected_symlinks`), nor do we.
 
 use std::path::{Path, PathBuf};
 
 /// More links than any system follows.
-pub(crate) const MOST_LINKS: usize = 64;
+const MOST_LINKS: usize = 64;
 
-/// Returns the first file or link on the way to `path`, itself included, that is neither this
-/// user's nor its folder's owner's, in a folder where everybody may write.
-pub(crate) fn of_another_user(path: &Path) -> Option<PathBuf> {
+/// Returns the file that a path leads to, through all links, whether it is there yet or not: two
+/// spellings of one file give the same path.
+#[must_use]
+pub fn destination(path: &Path) -> PathBuf {
     #[cfg(unix)]
-    return unix::of_another_user(path);
+    return unix::follow(path, |_, _| false).unwrap_or_else(|stopped| stopped);
     #[cfg(not(unix))]
+    other::destination(path)
+}
+
+/// As [`destination`].
+///
+/// # Errors
+/// The first link on the way, or the file itself, that is in a folder where everybody may write and
+/// belongs neither to this user nor to the folder's owner.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, PathBuf> {
+    #[cfg(unix)]
+    return unix::follow(path, unix::is_anothers);
+    #[cfg(not(unix))]
+    Ok(other::destination(path))
+}
+
+/// Returns the descriptor that a path such as `/dev/stdout` leads to: 1 for standard output, 2 for
+/// standard error.
+pub(crate) fn standard_stream(path: &Path) -> Option<u32> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        for folder in ["/dev/fd", "/proc/self/fd"] {
+            let number = path.strip_prefix(folder).ok().and_then(Path::to_str).and_then(|name| name.parse().ok());
+            if number.is_some() {
+                return number.filter(|number| [1, 2].contains(number));
+            }
+        }
+        path = path.parent()?.join(std::fs::read_link(&path).ok()?);
+    }
     None
 }
 
 #[cfg(unix)]
 mod unix {
+    use std::collections::VecDeque;
+    use std::ffi::OsString;
     use std::fs::{self, Metadata};
     use std::os::unix::fs::MetadataExt as _;
+    use std::path::{Component, Path, PathBuf};
+
+    use super::MOST_LINKS;
+
+    const WRITABLE_BY_ALL: u32 = 0o002;
+
+    /// Resolves a path link by link. Each is looked at before it is followed, and the result holds
+    /// none: what is put on the way afterwards is not followed.
+    pub(super) fn follow(path: &Path, is_refused: fn(&Path, &Metadata) -> bool) -> Result<PathBuf, PathBuf> {
+        let mut place = fs::canonicalize(".").unwrap_or_default();
+        let mut rest = parts(path);
+        let mut links = 0;
+        while let Some(part) = rest.pop_front() {
+            match Path::new(&part).components().next() {
+                Some(Component::ParentDir) => _ = place.pop(),
+                Some(Component::CurDir) | None => {}
+                // The root, or a name.
+                Some(_) => {
+                    place.push(&part);
+                    let Ok(found) = fs::symlink_metadata(&place) else { break };
+                    // A folder of somebody else is no trap: its owner decides what is in it.
+                    if !found.is_dir() && is_refused(&place, &found) {
+                        return Err(place);
+                    }
+                    if found.is_symlink() && links < MOST_LINKS {
+                        let Ok(link) = fs::read_link(&place) else { break };
+                        links += 1;
+                        place.pop();
+                        rest = parts(&link).into_iter().chain(rest).collect();
+                    } else if !found.is_dir() {
+                        break;
+                    }
+                }
+            }
+        }
+        // What is not there, and what is no folder, leads nowhere else.
+        place.extend(rest);
+        Ok(place)
+    }
+
+    fn parts(path: &Path) -> VecDeque<OsString> {
+        path.components().map(|part| part.as_os_str().to_owned()).collect()
+    }
+
+    /// Returns whether a file or link is another user's, in a folder where everybody may write. The
+    /// folder's owner may do there as they like.
+    pub(super) fn is_anothers(place: &Path, found: &Metadata) -> bool {
+        let owner = found.uid();
+        owner != rustix::process::geteuid().as_raw()
+            && place
+                .parent()
+                .and_then(|folder| fs::symlink_metadata(folder).ok())
+                .is_some_and(|folder| folder.mode() & WRITABLE_BY_ALL != 0 && folder.uid() != owner)
+    }
+}
+
+#[cfg(not(unix))]
+mod other {
+    use std::fs;
     use std::path::{Path, PathBuf};
 
     use super::MOST_LINKS;
 
-    /// Sticky, and writable by all.
-    const SHARED: u32 = 0o1002;
-
-    pub(super) fn of_another_user(path: &Path) -> Option<PathBuf> {
+    pub(super) fn destination(path: &Path) -> PathBuf {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
-            let (link, rest) = match walk(&path) {
-                Step::End => return None,
-                Step::Another(found) => return Some(found),
-                Step::Link(link, rest) => (link, rest),
-            };
-            let folder = link.parent().unwrap_or(Path::new(""));
-            path = folder.join(fs::read_link(&link).ok()?).join(rest);
-        }
-        None
-    }
-
-    enum Step {
-        End,
-        Another(PathBuf),
-        /// A link that may be followed, and what stands behind it.
-        Link(PathBuf, PathBuf),
-    }
-
-    fn walk(path: &Path) -> Step {
-        let mut place = PathBuf::new();
-        let mut parts = path.components();
-        while let Some(part) = parts.next() {
-            place.push(part);
-            let Ok(found) = fs::symlink_metadata(&place) else { return Step::End };
-            let is_last = parts.as_path().as_os_str().is_empty();
-            // A folder of somebody else is no trap: its owner decides what is in it.
-            if (found.is_symlink() || is_last && !found.is_dir()) && is_anothers(&place, &found) {
-                return Step::Another(place);
+            if let Ok(found) = fs::canonicalize(&path) {
+                return found;
             }
-            if found.is_symlink() {
-                return Step::Link(place, parts.as_path().to_owned());
-            }
+            let Ok(link) = fs::read_link(&path) else { break };
+            path = path.parent().unwrap_or(Path::new("")).join(link);
         }
-        Step::End
-    }
-
-    fn is_anothers(place: &Path, found: &Metadata) -> bool {
-        let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let owner = found.uid();
-        owner != rustix::process::geteuid().as_raw()
-            && fs::metadata(folder).is_ok_and(|folder| folder.mode() & SHARED == SHARED && folder.uid() != owner)
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match (fs::canonicalize(folder), path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path,
+        }
     }
 }
 
@@ -83,7 +141,7 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
 
-    use super::of_another_user;
+    use super::{destination, resolve, standard_stream};
 
     const NOBODY: u32 = 65534;
 
@@ -104,14 +162,9 @@ mod tests {
                 }
             }
         }
-        fs::set_permissions(at("shared"), Permissions::from_mode(0o1777)).unwrap();
         symlink(at("shared").join("theirs"), at("own").join("leads-there")).unwrap();
-        let found = |name: &str| {
-            of_another_user(&at(name))
-                .map(|path| fs::canonicalize(path.parent().unwrap()).unwrap().join(path.file_name().unwrap()))
-        };
         let shared = fs::canonicalize(at("shared")).unwrap();
-        for (name, expected) in [
+        let cases = [
             ("shared/theirs", Some("theirs")),
             ("shared/file", Some("file")),
             ("shared/way/new", Some("way")),
@@ -123,10 +176,35 @@ mod tests {
             ("own/way/new", None),
             ("own/file", None),
             ("none/x", None),
-        ] {
-            assert_eq!(found(name), expected.map(|file| shared.join(file)), "{name}");
+        ];
+        // Sticky or not: where everybody may write, everybody can leave a link.
+        for mode in [0o1777, 0o777] {
+            fs::set_permissions(at("shared"), Permissions::from_mode(mode)).unwrap();
+            for (name, expected) in cases {
+                let expected = expected.map_or_else(|| Ok(destination(&at(name))), |file| Err(shared.join(file)));
+                assert_eq!(resolve(&at(name)), expected, "{name}, {mode:o}");
+            }
         }
         let refused = crate::output::write_file(&at("shared/theirs"), b"x").unwrap_err().to_string();
         assert!(refused.contains("belongs to another user") && !at("target").exists(), "{refused}");
+    }
+
+    #[test]
+    fn the_standard_streams_are_known_by_every_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        symlink("/dev/stdout", &link).unwrap();
+        assert_eq!(standard_stream(&link), Some(1));
+        for (name, expected) in [
+            ("/dev/stdout", Some(1)),
+            ("/dev/fd/1", Some(1)),
+            ("/dev/stderr", Some(2)),
+            ("/dev/stdin", None),
+            ("/dev/fd/17", None),
+            ("/dev/null", None),
+            ("1", None),
+        ] {
+            assert_eq!(standard_stream(name.as_ref()), expected, "{name}");
+        }
     }
 }

@@ -6,13 +6,15 @@
 //! folder removes. A file in the making is locked, so that only those that nobody writes to are.
 
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use tempfile::NamedTempFile;
 
-use crate::links::{self, MOST_LINKS};
+use crate::escaped::Escaped;
+use crate::links;
+pub use crate::links::destination;
 
 /// Why a file could not be written; the place keeps what it held before.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,16 @@ impl WriteError {
     #[must_use]
     pub fn new(path: &Path, cause: io::Error) -> Self {
         Self { path: path.to_owned(), cause }
+    }
+
+    /// Says that a file or link on the way to `path` is of another user, who may have put it there
+    /// to be followed.
+    pub(crate) fn of_another_user(path: &Path, found: &Path) -> Self {
+        let cause = format!(
+            "{} belongs to another user, in a folder where everybody may write; name a file of your own",
+            found.display()
+        );
+        Self::new(path, io::Error::other(cause))
     }
 
     /// Says that writing to standard output failed.
@@ -85,6 +97,8 @@ enum Writer {
     Beside(BufWriter<NamedTempFile>, Unfinished),
     /// A device or pipe, which must not be replaced by a file.
     Straight(BufWriter<fs::File>),
+    /// A terminal, for text.
+    Terminal(BufWriter<Escaped<fs::File>>),
     /// Standard output, which gets the bytes at the end.
     Standard(Vec<u8>),
 }
@@ -92,63 +106,80 @@ enum Writer {
 /// What names standard output instead of a file.
 pub const STANDARD_OUTPUT: &str = "-";
 
+/// Returns whether a path names standard output: `-`, or what leads to its descriptor, such as
+/// `/dev/stdout`.
+#[must_use]
+pub fn is_standard_output(path: &Path) -> bool {
+    path.as_os_str() == STANDARD_OUTPUT || links::standard_stream(path) == Some(1)
+}
+
+/// What an output holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// A terminal shows it, escaped.
+    Text,
+    /// A terminal is refused.
+    Binary,
+}
+
 impl OutputFile {
-    /// Opens a file beside `path`, in the same folder so that the rename stays within a file
-    /// system. It takes mode and owner (where that is allowed) of the file it replaces; links are
-    /// followed, also one to a file that is not there yet. `-` is standard output, which gets the
-    /// whole at once: until then it is kept in memory.
+    /// Opens a file for text beside `path`, in the same folder so that the rename stays within a
+    /// file system. It takes mode and owner (where that is allowed) of the file it replaces; links
+    /// are followed, also one to a file that is not there yet. `-` is standard output, which gets
+    /// the whole at once: until then it is kept in memory. On a terminal, what controls it is
+    /// escaped.
     ///
     /// # Errors
     /// Where the folder is missing or cannot be written; where the place, or a link on the way to
     /// it, belongs to another user in a folder where everybody may write.
     pub fn create(path: &Path) -> Result<Self, WriteError> {
-        Self::create_with(path, 0o666)
+        Self::create_with(path, Content::Text, 0o666)
     }
 
-    /// As [`OutputFile::create`]; a new file is for its owner alone.
+    /// As [`OutputFile::create`], for bytes that are no text.
     ///
     /// # Errors
-    /// As [`OutputFile::create`].
-    pub fn create_private(path: &Path) -> Result<Self, WriteError> {
-        Self::create_with(path, 0o600)
+    /// As [`OutputFile::create`]; where `path` is a terminal.
+    pub fn create_binary(path: &Path) -> Result<Self, WriteError> {
+        Self::create_with(path, Content::Binary, 0o666)
     }
 
-    fn create_with(path: &Path, mode: u32) -> Result<Self, WriteError> {
-        if path.as_os_str() == STANDARD_OUTPUT {
+    /// As [`OutputFile::create_binary`]; a new file is for its owner alone.
+    ///
+    /// # Errors
+    /// As [`OutputFile::create_binary`].
+    pub fn create_private(path: &Path) -> Result<Self, WriteError> {
+        Self::create_with(path, Content::Binary, 0o600)
+    }
+
+    fn create_with(path: &Path, content: Content, mode: u32) -> Result<Self, WriteError> {
+        if is_standard_output(path) {
+            refuse_terminal(&io::stdout(), content).map_err(WriteError::standard_output)?;
             return Ok(Self { path: path.to_owned(), target: path.to_owned(), writer: Writer::Standard(Vec::new()) });
         }
-        if let Some(found) = links::of_another_user(path) {
-            let cause = format!(
-                "{} belongs to another user, in a folder where everybody may write; name a file of your own",
-                found.display()
-            );
-            return Err(WriteError::new(path, io::Error::other(cause)));
+        let failed = |cause| WriteError::new(path, cause);
+        if let Some(device) = device(path).map_err(failed)? {
+            refuse_terminal(&device, content).map_err(failed)?;
+            let writer = match device.is_terminal() {
+                true => Writer::Terminal(BufWriter::new(Escaped::new(device))),
+                false => Writer::Straight(BufWriter::new(device)),
+            };
+            return Ok(Self { path: path.to_owned(), target: path.to_owned(), writer });
         }
-        let target = destination(path);
-        let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
-        let writer = if special {
-            fs::OpenOptions::new().write(true).open(path).map(|file| Writer::Straight(BufWriter::new(file)))
-        } else {
-            let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-            // The permissions of a file made the usual way, not the temporary file's private ones.
-            let mut builder = tempfile::Builder::new();
-            builder.prefix(PREFIX);
-            #[cfg(unix)]
-            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
-            #[cfg(not(unix))]
-            let _ = mode;
-            let folder = folder.unwrap_or(Path::new("."));
-            remove_stale(folder);
-            locked(&builder, folder).and_then(|file| {
-                take_after(file.as_file(), &target)?;
-                let unfinished = Unfinished::new(file.path());
-                Ok(Writer::Beside(BufWriter::new(file), unfinished))
-            })
-        };
-        match writer {
-            Ok(writer) => Ok(Self { path: path.to_owned(), target, writer }),
-            Err(cause) => Err(WriteError::new(path, cause)),
-        }
+        let target = links::resolve(path).map_err(|found| WriteError::of_another_user(path, &found))?;
+        let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // The permissions of a file made the usual way, not the temporary file's private ones.
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX);
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+        #[cfg(not(unix))]
+        let _ = mode;
+        remove_stale(folder);
+        let file = locked(&builder, folder).map_err(failed)?;
+        take_after(file.as_file(), &target).map_err(failed)?;
+        let unfinished = Unfinished::new(file.path());
+        Ok(Self { path: path.to_owned(), target, writer: Writer::Beside(BufWriter::new(file), unfinished) })
     }
 
     /// Writes bytes, to the disk, naming the file where that fails: all that is left for
@@ -159,7 +190,7 @@ impl OutputFile {
     pub fn write_whole(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         let written = self.write_all(bytes).and_then(|()| self.flush()).and_then(|()| match &self.writer {
             Writer::Beside(writer, _) => writer.get_ref().as_file().sync_all(),
-            Writer::Straight(_) | Writer::Standard(_) => Ok(()),
+            Writer::Straight(_) | Writer::Terminal(_) | Writer::Standard(_) => Ok(()),
         });
         written.map_err(|cause| WriteError::new(&self.path, cause))
     }
@@ -180,9 +211,14 @@ impl OutputFile {
                 done
             }
             Writer::Straight(mut writer) => writer.flush(),
+            Writer::Terminal(mut writer) => writer.flush(),
             Writer::Standard(bytes) => {
                 let mut out = io::stdout().lock();
-                return out.write_all(&bytes).and_then(|()| out.flush()).map_err(WriteError::standard_output);
+                let written = match out.is_terminal() {
+                    true => Escaped::new(&mut out).write_all(&bytes),
+                    false => out.write_all(&bytes),
+                };
+                return written.and_then(|()| out.flush()).map_err(WriteError::standard_output);
             }
         };
         done.map_err(|cause| WriteError::new(&self.path, cause))
@@ -192,6 +228,34 @@ impl OutputFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Opens what is no file and must not be replaced by one: a device, a pipe, standard error. `None`
+/// for a file, or where there is nothing.
+fn device(path: &Path) -> io::Result<Option<fs::File>> {
+    #[cfg(unix)]
+    if links::standard_stream(path) == Some(2) {
+        use std::os::fd::AsFd as _;
+        return Ok(Some(io::stderr().as_fd().try_clone_to_owned()?.into()));
+    }
+    if fs::metadata(path).map_or(true, |found| found.is_file()) {
+        return Ok(None);
+    }
+    let device = fs::OpenOptions::new().write(true).open(path)?;
+    // By a link that was changed since.
+    match device.metadata()?.is_file() {
+        true => Err(io::Error::other("what stands there was replaced meanwhile")),
+        false => Ok(Some(device)),
+    }
+}
+
+fn refuse_terminal(place: &impl IsTerminal, content: Content) -> io::Result<()> {
+    match content == Content::Binary && place.is_terminal() {
+        true => {
+            Err(io::Error::other("a terminal cannot show these bytes; name a file, or pass them on by a pipe or >"))
+        }
+        false => Ok(()),
     }
 }
 
@@ -258,25 +322,6 @@ fn remove_stale(folder: &Path) {
     }
 }
 
-/// Returns the file that a path leads to, through whatever links, whether it is there yet or not:
-/// two spellings of one file give the same path.
-#[must_use]
-pub fn destination(path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        if let Ok(found) = fs::canonicalize(&path) {
-            return found;
-        }
-        let Ok(link) = fs::read_link(&path) else { break };
-        path = path.parent().unwrap_or(Path::new("")).join(link);
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match (fs::canonicalize(folder), path.file_name()) {
-        (Ok(folder), Some(name)) => folder.join(name),
-        _ => path,
-    }
-}
-
 /// Gives a new file mode and owner of the one it will replace, if there is one.
 #[cfg(unix)]
 fn take_after(file: &fs::File, target: &Path) -> io::Result<()> {
@@ -320,7 +365,11 @@ impl Write for OutputFile {
         match &mut self.writer {
             Writer::Beside(writer, _) => writer.write(bytes),
             Writer::Straight(writer) => writer.write(bytes),
-            Writer::Standard(all) => all.write(bytes),
+            Writer::Terminal(writer) => writer.write(bytes),
+            Writer::Standard(all) => {
+                all.try_reserve(bytes.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
+                all.write(bytes)
+            }
         }
     }
 
@@ -328,6 +377,7 @@ impl Write for OutputFile {
         match &mut self.writer {
             Writer::Beside(writer, _) => writer.flush(),
             Writer::Straight(writer) => writer.flush(),
+            Writer::Terminal(writer) => writer.flush(),
             Writer::Standard(_) => Ok(()),
         }
     }

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 /// Those that change the direction of the text beside them.
-pub const DIRECTION: [RangeInclusive<char>; 3] =
-    ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+pub const DIRECTION: [RangeInclusive<char>; 4] =
+    ['\u{61c}'..='\u{61c}', '\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
 
 /// Returns whether a character changes the direction of the text beside it.
 #[must_use]

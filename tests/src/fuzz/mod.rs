@@ -5,6 +5,8 @@
 mod explain;
 mod field;
 mod state;
+#[cfg(feature = "arrow")]
+mod tables;
 mod text;
 mod watch;
 
@@ -23,6 +25,8 @@ use feamoe_testkit::content::Bytes;
 pub use explain::explain;
 pub use field::{delta, integer, recourse, slots};
 pub use state::{checkpoint, sealed};
+#[cfg(feature = "arrow")]
+pub use tables::{arrow, is_expected_panic};
 pub use text::{csv, schema};
 pub use watch::monitor;
 
@@ -38,14 +42,14 @@ type FuzzModel<'a> = Model<'a, FEATURES, EXPERTS>;
 /// A target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name: that of its program, and of its folder of seeds.
+    /// Its name, and that of its folder of seeds.
     pub name: &'static str,
     /// What it does with any bytes.
     pub run: fn(&[u8]),
 }
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: &[Target] = &[
     Target { name: "load", run: load },
     Target { name: "record", run: record },
     Target { name: "explain", run: explain },
@@ -57,6 +61,8 @@ pub const TARGETS: [Target; 11] = [
     Target { name: "delta", run: delta },
     Target { name: "slots", run: slots },
     Target { name: "recourse", run: recourse },
+    #[cfg(feature = "arrow")]
+    Target { name: "arrow", run: arrow },
 ];
 
 impl Target {

@@ -47,7 +47,8 @@ fn resume(data: &[u8]) {
     let _ = (trainer.model().map(drop), trainer.remarks(), trainer.proxies());
     // Floats that are finite can be so large that learning from them ends in infinity.
     if let Ok(stored) = trainer.checkpoint().to_bytes() {
-        assert!(Checkpoint::from_bytes(&stored).is_ok(), "what was stored cannot be read");
+        let again = Checkpoint::from_bytes(&stored);
+        assert!(again.is_ok(), "what was stored cannot be read: {:?}", again.err());
     }
 }
 

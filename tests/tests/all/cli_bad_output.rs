@@ -286,8 +286,13 @@ fn memory_that_ends_is_an_error() {
         finished(shell.arg(feamoe()).args(arguments).args(shuffled))
     };
     // What the process itself takes differs; the rows take 34 MB.
-    let enough = (50_000..500_000).step_by(10_000).find(|kilobytes| train(*kilobytes, &[]).code == Some(0));
+    let (mut enough, mut too_little) = (500_000, 50_000);
+    assert_eq!(train(enough, &[]).code, Some(0));
+    while enough - too_little > 10_000 {
+        let between = (enough + too_little) / 2;
+        *(if train(between, &[]).code == Some(0) { &mut enough } else { &mut too_little }) = between;
+    }
     fs::remove_file(folder.path("m.feamoe")).unwrap();
-    let refused = folder.unchanged(|| train(enough.unwrap(), &["--shuffle"]).refused());
+    let refused = folder.unchanged(|| train(enough, &["--shuffle"]).refused());
     assert!(refused.starts_with("no memory is left for another row: ") && refused.contains(" rows take "), "{refused}");
 }

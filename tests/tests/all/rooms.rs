@@ -10,6 +10,7 @@ use feamoe_tests::repository_file;
 /// Each uses those before it only.
 const ROOMS: [&str; 23] = [
     "text",
+    "escaped",
     "links",
     "output",
     "secret",

@@ -1,6 +1,7 @@
 //! Learners: rows at once or one by one, scores of the stream, checkpoints, models.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use feamoe::encoder;
@@ -232,6 +233,12 @@ impl Learner {
     fn checkpoint<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = self.with(py, |state| state.trainer.checkpoint().to_bytes().map_err(message))?;
         Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Writes the checkpoint to a file, as the command does: whole or not at all, and not while
+    /// another process writes it.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        self.with(py, |state| state.trainer.checkpoint().write(&path).map_err(message))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {

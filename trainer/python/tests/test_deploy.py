@@ -120,7 +120,7 @@ def test_lines_of_a_shell_print_what_stands_below_them(section, tmp_path, comman
     assert ran.stdout.split(f"{mark}\n") == ["", *stated], ran.stderr
 
 
-def test_an_image_holds_the_command_and_nothing_else(tmp_path):
+def test_an_image_holds_the_command_and_its_notices(tmp_path):
     """Of a program in place of the command, which takes minutes to compile for musl."""
     if sys.platform != "linux" or shutil.which("cc") is None:
         pytest.skip("needs Linux and cc")
@@ -158,14 +158,18 @@ def test_an_image_holds_the_command_and_nothing_else(tmp_path):
     assert (config["config"]["User"], config["config"]["Entrypoint"]) == ("65532:65532", ["/feamoe"])
     assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(layer).hexdigest()}"]
     with tarfile.open(fileobj=io.BytesIO(layer)) as inner:
-        (member,) = inner.getmembers()
-        assert (member.name, member.mode, member.uid, member.gid) == ("feamoe", 0o755, 0, 0)
-        assert inner.extractfile(member).read() == (tmp_path / "static").read_bytes()
+        members = {member.name: member for member in inner if member.isfile()}
+        assert all((member.uid, member.gid) == (0, 0) for member in inner)
+        assert members["feamoe"].mode == 0o755
+        held = {Path(name).name: inner.extractfile(member).read() for name, member in members.items()}
+    assert held.pop("feamoe") == (tmp_path / "static").read_bytes()
+    assert sorted(held) == ["LICENSE-APACHE", "LICENSE-MIT", "NOTICE.md", "musl-copyright.txt"]
+    assert b"Rich Felker" in held["musl-copyright.txt"]
     # What others read of it.
     if shutil.which("umoci") is not None:
         unpack = ["umoci", "unpack", "--rootless", "--image", "oci:feamoe:9.9.9", "bundle"]
         subprocess.run(unpack, cwd=tmp_path, check=True, capture_output=True)
-        assert [path.name for path in (tmp_path / "bundle" / "rootfs").iterdir()] == ["feamoe"]
+        assert [path.name for path in sorted((tmp_path / "bundle" / "rootfs").iterdir())] == ["feamoe", "usr"]
         process = json.loads((tmp_path / "bundle" / "config.json").read_text())["process"]
         assert (process["args"], process["cwd"]) == (["/feamoe"], "/data")
         assert (process["user"]["uid"], process["user"]["gid"]) == (65532, 65532)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 import warnings
 
 import numpy as np
@@ -181,6 +182,22 @@ def test_a_checkpoint_is_a_file_too(tmp_path):
         assert feamoe.Learner.from_checkpoint(source).checkpoint() == learner.checkpoint()
     with pytest.raises(feamoe.FeamoeError, match="without rows"):
         feamoe.Learner().checkpoint()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
+def test_a_checkpoint_is_written_by_one_process_and_for_its_owner(tmp_path):
+    import fcntl
+
+    learner = learned()
+    path = tmp_path / "run.ckpt"
+    with open(tmp_path / ".run.ckpt.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(feamoe.FeamoeError, match="another process writes this file"):
+            learner.save(path)
+        assert not path.exists()
+    learner.save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in tmp_path.iterdir()] == ["run.ckpt"]
 
 
 def test_unknown_columns_are_counted_and_said_once():

@@ -29,7 +29,7 @@ pub struct Report {
 /// Writes the delta from `old` to `new`.
 pub fn run(old: &Path, new: &Path, output: &Path, format: FormatOption) -> anyhow::Result<Outcome> {
     refuse_overwriting("--output", output, [old, new])?;
-    let mut file = print::create(output)?;
+    let mut file = print::create_binary(output)?;
     let (old_blob, new_blob) = (read_blob(old)?, read_blob(new)?);
     let (old_loaded, loaded) = (load_any(old, &old_blob)?, load_any(new, &new_blob)?);
     let (old_model, model) = (old_loaded.any(), loaded.any());

@@ -260,7 +260,10 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let read = files(&options.rows.data).chain(options.rows.schema.as_deref()).chain([options.model.as_path()]);
     let flag = if options.onnx.is_some() { "--onnx" } else { "--output" };
     refuse_overwriting(flag, output, read)?;
-    let mut file = print::create(output)?;
+    let mut file = match options.constants {
+        Some(_) => print::create(output)?,
+        None => print::create_binary(output)?,
+    };
     let blob = match is_checkpoint(&options.model) {
         true => Trainer::from_checkpoint(Checkpoint::read(&options.model)?)?.model()?.bytes,
         false => read_blob(&options.model)?,

@@ -8,7 +8,6 @@ mod compare;
 mod delta;
 mod demo;
 mod dry_run;
-mod escaped;
 mod evaluate;
 mod events;
 mod experts;

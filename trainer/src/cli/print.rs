@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
 use clap::Args;
+use feamoe::escaped::Escaped;
+pub use feamoe::output::is_standard_output;
 use feamoe::output::{OutputFile, STANDARD_OUTPUT, WriteError};
 use feamoe::rows::Input;
 use feamoe::text::controls_terminal;
 use serde::Serialize;
 
-use super::escaped::Escaped;
 pub use super::table::TextTable;
 use super::table::{fitting_no_terminal, terminal_width};
 
@@ -56,17 +57,23 @@ pub fn is_verbose() -> bool {
     VERBOSITY.get().is_some_and(|verbosity| verbosity.verbose)
 }
 
-/// Returns whether a path names standard output.
-pub fn is_standard_output(path: &Path) -> bool {
-    path.as_os_str() == STANDARD_OUTPUT
+/// Opens a file for text, or standard output for `-`: reports then go to standard error.
+pub fn create(path: &Path) -> anyhow::Result<OutputFile> {
+    take(path)?;
+    Ok(OutputFile::create(path)?)
 }
 
-/// Opens a file, or standard output for `-`: reports then go to standard error.
-pub fn create(path: &Path) -> anyhow::Result<OutputFile> {
+/// As [`create`], for bytes, which no terminal shows.
+pub fn create_binary(path: &Path) -> anyhow::Result<OutputFile> {
+    take(path)?;
+    Ok(OutputFile::create_binary(path)?)
+}
+
+fn take(path: &Path) -> anyhow::Result<()> {
     if is_standard_output(path) && IS_TAKEN.swap(true, Ordering::SeqCst) {
         bail!("two outputs are - for standard output, which takes one; name a file for the other");
     }
-    Ok(OutputFile::create(path)?)
+    Ok(())
 }
 
 /// Writes a whole file by way of [`create`].

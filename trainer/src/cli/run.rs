@@ -6,8 +6,6 @@
 //! be repeated.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -16,10 +14,10 @@ use crate::cli::memory::peak_memory_bytes;
 use crate::cli::progress::TrainingProgress;
 use anyhow::bail;
 use feamoe::error::Error;
-use feamoe::lock::Lock;
 use feamoe::model::card::FeatureCells;
 use feamoe::output::{OutputFile, WriteError, destination};
-use feamoe::rows::{Digest, MOST_SEEN};
+use feamoe::rows::MOST_SEEN;
+use feamoe::training::checkpoint_file::CheckpointFile;
 use feamoe::training::export::Export;
 use feamoe::training::remarks::Remark;
 use feamoe::training::report::Report as Learned;
@@ -55,77 +53,29 @@ pub enum AtStop {
 }
 
 /// What a run writes.
-pub struct Outputs<'a> {
+pub struct Outputs {
     model: OutputFile,
-    store: Option<Store<'a>>,
-    generation: Generation,
-    /// Until the end.
-    _lock: Option<Lock>,
+    checkpoint: Option<CheckpointFile>,
+    /// Rows between two checkpoints, where somebody chose.
+    every: Option<u64>,
 }
 
-/// What a checkpoint's place is known to hold: where it holds anything else, another run wrote
-/// there meanwhile, and would be lost.
-#[derive(PartialEq, Eq)]
-struct Generation(Option<[u8; 32]>);
-
-impl Generation {
-    const NONE: Self = Self(None);
-
-    fn of(bytes: &[u8]) -> Self {
-        Self(Some(Digest::of(bytes)))
-    }
-
-    /// Returns that of a file; of none, or of what is no file.
-    fn at(path: &Path) -> Self {
-        match path.metadata() {
-            Ok(found) if found.is_file() => Self(hash(path).ok()),
-            _ => Self::NONE,
-        }
-    }
-
-    fn check(&self, path: &Path) -> Result<(), Error> {
-        if *self == Self::at(path) {
-            Ok(())
-        } else {
-            Err(Error::ChangedCheckpoint { file: path.display().to_string() })
-        }
-    }
-}
-
-/// Returns the hash of a file of any length.
-fn hash(path: &Path) -> io::Result<[u8; 32]> {
-    let mut file = BufReader::new(File::open(path)?);
-    let mut digest = Digest::default();
-    loop {
-        let bytes = file.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(digest.finish());
-        }
-        digest.update(bytes);
-        let length = bytes.len();
-        file.consume(length);
-    }
-}
-
-impl<'a> Outputs<'a> {
+impl Outputs {
     /// Opens the outputs first: a folder that cannot be written costs no training, and nothing that
     /// is `read` is replaced.
-    pub fn open(model: &Path, store: Option<Store<'a>>, read: &[&Path]) -> anyhow::Result<Self> {
-        refuse_overwriting("--output", model, read.iter().copied())?;
-        if let Some(Store { path, .. }) = store {
-            if print::is_standard_output(path) {
-                bail!("--checkpoint: found - for standard output, expected a file, which is read again to resume");
-            }
-            refuse_overwriting("--checkpoint", path, read.iter().copied())?;
-            if destination(path) == destination(model) {
-                bail!("{}: both the model and the checkpoint would be written there; name two files", path.display());
-            }
-            OutputFile::create_private(path)?;
-        }
-        let is_file = |store: &Store<'_>| !store.path.exists() || store.path.is_file();
-        let lock = store.filter(is_file).map(|store| Lock::beside(store.path)).transpose()?;
-        let generation = store.map_or(Generation::NONE, |store| Generation::at(store.path));
-        Ok(Self { model: print::create(model)?, store, generation, _lock: lock })
+    pub fn open(model: &Path, store: Option<Store<'_>>, read: &[&Path]) -> anyhow::Result<Self> {
+        refuse(model, store, read)?;
+        let checkpoint = store.map(|store| CheckpointFile::open(store.path)).transpose()?;
+        let every = store.and_then(|store| store.every);
+        Ok(Self { model: print::create_binary(model)?, checkpoint, every })
+    }
+
+    /// Checks that the outputs could be opened. It takes no lock, for nothing will be written.
+    pub fn check(model: &Path, store: Option<Store<'_>>, read: &[&Path]) -> anyhow::Result<()> {
+        refuse(model, store, read)?;
+        store.map_or(Ok(()), |store| CheckpointFile::check(store.path))?;
+        print::create_binary(model)?;
+        Ok(())
     }
 
     /// Learns, with checkpoints on the way and a line of progress.
@@ -136,25 +86,24 @@ impl<'a> Outputs<'a> {
     ) -> Result<Run, E> {
         let progress = TrainingProgress::new();
         let follows = at_stop == AtStop::Finish;
-        let (store, generation, model) = (self.store, &mut self.generation, self.model.path());
+        let Self { model, checkpoint, every } = self;
+        let (stores, model) = (checkpoint.is_some(), model.path());
         let mut save = |trainer: &Trainer| {
-            if let Some(Store { path, .. }) = store {
-                let bytes = trainer
-                    .checkpoint()
-                    .to_bytes()
-                    .map_err(|error| Error::Checkpoint { file: path.display().to_string(), error })?;
-                generation.check(path)?;
-                let mut file = OutputFile::create_private(path)?;
-                file.write_whole(&bytes)?;
-                file.commit()?;
-                print::detail(|| format!("stored {} ({} bytes)", path.display(), bytes.len()));
-                *generation = Generation::of(&bytes);
+            if let Some(file) = checkpoint.as_mut() {
+                let path = file.path().display().to_string();
+                let bytes =
+                    trainer.checkpoint().to_bytes().map_err(|error| Error::Checkpoint { file: path.clone(), error })?;
+                file.write(&bytes)?;
+                print::detail(|| format!("stored {path} ({} bytes)", bytes.len()));
             }
-            if follows { follow::show(trainer, model, store.map(|store| store.path)) } else { Ok(()) }
+            match follows {
+                true => follow::show(trainer, model, checkpoint.as_ref().map(CheckpointFile::path)),
+                false => Ok(()),
+            }
         };
         let never = AtomicBool::new(false);
-        let saving = (store.is_some() || follows).then(|| Saving {
-            every: store.and_then(|store| store.every).unwrap_or(Saving::EVERY),
+        let saving = (stores || follows).then(|| Saving {
+            every: every.unwrap_or(Saving::EVERY),
             save: &mut save,
             stop: if at_stop == AtStop::Store { signals::heed() } else { &never },
         });
@@ -172,13 +121,11 @@ impl<'a> Outputs<'a> {
         let exported = run.model()?;
         self.model.write_whole(exported.bytes.as_slice())?;
         let path = self.model.path().display().to_string();
-        let stored = match self.store {
-            Some(store) => {
+        let stored = match &self.checkpoint {
+            Some(checkpoint) => {
                 let bytes = run.checkpoint().to_bytes()?;
-                self.generation.check(store.path)?;
-                let mut file = OutputFile::create_private(store.path)?;
-                file.write_whole(&bytes)?;
-                Some((file, CheckpointReport { path: store.path.display().to_string(), bytes: bytes.len() }))
+                let path = checkpoint.path().display().to_string();
+                Some((checkpoint.prepare(&bytes)?, CheckpointReport { path, bytes: bytes.len() }))
             }
             None => None,
         };
@@ -203,6 +150,23 @@ impl<'a> Outputs<'a> {
             }
         }
     }
+}
+
+/// Refuses outputs that would replace what is read, or each other.
+fn refuse(model: &Path, store: Option<Store<'_>>, read: &[&Path]) -> anyhow::Result<()> {
+    refuse_overwriting("--output", model, read.iter().copied())?;
+    let Some(Store { path, .. }) = store else { return Ok(()) };
+    if print::is_standard_output(path) {
+        bail!(
+            "--checkpoint: found {} for standard output, expected a file, which is read again to resume",
+            path.display()
+        );
+    }
+    refuse_overwriting("--checkpoint", path, read.iter().copied())?;
+    if destination(path) == destination(model) {
+        bail!("{}: both the model and the checkpoint would be written there; name two files", path.display());
+    }
+    Ok(())
 }
 
 /// The JSON document of `feamoe train`, `feamoe update` and `feamoe merge`.

@@ -178,7 +178,7 @@ fn signed(
     format: FormatOption,
 ) -> anyhow::Result<()> {
     refuse_overwriting("--output", output, [model, key].into_iter().chain(names_of))?;
-    let mut file = print::create(output)?;
+    let mut file = print::create_binary(output)?;
     let blob = read_blob(model)?;
     let own = load_any(model, &blob)?;
     let other: Option<(AlignedBytes, &Path)> = names_of.map(|path| anyhow::Ok((read_blob(path)?, path))).transpose()?;

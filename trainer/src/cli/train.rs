@@ -400,7 +400,10 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let read = files(&options.data).chain([options.schema.as_path()]).chain(options.learning.config_file());
     let read = read.chain(options.encoding.as_deref());
     let read: Vec<&Path> = read.collect();
-    let mut outputs = Outputs::open(&options.output, store, &read)?;
+    let outputs = match options.dry_run.is_on() {
+        true => Outputs::check(&options.output, store, &read).map(|()| None)?,
+        false => Some(Outputs::open(&options.output, store, &read)?),
+    };
     let mut schema = Schema::open(&options.schema)?;
     options.cells.apply(&mut schema.table);
     refuse_without_groups(&config, &schema, &options.schema)?;
@@ -411,9 +414,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         }
         learning.encoding = Some(Arc::new(shared));
     }
-    if options.dry_run.is_on() {
+    let Some(mut outputs) = outputs else {
         return dry_run::run(|| rehearse(&options.data, &schema, &learning), options.format);
-    }
+    };
     let at_stop = match learning.epochs == 1 && !learning.shuffle {
         true if options.follow.is_on() => AtStop::Finish,
         true => AtStop::Store,

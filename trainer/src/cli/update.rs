@@ -92,7 +92,12 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         None => Store { path: &options.from, every: options.checkpoint_every },
     };
     refuse_overwriting("--output", &options.output, [options.from.as_path()])?;
-    let mut outputs = Outputs::open(&options.output, Some(store), &files(&options.data).collect::<Vec<_>>())?;
+    let read: Vec<_> = files(&options.data).collect();
+    // The lock first: what is read is what will be replaced.
+    let outputs = match options.dry_run.is_on() {
+        true => Outputs::check(&options.output, Some(store), &read).map(|()| None)?,
+        false => Some(Outputs::open(&options.output, Some(store), &read)?),
+    };
     let mut checkpoint = Checkpoint::read(&options.from)?;
     if let Some(freeze) = options.freeze {
         checkpoint.learner.to_mut().set_freeze(freeze);
@@ -109,9 +114,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         (_, true) => ResumeFrom::Again,
         _ => ResumeFrom::Same,
     };
-    if options.dry_run.is_on() {
+    let Some(mut outputs) = outputs else {
         return dry_run::run(|| rehearse_resuming(checkpoint, &options.data, resume_from), options.format);
-    }
+    };
     let at_stop = if options.follow.is_on() { AtStop::Finish } else { AtStop::Store };
     let data = options.follow.data(&options.data)?;
     let run = outputs

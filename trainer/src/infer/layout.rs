@@ -337,7 +337,8 @@ fn header(first: &[String], below: &[Below], count: usize) -> (bool, String) {
     let is_name = |name: &str| !name.is_empty() && !is_number(name) && !means_missing(name);
     let has_names = first.iter().zip(below).any(|(name, below)| below.is_number() && is_name(name));
     if let Some(number) = first.iter().find(|cell| is_number(cell)).filter(|_| !has_names) {
-        return (false, format!("the first line has the number {number}"));
+        // Without the space around it, some of which no comment of TOML may hold.
+        return (false, format!("the first line has the number {}", number.trim()));
     }
     if numbers == 0
         && count > 0

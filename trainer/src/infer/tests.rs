@@ -21,6 +21,13 @@ fn lending() -> String {
     text
 }
 
+/// Found by fuzzing: a vertical tab is space around a number, but no character of a comment.
+#[test]
+fn space_around_a_first_number_is_left_out_of_its_comment() {
+    let text = infer_text("tab.csv", b";y;0\x0b").unwrap();
+    assert!(text.contains("header = false # the first line has the number 0\n"), "{text}");
+}
+
 #[test]
 fn a_small_file_gives_a_schema_that_is_right_about_every_column() {
     let text = infer_text("lending.csv", lending().as_bytes()).unwrap();

@@ -41,10 +41,10 @@ use serde::{Deserialize, Serialize};
 use crate::encoder::{self, Encoder};
 use crate::error::{CheckpointError, Error};
 use crate::learner::Learner;
-use crate::output::OutputFile;
 use crate::rows::{Digest, Place, Reservoir};
 use crate::schema::Schema;
 use crate::training::Passes;
+use crate::training::checkpoint_file::CheckpointFile;
 use crate::training::delay::{self, Delay};
 use crate::training::plausible;
 use crate::training::start::Start;
@@ -120,7 +120,7 @@ impl Checkpoint<'_> {
     /// Those of reading it, for a state that could not be read again, since it was made of one that
     /// no run produces.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
-        self.check_numbers(plausible::LIMIT_WRITTEN)?;
+        self.check_numbers()?;
         self.check()?;
         let bytes = postcard::to_extend(self, vec![0; HEADER_BYTES])
             .map_err(|_| CheckpointError::Undecodable { version: VERSION })?;
@@ -134,16 +134,14 @@ impl Checkpoint<'_> {
         Ok(bytes)
     }
 
-    /// Writes a file, whole or not at all; a new one for its owner alone, since it holds values of
-    /// rows.
+    /// Writes a [`CheckpointFile`], whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`]; the place keeps what it held before.
+    /// Those of [`CheckpointFile::open`] and [`CheckpointFile::write`]; the place keeps what it held
+    /// before.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let bytes = self.to_bytes().map_err(|error| Error::Checkpoint { file: path.display().to_string(), error })?;
-        let mut file = OutputFile::create_private(path)?;
-        file.write_whole(&bytes)?;
-        Ok(file.commit()?)
+        CheckpointFile::open(path)?.write(&bytes)
     }
 
     /// Reads what [`Checkpoint::to_bytes`] wrote.
@@ -164,7 +162,7 @@ impl Checkpoint<'_> {
         if !rest.is_empty() {
             return Err(CheckpointError::Undecodable { version: VERSION });
         }
-        checkpoint.check_numbers(plausible::LIMIT)?;
+        checkpoint.check_numbers()?;
         checkpoint.check()?;
         Ok(checkpoint)
     }
@@ -213,8 +211,8 @@ impl Checkpoint<'_> {
         Ok(())
     }
 
-    fn check_numbers(&self, limit: u64) -> Result<(), CheckpointError> {
-        plausible::first_odd(self, limit).map_or(Ok(()), |field| Err(CheckpointError::Number { field }))
+    fn check_numbers(&self) -> Result<(), CheckpointError> {
+        plausible::first_odd(self).map_or(Ok(()), |field| Err(CheckpointError::Number { field }))
     }
 
     /// Checks that the parts fit each other, so that resuming meets no index without its place.

@@ -8,6 +8,7 @@
 
 mod card;
 pub mod checkpoint;
+pub mod checkpoint_file;
 pub mod config;
 pub mod delay;
 mod distance;

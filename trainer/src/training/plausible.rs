@@ -1,7 +1,8 @@
-//! Numbers that no run produces: floats that are not finite, counts that would wrap.
+//! Finds numbers in a checkpoint that no run produces: floats that are not finite, and counts so
+//! large that adding to them could wrap.
 //!
-//! Every part checks its own shape ([`Checkpoint::check`](super::checkpoint::Checkpoint)); this
-//! looks at the numbers of all of them at once, by walking through what serde would write.
+//! [`Checkpoint::check`](super::checkpoint::Checkpoint) checks the shape of each part. This module
+//! checks every number, by a serializer that visits all fields and writes nothing.
 
 use std::fmt;
 
@@ -14,14 +15,13 @@ const MAY_BE_ENDLESS: [&str; 3] = ["cells", "extent", "last_number"];
 /// somebody likes.
 const NO_COUNTS: [&str; 5] = ["every", "hash", "length", "seed", "unfair"];
 
-/// A count that is read lies below this: sums of thousands of them do not wrap.
-pub(super) const LIMIT: u64 = 1 << 48;
-/// A count that is written lies below this: what was read could grow.
-pub(super) const LIMIT_WRITTEN: u64 = 1 << 49;
+/// A count lies below this, read or written: sums of thousands of them do not wrap, and what was
+/// written can be read.
+const LIMIT: u64 = 1 << 48;
 
-/// Returns the field of the first number that no run produces; counts lie below `limit`.
-pub(super) fn first_odd(state: &impl Serialize, limit: u64) -> Option<&'static str> {
-    let mut walk = Walk { field: "state", limit };
+/// Returns the field of the first number that no run produces.
+pub(super) fn first_odd(state: &impl Serialize) -> Option<&'static str> {
+    let mut walk = Walk { field: "state" };
     state.serialize(&mut walk).err().map(|Odd(field)| field)
 }
 
@@ -46,7 +46,6 @@ impl ser::Error for Odd {
 /// Walks through a state; knows the field that it is in.
 struct Walk {
     field: &'static str,
-    limit: u64,
 }
 
 impl Walk {
@@ -92,7 +91,7 @@ impl Serializer for &mut Walk {
     pass!(serialize_bytes: &[u8], serialize_unit_struct: &'static str);
 
     fn serialize_u64(self, value: u64) -> Result<(), Odd> {
-        self.count(value < self.limit)
+        self.count(value < LIMIT)
     }
 
     fn serialize_f32(self, value: f32) -> Result<(), Odd> {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import _feamoe, _html
 from ._feamoe import FeamoeError
-from ._model import Model, sensitive_columns, write
+from ._model import Model, sensitive_columns
 from ._schema import Schema, label, toml
 from ._tables import column, fault, spelled, table
 
@@ -219,8 +219,9 @@ class Learner:
         return self._started().checkpoint()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the checkpoint to a file, whole or not at all."""
-        write(Path(path), self.checkpoint())
+        """Writes the checkpoint to a file, whole or not at all: for its owner alone if it is new,
+        and not while another process writes it."""
+        self._started().save(Path(path))
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

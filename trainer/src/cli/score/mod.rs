@@ -106,7 +106,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             let Some(path) = output else {
                 bail!("a Parquet file is not for a terminal; name a file with --output, or - for standard output")
             };
-            let mut file = print::create(path)?;
+            let mut file = print::create_binary(path)?;
             score(options, |layout| parquet::File::new(layout, &mut file))?;
             file.commit()?;
         }

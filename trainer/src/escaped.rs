@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 
-use feamoe::text::controls_terminal;
+use crate::text::controls_terminal;
 
 /// Writes control characters, and those that change the direction of text, as `\\u001b`: four hex
-/// digits, which JSON reads back as the character. Ends of lines and tabs stay.
+/// digits, which JSON reads back as the character. Ends of lines and tabs stay; bytes that are no
+/// text become the replacement character.
+#[derive(Debug)]
 pub struct Escaped<W> {
     out: W,
     /// The first bytes of a character whose others are still to come.
@@ -13,6 +15,7 @@ pub struct Escaped<W> {
 }
 
 impl<W: Write> Escaped<W> {
+    /// Takes where the text goes.
     pub fn new(out: W) -> Self {
         Self { out, begun: Vec::new() }
     }
@@ -59,7 +62,7 @@ mod tests {
     /// However the text is cut.
     #[test]
     fn what_controls_a_terminal_is_escaped_and_nothing_else() {
-        let text = "é\t\u{1b}[31m\n\u{9b}😀\u{202e}\u{7f}ü".as_bytes();
+        let text = "é\t\u{1b}[31m\n\u{9b}😀\u{202e}\u{61c}\u{7f}ü".as_bytes();
         let all = [text, &[0xff, 0xc3], b"x"].concat();
         for first in 0..all.len() {
             for second in first..all.len() {
@@ -68,7 +71,7 @@ mod tests {
                     escaped.write_all(part).unwrap();
                 }
                 let found = String::from_utf8(escaped.out).unwrap();
-                assert_eq!(found, "é\t\\u001b[31m\n\\u009b😀\\u202e\\u007fü\u{fffd}\u{fffd}x");
+                assert_eq!(found, "é\t\\u001b[31m\n\\u009b😀\\u202e\\u061c\\u007fü\u{fffd}\u{fffd}x");
             }
         }
     }

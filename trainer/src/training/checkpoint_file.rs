@@ -1,0 +1,93 @@
+//! The file of a checkpoint. One process at a time writes it, and replaces only what it knows.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::lock::Lock;
+use crate::output::OutputFile;
+use crate::rows::Digest;
+
+/// The right to write a checkpoint's file, until it is dropped.
+#[derive(Debug)]
+pub struct CheckpointFile {
+    path: PathBuf,
+    /// The hash of what the file is known to hold; `None` where there is none.
+    known: Option<[u8; 32]>,
+    _lock: Option<Lock>,
+}
+
+impl CheckpointFile {
+    /// Takes the [`Lock`] of a file, which may be there or not. A device or pipe needs none.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while another process writes it; [`Error::Write`] where it cannot be
+    /// written.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::check(path)?;
+        let is_file = path.metadata().map_or(true, |found| found.is_file());
+        let lock = is_file.then(|| Lock::beside(path)).transpose()?;
+        Ok(Self { path: path.to_owned(), known: hash_at(path), _lock: lock })
+    }
+
+    /// Checks that a file can be written there.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn check(path: &Path) -> Result<(), Error> {
+        OutputFile::create_private(path)?;
+        Ok(())
+    }
+
+    /// Returns where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a checkpoint's bytes beside the file, for its owner alone if it is new: it holds
+    /// values of rows. [`OutputFile::commit`] puts them in its place.
+    ///
+    /// # Errors
+    /// [`Error::ChangedCheckpoint`] where somebody without the lock wrote the file meanwhile;
+    /// [`Error::Write`].
+    pub fn prepare(&self, bytes: &[u8]) -> Result<OutputFile, Error> {
+        if hash_at(&self.path) != self.known {
+            return Err(Error::ChangedCheckpoint { file: self.path.display().to_string() });
+        }
+        let mut file = OutputFile::create_private(&self.path)?;
+        file.write_whole(bytes)?;
+        Ok(file)
+    }
+
+    /// Writes a checkpoint's bytes, whole or not at all.
+    ///
+    /// # Errors
+    /// Those of [`CheckpointFile::prepare`]; the file keeps what it held before.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.prepare(bytes)?.commit()?;
+        self.known = Some(Digest::of(bytes));
+        Ok(())
+    }
+}
+
+/// Returns the hash of a file; of none, or of what is no file, there is none.
+fn hash_at(path: &Path) -> Option<[u8; 32]> {
+    path.metadata().ok().filter(|found| found.is_file()).and_then(|_| hash(path).ok())
+}
+
+/// Returns the hash of a file of any length.
+fn hash(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut digest = Digest::default();
+    loop {
+        let bytes = file.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(digest.finish());
+        }
+        digest.update(bytes);
+        let length = bytes.len();
+        file.consume(length);
+    }
+}
