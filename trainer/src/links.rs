@@ -27,7 +27,7 @@ pub fn destination(path: &Path) -> PathBuf {
 /// belongs neither to this user nor to the folder's owner.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, PathBuf> {
     #[cfg(unix)]
-    return unix::follow(path, unix::is_anothers);
+    return unix::follow(path, unix::belongs_to_another);
     #[cfg(not(unix))]
     Ok(other::destination(path))
 }
@@ -100,7 +100,7 @@ mod unix {
 
     /// Returns whether a file or link is another user's, in a folder where everybody may write. The
     /// folder's owner may do there as they like.
-    pub(super) fn is_anothers(place: &Path, found: &Metadata) -> bool {
+    pub(super) fn belongs_to_another(place: &Path, found: &Metadata) -> bool {
         let owner = found.uid();
         owner != rustix::process::geteuid().as_raw()
             && place

@@ -8,7 +8,7 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 23] = [
+const ROOMS: [&str; 24] = [
     "text",
     "escaped",
     "links",
@@ -132,7 +132,7 @@ fn flags(code: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_librarys_messages_name_no_flag() {
+fn messages_of_the_library_name_no_flag() {
     assert_eq!(flags("x -- y; a--b; \"lower --experts, or `--bins`\""), ["--experts", "--bins"]);
     let source = repository_file("trainer/src");
     let mut all = Vec::new();

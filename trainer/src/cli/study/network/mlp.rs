@@ -152,7 +152,7 @@ impl<F: NdFloat, D: ndarray::Dimension> Parameters<ndarray::Array<F, D>> {
             |value, mean, square, g| {
                 *mean = *mean * mean_decay + *g * (F::one() - mean_decay);
                 *square = *square * square_decay + *g * *g * (F::one() - square_decay);
-                *value = *value - rate * *mean / (square.sqrt() + smallest);
+                *value -= rate * *mean / (square.sqrt() + smallest);
             },
         );
     }

@@ -155,6 +155,9 @@ impl Learned {
 }
 
 /// Runs something for every seed, on all cores; the results are in the order of the seeds.
-pub fn each<T: Send>(seeds: Range<u64>, run: impl Fn(u64) -> anyhow::Result<T> + Sync) -> anyhow::Result<Vec<T>> {
-    seeds.into_par_iter().map(|seed| run(seed)).collect()
+pub fn each<T: Send>(
+    seeds: Range<u64>,
+    run: impl Fn(u64) -> anyhow::Result<T> + Sync + Send,
+) -> anyhow::Result<Vec<T>> {
+    seeds.into_par_iter().map(run).collect()
 }
