@@ -164,6 +164,7 @@ fn number<F: NdFloat>(x: f64) -> F {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -187,8 +188,8 @@ mod tests {
             let in_outputs = (&pass.outputs - &towards).mapv(|x| 3.0 * x * x);
             let gradient = network.gradient(&pass, in_outputs.view());
             for (layer, (weights, bias)) in gradient.iter().enumerate() {
-                let mut check = |found: f64, of: &dyn Fn(&mut Layer<f64>) -> &mut f64| {
-                    let mut at = |step: f64| {
+                let check = |found: f64, of: &dyn Fn(&mut Layer<f64>) -> &mut f64| {
+                    let at = |step: f64| {
                         let mut moved = network.clone();
                         *of(&mut moved.layers[layer]) += step;
                         loss(&moved)

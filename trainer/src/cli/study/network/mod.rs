@@ -224,7 +224,7 @@ mod tests {
         let random = &mut Random::new(1);
         let records = Array2::from_shape_simple_fn((100, 3), || random.normal() as f32);
         let plan = Plan { hidden: vec![4], loss: Loss::Nll, penalties: Penalties::NONE, increments: None, seed: 1 };
-        let mut networks = Networks::new(plan, &Rows { width: 3, ..Rows::default() });
+        let mut networks = Networks::new(plan, &Rows::new(3, 1));
         networks.experts[0].perturb(1.0, random);
         for _ in 0..3 {
             let before = networks.scores(records.clone());

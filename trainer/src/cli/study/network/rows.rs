@@ -156,7 +156,8 @@ impl Inputs {
 }
 
 impl Rows {
-    fn new(width: usize, attributes: usize) -> Self {
+    /// Starts without rows, for this number of inputs and of protected attributes.
+    pub fn new(width: usize, attributes: usize) -> Self {
         Self { width, attributes, ..Self::default() }
     }
 

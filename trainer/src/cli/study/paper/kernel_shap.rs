@@ -83,6 +83,7 @@ fn solve(mut a: Array2<f64>, mut b: Array1<f64>) -> Option<Array1<f64>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
