@@ -1,6 +1,7 @@
-//! The parts of `feamoe study` that need no data.
+//! The parts of `feamoe study` that need no data, and an experiment of the paper.
 
 use feamoe_tests::command::Folder;
+use feamoe_tests::data_file;
 use serde_json::Value;
 
 #[test]
@@ -39,4 +40,31 @@ fn the_generated_parts_run_and_their_figures_are_plausible() {
     // By less than a third over five runs; with steps alone it was 0.33 in this one.
     let [few, default] = [&distances[0], &distances[2]].map(|distance| number(distance, "median"));
     assert!(few > default / 2.0, "{few} with 16 bins for {default}");
+}
+
+/// The paper's A.10: a penalty on individually unfair decisions leaves fewer of them.
+#[test]
+fn an_experiment_of_the_paper_stands_beside_its_figures() {
+    let Some(file) = data_file("compas-scores-two-years.csv") else { return };
+    let data = file.parent().unwrap().to_str().unwrap();
+    let arguments = ["study", "--data", data, "--only", "individual", "--runs", "2", "--format", "json"];
+    let ran = Folder::new().run(&arguments);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let lines = report["sections"][0]["lines"].as_array().unwrap();
+    let published = lines.iter().filter(|line| line["is_published"] == true).count();
+    assert_eq!((published, lines.len()), (2, 7), "{lines:#?}");
+    let figure = |setting: &str, name: &str| {
+        let line = lines.iter().rfind(|line| line["setting"].as_str().unwrap().starts_with(setting)).unwrap();
+        let figures = line["figures"].as_array().unwrap();
+        let figure = figures.iter().find(|figure| figure["name"] == name).unwrap();
+        (line["runs"] == 2).then(|| figure["mean"].as_f64().unwrap()).unwrap()
+    };
+    let unfair = |setting| figure(setting, "individually unfair");
+    let (network, without, with) = (unfair("NN"), unfair("an expert every"), unfair("the same, penalty"));
+    assert!(with < 0.5 * without && with < 0.5 * network, "{with} with the penalty, {without} without, {network}");
+    for setting in ["NN", "an expert every", "the same, penalty", "our default"] {
+        let accuracy = figure(setting, "accuracy");
+        assert!((0.63..0.72).contains(&accuracy), "{setting}: {accuracy}");
+    }
 }
