@@ -122,6 +122,11 @@ pub enum TrustError {
     },
     /// The signature is not one of these bytes by this key.
     WrongSignature,
+    /// What verifies models could not: no verdict, so the model is not trusted.
+    Failed {
+        /// Its own code of the reason.
+        code: i32,
+    },
 }
 
 impl fmt::Display for TrustError {
@@ -138,6 +143,7 @@ impl fmt::Display for TrustError {
             Self::WrongSignature => {
                 f.write_str("the signature is wrong: the model was changed, or the key did not sign it")
             }
+            Self::Failed { code } => write!(f, "the model could not be verified: code {code}"),
         }
     }
 }

@@ -98,6 +98,15 @@ pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
     Ok(PublicKey(key.to_bytes()))
 }
 
+/// A key that [`write_new`] wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The public key.
+    pub public: PublicKey,
+    /// Whether the private key was there already, so that only the public one was written.
+    pub had_private: bool,
+}
+
 /// Makes a new key: the private one at `path`, for its owner alone, the public one at
 /// `public_path`. No file is replaced. Where the private one is there and the public one is not, as
 /// a run leaves them that was ended between both, only the public one is written.
@@ -105,9 +114,10 @@ pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
 /// # Errors
 /// See [`KeyError`]; then nothing was written, or the private key alone: the next run writes the
 /// public one.
-pub fn write_new(path: &Path, public_path: &Path) -> Result<PublicKey, KeyError> {
+pub fn write_new(path: &Path, public_path: &Path) -> Result<Written, KeyError> {
     let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
-    let key = match (is_there(path), is_there(public_path)) {
+    let had_private = is_there(path);
+    let key = match (had_private, is_there(public_path)) {
         (true, true) => return Err(KeyError::Exists(path.to_owned())),
         (false, true) => {
             return Err(KeyError::NoPrivate { public: public_path.to_owned(), private: path.to_owned() });
@@ -128,7 +138,7 @@ pub fn write_new(path: &Path, public_path: &Path) -> Result<PublicKey, KeyError>
     let public =
         key.verifying_key().to_public_key_pem(LineEnding::LF).map_err(|error| KeyError::Encode(error.to_string()))?;
     write(public_path, public.as_bytes(), false)?;
-    Ok(PublicKey(key.verifying_key().to_bytes()))
+    Ok(Written { public: PublicKey(key.verifying_key().to_bytes()), had_private })
 }
 
 /// Returns what a key is known by: the SHA-256 of its SPKI in DER, which `openssl pkey -pubin

@@ -21,7 +21,7 @@ pub enum SecretError {
     Exposed(u32),
     /// The file is another user's, who can read and change it.
     #[error(
-        "found a file of user {found}, who can read and change the secret; expected one of user {expected}: copy it"
+        "found a file of user {found}, who can read and change the secret; expected one of user {expected}: run this as its owner, or have it given to this user, `chown`"
     )]
     OfAnother {
         /// Who owns the file.

@@ -483,9 +483,9 @@ typedef struct feamoe_feature {
 } feamoe_feature;
 
 // Finds out whether a model that loads is trusted, and no version below least_version: called with
-// the context given, for each model before it is used. Returns 0 and the model's version, or a
-// feamoe_status of why it is not: one from FEAMOE_STATUS_NOT_SIGNED to
-// FEAMOE_STATUS_WRONG_SIGNATURE, which any other one counts as. feamoe_verify_signed is one.
+// the context given, for each model before it is used. Returns 0 and the model's version, or the
+// feamoe_status of why it is not, which is reported: any other number as FEAMOE_STATUS_UNKNOWN.
+// feamoe_verify_signed and feamoe_verify_anyone are two; NULL is none.
 typedef int (*feamoe_verify)(const void *context,
                              const uint8_t *blob,
                              size_t blob_bytes,
@@ -493,7 +493,7 @@ typedef int (*feamoe_verify)(const void *context,
                              uint32_t *model_version);
 
 // What the driver of the flash has to do next. Offsets are in bytes from the start of the slot,
-// and whole words.
+// and whole words. A step must be finished before the next one is asked for or taken.
 typedef struct feamoe_step {
     // What it is.
     enum feamoe_step_kind kind;
@@ -528,14 +528,16 @@ typedef struct feamoe_chosen {
     // Whether an update may go to `target` once the steps `begin` are taken; where not, once the
     // steps `confirm` are.
     bool can_update;
-    // Which version of its line the model is, as the function that verified it reports; 0 where
-    // none was given. A counter of the hardware that only counts up is advanced to it: once the
-    // steps `confirm` are taken where the model is on trial, else once the steps `begin` are.
+    // Which version of its line the model is, as the function that verified it reports; 0 by
+    // feamoe_verify_anyone. A counter of the hardware that only counts up is advanced to it: once
+    // the steps `confirm` are taken where the model is on trial, else once the steps `begin` are.
     uint32_t model_version;
     // For each slot why its model is not used: a feamoe_status, 0 for the one in use and for an
     // older one.
     int passed_over[2];
-    // To take in that slot, in their order, before the model is used.
+    // To take in that slot, in their order, before the model is used. Words of them may be there
+    // already, for a cut can leave a mark torn: a driver of flash that takes no second write of a
+    // word leaves out those that hold the same bytes.
     struct feamoe_step begin[2];
     // To take in that slot, in their order, to keep a model on trial.
     struct feamoe_step confirm[2];
@@ -746,8 +748,9 @@ enum feamoe_status feamoe_monitor_status_from(struct feamoe_monitor *monitor,
                                               size_t length,
                                               size_t *written);
 
-// As feamoe_monitor_status_from, with a MAC by the secret key of the device, FEAMOE_KEY_BYTES,
-// which `feamoe sign --device-key` writes: nobody without the key can write or change it.
+// As feamoe_monitor_status_from, with a MAC by the secret key of the device, FEAMOE_KEY_BYTES
+// bytes: nobody without the key can write or change it. The file that `feamoe sign --device-key`
+// writes has them as two hexadecimal digits each and a line end, which the factory decodes.
 enum feamoe_status feamoe_monitor_status_authenticated(struct feamoe_monitor *monitor,
                                                        const struct feamoe_sender *sender,
                                                        const uint8_t *key,
@@ -899,6 +902,14 @@ enum feamoe_status feamoe_model_background_rows(const struct feamoe_model *model
 // FEAMOE_STATUS_BACKGROUND_EMPTY past the last one.
 enum feamoe_status feamoe_record_set_background(struct feamoe_record *record, size_t row);
 
+// Takes any model that loads, of any version: for a device whose flash nobody else writes to; a
+// feamoe_verify. context is not read.
+int feamoe_verify_anyone(const void *context,
+                         const uint8_t *blob,
+                         size_t blob_bytes,
+                         uint32_t least_version,
+                         uint32_t *model_version);
+
 // Verifies a signed model by the Ed25519 keys of a feamoe_signers, which context points to; a
 // feamoe_verify. What it takes, see engine/costs.md, is linked only where it is named, by a linker
 // that leaves out what is not used (--gc-sections).
@@ -909,9 +920,9 @@ int feamoe_verify_signed(const void *context,
                          uint32_t *model_version);
 
 // Loads the newest model of two slots, each given with all its bytes, as they lie in flash, at
-// multiples of 4, that loads and is trusted. verify: NULL takes any model that loads; else it is
-// asked, with verify_context. model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where
-// neither slot holds one: then chosen->passed_over says why, chosen->target where to write one.
+// multiples of 4, that loads and that verify takes, which is called with verify_context.
+// model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where neither slot holds one: then
+// chosen->passed_over says why, chosen->target where to write one.
 enum feamoe_status feamoe_slots_choose(const uint8_t *first,
                                        size_t first_bytes,
                                        const uint8_t *second,
@@ -936,7 +947,8 @@ enum feamoe_status feamoe_integer_slots_choose(const uint8_t *first,
 // Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the
 // flash's erase units; erased: the byte that it erases to. update_bytes: sizeof(feamoe_update).
 // steps: an array of two, to take in their order: to mark what failed in the slot, where that is
-// needed, and to erase it.
+// needed, and to erase it. An update that is refused has cost the model of that slot, never the
+// one in use: where strangers can send updates, find out first who sends.
 enum feamoe_status feamoe_update_begin(struct feamoe_update *update,
                                        size_t update_bytes,
                                        struct feamoe_target target,

@@ -274,8 +274,9 @@ pub unsafe extern "C" fn feamoe_monitor_status_from(
     })
 }
 
-/// As feamoe_monitor_status_from, with a MAC by the secret key of the device, FEAMOE_KEY_BYTES,
-/// which `feamoe sign --device-key` writes: nobody without the key can write or change it.
+/// As feamoe_monitor_status_from, with a MAC by the secret key of the device, FEAMOE_KEY_BYTES
+/// bytes: nobody without the key can write or change it. The file that `feamoe sign --device-key`
+/// writes has them as two hexadecimal digits each and a line end, which the factory decodes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_status_authenticated(
     monitor: *mut Monitor,

@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_int, c_void};
 
 use feamoe_engine::signature::{PublicKey, Signers as EngineSigners, TrustError, Versions};
 use feamoe_engine::slots::{
-    self, Anyone, Loaded as InSlot, NoModel, SlotError, Step as EngineStep, Target as EngineTarget, Trust,
+    self, Loaded as InSlot, NoModel, SlotError, Step as EngineStep, Target as EngineTarget, Trust,
 };
 use feamoe_engine::{Scorer, delta};
 
@@ -36,7 +36,7 @@ pub enum StepKind {
 }
 
 /// What the driver of the flash has to do next. Offsets are in bytes from the start of the slot,
-/// and whole words.
+/// and whole words. A step must be finished before the next one is asked for or taken.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Step {
@@ -77,14 +77,16 @@ pub struct Chosen {
     /// Whether an update may go to `target` once the steps `begin` are taken; where not, once the
     /// steps `confirm` are.
     pub can_update: bool,
-    /// Which version of its line the model is, as the function that verified it reports; 0 where
-    /// none was given. A counter of the hardware that only counts up is advanced to it: once the
-    /// steps `confirm` are taken where the model is on trial, else once the steps `begin` are.
+    /// Which version of its line the model is, as the function that verified it reports; 0 by
+    /// feamoe_verify_anyone. A counter of the hardware that only counts up is advanced to it: once
+    /// the steps `confirm` are taken where the model is on trial, else once the steps `begin` are.
     pub model_version: u32,
     /// For each slot why its model is not used: a feamoe_status, 0 for the one in use and for an
     /// older one.
     pub passed_over: [c_int; 2],
-    /// To take in that slot, in their order, before the model is used.
+    /// To take in that slot, in their order, before the model is used. Words of them may be there
+    /// already, for a cut can leave a mark torn: a driver of flash that takes no second write of a
+    /// word leaves out those that hold the same bytes.
     pub begin: [Step; 2],
     /// To take in that slot, in their order, to keep a model on trial.
     pub confirm: [Step; 2],
@@ -93,9 +95,9 @@ pub struct Chosen {
 }
 
 /// Finds out whether a model that loads is trusted, and no version below least_version: called with
-/// the context given, for each model before it is used. Returns 0 and the model's version, or a
-/// feamoe_status of why it is not: one from FEAMOE_STATUS_NOT_SIGNED to
-/// FEAMOE_STATUS_WRONG_SIGNATURE, which any other one counts as. feamoe_verify_signed is one.
+/// the context given, for each model before it is used. Returns 0 and the model's version, or the
+/// feamoe_status of why it is not, which is reported: any other number as FEAMOE_STATUS_UNKNOWN.
+/// feamoe_verify_signed and feamoe_verify_anyone are two; NULL is none.
 pub type Verify = Option<
     unsafe extern "C" fn(
         context: *const c_void,
@@ -129,6 +131,26 @@ const _: () = {
     let fits = size_of::<Updating>() <= size_of::<Update>() && align_of::<Updating>() <= align_of::<Update>();
     assert!(fits, "raise FEAMOE_UPDATE_WORDS: an update of the engine has grown");
 };
+
+/// Takes any model that loads, of any version: for a device whose flash nobody else writes to; a
+/// feamoe_verify. context is not read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn feamoe_verify_anyone(
+    context: *const c_void,
+    blob: *const u8,
+    blob_bytes: usize,
+    least_version: u32,
+    model_version: *mut u32,
+) -> c_int {
+    let _ = (context, blob, blob_bytes);
+    let taken = status(|| {
+        let version = memory::place(model_version)?;
+        // SAFETY: a checked place of the caller's.
+        unsafe { version.write(least_version) };
+        Ok(())
+    });
+    taken as c_int
+}
 
 /// Verifies a signed model by the Ed25519 keys of a feamoe_signers, which context points to; a
 /// feamoe_verify. What it takes, see engine/costs.md, is linked only where it is named, by a linker
@@ -169,9 +191,9 @@ pub unsafe extern "C" fn feamoe_verify_signed(
 }
 
 /// Loads the newest model of two slots, each given with all its bytes, as they lie in flash, at
-/// multiples of 4, that loads and is trusted. verify: NULL takes any model that loads; else it is
-/// asked, with verify_context. model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where
-/// neither slot holds one: then chosen->passed_over says why, chosen->target where to write one.
+/// multiples of 4, that loads and that verify takes, which is called with verify_context.
+/// model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where neither slot holds one: then
+/// chosen->passed_over says why, chosen->target where to write one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_slots_choose(
     first: *const u8,
@@ -185,9 +207,9 @@ pub unsafe extern "C" fn feamoe_slots_choose(
     chosen: *mut Chosen,
 ) -> Status {
     let has_size = model_bytes == size_of::<Model>();
-    let trust = Verifier { verify, context: verify_context };
+    let trust = Verifier::new(verify, verify_context);
     // SAFETY: by the header's contract.
-    unsafe { choose([first, second], [first_bytes, second_bytes], &trust, model.cast::<Loaded>(), has_size, chosen) }
+    unsafe { choose([first, second], [first_bytes, second_bytes], trust, model.cast::<Loaded>(), has_size, chosen) }
 }
 
 /// As feamoe_slots_choose, for integer weights. model_bytes: sizeof(feamoe_integer_model).
@@ -205,15 +227,16 @@ pub unsafe extern "C" fn feamoe_integer_slots_choose(
 ) -> Status {
     let has_size = model_bytes == size_of::<IntegerModel>();
     let model = model.cast::<LoadedInteger>();
-    let trust = Verifier { verify, context: verify_context };
+    let trust = Verifier::new(verify, verify_context);
     // SAFETY: by the header's contract.
-    unsafe { choose([first, second], [first_bytes, second_bytes], &trust, model, has_size, chosen) }
+    unsafe { choose([first, second], [first_bytes, second_bytes], trust, model, has_size, chosen) }
 }
 
 /// Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the
 /// flash's erase units; erased: the byte that it erases to. update_bytes: sizeof(feamoe_update).
 /// steps: an array of two, to take in their order: to mark what failed in the slot, where that is
-/// needed, and to erase it.
+/// needed, and to erase it. An update that is refused has cost the model of that slot, never the
+/// one in use: where strangers can send updates, find out first who sends.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_begin(
     update: *mut Update,
@@ -302,9 +325,9 @@ pub unsafe extern "C" fn feamoe_update_check(
     verify_context: *const c_void,
     steps: *mut Step,
 ) -> Status {
-    let trust = Verifier { verify, context: verify_context };
+    let trust = Verifier::new(verify, verify_context);
     // SAFETY: by the header's contract.
-    unsafe { check::<EngineModel>(update, slot, slot_bytes, &trust, steps) }
+    unsafe { check::<EngineModel>(update, slot, slot_bytes, trust, steps) }
 }
 
 /// As feamoe_update_check, for integer weights.
@@ -317,9 +340,9 @@ pub unsafe extern "C" fn feamoe_integer_update_check(
     verify_context: *const c_void,
     steps: *mut Step,
 ) -> Status {
-    let trust = Verifier { verify, context: verify_context };
+    let trust = Verifier::new(verify, verify_context);
     // SAFETY: by the header's contract.
-    unsafe { check::<EngineInteger>(update, slot, slot_bytes, &trust, steps) }
+    unsafe { check::<EngineInteger>(update, slot, slot_bytes, trust, steps) }
 }
 
 /// Builds a model from an older one and what `feamoe export --delta` wrote, in an array of
@@ -351,16 +374,21 @@ pub unsafe extern "C" fn feamoe_delta_apply(
 
 /// The function of C that verifies a model.
 struct Verifier {
-    verify: Verify,
+    verify: unsafe extern "C" fn(*const c_void, *const u8, usize, u32, *mut u32) -> c_int,
     context: *const c_void,
+}
+
+impl Verifier {
+    fn new(verify: Verify, context: *const c_void) -> Result<Self, Status> {
+        Ok(Self { verify: verify.ok_or(Status::NullPointer)?, context })
+    }
 }
 
 impl Trust for Verifier {
     fn verify(&self, blob: &[u8], least: u32) -> Result<u32, TrustError> {
-        let Some(verify) = self.verify else { return Anyone.verify(blob, least) };
         let mut version = 0;
         // SAFETY: by the header's contract: a function of this type, and its context.
-        let code = unsafe { verify(self.context, blob.as_ptr(), blob.len(), least, &raw mut version) };
+        let code = unsafe { (self.verify)(self.context, blob.as_ptr(), blob.len(), least, &raw mut version) };
         match Status::of_code(code) {
             Status::Ok if version < least => Err(TrustError::OlderVersion { found: version, least }),
             Status::Ok => Ok(version),
@@ -370,7 +398,8 @@ impl Trust for Verifier {
             Status::OtherKey => Err(TrustError::OtherKey),
             Status::OtherSchema => Err(TrustError::OtherSchema),
             Status::OlderVersion => Err(TrustError::OlderVersion { found: version, least }),
-            _ => Err(TrustError::WrongSignature),
+            Status::WrongSignature => Err(TrustError::WrongSignature),
+            _ => Err(TrustError::Failed { code }),
         }
     }
 }
@@ -378,7 +407,7 @@ impl Trust for Verifier {
 unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
     [first, second]: [*const u8; 2],
     [first_bytes, second_bytes]: [usize; 2],
-    trust: &Verifier,
+    trust: Result<Verifier, Status>,
     model: *mut Sealed<M, KIND>,
     has_size: bool,
     chosen: *mut Chosen,
@@ -391,11 +420,12 @@ unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
         let chosen = memory::place(chosen)?;
         // SAFETY: a place of the library's size, the caller's to write to.
         unsafe { Sealed::clear(place) };
+        let trust = trust?;
         // SAFETY: by the header's contract.
         let first = unsafe { memory::bytes(first, first_bytes) }?;
         // SAFETY: by the header's contract.
         let second = unsafe { memory::bytes(second, second_bytes) }?;
-        let mut found = match slots::choose::<M, M>(first, second, trust) {
+        let mut found = match slots::choose::<M, M>(first, second, &trust) {
             Ok(found) => found,
             Err(NoModel { target, errors, .. }) => {
                 let none = Chosen {
@@ -437,7 +467,7 @@ unsafe fn check<M: Scorer<'static>>(
     update: *mut Update,
     slot: *const u8,
     slot_bytes: usize,
-    trust: &Verifier,
+    trust: Result<Verifier, Status>,
     steps: *mut Step,
 ) -> Status {
     status(|| {
@@ -446,7 +476,7 @@ unsafe fn check<M: Scorer<'static>>(
         let slot = unsafe { memory::bytes(slot, slot_bytes) }?;
         // SAFETY: by the header's contract.
         let writer = unsafe { writer(update) }?;
-        let seal = writer.seal.insert(writer.update.check::<M>(slot, trust)?);
+        let seal = writer.seal.insert(writer.update.check::<M>(slot, &trust?)?);
         // SAFETY: a checked place of the caller's.
         unsafe { steps.write(seal.steps().map(Step::from)) };
         Ok(())
@@ -516,6 +546,7 @@ impl From<TrustError> for Status {
             TrustError::OtherSchema => Self::OtherSchema,
             TrustError::OlderVersion { .. } => Self::OlderVersion,
             TrustError::WrongSignature => Self::WrongSignature,
+            TrustError::Failed { code } => Self::of_code(code),
             _ => Self::Unknown,
         }
     }

@@ -347,6 +347,7 @@ static void integers(void)
 
 /* Two slots of flash, and words that can still be written before the supply fails. */
 #define SLOT_BYTES 65536
+#define MARK_WORDS (FEAMOE_WORD < 32 ? 32 / FEAMOE_WORD : 1)
 static union { uint64_t align; uint8_t bytes[SLOT_BYTES]; } flash[2];
 static union { uint64_t align; uint8_t bytes[SLOT_BYTES]; } forged;
 static long power;
@@ -376,8 +377,8 @@ static const uint8_t keys[] = {
     0xca, 0x67, 0x09, 0xbf, 0x1d, 0x94, 0x12, 0x1b, 0xf3, 0x74, 0x88, 0x01, 0xb4, 0x0f, 0x6f, 0x5c
 };
 static uint8_t other_key[32];
-/* Whose models the device takes: NULL is anyone's. */
-static feamoe_verify verify;
+/* Whose models the device takes. */
+static feamoe_verify verify = feamoe_verify_anyone;
 static feamoe_signers signers;
 
 static feamoe_status start(feamoe_chosen *chosen)
@@ -479,6 +480,7 @@ static void updates(void)
         EXPECT_OK(start(&chosen));
         EXPECT_TRUE(!chosen.on_trial && chosen.can_update);
         EXPECT_TRUE(!whole || in_use() == NARROWER_CRC32);
+        EXPECT_TRUE(cut < MARK_WORDS || in_use() == NARROWER_CRC32);
         kept += in_use() == NARROWER_CRC32;
         if (in_use() == NARROWER_CRC32) {
             EXPECT_TRUE(write_model(chosen.target, narrow_blob, NARROW_BLOB_BYTES));
@@ -496,10 +498,44 @@ static void updates(void)
     EXPECT(feamoe_update_end(&update, &step), FEAMOE_STATUS_INCOMPLETE);
 }
 
+/* Mends the checksum: the CRC-32 of gzip, of what stands before it and after it. */
+static void seal_forged(void)
+{
+    uint32_t crc = 0xffffffff;
+    size_t i;
+    int bit;
+    for (i = 0; i < NARROWER_BLOB_BYTES; i++) {
+        if (i >= 12 && i < 16)
+            continue;
+        crc ^= forged.bytes[i];
+        for (bit = 0; bit < 8; bit++)
+            crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0xedb88320u : 0u);
+    }
+    for (i = 0; i < 4; i++)
+        forged.bytes[12 + i] = (uint8_t)(~crc >> 8 * i);
+}
+
+/* A model with one bit changed. */
+static void forge(size_t at)
+{
+    memcpy(forged.bytes, narrower_blob, NARROWER_BLOB_BYTES);
+    seal_forged();
+    EXPECT_TRUE(memcmp(forged.bytes, narrower_blob, NARROWER_BLOB_BYTES) == 0);
+    forged.bytes[at] ^= 1;
+    seal_forged();
+}
+
+static int undecided(const void *context, const uint8_t *blob, size_t blob_bytes, uint32_t least, uint32_t *version)
+{
+    (void)context, (void)blob, (void)blob_bytes, (void)least, (void)version;
+    return -1;
+}
+
 /* Keys, lines and versions; a counter of the hardware that only counts up. */
 static void trust(void)
 {
     feamoe_chosen chosen;
+    feamoe_step last[2];
     static const struct { const char *line; const uint8_t *key; uint32_t least; feamoe_status expected; } refused[] = {
         { "demo", other_key, 0, FEAMOE_STATUS_OTHER_KEY },
         { "demo", keys, 3, FEAMOE_STATUS_OLDER_VERSION },
@@ -549,10 +585,35 @@ static void trust(void)
         signers.least_version = 0;
         EXPECT_OK(start(&chosen));
     }
-    /* Changed on its way, with a right checksum: the bytes of another model under the signature of this one. */
-    memcpy(forged.bytes, narrower_blob, NARROWER_BLOB_BYTES);
-    forged.bytes[NARROWER_BLOB_BYTES - 5] ^= 1;
+    /* Changed on its way, without and with a right checksum: the signature is of the bytes before. */
+    forge(NARROWER_BLOB_BYTES - 5);
+    write_refused(chosen.target, forged.bytes, NARROWER_BLOB_BYTES, FEAMOE_STATUS_WRONG_SIGNATURE);
+    forge(NARROWER_BLOB_BYTES / 2);
+    write_refused(chosen.target, forged.bytes, NARROWER_BLOB_BYTES, FEAMOE_STATUS_WRONG_SIGNATURE);
+    forged.bytes[NARROWER_BLOB_BYTES / 2] ^= 2;
     write_refused(chosen.target, forged.bytes, NARROWER_BLOB_BYTES, FEAMOE_STATUS_BLOB_DAMAGED);
+    /* A line that no line can be. */
+    for (i = NARROWER_BLOB_BYTES - 4; i > 0 && memcmp(narrower_blob + i, "demo", 4) != 0; i--)
+        ;
+    memcpy(forged.bytes, narrower_blob, NARROWER_BLOB_BYTES);
+    forged.bytes[i] = 'D';
+    seal_forged();
+    write_refused(chosen.target, forged.bytes, NARROWER_BLOB_BYTES, FEAMOE_STATUS_SIGNATURE_INVALID);
+    /* Mistakes of the caller are reported as such, by each slot, and take no model. */
+    signers.line = NULL;
+    write_refused(chosen.target, narrower_blob, NARROWER_BLOB_BYTES, FEAMOE_STATUS_NULL_POINTER);
+    EXPECT(start(&chosen), FEAMOE_STATUS_NO_MODEL);
+    EXPECT_TRUE(chosen.passed_over[0] == FEAMOE_STATUS_NULL_POINTER);
+    signers.line = "demo";
+    verify = NULL;
+    EXPECT(start(&chosen), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT(feamoe_integer_update_check(&update, flash[1].bytes, SLOT_BYTES, verify, &signers, last),
+           FEAMOE_STATUS_NULL_POINTER);
+    verify = undecided;
+    EXPECT(start(&chosen), FEAMOE_STATUS_NO_MODEL);
+    EXPECT_TRUE(chosen.passed_over[0] == FEAMOE_STATUS_UNKNOWN);
+    verify = feamoe_verify_signed;
+    EXPECT_OK(start(&chosen));
     EXPECT_TRUE(write_model(chosen.target, narrower_blob, NARROWER_BLOB_BYTES));
     EXPECT_OK(start(&chosen));
     EXPECT_TRUE(chosen.model_version == 2 && confirm(&chosen));
@@ -561,7 +622,12 @@ static void trust(void)
     EXPECT_OK(start(&chosen));
     EXPECT_TRUE(!chosen.on_trial && chosen.passed_over[0] == 0);
     write_refused(chosen.target, narrow_blob, NARROW_BLOB_BYTES, FEAMOE_STATUS_OLDER_VERSION);
-    verify = NULL;
+    /* Anyone's, of any version. */
+    verify = feamoe_verify_anyone;
+    EXPECT(verify(NULL, narrow_blob, NARROW_BLOB_BYTES, 0, NULL), FEAMOE_STATUS_NULL_POINTER);
+    EXPECT_TRUE(write_model(chosen.target, narrow_blob, NARROW_BLOB_BYTES));
+    EXPECT_OK(start(&chosen));
+    EXPECT_TRUE(in_use() == NARROW_CRC32 && chosen.model_version == 0);
 }
 
 static size_t read_file(const char *path, uint8_t *bytes, size_t capacity)

@@ -112,8 +112,8 @@
 //!   when an update is complete. [`Anyone`] verifies nothing; [`crate::signature::Signers`] takes
 //!   the models that a key has signed, of one line. The header repeats the model's version, and must
 //!   state that of the signature: of a confirmed model that is damaged it is what is left to know.
-//! - **No way back.** An update must be as new as the model in use, and as a confirmed one that no
-//!   longer loads ([`Target::least_version`]). A start compares the two slots by sequence number,
+//! - **No way back.** An update must be as new as the model in use, and as a confirmed one that is
+//!   damaged, until the next update begins, refused or not ([`Target::least_version`]). A start compares the two slots by sequence number,
 //!   not by version: where the newer one is damaged, an older one is better than none. It takes no
 //!   version below [`crate::signature::Versions::From`]: give it what a counter of the hardware
 //!   holds that only counts up. [`Chosen::counter`] is what to advance it to, once the model is
@@ -357,7 +357,8 @@ pub struct Target {
     /// What makes it the newest.
     pub sequence: u32,
     /// Lowest version of its line that it may be: that of the model in use, or of a confirmed one
-    /// that no longer loads where that is higher.
+    /// that is damaged where that is higher. Of the damaged one it is known until the next update
+    /// begins, refused or not, for that erases it.
     pub least_version: u32,
     /// Where the slot is marked as failed before it is erased, in bytes; `None` where it need not
     /// be.
@@ -453,12 +454,13 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
     Err(NoModel { errors, target: Target { slot: newer, sequence, least_version, failed_at: None } })
 }
 
-/// Returns the highest version among the models that were confirmed and no longer load: damage is no
-/// way back. What a header states counts only where nobody's trust refused its model.
+/// Returns the highest version among the models that were confirmed and are damaged: damage is no
+/// way back. What a header states counts neither where nobody's trust has taken its model nor where
+/// the model is whole and not for this build.
 fn least_version(headers: [Result<Header, SlotError>; 2], errors: [SlotError; 2]) -> u32 {
     let lost = |(header, error): (Result<Header, SlotError>, SlotError)| {
         let header = header.ok().filter(|header| header.marks.is_some_and(|marks| marks.confirmed()))?;
-        header.model_version.filter(|_| matches!(error, SlotError::Refused(_)))
+        header.model_version.filter(|_| is_damage(&error))
     };
     headers.into_iter().zip(errors).filter_map(lost).max().unwrap_or(0)
 }
@@ -549,6 +551,13 @@ fn load_once<'a, M: Scorer<'a>>(
     }
     let version = trust.verify(blob, least).map_err(SlotError::Untrusted)?;
     Ok((model, version))
+}
+
+/// Returns whether an error says that the bytes of a blob are not those that were written, and not
+/// that they are for another build.
+fn is_damage(error: &SlotError) -> bool {
+    let SlotError::Refused(LoadError { kind: LoadErrorKind::Frame(frame), .. }) = error else { return false };
+    !matches!(frame, FrameError::UnsupportedVersion { .. })
 }
 
 /// Returns whether an error can come of a bit that reads by chance, and worth another reading.

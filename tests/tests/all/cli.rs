@@ -192,6 +192,7 @@ const COMMANDS: [(&str, &[&str]); 21] = [
             "--experts",
             "--tolerance",
             "--verify",
+            "--line",
         ],
     ),
     (

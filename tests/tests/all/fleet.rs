@@ -162,7 +162,7 @@ fn hostile_statuses_are_named_and_decide_nothing() {
     assert_eq!(ran.code, Some(0));
     assert!(said.starts_with("statuses that do not count: 5 forged: a wrong MAC, 2 without a MAC, 2 no status, or damaged, 2 one of several"), "{said}");
     assert!(
-        text.contains(", authenticated; whether they were sent before is not known without --seen\n")
+        text.contains(", authenticated; whether they were sent before is not known without the counters of an earlier run (--seen)\n")
             && text.contains("wrong-key (device pump-1), counter 11: does not count: forged: a wrong MAC\n"),
         "{text}"
     );
@@ -247,10 +247,21 @@ fn what_does_not_add_up_is_left_out_and_shown() {
     three.start(&load::<FEATURES, 4>(bytes.as_slice()), 0).unwrap();
     let key = Key::new(KEY).of_device(&sender("e", 0).device);
     folder.write("three", three.write_authenticated(&sender("e", 1), &key, &mut [0; 4_000]).unwrap());
-    // A device that counts as far as a counter goes.
-    folder.write("full", nearly_full(&monitor(1, 200, 0.0), &sender("f", 1)));
+    // Devices that count as far as a counter goes: decisions; of few decisions labels and distances.
+    let like = monitor(1, 200, 0.0);
+    let mut counts = [0; 14];
+    counts[FALSE_POSITIVE] = u32::MAX - 100;
+    folder.write("full", counting(&like, &sender("f", 1), u32::MAX - 100, counts));
+    let ends = [("found", FOUND, 0), ("labels", LABELLED, 0), ("nearly", LABELLED + 2, 30), ("without", FOUND + 1, 0)];
+    for (file, cell, less) in ends {
+        let mut counts = [0; 14];
+        counts[FALSE_POSITIVE] = 60;
+        counts[cell] = u32::MAX - less;
+        folder.write(file, counting(&like, &sender(file, 1), 60, counts));
+    }
     // First on the line: neither the first nor the largest decides whose report it is.
-    let mut among = run(&folder, &["full", "three", "other", "a", "b", "c"], &[]);
+    let liars = ["full", "labels", "found", "nearly", "without", "three", "other"];
+    let mut among = run(&folder, &[&liars[..], &honest].concat(), &[]);
     let refused: Vec<(String, String)> = among["refused"]
         .as_array()
         .unwrap()
@@ -261,18 +272,23 @@ fn what_does_not_add_up_is_left_out_and_shown() {
             (text("file"), text("why"))
         })
         .collect();
-    let expected = [("other", "other_model"), ("three", "other_groups"), ("full", "past_counters")];
-    assert_eq!(refused, expected.map(|(file, why)| (file.to_owned(), why.to_owned())));
+    let past = ["found", "full", "labels", "nearly", "without"].map(|file| (file, "past_counters"));
+    let expected = [&[("other", "other_model"), ("three", "other_groups")][..], &past].concat();
+    let expected: Vec<_> = expected.iter().map(|(file, why)| ((*file).to_owned(), (*why).to_owned())).collect();
+    assert_eq!(refused, expected);
     among["refused"] = json!([]);
     assert_eq!(among, alone);
     // By itself it is shown as it counted.
     assert_eq!(run(&folder, &["full"], &[])["refused"], json!([]));
 }
 
-/// The status, by its own key, of a device of the model of `like` that took as many favourable
-/// decisions as a counter holds but for a few.
-fn nearly_full(like: &Device, sender: &Sender) -> Vec<u8> {
-    const ROWS: u32 = u32::MAX - 100;
+/// Places of counts in a tally: of favourable decisions, of the labelled records, of distances.
+const FALSE_POSITIVE: usize = 1;
+const LABELLED: usize = 5;
+const FOUND: usize = 11;
+
+/// The status, by its own key, of a device of the model of `like` that counted this in group 0.
+fn counting(like: &Device, sender: &Sender, observed: u32, group: [u32; 14]) -> Vec<u8> {
     let varint = |mut number: u32| {
         let mut bytes = Vec::new();
         while number > 0x7f {
@@ -286,17 +302,14 @@ fn nearly_full(like: &Device, sender: &Sender) -> Vec<u8> {
     let model = Status::read(&written).unwrap().model_crc32();
     let start = varint(model).len();
     // Model and threshold; groups, features, events, events left out, since; observed, inputs; the
-    // counts without a group, of group 0, with false positives, and of group 1; two features.
-    let rows = varint(ROWS);
+    // counts without a group, of group 0 and of group 1; two features.
     let payload = [
         &written[HEADER_BYTES..][..start + 4],
         &[2, 2, 0, 0, 0],
-        &rows,
+        &varint(observed),
         &[0; 3],
         &[0; 14],
-        &[0],
-        &rows,
-        &[0; 12],
+        &group.map(varint).concat(),
         &[0; 14],
         &[0; 6],
         sender.device.as_bytes(),
@@ -332,7 +345,7 @@ fn devices_that_fall_silent_are_listed() {
     let first = command(&["a", "b", "c"], &["--strict"]);
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     assert!(first.stderr.starts_with("note: seen.json is not there: this run begins it"), "{}", first.stderr);
-    assert!(first.stdout.contains(", authenticated\n"), "{}", first.stdout);
+    assert!(first.stdout.contains("not known without the counters of an earlier run"), "{}", first.stdout);
     let begun = folder.text("seen.json");
     // By hand, or by a tool that writes other digits.
     folder.write("seen.json", begun.replace("61", "6A").replace("6A", "61").to_uppercase());
@@ -342,6 +355,7 @@ fn devices_that_fall_silent_are_listed() {
     folder.write("damaged", damaged);
     let ran = command(&["a2", "b", "damaged"], &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains(", authenticated\n"), "{}", ran.stdout);
     assert!(ran.stderr.contains("devices of --seen that sent nothing that counts: 2;"), "{}", ran.stderr);
     assert!(
         ran.stdout.contains("device b: sent nothing that counts since counter 1\ndevice c: sent nothing"),
@@ -370,6 +384,79 @@ fn devices_that_fall_silent_are_listed() {
     assert_eq!(report["refused"][0]["why"], json!("replayed"));
 }
 
+/// Nor is a device heard of whose only status is refused, and that it is refused is no success.
+#[test]
+fn authentic_statuses_that_are_refused_are_no_success() {
+    let folder = with_key();
+    let of = |file: &str, monitor: &Device, device: &str, counter| {
+        folder.write(file, authenticated(monitor, device, counter));
+    };
+    for (seed, device) in (1..).zip(["a", "b", "c", "d"]) {
+        of(device, &monitor(seed, 1_000, 0.0), device, 1);
+        of(&format!("{device}2"), &monitor(seed, 1_000, 0.0), device, 2);
+    }
+    of("other", &monitor_of(2, 9, 1_000, 0.0), "d", 3);
+    of("twin", &monitor(9, 900, 0.0), "d", 2);
+    let mut counts = [0; 14];
+    counts[LABELLED] = u32::MAX;
+    folder.write("full", counting(&monitor(1, 200, 0.0), &sender("d", 3), 0, counts));
+    let command = |files: &[&str]| {
+        let fixed = ["monitor", "--key-file", "fleet.key", "--seen", "seen.json", "--require", "spd=0.2"];
+        let ran = folder.run(&[&fixed[..], &["--strict", "--format", "json", "--status"], files].concat());
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let silent: Vec<String> = report["silent"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|silent| silent["device"].as_str().unwrap().to_owned())
+            .collect();
+        (ran.code, silent.concat(), report["replays_excluded"] == true)
+    };
+    assert_eq!(command(&["a", "b", "c", "d"]), (Some(0), String::new(), false));
+    let begun = folder.text("seen.json");
+    for refused in [&["other"][..], &["full"], &["d2", "twin"], &["d2", "other"]] {
+        folder.write("seen.json", &begun);
+        assert_eq!(command(&[&["a2", "b2", "c2"], refused].concat()), (Some(1), "d".to_owned(), true), "{refused:?}");
+        // Of a device that nobody has heard of too.
+        std::fs::remove_file(folder.path("seen.json")).unwrap();
+        assert_eq!(command(&[&["a2", "b2", "c2"], refused].concat()), (Some(1), String::new(), false));
+    }
+    folder.write("seen.json", &begun);
+    assert_eq!(command(&["a2", "b2", "c2", "d", "d2"]), (Some(0), String::new(), true));
+}
+
+/// A status that was superseded or in conflict once does not count when it comes alone; one of
+/// another model still counts where that model is asked for.
+#[test]
+fn what_was_refused_for_good_counts_in_no_later_run() {
+    let folder = with_key();
+    for (file, device, counter, model) in [
+        ("a", "a", 1, 1),
+        ("b", "b", 1, 1),
+        ("c10", "c", 10, 1),
+        ("c11", "c", 11, 2),
+        ("d", "d", 4, 1),
+        ("a2", "a", 2, 1),
+    ] {
+        folder.write(file, authenticated(&monitor_of(model, counter, 50, 0.0), device, counter));
+    }
+    folder.write("twin", authenticated(&monitor(9, 50, 0.0), "d", 4));
+    let whys = |files: &[&str]| {
+        let report = run(&folder, files, &["--seen", "seen.json"]);
+        let refused = report["refused"].as_array().unwrap();
+        refused.iter().map(|one| one["why"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let first = whys(&["a", "b", "c10", "c11", "d", "twin"]);
+    assert_eq!(first, ["conflicting", "conflicting", "other_model", "superseded"]);
+    assert_eq!(whys(&["a2", "c10", "d", "twin"]), ["replayed"; 3]);
+    assert_eq!(whys(&["c11"]), [""; 0]);
+    // Also where nothing at all counted.
+    std::fs::remove_file(folder.path("seen.json")).unwrap();
+    let none = folder.run(&["monitor", "--key-file", "fleet.key", "--seen", "seen.json", "--status", "d", "twin"]);
+    assert!(none.stderr.contains("error: found no status that counts: 2 one of several"), "{}", none.stderr);
+    assert_eq!(whys(&["a", "d"]), ["replayed"]);
+}
+
 /// The command derives what the engine does; keys are their owner's alone.
 #[test]
 fn the_command_derives_the_keys_of_devices() {
@@ -396,6 +483,8 @@ fn the_command_derives_the_keys_of_devices() {
             assert_eq!(folder.path(shown).metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
     }
+    let shown = derive("pump-8", "-").refused();
+    assert!(shown.contains("expected a file: the key is secret") && !folder.path("-").exists(), "{shown}");
     let again = derive("pump-8", "pump-7").refused();
     assert!(again.contains("pump-7"), "{again}");
     for id in ["", "a b", "seventeen-letters", &"g".repeat(32)] {

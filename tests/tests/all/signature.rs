@@ -305,8 +305,14 @@ fn the_command_makes_keys_signs_and_verifies() {
     let ran = folder.run(&factory);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(ran.stderr, "note: the signature is not verified: name the key that is trusted by --verify\n");
-    let verified = folder.run(&[&factory[..], &["--verify", "own.key.pub"]].concat()).done();
+    let any_line = folder.run(&[&factory[..], &["--verify", "own.key.pub"]].concat());
+    let said = "note: a key of --verify has signed these bytes; the line was not checked: name it by --line\n";
+    assert_eq!((any_line.code, any_line.stderr.as_str()), (Some(0), said));
+    let own_line = ["--verify", "own.key.pub", "--line", "loans-eu"];
+    let verified = folder.run(&[&factory[..], &own_line].concat()).done();
     assert!(verified.contains("both slots of the model"), "{verified}");
+    let usage = folder.run(&[&factory[..], &["--line", "loans-eu"]].concat()).usage_refused();
+    assert!(usage.contains("required arguments were not provided"), "{usage}");
     // Bytes that nobody signed do not reach a device under a signature of others.
     folder.write("forged.feamoe", repaired(&bytes, |bytes| *bytes.last_mut().unwrap() ^= 1).as_slice());
     folder.write("plain.feamoe", folder.read("lending.feamoe"));
@@ -316,8 +322,13 @@ fn the_command_makes_keys_signs_and_verifies() {
         ("forged.feamoe", &["--verify", "own.key.pub"], "forged.feamoe: the signature is wrong"),
         ("s.feamoe", &["--verify", "other.key.pub"], "s.feamoe: the model is signed by a key that is not trusted"),
         ("plain.feamoe", &["--verify", "own.key.pub"], "plain.feamoe: the model is not signed"),
+        (
+            "s.feamoe",
+            &["--verify", "own.key.pub", "--line", "loans-us"],
+            "s.feamoe: the model is signed for another line",
+        ),
     ] {
-        for kind in [&["--factory", "262144"][..], &["--constants", "c"]] {
+        for kind in [&["--factory", "262144"][..], &["--constants", "c"], &["--delta", "copy.feamoe"]] {
             let refused = folder.refusal(&[&["export", model, "-o", "refused"], kind, more].concat());
             assert!(refused.starts_with(why), "{refused}");
         }
@@ -355,7 +366,14 @@ fn the_command_makes_keys_signs_and_verifies() {
     fs::rename(folder.path("own.key.pub"), folder.path("first.pub")).unwrap();
     let completed = folder.run(&["sign", "--new-key", "own.key", "--format", "json"]).json();
     assert_eq!(completed["key_sha256"], made["key_sha256"]);
+    assert_eq!((&made["had_private"], &completed["had_private"]), (&false.into(), &true.into()));
     assert_eq!(folder.text("own.key.pub"), folder.text("first.pub"));
+    fs::remove_file(folder.path("own.key.pub")).unwrap();
+    let said = folder.run(&["sign", "--new-key", "own.key"]).done();
+    assert!(
+        said.starts_with("found the private key own.key, to be kept secret and backed up, and wrote the"),
+        "{said}"
+    );
     fs::remove_file(folder.path("own.key")).unwrap();
     let alone = folder.refusal(&["sign", "--new-key", "own.key"]);
     assert!(alone.starts_with("own.key.pub: there is a public key already"), "{alone}");

@@ -198,6 +198,17 @@ fn a_device_without_a_model_knows_which_version_it_had() {
     let refused = Err(SlotError::Untrusted(TrustError::OlderVersion { found: 4, least: 5 }));
     assert_eq!(device.update(target, &signed(1, 4), ALL), refused);
     assert_eq!(device.update(target, &signed(1, 5), ALL), Ok(()));
+    // A whole model that this build cannot use is no damage: a firmware of another kind starts anew.
+    device.slots[0] = Device::new(&signed(1, 900)).slots[0].clone();
+    let [first, second] = &device.slots;
+    type Other<'a> = feamoe_engine::integer::Model<'a, 4, 4>;
+    let none = choose::<Other<'_>, Other<'_>>(first.as_slice(), second.as_slice(), &device.signers(ALL)).unwrap_err();
+    assert_eq!((none.target.slot, none.target.least_version), (0, 0), "{none}");
+    device.slots[0] = Device::new(&signed(1, 5)).slots[0].clone();
+    device.slots[0] = damaged(&device.slots[0]);
+    let target = device.choose(&device.signers(ALL)).unwrap_err().target;
+    assert_eq!(target.least_version, 5);
+    assert_eq!(device.update(target, &signed(1, 5), ALL), Ok(()));
     // On trial it has proved nothing: damaged, it counts no more.
     device.slots[0] = damaged(&device.slots[0]);
     assert_eq!(least(&device), 0);

@@ -26,11 +26,18 @@ pub struct Report {
     crc32: String,
 }
 
-/// Writes the delta from `old` to `new`.
-pub fn run(old: &Path, new: &Path, output: &Path, format: FormatOption) -> anyhow::Result<Outcome> {
+/// Writes the delta from `old` to `new`, whose bytes `verify` must take.
+pub fn run(
+    old: &Path,
+    new: &Path,
+    output: &Path,
+    verify: impl FnOnce(&[u8]) -> anyhow::Result<()>,
+    format: FormatOption,
+) -> anyhow::Result<Outcome> {
     refuse_overwriting("--output", output, [old, new])?;
     let mut file = print::create_binary(output)?;
     let (old_blob, new_blob) = (read_blob(old)?, read_blob(new)?);
+    verify(new_blob.as_slice())?;
     let (old_loaded, loaded) = (load_any(old, &old_blob)?, load_any(new, &new_blob)?);
     let (old_model, model) = (old_loaded.any(), loaded.any());
     let background_rows = Blob::new(new_blob.as_slice())?.background_rows();

@@ -25,7 +25,7 @@ use serde::Serialize;
 use super::experts::{self, ExpertsOptions, Merged};
 use super::quantize::{self, QuantizeOptions, Quantized, RowsOptions};
 use super::{Format, FormatOption, Outcome, files, load_any, read_blob, refuse_overwriting, whole};
-use super::{delta, print};
+use super::{delta, print, sign};
 
 /// The options of `feamoe export`.
 #[derive(Args, Debug)]
@@ -76,9 +76,14 @@ pub struct Options {
     #[arg(long, value_name = "BITS", requires = "factory", default_value = "ones")]
     erased: Erased,
     /// Public key (PEM) that has signed the model; more than one: any of them. A model that none of
-    /// them signed is refused [default: a signed model is copied with a note that nobody verified it]
-    #[arg(long, value_name = "KEY", conflicts_with = "delta")]
+    /// them signed is refused; which version it is, is not checked [default: a signed model is copied
+    /// with a note that nobody verified it]
+    #[arg(long, value_name = "KEY")]
     verify: Vec<PathBuf>,
+    /// Refuse also a model that is signed for another line of models [default: any, which a note
+    /// says]
+    #[arg(long, value_name = "NAME", requires = "verify", value_parser = sign::line)]
+    line: Option<String>,
     #[command(flatten)]
     experts: ExpertsOptions,
     #[command(flatten)]
@@ -171,19 +176,28 @@ impl Options {
         }
     }
 
-    /// Finds out whether the model that was read is as it was signed, and by one of the keys that are
-    /// named. Returns whether it is signed.
+    /// Finds out whether the model that was read is as it was signed, by one of the keys and for the
+    /// line that are named. Returns whether it is signed.
     fn verify(&self, blob: &[u8]) -> anyhow::Result<bool> {
         let keys = self.verify.iter().map(|path| keys::read_public(path)).collect::<Result<Vec<_>, _>>()?;
         let verified = match Signature::claimed(blob) {
             Err(TrustError::NotSigned) if keys.is_empty() => return Ok(false),
             Err(error) => Err(error),
             Ok(claimed) if !keys.is_empty() && !keys.contains(&claimed.key) => Err(TrustError::OtherKey),
+            Ok(claimed) if self.line.as_deref().is_some_and(|line| line != claimed.line) => Err(TrustError::OtherLine),
             Ok(claimed) if !claimed.holds_for(blob) => Err(TrustError::WrongSignature),
             Ok(_) => Ok(true),
         };
-        if keys.is_empty() && verified.is_ok() {
-            print::note("note: the signature is not verified: name the key that is trusted by --verify");
+        match (&verified, &self.line) {
+            (Ok(_), _) if keys.is_empty() => {
+                print::note("note: the signature is not verified: name the key that is trusted by --verify");
+            }
+            (Ok(_), None) => {
+                print::note(
+                    "note: a key of --verify has signed these bytes; the line was not checked: name it by --line",
+                );
+            }
+            _ => {}
         }
         verified.with_context(|| self.model.display().to_string())
     }
@@ -255,7 +269,8 @@ fn is_checkpoint(path: &Path) -> bool {
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let output = options.destination();
     if let Some(old) = &options.delta {
-        return delta::run(old, &options.model, output, options.format);
+        let verify = |new: &[u8]| options.verify(new).map(drop);
+        return delta::run(old, &options.model, output, verify, options.format);
     }
     let read = files(&options.rows.data).chain(options.rows.schema.as_deref()).chain([options.model.as_path()]);
     let flag = if options.onnx.is_some() { "--onnx" } else { "--output" };

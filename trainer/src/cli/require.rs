@@ -23,8 +23,8 @@ pub struct RequireOption {
     #[arg(long, value_name = "MEASURE=LIMIT,...")]
     require: Option<Gaps>,
     /// Exit code 1 also where a limit is not shown to be met, the 95 % interval reaching past it,
-    /// where a group has too few records to be judged, and where a device that monitor --seen knows
-    /// sent nothing that counts
+    /// where a group has too few records to be judged; of statuses also where a device of --seen sent
+    /// nothing that counts, or an authentic one conflicts, does not fit or does not add up
     #[arg(long, requires = "require")]
     strict: bool,
 }

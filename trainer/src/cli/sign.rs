@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use feamoe::judge::fleet::{device_named, open_key, write_device_key};
-use feamoe::keys;
+use feamoe::keys::{self, Written};
 use feamoe::model::{AlignedBytes, AnyModel, schema_sha256, sign};
+use feamoe::output::STANDARD_OUTPUT;
 use feamoe_engine::format::Provenance;
 use feamoe_engine::monitor::DeviceId;
 use feamoe_engine::signature::is_line;
@@ -83,6 +84,8 @@ pub struct NewKey {
     private_key: String,
     /// The file with the public key.
     public_key: String,
+    /// Whether the private key was there already, so that only the public one was written.
+    had_private: bool,
     /// SHA-256 of the public key, as SPKI in DER.
     key_sha256: String,
 }
@@ -139,6 +142,10 @@ fn device(text: &str) -> Result<DeviceId, String> {
 }
 
 fn device_key(device: &DeviceId, fleet: &Path, output: &Path, format: FormatOption) -> anyhow::Result<()> {
+    ensure!(
+        output != Path::new(STANDARD_OUTPUT),
+        "found --output -, expected a file: the key is secret, and its file is for its owner alone"
+    );
     write_device_key(output, &open_key(fleet)?, device)?;
     let report = DeviceKey { device_key: output.display().to_string(), device: device.to_string() };
     match format.format {
@@ -154,17 +161,22 @@ fn new_key(path: &Path, format: FormatOption) -> anyhow::Result<()> {
     let mut public = path.as_os_str().to_owned();
     public.push(".pub");
     let public = PathBuf::from(public);
-    let key = keys::write_new(path, &public)?;
+    let Written { public: key, had_private } = keys::write_new(path, &public)?;
     let report = NewKey {
         private_key: path.display().to_string(),
         public_key: public.display().to_string(),
+        had_private,
         key_sha256: hex(&keys::fingerprint(&key)),
     };
     match format.format {
         Format::Json => print::json(&report),
         Format::Text => print::text(&format!(
-            "wrote the private key {}, to be kept secret and backed up, and the public key {}\nkey SHA-256 {}\n",
-            report.private_key, report.public_key, report.key_sha256
+            "{} {}, to be kept secret and backed up, and {}the public key {}\nkey SHA-256 {}\n",
+            if had_private { "found the private key" } else { "wrote the private key" },
+            report.private_key,
+            if had_private { "wrote " } else { "" },
+            report.public_key,
+            report.key_sha256
         )),
     }
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
+use feamoe_engine::fairness::Counts;
 use feamoe_engine::monitor::{DeviceId, Key, Tally};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -102,7 +103,7 @@ pub enum Why {
     OtherModel,
     /// It has other groups or features than are named, or than most statuses have.
     OtherGroups,
-    /// With it the sum would pass what a counter holds; of all that add up the largest are left out.
+    /// With it the sum would pass what a counter holds; those with the largest counts are left out.
     PastCounters,
 }
 
@@ -119,6 +120,13 @@ impl Why {
         Self::Replayed,
         Self::Superseded,
     ];
+
+    /// Returns whether, where a key is given, its device wrote it, and nothing newer of the device
+    /// counts in its place: something is to be looked after there.
+    #[must_use]
+    pub const fn is_authentic_loss(self) -> bool {
+        matches!(self, Self::Conflicting | Self::OtherModel | Self::OtherGroups | Self::PastCounters)
+    }
 
     /// In words.
     #[must_use]
@@ -154,18 +162,18 @@ pub struct Refused {
 }
 
 /// A device that was heard of in earlier runs, and of which no status counts now: none came, or
-/// what came was damaged or sent before.
+/// what came was refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Silent {
     /// The device.
     pub device: String,
-    /// The newest counter that was seen of it.
+    /// Up to this counter no status of it counts any more.
     pub counter: u64,
 }
 
-/// The newest counter of each device that was seen in earlier runs, as a JSON object: the device's
-/// 32 hexadecimal digits, its counter.
+/// The counter of each device up to which no status counts any more, from earlier runs, as a JSON
+/// object: the device's 32 hexadecimal digits, the counter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters(BTreeMap<String, u64>);
 
@@ -205,11 +213,11 @@ impl Counters {
         format!("{{\n{}\n}}\n", lines.join(",\n"))
     }
 
-    /// Takes over the counters of statuses that count.
+    /// Takes over the newest counter of each device: that of a status that counts, or of several
+    /// that are in conflict. One that was refused for its model, its groups or its size may still
+    /// count in another run; from then on no older one does.
     pub fn note(&mut self, fleet: &Fleet) {
-        for sender in fleet.counted.iter().filter_map(|one| one.sender) {
-            self.raise(digits(&sender.device), sender.counter);
-        }
+        fleet.spent.iter().for_each(|(device, counter)| self.raise(digits(device), *counter));
     }
 
     fn raise(&mut self, device: String, counter: u64) {
@@ -251,6 +259,8 @@ pub struct Fleet {
     counted: Vec<Received>,
     refused: Vec<Refused>,
     silent: Vec<Silent>,
+    /// Up to which counter no status of a device counts any more.
+    spent: Vec<(DeviceId, u64)>,
 }
 
 impl Fleet {
@@ -278,7 +288,7 @@ impl Fleet {
         &self.refused
     }
 
-    /// Returns the devices of earlier runs that sent nothing new, by id.
+    /// Returns the devices of earlier runs of which nothing counts, by id.
     #[must_use]
     pub fn silent(&self) -> &[Silent] {
         &self.silent
@@ -336,7 +346,8 @@ impl Inbox {
         Ok(())
     }
 
-    /// Decides which statuses count: of each device the newest, unless its counter was `seen` before,
+    /// Decides which statuses count: of each device the newest, unless its counter was `seen` before
+    /// (`None` where nothing is known of earlier runs),
     /// of devices without a name all; of these the ones of the model and the groups that are named,
     /// or else of the monitor that most are of, as far as their counts add up.
     #[must_use]
@@ -357,9 +368,6 @@ impl Inbox {
             }
         };
         let whys: Vec<Option<Why>> = received.iter().enumerate().map(|(place, one)| why_not(place, one)).collect();
-        let new = received.iter().zip(&whys).filter(|(_, why)| **why != Some(Why::Replayed));
-        let heard = new.filter_map(|(one, _)| Some(one.sender?.device)).collect();
-        let silent = seen.map_or_else(Vec::new, |seen| seen.others(&heard));
         let mut counted = Vec::new();
         for (one, why) in received.into_iter().zip(whys) {
             match why {
@@ -369,9 +377,16 @@ impl Inbox {
         }
         let counted = of_one_monitor(counted, names, &mut refused);
         let counted = that_add_up(counted, &mut refused);
+        let heard = counted.iter().filter_map(|one| Some(one.sender?.device)).collect();
+        let silent = seen.map_or_else(Vec::new, |seen| seen.others(&heard));
+        let spent = newest.into_iter().filter_map(|(device, Newest { counter, differs, .. })| {
+            let is_spent = differs || heard.contains(&device);
+            Some((device, if is_spent { counter } else { counter.checked_sub(1)? }))
+        });
+        let spent = spent.collect();
         let rank = |why: Why| Why::ALL.iter().position(|known| *known == why);
         refused.sort_by(|a, b| rank(a.why).cmp(&rank(b.why)).then_with(|| a.file.cmp(&b.file)));
-        Fleet { is_authenticated: key.is_some(), excludes_replays: seen.is_some(), counted, refused, silent }
+        Fleet { is_authenticated: key.is_some(), excludes_replays: seen.is_some(), counted, refused, silent, spent }
     }
 }
 
@@ -408,11 +423,11 @@ fn of_one_monitor(received: Vec<Received>, names: &Names, refused: &mut Vec<Refu
     own
 }
 
-/// Returns the statuses whose sum counters hold: the largest are left out first, so that one device
-/// that counts up to the end ends nobody else's report.
+/// Returns the statuses whose sum counters hold: those with the largest counts are left out first,
+/// so that one device that counts up to the end ends nobody else's report.
 fn that_add_up(received: Vec<Received>, refused: &mut Vec<Refused>) -> Vec<Received> {
     let mut order: Vec<usize> = (0..received.len()).collect();
-    order.sort_by_key(|place| received.get(*place).map(|one| one.observed));
+    order.sort_by_key(|place| received.get(*place).map(largest));
     let mut sum: Option<Vec<Tally>> = None;
     let mut past = BTreeSet::new();
     for place in order {
@@ -422,7 +437,7 @@ fn that_add_up(received: Vec<Received>, refused: &mut Vec<Refused>) -> Vec<Recei
         with.iter_mut().zip(own()).for_each(|(sum, tally)| sum.merge(tally));
         // One alone is shown as the device counted it.
         if sum.is_some() && with.iter().any(Tally::is_full) {
-            let found = format!("found {} rows: with them a sum passes 4294967294", one.observed);
+            let found = format!("found a count of {}: with it a sum passes 4294967294", largest(one));
             refused.push(Refused::new(one, Why::PastCounters, Some(found)));
             _ = past.insert(place);
         } else {
@@ -431,6 +446,21 @@ fn that_add_up(received: Vec<Received>, refused: &mut Vec<Refused>) -> Vec<Recei
     }
     let all = received.into_iter().enumerate();
     all.filter(|(place, _)| !past.contains(place)).map(|(_, one)| one).collect()
+}
+
+/// Returns the largest count of a status. Each is the device's word: labels and distances can be
+/// more than the decisions.
+fn largest(one: &Received) -> u64 {
+    let of_tally = |tally: &Tally| {
+        let cells = |counts: &Counts| {
+            [(true, true), (true, false), (false, true), (false, false)]
+                .map(|(label, decided)| counts.cell(label, decided))
+        };
+        let distances = [tally.distances().found(), tally.distances().without()];
+        let all = cells(tally.decisions()).into_iter().chain(cells(tally.labelled())).chain(distances);
+        all.max().unwrap_or(0)
+    };
+    one.groups.iter().chain([&one.ungrouped]).map(of_tally).max().unwrap_or(0)
 }
 
 /// The newest status of a device.

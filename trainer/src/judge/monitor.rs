@@ -38,7 +38,8 @@ pub struct Report {
     pub statuses: Vec<StatusReport>,
     /// Whether every status that counts was shown to be of the device that it names.
     pub authenticated: bool,
-    /// Whether statuses that were seen in earlier runs were found out: there was a list of counters.
+    /// Whether statuses that were seen in earlier runs were found out: there was a list of counters
+    /// of an earlier run.
     pub replays_excluded: bool,
     /// Statuses that do not count, by why.
     pub refused: Vec<Refused>,

@@ -86,7 +86,9 @@ pub struct Options {
     key_file: Option<PathBuf>,
     /// The newest counter of each device, from earlier runs, which this run adds to: a status whose
     /// counter is not above it was seen before and does not count. A device in it of which nothing
-    /// counts now is listed: its status was withheld or damaged. Written once the report is printed
+    /// counts now is listed: no status came, or what came was refused; with --strict the exit code is
+    /// then 1, as where an authentic status is refused for its content. To forget a device that is
+    /// retired, take its line out. Written once the report is printed
     #[arg(long, value_name = "FILE", requires = "key_file")]
     seen: Option<PathBuf>,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::bail;
-use feamoe::judge::fleet::{Counters, Inbox, Refused, open_key};
+use feamoe::judge::fleet::{Counters, Fleet, Inbox, Refused, open_key};
 use feamoe::judge::gaps::GroupGaps;
 use feamoe::judge::monitor::{EventReport, Report, report};
 use feamoe::judge::outliers::{Decisive, Outlier};
@@ -52,7 +52,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut inbox = Inbox::new(options.key_file.as_deref().map(open_key).transpose()?);
     // Of two runs at once the second would write a list without what the first one saw.
     let _lock = options.seen.as_deref().map(Lock::beside).transpose()?;
-    let mut seen = options.seen.as_deref().map(counters).transpose()?;
+    let seen = options.seen.as_deref().map(counters).transpose()?.flatten();
     let mut files = Vec::new();
     for path in &options.status {
         let file = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
@@ -65,7 +65,14 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     let fleet = inbox.settle(seen.as_ref(), &names);
     let limits: Vec<(Measure, f32)> = options.require.limits().collect();
-    let report = report(&fleet, &names, &limits)?;
+    let report = match report(&fleet, &names, &limits) {
+        Ok(report) => report,
+        Err(error) => {
+            // Nothing counts; what was refused for good stays so.
+            note(options.seen.as_deref(), seen, &fleet)?;
+            return Err(error.into());
+        }
+    };
     if !report.refused.is_empty() {
         print::message(&format!("statuses that do not count: {}", Refused::counts(&report.refused)));
     }
@@ -73,25 +80,34 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         Format::Json => print::json(&report)?,
         Format::Text => print::text(&render(&report))?,
     }
-    if let Some((path, seen)) = options.seen.as_ref().zip(seen.as_mut()) {
-        seen.note(&fleet);
-        print::write_file(path, seen.to_json().as_bytes())?;
-    }
+    note(options.seen.as_deref(), seen, &fleet)?;
     let without_group = [("", report.total.without_group)];
     let outcome = options.require.check(&report.requirements, "the monitor has no groups to compare", without_group);
     report.decisive.iter().for_each(|decisive| print::message(&decides(decisive)));
-    if report.silent.is_empty() {
-        return Ok(outcome);
+    if !report.silent.is_empty() {
+        print::message(&format!(
+            "devices of --seen that sent nothing that counts: {}; nothing came of them, or what came was refused",
+            report.silent.len()
+        ));
     }
-    print::message(&format!(
-        "devices of --seen that sent nothing that counts: {}; their statuses are withheld, or damaged on their way",
-        report.silent.len()
-    ));
-    Ok(if options.require.is_strict() { Outcome::CheckNotMet } else { outcome })
+    let lost = report.authenticated && report.refused.iter().any(|refused| refused.why.is_authentic_loss());
+    let is_whole = report.silent.is_empty() && !lost;
+    Ok(if options.require.is_strict() && !is_whole { Outcome::CheckNotMet } else { outcome })
+}
+
+/// Adds what a run saw to the counters of earlier ones, where there is something to add.
+fn note(path: Option<&Path>, seen: Option<Counters>, fleet: &Fleet) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let mut all = seen.clone().unwrap_or_default();
+    all.note(fleet);
+    if all != seen.unwrap_or_default() {
+        print::write_file(path, all.to_json().as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Reads the counters of earlier runs, and says where there are none.
-fn counters(path: &Path) -> anyhow::Result<Counters> {
+fn counters(path: &Path) -> anyhow::Result<Option<Counters>> {
     let found = Counters::open(path)?;
     if found.is_none() {
         print::note(&format!(
@@ -99,7 +115,7 @@ fn counters(path: &Path) -> anyhow::Result<Counters> {
             path.display()
         ));
     }
-    Ok(found.unwrap_or_default())
+    Ok(found)
 }
 
 /// Returns a file with the device that it is of.
@@ -130,7 +146,8 @@ fn render(report: &Report) -> String {
         report.threshold,
         match (report.authenticated, report.replays_excluded) {
             (true, true) => "authenticated",
-            (true, false) => "authenticated; whether they were sent before is not known without --seen",
+            (true, false) =>
+                "authenticated; whether they were sent before is not known without the counters of an earlier run (--seen)",
             (false, _) => "not authenticated: anybody can have written them",
         },
         total.rows,
