@@ -178,7 +178,11 @@ mod tests {
         for (seed, hidden) in [(1, &[][..]), (2, &[4]), (3, &[5, 3]), (4, &[3, 3, 3, 3, 3])] {
             let random = &mut Random::new(seed);
             let mut network = Mlp::<f64>::new(4, hidden, 2, random);
-            network.perturb(0.5, random); // outputs and biases apart from 0
+            network.perturb(0.5, random);
+            // With a bias of 0, a unit whose inputs are all off is at the kink of its function.
+            for layer in &mut network.layers {
+                layer.bias.values.mapv_inplace(|_| 0.3 * random.normal());
+            }
             let records = Array2::from_shape_simple_fn((6, 4), || random.normal());
             let towards = Array2::from_shape_simple_fn((6, 2), || random.normal());
             // A loss that is not linear in the outputs.
