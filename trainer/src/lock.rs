@@ -16,7 +16,7 @@ const MOST_BYTES: usize = 255;
 
 /// The right to write a file, until it is dropped: a locked file beside it, `.NAME.lock`, or with
 /// the SHA-256 of a name that leaves no space. A process that is killed leaves that file, but not
-/// the lock; then it keeps nobody away, other users included. Whoever holds the lock removes the
+/// the lock: a stale lock file does not block other users. Whoever holds the lock removes the
 /// file; where the file system knows no locks it stays.
 #[derive(Debug)]
 pub struct Lock {
