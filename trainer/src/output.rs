@@ -98,7 +98,7 @@ pub struct OutputFile {
 enum Writer {
     /// Renamed into place at the end.
     Beside(BufWriter<NamedTempFile>, Unfinished),
-    /// A device or pipe, which must not be replaced by a file.
+    /// A device, a pipe or what a descriptor has open, which must not be replaced by a file.
     Straight(BufWriter<fs::File>),
     /// A terminal, for text.
     Terminal(BufWriter<Escaped<fs::File>>),
