@@ -116,20 +116,20 @@ impl Outputs {
         run
     }
 
-    /// Writes the model, the report and the checkpoint, in this order. Where the checkpoint is refused
-    /// the model is written nevertheless.
+    /// Writes the model, the report and the checkpoint, in this order.
     pub fn finish(mut self, run: &Run, format: FormatOption) -> anyhow::Result<Outcome> {
         let exported = run.model()?;
         self.model.write_whole(exported.bytes.as_slice())?;
         let path = self.model.path().display().to_string();
-        let prepare = |checkpoint: &CheckpointFile| -> anyhow::Result<_> {
-            let bytes = run.checkpoint().to_bytes()?;
-            let path = checkpoint.path().display().to_string();
-            Ok((checkpoint.prepare(&bytes)?, CheckpointReport { path, bytes: bytes.len() }))
+        let stored = match &self.checkpoint {
+            Some(checkpoint) => {
+                let bytes = run.checkpoint().to_bytes()?;
+                let path = checkpoint.path().display().to_string();
+                Some((checkpoint.prepare(&bytes)?, CheckpointReport { path, bytes: bytes.len() }))
+            }
+            None => None,
         };
-        let stored = self.checkpoint.as_ref().map(prepare).transpose();
         self.model.commit()?;
-        let stored = stored?;
         let refits = run.feature_cells().into_iter().filter(|cells| cells.refits > 0);
         let refits: Vec<String> = refits.map(|cells| format!("{} {}", cells.feature, cells.refits)).collect();
         print::detail(|| {
