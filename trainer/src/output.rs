@@ -4,6 +4,9 @@
 //! [`remove_unfinished`]. One that is killed cannot: it may leave a file named `.feamoe-` and some
 //! letters in the folder of its output, which nothing reads, and which the next output in that
 //! folder removes. A file in the making is locked, so that only those that nobody writes to are.
+//!
+//! Devices, pipes and open descriptors (`/dev/fd/3`) are written to where they are: what was written
+//! before a run failed stays there.
 
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -95,7 +98,7 @@ pub struct OutputFile {
 enum Writer {
     /// Renamed into place at the end.
     Beside(BufWriter<NamedTempFile>, Unfinished),
-    /// A device or pipe, which must not be replaced by a file.
+    /// A device, a pipe or what a descriptor has open, which must not be replaced by a file.
     Straight(BufWriter<fs::File>),
     /// A terminal, for text.
     Terminal(BufWriter<Escaped<fs::File>>),
@@ -158,15 +161,15 @@ impl OutputFile {
             return Ok(Self { path: path.to_owned(), target: path.to_owned(), writer: Writer::Standard(Vec::new()) });
         }
         let failed = |cause| WriteError::new(path, cause);
-        if let Some(device) = device(path).map_err(failed)? {
+        let target = links::resolve(path).map_err(|found| WriteError::of_another_user(path, &found))?;
+        if let Some(device) = device(path, &target).map_err(failed)? {
             refuse_terminal(&device, content).map_err(failed)?;
             let writer = match device.is_terminal() {
                 true => Writer::Terminal(BufWriter::new(Escaped::new(device))),
                 false => Writer::Straight(BufWriter::new(device)),
             };
-            return Ok(Self { path: path.to_owned(), target: path.to_owned(), writer });
+            return Ok(Self { path: path.to_owned(), target, writer });
         }
-        let target = links::resolve(path).map_err(|found| WriteError::of_another_user(path, &found))?;
         let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // The permissions of a file made the usual way, not the temporary file's private ones.
         let mut builder = tempfile::Builder::new();
@@ -231,20 +234,34 @@ impl OutputFile {
     }
 }
 
-/// Opens what is no file and must not be replaced by one: a device, a pipe, standard error. `None`
-/// for a file, or where there is nothing.
-fn device(path: &Path) -> io::Result<Option<fs::File>> {
+/// Opens what must not be replaced by a file: a device, a pipe, standard error, and what a
+/// descriptor has open, to which is added if it is a file. `None` for any other file, or where there
+/// is nothing. `target` is where `path` leads.
+fn device(path: &Path, target: &Path) -> io::Result<Option<fs::File>> {
     #[cfg(unix)]
     if links::standard_stream(path) == Some(2) {
         use std::os::fd::AsFd as _;
         return Ok(Some(io::stderr().as_fd().try_clone_to_owned()?.into()));
     }
-    if fs::metadata(path).map_or(true, |found| found.is_file()) {
+    #[cfg(not(unix))]
+    let _ = path;
+    let is_descriptor = links::is_descriptor(target);
+    if !is_descriptor && fs::symlink_metadata(target).map_or(true, |found| found.is_file()) {
         return Ok(None);
     }
-    let device = fs::OpenOptions::new().write(true).open(path)?;
-    // By a link that was changed since.
-    match device.metadata()?.is_file() {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).append(is_descriptor);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        // The link of a descriptor is the system's own.
+        let links = if is_descriptor { OFlags::empty() } else { OFlags::NOFOLLOW };
+        options.custom_flags((links | OFlags::NOCTTY).bits().cast_signed());
+    }
+    let device = options.open(target)?;
+    // A file was put there since.
+    match !is_descriptor && device.metadata()?.is_file() {
         true => Err(io::Error::other("what stands there was replaced meanwhile")),
         false => Ok(Some(device)),
     }
@@ -325,11 +342,21 @@ fn remove_stale(folder: &Path) {
 /// Gives a new file mode and owner of the one it will replace, if there is one.
 #[cfg(unix)]
 fn take_after(file: &fs::File, target: &Path) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+    /// Bits of a mode: running as the file's owner or group; what the group may do.
+    const SET_ID: u32 = 0o6000;
+    const OF_GROUP: u32 = 0o070;
     let Ok(old) = fs::metadata(target) else { return Ok(()) };
-    // Only root may give a file away; whoever may not keeps it.
-    let _ = std::os::unix::fs::fchown(file, Some(old.uid()), Some(old.gid()));
-    file.set_permissions(old.permissions())
+    let mut mode = old.mode() & 0o7777;
+    // Only root may give a file away; whoever may not keeps it, and gives it to its old group if
+    // they are in it. Another group gets no rights.
+    if fchown(file, Some(old.uid()), Some(old.gid())).is_err() {
+        mode &= !SET_ID;
+        if fchown(file, None, Some(old.gid())).is_err() {
+            mode &= !OF_GROUP;
+        }
+    }
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 #[cfg(not(unix))]
@@ -339,7 +366,7 @@ fn take_after(_: &fs::File, _: &Path) -> io::Result<()> {
 
 /// Makes a rename last: the folder is to the disk what the file's name is in.
 #[cfg(unix)]
-fn sync_folder(target: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(target: &Path) -> io::Result<()> {
     let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match fs::File::open(folder).and_then(|folder| folder.sync_all()) {
         // Not every file system can, nor may every user read the folder; the file is in its place.
@@ -356,7 +383,7 @@ fn sync_folder(target: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::output::WriteError;
+use crate::output::{WriteError, sync_folder};
 
 /// Why a secret was not read; without the name of its file.
 #[derive(Debug, thiserror::Error)]
@@ -73,5 +73,6 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], is_secret: bool) -> Result<()
     let _ = mode;
     let mut file = builder.tempfile_in(folder).map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist_noclobber(path).map(drop).map_err(|error| failed(error.error))
+    file.persist_noclobber(path).map_err(|error| failed(error.error))?;
+    sync_folder(path).map_err(failed)
 }

@@ -1,5 +1,6 @@
-//! Systems that fail. Each command that writes files runs under `strace`, which shows its system
-//! calls and makes one of them fail:
+//! Systems that fail. The commands below run under `strace`, which shows their system calls and
+//! makes one of them fail. Left out are `sign --new-key` and `--device-key`, `tune --state`,
+//! `explain --save-background` and what Python writes:
 //!
 //! - Every call that writes, syncs, renames or opens fails once. The command then says so, and each
 //!   output holds what it held before, or a whole new content.
@@ -12,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use feamoe_engine::monitor::{DeviceId, Key, Monitor, Sender};
@@ -144,7 +145,7 @@ fn status() -> Vec<u8> {
 fn traced(folder: &Folder, options: &[&str], arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq"]).args(options).arg(feamoe()).args(arguments);
-    command.current_dir(folder.path(".")).env("RAYON_NUM_THREADS", "2");
+    command.current_dir(folder.path(".")).env("RAYON_NUM_THREADS", "2").stdin(Stdio::null());
     let output = command.output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }

@@ -1,11 +1,12 @@
 //! Promise: an output goes where its path leads and nowhere else: not through another user's link,
 //! not raw onto a terminal, not into a file that somebody else is writing.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use feamoe::error::Error;
 use feamoe::lock::Lock;
@@ -18,6 +19,7 @@ const NOBODY: u32 = 65534;
 fn on_terminal(folder: &Folder, command: &str) -> String {
     let mut script = Command::new("script");
     script.args(["-qec", command, "/dev/null"]).current_dir(folder.path(".")).env("feamoe", feamoe());
+    script.stdin(Stdio::null());
     let output = script.output().unwrap_or_else(|error| panic!("script, of util-linux: {error}"));
     String::from_utf8(output.stdout).unwrap().replace('\r', "")
 }
@@ -72,6 +74,54 @@ fn standard_output_that_is_a_file_is_added_to() {
     }
 }
 
+/// So are other descriptors that the shell opened, and those by other names.
+#[test]
+fn a_descriptor_of_the_shell_is_added_to() {
+    let folder = Folder::with_model();
+    folder.write("few.csv", lending(5, 20));
+    let score = "\"$0\" score lending.feamoe few.csv -o";
+    for (place, redirected) in
+        [("/dev/fd/3", "3>> all"), ("/proc/self/fd/3", "3>> all"), ("/proc/thread-self/fd/1", ">> all")]
+    {
+        let script = format!("echo first > all; {score} {place} {redirected}; {score} {place} 3>&1 | cat > piped");
+        let _ = finished(folder.command_of("sh".as_ref(), &["-c", &script]).arg(feamoe())).done();
+        let (all, piped) = (folder.text("all"), folder.text("piped"));
+        assert!(all.starts_with("first\nrow,") && all.lines().count() == 22, "{place}: {all}");
+        assert_eq!(all.strip_prefix("first\n"), Some(piped.as_str()), "{place}");
+    }
+}
+
+/// A file that only its group may read keeps that group, or is closed to the new one.
+#[test]
+fn no_other_group_gets_the_rights_of_the_old_one() {
+    let folder = Folder::with_model();
+    fs::set_permissions(folder.path("."), Permissions::from_mode(0o777)).unwrap();
+    let program = program_for_others(&folder);
+    let theirs = folder.path("scores.csv");
+    for (mode, expected) in [(0o640, 0o600), (0o664, 0o604), (0o4750, 0o700)] {
+        let _ = fs::remove_file(&theirs);
+        folder.write("scores.csv", "old");
+        if chown(&theirs, Some(NOBODY), Some(4)).is_err() {
+            println!("skipped: only root can be another user");
+            return;
+        }
+        fs::set_permissions(&theirs, Permissions::from_mode(mode)).unwrap();
+        let mut score = folder.command_of(&program, &["score", "lending.feamoe", "lending.csv", "-o", "scores.csv"]);
+        let _ = finished(score.uid(NOBODY).gid(NOBODY)).done();
+        let found = fs::metadata(&theirs).unwrap();
+        assert_eq!((found.gid(), found.mode() & 0o7777), (NOBODY, expected), "{mode:o}");
+    }
+}
+
+/// Others may have no way to the folder that the command was built in.
+fn program_for_others(folder: &Folder) -> PathBuf {
+    let program = folder.path("feamoe");
+    if fs::hard_link(feamoe(), &program).is_err() {
+        fs::copy(feamoe(), &program).unwrap();
+    }
+    program
+}
+
 /// A run that looks only is kept away by nobody; one that writes is, by the library too.
 #[test]
 fn every_writer_of_a_checkpoint_passes_its_lock() {
@@ -98,11 +148,7 @@ fn a_lock_that_another_user_left_keeps_nobody_away() {
     let folder = Folder::with_lending();
     fs::set_permissions(folder.path("."), Permissions::from_mode(0o777)).unwrap();
     folder.write("lending.csv", lending(1, 300));
-    let program = folder.path("feamoe");
-    // Others may have no way to the folder that it was built in.
-    if fs::hard_link(feamoe(), &program).is_err() {
-        fs::copy(feamoe(), &program).unwrap();
-    }
+    let program = program_for_others(&folder);
     let train = |checkpoint: &str| {
         let arguments =
             ["train", "lending.csv", "--schema", "lending.toml", "-o", "m.feamoe", "--checkpoint", checkpoint];

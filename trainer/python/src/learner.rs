@@ -1,11 +1,12 @@
 //! Learners: rows at once or one by one, scores of the stream, checkpoints, models.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use feamoe::encoder;
 use feamoe::learner::{How, Prediction};
+use feamoe::output::STANDARD_OUTPUT;
 use feamoe::rows::{Cell, Input, RecordBuilder, Source as _, Stream, Use};
 use feamoe::schema::Schema;
 use feamoe::training::checkpoint::Checkpoint;
@@ -236,8 +237,9 @@ impl Learner {
     }
 
     /// Writes the checkpoint to a file, as the command does: whole or not at all, and not while
-    /// another process writes it.
+    /// another process writes it. `-` is a file of that name.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let path = if path.as_os_str() == STANDARD_OUTPUT { Path::new(".").join(path) } else { path };
         self.with(py, |state| state.trainer.checkpoint().write(&path).map_err(message))
     }
 

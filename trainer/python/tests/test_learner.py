@@ -175,9 +175,13 @@ def test_copies_continue_as_the_original(rows):
         assert one.export() == learner.export()
 
 
-def test_a_checkpoint_is_a_file_too(tmp_path):
+def test_a_checkpoint_is_a_file_too(tmp_path, monkeypatch):
     learner = learned()
     learner.save(tmp_path / "run.ckpt")
+    # The standard output belongs to Python.
+    monkeypatch.chdir(tmp_path)
+    learner.save("-")
+    assert (tmp_path / "-").read_bytes() == learner.checkpoint()
     for source in (tmp_path / "run.ckpt", str(tmp_path / "run.ckpt"), bytearray(learner.checkpoint())):
         assert feamoe.Learner.from_checkpoint(source).checkpoint() == learner.checkpoint()
     with pytest.raises(feamoe.FeamoeError, match="without rows"):

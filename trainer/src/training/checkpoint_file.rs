@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::lock::Lock;
-use crate::output::OutputFile;
+use crate::output::{OutputFile, WriteError};
 use crate::rows::Digest;
 
 /// The right to write a checkpoint's file, until it is dropped.
@@ -23,12 +23,13 @@ impl CheckpointFile {
     ///
     /// # Errors
     /// [`Error::Locked`] while another process writes it; [`Error::Write`] where it cannot be
-    /// written.
+    /// written, or what it holds cannot be read.
     pub fn open(path: &Path) -> Result<Self, Error> {
         Self::check(path)?;
         let is_file = path.metadata().map_or(true, |found| found.is_file());
         let lock = is_file.then(|| Lock::beside(path)).transpose()?;
-        Ok(Self { path: path.to_owned(), known: hash_at(path), _lock: lock })
+        let known = hash_at(path).map_err(|cause| WriteError::new(path, cause))?;
+        Ok(Self { path: path.to_owned(), known, _lock: lock })
     }
 
     /// Checks that a file can be written there.
@@ -53,7 +54,7 @@ impl CheckpointFile {
     /// [`Error::ChangedCheckpoint`] where somebody without the lock wrote the file meanwhile;
     /// [`Error::Write`].
     pub fn prepare(&self, bytes: &[u8]) -> Result<OutputFile, Error> {
-        if hash_at(&self.path) != self.known {
+        if hash_at(&self.path).map_err(|cause| WriteError::new(&self.path, cause))? != self.known {
             return Err(Error::ChangedCheckpoint { file: self.path.display().to_string() });
         }
         let mut file = OutputFile::create_private(&self.path)?;
@@ -72,9 +73,14 @@ impl CheckpointFile {
     }
 }
 
-/// Returns the hash of a file; of none, or of what is no file, there is none.
-fn hash_at(path: &Path) -> Option<[u8; 32]> {
-    path.metadata().ok().filter(|found| found.is_file()).and_then(|_| hash(path).ok())
+/// Returns the hash of a file; where there is none, or what is no file, there is no hash.
+fn hash_at(path: &Path) -> io::Result<Option<[u8; 32]>> {
+    match path.metadata() {
+        Ok(found) if found.is_file() => hash(path).map(Some),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the hash of a file of any length.
@@ -89,5 +95,26 @@ fn hash(path: &Path) -> io::Result<[u8; 32]> {
         digest.update(bytes);
         let length = bytes.len();
         file.consume(length);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What cannot be read may be anything: it is not taken for no file, and not replaced.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_cannot_be_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert_eq!(hash_at(&at("none")).unwrap(), None);
+        assert_eq!(hash_at(folder.path()).unwrap(), None);
+        std::os::unix::fs::symlink("round", at("round")).unwrap();
+        assert!(hash_at(&at("round")).is_err());
+        std::fs::write(at("file"), "").unwrap();
+        assert_eq!(hash_at(&at("file")).unwrap(), Some(Digest::of(b"")));
+        assert!(hash_at(&at("file").join("below")).is_err());
     }
 }
