@@ -19,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use prometheus::IntGauge;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -44,15 +45,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at an address.
+    /// Listens at an address, and only then remembers the version of the model: a start that fails
+    /// changes nothing.
     ///
     /// # Errors
     /// [`ServeError::Listen`]; [`ServeError::Files`] where the process may open fewer files
-    /// than the connections need.
+    /// than the connections need; where the version cannot be remembered, see
+    /// [`Trust`](super::Trust).
     pub async fn bind(address: SocketAddr, service: Arc<Service>) -> Result<Self, ServeError> {
         allow_files(service.limits.connections)?;
         let listener = TcpListener::bind(address).await;
-        Ok(Self { listener: listener.map_err(|source| ServeError::Listen { address, source })?, service })
+        let listener = listener.map_err(|cause| ServeError::Listen { address, cause })?;
+        service.begin()?;
+        Ok(Self { listener, service })
     }
 
     /// Returns the address.
@@ -124,7 +129,7 @@ async fn connection(
     let (Ok(local), Ok(client)) = (local, client) else { return };
     let (stream, activity) = (Arc::new(stream), &entered.activity);
     let peer = Peer { local, client, activity: Arc::clone(activity), stream: Arc::clone(&stream) };
-    service.metrics.connections.inc();
+    let _counted = Counted::new(&service.metrics.connections);
     let router = TowerToHyperService::new(router);
     let answer = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
@@ -151,7 +156,22 @@ async fn connection(
             }
         }
     }
-    service.metrics.connections.dec();
+}
+
+/// Counts a connection while it is open, also where its work panics.
+struct Counted<'m>(&'m IntGauge);
+
+impl<'m> Counted<'m> {
+    fn new(open: &'m IntGauge) -> Self {
+        open.inc();
+        Self(open)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// The other side of the connection that a request came by.

@@ -64,7 +64,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Bytes of an answer.
     pub answer_bytes: usize,
-    /// Bytes of all bodies and answers together; the first 16 KiB of each are not counted.
+    /// Bytes of all bodies and answers together. Not counted are the first 16 KiB of each, and what
+    /// the service says of itself by `/model`, `/metrics` and `/openapi.json`.
     pub memory_bytes: usize,
     /// Connections at a time, busy or idle.
     pub connections: usize,
@@ -140,10 +141,10 @@ pub enum ServeError {
     #[error(transparent)]
     Untrusted(#[from] feamoe_engine::signature::TrustError),
     /// It is older than the one that was in use last.
-    #[error("{source}, that of {file}")]
+    #[error("{versions}, that of {file}")]
     OlderThanBefore {
         /// The versions.
-        source: feamoe_engine::signature::TrustError,
+        versions: feamoe_engine::signature::TrustError,
         /// The file with the version that was in use last.
         file: String,
     },
@@ -158,6 +159,9 @@ pub enum ServeError {
     /// That file cannot be written.
     #[error(transparent)]
     Write(#[from] crate::output::WriteError),
+    /// Nor can it be locked, so that one process at a time writes it.
+    #[error(transparent)]
+    Lock(Error),
     /// It has no such column to count decisions by.
     #[error("found the column {found:?} of groups, expected features or protected columns of the model: {}", known.join(", "))]
     Group {
@@ -184,12 +188,12 @@ pub enum ServeError {
     #[error("{0} can be reached by other machines, and whoever reaches it could send requests; expected a token")]
     Open(SocketAddr),
     /// The address is not to be had.
-    #[error("{address}: cannot listen there: {source}")]
+    #[error("{address}: cannot listen there: {cause}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// What the system says.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The process may open fewer files than the connections need.
     #[error("{connections} connections need {needed} open files, and this process may have {most}")]

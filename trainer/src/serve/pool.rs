@@ -70,8 +70,9 @@ impl Wish<'_> {
             return Ok(());
         }
         let seconds = self.work_time.as_secs_f64();
-        Err(Refusal::busy(format_args!(
-            "found more than {seconds} s of work, expected at most {seconds} s a request; send fewer records, or send it again"
+        // The time in the queue does not count: sent again, it would take as long.
+        Err(Refusal::unprocessable(format_args!(
+            "found more than {seconds} s of work, expected at most {seconds} s a request; send fewer records"
         )))
     }
 }

@@ -95,14 +95,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts with a model.
+    /// Starts with a model. Its version is remembered once a [`Server`](super::Server) listens.
     ///
     /// # Errors
     /// See [`ServeError`].
     pub fn new(blob: AlignedBytes, settings: Settings, log: Log) -> Result<Self, ServeError> {
         let Settings { limits, access, groups, other_groups, trust } = settings;
         let published = Published::load(blob, trust.as_ref(), None, &groups)?;
-        remember(trust.as_ref(), &published)?;
         let columns = [&groups[..], &other_groups].concat();
         let metrics = Metrics::new(&columns)?;
         metrics.model(&published.ready().name);
@@ -149,7 +148,7 @@ impl Service {
         let published = blob.and_then(|blob| {
             let published = Published::load(blob, trust, in_use, &self.groups)?;
             // Before it is in use: else a restart could go back before it.
-            remember(trust, &published)?;
+            self.remember(&published)?;
             Ok(Arc::new(published))
         });
         self.metrics.swap(published.is_ok());
@@ -166,6 +165,15 @@ impl Service {
                 Err(error)
             }
         }
+    }
+
+    /// Remembers the version of the model in use, before the first request comes.
+    pub(super) fn begin(&self) -> Result<(), ServeError> {
+        self.remember(&self.published.load())
+    }
+
+    fn remember(&self, published: &Published) -> Result<(), ServeError> {
+        self.trust.as_ref().zip(published.version()).map_or(Ok(()), |(trust, version)| trust.remember(version))
     }
 
     /// Returns what a request is worked on with.
@@ -185,10 +193,6 @@ impl Service {
     pub fn flush_log(&self) {
         self.log.flush();
     }
-}
-
-fn remember(trust: Option<&Trust>, published: &Published) -> Result<(), ServeError> {
-    trust.zip(published.version()).map_or(Ok(()), |(trust, version)| trust.remember(version))
 }
 
 /// Makes the routes of a service.
@@ -459,7 +463,15 @@ async fn publish(State(service): Shared, Extension(peer): From, request: Request
     let shared = Arc::clone(&service);
     let work = move |_: &Wish<'_>| {
         let published = shared.publish(AlignedBytes::new(blob.bytes.as_ref()));
-        published.map_err(|error| Refusal::unprocessable(format_args!("{error}; the model there was stays")))
+        published.map_err(|error| {
+            let status = match error {
+                ServeError::Memory { .. } | ServeError::Write(_) | ServeError::Lock(_) => {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
+                _ => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            Refusal::new(status, format_args!("{error}; the model there was stays"))
+        })
     };
     let published = run(&service.swaps, peer, work).await?;
     Ok(json(published.ready().description.clone()))
@@ -492,7 +504,13 @@ async fn metrics(State(service): Shared) -> Result<Response, Refusal> {
 #[utoipa::path(get, path = "/openapi.json", responses((status = 200, body = Object), Refusals))]
 async fn description(State(service): Shared) -> Result<Response, Refusal> {
     let Service { published, columns, limits, access, .. } = &*service;
-    openapi::description(published.load().ready(), columns, limits, access.is_open()).map(json)
+    let published = published.load();
+    let ready = published.ready();
+    if let Some(made) = ready.openapi.get() {
+        return Ok(json(made.clone()));
+    }
+    let made = openapi::description(ready, columns, limits, access.is_open())?;
+    Ok(json(ready.openapi.get_or_init(|| made.into()).clone()))
 }
 
 pub(super) mod paths {
