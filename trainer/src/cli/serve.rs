@@ -84,7 +84,8 @@ pub struct Options {
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().answer_bytes, value_parser = whole::<usize>(1024..=1 << 30))]
     max_answer: usize,
     /// Most bytes of all bodies and answers together; beyond, the answer is 503 with Retry-After.
-    /// The first 16 KiB of each are not counted, nor are the answers of GET /model, /metrics and
+    /// An address, but for the loopback, has at most half. The first 16 KiB of each are not
+    /// counted, nor are models of POST /model and the answers of GET /model, /metrics and
     /// /openapi.json
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().memory_bytes, value_parser = whole::<usize>(1 << 20..=1 << 40))]
     memory: usize,
@@ -95,8 +96,9 @@ pub struct Options {
     /// Threads for explanations and recourse, 1 to 1024 [default: one a core, but for one]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1024))]
     threads: Option<usize>,
-    /// Requests that wait for these threads; beyond, the answer is 503 with Retry-After. The
-    /// addresses of clients take turns, and each has at most half of threads and queue
+    /// Requests that wait for these threads; beyond, the answer is 503 with Retry-After. They are
+    /// taken from one client's address after the other; each address, but for the loopback, has at
+    /// most half of threads and queue
     #[arg(long, value_name = "N", default_value_t = Limits::default().queue, value_parser = whole::<usize>(0..=100_000))]
     queue: usize,
     /// Seconds that a connection may be idle, or take to send the header of a request

@@ -9,9 +9,9 @@
 //!   beyond one is refused before the answer is made. All bodies and answers together have a limit
 //!   of bytes too, until the last of an answer is sent.
 //! - Scores of small bodies are computed where they arrive. Explanations, recourse and large bodies
-//!   run on threads of their own, of a low priority, with a bounded queue, in which the addresses
-//!   of clients take turns; beyond it a request is refused at once, to be sent again. When the
-//!   client leaves, its work ends.
+//!   run on threads of their own, of a low priority, with a bounded queue that is served one
+//!   client's address after the other; beyond it a request is refused at once, to be sent again.
+//!   When the client leaves, its work ends.
 //! - A connection has time-outs in both directions; where there are no more connections to give,
 //!   the one ends that has been longest without a complete request.
 //! - Requests of other web pages are refused by their `Origin` and `Host` ([`Access`]); beyond the
@@ -65,14 +65,16 @@ pub struct Limits {
     /// Bytes of an answer.
     pub answer_bytes: usize,
     /// Bytes of all bodies and answers together. Not counted are the first 16 KiB of each, and what
-    /// the service says of itself by `/model`, `/metrics` and `/openapi.json`.
+    /// the service says of itself by `/model`, `/metrics` and `/openapi.json`. A client has at
+    /// most half of them; not so the loopback.
     pub memory_bytes: usize,
     /// Connections at a time, busy or idle.
     pub connections: usize,
     /// Threads that explain and look for recourse.
     pub threads: usize,
-    /// Requests that wait for such a thread; a client, by its address, has at most half of the
-    /// threads and this together.
+    /// Requests that wait for such a thread. A client has at most half of the threads and this
+    /// together, or as many as there are threads; not so the loopback. Clients are counted by their
+    /// address, of IPv6 by its first 64 bits.
     pub queue: usize,
     /// Time that a connection has from its start, or from the answer before, to the end of a
     /// request's header.

@@ -1,6 +1,7 @@
 //! The endpoints, and the one place where models are swapped.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -43,8 +44,11 @@ const MODEL: &str = "application/octet-stream";
 /// Of the body of a refused request, what is read at most, and for how long.
 const PASSED_BYTES: usize = 64 << 10;
 const PASSED_TIME: Duration = Duration::from_secs(1);
-/// Models that are checked or wait for it, beside the one that is being checked.
+/// Models that wait, beside the one that is being checked.
 const WAITING_MODELS: usize = 7;
+/// Longest model, and how many of that length one client may send at a time.
+const MODEL_BYTES: usize = HEADER_BYTES + MAX_BLOB_BYTES;
+const MODELS: usize = 2;
 /// What a service answers that is well.
 const OK: &str = "ok\n";
 /// Stands for what the service does not have.
@@ -79,6 +83,8 @@ pub struct Service {
     pub(super) limits: Limits,
     access: Access,
     budget: Budget,
+    /// Of models that are sent here, which need the token.
+    model_budget: Budget,
     /// Of these columns, those that a model must know.
     groups: Vec<String>,
     /// By whose values decisions are counted.
@@ -110,6 +116,7 @@ impl Service {
             published: ArcSwap::from_pointee(published),
             trust,
             budget: Budget::new(limits.memory_bytes),
+            model_budget: Budget::new(2 * MODELS * MODEL_BYTES),
             columns,
             swapping: Mutex::new(()),
             metrics,
@@ -177,9 +184,9 @@ impl Service {
     }
 
     /// Returns what a request is worked on with.
-    fn work<'w>(&'w self, published: &'w Published, wish: &'w Wish<'w>) -> Work<'w> {
+    fn work<'w>(&'w self, published: &'w Published, client: IpAddr, wish: &'w Wish<'w>) -> Work<'w> {
         let Self { columns, limits, budget, .. } = self;
-        Work { ready: published.ready(), columns, limits, budget, wish }
+        Work { ready: published.ready(), columns, limits, budget, client, wish }
     }
 
     /// Logs an event.
@@ -313,7 +320,7 @@ struct Body {
 }
 
 /// Reads a body of at most `most` bytes, in time.
-async fn body(service: &Service, peer: &Peer, request: Request, most: usize) -> Result<Body, Refusal> {
+async fn body(service: &Service, peer: &Peer, request: Request, most: usize, budget: &Budget) -> Result<Body, Refusal> {
     let too_long = || {
         let message = format!("found a body of more than {most} bytes, expected at most {most}");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
@@ -323,7 +330,7 @@ async fn body(service: &Service, peer: &Peer, request: Request, most: usize) -> 
     }
     let mut body = request.into_body();
     let read = async {
-        let (mut bytes, mut length) = (service.budget.buffer(), 0);
+        let (mut bytes, mut length) = (budget.buffer(peer.client), 0);
         while let Some(frame) = body.frame().await {
             let cut_off = |_| Refusal::new(StatusCode::BAD_REQUEST, "found a body that ends before its end");
             let data = frame.map_err(cut_off)?.into_data().unwrap_or_default();
@@ -371,13 +378,14 @@ async fn score(
 ) -> Result<Answer, Refusal> {
     let Query(options) = options?;
     let is_table = media_type(request.headers()).eq_ignore_ascii_case(ARROW);
-    let body = body(&service, &peer, request, service.limits.body_bytes).await?;
+    let body = body(&service, &peer, request, service.limits.body_bytes, &service.budget).await?;
     let is_small = body.bytes.as_ref().len() <= SMALL_BYTES && !is_table;
+    let client = peer.client;
     let scored = {
         let service = Arc::clone(&service);
         move |wish: &Wish<'_>| {
             let published = service.published.load();
-            let work = service.work(&published, wish);
+            let work = service.work(&published, client, wish);
             if is_table {
                 table::score(&work, Bytes::from_owner(body.bytes))
             } else {
@@ -437,10 +445,11 @@ async fn slow<T: Send + 'static>(
     answer: fn(&Work<'_>, &[u8], T) -> Result<Answer, Refusal>,
 ) -> Result<Answer, Refusal> {
     let Query(options) = options?;
-    let body = body(&service, &peer, request, service.limits.body_bytes).await?;
-    let shared = Arc::clone(&service);
-    let work =
-        move |wish: &Wish<'_>| answer(&shared.work(&shared.published.load(), wish), body.bytes.as_ref(), options);
+    let body = body(&service, &peer, request, service.limits.body_bytes, &service.budget).await?;
+    let (shared, client) = (Arc::clone(&service), peer.client);
+    let work = move |wish: &Wish<'_>| {
+        answer(&shared.work(&shared.published.load(), client, wish), body.bytes.as_ref(), options)
+    };
     run(&service.slow, peer, work).await
 }
 
@@ -459,7 +468,7 @@ async fn model(State(service): Shared) -> Response {
     responses((status = 200, body = describe::Model<'_>), Refusals)
 )]
 async fn publish(State(service): Shared, Extension(peer): From, request: Request) -> Result<Response, Refusal> {
-    let blob = body(&service, &peer, request, HEADER_BYTES + MAX_BLOB_BYTES).await?;
+    let blob = body(&service, &peer, request, MODEL_BYTES, &service.model_budget).await?;
     let shared = Arc::clone(&service);
     let work = move |_: &Wish<'_>| {
         let published = shared.publish(AlignedBytes::new(blob.bytes.as_ref()));
