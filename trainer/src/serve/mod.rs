@@ -163,7 +163,7 @@ pub enum ServeError {
     Write(#[from] crate::output::WriteError),
     /// Nor can it be locked, so that one process at a time writes it.
     #[error(transparent)]
-    Lock(Error),
+    Lock(Box<Error>),
     /// It has no such column to count decisions by.
     #[error("found the column {found:?} of groups, expected features or protected columns of the model: {}", known.join(", "))]
     Group {

@@ -72,7 +72,7 @@ impl Trust {
         loop {
             match Lock::beside(&self.memory) {
                 Err(Error::Locked { .. }) if Instant::now() < end => thread::sleep(LOCK_PAUSE),
-                locked => return locked.map_err(ServeError::Lock),
+                locked => return locked.map_err(|error| ServeError::Lock(Box::new(error))),
             }
         }
     }
