@@ -28,7 +28,7 @@ pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
             ServeError::Listen { .. } => Some("--listen ADDRESS:PORT"),
             ServeError::Group { .. } => Some("--other-group COLUMN takes one that the schema does not have"),
             ServeError::OlderThanBefore { .. } => Some("--allow-older"),
-            ServeError::Write(_) | ServeError::Memory { .. } => Some("--version-file FILE"),
+            ServeError::Write(_) | ServeError::Lock(_) | ServeError::Memory { .. } => Some("--version-file FILE"),
             _ => None,
         };
     }

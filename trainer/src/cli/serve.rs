@@ -52,12 +52,12 @@ pub struct Options {
     /// The lowest version of the line to begin with; later ones may not be below the model in use
     #[arg(long, value_name = "N", requires = "trust", default_value_t = 0)]
     least_version: u32,
-    /// File that keeps the version of the model in use, so that none below it is taken after a
-    /// restart either [default: MODEL with .version after its name]
+    /// File that keeps the version of the model in use: after a restart, too, no older model is
+    /// taken. Models of one line share it [default: LINE.version in the folder of the model]
     #[arg(long, value_name = "FILE", requires = "trust")]
     version_file: Option<PathBuf>,
-    /// Take versions too that are older than the model in use, or than the version file has it; the
-    /// file then has theirs
+    /// Also take models older than the one in use or than the version in the version file, which
+    /// then keeps theirs
     #[arg(long, requires = "trust", conflicts_with = "least_version")]
     allow_older: bool,
     /// Names by which clients call the service, beside localhost and its address: a request with
@@ -83,8 +83,10 @@ pub struct Options {
     /// Most bytes of an answer
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().answer_bytes, value_parser = whole::<usize>(1024..=1 << 30))]
     max_answer: usize,
-    /// Most bytes of all bodies and answers together, but for the first 16 KiB of each; beyond, the
-    /// answer is 503 with Retry-After
+    /// Most bytes of all bodies and answers together; beyond, the answer is 503 with Retry-After.
+    /// An address, but for the loopback, has at most half. The first 16 KiB of each are not
+    /// counted, nor are models of POST /model and the answers of GET /model, /metrics and
+    /// /openapi.json
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().memory_bytes, value_parser = whole::<usize>(1 << 20..=1 << 40))]
     memory: usize,
     /// Most connections at a time; beyond, the one is closed that has been longest without a
@@ -94,8 +96,9 @@ pub struct Options {
     /// Threads for explanations and recourse, 1 to 1024 [default: one a core, but for one]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1024))]
     threads: Option<usize>,
-    /// Requests that wait for these threads; beyond, the answer is 503 with Retry-After. The
-    /// addresses of clients take turns, and each has at most half of threads and queue
+    /// Requests that wait for these threads; beyond, the answer is 503 with Retry-After. They are
+    /// taken from one client's address after the other; each address, but for the loopback, has at
+    /// most half of threads and queue
     #[arg(long, value_name = "N", default_value_t = Limits::default().queue, value_parser = whole::<usize>(0..=100_000))]
     queue: usize,
     /// Seconds that a connection may be idle, or take to send the header of a request
@@ -139,11 +142,10 @@ impl Options {
     fn trust(&self) -> anyhow::Result<Option<Trust>> {
         let Some(line) = self.line.clone() else { return Ok(None) };
         let keys = self.trust.iter().map(|path| keys::read_public(path)).collect::<Result<Vec<_>, _>>()?;
-        let memory = self.version_file.clone().unwrap_or_else(|| {
-            let mut name = self.model.clone().into_os_string();
-            name.push(".version");
-            name.into()
-        });
+        // One for the line: another file of the same line is no way back. The names of lines have
+        // only characters that names of files may have.
+        let memory = || self.model.with_file_name(format!("{line}.version"));
+        let memory = self.version_file.clone().unwrap_or_else(memory);
         Ok(Some(Trust { keys, line, least: (!self.allow_older).then_some(self.least_version), memory }))
     }
 }

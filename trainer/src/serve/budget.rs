@@ -1,9 +1,9 @@
 //! The memory that bodies and answers take: each is counted from its first growth until the last
 //! of it is sent, and all together have a limit.
 
-use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::refusal::Refusal;
 
@@ -11,45 +11,59 @@ use super::refusal::Refusal;
 /// and small requests are answered however much large ones take.
 const FREE_BYTES: usize = 16 << 10;
 
-/// The bytes that bodies and answers may take together.
-pub struct Budget {
-    left: Arc<Semaphore>,
+/// The bytes that bodies and answers may take together; those of one client half of them, but for
+/// the loopback, behind which a proxy may be.
+pub struct Budget(Arc<Shared>);
+
+struct Shared {
     most: usize,
+    /// What is taken, by client.
+    taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Budget {
     /// Makes a budget of `most` bytes.
     pub fn new(most: usize) -> Self {
-        let most = most.min(Semaphore::MAX_PERMITS);
-        Self { left: Arc::new(Semaphore::new(most)), most }
+        Self(Arc::new(Shared { most, taken: Mutex::default() }))
     }
 
-    /// Starts a body or an answer.
-    pub fn buffer(&self) -> Buffer {
-        Buffer { bytes: Vec::new(), left: Arc::clone(&self.left), most: self.most, taken: None }
+    /// Starts a body or an answer of a client.
+    pub fn buffer(&self, client: IpAddr) -> Buffer {
+        Buffer { bytes: Vec::new(), shared: Arc::clone(&self.0), client, taken: 0 }
+    }
+}
+
+impl Shared {
+    fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Bytes that count in a [`Budget`] until they are dropped.
 pub struct Buffer {
     bytes: Vec<u8>,
-    left: Arc<Semaphore>,
-    most: usize,
-    taken: Option<OwnedSemaphorePermit>,
+    shared: Arc<Shared>,
+    client: IpAddr,
+    taken: usize,
 }
 
 impl Buffer {
     /// Appends bytes. Memory grows by doubling, so that many small parts take no more than one.
     ///
     /// # Errors
-    /// Busy, where others have taken the rest of the budget; unprocessable, where the budget as a
-    /// whole is too small.
+    /// Busy, where others have taken the rest of the budget; unprocessable, where the client's part
+    /// of it is too small.
     pub fn extend(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let (length, room) = (self.bytes.len(), self.bytes.capacity());
         let needed = length.saturating_add(bytes.len());
         if needed > room {
-            let room = needed.max(room.saturating_mul(2));
-            self.take(room.saturating_sub(FREE_BYTES))?;
+            let counted = |room: usize| room.saturating_sub(FREE_BYTES);
+            // Where that is more than is left, by a step, and at last by what is needed.
+            let rooms = [room.saturating_mul(2), length.saturating_add(FREE_BYTES)].map(|room| room.max(needed));
+            let room = match rooms.into_iter().find(|room| self.take(counted(*room)).is_ok()) {
+                Some(room) => room,
+                None => self.take(counted(needed)).map(|()| needed)?,
+            };
             self.bytes.reserve_exact(room - length);
         }
         self.bytes.extend_from_slice(bytes);
@@ -58,26 +72,43 @@ impl Buffer {
 
     /// Takes bytes from the budget until it has `count` of them.
     fn take(&mut self, count: usize) -> Result<(), Refusal> {
-        let most = self.most;
+        let all = self.shared.most;
+        let most = if self.client.is_loopback() { all } else { all / 2 };
         if count > most {
             let message = format!("found a request that takes more than {most} bytes, expected at most {most}");
             return Err(Refusal::unprocessable(message));
         }
-        let more = count.saturating_sub(self.taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        let more = count.saturating_sub(self.taken);
         if more == 0 {
             return Ok(());
         }
-        let taken = u32::try_from(more).ok().and_then(|more| Arc::clone(&self.left).try_acquire_many_owned(more).ok());
-        let Some(taken) = taken else {
+        let mut taken = self.shared.taken();
+        let own = taken.get(&self.client).copied().unwrap_or_default();
+        if more > all - taken.values().sum::<usize>() {
             return Err(Refusal::busy(format_args!(
-                "found requests that together take {most} bytes, which is as many as they may; send it again"
+                "found requests that together take {all} bytes, which is as many as they may; send it again"
             )));
-        };
-        match &mut self.taken {
-            Some(before) => before.merge(taken),
-            none => *none = Some(taken),
         }
+        if more > most - own {
+            return Err(Refusal::busy(format_args!(
+                "found requests of this address that together take {most} bytes, which is as many as they may; send it again"
+            )));
+        }
+        taken.insert(self.client, own + more);
+        self.taken = count;
         Ok(())
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut taken = self.shared.taken();
+        if let Some(own) = taken.get_mut(&self.client) {
+            *own -= self.taken;
+            if *own == 0 {
+                taken.remove(&self.client);
+            }
+        }
     }
 }
 
@@ -94,19 +125,45 @@ mod tests {
 
     #[test]
     fn small_buffers_are_free_and_large_ones_share() {
+        let proxy = IpAddr::from([127, 0, 0, 1]);
         let budget = Budget::new(3 * FREE_BYTES);
         let part = [0; FREE_BYTES / 2];
-        let mut large = budget.buffer();
+        let mut large = budget.buffer(proxy);
         (0..6).for_each(|_| large.extend(&part).unwrap());
-        assert_eq!(budget.left.available_permits(), 0, "the room of 64 KiB, of which 16 are free");
-        let mut other = budget.buffer();
+        assert_eq!(budget.0.taken()[&proxy], 3 * FREE_BYTES, "the room of 64 KiB, of which 16 are free");
+        let mut other = budget.buffer(proxy);
         (0..2).for_each(|_| other.extend(&part).unwrap());
         assert!(other.extend(&[0]).is_err());
         drop(large);
         other.extend(&[0]).unwrap();
+        drop(other);
+        assert!(budget.0.taken().is_empty());
         // No request waits for what it could never have.
-        let mut endless = Budget::new(100).buffer();
+        let tight = Budget::new(100);
+        let mut endless = tight.buffer(proxy);
         let error = (0..9).find_map(|_| endless.extend(&part).err()).unwrap();
         assert!(format!("{error:?}").contains("422"), "{error:?}");
+        // What cannot be doubled grows by what is needed.
+        let mut exact = tight.buffer(proxy);
+        exact.extend(&[0; FREE_BYTES]).unwrap();
+        exact.extend(&[0; 100]).unwrap();
+    }
+
+    /// Found by a review: the unfinished bodies of one address took all.
+    #[test]
+    fn one_address_leaves_half_to_others() {
+        let [busy, quiet] = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];
+        let budget = Budget::new(8 * FREE_BYTES);
+        let body = [0; 3 * FREE_BYTES];
+        let started = |client| {
+            let mut buffer = budget.buffer(client);
+            buffer.extend(&body).map(|()| buffer)
+        };
+        let _two = [started(busy).unwrap(), started(busy).unwrap()];
+        let refused = started(busy).map(drop).unwrap_err();
+        assert!(refused.message.starts_with("found requests of this address that together take 65536"), "{refused:?}");
+        let _others = [started(quiet).unwrap(), started(quiet).unwrap()];
+        let refused = started(IpAddr::from([10, 0, 0, 3])).map(drop).unwrap_err();
+        assert!(refused.message.starts_with("found requests that together take 131072"), "{refused:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use prometheus::IntGauge;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -44,15 +45,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at an address.
+    /// Listens at an address, and only then remembers the version of the model: a start that fails
+    /// changes nothing.
     ///
     /// # Errors
     /// [`ServeError::Listen`]; [`ServeError::Files`] where the process may open fewer files
-    /// than the connections need.
+    /// than the connections need; where the version cannot be remembered, see
+    /// [`Trust`](super::Trust).
     pub async fn bind(address: SocketAddr, service: Arc<Service>) -> Result<Self, ServeError> {
         allow_files(service.limits.connections)?;
         let listener = TcpListener::bind(address).await;
-        Ok(Self { listener: listener.map_err(|source| ServeError::Listen { address, source })?, service })
+        let listener = listener.map_err(|cause| ServeError::Listen { address, cause })?;
+        service.begin()?;
+        Ok(Self { listener, service })
     }
 
     /// Returns the address.
@@ -123,8 +128,8 @@ async fn connection(
     // Where there is no address any more, the client has left.
     let (Ok(local), Ok(client)) = (local, client) else { return };
     let (stream, activity) = (Arc::new(stream), &entered.activity);
-    let peer = Peer { local, client, activity: Arc::clone(activity), stream: Arc::clone(&stream) };
-    service.metrics.connections.inc();
+    let peer = Peer { local, client: client_of(client), activity: Arc::clone(activity), stream: Arc::clone(&stream) };
+    let _counted = Counted::new(&service.metrics.connections);
     let router = TowerToHyperService::new(router);
     let answer = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
@@ -151,7 +156,22 @@ async fn connection(
             }
         }
     }
-    service.metrics.connections.dec();
+}
+
+/// Counts a connection while it is open, also where its work panics.
+struct Counted<'m>(&'m IntGauge);
+
+impl<'m> Counted<'m> {
+    fn new(open: &'m IntGauge) -> Self {
+        open.inc();
+        Self(open)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// The other side of the connection that a request came by.
@@ -159,7 +179,7 @@ async fn connection(
 pub struct Peer {
     /// The address of this machine that it reached.
     pub local: IpAddr,
-    /// Its own.
+    /// Its own, see [`client_of`].
     pub client: IpAddr,
     activity: Arc<Activity>,
     stream: Arc<TcpStream>,
@@ -181,6 +201,17 @@ impl Peer {
         }
         self.activity.close.notify_one();
         pending().await
+    }
+}
+
+/// Returns the address by which a client is counted: of IPv6 the network of 64 bits, in which it
+/// may choose any address.
+fn client_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        address => address,
     }
 }
 
@@ -364,4 +395,17 @@ fn allow_files(connections: usize) -> Result<(), ServeError> {
 #[cfg(not(unix))]
 fn allow_files(_connections: usize) -> Result<(), ServeError> {
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_counted_by_their_network() {
+        let of = |address: &str| client_of(address.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!([of("::1"), of("::ffff:10.0.0.1"), of("10.0.0.1")], ["::1", "10.0.0.1", "10.0.0.1"]);
+    }
 }

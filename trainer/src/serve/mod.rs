@@ -9,9 +9,9 @@
 //!   beyond one is refused before the answer is made. All bodies and answers together have a limit
 //!   of bytes too, until the last of an answer is sent.
 //! - Scores of small bodies are computed where they arrive. Explanations, recourse and large bodies
-//!   run on threads of their own, of a low priority, with a bounded queue, in which the addresses
-//!   of clients take turns; beyond it a request is refused at once, to be sent again. When the
-//!   client leaves, its work ends.
+//!   run on threads of their own, of a low priority, with a bounded queue that is served one
+//!   client's address after the other; beyond it a request is refused at once, to be sent again.
+//!   When the client leaves, its work ends.
 //! - A connection has time-outs in both directions; where there are no more connections to give,
 //!   the one ends that has been longest without a complete request.
 //! - Requests of other web pages are refused by their `Origin` and `Host` ([`Access`]); beyond the
@@ -64,14 +64,17 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Bytes of an answer.
     pub answer_bytes: usize,
-    /// Bytes of all bodies and answers together; the first 16 KiB of each are not counted.
+    /// Bytes of all bodies and answers together. Not counted are the first 16 KiB of each, and what
+    /// the service says of itself by `/model`, `/metrics` and `/openapi.json`. A client has at
+    /// most half of them; not so the loopback.
     pub memory_bytes: usize,
     /// Connections at a time, busy or idle.
     pub connections: usize,
     /// Threads that explain and look for recourse.
     pub threads: usize,
-    /// Requests that wait for such a thread; a client, by its address, has at most half of the
-    /// threads and this together.
+    /// Requests that wait for such a thread. A client has at most half of the threads and this
+    /// together, or as many as there are threads; not so the loopback. Clients are counted by their
+    /// address, of IPv6 by its first 64 bits.
     pub queue: usize,
     /// Time that a connection has from its start, or from the answer before, to the end of a
     /// request's header.
@@ -140,10 +143,10 @@ pub enum ServeError {
     #[error(transparent)]
     Untrusted(#[from] feamoe_engine::signature::TrustError),
     /// It is older than the one that was in use last.
-    #[error("{source}, that of {file}")]
+    #[error("{versions}, that of {file}")]
     OlderThanBefore {
         /// The versions.
-        source: feamoe_engine::signature::TrustError,
+        versions: feamoe_engine::signature::TrustError,
         /// The file with the version that was in use last.
         file: String,
     },
@@ -158,6 +161,9 @@ pub enum ServeError {
     /// That file cannot be written.
     #[error(transparent)]
     Write(#[from] crate::output::WriteError),
+    /// Nor can it be locked, so that one process at a time writes it.
+    #[error(transparent)]
+    Lock(Box<Error>),
     /// It has no such column to count decisions by.
     #[error("found the column {found:?} of groups, expected features or protected columns of the model: {}", known.join(", "))]
     Group {
@@ -184,12 +190,12 @@ pub enum ServeError {
     #[error("{0} can be reached by other machines, and whoever reaches it could send requests; expected a token")]
     Open(SocketAddr),
     /// The address is not to be had.
-    #[error("{address}: cannot listen there: {source}")]
+    #[error("{address}: cannot listen there: {cause}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// What the system says.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The process may open fewer files than the connections need.
     #[error("{connections} connections need {needed} open files, and this process may have {most}")]

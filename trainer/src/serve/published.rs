@@ -2,6 +2,7 @@
 //! up by name.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use axum::body::Bytes;
 use feamoe_engine::schema::Kind;
@@ -53,6 +54,8 @@ pub struct Ready<'p> {
     pub table: Table,
     /// What `GET /model` answers.
     pub description: Bytes,
+    /// What `GET /openapi.json` answers, from the first time on.
+    pub openapi: OnceLock<Bytes>,
 }
 
 impl Published {
@@ -88,7 +91,8 @@ impl Published {
             let names = Names::new(model)?;
             check_groups(groups, &names, card.as_ref())?;
             let table = card.map(|card| card.schema.table).unwrap_or_default();
-            let mut ready = Ready { name, model, names, background, rules, table, description: Bytes::new() };
+            let (description, openapi) = (Bytes::new(), OnceLock::new());
+            let mut ready = Ready { name, model, names, background, rules, table, description, openapi };
             ready.description = describe::model(&ready)?;
             Ok(ready)
         })

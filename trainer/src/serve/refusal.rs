@@ -108,8 +108,8 @@ const MEANINGS: [(&str, &str); 12] = [
     ("500", "The service is at fault."),
     (
         "503",
-        "There is no room: the queue is full, requests take all the memory that they may, or the work took too long. \
-         `Retry-After` says when to send the request again.",
+        "There is no room: the queue is full, or requests take all the memory that they may. `Retry-After` says when \
+         to send the request again.",
     ),
 ];
 

@@ -1,6 +1,7 @@
 //! The endpoints, and the one place where models are swapped.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -43,8 +44,11 @@ const MODEL: &str = "application/octet-stream";
 /// Of the body of a refused request, what is read at most, and for how long.
 const PASSED_BYTES: usize = 64 << 10;
 const PASSED_TIME: Duration = Duration::from_secs(1);
-/// Models that are checked or wait for it, beside the one that is being checked.
+/// Models that wait, beside the one that is being checked.
 const WAITING_MODELS: usize = 7;
+/// Longest model, and how many of that length one client may send at a time.
+const MODEL_BYTES: usize = HEADER_BYTES + MAX_BLOB_BYTES;
+const MODELS: usize = 2;
 /// What a service answers that is well.
 const OK: &str = "ok\n";
 /// Stands for what the service does not have.
@@ -79,6 +83,8 @@ pub struct Service {
     pub(super) limits: Limits,
     access: Access,
     budget: Budget,
+    /// Of models that are sent here, which need the token.
+    model_budget: Budget,
     /// Of these columns, those that a model must know.
     groups: Vec<String>,
     /// By whose values decisions are counted.
@@ -95,14 +101,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts with a model.
+    /// Starts with a model. Its version is remembered once a [`Server`](super::Server) listens.
     ///
     /// # Errors
     /// See [`ServeError`].
     pub fn new(blob: AlignedBytes, settings: Settings, log: Log) -> Result<Self, ServeError> {
         let Settings { limits, access, groups, other_groups, trust } = settings;
         let published = Published::load(blob, trust.as_ref(), None, &groups)?;
-        remember(trust.as_ref(), &published)?;
         let columns = [&groups[..], &other_groups].concat();
         let metrics = Metrics::new(&columns)?;
         metrics.model(&published.ready().name);
@@ -111,6 +116,7 @@ impl Service {
             published: ArcSwap::from_pointee(published),
             trust,
             budget: Budget::new(limits.memory_bytes),
+            model_budget: Budget::new(2 * MODELS * MODEL_BYTES),
             columns,
             swapping: Mutex::new(()),
             metrics,
@@ -149,7 +155,7 @@ impl Service {
         let published = blob.and_then(|blob| {
             let published = Published::load(blob, trust, in_use, &self.groups)?;
             // Before it is in use: else a restart could go back before it.
-            remember(trust, &published)?;
+            self.remember(&published)?;
             Ok(Arc::new(published))
         });
         self.metrics.swap(published.is_ok());
@@ -168,10 +174,19 @@ impl Service {
         }
     }
 
+    /// Remembers the version of the model in use, before the first request comes.
+    pub(super) fn begin(&self) -> Result<(), ServeError> {
+        self.remember(&self.published.load())
+    }
+
+    fn remember(&self, published: &Published) -> Result<(), ServeError> {
+        self.trust.as_ref().zip(published.version()).map_or(Ok(()), |(trust, version)| trust.remember(version))
+    }
+
     /// Returns what a request is worked on with.
-    fn work<'w>(&'w self, published: &'w Published, wish: &'w Wish<'w>) -> Work<'w> {
+    fn work<'w>(&'w self, published: &'w Published, client: IpAddr, wish: &'w Wish<'w>) -> Work<'w> {
         let Self { columns, limits, budget, .. } = self;
-        Work { ready: published.ready(), columns, limits, budget, wish }
+        Work { ready: published.ready(), columns, limits, budget, client, wish }
     }
 
     /// Logs an event.
@@ -185,10 +200,6 @@ impl Service {
     pub fn flush_log(&self) {
         self.log.flush();
     }
-}
-
-fn remember(trust: Option<&Trust>, published: &Published) -> Result<(), ServeError> {
-    trust.zip(published.version()).map_or(Ok(()), |(trust, version)| trust.remember(version))
 }
 
 /// Makes the routes of a service.
@@ -309,7 +320,7 @@ struct Body {
 }
 
 /// Reads a body of at most `most` bytes, in time.
-async fn body(service: &Service, peer: &Peer, request: Request, most: usize) -> Result<Body, Refusal> {
+async fn body(service: &Service, peer: &Peer, request: Request, most: usize, budget: &Budget) -> Result<Body, Refusal> {
     let too_long = || {
         let message = format!("found a body of more than {most} bytes, expected at most {most}");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
@@ -319,7 +330,7 @@ async fn body(service: &Service, peer: &Peer, request: Request, most: usize) -> 
     }
     let mut body = request.into_body();
     let read = async {
-        let (mut bytes, mut length) = (service.budget.buffer(), 0);
+        let (mut bytes, mut length) = (budget.buffer(peer.client), 0);
         while let Some(frame) = body.frame().await {
             let cut_off = |_| Refusal::new(StatusCode::BAD_REQUEST, "found a body that ends before its end");
             let data = frame.map_err(cut_off)?.into_data().unwrap_or_default();
@@ -367,13 +378,14 @@ async fn score(
 ) -> Result<Answer, Refusal> {
     let Query(options) = options?;
     let is_table = media_type(request.headers()).eq_ignore_ascii_case(ARROW);
-    let body = body(&service, &peer, request, service.limits.body_bytes).await?;
+    let body = body(&service, &peer, request, service.limits.body_bytes, &service.budget).await?;
     let is_small = body.bytes.as_ref().len() <= SMALL_BYTES && !is_table;
+    let client = peer.client;
     let scored = {
         let service = Arc::clone(&service);
         move |wish: &Wish<'_>| {
             let published = service.published.load();
-            let work = service.work(&published, wish);
+            let work = service.work(&published, client, wish);
             if is_table {
                 table::score(&work, Bytes::from_owner(body.bytes))
             } else {
@@ -433,10 +445,11 @@ async fn slow<T: Send + 'static>(
     answer: fn(&Work<'_>, &[u8], T) -> Result<Answer, Refusal>,
 ) -> Result<Answer, Refusal> {
     let Query(options) = options?;
-    let body = body(&service, &peer, request, service.limits.body_bytes).await?;
-    let shared = Arc::clone(&service);
-    let work =
-        move |wish: &Wish<'_>| answer(&shared.work(&shared.published.load(), wish), body.bytes.as_ref(), options);
+    let body = body(&service, &peer, request, service.limits.body_bytes, &service.budget).await?;
+    let (shared, client) = (Arc::clone(&service), peer.client);
+    let work = move |wish: &Wish<'_>| {
+        answer(&shared.work(&shared.published.load(), client, wish), body.bytes.as_ref(), options)
+    };
     run(&service.slow, peer, work).await
 }
 
@@ -455,11 +468,19 @@ async fn model(State(service): Shared) -> Response {
     responses((status = 200, body = describe::Model<'_>), Refusals)
 )]
 async fn publish(State(service): Shared, Extension(peer): From, request: Request) -> Result<Response, Refusal> {
-    let blob = body(&service, &peer, request, HEADER_BYTES + MAX_BLOB_BYTES).await?;
+    let blob = body(&service, &peer, request, MODEL_BYTES, &service.model_budget).await?;
     let shared = Arc::clone(&service);
     let work = move |_: &Wish<'_>| {
         let published = shared.publish(AlignedBytes::new(blob.bytes.as_ref()));
-        published.map_err(|error| Refusal::unprocessable(format_args!("{error}; the model there was stays")))
+        published.map_err(|error| {
+            let status = match error {
+                ServeError::Memory { .. } | ServeError::Write(_) | ServeError::Lock(_) => {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
+                _ => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            Refusal::new(status, format_args!("{error}; the model there was stays"))
+        })
     };
     let published = run(&service.swaps, peer, work).await?;
     Ok(json(published.ready().description.clone()))
@@ -492,7 +513,13 @@ async fn metrics(State(service): Shared) -> Result<Response, Refusal> {
 #[utoipa::path(get, path = "/openapi.json", responses((status = 200, body = Object), Refusals))]
 async fn description(State(service): Shared) -> Result<Response, Refusal> {
     let Service { published, columns, limits, access, .. } = &*service;
-    openapi::description(published.load().ready(), columns, limits, access.is_open()).map(json)
+    let published = published.load();
+    let ready = published.ready();
+    if let Some(made) = ready.openapi.get() {
+        return Ok(json(made.clone()));
+    }
+    let made = openapi::description(ready, columns, limits, access.is_open())?;
+    Ok(json(ready.openapi.get_or_init(|| made.into()).clone()))
 }
 
 pub(super) mod paths {

@@ -3,14 +3,21 @@
 use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use feamoe_engine::signature::{PublicKey, Signature, Signers, TrustError, Versions};
 
 use super::ServeError;
+use crate::error::Error;
+use crate::lock::Lock;
 use crate::output::OutputFile;
 
 /// Longest memory of a version.
 const MOST_BYTES: u64 = 100;
+/// How long the lock of the memory is waited for, and how long between two looks.
+const LOCK_TIME: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The keys, the line and the versions of the models that a service takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,26 +47,46 @@ impl Trust {
         };
         let signers = Signers { keys: &self.keys, line: &self.line, schema_sha256: None, versions };
         let Signature { model_version: found, .. } = signers.verify(blob)?;
-        match self.remembered()? {
-            Some(before) if self.least.is_some() && found < before => {
-                let file = self.memory.display().to_string();
-                Err(ServeError::OlderThanBefore { source: TrustError::OlderVersion { found, least: before }, file })
-            }
-            _ => Ok(found),
-        }
+        self.check_remembered(found)?;
+        Ok(found)
     }
 
-    /// Remembers the version of a model that is about to be in use.
+    /// Remembers the version of a model that is about to be in use, unless another process has
+    /// remembered a newer one since it was verified.
     ///
     /// # Errors
-    /// [`ServeError::Memory`], [`ServeError::Write`].
+    /// [`ServeError::OlderThanBefore`], [`ServeError::Memory`], [`ServeError::Write`].
     pub(super) fn remember(&self, version: u32) -> Result<(), ServeError> {
-        if self.remembered()? == Some(version) {
+        let _lock = self.lock()?;
+        if self.check_remembered(version)? == Some(version) {
             return Ok(());
         }
         let mut file = OutputFile::create(&self.memory)?;
         file.write_whole(format!("{} {version}\n", self.line).as_bytes())?;
         Ok(file.commit()?)
+    }
+
+    /// Waits a little for the lock of the file: others have it as long as they write a line.
+    fn lock(&self) -> Result<Lock, ServeError> {
+        let end = Instant::now() + LOCK_TIME;
+        loop {
+            match Lock::beside(&self.memory) {
+                Err(Error::Locked { .. }) if Instant::now() < end => thread::sleep(LOCK_PAUSE),
+                locked => return locked.map_err(|error| ServeError::Lock(Box::new(error))),
+            }
+        }
+    }
+
+    /// Returns the version that was in use last, where a model of this one may follow it.
+    fn check_remembered(&self, version: u32) -> Result<Option<u32>, ServeError> {
+        match self.remembered()? {
+            Some(before) if self.least.is_some() && version < before => {
+                let file = self.memory.display().to_string();
+                let versions = TrustError::OlderVersion { found: version, least: before };
+                Err(ServeError::OlderThanBefore { versions, file })
+            }
+            before => Ok(before),
+        }
     }
 
     fn remembered(&self) -> Result<Option<u32>, ServeError> {

@@ -1,5 +1,7 @@
 //! The work on a request: its records, answered one after the other.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use super::Limits;
@@ -22,6 +24,8 @@ pub struct Work<'w> {
     pub limits: &'w Limits,
     /// What all may take.
     pub budget: &'w Budget,
+    /// Whose request it is.
+    pub client: IpAddr,
     /// Whether the answer is still wanted.
     pub wish: &'w Wish<'w>,
 }
@@ -29,7 +33,7 @@ pub struct Work<'w> {
 impl<'w> Work<'w> {
     /// Starts an answer.
     pub fn answer(&self, media_type: &'static str) -> Answer {
-        Answer::new(media_type, self.budget.buffer(), self.limits.answer_bytes)
+        Answer::new(media_type, self.budget.buffer(self.client), self.limits.answer_bytes)
     }
 
     /// Answers every record of a JSON body by an element of the list `list`, in an object that has

@@ -262,20 +262,31 @@ fn models_of_others_and_older_ones_are_refused() {
 
     // So it is after a restart.
     let folder = service.end();
-    assert_eq!(folder.text("first.feamoe.version"), "loans 6\n");
+    assert_eq!(folder.text("loans.version"), "loans 6\n");
     let serve = [&["serve", "first.feamoe"][..], &trust].concat();
     let refused = folder.run(&serve).refused();
-    let expected = "the model is version 4 of its line, the lowest accepted is 6, that of first.feamoe.version";
+    let expected = "the model is version 4 of its line, the lowest accepted is 6, that of loans.version";
     assert!(refused.contains(expected) && refused.contains("--allow-older"), "{refused}");
+    // Another file of the line is no way around it.
+    std::fs::rename(folder.path("first.feamoe"), folder.path("again.feamoe")).unwrap();
+    let refused = folder.run(&[&["serve", "again.feamoe"][..], &trust].concat()).refused();
+    assert!(refused.contains(expected), "{refused}");
+    std::fs::rename(folder.path("again.feamoe"), folder.path("first.feamoe")).unwrap();
     for (text, why) in [("cards 1\n", "found the line \"cards\", expected \"loans\""), ("6", "found another text")] {
-        folder.write("first.feamoe.version", text);
+        folder.write("loans.version", text);
         let refused = folder.run(&serve).refused();
         assert!(refused.contains(why) && refused.contains("--version-file FILE"), "{refused}");
     }
-    folder.write("first.feamoe.version", "loans 6\n");
+    folder.write("loans.version", "loans 6\n");
+    // A start that fails remembers nothing.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = folder.run(&[&serve[..], &["--allow-older", "--listen", &address]].concat()).refused();
+    assert!(refused.contains("cannot listen there"), "{refused}");
+    assert_eq!(folder.text("loans.version"), "loans 6\n");
     // A way back that was asked for is one for good.
     let service = Running::start_in(folder, &[&trust[..], &["--allow-older"]].concat());
-    assert_eq!(service.folder.text("first.feamoe.version"), "loans 4\n");
+    assert_eq!(service.folder.text("loans.version"), "loans 4\n");
     assert_eq!(service.post("/model", &newer).0, 200);
-    assert_eq!(service.folder.text("first.feamoe.version"), "loans 6\n");
+    assert_eq!(service.folder.text("loans.version"), "loans 6\n");
 }
