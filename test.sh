@@ -56,7 +56,7 @@ else
     left_out+=("lints: cargo clippy is not installed")
 fi
 
-# By the README's own lines. What a build of this folder left is not to help.
+# By the documentation's own lines. What a build of this folder left is not to help.
 c_example() {
     command -v make >/dev/null && command -v cc >/dev/null || return 3
     rm -rf firmware-example/c/build

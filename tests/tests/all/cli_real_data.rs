@@ -46,10 +46,14 @@ fn the_commands_of_the_readme_work_as_they_stand() {
     std::fs::copy(test, folder.path("adult.test")).unwrap();
     std::fs::create_dir_all(folder.path("trainer/schemas")).unwrap();
     std::fs::copy(adult_schema(), folder.path("trainer/schemas/adult.toml")).unwrap();
-    let readme = std::fs::read_to_string(repository_file("README.md")).unwrap();
-    let commands: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("    feamoe ")).collect();
+    let pages = ["README.md", "docs/commands.md"];
+    let text = pages.map(|page| std::fs::read_to_string(repository_file(page)).unwrap()).concat();
+    let commands: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    feamoe ")).collect();
     let named = |name: &str| commands.iter().any(|command| command.split(' ').next() == Some(name));
-    assert!(["train", "evaluate", "score", "explain", "inspect"].into_iter().all(named), "{commands:?}");
+    assert!(
+        ["train", "evaluate", "score", "explain", "inspect", "compare", "merge"].into_iter().all(named),
+        "{commands:?}"
+    );
     for command in commands {
         let words = command.split('#').next().unwrap_or_default().split_whitespace();
         let ran = folder.run(&words.collect::<Vec<_>>());

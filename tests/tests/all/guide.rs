@@ -13,6 +13,9 @@ use feamoe_tests::repository_file;
 const BEGIN: &str = "```console\n";
 const END: &str = "```\n";
 
+/// The picture of the front page is what the guide's explanation draws.
+const PICTURE: &str = "docs/images/why.svg";
+
 /// Returns the pages of the guide, in their order.
 fn pages() -> Vec<String> {
     let summary = std::fs::read_to_string(repository_file("docs/SUMMARY.md")).unwrap();
@@ -95,14 +98,22 @@ fn every_command_of_the_guide_prints_what_stands_there() {
         }
     }
     assert!(commands >= 20, "{commands} commands");
+    let drawn = folder.read("why.svg");
+    if overwrite {
+        std::fs::write(repository_file(PICTURE), &drawn).unwrap();
+    }
+    assert!(drawn == std::fs::read(repository_file(PICTURE)).unwrap(), "{PICTURE} is another picture");
     assert!(different.is_empty(), "(now, page), FEAMOE_OVERWRITE_GUIDE=1 writes the pages: {different:#?}");
 }
 
-/// Every link of the guide leads to a file that is there.
+/// Every link of the guide, of the front page and of what it leads to is of a file that is there.
 #[test]
-fn the_links_of_the_guide_lead_somewhere() {
+fn links_lead_somewhere() {
+    let others =
+        ["README.md", "CHANGELOG.md", "docs/SUMMARY.md", "docs/commands.md", "docs/device.md", "docs/service.md"];
+    let more = ["docs/libraries.md", "docs/results.md", "docs/schema.md", "docs/SECURITY.md", "docs/CONTRIBUTING.md"];
     let mut links = 0;
-    for page in pages().into_iter().chain(["docs/SUMMARY.md".to_owned()]) {
+    for page in pages().into_iter().chain(others.into_iter().chain(more).map(str::to_owned)) {
         let path = repository_file(&page);
         let text = std::fs::read_to_string(&path).unwrap();
         for (_, rest) in text.match_indices("](").map(|(at, _)| text.split_at(at + 2)) {

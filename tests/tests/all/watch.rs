@@ -98,7 +98,7 @@ fn nothing_is_raised_while_nothing_changes() {
     }
 }
 
-/// The figure of the README: `cargo test --workspace --locked --test all -- --ignored
+/// The figure of `docs/commands.md`: `cargo test --workspace --locked --test all -- --ignored
 /// watch::ten_long`.
 #[test]
 #[ignore = "3 million rows"]

@@ -1,5 +1,5 @@
 //! The published figures, repeatable by anyone: every data set, setting and seed behind the
-//! README's tables, through the same code as the commands.
+//! tables of `docs/results.md`, through the same code as the commands.
 //!
 //! Each setting trains, exports, and is judged on held-out rows by the engine, or prequentially
 //! where the order of the rows matters. Figures are means over the runs; a gap is the mean of its
