@@ -1,9 +1,9 @@
-//! Individual fairness while learning: a price on decisions that depend on a protected column alone
+//! Individual fairness while learning: a penalty on decisions that depend on a protected column alone
 //! (FEAMOE, A.10).
 //!
 //! The paper adds a constant, 0.4, to the loss of a record that is decided otherwise once its
 //! protected value is replaced. A constant has no gradient, so a record `x` and its flip `x'` with
-//! another decision are pulled together by the smooth form of the same price:
+//! another decision are pulled together by the smooth form of the same penalty:
 //!
 //! ```text
 //! E = w [yhat(x) != yhat(x')]  ~  w |q(x) - q(x')|          q = 1 / (1 + exp(-slope (p - threshold)))
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn forces_are_the_derivatives_of_the_smooth_price() {
-        let price = |own, flipped| {
+        let penalty = |own, flipped| {
             let q = |p: f64| 1.0 / (1.0 + libm::exp(-f64::from(SLOPE) * (p - f64::from(THRESHOLD))));
             0.4 * libm::fabs(q(own) - q(flipped))
         };
@@ -51,8 +51,8 @@ mod tests {
             let (a, b) = (f64::from(own), f64::from(flipped));
             let step = 1e-5;
             let expected = [
-                (price(a + step, b) - price(a - step, b)) / (2.0 * step),
-                (price(a, b + step) - price(a, b - step)) / (2.0 * step),
+                (penalty(a + step, b) - penalty(a - step, b)) / (2.0 * step),
+                (penalty(a, b + step) - penalty(a, b - step)) / (2.0 * step),
             ];
             let (on_own, on_flip) = forces(0.4, THRESHOLD, own, flipped);
             for (found, expected) in [on_own, on_flip].into_iter().zip(expected) {

@@ -3,7 +3,7 @@
 //!
 //! Per record, in order: score (by the averaged weights), watch for drift, take note of the
 //! decision, then step down the gradient of the loss plus the fairness forces: those of the targets
-//! (`control`) or the penalties of the paper (`paper`), and the price of decisions that depend on a
+//! (`control`) or the penalties of the paper (`paper`), and the penalty on decisions that depend on a
 //! protected column alone (`individual`). An expert that a policy of growth asks for is added
 //! before the next record.
 //!
@@ -299,7 +299,7 @@ impl Learner {
             events.push(Event { record, cause, kind: EventKind::DriftDetected(change) });
             grower.note_drift(cause);
             if let Cause::FairnessDrift { attribute, group, .. } = cause {
-                controller.hasten(attribute, group);
+                controller.raise_gain(attribute, group);
             }
         });
     }

@@ -69,7 +69,7 @@ pub struct ValidOptions {
     pub(super) freeze: bool,
     pub(super) class_weight: ClassWeight,
     pub(super) penalties: Penalties,
-    /// Price of an individually unfair decision; `None` where none is looked for.
+    /// Penalty on an individually unfair decision; `None` where none is looked for.
     pub(super) individual: Option<f32>,
 }
 
@@ -218,9 +218,9 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets the price of a decision that changes when a protected column alone is changed: 0 to 1,
-    /// the paper's is 0.4 (A.10). At 0 such decisions are counted only. Not looked for by default:
-    /// each record then costs a score for every value that another group has.
+    /// Sets the penalty on a decision that changes when a protected column alone is changed: 0 to
+    /// 1, the paper's is 0.4 (A.10). At 0 such decisions are counted only. Not looked for by
+    /// default: each record then costs a score for every value that another group has.
     #[must_use]
     pub fn individual(mut self, weight: f32) -> Self {
         self.0.individual = Some(weight);
@@ -267,7 +267,7 @@ impl LearnerOptions {
                 held.is_none(),
             )?;
             within("fair-by", "threshold", "with at least one target", !v.targets.is_empty())?;
-            within("fair-by", "threshold", "score beside a price on unfair decisions", v.individual.is_none())?;
+            within("fair-by", "threshold", "score beside a penalty on unfair decisions", v.individual.is_none())?;
         }
         let one_way = v.targets.is_empty() || v.penalties == Penalties::NONE;
         within(
@@ -353,7 +353,7 @@ impl ValidOptions {
         (self.penalties != Penalties::NONE).then_some(self.penalties)
     }
 
-    /// Returns the price of an individually unfair decision; `None` where none is looked for.
+    /// Returns the penalty on an individually unfair decision; `None` where none is looked for.
     #[must_use]
     pub fn individual(&self) -> Option<f32> {
         self.individual

@@ -46,7 +46,7 @@ pub struct Config {
     /// penalty (`spd=0.02,aod=0.01`), which then need not be named under `penalties`.
     #[serde(deserialize_with = "increment")]
     pub increment: Option<Increment>,
-    /// Price of a decision that changes when a protected column alone is changed.
+    /// Penalty on a decision that changes when a protected column alone is changed.
     pub individual: Option<f32>,
     /// Experts at most; `auto`: as many as pay.
     #[serde(deserialize_with = "or_auto")]

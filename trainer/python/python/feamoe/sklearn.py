@@ -55,7 +55,7 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         How targets are met: by the score, or by one threshold a group. The second needs the
         sensitive feature among the columns of ``X``, and laws may forbid it.
     individual : float, default=None
-        Price of a decision that changes when a sensitive feature alone is changed, 0 to 1.
+        Penalty on a decision that changes when a sensitive feature alone is changed, 0 to 1.
     penalties : str or list of str, default=None
         Penalties of the paper in place of targets: some of ``spd``, ``aod``, ``burden``.
     increment : float or mapping of str to float, default=None

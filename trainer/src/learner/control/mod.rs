@@ -7,8 +7,8 @@
 //! (rates) or below it (burden). What differs, and why:
 //!
 //! - **One multiplier per measure, signed, drawn back to 0 once the gap is inside the target**
-//!   (projected dual ascent). With a dead zone instead, noise ratchets it up until the gap is 0, at
-//!   the price of accuracy.
+//!   (projected dual ascent). With a dead zone instead, noise ratchets it up until the gap is 0,
+//!   which costs accuracy.
 //! - **Steps are divided by the plant's gain**: how much each gap answers to a unit force,
 //!   estimated from the density of scores at the threshold. The same constants then serve any base
 //!   rate and spread of scores. The estimate is a matrix over the measures of a pair, since SPD and
@@ -28,10 +28,10 @@
 //! - **Forces go by the label that came**, though going by the score instead would halve their
 //!   noise: where constraints contradict each other (SPD and AOD with unequal base rates, TPR and
 //!   FPR gaps of opposite sign) only the label separates the records on which both can be met.
-//! - **Company is taken into account**: pairs of one attribute share the force on their reference,
-//!   and the gain is taken for larger by as many attributes as there are. Otherwise several
-//!   controllers answer the same gap at once: with three pairs in one attribute gaps swung by 0.1
-//!   for 30,000 rows.
+//! - **The coupling of loops is taken into account**: pairs of one attribute share the force on
+//!   their reference, and the gain is taken for larger by as many attributes as there are.
+//!   Otherwise several controllers answer the same gap at once: with three pairs in one attribute
+//!   gaps swung by 0.1 for 30,000 rows.
 //! - **Equalised odds hold the TPR gap and the FPR gap** within the target, each by itself.
 //! - **Impact is held as a statistical parity difference**: a ratio of the selection rates of at
 //!   least `t` is a difference of at most `1 - t` times the larger rate, as it is at the time.
@@ -40,16 +40,16 @@
 //!   by the log-odds missing to the threshold, of every declined record, times the distance that a
 //!   unit of them is worth, which the engine measures on a sample (see
 //!   [`crate::training::distance`]).
-//! - **Haste**: the integral runs faster in a pair's first rows, and again after a detected drift
-//!   of its gap.
-//! - **Where one gap of rates is held and protected columns are features,** their rows take most
-//!   of the force: they shift a group and leave the order within it alone. On five splits of Adult's
+//! - **A gain schedule**: the integral gain is higher in a pair's first rows, and again after a
+//!   detected drift of its gap.
+//! - **Where one gap of rates is held and protected columns are features,** their rows take most of
+//!   the force: they shift a group and leave the order within it alone. On five splits of Adult's
 //!   training file at `spd=0.05`: accuracy 0.8593 at an SPD of 0.050, 0.8567 at 0.044 with the same
-//!   force on all rows; the best two thresholds, found on the rows judged, reach 0.8602 at 0.050. At
-//!   `spd=0.01` 0.8522 for 0.8485. Others keep a part: on rows of the protected column alone a
+//!   force on all rows; the best two thresholds, found on the rows judged, reach 0.8602 at 0.050.
+//!   At `spd=0.01` 0.8522 for 0.8485. Others keep a part: on rows of the protected column alone a
 //!   relationship such as `Wife` takes the shift back (SPD 0.17). Two gaps, such as those of
-//!   equalised odds or SPD with AOD, need the label: there the same force on all rows is better (AOD
-//!   0.027 for 0.088).
+//!   equalised odds or SPD with AOD, need the label: there the same force on all rows is better
+//!   (AOD 0.027 for 0.088).
 //! - **Burden forces shift both groups' scores by the same amount**, so that neither group's
 //!   calibration bears all of it, and fade near the threshold: a record pushed over it leaves the
 //!   average and undoes the work.
@@ -261,7 +261,7 @@ struct Attribute {
 
 /// Who else pushes the scores that a pair pushes.
 #[derive(Clone, Copy, Debug)]
-struct Company {
+struct Coupling {
     /// The pairs that share its reference, itself included: each has its part of the reference's
     /// force, else all of them together would swing it.
     pairs: usize,
@@ -371,11 +371,11 @@ impl Controller {
         known.map_or(f32::NAN, |(u, r)| Measure::RecourseBurden.gap(&u.rates(), &r.rates()))
     }
 
-    /// Makes the controllers of a group move faster for a while, after a drift of its gap to the
-    /// reference.
-    pub(super) fn hasten(&mut self, attribute: usize, group: usize) {
+    /// Raises the integral gain of a group's controllers for a while, after a drift of its gap to
+    /// the reference.
+    pub(super) fn raise_gain(&mut self, attribute: usize, group: usize) {
         if let Some(attribute) = self.attributes.get_mut(attribute) {
-            attribute.hasten(group);
+            attribute.raise_gain(group);
         }
     }
 
@@ -414,7 +414,7 @@ impl Controller {
 
 impl Attribute {
     /// Raises the integral gain of a pair again.
-    fn hasten(&mut self, group: usize) {
+    fn raise_gain(&mut self, group: usize) {
         if let Some(pair) = self.pairs.get_mut(group) {
             pair.records = pair.records.min(RECORDS_AFTER_DRIFT);
         }
@@ -438,8 +438,8 @@ impl Attribute {
                 if pair.records < PLAN_FIRST || pair.records.is_multiple_of(PLAN_EVERY) {
                     let shares = [self.groups.shares(known), self.groups.shares(reference)];
                     let share_known = self.known.mean.max(SMALLEST_KNOWN);
-                    let company = Company { pairs: self.groups.len() - 1, attributes, known: share_known, taken };
-                    pair.plan([known, reference], shares, company, held);
+                    let coupling = Coupling { pairs: self.groups.len() - 1, attributes, known: share_known, taken };
+                    pair.plan([known, reference], shares, coupling, held);
                 }
                 pair.records = pair.records.saturating_add(1);
                 force += pair.steer([known, reference], (held, impact), scored, group == 0);
@@ -450,25 +450,25 @@ impl Attribute {
 }
 
 impl Pair {
-    /// Takes stock of what changes slowly: the weights, the plant's gains, the clocks.
-    fn plan(&mut self, [u, r]: [&Group; 2], shares: [[f32; 2]; 2], company: Company, held: &[(Held, f32)]) {
-        let part = 1.0 / company.pairs as f32;
-        self.damping = 1.0 + company.attributes as f32;
+    /// Estimates what changes slowly: the weights, the plant's gains, the clocks.
+    fn plan(&mut self, [u, r]: [&Group; 2], shares: [[f32; 2]; 2], coupling: Coupling, held: &[(Held, f32)]) {
+        let part = 1.0 / coupling.pairs as f32;
+        self.damping = 1.0 + coupling.attributes as f32;
         for (i, (kind, _)) in held.iter().enumerate() {
             let of = [kind.weights(u, shares[0]), kind.weights(r, shares[1]).map(|weight| weight * part)];
             let scale = 1.0 / (of[0][0].max(of[0][1]) + of[1][0].max(of[1][1]));
             self.weights[0][i] = of[0].map(|weight| weight * scale);
             self.weights[1][i] = of[1].map(|weight| weight * scale);
             let rarest = kind.rarest(shares[0], shares[1]);
-            let haste = 1.0
-                + company.known * EARLY_CELL / (kind.least_count(u, r) + 1.0)
-                + company.known * EARLY_RECORDS / (self.records as f32 + 1.0);
-            self.paces[i] = INTEGRAL * (rarest.sqrt() * haste).min(FASTEST * rarest);
+            let schedule = 1.0
+                + coupling.known * EARLY_CELL / (kind.least_count(u, r) + 1.0)
+                + coupling.known * EARLY_RECORDS / (self.records as f32 + 1.0);
+            self.paces[i] = INTEGRAL * (rarest.sqrt() * schedule).min(FASTEST * rarest);
         }
         self.gains = Default::default();
         add_responses(&mut self.gains, held, u, shares[0], &self.weights[0]);
         add_responses(&mut self.gains, held, r, shares[1], &self.weights[1]);
-        self.gains.iter_mut().flatten().for_each(|gain| *gain *= company.known * company.taken);
+        self.gains.iter_mut().flatten().for_each(|gain| *gain *= coupling.known * coupling.taken);
     }
 
     /// Moves the multipliers by one record and returns the force on that record.

@@ -26,11 +26,11 @@
 //!   smallest variance and alarms first): here only a widening counts. A controller with a target
 //!   narrows gaps on purpose, and no expert is needed for that.
 //!
-//! Where targets are held, the answer to a drift of a gap (controllers in haste, a new expert) moves
-//! the short average away from the long one by itself: for twice [`QUIET`] records the lag is no
-//! sign then. (Two of five orders of Adult with three targets ended with a false alarm of the lag
-//! some 1,000 records after one of a gap, which left an average of few records to be exported, at an
-//! SPD of -0.11 in one of them.)
+//! Where targets are held, the answer to a drift of a gap (controllers with a raised gain, a new
+//! expert) moves the short average away from the long one by itself: for twice [`QUIET`] records
+//! the lag is no sign then. (Two of five orders of Adult with three targets ended with a false
+//! alarm of the lag some 1,000 records after one of a gap, which left an average of few records to
+//! be exported, at an SPD of -0.11 in one of them.)
 //!
 //! One drift shows in several detectors: for [`QUIET`] records after an alarm, further ones about
 //! the loss, or about the same group, are not reported.
