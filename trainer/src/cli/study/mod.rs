@@ -12,10 +12,12 @@ mod shapes;
 mod streams;
 mod years;
 
+use std::fs;
 use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
+use feamoe::output::{WriteError, write_file};
 
 use gap::GapRow;
 use generators::Generator;
@@ -34,15 +36,19 @@ pub struct Options {
     /// hmda_2014_2017.csv.gz; the schemas in trainer/schemas say where to get them
     #[arg(long, value_name = "DIR", env = "FEAMOE_DATA")]
     data: PathBuf,
-    /// Only these parts: adult, compas, diabetes, hmda, regimes (which penalties; also of networks),
-    /// growth (how many experts), individual (individual fairness), years (hmda with experts of each year,
-    /// merged), streams (generated ones), shapes (generated too: what two samples of the same data
-    /// teach)
+    /// Only these parts: adult, compas, diabetes, hmda, regimes (which penalties; also of
+    /// networks), growth (how many experts), world, mortgages, readmissions (drift), times,
+    /// explanations, methods (other ways to be fair), individual (individual fairness), years (hmda
+    /// with experts of each year, merged), streams (generated ones), shapes (generated too: what
+    /// two samples of the same data teach)
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
     /// Runs of each setting, seeds or splits from its first one on; the published number by default
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=1000))]
     runs: Option<u64>,
+    /// Folder that plots of the paper's experiments are written to; made where it is missing
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -64,9 +70,19 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         rows.push(study(&options.data, setting, options.runs)?);
     }
     let mut sections = Vec::new();
+    let context = paper::Context { folder: &options.data, runs: options.runs, plots: options.plots.as_deref() };
+    if let Some(folder) = context.plots {
+        fs::create_dir_all(folder).map_err(|cause| WriteError::new(folder, cause))?;
+    }
     for (name, experiment) in paper::ALL.into_iter().filter(|(name, _)| wanted(name)) {
         print::note(name);
-        sections.extend(experiment(&options.data, options.runs)?);
+        let found = experiment(&context)?;
+        for (number, section) in (1..).zip(&found) {
+            if let Some((folder, plot)) = context.plots.zip(paper::draw(section)) {
+                write_file(&folder.join(format!("{name}-{number}.svg")), plot.as_bytes())?;
+            }
+        }
+        sections.extend(found);
     }
     let mut years = Vec::new();
     for fair in years::TARGETS.into_iter().filter(|_| wanted(YEARS)) {

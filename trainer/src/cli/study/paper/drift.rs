@@ -5,8 +5,6 @@
 //! - *Trainable network*: learned before, then scores each row and learns from it, with penalties.
 //! - *FEAMOE* and ours: the same with a mixture.
 
-use std::path::Path;
-
 use feamoe::encoder;
 use feamoe::learner::{Growth, LearnerOptions, Loss, Penalties};
 use feamoe::rows::Attribute;
@@ -14,6 +12,7 @@ use feamoe::schema::Schema;
 use feamoe::training::prequential::Tally;
 use feamoe::training::{Options, Trainer};
 
+use super::Context;
 use super::case::{Learned, each};
 use super::section::{ACCURACY, AOD, BURDEN, EXPERTS, Line, Measured, SPD, Section, measured};
 use crate::cli::study::network::rows::{Inputs, Rows, Table};
@@ -138,7 +137,8 @@ fn of_year(year: u32) -> Result<Schema, feamoe::error::Error> {
 }
 
 /// Mortgages: learned from one year, judged on 2017 (4.2, A.6).
-pub fn mortgages(folder: &Path, runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
+pub fn mortgages(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
+    let Context { folder, runs, .. } = *context;
     let table = Table::file(folder.join(DataSet::Hmda.training_file()));
     let mut lines = Vec::new();
     for year in [2014, 2015, 2016] {
@@ -222,7 +222,8 @@ fn networks(table: &Table, runs: Option<u64>) -> anyhow::Result<Section> {
 }
 
 /// Diabetes: learned from the first third of the stream, judged on the rest.
-pub fn diabetes(folder: &Path, runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
+pub fn diabetes(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
+    let Context { folder, runs, .. } = *context;
     let schema = Schema::from_toml(DataSet::Diabetes.schema_name(), DataSet::Diabetes.schema())?;
     let table = Table::file(folder.join(DataSet::Diabetes.training_file()));
     let third = 34_000;

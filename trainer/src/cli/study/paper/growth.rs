@@ -1,15 +1,15 @@
 //! How many experts, and how fast the penalties grow (A.3, A.11).
 
-use std::path::Path;
-
 use feamoe::learner::{LearnerOptions, Penalties};
 
+use super::Context;
 use super::case::{Case, Learned, no_more};
 use super::section::{ACCURACY, AOD, BURDEN, EXPERTS, Line, SPD, Section};
 use crate::cli::study::plan::DataSet;
 
 /// Learns with more and fewer experts.
-pub fn study(folder: &Path, runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
+pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
+    let Context { folder, runs, .. } = *context;
     let adult = Case { folder, data: DataSet::Adult };
     let published = |setting: &str, [accuracy, spd, aod, burden]: [f64; 4], experts: Option<f64>| {
         let mut figures = vec![(ACCURACY, accuracy), (SPD, spd), (AOD, aod), (BURDEN, burden)];

@@ -1,9 +1,8 @@
 //! Individual fairness: decisions that a protected column alone would change (A.10).
 
-use std::path::Path;
-
 use feamoe::learner::{Growth, LearnerOptions, Loss, Penalties};
 
+use super::Context;
 use super::case::{Case, Learned};
 use super::section::{ACCURACY, INDIVIDUAL, Line, Measured, Section};
 use crate::cli::study::network::Plan;
@@ -18,7 +17,8 @@ const UNFAIR: u64 = 100;
 const PASSES: usize = 20;
 
 /// Learns with a penalty on unfair decisions, and without.
-pub fn study(folder: &Path, runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
+pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
+    let Context { folder, runs, .. } = *context;
     let case = Case { folder, data: DataSet::Compas };
     let unfair = |tally: &Tally, figures: &mut Measured| {
         figures.push((INDIVIDUAL, tally.individual_unfairness().unwrap_or(f64::NAN)));

@@ -1,11 +1,10 @@
 //! Other ways to a fair classifier (A.8): reweighing, group thresholds and reductions for logistic
 //! regression, beside those that the paper quotes.
 
-use std::path::Path;
-
 use feamoe::learner::{LearnerOptions, Loss, Penalties};
 use feamoe::training::prequential::Tally;
 
+use super::Context;
 use super::case::{Case, Learned, each, no_more};
 use super::section::{ACCURACY, AOD, BURDEN, Line, Measured, SPD, Section, measured};
 use crate::cli::study::network::rows::Rows;
@@ -29,7 +28,8 @@ const RATES: usize = 200;
 type Method = fn(&Rows, &Rows, u64) -> Tally;
 
 /// Learns in every way.
-pub fn study(folder: &Path, runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
+pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
+    let Context { folder, runs, .. } = *context;
     let case = Case { folder, data: DataSet::Adult };
     let published = |name: &str, [accuracy, spd, aod, burden]: [f64; 4]| {
         Line::published(name, &[(ACCURACY, accuracy), (SPD, spd), (AOD, aod), (BURDEN, burden)])

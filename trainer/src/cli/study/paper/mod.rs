@@ -6,6 +6,7 @@
 
 mod case;
 mod drift;
+mod explanations;
 mod growth;
 mod individual;
 mod kernel_shap;
@@ -17,13 +18,24 @@ mod world;
 
 use std::path::Path;
 
-pub use section::{Section, render};
+pub use section::{Section, draw, render};
+
+/// What an experiment is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The folder of the data.
+    pub folder: &'a Path,
+    /// Runs of each setting; `None` for as many as are published.
+    pub runs: Option<u64>,
+    /// The folder that plots are written to, where they are wanted.
+    pub plots: Option<&'a Path>,
+}
 
 /// An experiment: its name on the command line, and what runs it.
-pub type Experiment = (&'static str, fn(&Path, Option<u64>) -> anyhow::Result<Vec<Section>>);
+pub type Experiment = (&'static str, fn(&Context<'_>) -> anyhow::Result<Vec<Section>>);
 
 /// All experiments, in the order of the paper.
-pub const ALL: [Experiment; 8] = [
+pub const ALL: [Experiment; 9] = [
     ("regimes", regimes::study),
     ("growth", growth::study),
     ("world", world::study),
@@ -32,4 +44,5 @@ pub const ALL: [Experiment; 8] = [
     ("times", times::study),
     ("methods", methods::study),
     ("individual", individual::study),
+    ("explanations", explanations::study),
 ];

@@ -1,10 +1,9 @@
 //! Which fairness penalties: none, each alone, all; for mixtures and for networks (table 1,
 //! figure 2, A.2, A.4).
 
-use std::path::Path;
-
 use feamoe::learner::{LearnerOptions, Loss, Penalties};
 
+use super::Context;
 use super::case::{Case, Learned, no_more};
 use super::section::{ACCURACY, AOD, BURDEN, Line, SPD, Section};
 use crate::cli::study::network::Plan;
@@ -29,7 +28,8 @@ const REGIMES: [(&str, &str, Penalties); 5] = {
 };
 
 /// Learns in every regime.
-pub fn study(folder: &Path, runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
+pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
+    let Context { folder, runs, .. } = *context;
     let adult = Regimes {
         case: Case { folder, data: DataSet::Adult },
         title: "regimes on Adult, judged on adult.test",

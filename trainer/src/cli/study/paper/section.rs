@@ -1,5 +1,6 @@
 //! A table of the study: our figures beside the published ones.
 
+use feamoe::plot::{Difference, Intervals, intervals};
 use feamoe::training::prequential::Tally;
 use feamoe_engine::fairness::Measure;
 use schemars::JsonSchema;
@@ -109,6 +110,23 @@ pub fn render(section: &Section) -> String {
         table.row([line.setting.clone(), runs].into_iter().chain(figures));
     }
     format!("{}{}\n", table.render(), section.reason)
+}
+
+/// Draws the gap of a section's lines, with their standard deviations over the runs; `None` where
+/// it has none.
+pub fn draw(section: &Section) -> Option<String> {
+    let rows: Vec<Difference> = section
+        .lines
+        .iter()
+        .filter_map(|line| {
+            let spd = line.figures.iter().find(|figure| figure.name == SPD)?;
+            let interval = spd.deviation.map(|deviation| [spd.mean - deviation, spd.mean + deviation]);
+            let published = if line.is_published { " (published)" } else { "" };
+            Some(Difference { name: format!("{}{published}", line.setting), value: spd.mean, interval })
+        })
+        .collect();
+    let line = "SPD, magnitude; mean and standard deviation over the runs".to_owned();
+    (!rows.is_empty()).then(|| intervals(&Intervals { title: section.title.clone(), line, rows }))
 }
 
 impl Figure {

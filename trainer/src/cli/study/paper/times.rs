@@ -1,6 +1,5 @@
 //! Time of explanations (A.7): 100 held-out rows, on one thread.
 
-use std::path::Path;
 use std::time::Instant;
 
 use feamoe::explanation::{Against, BackgroundMemory, BackgroundRecords, Choice, Explainer, Procedure, Scratch};
@@ -12,6 +11,7 @@ use feamoe_engine::Space;
 use feamoe_engine::attribution::Sampling;
 use ndarray::Array2;
 
+use super::Context;
 use super::case::{Case, Learned};
 use super::kernel_shap::kernel_shap;
 use super::section::{Line, SECONDS, Section};
@@ -29,7 +29,8 @@ const COALITIONS: [usize; 2] = [500, 2_000];
 const SEED: u64 = 1;
 
 /// Explains rows of each data set in every way.
-pub fn study(folder: &Path, _: Option<u64>) -> anyhow::Result<Vec<Section>> {
+pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
+    let Context { folder, .. } = *context;
     let sets: [(DataSet, u64, &[usize], [f64; 3]); 3] = [
         (DataSet::Adult, 3_000, &[30; 2], [34.0, 379.0, 941.0]),
         (DataSet::Compas, 370, &[30; 2], [32.0, 246.0, 805.0]),

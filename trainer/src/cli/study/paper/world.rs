@@ -4,12 +4,12 @@
 //! same outcome; a row is the more real the nearer it is to a centre of the original data, found by
 //! k-means.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use ndarray::{Array2, Axis};
 
+use super::Context;
 use super::case::Case;
 use super::drift::Drift;
 use super::section::Section;
@@ -26,7 +26,8 @@ const LEVELS: usize = 5;
 const SEED: u64 = 1;
 
 /// Learns from the original, then from the new world, from its most real rows to its least.
-pub fn study(folder: &Path, runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
+pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
+    let Context { folder, runs, .. } = *context;
     let case = Case { folder, data: DataSet::Adult };
     let schema = case.schema()?;
     let path = folder.join(DataSet::Adult.training_file());

@@ -1,0 +1,89 @@
+//! Explanations of single decisions (A.12), and how far theorem 1 is from the Shapley values of the
+//! score.
+
+use std::io::Cursor;
+
+use anyhow::Context as _;
+use feamoe::explanation::{
+    Against, BackgroundMemory, BackgroundRecords, Choice, Explainer, Explanation, Procedure, explanation,
+};
+use feamoe::learner::{LearnerOptions, Penalties};
+use feamoe::model::{AnyModel, HostModel};
+use feamoe::output::write_file;
+use feamoe::plot;
+use feamoe::rows::Records;
+use feamoe_engine::Space;
+use feamoe_engine::attribution::Sampling;
+
+use super::Context;
+use super::case::{Case, Learned};
+use super::section::{Line, Section};
+use crate::cli::study::plan::DataSet;
+
+/// Rows that are explained, and those of them that are drawn.
+const ROWS: usize = 200;
+const DRAWN: usize = 20;
+/// Background records.
+const BACKGROUND: usize = 100;
+const SEED: u64 = 1;
+/// The share of rows for which both name the same feature first.
+const SAME: &str = "same first feature";
+/// The mean share of a score's explanation that runs through the gate.
+const GATE: &str = "through the gate";
+
+/// Explains rows of adult.test.
+pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
+    let case = Case { folder: context.folder, data: DataSet::Adult };
+    let path = context.folder.join("adult.test");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let rows: Vec<&str> = text.lines().filter(|line| line.contains(',')).collect();
+    let mut lines = Vec::new();
+    for (file, setting) in [
+        ("decisions-feamoe.svg", Learned::paper("FEAMOE, 11 experts", Penalties::NONE, 3_000)),
+        ("decisions.svg", Learned::default("our default", LearnerOptions::default())),
+    ] {
+        let (_, trainer) = case.learned(SEED, &setting)?;
+        let exported = trainer.model()?;
+        let model = HostModel::load(exported.bytes.as_slice())?;
+        let choice = Choice { only: Vec::new(), most: BACKGROUND, seed: SEED };
+        let background = BackgroundRecords::of_model(&model, &choice)?;
+        let mut memory = BackgroundMemory::default();
+        let background = background.against(&model, &mut memory)?;
+        let against = Against {
+            background: &background,
+            space: Space::Probability,
+            sampling: Sampling::default(),
+            most_time: None,
+        };
+        let explained = |procedure, count: usize| -> anyhow::Result<Explanation> {
+            let text = rows.iter().take(count).flat_map(|row| [*row, "\n"]).collect::<String>();
+            let mut source = Records::from_reader("adult.test", Cursor::new(text), &case.schema()?.table)?;
+            let explainer = Explainer::new(AnyModel::Float(&model), procedure, &[])?;
+            Ok(explanation(&explainer, &mut source, 0)?)
+        };
+        let exact = || Procedure::Exact { against, budget: u64::MAX };
+        let (true_values, frozen) = (explained(exact(), ROWS)?, explained(Procedure::Frozen, ROWS)?);
+        let pairs = true_values.values.iter().zip(&frozen.values);
+        let same = pairs.filter(|(exact, frozen)| first(exact) == first(frozen)).count();
+        let shares: Vec<f64> = true_values.gate_share.iter().flatten().map(|share| f64::from(*share)).collect();
+        let gate = shares.iter().sum::<f64>() / shares.len() as f64;
+        lines.push(Line::new(setting.name.clone(), &[vec![(SAME, same as f64 / ROWS as f64), (GATE, gate)]]));
+        if let Some(folder) = context.plots {
+            let drawn = explained(exact(), DRAWN)?;
+            write_file(&folder.join(file), plot::decision(&drawn, plot::MOST_PLAYERS)?.as_bytes())?;
+        }
+    }
+    Ok(vec![Section {
+        part: "A.12",
+        title: format!("theorem 1 beside the Shapley values of the score, {ROWS} rows of adult.test"),
+        lines,
+        reason: "Theorem 1 holds the gate, which depends on the record: it gives the Shapley values of another game. The \
+                 paper's figure 8 is drawn by it; `--plots` draws exact values instead.",
+    }])
+}
+
+/// Returns the feature of the largest magnitude.
+fn first(values: &[f32]) -> Option<usize> {
+    let largest = values.iter().enumerate().max_by(|(_, a), (_, b)| a.abs().total_cmp(&b.abs()));
+    largest.map(|(feature, _)| feature)
+}
