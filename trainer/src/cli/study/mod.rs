@@ -8,6 +8,7 @@ mod network;
 mod paper;
 mod plan;
 mod regimes;
+mod scaling;
 mod shapes;
 mod streams;
 mod years;
@@ -39,8 +40,8 @@ pub struct Options {
     /// Only these parts: adult, compas, diabetes, hmda, regimes (which penalties; also of
     /// networks), growth (how many experts), world, mortgages, readmissions (drift), times,
     /// explanations, methods (other ways to be fair), individual (individual fairness), years (hmda
-    /// with experts of each year, merged), streams (generated ones), shapes (generated too: what
-    /// two samples of the same data teach)
+    /// with experts of each year, merged), streams (generated ones), scaling (speed and memory;
+    /// only where named), shapes (generated too: what two samples of the same data teach)
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
     /// Runs of each setting, seeds or splits from its first one on; the published number by default
@@ -59,7 +60,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut known: Vec<&str> = settings.iter().map(|setting| setting.data.name()).collect();
     known.dedup();
     known.extend(paper::ALL.map(|(name, _)| name));
-    known.extend([YEARS, STREAMS, SHAPES]);
+    known.extend([YEARS, STREAMS, SHAPES, SCALING]);
     if let Some(name) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("--only: found `{name}`, expected one of {}", known.join(", "));
     }
@@ -83,6 +84,10 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             }
         }
         sections.extend(found);
+    }
+    if options.only.iter().any(|only| only == SCALING) {
+        print::note(SCALING);
+        sections.extend(scaling::study(options.runs)?);
     }
     let mut years = Vec::new();
     for fair in years::TARGETS.into_iter().filter(|_| wanted(YEARS)) {
@@ -125,6 +130,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 const YEARS: &str = "years";
 /// The name of the generated streams on the command line.
 const STREAMS: &str = "streams";
+/// The name of speed and memory on generated rows; by name only, since it needs a machine that
+/// does nothing else.
+const SCALING: &str = "scaling";
 /// The name of the generated halves.
 const SHAPES: &str = "shapes";
 

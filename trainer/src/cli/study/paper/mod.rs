@@ -18,7 +18,7 @@ mod world;
 
 use std::path::Path;
 
-pub use section::{Section, draw, render};
+pub use section::{Line, Section, draw, render};
 
 /// What an experiment is given.
 #[derive(Clone, Copy, Debug)]

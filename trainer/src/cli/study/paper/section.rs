@@ -130,13 +130,15 @@ pub fn draw(section: &Section) -> Option<String> {
 }
 
 impl Figure {
-    /// Writes a number of experts as such, anything else as a share or as seconds.
+    /// Writes a number of experts and large numbers without decimals, seconds with four, anything else
+    /// as a share.
     fn text(&self) -> String {
         if self.mean.is_nan() {
             return "-".into();
         }
         let digits = match self.name {
             EXPERTS => 0,
+            _ if self.mean.abs() >= 100.0 => 0,
             SECONDS => 4,
             _ => 3,
         };
