@@ -51,7 +51,7 @@ fn output(folder: &Folder, line: &str) -> String {
 
 /// Leaves out what differs from run to run: speed, memory, and what a new key brings about.
 fn masked(text: &str) -> String {
-    let is_number = |word: &str| word.trim_end_matches(',').parse::<f64>().is_ok();
+    let is_number = |word: &str| word.trim_start_matches('(').trim_end_matches(',').parse::<f64>().is_ok();
     let is_hash = |word: &str| {
         [8, 64].contains(&word.trim_end_matches([',', ')']).len())
             && word.trim_end_matches([',', ')']).bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -14,11 +14,12 @@ use super::packages::metadata;
 
 const OVERWRITE: &str = "FEAMOE_OVERWRITE_NOTICE";
 
-/// A package of ours, with its workspace.
-type Shipped = (&'static str, &'static str);
+/// A package of ours, with its workspace and how it is built.
+type Shipped = (&'static str, &'static str, &'static [&'static str]);
 
-/// The library for C, which is the package for npm too.
-const LIBRARY: Shipped = ("engine/c/", "feamoe-engine-c");
+/// The library for C, which is the package for npm too, without what a device alone needs.
+const LIBRARY: Shipped = ("engine/c/", "feamoe-engine-c", &[]);
+const MODULE: Shipped = ("engine/c/", "feamoe-engine-c", &["--no-default-features"]);
 
 /// A page: its file, what it is about, what is shipped with it.
 type Page = (&'static str, &'static str, &'static [Shipped]);
@@ -28,21 +29,26 @@ const PAGES: [Page; 2] = [
     (
         "docs/NOTICE.md",
         "The command, the library for C, the module for Python and the package for npm hold",
-        &[("", "feamoe"), LIBRARY, ("trainer/python/", "feamoe-python")],
+        &[("", "feamoe", &[]), LIBRARY, ("trainer/python/", "feamoe-python", &[])],
     ),
-    ("engine/js/NOTICE.md", "`feamoe.wasm` holds", &[LIBRARY]),
+    ("engine/js/NOTICE.md", "`feamoe.wasm` holds", &[MODULE]),
 ];
 
 /// A package's name and version, with its licence.
 type Package = (String, String);
 
 /// Returns the packages of other people that are compiled into one of ours on any platform.
-fn compiled_into(workspace: &str, package: &str) -> Vec<String> {
+fn compiled_into((workspace, package, built): &Shipped) -> Vec<String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let tree = ["tree", "--locked", "-e", "normal,no-proc-macro", "--target", "all", "--prefix", "none"];
     let manifest = repository_file(workspace).join("Cargo.toml");
     let ran = finished(
-        cargo.args(tree).args(["--format", "{p}", "-p", package, "--manifest-path"]).arg(manifest).current_dir("/"),
+        cargo
+            .args(tree)
+            .args(*built)
+            .args(["--format", "{p}", "-p", package, "--manifest-path"])
+            .arg(manifest)
+            .current_dir("/"),
     );
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     // Those of a folder are ours.
@@ -80,8 +86,8 @@ fn is_left_out(text: &str) -> bool {
 
 fn page(about: &str, shipped: &[Shipped]) -> String {
     let mut packages: BTreeMap<Package, Vec<String>> = BTreeMap::new();
-    for (workspace, package) in shipped {
-        let compiled = compiled_into(workspace, package);
+    for shipped in shipped {
+        let (compiled, (workspace, ..)) = (compiled_into(shipped), shipped);
         for package in metadata(workspace)["packages"].as_array().unwrap() {
             let text = |key: &str| package[key].as_str().unwrap();
             let name = format!("{} {}", text("name"), text("version"));
