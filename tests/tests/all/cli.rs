@@ -260,7 +260,7 @@ const COMMANDS: [(&str, &[&str]); 21] = [
             "--grace",
         ],
     ),
-    ("study", &["--data", "--only", "--runs", "--format"]),
+    ("study", &["--data", "--only", "--runs", "--plots", "--format"]),
     ("demo", &["--output"]),
     ("json-schema", &[]),
     ("completions", &[]),
