@@ -112,7 +112,7 @@ done &
 step "tests"
 # Passing tests are quiet; in CI they are not, so that a skipped one is seen.
 limit=()
-! command -v timeout >/dev/null || limit=(timeout --kill-after=10 2400)
+! command -v timeout >/dev/null || limit=(timeout --kill-after=10 3600)
 "${limit[@]}" cargo test --quiet --workspace --locked --no-fail-fast -- ${CI:+--show-output}
 
 # Two more that need nothing of the next steps.
