@@ -122,13 +122,13 @@ impl Shape {
         for _ in 0..self.rows.min(BLOCK) {
             let mut log_odds = 0.0;
             for feature in 0..self.features {
-                if feature % 2 == 0 {
+                if feature.is_multiple_of(2) {
                     let x = random.normal();
                     log_odds += 0.5 * x;
                     let _ = write!(text, "{x:.3},");
                 } else {
                     let level = random.below(self.levels as u64);
-                    log_odds += if level % 3 == 0 { 0.3 } else { -0.1 };
+                    log_odds += if level.is_multiple_of(3) { 0.3 } else { -0.1 };
                     let _ = write!(text, "v{level},");
                 }
             }
