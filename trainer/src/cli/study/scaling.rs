@@ -141,8 +141,16 @@ impl Shape {
 
     fn schema(&self) -> String {
         format!(
-            "[target]\ncolumn = \"y\"\npositive = [\"yes\"]\nnegative = [\"no\"]\n[[protected]]\ncolumn = \"group\"\n\\
-             privileged = [\"g0\"]\n[features]\nmax_levels = {}\n",
+            r#"[target]
+column = "y"
+positive = ["yes"]
+negative = ["no"]
+[[protected]]
+column = "group"
+privileged = ["g0"]
+[features]
+max_levels = {}
+"#,
             self.levels.clamp(64, 65_533)
         )
     }
