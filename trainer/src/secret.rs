@@ -31,7 +31,7 @@ pub enum SecretError {
     },
 }
 
-/// Reads at most so many bytes of a file that is its owner's alone, where files have owners.
+/// Reads a file that is its owner's alone, where files have owners, up to a number of bytes.
 ///
 /// # Errors
 /// See [`SecretError`].

@@ -469,8 +469,8 @@ static void updates(void)
     EXPECT_OK(start(&chosen));
     EXPECT_TRUE(in_use() == NARROW_CRC32 && !chosen.on_trial);
     EXPECT_TRUE(chosen.passed_over[0] == 0 && chosen.passed_over[1] == FEAMOE_STATUS_NOT_CONFIRMED);
-    /* The supply fails anywhere in confirming it: a program that asks for on_trial alone has a model that can be
-       updated, the new one from the last word of the first mark on. */
+    /* The supply fails anywhere in confirming it: a program that asks for on_trial alone has a model
+       that can be updated, the new one from the last word of the first mark on. */
     for (cut = 0; cut <= 8; cut++) {
         EXPECT_TRUE(write_model(chosen.target, narrower_blob, NARROWER_BLOB_BYTES));
         EXPECT_OK(start(&chosen));

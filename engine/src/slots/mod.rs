@@ -110,21 +110,22 @@
 //!   version that does not fit, it is read once more: reading can fail too.
 //! - **Trust.** A model is loaded, then verified, and only then sealed or used: at each start, and
 //!   when an update is complete. [`Anyone`] verifies nothing; [`crate::signature::Signers`] takes
-//!   the models that a key has signed, of one line. The header repeats the model's version, and must
-//!   state that of the signature: of a confirmed model that is damaged it is what is left to know.
+//!   the models that a key has signed, of one line. The header repeats the model's version, and
+//!   must state that of the signature: of a confirmed model that is damaged it is what is left to
+//!   know.
 //! - **No way back.** An update must be as new as the model in use, and as a confirmed one that is
-//!   damaged, until the next update begins, refused or not ([`Target::least_version`]). A start compares the two slots by sequence number,
-//!   not by version: where the newer one is damaged, an older one is better than none. It takes no
-//!   version below [`crate::signature::Versions::From`]: give it what a counter of the hardware
-//!   holds that only counts up. [`Chosen::counter`] is what to advance it to, once the model is
-//!   settled. Advancing it gives up an older model in the other slot: have a last resort then, a
-//!   model in the firmware by [`crate::include_model!`]. For a way back on purpose, sign the older
-//!   model once more as a newer version; [`crate::signature::Versions::Any`] is for devices without
-//!   a counter.
+//!   damaged, until the next update begins, refused or not ([`Target::least_version`]). A start
+//!   compares the two slots by sequence number, not by version: where the newer one is damaged, an
+//!   older one is better than none. It takes no version below [`crate::signature::Versions::From`]:
+//!   give it what a counter of the hardware holds that only counts up. [`Chosen::counter`] is what
+//!   to advance it to, once the model is settled. Advancing it gives up an older model in the other
+//!   slot: have a last resort then, a model in the firmware by [`crate::include_model!`]. For a way
+//!   back on purpose, sign the older model once more as a newer version;
+//!   [`crate::signature::Versions::Any`] is for devices without a counter.
 //! - **An update that is refused** has cost the model in the other slot, never the one in use. The
-//!   signature covers all bytes of a blob, so it is verified once all of them have arrived, and they
-//!   arrive in the slot that was erased for them. Nothing shorter would do: whoever can send an
-//!   update has an old signed model to begin one with. Where strangers can send updates,
+//!   signature covers all bytes of a blob, so it is verified once all of them have arrived, and
+//!   they arrive in the slot that was erased for them. Nothing shorter would do: whoever can send
+//!   an update has an old signed model to begin one with. Where strangers can send updates,
 //!   authenticate who sends, or receive a blob into other memory and verify it there
 //!   ([`Trust::verify`] with [`Target::least_version`]) before [`Update::erase`].
 //! - **Bits that read by chance.** A cut can leave a word that reads right now and wrong at a later
@@ -141,8 +142,8 @@
 //!   unit in the place of the model version, no flags for it, and of the marks *tried* and
 //!   *confirmed* only; the blob at 3 units. Of both nothing vouches for the header or for
 //!   *confirmed*: such a slot is taken as it reads, counts as settled, states no version of its
-//!   model, and is not marked as failed before it is erased. The first update in layout 3 ends that.
-//!   Version 1 with the magic "FESL" was never written and is refused.
+//!   model, and is not marked as failed before it is erased. The first update in layout 3 ends
+//!   that. Version 1 with the magic "FESL" was never written and is refused.
 //! - [`image`] makes the first image of a factory.
 //!
 //! Where a torn word raises a bus fault (cores that correct errors), the handler of that fault
@@ -392,8 +393,8 @@ pub enum Step<'a> {
 /// A model is loaded, then verified by `trust`; one that is not trusted is passed over like one
 /// that is damaged.
 ///
-/// Cost: that of a load and a verification, twice where the newer blob is refused, and once more for
-/// each checksum, signature or version that does not fit.
+/// Cost: that of a load and a verification, twice where the newer blob is refused, and once more
+/// for each checksum, signature or version that does not fit.
 ///
 /// # Errors
 /// [`NoModel`], with the reason for each slot, and where to write one.

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! The first expert learns for accuracy alone, each one added raises the weight of each penalty by
-//! its increment. The cells' weights, with C cells and N records of the attribute so far, give every cell the same say
-//! in the error rates; for two groups it is the paper's `N / (4 N_ay)`.
+//! its increment. The cells' weights, with C cells and N records of the attribute so far, give
+//! every cell the same say in the error rates; for two groups it is the paper's `N / (4 N_ay)`.
 //!
 //! - *Several groups*: every unprivileged group is `u`, each a pair of cells of its own.
 //! - *Several attributes* (beyond the paper): a record's penalties are the mean over the attributes

@@ -130,8 +130,8 @@ pub fn draw(section: &Section) -> Option<String> {
 }
 
 impl Figure {
-    /// Writes a number of experts and large numbers without decimals, seconds with four, anything else
-    /// as a share.
+    /// Writes a number of experts and large numbers without decimals, seconds with four, anything
+    /// else as a share.
     fn text(&self) -> String {
         if self.mean.is_nan() {
             return "-".into();
