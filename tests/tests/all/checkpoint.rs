@@ -575,19 +575,17 @@ fn a_signal_stores_the_run_and_a_second_run_resumes_it() {
     assert!(stopped > 0);
 }
 
-/// An update that waits for its rows.
+/// An update that waits for more rows. It was given more than a pipe holds, so it reads: it has the
+/// lock, and the checkpoint.
 fn waiting(folder: &Folder) -> std::process::Child {
+    const PIPE: usize = 1 << 16;
     let mut command = folder.command(&["update", "both.ckpt", "-", "-o", "first.feamoe"]);
     let piped = std::process::Stdio::piped;
     let mut child = command.stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
-    let started = Instant::now();
-    while !folder.path(LOCK).exists() {
-        if started.elapsed() > Duration::from_secs(60) {
-            child.kill().unwrap();
-            panic!("no lock was taken: {:?}", child.wait().unwrap());
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let rows = folder.read("1.csv");
+    assert!(rows.len() > PIPE, "{}", rows.len());
+    child.stdin.as_mut().unwrap().write_all(&rows).unwrap();
+    assert!(folder.path(LOCK).exists());
     child
 }
 
@@ -595,14 +593,12 @@ const LOCK: &str = ".both.ckpt.lock";
 
 #[test]
 fn two_updates_of_one_checkpoint_do_not_overwrite_each_other() {
-    let folder = parts(&[2_000, 1_000, 1_000]);
+    let folder = parts(&[2_000, 4_000, 1_000]);
     train(&folder, &["0.csv"], "both", &[]);
     let before = folder.read("both.ckpt");
     let second = ["update", "both.ckpt", "2.csv", "-o", "second.feamoe"];
     let finish = |mut first: std::process::Child| {
-        let mut pipe = first.stdin.take().unwrap();
-        pipe.write_all(&folder.read("1.csv")).unwrap();
-        drop(pipe);
+        drop(first.stdin.take());
         let ended = first.wait_with_output().unwrap();
         (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
     };
