@@ -89,8 +89,8 @@ pub struct Options {
     /// /openapi.json
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().memory_bytes, value_parser = whole::<usize>(1 << 20..=1 << 40))]
     memory: usize,
-    /// Most connections at a time; beyond, the one is closed that has been longest without a
-    /// complete request
+    /// Most connections at a time; beyond, a new one replaces the idlest of the address that has
+    /// most idle ones, or else the slowest of the address that has most connections
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = whole::<usize>(1..=100_000))]
     connections: usize,
     /// Threads for explanations and recourse, 1 to 1024 [default: one a core, but for one]

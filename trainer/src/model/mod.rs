@@ -172,6 +172,7 @@ impl<'m> AnyModel<'m> {
 
     /// Returns a record of this model with every value missing.
     #[must_use]
+    #[inline]
     pub fn record(self) -> AnyRecord<'m> {
         match self {
             Self::Float(model) => AnyRecord::Float(model.record()),

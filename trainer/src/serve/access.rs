@@ -108,7 +108,7 @@ impl Access {
     }
 
     /// Refuses a request that may not be asked. `local` is the address that the client reached.
-    pub(super) fn check<B>(&self, needs: Needs, request: &Request<B>, local: Option<IpAddr>) -> Result<(), Refusal> {
+    pub(super) fn check<B>(&self, needs: Needs, request: &Request<B>, local: IpAddr) -> Result<(), Refusal> {
         let headers = request.headers();
         check_length(headers)?;
         if needs.is_free {
@@ -127,7 +127,7 @@ impl Access {
     }
 
     /// A web page whose name is made to resolve to this address sends that name as the host.
-    fn check_host(&self, headers: &HeaderMap, local: Option<IpAddr>) -> Result<Authority, Refusal> {
+    fn check_host(&self, headers: &HeaderMap, local: IpAddr) -> Result<Authority, Refusal> {
         let mut given = headers.get_all(HOST).iter();
         let (Some(host), None) = (given.next(), given.next()) else {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "found no or several Host headers, expected one"));
@@ -144,9 +144,7 @@ impl Access {
         let name = authority.host();
         let address: Option<IpAddr> = name.trim_start_matches('[').trim_end_matches(']').parse().ok();
         let is_own = match address {
-            Some(address) => {
-                address.is_loopback() || Some(address.to_canonical()) == local.map(|local| local.to_canonical())
-            }
+            Some(address) => address.is_loopback() || address.to_canonical() == local.to_canonical(),
             None => name.eq_ignore_ascii_case("localhost"),
         };
         if is_own || self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name)) {

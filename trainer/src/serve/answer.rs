@@ -32,7 +32,12 @@ impl Answer {
 
     /// Adds text as it stands.
     pub fn text(&mut self, text: &str) -> Result<(), Refusal> {
-        self.write_with(|answer| io::Write::write_all(answer, text.as_bytes()))
+        self.grow(text.as_bytes())
+    }
+
+    /// Adds texts as they stand, one after the other.
+    pub fn texts(&mut self, texts: &[&str]) -> Result<(), Refusal> {
+        texts.iter().try_for_each(|text| self.text(text))
     }
 
     /// Adds a value as JSON.
@@ -46,19 +51,24 @@ impl Answer {
         written.map_err(|error| self.refusal.take().unwrap_or_else(|| Refusal::unprocessable(error)))
     }
 
+    #[inline]
     fn grow(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let most = self.most;
-        if bytes.len() > most.saturating_sub(self.length) {
-            let message =
-                format!("found an answer of more than {most} bytes, expected at most {most}; send fewer records");
-            return Err(Refusal::unprocessable(message));
+        if bytes.len() > self.most.saturating_sub(self.length) {
+            return Err(too_long(self.most));
         }
         self.length += bytes.len();
         self.buffer.extend(bytes)
     }
 }
 
+#[cold]
+fn too_long(most: usize) -> Refusal {
+    let message = format!("found an answer of more than {most} bytes, expected at most {most}; send fewer records");
+    Refusal::unprocessable(message)
+}
+
 impl io::Write for Answer {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let grown = self.grow(bytes);
         grown.map(|()| bytes.len()).map_err(|refusal| {

@@ -11,6 +11,9 @@ use super::refusal::Refusal;
 /// and small requests are answered however much large ones take.
 const FREE_BYTES: usize = 16 << 10;
 
+/// Room of the smallest of them.
+const LEAST_BYTES: usize = 1 << 10;
+
 /// The bytes that bodies and answers may take together; those of one client half of them, but for
 /// the loopback, behind which a proxy may be.
 pub struct Budget(Arc<Shared>);
@@ -53,20 +56,29 @@ impl Buffer {
     /// # Errors
     /// Busy, where others have taken the rest of the budget; unprocessable, where the client's part
     /// of it is too small.
+    #[inline]
     pub fn extend(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let (length, room) = (self.bytes.len(), self.bytes.capacity());
-        let needed = length.saturating_add(bytes.len());
-        if needed > room {
-            let counted = |room: usize| room.saturating_sub(FREE_BYTES);
-            // Where that is more than is left, by a step, and at last by what is needed.
-            let rooms = [room.saturating_mul(2), length.saturating_add(FREE_BYTES)].map(|room| room.max(needed));
-            let room = match rooms.into_iter().find(|room| self.take(counted(*room)).is_ok()) {
-                Some(room) => room,
-                None => self.take(counted(needed)).map(|()| needed)?,
-            };
-            self.bytes.reserve_exact(room - length);
+        if bytes.len() > self.bytes.capacity() - self.bytes.len() {
+            self.grow(bytes.len())?;
         }
         self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Makes room for `more` bytes.
+    #[cold]
+    fn grow(&mut self, more: usize) -> Result<(), Refusal> {
+        let (length, room) = (self.bytes.len(), self.bytes.capacity());
+        let needed = length.saturating_add(more);
+        let counted = |room: usize| room.saturating_sub(FREE_BYTES);
+        // Where that is more than is left, by a step, and at last by what is needed.
+        let rooms =
+            [room.saturating_mul(2).max(LEAST_BYTES), length.saturating_add(FREE_BYTES)].map(|room| room.max(needed));
+        let room = match rooms.into_iter().find(|room| self.take(counted(*room)).is_ok()) {
+            Some(room) => room,
+            None => self.take(counted(needed)).map(|()| needed)?,
+        };
+        self.bytes.reserve_exact(room - length);
         Ok(())
     }
 
@@ -102,6 +114,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        if self.taken == 0 {
+            return;
+        }
         let mut taken = self.shared.taken();
         if let Some(own) = taken.get_mut(&self.client) {
             *own -= self.taken;

@@ -1,39 +1,41 @@
 //! Connections: how many there are, how long they may take, and how they end.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use hyper::Request;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use prometheus::IntGauge;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::interval;
 
+use super::activity::{Activity, Busy, Connections, Entered};
 use super::patient::Patient;
-use super::routes::{Service, router};
+use super::routes::{Service, answer, router};
 use super::{Limits, ServeError};
 
 /// Bytes that are read at a time; a longer header is refused by its status alone.
 const BUFFER_BYTES: usize = 64 << 10;
-/// Pause before another look: for a connection that the system could not hand over, for one that
-/// is idle, for a client that leaves.
+/// Pause before another look: for a connection that the system could not hand over, for a client
+/// that leaves.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Shortest and longest pause between two looks for connections that send no request.
+const SWEEP_LEAST: Duration = Duration::from_millis(10);
+const SWEEP_MOST: Duration = Duration::from_secs(1);
 /// Open files of the process beside its connections.
 #[cfg(unix)]
 const OTHER_FILES: u64 = 64;
@@ -71,21 +73,23 @@ impl Server {
     /// Answers requests until `end`; those that run then have the grace of the limits.
     pub async fn run(self, end: impl Future<Output = ()>) {
         let Self { listener, service } = self;
-        let Limits { connections, grace, .. } = service.limits;
+        let Limits { connections, grace, header_time, .. } = service.limits;
         let (ending, is_ending) = watch::channel(false);
-        let all = Arc::new(All::new(connections));
+        let all = Arc::new(Connections::new(connections));
         let router = router(Arc::clone(&service));
         let accept = async {
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let place = all.place(&service).await;
-                        let connection =
-                            connection(stream, router.clone(), Arc::clone(&service), all.enter(), is_ending.clone());
-                        tokio::spawn(async move {
-                            connection.await;
-                            drop(place);
-                        });
+                    Ok((stream, client)) => {
+                        let client = client_of(client.ip());
+                        let Some(entered) = all.enter(client, &service.metrics).await else { return };
+                        tokio::spawn(connection(
+                            stream,
+                            router.clone(),
+                            Arc::clone(&service),
+                            entered,
+                            is_ending.clone(),
+                        ));
                     }
                     Err(error) => {
                         service.metrics.failed_accepts.inc();
@@ -98,17 +102,30 @@ impl Server {
                 }
             }
         };
+        // One timer for all: hyper would set one for each request.
+        let close_silent = async {
+            let mut sweep = interval((header_time / 8).clamp(SWEEP_LEAST, SWEEP_MOST));
+            loop {
+                sweep.tick().await;
+                all.close_silent(header_time);
+            }
+        };
+        let mut close_silent = pin!(close_silent);
         tokio::select! {
             () = accept => {}
+            () = close_silent.as_mut() => {}
             () = end => {}
         }
         drop(listener);
         service.note("ending", None, None);
         _ = ending.send(true);
-        let count = u32::try_from(connections).unwrap_or(u32::MAX);
-        let have_ended = timeout(grace, all.places.acquire_many(count)).await;
-        let cut = connections.saturating_sub(all.places.available_permits());
-        let message = have_ended.is_err().then(|| format!("{cut} connections were cut after the grace"));
+        tokio::select! {
+            () = all.ended(connections) => {}
+            () = close_silent => {}
+            () = tokio::time::sleep(grace) => {}
+        }
+        let cut = all.len();
+        let message = (cut > 0).then(|| format!("{cut} connections were cut after the grace"));
         service.note("ended", None, message.as_deref());
     }
 }
@@ -121,27 +138,26 @@ async fn connection(
     entered: Entered,
     mut is_ending: watch::Receiver<bool>,
 ) {
-    let limits = service.limits;
     // Answers are small: none waits to be sent with the next.
     _ = stream.set_nodelay(true);
-    let [local, client] = [stream.local_addr(), stream.peer_addr()].map(|address| address.map(|address| address.ip()));
     // Where there is no address any more, the client has left.
-    let (Ok(local), Ok(client)) = (local, client) else { return };
+    let Ok(local) = stream.local_addr() else { return };
     let (stream, activity) = (Arc::new(stream), &entered.activity);
-    let peer = Peer { local, client: client_of(client), activity: Arc::clone(activity), stream: Arc::clone(&stream) };
-    let _counted = Counted::new(&service.metrics.connections);
+    let peer = Arc::new(Peer { local: local.ip(), activity: Arc::clone(activity), stream: Arc::clone(&stream) });
     let router = TowerToHyperService::new(router);
-    let answer = service_fn(|mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        let answer = router.call(request);
+    let _counted = Counted::new(&service.metrics.connections);
+    let answer = service_fn(|request: Request<Incoming>| {
+        let mut busy = activity.begin();
+        let answer = answer(&service, &router, Arc::clone(&peer), request);
         async move {
-            let sending = |body| Sending { body, busy: Some(activity.begin()) };
-            answer.await.map(|answer| answer.map(sending))
+            let answer = answer.await;
+            busy.answered();
+            Ok::<_, Infallible>(answer.map(|body| Sending { body, busy: Some(busy) }))
         }
     });
     let mut builder = http1::Builder::new();
-    let builder = builder.timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(BUFFER_BYTES);
-    let io = TokioIo::new(Patient::new(stream, limits.write_time));
+    let builder = builder.max_buf_size(BUFFER_BYTES);
+    let io = TokioIo::new(Patient::new(stream, service.limits.write_time));
     let mut connection = pin!(builder.serve_connection(io, answer));
     let mut ends = pin!(is_ending.wait_for(|is_ending| *is_ending));
     let mut is_closing = false;
@@ -175,20 +191,22 @@ impl Drop for Counted<'_> {
 }
 
 /// The other side of the connection that a request came by.
-#[derive(Clone)]
 pub struct Peer {
     /// The address of this machine that it reached.
     pub local: IpAddr,
-    /// Its own, see [`client_of`].
-    pub client: IpAddr,
     activity: Arc<Activity>,
     stream: Arc<TcpStream>,
 }
 
 impl Peer {
-    /// Says that a request is complete: its connection is not closed for others.
-    pub fn begin(&self) -> Busy {
-        self.activity.begin()
+    /// Returns its own address, see [`client_of`].
+    pub fn client(&self) -> IpAddr {
+        self.activity.client
+    }
+
+    /// Notes that its request is complete: its connection is not closed for others.
+    pub fn complete(&self) {
+        self.activity.complete();
     }
 
     /// Ends the connection, and with it this future and all that waits beside it, when the client
@@ -252,129 +270,6 @@ struct Sent {
 impl AsRef<[u8]> for Sent {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-/// All connections.
-struct All {
-    places: Arc<Semaphore>,
-    open: Mutex<HashMap<u64, Arc<Activity>>>,
-    count: AtomicU64,
-}
-
-/// What a connection does.
-struct Activity {
-    state: Mutex<State>,
-    close: Notify,
-}
-
-/// A connection may have several answers that are not sent yet, of requests that it sent ahead.
-struct State {
-    /// Complete requests whose answer is not sent.
-    requests: usize,
-    /// When it last had none.
-    idle_since: Instant,
-    /// Whether it makes room for another.
-    is_closing: bool,
-}
-
-/// A connection among the others.
-struct Entered {
-    all: Arc<All>,
-    key: u64,
-    activity: Arc<Activity>,
-}
-
-/// A complete request, until its work or its answer is done.
-pub struct Busy(Arc<Activity>);
-
-impl All {
-    fn new(connections: usize) -> Self {
-        let places = Arc::new(Semaphore::new(connections));
-        Self { places, open: Mutex::default(), count: AtomicU64::new(0) }
-    }
-
-    /// Returns the place of a new connection; where there is none, the one ends that has been idle
-    /// longest.
-    async fn place(&self, service: &Service) -> Option<OwnedSemaphorePermit> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Some(place);
-        }
-        loop {
-            if self.close_idlest() {
-                service.metrics.closed_idle.inc();
-            }
-            // Where all were busy, one may be idle by then.
-            if let Ok(place) = timeout(PAUSE, Arc::clone(&self.places).acquire_owned()).await {
-                return place.ok();
-            }
-        }
-    }
-
-    /// Closes the connection that has been idle longest; false where there is none.
-    fn close_idlest(&self) -> bool {
-        loop {
-            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let idle = open.values().filter_map(|activity| Some((activity.idle_since()?, activity)));
-            let Some(idlest) = idle.min_by_key(|(since, _)| *since).map(|(_, idlest)| Arc::clone(idlest)) else {
-                return false;
-            };
-            drop(open);
-            // Not where a request came meanwhile.
-            if idlest.close_idle() {
-                return true;
-            }
-        }
-    }
-
-    fn enter(self: &Arc<Self>) -> Entered {
-        let key = self.count.fetch_add(1, Relaxed);
-        let state = State { requests: 0, idle_since: Instant::now(), is_closing: false };
-        let activity = Arc::new(Activity { state: Mutex::new(state), close: Notify::new() });
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&activity));
-        Entered { all: Arc::clone(self), key, activity }
-    }
-}
-
-impl Activity {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(self: &Arc<Self>) -> Busy {
-        self.state().requests += 1;
-        Busy(Arc::clone(self))
-    }
-
-    /// Returns since when it could be closed for another.
-    fn idle_since(&self) -> Option<Instant> {
-        let state = self.state();
-        (state.requests == 0 && !state.is_closing).then_some(state.idle_since)
-    }
-
-    /// Closes it if it is idle.
-    fn close_idle(&self) -> bool {
-        let mut state = self.state();
-        let is_idle = state.requests == 0 && !state.is_closing;
-        if is_idle {
-            state.is_closing = true;
-            self.close.notify_one();
-        }
-        is_idle
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.requests -= 1;
-        state.idle_since = Instant::now();
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        self.all.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 

@@ -12,14 +12,16 @@
 //!   run on threads of their own, of a low priority, with a bounded queue that is served one
 //!   client's address after the other; beyond it a request is refused at once, to be sent again.
 //!   When the client leaves, its work ends.
-//! - A connection has time-outs in both directions; where there are no more connections to give,
-//!   the one ends that has been longest without a complete request.
+//! - A connection has time-outs in both directions. When all connections are in use, a new one
+//!   replaces an idle one, of the client that has most of those, or else a slow one of the client
+//!   with most connections.
 //! - Requests of other web pages are refused by their `Origin` and `Host` ([`Access`]); beyond the
 //!   loopback all but `/health` and `/ready` need the [`Token`].
 //! - Logs ([`Log`]) are a JSON object a line, without values, names or addresses of requests. A
 //!   model that is refused is logged with the reason, which may quote names in it.
 
 mod access;
+mod activity;
 mod answer;
 mod budget;
 mod connections;
@@ -68,7 +70,11 @@ pub struct Limits {
     /// the service says of itself by `/model`, `/metrics` and `/openapi.json`. A client has at
     /// most half of them; not so the loopback.
     pub memory_bytes: usize,
-    /// Connections at a time, busy or idle.
+    /// Connections at a time, busy or idle. When all are in use, a new one replaces the one that
+    /// has been longest without a complete request, of the client that has most such
+    /// connections. If there is none, it replaces the one that has been sending its answer
+    /// longest, and for over a second, of the client with most connections, if that has two more
+    /// than the new one's client; not so the loopback.
     pub connections: usize,
     /// Threads that explain and look for recourse.
     pub threads: usize,

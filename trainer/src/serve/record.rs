@@ -14,7 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unex
 
 use super::published::{Names, Ready};
 use super::refusal::Refusal;
-use crate::model::{AnyRecord, FEATURES};
+use crate::model::{AnyRecord, FEATURES, Fill as _};
 
 /// The group that a record belongs to by a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,10 @@ pub fn read<'m>(
         features: columns.iter().map(|column| ready.names.find(column)).collect(),
     };
     let groups = vec![Group::Missing; columns.columns.len()];
-    let mut records = Records { columns, record: ready.model.record(), groups, read: 0, most, then, status: None };
+    // It is large: it stays where it is made.
+    let mut record = ready.model.record();
+    let values = vec![Value::Missing; ready.names.features().len()];
+    let mut records = Records { columns, record: &mut record, values, groups, read: 0, most, then, status: None };
     let read = json.deserialize_any(&mut records).and_then(|()| json.end());
     read.map_err(|error| match records.status {
         Some(status) => Refusal::new(status, error),
@@ -73,7 +76,9 @@ struct Columns<'r, 'm> {
 
 struct Records<'r, 'm, F> {
     columns: Columns<'r, 'm>,
-    record: AnyRecord<'m>,
+    record: &'r mut AnyRecord<'m>,
+    /// By feature.
+    values: Vec<Value>,
     groups: Vec<Group>,
     read: usize,
     most: usize,
@@ -97,16 +102,17 @@ impl<'de, 'm, F: FnMut(usize, &AnyRecord<'m>, &[Group]) -> Result<(), Refusal>> 
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Records { columns, record, groups, read, most, then, status } = self;
+        let Records { columns, record, values, groups, read, most, then, status } = self;
         if read == most {
             let message = format_args!("found more than {most} records, expected at most {most} a request");
             return Err(A::Error::custom(message));
         }
-        record.clear();
+        values.fill(Value::Missing);
         groups.fill(Group::Missing);
-        let mut given = [false; FEATURES];
+        let mut given = [0_u64; FEATURES.div_ceil(64)];
         let twice = |name: &str| A::Error::custom(format_args!("found `{name}` twice, expected each feature once"));
-        while let Some(key) = map.next_key_seed(Key(columns))? {
+        let mut next = FeatureIndex(0);
+        while let Some(key) = map.next_key_seed(Key { columns, next })? {
             let feature = match key {
                 Place::Feature(feature) => feature,
                 Place::Column(index) => {
@@ -119,17 +125,22 @@ impl<'de, 'm, F: FnMut(usize, &AnyRecord<'m>, &[Group]) -> Result<(), Refusal>> 
                     continue;
                 }
             };
-            if let Some(given) = given.get_mut(feature.0)
-                && std::mem::replace(given, true)
+            let bit = 1 << (feature.0 % 64);
+            if let Some(given) = given.get_mut(feature.0 / 64)
+                && std::mem::replace(given, *given | bit) & bit != 0
             {
                 return Err(twice(columns.names.at(feature).map_or("", |named| named.name)));
             }
+            next = FeatureIndex(feature.0 + 1);
             let value = map.next_value_seed(Cell { names: columns.names, feature })?;
-            _ = record.set_value(feature, value).map_err(A::Error::custom)?;
+            if let Some(place) = values.get_mut(feature.0) {
+                *place = value;
+            }
             for (group, _) in groups.iter_mut().zip(&columns.features).filter(|(_, of)| **of == Some(feature)) {
                 *group = columns.names.group(feature, value);
             }
         }
+        record.fill_all(values).map_err(A::Error::custom)?;
         then(*read, record, groups).map_err(|refusal| {
             *status = Some(refusal.status);
             A::Error::custom(refusal.message)
@@ -160,7 +171,11 @@ enum Place {
 }
 
 /// The name of a feature, or of a column by which decisions are counted.
-struct Key<'c, 'r, 'm>(&'c Columns<'r, 'm>);
+struct Key<'c, 'r, 'm> {
+    columns: &'c Columns<'r, 'm>,
+    /// The feature that comes next where a record is in the model's order: found without a hash.
+    next: FeatureIndex,
+}
 
 impl<'de> DeserializeSeed<'de> for Key<'_, '_, '_> {
     type Value = Place;
@@ -178,7 +193,10 @@ impl Visitor<'_> for Key<'_, '_, '_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Place, E> {
-        let Columns { names, columns, .. } = self.0;
+        let Self { columns: Columns { names, columns, .. }, next } = self;
+        if names.at(next).is_some_and(|named| named.name == name) {
+            return Ok(Place::Feature(next));
+        }
         let column = || columns.iter().position(|column| column == name).map(Place::Column);
         names.find(name).map(Place::Feature).or_else(column).ok_or_else(|| {
             let names: Vec<&str> = names.all().collect();

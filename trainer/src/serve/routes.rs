@@ -10,22 +10,24 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{MatchedPath, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::limits::MAX_BLOB_BYTES;
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use tokio::time::timeout;
 
 use super::access::{Access, Needs, media_type};
 use super::answer::{Answer, JSON};
 use super::budget::{Budget, Buffer};
-use super::connections::{Busy, Peer};
+use super::connections::Peer;
 use super::log::{self, Log};
 use super::metrics::Metrics;
 use super::pool::{Pool, Wish, run_here};
@@ -109,7 +111,7 @@ impl Service {
         let Settings { limits, access, groups, other_groups, trust } = settings;
         let published = Published::load(blob, trust.as_ref(), None, &groups)?;
         let columns = [&groups[..], &other_groups].concat();
-        let metrics = Metrics::new(&columns)?;
+        let metrics = Metrics::new(&columns, &ENDPOINTS.map(|(_, _, name, _)| name))?;
         metrics.model(&published.ready().name);
         let Limits { threads, queue, work_time, .. } = limits;
         Ok(Self {
@@ -215,7 +217,6 @@ pub(super) fn router(service: Arc<Service>) -> Router {
         .route("/openapi.json", get(description))
         .fallback(async |request: Request| other(StatusCode::NOT_FOUND, &request))
         .method_not_allowed_fallback(async |request: Request| other(StatusCode::METHOD_NOT_ALLOWED, &request))
-        .layer(from_fn_with_state(Arc::clone(&service), observe))
         .with_state(service)
 }
 
@@ -225,12 +226,12 @@ fn other(status: StatusCode, request: &Request) -> Refusal {
 }
 
 type Shared = State<Arc<Service>>;
-type From = Extension<Peer>;
+type From = Extension<Arc<Peer>>;
 type Options<T> = Result<Query<T>, QueryRejection>;
 
 /// A request until its answer is there, or its client has left.
-struct Observed {
-    service: Arc<Service>,
+struct Observed<'s> {
+    service: &'s Service,
     start: Instant,
     method: &'static str,
     route: &'static str,
@@ -240,9 +241,9 @@ struct Observed {
     bytes: u64,
 }
 
-impl Drop for Observed {
+impl Drop for Observed<'_> {
     fn drop(&mut self) {
-        let Self { ref service, start, method, route, endpoint, id, status, bytes } = *self;
+        let Self { service, start, method, route, endpoint, id, status, bytes } = *self;
         let took = start.elapsed();
         service.metrics.request(endpoint, status, took);
         if !service.log.request(log::Request { method, route, status, took, bytes, id }) {
@@ -251,9 +252,14 @@ impl Drop for Observed {
     }
 }
 
-/// Lets in who may ask, counts and logs.
-async fn observe(State(service): Shared, request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>().map_or(OTHER, MatchedPath::as_str);
+/// Answers a request by its route: lets in who may ask, counts and logs.
+pub(super) async fn answer(
+    service: &Service,
+    router: &TowerToHyperService<Router>,
+    peer: Arc<Peer>,
+    request: hyper::Request<Incoming>,
+) -> Response {
+    let path = request.uri().path();
     let of_path = || ENDPOINTS.iter().filter(|(_, found, ..)| *found == path);
     // A header alone is asked for as the whole is.
     let asked = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
@@ -276,13 +282,16 @@ async fn observe(State(service): Shared, request: Request, next: Next) -> Respon
         bytes: 0,
         service,
     };
-    let local = request.extensions().get::<Peer>().map(|peer| peer.local);
     let needs = endpoint.map_or(NOTHING, |(.., needs)| *needs);
-    let checked = observed.service.access.check(needs, &request, local);
-    let mut response = match checked {
-        Ok(()) => next.run(request).await,
+    let mut response = match service.access.check(needs, &request, peer.local) {
+        Ok(()) => {
+            let mut request = request;
+            request.extensions_mut().insert(peer);
+            let Ok(response) = router.call(request).await;
+            response
+        }
         Err(refusal) => {
-            pass_over(request).await;
+            pass_over(request.into_body()).await;
             refusal.into_response()
         }
     };
@@ -299,8 +308,7 @@ async fn observe(State(service): Shared, request: Request, next: Next) -> Respon
 
 /// Reads a little of the body of a refused request without keeping it: many clients look for an
 /// answer only when all is sent.
-async fn pass_over(request: Request) {
-    let mut body = request.into_body();
+async fn pass_over(mut body: Incoming) {
     let read = async {
         let mut length = 0;
         while length < PASSED_BYTES
@@ -313,14 +321,14 @@ async fn pass_over(request: Request) {
     _ = timeout(PASSED_TIME, read).await;
 }
 
-/// A complete body. Its connection is not closed for others while it is there.
-struct Body {
-    bytes: Buffer,
-    _busy: Busy,
-}
-
 /// Reads a body of at most `most` bytes, in time.
-async fn body(service: &Service, peer: &Peer, request: Request, most: usize, budget: &Budget) -> Result<Body, Refusal> {
+async fn body(
+    service: &Service,
+    peer: &Peer,
+    request: Request,
+    most: usize,
+    budget: &Budget,
+) -> Result<Buffer, Refusal> {
     let too_long = || {
         let message = format!("found a body of more than {most} bytes, expected at most {most}");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
@@ -330,7 +338,7 @@ async fn body(service: &Service, peer: &Peer, request: Request, most: usize, bud
     }
     let mut body = request.into_body();
     let read = async {
-        let (mut bytes, mut length) = (budget.buffer(peer.client), 0);
+        let (mut bytes, mut length) = (budget.buffer(peer.client()), 0);
         while let Some(frame) = body.frame().await {
             let cut_off = |_| Refusal::new(StatusCode::BAD_REQUEST, "found a body that ends before its end");
             let data = frame.map_err(cut_off)?.into_data().unwrap_or_default();
@@ -340,7 +348,8 @@ async fn body(service: &Service, peer: &Peer, request: Request, most: usize, bud
             }
             bytes.extend(&data)?;
         }
-        Ok(Body { bytes, _busy: peer.begin() })
+        peer.complete();
+        Ok(bytes)
     };
     let time = service.limits.body_time;
     timeout(time, read).await.unwrap_or_else(|_| {
@@ -353,11 +362,11 @@ async fn body(service: &Service, peer: &Peer, request: Request, most: usize, bud
 /// Runs work on the threads of a pool, until the client leaves.
 async fn run<T: Send + 'static>(
     pool: &Pool,
-    peer: Peer,
+    peer: &Peer,
     work: impl FnOnce(&Wish<'_>) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     tokio::select! {
-        done = pool.run(peer.client, work) => done,
+        done = pool.run(peer.client(), work) => done,
         never = peer.watch() => match never {},
     }
 }
@@ -379,24 +388,24 @@ async fn score(
     let Query(options) = options?;
     let is_table = media_type(request.headers()).eq_ignore_ascii_case(ARROW);
     let body = body(&service, &peer, request, service.limits.body_bytes, &service.budget).await?;
-    let is_small = body.bytes.as_ref().len() <= SMALL_BYTES && !is_table;
-    let client = peer.client;
+    let is_small = body.as_ref().len() <= SMALL_BYTES && !is_table;
+    let client = peer.client();
     let scored = {
         let service = Arc::clone(&service);
         move |wish: &Wish<'_>| {
             let published = service.published.load();
             let work = service.work(&published, client, wish);
             if is_table {
-                table::score(&work, Bytes::from_owner(body.bytes))
+                table::score(&work, Bytes::from_owner(body))
             } else {
-                score::score(&work, body.bytes.as_ref(), options)
+                score::score(&work, body.as_ref(), options)
             }
         }
     };
     let (answer, tally) = if is_small {
         run_here(service.limits.work_time, scored)?
     } else {
-        run(&service.batches, peer, scored).await?
+        run(&service.batches, &peer, scored).await?
     };
     service.metrics.decisions(&tally);
     Ok(answer)
@@ -446,11 +455,10 @@ async fn slow<T: Send + 'static>(
 ) -> Result<Answer, Refusal> {
     let Query(options) = options?;
     let body = body(&service, &peer, request, service.limits.body_bytes, &service.budget).await?;
-    let (shared, client) = (Arc::clone(&service), peer.client);
-    let work = move |wish: &Wish<'_>| {
-        answer(&shared.work(&shared.published.load(), client, wish), body.bytes.as_ref(), options)
-    };
-    run(&service.slow, peer, work).await
+    let (shared, client) = (Arc::clone(&service), peer.client());
+    let work =
+        move |wish: &Wish<'_>| answer(&shared.work(&shared.published.load(), client, wish), body.as_ref(), options);
+    run(&service.slow, &peer, work).await
 }
 
 /// Describes the model that answers.
@@ -471,7 +479,7 @@ async fn publish(State(service): Shared, Extension(peer): From, request: Request
     let blob = body(&service, &peer, request, MODEL_BYTES, &service.model_budget).await?;
     let shared = Arc::clone(&service);
     let work = move |_: &Wish<'_>| {
-        let published = shared.publish(AlignedBytes::new(blob.bytes.as_ref()));
+        let published = shared.publish(AlignedBytes::new(blob.as_ref()));
         published.map_err(|error| {
             let status = match error {
                 ServeError::Memory { .. } | ServeError::Write(_) | ServeError::Lock(_) => {
@@ -482,7 +490,7 @@ async fn publish(State(service): Shared, Extension(peer): From, request: Request
             Refusal::new(status, format_args!("{error}; the model there was stays"))
         })
     };
-    let published = run(&service.swaps, peer, work).await?;
+    let published = run(&service.swaps, &peer, work).await?;
     Ok(json(published.ready().description.clone()))
 }
 

@@ -46,15 +46,15 @@ impl<'w> Work<'w> {
         mut each: impl FnMut(&AnyRecord<'w>, &[Group]) -> Result<T, Refusal>,
     ) -> Result<Answer, Refusal> {
         let mut answer = self.answer(JSON);
-        answer.text(&format!("{{\"model\":\"{}\"", self.ready.name))?;
-        head.iter().try_for_each(|(key, text)| answer.text(&format!(",\"{key}\":\"{text}\"")))?;
-        answer.text(&format!(",\"{list}\":["))?;
+        answer.texts(&["{\"model\":\"", &self.ready.name])?;
+        head.iter().try_for_each(|(key, text)| answer.texts(&["\",\"", key, "\":\"", text]))?;
+        answer.texts(&["\",\"", list, "\":["])?;
         record::read(body, self.ready, self.columns, self.limits.records, |before, record, groups| {
-            self.wish.check()?;
-            let element = each(record, groups)?;
             if before > 0 {
+                self.wish.check()?;
                 answer.text(",")?;
             }
+            let element = each(record, groups)?;
             answer.add(&element)
         })?;
         answer.text("]")?;

@@ -1,7 +1,7 @@
 //! Connections: what makes room for others, what does not, and what ends with them.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::running::{Running, TOKEN, head, head_with};
@@ -62,4 +62,44 @@ fn an_answer_that_is_being_sent_is_not_cut_for_others() {
         ended = answer.ends_with(b"]}");
     }
     assert!(answer.len() > 5 << 20, "too short for a test: {} bytes", answer.len());
+}
+
+/// Found by a review: one client that took no answers kept everybody else out until its time-out.
+#[test]
+fn slow_answers_of_whoever_has_most_connections_make_room() {
+    let Some(own) = outward_address() else {
+        println!("skipped: this machine has no address but the loopback, which is exempt");
+        return;
+    };
+    let many = ["--max-records", "1000000", "--write-timeout", "600", "--connections", "8"];
+    let service = Running::start(&[&many[..], &["--listen", "0.0.0.0:0"]].concat());
+    let address = service.address.replace("127.0.0.1", &own.to_string());
+    let body = format!("[{}{{}}]", "{},".repeat(30_000));
+    let line = format!("authorization: Bearer {TOKEN}");
+    let request =
+        format!("{}{body}", head_with("/score?gate=true", Some(body.len()), &line).replace("localhost", &address));
+    let started = |_| {
+        let mut client = TcpStream::connect(&address).unwrap();
+        client.write_all(request.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        client.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        client
+    };
+    let clients: Vec<TcpStream> = (0..8).map(started).collect();
+    let start = Instant::now();
+    // On the loopback, another client.
+    assert_eq!(service.get("/health").0, 200);
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    let text = service.ask("GET /metrics", &[&line], "").1;
+    assert!(text.contains("feamoe_slow_connections_closed_total 1\n"), "{text}");
+    drop(clients);
+}
+
+/// The address by which this machine would reach others; no packet is sent to find it.
+fn outward_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
