@@ -127,7 +127,7 @@ export class Model {
      * its score; else the score.
      */
     calibrated(record: FeatureRecord): number;
-    /** Explains with the gate held still (FEAMOE, Theorem 1), in log-odds: no Shapley values. */
+    /** Explains with the gate held fixed (FEAMOE, Theorem 1), in log-odds: no Shapley values. */
     frozen(record: FeatureRecord): Explanation;
     /** Explains along the path from the mean record, gate included, in probability. */
     path(record: FeatureRecord): Explanation;
@@ -137,7 +137,7 @@ export class Model {
      */
     exact(record: FeatureRecord, options?: ExactOptions): Explanation;
     /**
-     * Finds the nearest favourable record that the rules allow; null where there is none. Where
+     * Finds the nearest favourable record that the rules allow; null if there is none. Where
      * more than `maxChanges` features would change, one search for each of them: with 40 features
      * that takes seconds.
      */

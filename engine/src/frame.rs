@@ -131,7 +131,7 @@ impl fmt::Display for FrameError {
             Self::UnsupportedVersion { found, expected } => {
                 write!(f, "format version {found}, this build reads {expected}")
             }
-            Self::TooLarge { found, limit } => write!(f, "declares {found} bytes, the format allows {limit}"),
+            Self::TooLarge { found, limit } => write!(f, "declares {found} bytes, but the format allows {limit}"),
             Self::WrongChecksum { found, expected } => {
                 write!(f, "checksum {found:08x}, header says {expected:08x}")
             }

@@ -337,7 +337,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.layout.features().iter().map(|feature| feature.kind.value_bytes()).sum()
     }
 
-    /// Returns the values of background record `row`, counted from 0, feature by feature; `None`
+    /// Returns the values of background record `row` (counted from 0), feature by feature; `None`
     /// where there is no such record.
     pub fn background_values(&self, row: usize) -> Option<impl Iterator<Item = Value>> {
         let features = self.layout.features();
@@ -353,7 +353,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         Some(core::iter::once(first).chain(values))
     }
 
-    /// Sets every value of `record` to those of background record `row`, counted from 0. Takes the
+    /// Sets every value of `record` to those of background record `row` (counted from 0). Takes the
     /// time of setting each value by its index; no memory.
     ///
     /// # Errors

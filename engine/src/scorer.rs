@@ -62,10 +62,10 @@ pub trait Scored: sealed::Sealed + Default {
     /// Returns whether the decision is favourable.
     fn decision(&self) -> bool;
 
-    /// Returns the gate's weight of an expert, counted from 0; 0 past the model's experts.
+    /// Returns the gate's weight of an expert (counted from 0); 0 past the model's experts.
     fn gate(&self, expert: usize) -> f32;
 
-    /// Returns the probability that an expert gives, counted from 0; 0 past the model's experts.
+    /// Returns the probability that an expert gives (counted from 0); 0 past the model's experts.
     fn expert_probability(&self, expert: usize) -> f32;
 
     /// Returns whether some value was missing.

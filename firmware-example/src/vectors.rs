@@ -119,7 +119,7 @@ pub fn score_words<const EXPERTS: usize>(score: &Score<EXPERTS>, experts: usize,
     }
 }
 
-/// Scores and explains the record of a number, counted from 0, by both methods, and looks for its
+/// Scores and explains the record of a number (counted from 0), by both methods, and looks for its
 /// recourse; gives the words of all of it to `word`.
 ///
 /// # Errors

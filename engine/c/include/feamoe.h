@@ -338,7 +338,7 @@ typedef struct feamoe_attribution {
     float gate_share;
 } feamoe_attribution;
 
-// Why a record of a model of integer weights got its score, with the gate held still: base_value +
+// Why a record of a model of integer weights got its score, with the gate held fixed: base_value +
 // the sum of the features' values = output, in log-odds, in units of 2^-16.
 typedef struct feamoe_integer_attribution {
     // The score that is explained.
@@ -595,7 +595,7 @@ enum feamoe_status feamoe_integer_record_score(const struct feamoe_integer_recor
                                                uint32_t *gate,
                                                size_t gate_length);
 
-// Explains a record with the gate held still (FEAMOE, Theorem 1), in log-odds: not the Shapley
+// Explains a record with the gate held fixed (FEAMOE, Theorem 1), in log-odds: not the Shapley
 // values of the score. values: an array of values_length, not less than the model's features.
 enum feamoe_status feamoe_record_frozen(const struct feamoe_record *record,
                                         struct feamoe_attribution *attribution,

@@ -74,7 +74,7 @@ pub struct Attribution {
     pub gate_share: f32,
 }
 
-/// Why a record of a model of integer weights got its score, with the gate held still: base_value +
+/// Why a record of a model of integer weights got its score, with the gate held fixed: base_value +
 /// the sum of the features' values = output, in log-odds, in units of 2^-16.
 #[repr(C)]
 pub struct IntegerAttribution {
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn feamoe_integer_record_score(
     })
 }
 
-/// Explains a record with the gate held still (FEAMOE, Theorem 1), in log-odds: not the Shapley
+/// Explains a record with the gate held fixed (FEAMOE, Theorem 1), in log-odds: not the Shapley
 /// values of the score. values: an array of values_length, not less than the model's features.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_frozen(

@@ -10,7 +10,7 @@ const LN_2: u32 = 45_426;
 /// Bits of a gate's product with a scale that are dropped.
 const GATE_SHIFT: u32 = 12;
 
-/// Why a record got its score, with the gate held still: natural log-odds, in units of 2^-16.
+/// Why a record got its score, with the gate held fixed: natural log-odds, in units of 2^-16.
 ///
 /// `base_value + sum(values) = output` exactly. What the values add up to is `sum_k g_k z_k` (see
 /// [`crate::Method::Frozen`]).

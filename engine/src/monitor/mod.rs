@@ -247,7 +247,7 @@ impl Detector {
         }
     }
 
-    /// Returns whether it can be the detector of a group, counted from 0.
+    /// Returns whether it can be the detector of a group (counted from 0).
     fn is_sound(&self, group: usize) -> bool {
         match self {
             Self::Overall(all) => group == 0 && all.is_sound(DELTA, 0.0, 1.0),

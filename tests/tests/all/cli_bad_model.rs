@@ -21,7 +21,7 @@ fn refusal_of(model: &[u8]) -> String {
     ] {
         assert_eq!(folder.refusal(command), message, "{command:?}");
     }
-    message.strip_prefix("bad.feamoe: not a usable model: ").unwrap().to_owned()
+    message.strip_prefix("bad.feamoe: cannot use this model: ").unwrap().to_owned()
 }
 
 fn good() -> Vec<u8> {
@@ -43,14 +43,14 @@ fn a_file_that_is_no_model_is_said_to_be_none() {
     let folder = Folder::with_model();
     assert_eq!(
         folder.refusal(&["score", "lending.csv", "lending.feamoe"]),
-        "lending.csv: not a usable model: not a feamoe model: does not start with FEAM (at byte 0)"
+        "lending.csv: cannot use this model: not a feamoe model: does not start with FEAM (at byte 0)"
     );
 }
 
 #[test]
 fn an_endless_file_is_not_read_to_its_end() {
     let message = Folder::with_model().refusal(&["score", "/dev/zero", "lending.csv"]);
-    assert_eq!(message, "/dev/zero: not a usable model: not a feamoe model: does not start with FEAM (at byte 0)");
+    assert_eq!(message, "/dev/zero: cannot use this model: not a feamoe model: does not start with FEAM (at byte 0)");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_model_without_names_can_be_inspected_but_not_bound_to_columns() {
     let folder = Folder::with_model();
     folder.write("stripped.feamoe", model(3, false));
     assert!(folder.run(&["inspect", "stripped.feamoe"]).done().contains("(names stripped)"));
-    let expected = "the model has no names, so its features cannot be found among the columns; export it with names";
+    let expected = "the model has no names, so its features cannot be matched with columns; export it with names";
     for command in [
         &["score", "stripped.feamoe", "lending.csv", "-o", "scores.csv"][..],
         &["explain", "stripped.feamoe", "lending.csv"],

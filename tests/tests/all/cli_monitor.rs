@@ -271,7 +271,7 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         (&["lending.feamoe"], "lending.feamoe: not the status of a feamoe monitor: does not start with FEMS".into()),
         (
             &["a.status", "./a.status"],
-            "./a.status: found the same status twice, expected each once: it would be counted twice".into(),
+            "./a.status: found the same status twice, which would be counted twice; name each status once".into(),
         ),
     ] {
         assert_eq!(refusal(arguments), expected);
@@ -311,7 +311,7 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         (ran.code, ran.stderr.as_str()),
         (Some(0), "statuses that do not count: 1 of other groups or features\n")
     );
-    assert!(ran.stdout.contains("three.status: does not count: of other groups or features; found model "));
+    assert!(ran.stdout.contains("three.status does not count: of other groups or features; found model "));
     // An open attribute: only the privileged group has a name.
     let report = folder
         .run(&["monitor", "--status", "a.status", "--schema", "two.toml", "--attribute", "race", "--format", "json"])

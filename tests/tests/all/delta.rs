@@ -176,7 +176,7 @@ fn a_delta_no_smaller_than_the_model_is_refused() {
     let limit = blob(2).as_slice().len();
     assert!(matches!(error, DeltaError::NoSmaller { found, limit: l } if found >= limit && l == limit), "{error}");
     assert!(
-        error.to_string().ends_with(&format!(" bytes, the new model itself has {limit}: send the model")),
+        error.to_string().ends_with(&format!(" bytes, but the new model itself has only {limit}; send the model instead")),
         "{error}"
     );
 }
@@ -334,7 +334,7 @@ fn the_command_writes_what_turns_one_model_into_the_other() {
 
     folder.write("no.feamoe", b"FEAM?");
     let refused = folder.refusal(&["export", "--delta", "no.feamoe", "new.feamoe", "-o", "f.delta"]);
-    assert!(refused.starts_with("no.feamoe: not a usable model: blob ends after 5 bytes"), "{refused}");
+    assert!(refused.starts_with("no.feamoe: cannot use this model: blob ends after 5 bytes"), "{refused}");
     let refused = folder.refusal(&["export", "--delta", "old.feamoe", "new.feamoe", "-o", "old.feamoe"]);
     assert!(refused.starts_with("the output old.feamoe is the input old.feamoe"), "{refused}");
     let refused = folder.run(&["export", "--delta", "old.feamoe", "new.feamoe", "-o", "g", "--strip-names"]);

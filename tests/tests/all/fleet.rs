@@ -162,8 +162,8 @@ fn hostile_statuses_are_named_and_decide_nothing() {
     assert_eq!(ran.code, Some(0));
     assert!(said.starts_with("statuses that do not count: 5 forged: a wrong MAC, 2 without a MAC, 2 no status, or damaged, 2 one of several"), "{said}");
     assert!(
-        text.contains(", authenticated; whether they were sent before is not known without the counters of an earlier run (--seen)\n")
-            && text.contains("wrong-key (device pump-1), counter 11: does not count: forged: a wrong MAC\n"),
+        text.contains(", authenticated; without the counters of an earlier run (--seen), it is unknown whether they were seen before\n")
+            && text.contains("wrong-key (device pump-1), counter 11 does not count: forged: a wrong MAC\n"),
         "{text}"
     );
     let refusal = folder.refusal(&["monitor", "--key-file", "fleet.key", "--status", "cut", "unnamed", "wrong-key"]);
@@ -185,11 +185,11 @@ fn without_a_key_the_report_says_that_nothing_is_authenticated() {
     assert_eq!(ran.stderr, "statuses that do not count: 1 superseded by a newer one of the device\n");
     assert!(
         ran.stdout.contains("3 statuses of model ")
-            && ran.stdout.contains(", not authenticated: anybody can have written them\nrows 500 "),
+            && ran.stdout.contains(", not authenticated: anyone could have written them\nrows 500 "),
         "{}",
         ran.stdout
     );
-    assert!(ran.stdout.contains("old (device a), counter 1: does not count: superseded"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("old (device a), counter 1 does not count: superseded"), "{}", ran.stdout);
     let usage = folder.run(&["monitor", "--status", "new", "--seen", "seen.json"]).usage_refused();
     assert!(usage.contains("required arguments were not provided"), "{usage}");
 }
@@ -356,9 +356,9 @@ fn devices_that_fall_silent_are_listed() {
     let ran = command(&["a2", "b", "damaged"], &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains(", authenticated\n"), "{}", ran.stdout);
-    assert!(ran.stderr.contains("devices of --seen that sent nothing that counts: 2;"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("devices in --seen without a status that counts: 2;"), "{}", ran.stderr);
     assert!(
-        ran.stdout.contains("device b: sent nothing that counts since counter 1\ndevice c: sent nothing"),
+        ran.stdout.contains("device b: no status that counts since counter 1\ndevice c: sent nothing"),
         "{}",
         ran.stdout
     );

@@ -197,7 +197,7 @@ fn the_request_to_stop_is_an_end() {
         running.signal(signal);
         let (code, said) = running.end();
         assert_eq!(code, Some(0), "{said:?}");
-        assert_eq!(said.last().unwrap(), "note: a line without an end was left out (7 bytes)");
+        assert_eq!(said.last().unwrap(), "note: an incomplete last line was left out (7 bytes)");
         let _ = folder.run_on(&text.as_bytes()[..half], &train("lending.toml", "b.feamoe", "b.ckpt")).done();
         for (one, other) in [("a.feamoe", "b.feamoe"), ("a.ckpt", "b.ckpt")] {
             assert!(folder.read(one) == folder.read(other), "{signal} {one}");
@@ -319,7 +319,7 @@ fn what_cannot_be_followed_is_refused() {
         (&["--shuffle"][..], "--follow is for a run in one pass"),
         (&["--epochs", "2"], "--follow is for a run in one pass"),
         (&["--epochs", "auto"], "--follow is for a run in one pass"),
-        (&["lending.csv"], "found 2 inputs, expected one to --follow"),
+        (&["lending.csv"], "--follow takes one input, found 2"),
     ] {
         let refused = folder.refusal(&[&train[..], options].concat());
         assert!(refused.starts_with(expected), "{options:?}: {refused}");

@@ -246,7 +246,7 @@ fn an_odd_cell_has_the_same_outcome_in_every_row() {
             assert!(refused.starts_with(&start) && refused.ends_with("(--bad-cells missing)"), "{refused}");
             let printed = folder.run(&[&train[..], &["--bad-cells", "missing"]].concat()).done();
             assert!(
-                printed.contains(&format!("column \"wage\": 1 cells are no numbers and count as missing: {odd:?}")),
+                printed.contains(&format!("column \"wage\": 1 cells are not numbers and count as missing: {odd:?}")),
                 "{printed}"
             );
             let line = printed.lines().find(|line| line.starts_with("wage ")).unwrap();
@@ -289,7 +289,7 @@ fn a_header_that_repeats_is_passed_over_and_counted() {
     let (whole, joined) = (train("whole.csv"), train("joined.csv"));
     assert_eq!((&whole["rows"], &whole["prequential"]), (&joined["rows"], &joined["prequential"]));
     let warnings = joined["warnings"].to_string();
-    assert!(warnings.contains("2 lines repeat the header, joined.csv:902 the first: skipped"), "{warnings}");
+    assert!(warnings.contains("2 lines repeat the header, the first at joined.csv:902; they were skipped"), "{warnings}");
     let scored = folder.run(&["score", "m.feamoe", "joined.csv"]);
     assert_eq!(scored.stdout, folder.run(&["score", "m.feamoe", "whole.csv"]).done());
     assert!(scored.stderr.contains("2 lines repeat the header"), "{}", scored.stderr);
@@ -512,7 +512,7 @@ fn a_feature_that_was_never_missing_and_is_empty_now_is_noted() {
     let _ = folder.run(&["train", "train.csv", "--schema", "s.toml", "-o", "m.feamoe"]).done();
     let scored = folder.run(&["score", "m.feamoe", "empty.csv"]);
     assert!(scored.stdout.lines().skip(1).all(|line| line.ends_with(",missing: wage")), "{}", scored.stdout);
-    let expected = "warning: column \"wage\": missing in 400 of 400 records, never in training\n";
+    let expected = "warning: column \"wage\": missing in 400 of 400 records, but never in training\n";
     assert_eq!(scored.stderr, expected);
     for command in ["evaluate", "recourse"] {
         let said = folder.run(&[command, "m.feamoe", "empty.csv"]).stderr;
@@ -698,7 +698,7 @@ fn a_model_reads_files_of_another_delimiter() {
     folder.write("turned.csv", turned);
     for name in ["named.csv", "turned.csv"] {
         let scored = folder.run(&["score", "bare.feamoe", name]);
-        assert_eq!(scored.stderr, format!("note: {name}:1 names the columns, which the schema names too: skipped\n"));
+        assert_eq!(scored.stderr, format!("note: {name}:1 names the columns, but the schema names them too; the line was skipped\n"));
         assert!(scored.well() == scores, "{name}");
     }
     // With and without names, one after the other: each file has its own order.

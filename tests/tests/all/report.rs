@@ -458,8 +458,8 @@ fn what_cannot_be_reported_is_refused_and_nothing_is_written() {
             vec!["--row", "1501"],
             "test.csv: no record 1501, expected a row from 1 to 1500 that has an outcome and passes the filters",
         ),
-        (vec!["--card", "new.html"], "--card and --output name the same file; name two"),
-        (vec!["--card", "./new.html"], "--card and --output name the same file; name two"),
+        (vec!["--card", "new.html"], "--card and --output name the same file; name two different files"),
+        (vec!["--card", "./new.html"], "--card and --output name the same file; name two different files"),
         (
             vec!["--card", "test.csv"],
             "the output test.csv is the input test.csv, which it would replace; name another file after --card",

@@ -384,7 +384,7 @@ impl Model {
             let schema = self.schema(schema)?;
             let mut stream = Stream::new(Interruptible::new(table.0.rows(&schema.table)?), &schema, Use::Learn)?;
             let threshold = judge::threshold(self.owned.any(), &mut stream, objective)?;
-            threshold.ok_or_else(|| message("the rows have one outcome only; a threshold is chosen on both"))
+            threshold.ok_or_else(|| message("the rows have only one outcome; choosing a threshold needs both"))
         })
     }
 

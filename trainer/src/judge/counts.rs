@@ -68,7 +68,7 @@ pub(super) struct Counted {
 #[non_exhaustive]
 pub enum CountsError {
     /// The shard was judged in another way.
-    #[error("it has another {what} than the shards before")]
+    #[error("its {what} differs from that of the earlier shards")]
     Differs {
         /// What differs.
         what: &'static str,
@@ -81,11 +81,11 @@ pub enum CountsError {
     },
     /// The schema lists no unfavourable outcome, and the shards have several.
     #[error(
-        "the shards have several labels beside the favourable outcome, expected one; list them under target.negative"
+        "the shards have several labels besides the favourable outcome, expected one; list them under target.negative"
     )]
     Labels,
     /// These bytes are no counts.
-    #[error("found bytes that are no counts of an evaluation, or damaged ones")]
+    #[error("the bytes are not counts of an evaluation, or they are damaged")]
     Damaged,
     /// They are of another version.
     #[error("found counts of version {found}, expected version {VERSION}; count with the same version everywhere")]
@@ -159,7 +159,7 @@ impl EvaluationCounts {
                 "column {column:?}: individual unfairness is left out; shards do not add up, since a record is tried with the values that occurred before it"
             ));
         }
-        evaluation.warnings.push("proxies are left out; they are searched for in a sample of all rows".to_owned());
+        evaluation.warnings.push("proxies are left out, since the search for them needs a sample of all rows".to_owned());
         Ok(evaluation)
     }
 

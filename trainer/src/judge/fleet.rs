@@ -36,7 +36,7 @@ pub fn open_key(path: &Path) -> Result<Key, Error> {
         Some(key) => Ok(Key::new(*key)),
         None => Err(refused(
             path,
-            format!("found no key, expected {KEY_DIGITS} hexadecimal digits, such as `openssl rand -hex 32` prints"),
+            format!("found no key, expected {KEY_DIGITS} hexadecimal digits, as `openssl rand -hex 32` prints"),
         )),
     }
 }
@@ -201,7 +201,7 @@ impl Counters {
             }
             None => Err(refused(
                 path,
-                "found no list of counters, expected the file that an earlier run wrote; restore it, or remove it to accept every counter once more".into(),
+                "the file is not a list of counters, as an earlier run writes it; restore it, or remove it to accept every counter once more".into(),
             )),
         }
     }
@@ -437,7 +437,7 @@ fn that_add_up(received: Vec<Received>, refused: &mut Vec<Refused>) -> Vec<Recei
         with.iter_mut().zip(own()).for_each(|(sum, tally)| sum.merge(tally));
         // One alone is shown as the device counted it.
         if sum.is_some() && with.iter().any(Tally::is_full) {
-            let found = format!("found a count of {}: with it a sum passes 4294967294", largest(one));
+            let found = format!("found a count of {}, with which a sum exceeds 4294967294", largest(one));
             refused.push(Refused::new(one, Why::PastCounters, Some(found)));
             _ = past.insert(place);
         } else {

@@ -98,15 +98,15 @@ impl Inputs {
             let Input { feature, missing, clamped, unseen, .. } = input;
             let mut say = |what: String| lines.push(format!("column {feature:?}: {what}"));
             if bad.rows() > 0 {
-                say(format!("{} cells are no numbers and count as missing: {}", bad.rows(), bad.list()));
+                say(format!("{} cells are not numbers and count as missing: {}", bad.rows(), bad.list()));
             }
             let most = |count: u64| *rows >= ENOUGH && count as f64 >= MOST * *rows as f64;
             match training {
                 Some(0.0) if most(*missing) => {
-                    say(format!("missing in {missing} of {rows} records, never in training"))
+                    say(format!("missing in {missing} of {rows} records, but never in training"))
                 }
                 Some(part) if most(*missing) && *part < MOST * (*missing as f64 / *rows as f64) => {
-                    say(format!("missing in {missing} of {rows} records, in training in {:.1} %", 100.0 * part));
+                    say(format!("missing in {missing} of {rows} records, but in {:.1} % in training", 100.0 * part));
                 }
                 None if most(*missing) => say(format!("missing in {missing} of {rows} records")),
                 _ => {}
@@ -115,7 +115,7 @@ impl Inputs {
                 say(format!("outside the training range in {clamped} of {rows} records"));
             }
             if most(*unseen) {
-                say(format!("in {unseen} of {rows} records a level that training had never or rarely"));
+                say(format!("a level that was absent or rare in training in {unseen} of {rows} records"));
             }
         }
         lines

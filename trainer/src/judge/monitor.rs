@@ -272,7 +272,7 @@ pub fn report(fleet: &Fleet, names: &Names, limits: &[(Measure, f32)]) -> Result
         let refused = fleet.refused();
         let misfits = refused.iter().filter_map(|one| Some((&one.file, one.found.as_ref()?)));
         return Err(match (refused.first(), misfits.clone().next()) {
-            (None, _) => Error::Input("found no status, expected one at least".into()),
+            (None, _) => Error::Input("found no status, expected at least one".into()),
             (Some(_), Some((file, found))) if misfits.count() == refused.len() => {
                 Error::Status { file: file.clone(), message: found.clone() }
             }

@@ -65,7 +65,7 @@ pub fn rules(
     for (index, (later, columns)) in ways.iter().enumerate() {
         for (earlier, others) in ways.iter().take(index) {
             if let Some(column) = columns.iter().find(|column| others.contains(column)) {
-                return Err(fault(column, format!("is asked to be {earlier} and {later}, expected one of them")));
+                return Err(fault(column, format!("is {earlier} and {later}, expected only one of them")));
             }
         }
     }
@@ -75,18 +75,18 @@ pub fn rules(
                 return Err(fault(column, "is protected, which recourse never changes".into()));
             }
             if is_wish && key != "immutable" && is_immutable(column) {
-                return Err(fault(column, "is immutable by the schema, so recourse never changes it".into()));
+                return Err(fault(column, "is immutable in the schema, so recourse never changes it".into()));
             }
             let Some(index) = names.iter().position(|name| name == column) else {
                 if is_wish {
-                    return Err(fault(column, format!("is no feature of the model; those are {}", list(&names))));
+                    return Err(fault(column, format!("is not a feature of the model; the features are {}", list(&names))));
                 }
                 continue;
             };
             let kind = features.get(index).map(|feature| feature.kind());
             let is_number = matches!(kind, Some(Kind::Number { .. }));
             if !is_number && matches!(key, "increase_only" | "decrease_only" | "ranges" | "steps") {
-                return Err(fault(column, format!("is a category of the model, features.{key} needs a number")));
+                return Err(fault(column, format!("is a category of the model, but features.{key} needs a number")));
             }
             if let Some(rule) = rules.get_mut(index) {
                 set(rule, said, key, column);

@@ -118,7 +118,7 @@ pub enum CardError {
     Refused(#[from] LoadError),
     /// The section is not a card.
     #[error(
-        "the model's card cannot be read: {0}; it was written by a newer version or damaged: read it with that version, \
+        "the model's card cannot be read: {0}; it is damaged or was written by a newer version; read it with that version, \
          or make a copy without a card with feamoe export"
     )]
     Unreadable(serde_json::Error),

@@ -23,7 +23,7 @@ pub enum Language {
 #[non_exhaustive]
 pub enum ConstantsError {
     /// There is nothing to name them after.
-    #[error("the model has no names to make constants of: make them from the model that it is a copy of")]
+    #[error("the model has no names for the constants; make them from the model that it was exported from")]
     NamesStripped,
 }
 

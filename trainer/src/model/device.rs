@@ -20,7 +20,7 @@ pub enum DeviceError {
     Refused(#[from] LoadError),
     /// The model has fewer background records.
     #[error(
-        "the model has {found} background records, fewer than the {asked} asked for; ask for fewer, or train with more"
+        "the model has {found} background records, but {asked} were asked for; ask for fewer, or train with more"
     )]
     TooFewBackgroundRows {
         /// Records the model has.

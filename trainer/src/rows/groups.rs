@@ -30,7 +30,7 @@ pub struct Attribute {
     without: Seen,
     /// Whether new values become groups.
     open: bool,
-    /// Whether the groups are made of numbers or of several columns.
+    /// Whether the groups come from numbers or from several columns.
     made: bool,
 }
 

@@ -61,7 +61,7 @@ fn start(
         _ => None,
     });
     if followed.is_some() && inputs.len() > 1 {
-        return Err(Error::Input(format!("found {} inputs, expected one that is followed", inputs.len())));
+        return Err(Error::Input(format!("found {} inputs to follow, expected one", inputs.len())));
     }
     let source: Box<dyn Source> = match either(Waiting::all(inputs)?, table, columns, digest)? {
         Opened::Table(table) => table,

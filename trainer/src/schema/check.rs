@@ -144,7 +144,7 @@ fn check_protected<'a>(attribute: &'a Protected, target: &Target, [table, index]
     if attribute.columns().any(|column| *column == target.column) {
         return Err(fault(
             &at("column"),
-            format!("column {:?} is the target, it cannot be protected too", target.column),
+            format!("column {:?} is the target, so it cannot be protected", target.column),
         ));
     }
     check_made_groups(attribute, [table, index])?;
@@ -176,7 +176,7 @@ fn check_made_groups<'a>(attribute: &'a Protected, [table, index]: [Step<'a>; 2]
     if !cuts.is_empty() && !dummies.is_empty() {
         return Err(fault(
             &at("cuts"),
-            "found cuts and dummies, expected one of the two: groups are made in one way".into(),
+            "found cuts and dummies, expected only one of the two".into(),
         ));
     }
     if !(cuts.iter().all(|cut| cut.is_finite()) && cuts.windows(2).all(|two| two[0] < two[1])) {
@@ -185,7 +185,7 @@ fn check_made_groups<'a>(attribute: &'a Protected, [table, index]: [Step<'a>; 2]
     if dummies.len() == 1 {
         return Err(fault(
             &at("dummies"),
-            "found one column, expected two or more; leave the key out, and name it as column".into(),
+            "found one column, expected two or more; remove the key, and name the column as column".into(),
         ));
     }
     distinct(dummies, &at("dummies"))?;
@@ -217,7 +217,7 @@ fn check_intersection<'a>(
     }
     let set: BTreeSet<_> = columns.iter().collect();
     if earlier.iter().any(|other| other.columns.iter().collect::<BTreeSet<_>>() == set) {
-        return Err(fault(&path, "these columns are an intersection already; take out one of the two tables".into()));
+        return Err(fault(&path, "these columns are an intersection already; remove one of the two tables".into()));
     }
     Ok(())
 }
@@ -259,7 +259,7 @@ fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Prot
         }
         disjoint(names, &features.drop, "drop", &at(key))?;
         if names.contains(&target.column) {
-            return Err(fault(&at(key), format!("column {:?} is the target, it cannot be a feature", target.column)));
+            return Err(fault(&at(key), format!("column {:?} is the target, so it cannot be a feature", target.column)));
         }
     }
     let of = |as_feature| protected.iter().filter(move |p| p.as_feature == as_feature).flat_map(Protected::columns);
@@ -277,7 +277,7 @@ fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Prot
             let key = if features.only.is_empty() { "drop lists it" } else { "only does not list it" };
             return Err(fault(
                 &path,
-                format!("column {column:?} is no feature, features.{key}; take one of the two out"),
+                format!("column {column:?} is not a feature because of features.{key}; remove one of the two entries"),
             ));
         }
         if of(false).any(|hidden| hidden == column) {
@@ -346,10 +346,10 @@ fn column_of<'a>(
 ) -> Result<[Step<'a>; 3], Fault<'a>> {
     let path = [Step::Key("features"), Step::Key(key), Step::Key(column)];
     if *column == target.column {
-        return Err(fault(&path, format!("column {column:?} is the target, it cannot be a feature")));
+        return Err(fault(&path, format!("column {column:?} is the target, so it cannot be a feature")));
     }
     if needs_number && features.categorical.contains(column) {
-        return Err(fault(&path, format!("column {column:?} is categorical, features.{key} needs a number")));
+        return Err(fault(&path, format!("column {column:?} is categorical, but features.{key} needs a number")));
     }
     Ok(path)
 }
@@ -374,7 +374,7 @@ fn disjoint<'a>(names: &[String], others: &[String], other_key: &str, path: &[St
     if both.is_empty() {
         return Ok(());
     }
-    Err(fault(path, format!("{} is listed under {other_key} too; it can be only one of the two", list(&both))))
+    Err(fault(path, format!("{} is also listed under {other_key}, expected only one of the two", list(&both))))
 }
 
 /// Returns the byte offset of what `path` leads to, or of the nearest enclosing table that is in

@@ -201,7 +201,7 @@ impl Config {
             (Some(penalties), Some(increment)) => penalties.with(increment),
             (None, Some(Increment::Each(each))) => Ok(each),
             (None, Some(Increment::Same(_))) => {
-                return Err(Error::Input("increment: found one without penalties, whose weight it is".into()));
+                return Err(Error::Input("increment: found one without penalties, which it applies to".into()));
             }
         };
         penalties.map(Some).map_err(|error| Error::Input(error.to_string()))
@@ -216,7 +216,7 @@ impl Config {
         let refuse = |message: String| Err(Error::Input(message));
         let penalties = self.penalties()?;
         if penalties.is_some() && !self.fair.is_empty() {
-            return refuse("found targets and penalties, which are two ways to be fair; leave out one of them".into());
+            return refuse("found targets and penalties, which cannot be combined; leave out one of them".into());
         }
         let mut learner = LearnerOptions::default()
             .penalties(penalties.unwrap_or(Penalties::NONE))

@@ -24,7 +24,7 @@ pub(super) fn check(rows: u32) -> Result<(), Error> {
     if rows <= MOST_DELAY {
         return Ok(());
     }
-    Err(Error::Input(format!("found labels late by {rows} rows, expected 0 to {MOST_DELAY}")))
+    Err(Error::Input(format!("found a label delay of {rows} rows, expected 0 to {MOST_DELAY}")))
 }
 
 /// Rows whose labels are not known yet, oldest first.

@@ -291,8 +291,8 @@ pub struct WindowSummary {
     pub burden: Option<f32>,
     /// Disparate impact, a ratio.
     pub impact: Option<f32>,
-    /// Share of decisions that change when a protected column alone is changed; null where that was
-    /// not asked for.
+    /// Share of decisions that change when only a protected column is changed; null if that was not
+    /// asked for.
     pub individual_unfairness: Option<f64>,
 }
 

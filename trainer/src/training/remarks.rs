@@ -124,7 +124,7 @@ impl fmt::Display for Remark {
             ),
             Self::SameDecisions { selected, rows } => write!(
                 f,
-                "the last {rows} decisions are all the same ({}): gaps of decision rates say nothing",
+                "the last {rows} decisions are all the same ({}): gaps of decision rates are meaningless",
                 if *selected { "selected" } else { "declined" }
             ),
         }

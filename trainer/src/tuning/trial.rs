@@ -86,7 +86,7 @@ pub enum TuneError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The time limit left no trial on all rows.
-    #[error("the time limit ended before one candidate had learned from all rows")]
+    #[error("the time limit was reached before any candidate had learned from all rows")]
     NoTime,
 }
 

@@ -229,7 +229,7 @@ fn models_of_others_and_older_ones_are_refused() {
     }
     let trust = ["--trust", "ours.pem.pub", "--line", "loans"];
     let refused = folder.run(&[&["serve", "unsigned.feamoe"][..], &trust].concat()).refused();
-    assert_eq!(refused, "unsigned.feamoe: not a usable model: the model is not signed");
+    assert_eq!(refused, "unsigned.feamoe: cannot use this model: the model is not signed");
     let first = ["serve", "first.feamoe", "--least-version", "6"];
     let refused = folder.run(&[&first[..], &trust].concat()).refused();
     assert!(refused.ends_with("the model is version 5 of its line, the lowest accepted is 6"), "{refused}");

@@ -393,7 +393,7 @@ class Explanation:
         self.display_data = np.array(
             [["missing" if value is None else value for value in row] for row in document["display_data"]], dtype=object
         ).reshape(self.values.shape)
-        #: For each row with an unfavourable decision, what pulled the score down most: ``feature``,
+        #: For each row with an unfavourable decision, what lowered the score most: ``feature``,
         #: ``value``, ``attribution``, ``protected``, and ``text`` in words.
         self.reasons: list[list[dict[str, Any]]] = document["reasons"]
 

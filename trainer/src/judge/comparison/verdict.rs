@@ -10,7 +10,7 @@ const MOST_NAMED: usize = 3;
 pub(super) fn verdict(comparison: &Comparison) -> String {
     let Comparison { scores, rows, .. } = comparison;
     if scores.largest_change == 0.0 && scores.changed_decisions == 0 {
-        return format!("no change: both models give each of the {rows} rows the same score and decision");
+        return format!("no change: both models give the same score and decision for each of the {rows} rows");
     }
     let all = comparison.decisions.first();
     let (gained, lost) = all.map_or((0, 0), |all| (all.gained, all.lost));

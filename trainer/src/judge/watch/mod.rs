@@ -190,7 +190,7 @@ impl<'m> Watch<'m> {
     pub fn new(model: &'m HostModel<'m>, options: Options) -> Result<Self, Error> {
         let Options { false_alarms, window, .. } = options;
         if !(false_alarms > 0.0 && false_alarms < 1.0) {
-            let message = format!("found a chance of false alarms of {false_alarms}, expected one above 0 and below 1");
+            let message = format!("found a probability of false alarms of {false_alarms}, expected one above 0 and below 1");
             return Err(Error::Input(message));
         }
         if window == 0 {
@@ -316,7 +316,7 @@ impl<'m> Watch<'m> {
         let bad = bad.filter(|(bad, _)| bad.rows() > 0);
         Ok(bad
             .map(|(bad, name)| {
-                format!("column {name:?}: {} cells are no numbers and count as missing: {}", bad.rows(), bad.list())
+                format!("column {name:?}: {} cells are not numbers and count as missing: {}", bad.rows(), bad.list())
             })
             .collect())
     }

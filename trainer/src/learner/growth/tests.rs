@@ -304,7 +304,7 @@ fn reads_what_it_prints() {
 
 #[test]
 fn says_what_is_wrong() {
-    const EXPECTED: &str = "expected every=N with N rows, drift, unfair=M with M rows, or several with commas, for example \
+    const EXPECTED: &str = "expected every=N (rows), drift, unfair=M (rows), or several separated by commas, for example \
                             every=4000,drift; every=0 for a single expert";
     for wrong in ["", "every", "every=", "every=-1", "every=1.5", "drift=1", "unfair", "shrink", "every=5 drift"] {
         assert_eq!(wrong.parse::<Growth>().unwrap_err().to_string(), format!("found `{wrong}`, {EXPECTED}"));

@@ -60,7 +60,7 @@ pub enum QuantizeError {
     /// The logits of some record are past what the integers of a sum hold beside the smallest
     /// weights.
     #[error(
-        "the model's logits reach too far for integer weights; keep float weights, or train with a lower learning rate or more regularisation"
+        "the model's logits are too large for integer weights; keep float weights, or train with a lower learning rate or more regularisation"
     )]
     LogitsTooLarge,
     /// The copy could not be encoded.

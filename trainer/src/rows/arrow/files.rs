@@ -278,7 +278,7 @@ fn check_places(metadata: &ParquetMetaData, length: u64) -> Result<(), ArrowErro
     if metadata.row_groups().iter().all(is_sound) {
         Ok(())
     } else {
-        Err(ArrowError::ParquetError("its index is of another file".into()))
+        Err(ArrowError::ParquetError("its index belongs to another file".into()))
     }
 }
 

@@ -73,7 +73,7 @@ impl Messages {
             messages.first = messages.decode()?;
         }
         if messages.decoder.schema().is_none() {
-            return Err(ArrowError::IpcError("it holds no table".into()));
+            return Err(ArrowError::IpcError("it contains no table".into()));
         }
         Ok(messages)
     }
@@ -131,7 +131,7 @@ impl Messages {
             true if self.ahead.ends_with(ARROW_FILE) => Ok(()),
             true => Err(cut_short()),
             false if self.ahead.is_empty() => Ok(()),
-            false => Err(ArrowError::IpcError("there is more after its end, expected a single stream".into())),
+            false => Err(ArrowError::IpcError("there are bytes after its end, expected a single stream".into())),
         }
     }
 

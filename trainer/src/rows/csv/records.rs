@@ -135,7 +135,7 @@ impl Records {
         // file may have no names.
         let names_columns = !self.table.header && is_header_of(&self.header, &self.table.columns);
         if names_columns {
-            self.remarks.push(format!("{file}:1 names the columns, which the schema names too: skipped"));
+            self.remarks.push(format!("{file}:1 names the columns, but the schema names them too; the line was skipped"));
         }
         if delimiter != self.table.delimiter {
             self.remarks.push(format!(
@@ -295,8 +295,8 @@ impl Source for Records {
 
     fn notes(&self) -> Vec<String> {
         let note = |(lines, place): &(u64, String)| match lines {
-            1 => format!("{place} repeats the header: skipped"),
-            _ => format!("{lines} lines repeat the header, {place} the first: skipped"),
+            1 => format!("{place} repeats the header and was skipped"),
+            _ => format!("{lines} lines repeat the header, the first at {place}; they were skipped"),
         };
         self.remarks.iter().cloned().chain(self.repeated.iter().map(note)).collect()
     }

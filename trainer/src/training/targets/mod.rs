@@ -354,25 +354,25 @@ impl Found<'_> {
         match (verdict, steering) {
             (Verdict::Met, _) => None,
             (Verdict::NotShown, _) if *measure == Measure::RecourseBurden => Some(
-                "within the target by the learner's own sample of distances; an evaluation measures those of the model".into(),
+                "within the target according to the learner's sample of distances; evaluate the model to measure its own distances".into(),
             ),
             (Verdict::NotShown, _) if gaps.is_vacuous(*measure, *target) => {
-                Some("hardly anybody is selected, or nearly everybody, so that the target could not be missed".into())
+                Some("almost nobody or almost everybody is selected, so the target could not be missed".into())
             }
             (Verdict::NotShown, _) => {
-                Some(format!("within the target, but the 95 % interval of {records} is not: more records would decide"))
+                Some(format!("within the target, but the 95 % interval of {records} is not; more records are needed"))
             }
             (Verdict::NotMet, _) if gaps.interval(*measure).is_some_and(reaches_within) => {
                 Some(format!("past the target by less than the sampling noise of {records}"))
             }
             (Verdict::NotMet, Steering { opposed_by: Some(other), .. }) => {
-                Some(format!("the {} target pulls the other way; raise one of the two targets", other.name()))
+                Some(format!("the {} target works against it; raise one of the two targets", other.name()))
             }
             (Verdict::NotMet, Steering { at_limit: true, .. }) => {
-                Some("its force is at its bound: with these features the gap goes no further down".into())
+                Some("its penalty is at its limit; with these features the gap cannot be reduced further".into())
             }
             (Verdict::NotMet, _) => Some(
-                "no target pulls the other way: not settled yet (give it more rows or passes), or the stream drifts faster than it is followed".into(),
+                "no target works against it; it has not settled yet (use more rows or passes), or the stream drifts too fast".into(),
             ),
         }
     }

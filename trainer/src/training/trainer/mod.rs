@@ -96,7 +96,7 @@ impl Trainer {
     /// delay out of its range.
     pub fn new<S: AsRef<str>>(columns: &[S], schema: Schema, options: &Options) -> Result<Self, Error> {
         if options.epochs != 1 || options.shuffle {
-            return Err(Error::Input("records that are pushed are learned from once, in their order".into()));
+            return Err(Error::Input("pushed records are learned from once, in the order given".into()));
         }
         let columns: Arc<[String]> = columns.iter().map(|name| name.as_ref().to_owned()).collect();
         let schema = without_weight(&schema, options.weight.as_deref())?.into_owned();
@@ -111,7 +111,7 @@ impl Trainer {
         options: &Options,
     ) -> Result<Self, Error> {
         if options.label_delay > 0 && (options.epochs > 1 || options.shuffle) {
-            return Err(Error::Input("labels are late only in a single pass in the order of the data".into()));
+            return Err(Error::Input("a label delay needs a single pass in the order of the data".into()));
         }
         delay::check(options.label_delay)?;
         let mut admission = Admission::new(columns, file, &schema, Use::Learn)?;
@@ -399,7 +399,7 @@ impl Trainer {
         if state.rows == 0 && delay.waiting() > 0 {
             let (waiting, late) = (delay.waiting(), delay.rows());
             let message =
-                format!("found {waiting} rows, expected more: labels are late by {late} rows, so none is known yet");
+                format!("found {waiting} rows, expected more, since with a label delay of {late} rows no label is known yet");
             return Err(ExportError::Data(Error::Input(message)));
         }
         let learner = &state.learner;
