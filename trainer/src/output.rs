@@ -267,9 +267,7 @@ fn device(path: &Path, target: &Path) -> io::Result<Option<fs::File>> {
 
 fn refuse_terminal(place: &impl IsTerminal, content: Content) -> io::Result<()> {
     match content == Content::Binary && place.is_terminal() {
-        true => {
-            Err(io::Error::other("a terminal cannot show binary data; name a file, or redirect the output"))
-        }
+        true => Err(io::Error::other("a terminal cannot show binary data; name a file, or redirect the output")),
         false => Ok(()),
     }
 }

@@ -455,8 +455,9 @@ fn what_is_read_is_not_overwritten() {
     assert_eq!(refusal(&["-o", "0.csv"]), said("0.csv", "--output"));
     assert_eq!(refusal(&["-o", "parts.ckpt", "--checkpoint", "c"]), said("parts.ckpt", "--output"));
     assert_eq!(refusal(&["-o", "m", "--checkpoint", "0.csv"]), said("0.csv", "--checkpoint"));
-    let both =
-        |place: &str| format!("{place}: both the model and the checkpoint would be written to this file; name two different files");
+    let both = |place: &str| {
+        format!("{place}: both the model and the checkpoint would be written to this file; name two different files")
+    };
     assert_eq!(refusal(&["-o", "m", "--checkpoint", "./m"]), both("./m"));
     assert_eq!(
         folder.refusal(&[&TRAIN[..], &["m", "0.csv", "--checkpoint", "lending.toml"]].concat()),

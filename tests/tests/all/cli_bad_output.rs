@@ -238,7 +238,8 @@ fn a_model_and_a_checkpoint_in_one_place_are_refused_however_it_is_spelled() {
         let train = ["train", "lending.csv", "--schema", "lending.toml", "-o", "deep/both", "--checkpoint", checkpoint];
         let message = folder.refusal(&train);
         assert!(
-            message.ends_with("both the model and the checkpoint would be written to this file; name two different files"),
+            message
+                .ends_with("both the model and the checkpoint would be written to this file; name two different files"),
             "{message}"
         );
     }

@@ -176,7 +176,9 @@ fn a_delta_no_smaller_than_the_model_is_refused() {
     let limit = blob(2).as_slice().len();
     assert!(matches!(error, DeltaError::NoSmaller { found, limit: l } if found >= limit && l == limit), "{error}");
     assert!(
-        error.to_string().ends_with(&format!(" bytes, but the new model itself has only {limit}; send the model instead")),
+        error
+            .to_string()
+            .ends_with(&format!(" bytes, but the new model itself has only {limit}; send the model instead")),
         "{error}"
     );
 }

@@ -548,14 +548,20 @@ fn shards_that_do_not_belong_together_are_refused() {
     merged(&[free], &JOIN).unwrap();
     let waiting = Options { label_delay: 60_000, ..shared.clone() };
     let waiting = [learned(&waiting, &text(1, 60_600, &["m", "f"])), learned(&waiting, &text(2, 60_600, &["m", "f"]))];
-    assert_eq!(refused(&waiting, &JOIN), "in the shards 120000 rows of the shards wait for their labels, but a run keeps at most 100000 at most");
+    assert_eq!(
+        refused(&waiting, &JOIN),
+        "120000 rows of the shards wait for their labels, but a run keeps at most 100000"
+    );
     let many = vec![shard.clone(); 65];
     let too_many =
         "found 65 shards, but a mixture holds at most 64 experts; merge some of the shards first, and then the results";
     assert_eq!(refused(&many, &Merging { experts: Some(5), ..JOIN }), too_many);
     let many = vec![shard; 40];
     let all = 40 * expected;
-    assert_eq!(refused(&many, &JOIN), format!("the shards have {all} experts together, but a mixture holds at most 64"));
+    assert_eq!(
+        refused(&many, &JOIN),
+        format!("the shards have {all} experts together, but a mixture holds at most 64")
+    );
     let merged = merged(&many, &Merging { experts: Some(5), ..JOIN }).unwrap();
     assert_eq!(merged.learner().experts(), 5);
 }

@@ -289,7 +289,10 @@ fn a_header_that_repeats_is_passed_over_and_counted() {
     let (whole, joined) = (train("whole.csv"), train("joined.csv"));
     assert_eq!((&whole["rows"], &whole["prequential"]), (&joined["rows"], &joined["prequential"]));
     let warnings = joined["warnings"].to_string();
-    assert!(warnings.contains("2 lines repeat the header, the first at joined.csv:902; they were skipped"), "{warnings}");
+    assert!(
+        warnings.contains("2 lines repeat the header, the first at joined.csv:902; they were skipped"),
+        "{warnings}"
+    );
     let scored = folder.run(&["score", "m.feamoe", "joined.csv"]);
     assert_eq!(scored.stdout, folder.run(&["score", "m.feamoe", "whole.csv"]).done());
     assert!(scored.stderr.contains("2 lines repeat the header"), "{}", scored.stderr);
@@ -698,7 +701,10 @@ fn a_model_reads_files_of_another_delimiter() {
     folder.write("turned.csv", turned);
     for name in ["named.csv", "turned.csv"] {
         let scored = folder.run(&["score", "bare.feamoe", name]);
-        assert_eq!(scored.stderr, format!("note: {name}:1 names the columns, but the schema names them too; the line was skipped\n"));
+        assert_eq!(
+            scored.stderr,
+            format!("note: {name}:1 names the columns, but the schema names them too; the line was skipped\n")
+        );
         assert!(scored.well() == scores, "{name}");
     }
     // With and without names, one after the other: each file has its own order.

@@ -370,10 +370,7 @@ fn the_command_makes_keys_signs_and_verifies() {
     assert_eq!(folder.text("own.key.pub"), folder.text("first.pub"));
     fs::remove_file(folder.path("own.key.pub")).unwrap();
     let said = folder.run(&["sign", "--new-key", "own.key"]).done();
-    assert!(
-        said.starts_with("found the private key own.key (keep it secret and back it up) and wrote the"),
-        "{said}"
-    );
+    assert!(said.starts_with("found the private key own.key (keep it secret and back it up) and wrote the"), "{said}");
     fs::remove_file(folder.path("own.key")).unwrap();
     let alone = folder.refusal(&["sign", "--new-key", "own.key"]);
     assert!(alone.starts_with("own.key.pub: there is a public key already"), "{alone}");

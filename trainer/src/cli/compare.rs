@@ -126,7 +126,10 @@ fn schema_of(cards: [Option<Card>; 2], [first, second]: [&Path; 2]) -> anyhow::R
         }
         [Some(schema), _] | [None, Some(schema)] => Ok(schema),
         [None, None] => {
-            bail!("{}: the model does not state which column is the target; name a schema with --schema", first.display())
+            bail!(
+                "{}: the model does not state which column is the target; name a schema with --schema",
+                first.display()
+            )
         }
     }
 }

@@ -247,7 +247,10 @@ pub fn other_labels(labels: &OtherLabels) -> String {
     match labels.rows {
         0 => String::new(),
         rows => {
-            format!("{rows} rows were left out because their label is neither outcome{}\n\n", values(&labels.values, rows))
+            format!(
+                "{rows} rows were left out because their label is neither outcome{}\n\n",
+                values(&labels.values, rows)
+            )
         }
     }
 }

@@ -300,7 +300,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     let copied = load_any(output, &copy)?;
     if was_signed && options.onnx.is_none() && Signature::claimed(copy.as_slice()).is_err() {
-        print::note("note: the copy is not signed, since its bytes differ from the model's; sign it with `feamoe sign`");
+        print::note(
+            "note: the copy is not signed, since its bytes differ from the model's; sign it with `feamoe sign`",
+        );
     }
     let image = options.factory.map(|slot_bytes| options.image(copy.as_slice(), slot_bytes)).transpose()?;
     let onnx = options.onnx.as_ref().map(|_| onnx_of(&options.model, &copy)).transpose()?;

@@ -20,7 +20,8 @@ Measures compare the decisions on a group u with those on the reference r, the p
 
 /// Definition and sign of the measures of decisions, for the help of the commands that print only
 /// these.
-pub const OF_DECISIONS: &str = concat!(of_decisions!(), "Values of spd, aod and eopp below 0 are to the disadvantage of u.");
+pub const OF_DECISIONS: &str =
+    concat!(of_decisions!(), "Values of spd, aod and eopp below 0 are to the disadvantage of u.");
 
 /// Definition and sign of every measure, for the help of the commands that take limits.
 pub const MEASURES: &str = concat!(

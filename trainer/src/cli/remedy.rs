@@ -43,11 +43,15 @@ pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
         } => Some("`feamoe train --checkpoint FILE` writes one"),
         Error::MissingColumn { .. } if error.to_string().contains("a schema") => Some("name a schema with --schema"),
         Error::NotANumber { .. } | Error::NegativeForLog { .. } => Some("use --bad-cells missing"),
-        Error::Background { .. } if error.to_string().ends_with("from a file that has it") => Some("use --background FILE"),
+        Error::Background { .. } if error.to_string().ends_with("from a file that has it") => {
+            Some("use --background FILE")
+        }
         Error::Input(message) if message.contains("the protected column that the monitor watched") => {
             Some("use --attribute COLUMN")
         }
-        Error::Status { message, .. } if message.ends_with("choose another attribute") => Some("use --attribute COLUMN"),
+        Error::Status { message, .. } if message.ends_with("choose another attribute") => {
+            Some("use --attribute COLUMN")
+        }
         _ => None,
     }
 }

@@ -106,7 +106,9 @@ fn line(requirement: &Requirement, nobody: &str) -> String {
     if requirement.is_vacuous {
         text.push_str("; almost nobody or almost everybody is selected, so the limit could not be exceeded");
     } else if *verdict == Verdict::NotShown {
-        text.push_str("; the interval of a group extends past the limit, or there is no interval: more records are needed");
+        text.push_str(
+            "; the interval of a group extends past the limit, or there is no interval: more records are needed",
+        );
     }
     let all: Vec<String> = judged
         .iter()

@@ -163,7 +163,10 @@ fn refuse(model: &Path, store: Option<Store<'_>>, read: &[&Path]) -> anyhow::Res
     }
     refuse_overwriting("--checkpoint", path, read.iter().copied())?;
     if destination(path) == destination(model) {
-        bail!("{}: both the model and the checkpoint would be written to this file; name two different files", path.display());
+        bail!(
+            "{}: both the model and the checkpoint would be written to this file; name two different files",
+            path.display()
+        );
     }
     Ok(())
 }

@@ -197,9 +197,8 @@ fn signed(
     let other: Option<(AlignedBytes, &Path)> = names_of.map(|path| anyhow::Ok((read_blob(path)?, path))).transpose()?;
     let other = other.as_ref().map(|(blob, path)| load_any(path, blob)).transpose()?;
     if let (Some(other), Some(names_of)) = (&other, names_of) {
-        check_origin(own.any(), other.any()).with_context(|| {
-            format!("{}: {} was not exported from this model", names_of.display(), model.display())
-        })?;
+        check_origin(own.any(), other.any())
+            .with_context(|| format!("{}: {} was not exported from this model", names_of.display(), model.display()))?;
     }
     let schema = other.as_ref().unwrap_or(&own).any().schema();
     let private = keys::read_private(key)?;

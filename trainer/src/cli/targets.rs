@@ -16,7 +16,9 @@ pub fn render(judged_on: JudgedOn, gaps: &[GroupGaps], targets: &[TargetReport])
     let mut text = String::new();
     let (heading, rows) = match judged_on {
         JudgedOn::LastRows => ("the exported weights over the last rows, each row before it was learned from:", "-"),
-        JudgedOn::HeldOutRows => ("the model, on the one row in ten that only the first pass learned from:", "held out"),
+        JudgedOn::HeldOutRows => {
+            ("the model, on the one row in ten that only the first pass learned from:", "held out")
+        }
         JudgedOn::Shards => ("the shards before they were merged, each on its own evaluation rows:", "-"),
     };
     if !gaps.is_empty() {

@@ -225,7 +225,9 @@ impl Learning {
         }
         for (flag, is_given) in [("--penalties", self.penalties.is_some()), ("--increment", self.increment.is_some())] {
             if is_given {
-                bail!("{flag} applies to the paper's penalties; add --fairness paper, or set targets with --fair instead");
+                bail!(
+                    "{flag} applies to the paper's penalties; add --fairness paper, or set targets with --fair instead"
+                );
             }
         }
         Ok((None, None))

@@ -159,7 +159,9 @@ impl EvaluationCounts {
                 "column {column:?}: individual unfairness is left out; shards do not add up, since a record is tried with the values that occurred before it"
             ));
         }
-        evaluation.warnings.push("proxies are left out, since the search for them needs a sample of all rows".to_owned());
+        evaluation
+            .warnings
+            .push("proxies are left out, since the search for them needs a sample of all rows".to_owned());
         Ok(evaluation)
     }
 

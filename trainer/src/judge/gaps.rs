@@ -97,7 +97,11 @@ impl schemars::JsonSchema for Measures {
             let keys = [
                 (name.to_owned(), &value, format!("The measure {name}.")),
                 (format!("{name}_interval"), &interval, format!("95 % interval of {name}; null if there is none.")),
-                (format!("{name}_corrected"), &interval, "The interval that holds for all groups simultaneously.".to_owned()),
+                (
+                    format!("{name}_corrected"),
+                    &interval,
+                    "The interval that holds for all groups simultaneously.".to_owned(),
+                ),
             ];
             for (key, schema, description) in keys {
                 let mut schema = schema.clone();

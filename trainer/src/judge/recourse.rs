@@ -79,7 +79,10 @@ pub fn rules(
             }
             let Some(index) = names.iter().position(|name| name == column) else {
                 if is_wish {
-                    return Err(fault(column, format!("is not a feature of the model; the features are {}", list(&names))));
+                    return Err(fault(
+                        column,
+                        format!("is not a feature of the model; the features are {}", list(&names)),
+                    ));
                 }
                 continue;
             };

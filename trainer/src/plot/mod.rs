@@ -64,7 +64,9 @@ pub enum PlotError {
     #[error("the record to draw does not exist")]
     NoRecord,
     /// The records start from different base values.
-    #[error("a decision plot needs one base value, but with the gate held fixed each record has its own; use another method")]
+    #[error(
+        "a decision plot needs one base value, but with the gate held fixed each record has its own; use another method"
+    )]
     SeveralBases,
 }
 

@@ -174,10 +174,7 @@ fn check_made_groups<'a>(attribute: &'a Protected, [table, index]: [Step<'a>; 2]
         return Ok(());
     }
     if !cuts.is_empty() && !dummies.is_empty() {
-        return Err(fault(
-            &at("cuts"),
-            "found cuts and dummies, expected only one of the two".into(),
-        ));
+        return Err(fault(&at("cuts"), "found cuts and dummies, expected only one of the two".into()));
     }
     if !(cuts.iter().all(|cut| cut.is_finite()) && cuts.windows(2).all(|two| two[0] < two[1])) {
         return Err(fault(&at("cuts"), "expected ascending numbers, such as [30, 62]".into()));
@@ -259,7 +256,10 @@ fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Prot
         }
         disjoint(names, &features.drop, "drop", &at(key))?;
         if names.contains(&target.column) {
-            return Err(fault(&at(key), format!("column {:?} is the target, so it cannot be a feature", target.column)));
+            return Err(fault(
+                &at(key),
+                format!("column {:?} is the target, so it cannot be a feature", target.column),
+            ));
         }
     }
     let of = |as_feature| protected.iter().filter(move |p| p.as_feature == as_feature).flat_map(Protected::columns);

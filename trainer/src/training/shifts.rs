@@ -25,9 +25,10 @@ pub(super) fn check(schema: &Schema, fair_by: FairBy, is_feature: impl Fn(&str) 
             fault(format!("features.monotone names {:?}, but the threshold changes with it", only.column))
         }
         (_, [only]) if is_feature(&only.column) => Ok(()),
-        (_, [only]) => {
-            fault(format!("column {:?} is not a feature; set as_feature = true, and list it under features.only if that list is used", only.column))
-        }
+        (_, [only]) => fault(format!(
+            "column {:?} is not a feature; set as_feature = true, and list it under features.only if that list is used",
+            only.column
+        )),
         (_, others) => fault(format!("the schema has {} protected columns", others.len())),
     }
 }

@@ -49,7 +49,8 @@ pub fn explain(options: &Options, out: &mut dyn Write) -> anyhow::Result<Option<
     let shapes = shaper.shapes(&density, explainer.outcome())?;
     for Shape { feature, left_out: LeftOut { points, share }, points: given, is_number, .. } in &shapes.shapes {
         if *points > 0 {
-            let (what, which) = if *is_number { ("bins", "evenly spaced") } else { ("levels", "the most frequent ones") };
+            let (what, which) =
+                if *is_number { ("bins", "evenly spaced") } else { ("levels", "the most frequent ones") };
             let given = given.iter().filter(|point| point.share.is_some()).count();
             print::note(&format!(
                 "note: {feature}: {points} {what} with {:.1} % of the rows are left out; {given} points are shown, {which}",

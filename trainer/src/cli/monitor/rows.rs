@@ -36,7 +36,9 @@ pub enum Line<'a> {
 /// Runs the command.
 pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
     if options.require.limits().next().is_some() {
-        bail!("--require applies to the statuses of devices (--status); for rows, use feamoe evaluate MODEL DATA --require");
+        bail!(
+            "--require applies to the statuses of devices (--status); for rows, use feamoe evaluate MODEL DATA --require"
+        );
     }
     let blob = read_blob(path)?;
     let model = load_model(path, &blob)?;

@@ -58,7 +58,10 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         let file = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
         // With a key, only one of two identical statuses counts.
         if options.key_file.is_none() && files.contains(&file) {
-            bail!("{}: found the same status twice, which would be counted twice; name each status once", path.display());
+            bail!(
+                "{}: found the same status twice, which would be counted twice; name each status once",
+                path.display()
+            );
         }
         files.push(file);
         inbox.read(path)?;

@@ -104,7 +104,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         #[cfg(feature = "parquet")]
         Format::Parquet => {
             let Some(path) = output else {
-                bail!("a Parquet file cannot be printed on a terminal; name a file with --output, or - for standard output")
+                bail!(
+                    "a Parquet file cannot be printed on a terminal; name a file with --output, or - for standard output"
+                )
             };
             let mut file = print::create_binary(path)?;
             score(options, |layout| parquet::File::new(layout, &mut file))?;

@@ -190,7 +190,8 @@ impl<'m> Watch<'m> {
     pub fn new(model: &'m HostModel<'m>, options: Options) -> Result<Self, Error> {
         let Options { false_alarms, window, .. } = options;
         if !(false_alarms > 0.0 && false_alarms < 1.0) {
-            let message = format!("found a probability of false alarms of {false_alarms}, expected one above 0 and below 1");
+            let message =
+                format!("found a probability of false alarms of {false_alarms}, expected one above 0 and below 1");
             return Err(Error::Input(message));
         }
         if window == 0 {

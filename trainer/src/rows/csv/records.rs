@@ -135,7 +135,8 @@ impl Records {
         // file may have no names.
         let names_columns = !self.table.header && is_header_of(&self.header, &self.table.columns);
         if names_columns {
-            self.remarks.push(format!("{file}:1 names the columns, but the schema names them too; the line was skipped"));
+            self.remarks
+                .push(format!("{file}:1 names the columns, but the schema names them too; the line was skipped"));
         }
         if delimiter != self.table.delimiter {
             self.remarks.push(format!(

@@ -398,8 +398,9 @@ impl Trainer {
         let Self { schema, encoding, admission, encoder, reservoir, delay, state, reading, .. } = &*fitted;
         if state.rows == 0 && delay.waiting() > 0 {
             let (waiting, late) = (delay.waiting(), delay.rows());
-            let message =
-                format!("found {waiting} rows, expected more, since with a label delay of {late} rows no label is known yet");
+            let message = format!(
+                "found {waiting} rows, expected more, since with a label delay of {late} rows no label is known yet"
+            );
             return Err(ExportError::Data(Error::Input(message)));
         }
         let learner = &state.learner;
