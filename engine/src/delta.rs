@@ -153,7 +153,7 @@ impl Width {
         })
     }
 
-    /// Writes a weight to the start of `out`; `None` where it does not fit.
+    /// Writes a weight to the start of `out`; `None` if it does not fit.
     fn write(self, weight: u32, out: &mut [u8]) -> Option<()> {
         let bytes = weight.to_le_bytes();
         let bytes = bytes.get(..self.bytes())?;
@@ -185,7 +185,7 @@ impl Table {
     }
 
     /// Returns the offset of a weight in its blob, in bytes: of an expert in the gate's lane or
-    /// (`own`) its own. Past the table's end where there is none.
+    /// (`own`) its own. Past the table's end if there is none.
     #[must_use]
     pub fn weight(&self, width: Width, row: usize, expert: u32, own: bool) -> usize {
         let stride = stride(self.experts as usize);
@@ -272,7 +272,7 @@ pub fn header(payload: &[u8]) -> [u8; HEADER_BYTES] {
     [m0, m1, m2, m3, v0, v1, c0, c1, c2, c3]
 }
 
-/// Returns the header of version 2 that goes before a payload; `None` where the payload is past
+/// Returns the header of version 2 that goes before a payload; `None` if the payload is past
 /// [`MAX_BLOB_BYTES`].
 #[must_use]
 pub fn header_of_integers(payload: &[u8]) -> Option<[u8; frame::HEADER_BYTES]> {
@@ -331,7 +331,7 @@ fn widths(version: u16, reader: &mut Reader<'_>) -> Option<[Width; 2]> {
     Some([Width::from_bits(old)?, Width::from_bits(new)?])
 }
 
-/// Writes the new blob; `None` where the delta makes no sense.
+/// Writes the new blob; `None` if the delta makes no sense.
 fn build(
     outline: &Outline<'_>,
     [from_width, to_width]: [Width; 2],
@@ -382,7 +382,7 @@ fn build(
     (bits.at.div_ceil(8) == bits.bytes.len()).then_some(())
 }
 
-/// Copies bytes to the start of `out`; returns the rest of it, `None` where they do not fit.
+/// Copies bytes to the start of `out`; returns the rest of it, `None` if they do not fit.
 fn put<'o>(out: &'o mut [u8], bytes: &[u8]) -> Option<&'o mut [u8]> {
     let (to, rest) = out.split_at_mut_checked(bytes.len())?;
     to.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);

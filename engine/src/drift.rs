@@ -37,7 +37,7 @@
 //!
 //! *Cost:* an update merges two buckets on average; every 32nd walks thrice over the 80 buckets at
 //! most, without a division as long as nothing changes. *Memory:* 724 bytes; [`Adwin::new`] is
-//! `const`. Never panics; numbers that are not finite are passed over.
+//! `const`. Never panics; numbers that are not finite are skipped.
 
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +96,7 @@ pub(crate) mod f32_le {
     }
 }
 
-/// As [`f32_le`], but a number in formats that people read.
+/// Like [`f32_le`], but a number in formats that people read.
 mod f32_bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -22,9 +22,9 @@
 //!   the key and the hash of the schema are signed together: a bit that flips anywhere is refused,
 //!   by the load or here. A verifier hashes the blob in place, in one pass. The file is named by the
 //!   SHA-256 of all its bytes, which `feamoe inspect` shows.
-//! - **By what.** By the Ed25519 key that the section names. That name is a claim: anybody can sign
-//!   with a key of their own. [`Signers`] lists the keys that are trusted; to revoke one, take it off
-//!   that list.
+//! - **By what.** By the Ed25519 key that the section names. That name is a claim: anyone can sign
+//!   with a key of their own. [`Signers`] lists the keys that are trusted; to revoke one, take it
+//!   off that list.
 //! - **What a signature does not say.** Not when it was made, nor until when it holds. Not that the
 //!   model is good, fair or fit for a device. Not that it is the newest: an older model stays signed,
 //!   and only [`Versions`] keeps it out. Nothing is encrypted.

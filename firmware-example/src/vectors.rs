@@ -260,7 +260,7 @@ impl Raw {
 /// Sets a record to values without floats, one by one.
 ///
 /// # Errors
-/// Where they are not those of the record's model.
+/// If they are not those of the record's model.
 #[inline(never)]
 pub fn set_raw<const FEATURES: usize>(
     record: &mut integer::Record<'_, FEATURES>,

@@ -12,11 +12,11 @@ const fn chosen(given: Option<&str>, default: usize) -> usize {
     }
 }
 
-/// Most features of a model.
+/// The largest number of features of a model.
 pub const FEAMOE_FEATURES: usize = chosen(option_env!("FEAMOE_FEATURES"), 32);
-/// Most experts of a model; even.
+/// The largest number of experts of a model; even.
 pub const FEAMOE_EXPERTS: usize = chosen(option_env!("FEAMOE_EXPERTS"), 16);
-/// Most records that exact values are computed against.
+/// The largest number of records that exact values are computed against.
 pub const FEAMOE_BACKGROUND: usize = chosen(option_env!("FEAMOE_BACKGROUND"), 4);
 /// Groups of a monitor, the reference first.
 #[cfg(feature = "device")]

@@ -94,7 +94,7 @@ pub trait Kept: Sized + 'static {
     type Record: 'static;
 
     /// # Safety
-    /// As [`Sealed::value`].
+    /// Like [`Sealed::value`].
     unsafe fn value(place: NonNull<Self>) -> Result<NonNull<Self::Model>, Status>;
 }
 
@@ -139,7 +139,7 @@ pub unsafe fn values<M: Kept, R: 'static, const KIND: usize>(
     if model.crc32() == crc32 { Ok((model, values)) } else { Err(Status::OtherModel) }
 }
 
-/// As [`values`], to read.
+/// Like [`values`], to read.
 ///
 /// # Safety
 /// The header's contract.
@@ -166,7 +166,7 @@ pub unsafe fn bytes(bytes: *const u8, length: usize) -> Result<&'static [u8], St
     Ok(unsafe { core::slice::from_raw_parts(bytes.as_ptr(), length) })
 }
 
-/// As [`bytes`], to write to.
+/// Like [`bytes`], to write to.
 ///
 /// # Safety
 /// The header's contract; nothing else uses the bytes.
@@ -216,7 +216,7 @@ impl<T, const KIND: usize> Sealed<T, KIND> {
     /// Puts a copy of a value under its seal, by way of no stack.
     ///
     /// # Safety
-    /// As [`Sealed::put`]; a copy of the value's bytes is a value.
+    /// Like [`Sealed::put`]; a copy of the value's bytes is a value.
     #[cfg(feature = "device")]
     pub unsafe fn copy(place: NonNull<Self>, from: &'static T) {
         // SAFETY: the field of a place that is writable.

@@ -237,7 +237,7 @@ unsafe fn level_code<M: Kept>(model: *const M, index: usize, level: *const c_cha
     })
 }
 
-/// Returns the code of a level; `None` where the model does not know it.
+/// Returns the code of a level; `None` if the model does not know it.
 pub fn code_of(schema: Schema<'_>, index: usize, level: &str) -> Result<Option<u16>, Status> {
     let feature = schema.features().get(index).ok_or(Status::UnknownFeature)?;
     let Kind::Category { .. } = feature.kind() else { return Err(Status::NotACategory) };

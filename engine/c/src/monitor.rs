@@ -1,4 +1,4 @@
-//! A device that watches itself.
+//! A device that monitors itself.
 
 use feamoe_engine::fairness::Measure as EngineMeasure;
 use feamoe_engine::monitor::{DeviceId, Key, MonitorError, Sender as EngineSender, Token as EngineToken};
@@ -175,8 +175,8 @@ pub unsafe extern "C" fn feamoe_monitor_label(monitor: *mut Monitor, token: *con
     })
 }
 
-/// Counts how far a declined record is from a favourable decision, in standard deviations; NaN
-/// where no recourse was found.
+/// Counts how far a declined record is from a favourable decision, in standard deviations; NaN if
+/// no recourse was found.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_distance(monitor: *mut Monitor, token: *const Token, distance: f32) -> Status {
     status(|| {
@@ -211,8 +211,8 @@ pub unsafe extern "C" fn feamoe_monitor_group(monitor: *mut Monitor, group: u32,
     })
 }
 
-/// Returns the gap of a group to the reference by a measure, one of feamoe_measure; NaN where a
-/// rate has no records.
+/// Returns the gap of a group to the reference by a measure, one of feamoe_measure; NaN if a rate
+/// has no records.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_gap(monitor: *mut Monitor, group: u32, measure: u32, gap: *mut f32) -> Status {
     status(|| {

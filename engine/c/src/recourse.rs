@@ -83,7 +83,7 @@ pub struct Answer {
     pub found: bool,
     /// Whether the search was stopped: the answer is the nearest one found until then.
     pub stopped: bool,
-    /// How far it is, in standard deviations; 0 where the record is favourable as it is.
+    /// How far it is, in standard deviations; 0 if the record is favourable as it is.
     pub distance: f32,
     /// The score after the changes; without an answer, the record's own.
     pub probability: f32,

@@ -60,7 +60,7 @@ pub struct Target {
     pub sequence: u32,
     /// Lowest version of its line that it may be.
     pub least_version: u32,
-    /// Where the slot is marked as failed before it is erased; 0 where it need not be.
+    /// Where the slot is marked as failed before it is erased; 0 if it need not be.
     pub failed_at: u32,
 }
 

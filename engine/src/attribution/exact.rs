@@ -28,7 +28,8 @@ use crate::mixture::Term;
 use crate::model::Model;
 use crate::record::Record;
 
-/// Most players of one game: `2^32` coalitions, some seconds a background record on a workstation.
+/// The largest number of players of one game: `2^32` coalitions, some seconds a background record
+/// on a workstation.
 pub const MAX_PLAYERS: usize = 32;
 const _: () = assert!(MAX_PLAYERS <= 32, "sets of players are the bits of a u32, and coalitions are counted in a u64");
 
@@ -80,8 +81,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Explains a record by [`Method::Exact`], into the caller's memory. See [`Model::exact_cost`].
     ///
     /// # Errors
-    /// As [`Model::exact_cost`]; [`ExplainError::TooManyPlayers`] past [`MAX_PLAYERS`]. Then
-    /// `attribution` is unchanged.
+    /// The same as [`Model::exact_cost`]; [`ExplainError::TooManyPlayers`] past [`MAX_PLAYERS`].
+    /// Then `attribution` is unchanged.
     pub fn exact_into(
         &self,
         record: &Record<'_, FEATURES>,
@@ -93,13 +94,13 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.exact_while(record, background, game, workspace, |_| true, attribution)
     }
 
-    /// As [`Model::exact_into`]. After each background record `keep_going` receives the number of
+    /// Like [`Model::exact_into`]. After each background record `keep_going` receives the number of
     /// coalitions so far; where it returns false, all ends: a part of the games has no value.
     /// [`Model::exact_cost`] says beforehand how many there are.
     ///
     /// # Errors
-    /// As [`Model::exact_into`]; [`ExplainError::Stopped`], then `attribution` holds the score
-    /// alone.
+    /// The same as [`Model::exact_into`]; [`ExplainError::Stopped`], then `attribution` holds the
+    /// score alone.
     pub fn exact_while(
         &self,
         record: &Record<'_, FEATURES>,
@@ -116,7 +117,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// kernel.
     ///
     /// # Errors
-    /// As [`Model::exact_while`].
+    /// The same as [`Model::exact_while`].
     #[doc(hidden)]
     #[allow(clippy::too_many_arguments)] // kernel; record, background, game; memory; how long
     pub fn exact_with(
@@ -293,7 +294,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
         of_nobody
     }
 
-    /// As [`Workspace::play`], coalition by coalition in f64: each differs from the one before by
+    /// Like [`Workspace::play`], coalition by coalition in f64: each differs from the one before by
     /// one player (Gray 1953).
     #[inline(never)]
     fn play_in_f64(&mut self, walk: &mut Walk<'_, FEATURES, EXPERTS>, space: Space, players: usize) -> f64 {

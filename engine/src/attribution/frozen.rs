@@ -17,7 +17,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// * K` multiply-adds.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `attribution` is unchanged.
+    /// The same as [`Model::score`]; then `attribution` is unchanged.
     #[inline(never)]
     pub fn frozen_into(
         &self,

@@ -136,9 +136,9 @@ pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     /// What the values start from: the mean record's value, or the mean of the background records'
     /// values.
     pub base_value: f32,
-    /// What base and values add up to, but for the residual: p or its log-odds; `sum_k g_k z_k` for
-    /// `frozen`. For `exact` and `sampled` of a model that is not [bounded](Model::bounded) p is
-    /// that of f64 sums, which may differ from the score by some 1e-6.
+    /// What base and values add up to, except for the residual: p or its log-odds; `sum_k g_k z_k`
+    /// for `frozen`. For `exact` and `sampled` of a model that is not [bounded](Model::bounded) p
+    /// is that of f64 sums, which may differ from the score by some 1e-6.
     pub output: f32,
     /// `output - base_value - sum(values)`.
     pub residual: f32,
@@ -241,7 +241,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Explains a record by [`Method::Path`], the device's default.
     ///
     /// # Errors
-    /// As [`Model::score`].
+    /// The same as [`Model::score`].
     pub fn explain(&self, record: &Record<'_, FEATURES>) -> Result<Attribution<FEATURES, EXPERTS>, PredictError> {
         let mut attribution = Attribution::new();
         self.path_into(record, &mut attribution)?;

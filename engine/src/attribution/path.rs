@@ -35,8 +35,8 @@ use crate::record::Record;
 pub const TOLERANCE: f32 = 1e-3;
 /// Up to a node within a panel, the change of p may be missed by this much.
 pub const NODE_TOLERANCE: f32 = 1e-2;
-/// Most panels that are tried, of up to five evaluations of the mixture each, besides two for every
-/// cut.
+/// The largest number of panels that are tried, of up to five evaluations of the mixture each,
+/// besides two for every cut.
 pub const MAX_PANELS: u32 = 64;
 /// The path is cut where logits change their order at this rate or faster, in log2 units over the
 /// whole path: a slower switch takes more than the gap between two nodes of a single panel, so that
@@ -92,7 +92,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// products per term and five evaluations of the mixture a panel.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `attribution` is unchanged.
+    /// The same as [`Model::score`]; then `attribution` is unchanged.
     #[inline(never)]
     pub fn path_into(
         &self,
@@ -155,8 +155,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.integrate_between(change, [start, 1.0], [p_start, last], &mut panels, total);
     }
 
-    /// As [`Model::integrate`], between two places on the path, where p is as given. `panels`: how
-    /// many may be tried; one is left.
+    /// Like [`Model::integrate`], between two places on the path, where p is as given. `panels`:
+    /// how many may be tried; one is left.
     #[inline(never)]
     fn integrate_between(
         &self,
@@ -250,7 +250,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
 }
 
 /// Returns the first sharp vertex behind `low` of the upper envelope of the lines `bias + t *
-/// change`; 1 where there is none before.
+/// change`; 1 if there is none before.
 #[inline(never)]
 fn first_vertex(bias: &[f32], change: &[f32], low: f32) -> f32 {
     let lines = || bias.iter().zip(change);

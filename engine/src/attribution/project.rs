@@ -37,7 +37,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
     }
 
-    /// As [`Model::project`], to the same bits, for `W` lanes from one on.
+    /// Like [`Model::project`], to the same bits, for `W` lanes from one on.
     #[inline(always)]
     fn project_block<const W: usize>(
         &self,
@@ -53,8 +53,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         });
     }
 
-    /// Writes, for each feature, what `products` gives for its terms, scaled and added up; ends
-    /// where there is none, which a loaded model does not have.
+    /// Writes, for each feature, what `products` gives for its terms, scaled and added up; ends if
+    /// there is none, which a loaded model does not have.
     #[inline(always)]
     fn project_by(
         &self,

@@ -279,7 +279,7 @@ impl<const EXPERTS: usize> Products<'_, EXPERTS> {
 }
 
 /// Returns the products of nobody, and leaves in `present` what each player multiplies when it
-/// joins, gate factors first; `None` where f32 does not hold it.
+/// joins, gate factors first; `None` if f32 does not hold it.
 #[inline(never)]
 fn start<const EXPERTS: usize>(
     experts: usize,

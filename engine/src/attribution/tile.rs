@@ -16,7 +16,7 @@
 use super::Space;
 use super::factors::{Factors, Player, multiply};
 
-/// Most players that make columns, or rows.
+/// The largest number of players that make columns, or rows.
 pub(super) const SIDE_PLAYERS: usize = 5;
 /// Columns, and rows, of a full tile.
 pub(super) const SIDE: usize = 1 << SIDE_PLAYERS;
@@ -193,7 +193,7 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
     }
 
     /// Evaluates all coalitions, and sums them up, weighted by row and by column. `weights`: by the
-    /// number of players that are not those of a block, but for the fixed ones.
+    /// number of players that are not those of a block, except for the fixed ones.
     #[inline(always)]
     pub fn play(&mut self, weights: &[Weights]) {
         match self.space {

@@ -19,7 +19,7 @@ const NEGLIGIBLE: f64 = -60.0;
 /// then keeps 2^-22 of a unit. Beyond, logits are summed anew.
 const CHANGEABLE: f32 = 1_073_741_824.0;
 
-/// A coalition, as its logits: those of the background record, but for the players that have
+/// A coalition, as its logits: those of the background record, except for the players that have
 /// joined.
 pub(super) struct Walk<'w, const FEATURES: usize, const EXPERTS: usize> {
     model: &'w Model<'w, FEATURES, EXPERTS>,

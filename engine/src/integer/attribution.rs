@@ -47,7 +47,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// memory.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `attribution` is unchanged.
+    /// The same as [`Model::score`]; then `attribution` is unchanged.
     pub fn frozen_into(
         &self,
         record: &Record<'_, FEATURES>,

@@ -274,7 +274,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// Scores a record into the caller's memory, which saves two copies.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `score` is unchanged.
+    /// The same as [`Model::score`]; then `score` is unchanged.
     #[inline]
     pub fn score_into(&self, record: &Record<'_, FEATURES>, score: &mut Score<EXPERTS>) -> Result<(), PredictError> {
         if !core::ptr::eq(record.fixed, &raw const self.fixed) {

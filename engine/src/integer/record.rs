@@ -92,7 +92,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets a category by the name of a level that the model knows.
     ///
     /// # Errors
-    /// As [`Record::set_category`], and [`RecordError::UnknownLevel`] for another name.
+    /// The same as [`Record::set_category`], and [`RecordError::UnknownLevel`] for another name.
     pub fn set_known_category(&mut self, key: impl FeatureKey, level: &str) -> Result<(), RecordError> {
         let (index, feature) = self.feature(key)?;
         let levels = levels(index, feature)?;
@@ -120,7 +120,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets a value that is already resolved.
     ///
     /// # Errors
-    /// As [`Record::set_number`], [`Record::set_level`] and [`Record::set_missing`].
+    /// The same as [`Record::set_number`], [`Record::set_level`] and [`Record::set_missing`].
     pub fn set_value(&mut self, key: impl FeatureKey, value: Value) -> Result<Note, RecordError> {
         match value {
             Value::Number(number) => self.set_number(key, number),

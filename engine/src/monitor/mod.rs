@@ -1,4 +1,4 @@
-//! A device that watches itself: what it decides by group, what it is given, and whether any of
+//! A device that monitors itself: what it decides by group, what it is given, and whether any of
 //! that changes, in fixed memory.
 //!
 //! A [`Monitor`] observes every score. Without a label it counts decisions, so that the
@@ -361,7 +361,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
 
     /// Counts a score: its probability ([`crate::Scored::probability`], which for integers too
     /// reaches the threshold exactly where the decision is favourable), the notes of the record's
-    /// values, its group (`None` where that is not known). Returns the token for its label.
+    /// values, its group (`None` if that is not known). Returns the token for its label.
     ///
     /// # Errors
     /// [`MonitorError::NotStarted`], [`MonitorError::NotAProbability`],
@@ -404,7 +404,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
     }
 
     /// Counts how far a declined record is from a favourable decision, in standard deviations;
-    /// `None` where [`crate::recourse`] found nothing.
+    /// `None` if [`crate::recourse`] found nothing.
     ///
     /// # Errors
     /// [`MonitorError::NotDeclined`], [`MonitorError::NotADistance`]; those of [`Monitor::label`].

@@ -12,7 +12,7 @@ use super::{Monitor, MonitorError};
 const DEVICE_BYTES: usize = 16;
 /// Bytes of a MAC.
 const MAC_BYTES: usize = 16;
-/// Most bytes by which a sender makes a status longer.
+/// The largest number of bytes by which a sender makes a status longer.
 pub(super) const SENDER_BYTES: usize = DEVICE_BYTES + size_of::<u64>() + MAC_BYTES;
 /// A flag of the frame: a MAC stands at the end.
 pub(super) const FLAG_MAC: u16 = 1;

@@ -61,7 +61,7 @@ impl Head {
 
     fn is_sound_event(&self, event: &Event) -> bool {
         let change = &event.change;
-        // A gap is 1 at most, but for what rounding adds to a mean.
+        // A gap is 1 at most, except for what rounding adds to a mean.
         let in_range = |mean: f32| mean.abs() <= 1.001;
         event.group < self.groups
             && event.at <= self.observed
@@ -86,13 +86,13 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.write_to(buffer).ok_or(MonitorError::BufferTooSmall { found, enough: Self::STATUS_BYTES })
     }
 
-    /// `None` where the buffer is too small.
+    /// `None` if the buffer is too small.
     fn write_to<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
         self.framed(MAGIC, VERSION, 0, buffer, |_| Some(()))
     }
 
-    /// Writes a frame around the content of a status and what `more` adds; `None` where the buffer
-    /// is too small.
+    /// Writes a frame around the content of a status and what `more` adds; `None` if the buffer is
+    /// too small.
     #[allow(clippy::cast_possible_truncation)] // within MAX_GROUPS, MAX_FEATURES and EVENTS
     pub(super) fn framed<'b>(
         &self,
@@ -248,7 +248,7 @@ impl<'a> Status<'a> {
         (self.head.groups.into(), self.head.features.into())
     }
 
-    /// Returns who sent it; `None` where the device has no name.
+    /// Returns who sent it; `None` if the device has no name.
     #[must_use]
     pub fn sender(&self) -> Option<Sender> {
         self.sender
@@ -278,7 +278,7 @@ impl<'a> Status<'a> {
         self.head.threshold
     }
 
-    /// Returns when the period began, by the device's clock; 0 where it has none.
+    /// Returns when the period began, by the device's clock; 0 if it has none.
     #[must_use]
     pub fn since(&self) -> u64 {
         self.head.since
@@ -439,8 +439,8 @@ mod tests {
     use crate::drift::Change;
     use crate::monitor::Watched;
 
-    /// Every number at its longest: the bound is the length, to the byte, but for the label cells
-    /// of decisions, which are 0 and take a byte each.
+    /// Every number at its longest: the bound is the length, to the byte, except for the label
+    /// cells of decisions, which are 0 and take a byte each.
     #[test]
     fn the_longest_status_is_as_long_as_said() {
         let mut monitor = Monitor::<3, 5>::new();

@@ -73,7 +73,7 @@ impl Tally {
         Rates::new(&self.decisions, &self.labelled, &self.distances)
     }
 
-    /// Returns the gap to the reference group; NaN where a rate is.
+    /// Returns the gap to the reference group; NaN if a rate is.
     #[must_use]
     pub fn gap(&self, measure: Measure, reference: &Self) -> f32 {
         measure.gap(&self.rates(), &reference.rates())

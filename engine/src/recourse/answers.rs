@@ -58,7 +58,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// each answer.
     ///
     /// # Errors
-    /// As [`Model::score`]; then all memory is unchanged.
+    /// The same as [`Model::score`]; then all memory is unchanged.
     pub fn recourses_within(
         &self,
         record: &Record<'_, FEATURES>,
@@ -69,12 +69,12 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.recourses_while(record, rules, recourse, answers, |_| true)
     }
 
-    /// As [`Model::recourses_within`]. After each evaluation `keep_going` receives the number of
+    /// Like [`Model::recourses_within`]. After each evaluation `keep_going` receives the number of
     /// those of the search under way; where it returns false, all ends with the answers found until
     /// then, and [`Recourse::stopped`] is set.
     ///
     /// # Errors
-    /// As [`Model::recourses_within`].
+    /// The same as [`Model::recourses_within`].
     pub fn recourses_while(
         &self,
         record: &Record<'_, FEATURES>,
@@ -177,8 +177,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
 }
 
 /// Adds what was found to the answers kept, in the order of their distances, in the place of one
-/// that changes the same features and is farther; not where such a one is as near, or where there
-/// is no room. Returns how many are kept.
+/// that changes the same features and is farther; not where such a one is as near, or if there is
+/// no room. Returns how many are kept.
 #[inline(never)]
 fn keep<const FEATURES: usize>(
     answers: &mut [Answer<FEATURES>],

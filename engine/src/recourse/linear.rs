@@ -126,7 +126,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
     }
 
     /// Puts each feature where the least multiplier has it with which the pieces that it is on gain
-    /// `gap`; returns the cost, `None` where they cannot gain that much.
+    /// `gap`; returns the cost, `None` if they cannot gain that much.
     #[inline(never)]
     fn cost_of_pieces(&mut self, gap: f32) -> Option<f32> {
         let mut gain = |multiplier: f32| -> f32 {

@@ -79,8 +79,7 @@ pub enum Change {
 /// feature on a 64-bit host.
 #[derive(Clone, Debug)]
 pub struct Recourse<const FEATURES: usize> {
-    /// How far the record is from a favourable decision; 0 where it has one, `None` where none was
-    /// found.
+    /// How far the record is from a favourable decision; 0 if it has one, `None` if none was found.
     pub distance: Option<f32>,
     /// The score after the changes, at least the threshold; without an answer, the record's own.
     pub probability: f32,
@@ -122,7 +121,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// free. See [`crate::recourse`] for the distance and what it is worth.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `recourse` is unchanged.
+    /// The same as [`Model::score`]; then `recourse` is unchanged.
     pub fn recourse_into(
         &self,
         record: &Record<'_, FEATURES>,
@@ -134,7 +133,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Finds the nearest favourable record that the rules allow, into the caller's memory.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `recourse` is unchanged.
+    /// The same as [`Model::score`]; then `recourse` is unchanged.
     pub fn recourse_within(
         &self,
         record: &Record<'_, FEATURES>,
@@ -144,12 +143,12 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.recourse_while(record, rules, recourse, |_| true)
     }
 
-    /// As [`Model::recourse_within`]. After each evaluation but the first, which is that of the
+    /// Like [`Model::recourse_within`]. After each evaluation but the first, which is that of the
     /// record, `keep_going` receives their number; where it returns false, the search ends with the
     /// nearest record found until then, and [`Recourse::stopped`] is set.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `recourse` is unchanged.
+    /// The same as [`Model::score`]; then `recourse` is unchanged.
     pub fn recourse_while(
         &self,
         record: &Record<'_, FEATURES>,
@@ -160,7 +159,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.recourse_without(record, rules, &[], recourse, &mut keep_going)
     }
 
-    /// As [`Model::recourse_within`], the features so marked left as they are.
+    /// Like [`Model::recourse_within`], the features so marked left as they are.
     #[inline(never)]
     fn recourse_without(
         &self,

@@ -81,14 +81,14 @@ impl Rule {
 pub(super) struct Steps {
     /// 0 for any number.
     step: f32,
-    /// The step as a fraction, `numerator / power_of_ten`; 0 where it is none of few digits.
+    /// The step as a fraction, `numerator / power_of_ten`; 0 if it is none of few digits.
     numerator: f32,
     power_of_ten: f32,
 }
 
 /// Whole numbers below it are exact in f32.
 const EXACT: f32 = 16_777_216.0;
-/// Most decimal places of a step. 10^10 is exact in f32.
+/// The largest number of decimal places of a step. 10^10 is exact in f32.
 const PLACES: u32 = 10;
 
 impl Steps {
@@ -159,8 +159,8 @@ impl Steps {
         steps
     }
 
-    /// Returns the first and the last multiple within a range, the first above the second where
-    /// there is none; for any number the ends.
+    /// Returns the first and the last multiple within a range, the first above the second if there
+    /// is none; for any number the ends.
     pub fn ends(&self, low: f32, high: f32) -> [f32; 2] {
         if self.is_any() {
             [low, high]

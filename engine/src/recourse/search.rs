@@ -37,7 +37,7 @@ use crate::record::Record;
 use crate::schema::FeatureIndex;
 use crate::schema::Kind;
 
-/// Evaluations of the mixture after which the search ends with what it has, but for the last
+/// Evaluations of the mixture after which the search ends with what it has, except for the last
 /// descent.
 pub const MAX_EVALUATIONS: u32 = 4096;
 /// Pieces (levels, bins) looked at along a direction, after which the search looks at no more: it
@@ -198,7 +198,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         sums.into_iter().sum()
     }
 
-    /// Puts the point at the best one, but for one feature.
+    /// Puts the point at the best one, except for one feature.
     pub fn point_at_best(&mut self, without: Option<usize>) {
         for (index, axis) in self.axes().enumerate() {
             axis.point = if without == Some(index) { axis.reach.origin } else { axis.best };

@@ -94,8 +94,8 @@ pub(super) struct Header {
     pub length: u32,
     /// Where the blob starts.
     pub blob_at: usize,
-    /// Which version of its line the model is, by its signature, 0 where it has none; from version
-    /// 3 on.
+    /// Which version of its line the model is, by its signature, 0 if it has none; from version 3
+    /// on.
     pub model_version: Option<u32>,
     /// From version 2 on.
     pub marks: Option<Marks>,
@@ -270,7 +270,7 @@ pub fn seal(sequence: u32, blob: &[u8], unit: usize, erased: u8) -> Option<[u8; 
     Some(bytes)
 }
 
-/// Returns which version of its line a model is, as its signature claims; 0 where it has none.
+/// Returns which version of its line a model is, as its signature claims; 0 if it has none.
 #[inline(never)]
 pub(super) fn model_version(blob: &[u8]) -> u32 {
     // Its first bytes: a device that verifies nothing links no more of it.

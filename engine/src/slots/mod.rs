@@ -106,7 +106,7 @@
 //! - The newer of two sequence numbers is the one that lies ahead by less than half their range:
 //!   they may wrap around.
 //! - A blob is in use only after a load: the other slot serves where the newest blob is damaged or
-//!   larger than this build holds. Before a slot is passed over for a checksum, a signature or a
+//!   larger than this build holds. Before a slot is skipped for a checksum, a signature or a
 //!   version that does not fit, it is read once more: reading can fail too.
 //! - **Trust.** A model is loaded, then verified, and only then sealed or used: at each start, and
 //!   when an update is complete. [`Anyone`] verifies nothing; [`crate::signature::Signers`] takes
@@ -192,7 +192,7 @@ pub struct Chosen<A, B> {
     pub slot: usize,
     /// Where its blob lies in the slot, in bytes: what [`crate::delta::apply`] changes.
     pub blob: core::ops::Range<usize>,
-    /// Why the other slot was passed over, where it does not hold an older blob.
+    /// Why the other slot was skipped, where it does not hold an older blob.
     pub passed_over: Option<SlotError>,
     /// Which version of its line the model is, by the signature that was verified; 0 by [`Anyone`].
     pub model_version: u32,
@@ -252,7 +252,7 @@ impl<A, B> Chosen<A, B> {
     }
 
     /// Returns what a monotonic counter of the hardware that holds `counter` is to be advanced to:
-    /// the version of the model, once it is settled; `None` where that is no more.
+    /// the version of the model, once it is settled; `None` if that is no more.
     #[must_use]
     pub fn counter(&self, counter: u32) -> Option<u32> {
         Some(self.model_version).filter(|version| self.is_settled() && *version > counter)
@@ -361,8 +361,7 @@ pub struct Target {
     /// that is damaged where that is higher. Of the damaged one it is known until the next update
     /// begins, refused or not, for that erases it.
     pub least_version: u32,
-    /// Where the slot is marked as failed before it is erased, in bytes; `None` where it need not
-    /// be.
+    /// Where the slot is marked as failed before it is erased, in bytes; `None` if it need not be.
     pub failed_at: Option<u32>,
 }
 
@@ -390,8 +389,8 @@ pub enum Step<'a> {
 /// `A` and `B` are the same model, [`crate::Model`] or [`crate::integer::Model`], of the lifetime
 /// of either slot.
 ///
-/// A model is loaded, then verified by `trust`; one that is not trusted is passed over like one
-/// that is damaged.
+/// A model is loaded, then verified by `trust`; one that is not trusted is skipped like one that is
+/// damaged.
 ///
 /// Cost: that of a load and a verification, twice where the newer blob is refused, and once more
 /// for each checksum, signature or version that does not fit.
@@ -466,8 +465,7 @@ fn least_version(headers: [Result<Header, SlotError>; 2], errors: [SlotError; 2]
     headers.into_iter().zip(errors).filter_map(lost).max().unwrap_or(0)
 }
 
-/// Returns why the slot other than the chosen one was passed over: `None` where it holds an older
-/// blob.
+/// Returns why the slot other than the chosen one was skipped: `None` if it holds an older blob.
 fn passed_over(
     chosen: usize,
     [first, second]: [Result<Header, SlotError>; 2],
@@ -492,7 +490,7 @@ impl Header {
 
 impl Header {
     /// Returns where the mark goes that a newer slot than the one in use gets before it is erased:
-    /// half erased, it could read as a model that is confirmed. `None` where it stands, or there is
+    /// half erased, it could read as a model that is confirmed. `None` if it stands, or there is
     /// none.
     fn failed_at(&self) -> Option<u32> {
         let marks = self.marks.filter(|marks| marks.version >= 3 && !marks.failed_whole)?;
@@ -538,7 +536,7 @@ fn load_trusted<'a, M: Scorer<'a>>(
     retried(|| load_once(core::hint::black_box(blob), stated, trust, least))
 }
 
-/// As [`load_trusted`], once; a function of its own, for it is called twice.
+/// Like [`load_trusted`], once; a function of its own, for it is called twice.
 #[inline(never)]
 fn load_once<'a, M: Scorer<'a>>(
     blob: &'a [u8],

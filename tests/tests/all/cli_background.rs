@@ -110,8 +110,8 @@ fn a_table_without_a_header_has_its_background_saved_as_it_is_read() {
     assert_eq!(explain(&folder, &[&options[..], &["saved.csv"]].concat()), e);
 }
 
-/// A missing value in a table of one column is an empty line, which would be passed over if it were
-/// not quoted.
+/// A missing value in a table of one column is an empty line, which would be skipped if it were not
+/// quoted.
 #[test]
 fn a_missing_value_alone_in_its_line_is_saved() {
     let folder = Folder::with_lending();

@@ -57,7 +57,10 @@ fn an_endless_file_is_not_read_to_its_end() {
 fn a_model_of_another_version_names_both_versions() {
     let mut blob = good();
     blob[4..6].copy_from_slice(&(VERSION + 1).to_le_bytes());
-    assert_eq!(refusal_of(&sealed(blob)), "format version 2, this build reads 1: export the model again (at byte 4)");
+    assert_eq!(
+        refusal_of(&sealed(blob)),
+        "has format version 2, but this build reads 1; export the model again (at byte 4)"
+    );
 }
 
 #[test]
@@ -112,7 +115,7 @@ fn model(features: usize, names: bool) -> Vec<u8> {
 fn a_model_past_the_capacity_of_this_build_names_both_numbers() {
     let message = refusal_of(&model(513, true));
     assert!(
-        message.starts_with("blob needs 513 features, this build holds 512 (raise FEATURES) (at byte "),
+        message.starts_with("the blob needs 513 features, but this build supports 512 (raise FEATURES) (at byte "),
         "{message}"
     );
     let folder = Folder::new();

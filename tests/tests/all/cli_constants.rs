@@ -64,8 +64,8 @@ fn export(folder: &Folder, options: &[&str]) -> String {
     folder.run(&[&["export", "odd.feamoe"], options].concat()).done()
 }
 
-/// Compiles a program of C or C++ in the folder, without a warning, and runs it; `None` where there
-/// is no such compiler.
+/// Compiles a program of C or C++ in the folder, without a warning, and runs it; `None` if there is
+/// no such compiler.
 fn compiled(folder: &Folder, compiler: &str, flags: &[&str]) -> Option<Output> {
     if !Command::new(compiler).arg("--version").output().is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: no {compiler}");

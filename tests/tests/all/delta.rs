@@ -20,7 +20,7 @@ fn applied(old: &AlignedBytes, delta: &[u8]) -> Result<Vec<u8>, E> {
     apply(old.as_slice(), delta, &mut out).map(<[u8]>::to_vec)
 }
 
-/// Makes the delta of two models and applies it; returns its length, `None` where it would be no
+/// Makes the delta of two models and applies it; returns its length, `None` if it would be no
 /// smaller.
 fn round_trip(old: &Content, new: &Content) -> Option<usize> {
     let (old, new) = (aligned(&old.to_bytes(true)), aligned(&new.to_bytes(true)));
@@ -380,7 +380,7 @@ fn zeros_do_not_move_with_the_others() {
     assert_eq!((device::Width::I16.predicted(0, Some(3)), device::Width::I8.predicted(5, Some(u32::MAX))), (0, 4));
 }
 
-/// As [`round_trip`], for models of integer weights.
+/// Like [`round_trip`], for models of integer weights.
 fn integer_round_trip(old: &AlignedBytes, new: &AlignedBytes) -> Option<usize> {
     let bytes = match delta(old, new) {
         Err(DeltaError::NoSmaller { .. }) => return None,

@@ -67,7 +67,7 @@ fn plain(_: usize, wage: f64) -> String {
 const TEAMS: &str = "[target]\ncolumn = \"paid\"\npositive = [\"yes\"]\nnegative = [\"no\"]\n\
     [[protected]]\ncolumn = \"team\"\nprivileged = [\"red\"]\nunprivileged = [\"blue\"]\n";
 
-/// Infers a schema, trains by it as it stands, and returns the report.
+/// Infers a schema, trains by it unchanged, and returns the report.
 fn inferred(folder: &Folder, file: &str) -> Value {
     let printed = folder.run(&["schema", file, "-o", "inferred.toml"]);
     assert_eq!(printed.code, Some(0), "{}", printed.stderr);

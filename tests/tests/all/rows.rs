@@ -222,7 +222,7 @@ fn several_passes_want_data_that_stay_as_they_are() {
             }
         }
     }
-    // Nobody writes to it: opening it would wait for ever.
+    // Nobody writes to it: opening it would wait forever.
     let pipe = folder.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());

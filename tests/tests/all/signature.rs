@@ -300,7 +300,7 @@ fn the_command_makes_keys_signs_and_verifies() {
     let text = folder.run(&["inspect", "malformed.feamoe"]).done();
     assert!(text.contains("not signed: there is a signature section, and it is not one"), "{text}");
 
-    // A factory programs the signed bytes, and says whether anybody verified them.
+    // A factory programs the signed bytes, and says whether anyone verified them.
     let factory = ["export", "s.feamoe", "--factory", "262144", "-o", "slots.bin"];
     let ran = folder.run(&factory);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);

@@ -340,8 +340,8 @@ fn a_model_on_trial_is_confirmed_or_makes_way() {
     assert_eq!((chosen.on_trial(), chosen.passed_over), (false, None));
 }
 
-/// Where there is no model to go back to, one whose confirming was cut short is confirmed by what
-/// is missing: no word is written twice.
+/// If there is no model to go back to, one whose confirming was cut short is confirmed by what is
+/// missing: no word is written twice.
 #[test]
 fn confirming_goes_on_where_it_was_cut() {
     fn with_words_of<const WORD: usize>() {

@@ -63,7 +63,7 @@ pub fn create(path: &Path) -> anyhow::Result<OutputFile> {
     Ok(OutputFile::create(path)?)
 }
 
-/// Like [`create`], but for binary data, which is refused if standard output is a terminal.
+/// Like [`create`], except for binary data, which is refused if standard output is a terminal.
 pub fn create_binary(path: &Path) -> anyhow::Result<OutputFile> {
     take(path)?;
     Ok(OutputFile::create_binary(path)?)

@@ -153,7 +153,7 @@ impl Below {
     }
 }
 
-/// Decides what commas and points in numbers mean; `None` where they are as in program text.
+/// Decides what commas and points in numbers mean; `None` if they are as in program text.
 fn marks(below: &[Below], delimiter: char) -> Option<(char, Option<char>, String)> {
     let numbers = || below.iter().filter(|below| below.is_number());
     let sum = |of: fn(&Below) -> usize| numbers().map(of).sum::<usize>();

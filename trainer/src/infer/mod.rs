@@ -18,7 +18,7 @@ use column::{Column, Kind};
 use guess::{Guesses, Role};
 use survey::{Survey, in_memory};
 
-/// Most values that a comment lists.
+/// The largest number of values that a comment lists.
 const MOST_LISTED: usize = 8;
 
 /// What is known beforehand.
@@ -75,7 +75,7 @@ pub fn infer(input: &Input, options: &Options) -> Result<Inferred, Error> {
 /// messages.
 ///
 /// # Errors
-/// As [`infer()`].
+/// The same as [`infer()`].
 pub fn infer_text(file: &str, text: &[u8], options: &Options) -> Result<Inferred, Error> {
     let mut plain = Vec::new();
     let mut reader = text_of(Box::new(in_memory(text)), file)?;

@@ -32,7 +32,7 @@ pub struct AttributeReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct UnlistedValue {
-    /// The value; `None` where it is missing.
+    /// The value; `None` if it is missing.
     pub value: Option<String>,
     /// Its rows.
     pub rows: u64,

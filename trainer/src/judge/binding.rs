@@ -56,10 +56,10 @@ impl Binding {
         Self::of(model.schema(), column)
     }
 
-    /// As [`Binding::new`], for the features of a model of any weights.
+    /// Like [`Binding::new`], for the features of a model of any weights.
     ///
     /// # Errors
-    /// As [`Binding::new`].
+    /// The same as [`Binding::new`].
     pub fn of(schema: Schema<'_>, column: impl Fn(&str) -> Result<usize, Error>) -> Result<Self, Error> {
         let features = schema.features().iter().enumerate().map(|(index, feature)| {
             let name = schema.feature_name(index).ok_or(Error::NamesStripped)?;
@@ -125,7 +125,7 @@ impl Binding {
         record.fill_all(&values).or_else(|_| self.fill_one_by_one(row, record))
     }
 
-    /// As [`Binding::fill`], which failed: finds out by which feature.
+    /// Like [`Binding::fill`], which failed: finds out by which feature.
     #[cold]
     fn fill_one_by_one(&self, row: &Record<'_>, record: &mut impl Fill) -> Result<(), Error> {
         (0..self.features.len()).try_for_each(|feature| self.set(feature, row, record))
@@ -134,7 +134,7 @@ impl Binding {
     /// Sets the value of one feature of `record` from a row.
     ///
     /// # Errors
-    /// As [`Binding::fill`].
+    /// The same as [`Binding::fill`].
     pub fn set(&self, feature: usize, row: &Record<'_>, record: &mut impl Fill) -> Result<(), Error> {
         let Some(bound) = self.features.get(feature) else { return Ok(()) };
         let set = record.fill(FeatureIndex(feature), bound.value(row, self.bad_cells)?);
@@ -144,7 +144,7 @@ impl Binding {
     /// Returns every value of a row.
     ///
     /// # Errors
-    /// As [`Binding::fill`].
+    /// The same as [`Binding::fill`].
     pub fn values(&self, row: &Record<'_>) -> Result<Vec<Value>, Error> {
         self.features.iter().map(|feature| feature.value(row, self.bad_cells)).collect()
     }
@@ -153,7 +153,7 @@ impl Binding {
     /// record.
     ///
     /// # Errors
-    /// As [`Binding::fill`].
+    /// The same as [`Binding::fill`].
     pub fn write_background(&self, row: &Record<'_>, values: &mut Vec<u8>) -> Result<(), Error> {
         for feature in &self.features {
             // At most `MAX_LEVELS`: the two codes past them fit.

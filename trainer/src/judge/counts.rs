@@ -145,8 +145,8 @@ impl EvaluationCounts {
         counts.positive.saturating_add(counts.negative)
     }
 
-    /// Returns the evaluation of all that was counted, but for what does not add up; warnings say
-    /// what that is.
+    /// Returns the evaluation of all that was counted, except for what does not add up; warnings
+    /// say what that is.
     ///
     /// # Errors
     /// [`Error::NoUsableRows`] without a row; [`Error::AbsentGroup`] for a protected column of

@@ -77,10 +77,10 @@ pub struct JudgedRow<'a, 'm> {
     pub calibrated: f32,
 }
 
-/// As [`evaluate`]; `watch` gets every labelled row as it is judged.
+/// Like [`evaluate`]; `watch` gets every labelled row as it is judged.
 ///
 /// # Errors
-/// As [`evaluate`], and those of `watch`.
+/// The same as [`evaluate`], and those of `watch`.
 pub fn evaluate_watched<'m>(
     model: AnyModel<'m>,
     card: Option<&Card>,
@@ -250,7 +250,7 @@ impl Evaluator {
         self.observe_calibrated(label, [probability; 2], groups);
     }
 
-    /// As [`Evaluator::observe`], for a record whose probability is not the score that decides:
+    /// Like [`Evaluator::observe`], for a record whose probability is not the score that decides:
     /// decisions and AUC are of the first, log-loss and calibration of the second.
     pub fn observe_calibrated(&mut self, label: bool, [probability, calibrated]: [f32; 2], groups: &[u8]) {
         self.all.observe(label, [probability, calibrated], self.threshold);
@@ -259,8 +259,8 @@ impl Evaluator {
         self.tallies(groups, |tally, threshold| tally.observe(label, [probability, calibrated], threshold));
     }
 
-    /// Takes in how far a declined record is from a favourable decision, `None` where no recourse
-    /// was found.
+    /// Takes in how far a declined record is from a favourable decision, `None` if no recourse was
+    /// found.
     pub fn observe_distance(&mut self, distance: Option<f32>, groups: &[u8]) {
         self.tallies(groups, |tally, _| tally.observe_distance(distance));
     }
@@ -425,7 +425,7 @@ pub struct Evaluation {
     pub threshold: f32,
     /// Share of favourable decisions.
     pub selection_rate: f32,
-    /// The outcome that a decision of 1 stands for; empty where the model has no names.
+    /// The outcome that a decision of 1 stands for; empty if the model has no names.
     pub favourable_outcome: String,
     /// Share of records whose decision changes when a protected column alone is changed, see
     /// [`crate::judge::individual`].
@@ -436,7 +436,7 @@ pub struct Evaluation {
     pub fairness: Vec<GroupGaps>,
     /// Every group.
     pub groups: Vec<GroupReport>,
-    /// The verdicts on required limits; empty where none is required.
+    /// The verdicts on required limits; empty if none is required.
     pub requirements: Vec<Requirement>,
     /// Features that predict the outcome almost alone, or a group.
     pub proxies: Vec<Proxy>,

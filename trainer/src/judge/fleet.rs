@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::output::WriteError;
 use crate::secret::{self, SecretError};
 
-/// Most bytes of a list of counters: a million devices.
+/// The largest number of bytes of a list of counters: a million devices.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// Digits of a key.
@@ -88,7 +88,7 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
 pub enum Why {
     /// Its bytes are no status; only where a key is given, else that is an error.
     Damaged,
-    /// It carries no MAC, so that anybody can have written it.
+    /// It carries no MAC, so that anyone can have written it.
     NotAuthenticated,
     /// Its MAC is wrong: not written, or changed since, without the key of the device it names.
     Forged,
@@ -178,7 +178,7 @@ pub struct Silent {
 pub struct Counters(BTreeMap<String, u64>);
 
 impl Counters {
-    /// Reads the file; `None` where there is none.
+    /// Reads the file; `None` if there is none.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Status`] where it is no such list.
@@ -296,7 +296,7 @@ impl Fleet {
 }
 
 impl Refused {
-    /// Returns how many there are by why, in words; nothing where there are none.
+    /// Returns how many there are by why, in words; nothing if there are none.
     #[must_use]
     pub fn counts(all: &[Self]) -> String {
         let count = |why: Why| all.iter().filter(|refused| refused.why == why).count();
@@ -346,10 +346,10 @@ impl Inbox {
         Ok(())
     }
 
-    /// Decides which statuses count: of each device the newest, unless its counter was `seen` before
-    /// (`None` where nothing is known of earlier runs),
-    /// of devices without a name all; of these the ones of the model and the groups that are named,
-    /// or else of the monitor that most are of, as far as their counts add up.
+    /// Decides which statuses count: of each device the newest, unless its counter was `seen`
+    /// before (`None` if nothing is known of earlier runs), of devices without a name all; of these
+    /// the ones of the model and the groups that are named, or else of the monitor that most are
+    /// of, as far as their counts add up.
     #[must_use]
     pub fn settle(self, seen: Option<&Counters>, names: &Names) -> Fleet {
         let Self { key, received, mut refused } = self;

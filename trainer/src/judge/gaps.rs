@@ -9,7 +9,7 @@ use super::tally::{Moments, Side};
 /// A measure needs at least this many records behind each of its rates.
 pub const SMALL_GROUP: u64 = 30;
 
-/// Largest selection rate, or error rate, of hardly anybody.
+/// Largest selection rate, or error rate, of hardly anyone.
 const HARDLY_ANYBODY: f32 = 0.1;
 
 /// Number of measures.
@@ -48,7 +48,7 @@ pub struct GroupGaps {
 /// What a comparison by one measure gives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Compared {
-    /// NaN where no record supports it.
+    /// NaN if no record supports it.
     value: f32,
     interval: Option<[f32; 2]>,
     corrected: Option<[f32; 2]>,
@@ -243,7 +243,7 @@ impl GroupGaps {
         }
     }
 
-    /// Returns the value of a measure; NaN where no record supports it.
+    /// Returns the value of a measure; NaN if no record supports it.
     #[must_use]
     pub fn measure(&self, measure: Measure) -> f32 {
         self.measures.get(measure).value
@@ -267,14 +267,14 @@ impl GroupGaps {
         self.too_few.iter().find(|few| few.measure == measure.name())
     }
 
-    /// Returns whether hardly anybody is selected, or nearly everybody, so that no decisions with
+    /// Returns whether hardly anyone is selected, or nearly everyone, so that no decisions with
     /// these rates could pass a limit on the measure.
     #[must_use]
     pub fn is_vacuous(&self, measure: Measure, limit: f32) -> bool {
         self.measures.get(measure).largest <= measure.allowance(limit).min(HARDLY_ANYBODY)
     }
 
-    /// Returns how unequally the group is treated by a measure, from 0; `None` where that cannot be
+    /// Returns how unequally the group is treated by a measure, from 0; `None` if that cannot be
     /// judged.
     #[must_use]
     pub fn magnitude(&self, measure: Measure) -> Option<f32> {

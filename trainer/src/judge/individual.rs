@@ -150,8 +150,8 @@ impl IndividualFairness {
     }
 }
 
-/// What was counted of individual fairness, of all rows or of a part. A share is `None` where parts
-/// do not add up: the values that a record is tried with are those that occurred before it.
+/// What was counted of individual fairness, of all rows or of a part. A share is `None` if parts do
+/// not add up: the values that a record is tried with are those that occurred before it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct IndividualCounts {
     columns: Vec<ColumnCounts>,
@@ -197,7 +197,7 @@ impl IndividualCounts {
     }
 }
 
-/// Returns the records of both parts; `None` where both have some that do not add up.
+/// Returns the records of both parts; `None` if both have some that do not add up.
 fn sum(a: Option<Share>, b: Option<Share>, is_additive: bool) -> Option<Share> {
     let (a, b) = (a?, b?);
     let is_one_part = a.rows == 0 || b.rows == 0;

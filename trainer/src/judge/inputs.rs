@@ -17,8 +17,8 @@ pub struct Inputs {
     /// Their bad cells are counted elsewhere, by the binding.
     features: Vec<Input>,
     rows: u64,
-    /// By feature, the part of the training rows in which it was missing; `None` where the model
-    /// does not say.
+    /// By feature, the part of the training rows in which it was missing; `None` if the model does
+    /// not say.
     missing_in_training: Vec<Option<f64>>,
 }
 

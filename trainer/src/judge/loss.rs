@@ -55,7 +55,7 @@ impl GapChange {
 }
 
 impl Loss {
-    /// Returns the largest change of a gap; `None` where there is none to compare.
+    /// Returns the largest change of a gap; `None` if there is none to compare.
     #[must_use]
     pub fn largest_gap_change(&self) -> Option<f32> {
         self.gaps.iter().map(GapChange::change).filter(|change| !change.is_nan()).max_by(f32::total_cmp)

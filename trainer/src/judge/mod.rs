@@ -54,7 +54,8 @@ pub fn score_each<'m>(
     score_bound(model, &binding.with_bad_cells(source.bad_cells()), source, take)
 }
 
-/// As [`score_each`], of a source whose columns were bound before: one of several parts of a table.
+/// Like [`score_each`], of a source whose columns were bound before: one of several parts of a
+/// table.
 ///
 /// # Errors
 /// Those of the source and of [`Binding::fill`].
@@ -77,7 +78,7 @@ pub fn score_bound<'m>(
 }
 
 /// Returns the threshold of a model that an objective asks for on the labelled rows of a stream;
-/// `None` where an outcome that it needs does not occur.
+/// `None` if an outcome that it needs does not occur.
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::OtherOutcome`]; [`Error::NoUsableRows`].

@@ -47,7 +47,7 @@ pub struct Report {
     pub silent: Vec<Silent>,
     /// Devices that differ from all others beyond chance, the clearest difference first.
     pub outliers: Vec<Outlier>,
-    /// The verdicts on required limits, of all statuses together; empty where none is required.
+    /// The verdicts on required limits, of all statuses together; empty if none is required.
     pub requirements: Vec<Requirement>,
     /// Devices without which one of them would be another.
     pub decisive: Vec<Decisive>,
@@ -210,12 +210,12 @@ impl InputReport {
 pub struct StatusReport {
     /// The file.
     pub file: String,
-    /// The device; `None` where it has no name.
+    /// The device; `None` if it has no name.
     pub device: Option<String>,
     /// The counter of the status.
     pub counter: Option<u64>,
     /// When its counts began, by the device's clock, in seconds since 1970 where it knows; `None`
-    /// where it has none.
+    /// if it has none.
     pub since: Option<u64>,
     /// What was observed.
     #[serde(flatten)]
@@ -234,7 +234,7 @@ pub struct EventReport {
     pub row: u64,
     /// What changed: `favourable rate`, `mean score`, `error rate`.
     pub rate: &'static str,
-    /// The group whose gap to the reference changed; `None` where it was the rate of all records.
+    /// The group whose gap to the reference changed; `None` if it was the rate of all records.
     pub group: Option<String>,
     /// Mean before.
     pub before: f32,
@@ -264,7 +264,7 @@ impl EventReport {
 /// the limits.
 ///
 /// # Errors
-/// Where no status counts: [`Error::Status`] if all of them are of other models or groups than the
+/// If no status counts: [`Error::Status`] if all of them are of other models or groups than the
 /// names, else [`Error::Input`].
 pub fn report(fleet: &Fleet, names: &Names, limits: &[(Measure, f32)]) -> Result<Report, Error> {
     let received = fleet.counted();

@@ -21,7 +21,7 @@ const COMPARED: [Measure; 2] = [Measure::Spd, Measure::Eodds];
 pub struct Outlier {
     /// Its status.
     pub file: String,
-    /// Its id; `None` where it has no name.
+    /// Its id; `None` if it has no name.
     pub device: Option<String>,
     /// The group.
     pub group: String,
@@ -40,7 +40,7 @@ pub struct Outlier {
 pub struct Decisive {
     /// Its status.
     pub file: String,
-    /// Its id; `None` where it has no name.
+    /// Its id; `None` if it has no name.
     pub device: Option<String>,
     /// The measure.
     pub measure: &'static str,

@@ -142,7 +142,7 @@ fn by_value(asked: &[(&Row<'_>, bool)], column: usize) -> f64 {
     auc(scored.collect())
 }
 
-/// Returns the area under the ROC curve, ties counted half; NaN where an answer is missing.
+/// Returns the area under the ROC curve, ties counted half; NaN if an answer is missing.
 fn auc(mut scored: Vec<(f64, bool)>) -> f64 {
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut below, mut ordered, mut yes_all) = (0.0, 0.0, 0.0);

@@ -33,8 +33,8 @@ impl ScoreHistogram {
         }
     }
 
-    /// Returns the area under the ROC curve by the rank sum, ties counted half; NaN where a label
-    /// is missing.
+    /// Returns the area under the ROC curve by the rank sum, ties counted half; NaN if a label is
+    /// missing.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn auc(&self) -> f64 {

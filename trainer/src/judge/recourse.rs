@@ -159,9 +159,9 @@ fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
 /// How many answers are looked for, and of which kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Most answers a record, at least 1.
+    /// The largest number of answers a record, at least 1.
     pub answers: usize,
-    /// Most features that one changes, at least 1.
+    /// The largest number of features that one changes, at least 1.
     pub changes: usize,
     /// The only record looked at, counted from 1; `None` for all.
     pub row: Option<u64>,
@@ -173,8 +173,8 @@ pub struct Wanted {
 /// kept, in constant memory.
 ///
 /// # Errors
-/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] where there is no record, or
-/// none of this number; [`Error::OtherOutcome`].
+/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] if there is no record, or none
+/// of this number; [`Error::OtherOutcome`].
 pub fn recourse(
     model: &HostModel<'_>,
     stream: &mut Stream,
@@ -351,7 +351,7 @@ pub struct FeatureRule {
     pub feature: String,
     /// `any`, `increase`, `decrease` or `fixed`.
     pub direction: &'static str,
-    /// Lowest and highest number proposed, beside the training range's; infinite (JSON: null) where
+    /// Lowest and highest number proposed, beside the training range's; infinite (JSON: null) if
     /// there is no such rule.
     pub low: f32,
     /// See `low`.

@@ -44,7 +44,7 @@ impl Verdict {
         gaps.magnitude(measure).is_some() && gaps.interval(measure).is_some_and(is_past)
     }
 
-    /// Returns the verdict on one group; `None` where the measure cannot be judged.
+    /// Returns the verdict on one group; `None` if the measure cannot be judged.
     #[must_use]
     pub fn of(measure: Measure, limit: f32, gaps: &GroupGaps) -> Option<Self> {
         let allowed = measure.allowance(limit);
@@ -65,7 +65,7 @@ pub struct Requirement {
     pub measure: &'static str,
     /// The largest gap, for impact the smallest ratio, that passes.
     pub limit: f32,
-    /// The value furthest from equal treatment; `None` where no group was judged.
+    /// The value furthest from equal treatment; `None` if no group was judged.
     pub largest: Option<f32>,
     /// Protected column of the group that has it.
     pub attribute: Option<String>,
@@ -79,7 +79,7 @@ pub struct Requirement {
     pub verdict: Verdict,
     /// Declined records without a recourse, in that group and in the reference.
     pub without_recourse: [u64; 2],
-    /// Whether in some group hardly anybody, or nearly everybody, is selected, so that the limit
+    /// Whether in some group hardly anyone, or nearly everyone, is selected, so that the limit
     /// could not be passed.
     pub is_vacuous: bool,
     /// The groups that were judged.

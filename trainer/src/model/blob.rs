@@ -86,7 +86,7 @@ impl Content {
     /// Encodes the blob, with or without the names section.
     ///
     /// # Errors
-    /// Where the model is past the format's limits. Whether the content is consistent is for the
+    /// If the model is past the format's limits. Whether the content is consistent is for the
     /// engine's reader to say: read the blob back.
     pub fn to_bytes(&self, with_names: bool) -> Result<AlignedBytes, EncodeError> {
         let experts = u8::try_from(self.experts).ok().filter(|_| self.experts <= MAX_EXPERTS);

@@ -199,7 +199,8 @@ fn take(taken: &mut HashSet<String>, mut identifier: String) -> String {
     identifier
 }
 
-/// Returns capital letters, digits and single underscores between them; empty where the name has neither letter nor digit.
+/// Returns capital letters, digits and single underscores between them; empty if the name has
+/// neither letter nor digit.
 fn identifier(name: &str) -> String {
     let mut spaced = String::new();
     for character in name.chars() {

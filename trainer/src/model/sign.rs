@@ -79,7 +79,7 @@ pub fn sign(
 }
 
 /// Returns the SHA-256 of the favourable outcome and of the names, kinds and levels of a model's
-/// features, as [`feamoe_engine::signature`] draws them; `None` where it has no names.
+/// features, as [`feamoe_engine::signature`] draws them; `None` if it has no names.
 #[must_use]
 pub fn schema_sha256(schema: Schema<'_>) -> Option<[u8; 32]> {
     let mut hash = Sha256::new();

@@ -121,7 +121,7 @@ impl<'s> Stream<'s> {
     ///
     /// # Errors
     ///
-    /// As [`Stream::open`].
+    /// The same as [`Stream::open`].
     pub fn from_reader(
         name: &str,
         reader: impl Read + Send + 'static,

@@ -12,8 +12,8 @@ use toml::de::{DeTable, DeValue};
 use super::{Features, Filter, Intersection, Protected, Schema, Table, Target};
 use crate::error::list;
 
-/// Most unprivileged groups of one attribute: group ids are a `u8`, 0 is the privileged group and
-/// 255 *no group*.
+/// The largest number of unprivileged groups of one attribute: group ids are a `u8`, 0 is the
+/// privileged group and 255 *no group*.
 pub(crate) const MAX_UNPRIVILEGED: usize = 254;
 
 /// A step from a TOML value into one of its parts.

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// Most bytes of a TOML file.
+/// The largest number of bytes of a TOML file.
 const MOST_BYTES: u64 = 4 << 20;
 
 /// A schema. Each field is a table of the TOML file. The default one names no target: it is for
@@ -70,7 +70,7 @@ pub struct Schema {
 pub struct Table {
     /// Whether the first line of each file names the columns.
     pub header: bool,
-    /// The names, where there is no header.
+    /// The names, if there is no header.
     pub columns: Vec<String>,
     /// What separates fields: one ASCII character.
     pub delimiter: char,
@@ -83,7 +83,7 @@ pub struct Table {
     /// The mark between groups of three digits, where numbers have one beside blanks and
     /// apostrophes.
     pub thousands: Option<char>,
-    /// Lines that start with this ASCII character are passed over.
+    /// Lines that start with this ASCII character are skipped.
     pub comment: Option<char>,
     /// What becomes of text in a column of numbers: `error` says where it is, `missing` takes it as
     /// missing and counts it.
@@ -119,9 +119,9 @@ impl Default for Table {
 #[serde(deny_unknown_fields)]
 pub struct Dates {
     /// How a date is written, in the notation of `strftime`, such as `%Y-%m-%d`. A time after it is
-    /// passed over.
+    /// skipped.
     pub format: String,
-    /// The day that days are counted from, as `2015-01-31`; 1970-01-01 where it is absent.
+    /// The day that days are counted from, as `2015-01-31`; 1970-01-01 if it is absent.
     #[serde(default)]
     pub since: Option<String>,
     /// What is made of the date: `days`, `year`, `month`, `weekday` (1, Monday, to 7), `hour`.
@@ -193,7 +193,7 @@ pub struct Target {
     #[serde(default)]
     pub negative: Vec<String>,
     /// What the favourable outcome is called in reasons and letters, such as `loan approved`; the
-    /// first of `positive` where it is absent.
+    /// first of `positive` if it is absent.
     #[serde(default)]
     pub label: Option<String>,
 }
@@ -317,8 +317,8 @@ pub struct Features {
     pub categorical: Vec<String>,
     /// Numeric columns with a heavy tail, seen as `ln(1 + x)`; their values are 0 or more.
     pub log1p: Vec<String>,
-    /// Most levels of a categorical column that get weights of their own; rarer ones share the
-    /// *unseen* row.
+    /// The largest number of levels of a categorical column that get weights of their own; rarer
+    /// ones share the *unseen* row.
     pub max_levels: usize,
     /// Per numeric column, how the score changes with its value, all else equal: `up`, it never
     /// falls as the value rises; `down`, it never rises. The weights are held and checked so,

@@ -12,8 +12,8 @@
 //!   run on threads of their own, of a low priority, with a bounded queue that is served one
 //!   client's address after the other; beyond it a request is refused at once, to be sent again.
 //!   When the client leaves, its work ends.
-//! - A connection has time-outs in both directions; where there are no more connections to give,
-//!   the one ends that has been longest without a complete request.
+//! - A connection has time-outs in both directions; if there are no more connections to give, the
+//!   one ends that has been longest without a complete request.
 //! - Requests of other web pages are refused by their `Origin` and `Host` ([`Access`]); beyond the
 //!   loopback all but `/health` and `/ready` need the [`Token`].
 //! - Logs ([`Log`]) are a JSON object a line, without values, names or addresses of requests. A
@@ -60,7 +60,7 @@ pub struct Limits {
     pub records: usize,
     /// Coalitions of all exact values of a request.
     pub coalitions: u64,
-    /// Bytes of a request's body, but for a model.
+    /// Bytes of a request's body, except for a model.
     pub body_bytes: usize,
     /// Bytes of an answer.
     pub answer_bytes: usize,
@@ -122,7 +122,7 @@ pub struct Settings {
     pub groups: Vec<String>,
     /// Further such columns, which the model's schema does not have.
     pub other_groups: Vec<String>,
-    /// Whose models it takes; without one, everybody's.
+    /// Whose models it takes; without one, everyone's.
     pub trust: Option<Trust>,
 }
 

@@ -66,7 +66,7 @@ pub const VERSION: u16 = 12;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
 
-/// Most bytes of content: some thousand times what a learner of usual size takes.
+/// The largest number of bytes of content: some thousand times what a learner of usual size takes.
 const MOST_BYTES: u64 = 2 << 30;
 /// Where the fields of the header begin.
 const VERSION_AT: usize = 4;

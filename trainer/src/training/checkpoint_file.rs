@@ -13,7 +13,7 @@ use crate::rows::Digest;
 #[derive(Debug)]
 pub struct CheckpointFile {
     path: PathBuf,
-    /// The hash of what the file is known to hold; `None` where there is none.
+    /// The hash of what the file is known to hold; `None` if there is none.
     known: Option<[u8; 32]>,
     _lock: Option<Lock>,
 }
@@ -73,7 +73,7 @@ impl CheckpointFile {
     }
 }
 
-/// Returns the hash of a file; where there is none, or what is no file, there is no hash.
+/// Returns the hash of a file; if there is none, or what is no file, there is no hash.
 fn hash_at(path: &Path) -> io::Result<Option<[u8; 32]>> {
     match path.metadata() {
         Ok(found) if found.is_file() => hash(path).map(Some),

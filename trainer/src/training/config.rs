@@ -191,7 +191,7 @@ impl Config {
         table.to_string()
     }
 
-    /// Returns the penalties with their increments, where there are some.
+    /// Returns the penalties with their increments, if there are some.
     ///
     /// # Errors
     /// [`Error::Input`] where increments and penalties are of other names.

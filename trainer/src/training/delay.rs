@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::learner::Prediction;
 use crate::rows::{Buffer, GroupMap, Row};
 
-/// Most rows that a label can be late by.
+/// The largest number of rows that a label can be late by.
 pub const MOST_DELAY: u32 = 100_000;
 
 /// Checks how many rows labels are late by.

@@ -107,7 +107,7 @@ pub enum ExportError {
 /// Returns a model as it is, not checked against its learner, and without names.
 ///
 /// # Errors
-/// Where it is past the limits of the format.
+/// If it is past the limits of the format.
 pub(crate) fn snapshot(source: &Source<'_>) -> Result<AlignedBytes, EncodeError> {
     content(source).to_bytes(false)
 }

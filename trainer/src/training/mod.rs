@@ -170,8 +170,8 @@ pub struct Saving<'a> {
     /// Stores one: the trainer's, of which there may be a model too. Also called where data that
     /// are followed pause ([`Input::Followed`]) and something came since the last.
     pub save: &'a mut dyn FnMut(&Trainer) -> Result<(), Error>,
-    /// Becomes true where the run is to be stored and to end, with [`Error::Stopped`], before the
-    /// next row.
+    /// Becomes true if the run is to be stored and to end, with [`Error::Stopped`], before the next
+    /// row.
     pub stop: &'a AtomicBool,
 }
 
@@ -188,7 +188,7 @@ pub struct Run {
     unfitted: Option<Box<Trainer>>,
     /// How long it took.
     pub timing: Timing,
-    /// What the reading passed over, in words.
+    /// What the reading skipped, in words.
     pub notes: Vec<String>,
 }
 
@@ -238,7 +238,7 @@ pub struct Timing {
     pub total: f64,
     /// Learning alone; only known where the rows were in memory first.
     pub learning: Option<f64>,
-    /// Bytes the rows took in memory; 0 where they were streamed.
+    /// Bytes the rows took in memory; 0 if they were streamed.
     pub rows_in_memory_bytes: usize,
 }
 
@@ -251,10 +251,11 @@ pub fn run(inputs: &[Input], schema: &Schema, options: &Options, on_progress: On
     run_saving(inputs, schema, options, None, on_progress)
 }
 
-/// As [`run`], and stores the run on its way; only the first pass, and not where rows are shuffled.
+/// Like [`run`], and stores the run on its way; only the first pass, and not where rows are
+/// shuffled.
 ///
 /// # Errors
-/// As [`run`], and those of [`Saving::save`].
+/// The same as [`run`], and those of [`Saving::save`].
 pub fn run_saving(
     inputs: &[Input],
     schema: &Schema,
@@ -388,8 +389,8 @@ pub fn run_saving(
 /// data it was reading, as `resume_from` says.
 ///
 /// # Errors
-/// As [`run_saving`]; [`Error::OtherData`] where the inputs are not those that the run was reading;
-/// [`Error::NoUsableRows`] where they have none.
+/// The same as [`run_saving`]; [`Error::OtherData`] where the inputs are not those that the run was
+/// reading; [`Error::NoUsableRows`] where they have none.
 pub fn resume(
     checkpoint: Checkpoint<'_>,
     inputs: &[Input],

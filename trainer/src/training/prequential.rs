@@ -109,7 +109,7 @@ impl Tally {
         self.log_loss / self.all.rows() as f64
     }
 
-    /// Returns the share of individually unfair decisions; `None` where they were not looked for.
+    /// Returns the share of individually unfair decisions; `None` if they were not looked for.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn individual_unfairness(&self) -> Option<f64> {
@@ -117,7 +117,7 @@ impl Tally {
     }
 
     /// Returns the value of a measure that is furthest from equal treatment, over all attributes
-    /// and the groups with enough records for it; `None` where there is no such group.
+    /// and the groups with enough records for it; `None` if there is no such group.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
         let values = self.groups.iter().flat_map(|groups| {
@@ -265,7 +265,7 @@ pub struct PrequentialSummary {
 }
 
 /// A stretch of the stream in numbers. Measures are those of the group that is treated most
-/// unequally; null where no group has enough records for them.
+/// unequally; null if no group has enough records for them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct WindowSummary {

@@ -39,9 +39,9 @@ pub struct Rehearsal {
     pub rows_per_second: f64,
     /// Estimated seconds of the run with all its passes, writing the model aside.
     pub seconds: f64,
-    /// Estimated bytes that the rows take in memory; 0 where they are streamed.
+    /// Estimated bytes that the rows take in memory; 0 if they are streamed.
     pub rows_in_memory_bytes: u64,
-    /// What the reading passes over, in words.
+    /// What the reading skips, in words.
     pub notes: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ pub fn rehearse(inputs: &[Input], schema: &Schema, options: &Options) -> Result<
     look_over(trainer, reader, options.epochs, options.shuffle)
 }
 
-/// As [`rehearse`], of [`resume`](super::resume).
+/// Like [`rehearse`], of [`resume`](super::resume).
 ///
 /// # Errors
 /// Those of [`resume`](super::resume).

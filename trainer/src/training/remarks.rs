@@ -45,7 +45,7 @@ pub enum Remark {
         /// A level that is none.
         text: String,
     },
-    /// Most cells of a feature are levels that the encoder does not hold.
+    /// The largest number of cells of a feature are levels that the encoder does not hold.
     MostlyUnseen {
         /// Its column.
         column: String,

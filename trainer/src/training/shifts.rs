@@ -33,7 +33,7 @@ pub(super) fn check(schema: &Schema, fair_by: FairBy, is_feature: impl Fn(&str) 
     }
 }
 
-/// Returns the rows of the exported weights with the shifts in them; `None` where there are none.
+/// Returns the rows of the exported weights with the shifts in them; `None` if there are none.
 ///
 /// # Errors
 /// [`Error::Input`] where a group that is shifted has no weights of its own: a number, or one of

@@ -17,8 +17,8 @@
 //! be if nothing had been said of them. What the draft said of a row when it came is what is
 //! measured of the stream.
 //!
-//! A draft passes over what it cannot read: what is wrong with the data is said when the columns
-//! are settled, by all the rows.
+//! A draft skips what it cannot read: what is wrong with the data is said when the columns are
+//! settled, by all the rows.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -86,7 +86,7 @@ pub(super) struct Plan<'a, A> {
 }
 
 impl<'r, A: Iterator<Item = &'r Attribute> + Clone> Plan<'_, A> {
-    /// Returns a model of the first rows, taught by those whose labels are known; `None` where the
+    /// Returns a model of the first rows, taught by those whose labels are known; `None` if the
     /// rows do not fit the schema yet.
     #[cold]
     fn draft(&self, rows: &Buffer, known: usize) -> Option<Draft> {

@@ -284,7 +284,7 @@ fn all([other, favourable]: &ByLabel) -> Pairs {
 /// `names` are what messages call them.
 ///
 /// # Errors
-/// As [`compare`].
+/// The same as [`compare`].
 pub(super) fn evaluate_both(
     models: [AnyModel<'_>; 2],
     names: [&str; 2],

@@ -95,7 +95,7 @@ impl Exchangeability {
         }
     }
 
-    /// Adds an earlier value, which is not tested. A stratum or cell past the last is passed over.
+    /// Adds an earlier value, which is not tested. A stratum or cell past the last is skipped.
     pub fn learn(&mut self, stratum: usize, cell: usize) {
         if let Some(count) = self.counts.get_mut(stratum * self.cells + cell) {
             *count += 1;

@@ -83,7 +83,7 @@ pub struct Watched {
     pub row: u64,
     /// By feature.
     pub values: Vec<Value>,
-    /// Whether the outcome is the favourable one; `None` where it is not known.
+    /// Whether the outcome is the favourable one; `None` if it is not known.
     pub label: Option<bool>,
     /// Group in each attribute, as of a [`crate::rows::Row`].
     pub groups: Vec<u8>,
@@ -373,7 +373,7 @@ impl<'m> Watch<'m> {
         tally.report(inputs.collect(), self.score.drift(), self.rates.names())
     }
 
-    /// Ends a window before it is full; `None` where nothing came since the last.
+    /// Ends a window before it is full; `None` if nothing came since the last.
     pub fn finish(&mut self) -> Option<Event> {
         if self.window.is_empty() {
             return None;

@@ -142,7 +142,7 @@ pub struct Summary {
     /// Who was watched, by protected attribute. Where ids join rows, rows without a value count in
     /// none, and intersections are left out: such a row may be an outcome alone.
     pub attributes: Vec<AttributeReport>,
-    /// What became of the ids; `None` where no column has them.
+    /// What became of the ids; `None` if no column has them.
     pub ids: Option<Ids>,
 }
 

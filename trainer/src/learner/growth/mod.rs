@@ -35,7 +35,7 @@ pub struct Growth {
 }
 
 impl Growth {
-    /// No growth: a single expert for ever.
+    /// No growth: a single expert forever.
     pub const NONE: Self = Self { every: 0, drift: false, unfair: 0 };
 }
 

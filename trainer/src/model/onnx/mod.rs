@@ -26,8 +26,8 @@
 //!
 //! A record picks rows of weights as in the engine ([`feamoe_engine::schema`]): each feature one
 //! row as it is (the *picked* one), and a number that has a linear row that one too, times the
-//! centred number. A number without bins picks a row of zeros where it is present. So the
-//! computation is one look-up, one product with the linear rows, and the mixture.
+//! centred number. A number without bins picks a row of zeros if it is present. So the computation
+//! is one look-up, one product with the linear rows, and the mixture.
 //!
 //! Sums run in another order than the engine's, and runtimes have exponentials of their own: a
 //! score is near the engine's, not the same to the bit. How near depends on the sums, whose
@@ -143,7 +143,7 @@ pub fn onnx(blob: &AlignedBytes) -> Result<Vec<u8>, OnnxError> {
 struct Linear {
     feature: usize,
     row: usize,
-    /// The centred number, 0 where it is missing; records x 1.
+    /// The centred number, 0 if it is missing; records x 1.
     scale: Name,
 }
 

@@ -198,7 +198,7 @@ impl Lanes {
     }
 }
 
-/// Returns what a number's linear weight is multiplied by to be that of a scale of 1; 0 where the
+/// Returns what a number's linear weight is multiplied by to be that of a scale of 1; 0 if the
 /// range is a single number, `None` for a category.
 fn full_range(kind: Kind) -> Option<f64> {
     let fraction = 13;

@@ -43,7 +43,7 @@ impl Format {
 /// only the columns that are wanted, a few thousand rows at a time, whatever its row groups. The
 /// batches of an Arrow file are taken whole, one at a time.
 ///
-/// Later files may have the columns in another order, and further ones, which are passed over.
+/// Later files may have the columns in another order, and further ones, which are skipped.
 pub(in crate::rows) struct ArrowFiles {
     /// What is still to be read, last first.
     waiting: Vec<Waiting>,

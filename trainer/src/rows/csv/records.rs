@@ -20,14 +20,14 @@ use crate::schema::{BadCells, Table};
 /// Column names are those of the first file's header, trimmed. Where a name occurs again, the first
 /// column keeps it and later ones are called `name.2`, `name.3`, ..., whatever their values; a
 /// column without a name is called `column.N`, `N` being its 1-based place. Later files may have
-/// the columns in another order, and further ones, which are passed over.
+/// the columns in another order, and further ones, which are skipped.
 pub struct Records {
     /// What is still to be read, last first.
     waiting: Vec<Waiting>,
     table: Table,
     rules: Rules,
     columns: Arc<[String]>,
-    /// Where the file being read has each of the columns; `None` where it has just these, in this
+    /// Where the file being read has each of the columns; `None` if it has just these, in this
     /// order.
     order: Option<Order>,
     /// Names of the files opened so far.
@@ -257,7 +257,7 @@ impl Source for Records {
                     }
                     return Ok(true);
                 }
-                // A line of blanks only is empty where blanks do not count.
+                // A line of blanks only is empty if blanks do not count.
                 if self.table.trim && fields.len() == 1 && text.trim_ascii().is_empty() {
                     continue;
                 }

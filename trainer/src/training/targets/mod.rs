@@ -86,16 +86,15 @@ pub struct TargetReport {
     pub target: f32,
     /// The value reached: group minus reference; of impact, a ratio.
     pub gap: f32,
-    /// Its 95 % interval, where there is one.
+    /// Its 95 % interval, if there is one.
     pub interval: Option<[f32; 2]>,
-    /// First row judged, counted from 1; `None` where those are not the last ones: see
-    /// [`JudgedOn`].
+    /// First row judged, counted from 1; `None` if those are not the last ones: see [`JudgedOn`].
     pub from: Option<u64>,
     /// Records of the group judged.
     pub rows: u64,
     /// Records of the reference judged.
     pub reference_rows: u64,
-    /// Whether it is met; `None` where it cannot be judged.
+    /// Whether it is met; `None` if it cannot be judged.
     pub verdict: Option<Verdict>,
     /// The target that pulls the other way, where this one is not met, or is met at the expense of
     /// the information in the decisions.
@@ -240,7 +239,7 @@ struct Trade {
 }
 
 impl Trade {
-    /// `None` where there is no such trade.
+    /// `None` if there is no such trade.
     fn new(measure: Measure, targets: &[(Measure, f32)], judged: &Judged) -> Option<Self> {
         let target = |wanted| targets.iter().find(|(known, _)| *known == wanted).map(|(_, target)| *target);
         let (spd, eodds) = (target(Measure::Spd)?, target(Measure::Eodds)?);

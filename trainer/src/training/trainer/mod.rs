@@ -25,9 +25,11 @@ use crate::rows::{
 };
 use crate::schema::Schema;
 
-/// Most bytes of memory for the rows that the encoder is fitted on, and for the sample of the rows.
+/// The largest number of bytes of memory for the rows that the encoder is fitted on, and for the
+/// sample of the rows.
 const MOST_BYTES: usize = 256 << 20;
-/// Most bytes of a text that a feature can have: levels are kept, and go into the model.
+/// The largest number of bytes of a text that a feature can have: levels are kept, and go into the
+/// model.
 const MOST_TEXT: usize = 1024;
 
 /// Learns from records as they come: labels and groups by the schema, an encoder fitted on the
@@ -103,7 +105,7 @@ impl Trainer {
         Ok(Self::of_source(&columns, "the table", schema, options)?.pushed())
     }
 
-    /// As [`Trainer::new`], of a source of this name that hashes what it reads.
+    /// Like [`Trainer::new`], of a source of this name that hashes what it reads.
     pub(super) fn of_source(
         columns: &Arc<[String]>,
         file: &str,
@@ -371,7 +373,7 @@ impl Trainer {
     /// few: what a run that ends here has learned.
     ///
     /// # Errors
-    /// As [`Trainer::learn`].
+    /// The same as [`Trainer::learn`].
     pub fn fitted(&self) -> Result<Cow<'_, Self>, Error> {
         if self.encoder().is_some() {
             return Ok(Cow::Borrowed(self));
