@@ -233,7 +233,7 @@ impl fmt::Display for DeltaError {
         match self {
             Self::Frame(FrameError::WrongMagic { .. }) => f.write_str("not a feamoe delta: does not start with FEAD"),
             Self::Frame(error @ FrameError::UnsupportedVersion { .. }) => {
-                write!(f, "delta of {error}; send the model instead itself")
+                write!(f, "delta of {error}; send the model itself")
             }
             Self::Frame(error @ FrameError::WrongChecksum { .. }) => {
                 write!(f, "{error}: the delta is damaged, send it again")
@@ -244,7 +244,7 @@ impl fmt::Display for DeltaError {
             Self::OtherModel { found, expected } => {
                 write!(
                     f,
-                    "the delta changes the model with CRC-32 {expected:08x}, this one has {found:08x}; send the model instead itself"
+                    "the delta changes the model with CRC-32 {expected:08x}, this one has {found:08x}; send the model itself"
                 )
             }
             Self::OutputTooSmall { found, expected } => {

@@ -129,11 +129,11 @@ impl fmt::Display for FrameError {
             Self::TrailingBytes { found, expected } => write!(f, "has {found} bytes, declares {expected}"),
             Self::WrongMagic { expected } => write!(f, "does not start with {}", expected.escape_ascii()),
             Self::UnsupportedVersion { found, expected } => {
-                write!(f, "has format version {found}, but this build reads {expected}")
+                write!(f, "format version {found}, but this build reads {expected}")
             }
             Self::TooLarge { found, limit } => write!(f, "declares {found} bytes, but the format allows {limit}"),
             Self::WrongChecksum { found, expected } => {
-                write!(f, "has checksum {found:08x}, but the header states {expected:08x}")
+                write!(f, "checksum {found:08x}, but the header states {expected:08x}")
             }
         }
     }

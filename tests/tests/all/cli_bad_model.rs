@@ -38,7 +38,7 @@ fn sealed(mut blob: Vec<u8>) -> Vec<u8> {
 #[test]
 fn a_file_that_is_no_model_is_said_to_be_none() {
     assert_eq!(refusal_of(b"age,job\n1,cook\n2,smith\n"), "not a feamoe model: does not start with FEAM (at byte 0)");
-    assert_eq!(refusal_of(b""), "blob ends after 0 bytes, needs 16 (at byte 0)");
+    assert_eq!(refusal_of(b""), "blob ends after 0 bytes, but needs 16 (at byte 0)");
     // The two arguments swapped.
     let folder = Folder::with_model();
     assert_eq!(
@@ -59,7 +59,7 @@ fn a_model_of_another_version_names_both_versions() {
     blob[4..6].copy_from_slice(&(VERSION + 1).to_le_bytes());
     assert_eq!(
         refusal_of(&sealed(blob)),
-        "has format version 2, but this build reads 1; export the model again (at byte 4)"
+        "format version 2, but this build reads 1; export the model again (at byte 4)"
     );
 }
 
@@ -71,7 +71,7 @@ fn a_damaged_model_is_found_out_wherever_it_is_damaged() {
         damaged[at] ^= 0x10;
         let message = refusal_of(&damaged);
         assert!(
-            message.starts_with("checksum ") && message.ends_with(": the blob is damaged (at byte 12)"),
+            message.starts_with("checksum ") && message.ends_with("; the blob is damaged (at byte 12)"),
             "{message}"
         );
     }
@@ -83,7 +83,7 @@ fn a_model_cut_short_or_with_more_behind_it_says_how_long_it_should_be() {
     let whole = blob.len();
     for length in [15, 16, whole / 2, whole - 1] {
         let needed = if length < 16 { 16 } else { whole };
-        let expected = format!("blob ends after {length} bytes, needs {needed} (at byte {length})");
+        let expected = format!("blob ends after {length} bytes, but needs {needed} (at byte {length})");
         assert_eq!(refusal_of(&blob[..length]), expected);
     }
     let expected = format!("blob has {} bytes, declares {whole} (at byte {whole})", whole + 1);

@@ -266,8 +266,8 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
 
     let length = bytes.len();
     for (arguments, expected) in [
-        (&["cut.status"][..], format!("cut.status: status ends after {} bytes, needs {length}", length - 5)),
-        (&["empty.status"], "empty.status: status ends after 0 bytes, needs 16".into()),
+        (&["cut.status"][..], format!("cut.status: status ends after {} bytes, but needs {length}", length - 5)),
+        (&["empty.status"], "empty.status: status ends after 0 bytes, but needs 16".into()),
         (&["lending.feamoe"], "lending.feamoe: not the status of a feamoe monitor: does not start with FEMS".into()),
         (
             &["a.status", "./a.status"],
