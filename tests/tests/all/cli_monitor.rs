@@ -277,7 +277,7 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         assert_eq!(refusal(arguments), expected);
     }
     for (arguments, start, end) in [
-        (&["damaged.status"][..], "damaged.status: checksum ", ": the status is damaged, send it again"),
+        (&["damaged.status"][..], "damaged.status: checksum ", "; the status is damaged, send it again"),
         (&["huge.status"], "huge.status: status has ", &format!(" bytes, declares {length}")),
         (&["missing.status"], "cannot read missing.status: ", ""),
         (
