@@ -285,7 +285,7 @@ fn no_target_is_judged_by_the_decisions_of_the_shards() {
     assert_eq!((judged_on(&merged), judged_on(&shards[0])), (JudgedOn::Shards, JudgedOn::LastRows));
     let reports = targets(&merged);
     assert_eq!(reports.len(), 1);
-    let expected = "the gap is that of the shards, each on its rows: the merged model has made no decision yet";
+    let expected = "the gap is that of the shards, each on its own rows; the merged model has made no decision yet";
     assert_eq!((reports[0].verdict, reports[0].reason.as_deref()), (None, Some(expected)));
     assert_eq!(judged_on(&Trainer::from_bytes(&bytes(&merged)).unwrap()), JudgedOn::Shards);
     merged.learn_all(&mut source(&text(5, 40, &["m", "f"]))).unwrap();

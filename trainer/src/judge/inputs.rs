@@ -7,34 +7,35 @@ use serde::{Deserialize, Serialize};
 use crate::model::card::Card;
 use crate::rows::Seen;
 
-/// Part of the records from which on a feature is remarkable, and records below which none is.
+/// The share of records from which on there is a warning about a feature, and the smallest number
+/// of records for warnings.
 const MOST: f64 = 0.5;
 const ENOUGH: u64 = 20;
 
 /// Counts by feature.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Inputs {
-    /// Their bad cells are counted elsewhere, by the binding.
+    /// The features; their bad cells are counted by the binding.
     features: Vec<Input>,
     rows: u64,
-    /// By feature, the part of the training rows in which it was missing; `None` if the model does
-    /// not say.
+    /// By feature, the share of training rows in which it was missing; `None` if the model does not
+    /// state it.
     missing_in_training: Vec<Option<f64>>,
 }
 
-/// What the cells of one feature were.
+/// The counts of the cells of one feature.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Input {
     /// The feature.
     pub feature: String,
-    /// Records without a value, bad cells among them.
+    /// Records without a value, including bad cells.
     pub missing: u64,
-    /// Cells that are no number where one is needed, taken as missing.
+    /// Cells that are not numbers although a number is needed; they count as missing.
     pub bad: u64,
     /// Numbers outside the training range.
     pub clamped: u64,
-    /// Levels that training had not seen, or too rarely.
+    /// Levels that were absent or too rare in training.
     pub unseen: u64,
 }
 

@@ -3,7 +3,7 @@
 use super::paired::Change;
 use super::{Comparison, GapChange};
 
-/// Gaps that the sentence names at most.
+/// The largest number of gaps that the sentence names.
 const MOST_NAMED: usize = 3;
 
 /// Returns the sentence.
@@ -31,7 +31,7 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
         });
     }
     format!(
-        "the second model decides {} of {rows} rows otherwise ({:.2} %: {gained} gain a favourable decision, {lost} lose it); {}",
+        "the second model changes the decision for {} of {rows} rows ({:.2} %: {gained} gain a favourable decision, {lost} lose it); {}",
         scores.changed_decisions,
         100.0 * scores.changed_share,
         parts.join("; ")
