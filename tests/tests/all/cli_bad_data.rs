@@ -411,7 +411,7 @@ fn a_schema_with_an_unknown_key_is_refused_at_the_key() {
 #[test]
 fn a_schema_that_contradicts_itself_is_refused_where_it_does() {
     for (old, new, expected) in [
-        ("negative = [\"no\"]", "negative = [\"yes\"]", "schema.toml:5:12: \"yes\" is also listed under positive too"),
+        ("negative = [\"no\"]", "negative = [\"yes\"]", "schema.toml:5:12: \"yes\" is also listed under positive"),
         (
             "column = \"sex\"",
             "column = \"y\"",
@@ -421,7 +421,7 @@ fn a_schema_that_contradicts_itself_is_refused_where_it_does() {
         (
             "[\"f\"]",
             "[\"f\"]\n[features]\nonly = [\"age\"]\ndrop = [\"age\"]",
-            "schema.toml:12:8: \"age\" is also listed under drop too",
+            "schema.toml:12:8: \"age\" is also listed under drop",
         ),
         (
             "[\"f\"]",

@@ -46,7 +46,7 @@ pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
         Error::Background { .. } if error.to_string().ends_with("from a file that has it") => {
             Some("use --background FILE")
         }
-        Error::Input(message) if message.contains("the protected column that the monitor watched") => {
+        Error::Input(message) if message.contains("the protected column of the monitor") => {
             Some("use --attribute COLUMN")
         }
         Error::Status { message, .. } if message.ends_with("choose another attribute") => {

@@ -277,14 +277,14 @@ fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Prot
             let key = if features.only.is_empty() { "drop lists it" } else { "only does not list it" };
             return Err(fault(
                 &path,
-                format!("column {column:?} is not a feature because of features.{key}; remove one of the two entries"),
+                format!("column {column:?} is not a feature: features.{key}; remove one of the two entries"),
             ));
         }
         if of(false).any(|hidden| hidden == column) {
             return Err(fault(
                 &path,
                 format!(
-                    "column {column:?} is protected and no feature; set as_feature = true in its [[protected]] table, or take it out here"
+                    "column {column:?} is protected and not a feature; set as_feature = true in its [[protected]] table, or remove it here"
                 ),
             ));
         }
@@ -414,7 +414,7 @@ mod tests {
 
     /// Text after a minimal head, the position expected and a part of the message.
     const FAULTS: [(&str, &str, &str); 53] = [
-        ("negative = [\"0\", \"1\"]", "4:12", "\"1\" is listed under positive too"),
+        ("negative = [\"0\", \"1\"]", "4:12", "\"1\" is also listed under positive"),
         ("negative = [\"0\", \"0\"]", "4:12", "\"0\" is listed twice"),
         ("[table]\nheader = false", "5:10", "needs the column names"),
         ("[table]\ncolumns = [\"a\"]", "5:11", "set header = false"),
@@ -456,8 +456,8 @@ mod tests {
         (THE_SAME_PAIR, "14:11", "an intersection already"),
         ("[[filter]]\ncolumn = \"f\"\nmin = 3\nmax = 2", "7:7", "found max 2, expected at least min 3"),
         ("[[filter]]\ncolumn = \"f\"", "4:1", "at least one of min"),
-        ("[features]\nonly = [\"a\"]\ndrop = [\"a\"]", "5:8", "listed under drop too"),
-        ("[features]\nlog1p = [\"a\"]\ncategorical = [\"a\"]", "5:9", "listed under categorical too"),
+        ("[features]\nonly = [\"a\"]\ndrop = [\"a\"]", "5:8", "listed under drop"),
+        ("[features]\nlog1p = [\"a\"]\ncategorical = [\"a\"]", "5:9", "listed under categorical"),
         ("[features]\nlog1p = [\"y\"]", "5:9", "is the target"),
         ("[features]\nmax_levels = 0", "5:14", "expected a number from 1 to"),
         ("[features]\nranges = { a = [2, 1] }", "5:16", "expected [lowest, highest]"),
@@ -471,17 +471,17 @@ mod tests {
         ("[features]\nmonotone = { a = \"rising\" }", "5:18", "unknown variant `rising`, expected `up` or `down`"),
         ("[features]\nmonotone = { y = \"up\" }", "5:18", "is the target"),
         ("[features]\ncategorical = [\"a\"]\nmonotone = { a = \"up\" }", "6:18", "features.monotone needs a number"),
-        ("[features]\ndrop = [\"a\"]\nmonotone = { a = \"up\" }", "6:18", "is no feature, features.drop lists it"),
+        ("[features]\ndrop = [\"a\"]\nmonotone = { a = \"up\" }", "6:18", "is not a feature: features.drop lists it"),
         ("[features]\nonly = [\"b\"]\nmonotone = { a = \"up\" }", "6:18", "features.only does not list it"),
         (
             "[features]\nmonotone = { s = \"up\" }\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]",
             "5:18",
-            "is protected and no feature; set as_feature = true",
+            "is protected and not a feature; set as_feature = true",
         ),
         ("[features]\nincrease_only = [\"a\", \"a\"]", "5:17", "listed twice"),
-        ("[features]\nimmutable = [\"a\"]\nincrease_only = [\"a\"]", "6:17", "listed under immutable too"),
-        ("[features]\ncategorical = [\"a\"]\ndecrease_only = [\"a\"]", "6:17", "listed under categorical too"),
-        ("[features]\nincrease_only = [\"a\"]\ndecrease_only = [\"a\"]", "6:17", "listed under increase_only too"),
+        ("[features]\nimmutable = [\"a\"]\nincrease_only = [\"a\"]", "6:17", "listed under immutable"),
+        ("[features]\ncategorical = [\"a\"]\ndecrease_only = [\"a\"]", "6:17", "listed under categorical"),
+        ("[features]\nincrease_only = [\"a\"]\ndecrease_only = [\"a\"]", "6:17", "listed under increase_only"),
         (
             "[features]\nonly = [\"s\"]\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]",
             "5:8",
