@@ -175,7 +175,7 @@ fn sorted_rows_are_recognised_and_no_target_is_judged() {
     lines.sort_by_key(|line| line.rsplit(',').next().unwrap());
     let (is_named, verdicts, warnings) = sorted("the outcome", &lines, &[]);
     assert!(is_named && verdicts.iter().all(Option::is_none), "{verdicts:?} {warnings}");
-    assert!(warnings.contains(" windows have one outcome only"), "{warnings}");
+    assert!(warnings.contains(" windows have only one outcome"), "{warnings}");
     let (is_named, verdicts, _) = sorted("the outcome", &lines, &["--shuffle"]);
     assert!(!is_named && verdicts.iter().all(Option::is_some), "{verdicts:?}");
     lines.sort_by_key(|line| line.split(',').nth(1).unwrap());

@@ -563,7 +563,7 @@ fn a_signal_stores_the_run_and_a_second_run_resumes_it() {
                 Some(found) => {
                     assert_eq!(found, code, "{said}");
                     let on_its_way = said.contains("rows, which the checkpoint holds");
-                    assert!(on_its_way || said.contains("is the last that was stored"), "{said}");
+                    assert!(on_its_way || said.contains("is the last one that was written"), "{said}");
                     assert!(!on_its_way || !folder.path("s.feamoe").exists());
                     let _ = folder.run(&["update", "s.ckpt", "0.csv", "1.csv", "-o", "s.feamoe"]).done();
                     assert_same(&folder, "whole", "s", milliseconds);

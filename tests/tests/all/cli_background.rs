@@ -339,7 +339,7 @@ fn what_cannot_be_is_refused() {
         (
             &["--background-where", "approved=yes"][..],
             format!(
-                "the model's background: no feature \"approved\"; the features are {features}; to choose by another column, draw from a file that has it (--background FILE)"
+                "the model's background: no feature \"approved\"; the features are {features}; to choose by another column, draw from a file that has it (use --background FILE)"
             ),
         ),
         (

@@ -103,7 +103,7 @@ fn a_file_without_a_header_is_recognised() {
     );
     assert!(message.contains("the file has no header: name its columns in the [table] of a schema"), "{message}");
     let folder = scoring(rows());
-    assert!(folder.refusal(&["score", "m.feamoe", "data.csv"]).contains("(--schema gives it)"));
+    assert!(folder.refusal(&["score", "m.feamoe", "data.csv"]).contains("(name a schema with --schema)"));
 }
 
 #[test]
@@ -528,7 +528,7 @@ fn targets_and_penalties_are_not_mixed() {
         "--fair names targets, --fairness paper has penalties instead; leave out --fairness paper to hold the targets, or --fair to learn as \
          the paper does"
     );
-    let advice = "is for the paper's penalties; add --fairness paper, or name targets with --fair instead";
+    let advice = "applies to the paper's penalties; add --fairness paper, or set targets with --fair instead";
     assert_eq!(message(&["--penalties", "spd"]), format!("--penalties {advice}"));
     assert_eq!(message(&["--increment", "0.02", "--fair", "spd=0.1"]), format!("--increment {advice}"));
 }

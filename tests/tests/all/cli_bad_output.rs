@@ -28,8 +28,8 @@ fn a_place_that_cannot_be_written_is_named_with_the_reason() {
     // Permissions would not stop a privileged user; these stop everyone.
     for (place, reason) in [
         ("none/out", "No such file or directory (os error 2); create the folder first"),
-        ("lending.csv/out", "Not a directory (os error 20); what stands there for a folder is a file"),
-        ("folder", "Is a directory (os error 21); that is a folder, name a file"),
+        ("lending.csv/out", "Not a directory (os error 20); part of the path is a file, not a folder"),
+        ("folder", "Is a directory (os error 21); this is a folder, name a file"),
         ("/proc/out", "No such file or directory (os error 2); create the folder first"),
         ("/dev/full", "No space left on device (os error 28); free some space, or choose another place"),
     ] {
@@ -42,7 +42,7 @@ fn a_place_that_cannot_be_written_is_named_with_the_reason() {
     let message = folder.refusal(&["demo", "--out", "lending.csv"]);
     assert_eq!(
         message,
-        "cannot write lending.csv: File exists (os error 17); what stands there for a folder is a file"
+        "cannot write lending.csv: File exists (os error 17); part of the path is a file, not a folder"
     );
 }
 

@@ -235,7 +235,7 @@ fn bounds_are_held_as_evaluate_holds_them() {
     let ran = monitor("b.status", "spd=0.07");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.starts_with("not shown: spd at most 0.07: the most unequal value is -0.0"), "{}", ran.stderr);
-    assert!(ran.stderr.contains(": more records would decide; judged: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains(": more records are needed; judged: "), "{}", ran.stderr);
     let strict = folder.run(&["monitor", "--status", "b.status", "--require", "spd=0.07", "--strict"]);
     assert_eq!(strict.code, Some(1), "{}", strict.stderr);
     let usage = folder.run(&["monitor", "--status", "a.status", "--require", "sdp=0.1"]).usage_refused();
@@ -288,19 +288,19 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         (
             &["three.status", "--schema", "lending.toml"],
             "three.status: found 3 groups, expected the 2 that",
-            "choose another attribute (--attribute COLUMN)",
+            "choose another attribute (use --attribute COLUMN)",
         ),
         (
             &["a.status", "--schema", "two.toml"],
             "found none named, expected ",
-            "the schema has [\"sex\", \"race\"] (--attribute COLUMN)",
+            "the schema has [\"sex\", \"race\"] (use --attribute COLUMN)",
         ),
         (
             &["a.status", "--schema", "two.toml", "--attribute", "age"],
             "found \"age\", expected ",
-            "[\"sex\", \"race\"] (--attribute COLUMN)",
+            "[\"sex\", \"race\"] (use --attribute COLUMN)",
         ),
-        (&["a.status", "--schema", "none.toml"], "found none named", "the schema has [] (--attribute COLUMN)"),
+        (&["a.status", "--schema", "none.toml"], "found none named", "the schema has [] (use --attribute COLUMN)"),
     ] {
         let message = refusal(arguments);
         assert!(message.starts_with(start) && message.ends_with(end), "{arguments:?}: {message}");

@@ -247,7 +247,7 @@ fn what_cannot_be_a_rule_is_refused() {
         "recourse: column \"income\" has the range 2..1, expected LOW..HIGH with LOW not above HIGH"
     );
     let outside = refusal(&["--range", "income=-20..-10"]);
-    assert!(outside.contains("has the range -20..-10, expected one that meets the training range"), "{outside}");
+    assert!(outside.contains("has the range -20..-10, expected one that overlaps the training range"), "{outside}");
     assert_eq!(
         refusal(&["--fix", "income", "--increase-only", "income"]),
         "recourse: column \"income\" is immutable and increase_only, expected only one of them"

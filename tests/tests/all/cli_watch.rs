@@ -313,9 +313,9 @@ fn what_cannot_be_watched_is_refused() {
         (&["lending.feamoe", "steady.csv", "steady.csv", "--follow"], "--follow takes one input, found 2"),
         (
             &["lending.feamoe", "steady.csv", "--require", "spd=0.1"],
-            "--require is for the statuses of devices (--status)",
+            "--require applies to the statuses of devices (--status)",
         ),
-        (&["lending.feamoe", "-", "--reference", "-"], "standard input (-) is the data and the reference"),
+        (&["lending.feamoe", "-", "--reference", "-"], "standard input (-) is named for the data and for --reference"),
         (&["lending.feamoe", "steady.csv", "--reference", "lending.toml"], "lending.toml"),
     ] {
         let refused = folder.refusal(&[&["monitor"], arguments].concat());

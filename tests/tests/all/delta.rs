@@ -306,7 +306,7 @@ fn rejects_what_it_is_not_for() {
     assert_eq!(apply(old.as_slice(), &bytes, &mut out[1..]), Err(E::OutputTooSmall { found, expected }));
     assert_eq!(
         E::OutputTooSmall { found, expected }.to_string(),
-        format!("the new model has {expected} bytes, the memory given {found}")
+        format!("the new model has {expected} bytes, but the given memory has {found}")
     );
 }
 

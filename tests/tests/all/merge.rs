@@ -370,7 +370,7 @@ fn rows_that_count_twice_are_named_and_rows_that_polish_are_checked() {
     assert!(says(merge(&[&women, &men], &[])).starts_with("shard 1 has 1 rows of group \"m\""));
     assert_eq!(
         says(merge(&[&men, &women], &[write("p.csv", text(3, 300, &["m"]))])),
-        "the rows to polish with have 0 of group \"f\" of \"s\", which has a target and is missing in shard 1; expected 30 or more"
+        "the rows to polish with have 0 rows of group \"f\" of \"s\", which has a target and is missing in shard 1; expected at least 30"
     );
     let both = write("both.csv", text(4, 300, &["m", "f"]));
     assert_eq!(merge(&[&men, &women], std::slice::from_ref(&both)).unwrap().notes, Vec::<String>::new());
@@ -619,7 +619,8 @@ fn a_held_encoding_stays_as_it_is() {
     assert!(message.starts_with("the features: found \"a\", \"b\", \"c\", \"d\""), "{message}");
     let other = Schema::from_toml("s.toml", &SCHEMA.replace("\"m\"", "\"f\"")).unwrap();
     assert!(
-        refused(&options, &columns, other).starts_with("the schema is not that of the run whose encoding is shared")
+        refused(&options, &columns, other)
+            .starts_with("the schema differs from that of the run whose encoding is shared")
     );
     let few = learned(&self::options(), &text(1, 100, &["m", "f"]));
     let error = Encoding::of(&few.checkpoint()).err().unwrap().to_string();
@@ -662,7 +663,7 @@ fn a_shuffled_run_holds_the_encoding_too() {
     assert!(refusal.starts_with("bad.csv:2: column \"a\"") && !refusal.contains("--bad-cells"), "{refusal}");
     folder.write("women.csv", text(5, 600, &["f"]));
     let refusal = folder.refusal(&["merge", "a.ckpt", "b.ckpt", "-o", "x.feamoe", "--polish", "women.csv"]);
-    assert!(refusal.starts_with("the rows to polish with have 0 of group \"m\""), "{refusal}");
+    assert!(refusal.starts_with("the rows to polish with have 0 rows of group \"m\""), "{refusal}");
     let refusal = folder.refusal(&["merge", "a.ckpt", "first.ckpt", "-o", "x.feamoe"]);
     assert!(refusal.contains("first.ckpt: shard 2 and the first differ in their options: targets"), "{refusal}");
     let refusal = folder.refusal(&["merge", "a.ckpt", "a.feamoe", "-o", "x.feamoe"]);

@@ -316,9 +316,9 @@ fn what_cannot_be_followed_is_refused() {
     let refused = folder.run(&["monitor", "m.feamoe", "-", "--flush", "1"]).usage_refused();
     assert!(refused.contains("required arguments were not provided"), "{refused}");
     for (options, expected) in [
-        (&["--shuffle"][..], "--follow is for a run in one pass"),
-        (&["--epochs", "2"], "--follow is for a run in one pass"),
-        (&["--epochs", "auto"], "--follow is for a run in one pass"),
+        (&["--shuffle"][..], "--follow needs a run in one pass"),
+        (&["--epochs", "2"], "--follow needs a run in one pass"),
+        (&["--epochs", "auto"], "--follow needs a run in one pass"),
         (&["lending.csv"], "--follow takes one input, found 2"),
     ] {
         let refused = folder.refusal(&[&train[..], options].concat());
@@ -326,7 +326,7 @@ fn what_cannot_be_followed_is_refused() {
     }
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(lending(1, 100).as_bytes()).unwrap();
-    let begin = "cannot read standard input: only plain text is read while it is written, and this is";
+    let begin = "cannot read standard input: only plain text can be followed, and this is";
     for (bytes, found) in [
         (gzip.finish().unwrap(), "compressed; decompress it"),
         (b"\xff\xff\xff\xff\x10\0\0\0\n".to_vec(), "an Arrow stream"),

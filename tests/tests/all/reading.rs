@@ -243,7 +243,7 @@ fn an_odd_cell_has_the_same_outcome_in_every_row() {
             let train = ["train", "odd.csv", "--schema", "s.toml", "-o", "m.feamoe"];
             let refused = folder.refusal(&train);
             let start = format!("odd.csv:{}: column \"wage\": found {odd:?}, expected a number; ", row + 2);
-            assert!(refused.starts_with(&start) && refused.ends_with("(--bad-cells missing)"), "{refused}");
+            assert!(refused.starts_with(&start) && refused.ends_with("(use --bad-cells missing)"), "{refused}");
             let printed = folder.run(&[&train[..], &["--bad-cells", "missing"]].concat()).done();
             assert!(
                 printed.contains(&format!("column \"wage\": 1 cells are not numbers and count as missing: {odd:?}")),
@@ -258,7 +258,7 @@ fn an_odd_cell_has_the_same_outcome_in_every_row() {
             // The model knows that its rows were read so.
             let scored = folder.run(&["score", "m.feamoe", "odd.csv"]);
             assert_eq!(scored.code, Some(0), "{}", scored.stderr);
-            assert!(scored.stderr.contains("1 cells are no numbers"), "{}", scored.stderr);
+            assert!(scored.stderr.contains("1 cells are not numbers"), "{}", scored.stderr);
             let strict = folder.run(&["score", "m.feamoe", "odd.csv", "--bad-cells", "error"]);
             assert!(
                 strict.code == Some(2) && strict.stderr.starts_with(&format!("error: {start}")),
@@ -317,7 +317,7 @@ fn what_is_no_table_is_noticed_with_the_remedy() {
     folder.write("ends.csv", table.replacen("paid\n", "paid", 1).replace('\n', ",\n").replacen("paid", "paid\n", 1));
     folder.write("twice.csv", table.replacen("team,years", "team,team", 1));
     for (file, expected) in [
-        ("title.csv", "found 1 field where nearly all lines have 5, a title?"),
+        ("title.csv", "found 1 field where nearly all lines have 5; expected the column names"),
         ("ragged.csv", "this looks like the end of a report: take the line out"),
         ("ends.csv", "the line ends with a delimiter, the header does not"),
         ("rows.jsonl", "found JSON, expected CSV text"),
@@ -378,7 +378,7 @@ fn the_target_is_the_outcome_or_is_asked_for() {
     let asked = folder.run(&["schema", "two.csv", "-o", "s.toml"]).stderr;
     assert!(asked.contains("candidates: \"a\" (") && asked.contains("\"b\" ("), "{asked}");
     let asked = folder.run(&["schema", "two.csv", "--target", "a", "-o", "s.toml"]).stderr;
-    assert!(asked.contains("say it with --positive VALUE"), "{asked}");
+    assert!(asked.contains("give it with --positive VALUE"), "{asked}");
     assert_eq!(folder.run(&["schema", "two.csv", "--target", "a", "--positive", "1"]).code, Some(0));
     folder.write(
         "colours.csv",
@@ -530,7 +530,7 @@ fn a_feature_that_was_never_missing_and_is_empty_now_is_noted() {
     let said = folder.run(&["score", "m.feamoe", "other.csv"]).stderr;
     assert!(
         said.contains("\"wage\": outside the training range in 400 of 400")
-            && said.contains("\"trade\": in 400 of 400 records a level that"),
+            && said.contains("\"trade\": a level that was absent or rare in training in 400 of 400"),
         "{said}"
     );
 }

@@ -419,8 +419,8 @@ fn what_fairness_costs_is_what_the_search_found() {
     assert!(unjudged.contains("Nothing is drawn") && !unjudged.contains("plot-front"));
     for (file, sentence) in [
         ("none.json", "the search has no front"),
-        ("other.json", "the search is of another problem: target \"income\""),
-        ("lending.toml", "expected what `feamoe tune --format json` prints"),
+        ("other.json", "the search is for another problem: target \"income\""),
+        ("lending.toml", "expected the output of `feamoe tune --format json`"),
     ] {
         let said = folder.run(&[&REPORT[..], &["--front", file, "-o", "page.html"]].concat());
         assert_ne!(said.code, Some(0));

@@ -320,7 +320,7 @@ fn files_of_another_kind_are_not_read_to_their_end() {
     std::fs::write(&path, bytes).unwrap();
     let refused = training::checkpoint::Checkpoint::read(&path).err().unwrap().to_string();
     assert!(
-        refused.contains("a header that says 1099511627776 bytes of content, expected at most 2147483648"),
+        refused.contains("a header that states 1099511627776 bytes of content, expected at most 2147483648"),
         "{refused}"
     );
 }

@@ -298,7 +298,7 @@ fn the_command_makes_keys_signs_and_verifies() {
     let seen = inspect("malformed.feamoe", &["--verify", "own.key.pub"]);
     assert_eq!((&seen["signature"], &seen["malformed_signature"]), (&serde_json::Value::Null, &true.into()));
     let text = folder.run(&["inspect", "malformed.feamoe"]).done();
-    assert!(text.contains("not signed: there is a signature section, and it is not one"), "{text}");
+    assert!(text.contains("not signed: the signature section is not one that the format allows"), "{text}");
 
     // A factory programs the signed bytes, and says whether anyone verified them.
     let factory = ["export", "s.feamoe", "--factory", "262144", "-o", "slots.bin"];

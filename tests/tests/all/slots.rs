@@ -560,7 +560,7 @@ fn a_blob_must_fit_with_header_marks_and_padding() {
     assert_eq!(update(capacity as u32), Err(SlotError::TooLong { found, capacity }));
     assert_eq!(
         SlotError::TooLong { found, capacity }.to_string(),
-        format!("the model needs {found} bytes, the slot has {capacity}")
+        format!("the model needs {found} bytes, but the slot has {capacity}")
     );
     assert!(matches!(Update::<32>::new(target, u32::MAX, 0xff, u32::MAX).map(|_| ()), Err(SlotError::TooLong { .. })));
 }

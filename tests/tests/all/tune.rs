@@ -114,7 +114,7 @@ fn a_state_resumes_the_search_and_only_that_of_the_same_data() {
     folder.write("lending.csv", lending(3, ROWS));
     assert_eq!(folder.run(&no_time).json(), first);
     folder.write("s.json", "[]");
-    assert!(folder.run(&arguments).refused().contains("s.json: expected what an earlier"));
+    assert!(folder.run(&arguments).refused().contains("s.json: expected a file that `feamoe tune --state` wrote"));
 }
 
 #[test]

@@ -90,7 +90,7 @@ def test_what_does_not_add_up_is_refused(model):
         feamoe.EvaluationCounts.sum([counts, counts, other])
     with pytest.raises(feamoe.FeamoeError, match="expected those of at least one shard"):
         feamoe.EvaluationCounts.sum([])
-    with pytest.raises(feamoe.FeamoeError, match="no counts of an evaluation, or damaged"):
+    with pytest.raises(feamoe.FeamoeError, match="not counts of an evaluation, or they are damaged"):
         feamoe.EvaluationCounts(counts.to_bytes()[:-1])
     with pytest.raises(feamoe.FeamoeError, match="there are no records"):
         model.count(frame[:0]).evaluation()

@@ -198,7 +198,7 @@ fn warnings(survey: &Survey, guesses: &Guesses) -> Vec<String> {
         let shown: Vec<String> =
             cells.iter().take(MOST_LISTED).map(|(text, count)| format!("{} ({count})", plain(text))).collect();
         lines.push(format!(
-            "{}: {all} cells are no numbers: {}; correct them, or list them under table.missing_in, where they are a comment",
+            "{}: {all} cells are not numbers: {}; correct them, or list them under table.missing_in, where they are a comment",
             plain(column),
             shown.join(", ")
         ));
